@@ -1,0 +1,1 @@
+"""Image competitions on free Kaggle sessions: training that continues exactly where the last session stopped."""

@@ -1,0 +1,69 @@
+"""Typed command-line overrides of every field of a recipe: `--stages.0.num-epochs 2`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+from imettk.config import Recipe
+from imettk.errors import ConfigError
+from imettk.fields import field_names, field_type, unknown_field
+
+
+def apply_overrides(recipe: Recipe, arguments: list[str]) -> Recipe:
+    """The recipe with each `--dotted.field value ...` of `arguments` in place, parsed by tyro as the field's type.
+
+    Raises:
+        ConfigError: an unknown field (with the nearest valid name), or a value that does not fit.
+    """
+    if not arguments:
+        return recipe
+    options = _split(arguments, recipe)
+    overridden = _parse(recipe, [word for flag, values in options for word in (flag, *values)])
+    if overridden is not None:
+        return overridden
+    refused = [option for option in options if not _parses(recipe, option)]
+    flag, values = refused[0] if refused else (arguments[0], arguments[1:])
+    wanted = field_type(recipe, _field_name(flag))
+    raise ConfigError(f"{flag} must be {wanted}, got {' '.join(values)!r}")
+
+
+def _parses(recipe: Recipe, option: tuple[str, list[str]]) -> bool:
+    """Whether the option alone has a value of the right type; a rule between fields does not count here."""
+    try:
+        return _parse(recipe, [option[0], *option[1]]) is not None
+    except ConfigError:
+        return True
+
+
+def _parse(recipe: Recipe, words: list[str]) -> Recipe | None:
+    """What tyro makes of the words, or None where it refuses one; its many-line explanation is not shown."""
+    import tyro
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        try:
+            return tyro.cli(Recipe, args=words, default=recipe, console_outputs=False)
+        except SystemExit:
+            return None
+
+
+def _split(arguments: list[str], recipe: Recipe) -> list[tuple[str, list[str]]]:
+    """Pairs of a flag with its values; a flag that names no field is refused here, with the nearest that does."""
+    known = set(field_names(recipe))
+    options: list[tuple[str, list[str]]] = []
+    for argument in arguments:
+        if not argument.startswith("--"):
+            if not options:
+                raise ConfigError(f"{argument!r} is not understood here: options look like --stages.0.num-epochs 2")
+            options[-1][1].append(argument)
+            continue
+        flag, equals, value = argument.partition("=")
+        name = _field_name(flag)
+        if name not in known:
+            raise ConfigError(unknown_field(name, recipe))
+        options.append((flag, [value] if equals else []))
+    return options
+
+
+def _field_name(flag: str) -> str:
+    return flag[2:].replace("-", "_")

@@ -1,0 +1,42 @@
+"""Functions that return a `Recipe`, one module a competition, and how a recipe is found by what a user types."""
+
+from __future__ import annotations
+
+import hashlib
+import runpy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from imettk.config import Recipe, from_json, read_recipe, to_json
+from imettk.errors import ConfigError
+from imettk.recipes.digits import digits
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"digits": digits}
+
+
+def load_recipe(name: str) -> Recipe:
+    """The recipe with a built-in name, of a `.py` file with a `recipe()` function, or of a saved `recipe.json`.
+
+    Raises:
+        ConfigError: there is none, or it is not valid.
+    """
+    if name in RECIPES:
+        return RECIPES[name]()
+    path = Path(name)
+    if path.suffix == ".json":
+        return read_recipe(path)
+    if path.suffix != ".py":
+        raise ConfigError(f"{name!r} is no recipe: give {', '.join(RECIPES)}, a .py file, or a recipe.json")
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing")
+    try:
+        made = runpy.run_path(str(path))["recipe"]()
+    except KeyError:
+        raise ConfigError(f"{path} has no function recipe()") from None
+    except (SyntaxError, TypeError, NameError, ImportError) as error:
+        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from None
+    if not isinstance(made, Recipe):
+        raise ConfigError(f"{path}: recipe() must return a Recipe, got {type(made).__name__}")
+    made = replace(made, source_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    return from_json(to_json(made), where=str(path))  # checks the types of every field

@@ -1,0 +1,35 @@
+"""Install imettk: `pip install -e .`, or `pip install -e .[test]` for the test suite."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="imettk",
+    version="0.1.0",
+    description="Win image competitions without a GPU: training over Kaggle sessions that continues exactly",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["imettk", "imettk.*"]),
+    package_data={"imettk": ["py.typed"]},
+    entry_points={"console_scripts": ["imettk = imettk.cli:main"]},
+    install_requires=[
+        "albumentations==2.0.8",  # the last MIT release
+        "delegator.py>=0.1.1",
+        "iterative-stratification>=0.1.7",
+        "munch",  # pretrainedmodels needs it and six, and declares only munch
+        "numpy>=1.26",
+        "opencv-python-headless>=4.9",
+        "pandas>=2.2",
+        "pillow>=10",
+        "pretrainedmodels>=0.7.4",
+        "pydantic>=2.7",
+        "safetensors>=0.4.3",
+        "scikit-learn>=1.4",
+        "six",
+        "timm>=1.0.15",
+        "torch>=2.6",
+        "tqdm>=4.66",
+        "tyro>=0.9",
+        "warmup-scheduler>=0.3",
+    ],
+    extras_require={"test": ["mypy", "pandas-stubs", "pytest", "ruff", "types-tqdm"]},
+)

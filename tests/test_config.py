@@ -1,0 +1,144 @@
+"""The recipe: JSON, fingerprint, ranges."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from imettk.config import (
+    FoldPlan,
+    ImageFormat,
+    ModelPlan,
+    PredictPlan,
+    Recipe,
+    RulePlan,
+    SessionPlan,
+    StagePlan,
+    TableFormat,
+    TrainPlan,
+    differences,
+    fingerprint,
+    from_json,
+    read_recipe,
+    to_json,
+)
+from imettk.errors import ConfigError, MissingFileError
+from imettk.recipes import RECIPES
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_json_round_trip(name):
+    recipe = RECIPES[name]()
+    assert from_json(to_json(recipe)) == recipe
+
+
+WEIGHTS = [
+    {"table": TableFormat(id_column="key")},
+    {"folds": FoldPlan(seed=1)},
+    {"images": ImageFormat(image_size=(64, 96))},
+    {"model": ModelPlan(backbone="timm:resnet18")},
+    {"train": TrainPlan(seed=1)},
+    {"stages": (StagePlan(num_epochs=2),)},
+    {"stages": (StagePlan(), StagePlan())},
+    {"source_sha256": "ab"},
+]
+NO_WEIGHTS = [
+    {"name": "other"},
+    {"predict": PredictPlan(views=("plain", "hflip"))},
+    {"rule": RulePlan(beta=1.0)},
+    {"session": SessionPlan(num_workers=7, limit_seconds=1000, limit_steps=3)},
+]
+
+
+@pytest.mark.parametrize("change", WEIGHTS, ids=lambda change: next(iter(change)))
+def test_what_changes_the_weights_changes_the_fingerprint(change):
+    assert fingerprint(replace(Recipe(), **change)) != fingerprint(Recipe())
+
+
+@pytest.mark.parametrize("change", NO_WEIGHTS, ids=lambda change: next(iter(change)))
+def test_what_does_not_change_the_weights_does_not(change):
+    assert fingerprint(replace(Recipe(), **change)) == fingerprint(Recipe())
+
+
+def test_every_section_is_in_one_of_the_two_lists():
+    """A new section has to be put where it belongs."""
+    listed = {name for change in (*WEIGHTS, *NO_WEIGHTS) for name in change}
+    assert listed == set(json.loads(to_json(Recipe())))
+
+
+def test_an_int_where_a_float_belongs_is_the_same_experiment():
+    ints, floats = (replace(Recipe(), stages=(StagePlan(num_epochs=value),)) for value in (2, 2.0))
+    assert fingerprint(ints) == fingerprint(floats) == fingerprint(from_json(to_json(ints)))
+
+
+def test_differences_name_field_old_and_new():
+    new = replace(Recipe(), train=TrainPlan(seed=3), stages=(StagePlan(), StagePlan(batch_size=8)))
+    lines = differences(Recipe(), new)
+    assert "train.seed: 0 -> 3" in lines
+    assert "stages.1.batch_size: '(absent)' -> 8" in lines
+    assert differences(Recipe(), Recipe()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"trian": {}}', "`trian` is not a field of the recipe; did you mean `train`?"),
+        ('{"stages": [{"num_epoch": 1}]}', "did you mean `stages.0.num_epochs`?"),
+        ('{"train": {"lr": 1}}', "did you mean `stages.0.lr`?"),
+        ('{"train": {"seed": "x"}}', "train.seed: Input should be a valid integer, got 'x'"),
+        ('{"train": {"seed": true}}', "train.seed"),
+        ('{"train": {"loss": "bcee"}}', "train.loss: Input should be 'bce', 'focal' or 'cross_entropy', got 'bcee'"),
+        ('{"stages": [{"batch_size": 0}]}', "`batch_size` of StagePlan must be at least 1, got 0"),
+        ('{"images": {"channels": 2}}', "images.channels"),
+        ("[1", "Invalid JSON"),
+        ('{"stages": []}', "`stages` of Recipe must be at least one stage"),
+    ],
+)
+def test_a_bad_recipe_is_one_clear_line(text, message):
+    with pytest.raises(ConfigError) as caught:
+        from_json(text, where="mine.json")
+    assert str(caught.value).startswith("mine.json: ") and message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        (StagePlan, {"batch_size": 10, "accumulate": 3}),
+        (StagePlan, {"num_epochs": 0}),
+        (StagePlan, {"lr": ()}),
+        (StagePlan, {"num_epochs": 1, "warmup_epochs": 2}),
+        (StagePlan, {"clip_norm": 0.0}),
+        (StagePlan, {"warmup_start": 0.0}),
+        (ModelPlan, {"backbone": "resnet34"}),
+        (ModelPlan, {"backbone": "timm:"}),
+        (ModelPlan, {"dropout": 1.0}),
+        (ImageFormat, {"mean": (0.5,)}),
+        (ImageFormat, {"image_size": (4, 64)}),
+        (ImageFormat, {"std": (0.0, 1.0, 1.0)}),
+        (SessionPlan, {"margin_seconds": 40000.0}),
+        (PredictPlan, {"views": ("plain", "plain")}),
+        (FoldPlan, {"num_folds": 1}),
+        (TrainPlan, {"ema_decay": 1.0}),
+        (RulePlan, {"beta": 0.0}),
+        (TableFormat, {"label_separator": ""}),
+    ],
+)
+def test_values_out_of_range_are_refused_with_name_rule_and_value(section, values):
+    name = list(values)[-1]
+    with pytest.raises(ConfigError, match=rf"`{name}` of {section.__name__} must be .*, got"):
+        section(**values)
+
+
+def test_rules_between_sections():
+    with pytest.raises(ConfigError, match="cross_entropy"):
+        Recipe(table=TableFormat(task="multiclass"))
+    with pytest.raises(ConfigError, match=r"`stages.0.lr` must hold 1 value, or 3"):
+        Recipe(model=ModelPlan(layer_groups=2), stages=(StagePlan(lr=(1e-3, 1e-4)),))
+    with pytest.raises(ConfigError, match=r"`stages.0.frozen_groups` must be at most"):
+        Recipe(stages=(StagePlan(frozen_groups=2),))
+
+
+def test_a_missing_recipe_names_the_stage_that_writes_it(tmp_path):
+    with pytest.raises(MissingFileError, match="imettk prepare"):
+        read_recipe(tmp_path / "recipe.json")

@@ -1,0 +1,56 @@
+"""Typed overrides from the command line."""
+
+import pytest
+
+from imettk.config import Recipe, differences
+from imettk.errors import ConfigError
+from imettk.overrides import apply_overrides
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--stages.0.num-epochs", "2"], "stages.0.num_epochs: 1.0 -> 2.0"),
+        (["--stages.0.num_epochs=2.5"], "stages.0.num_epochs: 1.0 -> 2.5"),
+        (["--stages.0.lr", "0.1"], "stages.0.lr: (0.001,) -> (0.1,)"),
+        (["--images.image-size", "64", "96"], "images.image_size: (256, 256) -> (64, 96)"),
+        (["--train.loss", "focal"], "train.loss: 'bce' -> 'focal'"),
+        (["--train.ema-decay", "0.9"], "train.ema_decay: None -> 0.9"),
+        (["--table.group-column", "patient"], "table.group_column: None -> 'patient'"),
+    ],
+)
+def test_a_value_of_the_right_type_is_set(words, expected):
+    assert differences(Recipe(), apply_overrides(Recipe(), words)) == [expected]
+
+
+def test_fields_that_only_fit_together():
+    words = ["--table.task", "multiclass", "--train.loss", "cross_entropy", "--rule.kind", "argmax"]
+    assert apply_overrides(Recipe(), words).table.task == "multiclass"
+
+
+def test_none_and_no_words():
+    assert apply_overrides(Recipe(), []) == Recipe()
+    set_once = apply_overrides(Recipe(), ["--stages.0.clip-norm", "1"])
+    assert apply_overrides(set_once, ["--stages.0.clip-norm", "None"]) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--train.los", "bce"], "`train.los` is not a field of the recipe; did you mean `train.loss`?"),
+        (["--stages.4.lr", "1"], "did you mean `stages.0.lr`?"),
+        (["--lr", "1"], "did you mean `stages.0.lr`?"),
+        (["--train.seed", "x"], "--train.seed must be int, got 'x'"),
+        (["--train.loss", "hinge"], "--train.loss must be one of bce, focal, cross_entropy, got 'hinge'"),
+        (["--images.image-size", "64"], "--images.image-size must be tuple[int, int], got '64'"),
+        (["--stages.0.batch-size", "0"], "`batch_size` of StagePlan must be at least 1, got 0"),
+        (["--train.loss", "cross_entropy"], "`train.loss` and `rule.kind`"),
+        (["--train.deterministic", "perhaps"], "must be bool"),
+        (["stray"], "'stray' is not understood"),
+    ],
+)
+def test_a_bad_override_is_one_clear_line(words, message, capsys):
+    with pytest.raises(ConfigError) as caught:
+        apply_overrides(Recipe(), words)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert capsys.readouterr().err == ""
