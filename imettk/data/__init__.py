@@ -1,0 +1,1 @@
+"""From csv and image files to batches."""

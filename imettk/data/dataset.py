@@ -1,0 +1,121 @@
+"""Samples -> batches of uint8 pixels, in this process or in loader workers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from imettk.data.decode import decode_image
+from imettk.data.sampling import BatchRequest
+from imettk.data.table import SampleTable
+
+if TYPE_CHECKING:  # albumentations takes seconds to import, and only training augments
+    from imettk.data.augment import Augmentation
+
+
+class Batch(NamedTuple):
+    """B samples.
+
+    Attributes:
+        images: uint8 (B, H, W, channels); they are normalised on the device.
+        targets: int64 (B,) or uint8 (B, C); None for a test set.
+        weights: of each sample in the loss, float32 (B,).
+        positions: in the order of the epoch, int64 (B,).
+    """
+
+    images: Tensor
+    targets: Tensor | None
+    weights: Tensor
+    positions: Tensor
+
+
+class ImageDataset(Dataset[Batch]):
+    """Answers a `BatchRequest` with a `Batch`; holds flat arrays and no state, so any worker gives the same pixels."""
+
+    def __init__(
+        self,
+        table: SampleTable,
+        *,
+        image_size: tuple[int, int],
+        channels: int,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self._paths = table.paths
+        self._targets = table.targets
+        self._image_size = image_size
+        self._channels = channels
+        self._augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, request: BatchRequest) -> Batch:
+        images = np.empty((len(request.rows), *self._image_size, self._channels), np.uint8)
+        for place, (position, row) in enumerate(zip(request.positions, request.rows, strict=True)):
+            image = decode_image(str(self._paths[row]), channels=self._channels, image_size=self._image_size)
+            if self._augmentation is not None:
+                image = self._augmentation(image, epoch=request.epoch, position=int(position))
+            images[place] = image
+        targets = None if self._targets is None else torch.from_numpy(self._targets[request.rows])
+        weights = torch.ones(len(request.rows))
+        return Batch(torch.from_numpy(images), targets, weights, torch.from_numpy(request.positions))
+
+
+def load_batches(
+    dataset: ImageDataset, requests: Iterator[BatchRequest], *, num_workers: int, pin: bool
+) -> Iterator[Batch]:
+    """The batches for these requests, in their order, loaded ahead by workers.
+
+    Args:
+        num_workers: processes beside this one; 0 loads here.
+        pin: put batches in page-locked memory, for a GPU.
+    """
+    loader = DataLoader(
+        dataset,
+        batch_size=None,  # a request is already a batch
+        sampler=requests,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        num_workers=num_workers,
+        worker_init_fn=_start_worker,
+        prefetch_factor=4 if num_workers else None,
+        pin_memory=pin,
+    )
+    with _signals_held():
+        return iter(loader)
+
+
+# Ctrl-C and a platform's SIGTERM reach the whole group, and the trainer alone heeds them: it needs batches to end its
+# step. So workers start with both held back, and let them pass only when they have set what to do about them.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker(worker: int) -> None:
+    cv2.setNumThreads(0)  # the workers are the parallelism; OpenCV's own threads would fight over the same cores
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))  # the second one ends it
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch

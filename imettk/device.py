@@ -1,0 +1,81 @@
+"""Which device and which precision: what the hardware can really do, not what it says."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from typing import Literal
+
+import torch
+
+from imettk.errors import DeviceError
+
+
+def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """The device to work on.
+
+    Raises:
+        DeviceError: a GPU is asked for and there is none, or this torch was not built for it: then `is_available()` is
+            true, and the first call fails.
+    """
+    if "TPU_NAME" in os.environ or "TPU_WORKER_ID" in os.environ:
+        raise DeviceError("this machine is a TPU host; imettk needs a CPU or an NVIDIA GPU: choose another accelerator")
+    if wanted == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        if wanted == "cuda":
+            raise DeviceError("--session.device cuda: torch sees no GPU here; use auto or cpu")
+        return torch.device("cpu")
+    if fault := unsupported_gpu():
+        raise DeviceError(f"{fault}; choose another accelerator (NvidiaTeslaT4 on Kaggle), or --session.device cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def unsupported_gpu() -> str | None:
+    """Why the current GPU cannot run this torch, or None."""
+    major, minor = torch.cuda.get_device_capability()
+    # Binary code runs on GPUs of the same major number and the same or a later minor one; PTX on any later GPU.
+    for arch in torch.cuda.get_arch_list():
+        kind, _, number = arch.partition("_")
+        digits = "".join(filter(str.isdigit, number))
+        built = int(digits[:-1]), int(digits[-1])
+        if (kind == "sm" and built[0] == major and built[1] <= minor) or (
+            kind == "compute" and built <= (major, minor)
+        ):
+            return None
+    name = torch.cuda.get_device_name()
+    built_for = ", ".join(torch.cuda.get_arch_list())
+    return f"torch {torch.__version__} has no code for {name} (sm_{major}{minor}; it has {built_for})"
+
+
+def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """The dtype to compute in: float32, bfloat16 or float16.
+
+    `auto` takes bfloat16 only where the hardware has it: emulated, autocast is several times slower than float32.
+    """
+    if wanted != "auto":
+        return getattr(torch, wanted)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if _cpu_has_bfloat16() else torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def use_deterministic_algorithms() -> None:
+    """Have CUDA give the same bits each time, or fail where an operation cannot."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+def describe(device: torch.device) -> dict[str, str]:
+    """What has to stay the same for a run to give the same bits."""
+    return {
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else torch.backends.cpu.get_cpu_capability(),
+        "threads": str(torch.get_num_threads()),
+    } | {name: version(name) for name in ("torch", "timm", "numpy", "opencv-python-headless", "albumentations")}

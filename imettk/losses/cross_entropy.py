@@ -1,0 +1,9 @@
+"""Cross-entropy over classes."""
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Of each sample: logits (B, C), targets int64 (B,) -> float32 (B,)."""
+    return functional.cross_entropy(logits.float(), targets, reduction="none")

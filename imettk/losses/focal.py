@@ -1,0 +1,25 @@
+"""Focal loss over labels."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+
+def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float = 0.25) -> Tensor:
+    """Binary cross-entropy in which easy labels count less (Lin et al., arXiv 1708.02002, eq. 5).
+
+    Args:
+        logits: (B, C).
+        targets: uint8 or float in [0, 1], (B, C).
+        gamma: how much less, 0 or above.
+        alpha: weight of present labels in (0, 1); absent ones have 1 - alpha.
+
+    Returns:
+        Mean over the labels of each sample, float32 (B,).
+    """
+    logits, targets = logits.float(), targets.float()
+    cross_entropy = binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    # 1 - p_t without computing p: exact for logits of any size.
+    miss = torch.sigmoid(logits * (1 - 2 * targets))
+    weight = alpha * targets + (1 - alpha) * (1 - targets)
+    return (weight * miss**gamma * cross_entropy).mean(1)

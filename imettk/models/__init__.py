@@ -1,0 +1,1 @@
+"""Backbone and head make a network."""

@@ -1,0 +1,173 @@
+"""Feature extractors by name, from timm and from pretrainedmodels, with weights from local files only."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from imettk.errors import ConfigError, MissingFileError
+
+
+class Backbone(Protocol):
+    """Images float32 (B, channels, H, W) -> features, (B, F, h, w) or already pooled (B, F).
+
+    Attributes:
+        num_features: F.
+    """
+
+    num_features: int
+
+    def depth_of(self) -> dict[str, int]:
+        """How deep each parameter lies, by name: 0 for the first layer."""
+
+    def __call__(self, images: Tensor) -> Tensor: ...
+
+
+class TimmBackbone(nn.Module):
+    """Any classification network of timm, without its classifier."""
+
+    def __init__(self, name: str, *, channels: int) -> None:
+        super().__init__()
+        import timm
+
+        if not timm.is_model(name):
+            raise ConfigError(_no_such_model("timm", name, timm.list_models()))
+        self.body: Any = timm.create_model(name, pretrained=False, in_chans=channels, num_classes=0)
+        self.num_features: int = self.body.head_hidden_size
+        # Convolutional features stay a map for the head to pool; tokens and NHWC maps are pooled by timm, which knows
+        # how.
+        self._is_map = getattr(self.body, "output_fmt", "NCHW") == "NCHW" and not hasattr(
+            self.body, "num_prefix_tokens"
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.body.forward_features(images)
+        if self._is_map and features.ndim == 4 and features.shape[1] == self.num_features:
+            return features
+        return self.body.forward_head(features, pre_logits=True)
+
+    def depth_of(self) -> dict[str, int]:
+        from timm.models import group_parameters
+
+        # The coarse matcher gives the stem 0 and each stage of the network the next number.
+        groups = group_parameters(self.body, self.body.group_matcher(coarse=True), reverse=True)
+        return {f"body.{name}": int(depth) for name, depth in groups.items()}
+
+
+class PretrainedmodelsBackbone(nn.Module):
+    """A network of pretrainedmodels, such as `se_resnext50_32x4d`, without its classifier."""
+
+    def __init__(self, name: str, *, channels: int) -> None:
+        super().__init__()
+        import pretrainedmodels
+
+        if name not in pretrainedmodels.model_names:
+            raise ConfigError(_no_such_model("pretrainedmodels", name, pretrainedmodels.model_names))
+        with warnings.catch_warnings():
+            # Its torchvision networks (densenet161, resnet34, ...) still pass torchvision's old `pretrained`.
+            warnings.filterwarnings("ignore", message=".*pretrained.*deprecated|Arguments other than a weight enum")
+            # pretrained=None always: the default downloads over plain http.
+            self.body: Any = getattr(pretrainedmodels, name)(num_classes=1000, pretrained=None)
+        self.num_features: int = self.body.last_linear.in_features
+        self.body.last_linear = nn.Identity()
+        if channels != 3:
+            _replace_first_convolution(self.body, channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.body.features(images)
+
+    def depth_of(self) -> dict[str, int]:
+        # layer0 to layer4 of the ResNets are stages; other networks count their top-level blocks.
+        block = re.compile(r"layer\d+|features\.[^.]+|[^.]+")
+        blocks = {name: block.match(name)[0] for name, _ in self.body.named_parameters()}  # type: ignore[index]
+        depths: dict[str, int] = {}
+        depth = -1
+        for block_name in dict.fromkeys(blocks.values()):
+            # A bare convolution or norm between blocks is no stage of its own: conv1 and bn1 are one stem.
+            is_bare = not list(self.body.get_submodule(block_name).children())
+            depth += 0 if is_bare and depth >= 0 else 1
+            depths[block_name] = depth
+        return {f"body.{name}": depths[block_name] for name, block_name in blocks.items()}
+
+
+def make_backbone(name: str, *, channels: int, weights: str | None = None) -> TimmBackbone | PretrainedmodelsBackbone:
+    """Build the backbone `timm:NAME` or `pretrainedmodels:NAME`.
+
+    Args:
+        channels: of the images; pretrained weights of a 3-channel first layer are adapted to it.
+        weights: a local weights file, or a folder with `NAME.safetensors` or `NAME.pth`; None for random weights.
+
+    Raises:
+        ConfigError: no such network; the message names similar ones.
+        MissingFileError: no such weights.
+    """
+    library, _, model = name.partition(":")
+    kind = TimmBackbone if library == "timm" else PretrainedmodelsBackbone
+    backbone = kind(model, channels=channels)
+    if weights is not None:
+        _load_weights(backbone, _find_weights(Path(weights), model))
+    return backbone
+
+
+def _no_such_model(library: str, name: str, known: list[str]) -> str:
+    import difflib
+
+    similar = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return f"`model.backbone`: {library} has no network {name!r}" + (
+        f"; similar: {', '.join(similar)}" if similar else ""
+    )
+
+
+def _find_weights(path: Path, model: str) -> Path:
+    candidates = [path / f"{model}.safetensors", path / f"{model}.pth"] if path.is_dir() else [path]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise MissingFileError(
+        f"`model.weights`: {' and '.join(map(str, candidates))} not found; attach the weights or set it to none"
+    )
+
+
+def _load_weights(backbone: TimmBackbone | PretrainedmodelsBackbone, path: Path) -> None:
+    """Load a state dict into the body; a classifier's entries are left out, anything else must be there."""
+    from timm.models import adapt_input_conv
+
+    if path.suffix == ".safetensors":
+        state = load_file(path)
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)  # never unpickles code
+    own = backbone.body.state_dict()
+    kept: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if name not in own:
+            continue
+        if value.ndim == 4 and value.shape[1] == 3 and own[name].shape[1] != 3 and value.shape[0] == own[name].shape[0]:
+            value = adapt_input_conv(own[name].shape[1], value)
+        if value.shape != own[name].shape:
+            raise ConfigError(
+                f"{path}: {name} has shape {tuple(value.shape)}, the network wants {tuple(own[name].shape)}"
+            )
+        kept[name] = value
+    missing = [name for name in own if name not in kept and not name.endswith("num_batches_tracked")]
+    if missing:
+        raise ConfigError(
+            f"{path} lacks {len(missing)} of the network's {len(own)} tensors, first {missing[0]}: "
+            "are these weights of another network?"
+        )
+    backbone.body.load_state_dict(kept, strict=False)
+
+
+def _replace_first_convolution(body: nn.Module, channels: int) -> None:
+    """Give the first convolution another number of input channels; its weights are random until weights are loaded."""
+    name, first = next((name, module) for name, module in body.named_modules() if isinstance(module, nn.Conv2d))
+    parent, _, leaf = name.rpartition(".")
+    sizes: Any = (first.kernel_size, first.stride, first.padding)
+    convolution = nn.Conv2d(channels, first.out_channels, *sizes)
+    convolution.bias = None if first.bias is None else convolution.bias
+    setattr(body.get_submodule(parent), leaf, convolution)

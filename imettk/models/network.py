@@ -1,0 +1,65 @@
+"""The whole network: pixels in, logits out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from imettk.models.backbones import make_backbone
+from imettk.models.heads import LinearHead
+
+
+class Outputs(NamedTuple):
+    """What a network says of B images: logits (B, C), embeddings (B, D) or None, and a second head's logits or None."""
+
+    logits: Tensor
+    embeddings: Tensor | None = None
+    aux_logits: Tensor | None = None
+
+
+class Network(nn.Module):
+    """Normalise, backbone, head. Takes pixels as the loader gives them: nothing is normalised twice or not at all."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        backbone: str,
+        num_classes: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        weights: str | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.backbone = make_backbone(backbone, channels=len(mean), weights=weights)
+        self.head = LinearHead(self.backbone.num_features, num_classes, dropout=dropout)
+        # In units of pixels; not weights, so they are no part of the state dict.
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255, persistent=False)
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Pixels, uint8 or float in [0, 255], (B, H, W, channels) -> outputs."""
+        # The permuted view of (B, H, W, channels) already has the channels-last layout that convolutions like best.
+        normalised = (images.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
+        return Outputs(self.head(self.backbone(normalised)))
+
+    def layer_groups(self, num_groups: int) -> list[list[str]]:
+        """Parameter names of each layer group, first layers first; the head is the last of `num_groups` + 1.
+
+        The backbone's stages are dealt evenly: the five of a ResNet (stem and four) in 2 groups are stem to stage 2,
+        and stages 3 and 4.
+        """
+        depths = self.backbone.depth_of()
+        num_depths = max(depths.values(), default=0) + 1
+        groups: list[list[str]] = [[] for _ in range(num_groups + 1)]
+        for name, _ in self.backbone.named_parameters():
+            # A parameter after the last stage (a final norm) belongs with it.
+            depth = depths.get(name, num_depths - 1)
+            groups[depth * num_groups // num_depths].append(f"backbone.{name}")
+        groups[-1] = [f"head.{name}" for name, _ in self.head.named_parameters()]
+        return groups

@@ -1,0 +1,50 @@
+"""The one progress bar: tqdm in a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+LOG_SECONDS = 15.0  # a kernel's log page grows with every refresh
+
+
+class _Lines:
+    """A file for tqdm that ends each refresh with a newline instead of going back over the line."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        text = text.strip("\r\n ")
+        if text:
+            self._file.write(text + "\n")
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def progress_bar(what: str, *, total: int, done: int = 0, unit: str = "it", hidden: bool = False) -> tqdm[Any]:
+    """A bar that counts from `done` to `total`; `set_postfix` adds values to it, `update` moves it."""
+    if sys.stderr.isatty():
+        return tqdm(desc=what, total=total, initial=done, unit=unit, dynamic_ncols=True, disable=hidden)
+    lines: Any = _Lines(sys.stderr)
+    return tqdm(
+        desc=what,
+        total=total,
+        initial=done,
+        unit=unit,
+        ncols=110,
+        file=lines,
+        mininterval=LOG_SECONDS,
+        maxinterval=LOG_SECONDS,
+        ascii=" #",
+        disable=hidden,
+    )
+
+
+def say(text: str) -> None:
+    """Print a line at once, above a bar that is being drawn."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""What happened: the files of a run folder, its status and its journal."""

@@ -1,0 +1,59 @@
+"""What several tests share: where the project and its real data are, a tiny competition, and the command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imettk.data.made import DigitsSize, make_digits
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+# A network that learns nothing much in seconds; the structure is the real one.
+TINY = [
+    "--images.image-size", "32", "32", "--stages.0.num-epochs", "2", "--stages.0.batch-size", "16",
+    "--stages.0.warmup-epochs", "0.5", "--session.validate-epochs", "1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def digits_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a competition of 72 + 24 small sheets in `data`, test answers in `answers.csv`; only read."""
+    folder = tmp_path_factory.mktemp("digits")
+    size = DigitsSize(train_sheets=72, test_sheets=24, sheet_pixels=32)
+    make_digits(folder / "data", folder / "answers.csv", size=size)
+    return folder
+
+
+@pytest.fixture
+def own_data(digits_data: Path, tmp_path: Path) -> Path:
+    """A copy of that competition's folder, to damage."""
+    return Path(shutil.copytree(digits_data / "data", tmp_path / "data"))
+
+
+Imettk = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def imettk() -> Imettk:
+    """Run the command line in a process of its own; `code` is the exit code that it must have."""
+
+    def run(*arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "imettk", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env=os.environ | environment,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == code, f"{arguments}: code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run

@@ -1,0 +1,142 @@
+"""Folds are even, whole and repeatable, on made and on real labels."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import StratifiedKFold
+
+from imettk.config import FoldPlan
+from imettk.data.folds import make_folds, read_folds, write_folds
+from imettk.data.table import SampleTable
+from imettk.errors import DataError, MismatchError, MissingFileError
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+
+
+def classes(num_samples=203):
+    return np.random.default_rng(0).choice(6, num_samples, p=[0.4, 0.25, 0.15, 0.1, 0.05, 0.05])
+
+
+def multilabel(num_samples=203):
+    return (np.random.default_rng(1).random((num_samples, 7)) < np.linspace(0.02, 0.5, 7)).astype(np.uint8)
+
+
+def groups(num_samples=203):
+    return np.random.default_rng(2).choice([f"g{number}" for number in range(23)], num_samples)
+
+
+def unevenness(targets, folds, num_folds):
+    """How far the folds' shares of each label lie apart, summed over labels."""
+    total = 0.0
+    for label in range(targets.shape[1]):
+        counts = [targets[folds == fold, label].sum() for fold in range(num_folds)]
+        total += (max(counts) - min(counts)) / max(1, sum(counts))
+    return total
+
+
+def read_hpa(num_rows=4000):
+    source = DATA / "tables" / "hpa2018" / "train.csv"
+    if not source.is_file():
+        pytest.skip("shared/data/tables/hpa2018 is not here")
+    cells = pd.read_csv(source, nrows=num_rows)["Target"]
+    return np.array([[str(label) in cell.split() for label in range(28)] for cell in cells]).astype(np.uint8)
+
+
+@pytest.mark.parametrize("stratify", [True, False])
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("make_targets", [classes, multilabel])
+def test_every_sample_has_one_fold_and_groups_stay_whole(make_targets, grouped, stratify):
+    targets, plan = make_targets(), FoldPlan(num_folds=4, stratify=stratify, seed=3)
+    members = groups() if grouped else None
+    folds = make_folds(targets, plan, groups=members)
+    assert folds.dtype == np.int64
+    assert set(folds.tolist()) == {0, 1, 2, 3}  # no -1: nobody is left out; no fold is empty
+    if grouped:
+        for group in set(members):
+            assert len(set(folds[members == group])) == 1
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("make_targets", [classes, multilabel])
+def test_the_seed_alone_decides(make_targets, grouped):
+    members = groups() if grouped else None
+    first, again, other = (
+        make_folds(make_targets(), FoldPlan(num_folds=3, seed=seed), groups=members) for seed in (5, 5, 6)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_classes_are_as_even_as_in_scikit_learn():
+    targets = classes()
+    folds = make_folds(targets, FoldPlan(num_folds=5, seed=1))
+    ours = np.array([np.bincount(targets[folds == fold], minlength=6) for fold in range(5)])
+    splits = StratifiedKFold(5, shuffle=True, random_state=9).split(targets, targets)
+    theirs = np.array([np.bincount(targets[valid], minlength=6) for _, valid in splits])
+    np.testing.assert_array_equal(np.sort(ours, 0), np.sort(theirs, 0))
+    assert (ours.max(0) - ours.min(0)).max() <= 1
+
+
+def test_real_labels_are_far_more_even_than_by_chance():
+    targets = read_hpa()
+    folds = make_folds(targets, FoldPlan(num_folds=5))
+    rng = np.random.default_rng(0)
+    by_chance = [unevenness(targets, rng.integers(0, 5, len(targets)), 5) for _ in range(10)]
+    assert unevenness(targets, folds, 5) < 0.5 * min(by_chance)
+
+
+def test_real_groups_of_patients_are_far_more_even_than_by_chance():
+    source = DATA / "chexnet_preds" / "test_predictions.csv.gz"
+    if not source.is_file():
+        pytest.skip("shared/data/chexnet_preds is not here")
+    frame = pd.read_csv(source, dtype={"patient": str})
+    targets = frame.filter(like="true_").to_numpy(np.uint8)
+    patients = frame["patient"].to_numpy(str)
+    folds = make_folds(targets, FoldPlan(num_folds=5), groups=patients)
+    names, member = np.unique(patients, return_inverse=True)
+    assert all(one == 1 for one in pd.Series(folds).groupby(member).nunique())
+    rng = np.random.default_rng(0)
+    by_chance = [unevenness(targets, rng.integers(0, 5, len(names))[member], 5) for _ in range(10)]
+    assert unevenness(targets, folds, 5) < 0.5 * min(by_chance)
+    sizes = np.bincount(folds)
+    assert sizes.max() - sizes.min() < 0.01 * len(targets)
+
+
+def test_a_class_rarer_than_the_folds_is_dealt_without_a_warning():
+    targets = np.array([0] * 20 + [1] * 2)
+    folds = make_folds(targets, FoldPlan(num_folds=5))
+    assert len(set(folds[20:])) == 2
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [(None, "3 samples cannot fill 4 folds"), (np.array(["a", "b", "b"]), "2 groups cannot fill 4 folds")],
+)
+def test_too_few_units_are_refused(members, message):
+    with pytest.raises(DataError, match=message + "; set --folds.num-folds lower"):
+        make_folds(np.array([0, 1, 0]), FoldPlan(num_folds=4), groups=members)
+
+
+def table_of(*ids):
+    return SampleTable(np.array(ids), np.array([f"{name}.png" for name in ids]), (), ())
+
+
+def test_folds_csv_is_joined_by_id_not_by_order(tmp_path):
+    path = tmp_path / "folds.csv"
+    write_folds(path, np.array(["007", "7", "NA"]), np.array([0, 1, 2]))
+    assert path.read_text() == "id,fold\n007,0\n7,1\nNA,2\n"
+    assert read_folds(path, table_of("NA", "007", "7")).tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("ids", [("007", "7"), ("007", "7", "NA", "x"), ("007", "7", "x")])
+def test_folds_of_another_table_are_refused(tmp_path, ids):
+    write_folds(tmp_path / "folds.csv", np.array(["007", "7", "NA"]), np.array([0, 1, 2]))
+    with pytest.raises(MismatchError, match=rf"is not of this table \(3 ids against {len(ids)}\)"):
+        read_folds(tmp_path / "folds.csv", table_of(*ids))
+
+
+def test_missing_folds_name_the_stage(tmp_path):
+    with pytest.raises(MissingFileError, match="run `imettk prepare` first"):
+        read_folds(tmp_path / "folds.csv", table_of("a"))

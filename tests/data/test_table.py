@@ -1,0 +1,238 @@
+"""Tables of every kind are read as they are written, and every bad row is named and counted."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.preprocessing import MultiLabelBinarizer
+
+from imettk.config import TableFormat
+from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
+from imettk.errors import DataError
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+MULTILABEL = TableFormat(labels_csv="labels.csv", group_column="group")
+MULTICLASS = TableFormat(task="multiclass", label_column="kind")
+NO_CSV = TableFormat(train_csv="gone.csv")
+
+TRAIN = "id,attribute_ids,group\n007,2 0,a\n008,10,b\n9,0 1,a\n"
+LABELS = "attribute_id,attribute_name\n2,tag::cat\n0,culture::french\n1,plain\n10,tag::a::b\n"
+KINDS = "id,kind\n0,owl\n1,big cat\n2,owl\n"
+SAMPLE = "id,attribute_ids\nt2,0\nt1,0\n"
+
+
+def lay_out(folder, train, *images, labels=LABELS, sample=SAMPLE):
+    """A competition's folder with empty image files: only `prepare` looks into them."""
+    for name, text in {"train.csv": train, "labels.csv": labels, "sample_submission.csv": sample}.items():
+        (folder / name).write_text(text)
+    for kind in ("train", "test"):
+        (folder / kind).mkdir()
+    for name in images:
+        (folder / f"{name}.png").touch()
+    return folder
+
+
+def test_multilabel_with_names_and_groups(tmp_path):
+    lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9")
+    table = read_table(MULTILABEL, tmp_path)
+    assert table.ids.tolist() == ["007", "008", "9"]  # text, so zeros stay
+    assert table.paths.tolist() == [str(tmp_path / "train" / name) for name in ("007.png", "008.png", "9.png")]
+    assert table.labels == ("2", "0", "1", "10")
+    assert table.label_groups == ("tag", "culture", "", "tag")
+    assert table.targets.tolist() == [[1, 1, 0, 0], [0, 0, 0, 1], [0, 1, 1, 0]]
+    assert table.targets.dtype == np.uint8
+    assert table.groups.tolist() == ["a", "b", "a"]
+    assert table.remarks == ()
+
+
+def test_labels_from_the_train_table_are_its_own_sorted_as_text(tmp_path):
+    lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9")
+    table = read_table(TableFormat(), tmp_path)
+    assert table.labels == ("0", "1", "10", "2")
+    assert table.label_groups == ("",) * 4
+    assert table.groups is None
+    assert table.targets.tolist() == [[1, 0, 0, 1], [0, 0, 1, 0], [1, 1, 0, 0]]
+
+
+def test_multiclass_keeps_a_label_with_the_separator_whole(tmp_path):
+    lay_out(tmp_path, KINDS, "train/0", "train/1", "train/2")
+    table = read_table(MULTICLASS, tmp_path)
+    assert table.labels == ("big cat", "owl")
+    assert table.targets.tolist() == [1, 0, 1]
+    assert table.targets.dtype == np.int64
+
+
+def test_another_separator_and_blanks_around_labels(tmp_path):
+    lay_out(tmp_path, "id,attribute_ids\n0,a | b c\n1,b c|\n", "train/0", "train/1")
+    table = read_table(TableFormat(label_separator="|"), tmp_path)
+    assert table.labels == ("a", "b c")
+    assert table.targets.tolist() == [[1, 1], [0, 1]]
+
+
+def test_an_id_may_hold_a_folder(tmp_path):
+    lay_out(tmp_path, "id,attribute_ids\nab/1,0\nab/2,0\n")
+    (tmp_path / "train" / "ab").mkdir()
+    (tmp_path / "train" / "ab" / "1.png").touch()
+    with pytest.raises(DataError, match=r"1 row \(ab/2\) without an image"):
+        read_table(TableFormat(), tmp_path)
+    (tmp_path / "train" / "ab" / "2.png").touch()
+    assert read_table(TableFormat(), tmp_path).ids.tolist() == ["ab/1", "ab/2"]
+
+
+@pytest.mark.parametrize(
+    ("table_format", "train", "message"),
+    [
+        (NO_CSV, TRAIN, r"gone\.csv is missing: --data must be the competition's folder"),
+        (MULTILABEL, "id,labels\n007,0\n", r"train\.csv has no column attribute_ids, group; it has id, labels\."),
+        (MULTILABEL, TRAIN + "007,1,b\n9,0,a\n9,1,a\n", r"train\.csv: 2 ids \(007, 9\) more than once"),
+        (MULTILABEL, TRAIN.replace("2 0", "2 5 77"), r"2 labels \(5, 77\) not in labels\.csv"),
+        (MULTICLASS, KINDS.replace("big cat", " "), r"1 row \(1\) without a class in column kind"),
+        (MULTILABEL, "id,attribute_ids,group\n", "no row is left to train on"),
+        (TableFormat(), 'id,attribute_ids\n007,""\n', "column attribute_ids holds no label at all"),
+        (TableFormat(), "", "is not a readable csv table"),
+        (TableFormat(), 'id,attribute_ids\n"007,0\n', "is not a readable csv table"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path, table_format, train, message):
+    lay_out(tmp_path, train, *(f"train/{name}" for name in ("007", "008", "9", "0", "1", "2")))
+    with pytest.raises(DataError, match=message):
+        read_table(table_format, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("attribute_id,name\n0,a\n", r"labels\.csv has no column attribute_name"),
+        (LABELS + "0,twice\n", r"labels\.csv: 1 id \(0\) more than once"),
+    ],
+)
+def test_bad_label_lists_are_refused(tmp_path, labels, message):
+    lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9", labels=labels)
+    with pytest.raises(DataError, match=message):
+        read_table(MULTILABEL, tmp_path)
+
+
+def test_a_missing_image_folder_is_named(tmp_path):
+    lay_out(tmp_path, TRAIN)
+    (tmp_path / "train").rmdir()
+    with pytest.raises(DataError, match="train is missing: the recipe's `table` names it"):
+        read_table(MULTILABEL, tmp_path)
+
+
+def test_rows_without_an_image_stop_or_are_dropped_and_only_the_first_are_named(tmp_path):
+    ids = [f"{number:03d}" for number in range(10)]
+    lay_out(tmp_path, "id,attribute_ids\n" + "".join(f"{name},0\n" for name in ids), "train/003", "train/008")
+    named = r"8 rows \(000, 001, 002, 004, 005, \.\.\.\) without an image"
+    with pytest.raises(DataError, match=named + ".*--table.on-missing-image drop"):
+        read_table(TableFormat(), tmp_path)
+    table = read_table(TableFormat(on_missing_image="drop"), tmp_path)
+    assert table.ids.tolist() == ["003", "008"]
+    assert len(table.remarks) == 1 and "dropped 8 rows (000, 001, 002, 004, 005, ...)" in table.remarks[0]
+
+
+def test_dropping_every_row_is_refused(tmp_path):
+    lay_out(tmp_path, TRAIN)
+    with pytest.raises(DataError, match="no row is left to train on"):
+        read_table(TableFormat(on_missing_image="drop"), tmp_path)
+
+
+def test_images_without_a_row_and_rows_without_a_label_are_remarks(tmp_path):
+    lay_out(tmp_path, TRAIN.replace("10,b", ",b"), "train/007", "train/008", "train/9", "train/8", "train/x")
+    (tmp_path / "train" / "notes.txt").touch()  # not an image
+    table = read_table(MULTILABEL, tmp_path)
+    assert table.targets[1].tolist() == [0, 0, 0, 0]
+    images, labels = table.remarks
+    assert "2 images (8.png, x.png) without a row" in images
+    assert "1 row (008) without any label" in labels
+
+
+def test_take_keeps_rows_together_in_the_given_order(tmp_path):
+    lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9")
+    table = read_table(MULTILABEL, tmp_path)
+    some = table.take(np.array([2, 0]))
+    assert len(some) == 2
+    assert some.ids.tolist() == ["9", "007"]
+    assert [Path(path).stem for path in some.paths] == ["9", "007"]
+    assert some.targets.tolist() == table.targets[[2, 0]].tolist()
+    assert some.groups.tolist() == ["a", "a"]
+
+
+def test_the_test_table_is_the_sample_in_its_order(tmp_path):
+    lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9", "test/t1", "test/t2")
+    table = read_table(MULTILABEL, tmp_path)
+    test = read_test_table(MULTILABEL, tmp_path, table)
+    assert test.ids.tolist() == ["t2", "t1"]
+    assert [Path(path).name for path in test.paths] == ["t2.png", "t1.png"]
+    assert test.targets is None
+    assert (test.labels, test.label_groups) == (table.labels, table.label_groups)
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (SAMPLE + "t3,0\n", r"1 row \(t3\) without an image in .*test; every row needs an answer"),
+        (SAMPLE + "t2,0\n", r"1 id \(t2\) more than once"),
+        ("id,other\nt1,0\n", "has no column attribute_ids"),
+    ],
+)
+def test_a_bad_sample_is_refused(tmp_path, sample, message):
+    lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9", "test/t1", "test/t2", sample=sample)
+    with pytest.raises(DataError, match=message):
+        read_test_table(MULTILABEL, tmp_path, read_table(MULTILABEL, tmp_path))
+
+
+def test_answers_are_joined_by_id(tmp_path):
+    answers = tmp_path / "answers.csv"
+    answers.write_text("id,attribute_ids\nspare,c\nt1,a c\nt2,b\n")
+    labels = ("a", "b", "c")
+    assert read_answers(TableFormat(), answers, labels, np.array(["t2", "t1"])).tolist() == [[0, 1, 0], [1, 0, 1]]
+    with pytest.raises(DataError, match=r"no answer for 2 ids \(t3, t4\)"):
+        read_answers(TableFormat(), answers, labels, np.array(["t4", "t1", "t3"]))
+    with pytest.raises(DataError, match=r"1 label \(c\) not in the training table"):
+        read_answers(TableFormat(), answers, ("a", "b"), np.array(["t1"]))
+
+
+def read_clothing(**changes) -> SampleTable:
+    if not (DATA / "clothing").is_dir():
+        pytest.skip("shared/data/clothing is not here")
+    table_format = TableFormat(
+        task="multiclass", train_csv="images.csv", train_images="images", image_suffix=".jpg", id_column="image",
+        label_column="label", group_column="sender_id", **changes,
+    )  # fmt: skip
+    return read_table(table_format, DATA / "clothing")
+
+
+def test_real_multiclass_clothing():
+    with pytest.raises(DataError, match=r"5 rows \(.*without an image"):
+        read_clothing()
+    table = read_clothing(on_missing_image="drop")
+    with open(DATA / "clothing" / "images.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if (DATA / "clothing/images" / f"{row['image']}.jpg").is_file()]
+    assert table.ids.tolist() == [row["image"] for row in rows]
+    assert [table.labels[target] for target in table.targets] == [row["label"] for row in rows]
+    assert table.groups.tolist() == [row["sender_id"] for row in rows]
+    assert list(table.labels) == sorted(Counter(row["label"] for row in rows))
+    assert len(table.remarks) == 2  # the dropped rows, and the image without a row
+    assert any("1 image (" in remark and "without a row" in remark for remark in table.remarks)
+
+
+@pytest.mark.parametrize(
+    ("name", "id_column", "label_column"),
+    [("imet2019/train_with_folds.csv", "id", "attribute_ids"), ("hpa2018/train.csv", "Id", "Target")],
+)
+def test_real_multilabel_tables_equal_scikit_learn(tmp_path, name, id_column, label_column):
+    source = DATA / "tables" / name
+    if not source.is_file():
+        pytest.skip(f"shared/data/tables/{name} is not here")
+    with open(source, newline="") as file:
+        lines = file.read().splitlines()[:1501]
+    rows = list(csv.DictReader(lines))
+    lay_out(tmp_path, "\n".join(lines), *(f"train/{row[id_column]}" for row in rows))
+    table = read_table(TableFormat(id_column=id_column, label_column=label_column), tmp_path)
+    binarizer = MultiLabelBinarizer()
+    expected = binarizer.fit_transform([row[label_column].split() for row in rows])
+    assert table.ids.tolist() == [row[id_column] for row in rows]
+    assert list(table.labels) == binarizer.classes_.tolist()
+    np.testing.assert_array_equal(table.targets, expected)
