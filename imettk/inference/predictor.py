@@ -1,0 +1,95 @@
+"""Network and images -> `Predictions`, and the files that keep them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from imettk.data.dataset import Batch
+from imettk.errors import MismatchError
+from imettk.inference.tta import apply_view
+from imettk.progress import progress_bar
+from imettk.tracking.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one model says of N samples in V views.
+
+    Attributes:
+        ids: str (N,).
+        probs: float32 (V, N, C).
+        values: what the file keeps beside them, as JSON.
+    """
+
+    ids: np.ndarray
+    probs: np.ndarray
+    values: dict[str, Any]
+
+    @property
+    def mean_probs(self) -> np.ndarray:
+        """Mean over the views, float32 (N, C)."""
+        return self.probs.mean(0)
+
+
+@torch.inference_mode()
+def predict_logits(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    views: tuple[str, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+    num_samples: int,
+    what: str | None = None,
+) -> Tensor:
+    """Logits of every view of every sample, float32 (V, N, C), on the CPU. The network is left in evaluation mode.
+
+    Args:
+        what: name of the progress bar; None shows none.
+    """
+    network.eval()
+    parts = []
+    with progress_bar(what or "", total=num_samples, unit="image", hidden=what is None) as bar:
+        for batch in batches:
+            images = batch.images.to(device, non_blocking=True)
+            with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+                logits = [network(apply_view(images, view)).logits for view in views]
+            parts.append(torch.stack(logits).float().cpu())
+            bar.update(len(images))
+    return torch.cat(parts, 1)
+
+
+def to_probs(logits: Tensor, *, multiclass: bool) -> np.ndarray:
+    """Probabilities, float32: over classes that exclude each other, or each label for itself."""
+    return (logits.softmax(-1) if multiclass else logits.sigmoid()).numpy()
+
+
+def save_predictions(path: Path, predictions: Predictions) -> None:
+    """Write probs, ids (UTF-8 lines) and values as safetensors: no pickle, no zip."""
+    lines = np.frombuffer("\n".join(predictions.ids).encode(), np.uint8).copy()
+    tensors = {"probs": torch.from_numpy(np.ascontiguousarray(predictions.probs)), "ids": torch.from_numpy(lines)}
+    write_atomically(path, save(tensors, {"imettk": json.dumps(predictions.values, sort_keys=True)}))
+
+
+def load_predictions(path: Path) -> Predictions:
+    """Read what `save_predictions` wrote."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            ids = bytes(file.get_tensor("ids")).decode().split("\n")
+            probs = file.get_tensor("probs")
+            values = json.loads(file.metadata()["imettk"])
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise MismatchError(f"{path} is not a prediction file of imettk: {error}") from None
+    if probs.ndim != 3 or probs.shape[1] != len(ids):
+        raise MismatchError(f"{path}: {len(ids)} ids do not fit probabilities of shape {probs.shape}")
+    return Predictions(np.array(ids, np.str_), probs, values)

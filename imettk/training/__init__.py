@@ -1,0 +1,1 @@
+"""From batches to weights, resumable at any step with the same bits."""

@@ -1,0 +1,131 @@
+"""Predictions are the network's, whatever the batch size, and their files hold them exactly."""
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from imettk.data.dataset import Batch, ImageDataset
+from imettk.data.sampling import sequential_requests
+from imettk.data.table import read_table
+from imettk.errors import MismatchError
+from imettk.inference.predictor import Predictions, load_predictions, predict_logits, save_predictions, to_probs
+from imettk.inference.tta import apply_view
+from imettk.models.network import Network
+from imettk.recipes.digits import digits
+
+VIEWS = ("plain", "hflip", "zoom_out")
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return Network(backbone="timm:test_resnet", num_classes=15, mean=(0.2,), std=(0.3,), dropout=0.5)
+
+
+@pytest.fixture(scope="module")
+def dataset(digits_data):
+    return ImageDataset(read_table(digits().table, digits_data / "data"), image_size=(32, 32), channels=1)
+
+
+def predict(network, dataset, *, batch_size, views=VIEWS, dtype=torch.float32):
+    requests = sequential_requests(np.arange(20), batch_size)
+    return predict_logits(
+        network, (dataset[request] for request in requests), views=views, device=torch.device("cpu"), dtype=dtype,
+        num_samples=20,
+    )  # fmt: skip
+
+
+def test_logits_are_those_of_each_view_one_by_one(network, dataset):
+    network.train()  # as training leaves it; dropout would change every number
+    logits = predict(network, dataset, batch_size=8)
+    assert logits.shape == (3, 20, 15) and logits.dtype == torch.float32
+    assert not network.training
+    (request,) = sequential_requests(np.arange(20), 20)
+    images = dataset[request].images
+    with torch.no_grad():
+        for view, ours in zip(VIEWS, logits, strict=True):
+            expected = torch.cat([network(apply_view(image[None], view)).logits for image in images])
+            torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_the_batch_size_does_not_matter(network, dataset, batch_size):
+    expected = predict(network, dataset, batch_size=20)
+    torch.testing.assert_close(predict(network, dataset, batch_size=batch_size), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_is_near_and_comes_back_as_float32(network, dataset):
+    exact, near = (predict(network, dataset, batch_size=20, dtype=one) for one in (torch.float32, torch.bfloat16))
+    assert near.dtype == torch.float32
+    assert 0 < (exact - near).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_weights_learn_nothing_and_no_gradient_is_kept(network):
+    images = torch.zeros(2, 32, 32, 1, dtype=torch.uint8)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train()
+    logits = predict_logits(
+        network, [Batch(images, None, torch.ones(2), torch.arange(2))], views=("plain",), device=torch.device("cpu"),
+        dtype=torch.float32, num_samples=2,
+    )  # fmt: skip
+    assert not logits.requires_grad
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_probabilities_are_the_formula():
+    logits = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)) * 5
+    values = logits.double().numpy()
+    np.testing.assert_allclose(to_probs(logits, multiclass=False), 1 / (1 + np.exp(-values)), rtol=1e-5)
+    classes = np.exp(values) / np.exp(values).sum(-1, keepdims=True)
+    np.testing.assert_allclose(to_probs(logits, multiclass=True), classes, rtol=1e-5)
+
+
+def some_predictions():
+    probs = np.random.default_rng(0).random((2, 3, 4), np.float32)
+    return Predictions(np.array(["007", "Ölbild 東京", "a/b,c"]), probs, {"fold": 1, "views": ["plain", "hflip"]})
+
+
+def test_the_file_holds_everything_exactly(tmp_path):
+    path, predictions = tmp_path / "oof.safetensors", some_predictions()
+    save_predictions(path, predictions)
+    again = load_predictions(path)
+    assert again.ids.tolist() == predictions.ids.tolist()
+    assert again.values == predictions.values
+    np.testing.assert_array_equal(again.probs, predictions.probs)
+    np.testing.assert_allclose(again.mean_probs, (predictions.probs[0] + predictions.probs[1]) / 2, rtol=1e-6)
+
+
+def test_probabilities_that_lie_apart_in_memory_are_kept(tmp_path):
+    predictions = some_predictions()
+    turned = Predictions(predictions.ids, predictions.probs.transpose(0, 2, 1)[:, :3], {})
+    save_predictions(tmp_path / "oof.safetensors", turned)
+    np.testing.assert_array_equal(load_predictions(tmp_path / "oof.safetensors").probs, turned.probs)
+
+
+def test_any_safetensors_reader_can_read_it(tmp_path):
+    save_predictions(tmp_path / "oof.safetensors", some_predictions())
+    tensors = safetensors.torch.load_file(tmp_path / "oof.safetensors")
+    assert bytes(tensors["ids"].tolist()).decode() == "007\nÖlbild 東京\na/b,c"
+    np.testing.assert_array_equal(tensors["probs"].numpy(), some_predictions().probs)
+
+
+@pytest.mark.parametrize("fault", ["other tensors", "no header", "truncated", "not safetensors", "ids of another"])
+def test_a_foreign_file_is_refused(tmp_path, fault):
+    path = tmp_path / "oof.safetensors"
+    save_predictions(path, some_predictions())
+    tensors = safetensors.torch.load_file(path)
+    if fault == "other tensors":
+        safetensors.torch.save_file({"weight": torch.ones(2)}, path, {"imettk": "{}"})
+    elif fault == "no header":
+        safetensors.torch.save_file(tensors, path)
+    elif fault == "truncated":
+        path.write_bytes(path.read_bytes()[:-9])
+    elif fault == "not safetensors":
+        path.write_bytes(b"PK\x03\x04 a zip?")
+    else:
+        tensors["probs"] = tensors["probs"][:, :2].contiguous()
+        safetensors.torch.save_file(tensors, path, {"imettk": "{}"})
+    message = "3 ids do not fit" if fault == "ids of another" else "is not a prediction file of imettk"
+    with pytest.raises(MismatchError, match=message):
+        load_predictions(path)

@@ -1,0 +1,62 @@
+"""Learning rates and spans as functions of the step."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from warmup_scheduler import GradualWarmupScheduler
+
+from imettk.config import StagePlan
+from imettk.training.schedule import lr_table, plan_spans
+
+
+def test_cosine_equals_torch_from_the_hand_over_on():
+    plan = StagePlan(num_epochs=4, warmup_epochs=1, warmup_start=0.1, final_lr=0.2)
+    table = lr_table(plan, num_steps=40, steps_per_epoch=10)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=29, eta_min=0.2)
+    for step in range(10, 40):
+        assert table[step] == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6)
+        optimizer.step()
+        cosine.step()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_warmup_is_what_warmup_scheduler_gives_and_never_overshoots():
+    plan = StagePlan(num_epochs=3, warmup_epochs=1, warmup_start=0.01, schedule="constant")
+    table = lr_table(plan, num_steps=30, steps_per_epoch=10)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01)
+    library = GradualWarmupScheduler(optimizer, multiplier=100, total_epoch=10)
+    expected = []
+    for _ in range(11):
+        expected.append(optimizer.param_groups[0]["lr"])
+        library.step()
+    np.testing.assert_allclose(table[:11], expected, rtol=1e-12)
+    np.testing.assert_allclose(table[:11], 0.01 + 0.99 * np.arange(11) / 10)  # the closed form
+    assert table[0] == pytest.approx(0.01)
+    assert table.max() == 1.0
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 17])
+@pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0])
+def test_every_length_gives_finite_shares_of_the_peak(schedule, num_steps, warmup):
+    plan = StagePlan(num_epochs=1, warmup_epochs=warmup, schedule=schedule)
+    table = lr_table(plan, num_steps=num_steps, steps_per_epoch=num_steps)
+    assert table.shape == (num_steps,)
+    assert (table >= 0).all() and table.max() <= 1.0
+
+
+def test_spans_follow_one_another_and_count_epochs_over_all_stages():
+    stages = (StagePlan(num_epochs=0.5, batch_size=10), StagePlan(num_epochs=2.25, batch_size=20))
+    first, second = plan_spans(stages, 205)
+    assert (first.first_step, first.last_step, first.first_epoch, first.steps_per_epoch) == (0, 10, 0, 20)
+    # round(2.25 * 10) = 22 steps; its epochs begin after the one that the first stage had begun
+    assert (second.first_step, second.last_step, second.first_epoch, second.steps_per_epoch) == (10, 32, 1, 10)
+    assert math.isclose(second.last_step - second.first_step, 2.25 * 10, abs_tol=0.5)
+
+
+def test_a_stage_has_at_least_one_step():
+    (span,) = plan_spans((StagePlan(num_epochs=0.001, batch_size=64),), 3)
+    assert span.last_step == 1
