@@ -1,0 +1,93 @@
+"""`imettk doctor`: what is here and what is missing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = {  # distribution -> module
+    "torch": "torch",
+    "timm": "timm",
+    "pretrainedmodels": "pretrainedmodels",
+    "albumentations": "albumentations",
+    "opencv-python-headless": "cv2",
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "scikit-learn": "sklearn",
+    "safetensors": "safetensors",
+    "tqdm": "tqdm",
+    "tyro": "tyro",
+    "pydantic": "pydantic",
+    "pillow": "PIL",
+    "iterative-stratification": "iterstrat",
+    "warmup-scheduler": "warmup_scheduler",
+    "delegator.py": "delegator",
+    "six": "six",
+    "munch": "munch",
+}
+
+
+def doctor() -> int:
+    """Print versions, cores, disk and devices; returns 0 when everything is there, else 2."""
+    from imettk.progress import say
+
+    faults = []
+    say(f"python     {platform.python_version()}, {platform.platform()}")
+    say(f"machine    {os.cpu_count()} cores, {_memory()}, {shutil.disk_usage('.').free / 1e9:.1f} GB free here")
+    for package, module in PACKAGES.items():
+        fault = _import_fault(module)
+        say(f"{package:<26} {_version(package)}" + (f"   FAULT: {fault}" if fault else ""))
+        if fault:
+            faults.append(package)
+    if "torch" not in faults:
+        faults += _devices(say)
+    say(
+        "everything is there" if not faults else f"missing or broken: {', '.join(faults)}; try `pip install -e .` again"
+    )
+    return 2 if faults else 0
+
+
+def _devices(say) -> list[str]:  # type: ignore[no-untyped-def]
+    import torch
+
+    from imettk.device import choose_precision, unsupported_gpu
+
+    cpu = torch.device("cpu")
+    say(f"cpu        {torch.get_num_threads()} threads, precision {choose_precision('auto', cpu)}")
+    if not torch.cuda.is_available():
+        say("gpu        none")
+        return []
+    for index in range(torch.cuda.device_count()):
+        memory = torch.cuda.get_device_properties(index).total_memory / 2**30
+        say(f"gpu {index}      {torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
+    fault = unsupported_gpu()
+    say(f"           {fault}" if fault else f"           precision {choose_precision('auto', torch.device('cuda'))}")
+    return ["a GPU that this torch can use"] if fault else []
+
+
+def _import_fault(module: str) -> str | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            importlib.import_module(module)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "-"
+
+
+def _memory() -> str:
+    try:
+        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB memory"
+    except (ValueError, OSError):
+        return "memory unknown"

@@ -1,0 +1,69 @@
+"""`infer`: test predictions of every fold, their mean, the rule, a checked submission."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from imettk.config import Recipe
+from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
+from imettk.device import choose_device, choose_precision
+from imettk.errors import MissingFileError
+from imettk.kaggle.submission import write_submission
+from imettk.postprocess.thresholds import Rule
+from imettk.progress import say
+from imettk.stages.shared import Compute, metric_name, predict_file, score
+from imettk.tracking.files import read_json, write_json
+from imettk.tracking.run_dir import RunDir
+
+
+def infer(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, answers_csv: Path | None = None) -> None:
+    """Write `test.safetensors` of every trained fold (or one) and `submission.csv`.
+
+    Args:
+        answers_csv: known answers in the format of the training table; with it the test score is printed and kept.
+
+    Raises:
+        MissingFileError: no fold is trained, or `validate` has not fitted a rule.
+        DataError: the submission would not fit the sample.
+    """
+    rule = Rule.from_json(read_json(run.find("rule.json", written_by="validate")))
+    folds = [one for one in run.trained_folds() if fold in (None, one)]
+    if not folds:
+        raise MissingFileError(
+            f"{run.path} has no trained fold: run `imettk train` first, which writes model.safetensors"
+        )
+    table = read_test_table(recipe.table, data_dir, read_table(recipe.table, data_dir))
+    run.save_recipe(recipe)
+    device = choose_device(recipe.session.device)
+    compute = Compute(device, choose_precision(recipe.train.precision, device))
+    rows = np.arange(len(table))
+    total = np.zeros((len(table), len(table.labels)), np.float64)
+    for number in folds:
+        path = run.fold(number) / "test.safetensors"
+        predictions = predict_file(path, run.model(number), table, rows, recipe, compute, what=f"fold {number} test")
+        total += predictions.mean_probs
+    answers = rule.apply((total / len(folds)).astype(np.float32))
+    path = run.path / "submission.csv"
+    write_submission(
+        path,
+        data_dir / recipe.table.sample_csv,
+        id_column=recipe.table.id_column,
+        label_column=recipe.table.label_column,
+        ids=table.ids,
+        cells=_cells(answers, table, recipe),
+    )
+    say(f"{path}: {len(table)} answers, mean of {len(folds)} folds, checked against {recipe.table.sample_csv}")
+    if answers_csv is not None:
+        truth = read_answers(recipe.table, answers_csv, table.labels, table.ids)
+        test_score = score(recipe, answers, truth)
+        write_json(run.path / "scores.json", (read_json(run.path / "scores.json") or {}) | {"test": test_score})
+        say(f"  test     {metric_name(recipe)} {test_score:.4f}")
+
+
+def _cells(answers: np.ndarray, table: SampleTable, recipe: Recipe) -> list[str]:
+    """The text of each answer: its labels, joined as in the training table."""
+    if answers.ndim == 1:
+        return [table.labels[answer] for answer in answers]
+    return [recipe.table.label_separator.join(table.labels[label] for label in np.flatnonzero(row)) for row in answers]

@@ -1,0 +1,165 @@
+"""What several stages need: the prepared table, a network from its file, evaluation, decision rules."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imettk.config import PREPARE_SECTIONS, Recipe, differences, fingerprint, from_json
+from imettk.data.dataset import ImageDataset, load_batches
+from imettk.data.folds import read_folds
+from imettk.data.sampling import sequential_requests
+from imettk.data.table import SampleTable, read_table
+from imettk.errors import MismatchError
+from imettk.inference.predictor import Predictions, load_predictions, predict_logits, save_predictions, to_probs
+from imettk.metrics import accuracy, f_beta
+from imettk.models.network import Network
+from imettk.postprocess.thresholds import Rule, fit_thresholds
+from imettk.progress import say
+from imettk.tracking.files import read_json, sha256
+from imettk.tracking.run_dir import RunDir
+from imettk.training.checkpoint import read_tensors
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The training table with the fold of each row, int64 (N,)."""
+
+    table: SampleTable
+    folds: np.ndarray
+
+    @property
+    def targets(self) -> np.ndarray:
+        """int64 (N,) or uint8 (N, C)."""
+        assert self.table.targets is not None
+        return self.table.targets
+
+    def rows(self, fold: int, *, valid: bool) -> np.ndarray:
+        """Positions of the rows that validate (or train) in this fold, int64 (M,)."""
+        return np.flatnonzero((self.folds == fold) == valid)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how to compute."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:
+    """The table and folds that `prepare` left.
+
+    Raises:
+        MissingFileError: `prepare` has not run.
+        MismatchError: it ran for other data or for another recipe; the fields that differ are named.
+    """
+    path = run.find("table.json", written_by="prepare")
+    prepared = from_json(json.dumps(read_json(path)["recipe"]), where=str(path))
+    changed = differences(prepared, recipe, PREPARE_SECTIONS)
+    if changed:
+        raise MismatchError(f"{path.parent} was prepared for another recipe: {'; '.join(changed)}. Use a new --run-dir")
+    table = read_table(recipe.table, data_dir)
+    return Prepared(table, read_folds(run.find("folds.csv", written_by="prepare"), table))
+
+
+def make_network(recipe: Recipe, num_classes: int, *, weights: str | None = None) -> Network:
+    """The network of a recipe; `weights` is where pretrained ones lie, None for random ones."""
+    return Network(
+        backbone=recipe.model.backbone,
+        num_classes=num_classes,
+        mean=recipe.images.mean,
+        std=recipe.images.std,
+        weights=weights,
+        dropout=recipe.model.dropout,
+    )
+
+
+def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.device) -> Network:
+    """The trained network of a fold.
+
+    Raises:
+        MismatchError: it was trained by another recipe, or for other labels.
+    """
+    model = read_tensors(path)
+    if model.values["fingerprint"] != fingerprint(recipe):
+        raise MismatchError(
+            f"{path} was trained by another recipe (fingerprint {model.values['fingerprint']}, this one has "
+            f"{fingerprint(recipe)}); leave RECIPE out to use the run folder's own"
+        )
+    if tuple(model.values["labels"]) != table.labels:
+        raise MismatchError(
+            f"{path} knows {len(model.values['labels'])} labels, the table has {len(table.labels)} others: "
+            "was the table changed after training?"
+        )
+    network = make_network(recipe, len(table.labels))
+    network.load_state_dict(model.tensors)
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def evaluate(
+    network: nn.Module,
+    table: SampleTable,
+    rows: np.ndarray,
+    recipe: Recipe,
+    compute: Compute,
+    *,
+    views: tuple[str, ...],
+    what: str | None = None,
+) -> Tensor:
+    """Logits of some rows of a table, float32 (V, N, C)."""
+    dataset = ImageDataset(table, image_size=recipe.images.image_size, channels=recipe.images.channels)
+    batches = load_batches(
+        dataset,
+        sequential_requests(rows, recipe.predict.batch_size),
+        num_workers=recipe.session.num_workers,
+        pin=compute.device.type == "cuda",
+    )
+    return predict_logits(
+        network, batches, views=views, device=compute.device, dtype=compute.dtype, num_samples=len(rows), what=what
+    )
+
+
+def predict_file(
+    path: Path, model: Path, table: SampleTable, rows: np.ndarray, recipe: Recipe, compute: Compute, *, what: str
+) -> Predictions:
+    """Predictions of a trained fold with all TTA views: from `path` if they are there, else made and kept there."""
+    values = {"model": sha256(model), "views": list(recipe.predict.views), "labels": list(table.labels)}
+    if path.is_file():
+        found = load_predictions(path)
+        if found.values == values and np.array_equal(found.ids, table.ids[rows]):
+            say(f"{what}: taken from {path}")
+            return found
+    network = load_model(model, recipe, table, compute.device)
+    logits = evaluate(network, table, rows, recipe, compute, views=recipe.predict.views, what=what)
+    predictions = Predictions(table.ids[rows], to_probs(logits, multiclass=recipe.table.task == "multiclass"), values)
+    save_predictions(path, predictions)
+    return predictions
+
+
+def fit_rule(recipe: Recipe, probs: np.ndarray, targets: np.ndarray, label_groups: tuple[str, ...]) -> Rule:
+    """The recipe's decision rule, fitted on these rows."""
+    plan = recipe.rule
+    if plan.kind == "argmax":
+        return Rule("argmax")
+    groups = label_groups if plan.kind == "group_thresholds" else None
+    return fit_thresholds(probs, targets, beta=plan.beta, groups=groups, fill_empty=plan.fill_empty)
+
+
+def score(recipe: Recipe, answers: np.ndarray, targets: np.ndarray) -> float:
+    """The recipe's metric: F-beta averaged over samples, or accuracy."""
+    return (
+        accuracy(answers, targets)
+        if recipe.table.task == "multiclass"
+        else f_beta(answers, targets, beta=recipe.rule.beta)
+    )
+
+
+def metric_name(recipe: Recipe) -> str:
+    """How to call the metric in what is printed: `F2` or `accuracy`."""
+    return "accuracy" if recipe.table.task == "multiclass" else f"F{recipe.rule.beta:g}"

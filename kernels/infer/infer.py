@@ -1,0 +1,32 @@
+"""Predict the test set with the trained folds, offline, and write a checked submission.csv."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+STARTED = time.time()  # the session's clock starts here
+
+RECIPE = "digits"  # a built-in recipe, or the name of a .py file in the pack
+COMPETITION = "imettk-digits"  # the folder with the data, a competition or a dataset
+ARGUMENTS: list[str] = []  # options of `imettk infer`
+
+ROOT = Path(os.environ.get("IMETTK_KAGGLE_ROOT", "/kaggle"))
+MANIFEST = "imettk-pack.json"
+found = sorted([*ROOT.glob(f"input/*/{MANIFEST}"), *ROOT.glob(f"input/datasets/*/*/{MANIFEST}")])
+if len(found) != 1:
+    sys.exit(f"imettk: {len(found)} packs under {ROOT / 'input'}: attach the dataset imettk-pack, once")
+pack = found[0].parent
+# The platform unpacks zips, and keeps the archive's name as a folder's or not.
+code = next(
+    path for path in (pack / "imettk.zip", pack / "imettk", pack) if path.is_file() or (path / "imettk").is_dir()
+)
+sys.path.insert(0, str(code))
+
+from imettk.kaggle.environment import run_stage  # noqa: E402 (found only now)
+
+sys.exit(
+    run_stage(
+        "infer", RECIPE, competition=COMPETITION, arguments=ARGUMENTS, root=ROOT, pack=pack, code=code, started=STARTED
+    )
+)

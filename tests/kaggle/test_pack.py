@@ -1,0 +1,93 @@
+"""The pack: complete, hashed, the same each time, and without what must not travel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import imettk
+from imettk.errors import DataError, UserError
+from imettk.kaggle.pack import check_pack, make_pack
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    make_pack(tmp_path / "pack", owner="some-one", wheels=False)
+    return tmp_path / "pack"
+
+
+def test_it_holds_every_source_file_and_nothing_else(pack):
+    package = Path(imettk.__file__).parent
+    sources = {f"imettk/{path.relative_to(package)}" for path in package.rglob("*.py")} | {"imettk/py.typed"}
+    with zipfile.ZipFile(pack / "imettk.zip") as archive:
+        assert set(archive.namelist()) == sources
+    assert sorted(path.name for path in pack.iterdir()) == ["dataset-metadata.json", "imettk-pack.json", "imettk.zip"]
+
+
+def test_python_imports_it_from_the_zip(pack):
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import imettk.cli; print(imettk.cli.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-c", code, pack / "imettk.zip"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=pack,
+    )
+    assert done.stdout.startswith(str(pack / "imettk.zip"))
+
+
+def test_the_manifest_has_the_hash_of_every_file(pack):
+    files = json.loads((pack / "imettk-pack.json").read_text())["files"]
+    assert files == {"imettk.zip": hashlib.sha256((pack / "imettk.zip").read_bytes()).hexdigest()}
+
+
+def test_the_same_sources_give_the_same_bytes(pack, tmp_path):
+    make_pack(tmp_path / "again", owner="some-one", wheels=False)
+    for path in pack.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+def test_the_metadata_is_what_the_platform_takes(pack):
+    """Title 6 to 50 characters, owner/slug with a slug of 6 to 50 without underscores, exactly one licence."""
+    metadata = json.loads((pack / "dataset-metadata.json").read_text())
+    owner, slug = metadata["id"].split("/")
+    assert owner == "some-one" and 6 <= len(slug) <= 50 and "_" not in slug
+    assert 6 <= len(metadata["title"]) <= 50 and len(metadata["licenses"]) == 1
+
+
+def test_a_users_recipe_travels(tmp_path):
+    (tmp_path / "mine.py").write_text("x = 1\n")
+    make_pack(tmp_path / "pack", owner="me", recipe=tmp_path / "mine.py", wheels=False)
+    assert (tmp_path / "pack" / "mine.py").read_text() == "x = 1\n"
+    assert "mine.py" in json.loads((tmp_path / "pack" / "imettk-pack.json").read_text())["files"]
+
+
+def test_an_older_pack_is_replaced_and_another_folder_is_not(pack, tmp_path):
+    make_pack(pack, owner="me", wheels=False)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("x")
+    with pytest.raises(DataError, match="not empty and not an older pack"):
+        make_pack(tmp_path / "other", owner="me", wheels=False)
+    assert (tmp_path / "other" / "thesis.tex").exists()
+
+
+def test_damage_is_found_where_it_is_mounted(pack):
+    assert check_pack(pack) == []
+    content = bytearray((pack / "imettk.zip").read_bytes())
+    content[100] ^= 1
+    (pack / "imettk.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"imettk\.zip is damaged"):
+        check_pack(pack)
+
+
+def test_a_failed_wheel_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("imettk.kaggle.pack.WHEELS", ("no-such-package-of-imettk==9.9",))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(UserError, match=r"wheels could not be built .* --no-wheels"):
+        make_pack(tmp_path / "pack", owner="me")

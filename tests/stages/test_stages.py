@@ -1,0 +1,236 @@
+"""The stages as a user runs them: one story from a folder to a submission, and what can be wrong on the way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+from sklearn.metrics import fbeta_score
+from sklearn.preprocessing import MultiLabelBinarizer
+
+TINY = [
+    "--images.image-size", "32", "32", "--stages.0.num-epochs", "2", "--stages.0.batch-size", "16",
+    "--stages.0.warmup-epochs", "0.5", "--session.validate-epochs", "1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def story(digits_data, imettk, tmp_path_factory) -> tuple[Path, str]:
+    """A run folder after all four stages, and what they printed."""
+    run_dir = tmp_path_factory.mktemp("story")
+    common = ["--data", digits_data / "data", "--run-dir", run_dir]
+    text = imettk("prepare", "digits", *common, *TINY).stdout
+    text += imettk("train", *common).stdout  # all folds, the run folder's own recipe
+    text += imettk("validate", *common).stdout
+    text += imettk("infer", *common, "--answers", digits_data / "answers.csv").stdout
+    return run_dir, text
+
+
+def labels_of(csv: Path) -> pd.Series:
+    frame = pd.read_csv(csv, dtype=str, keep_default_na=False).set_index("id")
+    return frame["attribute_ids"].str.split()
+
+
+def f2(chosen: pd.Series, truth: pd.Series) -> float:
+    """scikit-learn's F2 of label lists, joined by id."""
+    binarizer = MultiLabelBinarizer(classes=[str(label) for label in range(15)])
+    binarizer.fit([])
+    answers, targets = (binarizer.transform(labels) for labels in (chosen[truth.index], truth))
+    return fbeta_score(targets, answers, beta=2, average="samples", zero_division=0)
+
+
+def test_it_leaves_the_files_of_the_contract(story):
+    run_dir, text = story
+    top = {"recipe.json", "table.json", "folds.csv", "rule.json", "scores.json", "submission.csv"}
+    fold = {"status.json", "journal.jsonl", "checkpoints", "model.safetensors", "oof.safetensors", "test.safetensors"}
+    assert {path.name for path in run_dir.iterdir()} == top | {"fold0", "fold1", "fold2"}
+    for number in range(3):
+        assert {path.name for path in (run_dir / f"fold{number}").iterdir()} == fold
+        assert json.loads((run_dir / f"fold{number}" / "status.json").read_text())["state"] == "done"
+    assert "fold 2: done after 6 steps" in text
+
+
+def test_the_printed_test_score_is_scikit_learns(story, digits_data):
+    run_dir, text = story
+    expected = f2(labels_of(run_dir / "submission.csv"), labels_of(digits_data / "answers.csv"))
+    assert f"test     F2 {expected:.4f}" in text
+    assert json.loads((run_dir / "scores.json").read_text())["test"] == pytest.approx(expected)
+
+
+def test_the_oof_scores_follow_from_the_prediction_files(story, digits_data):
+    """Predictions of each fold are of its own rows, and its threshold was not fitted on them."""
+    from imettk.postprocess.thresholds import fit_thresholds
+
+    run_dir, _ = story
+    truth = labels_of(digits_data / "data" / "train.csv")
+    folds = pd.read_csv(run_dir / "folds.csv", dtype={"id": str}).set_index("id")["fold"]
+    groups = pd.read_csv(digits_data / "data" / "labels.csv")["attribute_name"].str.split("::").str[0]
+    probs, targets = {}, {}
+    for fold in range(3):
+        file = load_file(run_dir / f"fold{fold}" / "oof.safetensors")
+        ids = bytes(file["ids"]).decode().split("\n")
+        assert (folds[ids] == fold).all() and len(ids) == (folds == fold).sum()
+        assert file["probs"].shape == (2, len(ids), 15)
+        probs[fold] = file["probs"].mean(0)
+        targets[fold] = np.array([[str(label) in truth[name] for label in range(15)] for name in ids], np.uint8)
+    scores = json.loads((run_dir / "scores.json").read_text())
+    for fold in range(3):
+        others = [other for other in range(3) if other != fold]
+        stacked = (
+            np.concatenate([probs[other] for other in others]),
+            np.concatenate([targets[other] for other in others]),
+        )
+        answers = fit_thresholds(*stacked, beta=2, groups=tuple(groups)).apply(probs[fold])
+        expected = fbeta_score(targets[fold], answers, beta=2, average="samples", zero_division=0)
+        assert scores["folds"][str(fold)] == pytest.approx(expected)
+    sizes = [len(targets[fold]) for fold in range(3)]
+    assert scores["oof"] == pytest.approx(np.average(list(scores["folds"].values()), weights=sizes))
+
+
+def test_predictions_are_taken_from_their_files_a_second_time(story, digits_data, imettk):
+    run_dir, _ = story
+    before = (run_dir / "submission.csv").read_bytes()
+    again = imettk("infer", "--data", digits_data / "data", "--run-dir", run_dir).stdout
+    assert again.count("taken from") == 3
+    assert (run_dir / "submission.csv").read_bytes() == before
+
+
+def test_a_trained_fold_is_not_trained_again(story, digits_data, imettk):
+    run_dir, _ = story
+    model = run_dir / "fold1" / "model.safetensors"
+    before = model.stat().st_mtime_ns
+    assert (
+        "fold 1 is done already"
+        in imettk("train", "--data", digits_data / "data", "--run-dir", run_dir, "--fold", 1).stdout
+    )
+    assert model.stat().st_mtime_ns == before
+
+
+def test_another_recipe_in_the_same_folder_is_refused(story, digits_data, imettk):
+    run_dir, _ = story
+    common = ["--data", digits_data / "data", "--run-dir", run_dir]
+    done = imettk("train", *common, "--stages.0.lr", "0.5", code=2)
+    assert "stages.0.lr: (0.006,) -> (0.5,)" in done.stderr and "--run-dir" in done.stderr
+    done = imettk("prepare", "digits", *common, code=2)
+    assert "images.image_size" in done.stderr
+
+
+def test_answers_for_other_ids_are_refused(story, digits_data, imettk):
+    run_dir, _ = story
+    common = ["--data", digits_data / "data", "--run-dir", run_dir]
+    done = imettk("infer", *common, "--answers", digits_data / "data" / "train.csv", code=2)
+    assert "no answer for 24 ids (t00000" in done.stderr
+
+
+# Each fault: what is done to the data folder, and what the one line must say.
+def rename_column(data: Path) -> None:
+    csv = data / "train.csv"
+    csv.write_text(csv.read_text().replace("attribute_ids", "labels", 1))
+
+
+def double_id(data: Path) -> None:
+    lines = (data / "train.csv").read_text().splitlines()
+    (data / "train.csv").write_text("\n".join([*lines, lines[1]]) + "\n")
+
+
+def unknown_label(data: Path) -> None:
+    csv = data / "train.csv"
+    csv.write_text(csv.read_text() + "s00000x,3 99,g00\n")
+    shutil.copy(data / "train" / "s00000.png", data / "train" / "s00000x.png")
+
+
+FAULTS = {
+    "no folder": (lambda data: shutil.rmtree(data), "train.csv is missing: --data must be the competition's folder"),
+    "empty table": (lambda data: (data / "train.csv").write_text(""), "is not a readable csv table"),
+    "renamed column": (rename_column, "has no column attribute_ids; it has id, labels, group"),
+    "double id": (double_id, "1 id (s00000) more than once"),
+    "unknown label": (unknown_label, "1 label (99) not in labels.csv"),
+    "row without image": (lambda data: (data / "train" / "s00003.png").unlink(), "1 row (s00003) without an image"),
+    "test row without image": (lambda data: (data / "test" / "t00003.png").unlink(), "1 row (t00003) without an image"),
+    "no images": (lambda data: shutil.rmtree(data / "train"), "train is missing: the recipe's `table` names it"),
+    "truncated image": (lambda data: (data / "train" / "s00004.png").write_bytes(
+        (data / "train" / "s00004.png").read_bytes()[:200]), "1 of 96 images cannot be read"),
+    "empty image": (lambda data: (data / "test" / "t00001.png").write_bytes(b""), "t00001.png"),
+    "text as image": (lambda data: (data / "train" / "s00004.png").write_text("hello"), "s00004.png"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_bad_data_is_one_clear_line_and_code_2(own_data, tmp_path, capsys, name):
+    from imettk.cli import main
+
+    damage, message = FAULTS[name]
+    damage(own_data)
+    with pytest.raises(SystemExit) as caught:
+        main(["prepare", "digits", "--data", str(own_data), "--run-dir", str(tmp_path / "run")])
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("imettk:")]
+    assert caught.value.code == 2
+    assert len(error) == 1 and message in error[0]
+    assert not (tmp_path / "run" / "folds.csv").exists()
+
+
+def test_odd_data_is_named_and_kept(own_data, tmp_path, capsys):
+    from imettk.cli import main
+
+    shutil.copy(own_data / "train" / "s00000.png", own_data / "train" / "spare.png")
+    csv = own_data / "train.csv"
+    first = csv.read_text().splitlines()[1]
+    csv.write_text(csv.read_text().replace(first, "s00000,,g00"))
+    (own_data / "train" / "s00001.png").unlink()
+    words = ["--table.on-missing-image", "drop"]
+    main(["prepare", "digits", "--data", str(own_data), "--run-dir", str(tmp_path / "run"), *words])
+    text = capsys.readouterr().out
+    assert "1 image (spare.png) without a row in the table" in text
+    assert "1 row (s00000) without any label" in text
+    assert "dropped 1 row (s00001) without an image" in text
+    assert "71 rows in 12 groups" in text
+    assert len(json.loads((tmp_path / "run" / "table.json").read_text())["remarks"]) == 3
+
+
+@pytest.mark.parametrize("stage", ["train", "validate", "infer"])
+def test_a_stage_too_early_names_the_one_that_is_missing(stage, digits_data, tmp_path, imettk):
+    done = imettk(stage, "digits", "--data", digits_data / "data", "--run-dir", tmp_path, code=2)
+    wanted = "validate" if stage == "infer" else "prepare"
+    assert f"run `imettk {wanted}` first" in done.stderr
+
+
+def test_data_that_changed_after_prepare_is_noticed(own_data, tmp_path, imettk):
+    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
+    imettk("prepare", "digits", *common)
+    csv = own_data / "train.csv"
+    csv.write_text("\n".join(csv.read_text().splitlines()[:-1]) + "\n")
+    done = imettk("train", "digits", *common, "--fold", 0, code=2)
+    assert "folds.csv is not of this table (72 ids against 71)" in done.stderr
+
+
+def test_a_multiclass_competition_runs_from_a_python_recipe(own_data, tmp_path, imettk):
+    """One class a sheet, labels from the table itself, no groups, a timm network with flips."""
+    csv = own_data / "train.csv"
+    frame = pd.read_csv(csv, dtype=str)
+    frame["kind"] = np.where(frame["attribute_ids"].str.contains("13"), "single", "many")
+    frame[["id", "kind"]].to_csv(csv, index=False)
+    sample = pd.read_csv(own_data / "sample_submission.csv", dtype=str)
+    sample.rename(columns={"attribute_ids": "kind"}).to_csv(own_data / "sample_submission.csv", index=False)
+    recipe = tmp_path / "kinds.py"
+    recipe.write_text(
+        "from imettk.config import *\n\ndef recipe():\n"
+        "    return Recipe(table=TableFormat(task='multiclass', label_column='kind'), folds=FoldPlan(num_folds=2),\n"
+        "        images=ImageFormat(image_size=(32, 32)), model=ModelPlan(backbone='timm:test_resnet'),\n"
+        "        train=TrainPlan(loss='cross_entropy'), rule=RulePlan(kind='argmax'),\n"
+        "        stages=(StagePlan(batch_size=12, augmentation='flips'),),\n"
+        "        predict=PredictPlan(views=('plain', 'hflip')))\n"
+    )
+    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
+    imettk("prepare", recipe, *common)
+    imettk("train", recipe, *common, "--session.num-workers", 1)
+    text = imettk("validate", recipe, *common).stdout
+    assert "OOF      accuracy" in text
+    imettk("infer", recipe, *common)
+    submission = pd.read_csv(tmp_path / "run" / "submission.csv")
+    assert list(submission.columns) == ["id", "kind"]
+    assert set(submission["kind"]) <= {"single", "many"} and len(submission) == 24

@@ -1,0 +1,29 @@
+"""The demo, whole: what a new user sees first."""
+
+import json
+
+import pandas as pd
+from sklearn.metrics import fbeta_score
+from sklearn.preprocessing import MultiLabelBinarizer
+
+
+def test_the_demo_ends_with_an_honest_score_far_above_the_constant_answer(imettk, tmp_path):
+    text = imettk("demo", "--run-dir", tmp_path / "demo").stdout
+    run_dir = tmp_path / "demo"
+    scores = json.loads((run_dir / "scores.json").read_text())
+    assert scores["test"] >= 0.97 and abs(scores["oof"] - scores["test"]) <= 0.03
+    assert scores["constant"] < 0.75
+    for fold in range(3):
+        status = json.loads((run_dir / f"fold{fold}" / "status.json").read_text())
+        assert status["state"] == "done" and status["sessions"] >= 2
+    assert text.count("paused at step") == 3
+
+    # The score again, from the two csv files alone.
+    answers, submission = (
+        pd.read_csv(run_dir / name, dtype=str, keep_default_na=False).set_index("id")["attribute_ids"].str.split()
+        for name in ("answers.csv", "submission.csv")
+    )
+    binarizer = MultiLabelBinarizer().fit(answers)
+    truth, chosen = binarizer.transform(answers), binarizer.transform(submission[answers.index])
+    assert fbeta_score(truth, chosen, beta=2, average="samples", zero_division=0) >= 0.97
+    assert f"test {scores['test']:.4f}" in text

@@ -1,0 +1,56 @@
+"""The README is true: its recipe and its commands run, its tree is the tree."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+TEXT = (PROJECT / "README.md").read_text()
+
+
+def block(mark: str) -> str:
+    """The fenced block after a `<!-- test: mark -->` line."""
+    found = re.search(rf"<!-- test: {re.escape(mark)} -->\n```\w+\n(.*?)```", TEXT, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_a_first_own_competition_runs_as_written(own_data, tmp_path, monkeypatch, imettk):
+    monkeypatch.chdir(tmp_path)  # `own_data` is ./data here
+    (tmp_path / "mine.py").write_text(block("mine.py"))
+    commands = [shlex.split(line) for line in block("commands").splitlines()]
+    assert [words[:2] for words in commands] == [
+        ["imettk", stage] for stage in ("prepare", "train", "validate", "infer")
+    ]
+    for words in commands:
+        text = imettk(*words[1:]).stdout
+    assert "24 answers, mean of 2 folds, checked" in text
+    assert "--stages.0.num-epochs" in imettk("train", "mine.py", "--fields").stdout
+
+
+def test_the_recipe_has_about_ten_lines():
+    body = block("mine.py").split("def recipe")[1]
+    assert len(body.strip().splitlines()) <= 11
+
+
+@pytest.mark.parametrize("script", ["demo.sh", "test.sh", "pack.sh", "common.sh"])
+def test_the_shell_scripts_are_there_and_parse(script):
+    subprocess.run(["bash", "-n", PROJECT / "tools" / script], check=True)
+
+
+def test_every_script_that_is_named_exists():
+    for name in re.findall(r"tools/[\w/]+\.(?:sh|py)", TEXT):
+        assert (PROJECT / name).is_file(), name
+
+
+def test_the_tree_lists_every_module_and_wing():
+    tree = TEXT.split("## The tree")[1].split("```")[1]
+    listed = set(re.findall(r"^  (\w+)(?:\.py|/)", tree, re.MULTILINE))
+    package = PROJECT / "imettk"
+    there = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert listed == there - {"__init__", "__main__"}
