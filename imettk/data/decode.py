@@ -26,7 +26,12 @@ def decode_image(path: str, *, channels: int, image_size: tuple[int, int]) -> np
         encoded = np.fromfile(path, np.uint8)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR) if len(encoded) else None
+    try:
+        image = (
+            cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR) if len(encoded) else None
+        )
+    except cv2.error:  # an absurd size, for one
+        image = None
     if image is None:
         raise DataError(f"{path} is not an image that OpenCV can decode ({len(encoded)} bytes)")
     height, width = image_size
@@ -37,7 +42,7 @@ def decode_image(path: str, *, channels: int, image_size: tuple[int, int]) -> np
 
 
 def find_fault(path: str) -> str | None:
-    """Why the file is not a whole image, or None. Slower than `decode_image`, but OpenCV also returns half an image."""
+    """Why the file is not a whole image, or None. Slower than OpenCV, which may return half an image in silence."""
     try:
         with Image.open(path) as image:
             image.load()

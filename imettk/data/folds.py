@@ -34,13 +34,18 @@ def make_folds(targets: np.ndarray, plan: FoldPlan, *, groups: np.ndarray | None
         )
     if groups is not None and plan.stratify and targets.ndim == 2:
         return _grouped_multilabel(targets, groups, plan)
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0].astype(np.int64)  # one label is two classes
     splitter = _splitter(plan, multilabel=targets.ndim == 2, grouped=groups is not None)
     folds = np.full(len(targets), -1, np.int64)
     with warnings.catch_warnings():
         # A class rarer than the number of folds is missing from some of them: expected in these competitions.
         warnings.filterwarnings("ignore", message="The least populated class")
-        for fold, (_, valid) in enumerate(splitter.split(np.zeros(len(targets)), targets, groups)):
-            folds[valid] = fold
+        try:
+            for fold, (_, valid) in enumerate(splitter.split(np.zeros(len(targets)), targets, groups)):
+                folds[valid] = fold
+        except ValueError as error:
+            raise DataError(f"the table cannot be split evenly ({error}); try --folds.stratify False") from None
     return folds
 
 

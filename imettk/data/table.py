@@ -65,6 +65,8 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
     frame = _read_csv(csv)
     _require_columns(frame, csv, [table_format.id_column, table_format.label_column, table_format.group_column])
     _refuse_doubles(frame[table_format.id_column], csv)
+    # Before any row is dropped: a label that only such rows have stays a label.
+    labels, label_groups = _labels(table_format, data_dir, frame)
     remarks: list[str] = []
     folder = data_dir / table_format.train_images
     found = _find_images(frame[table_format.id_column], folder, table_format, remarks)
@@ -79,7 +81,6 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
         frame = frame[found]
     if frame.empty:
         raise DataError(f"{csv}: no row is left to train on")
-    labels, label_groups = _labels(table_format, data_dir, frame)
     targets = _targets(table_format, csv, frame, labels, remarks)
     group = table_format.group_column
     return SampleTable(

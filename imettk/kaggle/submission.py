@@ -19,16 +19,12 @@ def write_submission(
     Raises:
         DataError: the submission would not fit the sample; nothing is written.
     """
-    sample = pd.read_csv(sample_csv, dtype=str, keep_default_na=False)
-    answers = pd.Series(cells, index=list(ids), dtype=object)
-    if answers.index.has_duplicates:
-        raise DataError(f"the predictions hold {answers.index.duplicated().sum()} ids more than once")
-    absent = sample.loc[~sample[id_column].isin(answers.index), id_column]
-    if len(absent):
-        raise DataError(f"{sample_csv}: no prediction for {len(absent)} ids, first {absent.iloc[0]}")
-    submission = sample.assign(**{label_column: answers.loc[sample[id_column]].to_numpy()})
+    sample = _read(sample_csv)
+    answers = pd.DataFrame({id_column: list(ids), label_column: cells}, dtype=object)
+    _check(answers, sample, f"the submission for {sample_csv}", id_column)
+    ordered = answers.set_index(id_column)[label_column].loc[list(sample[id_column])]
+    submission = sample.assign(**{label_column: ordered.to_numpy()})
     write_atomically(path, submission.to_csv(index=False).encode())
-    check_submission(path, sample_csv, id_column=id_column)
 
 
 def check_submission(path: Path, sample_csv: Path, *, id_column: str) -> None:
@@ -37,17 +33,29 @@ def check_submission(path: Path, sample_csv: Path, *, id_column: str) -> None:
     Raises:
         DataError: other columns, ids missing, unknown or twice.
     """
-    submission, sample = (pd.read_csv(file, dtype=str, keep_default_na=False) for file in (path, sample_csv))
+    submission, sample = _read(path), _read(sample_csv)
     if list(submission.columns) != list(sample.columns):
-        raise DataError(
-            f"{path} has columns {', '.join(submission.columns)}; the sample has {', '.join(sample.columns)}"
-        )
+        has, wants = ", ".join(submission.columns), ", ".join(sample.columns)
+        raise DataError(f"{path} has columns {has}; the sample has {wants}")
+    _check(submission, sample, str(path), id_column)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _check(submission: pd.DataFrame, sample: pd.DataFrame, what: str, id_column: str) -> None:
+    """Columns are among the sample's, and the ids are its ids, each once."""
+    absent = [column for column in submission.columns if column not in sample.columns]
+    if absent:
+        raise DataError(f"{what}: the sample has no column {', '.join(absent)}; it has {', '.join(sample.columns)}")
     ids, wanted = submission[id_column], sample[id_column]
     faults = {
         "missing": sorted(set(wanted) - set(ids)),
         "not in the sample": sorted(set(ids) - set(wanted)),
         "there twice": sorted(ids[ids.duplicated()].unique()),
+        "twice in the sample": sorted(wanted[wanted.duplicated()].unique()),
     }
     for fault, names in faults.items():
         if names:
-            raise DataError(f"{path}: {len(names)} ids are {fault}, first {names[0]}")
+            raise DataError(f"{what}: {len(names)} ids are {fault}, first {names[0]}")

@@ -19,7 +19,7 @@ def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float =
     """
     logits, targets = logits.float(), targets.float()
     cross_entropy = binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    # 1 - p_t without computing p: exact for logits of any size.
-    miss = torch.sigmoid(logits * (1 - 2 * targets))
+    # 1 - p_t, from two sigmoids: exact for logits of any size.
+    miss = targets * torch.sigmoid(-logits) + (1 - targets) * torch.sigmoid(logits)
     weight = alpha * targets + (1 - alpha) * (1 - targets)
     return (weight * miss**gamma * cross_entropy).mean(1)

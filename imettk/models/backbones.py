@@ -15,7 +15,7 @@ from imettk.errors import ConfigError, MissingFileError
 
 
 class Backbone(Protocol):
-    """Images float32 (B, channels, H, W) -> features, (B, F, h, w) or already pooled (B, F).
+    """Images float32 (B, channels, H, W) -> features, pooled (B, F).
 
     Attributes:
         num_features: F.
@@ -40,17 +40,10 @@ class TimmBackbone(nn.Module):
             raise ConfigError(_no_such_model("timm", name, timm.list_models()))
         self.body: Any = timm.create_model(name, pretrained=False, in_chans=channels, num_classes=0)
         self.num_features: int = self.body.head_hidden_size
-        # Convolutional features stay a map for the head to pool; tokens and NHWC maps are pooled by timm, which knows
-        # how.
-        self._is_map = getattr(self.body, "output_fmt", "NCHW") == "NCHW" and not hasattr(
-            self.body, "num_prefix_tokens"
-        )
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.body.forward_features(images)
-        if self._is_map and features.ndim == 4 and features.shape[1] == self.num_features:
-            return features
-        return self.body.forward_head(features, pre_logits=True)
+        # timm knows where each network has its pool and last norm: for ConvNeXt and its like that is in the head.
+        return self.body.forward_head(self.body.forward_features(images), pre_logits=True)
 
     def depth_of(self) -> dict[str, int]:
         from timm.models import group_parameters
@@ -74,23 +67,30 @@ class PretrainedmodelsBackbone(nn.Module):
             warnings.filterwarnings("ignore", message=".*pretrained.*deprecated|Arguments other than a weight enum")
             # pretrained=None always: the default downloads over plain http.
             self.body: Any = getattr(pretrainedmodels, name)(num_classes=1000, pretrained=None)
-        self.num_features: int = self.body.last_linear.in_features
+        last = getattr(self.body, "last_linear", None)
+        if not isinstance(last, nn.Linear) or hasattr(self.body, "linear0"):
+            raise ConfigError(
+                f"`model.backbone`: {name} of pretrainedmodels has no map of features; take another network"
+            )
+        self.num_features: int = last.in_features
         self.body.last_linear = nn.Identity()
         if channels != 3:
             _replace_first_convolution(self.body, channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.body.features(images)
+        # Some of these networks leave their last ReLU to the classifier; for the others another one changes nothing.
+        return self.body.features(images).relu().mean((2, 3))
 
     def depth_of(self) -> dict[str, int]:
         # layer0 to layer4 of the ResNets are stages; other networks count their top-level blocks.
         block = re.compile(r"layer\d+|features\.[^.]+|[^.]+")
         blocks = {name: block.match(name)[0] for name, _ in self.body.named_parameters()}  # type: ignore[index]
+        has_blocks = any(list(self.body.get_submodule(name).children()) for name in blocks.values())
         depths: dict[str, int] = {}
         depth = -1
         for block_name in dict.fromkeys(blocks.values()):
             # A bare convolution or norm between blocks is no stage of its own: conv1 and bn1 are one stem.
-            is_bare = not list(self.body.get_submodule(block_name).children())
+            is_bare = has_blocks and not list(self.body.get_submodule(block_name).children())
             depth += 0 if is_bare and depth >= 0 else 1
             depths[block_name] = depth
         return {f"body.{name}": depths[block_name] for name, block_name in blocks.items()}
@@ -138,10 +138,16 @@ def _load_weights(backbone: TimmBackbone | PretrainedmodelsBackbone, path: Path)
     """Load a state dict into the body; a classifier's entries are left out, anything else must be there."""
     from timm.models import adapt_input_conv
 
-    if path.suffix == ".safetensors":
-        state = load_file(path)
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)  # never unpickles code
+    try:
+        # weights_only: a pickle with code in it is refused.
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except Exception as error:  # torch raises IndexError, RuntimeError, UnpicklingError and others for a broken file
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"`model.weights`: {path} is no weights file ({type(error).__name__}: {reason})") from None
     own = backbone.body.state_dict()
     kept: dict[str, Tensor] = {}
     for name, value in state.items():

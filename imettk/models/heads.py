@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class LinearHead(nn.Module):
-    """Average pool, dropout, linear."""
+    """Dropout, linear."""
 
     def __init__(self, num_features: int, num_classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -14,6 +14,5 @@ class LinearHead(nn.Module):
         self.linear = nn.Linear(num_features, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, F, h, w) or (B, F) -> logits (B, C)."""
-        pooled = features.mean((2, 3)) if features.ndim == 4 else features
-        return self.linear(self.dropout(pooled))
+        """Features (B, F) -> logits (B, C)."""
+        return self.linear(self.dropout(features))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from imettk.errors import ConfigError
 from imettk.models.backbones import make_backbone
 from imettk.models.heads import LinearHead
 
@@ -56,6 +57,10 @@ class Network(nn.Module):
         """
         depths = self.backbone.depth_of()
         num_depths = max(depths.values(), default=0) + 1
+        if num_groups > num_depths:
+            raise ConfigError(
+                f"`model.layer_groups` must be at most {num_depths}, the stages of this backbone, got {num_groups}"
+            )
         groups: list[list[str]] = [[] for _ in range(num_groups + 1)]
         for name, _ in self.backbone.named_parameters():
             # A parameter after the last stage (a final norm) belongs with it.

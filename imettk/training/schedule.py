@@ -12,6 +12,7 @@ from torch.optim import SGD
 
 from imettk.config import StagePlan
 from imettk.data.sampling import count_steps
+from imettk.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ def plan_spans(stages: tuple[StagePlan, ...], num_samples: int) -> list[Span]:
     spans: list[Span] = []
     step, epoch = 0, 0
     for number, plan in enumerate(stages):
+        if num_samples < plan.accumulate:
+            raise ConfigError(
+                f"`stages.{number}.accumulate` must be at most the {num_samples} training rows, got {plan.accumulate}"
+            )
         steps_per_epoch = count_steps(num_samples, plan.batch_size)
         num_steps = max(1, round(plan.num_epochs * steps_per_epoch))
         spans.append(Span(number, plan, step, step + num_steps, epoch, steps_per_epoch))

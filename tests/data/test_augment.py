@@ -13,6 +13,12 @@ from imettk.data.sampling import derive_seed
 PLACES = [(epoch, position) for epoch in range(3) for position in range(6)]
 
 
+@pytest.fixture(autouse=True)
+def noise(monkeypatch):
+    """A pipeline that draws from numpy's generator; the transforms of the others draw from Python's."""
+    monkeypatch.setitem(PIPELINES, "noise", lambda: [A.HorizontalFlip(), A.GaussNoise(p=1.0)])
+
+
 def image_of(channels):
     return np.random.default_rng(channels).integers(0, 256, (24, 32, channels), np.uint8)
 
@@ -28,7 +34,7 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", ["flips", "affine"])
+@pytest.mark.parametrize("name", ["flips", "affine", "noise"])
 def test_pixels_equal_a_plain_compose_with_fresh_generators(name, channels):
     ours = draw(Augmentation(name, seed=7), channels, PLACES)
     theirs = {}
@@ -41,8 +47,9 @@ def test_pixels_equal_a_plain_compose_with_fresh_generators(name, channels):
     assert all(image.shape == (24, 32, channels) and image.dtype == np.uint8 for image in ours.values())
 
 
-def test_the_order_of_calls_does_not_matter():
-    augmentation = Augmentation("affine", seed=7)
+@pytest.mark.parametrize("name", ["affine", "noise"])
+def test_the_order_of_calls_does_not_matter(name):
+    augmentation = Augmentation(name, seed=7)
     assert_same(draw(augmentation, 3, PLACES), dict(sorted(draw(augmentation, 3, PLACES[::-1]).items())))
 
 
@@ -56,9 +63,10 @@ def test_global_seeds_do_not_matter():
     assert_same(*results)
 
 
-def test_a_pickled_copy_draws_the_same():
+@pytest.mark.parametrize("name", ["affine", "noise"])
+def test_a_pickled_copy_draws_the_same(name):
     """Loader workers get one wherever processes are spawned, not forked."""
-    augmentation = Augmentation("affine", seed=7)
+    augmentation = Augmentation(name, seed=7)
     assert_same(draw(augmentation, 3, PLACES), draw(pickle.loads(pickle.dumps(augmentation)), 3, PLACES))
 
 

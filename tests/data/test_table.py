@@ -132,6 +132,12 @@ def test_rows_without_an_image_stop_or_are_dropped_and_only_the_first_are_named(
     assert len(table.remarks) == 1 and "dropped 8 rows (000, 001, 002, 004, 005, ...)" in table.remarks[0]
 
 
+def test_a_label_of_dropped_rows_alone_stays_a_label(tmp_path):
+    lay_out(tmp_path, "id,attribute_ids\n003,0\n004,0 7\n", "train/003")
+    table = read_table(TableFormat(on_missing_image="drop"), tmp_path)
+    assert table.labels == ("0", "7") and table.targets.tolist() == [[1, 0]]
+
+
 def test_dropping_every_row_is_refused(tmp_path):
     lay_out(tmp_path, TRAIN)
     with pytest.raises(DataError, match="no row is left to train on"):

@@ -78,6 +78,11 @@ def test_the_default_focal_is_that_of_torchvision():
     torch.testing.assert_close(focal(logits, targets), sigmoid_focal_loss(logits, targets.float()).mean(1))
 
 
+def test_focal_of_soft_targets_is_that_of_torchvision():
+    logits, soft = logits_of(), torch.rand(6, 5, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(focal(logits, soft), sigmoid_focal_loss(logits, soft).mean(1))
+
+
 def test_bce_equals_torch_and_takes_soft_targets():
     logits, soft = logits_of(), torch.rand(6, 5, generator=torch.Generator().manual_seed(4))
     probs = logits.double().sigmoid()

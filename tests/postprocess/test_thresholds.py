@@ -99,9 +99,10 @@ def test_a_threshold_lies_midway_between_the_probabilities_that_it_parts(dtype):
     assert rule.thresholds == pytest.approx((0.6, 0.6), abs=1e-6)
 
 
-def test_a_threshold_between_neighbouring_floats_still_parts_them():
-    high = np.float32(0.5)
-    low = np.nextafter(high, np.float32(0))
+@pytest.mark.parametrize("towards", [0, 1])
+def test_a_threshold_between_neighbouring_floats_still_parts_them(towards):
+    """The middle of two neighbours rounds to the even one, here the higher and then the lower."""
+    low, high = sorted([np.float32(0.5), np.nextafter(np.float32(0.5), np.float32(towards))])
     rule = fit_thresholds(np.array([[high, low]]), np.array([[1, 0]], np.uint8), beta=2.0)
     assert rule.apply(np.array([[high, low]])).tolist() == [[True, False]]
 

@@ -8,6 +8,7 @@ import torch
 from warmup_scheduler import GradualWarmupScheduler
 
 from imettk.config import StagePlan
+from imettk.errors import ConfigError
 from imettk.training.schedule import lr_table, plan_spans
 
 
@@ -60,3 +61,8 @@ def test_spans_follow_one_another_and_count_epochs_over_all_stages():
 def test_a_stage_has_at_least_one_step():
     (span,) = plan_spans((StagePlan(num_epochs=0.001, batch_size=64),), 3)
     assert span.last_step == 1
+
+
+def test_fewer_rows_than_micro_batches_are_refused():
+    with pytest.raises(ConfigError, match=r"`stages.0.accumulate` must be at most the 3 training rows, got 4"):
+        plan_spans((StagePlan(batch_size=8, accumulate=4),), 3)

@@ -1,0 +1,81 @@
+"""A submission has the sample's columns, ids and order, or is refused."""
+
+import numpy as np
+import pytest
+
+from imettk.errors import DataError
+from imettk.kaggle.submission import check_submission, write_submission
+
+SAMPLE = "Id,Predicted\n007,0\nt2,0\nNA,0\n"
+
+
+@pytest.fixture
+def sample(tmp_path):
+    path = tmp_path / "sample.csv"
+    path.write_text(SAMPLE)
+    return path
+
+
+def write(tmp_path, sample, ids, cells, label_column="Predicted"):
+    path = tmp_path / "out" / "submission.csv"
+    write_submission(path, sample, id_column="Id", label_column=label_column, ids=np.array(ids), cells=cells)
+    return path
+
+
+def test_it_is_written_in_the_order_and_columns_of_the_sample(tmp_path, sample):
+    path = write(tmp_path, sample, ["NA", "t2", "007"], ["1 2", "", "3"])
+    assert path.read_text() == "Id,Predicted\n007,3\nt2,\nNA,1 2\n"
+    check_submission(path, sample, id_column="Id")
+
+
+def test_other_columns_of_the_sample_stay(tmp_path, sample):
+    sample.write_text("Predicted,Usage,Id\n0,Public,a\n0,Private,b\n")
+    path = write(tmp_path, sample, ["b", "a"], ["x,y", "z"])
+    assert path.read_text() == 'Predicted,Usage,Id\nz,Public,a\n"x,y",Private,b\n'
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["007", "t2"], "1 ids are missing, first NA"),
+        (["7", "t2", "x"], "2 ids are missing, first 007"),
+        (["007", "t2", "NA", "t2"], "1 ids are there twice, first t2"),
+    ],
+)
+def test_wrong_ids_are_refused_and_nothing_is_written(tmp_path, sample, ids, message):
+    with pytest.raises(DataError, match=message):
+        write(tmp_path, sample, ids, ["0"] * len(ids))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("submission", "message"),
+    [
+        ("Id,Target\n007,0\nt2,0\nNA,0\n", "has columns Id, Target; the sample has Id, Predicted"),
+        ("Predicted,Id\n0,007\n0,t2\n0,NA\n", "has columns Predicted, Id"),
+        ("Id,Predicted\n007,0\nNA,0\n", "1 ids are missing, first t2"),
+        ("Id,Predicted\n7,0\nt2,0\nNA,0\n", "1 ids are missing, first 007"),
+        (SAMPLE + "t3,0\nt4,0\n", "2 ids are not in the sample, first t3"),
+        (SAMPLE + "t2,1\n", "1 ids are there twice, first t2"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(tmp_path, sample, submission, message):
+    path = tmp_path / "submission.csv"
+    path.write_text(submission)
+    with pytest.raises(DataError, match=message):
+        check_submission(path, sample, id_column="Id")
+
+
+def test_any_order_of_rows_fits(tmp_path, sample):
+    path = tmp_path / "submission.csv"
+    path.write_text("Id,Predicted\nNA,1\n007,2\nt2,3\n")
+    check_submission(path, sample, id_column="Id")
+
+
+def test_a_column_that_the_sample_lacks_and_a_double_id_in_it_write_nothing(tmp_path, sample):
+    with pytest.raises(DataError, match="the sample has no column Target; it has Id, Predicted"):
+        write(tmp_path, sample, ["007", "t2", "NA"], ["0"] * 3, label_column="Target")
+    sample.write_text(SAMPLE + "t2,0\n")
+    with pytest.raises(DataError, match="1 ids are twice in the sample, first t2"):
+        write(tmp_path, sample, ["007", "t2", "NA"], ["0"] * 3)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,53 @@
+"""A file holds its old content or its new, whatever happens in between."""
+
+import json
+import subprocess
+
+import pytest
+
+from imettk.tracking.files import read_json, sha256, write_atomically, write_json
+
+
+def test_content_is_written_and_replaced_and_nothing_else_stays(tmp_path):
+    path = tmp_path / "new" / "folder" / "file"
+    for content in (b"one", b"\x00two\n", b""):
+        write_atomically(path, content)
+        assert path.read_bytes() == content
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_an_interrupted_write_leaves_the_old_content(tmp_path, monkeypatch, call):
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"imettk.tracking.files.os.{call}", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, b"new content")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+    seen = []
+    path = tmp_path / "file"
+    monkeypatch.setattr("imettk.tracking.files.os.fsync", lambda _: seen.append(("fsync", path.exists())))
+    write_atomically(path, b"new")
+    assert seen == [("fsync", False)]
+
+
+def test_json_is_read_back_and_a_missing_file_is_none(tmp_path):
+    content = {"a": [1, 2.5, None, "ä"], "b": {"c": True}}
+    write_json(tmp_path / "a.json", content)
+    assert read_json(tmp_path / "a.json") == json.loads((tmp_path / "a.json").read_text()) == content
+    assert read_json(tmp_path / "b.json") is None
+
+
+def test_the_digest_is_that_of_sha256sum(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * 5000)
+    done = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True)
+    assert sha256(path) == done.stdout.split()[0]
