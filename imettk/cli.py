@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from imettk.config import Recipe
+from imettk.config import SESSION_START, Recipe
 from imettk.errors import UserError
 from imettk.fields import field_names, field_type
 from imettk.overrides import apply_overrides
@@ -20,7 +20,6 @@ from imettk.recipes import RECIPES, load_recipe
 from imettk.tracking.run_dir import RunDir
 
 STARTED = time.time()
-SESSION_START = "IMETTK_SESSION_START"  # seconds since the epoch, set by a kernel's first line
 STAGES = {
     "prepare": "check the table and images, make the folds",
     "train": "train one fold or all, for as long as the session lasts; run it again to continue",

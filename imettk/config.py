@@ -283,6 +283,9 @@ class Recipe(Section):
                 )
 
 
+SESSION_START = (
+    "IMETTK_SESSION_START"  # environment: when a session began, in seconds since the epoch; a kernel sets it
+)
 PREPARE_SECTIONS = ("table", "folds")
 WEIGHT_SECTIONS = (*PREPARE_SECTIONS, "images", "model", "train", "stages", "source_sha256")
 

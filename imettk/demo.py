@@ -8,8 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+from imettk.config import SESSION_START
 from imettk.data.made import make_digits
-from imettk.errors import DataError
+from imettk.errors import DataError, UserError
 from imettk.progress import say
 from imettk.recipes.digits import digits
 from imettk.tracking.files import read_json
@@ -47,8 +48,10 @@ def demo(run_dir: Path) -> None:
 def _command(arguments: list[str]) -> None:
     """Run one command in a process of its own, its lines shown as they come."""
     say(f"\n$ imettk {' '.join(arguments)}")
-    environment = {name: value for name, value in os.environ.items() if name != "IMETTK_SESSION_START"}
-    subprocess.run([sys.executable, "-m", "imettk", *arguments], env=environment, check=True)
+    environment = {name: value for name, value in os.environ.items() if name != SESSION_START}
+    done = subprocess.run([sys.executable, "-m", "imettk", *arguments], env=environment, check=False)
+    if done.returncode:
+        raise UserError(f"the demo ends here: `imettk {arguments[0]}` failed with code {done.returncode}, see above")
 
 
 def _summary(run_dir: Path, seconds: dict[str, float], total: float) -> None:

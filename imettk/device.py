@@ -6,6 +6,7 @@ import os
 from importlib.metadata import version
 from typing import Literal
 
+import cv2
 import torch
 
 from imettk.errors import DeviceError
@@ -61,7 +62,9 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
 
 
 def _cpu_has_bfloat16() -> bool:
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    # Private names of torch: one that a version lacks counts as no.
+    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in tests)
 
 
 def use_deterministic_algorithms() -> None:
@@ -73,9 +76,8 @@ def use_deterministic_algorithms() -> None:
 
 def describe(device: torch.device) -> dict[str, str]:
     """What has to stay the same for a run to give the same bits."""
-    return {
-        "device": torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else torch.backends.cpu.get_cpu_capability(),
-        "threads": str(torch.get_num_threads()),
-    } | {name: version(name) for name in ("torch", "timm", "numpy", "opencv-python-headless", "albumentations")}
+    on_gpu = device.type == "cuda"
+    machine = torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability()
+    versions = {name: version(name) for name in ("torch", "timm", "numpy", "albumentations")}
+    # OpenCV's distribution has another name on each platform.
+    return {"device": machine, "threads": str(torch.get_num_threads()), **versions, "opencv": cv2.__version__}

@@ -41,7 +41,7 @@ def make_digits(data_dir: Path, answers_csv: Path, *, seed: int = 0, size: Digit
 
     Args:
         data_dir: receives `train.csv`, `labels.csv`, `sample_submission.csv`, `train/` and `test/`; must not exist yet.
-        answers_csv: receives the labels of the test sheets, in the format of `train.csv` without `group`.
+        answers_csv: receives the labels of the test sheets, in the format of `train.csv`.
     """
     size = size or DigitsSize()
     if data_dir.exists():
@@ -58,7 +58,7 @@ def make_digits(data_dir: Path, answers_csv: Path, *, seed: int = 0, size: Digit
         for row, group in enumerate(groups)
     ]
     test = [
-        _write_sheet(data_dir / "test", f"t{row:05d}", test_scans, rng, size.sheet_pixels)
+        _write_sheet(data_dir / "test", f"t{row:05d}", test_scans, rng, size.sheet_pixels) | {"group": "test"}
         for row in range(size.test_sheets)
     ]
     pd.DataFrame(train).to_csv(data_dir / "train.csv", index=False)

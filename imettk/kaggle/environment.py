@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from imettk.config import SESSION_START
 from imettk.errors import MissingFileError, UserError
 from imettk.kaggle.pack import check_pack
 
@@ -61,7 +62,7 @@ def run_stage(
     ]
     command += (["--inputs", *inputs] if inputs else []) + arguments
     paths = [str(code), str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "IMETTK_SESSION_START": repr(started)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), SESSION_START: repr(started)}
     print("$", shlex.join(command), flush=True)
     # Not delegator: with block=True it holds every line back until the stage ends, nine silent hours later.
     return subprocess.run(command, env=environment, check=False).returncode

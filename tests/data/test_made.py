@@ -57,7 +57,7 @@ def test_files_are_a_whole_competition(tmp_path):
     assert set(table.label_groups) == {"digit", "fact"}
     assert set(table.groups) == {"g00", "g01", "g02", "g03"}
     answers = pd.read_csv(tmp_path / "made" / "answers.csv", dtype=str)
-    assert answers.columns.tolist() == ["id", "attribute_ids"]
+    assert answers.columns.tolist() == ["id", "attribute_ids", "group"]
     assert answers["id"].tolist() == test.ids.tolist()
     for path in (*table.paths, *test.paths):
         with Image.open(path) as image:
