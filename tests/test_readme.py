@@ -50,7 +50,12 @@ def test_every_script_that_is_named_exists():
 
 def test_the_tree_lists_every_module_and_wing():
     tree = TEXT.split("## The tree")[1].split("```")[1]
-    listed = set(re.findall(r"^  (\w+)(?:\.py|/)", tree, re.MULTILINE))
     package = PROJECT / "imettk"
-    there = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
-    assert listed == there - {"__init__", "__main__"}
+    wing, listed = "", set()
+    for line in tree.split("kernels/")[0].splitlines()[2:]:
+        if folder := re.match(r"  (\w+)/", line):
+            wing = folder[1]
+        else:
+            listed |= {f"{wing}/{name}" if line.startswith("    ") else name for name in re.findall(r"\w+\.py", line)}
+    there = {str(path.relative_to(package)) for path in package.rglob("*.py") if not path.stem.startswith("__")}
+    assert listed == there

@@ -63,7 +63,10 @@ def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:
     prepared = from_json(json.dumps(read_json(path)["recipe"]), where=str(path))
     changed = differences(prepared, recipe, PREPARE_SECTIONS)
     if changed:
-        raise MismatchError(f"{path.parent} was prepared for another recipe: {'; '.join(changed)}. Use a new --run-dir")
+        raise MismatchError(
+            f"{path.parent} was prepared for another recipe: {'; '.join(changed)}. "
+            "Leave RECIPE out to use the folder's own, or use a new --run-dir"
+        )
     table = read_table(recipe.table, data_dir)
     return Prepared(table, read_folds(run.find("folds.csv", written_by="prepare"), table))
 
