@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from imettk.data.decode import decode_image
 from imettk.data.sampling import BatchRequest
 from imettk.data.table import SampleTable
+from imettk.errors import DataError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import, and only training augments
     from imettk.data.augment import Augmentation
@@ -77,9 +79,12 @@ def load_batches(
     Args:
         num_workers: processes beside this one; 0 loads here.
         pin: put batches in page-locked memory, for a GPU.
+
+    Raises:
+        DataError: while iterating, where an image cannot be read; the message names its file.
     """
     loader = DataLoader(
-        dataset,
+        _CarriesErrors(dataset),
         batch_size=None,  # a request is already a batch
         sampler=requests,
         collate_fn=_as_it_is,  # type: ignore[arg-type]
@@ -89,11 +94,32 @@ def load_batches(
         pin_memory=pin,
     )
     with _signals_held():
-        return iter(loader)
+        batches = iter(loader)
+    return _raise_carried(batches)
 
 
-# Ctrl-C and a platform's SIGTERM reach the whole group, and the trainer alone heeds them: it needs batches to end its
-# step. So workers start with both held back, and let them pass only when they have set what to do about them.
+class _CarriesErrors(Dataset[Batch | DataError]):
+    """Gives what is wrong with an image back as a value: raised in a worker, its one line would come as a traceback."""
+
+    def __init__(self, dataset: ImageDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, request: BatchRequest) -> Batch | DataError:
+        try:
+            return self._dataset[request]
+        except DataError as error:
+            return error
+
+
+def _raise_carried(batches: Iterator[Batch | DataError]) -> Iterator[Batch]:
+    for batch in batches:
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch
+
+
+# Ctrl-C and a platform's SIGTERM reach the whole process group, and the trainer alone heeds them: it needs batches to
+# end its step. So workers leave the group, and start with both signals held back until they have.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -111,11 +137,13 @@ def _signals_held() -> Iterator[None]:
 
 def _start_worker(worker: int) -> None:
     cv2.setNumThreads(0)  # the workers are the parallelism; OpenCV's own threads would fight over the same cores
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))  # the second one ends it
-    if hasattr(signal, "pthread_sigmask"):
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # this forgets one that came while they were held back
+    if hasattr(os, "setsid"):
+        os.setsid()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # how the loader ends a worker that does not end by itself
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Batch | DataError) -> Batch | DataError:
     return batch

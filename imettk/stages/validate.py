@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from imettk.device import choose_device, choose_precision
 from imettk.errors import MissingFileError
 from imettk.metrics import best_constant
 from imettk.progress import say
-from imettk.stages.shared import Compute, fit_rule, metric_name, predict_file, read_prepared, score
+from imettk.stages.shared import Compute, Prepared, fit_rule, metric_name, predict_file, read_prepared, score
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import RunDir
 
@@ -29,56 +30,57 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -
     trained = run.trained_folds()
     folds = trained if fold is None else [one for one in trained if one == fold]
     if not folds:
+        what = "fold" if fold is None else f"fold {fold}"
         raise MissingFileError(
-            f"{run.path} has no trained {'fold' if fold is None else f'fold {fold}'}: "
-            "run `imettk train` first, which writes model.safetensors"
+            f"{run.path} has no trained {what}: run `imettk train` first, which writes model.safetensors"
         )
     run.save_recipe(recipe)  # where the folder is a later kernel's input, this is what marks it
-    device = choose_device(recipe.session.device)
-    compute = Compute(device, choose_precision(recipe.train.precision, device))
-    probs = np.zeros((len(prepared.table), len(prepared.table.labels)), np.float32)
-    for number in folds:
-        rows = prepared.rows(number, valid=True)
-        predictions = predict_file(
-            run.fold(number) / "oof.safetensors",
-            run.model(number),
-            prepared.table,
-            rows,
-            recipe,
-            compute,
-            what=f"fold {number} oof",
-        )
-        probs[rows] = predictions.mean_probs
+    probs = _out_of_fold(recipe, prepared, run, folds)
     covered = np.isin(prepared.folds, folds)
-    label_groups = prepared.table.label_groups
-    targets, answers = prepared.targets, None
-    for number in folds:
-        rows = prepared.rows(number, valid=True)
-        others = covered & (prepared.folds != number) if len(folds) > 1 else covered
-        chosen = fit_rule(recipe, probs[others], targets[others], label_groups).apply(probs[rows])
-        if answers is None:
-            answers = np.zeros((len(targets), *chosen.shape[1:]), chosen.dtype)
-        answers[rows] = chosen
-    assert answers is not None
-    rule = fit_rule(recipe, probs[covered], targets[covered], label_groups)
-    scores = {
-        "metric": metric_name(recipe),
-        "folds": {
-            str(number): score(recipe, answers[rows], targets[rows])
-            for number in folds
-            if len(rows := prepared.rows(number, valid=True))
-        },
-        "oof": score(recipe, answers[covered], targets[covered]),
-        "constant": best_constant(targets[covered], beta=recipe.rule.beta)[1],
-        "rows": int(covered.sum()),
-        "rule_fitted_on_other_folds": len(folds) > 1,
-    }
+    rule = fit_rule(recipe, probs[covered], prepared.targets[covered], prepared.table.label_groups)
+    scores = _honest_scores(recipe, prepared, probs, folds)
     write_json(run.path / "rule.json", rule.to_json())
     write_json(run.path / "scores.json", scores)
     if len(folds) < recipe.folds.num_folds:
         say(f"note: {len(folds)} of {recipe.folds.num_folds} folds are trained; the scores are theirs")
     if len(folds) == 1:
         say("note: with one fold the rule is fitted on the rows that it is scored on")
-    for number, value in scores["folds"].items():  # type: ignore[attr-defined]
+    for number, value in scores["folds"].items():
         say(f"  fold {number}   {scores['metric']} {value:.4f}")
     say(f"  OOF      {scores['metric']} {scores['oof']:.4f}   (best constant answer {scores['constant']:.4f})")
+
+
+def _out_of_fold(recipe: Recipe, prepared: Prepared, run: RunDir, folds: list[int]) -> np.ndarray:
+    """Each row by the fold that has not trained on it, probabilities float32 (N, C); 0 where that fold is missing."""
+    device = choose_device(recipe.session.device)
+    compute = Compute(device, choose_precision(recipe.train.precision, device))
+    table = prepared.table
+    probs = np.zeros((len(table), len(table.labels)), np.float32)
+    for fold in folds:
+        rows, path = prepared.rows(fold, valid=True), run.fold(fold) / "oof.safetensors"
+        predictions = predict_file(path, run.model(fold), table, rows, recipe, compute, what=f"fold {fold} oof")
+        probs[rows] = predictions.mean_probs
+    return probs
+
+
+def _honest_scores(recipe: Recipe, prepared: Prepared, probs: np.ndarray, folds: list[int]) -> dict[str, Any]:
+    """What goes into `scores.json`: each fold judged by a rule that the other folds gave, where there are others."""
+    covered = np.isin(prepared.folds, folds)
+    targets = prepared.targets
+    by_fold: dict[str, float] = {}
+    answers, truths = [], []
+    for fold in folds:
+        rows = prepared.rows(fold, valid=True)
+        others = covered & (prepared.folds != fold) if len(folds) > 1 else covered
+        rule = fit_rule(recipe, probs[others], targets[others], prepared.table.label_groups)
+        answers.append(rule.apply(probs[rows]))
+        truths.append(targets[rows])
+        by_fold[str(fold)] = score(recipe, answers[-1], truths[-1])
+    return {
+        "metric": metric_name(recipe),
+        "folds": by_fold,
+        "oof": score(recipe, np.concatenate(answers), np.concatenate(truths)),
+        "constant": best_constant(targets[covered], beta=recipe.rule.beta)[1],
+        "rows": int(covered.sum()),
+        "rule_fitted_on_other_folds": len(folds) > 1,
+    }

@@ -208,6 +208,17 @@ def test_data_that_changed_after_prepare_is_noticed(own_data, tmp_path, imettk):
     assert "folds.csv is not of this table (72 ids against 71)" in done.stderr
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_breaks_after_prepare_is_one_clear_line(own_data, tmp_path, imettk, workers):
+    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
+    imettk("prepare", "digits", *common)
+    for path in (own_data / "train").iterdir():
+        path.write_bytes(b"gone bad")
+    done = imettk("train", "digits", *common, "--fold", 0, "--session.num-workers", workers, code=2)
+    errors = [line for line in done.stderr.splitlines() if "%|" not in line]
+    assert len(errors) == 1 and "is not an image that OpenCV can decode (8 bytes)" in errors[0]
+
+
 def test_a_multiclass_competition_runs_from_a_python_recipe(own_data, tmp_path, imettk):
     """One class a sheet, labels from the table itself, no groups, a timm network with flips."""
     csv = own_data / "train.csv"
