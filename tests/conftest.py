@@ -15,12 +15,6 @@ from imettk.data.made import DigitsSize, make_digits
 
 PROJECT = Path(__file__).resolve().parents[1]
 
-# A network that learns nothing much in seconds; the structure is the real one.
-TINY = [
-    "--images.image-size", "32", "32", "--stages.0.num-epochs", "2", "--stages.0.batch-size", "16",
-    "--stages.0.warmup-epochs", "0.5", "--session.validate-epochs", "1",
-]  # fmt: skip
-
 
 @pytest.fixture(scope="session")
 def digits_data(tmp_path_factory: pytest.TempPathFactory) -> Path:

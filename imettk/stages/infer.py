@@ -8,12 +8,10 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
-from imettk.device import choose_device, choose_precision
-from imettk.errors import MissingFileError
 from imettk.kaggle.submission import write_submission
 from imettk.postprocess.thresholds import Rule
 from imettk.progress import say
-from imettk.stages.shared import Compute, metric_name, predict_file, score
+from imettk.stages.shared import choose_compute, metric_name, predict_file, score, trained_folds
 from imettk.tracking.files import read_json, write_json
 from imettk.tracking.run_dir import RunDir
 
@@ -29,15 +27,10 @@ def infer(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, answ
         DataError: the submission would not fit the sample.
     """
     rule = Rule.from_json(read_json(run.find("rule.json", written_by="validate")))
-    folds = [one for one in run.trained_folds() if fold in (None, one)]
-    if not folds:
-        raise MissingFileError(
-            f"{run.path} has no trained fold: run `imettk train` first, which writes model.safetensors"
-        )
+    folds = trained_folds(run, fold)
     table = read_test_table(recipe.table, data_dir, read_table(recipe.table, data_dir))
     run.save_recipe(recipe)
-    device = choose_device(recipe.session.device)
-    compute = Compute(device, choose_precision(recipe.train.precision, device))
+    compute = choose_compute(recipe)
     rows = np.arange(len(table))
     total = np.zeros((len(table), len(table.labels)), np.float64)
     for number in folds:

@@ -15,7 +15,8 @@ from imettk.data.dataset import ImageDataset, load_batches
 from imettk.data.folds import read_folds
 from imettk.data.sampling import sequential_requests
 from imettk.data.table import SampleTable, read_table
-from imettk.errors import MismatchError
+from imettk.device import choose_device, choose_precision
+from imettk.errors import MismatchError, MissingFileError
 from imettk.inference.predictor import Predictions, load_predictions, predict_logits, save_predictions, to_probs
 from imettk.metrics import accuracy, f_beta
 from imettk.models.network import Network
@@ -50,6 +51,23 @@ class Compute:
 
     device: torch.device
     dtype: torch.dtype
+
+
+def choose_compute(recipe: Recipe) -> Compute:
+    """The device and precision that the recipe asks for and the hardware has; `DeviceError` where it has not."""
+    device = choose_device(recipe.session.device)
+    return Compute(device, choose_precision(recipe.train.precision, device))
+
+
+def trained_folds(run: RunDir, fold: int | None) -> list[int]:
+    """The trained folds, or this one; `MissingFileError` where there is none."""
+    folds = [one for one in run.trained_folds() if fold in (None, one)]
+    if not folds:
+        what = "fold" if fold is None else f"fold {fold}"
+        raise MissingFileError(
+            f"{run.path} has no trained {what}: run `imettk train` first, which writes model.safetensors"
+        )
+    return folds
 
 
 def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,12 +16,21 @@ from imettk.config import Recipe, differences, fingerprint, from_json, to_json
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
 from imettk.data.sampling import derive_seed
-from imettk.device import choose_device, choose_precision, describe, use_deterministic_algorithms
+from imettk.device import describe, use_deterministic_algorithms
 from imettk.errors import ConfigError, MismatchError
 from imettk.inference.predictor import to_probs
 from imettk.losses import LOSSES
 from imettk.progress import say
-from imettk.stages.shared import Compute, Prepared, evaluate, fit_rule, make_network, read_prepared, score
+from imettk.stages.shared import (
+    Compute,
+    Prepared,
+    choose_compute,
+    evaluate,
+    fit_rule,
+    make_network,
+    read_prepared,
+    score,
+)
 from imettk.tracking.files import write_json
 from imettk.tracking.journal import Journal, read_journal
 from imettk.tracking.run_dir import RunDir
@@ -41,9 +51,8 @@ def train(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, star
     """
     if fold is not None and not 0 <= fold < recipe.folds.num_folds:
         raise ConfigError(f"--fold must be in [0, {recipe.folds.num_folds}), got {fold}")
-    device = choose_device(recipe.session.device)
-    compute = Compute(device, choose_precision(recipe.train.precision, device))
-    if recipe.train.deterministic and device.type == "cuda":
+    compute = choose_compute(recipe)
+    if recipe.train.deterministic and compute.device.type == "cuda":
         use_deterministic_algorithms()
     prepared = read_prepared(recipe, data_dir, run)
     run.save_recipe(recipe)
@@ -67,8 +76,9 @@ def _train_fold(recipe: Recipe, prepared: Prepared, run: RunDir, fold: int, comp
     say(f"fold {fold}: {compute.device}, {str(compute.dtype).removeprefix('torch.')}")
     checkpoint = _find_checkpoint(recipe, run, fold)
     journal = _carry_journal(run, fold)
-    trainer = _make_trainer(recipe, prepared, fold, compute, session, folder, journal)
     environment = describe(compute.device) | {"precision": str(compute.dtype)}
+    experiment = {"fingerprint": fingerprint(recipe), "recipe": json.loads(to_json(recipe)), "environment": environment}
+    trainer = _make_trainer(recipe, prepared, fold, compute, session, folder, journal, experiment)
     if checkpoint is not None:
         _tell_changes(checkpoint.values["environment"], environment)
         trainer.load(checkpoint)
@@ -109,7 +119,14 @@ def _train_fold(recipe: Recipe, prepared: Prepared, run: RunDir, fold: int, comp
 
 
 def _make_trainer(
-    recipe: Recipe, prepared: Prepared, fold: int, compute: Compute, session: Session, folder: Path, journal: Journal
+    recipe: Recipe,
+    prepared: Prepared,
+    fold: int,
+    compute: Compute,
+    session: Session,
+    folder: Path,
+    journal: Journal,
+    experiment: dict[str, Any],
 ) -> Trainer:
     """A trainer at step 0: everything that is random about the start comes from the seed and the fold."""
     seed = derive_seed(recipe.train.seed, fold)
@@ -124,11 +141,6 @@ def _make_trainer(
             augmentation=Augmentation(augmentation, seed=seed),
         )
 
-    experiment = {
-        "fingerprint": fingerprint(recipe),
-        "recipe": json.loads(to_json(recipe)),
-        "environment": describe(compute.device) | {"precision": str(compute.dtype)},
-    }
     return Trainer(
         network,
         loss_fn=LOSSES[recipe.train.loss],

@@ -8,11 +8,18 @@ from typing import Any
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.device import choose_device, choose_precision
-from imettk.errors import MissingFileError
 from imettk.metrics import best_constant
 from imettk.progress import say
-from imettk.stages.shared import Compute, Prepared, fit_rule, metric_name, predict_file, read_prepared, score
+from imettk.stages.shared import (
+    Prepared,
+    choose_compute,
+    fit_rule,
+    metric_name,
+    predict_file,
+    read_prepared,
+    score,
+    trained_folds,
+)
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import RunDir
 
@@ -27,13 +34,7 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -
         MissingFileError: no fold is trained.
     """
     prepared = read_prepared(recipe, data_dir, run)
-    trained = run.trained_folds()
-    folds = trained if fold is None else [one for one in trained if one == fold]
-    if not folds:
-        what = "fold" if fold is None else f"fold {fold}"
-        raise MissingFileError(
-            f"{run.path} has no trained {what}: run `imettk train` first, which writes model.safetensors"
-        )
+    folds = trained_folds(run, fold)
     run.save_recipe(recipe)  # where the folder is a later kernel's input, this is what marks it
     probs = _out_of_fold(recipe, prepared, run, folds)
     covered = np.isin(prepared.folds, folds)
@@ -52,8 +53,7 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -
 
 def _out_of_fold(recipe: Recipe, prepared: Prepared, run: RunDir, folds: list[int]) -> np.ndarray:
     """Each row by the fold that has not trained on it, probabilities float32 (N, C); 0 where that fold is missing."""
-    device = choose_device(recipe.session.device)
-    compute = Compute(device, choose_precision(recipe.train.precision, device))
+    compute = choose_compute(recipe)
     table = prepared.table
     probs = np.zeros((len(table), len(table.labels)), np.float32)
     for fold in folds:
