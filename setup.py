@@ -15,6 +15,7 @@ setup(
         "albumentations==2.0.8",  # the last MIT release
         "delegator.py>=0.1.1",
         "iterative-stratification>=0.1.7",
+        "matplotlib>=3.7",
         "munch",  # pretrainedmodels needs it and six, and declares only munch
         "numpy>=1.26",
         "opencv-python-headless>=4.9",
@@ -25,6 +26,7 @@ setup(
         "safetensors>=0.4.3",
         "scikit-learn>=1.4",
         "six",
+        "tensorboard>=2.15",
         "timm>=1.0.15",
         "torch>=2.6",
         "tqdm>=4.66",

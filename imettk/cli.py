@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,14 +20,17 @@ from imettk.overrides import apply_overrides
 from imettk.recipes import RECIPES, load_recipe
 from imettk.tracking.run_dir import RunDir
 
-STARTED = time.time()
+STARTED = time.monotonic()
 STAGES = {
     "prepare": "check the table and images, make the folds",
     "train": "train one fold or all, for as long as the session lasts; run it again to continue",
     "validate": "out-of-fold predictions with TTA, the decision rule, scores",
     "infer": "test predictions with TTA, mean over folds, a checked submission.csv",
 }
-STAGE_OPTIONS = ("-h", "--help", "--data", "--run-dir", "--inputs", "--fold", "--fields", "--answers")
+STAGE_OPTIONS = (
+    "-h", "--help", "--data", "--run-dir", "--inputs", "--fold", "--fields", "--answers", "--processes", "--resume",
+    "--dry-run",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -35,17 +39,31 @@ def main(argv: Sequence[str] | None = None) -> None:
         _run(sys.argv[1:] if argv is None else list(argv))
     except UserError as error:
         print(f"imettk: {error}", file=sys.stderr)
-        sys.exit(2)
+        _leave(2)
     except KeyboardInterrupt:
         print("imettk: stopped", file=sys.stderr)
-        sys.exit(1)
+        _leave(1)
+    except Exception:
+        if "WORLD_SIZE" not in os.environ:
+            raise
+        traceback.print_exc()
+        _leave(1)
+
+
+def _leave(code: int) -> None:
+    """End with this code; one of several processes without a farewell, which the others may keep it waiting for."""
+    if "WORLD_SIZE" in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run(argv: list[str]) -> None:
     parser = _parser()
     if argv and argv[0] in STAGES:
         own, overrides = _split_overrides(argv)
-        _run_stage(parser.parse_args(own), overrides)
+        _run_stage(parser.parse_args(own), overrides, argv)
         return
     arguments = parser.parse_args(argv)
     if arguments.command == "demo":
@@ -74,12 +92,14 @@ def _split_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
     return own, overrides
 
 
-def _run_stage(arguments: argparse.Namespace, overrides: list[str]) -> None:
+def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[str]) -> None:
     run = RunDir(arguments.run_dir, arguments.inputs)
     recipe = load_recipe(arguments.recipe) if arguments.recipe else run.recipe()
     if arguments.fields:
         _print_fields(recipe)
         return
+    if arguments.command == "train" and arguments.processes is not None:
+        overrides = [*overrides, "--session.num-processes", str(arguments.processes)]
     recipe = apply_overrides(recipe, overrides)
     # Each stage is imported alone: `prepare` needs no torch, and `--help` nothing at all.
     if arguments.command == "prepare":
@@ -87,10 +107,7 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str]) -> None:
 
         prepare(recipe, arguments.data, run)
     elif arguments.command == "train":
-        from imettk.stages.train import train
-
-        started = float(os.environ.get(SESSION_START, STARTED))
-        train(recipe, arguments.data, run, fold=arguments.fold, started=started)
+        _train(arguments, recipe, run, argv)
     elif arguments.command == "validate":
         from imettk.stages.validate import validate
 
@@ -99,6 +116,25 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str]) -> None:
         from imettk.stages.infer import infer
 
         infer(recipe, arguments.data, run, fold=arguments.fold, answers_csv=arguments.answers)
+
+
+def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir, argv: list[str]) -> None:
+    """Train in this process, or in several that this one starts; or only say what training would do."""
+    if arguments.dry_run:
+        from imettk.stages.plan import dry_run
+
+        dry_run(recipe, arguments.data, run, fold=arguments.fold)
+        return
+    from imettk.launch import choose_num_processes, launch
+
+    started = float(os.environ.get(SESSION_START, STARTED))
+    plan = recipe.session
+    if (num_processes := choose_num_processes(plan.num_processes, plan.device)) > 1:
+        sys.exit(launch([sys.executable, "-m", "imettk", *argv], num_processes, started=started))
+    from imettk.stages.train import train
+
+    other_weights = arguments.resume == "weights"
+    train(recipe, arguments.data, run, fold=arguments.fold, started=started, other_weights=other_weights)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,6 +170,8 @@ def _parser() -> argparse.ArgumentParser:
         stage.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier runs, only read")
         stage.add_argument("--fold", type=int, help="one fold; without it all")
         stage.add_argument("--fields", action="store_true", help="list the recipe's fields with their values, and stop")
+        if name == "train":
+            _add_train_options(stage)
         if name == "infer":
             stage.add_argument(
                 "--answers", type=Path, help="known answers in the format of the training table, to score"
@@ -150,6 +188,19 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("--owner", default="your-name", help="your Kaggle user name (default: %(default)s)")
     pack.add_argument("--no-wheels", action="store_true", help="leave the wheels of the small dependencies out")
     return parser
+
+
+def _add_train_options(stage: argparse.ArgumentParser) -> None:
+    stage.add_argument("--processes", type=int, metavar="N", help="share each batch (default: one process a GPU)")
+    stage.add_argument(
+        "--resume",
+        choices=("all", "weights"),
+        default="all",
+        help="weights: a fold that has not begun starts from the weights of another training in --inputs",
+    )
+    stage.add_argument(
+        "--dry-run", action="store_true", help="print stages, steps and sessions, draw the learning rates, and stop"
+    )
 
 
 def _print_fields(recipe: Recipe) -> None:

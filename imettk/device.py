@@ -12,12 +12,12 @@ import torch
 from imettk.errors import DeviceError
 
 
-def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device to work on.
+def choose_device(wanted: Literal["auto", "cpu", "cuda"], rank: int = 0) -> torch.device:
+    """The device to work on, the GPU of this number where there are several.
 
     Raises:
-        DeviceError: a GPU is asked for and there is none, or this torch was not built for it: then `is_available()` is
-            true, and the first call fails.
+        DeviceError: a GPU is asked for and there is none, or fewer than processes, or this torch was not built for it:
+            then `is_available()` is true, and the first call fails.
     """
     if "TPU_NAME" in os.environ or "TPU_WORKER_ID" in os.environ:
         raise DeviceError("this machine is a TPU host; imettk needs a CPU or an NVIDIA GPU: choose another accelerator")
@@ -27,6 +27,10 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
         if wanted == "cuda":
             raise DeviceError("--session.device cuda: torch sees no GPU here; use auto or cpu")
         return torch.device("cpu")
+    if rank > 0:
+        if rank >= (count := torch.cuda.device_count()):
+            raise DeviceError(f"process {rank} has no GPU of its own, there are {count}: use fewer --processes")
+        torch.cuda.set_device(rank)
     if fault := unsupported_gpu():
         raise DeviceError(f"{fault}; choose another accelerator (NvidiaTeslaT4 on Kaggle), or --session.device cpu")
     return torch.device("cuda", torch.cuda.current_device())

@@ -33,3 +33,11 @@ class CheckpointError(UserError):
 
 class DeviceError(UserError):
     """The wanted device cannot run what is asked of it."""
+
+
+class TrainingError(UserError):
+    """Training as the recipe asks for it does not work: the loss is not finite, whatever is tried."""
+
+
+class BusyError(UserError):
+    """Another process works in the same folder."""

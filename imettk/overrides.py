@@ -19,21 +19,30 @@ def apply_overrides(recipe: Recipe, arguments: list[str]) -> Recipe:
     if not arguments:
         return recipe
     options = _split(arguments, recipe)
-    overridden = _parse(recipe, [word for flag, values in options for word in (flag, *values)])
+    overridden = _parse(recipe, [word for option in options for word in _words(recipe, option)])
     if overridden is not None:
         return overridden
     refused = [option for option in options if not _parses(recipe, option)]
     flag, values = refused[0] if refused else (arguments[0], arguments[1:])
-    wanted = field_type(recipe, _field_name(flag))
+    wanted = field_type(recipe, _field_name(flag)).replace("bool", "true or false")
     raise ConfigError(f"{flag} must be {wanted}, got {' '.join(values)!r}")
 
 
 def _parses(recipe: Recipe, option: tuple[str, list[str]]) -> bool:
     """Whether the option alone has a value of the right type; a rule between fields does not count here."""
     try:
-        return _parse(recipe, [option[0], *option[1]]) is not None
+        return _parse(recipe, _words(recipe, option)) is not None
     except ConfigError:
         return True
+
+
+def _words(recipe: Recipe, option: tuple[str, list[str]]) -> list[str]:
+    """The option as tyro wants it: for a field that is true or false, a flag of one of two names."""
+    flag, values = option
+    if field_type(recipe, _field_name(flag)) == "bool" and len(values) == 1 and values[0].lower() in ("true", "false"):
+        section, _, name = flag.rpartition(".")
+        return [flag if values[0].lower() == "true" else f"{section}.no-{name}"]
+    return [flag, *values]
 
 
 def _parse(recipe: Recipe, words: list[str]) -> Recipe | None:

@@ -9,12 +9,14 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "imettk"
 
-BASE = {"errors", "fields", "config", "overrides", "device", "metrics", "progress"}
+BASE = {"errors", "fields", "plans", "train_plans", "config", "overrides", "device", "metrics", "progress", "plots"}
 MIDDLE = {"losses", "models", "data", "tracking", "postprocess"}
 ENGINES = {"training", "inference"}
 ALLOWED = {
     **{name: {"errors"} for name in BASE},
-    "config": {"errors", "fields"},
+    "plans": {"errors"},
+    "train_plans": {"plans"},
+    "config": {"errors", "fields", "plans", "train_plans"},
     "fields": set(),
     "overrides": {"config", "errors", "fields"},
     **{name: BASE for name in MIDDLE},
@@ -23,8 +25,9 @@ ALLOWED = {
     "recipes": {"config", "errors"},
     "stages": BASE | MIDDLE | ENGINES | {"kaggle"},
     "doctor": BASE,
+    "launch": {"config"},
     "demo": BASE | {"data", "tracking", "recipes"},
-    "cli": BASE | {"stages", "recipes", "kaggle", "tracking", "demo", "doctor"},
+    "cli": BASE | {"stages", "recipes", "kaggle", "tracking", "demo", "doctor", "launch"},
     "__main__": {"cli"},
     "__init__": set(),
 }

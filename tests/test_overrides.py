@@ -45,7 +45,7 @@ def test_none_and_no_words():
         (["--images.image-size", "64"], "--images.image-size must be tuple[int, int], got '64'"),
         (["--stages.0.batch-size", "0"], "`batch_size` of StagePlan must be at least 1, got 0"),
         (["--train.loss", "cross_entropy"], "`train.loss` and `rule.kind`"),
-        (["--train.deterministic", "perhaps"], "must be bool"),
+        (["--train.deterministic", "perhaps"], "must be true or false"),
         (["stray"], "'stray' is not understood"),
     ],
 )
@@ -54,3 +54,13 @@ def test_a_bad_override_is_one_clear_line(words, message, capsys):
         apply_overrides(Recipe(), words)
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words, value", [(["false"], False), (["False"], False), (["true"], True), ([], True)])
+def test_a_field_that_is_true_or_false_takes_both(words, value):
+    assert apply_overrides(Recipe(), ["--session.tensorboard", *words]).session.tensorboard is value
+
+
+def test_what_is_neither_true_nor_false_is_refused():
+    with pytest.raises(ConfigError, match=r"--session\.tensorboard must be true or false, got 'perhaps'"):
+        apply_overrides(Recipe(), ["--session.tensorboard", "perhaps"])

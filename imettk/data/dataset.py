@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -18,9 +21,13 @@ from imettk.data.decode import decode_image
 from imettk.data.sampling import BatchRequest
 from imettk.data.table import SampleTable
 from imettk.errors import DataError
+from imettk.progress import say
 
 if TYPE_CHECKING:  # albumentations takes seconds to import, and only training augments
     from imettk.data.augment import Augmentation
+
+
+MAX_DEATHS = 3  # of loader processes in a row over the same batch
 
 
 class Batch(NamedTuple):
@@ -28,15 +35,17 @@ class Batch(NamedTuple):
 
     Attributes:
         images: uint8 (B, H, W, channels); they are normalised on the device.
-        targets: int64 (B,) or uint8 (B, C); None for a test set.
-        weights: of each sample in the loss, float32 (B,).
+        targets: int64 (B,), uint8 (B, C), or float32 (B, C) where they are soft; None for a test set.
+        weights: of each sample in the loss, float32 (B,); None where all count the same.
         positions: in the order of the epoch, int64 (B,).
+        rows: positions in the table, int64 (B,).
     """
 
     images: Tensor
     targets: Tensor | None
-    weights: Tensor
+    weights: Tensor | None
     positions: Tensor
+    rows: Tensor
 
 
 class ImageDataset(Dataset[Batch]):
@@ -67,14 +76,14 @@ class ImageDataset(Dataset[Batch]):
                 image = self._augmentation(image, epoch=request.epoch, position=int(position))
             images[place] = image
         targets = None if self._targets is None else torch.from_numpy(self._targets[request.rows])
-        weights = torch.ones(len(request.rows))
-        return Batch(torch.from_numpy(images), targets, weights, torch.from_numpy(request.positions))
+        positions, rows = torch.from_numpy(request.positions), torch.from_numpy(request.rows)
+        return Batch(torch.from_numpy(images), targets, None, positions, rows)
 
 
 def load_batches(
     dataset: ImageDataset, requests: Iterator[BatchRequest], *, num_workers: int, pin: bool
 ) -> Iterator[Batch]:
-    """The batches for these requests, in their order, loaded ahead by workers.
+    """The batches for these requests, in their order, loaded ahead by workers; workers that die are replaced.
 
     Args:
         num_workers: processes beside this one; 0 loads here.
@@ -83,19 +92,41 @@ def load_batches(
     Raises:
         DataError: while iterating, where an image cannot be read; the message names its file.
     """
-    loader = DataLoader(
-        _CarriesErrors(dataset),
-        batch_size=None,  # a request is already a batch
-        sampler=requests,
-        collate_fn=_as_it_is,  # type: ignore[arg-type]
-        num_workers=num_workers,
-        worker_init_fn=_start_worker,
-        prefetch_factor=4 if num_workers else None,
-        pin_memory=pin,
-    )
-    with _signals_held():
-        batches = iter(loader)
-    return _raise_carried(batches)
+    pending: deque[BatchRequest] = deque()  # asked for, not delivered
+    deaths = 0
+    while True:
+        loader = DataLoader(
+            _CarriesErrors(dataset),
+            batch_size=None,  # a request is already a batch
+            sampler=_noted(chain(tuple(pending), requests), pending),
+            collate_fn=_as_it_is,  # type: ignore[arg-type]
+            num_workers=num_workers,
+            worker_init_fn=_start_worker,
+            prefetch_factor=4 if num_workers else None,
+            pin_memory=pin,
+        )
+        pending.clear()
+        with _signals_held():
+            batches = iter(loader)
+        try:
+            for batch in batches:
+                pending.popleft()
+                deaths = 0
+                if isinstance(batch, DataError):
+                    raise batch
+                yield batch
+            return
+        except RuntimeError as error:
+            deaths += 1
+            if "DataLoader worker" not in str(error) or deaths == MAX_DEATHS:
+                raise
+            say(f"warning: a loader process died ({error}): started again where it was")
+
+
+def _noted(requests: Iterator[BatchRequest], pending: deque[BatchRequest]) -> Iterator[BatchRequest]:
+    for request in requests:
+        pending.append(request)
+        yield request
 
 
 class _CarriesErrors(Dataset[Batch | DataError]):
@@ -111,13 +142,6 @@ class _CarriesErrors(Dataset[Batch | DataError]):
             return error
 
 
-def _raise_carried(batches: Iterator[Batch | DataError]) -> Iterator[Batch]:
-    for batch in batches:
-        if isinstance(batch, DataError):
-            raise batch
-        yield batch
-
-
 # Ctrl-C and a platform's SIGTERM reach the whole process group, and the trainer alone heeds them: it needs batches to
 # end its step. So workers leave the group, and start with both signals held back until they have.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -129,10 +153,15 @@ def _signals_held() -> Iterator[None]:
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    on_child = signal.getsignal(signal.SIGCHLD)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if on_child is not None and threading.current_thread() is threading.main_thread():
+            # torch's handler raises wherever this thread happens to be when a worker dies, in the middle of an
+            # optimizer's step as well. Without it the loader finds out by itself, within 5 seconds.
+            signal.signal(signal.SIGCHLD, on_child)
 
 
 def _start_worker(worker: int) -> None:

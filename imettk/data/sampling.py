@@ -22,9 +22,12 @@ class BatchRequest(NamedTuple):
     rows: np.ndarray
 
 
-def derive_seed(*parts: int) -> int:
-    """A 64-bit seed that depends on every part and on their order (splitmix64 finaliser, Steele et al. 2014)."""
-    state = 0
+def derive_seed(*parts: int, state: int = 0) -> int:
+    """A 64-bit seed that depends on every part and on their order (splitmix64 finaliser, Steele et al. 2014).
+
+    Args:
+        state: the seed of earlier parts, to go on from.
+    """
     for part in parts:
         state = (state ^ (part & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
         state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
@@ -44,13 +47,23 @@ def count_steps(num_samples: int, batch_size: int) -> int:
 
 
 def train_requests(
-    rows: np.ndarray, *, seed: int, first_epoch: int, batch_size: int, accumulate: int, first_step: int, last_step: int
+    rows: np.ndarray,
+    *,
+    seed: int,
+    first_epoch: int,
+    batch_size: int,
+    accumulate: int,
+    first_step: int,
+    last_step: int,
+    rank: int = 0,
+    size: int = 1,
 ) -> Iterator[BatchRequest]:
     """Micro-batches of the steps [first_step, last_step) of a stage, `accumulate` of them a step.
 
     Args:
         rows: the training samples' positions in the table, int64 (N,).
         first_epoch: the number of the stage's first epoch, counted over all stages.
+        rank: of `size` processes that share each micro-batch; together they see what one alone would see.
     """
     steps_per_epoch = count_steps(len(rows), batch_size)
     epoch = -1
@@ -61,6 +74,8 @@ def train_requests(
         first = step % steps_per_epoch * batch_size
         positions = np.arange(first, min(first + batch_size, len(rows)))
         for micro_batch in np.array_split(positions, accumulate):
+            if size > 1:
+                micro_batch = np.array_split(micro_batch, size)[rank]
             yield BatchRequest(epoch, micro_batch, rows[order[micro_batch]])
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from imettk.data.dataset import Batch
-from imettk.errors import MismatchError
+from imettk.errors import CheckpointError, MismatchError
 from imettk.inference.tta import apply_view
 from imettk.progress import progress_bar
-from imettk.tracking.files import write_atomically
+from imettk.tracking.tensors import read_tensors, save_tensors
 
 
 @dataclass(frozen=True)
@@ -75,21 +72,20 @@ def to_probs(logits: Tensor, *, multiclass: bool) -> np.ndarray:
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
-    """Write probs, ids (UTF-8 lines) and values as safetensors: no pickle, no zip."""
+    """Write probs, ids (UTF-8 lines) and values."""
     lines = np.frombuffer("\n".join(predictions.ids).encode(), np.uint8).copy()
     tensors = {"probs": torch.from_numpy(np.ascontiguousarray(predictions.probs)), "ids": torch.from_numpy(lines)}
-    write_atomically(path, save(tensors, {"imettk": json.dumps(predictions.values, sort_keys=True)}))
+    save_tensors(path, tensors, predictions.values)
 
 
 def load_predictions(path: Path) -> Predictions:
     """Read what `save_predictions` wrote."""
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            ids = bytes(file.get_tensor("ids")).decode().split("\n")
-            probs = file.get_tensor("probs")
-            values = json.loads(file.metadata()["imettk"])
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        file = read_tensors(path)
+        ids = bytes(file.tensors["ids"].numpy()).decode().split("\n")
+        probs = file.tensors["probs"].numpy()
+    except (CheckpointError, KeyError, ValueError) as error:
         raise MismatchError(f"{path} is not a prediction file of imettk: {error}") from None
     if probs.ndim != 3 or probs.shape[1] != len(ids):
         raise MismatchError(f"{path}: {len(ids)} ids do not fit probabilities of shape {probs.shape}")
-    return Predictions(np.array(ids, np.str_), probs, values)
+    return Predictions(np.array(ids, np.str_), probs, file.values)

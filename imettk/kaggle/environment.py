@@ -37,7 +37,7 @@ def run_stage(
         competition: slug of the folder with the data.
         root: `/kaggle`.
         code: what to put on the path to import imettk: the zip of the pack, or the folder it was unpacked to.
-        started: when the kernel started, in seconds since the epoch.
+        started: when the kernel started, on `time.monotonic()`.
     """
     try:
         data = find_mount(root, competition)

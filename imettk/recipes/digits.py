@@ -22,9 +22,9 @@ def digits() -> Recipe:
         folds=FoldPlan(num_folds=3),
         images=ImageFormat(image_size=(48, 48), channels=1, mean=(0.2,), std=(0.3,)),
         model=ModelPlan(backbone="timm:test_resnet"),
-        train=TrainPlan(ema_decay=0.95),
+        train=TrainPlan(ema_decay=0.95, validate_epochs=3),
         stages=(StagePlan(num_epochs=11, lr=(6e-3,), warmup_epochs=1, clip_norm=5.0, augmentation="affine"),),
         predict=PredictPlan(views=("plain", "zoom_out")),
         rule=RulePlan(kind="group_thresholds"),
-        session=SessionPlan(validate_epochs=3, num_workers=0),
+        session=SessionPlan(num_workers=0),
     )

@@ -24,7 +24,7 @@ from imettk.postprocess.thresholds import Rule, fit_thresholds
 from imettk.progress import say
 from imettk.tracking.files import read_json, sha256
 from imettk.tracking.run_dir import RunDir
-from imettk.training.checkpoint import read_tensors
+from imettk.tracking.tensors import read_tensors
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,13 @@ class Compute:
     dtype: torch.dtype
 
 
-def choose_compute(recipe: Recipe) -> Compute:
-    """The device and precision that the recipe asks for and the hardware has; `DeviceError` where it has not."""
-    device = choose_device(recipe.session.device)
+def choose_compute(recipe: Recipe, rank: int = 0) -> Compute:
+    """The device and precision that the recipe asks for and the hardware has; `DeviceError` where it has not.
+
+    Args:
+        rank: which of several processes on this machine asks; each has a GPU of its own.
+    """
+    device = choose_device(recipe.session.device, rank)
     return Compute(device, choose_precision(recipe.train.precision, device))
 
 

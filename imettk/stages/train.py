@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
+import time
 from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from imettk.config import Recipe, differences, fingerprint, from_json, to_json
+from imettk.config import Recipe, fingerprint, to_json
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
 from imettk.data.sampling import derive_seed
@@ -21,6 +22,7 @@ from imettk.errors import ConfigError, MismatchError
 from imettk.inference.predictor import to_probs
 from imettk.losses import LOSSES
 from imettk.progress import say
+from imettk.stages.resume import carry_journal, find_checkpoint, is_done, load_other_weights
 from imettk.stages.shared import (
     Compute,
     Prepared,
@@ -31,144 +33,293 @@ from imettk.stages.shared import (
     read_prepared,
     score,
 )
+from imettk.stages.teacher import teach
+from imettk.tracking.board import Board
 from imettk.tracking.files import write_json
 from imettk.tracking.journal import Journal, read_journal
+from imettk.tracking.lock import hold_folder
 from imettk.tracking.run_dir import RunDir
-from imettk.training.checkpoint import Checkpoint, load_newest, read_tensors, save_tensors
-from imettk.training.session import Session
-from imettk.training.trainer import Trainer, TrainingData
+from imettk.tracking.tensors import save_tensors
+from imettk.train_plans import StagePlan
+from imettk.training.feed import TrainingData
+from imettk.training.recorder import Recorder
+from imettk.training.session import Session, Watchdog
+from imettk.training.team import Team, join_team, local_rank
+from imettk.training.trainer import Trainer
 
 
-def train(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, started: float) -> None:
+def train(
+    recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, started: float, other_weights: bool = False
+) -> None:
     """Train a fold, or every fold after another, until done or until the session must end; `status.json` says which.
 
     Args:
         fold: None for all.
-        started: when the session began, in seconds since the epoch.
+        started: when the session began, on `time.monotonic()`.
+        other_weights: a fold without a checkpoint of this recipe starts from the weights of another training in the
+            inputs, whose checkpoints are otherwise passed over.
 
     Raises:
         MismatchError: the folder holds a checkpoint of another recipe.
+        BusyError: another process trains the same fold in this folder.
     """
-    if fold is not None and not 0 <= fold < recipe.folds.num_folds:
-        raise ConfigError(f"--fold must be in [0, {recipe.folds.num_folds}), got {fold}")
-    compute = choose_compute(recipe)
+    folds = chosen_folds(recipe, fold)
+    compute = choose_compute(recipe, local_rank())
     if recipe.train.deterministic and compute.device.type == "cuda":
         use_deterministic_algorithms()
+    team = join_team(compute.device)
     prepared = read_prepared(recipe, data_dir, run)
-    run.save_recipe(recipe)
+    if team.is_main:
+        run.save_recipe(recipe)
+    plan = recipe.session
     session = Session(
         started=started,
-        limit_seconds=recipe.session.limit_seconds,
-        margin_seconds=recipe.session.margin_seconds,
-        limit_steps=recipe.session.limit_steps,
+        limit_seconds=plan.limit_seconds,
+        margin_seconds=plan.margin_seconds,
+        limit_steps=plan.limit_steps,
     )
-    for number in range(recipe.folds.num_folds) if fold is None else [fold]:
-        if not _train_fold(recipe, prepared, run, number, compute, session):
+    stop_listening = session.listen()  # to the end: a signal between two folds, or while a model is written, waits
+    try:
+        for number in folds:
+            if team.share(is_done(recipe, run, number, others_allowed=other_weights)):
+                _say(team, f"fold {number} is done already")
+                continue
+            training = _FoldTraining(recipe, prepared, run, number, compute, session, team, other_weights)
+            if training.run() is not None:
+                break
+        team.leave()
+    finally:
+        stop_listening()
+
+
+def chosen_folds(recipe: Recipe, fold: int | None) -> list[int]:
+    """The fold of `--fold`, or all; `ConfigError` where the recipe has no such fold."""
+    if fold is not None and not 0 <= fold < recipe.folds.num_folds:
+        raise ConfigError(f"--fold must be in [0, {recipe.folds.num_folds}), got {fold}")
+    return list(range(recipe.folds.num_folds)) if fold is None else [fold]
+
+
+class _FoldTraining:
+    """One fold in this session: everything around the trainer that tells the world how it stands."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        prepared: Prepared,
+        run: RunDir,
+        fold: int,
+        compute: Compute,
+        session: Session,
+        team: Team,
+        other_weights: bool,
+    ) -> None:
+        self._recipe, self._prepared, self._run, self._fold = recipe, prepared, run, fold
+        self._compute, self._session, self._team, self._other_weights = compute, session, team, other_weights
+        self._folder = run.fold(fold)
+        self._journal: Journal | None = None
+        self._board: Board | None = None
+        self._trainer: Trainer | None = None
+        self._hangs = False
+
+    def run(self) -> str | None:
+        """Train until the fold is done, or return why the session ended before."""
+        with ExitStack() as held:
+            held.enter_context(hold_folder(self._folder) if self._team.is_main else nullcontext())
+            try:
+                trainer = self._start()
+                watchdog = Watchdog(self._session, self._tell_hang)
+                held.callback(watchdog.stop)
+                reason = trainer.fit()
+                if reason is None and self._team.is_main:
+                    self._save_model(trainer)
+            except BaseException as error:
+                self._tell("failed", " ".join(str(error).split()) or type(error).__name__)
+                raise
+            self._tell("done" if reason is None else "paused", reason)
+        fold, at = f"fold {self._fold}", trainer.at.step
+        if reason is None:
+            _say(self._team, f"{fold}: done after {at} steps")
+        else:
+            progress = f"step {at} of {trainer.num_steps}"
+            _say(self._team, f"{fold}: paused at {progress} ({reason}); run the same command again to continue")
+        return reason
+
+    def _start(self) -> Trainer:
+        """A trainer where the last session left it, and the journal's line about this one."""
+        recipe, run, fold, team, compute = self._recipe, self._run, self._fold, self._team, self._compute
+        _say(team, f"fold {fold}: {compute.device}, {str(compute.dtype).removeprefix('torch.')}")
+        taught, hash_of_taught = _with_teacher(recipe, self._prepared, fold)
+        environment = describe(compute.device) | {
+            "precision": str(compute.dtype),
+            "processes": str(team.size),
+            "teacher": hash_of_taught,
+        }
+        checkpoint = find_checkpoint(recipe, run, fold, others_allowed=self._other_weights)
+        if team.is_main:
+            self._journal = carry_journal(run, fold)
+        recorder = Recorder(self._journal)
+        self._trainer = trainer = make_trainer(
+            recipe,
+            self._prepared,
+            taught,
+            run,
+            fold,
+            compute,
+            self._session,
+            team,
+            recorder,
+            environment,
+            other_weights=self._other_weights and checkpoint is None,
+        )
+        if checkpoint is not None:
+            if team.is_main:
+                _tell_changes(checkpoint.values["environment"], environment)
+            trainer.load(checkpoint)
+            _say(team, f"fold {fold}: continues at step {trainer.at.step} of {trainer.num_steps}")
+        if (step := team.share(trainer.at.step)) != trainer.at.step:
+            raise MismatchError(
+                f"process {team.rank} finds its checkpoint at step {trainer.at.step}, the first one at {step}: all "
+                "machines need the same --run-dir and --inputs"
+            )
+        if self._journal is not None:
+            position = {"step": trainer.at.step, "owes_validation": trainer.at.owes_validation}
+            self._journal.write("session", **position, num_steps=trainer.num_steps, environment=environment)
+            if recipe.session.tensorboard:
+                self._board = Board(self._folder / "tensorboard", read_journal(self._journal.path))
+                recorder.attach(self._board)
+        self._write_status("running")
+        return trainer
+
+    def _save_model(self, trainer: Trainer) -> None:
+        values = {
+            "fingerprint": fingerprint(self._recipe),
+            "fold": self._fold,
+            "labels": list(self._prepared.table.labels),
+            "model": asdict(self._recipe.model),
+            "images": asdict(self._recipe.images),
+        }
+        save_tensors(self._folder / "model.safetensors", trainer.final_weights(), values)
+
+    def _tell(self, state: str, reason: str | None) -> None:
+        """The last word of this session on the fold, in status and journal; the watchdog's is the last of all."""
+        if self._hangs:
             return
+        with ExitStack() as parts:  # each on its own: on a full disk any of them may fail
+            if self._board is not None:
+                parts.callback(self._board.close)
+            if self._journal is not None:
+                step = 0 if self._trainer is None else self._trainer.at.step
+                parts.callback(self._journal.close)
+                parts.callback(self._journal.write, state, step=step, reason=reason)
+            self._write_status(state, reason)
 
+    def _tell_hang(self) -> None:
+        """Called by the watchdog, while the step that hangs may hold anything but the status file."""
+        self._hangs = True
+        reason = "a step hung until the session's end: the last checkpoint counts"
+        if self._team.is_main:
+            self._write_status("paused", reason)
+            say(f"fold {self._fold}: {reason}")
+        else:
+            time.sleep(2)  # the first one may only wait for us, and must not take our end for a fault
 
-def _train_fold(recipe: Recipe, prepared: Prepared, run: RunDir, fold: int, compute: Compute, session: Session) -> bool:
-    """Train one fold; returns whether it is done."""
-    if _is_done(recipe, run, fold):
-        say(f"fold {fold} is done already")
-        return True
-    folder = run.fold(fold)
-    say(f"fold {fold}: {compute.device}, {str(compute.dtype).removeprefix('torch.')}")
-    checkpoint = _find_checkpoint(recipe, run, fold)
-    journal = _carry_journal(run, fold)
-    environment = describe(compute.device) | {"precision": str(compute.dtype)}
-    experiment = {"fingerprint": fingerprint(recipe), "recipe": json.loads(to_json(recipe)), "environment": environment}
-    trainer = _make_trainer(recipe, prepared, fold, compute, session, folder, journal, experiment)
-    if checkpoint is not None:
-        _tell_changes(checkpoint.values["environment"], environment)
-        trainer.load(checkpoint)
-        say(f"fold {fold}: continues at step {trainer.step} of {trainer.num_steps}")
-    journal.write("session", step=trainer.step, num_steps=trainer.num_steps, environment=environment)
-
-    def status(state: str, reason: str | None = None) -> None:
-        sessions = sum(event["event"] == "session" for event in read_journal(folder / "journal.jsonl"))
-        content = {
+    def _write_status(self, state: str, reason: str | None = None) -> None:
+        if self._journal is None or self._trainer is None:
+            return
+        sessions = sum(event["event"] == "session" for event in read_journal(self._folder / "journal.jsonl"))
+        content: dict[str, Any] = {
             "state": state,
-            "fold": fold,
-            "step": trainer.step,
-            "num_steps": trainer.num_steps,
+            "fold": self._fold,
+            "step": self._trainer.at.step,
+            "num_steps": self._trainer.num_steps,
             "sessions": sessions,
         }
-        write_json(folder / "status.json", content | ({"reason": reason} if reason else {}))
-
-    status("running")
-    reason = trainer.fit()
-    if reason is None:
-        values = {
-            "fingerprint": fingerprint(recipe),
-            "fold": fold,
-            "labels": list(prepared.table.labels),
-            "model": asdict(recipe.model),
-            "images": asdict(recipe.images),
-        }
-        save_tensors(folder / "model.safetensors", trainer.evaluated.state_dict(), values)
-    journal.write("done" if reason is None else "paused", step=trainer.step, reason=reason)
-    journal.close()
-    status("done" if reason is None else "paused", reason)
-    if reason is None:
-        say(f"fold {fold}: done after {trainer.num_steps} steps")
-    else:
-        progress = f"step {trainer.step} of {trainer.num_steps}"
-        say(f"fold {fold}: paused at {progress} ({reason}); run the same command again to continue")
-    return reason is None
+        write_json(self._folder / "status.json", content | ({"reason": reason} if reason else {}))
 
 
-def _make_trainer(
+def make_trainer(
     recipe: Recipe,
     prepared: Prepared,
+    taught: Prepared,
+    run: RunDir,
     fold: int,
     compute: Compute,
     session: Session,
-    folder: Path,
-    journal: Journal,
-    experiment: dict[str, Any],
+    team: Team,
+    recorder: Recorder,
+    environment: dict[str, str],
+    *,
+    other_weights: bool = False,
 ) -> Trainer:
-    """A trainer at step 0: everything that is random about the start comes from the seed and the fold."""
+    """A trainer at step 0: everything that is random about the start comes from the seed and the fold.
+
+    Args:
+        taught: `prepared` with a teacher's part in the targets; only training sees it.
+    """
     seed = derive_seed(recipe.train.seed, fold)
     torch.manual_seed(seed)
     network = make_network(recipe, len(prepared.table.labels), weights=recipe.model.weights)
-
-    def dataset_for(augmentation: str) -> ImageDataset:
-        return ImageDataset(
-            prepared.table,
-            image_size=recipe.images.image_size,
-            channels=recipe.images.channels,
-            augmentation=Augmentation(augmentation, seed=seed),
-        )
-
+    if other_weights:
+        load_other_weights(network, run, fold)
     return Trainer(
         network,
-        loss_fn=LOSSES[recipe.train.loss],
-        data=TrainingData(rows=prepared.rows(fold, valid=False), dataset_for=dataset_for),
+        data=_training_data(recipe, prepared, taught, fold, seed),
         stages=recipe.stages,
+        plan=recipe.train,
         layer_groups=network.layer_groups(recipe.model.layer_groups),
         seed=seed,
-        ema_decay=recipe.train.ema_decay,
         device=compute.device,
         dtype=compute.dtype,
         session=session,
         session_plan=recipe.session,
-        validate=_validation(recipe, prepared, fold, compute),
-        folder=folder,
-        journal=journal,
-        experiment=experiment,
+        validate=_validation(recipe, prepared, fold, compute, team),
+        find_checkpoint=lambda fits: find_checkpoint(recipe, run, fold, fits=fits, others_allowed=True),
+        folder=run.fold(fold),
+        recorder=recorder,
+        experiment={
+            "fingerprint": fingerprint(recipe),
+            "recipe": json.loads(to_json(recipe)),
+            "environment": environment,
+        },
+        team=team,
+    )
+
+
+def _training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: int, seed: int) -> TrainingData:
+    def dataset_for(stage: StagePlan) -> ImageDataset:
+        return ImageDataset(
+            taught.table,
+            image_size=stage.image_size or recipe.images.image_size,
+            channels=recipe.images.channels,
+            augmentation=Augmentation(stage.augmentation, seed=seed),
+        )
+
+    return TrainingData(
+        rows=prepared.rows(fold, valid=False),
+        dataset_for=dataset_for,
+        loss_for=lambda stage: LOSSES[stage.loss or recipe.train.loss],
+        num_classes=len(prepared.table.labels),
+        multiclass=recipe.table.task == "multiclass",
+        num_valid=len(prepared.rows(fold, valid=True)),
     )
 
 
 def _validation(
-    recipe: Recipe, prepared: Prepared, fold: int, compute: Compute
+    recipe: Recipe, prepared: Prepared, fold: int, compute: Compute, team: Team
 ) -> Callable[[nn.Module], dict[str, float]]:
-    """What the trainer calls between steps: loss, and score with a rule fitted on the same rows (a curve only)."""
+    """What the trainer calls between steps: loss, and score with a rule fitted on the same rows (a curve only).
+
+    Each process predicts its part of the rows; the first one counts.
+    """
     rows = prepared.rows(fold, valid=True)
     targets = prepared.targets[rows]
 
     def run_validation(network: nn.Module) -> dict[str, float]:
-        logits = evaluate(network, prepared.table, rows, recipe, compute, views=("plain",))[0]
+        first, last = len(rows) * team.rank // team.size, len(rows) * (team.rank + 1) // team.size
+        part = evaluate(network, prepared.table, rows[first:last], recipe, compute, views=("plain",))[0]
+        logits = team.gather(part)
+        if not team.is_main:
+            return {}
         probs = to_probs(logits, multiclass=recipe.table.task == "multiclass")
         rule = fit_rule(recipe, probs, targets, prepared.table.label_groups)
         loss = float(LOSSES[recipe.train.loss](logits, torch.from_numpy(targets)).mean())
@@ -177,39 +328,22 @@ def _validation(
     return run_validation
 
 
-def _is_done(recipe: Recipe, run: RunDir, fold: int) -> bool:
-    """Whether some folder has the fold's trained model; one of another recipe is refused."""
-    for folder in run.fold_everywhere(fold):
-        if (path := folder / "model.safetensors").is_file():
-            if read_tensors(path).values["fingerprint"] != fingerprint(recipe):
-                raise MismatchError(f"{path} was trained by another recipe; use a new --run-dir, or other --inputs")
-            return True
-    return False
-
-
-def _find_checkpoint(recipe: Recipe, run: RunDir, fold: int) -> Checkpoint | None:
-    """The newest valid checkpoint of this fold, of this recipe, in any folder."""
-    folders = [folder / "checkpoints" for folder in run.fold_everywhere(fold)]
-    checkpoint = load_newest(folders, warn=lambda text: say(f"warning: {text}"))
-    if checkpoint is not None and checkpoint.values["fingerprint"] != fingerprint(recipe):
-        old = from_json(json.dumps(checkpoint.values["recipe"]), where="the checkpoint")
-        raise MismatchError(
-            f"fold {fold} has a checkpoint of another recipe: {'; '.join(differences(old, recipe))}. "
-            "Use a new --run-dir, or the same settings"
-        )
-    return checkpoint
-
-
-def _carry_journal(run: RunDir, fold: int) -> Journal:
-    """The fold's journal, begun with the longest of earlier sessions where the run folder has none."""
-    own, *others = (folder / "journal.jsonl" for folder in run.fold_everywhere(fold))
-    found = [path for path in others if path.is_file()]
-    if not own.is_file() and found:
-        shutil.copyfile(max(found, key=lambda path: path.stat().st_size), own)
-    return Journal(own)
+def _with_teacher(recipe: Recipe, prepared: Prepared, fold: int) -> tuple[Prepared, str]:
+    """The table to train on, and a hash of what teachers added to it."""
+    plan = recipe.train
+    if not plan.teacher:
+        return prepared, "none"
+    rows, num_classes = prepared.rows(fold, valid=False), len(prepared.table.labels)
+    table, taught = teach(prepared.table, rows, plan.teacher, weight=plan.teacher_weight, num_classes=num_classes)
+    return Prepared(table, prepared.folds), taught
 
 
 def _tell_changes(old: dict[str, str], new: dict[str, str]) -> None:
     changed = [f"{name} {old.get(name)} -> {new[name]}" for name in new if old.get(name) != new[name]]
     if changed:
         say(f"warning: since the last session {', '.join(changed)}: the run continues, but not with the same bits")
+
+
+def _say(team: Team, text: str) -> None:
+    if team.is_main:
+        say(text)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
+
+STARTS = ("session", "rollback")  # events from which training goes on at their step
 
 
 class Journal:
     """Appends events; every line is flushed, and a line that a kill cut short never joins with the next."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()  # checkpoints report from their own thread
         self._file = open(path, "a+b")  # noqa: SIM115 (kept open for the life of the session)
         self._file.seek(0, 2)
         if self._file.tell() > 0:
@@ -23,8 +28,9 @@ class Journal:
     def write(self, event: str, **values: Any) -> None:
         """Append one event with the time in seconds since the epoch."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **values})
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
+        with self._lock:
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
 
     def close(self) -> None:
         self._file.close()
@@ -34,7 +40,8 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     """The events that still count, in order.
 
     A session that starts at step k begins anew what an earlier one, killed after its last checkpoint, had done beyond
-    k: those events are left out. So steps neither repeat nor jump. A line that a kill cut short is left out as well.
+    k, and so does one that rolls back to k: those events are left out, so steps neither repeat nor jump. So is a
+    validation at k that it still owes. A line that a kill cut short is left out as well.
     """
     events: list[dict[str, Any]] = []
     try:
@@ -46,7 +53,15 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
             event = json.loads(line)
         except ValueError:
             continue
-        if event["event"] == "session":
-            events = [one for one in events if one["event"] == "session" or one.get("step", 0) <= event["step"]]
+        if event["event"] in STARTS:
+            events = [one for one in events if one["event"] in STARTS or not _is_undone(one, event)]
         events.append(event)
     return events
+
+
+def _is_undone(event: dict[str, Any], start: dict[str, Any]) -> bool:
+    """Whether a session (or rollback) that starts like this does again what the event tells of."""
+    step = event.get("step", 0)
+    if step == start["step"] and start.get("owes_validation", False):
+        return event["event"] in ("validate", "early_stop")
+    return step > start["step"]

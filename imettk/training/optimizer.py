@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from imettk.config import StagePlan
+from imettk.errors import ConfigError
+from imettk.train_plans import StagePlan
 
 
 def make_optimizer(network: nn.Module, layer_groups: list[list[str]], plan: StagePlan) -> Optimizer:
@@ -21,17 +23,45 @@ def make_optimizer(network: nn.Module, layer_groups: list[list[str]], plan: Stag
         layer_groups: parameter names, first layers first, the head last.
     """
     parameters = dict(network.named_parameters())
-    peaks = plan.lr if len(plan.lr) > 1 else plan.lr * len(layer_groups)
     groups: list[dict[str, Any]] = []
-    for names, peak in list(zip(layer_groups, peaks, strict=True))[plan.frozen_groups :]:
+    for names, peak in list(zip(layer_groups, peak_rates(plan, len(layer_groups)), strict=True))[plan.frozen_groups :]:
         for decays in (True, False):
             chosen = [parameters[name] for name in names if (parameters[name].ndim > 1) == decays]
             if chosen:
                 decay = plan.weight_decay if decays else 0.0
                 groups.append({"params": chosen, "lr": peak, "peak_lr": peak, "weight_decay": decay})
+    if plan.optimizer.startswith("timm:"):
+        return _timm_optimizer(plan.optimizer.removeprefix("timm:"), groups)
     if plan.optimizer == "sgd":
-        return SGD(groups, momentum=0.9, nesterov=True, fused=True)
+        optimizer = SGD(groups, momentum=0.9, nesterov=True, fused=True)
+        for parameter in (one for group in groups for one in group["params"]):
+            # Else the first step makes it from bare memory, and leaves it so where the loss scale overflows.
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return optimizer
     return (Adam if plan.optimizer == "adam" else AdamW)(groups, fused=True)
+
+
+def peak_rates(plan: StagePlan, num_groups: int) -> tuple[float, ...]:
+    """The peak learning rate of each layer group, the head's last."""
+    if plan.layer_decay is not None:
+        return tuple(plan.lr[0] * plan.layer_decay ** (num_groups - 1 - group) for group in range(num_groups))
+    return plan.lr if len(plan.lr) > 1 else plan.lr * num_groups
+
+
+def _timm_optimizer(name: str, groups: list[dict[str, Any]]) -> Optimizer:
+    import timm.optim
+
+    known = timm.optim.list_optimizers()
+    # These differentiate twice, or keep a random generator of their own that no checkpoint holds.
+    unfit = {"adahessian", "kron", "kronc", "kronw"}
+    if name not in known or name in unfit:
+        nearest = difflib.get_close_matches(name, set(known) - unfit, n=1)
+        guess = f"; did you mean timm:{nearest[0]}?" if nearest else ""
+        raise ConfigError(f"`optimizer` timm:{name} is none that timm {timm.__version__} has for this{guess}")
+    try:
+        return timm.optim.create_optimizer_v2(groups, opt=name, lr=groups[0]["lr"])
+    except AssertionError as error:
+        raise ConfigError(f"`optimizer` timm:{name} cannot be made here: {error}") from None
 
 
 def set_lr(optimizer: Optimizer, share: float) -> None:
@@ -52,23 +82,43 @@ def freeze(network: nn.Module, layer_groups: list[list[str]], num_frozen: int) -
     ]
 
 
-def optimizer_tensors(optimizer: Optimizer) -> dict[str, torch.Tensor]:
-    """The optimizer's memory as flat names, `INDEX.KEY`; every value of the optimizers above is a tensor."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{key}": value for index, values in state.items() for key, value in values.items() if value is not None
-    }
+def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The optimizer's memory as tensors named `INDEX.KEY`, and what is no tensor as plain values.
+
+    Some of timm's keep numbers beside their moments, or a count in their parameter groups.
+    """
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, Any] = {}
+    for index, memory in optimizer.state_dict()["state"].items():
+        for key, value in memory.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}.{key}"] = value
+            elif value is not None:
+                plain[f"{index}.{key}"] = value
+    steps: dict[str, int] = {}
+    for number, group in enumerate(optimizer.param_groups):
+        if isinstance(step := group.get("step"), Tensor):
+            tensors[f"group.{number}"] = step
+        elif step is not None:
+            steps[str(number)] = step
+    return tensors, {"state": plain, "steps": steps}
 
 
-def load_optimizer_tensors(optimizer: Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Give an optimizer over the same parameters the memory that `optimizer_tensors` took."""
+def load_optimizer_state(optimizer: Optimizer, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+    """Give an optimizer over the same parameters the memory that `optimizer_state` took."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
+    state: dict[int, dict[str, Any]] = {}
+    groups = optimizer.state_dict()["param_groups"]
+    for number, step in plain["steps"].items():
+        groups[int(number)]["step"] = step
+    for name, value in {**tensors, **plain["state"]}.items():
         index, _, key = name.partition(".")
+        if index == "group":
+            groups[int(key)]["step"] = value
+            continue
         parameter = parameters[int(index)]
-        if value.shape == parameter.shape:
+        if isinstance(value, Tensor) and value.shape == parameter.shape:
             # Fused optimizers walk raw memory: moments must lie as the parameter does (channels-last or not).
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

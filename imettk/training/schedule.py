@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.optim import SGD
 
-from imettk.config import StagePlan
 from imettk.data.sampling import count_steps
 from imettk.errors import ConfigError
+from imettk.train_plans import StagePlan
+from imettk.training.history import plateau_share
 
 
 @dataclass(frozen=True)
@@ -25,39 +27,73 @@ class Span:
     last_step: int
     first_epoch: int
     steps_per_epoch: int
+    samples_per_epoch: int
 
 
-def plan_spans(stages: tuple[StagePlan, ...], num_samples: int) -> list[Span]:
-    """The span of each stage, one after another; a stage with a fraction of an epoch ends in the middle of it."""
+def plan_spans(
+    stages: tuple[StagePlan, ...], num_samples: int, early_ends: Mapping[int, int] | None = None
+) -> list[Span]:
+    """The span of each stage, one after another; a stage with a fraction of an epoch ends in the middle of it.
+
+    Args:
+        early_ends: by stage, after how many of its steps an early stop ended it.
+    """
     spans: list[Span] = []
     step, epoch = 0, 0
     for number, plan in enumerate(stages):
-        if num_samples < plan.accumulate:
+        samples_per_epoch = num_samples + round(plan.hard_examples * num_samples)
+        if samples_per_epoch < plan.accumulate:
             raise ConfigError(
                 f"`stages.{number}.accumulate` must be at most the {num_samples} training rows, got {plan.accumulate}"
             )
-        steps_per_epoch = count_steps(num_samples, plan.batch_size)
-        num_steps = max(1, round(plan.num_epochs * steps_per_epoch))
-        spans.append(Span(number, plan, step, step + num_steps, epoch, steps_per_epoch))
+        steps_per_epoch = count_steps(samples_per_epoch, plan.batch_size)
+        num_steps = (early_ends or {}).get(number) or max(1, round(plan.num_epochs * steps_per_epoch))
+        spans.append(Span(number, plan, step, step + num_steps, epoch, steps_per_epoch, samples_per_epoch))
         step += num_steps
         epoch += math.ceil(num_steps / steps_per_epoch)
     return spans
 
 
-def lr_table(plan: StagePlan, *, num_steps: int, steps_per_epoch: int) -> np.ndarray:
-    """The learning rate of each step of a stage as a share of its peak, float64 (num_steps,).
+def lr_table(plan: StagePlan, *, steps_per_epoch: int) -> np.ndarray:
+    """The learning rate of each step of a stage as a share of its peak, float64 (number of steps of the plan,).
 
-    Linear warmup up to the peak, then constant, or a cosine that starts at the peak and ends at `final_lr` in the last
-    step.
+    Linear warmup up to the peak, then what `plan.schedule` says. Cosine and triangular start at the peak and reach
+    `final_lr` in the last step; steps count epochs from the stage's start; plateau is what it is before any plateau.
     """
+    num_steps = max(1, round(plan.num_epochs * steps_per_epoch))
     num_warmup = min(round(plan.warmup_epochs * steps_per_epoch), num_steps - 1)
+    progress = np.arange(num_steps - num_warmup) / max(1, num_steps - num_warmup - 1)
     table = np.ones(num_steps)
     if plan.schedule == "cosine":
-        progress = np.arange(num_steps - num_warmup) / max(1, num_steps - num_warmup - 1)
         table[num_warmup:] = plan.final_lr + (1 - plan.final_lr) * (1 + np.cos(np.pi * progress)) / 2
+    elif plan.schedule == "triangular":
+        table[num_warmup:] = 1 - (1 - plan.final_lr) * progress
+    elif plan.schedule == "steps":
+        for epochs, share in zip(plan.step_epochs, plan.step_lrs, strict=True):
+            table[round(epochs * steps_per_epoch) :] = share
     if num_warmup > 0:
         table[:num_warmup] = _warmup(num_warmup, start=plan.warmup_start)
     return table
+
+
+def lr_shares(span: Span, metrics: Sequence[float], *, lower_is_better: bool) -> list[float]:
+    """The share of the peak learning rate in each step of a stage.
+
+    Args:
+        metrics: of the stage's validations so far, which decide about plateaus.
+    """
+    plan = span.plan
+    table = lr_table(plan, steps_per_epoch=span.steps_per_epoch)
+    if plan.schedule == "plateau":
+        left = plateau_share(
+            metrics,
+            factor=plan.plateau_factor,
+            validations=plan.plateau_validations,
+            min_gain=plan.min_gain,
+            lower_is_better=lower_is_better,
+        )
+        table *= max(left, plan.final_lr)
+    return table.tolist()
 
 
 def _warmup(num_steps: int, *, start: float) -> np.ndarray:

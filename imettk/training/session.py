@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -10,17 +12,24 @@ from types import FrameType
 from typing import Any
 
 RECENT_STEPS = 50
+HANG_SHARE = 0.25  # of the margin: what is left of it when a step that hangs is given up
+HANG_SECONDS = 60.0  # that a session which begins too late has to see so and stop by itself
+
+TERMINATED, INTERRUPTED = "received SIGTERM", "received SIGINT"
+STEP_LIMIT, TIME_LIMIT = "step limit of the session", "time limit of the session"
+NO_TIME_TO_VALIDATE = "no time left in the session to validate"
+REASONS = (TERMINATED, INTERRUPTED, STEP_LIMIT, TIME_LIMIT, NO_TIME_TO_VALIDATE)
 
 
 class Session:
     """Knows its start, its limit and what it has measured; says when to stop. Signals only set a flag.
 
     Args:
-        started: when the session began, in seconds since the epoch.
+        started: when the session began, on `clock`.
         limit_seconds: from then until the platform kills it.
         margin_seconds: kept free at the end.
         limit_steps: stop after this many steps in any case.
-        clock: seconds, only differences count; the default cannot jump.
+        clock: seconds; the default counts from the machine's start, the same in all processes, and nobody can set it.
     """
 
     def __init__(
@@ -33,18 +42,26 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        already = min(max(0.0, time.time() - started), limit_seconds)
-        self._end = clock() - already + limit_seconds - margin_seconds
+        started = min(started, clock())  # a start in the future would be one of another machine
+        self._end = started + limit_seconds - margin_seconds
+        self._hang_end = max(started + limit_seconds - margin_seconds * HANG_SHARE, clock() + HANG_SECONDS)
         self._steps_left = limit_steps
         self._recent: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._worst_step = 0.0
         self._save_seconds = 0.0
         self._signal: str | None = None
 
     def note_step(self, seconds: float) -> None:
         """Record how long a step took."""
         self._recent.append(seconds)
+        if seconds > self._worst_step:
+            self._worst_step = seconds
         if self._steps_left is not None:
             self._steps_left -= 1
+
+    def estimate(self, steps: float) -> float:
+        """Seconds that so many steps take, going by the recent ones; 0 before the first."""
+        return steps * sum(self._recent) / len(self._recent) if self._recent else 0.0
 
     def note_save(self, seconds: float) -> None:
         """Record how long a checkpoint took to write."""
@@ -52,24 +69,37 @@ class Session:
 
     def fits(self, seconds: float = 0.0) -> bool:
         """Whether something that takes so long, one more step and a save fit in what is left."""
-        worst_step = max(self._recent, default=0.0)
-        return self._clock() + seconds + worst_step + self._save_seconds < self._end
+        until = self._clock() + seconds + self._save_seconds
+        # What the worst step of all leaves room for, the worst recent one does: a look at all of these is rare.
+        return until + self._worst_step < self._end or until + max(self._recent, default=0.0) < self._end
 
-    def stop_reason(self, *, steps_count: bool = True) -> str | None:
-        """Why the session must end now, or None; what is no step may still start when the limit of steps is reached."""
+    def stop_reason(self, *, validation_seconds: float | None = None) -> str | None:
+        """Why the session must end now, one of `REASONS`, or None.
+
+        Args:
+            validation_seconds: how long a validation takes that comes before the next step, None where none does; it
+                may still start when the limit of steps is reached.
+        """
         if self._signal is not None:
-            return f"received {self._signal}"
-        if steps_count and self._steps_left is not None and self._steps_left <= 0:
-            return "step limit of the session"
-        return None if self.fits() else "time limit of the session"
+            return self._signal
+        if validation_seconds is None and self._steps_left is not None and self._steps_left <= 0:
+            return STEP_LIMIT
+        if not self.fits():
+            return TIME_LIMIT
+        return None if validation_seconds is None or self.fits(validation_seconds) else NO_TIME_TO_VALIDATE
+
+    def seconds_until_hang(self) -> float:
+        """When the watchdog has to end the session, from now."""
+        return self._hang_end - self._clock()
 
     def listen(self) -> Callable[[], None]:
-        """Have SIGTERM and SIGINT stop the session at the next step, a second one at once. Returns the way back."""
+        """Have SIGTERM and SIGINT stop the session at the next step, a second SIGINT at once. Returns the way back."""
         before: dict[int, Any] = {}
 
         def note(number: int, frame: FrameType | None) -> None:
-            self._signal = signal.Signals(number).name
-            signal.signal(number, before[number])
+            self._signal = TERMINATED if number == signal.SIGTERM else INTERRUPTED
+            if number == signal.SIGINT:
+                signal.signal(number, before[number])
 
         for number in (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.signal(number, note)
@@ -79,3 +109,34 @@ class Session:
                 signal.signal(number, handler)
 
         return restore
+
+
+class Watchdog:
+    """A thread that ends the process with code 0 when the session is nearly over and training has not stopped.
+
+    A step that hangs (a driver, a file system) reaches no boundary at which it could stop; the platform would kill the
+    session and keep nothing. What counts is on the disk already: the last checkpoint.
+
+    Args:
+        on_hang: tells what happened, before the process ends.
+    """
+
+    def __init__(
+        self, session: Session, on_hang: Callable[[], None], *, leave: Callable[[int], object] = os._exit
+    ) -> None:
+        self._session, self._on_hang, self._leave = session, on_hang, leave
+        self._stopped = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def stop(self) -> None:
+        """Training came to its end by itself."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        while (seconds := self._session.seconds_until_hang()) > 0:
+            if self._stopped.wait(min(seconds, threading.TIMEOUT_MAX)):
+                return
+        try:
+            self._on_hang()
+        finally:
+            self._leave(0)

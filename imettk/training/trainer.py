@@ -1,188 +1,285 @@
 """The training loop. What a step does is a function of where it is, never of what happened in this process.
 
 The order of samples comes from (seed, epoch), augmentation from (seed, epoch, position), the device's random numbers
-from (seed, step, micro-batch), stage, learning rate and frozen groups from the step. So a checkpoint holds only
-weights, averaged weights, optimizer moments, loss scale and counters, and a run that continues from one ends with the
-same bits.
+from (seed, step, micro-batch, rank), stage, learning rate and frozen groups from the step and the recorded history. So
+a checkpoint holds only weights, averaged weights, optimizer moments, loss scale, samples' losses, history and counters,
+and a run that continues from one ends with the same bits.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from timm.layers import convert_sync_batchnorm
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from imettk.config import SessionPlan, StagePlan
-from imettk.data.dataset import Batch, ImageDataset, load_batches
-from imettk.data.sampling import derive_seed, train_requests
-from imettk.models.network import Network
+from imettk.errors import DeviceError, TrainingError
 from imettk.progress import progress_bar
-from imettk.tracking.journal import Journal
-from imettk.training.checkpoint import Checkpoint, save_checkpoint
-from imettk.training.optimizer import freeze, load_optimizer_tensors, make_optimizer, optimizer_tensors, set_lr
-from imettk.training.schedule import Span, lr_table, plan_spans
-from imettk.training.session import Session
+from imettk.tracking.tensors import TensorFile
+from imettk.train_plans import SessionPlan, StagePlan, TrainPlan
+from imettk.training.checkpoint import CheckpointWriter
+from imettk.training.feed import Feed, TrainingData, check_batches
+from imettk.training.history import is_gain, validations_without_gain
+from imettk.training.mining import Mining
+from imettk.training.optimizer import freeze
+from imettk.training.position import Position
+from imettk.training.recorder import Recorder
+from imettk.training.schedule import Span, lr_shares, plan_spans
+from imettk.training.session import REASONS, Session
+from imettk.training.state import TrainingState
+from imettk.training.step import StageSetup, StepRunner
+from imettk.training.team import Team
 
-JOURNAL_STEPS = 10
+ROLLBACK_SCALE = 1 / 16  # of the loss scale, after a rollback
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingData:
-    """What to train on: `rows` int64 (N,) of the tables behind the datasets that `dataset_for(augmentation)` gives."""
-
-    rows: np.ndarray
-    dataset_for: Callable[[str], ImageDataset]
+class _Diverged(Exception):
+    """Too many steps in a row whose loss is not finite."""
 
 
 class Trainer:
     """Trains one network over as many sessions as it takes.
 
     Args:
-        loss_fn: logits and targets -> the loss of each sample, (B,).
+        network: images (B, H, W, channels) -> outputs with `logits` (B, C).
         layer_groups: parameter names, first layers first, the head last.
         dtype: of the forward pass: float32, or bfloat16 or float16 under autocast.
-        validate: evaluation network -> scores by name; called between steps.
-        folder: receives `checkpoints/`.
+        validate: evaluation network -> scores by name; called between steps, by every process.
+        find_checkpoint: the newest valid checkpoint that meets a condition, or None.
+        folder: of this fold; receives `checkpoints/`.
+        recorder: told what happens.
         experiment: plain values that every checkpoint keeps, such as the recipe's fingerprint.
     """
 
     def __init__(
         self,
-        network: Network,
+        network: nn.Module,
         *,
-        loss_fn: Callable[[Tensor, Tensor], Tensor],
         data: TrainingData,
         stages: tuple[StagePlan, ...],
+        plan: TrainPlan,
         layer_groups: list[list[str]],
         seed: int,
-        ema_decay: float | None,
         device: torch.device,
         dtype: torch.dtype,
         session: Session,
         session_plan: SessionPlan,
         validate: Callable[[nn.Module], dict[str, float]],
+        find_checkpoint: Callable[[Callable[[TensorFile], bool]], TensorFile | None],
         folder: Path,
-        journal: Journal,
+        recorder: Recorder,
         experiment: dict[str, Any],
+        team: Team,
     ) -> None:
+        if plan.sync_batchnorm and team.size > 1:
+            if device.type == "cpu":
+                raise DeviceError("`train.sync_batchnorm` needs GPUs: torch has it for no CPU; set it to False")
+            network = convert_sync_batchnorm(network)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema = ModelEmaV3(self.network, decay=ema_decay, use_warmup=True) if ema_decay else None
-        self.step = 0
-        self.history: list[dict[str, float]] = []
-        self.spans = plan_spans(stages, len(data.rows))
-        self._loss_fn, self._data, self._layer_groups = loss_fn, data, layer_groups
-        self._seed, self._device, self._dtype = seed, device, dtype
-        self._session, self._plan, self._validate = session, session_plan, validate
-        self._folder, self._journal, self._experiment = folder / "checkpoints", journal, experiment
-        self._scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
-        self._optimizer: torch.optim.Optimizer | None = None
-        self._optimizer_memory: dict[str, Tensor] | None = None
+        self.ema = ModelEmaV3(self.network, decay=plan.ema_decay, use_warmup=True) if plan.ema_decay else None
+        self._data, self._stages, self._plan, self._layer_groups = data, stages, plan, layer_groups
+        self._device, self._team = device, team
+        self._session, self._session_plan, self._validate = session, session_plan, validate
+        self._find_checkpoint, self._recorder, self._experiment = find_checkpoint, recorder, experiment
+        self._runner = StepRunner(
+            self.network,
+            num_classes=data.num_classes,
+            multiclass=data.multiclass,
+            ema=self.ema,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            team=team,
+        )
+        mines = any(stage.hard_examples for stage in stages)
+        self._mining = Mining(data.rows, seed=seed, device=device, team=team) if mines else None
+        self._state = TrainingState(self.network, self.ema, self._runner, self._mining)
+        workers, pin = session_plan.num_workers, device.type == "cuda"
+        self._feed = Feed(data, self._mining, seed=seed, team=team, num_workers=workers, pin=pin)
+        self._writer = CheckpointWriter(
+            folder / "checkpoints", on_done=self._checkpoint_done, on_failure=self._checkpoint_failed
+        )
+        self._optimizer: Optimizer | None = None
         self._resting_norms: list[nn.Module] = []
-        self._owes_validation = False
-        self._validation_seconds = 0.0
-        self._loss_sum, self._loss_steps = torch.zeros((), device=device), 0
         self._saved: tuple[int, bool] | None = None
         self._saved_at = time.monotonic()
+        self.spans = plan_spans(stages, len(data.rows))
+        check_batches(data, self.spans, team.size)
 
     @property
     def num_steps(self) -> int:
-        """Steps of the whole training."""
+        """Steps of the whole training, as far as is known: an early stop shortens it."""
         return self.spans[-1].last_step
+
+    @property
+    def num_groups(self) -> int:
+        """Layer groups, with the head's."""
+        return len(self._layer_groups)
 
     @property
     def evaluated(self) -> nn.Module:
         """The network that counts: the averaged one where there is one."""
         return self.network if self.ema is None else self.ema.module
 
-    def load(self, checkpoint: Checkpoint) -> None:
-        """Continue from a checkpoint of the same experiment."""
-        self.network.load_state_dict(checkpoint.part("model"))
-        if self.ema is not None:
-            self.ema.module.load_state_dict(checkpoint.part("ema"))
-        self._optimizer_memory = checkpoint.part("optimizer")
-        values = checkpoint.values
-        self.step, self.history = values["step"], values["history"]
-        self._owes_validation, self._validation_seconds = values["owes_validation"], values["validation_seconds"]
-        self._saved = self.step, self._owes_validation
-        if self._scaler.is_enabled():
-            self._scaler.load_state_dict(values["scaler"])
+    @property
+    def at(self) -> Position:
+        """Where the training is."""
+        return self._state.at
+
+    def final_weights(self) -> dict[str, Tensor]:
+        """What inference uses: the last weights, or those of the best validation."""
+        return self._state.best or self.evaluated.state_dict()
+
+    def load(self, checkpoint: TensorFile, *, scale: float = 1.0) -> None:
+        """Continue from a checkpoint of the same experiment; `scale` multiplies its loss scale."""
+        self._state.load(checkpoint, scale=scale)
+        self._saved = self.at.step, self.at.owes_validation
+        self.spans = plan_spans(self._stages, len(self._data.rows), self.at.early_ends)
 
     def fit(self) -> str | None:
         """Train until the end or until the session must end.
 
         Returns:
-            None when done; otherwise why it paused. In both cases the last step has its checkpoint.
+            None when done; otherwise why it paused, one of `session.REASONS`. In both cases the last step has its
+            checkpoint, unless the disk is full.
+
+        Raises:
+            TrainingError: the loss stays infinite or not a number.
         """
-        stop_listening = self._session.listen()
+        hidden = not self._team.is_main
         try:
-            with progress_bar("train", total=self.num_steps, done=self.step, unit="step") as bar:
-                for span in self.spans:
-                    owes_here = self._owes_validation and self.step == span.last_step
-                    reason = self._run_span(span, bar) if self.step < span.last_step or owes_here else None
-                    if reason is not None:
-                        break
-            if self._saved != (self.step, self._owes_validation):
+            with progress_bar("train", total=self.num_steps, done=self.at.step, unit="step", hidden=hidden) as bar:
+                reason = self._run(bar)
+            self._writer.wait()
+            if self._team.share(self._saved != (self.at.step, self.at.owes_validation)):
                 self.save()
-            return reason
         finally:
-            stop_listening()
+            self._writer.wait()
+        # Nobody leaves before the last checkpoint is written; but who fails leaves at once, for others to see it.
+        self._team.agree([0])
+        return reason
 
     def save(self) -> None:
-        """Write the checkpoint of the current step."""
+        """Begin to write the checkpoint of the current step; all processes call it, the first one writes."""
+        mining = {} if self._mining is None else self._mining.tensors()
+        self._saved, self._saved_at = (self.at.step, self.at.owes_validation), time.monotonic()
+        if self._team.is_main:
+            tensors, values = self._state.tensors(mining)
+            self._writer.write(self.at.step, tensors, self._experiment | values)
+
+    def time_plan(self, count: int) -> tuple[list[float], float]:
+        """Seconds a step of each stage, the median of `count`, and those of a validation.
+
+        The weights change: this trainer is of no more use than that.
+        """
+        medians = []
+        for span in self.spans:
+            self.at.step = span.first_step
+            self._enter(span)
+            batches, seconds = self._feed.batches(span, self.at.step), []
+            for _ in range(min(count, span.last_step - span.first_step)):
+                started = time.monotonic()
+                self._runner.run(self.at.step, 0.0, batches)
+                self.at.step += 1
+                seconds.append(time.monotonic() - started)
+            medians.append(float(np.median(seconds)))
         started = time.monotonic()
-        tensors = {f"model.{name}": value for name, value in self.network.state_dict().items()}
-        if self.ema is not None:
-            tensors |= {f"ema.{name}": value for name, value in self.ema.module.state_dict().items()}
-        if self._optimizer is not None:
-            tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(self._optimizer).items()}
-        values = self._experiment | {
-            "step": self.step,
-            "history": self.history,
-            "owes_validation": self._owes_validation,
-            "validation_seconds": self._validation_seconds,
-            "scaler": self._scaler.state_dict(),
-        }
-        save_checkpoint(self._folder, self.step, tensors, values)
-        self._saved, self._saved_at = (self.step, self._owes_validation), time.monotonic()
-        self._session.note_save(self._saved_at - started)
-        self._journal.write("checkpoint", step=self.step, seconds=round(self._saved_at - started, 3))
+        self._validate(self.evaluated)
+        return medians, time.monotonic() - started
+
+    def _run(self, bar: Any) -> str | None:
+        """Run stage after stage; returns why it paused, or None."""
+        bad_step: int | None = None
+        while (span := self._current_span()) is not None:
+            bar.total = self.num_steps
+            try:
+                if (reason := self._run_span(span, bar)) is not None:
+                    return reason
+            except _Diverged:
+                # A second time at the same place is no chance; far behind it, it is another fault.
+                again = bad_step is not None and self.at.step <= bad_step + self._session_plan.nonfinite_steps
+                bad_step = self.at.step
+                self._roll_back(again=again)
+                bar.n = self.at.step
+        return None
+
+    def _current_span(self) -> Span | None:
+        for span in self.spans:
+            if self.at.step < span.last_step or (self.at.owes_validation and self.at.step == span.last_step):
+                return span
+        return None
 
     def _run_span(self, span: Span, bar: Any) -> str | None:
         """Run what is left of a stage; returns why it paused, or None."""
         self._enter(span)
-        shares = lr_table(span.plan, num_steps=span.last_step - span.first_step, steps_per_epoch=span.steps_per_epoch)
-        batches = self._batches(span)
-        while True:
-            if self.step >= span.last_step and not self._owes_validation:
-                return None
-            reason = self._session.stop_reason(steps_count=not self._owes_validation)
+        shares = self._lr_shares(span)
+        interval = max(1, round(self._plan.validate_epochs * span.steps_per_epoch))
+        batches = self._feed.batches(span, self.at.step)
+        at, optimizer = self.at, self._optimizer
+        assert optimizer is not None
+        while at.step < span.last_step or at.owes_validation:
+            reason = self._agree_to_stop(at, span)
             if reason is not None:
                 return reason
-            if self._owes_validation:
-                if not self._session.fits(self._validation_seconds):
-                    return "no time left in the session to validate"
-                self._run_validation()
+            if at.owes_validation:
+                if self._run_validation(span):
+                    return None
+                shares = self._lr_shares(span)
                 continue
             started = time.monotonic()
-            share = float(shares[self.step - span.first_step])
-            loss = self._train_step(span, share, batches)
-            self.step += 1
-            self._note_step(span, loss, time.monotonic() - started, bar)
+            result = self._runner.run(at.step, shares[at.step - span.first_step], batches)
+            at.step += 1
+            seconds = time.monotonic() - started
+            self._session.note_step(seconds)
+            at.note_verdict(result.finite)
+            at.owes_validation = (at.step - span.first_step) % interval == 0 or at.step == span.last_step
+            bar.update()
+            self._recorder.step(at, result, optimizer, seconds, bar, flush=at.step == span.last_step)
+            if at.nonfinite_in_a_row >= self._session_plan.nonfinite_steps:
+                raise _Diverged
+        return None
+
+    def _agree_to_stop(self, at: Position, span: Span) -> str | None:
+        """Between two steps: write a checkpoint if it is time to, and say why to stop, the same in all processes."""
+        validation_seconds = None
+        if at.owes_validation:
+            # Before the first one is measured: a sample takes at most what it takes in training.
+            expected = self._session.estimate(self._data.num_valid / min(span.plan.batch_size, len(self._data.rows)))
+            validation_seconds = at.validation_seconds or expected
+        reason = self._session.stop_reason(validation_seconds=validation_seconds)
+        # Not while steps are being skipped: what is written last must be good to go back to.
+        is_due = time.monotonic() - self._saved_at > self._session_plan.checkpoint_seconds
+        save = is_due and at.nonfinite_in_a_row == 0 and self._saved != (at.step, at.owes_validation)
+        if self._team.size > 1:
+            code, saves = self._team.agree(
+                [0 if reason is None else REASONS.index(reason) + 1, int(save and self._team.is_main)]
+            )
+            reason, save = REASONS[code - 1] if code else None, bool(saves)
+        if save and reason is None:
+            self.save()
+        return reason
 
     def _enter(self, span: Span) -> None:
         """Set up a stage: frozen groups and a fresh optimizer, or the checkpoint's where the stage had begun."""
         self._resting_norms = freeze(self.network, self._layer_groups, span.plan.frozen_groups)
-        self._optimizer = make_optimizer(self.network, self._layer_groups, span.plan)
-        if self._optimizer_memory is not None and self.step > span.first_step:
-            load_optimizer_tensors(self._optimizer, self._optimizer_memory)
-        self._optimizer_memory = None
+        self._optimizer = self._state.enter_stage(span, self._layer_groups)
+        self._runner.enter(
+            StageSetup(
+                plan=span.plan,
+                network=self._team.wrap(self.network, self._device),
+                optimizer=self._optimizer,
+                loss_fn=self._data.loss_for(span.plan),
+                samples_per_step=min(span.plan.batch_size, span.samples_per_epoch),
+                mining=self._mining if span.plan.hard_examples else None,
+            )
+        )
         self._learn()
 
     def _learn(self) -> None:
@@ -191,78 +288,57 @@ class Trainer:
         for module in self._resting_norms:
             module.eval()
 
-    def _batches(self, span: Span) -> Iterator[Batch]:
-        requests = train_requests(
-            self._data.rows,
-            seed=self._seed,
-            first_epoch=span.first_epoch,
-            batch_size=span.plan.batch_size,
-            accumulate=span.plan.accumulate,
-            first_step=self.step - span.first_step,
-            last_step=span.last_step - span.first_step,
-        )
-        dataset = self._data.dataset_for(span.plan.augmentation)
-        return load_batches(dataset, requests, num_workers=self._plan.num_workers, pin=self._device.type == "cuda")
-
-    def _train_step(self, span: Span, share: float, batches: Iterator[Batch]) -> Tensor:
-        """One optimizer step; returns the mean loss of its samples, on the device."""
-        assert self._optimizer is not None
-        set_lr(self._optimizer, share)
-        num_samples = min(span.plan.batch_size, len(self._data.rows))
-        step_loss = torch.zeros((), device=self._device)
-        for micro_batch in range(span.plan.accumulate):
-            batch = next(batches)
-            assert batch.targets is not None
-            self._seed_device(micro_batch)
-            images = batch.images.to(self._device, non_blocking=True)
-            targets = batch.targets.to(self._device, non_blocking=True)
-            weights = batch.weights.to(self._device, non_blocking=True)
-            with torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not torch.float32):
-                logits = self.network(images).logits
-            loss = (self._loss_fn(logits, targets) * weights).sum() / num_samples
-            self._scaler.scale(loss).backward()
-            step_loss += loss.detach()
-        if span.plan.clip_norm is not None:
-            self._scaler.unscale_(self._optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), span.plan.clip_norm)
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        self._optimizer.zero_grad(set_to_none=True)
-        if self.ema is not None:
-            self.ema.update(self.network, step=self.step)
-        return step_loss
-
-    def _seed_device(self, micro_batch: int) -> None:
-        """Random numbers of the device (dropout) from the position; the generators' own method costs 1 us."""
-        key = derive_seed(self._seed, self.step, micro_batch, 0)
-        torch.default_generator.manual_seed(key)
-        if self._device.type == "cuda":
-            torch.cuda.default_generators[self._device.index].manual_seed(key)
-
-    def _note_step(self, span: Span, loss: Tensor, seconds: float, bar: Any) -> None:
-        """Everything between two steps that is not training: journal, bar, checkpoint, and whether to validate."""
-        self._session.note_step(seconds)
-        self._loss_sum += loss
-        self._loss_steps += 1
-        bar.update()
-        if self.step % JOURNAL_STEPS == 0 or self.step == span.last_step:
-            assert self._optimizer is not None
-            mean_loss = float(self._loss_sum) / self._loss_steps  # the only wait for the device
-            self._loss_sum.zero_()
-            self._loss_steps = 0
-            rates = [group["lr"] for group in self._optimizer.param_groups]
-            self._journal.write("train", step=self.step, loss=mean_loss, lr=max(rates), seconds=round(seconds, 4))
-            bar.set_postfix(loss=f"{mean_loss:.4f}", lr=f"{max(rates):.2e}", refresh=False)
-        interval = max(1, round(self._plan.validate_epochs * span.steps_per_epoch))
-        self._owes_validation = (self.step - span.first_step) % interval == 0 or self.step == span.last_step
-        if time.monotonic() - self._saved_at > self._plan.checkpoint_seconds:
-            self.save()
-
-    def _run_validation(self) -> None:
+    def _run_validation(self, span: Span) -> bool:
+        """Validate, and choose what follows from the result; returns whether the stage ends early."""
         started = time.monotonic()
-        scores = self._validate(self.evaluated)
+        # BatchNorm's statistics are each process's own between two steps, and the first one's are what is kept.
+        self._team.copy_first(list(self.evaluated.buffers()))
+        scores = self._team.share(self._validate(self.evaluated))
         self._learn()
-        self._validation_seconds = max(self._validation_seconds, time.monotonic() - started)
-        self._owes_validation = False
-        self.history.append({"step": self.step, **scores})
-        self._journal.write("validate", step=self.step, seconds=round(time.monotonic() - started, 3), **scores)
+        at, watched, lower = self.at, self._plan.watch, self._plan.watch == "loss"
+        seconds = self._team.share(time.monotonic() - started)
+        at.validation_seconds = max(at.validation_seconds, seconds)
+        at.owes_validation = False
+        at.history.append({"step": at.step, "stage": span.stage, **scores})
+        self._recorder.validation(at.step, seconds, scores)
+        if self._plan.keep == "best" and is_gain(scores[watched], at.best, lower_is_better=lower):
+            at.best = scores[watched]
+            self._state.best = {name: value.cpu().clone() for name, value in self.evaluated.state_dict().items()}
+        if span.plan.early_stop is None or at.step == span.last_step:
+            return False
+        without = validations_without_gain(
+            at.metrics(span.stage, watched), lower_is_better=lower, min_gain=span.plan.min_gain
+        )
+        if without < span.plan.early_stop:
+            return False
+        at.early_ends[span.stage] = at.step - span.first_step
+        self.spans = plan_spans(self._stages, len(self._data.rows), at.early_ends)
+        self._recorder.early_stop(at.step, span.stage, without)
+        return True
+
+    def _lr_shares(self, span: Span) -> list[float]:
+        metrics = self.at.metrics(span.stage, self._plan.watch)
+        return lr_shares(span, metrics, lower_is_better=self._plan.watch == "loss")
+
+    def _roll_back(self, *, again: bool) -> None:
+        """Go back to the last checkpoint from before the losses were not finite, with a lower loss scale."""
+        self._writer.wait()
+        self._team.agree([0])
+        bad_step, count = self.at.step, self.at.nonfinite_in_a_row
+        good = None if again else self._find_checkpoint(lambda one: one.values["position"]["nonfinite_in_a_row"] == 0)
+        if good is None:
+            raise TrainingError(
+                f"the loss was infinite or not a number in {count} steps in a row up to step {bad_step}"
+                + (", also after going back to the last good checkpoint" if again else ", with no checkpoint before it")
+                + ": lower the learning rate, set clip_norm, or train in float32"
+            )
+        self.load(good, scale=ROLLBACK_SCALE)
+        self._recorder.rollback(self.at, bad_step)
+
+    def _checkpoint_done(self, step: int, seconds: float) -> None:
+        self._session.note_save(seconds)
+        self._recorder.checkpoint(step, seconds)
+
+    def _checkpoint_failed(self, step: int, error: OSError) -> None:
+        self._saved = None  # tried again when the next is due, and at the end
+        self._recorder.checkpoint_failed(step, error)

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-STARTED = time.time()  # the session's clock starts here
+STARTED = time.monotonic()  # the session's clock starts here
 
 RECIPE = "digits"  # a built-in recipe, or the name of a .py file in the pack
 COMPETITION = "imettk-digits"  # the folder with the data, a competition or a dataset

@@ -67,8 +67,8 @@ def test_weights_learn_nothing_and_no_gradient_is_kept(network):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.train()
     logits = predict_logits(
-        network, [Batch(images, None, torch.ones(2), torch.arange(2))], views=("plain",), device=torch.device("cpu"),
-        dtype=torch.float32, num_samples=2,
+        network, [Batch(images, None, None, torch.arange(2), torch.arange(2))], views=("plain",),
+        device=torch.device("cpu"), dtype=torch.float32, num_samples=2,
     )  # fmt: skip
     assert not logits.requires_grad
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())

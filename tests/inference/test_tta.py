@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from imettk.config import View
 from imettk.inference.tta import VIEWS, apply_view
+from imettk.plans import View
 
 NUMPY = {
     "plain": lambda images: images,

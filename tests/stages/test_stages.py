@@ -15,7 +15,7 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 TINY = [
     "--images.image-size", "32", "32", "--stages.0.num-epochs", "2", "--stages.0.batch-size", "16",
-    "--stages.0.warmup-epochs", "0.5", "--session.validate-epochs", "1",
+    "--stages.0.warmup-epochs", "0.5", "--train.validate-epochs", "1",
 ]  # fmt: skip
 
 
@@ -48,6 +48,7 @@ def test_it_leaves_the_files_of_the_contract(story):
     run_dir, text = story
     top = {"recipe.json", "table.json", "folds.csv", "rule.json", "scores.json", "submission.csv"}
     fold = {"status.json", "journal.jsonl", "checkpoints", "model.safetensors", "oof.safetensors", "test.safetensors"}
+    fold |= {"tensorboard", ".lock"}
     assert {path.name for path in run_dir.iterdir()} == top | {"fold0", "fold1", "fold2"}
     for number in range(3):
         assert {path.name for path in (run_dir / f"fold{number}").iterdir()} == fold

@@ -8,7 +8,8 @@ import safetensors.torch
 import torch
 
 from imettk.errors import CheckpointError
-from imettk.training.checkpoint import load_newest, read_tensors, save_checkpoint, save_tensors
+from imettk.tracking.tensors import read_tensors, save_tensors
+from imettk.training.checkpoint import load_newest, save_checkpoint
 
 
 def save_steps(folder, *steps):

@@ -19,7 +19,8 @@ from imettk.stages.train import train as train_stage
 from imettk.tracking.journal import read_journal
 from imettk.tracking.run_dir import RunDir
 
-# Two stages, the first with a frozen group; dropout, random augmentation, shuffle, EMA, accumulation, warmup, clipping.
+# Two stages, the first with a frozen group; dropout, random augmentation, shuffle, EMA, accumulation, warmup, clipping,
+# MixUp and CutMix, hard examples that come again, an image size and a loss for one stage, the best weights kept.
 RECIPE = """
 from dataclasses import replace
 from imettk.config import ImageFormat, ModelPlan, StagePlan, TrainPlan, SessionPlan
@@ -31,14 +32,18 @@ def recipe():
         digits(),
         images=ImageFormat(image_size=(32, 32), channels=1, mean=(0.2,), std=(0.3,)),
         model=ModelPlan(backbone="timm:test_resnet", dropout=0.3, layer_groups=2),
-        train=TrainPlan(ema_decay=0.9, seed=5, precision="float32"),
+        train=TrainPlan(ema_decay=0.9, seed=5, precision="float32", validate_epochs=0.5, keep="best"),
         stages=(
-            StagePlan(num_epochs=0.7, lr=(1e-3,), optimizer="sgd", frozen_groups=1, **common),
-            StagePlan(num_epochs=1.4, lr=(1e-4, 1e-3, 1e-2), warmup_epochs=0.5, **common),
+            StagePlan(num_epochs=0.7, lr=(1e-3,), optimizer="sgd", frozen_groups=1, mixup=0.4, mix_mode="elem",
+                      label_smoothing=0.1, image_size=(24, 24), loss="focal", **common),
+            StagePlan(num_epochs=1.4, lr=(1e-4, 1e-3, 1e-2), warmup_epochs=0.5, mixup=0.2, cutmix=1.0,
+                      hard_examples=0.25, schedule="plateau", plateau_validations=1, **common),
         ),
-        session=SessionPlan(num_workers=0, validate_epochs=0.5),
+        session=SessionPlan(num_workers=0),
     )
 """
+
+STEPS = 14  # 4 in the first stage; 10 in the second, where 48 rows and 12 hard ones make an epoch of 7
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +74,7 @@ def status(run_dir: Path) -> dict:
 def in_one_go(prepared, tmp_path_factory) -> Path:
     run_dir = tmp_path_factory.mktemp("one")
     subprocess.run(train(prepared, run_dir), check=True, capture_output=True)
-    assert status(run_dir) == {"state": "done", "fold": 0, "step": 12, "num_steps": 12, "sessions": 1}
+    assert status(run_dir) == {"state": "done", "fold": 0, "step": STEPS, "num_steps": STEPS, "sessions": 1}
     return run_dir
 
 
@@ -81,23 +86,23 @@ def test_three_processes_end_with_the_bits_of_one(prepared, in_one_go, tmp_path)
     assert status(tmp_path)["sessions"] == 3
     assert model_hash(tmp_path) == model_hash(in_one_go)
     newest = sorted((tmp_path / "fold0/checkpoints").glob("*.safetensors"))[-1]
-    assert newest.name == "step-00000012.safetensors"
+    assert newest.name == f"step-{STEPS:08d}.safetensors"
     # Weights, averaged weights and optimizer, not only what inference uses.
     assert _tensors(newest) == _tensors(in_one_go / "fold0/checkpoints" / newest.name)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_stop_at_every_step_changes_nothing(prepared, tmp_path, precision):
-    """In this process, for speed: twelve sessions of one step each; float16 brings the loss scale."""
+    """In this process, for speed: fourteen sessions of one step each; float16 brings the loss scale."""
     path, data, inputs = prepared
     recipe = apply_overrides(load_recipe(str(path)), ["--train.precision", precision])
     single = apply_overrides(recipe, ["--session.limit-steps", "1"])
-    train_stage(recipe, data, RunDir(tmp_path / "one", [inputs]), fold=0, started=time.time())
-    for session in range(1, 13):
-        train_stage(single, data, RunDir(tmp_path / "twelve", [inputs]), fold=0, started=time.time())
-        assert status(tmp_path / "twelve")["step"] == session
-    assert status(tmp_path / "twelve")["state"] == "done"
-    assert model_hash(tmp_path / "one") == model_hash(tmp_path / "twelve")
+    train_stage(recipe, data, RunDir(tmp_path / "one", [inputs]), fold=0, started=time.monotonic())
+    for session in range(1, STEPS + 1):
+        train_stage(single, data, RunDir(tmp_path / "many", [inputs]), fold=0, started=time.monotonic())
+        assert status(tmp_path / "many")["step"] == session
+    assert status(tmp_path / "many")["state"] == "done"
+    assert model_hash(tmp_path / "one") == model_hash(tmp_path / "many")
 
 
 def test_another_seed_gives_other_bits(prepared, in_one_go, tmp_path):
@@ -121,7 +126,7 @@ def test_sigkill_and_the_same_command_again_end_with_the_same_bits(prepared, in_
     subprocess.run(command, check=True, capture_output=True)
     assert model_hash(tmp_path) == model_hash(in_one_go)
     events = read_journal(tmp_path / "fold0" / "journal.jsonl")
-    for kind, steps in (("train", [4, 10, 12]), ("validate", [3, 4, 7, 10, 12])):  # none twice, none left out
+    for kind, steps in (("train", [4, 10, 14]), ("validate", [3, 4, 8, 12, 14])):  # none twice, none left out
         assert [event["step"] for event in events if event["event"] == kind] == steps
 
 

@@ -1,11 +1,16 @@
 """Parameter groups, frozen layers, and the optimizer's memory."""
 
+import json
+
 import pytest
+import timm.optim
 import torch
 from torch import nn
 
 from imettk.config import StagePlan
-from imettk.training.optimizer import freeze, load_optimizer_tensors, make_optimizer, optimizer_tensors, set_lr
+from imettk.errors import ConfigError
+from imettk.models.network import Network
+from imettk.training.optimizer import freeze, load_optimizer_state, make_optimizer, optimizer_state, peak_rates, set_lr
 
 GROUPS = [["0.weight", "0.bias", "1.weight", "1.bias"], ["2.weight", "2.bias"]]
 
@@ -45,9 +50,19 @@ def test_frozen_groups_learn_nothing_and_their_norms_rest():
     assert all(parameter.requires_grad for parameter in net.parameters())
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+CPU_OPTIMIZERS = [
+    name for name in timm.optim.list_optimizers()
+    if not name.startswith(("bnb", "fused", "kron")) and name != "adahessian"
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")  # timm's own
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", *(f"timm:{name}" for name in CPU_OPTIMIZERS)])
 def test_memory_taken_and_given_back_continues_as_if_nothing_had_happened(name):
-    """Channels-last weights and moments that come back contiguous: a fused optimizer would mix them up."""
+    """Channels-last weights and moments that come back contiguous: a fused optimizer would mix them up.
+
+    Some of timm's keep plain numbers, or a count in their parameter groups: they go through JSON.
+    """
     plan = StagePlan(optimizer=name, lr=(0.01,))
     inputs = torch.rand(4, 2, 9, 9).to(memory_format=torch.channels_last)
 
@@ -64,12 +79,32 @@ def test_memory_taken_and_given_back_continues_as_if_nothing_had_happened(name):
     half = network()
     first = make_optimizer(half, GROUPS, plan)
     steps(half, first, 3)
-    saved = {key: value.clone(memory_format=torch.contiguous_format) for key, value in optimizer_tensors(first).items()}
+    tensors, plain = optimizer_state(first)
+    saved = {key: value.clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
     weights = {key: value.clone(memory_format=torch.contiguous_format) for key, value in half.state_dict().items()}
     resumed = network()
     resumed.load_state_dict(weights)
     second = make_optimizer(resumed, GROUPS, plan)
-    load_optimizer_tensors(second, saved)
+    load_optimizer_state(second, saved, json.loads(json.dumps(plain)))
     steps(resumed, second, 2)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("name, guess", [("adamv", "adam"), ("kron", None), ("adahessian", "adafactor")])
+def test_an_optimizer_that_timm_has_not_or_that_cannot_resume_is_refused(name, guess):
+    with pytest.raises(ConfigError, match=f"timm:{name} is none"):
+        make_optimizer(network(), GROUPS, StagePlan(optimizer=f"timm:{name}"))
+
+
+def test_layer_decay_is_timms():
+    """timm scales by layer_decay ** (depth from the head); its groups of a ViT are the blocks, ours too."""
+    net = Network(backbone="timm:test_vit", num_classes=3, mean=(0.5,) * 3, std=(0.2,) * 3)
+    plan = StagePlan(lr=(0.1,), layer_decay=0.5)
+    groups = net.layer_groups(2)
+    rates = peak_rates(plan, len(groups))
+    assert rates == (0.025, 0.05, 0.1)
+    optimizer = make_optimizer(net, groups, plan)
+    by_parameter = {id(one): group["lr"] for group in optimizer.param_groups for one in group["params"]}
+    for names, rate in zip(groups, rates, strict=True):
+        assert {by_parameter[id(net.get_parameter(name))] for name in names} == {rate}

@@ -1,7 +1,6 @@
 """When a session stops, with a clock that the test turns."""
 
 import signal
-import time
 
 import pytest
 
@@ -18,9 +17,7 @@ class Clock:
 def make(
     clock: Clock, *, limit: float = 100.0, margin: float = 10.0, ago: float = 0.0, steps: int | None = None
 ) -> Session:
-    return Session(
-        started=time.time() - ago, limit_seconds=limit, margin_seconds=margin, limit_steps=steps, clock=clock
-    )
+    return Session(started=clock() - ago, limit_seconds=limit, margin_seconds=margin, limit_steps=steps, clock=clock)
 
 
 def test_it_stops_while_worst_step_and_save_still_fit():
@@ -58,8 +55,8 @@ def test_an_old_slow_step_is_forgotten():
 def test_validation_starts_only_where_it_fits():
     clock = Clock()
     session = make(clock)
-    assert session.fits(85.0)
-    assert not session.fits(95.0)
+    assert session.stop_reason(validation_seconds=85.0) is None
+    assert session.stop_reason(validation_seconds=95.0) == "no time left in the session to validate"
 
 
 def test_the_limit_of_steps_stops_steps_only():
@@ -68,11 +65,11 @@ def test_the_limit_of_steps_stops_steps_only():
     assert session.stop_reason() is None
     session.note_step(1.0)
     assert session.stop_reason() == "step limit of the session"
-    assert session.stop_reason(steps_count=False) is None
+    assert session.stop_reason(validation_seconds=1.0) is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_sets_a_flag_and_the_second_one_acts(number):
+def test_a_signal_sets_a_flag_and_a_second_ctrl_c_acts(number):
     session = make(Clock())
     acted = []
     before = signal.signal(number, lambda *_: acted.append(1))
@@ -81,9 +78,18 @@ def test_a_signal_sets_a_flag_and_the_second_one_acts(number):
         signal.raise_signal(number)
         assert session.stop_reason() == f"received {signal.Signals(number).name}" and not acted
         signal.raise_signal(number)
-        assert acted == [1]
+        assert acted == ([1] if number == signal.SIGINT else [])  # a platform may repeat SIGTERM while we save
+        acted.clear()
         restore()
         signal.raise_signal(number)
-        assert acted == [1, 1]
+        assert acted == [1]
     finally:
         signal.signal(number, before)
+
+
+def test_the_first_validation_is_estimated_from_the_steps():
+    session = make(Clock())
+    assert session.estimate(10) == 0.0
+    session.note_step(1.0)
+    session.note_step(3.0)
+    assert session.estimate(10) == 20.0

@@ -1,0 +1,56 @@
+"""Distillation: probabilities that other models gave become part of the targets."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from imettk.data.table import SampleTable
+from imettk.errors import MismatchError, MissingFileError
+from imettk.inference.predictor import load_predictions
+
+
+def teach(
+    table: SampleTable, rows: np.ndarray, paths: tuple[str, ...], *, weight: float, num_classes: int
+) -> tuple[SampleTable, str]:
+    """A table whose targets are (1 - weight) * its own + weight * the mean of the teachers' probabilities.
+
+    Args:
+        rows: those that must have a teacher, int64 (N,); others keep their targets.
+        paths: prediction files; each image takes the mean over the views and files that know it.
+
+    Returns:
+        The table, targets float32 (M, C), and a hash of what was mixed in.
+
+    Raises:
+        MissingFileError: a file is not there, or no file knows some row.
+        MismatchError: a file is of other labels.
+    """
+    assert table.targets is not None
+    hard = table.targets
+    own = np.eye(num_classes, dtype=np.float32)[hard] if hard.ndim == 1 else hard.astype(np.float32)
+    place = {name: row for row, name in enumerate(table.ids.tolist())}
+    total, count = np.zeros(own.shape, np.float32), np.zeros(len(own), np.int64)
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise MissingFileError(
+                f"`train.teacher`: {path} is missing; give prediction files of `validate` or `infer`"
+            )
+        predictions = load_predictions(path)
+        if predictions.values.get("labels") != list(table.labels):
+            raise MismatchError(f"`train.teacher`: {path} is of other labels than the table")
+        for name, probs in zip(predictions.ids.tolist(), predictions.mean_probs, strict=True):
+            if (row := place.get(name)) is not None:
+                total[row] += probs
+                count[row] += 1
+    if (unknown := rows[count[rows] == 0]).size:
+        raise MissingFileError(
+            f"`train.teacher`: no file knows {unknown.size} of {rows.size} training rows (such as "
+            f"{table.ids[unknown[0]]}); out-of-fold predictions of all folds together know every row"
+        )
+    known = count > 0
+    own[known] = (1 - weight) * own[known] + weight * total[known] / count[known, None]
+    return replace(table, targets=own), hashlib.sha256(own.tobytes()).hexdigest()[:16]

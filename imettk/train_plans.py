@@ -1,0 +1,195 @@
+"""What a recipe says of training: its stages, what they share, and the session that does the work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from imettk.plans import Section
+
+LossName = Literal["bce", "focal", "cross_entropy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan(Section):
+    """One stage of training; each starts with a fresh optimizer. A share lies in [0, 1].
+
+    Attributes:
+        num_epochs: may be a fraction; a stage has at least one step.
+        batch_size: samples an optimizer step, over all processes.
+        accumulate: micro-batches a step, a divisor of `batch_size`.
+        optimizer: adam, adamw, sgd (Nesterov momentum 0.9), or timm:NAME.
+        lr: peak learning rate, one for all, or one a layer group and the head's last.
+        layer_decay: each layer group learns at this share of the rate of the one after it; needs a single `lr`.
+        schedule: what follows the warmup. `steps`: `step_lrs` after `step_epochs`. `triangular`: a line down to
+            `final_lr`. `plateau`: times `plateau_factor` after each `plateau_validations` in a row without gain.
+        warmup_epochs: linear, from `warmup_start` times the peak up to the peak, as warmup-scheduler defines it.
+        final_lr: what cosine and triangular end at and plateau does not go below, as a share of the peak.
+        step_epochs: epochs of this stage after which the learning rate changes.
+        step_lrs: to what, as shares of the peak.
+        early_stop: the stage ends after this many validations in a row without gain; None never.
+        min_gain: a change of the watched metric that counts as gain.
+        clip_norm: largest norm of the gradient; None for no limit.
+        frozen_groups: this many first layer groups learn nothing, and keep their BatchNorm statistics.
+        loss: of this stage; None takes `train.loss`.
+        label_smoothing: share of a target that is spread evenly: over all classes, or over yes and no of a label.
+        image_size: (height, width) of this stage in pixels; None takes `images.image_size`.
+        mixup: alpha of MixUp's Beta distribution, 0 for none.
+        cutmix: alpha of CutMix's; with both, each has half of the chance.
+        mix_mode: one draw for a batch, for a pair of samples or for each sample.
+        mix_share: of the batches (pairs, samples) that are mixed.
+        hard_examples: the share of samples with the largest loss in the last epoch that come once more in this one.
+    """
+
+    num_epochs: float = 1.0
+    batch_size: int = 32
+    accumulate: int = 1
+    optimizer: str = "adamw"
+    lr: tuple[float, ...] = (1e-3,)
+    layer_decay: float | None = None
+    weight_decay: float = 0.05
+    schedule: Literal["cosine", "triangular", "steps", "plateau", "constant"] = "cosine"
+    warmup_epochs: float = 0.0
+    warmup_start: float = 0.01
+    final_lr: float = 0.0
+    step_epochs: tuple[float, ...] = ()
+    step_lrs: tuple[float, ...] = ()
+    plateau_factor: float = 0.5
+    plateau_validations: int = 4
+    early_stop: int | None = None
+    min_gain: float = 1e-4
+    clip_norm: float | None = None
+    frozen_groups: int = 0
+    augmentation: Literal["none", "flips", "affine"] = "none"
+    loss: LossName | None = None
+    label_smoothing: float = 0.0
+    image_size: tuple[int, int] | None = None
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_mode: Literal["batch", "pair", "elem"] = "batch"
+    mix_share: float = 1.0
+    hard_examples: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._require(self.num_epochs > 0, "num_epochs", "above 0")
+        self._require(self.batch_size >= 1, "batch_size", "at least 1")
+        self._require(
+            self.accumulate >= 1 and self.batch_size % self.accumulate == 0,
+            "accumulate",
+            f"a divisor of batch_size ({self.batch_size})",
+        )
+        self._require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "above 0, or none")
+        self._require(self.frozen_groups >= 0, "frozen_groups", "0 or above")
+        self._require(0 <= self.label_smoothing < 1, "label_smoothing", "in [0, 1)")
+        self._require(
+            self.image_size is None or min(self.image_size) >= 8, "image_size", "at least 8 pixels each way, or none"
+        )
+        self._require(self.mixup >= 0, "mixup", "0 or above")
+        self._require(self.cutmix >= 0, "cutmix", "0 or above")
+        self._require(0 < self.mix_share <= 1, "mix_share", "in (0, 1]")
+        self._require(0 <= self.hard_examples <= 1, "hard_examples", "in [0, 1]")
+        self._check_rates()
+        self._check_history()
+
+    def _check_rates(self) -> None:
+        known = self.optimizer in ("adam", "adamw", "sgd") or self.optimizer.startswith("timm:")
+        self._require(known, "optimizer", "adam, adamw, sgd or timm:NAME")
+        self._require(len(self.lr) >= 1 and min(self.lr) >= 0, "lr", "one or more values of 0 or above")
+        self._require(
+            self.layer_decay is None or (0 < self.layer_decay <= 1 and len(self.lr) == 1),
+            "layer_decay",
+            "in (0, 1] and beside a single lr, or none",
+        )
+        self._require(self.weight_decay >= 0, "weight_decay", "0 or above")
+        self._require(
+            0 <= self.warmup_epochs <= self.num_epochs, "warmup_epochs", f"in [0, num_epochs = {self.num_epochs}]"
+        )
+        self._require(0 < self.warmup_start < 1, "warmup_start", "in (0, 1), as a share of the peak")
+        self._require(0 <= self.final_lr <= 1, "final_lr", "in [0, 1], as a share of the peak")
+        rising = self.step_epochs == tuple(sorted(set(self.step_epochs))) and min(self.step_epochs, default=1) > 0
+        self._require(rising, "step_epochs", "rising and above 0")
+        has_steps = (len(self.step_epochs) > 0) == (self.schedule == "steps")
+        self._require(has_steps, "step_epochs", "given with schedule steps, and with no other")
+        self._require(
+            len(self.step_lrs) == len(self.step_epochs) and min(self.step_lrs, default=0) >= 0,
+            "step_lrs",
+            f"one share of the peak, 0 or above, for each of the {len(self.step_epochs)} step_epochs",
+        )
+
+    def _check_history(self) -> None:
+        self._require(0 < self.plateau_factor < 1, "plateau_factor", "in (0, 1)")
+        self._require(self.plateau_validations >= 1, "plateau_validations", "at least 1")
+        self._require(self.early_stop is None or self.early_stop >= 1, "early_stop", "at least 1, or none")
+        self._require(self.min_gain >= 0, "min_gain", "0 or above")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan(Section):
+    """What all stages of training share.
+
+    Attributes:
+        ema_decay: of the averaged weights that validation and inference use, (0, 1); None uses the last weights.
+        precision: `auto` is bfloat16 where the hardware has it, else float16 on a GPU and float32 on a CPU.
+        deterministic: on a GPU, use only algorithms that give the same bits each time.
+        validate_epochs: epochs between two validations; a stage also ends with one.
+        watch: the metric that plateau, early stop and the choice of the best weights follow.
+        keep: the weights of the last step, or those of the best validation.
+        teacher: prediction files (such as another run's oof.safetensors of all folds) whose probabilities are mixed
+            into the targets: distillation.
+        teacher_weight: their share of the target, (0, 1].
+        sync_batchnorm: with several GPUs, BatchNorm statistics over the whole batch.
+    """
+
+    seed: int = 0
+    loss: LossName = "bce"
+    ema_decay: float | None = None
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    deterministic: bool = True
+    validate_epochs: float = 1.0
+    watch: Literal["loss", "score"] = "loss"
+    keep: Literal["last", "best"] = "last"
+    teacher: tuple[str, ...] = ()
+    teacher_weight: float = 0.5
+    sync_batchnorm: bool = False
+
+    def __post_init__(self) -> None:
+        self._require(self.ema_decay is None or 0 < self.ema_decay < 1, "ema_decay", "in (0, 1), or none")
+        self._require(self.validate_epochs > 0, "validate_epochs", "above 0")
+        self._require(0 < self.teacher_weight <= 1, "teacher_weight", "in (0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionPlan(Section):
+    """One session on one machine: how long it may run and how it does its work; never changes what is computed.
+
+    Attributes:
+        limit_seconds: from the session's start until the platform would kill it.
+        margin_seconds: kept free at the end; a step that hangs is ended in its last quarter.
+        limit_steps: stop after this many optimizer steps, whatever the clock says.
+        checkpoint_seconds: longest time between two checkpoints.
+        nonfinite_steps: this many steps in a row whose loss is not finite are skipped; then training goes back to the
+            last good checkpoint once, and then stops.
+        device: `auto` takes the GPU where there is one.
+        num_processes: that share each batch on one machine; None is one for each GPU.
+        num_workers: loader processes, over all of these.
+        tensorboard: write scalars for TensorBoard beside the journal.
+    """
+
+    limit_seconds: float = 9 * 3600.0
+    margin_seconds: float = 300.0
+    limit_steps: int | None = None
+    checkpoint_seconds: float = 600.0
+    nonfinite_steps: int = 10
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    num_processes: int | None = None
+    num_workers: int = 2
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        self._require(self.limit_seconds > 0, "limit_seconds", "above 0")
+        self._require(0 <= self.margin_seconds < self.limit_seconds, "margin_seconds", "in [0, limit_seconds)")
+        self._require(self.limit_steps is None or self.limit_steps >= 1, "limit_steps", "at least 1, or none")
+        self._require(self.checkpoint_seconds >= 0, "checkpoint_seconds", "0 or above")
+        self._require(self.nonfinite_steps >= 1, "nonfinite_steps", "at least 1")
+        self._require(self.num_processes is None or self.num_processes >= 1, "num_processes", "at least 1, or none")
+        self._require(self.num_workers >= 0, "num_workers", "0 or above")

@@ -1,0 +1,102 @@
+"""The micro-batches of a stage, from any step on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from imettk.data.dataset import Batch, ImageDataset, load_batches
+from imettk.data.sampling import train_requests
+from imettk.errors import ConfigError
+from imettk.train_plans import StagePlan
+from imettk.training.mining import Mining
+from imettk.training.schedule import Span
+from imettk.training.step import LossFn
+from imettk.training.team import Team
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What to train on.
+
+    Attributes:
+        rows: of the tables behind the datasets, int64 (N,).
+        dataset_for: the dataset of a stage.
+        loss_for: its loss.
+        num_valid: samples of a validation, to estimate the first one's time.
+    """
+
+    rows: np.ndarray
+    dataset_for: Callable[[StagePlan], ImageDataset]
+    loss_for: Callable[[StagePlan], LossFn]
+    num_classes: int
+    multiclass: bool
+    num_valid: int = 0
+
+
+class Feed:
+    """Loads what each step needs; of several processes each loads its own part.
+
+    Args:
+        mining: says which samples come again, or None.
+        num_workers: over all processes.
+        pin: put batches in page-locked memory, for a GPU.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        mining: Mining | None,
+        *,
+        seed: int,
+        team: Team,
+        num_workers: int,
+        pin: bool,
+    ) -> None:
+        self._data, self._mining = data, mining
+        self._seed, self._team, self._pin = seed, team, pin
+        self._num_workers = -(-num_workers // team.size)
+
+    def batches(self, span: Span, step: int) -> Iterator[Batch]:
+        """The micro-batches from `step` of the training to the stage's end."""
+        plan, dataset = span.plan, self._data.dataset_for(span.plan)
+        step, last_step = step - span.first_step, span.last_step - span.first_step
+        while step < last_step:
+            rows, until = self._data.rows, last_step
+            if self._mining is not None and plan.hard_examples:
+                # Which samples come again is known when the epoch before is over: loaders cannot run ahead of it.
+                epoch = step // span.steps_per_epoch
+                until = min(last_step, (epoch + 1) * span.steps_per_epoch)
+                rows = np.concatenate([rows, self._mining.extra_rows(span.first_epoch + epoch, plan.hard_examples)])
+            requests = train_requests(
+                rows,
+                seed=self._seed,
+                first_epoch=span.first_epoch,
+                batch_size=plan.batch_size,
+                accumulate=plan.accumulate,
+                first_step=step,
+                last_step=until,
+                rank=self._team.rank,
+                size=self._team.size,
+            )
+            yield from load_batches(dataset, requests, num_workers=self._num_workers, pin=self._pin)
+            step = until
+
+
+def check_batches(data: TrainingData, spans: list[Span], num_processes: int) -> None:
+    """Raise `ConfigError` where a stage's batches cannot be shared by so many processes."""
+    for span in spans:
+        plan, parts = span.plan, span.plan.accumulate * num_processes
+        num_samples = min(plan.batch_size, len(data.rows))
+        if num_samples < parts:
+            raise ConfigError(
+                f"`stages.{span.stage}`: {num_processes} processes with {plan.accumulate} micro-batches each need as "
+                f"many samples a step, got {num_samples}; use fewer --processes"
+            )
+        if num_samples % parts and getattr(data.loss_for(plan), "whole_batch", False):
+            raise ConfigError(
+                f"`stages.{span.stage}`: a loss over the whole batch needs equal parts, and its {num_samples} samples "
+                f"are no multiple of {num_processes} processes times {plan.accumulate} micro-batches"
+            )

@@ -1,0 +1,63 @@
+"""Hard-example mining: the samples with the largest loss in one epoch come once more in the next."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imettk.data.sampling import derive_seed
+from imettk.training.team import Team
+
+
+class Mining:
+    """Records the loss of each sample and says which come again; what it holds belongs in every checkpoint.
+
+    Args:
+        rows: the training samples' positions in the table, int64 (N,).
+        seed: draws the extra samples of the first epoch, which has no losses to go by.
+    """
+
+    def __init__(self, rows: np.ndarray, *, seed: int, device: torch.device, team: Team) -> None:
+        self._rows, self._seed, self._team = rows, seed, team
+        self._losses = torch.full((int(rows.max()) + 1,), -torch.inf, device=device)
+        self._epoch = -1
+        self._extra = np.zeros(0, np.int64)
+
+    def record(self, rows: Tensor, losses: Tensor) -> None:
+        """Note losses float32 (B,) of these rows, int64 (B,), on the device; of a row's losses the largest counts."""
+        self._losses.scatter_reduce_(0, rows, losses.detach(), "amax")
+
+    def extra_rows(self, epoch: int, share: float) -> np.ndarray:
+        """The rows that come again in `epoch`, int64 (round(share * N),); the first question of an epoch begins it.
+
+        Ties go to the row that stands first. Rows whose loss was not seen come last.
+        """
+        if epoch != self._epoch:
+            losses = self._shared_losses()[torch.from_numpy(self._rows)].numpy()
+            count = round(share * len(self._rows))
+            if np.isneginf(losses).all():
+                generator = np.random.Generator(np.random.Philox(key=derive_seed(self._seed, epoch, 1)))
+                self._extra = generator.choice(self._rows, count, replace=False)
+            else:
+                self._extra = self._rows[np.argsort(-losses, kind="stable")[:count]]
+            self._epoch = epoch
+            self._losses.fill_(-torch.inf)
+        return self._extra
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint has to keep; all processes must ask at the same step."""
+        return {
+            "losses": self._shared_losses(),
+            "extra": torch.from_numpy(self._extra),
+            "epoch": torch.tensor(self._epoch),
+        }
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `tensors` gave."""
+        self._losses.copy_(tensors["losses"])
+        self._extra, self._epoch = tensors["extra"].numpy(), int(tensors["epoch"])
+
+    def _shared_losses(self) -> Tensor:
+        """Losses that any process has seen, on the CPU."""
+        return self._team.largest(self._losses.cpu())

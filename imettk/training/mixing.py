@@ -1,0 +1,61 @@
+"""MixUp and CutMix (timm's), and targets that can be mixed. Draws are a function of the key that is given."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from timm.data.mixup import Mixup
+from torch import Tensor
+from torch.nn import functional
+
+
+def soft_targets(targets: Tensor, *, num_classes: int, multiclass: bool, smoothing: float = 0.0) -> Tensor:
+    """Targets as float32 (B, C), a share of each spread evenly.
+
+    Args:
+        targets: class indices int64 (B,), which become one-hot; soft classes float (B, C); or labels (B, C).
+        multiclass: whether a row is one distribution over classes, or C labels of their own.
+        smoothing: share in [0, 1): over all classes (Szegedy et al., arXiv 1512.00567), or over yes and no of each
+            label.
+    """
+    soft = functional.one_hot(targets, num_classes).float() if targets.ndim == 1 else targets.float()
+    return soft * (1 - smoothing) + smoothing * (1 / num_classes if multiclass else 0.5) if smoothing else soft
+
+
+class Mixing:
+    """Mixes each sample of a batch with its mirror place in the batch, images and targets alike.
+
+    Args:
+        mixup: alpha of MixUp (Zhang et al., arXiv 1710.09412), 0 for none.
+        cutmix: alpha of CutMix (Yun et al., arXiv 1905.04899), 0 for none.
+        mode: one draw for the batch, for each pair or for each sample.
+        share: of the draws that mix at all.
+    """
+
+    def __init__(self, *, mixup: float, cutmix: float, mode: Literal["batch", "pair", "elem"], share: float) -> None:
+        self._arguments = dict(mixup_alpha=mixup, cutmix_alpha=cutmix, mode=mode, prob=share, label_smoothing=0.0)
+
+    def __call__(self, images: Tensor, targets: Tensor, *, key: int) -> tuple[Tensor, Tensor]:
+        """Mix B samples.
+
+        Args:
+            images: (B, H, W, channels), in any type of number.
+            targets: float32 (B, C).
+            key: what all draws depend on.
+
+        Returns:
+            Images float32 and targets, in the same shapes. Of an odd number of samples the last stays as it is.
+        """
+        even = len(images) // 2 * 2
+        if even == 0:
+            return images, targets
+        np.random.seed(key & 0xFFFFFFFF)  # timm draws from numpy's global generator
+        pixels = images.permute(0, 3, 1, 2).to(torch.float32, copy=True)
+        # timm mixes class indices. Given the places in the batch as classes, it returns how much of every other sample
+        # each one holds, which mixes targets of any kind.
+        places = torch.arange(even, device=images.device)
+        pixels[:even], parts = Mixup(num_classes=even, **self._arguments)(pixels[:even], places)
+        mixed = torch.cat([parts @ targets[:even], targets[even:]])
+        return pixels.permute(0, 2, 3, 1), mixed

@@ -1,0 +1,80 @@
+"""What a checkpoint holds: all that the position in the training does not give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from imettk.tracking.tensors import TensorFile
+from imettk.training.mining import Mining
+from imettk.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state
+from imettk.training.position import Position
+from imettk.training.schedule import Span
+from imettk.training.step import StepRunner
+
+
+class TrainingState:
+    """Network, averaged network, optimizer, loss scale, samples' losses, best weights, and the position.
+
+    Attributes:
+        best: the weights of the best validation, in host memory; empty where they are not kept.
+    """
+
+    def __init__(self, network: nn.Module, ema: ModelEmaV3 | None, runner: StepRunner, mining: Mining | None) -> None:
+        self._network, self._ema, self._runner, self._mining = network, ema, runner, mining
+        self._optimizer: Optimizer | None = None
+        self._loaded: TensorFile | None = None
+        self.at = Position()
+        self.best: dict[str, Tensor] = {}
+
+    def enter_stage(self, span: Span, layer_groups: list[list[str]]) -> Optimizer:
+        """A fresh optimizer for a stage, with the loaded checkpoint's memory where the stage had begun."""
+        self._optimizer = make_optimizer(self._network, layer_groups, span.plan)
+        if self._loaded is not None and self.at.step > span.first_step:
+            load_optimizer_state(self._optimizer, self._loaded.part("optimizer"), self._loaded.values["optimizer"])
+        self._loaded = None
+        return self._optimizer
+
+    def tensors(self, mining: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All tensors by name, still those that training changes, and plain values.
+
+        Args:
+            mining: what `Mining.tensors` gave.
+        """
+        moments, plain = ({}, {}) if self._optimizer is None else optimizer_state(self._optimizer)
+        parts = {
+            "model": self._network.state_dict(),
+            "ema": {} if self._ema is None else self._ema.module.state_dict(),
+            "optimizer": moments,
+            "mining": mining,
+            "best": self.best,
+        }
+        tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+        return tensors, {
+            "position": self.at.to_values(),
+            "optimizer": plain,
+            "scaler": self._runner.scaler.state_dict(),
+            "split": self._runner.split,
+        }
+
+    def load(self, checkpoint: TensorFile, *, scale: float = 1.0) -> None:
+        """Go on from a checkpoint of the same experiment.
+
+        Args:
+            scale: what the loss scale is multiplied with.
+        """
+        self._network.load_state_dict(checkpoint.part("model"))
+        if self._ema is not None:
+            self._ema.module.load_state_dict(checkpoint.part("ema"))
+        if self._mining is not None:
+            self._mining.load(checkpoint.part("mining"))
+        self.best = checkpoint.part("best")
+        self.at = Position.from_values(checkpoint.values["position"])
+        self._runner.split = checkpoint.values["split"]
+        if self._runner.scaler.is_enabled():
+            scaler = checkpoint.values["scaler"]
+            self._runner.scaler.load_state_dict(scaler | {"scale": scaler["scale"] * scale})
+        self._loaded = checkpoint

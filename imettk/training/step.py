@@ -1,0 +1,270 @@
+"""One optimizer step over its micro-batches, and what can go wrong in it: no memory left, a loss that is no number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from imettk.data.dataset import Batch
+from imettk.data.sampling import derive_seed
+from imettk.errors import DeviceError
+from imettk.progress import say
+from imettk.train_plans import StagePlan
+from imettk.training.mining import Mining
+from imettk.training.mixing import Mixing, soft_targets
+from imettk.training.optimizer import set_lr
+from imettk.training.team import Team
+
+LossFn = Callable[[Tensor, Tensor], Tensor]
+
+
+class StageSetup(NamedTuple):
+    """What a stage's steps are made with.
+
+    Attributes:
+        network: what is called: the trainer's own, or that wrapped for several processes.
+        loss_fn: logits (B, C) and targets -> the loss of each sample, (B,). With an attribute `whole_batch` that is
+            true it sees the samples of all processes at once.
+        samples_per_step: over all micro-batches and processes.
+        mining: records the samples' losses, or None.
+    """
+
+    plan: StagePlan
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss_fn: LossFn
+    samples_per_step: int
+    mining: Mining | None
+
+
+class StepResult(NamedTuple):
+    """The mean loss of a step's samples; `finite` is whether the step was taken, or skipped."""
+
+    loss: float
+    finite: bool
+
+
+class _Piece(NamedTuple):
+    """The rows, int64 (B,), of a micro-batch or a part of it, and their losses, plain and weighted, float32 (B,)."""
+
+    rows: Tensor
+    losses: Tensor
+    weighted: Tensor
+
+
+class StepRunner:
+    """Takes optimizer steps. Random numbers come from (seed, step, micro-batch, rank) alone.
+
+    Attributes:
+        split: into how many pieces each micro-batch is cut; doubles when the device's memory does not suffice.
+        scaler: the loss scale of float16, idle with other types.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        num_classes: int,
+        multiclass: bool,
+        ema: ModelEmaV3 | None,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        team: Team,
+    ) -> None:
+        self._network, self._ema, self._team = network, ema, team
+        self._num_classes, self._multiclass = num_classes, multiclass
+        self._device = device
+        self._seed = derive_seed(seed, team.rank)
+        self._autocast: AbstractContextManager[object] = (
+            nullcontext() if dtype is torch.float32 else torch.autocast(device.type, dtype)
+        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
+        self._scales = self.scaler.is_enabled()
+        self._parameters = list(network.parameters())
+        self.split = 1
+        self._gradients: dict[tuple[int, float], Tensor] = {}
+        parameters = {name for name, _ in network.named_parameters()}
+        # BatchNorm's running statistics change in the forward pass: a step that is not taken must give them back.
+        buffers = [value for name, value in network.state_dict(keep_vars=True).items() if name not in parameters]
+        statistics = [value for value in buffers if value.is_floating_point()]
+        counters = [value for value in buffers if not value.is_floating_point()]
+        self._kept = [(own, [torch.empty_like(one) for one in own]) for own in (statistics, counters) if own]
+
+    def enter(self, setup: StageSetup) -> None:
+        """Make the steps of a stage from now on."""
+        self._setup = setup
+        plan = setup.plan
+        self._mixing = None
+        if plan.mixup or plan.cutmix:
+            self._mixing = Mixing(mixup=plan.mixup, cutmix=plan.cutmix, mode=plan.mix_mode, share=plan.mix_share)
+
+    def run(self, step: int, share: float, batches: Iterator[Batch]) -> StepResult:
+        """Take one step.
+
+        Args:
+            step: its number, from 0.
+            share: of the peak learning rate.
+            batches: gives the step's micro-batches first.
+
+        Raises:
+            DeviceError: memory does not suffice even for single samples.
+        """
+        setup = self._setup
+        set_lr(setup.optimizer, share)
+        if self._kept:
+            self._keep_buffers(back=False)
+        taken: list[Batch] = []  # kept, should the step have to start again
+        while True:
+            try:
+                pieces = self._backward(step, batches, taken)
+                break
+            except torch.OutOfMemoryError:
+                pass  # leave the handler first: its traceback holds the tensors that must go
+            self._halve(step, max(len(batch.images) for batch in taken))
+        # Added up here: for a few hundred numbers that is faster than torch's sum, and waits no longer.
+        total = sum(chain.from_iterable(piece.weighted.tolist() for piece in pieces))
+        loss = self._team.sum(total) / setup.samples_per_step
+        finite = self._update(math.isfinite(loss))
+        if finite and setup.mining is not None:
+            for piece in pieces:
+                setup.mining.record(piece.rows, piece.losses)
+        if finite and self._ema is not None:
+            self._ema.update(self._network, step=step)
+        return StepResult(loss, finite)
+
+    def _update(self, finite: bool) -> bool:
+        """Change the weights, unless loss or gradient are no numbers; returns whether they are."""
+        setup = self._setup
+        if setup.plan.clip_norm is not None:
+            self.scaler.unscale_(setup.optimizer)
+            norm = nn.utils.clip_grad_norm_(self._parameters, setup.plan.clip_norm)
+            if not self._scales:
+                finite = finite and math.isfinite(norm)
+        if self._scales and finite:
+            self.scaler.step(setup.optimizer)  # skips by itself where the gradient overflows
+            self.scaler.update()
+        elif self._scales:
+            self.scaler.update(self.scaler.get_scale() * self.scaler.get_backoff_factor())
+        elif finite:
+            setup.optimizer.step()
+        if not finite:
+            self._keep_buffers(back=True)
+        self._drop_gradients()
+        return finite
+
+    def _drop_gradients(self) -> None:
+        # What `zero_grad` does, without the profiler's range around it, which costs more than the rest.
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def _backward(self, step: int, batches: Iterator[Batch], taken: list[Batch]) -> list[_Piece]:
+        """Gradients of all micro-batches, in pieces of which this process's memory holds one at a time."""
+        setup, split = self._setup, self.split
+        last = setup.plan.accumulate * split - 1
+        done: list[_Piece] = []
+        for place in range(setup.plan.accumulate):
+            if place == len(taken):
+                taken.append(next(batches))
+            batch = taken[place] if self._device.type == "cpu" else self._to_device(taken[place])
+            for number, piece in enumerate((batch,) if split == 1 else _split(batch, split), place * split):
+                if self._team.size == 1 or number == last:
+                    done.append(self._forward_backward(step, number, piece))
+                else:
+                    with setup.network.no_sync():  # type: ignore[operator]  # only the last averages over processes
+                        done.append(self._forward_backward(step, number, piece))
+        return done
+
+    def _forward_backward(self, step: int, number: int, batch: Batch) -> _Piece:
+        """Gradients of a piece, and its losses."""
+        setup, team = self._setup, self._team
+        key = self._seed_device(step, number)
+        images, targets = batch.images, batch.targets
+        assert targets is not None
+        if self._mixing is not None or setup.plan.label_smoothing:
+            targets = soft_targets(
+                targets,
+                num_classes=self._num_classes,
+                multiclass=self._multiclass,
+                smoothing=setup.plan.label_smoothing,
+            )
+        if self._mixing is not None:
+            images, targets = self._mixing(images, targets, key=key)
+        with self._autocast:
+            logits = setup.network(images).logits
+        count = len(logits)
+        if gathers := team.size > 1 and getattr(setup.loss_fn, "whole_batch", False):
+            # Every process has the loss of all; its gradient reaches each through its own samples.
+            logits, targets = team.gather_live(logits), team.gather_live(targets)
+        losses = setup.loss_fn(logits, targets)
+        # The gradient of the mean over the step's samples, handed in: cheaper than to take the mean and go back
+        # through it. Processes average their gradients, so each gives `size` times its part.
+        gradient = self._even_gradient(len(losses), losses.dtype)
+        if batch.weights is not None:
+            gradient = gradient * batch.weights
+        torch.autograd.backward((losses,), (self.scaler.scale(gradient) if self._scales else gradient,))
+        losses = losses.detach()
+        if gathers:
+            losses = losses[count * team.rank : count * (team.rank + 1)]
+        return _Piece(batch.rows, losses, losses if batch.weights is None else losses * batch.weights)
+
+    def _even_gradient(self, count: int, dtype: torch.dtype) -> Tensor:
+        """`size` / samples of the step for each of `count` samples, made once."""
+        value = self._team.size / self._setup.samples_per_step
+        if (gradient := self._gradients.get((count, value))) is None:
+            gradient = torch.full((count,), value, dtype=dtype, device=self._device)
+            self._gradients[count, value] = gradient
+        return gradient
+
+    def _to_device(self, batch: Batch) -> Batch:
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(self._device, non_blocking=True)
+
+        targets, weights = (one if one is None else move(one) for one in (batch.targets, batch.weights))
+        return Batch(move(batch.images), targets, weights, batch.positions, move(batch.rows))
+
+    def _seed_device(self, step: int, number: int) -> int:
+        """Random numbers of the device (dropout) from the position; the generators' own method costs 1 us."""
+        key = derive_seed(step, number, state=self._seed)
+        torch.default_generator.manual_seed(key)
+        if self._device.type == "cuda":
+            torch.cuda.default_generators[self._device.index].manual_seed(key)
+        return key
+
+    def _keep_buffers(self, *, back: bool) -> None:
+        for own, kept in self._kept:
+            torch._foreach_copy_(*((own, kept) if back else (kept, own)))
+
+    def _halve(self, step: int, micro_batch: int) -> None:
+        """Start the step again with pieces of half the size."""
+        self._drop_gradients()
+        self._keep_buffers(back=True)
+        if self._team.size > 1:
+            # The others wait in the backward pass for this process: all must start again.
+            raise DeviceError(f"out of memory on {self._device} in step {step}: set `accumulate` of the stage higher")
+        if micro_batch <= self.split:
+            raise DeviceError(
+                f"out of memory on {self._device} in step {step} even with one sample at a time: "
+                "choose smaller images or another backbone"
+            )
+        self.split *= 2
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        say(
+            f"warning: out of memory in step {step}: micro-batches of {micro_batch // self.split or 1} from now on, "
+            "the same effective batch"
+        )
+
+
+def _split(batch: Batch, count: int) -> list[Batch]:
+    """A batch in `count` pieces of nearly equal size, in order."""
+    size = len(batch.images)
+    parts = [slice(size * piece // count, size * (piece + 1) // count) for piece in range(count)]
+    return [Batch(*(None if one is None else one[part] for one in batch)) for part in parts]  # type: ignore[arg-type]

@@ -1,0 +1,171 @@
+"""Several processes with parts of each batch follow one process with the whole, over the same samples."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from imettk.launch import launch
+from imettk.training.team import Team
+
+HERE = Path(__file__).parent
+
+# What every process runs: the trainers of the scenarios, one after another; the first process keeps their weights.
+SCRIPT = """
+import importlib.util, json, sys
+from pathlib import Path
+from safetensors.torch import save_file
+import torch
+from imettk.config import StagePlan, TrainPlan
+from imettk.training.team import join_team
+
+spec = importlib.util.spec_from_file_location("harness", sys.argv[1])
+harness = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(harness)
+out = Path(sys.argv[2])
+team = join_team(torch.device("cpu"))
+make = next(harness.make_trainer._get_wrapped_function()(out))
+
+
+class Flat(harness.SmallNet):
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.GroupNorm(2, 4)  # no statistics over the batch
+
+
+def pairs(logits, targets):
+    # Every sample against every other one: needs the whole batch.
+    far = torch.cdist(logits, logits).square()
+    same = targets[:, None] == targets[None, :]
+    # The last term ties the whole down: distances alone say nothing of the head's bias, and Adam would follow noise.
+    return torch.where(same, far, (2 - far).relu()).mean(1) + 0.1 * logits.square().mean(1)
+
+
+pairs.whole_batch = True
+PLAN = TrainPlan(loss="cross_entropy", ema_decay=0.9)
+STAGES = (
+    StagePlan(num_epochs=1, batch_size=8, lr=(0.02,), optimizer="sgd", frozen_groups=1),
+    StagePlan(num_epochs=3, batch_size=12, accumulate=2, lr=(0.02,), hard_examples=0.25, clip_norm=1.0),
+)
+def validate(network):
+    # Each process its part, as the stages do.
+    data = harness.Pixels()
+    rows = torch.arange(len(data.targets)).chunk(team.size)[team.rank]
+    network.eval()
+    with torch.inference_mode():
+        losses = harness.LOSSES["cross_entropy"](network(data.images[rows]).logits, data.targets[rows])
+    return {"loss": float(team.gather(losses).mean()), "score": 0.0}
+
+
+limits = {"plain": None, "pairs": None, "continued": 6}
+for name, limit in (("norms-whole", None), ("norms-stops", 2)) if "norms" in sys.argv[3] else ():
+    reason = "begin"
+    while reason is not None:
+        trainer = make(name, stages=STAGES, plan=PLAN, limit_steps=limit, team=team, validate=validate)
+        reason = trainer.fit()
+    if team.is_main:
+        (out / f"{name}.json").write_text(json.dumps(trainer.at.history))
+for name in json.loads(sys.argv[3]):
+    if name == "norms":
+        continue
+    loss = pairs if name == "pairs" else None
+    seen = []
+    trainer = make(name, network=Flat(), loss=loss, stages=STAGES, plan=PLAN, limit_steps=limits[name], team=team)
+    backward = trainer._runner._backward
+
+    def spied(step, batches, taken):
+        result = backward(step, batches, taken)
+        seen.append([step, [batch.rows.tolist() for batch in taken]])
+        return result
+
+    trainer._runner._backward = spied
+    reason = trainer.fit()
+    (out / f"{name}-rows-{team.size}-{team.rank}.json").write_text(json.dumps(seen))
+    if team.is_main:
+        weights = {key: value.contiguous() for key, value in trainer.evaluated.state_dict().items()}
+        save_file(weights, out / f"{name}.safetensors")
+        (out / f"{name}.json").write_text(json.dumps([reason, trainer.at.history, trainer.at.step]))
+team.leave()
+"""
+
+
+def run(folder: Path, names: str, num_processes: int) -> None:
+    script = folder.parent / "script.py"
+    script.write_text(SCRIPT)
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-W", "ignore", str(script), str(HERE / "conftest.py"), str(folder), names]
+    if num_processes == 1:
+        subprocess.run(command, check=True)
+    else:
+        assert launch(command, num_processes, started=time.monotonic()) == 0
+
+
+def rows_of(folder: Path, name: str, size: int) -> dict[int, list[list[int]]]:
+    """By step, the sorted rows of each of its micro-batches over all processes."""
+    parts = [json.loads((folder / f"{name}-rows-{size}-{rank}.json").read_text()) for rank in range(size)]
+    steps: dict[int, list[list[int]]] = {}
+    for entries in zip(*parts, strict=True):
+        step = entries[0][0]
+        micro_batches = zip(*(batches for _, batches in entries), strict=True)
+        steps[step] = [[row for part in micro_batch for row in part] for micro_batch in micro_batches]
+    return steps
+
+
+def test_two_processes_follow_one_and_take_over_from_it(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    run(one, '["plain", "pairs", "continued"]', 1)
+    run(two, '["norms", "plain", "pairs"]', 2)
+    run(tmp_path / "one", '["continued"]', 2)  # the second session of what one process began
+    for name in ("plain", "pairs"):
+        expected, found = load_file(one / f"{name}.safetensors"), load_file(two / f"{name}.safetensors")
+        for key, value in expected.items():
+            torch.testing.assert_close(
+                found[key], value, rtol=1e-4, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
+            )
+        assert rows_of(two, name, 2) == rows_of(one, name, 1), "the same samples in the same order, none twice"
+        assert (two / f"{name}.json").read_text() == (one / f"{name}.json").read_text()
+    # Each process has BatchNorm statistics of its own between two steps: a run that stops must not notice.
+    histories = [json.loads((two / f"norms-{kind}.json").read_text()) for kind in ("whole", "stops")]
+    assert histories[0] == histories[1] and len(histories[0]) == 4
+    first, second = rows_of(one, "continued", 1), rows_of(one, "continued", 2)
+    assert list(first) == list(range(6)) and list(second) == list(range(6, 10))[: len(second)]
+    whole = rows_of(one, "plain", 1)
+    assert {**first, **second} == {step: rows for step, rows in whole.items() if step < 6 + len(second)}
+
+
+def test_alone_nothing_of_it_changes_anything():
+    team = Team()
+    values = torch.arange(3.0)
+    assert team.gather(values) is values and team.gather_live(values) is values and team.sum(2.5) == 2.5
+    assert team.agree([3, 0]) == [3, 0] and team.share("x") == "x" and team.is_main
+
+
+EXITS = """
+import os, sys, time
+rank = int(os.environ["RANK"])
+{body}
+"""
+
+
+@pytest.mark.parametrize(
+    "body, code, text",
+    [
+        ("sys.exit(0)", 0, ""),
+        ("time.sleep(0.3 * rank); sys.exit('imettk: wrong input' if rank == 2 else 0) ", 1, "imettk: wrong input"),
+        ("sys.exit(2 if rank == 1 else 1)", 2, ""),
+        ("os.kill(os.getpid(), 9) if rank == 1 else time.sleep(60)", 1, "process 1 was killed by SIGKILL"),
+    ],
+)
+def test_the_exit_code_is_that_of_the_process_that_is_the_cause(tmp_path, capfd, monkeypatch, body, code, text):
+    monkeypatch.setattr("imettk.launch.GRACE_SECONDS", 0.5)
+    script = tmp_path / "exits.py"
+    script.write_text(EXITS.format(body=body))
+    assert launch([sys.executable, str(script)], 3, started=0.0) == code
+    assert text in capfd.readouterr().err
