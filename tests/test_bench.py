@@ -1,0 +1,49 @@
+"""The benchmarks run, and the one that is no timing holds its bar: what was killed ends with the same bits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[1] / "tools" / "bench"
+
+
+def run(name: str, *options: str, code: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, BENCH / name, *options], capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_killed_trainings_end_with_the_same_bits():
+    table = run("resume.py", "--quick", "--check")
+    (row,) = [line.split() for line in table.splitlines() if line.startswith("imettk, 2 loader processes")]
+    kills, trainings, same = map(int, row[-3:])
+    assert kills == 4 and same == trainings >= 1
+
+
+def test_no_simulated_session_overruns():
+    assert "MISSED" not in run("sessions.py", "--quick", "--check")
+
+
+def test_the_trainers_table_has_its_rows():
+    """Timings are for the table alone: these machines are shared."""
+    assert "tiny MLP: imettk, us a step" in run("trainer.py", "--quick")
+
+
+@pytest.mark.parametrize(
+    "values, bar, at_least, holds", [([1.2, 1.0, 0.9], 1.0, False, True), ([0.5], 0.9, True, False)]
+)
+def test_a_row_is_judged_by_its_median(values, bar, at_least, holds, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCH))
+    from table import Row, print_table
+
+    rows = [Row("one", values, bar=bar, at_least=at_least)]
+    assert print_table(rows) == (not holds)
+    assert ("MISSED" in capsys.readouterr().out) != holds
+    ratio = Row("two", [2.0, 8.0, 3.0], baseline=[1.0, 2.0, 3.0], bar=1.5)
+    assert ratio.judged == 2.0 and not ratio.holds

@@ -1,0 +1,208 @@
+"""Kill a training again and again, continue it, and compare the bits with a training that nobody touched.
+
+The training has everything in it that could differ: shuffle, random augmentation, dropout, MixUp and CutMix, averaged
+weights, accumulation, float16 with its loss scale, hard examples, two stages, two loader processes, checkpoints in the
+background. Half of the kills come at a random micro-batch, the others at a random moment, checkpoints in hand included.
+SIGKILL, processes of their own. Lightning and Accelerate go through the same on a small task, as their documentation
+shows it, where they are installed.
+
+`python tools/bench/resume.py [--check] [--quick] [--kills N] [--peer-kills N]`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import peer_trainings
+import peers
+from table import Row, arguments_of, finish, print_machine
+
+import imettk.training.feed
+from imettk.config import ImageFormat, ModelPlan, Recipe, SessionPlan, StagePlan, TrainPlan
+from imettk.data.made import DigitsSize, make_digits
+from imettk.recipes.digits import digits
+from imettk.stages.prepare import prepare
+from imettk.stages.train import train
+from imettk.tracking.run_dir import RunDir
+
+PEER_STEPS, PEER_SAVES = 24, 5
+
+
+class Campaign(NamedTuple):
+    """How often was killed, in how many trainings, and how many of these ended with the bits of the untouched one."""
+
+    name: str
+    kills: int
+    runs: int
+    same: int
+
+
+def recipe() -> Recipe:
+    """Small, and with everything that is random."""
+    common = {"batch_size": 8, "accumulate": 2, "augmentation": "affine", "clip_norm": 1.0}
+    return replace(
+        digits(),
+        images=ImageFormat(image_size=(32, 32), channels=1, mean=(0.2,), std=(0.3,)),
+        model=ModelPlan(backbone="timm:test_resnet", dropout=0.3, layer_groups=2),
+        train=TrainPlan(ema_decay=0.9, precision="float16", validate_epochs=1, keep="best"),
+        stages=(
+            StagePlan(num_epochs=1.5, lr=(1e-3,), optimizer="sgd", frozen_groups=1, mixup=0.4, **common),  # type: ignore[arg-type]
+            StagePlan(
+                num_epochs=3,
+                lr=(1e-4, 1e-3, 1e-2),
+                warmup_epochs=0.5,
+                mixup=0.2,
+                cutmix=1.0,
+                hard_examples=0.25,
+                label_smoothing=0.1,
+                **common,  # type: ignore[arg-type]
+            ),
+        ),
+        session=SessionPlan(num_workers=2, checkpoint_seconds=0.3, tensorboard=False),
+    )
+
+
+def in_process(work: Callable[[], None], *, kill_after: float | None = None) -> bool:
+    """Do it in a process of its own, killed after so many seconds; returns whether it came to its end."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            sink = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(sink, 1)
+            os.dup2(sink, 2)
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"a training failed with code {code}, without being killed")
+    return code == 0
+
+
+def run_ours(folder: Path, data: Path, prepared: Path, kill_at: int | None = None) -> None:
+    """A session of our training, that kills itself before the micro-batch of this number."""
+    load = imettk.training.feed.load_batches
+
+    def deadly(*arguments: object, **options: object) -> Iterator[object]:
+        for batch in load(*arguments, **options):  # type: ignore[arg-type]
+            deadly.left -= 1  # type: ignore[attr-defined]
+            if deadly.left < 0:  # type: ignore[attr-defined]
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield batch
+
+    if kill_at is not None:
+        deadly.left = kill_at  # type: ignore[attr-defined]
+        imettk.training.feed.load_batches = deadly  # type: ignore[assignment]
+    train(recipe(), data, RunDir(folder, [prepared]), fold=0, started=time.monotonic())
+
+
+def bits_of(folder: Path) -> str:
+    """Hash of weights, averaged weights, optimizer and what else the last checkpoint holds, and of the final model."""
+    newest = max((folder / "fold0" / "checkpoints").glob("step-*.safetensors"))
+    digest = hashlib.sha256()
+    for path in (newest, folder / "fold0" / "model.safetensors"):
+        content = path.read_bytes()
+        digest.update(
+            content[8 + int.from_bytes(content[:8], "little") :]
+        )  # not its header, which tells of the session
+    return digest.hexdigest()
+
+
+def kill_ours(folder: Path, num_kills: int, chance: random.Random) -> Campaign:
+    """Trainings one after another, each killed a few times, until there were enough kills."""
+    data, prepared = folder / "data", folder / "prepared"
+    in_process(
+        lambda: make_digits(
+            data, folder / "answers.csv", size=DigitsSize(train_sheets=72, test_sheets=24, sheet_pixels=32)
+        )
+    )
+    in_process(lambda: prepare(recipe(), data, RunDir(prepared)))
+    started = time.monotonic()
+    in_process(lambda: run_ours(folder / "untouched", data, prepared))
+    seconds = time.monotonic() - started
+    expected = bits_of(folder / "untouched")
+    kills = runs = same = 0
+    while kills < num_kills:
+        run = folder / f"run{runs}"
+        for _ in range(min(chance.randint(1, 6), num_kills - kills)):
+            if chance.random() < 0.5:
+                number = chance.randrange(20)
+                ended = in_process(lambda run=run, number=number: run_ours(run, data, prepared, number))  # type: ignore[misc]
+            else:
+                ended = in_process(
+                    lambda run=run: run_ours(run, data, prepared),  # type: ignore[misc]
+                    kill_after=chance.uniform(0, seconds / 2),
+                )
+            kills += not ended
+        in_process(lambda run=run: run_ours(run, data, prepared))  # type: ignore[misc]
+        runs += 1
+        same += bits_of(run) == expected
+        print(f"imettk: {kills} kills, {same} of {runs} trainings with the same bits", file=sys.stderr)
+    return Campaign("imettk, 2 loader processes", kills, runs, same)
+
+
+def kill_peer(peer: str, num_workers: int, folder: Path, num_kills: int, chance: random.Random) -> Campaign:
+    """The same for a peer: it kills itself at the start of random steps."""
+
+    def session(run: Path, kill_at: int | None) -> bool:
+        return in_process(
+            lambda: peer_trainings.train_until_killed(
+                peer, run, num_steps=PEER_STEPS, save_every=PEER_SAVES, kill_at=kill_at, num_workers=num_workers
+            )
+        )
+
+    session(folder / "untouched", None)
+    expected = (folder / "untouched" / "hash").read_text()
+    kills = runs = same = 0
+    while kills < num_kills:
+        run = folder / f"run{runs}"
+        for step in sorted(chance.sample(range(1, PEER_STEPS), min(2, num_kills - kills))):
+            kills += not session(run, step)
+        session(run, None)
+        runs += 1
+        same += (run / "hash").read_text() == expected
+    return Campaign(f"{peer}, {num_workers} loader processes", kills, runs, same)
+
+
+def main() -> None:
+    parser = arguments_of(__doc__)
+    parser.add_argument("--kills", type=int, default=60, help="of our training (default: %(default)s)")
+    parser.add_argument("--peer-kills", type=int, default=20, help="of each peer's (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
+    arguments = parser.parse_args()
+    found = {} if arguments.quick else peers.installed()
+    print_machine(*found)
+    chance = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        campaigns = [kill_ours(Path(folder, "imettk"), 4 if arguments.quick else arguments.kills, chance)]
+        for peer in (one for one in ("lightning", "accelerate") if one in found):
+            for num_workers in (0, 2):
+                place = Path(folder, f"{peer}{num_workers}")
+                campaigns.append(kill_peer(peer, num_workers, place, arguments.peer_kills, chance))
+    print(f"{'':<46}{'kills':>10}{'trainings':>10}{'same bits':>10}")
+    for one in campaigns:
+        print(f"{one.name:<46}{one.kills:>10}{one.runs:>10}{one.same:>10}")
+    print()
+    finish(
+        [Row("imettk: trainings that ended with other bits", [campaigns[0].runs - campaigns[0].same], bar=0)], arguments
+    )
+
+
+if __name__ == "__main__":
+    main()
