@@ -13,8 +13,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from imettk.config import SESSION_START, Recipe
-from imettk.errors import UserError
+from imettk.config import MEMORY_SHORT_CODE, SESSION_START, Recipe
+from imettk.errors import MemoryShortError, UserError
 from imettk.fields import field_names, field_type
 from imettk.overrides import apply_overrides
 from imettk.recipes import RECIPES, load_recipe
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _run(sys.argv[1:] if argv is None else list(argv))
     except UserError as error:
         print(f"imettk: {error}", file=sys.stderr)
-        _leave(2)
+        _leave(MEMORY_SHORT_CODE if isinstance(error, MemoryShortError) else 2)
     except KeyboardInterrupt:
         print("imettk: stopped", file=sys.stderr)
         _leave(1)

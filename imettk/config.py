@@ -89,6 +89,9 @@ class Recipe(Section):
 # Environment: when a session began, as `time.monotonic()` of the machine it runs on, which no change of the clock
 # moves; a kernel sets it, and `imettk train` for its processes.
 SESSION_START = "IMETTK_SESSION_START"
+# Environment: into how many pieces micro-batches are cut; set where several processes start again for want of memory.
+SPLIT = "IMETTK_SPLIT"
+MEMORY_SHORT_CODE = 75  # exit code of a process that asks for that
 PREPARE_SECTIONS = ("table", "folds")
 WEIGHT_SECTIONS = (*PREPARE_SECTIONS, "images", "model", "train", "stages", "source_sha256")
 

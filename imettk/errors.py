@@ -35,6 +35,10 @@ class DeviceError(UserError):
     """The wanted device cannot run what is asked of it."""
 
 
+class MemoryShortError(DeviceError):
+    """One of several processes ran out of memory: all have to start again, with smaller micro-batches."""
+
+
 class TrainingError(UserError):
     """Training as the recipe asks for it does not work: the loss is not finite, whatever is tried."""
 

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import IO
 
-from imettk.config import SESSION_START
+from imettk.config import MEMORY_SHORT_CODE, SESSION_START, SPLIT
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 15.0  # for the others to end by themselves when one has failed
@@ -39,10 +39,19 @@ def launch(command: Sequence[str], num_processes: int, *, started: float) -> int
     """Run a command in several processes that meet over this machine's loopback; returns the exit code for all.
 
     0 when all ended with 0, else the code of the first that did not. SIGTERM and SIGINT are handed on, and waited for.
+    Where one runs out of memory all start again from the last checkpoint, with micro-batches of half the size.
 
     Args:
         started: when the session began, on `time.monotonic()`.
     """
+    split = int(os.environ.get(SPLIT, "1"))
+    while (code := _launch_once(command, num_processes, started, split)) == MEMORY_SHORT_CODE:
+        split *= 2
+        print(f"warning: all {num_processes} processes start again with micro-batches in {split} pieces", flush=True)
+    return code
+
+
+def _launch_once(command: Sequence[str], num_processes: int, started: float, split: int) -> int:
     environment = os.environ | {
         "WORLD_SIZE": str(num_processes),
         "LOCAL_WORLD_SIZE": str(num_processes),
@@ -51,6 +60,7 @@ def launch(command: Sequence[str], num_processes: int, *, started: float) -> int
         "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0"),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes))),
         SESSION_START: repr(started),
+        SPLIT: str(split),
     }
     with ExitStack() as files:
         processes: list[subprocess.Popen[bytes]] = []
@@ -108,8 +118,9 @@ def _wait(processes: list[subprocess.Popen[bytes]]) -> int | None:
     for process in processes:
         process.kill()
         process.wait()
-    # A wrong input is the cause, and what it does to the others the effect.
-    return next((rank for rank, process in enumerate(processes) if process.returncode == 2), failed)
+    # These say what the cause is; what it does to the others is the effect.
+    causes = (MEMORY_SHORT_CODE, 2)
+    return next((rank for rank, process in enumerate(processes) if process.returncode in causes), failed)
 
 
 def _free_port() -> int:

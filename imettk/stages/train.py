@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from imettk.config import Recipe, fingerprint, to_json
+from imettk.config import SPLIT, Recipe, fingerprint, to_json
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
 from imettk.data.sampling import derive_seed
@@ -72,12 +73,8 @@ def train(
     if team.is_main:
         run.save_recipe(recipe)
     plan = recipe.session
-    session = Session(
-        started=started,
-        limit_seconds=plan.limit_seconds,
-        margin_seconds=plan.margin_seconds,
-        limit_steps=plan.limit_steps,
-    )
+    limit, margin = plan.limit_seconds, plan.margin_seconds
+    session = Session(started=started, limit_seconds=limit, margin_seconds=margin, limit_steps=plan.limit_steps)
     stop_listening = session.listen()  # to the end: a signal between two folds, or while a model is written, waits
     try:
         for number in folds:
@@ -282,6 +279,7 @@ def make_trainer(
             "environment": environment,
         },
         team=team,
+        split=int(os.environ.get(SPLIT, "1")),
     )
 
 

@@ -73,7 +73,7 @@ class TrainingState:
             self._mining.load(checkpoint.part("mining"))
         self.best = checkpoint.part("best")
         self.at = Position.from_values(checkpoint.values["position"])
-        self._runner.split = checkpoint.values["split"]
+        self._runner.split = max(self._runner.split, checkpoint.values["split"])
         if self._runner.scaler.is_enabled():
             scaler = checkpoint.values["scaler"]
             self._runner.scaler.load_state_dict(scaler | {"scale": scaler["scale"] * scale})

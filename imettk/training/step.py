@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from imettk.data.dataset import Batch
 from imettk.data.sampling import derive_seed
-from imettk.errors import DeviceError
+from imettk.errors import DeviceError, MemoryShortError
 from imettk.progress import say
 from imettk.train_plans import StagePlan
 from imettk.training.mining import Mining
@@ -78,6 +78,7 @@ class StepRunner:
         device: torch.device,
         dtype: torch.dtype,
         team: Team,
+        split: int = 1,
     ) -> None:
         self._network, self._ema, self._team = network, ema, team
         self._num_classes, self._multiclass = num_classes, multiclass
@@ -89,7 +90,7 @@ class StepRunner:
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
         self._scales = self.scaler.is_enabled()
         self._parameters = list(network.parameters())
-        self.split = 1
+        self.split = split
         self._gradients: dict[tuple[int, float], Tensor] = {}
         parameters = {name for name, _ in network.named_parameters()}
         # BatchNorm's running statistics change in the forward pass: a step that is not taken must give them back.
@@ -246,13 +247,16 @@ class StepRunner:
         """Start the step again with pieces of half the size."""
         self._drop_gradients()
         self._keep_buffers(back=True)
-        if self._team.size > 1:
-            # The others wait in the backward pass for this process: all must start again.
-            raise DeviceError(f"out of memory on {self._device} in step {step}: set `accumulate` of the stage higher")
         if micro_batch <= self.split:
             raise DeviceError(
                 f"out of memory on {self._device} in step {step} even with one sample at a time: "
                 "choose smaller images or another backbone"
+            )
+        if self._team.size > 1:
+            # The others wait in the backward pass for this process: all must start again, which the launcher sees to.
+            raise MemoryShortError(
+                f"out of memory on {self._device} in step {step} with micro-batches of "
+                f"{-(-micro_batch // self.split)}: set `accumulate` of the stage higher"
             )
         self.split *= 2
         if self._device.type == "cuda":

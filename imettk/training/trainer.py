@@ -56,6 +56,7 @@ class Trainer:
         folder: of this fold; receives `checkpoints/`.
         recorder: told what happens.
         experiment: plain values that every checkpoint keeps, such as the recipe's fingerprint.
+        split: into how many pieces each micro-batch is cut, at least.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Trainer:
         recorder: Recorder,
         experiment: dict[str, Any],
         team: Team,
+        split: int = 1,
     ) -> None:
         if plan.sync_batchnorm and team.size > 1:
             if device.type == "cpu":
@@ -97,6 +99,7 @@ class Trainer:
             device=device,
             dtype=dtype,
             team=team,
+            split=split,
         )
         mines = any(stage.hard_examples for stage in stages)
         self._mining = Mining(data.rows, seed=seed, device=device, team=team) if mines else None

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from imettk.cli import main
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
+from imettk.launch import launch
 from imettk.stages.teacher import teach
 from imettk.tracking.journal import read_journal
 
@@ -224,6 +225,37 @@ def test_two_processes_pause_on_sigterm_with_code_0_and_one_goes_on(prepared, tm
     step = status(tmp_path)["step"]
     train(prepared, tmp_path, "--stages.1.num-epochs", 400, "--session.limit-steps", 5)
     assert status(tmp_path)["step"] == step + 5
+
+
+SMALL_MEMORY = """
+import os, sys
+import torch
+from imettk.cli import main
+from imettk.models.network import Network
+
+forward = Network.forward
+
+def small(self, images):
+    if self.training and os.environ["RANK"] == "1" and len(images) > 2:
+        raise torch.OutOfMemoryError("injected")
+    return forward(self, images)
+
+Network.forward = small
+main(sys.argv[1:])
+"""
+
+
+def test_several_processes_start_again_with_smaller_micro_batches_when_one_has_no_memory(
+    prepared, trained, tmp_path, capfd, monkeypatch
+):
+    monkeypatch.setattr("imettk.launch.GRACE_SECONDS", 1.0)
+    command = [sys.executable, "-c", SMALL_MEMORY, "train", *prepared, "--run-dir", str(tmp_path)]
+    assert launch([*command, "--session.tensorboard", "false"], 2, started=time.monotonic()) == 0
+    assert "start again with micro-batches in 2 pieces" in capfd.readouterr().out
+    assert status(tmp_path)["state"] == "done"
+    expected, found = (load_file(run / "fold0" / "model.safetensors") for run in (trained, tmp_path))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-2, atol=1e-3)
 
 
 def test_a_number_of_processes_that_cannot_be_is_refused(prepared, tmp_path, capsys):
