@@ -168,15 +168,16 @@ class StepRunner:
 
     def _backward(self, step: int, batches: Iterator[Batch], taken: list[Batch]) -> list[_Piece]:
         """Gradients of all micro-batches, in pieces of which this process's memory holds one at a time."""
-        setup, split = self._setup, self.split
-        last = setup.plan.accumulate * split - 1
+        setup, accumulate = self._setup, self._setup.plan.accumulate
         done: list[_Piece] = []
-        for place in range(setup.plan.accumulate):
+        for place in range(accumulate):
             if place == len(taken):
                 taken.append(next(batches))
             batch = taken[place] if self._device.type == "cpu" else self._to_device(taken[place])
-            for number, piece in enumerate((batch,) if split == 1 else _split(batch, split), place * split):
-                if self._team.size == 1 or number == last:
+            pieces = [batch] if self.split == 1 else _split(batch, self.split)
+            for number, piece in enumerate(pieces, place * self.split):
+                is_last = place == accumulate - 1 and piece is pieces[-1]
+                if self._team.size == 1 or is_last:
                     done.append(self._forward_backward(step, number, piece))
                 else:
                     with setup.network.no_sync():  # type: ignore[operator]  # only the last averages over processes
@@ -268,7 +269,8 @@ class StepRunner:
 
 
 def _split(batch: Batch, count: int) -> list[Batch]:
-    """A batch in `count` pieces of nearly equal size, in order."""
+    """A batch in `count` pieces of nearly equal size, in order; in fewer where it has fewer samples."""
     size = len(batch.images)
+    count = min(count, size)
     parts = [slice(size * piece // count, size * (piece + 1) // count) for piece in range(count)]
     return [Batch(*(None if one is None else one[part] for one in batch)) for part in parts]  # type: ignore[arg-type]
