@@ -81,3 +81,17 @@ def test_starting_over_leaves_sessions_and_what_has_no_step(tmp_path):
 
 def test_no_journal_is_no_events(tmp_path):
     assert read_journal(tmp_path / "journal.jsonl") == []
+
+
+def test_what_lies_beyond_a_rollback_is_left_out(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.write("session", step=0)
+    for step in (10, 20, 30):
+        journal.write("train", step=step)
+    journal.write("rollback", step=15, bad_step=33)
+    for step in (20, 30, 40):
+        journal.write("train", step=step)
+    journal.close()
+    events = read_journal(tmp_path / "journal.jsonl")
+    assert [one["step"] for one in events if one["event"] == "train"] == [10, 20, 30, 40]
+    assert [one["event"] for one in events if "bad_step" in one] == ["rollback"]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from imettk.config import StagePlan
+from imettk.data.sampling import derive_seed
 from imettk.launch import launch
 from imettk.losses import LOSSES
 from imettk.tracking.journal import Journal, read_journal
@@ -208,3 +209,17 @@ def test_the_digest_is_known_before_the_file_takes_its_place(tmp_path):
     told: list[str] = []
     digest = save_tensors(tmp_path / "x", tensors, {}, before=told.append)
     assert told == [digest]
+
+
+def test_every_step_micro_batch_and_process_draws_its_own_random_numbers(make_trainer):
+    def seeds(folder: str, rank: int) -> list[int]:
+        stages = (StagePlan(num_epochs=2, batch_size=8, accumulate=2, lr=(0.02,)),)
+        trainer = make_trainer(folder, stages=stages)
+        trainer._runner._seed = derive_seed(3, rank)  # as a process of this rank has it
+        drawn: list[int] = []
+        trainer.network.register_forward_pre_hook(lambda *_: drawn.append(torch.default_generator.initial_seed()))
+        trainer.fit()
+        return drawn
+
+    first, second, again = seeds("first", 0), seeds("second", 1), seeds("again", 0)
+    assert first == again and len(set(first + second)) == 24  # 6 steps of 2 micro-batches, twice
