@@ -25,6 +25,7 @@ setup(
         "pydantic>=2.7",
         "safetensors>=0.4.3",
         "scikit-learn>=1.4",
+        "scipy>=1.11",
         "six",
         "tensorboard>=2.15",
         "timm>=1.0.15",

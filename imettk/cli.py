@@ -22,14 +22,15 @@ from imettk.tracking.run_dir import RunDir
 
 STARTED = time.monotonic()
 STAGES = {
-    "prepare": "check the table and images, make the folds",
+    "prepare": "check the table and every image, make the folds, keep the images decoded",
+    "duplicates": "find images that are one, within and between train, extra tables and test; keep them in one fold",
     "train": "train one fold or all, for as long as the session lasts; run it again to continue",
     "validate": "out-of-fold predictions with TTA, the decision rule, scores",
     "infer": "test predictions with TTA, mean over folds, a checked submission.csv",
 }
 STAGE_OPTIONS = (
     "-h", "--help", "--data", "--run-dir", "--inputs", "--fold", "--fields", "--answers", "--processes", "--resume",
-    "--dry-run",
+    "--dry-run", "--show-augmentation", "--limit", "--action", "--each-channel",
 )  # fmt: skip
 
 
@@ -103,9 +104,12 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
     recipe = apply_overrides(recipe, overrides)
     # Each stage is imported alone: `prepare` needs no torch, and `--help` nothing at all.
     if arguments.command == "prepare":
-        from imettk.stages.prepare import prepare
+        _prepare(arguments, recipe, run)
+    elif arguments.command == "duplicates":
+        from imettk.stages.duplicates import duplicates
 
-        prepare(recipe, arguments.data, run)
+        limit, actions, each = arguments.limit, arguments.action, arguments.each_channel
+        duplicates(recipe, arguments.data, run, limit=limit, actions=actions, each_channel=each)
     elif arguments.command == "train":
         _train(arguments, recipe, run, argv)
     elif arguments.command == "validate":
@@ -116,6 +120,18 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
         from imettk.stages.infer import infer
 
         infer(recipe, arguments.data, run, fold=arguments.fold, answers_csv=arguments.answers)
+
+
+def _prepare(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
+    """Prepare, or only show what augmentation does."""
+    if arguments.show_augmentation is not None:
+        from imettk.stages.show import show_augmentation
+
+        show_augmentation(recipe, arguments.data, run, arguments.show_augmentation)
+        return
+    from imettk.stages.prepare import prepare
+
+    prepare(recipe, arguments.data, run)
 
 
 def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir, argv: list[str]) -> None:
@@ -170,6 +186,15 @@ def _parser() -> argparse.ArgumentParser:
         stage.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier runs, only read")
         stage.add_argument("--fold", type=int, help="one fold; without it all")
         stage.add_argument("--fields", action="store_true", help="list the recipe's fields with their values, and stop")
+        if name == "prepare":
+            stage.add_argument(
+                "--show-augmentation",
+                nargs="*",
+                metavar="NAME",
+                help="draw what these pipelines (default: the recipe's) do to some images, and stop",
+            )
+        if name == "duplicates":
+            _add_duplicates_options(stage)
         if name == "train":
             _add_train_options(stage)
         if name == "infer":
@@ -188,6 +213,24 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("--owner", default="your-name", help="your Kaggle user name (default: %(default)s)")
     pack.add_argument("--no-wheels", action="store_true", help="leave the wheels of the small dependencies out")
     return parser
+
+
+def _add_duplicates_options(stage: argparse.ArgumentParser) -> None:
+    stage.add_argument(
+        "--limit",
+        type=int,
+        default=14,
+        metavar="BITS",
+        help="in which perceptual hashes of a pair may differ, of 64, for a second look (default: %(default)s)",
+    )
+    stage.add_argument(
+        "--action",
+        nargs="+",
+        choices=("group", "drop", "answer"),
+        default=[],
+        help="group: one fold for each; drop: train on the first alone; answer: give test images the known label",
+    )
+    stage.add_argument("--each-channel", action="store_true", help="hash each channel by itself, as for microscopy")
 
 
 def _add_train_options(stage: argparse.ArgumentParser) -> None:

@@ -15,10 +15,22 @@ from pathlib import Path
 
 from imettk.errors import ConfigError, MissingFileError
 from imettk.fields import leaves, unknown_field
-from imettk.plans import FoldPlan, ImageFormat, ModelPlan, PredictPlan, RulePlan, Section, TableFormat
+from imettk.plans import (
+    CachePlan,
+    ExtraTable,
+    FoldPlan,
+    ImageFormat,
+    ModelPlan,
+    PredictPlan,
+    RulePlan,
+    Section,
+    TableFormat,
+)
 from imettk.train_plans import SessionPlan, StagePlan, TrainPlan
 
 __all__ = [
+    "CachePlan",
+    "ExtraTable",
     "FoldPlan",
     "ImageFormat",
     "ModelPlan",
@@ -46,6 +58,7 @@ class Recipe(Section):
     table: TableFormat = field(default_factory=TableFormat)
     folds: FoldPlan = field(default_factory=FoldPlan)
     images: ImageFormat = field(default_factory=ImageFormat)
+    cache: CachePlan = field(default_factory=CachePlan)
     model: ModelPlan = field(default_factory=ModelPlan)
     train: TrainPlan = field(default_factory=TrainPlan)
     stages: tuple[StagePlan, ...] = (StagePlan(),)
@@ -57,6 +70,12 @@ class Recipe(Section):
         self._require(len(self.stages) >= 1, "stages", "at least one stage")
         for position in range(len(self.stages)):
             self._check_stage(position)
+        files = self.table.channel_files
+        if files and len(files) != self.images.channels:
+            raise ConfigError(
+                f"`table.channel_files` must name one file a channel, got {len(files)} files for "
+                f"{self.images.channels} channels"
+            )
         multiclass = self.table.task == "multiclass"
         losses = {stage.loss or self.train.loss for stage in self.stages} | {self.train.loss}
         if (self.rule.kind == "argmax") != multiclass or (
@@ -84,6 +103,8 @@ class Recipe(Section):
                 f"`stages.{position}.frozen_groups` must be at most model.layer_groups "
                 f"({groups}), got {stage.frozen_groups}"
             )
+        if stage.sampler == "identities" and self.table.task == "multilabel":
+            raise ConfigError(f"`stages.{position}.sampler` identities needs a multiclass table: one identity an image")
 
 
 # Environment: when a session began, as `time.monotonic()` of the machine it runs on, which no change of the clock

@@ -7,7 +7,10 @@ from typing import Any, ClassVar, Literal
 
 from imettk.errors import ConfigError
 
-View = Literal["plain", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "zoom_in", "zoom_out"]
+View = Literal[
+    "plain", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "transverse", "rot45", "rot135", "rot225",
+    "rot315", "zoom_in", "zoom_out",
+]  # fmt: skip
 
 
 class Section:
@@ -21,6 +24,25 @@ class Section:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExtraTable(Section):
+    """More rows to train on, in the columns of the training table: external or pseudo-labelled; never validated on.
+
+    Attributes:
+        csv: relative to the data folder, as is `images`.
+        image_suffix: None takes that of the training table.
+        weight: how often each row comes in an epoch; 0.5 takes half of the rows, others each time.
+    """
+
+    csv: str
+    images: str
+    image_suffix: str | None = None
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._require(self.weight > 0, "weight", "above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableFormat(Section):
     """How a competition's files name their rows, labels and images; paths are relative to the data folder.
 
@@ -28,7 +50,15 @@ class TableFormat(Section):
         labels_csv: every label's id and name; without it the labels are those of `train_csv`, sorted.
         group_column: rows of one group never straddle train and validation.
         name_separator: what ends the group in a label's name, as in `culture::french`.
+        image_suffix: what follows the id in a file's name; empty where the id holds it.
+        channel_files: where an image is several grey files, what stands for `*` in `image_suffix`, one name a channel.
         on_missing_image: a row without an image stops `prepare`, or is dropped, counted and named.
+        boxes_csv: the part of each image that is looked at, for train and test; images without a row are seen whole.
+        box_id_column: holds ids, or names of image files.
+        box_columns: left, top, right and bottom, or centre x, centre y, width and height.
+        box_format: `corners` in pixels, or `centre` as shares of the image's width and height.
+        turned_csv: ids, or names of image files, one a line, of images to turn by 180 degrees (after their box is cut).
+        left_out_csv: those of training rows to leave out.
     """
 
     task: Literal["multilabel", "multiclass"] = "multilabel"
@@ -45,10 +75,24 @@ class TableFormat(Section):
     train_images: str = "train"
     test_images: str = "test"
     image_suffix: str = ".png"
+    channel_files: tuple[str, ...] = ()
     on_missing_image: Literal["error", "drop"] = "error"
+    boxes_csv: str | None = None
+    box_id_column: str = "Image"
+    box_columns: tuple[str, str, str, str] = ("x0", "y0", "x1", "y1")
+    box_format: Literal["corners", "centre"] = "corners"
+    turned_csv: str | None = None
+    left_out_csv: str | None = None
+    extra: tuple[ExtraTable, ...] = ()
 
     def __post_init__(self) -> None:
         self._require(self.label_separator != "", "label_separator", "at least one character")
+        suffixes = [self.image_suffix, *(extra.image_suffix for extra in self.extra if extra.image_suffix is not None)]
+        self._require(
+            all(("*" in suffix) == bool(self.channel_files) for suffix in suffixes),
+            "image_suffix",
+            "with a * where `channel_files` are given, and without where not",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,17 +109,85 @@ class FoldPlan(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFormat(Section):
-    """What reaches the network: size in pixels as (height, width), and mean and std of values in [0, 1] a channel."""
+    """What reaches the network, and how a file becomes that; sizes are (height, width) in pixels.
+
+    Attributes:
+        mean: of values in [0, 1], one a channel, as is `std`.
+        load_size: that images are read and cached in, before augmentation; None is `image_size`. Larger leaves room
+            for random crops.
+        fit: how an image becomes `image_size` where no augmentation makes it so, as in validation: resized, or its
+            centre cut out, for what has a scale of its own (`protein`).
+        channels: 1 for grey, 3 for RGB; more for several grey files, or one file that has so many.
+        aspect: `stretch` resizes to a square (or to `load_size`, whatever it is); `crop_marginal` cuts only images
+            whose aspect ratio is off by more than `aspect_limit`, then stretches; `pad` keeps it and adds a border;
+            `shorter_side` keeps it and cuts what lies over.
+        aspect_limit: largest ratio that `crop_marginal` leaves alone, 1 or above.
+        box_margin: added to boxes on each side, in percent of their width or height.
+        background: behind transparent pixels and in borders, one value or one a channel, 0 to 255.
+        orient: turn images as EXIF says.
+        reduced_decode: decode a JPEG at 1/2, 1/4 or 1/8 where that is still large enough: twice as fast or more.
+        fast_resize: bilinear up to a factor of 2, where it still reads every pixel; False takes the area mean.
+        max_pixels: an image with more is a bad one.
+        on_bad_image: in training, a bad image is an error, or skipped: left out where `prepare` found it, else without
+            weight. Predictions never fail for it: it gets the mean of the others.
+    """
 
     image_size: tuple[int, int] = (256, 256)
-    channels: Literal[1, 3] = 3
+    load_size: tuple[int, int] | None = None
+    fit: Literal["resize", "centre_crop"] = "resize"
+    channels: int = 3
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    aspect: Literal["stretch", "crop_marginal", "pad", "shorter_side"] = "stretch"
+    aspect_limit: float = 2.0
+    box_margin: float = 0.0
+    background: tuple[int, ...] = (0,)
+    orient: bool = True
+    reduced_decode: bool = True
+    fast_resize: bool = True
+    max_pixels: int = 178_956_970
+    on_bad_image: Literal["error", "skip"] = "error"
 
     def __post_init__(self) -> None:
         self._require(min(self.image_size) >= 8, "image_size", "at least 8 pixels each way")
+        self._require(
+            self.load_size is None or min(self.load_size) >= 8, "load_size", "at least 8 pixels each way, or none"
+        )
+        larger = self.load_size is not None and all(
+            a >= b for a, b in zip(self.load_size, self.image_size, strict=True)
+        )
+        self._require(self.fit == "resize" or larger, "fit", "resize, unless `load_size` is at least `image_size`")
+        self._require(self.channels >= 1, "channels", "at least 1")
         self._require(len(self.mean) == self.channels, "mean", f"one value a channel ({self.channels})")
         self._require(len(self.std) == self.channels and min(self.std) > 0, "std", f"{self.channels} values above 0")
+        self._require(self.aspect_limit >= 1, "aspect_limit", "1 or above")
+        self._require(self.box_margin >= 0, "box_margin", "0 percent or above")
+        self._require(
+            len(self.background) in (1, self.channels) and 0 <= min(self.background) <= max(self.background) <= 255,
+            "background",
+            f"1 or {self.channels} values from 0 to 255",
+        )
+        self._require(self.max_pixels >= 1, "max_pixels", "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachePlan(Section):
+    """Images as `prepare` leaves them, read once and decoded in `load_size`: every later epoch starts from there.
+
+    Attributes:
+        kind: `pixels` keeps them as they are; `jpeg` re-encodes them, for less space and a little loss; `auto` takes
+            pixels where they fit `max_gb`, else JPEG where that fits, else none.
+        max_gb: space that it may take, in units of 1e9 bytes.
+        quality: of the JPEGs, 1 to 100.
+    """
+
+    kind: Literal["none", "auto", "pixels", "jpeg"] = "auto"
+    max_gb: float = 12.0
+    quality: int = 95
+
+    def __post_init__(self) -> None:
+        self._require(self.max_gb > 0, "max_gb", "above 0")
+        self._require(1 <= self.quality <= 100, "quality", "in [1, 100]")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,3 +51,57 @@ def draw_rates(path: Path, rates: np.ndarray, names: Sequence[str], borders: Seq
     axes.legend(loc="lower left", fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
+
+
+def draw_images(path: Path, rows: Sequence[Sequence[np.ndarray]], columns: Sequence[str]) -> None:
+    """Images of one size as a grid, as a PNG; pixels are shown one to one.
+
+    Args:
+        rows: uint8 (H, W, 3) each, in every row as many.
+        columns: what stands above each column; a column with a name begins a block.
+    """
+    from PIL import Image, ImageDraw
+
+    height, width = rows[0][0].shape[:2]
+    gap, wide_gap, title = 2, 10, 18
+    lefts: list[int] = []
+    left = gap
+    for name in columns:
+        left += wide_gap if name and lefts else 0
+        lefts.append(left)
+        left += width + gap
+    page = Image.new("RGB", (left, title + len(rows) * (height + gap)), "white")
+    for number, images in enumerate(rows):
+        for image, x in zip(images, lefts, strict=True):
+            page.paste(Image.fromarray(image), (x, title + number * (height + gap)))
+    write = ImageDraw.Draw(page)
+    for name, x in zip(columns, lefts, strict=True):
+        write.text((x, 3), name, fill="black")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.save(path)
+
+
+def draw_pairs(
+    path: Path, pairs: Sequence[tuple[np.ndarray, np.ndarray]], captions: Sequence[Sequence[str]], *, side: int = 160
+) -> None:
+    """Pairs of images side by side, two pairs a row, each with lines of text below, as a PNG.
+
+    Args:
+        pairs: uint8 (H, W, 3) each; shown `side` pixels high and wide.
+    """
+    from PIL import Image, ImageDraw
+
+    gap, line, per_row = 6, 13, 2
+    lines = max((len(each) for each in captions), default=1)
+    wide, high = 2 * side + 3 * gap + 100, side + lines * line + 2 * gap
+    page = Image.new("RGB", (per_row * wide, max(1, -(-len(pairs) // per_row)) * high), "white")
+    write = ImageDraw.Draw(page)
+    for number, (images, caption) in enumerate(zip(pairs, captions, strict=True)):
+        left, top = number % per_row * wide + gap, number // per_row * high + gap
+        for place, image in enumerate(images):
+            shown = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
+            page.paste(shown, (left + place * (side + gap), top))
+        for place, text in enumerate(caption):
+            write.text((left, top + side + 2 + place * line), text[: wide // 6], fill="black")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.save(path)

@@ -8,6 +8,8 @@ from typing import Literal
 from imettk.plans import Section
 
 LossName = Literal["bce", "focal", "cross_entropy"]
+AugmentationName = Literal["none", "flips", "affine", "aggressive", "square", "whale_heavy", "dihedral", "protein"]
+SamplerName = Literal["shuffle", "balanced", "identities", "hard_first"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,14 @@ class StagePlan(Section):
         min_gain: a change of the watched metric that counts as gain.
         clip_norm: largest norm of the gradient; None for no limit.
         frozen_groups: this many first layer groups learn nothing, and keep their BatchNorm statistics.
+        augmentation: a pipeline of `data/augment.py`.
+        erasing: share of the images that lose a random rectangle, after augmentation (random erasing).
+        sampler: `balanced` draws every class as often; `identities` fills batches with `images_per_identity` images
+            of each of batch_size / images_per_identity classes (PK batches); `hard_first` begins an epoch with the
+            samples that had the largest loss in the last one.
+        images_per_identity: K of PK batches; an identity with fewer images gives some of them several times.
+        cover_identities: each identity comes once an epoch, or more often where the last batch needs it; else drawn
+            at random, for as many batches as the images would fill.
         loss: of this stage; None takes `train.loss`.
         label_smoothing: share of a target that is spread evenly: over all classes, or over yes and no of a label.
         image_size: (height, width) of this stage in pixels; None takes `images.image_size`.
@@ -60,7 +70,11 @@ class StagePlan(Section):
     min_gain: float = 1e-4
     clip_norm: float | None = None
     frozen_groups: int = 0
-    augmentation: Literal["none", "flips", "affine"] = "none"
+    augmentation: AugmentationName = "none"
+    erasing: float = 0.0
+    sampler: SamplerName = "shuffle"
+    images_per_identity: int = 4
+    cover_identities: bool = True
     loss: LossName | None = None
     label_smoothing: float = 0.0
     image_size: tuple[int, int] | None = None
@@ -88,8 +102,26 @@ class StagePlan(Section):
         self._require(self.cutmix >= 0, "cutmix", "0 or above")
         self._require(0 < self.mix_share <= 1, "mix_share", "in (0, 1]")
         self._require(0 <= self.hard_examples <= 1, "hard_examples", "in [0, 1]")
+        self._check_sampling()
         self._check_rates()
         self._check_history()
+
+    @property
+    def goes_by_losses(self) -> bool:
+        """Whether what an epoch sees depends on the losses of the one before."""
+        return self.hard_examples > 0 or self.sampler == "hard_first"
+
+    def _check_sampling(self) -> None:
+        self._require(0 <= self.erasing <= 1, "erasing", "in [0, 1]")
+        self._require(
+            self.images_per_identity >= 1
+            and (self.sampler != "identities" or self.batch_size % self.images_per_identity == 0),
+            "images_per_identity",
+            f"at least 1 and, for identities, a divisor of batch_size ({self.batch_size})",
+        )
+        self._require(
+            self.hard_examples == 0 or self.sampler == "shuffle", "hard_examples", "0 unless `sampler` is shuffle"
+        )
 
     def _check_rates(self) -> None:
         known = self.optimizer in ("adam", "adamw", "sgd") or self.optimizer.startswith("timm:")

@@ -47,3 +47,14 @@ def test_a_row_is_judged_by_its_median(values, bar, at_least, holds, monkeypatch
     assert ("MISSED" in capsys.readouterr().out) != holds
     ratio = Row("two", [2.0, 8.0, 3.0], baseline=[1.0, 2.0, 3.0], bar=1.5)
     assert ratio.judged == 2.0 and not ratio.holds
+
+
+@pytest.mark.parametrize("part", ["decode", "geometry", "start"])
+def test_the_input_table_has_its_rows(part):
+    rows = {"decode": "1 to 3 MP to 256: imettk", "geometry": "one warp: geometry alone", "start": "first batch of"}
+    assert rows[part] in run("input.py", "--quick", "--rows", part)
+
+
+def test_duplicates_are_found_and_look_alikes_are_not():
+    table = run("duplicates.py", "--quick", "--check")
+    assert "pairs of 3,000 images after hashing" in table

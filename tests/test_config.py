@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from imettk.config import (
+    CachePlan,
     FoldPlan,
     ImageFormat,
     ModelPlan,
@@ -46,6 +47,7 @@ NO_WEIGHTS = [
     {"name": "other"},
     {"predict": PredictPlan(views=("plain", "hflip"))},
     {"rule": RulePlan(beta=1.0)},
+    {"cache": CachePlan(kind="none")},
     {"session": SessionPlan(num_workers=7, limit_seconds=1000, limit_steps=3)},
 ]
 
@@ -89,7 +91,7 @@ def test_differences_name_field_old_and_new():
         ('{"train": {"seed": true}}', "train.seed"),
         ('{"train": {"loss": "bcee"}}', "train.loss: Input should be 'bce', 'focal' or 'cross_entropy', got 'bcee'"),
         ('{"stages": [{"batch_size": 0}]}', "`batch_size` of StagePlan must be at least 1, got 0"),
-        ('{"images": {"channels": 2}}', "images.channels"),
+        ('{"images": {"channels": "3"}}', "images.channels"),
         ("[1", "Invalid JSON"),
         ('{"stages": []}', "`stages` of Recipe must be at least one stage"),
     ],

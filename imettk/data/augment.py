@@ -2,59 +2,144 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 
+from imettk.data.geometry import VIEW_MAPS
+from imettk.data.noise import Noise
 from imettk.data.sampling import derive_seed
+from imettk.data.warp import A, Warp
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations 2.0.8 calls home when imported
-import albumentations as A
+Pipeline = Callable[[tuple[int, int], int], list[Any]]
+
+# A pipeline takes the (height, width) that the network sees, and the number of channels; images come in `load_size`.
+# All geometry is one `Warp`; the rest is albumentations'.
 
 
-def _none() -> list[Any]:
+def none(size: tuple[int, int], channels: int) -> list[Any]:
+    """The image, resized."""
     return []
 
 
-def _flips() -> list[Any]:
-    return [A.HorizontalFlip(p=0.5)]
+def flips(size: tuple[int, int], channels: int) -> list[Any]:
+    """Left and right."""
+    return [Warp(size, hflip=0.5)]
 
 
-def _affine() -> list[Any]:
+def affine(size: tuple[int, int], channels: int) -> list[Any]:
     """For what must stay upright, such as digits: small shifts, turns, changes of scale and light."""
     return [
-        A.Affine(scale=(0.85, 1.15), rotate=(-10, 10), translate_percent=(-0.06, 0.06), p=1.0),
+        Warp(size, scale=(0.85, 1.15), rotate=(-10, 10), shift=(-0.06, 0.06), border=cv2.BORDER_CONSTANT),
         A.RandomBrightnessContrast(p=0.5),
     ]
 
 
-PIPELINES: dict[str, Callable[[], list[Any]]] = {"none": _none, "flips": _flips, "affine": _affine}
+def aggressive(size: tuple[int, int], channels: int) -> list[Any]:
+    """iMet 2019: a random part of the image, and much of everything."""
+    return [
+        Warp(size, area=(0.3, 1.0), ratio=(3 / 4, 4 / 3), hflip=0.5, rotate=(-15, 15), shear=(-5, 5)),
+        *_colours(channels, p=0.5),
+        A.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.25, p=0.6),
+        A.OneOf([A.MotionBlur(blur_limit=5), A.GaussianBlur(blur_limit=(3, 5)), A.Sharpen()], p=0.25),
+        Noise(std=(0.02, 0.08), p=0.25),
+    ]
+
+
+def square(size: tuple[int, int], channels: int) -> list[Any]:
+    """iMet 2019, after images of marginal aspect ratio were cropped: nearly all of the image, and mild changes."""
+    return [
+        Warp(size, area=(0.7, 1.0), hflip=0.5, rotate=(-8, 8), p=0.9),
+        *_colours(channels, p=0.3),
+        A.RandomBrightnessContrast(p=0.4),
+    ]
+
+
+def whale_heavy(size: tuple[int, int], channels: int) -> list[Any]:
+    """GDSC 2020: photographs from a boat, in any weather."""
+    return [
+        Warp(size, area=(0.8, 1.0), rotate=(-20, 20), shear=(-8, 8), scale=(0.9, 1.1), shift=(-0.05, 0.05)),
+        A.OneOf([A.Perspective(scale=(0.03, 0.08), keep_size=True), A.ElasticTransform(alpha=30, sigma=6)], p=0.3),
+        *_colours(channels, p=0.5),
+        A.RandomBrightnessContrast(p=0.5),
+        A.OneOf([A.MotionBlur(blur_limit=7), A.GaussianBlur(blur_limit=(3, 7)), A.Sharpen()], p=0.4),
+        *([A.RandomRain(blur_value=3, p=0.15)] if channels == 3 else []),
+        Noise(std=(0.02, 0.1), p=0.3),
+        A.CoarseDropout(num_holes_range=(1, 4), hole_height_range=(0.05, 0.15), hole_width_range=(0.05, 0.15), p=0.3),
+    ]
+
+
+def dihedral(size: tuple[int, int], channels: int) -> list[Any]:
+    """Turtles 2022: half of the images as they are, the others through one of nine views: two flips, right angles, and
+    odd multiples of 45 degrees with a central crop."""
+    return [Warp(size, choices=tuple(VIEW_MAPS[view] for view in DIHEDRAL_VIEWS), p=0.5)]
+
+
+def protein(size: tuple[int, int], channels: int) -> list[Any]:
+    """HPA 2018: cells have no up and no scale but their own, so a part is cut out, never resized."""
+    return [Warp(size, area=None, hflip=0.5, right_angles=True)]
+
+
+def _colours(channels: int, p: float) -> list[Any]:
+    """Changes of hue, for what has colours."""
+    if channels != 3:
+        return []
+    return [A.OneOf([A.HueSaturationValue(15, 30, 15), A.RGBShift(15, 15, 15), A.RandomGamma((80, 120))], p=p)]
+
+
+DIHEDRAL_VIEWS = ("hflip", "vflip", "rot90", "rot180", "rot270", "rot45", "rot135", "rot225", "rot315")
+PIPELINES: dict[str, Pipeline] = {
+    "none": none,
+    "flips": flips,
+    "affine": affine,
+    "aggressive": aggressive,
+    "square": square,
+    "whale_heavy": whale_heavy,
+    "dihedral": dihedral,
+    "protein": protein,
+}
 
 
 class Augmentation:
-    """A named pipeline whose draw for a sample depends on (seed, epoch, position) and on nothing else."""
+    """A named pipeline whose draw for a sample depends on (seed, epoch, position) and on nothing else.
 
-    def __init__(self, name: str, *, seed: int) -> None:
+    Args:
+        size: (height, width) of the result in pixels.
+        channels: of the images.
+        erasing: share of the images that lose a random rectangle at last (random erasing, arXiv 1708.04896).
+    """
+
+    def __init__(self, name: str, *, seed: int, size: tuple[int, int], channels: int = 3, erasing: float = 0.0) -> None:
         self._seed = seed
-        transforms = PIPELINES[name]()
+        transforms = PIPELINES[name](size, channels)
+        if erasing:
+            transforms.append(A.Erasing(scale=(0.02, 0.33), ratio=(0.3, 3.3), fill="random_uniform", p=erasing))
+        # A pipeline that begins with a warp calls it itself: albumentations takes 70 us to call a transform, and a
+        # mirrored image is made in 20.
+        self._warp = transforms.pop(0) if transforms and isinstance(transforms[0], Warp) else None
         self._compose = A.Compose(transforms) if transforms else None
         # One generator of each kind, handed over once and then reset in place for each sample: 7 us, where
         # `Compose.set_random_seed` takes 221.
         self._bits = np.random.Philox(key=0)
         self._fresh = self._bits.state
         self._python = random.Random()
-        if self._compose is not None:
-            self._compose.set_random_state(np.random.Generator(self._bits), self._python)
+        generator = np.random.Generator(self._bits)
+        for part in (self._warp, self._compose):
+            if part is not None:
+                part.set_random_state(generator, self._python)
 
     def __call__(self, image: np.ndarray, *, epoch: int, position: int) -> np.ndarray:
-        """Augment one image, uint8 (H, W, channels); the result has the same shape."""
-        if self._compose is None:
+        """Augment one image, uint8 (H, W, channels); the result has the pipeline's size where it has any geometry."""
+        if self._warp is None and self._compose is None:
             return image
         key = derive_seed(self._seed, epoch, position)
-        self._fresh["state"]["key"][:] = (key, 0)
-        self._bits.state = self._fresh
         self._python.seed(key)
-        return self._compose(image=image)["image"]
+        if self._compose is not None:  # a warp draws from Python's numbers alone
+            self._fresh["state"]["key"][:] = (key, 0)
+            self._bits.state = self._fresh
+        if self._warp is not None:
+            image = self._warp.apply(image, **self._warp.draw(image.shape))
+        return image if self._compose is None else self._compose(image=image)["image"]

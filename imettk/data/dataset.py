@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from imettk.data.decode import decode_image
+from imettk.data.reader import resize
 from imettk.data.sampling import BatchRequest
-from imettk.data.table import SampleTable
+from imettk.data.source import ImageSource
 from imettk.errors import DataError
 from imettk.progress import say
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:  # albumentations takes seconds to import, and only training a
 
 
 MAX_DEATHS = 3  # of loader processes in a row over the same batch
+PREFETCH = 4  # batches that each loader process is asked for ahead
 
 
 class Batch(NamedTuple):
@@ -39,6 +42,7 @@ class Batch(NamedTuple):
         weights: of each sample in the loss, float32 (B,); None where all count the same.
         positions: in the order of the epoch, int64 (B,).
         rows: positions in the table, int64 (B,).
+        faults: (row, why) of images that could not be read; their pixels are 0, and so is their weight.
     """
 
     images: Tensor
@@ -46,44 +50,109 @@ class Batch(NamedTuple):
     weights: Tensor | None
     positions: Tensor
     rows: Tensor
+    faults: tuple[tuple[int, str], ...] = ()
 
 
 class ImageDataset(Dataset[Batch]):
-    """Answers a `BatchRequest` with a `Batch`; holds flat arrays and no state, so any worker gives the same pixels."""
+    """Answers a `BatchRequest` with a `Batch`; holds flat arrays and no state, so any worker gives the same pixels.
+
+    Args:
+        targets: of the table's rows; None for a test set.
+        image_size: (height, width) of the images in a batch.
+        augmentation: None only resizes, or cuts.
+        centre_crop: where an image is larger than `image_size` and no augmentation makes it so, its centre is cut out;
+            otherwise it is resized.
+        skip_bad: an image that cannot be read is a fault of its batch, not an error.
+
+    Attributes:
+        faults: why, for each row that `load_batches` could not read.
+    """
 
     def __init__(
         self,
-        table: SampleTable,
+        source: ImageSource,
+        targets: np.ndarray | None,
         *,
         image_size: tuple[int, int],
-        channels: int,
         augmentation: Augmentation | None = None,
+        centre_crop: bool = False,
+        skip_bad: bool = False,
     ) -> None:
-        self._paths = table.paths
-        self._targets = table.targets
+        self.faults = source.faults
+        self._source = source
+        self._targets = targets
         self._image_size = image_size
-        self._channels = channels
         self._augmentation = augmentation
+        self._centre_crop = centre_crop
+        self._skip_bad = skip_bad
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._source)
 
     def __getitem__(self, request: BatchRequest) -> Batch:
-        images = np.empty((len(request.rows), *self._image_size, self._channels), np.uint8)
+        shape = (len(request.rows), *self._image_size, self._source.channels)
+        pixels = torch.empty(shape, dtype=torch.uint8) if get_worker_info() is None else _SLOTS.take(shape)
+        images = pixels.numpy()
+        faults, weights = [], None
         for place, (position, row) in enumerate(zip(request.positions, request.rows, strict=True)):
-            image = decode_image(str(self._paths[row]), channels=self._channels, image_size=self._image_size)
+            try:
+                image = self._source.read(int(row))
+            except DataError as error:
+                if not self._skip_bad:
+                    raise
+                faults.append((int(row), str(error)))
+                images[place] = 0
+                weights = torch.ones(len(request.rows)) if weights is None else weights
+                weights[place] = 0
+                continue
             if self._augmentation is not None:
                 image = self._augmentation(image, epoch=request.epoch, position=int(position))
+            if image.shape != images.shape[1:]:
+                image = self._fitted(image)
             images[place] = image
         targets = None if self._targets is None else torch.from_numpy(self._targets[request.rows])
         positions, rows = torch.from_numpy(request.positions), torch.from_numpy(request.rows)
-        return Batch(torch.from_numpy(images), targets, None, positions, rows)
+        return Batch(pixels, targets, weights, positions, rows, tuple(faults))
+
+    def _fitted(self, image: np.ndarray) -> np.ndarray:
+        height, width = self._image_size
+        if self._centre_crop and image.shape[0] >= height and image.shape[1] >= width:
+            top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+            return image[top : top + height, left : left + width]
+        return resize(image, self._image_size, fast=True)
+
+
+class _Slots:
+    """Shared memory that a loader process fills over and over: fresh pages for each batch cost more than its pixels do.
+
+    A batch's slot is filled again `PREFETCH` + 1 batches of this process later. The loader asks for that one only when
+    it has taken the batch after this one, and by then `load_batches` has copied this one out.
+    """
+
+    def __init__(self) -> None:
+        self._slots: list[Tensor] = []
+        self._count = 0
+
+    def take(self, shape: tuple[int, ...]) -> Tensor:
+        """An uint8 tensor of this shape, not cleared."""
+        size, place = math.prod(shape), self._count % (PREFETCH + 1)
+        self._count += 1
+        if place == len(self._slots):
+            self._slots.append(torch.empty(size, dtype=torch.uint8).share_memory_())
+        elif self._slots[place].numel() < size:
+            self._slots[place] = torch.empty(size, dtype=torch.uint8).share_memory_()
+        return self._slots[place][:size].view(shape)
+
+
+_SLOTS = _Slots()  # of this process
 
 
 def load_batches(
     dataset: ImageDataset, requests: Iterator[BatchRequest], *, num_workers: int, pin: bool
 ) -> Iterator[Batch]:
     """The batches for these requests, in their order, loaded ahead by workers; workers that die are replaced.
+
+    An image that is skipped is told once, and kept in `dataset.faults`.
 
     Args:
         num_workers: processes beside this one; 0 loads here.
@@ -93,6 +162,7 @@ def load_batches(
         DataError: while iterating, where an image cannot be read; the message names its file.
     """
     pending: deque[BatchRequest] = deque()  # asked for, not delivered
+    slots: deque[Tensor] = deque(maxlen=(PREFETCH + 1) * num_workers)  # kept mapped for the next batch in each
     deaths = 0
     while True:
         loader = DataLoader(
@@ -102,7 +172,7 @@ def load_batches(
             collate_fn=_as_it_is,  # type: ignore[arg-type]
             num_workers=num_workers,
             worker_init_fn=_start_worker,
-            prefetch_factor=4 if num_workers else None,
+            prefetch_factor=PREFETCH if num_workers else None,
             pin_memory=pin,
         )
         pending.clear()
@@ -114,6 +184,14 @@ def load_batches(
                 deaths = 0
                 if isinstance(batch, DataError):
                     raise batch
+                batch = _arrived(batch)
+                if num_workers and not pin:  # pinning has copied it already
+                    slots.append(batch.images)
+                    batch = batch._replace(images=batch.images.clone())
+                for row, fault in batch.faults:
+                    if row not in dataset.faults:
+                        say(f"warning: skipped {fault}")
+                    dataset.faults[row] = fault
                 yield batch
             return
         except RuntimeError as error:
@@ -137,9 +215,22 @@ class _CarriesErrors(Dataset[Batch | DataError]):
 
     def __getitem__(self, request: BatchRequest) -> Batch | DataError:
         try:
-            return self._dataset[request]
+            return _packed(self._dataset[request])
         except DataError as error:
             return error
+
+
+def _packed(batch: Batch) -> Batch:
+    """The batch with its small tensors as arrays: each tensor costs a shared file and a descriptor on the way."""
+    parts = batch._asdict().items()
+    small: dict[str, Any] = {name: part.numpy() for name, part in parts if name != "images" and torch.is_tensor(part)}
+    return batch._replace(**small)
+
+
+def _arrived(batch: Batch) -> Batch:
+    parts = batch._asdict().items()
+    arrays: dict[str, Any] = {name: torch.from_numpy(part) for name, part in parts if isinstance(part, np.ndarray)}
+    return batch._replace(**arrays)
 
 
 # Ctrl-C and a platform's SIGTERM reach the whole process group, and the trainer alone heeds them: it needs batches to
@@ -165,6 +256,7 @@ def _signals_held() -> Iterator[None]:
 
 
 def _start_worker(worker: int) -> None:
+    warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
     cv2.setNumThreads(0)  # the workers are the parallelism; OpenCV's own threads would fight over the same cores
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # this forgets one that came while they were held back

@@ -1,51 +1,154 @@
-"""One image file -> uint8 pixels."""
+"""One image file -> uint8 pixels, as fast as whole files allow, and a named error for every file that is not whole."""
 
 from __future__ import annotations
 
+import io
+
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
+from imettk.data.header import Header
 from imettk.errors import DataError
 
+MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
+_RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11
+_REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # cv2.IMREAD_REDUCED_*, which may be joined with both colours
 
-def decode_image(path: str, *, channels: int, image_size: tuple[int, int]) -> np.ndarray:
-    """Read and resize an image.
+
+def read_content(path: str) -> bytes:
+    """The bytes of a file; `DataError` where it cannot be read."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def decode_fast(content: bytes, header: Header, *, channels: int, orient: bool, reduction: int) -> np.ndarray:
+    """Pixels of a file that `read_header` vouches for, uint8 (H, W, channels).
 
     Args:
         channels: 1 for grey, 3 for RGB.
-        image_size: (height, width) in pixels.
-
-    Returns:
-        uint8 (height, width, channels).
+        orient: turn it as EXIF says.
+        reduction: decode at 1/2, 1/4 or 1/8 of the size, by computing fewer frequencies of a JPEG; 1 for all.
 
     Raises:
-        DataError: the file cannot be read as an image.
+        ValueError: it cannot be decoded, or may have been cut.
+    """
+    if not header.whole and (fault := find_fault(content)):
+        raise ValueError(fault)
+    flags = _REDUCED[reduction] | (0 if orient else cv2.IMREAD_IGNORE_ORIENTATION)
+    pixels = decode_pixels(np.frombuffer(content, np.uint8), channels, flags)
+    if pixels is None:
+        raise ValueError(find_fault(content) or "it is damaged")
+    return pixels
+
+
+def decode_pixels(content: np.ndarray, channels: int, flags: int = 0) -> np.ndarray | None:
+    """What OpenCV makes of a file, uint8 (H, W, channels), grey for 1 channel and else RGB; None where it fails.
+
+    Args:
+        content: uint8 (bytes,).
+        flags: more of OpenCV's `IMREAD_*`.
+    """
+    if channels == 1:
+        pixels = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE | flags)
+        return None if pixels is None else pixels[:, :, None]
+    if _RGB is not None:
+        return cv2.imdecode(content, _RGB | flags)
+    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR | flags)
+    return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def decode_any(
+    content: bytes, *, channels: int, orient: bool, background: tuple[int, ...], max_pixels: int
+) -> np.ndarray:
+    """Pixels of any other file at its full size, uint8 (H, W, channels): the first frame of an animation.
+
+    Args:
+        channels: 1 for grey and 3 for RGB, both over `background` where the file is transparent; any other number
+            takes the file's channels as they are, and it must have so many.
+
+    Raises:
+        ValueError: it cannot be decoded, is larger than `max_pixels`, or its values have no known white.
     """
     try:
-        encoded = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    try:
-        image = (
-            cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR) if len(encoded) else None
-        )
-    except cv2.error:  # an absurd size, for one
-        image = None
-    if image is None:
-        raise DataError(f"{path} is not an image that OpenCV can decode ({len(encoded)} bytes)")
-    height, width = image_size
-    if image.shape[:2] != image_size:
-        shrinks = image.shape[0] >= height and image.shape[1] >= width
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return image[:, :, None] if channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def find_fault(path: str) -> str | None:
-    """Why the file is not a whole image, or None. Slower than OpenCV, which may return half an image in silence."""
-    try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(content)) as image:
+            _refuse_large(image.width, image.height, max_pixels)
+            if channels not in (1, 3):
+                return _unchanged(content, channels)
             image.load()
+            # A TIFF may have 12 bits, which Pillow leaves in the lower part of 16.
+            bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImageFile) else 16
+            return _eight_bit(_oriented(image) if orient else image, channels, background, bits)
+    except Image.DecompressionBombError:
+        raise ValueError(f"it has more than {max_pixels} pixels, the limit") from None
+    except (ValueError, MemoryError):
+        raise
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
-        return " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(_one_line(error)) from None
+
+
+def check_size(header: Header, max_pixels: int) -> None:
+    """Raise ValueError where an image is larger than the limit."""
+    _refuse_large(header.width, header.height, max_pixels)
+
+
+def find_fault(content: bytes) -> str | None:
+    """Why these bytes are not a whole image, or None. Slower than OpenCV, which may return half an image in silence."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+    except Exception as error:
+        return _one_line(error)
     return None
+
+
+def _refuse_large(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ValueError(f"it has {width} x {height} pixels, more than the limit of {max_pixels}")
+
+
+def _oriented(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken EXIF is common and no reason to refuse an image
+        return image
+
+
+def _eight_bit(image: Image.Image, channels: int, background: tuple[int, ...], bits: int) -> np.ndarray:
+    if image.mode.startswith("I"):  # 16 bits a pixel, in one of Pillow's several modes: it would cut values above 255
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its values lie outside 16 bits, so what is white is unknown: convert it to 8 or 16 bits")
+        return np.repeat((values >> (bits - 8 if 8 < bits < 16 else 8)).astype(np.uint8)[:, :, None], channels, 2)
+    if image.mode == "F":
+        raise ValueError("its values are floats, so what is white is unknown: convert it to 8 or 16 bits")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        colour = background * 3 if len(background) == 1 else background[:3]
+        below = Image.new("RGBA", image.size, (*colour, 255))
+        image = Image.alpha_composite(below, image.convert("RGBA"))
+    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return pixels[:, :, None] if channels == 1 else pixels
+
+
+def _unchanged(content: bytes, channels: int) -> np.ndarray:
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError(find_fault(content) or "OpenCV cannot decode it")
+    found = 1 if pixels.ndim == 2 else pixels.shape[2]
+    if found != channels:
+        raise ValueError(f"it has {found} channel{'s' if found > 1 else ''}, `images.channels` says {channels}")
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"its values are {pixels.dtype}, so what is white is unknown: convert it to 8 or 16 bits")
+    return pixels[:, :, [2, 1, 0, *range(3, channels)]]  # OpenCV has blue first
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    # Pillow names the object that it was given, whose address says nothing.
+    return text.split(" <_io.BytesIO")[0] or type(error).__name__

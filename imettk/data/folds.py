@@ -12,6 +12,8 @@ from imettk.config import FoldPlan
 from imettk.data.table import SampleTable
 from imettk.errors import DataError, MismatchError, MissingFileError
 
+ONLY_TRAINS, LEFT_OUT = -1, -2  # instead of a fold
+
 
 def make_folds(targets: np.ndarray, plan: FoldPlan, *, groups: np.ndarray | None = None) -> np.ndarray:
     """Deal samples to folds with even label counts; groups are never split.

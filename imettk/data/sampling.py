@@ -6,7 +6,7 @@ any step, and its workers can draw the augmentation of each sample from its posi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -36,20 +36,15 @@ def derive_seed(*parts: int, state: int = 0) -> int:
     return state
 
 
-def epoch_order(num_samples: int, *, seed: int, epoch: int) -> np.ndarray:
-    """The order of samples in an epoch, a permutation of range(num_samples), int64 (N,)."""
-    return np.random.Generator(np.random.Philox(key=derive_seed(seed, epoch))).permutation(num_samples)
-
-
 def count_steps(num_samples: int, batch_size: int) -> int:
     """Optimizer steps an epoch: whole batches only, but at least one."""
     return max(1, num_samples // batch_size)
 
 
 def train_requests(
-    rows: np.ndarray,
+    order: Callable[[int], np.ndarray],
     *,
-    seed: int,
+    samples_per_epoch: int,
     first_epoch: int,
     batch_size: int,
     accumulate: int,
@@ -61,22 +56,22 @@ def train_requests(
     """Micro-batches of the steps [first_step, last_step) of a stage, `accumulate` of them a step.
 
     Args:
-        rows: the training samples' positions in the table, int64 (N,).
+        order: gives the rows of the table that an epoch sees, int64 (samples_per_epoch,); see `Sampler`.
         first_epoch: the number of the stage's first epoch, counted over all stages.
         rank: of `size` processes that share each micro-batch; together they see what one alone would see.
     """
-    steps_per_epoch = count_steps(len(rows), batch_size)
+    steps_per_epoch = count_steps(samples_per_epoch, batch_size)
     epoch = -1
     for step in range(first_step, last_step):
         if first_epoch + step // steps_per_epoch != epoch:
             epoch = first_epoch + step // steps_per_epoch
-            order = epoch_order(len(rows), seed=seed, epoch=epoch)
+            rows = order(epoch)
         first = step % steps_per_epoch * batch_size
-        positions = np.arange(first, min(first + batch_size, len(rows)))
+        positions = np.arange(first, min(first + batch_size, samples_per_epoch))
         for micro_batch in np.array_split(positions, accumulate):
             if size > 1:
                 micro_batch = np.array_split(micro_batch, size)[rank]
-            yield BatchRequest(epoch, micro_batch, rows[order[micro_batch]])
+            yield BatchRequest(epoch, micro_batch, rows[micro_batch])
 
 
 def sequential_requests(rows: np.ndarray, batch_size: int) -> Iterator[BatchRequest]:

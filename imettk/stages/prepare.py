@@ -1,51 +1,85 @@
-"""`prepare`: check the table and every image, make the folds."""
+"""`prepare`: check the table and every image, make the folds, keep the images decoded."""
 
 from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from imettk.config import Recipe, to_json
-from imettk.data.decode import find_fault
-from imettk.data.folds import make_folds, read_folds, write_folds
+from imettk.data.csv_files import read_csv
+from imettk.data.duplicates import merge_groups
+from imettk.data.folds import LEFT_OUT, ONLY_TRAINS, make_folds, read_folds, write_folds
+from imettk.data.source import ImageSource, cache_key, image_names, make_reader, wanted_kinds
+from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
 from imettk.data.table import SampleTable, read_table, read_test_table
-from imettk.errors import DataError
-from imettk.progress import progress_bar, say
-from imettk.tracking.files import write_json
-from imettk.tracking.run_dir import RunDir
+from imettk.errors import ConfigError, DataError
+from imettk.progress import say
+from imettk.tracking.files import write_atomically, write_json
+from imettk.tracking.run_dir import BAD_IMAGES, CACHE, DROPPED, DUPLICATE_GROUPS, RunDir
 
 
 def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
-    """Write `recipe.json`, `folds.csv` and `table.json` (what was found and what was odd) into the run folder.
+    """Write `recipe.json`, `folds.csv`, `table.json` (what was found and what was odd) and the cache of images.
+
+    Every image is read once; `bad_images.csv` lists those that cannot be.
 
     Raises:
         DataError: the table is not what the recipe says, or images cannot be read; each fault is named and counted.
+        ConfigError: the cache that the recipe asks for would not fit.
         MismatchError: the folder holds the training of another recipe, or of other data.
     """
     table = read_table(recipe.table, data_dir)
     remarks = list(table.remarks)
-    paths = table.paths
+    tables = {"train": table}
     if (data_dir / recipe.table.sample_csv).is_file():
-        test = read_test_table(recipe.table, data_dir, table)
-        remarks += test.remarks
-        paths = np.concatenate([paths, test.paths])
+        tables["test"] = read_test_table(recipe.table, data_dir, table)
+        remarks += tables["test"].remarks
     else:
         remarks.append(f"{data_dir / recipe.table.sample_csv} is missing: `infer` will need it")
     for remark in remarks:
         say(f"note: {remark}")
-    _check_images(paths)
     run.save_recipe(recipe)
-    folds = make_folds(_targets(table), recipe.folds, groups=table.groups)
+    survey = _survey(recipe, data_dir, run, tables)
+    _tell_bad_images(recipe, run, tables, survey)
+    folds = _make_folds(recipe, run, table)
     if run.has_training():
         folds = read_folds(run.path / "folds.csv", table)
         say("kept the folds that training has begun with")
     write_folds(run.path / "folds.csv", table.ids, folds)
-    write_json(run.path / "table.json", {"recipe": json.loads(to_json(recipe)), "rows": len(table), "remarks": remarks})
+    found = {"rows": len(table), "mean": survey.mean, "std": survey.std, "remarks": remarks}
+    write_json(run.path / "table.json", {"recipe": json.loads(to_json(recipe)), **found})
     say(_summary(table, folds))
+    if extra := int((folds == ONLY_TRAINS).sum()):
+        say(f"{extra} rows of {len(recipe.table.extra)} extra tables only train")
+    values = [", ".join(f"{value:.3f}" for value in each) for each in (survey.mean, survey.std)]
+    say(f"channel mean {values[0]}, std {values[1]}, of values in [0, 1]")
+
+
+def _make_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
+    """The fold of each row, or why it has none, int64 (N,); duplicates are heeded where they were looked for."""
+    folds = np.full(len(table), ONLY_TRAINS, np.int64)
+    left_out = np.zeros(len(table), bool)
+    if (path := run.find_optional(DROPPED)) is not None:
+        left_out = np.isin(table.ids, read_csv(path)["id"].to_numpy(str))
+        say(f"{path}: {int(left_out.sum())} duplicates neither train nor validate")
+    own = np.flatnonzero((table.sources == 0) & ~left_out)
+    some = table.take(own)
+    groups = some.groups
+    if (path := run.find_optional(DUPLICATE_GROUPS)) is not None:
+        frame = read_csv(path).set_index("id")["group"].reindex(some.ids)
+        missing = frame.isna().to_numpy()
+        parts = np.where(missing, some.ids.astype(object), frame.to_numpy())  # a row that came later is alone
+        groups = merge_groups(groups, parts.astype(str))
+        say(f"{path}: duplicates stay in one fold, {len(np.unique(groups))} groups in all")
+    folds[own] = make_folds(_targets(some), recipe.folds, groups=groups)
+    folds[left_out] = LEFT_OUT
+    return folds
 
 
 def _targets(table: SampleTable) -> np.ndarray:
@@ -53,27 +87,96 @@ def _targets(table: SampleTable) -> np.ndarray:
     return table.targets
 
 
-def _check_images(paths: np.ndarray) -> None:
-    """Decode every image once."""
-    faults = []
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        progress_bar("check images", total=len(paths), unit="image") as bar,
-    ):
-        for path, fault in zip(paths, pool.map(find_fault, map(str, paths)), strict=True):
-            bar.update()
-            if fault is not None:
-                faults.append(f"{path} ({fault})")
-    if faults:
-        more = f", and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise DataError(
-            f"{len(faults)} of {len(paths)} images cannot be read: {'; '.join(faults[:3])}{more}; "
-            "replace them, or take their rows out of the table"
-        )
+def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, SampleTable]) -> Survey:
+    """Read every image of all tables once, into the cache if there is to be one."""
+    reader = make_reader(recipe.images, recipe.table)
+    sources = [ImageSource(table, reader) for table in tables.values()]
+    places = [(source, row) for source in sources for row in range(len(source))]
+
+    def read(place: int) -> np.ndarray:
+        source, row = places[place]
+        return source.read(row)
+
+    names = [name for table in tables.values() for name in image_names(table, data_dir)]
+    shape = (*reader.size, reader.channels)
+    kind = _choose_kind(recipe, run, read, len(names), shape)
+    cache = None
+    if kind is not None:
+        key = cache_key(reader, kind, recipe.cache.quality)
+        cache = CacheTarget(folder=run.path / CACHE, kind=kind, key=key, quality=recipe.cache.quality)
+    channels = recipe.table.channel_files or ("",)
+    sizes = [
+        sum(_file_bytes(path.replace("*", channel)) for channel in channels)
+        for table in tables.values()
+        for path in table.paths.tolist()
+    ]
+    return survey_images(read, names, sizes, shape, cache=cache)
+
+
+def _choose_kind(
+    recipe: Recipe,
+    run: RunDir,
+    read: Callable[[int], np.ndarray],
+    num_images: int,
+    shape: tuple[int, int, int],
+) -> str | None:
+    """The first kind of cache that fits the recipe's limit and the disk, after saying how large it will be."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    there = sum(path.stat().st_size for path in (run.path / CACHE).glob("part-*"))
+    free = shutil.disk_usage(run.path).free + there
+    refused = []
+    for kind in wanted_kinds(recipe.cache):
+        needed = estimate_bytes(read, num_images, shape, kind, recipe.cache.quality)
+        size = f"{num_images} images of {shape[0]} x {shape[1]} x {shape[2]} as {kind}: about {_size(needed)}"
+        if needed <= min(recipe.cache.max_gb * 1e9, free):
+            say(f"cache: {size}")
+            return kind
+        limit = f"`cache.max_gb` {recipe.cache.max_gb:g}" if needed <= free else f"{_size(free)} free"
+        refused.append(f"{size}, more than {limit}")
+    if recipe.cache.kind not in ("none", "auto"):
+        raise ConfigError(f"the cache would not fit: {refused[0]}; set --cache.max-gb, --cache.kind auto or none")
+    for line in refused:
+        say(f"note: no cache of {line}")
+    return None
+
+
+def _size(count: int) -> str:
+    """Bytes as text, such as `2.4 GB`."""
+    for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= power:
+            return f"{count / power:.3g} {unit}"
+    return f"{count} bytes"
+
+
+def _file_bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def _tell_bad_images(recipe: Recipe, run: RunDir, tables: dict[str, SampleTable], survey: Survey) -> None:
+    """Write the list of bad images; those of the test set stop nothing, those to train on as the recipe says."""
+    path = run.path / BAD_IMAGES
+    path.unlink(missing_ok=True)
+    if not survey.bad:
+        return
+    kinds = np.repeat(list(tables), [len(table) for table in tables.values()])
+    ids = np.concatenate([table.ids for table in tables.values()])
+    rows = sorted(survey.bad)
+    frame = pd.DataFrame({"table": kinds[rows], "id": ids[rows], "fault": [survey.bad[row] for row in rows]})
+    write_atomically(path, frame.to_csv(index=False).encode())
+    for kind, faults in frame.groupby("table", sort=False)["fault"]:
+        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+        text = f"{len(faults)} of {len(tables[str(kind)])} {kind} images cannot be read: {'; '.join(faults[:3])}{more}"
+        if kind == "train" and recipe.images.on_bad_image == "error":
+            raise DataError(f"{text} (all in {path}); replace them, or leave them out with --images.on-bad-image skip")
+        say(f"note: {text} (all in {path})")
 
 
 def _summary(table: SampleTable, folds: np.ndarray) -> str:
     """What was made, in a few lines: folds, their sizes, and how evenly labels fell."""
+    table, folds = table.take(np.flatnonzero(folds >= 0)), folds[folds >= 0]
     targets = _targets(table)
     counts = np.stack(
         [

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from imettk.config import PREPARE_SECTIONS, Recipe, differences, fingerprint, from_json
+from imettk.data.cache import INDEX, ImageCache
+from imettk.data.csv_files import read_csv
 from imettk.data.dataset import ImageDataset, load_batches
-from imettk.data.folds import read_folds
+from imettk.data.folds import LEFT_OUT, read_folds
 from imettk.data.sampling import sequential_requests
+from imettk.data.source import ImageSource, cache_key, image_names, make_reader
 from imettk.data.table import SampleTable, read_table
 from imettk.device import choose_device, choose_precision
 from imettk.errors import MismatchError, MissingFileError
@@ -23,16 +26,24 @@ from imettk.models.network import Network
 from imettk.postprocess.thresholds import Rule, fit_thresholds
 from imettk.progress import say
 from imettk.tracking.files import read_json, sha256
-from imettk.tracking.run_dir import RunDir
+from imettk.tracking.run_dir import BAD_IMAGES, CACHE, RunDir
 from imettk.tracking.tensors import read_tensors
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The training table with the fold of each row, int64 (N,)."""
+    """The training table, and what `prepare` found.
+
+    Attributes:
+        folds: of each row, int64 (N,); -1 for rows that only train, -2 for those that are left out.
+        source: reads the images.
+        bad: rows whose image cannot be read, bool (N,); they do not train.
+    """
 
     table: SampleTable
     folds: np.ndarray
+    source: ImageSource
+    bad: np.ndarray
 
     @property
     def targets(self) -> np.ndarray:
@@ -42,7 +53,8 @@ class Prepared:
 
     def rows(self, fold: int, *, valid: bool) -> np.ndarray:
         """Positions of the rows that validate (or train) in this fold, int64 (M,)."""
-        return np.flatnonzero((self.folds == fold) == valid)
+        trains = (self.folds != fold) & (self.folds != LEFT_OUT) & ~self.bad
+        return np.flatnonzero(self.folds == fold if valid else trains)
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,29 @@ def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:
             "Leave RECIPE out to use the folder's own, or use a new --run-dir"
         )
     table = read_table(recipe.table, data_dir)
-    return Prepared(table, read_folds(run.find("folds.csv", written_by="prepare"), table))
+    folds = read_folds(run.find("folds.csv", written_by="prepare"), table)
+    bad = np.zeros(len(table), bool)
+    if recipe.images.on_bad_image == "skip" and (listed := path.with_name(BAD_IMAGES)).is_file():
+        frame = read_csv(listed)
+        bad = np.isin(table.ids, frame["id"][frame["table"] == "train"].to_numpy(str))
+    return Prepared(table, folds, open_source(recipe, table, data_dir, run), bad)
+
+
+def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir) -> ImageSource:
+    """Reads the images of a table, from the cache that `prepare` left where it holds them; says so."""
+    reader = make_reader(recipe.images, recipe.table)
+    index = run.find_optional(f"{CACHE}/{INDEX}")
+    if index is None:
+        return ImageSource(table, reader)
+    folder = index.parent
+    cache = ImageCache(folder)
+    if cache.key != cache_key(reader, cache.kind, recipe.cache.quality):
+        say(f"note: {folder} was made by other settings: images are read from their files; `imettk prepare` remakes it")
+        return ImageSource(table, reader)
+    source = ImageSource(table, reader, cache=cache, names=image_names(table, data_dir))
+    if lacking := len(source) - source.num_cached:
+        say(f"note: {lacking} of {len(source)} images are not in {folder}: read from their files")
+    return source
 
 
 def make_network(recipe: Recipe, num_classes: int, *, weights: str | None = None) -> Network:
@@ -129,7 +163,7 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
 
 def evaluate(
     network: nn.Module,
-    table: SampleTable,
+    source: ImageSource,
     rows: np.ndarray,
     recipe: Recipe,
     compute: Compute,
@@ -137,21 +171,38 @@ def evaluate(
     views: tuple[str, ...],
     what: str | None = None,
 ) -> Tensor:
-    """Logits of some rows of a table, float32 (V, N, C)."""
-    dataset = ImageDataset(table, image_size=recipe.images.image_size, channels=recipe.images.channels)
+    """Logits of some rows of a table, float32 (V, N, C); an image that cannot be read gets the mean of the others."""
+    images = recipe.images
+    crop = images.fit == "centre_crop"
+    dataset = ImageDataset(source, None, image_size=images.image_size, centre_crop=crop, skip_bad=True)
     batches = load_batches(
         dataset,
         sequential_requests(rows, recipe.predict.batch_size),
         num_workers=recipe.session.num_workers,
         pin=compute.device.type == "cuda",
     )
-    return predict_logits(
+    logits = predict_logits(
         network, batches, views=views, device=compute.device, dtype=compute.dtype, num_samples=len(rows), what=what
     )
+    if (unread := np.isin(rows, list(dataset.faults))).any():
+        bad = torch.from_numpy(unread)
+        mean = logits[:, ~bad].mean(1, keepdim=True) if not bad.all() else torch.zeros(())
+        logits = torch.where(bad[:, None], mean, logits)
+        if what is not None:
+            say(f"warning: {what}: {source.unread(rows)} cannot be read, and got the mean prediction of the others")
+    return logits
 
 
 def predict_file(
-    path: Path, model: Path, table: SampleTable, rows: np.ndarray, recipe: Recipe, compute: Compute, *, what: str
+    path: Path,
+    model: Path,
+    table: SampleTable,
+    source: ImageSource,
+    rows: np.ndarray,
+    recipe: Recipe,
+    compute: Compute,
+    *,
+    what: str,
 ) -> Predictions:
     """Predictions of a trained fold with all TTA views: from `path` if they are there, else made and kept there."""
     values = {"model": sha256(model), "views": list(recipe.predict.views), "labels": list(table.labels)}
@@ -161,7 +212,7 @@ def predict_file(
             say(f"{what}: taken from {path}")
             return found
     network = load_model(model, recipe, table, compute.device)
-    logits = evaluate(network, table, rows, recipe, compute, views=recipe.predict.views, what=what)
+    logits = evaluate(network, source, rows, recipe, compute, views=recipe.predict.views, what=what)
     predictions = Predictions(table.ids[rows], to_probs(logits, multiclass=recipe.table.task == "multiclass"), values)
     save_predictions(path, predictions)
     return predictions

@@ -8,9 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
+from imettk.config import Recipe
 from imettk.data.table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.inference.predictor import load_predictions
+from imettk.stages.shared import Prepared
+
+
+def with_teacher(recipe: Recipe, prepared: Prepared, fold: int) -> tuple[Prepared, str]:
+    """What to train on, with the recipe's teachers in the targets, and a hash of what they added."""
+    plan = recipe.train
+    if not plan.teacher:
+        return prepared, "none"
+    rows, num_classes = prepared.rows(fold, valid=False), len(prepared.table.labels)
+    table, taught = teach(prepared.table, rows, plan.teacher, weight=plan.teacher_weight, num_classes=num_classes)
+    return replace(prepared, table=table), taught
 
 
 def teach(

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -34,7 +35,7 @@ from imettk.stages.shared import (
     read_prepared,
     score,
 )
-from imettk.stages.teacher import teach
+from imettk.stages.teacher import with_teacher
 from imettk.tracking.board import Board
 from imettk.tracking.files import write_json
 from imettk.tracking.journal import Journal, read_journal
@@ -134,6 +135,8 @@ class _FoldTraining:
                 raise
             self._tell("done" if reason is None else "paused", reason)
         fold, at = f"fold {self._fold}", trainer.at.step
+        if unread := self._prepared.source.unread():
+            _say(self._team, f"warning: {fold}: {unread} could not be read in this session")
         if reason is None:
             _say(self._team, f"{fold}: done after {at} steps")
         else:
@@ -145,11 +148,12 @@ class _FoldTraining:
         """A trainer where the last session left it, and the journal's line about this one."""
         recipe, run, fold, team, compute = self._recipe, self._run, self._fold, self._team, self._compute
         _say(team, f"fold {fold}: {compute.device}, {str(compute.dtype).removeprefix('torch.')}")
-        taught, hash_of_taught = _with_teacher(recipe, self._prepared, fold)
+        taught, hash_of_taught = with_teacher(recipe, self._prepared, fold)
         environment = describe(compute.device) | {
             "precision": str(compute.dtype),
             "processes": str(team.size),
             "teacher": hash_of_taught,
+            "images": self._prepared.source.describe(),
         }
         checkpoint = find_checkpoint(recipe, run, fold, others_allowed=self._other_weights)
         if team.is_main:
@@ -285,20 +289,29 @@ def make_trainer(
 
 def _training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: int, seed: int) -> TrainingData:
     def dataset_for(stage: StagePlan) -> ImageDataset:
+        size, images = stage.image_size or recipe.images.image_size, recipe.images
         return ImageDataset(
-            taught.table,
-            image_size=stage.image_size or recipe.images.image_size,
-            channels=recipe.images.channels,
-            augmentation=Augmentation(stage.augmentation, seed=seed),
+            taught.source,
+            taught.table.targets,
+            image_size=size,
+            augmentation=Augmentation(
+                stage.augmentation, seed=seed, size=size, channels=images.channels, erasing=stage.erasing
+            ),
+            centre_crop=images.fit == "centre_crop",
+            skip_bad=images.on_bad_image == "skip",
         )
 
+    rows, table = prepared.rows(fold, valid=False), prepared.table
+    weights = np.array([1.0, *(extra.weight for extra in recipe.table.extra)])
     return TrainingData(
-        rows=prepared.rows(fold, valid=False),
+        rows=rows,
         dataset_for=dataset_for,
         loss_for=lambda stage: LOSSES[stage.loss or recipe.train.loss],
         num_classes=len(prepared.table.labels),
         multiclass=recipe.table.task == "multiclass",
         num_valid=len(prepared.rows(fold, valid=True)),
+        targets=prepared.targets[rows],
+        repeats=weights[table.sources[rows]] if recipe.table.extra and table.sources is not None else None,
     )
 
 
@@ -314,7 +327,7 @@ def _validation(
 
     def run_validation(network: nn.Module) -> dict[str, float]:
         first, last = len(rows) * team.rank // team.size, len(rows) * (team.rank + 1) // team.size
-        part = evaluate(network, prepared.table, rows[first:last], recipe, compute, views=("plain",))[0]
+        part = evaluate(network, prepared.source, rows[first:last], recipe, compute, views=("plain",))[0]
         logits = team.gather(part)
         if not team.is_main:
             return {}
@@ -324,16 +337,6 @@ def _validation(
         return {"loss": loss, "score": score(recipe, rule.apply(probs), targets)}
 
     return run_validation
-
-
-def _with_teacher(recipe: Recipe, prepared: Prepared, fold: int) -> tuple[Prepared, str]:
-    """The table to train on, and a hash of what teachers added to it."""
-    plan = recipe.train
-    if not plan.teacher:
-        return prepared, "none"
-    rows, num_classes = prepared.rows(fold, valid=False), len(prepared.table.labels)
-    table, taught = teach(prepared.table, rows, plan.teacher, weight=plan.teacher_weight, num_classes=num_classes)
-    return Prepared(table, prepared.folds), taught
 
 
 def _tell_changes(old: dict[str, str], new: dict[str, str]) -> None:

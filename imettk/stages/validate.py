@@ -58,7 +58,9 @@ def _out_of_fold(recipe: Recipe, prepared: Prepared, run: RunDir, folds: list[in
     probs = np.zeros((len(table), len(table.labels)), np.float32)
     for fold in folds:
         rows, path = prepared.rows(fold, valid=True), run.fold(fold) / "oof.safetensors"
-        predictions = predict_file(path, run.model(fold), table, rows, recipe, compute, what=f"fold {fold} oof")
+        predictions = predict_file(
+            path, run.model(fold), table, prepared.source, rows, recipe, compute, what=f"fold {fold} oof"
+        )
         probs[rows] = predictions.mean_probs
     return probs
 

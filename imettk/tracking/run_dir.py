@@ -1,6 +1,6 @@
 """Where things are in a run folder, and in the read-only folders of earlier runs that feed it.
 
-run_dir/  recipe.json  table.json  folds.csv  rule.json  scores.json  submission.csv
+run_dir/  recipe.json  table.json  folds.csv  bad_images.csv  cache/  rule.json  scores.json  submission.csv
           fold0/ status.json  journal.jsonl  checkpoints/  model.safetensors  oof.safetensors  test.safetensors
 """
 
@@ -12,6 +12,12 @@ from pathlib import Path
 from imettk.config import Recipe, differences, fingerprint, read_recipe, to_json
 from imettk.errors import MismatchError, MissingFileError
 from imettk.tracking.files import sha256, write_atomically
+
+CACHE = "cache"  # a folder: images as `prepare` left them
+BAD_IMAGES = "bad_images.csv"
+DUPLICATE_GROUPS = "duplicate_groups.csv"  # `duplicates` writes these three
+DROPPED = "duplicates_dropped.csv"
+KNOWN_ANSWERS = "known_answers.csv"
 
 
 class RunDir:
@@ -55,6 +61,13 @@ class RunDir:
                 f"different files {' and '.join(map(str, found))}: give only the inputs that belong together"
             )
         return found[0]
+
+    def find_optional(self, name: str) -> Path | None:
+        """The file of this name, or None; `MismatchError` as in `find`."""
+        try:
+            return self.find(name, written_by="")
+        except MissingFileError:
+            return None
 
     def trained_folds(self) -> list[int]:
         """Folds that have a finished model somewhere."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imettk.data.dataset import Batch, ImageDataset, load_batches
+from imettk.data.samplers import Sampler
 from imettk.data.sampling import train_requests
 from imettk.errors import ConfigError
 from imettk.train_plans import StagePlan
@@ -26,6 +27,8 @@ class TrainingData:
         dataset_for: the dataset of a stage.
         loss_for: its loss.
         num_valid: samples of a validation, to estimate the first one's time.
+        targets: of `rows`, int64 (N,) or uint8 (N, C); for samplers that go by them.
+        repeats: how often each of `rows` comes in an epoch, float64 (N,); None is once.
     """
 
     rows: np.ndarray
@@ -34,6 +37,25 @@ class TrainingData:
     num_classes: int
     multiclass: bool
     num_valid: int = 0
+    targets: np.ndarray | None = None
+    repeats: np.ndarray | None = None
+
+    def sampler_for(self, plan: StagePlan, seed: int) -> Sampler:
+        """What a stage sees, before any hard examples come again."""
+        return Sampler(
+            rows=self.rows,
+            seed=seed,
+            kind=plan.sampler,
+            targets=self.targets,
+            repeats=self.repeats,
+            batch_size=plan.batch_size,
+            images_per_identity=plan.images_per_identity,
+            cover_identities=plan.cover_identities,
+        )
+
+    def samples_per_epoch(self, plan: StagePlan) -> int:
+        """Samples that an epoch of a stage sees, with the hard examples that come again."""
+        return self.sampler_for(plan, 0).samples_per_epoch + round(plan.hard_examples * len(self.rows))
 
 
 class Feed:
@@ -63,16 +85,18 @@ class Feed:
         """The micro-batches from `step` of the training to the stage's end."""
         plan, dataset = span.plan, self._data.dataset_for(span.plan)
         step, last_step = step - span.first_step, span.last_step - span.first_step
+        sampler = self._data.sampler_for(plan, self._seed)
         while step < last_step:
-            rows, until = self._data.rows, last_step
-            if self._mining is not None and plan.hard_examples:
-                # Which samples come again is known when the epoch before is over: loaders cannot run ahead of it.
+            order: Callable[[int], np.ndarray] = sampler.order
+            until = last_step
+            if self._mining is not None and plan.goes_by_losses:
+                # Which samples were hard is known when the epoch before is over: loaders cannot run ahead of it.
                 epoch = step // span.steps_per_epoch
                 until = min(last_step, (epoch + 1) * span.steps_per_epoch)
-                rows = np.concatenate([rows, self._mining.extra_rows(span.first_epoch + epoch, plan.hard_examples)])
+                order = self._with_hard_examples(sampler, self._mining, plan, span.first_epoch + epoch)
             requests = train_requests(
-                rows,
-                seed=self._seed,
+                order,
+                samples_per_epoch=span.samples_per_epoch,
                 first_epoch=span.first_epoch,
                 batch_size=plan.batch_size,
                 accumulate=plan.accumulate,
@@ -83,6 +107,23 @@ class Feed:
             )
             yield from load_batches(dataset, requests, num_workers=self._num_workers, pin=self._pin)
             step = until
+
+    def _with_hard_examples(
+        self, sampler: Sampler, mining: Mining, plan: StagePlan, epoch: int
+    ) -> Callable[[int], np.ndarray]:
+        """The order of an epoch that has hard examples in it once more, or all samples with the hardest first."""
+        rows = sampler.order(epoch)
+        if plan.sampler != "hard_first":
+            hard = mining.extra_rows(epoch, plan.hard_examples)
+            return Sampler(rows=np.concatenate([rows, hard]), seed=self._seed).order
+        hard = mining.extra_rows(epoch, 1.0)
+        rank = np.empty(int(hard.max()) + 1, np.int64)
+        rank[hard] = np.arange(len(hard))
+        # What is left over by whole batches is not seen: `rows` are shuffled, so it is their first ones by chance, and
+        # not the easiest in each epoch.
+        num_left = len(rows) % plan.batch_size if len(rows) > plan.batch_size else 0
+        left, seen = rows[:num_left], rows[num_left:]
+        return lambda _: np.concatenate([seen[np.argsort(rank[seen], kind="stable")], left])
 
 
 def check_batches(data: TrainingData, spans: list[Span], num_processes: int) -> None:

@@ -31,20 +31,21 @@ class Span:
 
 
 def plan_spans(
-    stages: tuple[StagePlan, ...], num_samples: int, early_ends: Mapping[int, int] | None = None
+    stages: tuple[StagePlan, ...], num_samples: Sequence[int], early_ends: Mapping[int, int] | None = None
 ) -> list[Span]:
     """The span of each stage, one after another; a stage with a fraction of an epoch ends in the middle of it.
 
     Args:
+        num_samples: in an epoch of each stage.
         early_ends: by stage, after how many of its steps an early stop ended it.
     """
     spans: list[Span] = []
     step, epoch = 0, 0
-    for number, plan in enumerate(stages):
-        samples_per_epoch = num_samples + round(plan.hard_examples * num_samples)
+    for number, (plan, samples_per_epoch) in enumerate(zip(stages, num_samples, strict=True)):
         if samples_per_epoch < plan.accumulate:
             raise ConfigError(
-                f"`stages.{number}.accumulate` must be at most the {num_samples} training rows, got {plan.accumulate}"
+                f"`stages.{number}.accumulate` must be at most the {samples_per_epoch} training rows, "
+                f"got {plan.accumulate}"
             )
         steps_per_epoch = count_steps(samples_per_epoch, plan.batch_size)
         num_steps = (early_ends or {}).get(number) or max(1, round(plan.num_epochs * steps_per_epoch))

@@ -101,7 +101,7 @@ class Trainer:
             team=team,
             split=split,
         )
-        mines = any(stage.hard_examples for stage in stages)
+        mines = any(stage.goes_by_losses for stage in stages)
         self._mining = Mining(data.rows, seed=seed, device=device, team=team) if mines else None
         self._state = TrainingState(self.network, self.ema, self._runner, self._mining)
         workers, pin = session_plan.num_workers, device.type == "cuda"
@@ -113,7 +113,8 @@ class Trainer:
         self._resting_norms: list[nn.Module] = []
         self._saved: tuple[int, bool] | None = None
         self._saved_at = time.monotonic()
-        self.spans = plan_spans(stages, len(data.rows))
+        self._samples = [data.samples_per_epoch(stage) for stage in stages]
+        self.spans = plan_spans(stages, self._samples)
         check_batches(data, self.spans, team.size)
 
     @property
@@ -144,7 +145,7 @@ class Trainer:
         """Continue from a checkpoint of the same experiment; `scale` multiplies its loss scale."""
         self._state.load(checkpoint, scale=scale)
         self._saved = self.at.step, self.at.owes_validation
-        self.spans = plan_spans(self._stages, len(self._data.rows), self.at.early_ends)
+        self.spans = plan_spans(self._stages, self._samples, self.at.early_ends)
 
     def fit(self) -> str | None:
         """Train until the end or until the session must end.
@@ -280,7 +281,7 @@ class Trainer:
                 optimizer=self._optimizer,
                 loss_fn=self._data.loss_for(span.plan),
                 samples_per_step=min(span.plan.batch_size, span.samples_per_epoch),
-                mining=self._mining if span.plan.hard_examples else None,
+                mining=self._mining if span.plan.goes_by_losses else None,
             )
         )
         self._learn()
@@ -315,7 +316,7 @@ class Trainer:
         if without < span.plan.early_stop:
             return False
         at.early_ends[span.stage] = at.step - span.first_step
-        self.spans = plan_spans(self._stages, len(self._data.rows), at.early_ends)
+        self.spans = plan_spans(self._stages, self._samples, at.early_ends)
         self._recorder.early_stop(at.step, span.stage, without)
         return True
 

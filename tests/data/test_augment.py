@@ -1,7 +1,8 @@
-"""The shared generators give what fresh ones would, for each sample by itself."""
+"""The shared generators give what fresh ones would, for each sample by itself, in every pipeline."""
 
 import pickle
 import random
+import typing
 
 import albumentations as A
 import numpy as np
@@ -9,14 +10,24 @@ import pytest
 
 from imettk.data.augment import PIPELINES, Augmentation
 from imettk.data.sampling import derive_seed
+from imettk.data.warp import Warp
+from imettk.train_plans import AugmentationName
 
+SIZE = (24, 32)
 PLACES = [(epoch, position) for epoch in range(3) for position in range(6)]
 
 
 @pytest.fixture(autouse=True)
 def noise(monkeypatch):
-    """A pipeline that draws from numpy's generator; the transforms of the others draw from Python's."""
-    monkeypatch.setitem(PIPELINES, "noise", lambda: [A.HorizontalFlip(), A.GaussNoise(p=1.0)])
+    """A pipeline that draws from numpy's generator; the transforms of most others draw from Python's."""
+    monkeypatch.setitem(PIPELINES, "noise", lambda size, channels: [A.HorizontalFlip(), A.GaussNoise(p=1.0)])
+
+
+NAMES = typing.get_args(AugmentationName)
+
+
+def augmentation_of(name, channels=3, seed=7, size=SIZE):
+    return Augmentation(name, seed=seed, size=size, channels=channels, erasing=0.3 if name == "flips" else 0.0)
 
 
 def image_of(channels):
@@ -33,28 +44,42 @@ def assert_same(one, other):
         np.testing.assert_array_equal(image, other[place])
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", ["flips", "affine", "noise"])
-def test_pixels_equal_a_plain_compose_with_fresh_generators(name, channels):
-    ours = draw(Augmentation(name, seed=7), channels, PLACES)
+def test_the_recipe_knows_exactly_these_pipelines():
+    assert set(NAMES) == set(PIPELINES) - {"noise"}
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("name", [*NAMES[1:], "noise"])
+def test_pixels_equal_a_plain_pipeline_with_fresh_generators(name, channels):
+    ours = draw(Augmentation(name, seed=7, size=SIZE, channels=channels), channels, PLACES)
     theirs = {}
     for epoch, position in PLACES:
         key = derive_seed(7, epoch, position)
-        compose = A.Compose(PIPELINES[name]())
-        compose.set_random_state(np.random.Generator(np.random.Philox(key=key)), random.Random(key))
-        theirs[epoch, position] = compose(image=image_of(channels))["image"]
+        generator, numbers, image = (
+            np.random.Generator(np.random.Philox(key=key)),
+            random.Random(key),
+            image_of(channels),
+        )
+        transforms = PIPELINES[name](SIZE, channels)
+        if isinstance(transforms[0], Warp):
+            warp = transforms.pop(0)
+            warp.set_random_state(generator, numbers)
+            image = warp.apply(image, **warp.draw(image.shape))
+        compose = A.Compose(transforms)
+        compose.set_random_state(generator, numbers)
+        theirs[epoch, position] = compose(image=image)["image"]
     assert_same(ours, theirs)
     assert all(image.shape == (24, 32, channels) and image.dtype == np.uint8 for image in ours.values())
 
 
-@pytest.mark.parametrize("name", ["affine", "noise"])
+@pytest.mark.parametrize("name", [*NAMES[1:], "noise"])
 def test_the_order_of_calls_does_not_matter(name):
-    augmentation = Augmentation(name, seed=7)
+    augmentation = augmentation_of(name)
     assert_same(draw(augmentation, 3, PLACES), dict(sorted(draw(augmentation, 3, PLACES[::-1]).items())))
 
 
 def test_global_seeds_do_not_matter():
-    augmentation = Augmentation("affine", seed=7)
+    augmentation = augmentation_of("affine")
     results = []
     for seed in (0, 1):
         random.seed(seed)
@@ -63,21 +88,21 @@ def test_global_seeds_do_not_matter():
     assert_same(*results)
 
 
-@pytest.mark.parametrize("name", ["affine", "noise"])
+@pytest.mark.parametrize("name", [*NAMES, "noise"])
 def test_a_pickled_copy_draws_the_same(name):
     """Loader workers get one wherever processes are spawned, not forked."""
-    augmentation = Augmentation(name, seed=7)
+    augmentation = augmentation_of(name)
     assert_same(draw(augmentation, 3, PLACES), draw(pickle.loads(pickle.dumps(augmentation)), 3, PLACES))
 
 
 def test_epochs_positions_and_seeds_differ():
-    images = [*draw(Augmentation("affine", seed=7), 3, PLACES).values()]
-    images += draw(Augmentation("affine", seed=8), 3, PLACES).values()
+    images = [*draw(augmentation_of("affine"), 3, PLACES).values()]
+    images += draw(augmentation_of("affine", seed=8), 3, PLACES).values()
     assert len({image.tobytes() for image in images}) == len(images)
 
 
 def test_flips_are_half_of_the_draws_and_nothing_else_happens():
-    image, augmentation = image_of(3), Augmentation("flips", seed=1)
+    image, augmentation = image_of(3), Augmentation("flips", seed=1, size=SIZE)
     num_flipped = 0
     for position in range(400):
         result = augmentation(image, epoch=0, position=position)
@@ -88,4 +113,45 @@ def test_flips_are_half_of_the_draws_and_nothing_else_happens():
 
 
 def test_none_gives_the_image_back():
-    np.testing.assert_array_equal(Augmentation("none", seed=1)(image_of(3), epoch=0, position=0), image_of(3))
+    np.testing.assert_array_equal(
+        Augmentation("none", seed=1, size=SIZE)(image_of(3), epoch=0, position=0), image_of(3)
+    )
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+@pytest.mark.parametrize("size", [(24, 32), (16, 16), (40, 20)])
+def test_every_pipeline_gives_its_size_from_a_larger_image(name, size):
+    image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    for position in range(12):
+        result = augmentation_of(name, size=size)(image, epoch=0, position=position)
+        assert result.shape == (*size, 3) and result.dtype == np.uint8
+
+
+def test_protein_cuts_at_the_images_own_scale_and_only_turns_and_mirrors():
+    image = np.random.default_rng(0).integers(0, 256, (48, 40, 4), np.uint8)
+    windows = {}
+    for top in range(48 - 16 + 1):
+        for left in range(40 - 16 + 1):
+            part = image[top : top + 16, left : left + 16]
+            for turn in range(4):
+                turned = np.rot90(part, turn)
+                windows[turned.tobytes()] = (turn, 0)
+                windows[turned[:, ::-1].tobytes()] = (turn, 1)
+    augmentation = augmentation_of("protein", channels=4, size=(16, 16))
+    draws = [augmentation(image, epoch=0, position=position) for position in range(200)]
+    seen = {windows[draw.tobytes()] for draw in draws}
+    assert len(seen) == 8 and len({draw.tobytes() for draw in draws}) > 190
+
+
+def test_erasing_takes_one_rectangle_from_its_share_of_the_images():
+    augmentation = Augmentation("none", seed=1, size=SIZE, erasing=0.5)
+    image = np.full((24, 32, 3), 7, np.uint8)
+    erased = 0
+    for position in range(200):
+        changed = (augmentation(image, epoch=0, position=position) != 7).any(2)
+        if changed.any():
+            rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+            area = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
+            assert changed.sum() > 0.95 * area and area <= 0.4 * 24 * 32
+            erased += 1
+    assert 70 < erased < 130

@@ -1,5 +1,8 @@
 """Batches hold the right samples, the same ones whatever the number of workers."""
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +10,12 @@ from PIL import Image
 
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset, load_batches
-from imettk.data.sampling import sequential_requests, train_requests
+from imettk.data.reader import ImageReader
+from imettk.data.samplers import Sampler
+from imettk.data.sampling import BatchRequest, sequential_requests, train_requests
+from imettk.data.source import ImageSource
 from imettk.data.table import read_table, read_test_table
+from imettk.errors import DataError
 from imettk.recipes.digits import digits
 
 
@@ -17,10 +24,21 @@ def table(digits_data):
     return read_table(digits().table, digits_data / "data")
 
 
+def dataset_of(table, size=(32, 32), channels=1, **options):
+    source = ImageSource(table, ImageReader(size=size, channels=channels))
+    return ImageDataset(source, table.targets, image_size=size, **options)
+
+
 def load(table, *, num_workers=0, augmentation=None, first_step=0):
-    dataset = ImageDataset(table, image_size=(32, 32), channels=1, augmentation=augmentation)
+    dataset = dataset_of(table, augmentation=augmentation)
     requests = train_requests(
-        np.arange(10, 60), seed=3, first_epoch=1, batch_size=12, accumulate=2, first_step=first_step, last_step=6
+        Sampler(rows=np.arange(10, 60), seed=3).order,
+        samples_per_epoch=50,
+        first_epoch=1,
+        batch_size=12,
+        accumulate=2,
+        first_step=first_step,
+        last_step=6,
     )
     return list(load_batches(dataset, requests, num_workers=num_workers, pin=False))
 
@@ -29,15 +47,15 @@ def assert_same(ours, theirs):
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs, strict=True):
         for ours_part, theirs_part in zip(one, other, strict=True):
-            if ours_part is None:
-                assert theirs_part is None
+            if not torch.is_tensor(ours_part):
+                assert ours_part == theirs_part
                 continue
             assert ours_part.dtype == theirs_part.dtype and torch.equal(ours_part, theirs_part)
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_workers_change_nothing(table, num_workers):
-    augmentation = Augmentation("affine", seed=5)
+    augmentation = Augmentation("affine", seed=5, size=(32, 32), channels=1)
     alone = load(table, augmentation=augmentation)
     assert len(alone) == 12
     assert_same(load(table, augmentation=augmentation, num_workers=num_workers), alone)
@@ -45,7 +63,7 @@ def test_workers_change_nothing(table, num_workers):
 
 
 def test_images_targets_and_positions_belong_together(table):
-    dataset = ImageDataset(table, image_size=(32, 32), channels=1)
+    dataset = dataset_of(table)
     assert len(dataset) == 72
     requests = list(sequential_requests(np.arange(71, 40, -1), 8))
     batches = list(load_batches(dataset, iter(requests), num_workers=0, pin=False))
@@ -66,7 +84,7 @@ def test_images_targets_and_positions_belong_together(table):
 
 
 def test_augmentation_gets_epoch_and_position(table):
-    augmentation = Augmentation("affine", seed=5)
+    augmentation = Augmentation("affine", seed=5, size=(32, 32), channels=1)
     plain, augmented = load(table), load(table, augmentation=augmentation)
     epochs = [1] * 8 + [2] * 4  # 50 samples make 4 steps of 2 micro-batches
     for epoch, before, after in zip(epochs, plain, augmented, strict=True):
@@ -78,7 +96,94 @@ def test_augmentation_gets_epoch_and_position(table):
 
 def test_a_test_set_has_no_targets(table, digits_data):
     test = read_test_table(digits().table, digits_data / "data", table)
-    dataset = ImageDataset(test, image_size=(16, 24), channels=3)
+    dataset = dataset_of(test, (16, 24), 3)
     (batch,) = load_batches(dataset, sequential_requests(np.arange(24), 24), num_workers=0, pin=False)
     assert batch.targets is None
     assert batch.images.shape == (24, 16, 24, 3)
+
+
+def broken_table(own_data, *rows):
+    table = read_table(digits().table, own_data)
+    for row in rows:
+        Path(table.paths[row]).write_bytes(b"no image")
+    return table
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_bad_image_is_skipped_without_weight_and_told_once(own_data, capsys, num_workers):
+    table = broken_table(own_data, 12, 40)
+    dataset = dataset_of(table, skip_bad=True)
+    batches = list(load_batches(dataset, sequential_requests(np.arange(8, 56), 8), num_workers=num_workers, pin=False))
+    batches += load_batches(dataset, sequential_requests(np.arange(8, 16), 8), num_workers=0, pin=False)
+    whole = dataset_of(read_table(digits().table, own_data))
+    for batch in batches:
+        bad = np.isin(batch.rows, [12, 40])
+        assert [row for row, _ in batch.faults] == batch.rows[bad].tolist()
+        if not bad.any():
+            assert batch.weights is None
+            continue
+        assert batch.weights.tolist() == (1.0 - bad).tolist()
+        assert (batch.images[bad] == 0).all()
+        others = batch.rows.numpy()[~bad]
+        (same,) = load_batches(whole, sequential_requests(others, 8), num_workers=0, pin=False)
+        assert torch.equal(batch.images[~bad], same.images) and torch.equal(batch.targets[~bad], same.targets)
+    assert list(dataset.faults) == [12, 40]
+    assert capsys.readouterr().out.count("warning: skipped") == 2
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_bad_image_is_an_error_that_names_it_unless_it_is_skipped(own_data, num_workers):
+    dataset = dataset_of(broken_table(own_data, 12))
+    with pytest.raises(DataError, match=r"s00012\.png"):
+        list(load_batches(dataset, sequential_requests(np.arange(24), 8), num_workers=num_workers, pin=False))
+
+
+def test_images_are_loaded_larger_and_resized_for_a_stage_that_wants_less(table):
+    """Without augmentation; Pillow's mean of 2 x 2 pixels."""
+    dataset = ImageDataset(
+        ImageSource(table, ImageReader(size=(32, 32), channels=1)), table.targets, image_size=(16, 16)
+    )  # fmt: skip
+    (batch,) = load_batches(dataset, sequential_requests(np.arange(3), 3), num_workers=0, pin=False)
+    for row in range(3):
+        with Image.open(table.paths[row]) as file:
+            theirs = np.asarray(file.resize((16, 16), Image.Resampling.BOX), np.int64)
+        assert np.abs(batch.images[row, :, :, 0].numpy() - theirs).max() <= 1
+
+
+class Slow(ImageDataset):
+    """Some batches take longer, so that processes overtake each other."""
+
+    def __getitem__(self, request):
+        if request.positions[0] % 3 == 0:
+            time.sleep(0.01)
+        return super().__getitem__(request)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker")
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+def test_a_batch_that_is_kept_is_never_written_over(table, num_workers):
+    """Loader processes fill the same memory again and again; batches of several sizes, all kept to the end."""
+    sizes = np.random.default_rng(0).integers(1, 9, 90)
+    ends = np.cumsum(sizes)
+    requests = [
+        BatchRequest(0, np.arange(end - size, end), np.arange(end - size, end) % 72)
+        for end, size in zip(ends, sizes, strict=True)
+    ]
+    source = ImageSource(table, ImageReader(size=(32, 32), channels=1))
+    dataset = Slow(source, table.targets, image_size=(32, 32), augmentation=None)
+    kept = []
+    for number, batch in enumerate(load_batches(dataset, iter(requests), num_workers=num_workers, pin=False)):
+        kept.append(batch)
+        if number % 20 == 0:
+            time.sleep(0.05)  # the processes run as far ahead as they may
+    alone = load_batches(dataset, iter(requests), num_workers=0, pin=False)
+    assert_same(kept, list(alone))
+
+
+def test_the_centre_is_cut_out_where_images_have_a_scale_of_their_own(table):
+    source = ImageSource(table, ImageReader(size=(32, 32), channels=1))
+    dataset = ImageDataset(source, None, image_size=(16, 20), centre_crop=True)
+    (batch,) = load_batches(dataset, sequential_requests(np.arange(3), 3), num_workers=0, pin=False)
+    for row in range(3):
+        with Image.open(table.paths[row]) as file:
+            np.testing.assert_array_equal(batch.images[row, :, :, 0], np.asarray(file)[8:24, 6:26])

@@ -1,17 +1,22 @@
-"""Pixels equal Pillow's; files that are not whole images are named."""
+"""Pixels equal Pillow's; files that are not whole images are named; speed costs no more than it says."""
 
 import warnings
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageOps
 
-from imettk.data.decode import decode_image, find_fault
+from imettk.data import decode
+from imettk.data.decode import find_fault
+from imettk.data.header import read_header
+from imettk.data.reader import ImageReader
 from imettk.errors import DataError
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+RARITIES = pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning")
 
 
 def photos(count):
@@ -31,38 +36,68 @@ def noise(*shape):
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def as_pillow(path, mode="RGB"):
+def smooth(height, width, channels=3):
+    return cv2.GaussianBlur(
+        cv2.resize(noise(9, 12, channels), (width, height), interpolation=cv2.INTER_CUBIC), (0, 0), 2
+    )
+
+
+def as_pillow(path, mode="RGB", *, orient=True):
     with Image.open(path) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert(mode))
+        return np.asarray((ImageOps.exif_transpose(image) if orient else image).convert(mode))
+
+
+def over(path, colour):
+    """What Pillow makes of an image over a background, RGB."""
+    with Image.open(path) as image:
+        image = ImageOps.exif_transpose(image).convert("RGBA")
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, (*colour, 255)), image).convert("RGB"))
+
+
+def read(path, channels=3, size=None, **settings):
+    """Pixels at their own size, or at `size`."""
+    size = size or as_pillow(path).shape[:2]
+    return ImageReader(size=size, channels=channels, **settings).read(str(path))
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(1, (20, 30)), (3, (20, 30, 3))])
 def test_png_is_exact(tmp_path, channels, shape):
     path, pixels = tmp_path / "ä b.png", noise(*shape)
     Image.fromarray(pixels).save(path)
-    decoded = decode_image(str(path), channels=channels, image_size=(20, 30))
+    decoded = read(path, channels)
     assert decoded.dtype == np.uint8
     np.testing.assert_array_equal(decoded, pixels.reshape(20, 30, channels))
 
 
 def test_grey_png_as_rgb_repeats_its_channel(tmp_path):
     Image.fromarray(noise(9, 8)).save(tmp_path / "a.png")
-    decoded = decode_image(str(tmp_path / "a.png"), channels=3, image_size=(9, 8))
-    np.testing.assert_array_equal(decoded, np.repeat(noise(9, 8)[:, :, None], 3, 2))
+    np.testing.assert_array_equal(read(tmp_path / "a.png"), np.repeat(noise(9, 8)[:, :, None], 3, 2))
 
 
-def test_shrinking_is_the_mean_of_the_pixels_that_fall_together(tmp_path):
-    pixels = noise(32, 48, 3)
+@pytest.mark.parametrize("fast", [True, False])
+def test_shrinking_is_the_mean_of_the_pixels_that_fall_together(tmp_path, fast):
+    """Both ways, where sides are whole multiples; the fast one by halves."""
+    pixels = noise(32, 64, 3)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    decoded = decode_image(str(tmp_path / "a.png"), channels=3, image_size=(8, 16))
-    means = pixels.reshape(8, 4, 16, 3, 3).mean((1, 3))
-    assert np.abs(decoded - means).max() <= 0.51
+    decoded = read(tmp_path / "a.png", size=(8, 16), fast_resize=fast)
+    means = pixels.reshape(8, 4, 16, 4, 3).mean((1, 3))
+    assert np.abs(decoded - means).max() <= (1.0 if fast else 0.51)
 
 
-def test_enlarging_is_bilinear(tmp_path):
+def test_a_slow_resize_that_shrinks_one_way_and_grows_the_other(tmp_path):
+    pixels = noise(40, 10, 3)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    decoded = read(tmp_path / "a.png", size=(10, 20), fast_resize=False)
+    means = pixels.reshape(10, 4, 10, 3).mean(1)
+    theirs = np.asarray(Image.fromarray(means.round().astype(np.uint8)).resize((20, 10), Image.Resampling.BILINEAR))
+    assert np.abs(decoded - theirs.astype(int)).max() <= 2
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_enlarging_is_bilinear(tmp_path, fast):
     pixels = noise(8, 10)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    decoded = decode_image(str(tmp_path / "a.png"), channels=1, image_size=(16, 30))
+    decoded = read(tmp_path / "a.png", 1, (16, 30), fast_resize=fast)
     theirs = np.asarray(Image.fromarray(pixels).resize((30, 16), Image.Resampling.BILINEAR), np.int64)
     assert np.abs(decoded[:, :, 0] - theirs).max() <= 2
 
@@ -71,22 +106,103 @@ def test_real_jpegs_are_close_to_pillow():
     for path in photos(4):
         for channels, mode in ((3, "RGB"), (1, "L")):
             theirs = as_pillow(path, mode)
-            decoded = decode_image(str(path), channels=channels, image_size=theirs.shape[:2])
-            difference = np.abs(decoded - theirs.reshape(decoded.shape).astype(np.int64))
+            difference = np.abs(read(path, channels) - theirs.reshape(*theirs.shape[:2], -1).astype(np.int64))
             assert difference.mean() < 1.0, path
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("target", [(64, 64), (100, 60), (160, 120)])
+def test_reduced_decoding_stays_close_and_off_it_is_exact(tmp_path, channels, target):
+    mode, flag = ("L", cv2.IMREAD_GRAYSCALE) if channels == 1 else ("RGB", cv2.IMREAD_COLOR_RGB)
+    for number, path in enumerate(photos(6)):
+        large = tmp_path / f"{number}.jpg"
+        Image.fromarray(as_pillow(path, mode)).resize((900, 700)).save(large, quality=90, progressive=number % 2 == 1)
+        full = cv2.resize(cv2.imread(str(large), flag), target[::-1], interpolation=cv2.INTER_AREA)
+        full = full.reshape(*target, channels).astype(np.int64)
+        off = np.abs(read(large, channels, target) - full)
+        assert 0 < off.mean() < 5, "reduced, and fast"  # enlarged photos, shrunk by 11: the hardest case
+        off = np.abs(read(large, channels, target, fast_resize=False) - full)
+        assert 0 < off.mean() < 5, "reduced"
+        np.testing.assert_array_equal(read(large, channels, target, fast_resize=False, reduce=False), full)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(tmp_path, orientation):
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+def test_exif_orientation_is_applied_unless_it_is_switched_off(tmp_path, orientation, kind):
     pixels = np.kron(noise(4, 6, 3), np.ones((16, 16, 1), np.uint8))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = tmp_path / "a.jpg"
+    path = tmp_path / f"a.{kind}"
     Image.fromarray(pixels).save(path, quality=95, exif=exif)
     theirs = as_pillow(path)
     assert theirs.shape[:2] == ((64, 96) if orientation < 5 else (96, 64))
-    decoded = decode_image(str(path), channels=3, image_size=theirs.shape[:2])
-    assert np.abs(decoded - theirs.astype(np.int64)).mean() < 1.0
+    assert np.abs(read(path) - theirs.astype(np.int64)).mean() < 1.0
+    assert np.abs(read(path, size=(64, 96), orient=False) - pixels.astype(np.int64)).mean() < 6.0
+    # Reduced, the orientation decides which side is which.
+    half = tuple(side // 4 for side in theirs.shape[:2])
+    small = cv2.resize(theirs, half[::-1], interpolation=cv2.INTER_AREA).astype(np.int64)
+    assert np.abs(read(path, size=half) - small).mean() < 3.0
+
+
+def test_alpha_lies_over_the_chosen_background(tmp_path):
+    pixels = noise(12, 10, 4)
+    for name, image in {
+        "rgba.png": Image.fromarray(pixels),
+        "la.png": Image.merge("LA", [Image.fromarray(pixels[:, :, 0]), Image.fromarray(pixels[:, :, 3])]),
+        "rgba.webp": Image.fromarray(pixels),
+        "p.gif": Image.fromarray(pixels[:, :, 0]).convert("P"),
+    }.items():
+        options = {"lossless": True} if name.endswith("webp") else {}
+        image.save(tmp_path / name, **(options | ({"transparency": 7} if name == "p.gif" else {})))
+        for background, colour in (((0,), (0, 0, 0)), ((200,), (200, 200, 200)), ((10, 20, 30), (10, 20, 30))):
+            decoded = read(tmp_path / name, background=background)
+            np.testing.assert_array_equal(decoded, over(tmp_path / name, colour), err_msg=name)
+
+
+def test_sixteen_bits_keep_their_upper_half(tmp_path):
+    values = np.random.default_rng(0).integers(0, 65536, (14, 12, 3), np.uint16)
+    for suffix in ("png", "tif"):
+        path = tmp_path / f"a.{suffix}"
+        cv2.imwrite(str(path), values[:, :, 0])
+        np.testing.assert_array_equal(read(path, 1)[:, :, 0], values[:, :, 0] >> 8)
+        np.testing.assert_array_equal(read(path), np.repeat((values[:, :, :1] >> 8), 3, 2))
+    cv2.imwrite(str(tmp_path / "b.png"), values[:, :, ::-1])
+    np.testing.assert_array_equal(read(tmp_path / "b.png"), values >> 8)
+
+
+def test_cmyk_is_as_pillow_converts_it(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(smooth(40, 56)).convert("CMYK").save(path, quality=95)
+    np.testing.assert_array_equal(read(path), as_pillow(path))
+
+
+def test_an_animation_is_its_first_frame_and_a_wrong_extension_is_no_matter(tmp_path):
+    frames = [Image.fromarray(smooth(20, 30)).rotate(angle) for angle in (0, 90, 180)]
+    for name, kind in (("a.gif", "GIF"), ("a.webp", "WEBP"), ("a.png", "PNG"), ("b.jpg", "PNG")):
+        path = tmp_path / name
+        frames[0].save(path, kind, save_all=True, append_images=frames[1:])
+        theirs = as_pillow(path)
+        assert np.abs(read(path) - theirs.astype(np.int64)).max() <= (1 if kind == "WEBP" else 0), name
+
+
+def test_several_grey_files_are_one_image(tmp_path):
+    planes = noise(4, 10, 12)
+    names = ("red", "green", "blue", "yellow")
+    for name, plane in zip(names, planes, strict=True):
+        Image.fromarray(plane).save(tmp_path / f"x_{name}.png")
+    reader = ImageReader(size=(10, 12), channels=4, channel_files=names)
+    np.testing.assert_array_equal(reader.read(str(tmp_path / "x_*.png")), planes.transpose(1, 2, 0))
+    (tmp_path / "x_blue.png").unlink()
+    with pytest.raises(DataError, match=r"x_blue\.png cannot be read: No such file"):
+        reader.read(str(tmp_path / "x_*.png"))
+
+
+def test_a_file_with_four_channels_and_one_with_too_few(tmp_path):
+    pixels = noise(10, 12, 4)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read(tmp_path / "a.png", 4), pixels)
+    with pytest.raises(DataError, match=r"a\.png .*has 4 channels, `images.channels` says 6"):
+        read(tmp_path / "a.png", 6)
 
 
 @pytest.mark.parametrize(
@@ -96,18 +212,32 @@ def test_unreadable_files_are_named(tmp_path, content, message):
     path = tmp_path / "bad.png"
     if content is not None:
         path.write_bytes(content)
+        assert find_fault(content)
     with pytest.raises(DataError, match=rf"{path}.*{message}"):
-        decode_image(str(path), channels=3, image_size=(8, 8))
-    assert find_fault(str(path))
+        read(path, size=(8, 8))
 
 
-@pytest.mark.parametrize("name", ["pillow/bmp_b_reallybig.bmp", "sharp/65536-uint32-limit.png"])
-def test_an_absurd_size_is_an_error_that_names_the_file(name):
-    path = DATA / "odd_images" / name
-    if not path.is_file():
-        pytest.skip(f"{path} is not here")
-    with pytest.raises(DataError, match=path.name):
-        decode_image(str(path), channels=3, image_size=(8, 8))
+def test_an_image_above_the_limit_of_pixels_is_refused_before_it_is_decoded(tmp_path):
+    for name in ("a.png", "a.jpg", "a.webp", "a.bmp"):
+        Image.fromarray(noise(20, 30, 3)).save(tmp_path / name)
+        with pytest.raises(DataError, match=r"30 x 20 pixels, more than the limit of 599"):
+            read(tmp_path / name, max_pixels=599)
+        assert read(tmp_path / name, max_pixels=600).shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.6, 0.9, 0.99])
+@pytest.mark.parametrize("kind", ["JPEG", "progressive", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_a_cut_file_is_named_whatever_its_format(tmp_path, kind, share):
+    """OpenCV returns pixels for many of these."""
+    whole = tmp_path / "whole"
+    options = {"progressive": True} if kind == "progressive" else {}
+    Image.fromarray(smooth(120, 160)).save(whole, "JPEG" if kind == "progressive" else kind, **options)
+    content = whole.read_bytes()
+    assert read(whole).shape == (120, 160, 3)
+    cut = tmp_path / "cut"
+    cut.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(DataError, match=f"{cut}"):
+        read(cut, size=(120, 160))
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
@@ -116,17 +246,67 @@ def test_a_cut_photo_has_a_fault_and_a_whole_one_has_none(tmp_path, share):
     for path in photos(3):
         content = path.read_bytes()
         cut.write_bytes(content[: int(len(content) * share)])
-        assert "truncated" in find_fault(str(cut))
-        assert find_fault(str(path)) is None
+        with pytest.raises(DataError, match="truncated"):
+            read(cut, size=(32, 32))
+        assert find_fault(content) is None
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["libvips/truncated.gif", "sharp/truncated.png", "sharp/corrupt-header.jpg", "pillow/ultrahdr.jpg"],
-)
-def test_real_truncated_files_have_a_fault(name):
-    fault = find_fault(str(odd_images() / name))
-    assert fault is not None and "truncated" in fault.lower()
+def test_what_follows_a_whole_jpeg_is_no_fault(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(smooth(64, 64)).save(path)
+    pixels = read(path)
+    for tail in (b"\0" * 10, b"\0" * 5000, b"maker's notes" * 100):
+        (tmp_path / "b.jpg").write_bytes(path.read_bytes() + tail)
+        np.testing.assert_array_equal(read(tmp_path / "b.jpg"), pixels)
+
+
+@RARITIES
+def test_all_odd_images_end_as_the_right_pixels_or_as_a_named_error():
+    """`expected.csv` says which files Pillow reads; of those, only floats without a known white are refused."""
+    folder = odd_images()
+    rows = pd.read_csv(folder / "expected.csv", keep_default_na=False)
+    assert len(rows) == 94
+    unreadable = (rows["pil_open"] != "") | (rows["pil_rgb"] != "ok")
+    # A first read failed there and a second one did not; a text chunk that is too long hides a whole image.
+    unreadable |= rows["file"].isin(["pillow/broken_data_stream.png", "pillow/truncated_end_chunk.png"])
+    unreadable &= rows["file"] != "pillow/png_decompression_dos.png"
+    unreadable |= rows["file"] == "pillow/10ct_32bit_128.tiff"
+    for name, bad in zip(rows["file"], unreadable, strict=True):
+        path = folder / name
+        if bad:
+            with pytest.raises(DataError, match=path.name):
+                read(path, size=(16, 16))
+            continue
+        size = (1, 1) if "dos" in name else None
+        decoded = read(path, size=size)
+        if "dos" in name:
+            theirs = cv2.imread(str(path))
+        elif name in ("pillow/16_bit_binary.pgm", "pillow/12bit.cropped.tif"):  # Pillow cuts values above 255
+            theirs = np.repeat(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[:, :, None] >> 8, 3, 2)
+        else:
+            theirs = over(path, (0, 0, 0))
+        np.testing.assert_array_equal(decoded, theirs, err_msg=name)
+
+
+@RARITIES
+def test_the_fast_decoder_only_gets_what_it_decodes_rightly():
+    """Every odd file whose header is vouched for: OpenCV and Pillow agree on it, or both refuse it."""
+    vouched = 0
+    for path in sorted(odd_images().rglob("*.*")):
+        header = read_header(path.read_bytes())
+        if header is None or not header.whole or path.suffix == ".csv":
+            continue
+        if header.height * header.width > 1e9:  # OpenCV raises an exception
+            continue
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        if pixels is not None and "dos" not in path.name:
+            vouched += 1
+            theirs = as_pillow(path)
+            stored = (header.width, header.height) if header.transposed else header[:2]
+            assert theirs.shape[:2] == stored, path.name
+            if "16" not in path.name:
+                np.testing.assert_array_equal(pixels, theirs, err_msg=path.name)
+    assert vouched > 35
 
 
 def test_faults_of_real_odd_images_are_those_that_were_recorded():
@@ -137,5 +317,17 @@ def test_faults_of_real_odd_images_are_those_that_were_recorded():
     assert 70 < whole.sum() < len(rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of some and reads them
-        faults = [find_fault(str(folder / name)) for name in rows["file"]]
+        faults = [find_fault((folder / name).read_bytes()) for name in rows["file"]]
     assert [name for name, ok, fault in zip(rows["file"], whole, faults, strict=True) if ok != (fault is None)] == []
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_older_opencv_gives_the_same_pixels(tmp_path, monkeypatch, channels):
+    """4.9 has no flag for RGB."""
+    path = tmp_path / "a.jpg"
+    Image.fromarray(smooth(300, 400)).save(path)
+    for size in ((300, 400), (64, 64)):
+        now = read(path, channels, size)
+        with monkeypatch.context() as older:
+            older.setattr(decode, "_RGB", None)
+            np.testing.assert_array_equal(read(path, channels, size), now)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from imettk.data.sampling import count_steps, derive_seed, epoch_order, sequential_requests, train_requests
+from imettk.data.samplers import Sampler
+from imettk.data.sampling import count_steps, derive_seed, sequential_requests, train_requests
 
 ROWS = np.arange(100, 123)  # 23 samples that stand elsewhere in the table
 
@@ -11,14 +12,18 @@ ROWS = np.arange(100, 123)  # 23 samples that stand elsewhere in the table
 def requests(*, seed=4, first_epoch=0, batch_size=5, accumulate=1, first_step=0, last_step=12):
     return list(
         train_requests(
-            ROWS, seed=seed, first_epoch=first_epoch, batch_size=batch_size, accumulate=accumulate,
-            first_step=first_step, last_step=last_step,
+            Sampler(rows=ROWS, seed=seed).order, samples_per_epoch=len(ROWS), first_epoch=first_epoch,
+            batch_size=batch_size, accumulate=accumulate, first_step=first_step, last_step=last_step,
         )
     )  # fmt: skip
 
 
 def flat(some):
     return [(one.epoch, one.positions.tolist(), one.rows.tolist()) for one in some]
+
+
+def epoch_order(count, *, seed, epoch):
+    return Sampler(rows=np.arange(count), seed=seed).order(epoch)
 
 
 def test_the_seed_of_one_zero_is_the_first_number_of_splitmix64():

@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 from imettk.config import TableFormat
 from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
-from imettk.errors import DataError
+from imettk.errors import ConfigError, DataError
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 MULTILABEL = TableFormat(labels_csv="labels.csv", group_column="group")
@@ -178,7 +179,7 @@ def test_the_test_table_is_the_sample_in_its_order(tmp_path):
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
-        (SAMPLE + "t3,0\n", r"1 row \(t3\) without an image in .*test; every row needs an answer"),
+        ("id,attribute_ids\nt8,0\nt9,0\n", r"2 rows \(t8, t9\) without an image in .*test .*right folder"),
         (SAMPLE + "t2,0\n", r"1 id \(t2\) more than once"),
         ("id,other\nt1,0\n", "has no column attribute_ids"),
     ],
@@ -187,6 +188,34 @@ def test_a_bad_sample_is_refused(tmp_path, sample, message):
     lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9", "test/t1", "test/t2", sample=sample)
     with pytest.raises(DataError, match=message):
         read_test_table(MULTILABEL, tmp_path, read_table(MULTILABEL, tmp_path))
+
+
+def test_a_test_row_without_an_image_is_kept_and_named(tmp_path):
+    lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9", "test/t1", "test/t2", sample=SAMPLE + "t3,0\n")
+    test = read_test_table(MULTILABEL, tmp_path, read_table(MULTILABEL, tmp_path))
+    assert test.ids.tolist() == ["t2", "t1", "t3"]
+    assert any("1 row (t3) without an image" in remark for remark in test.remarks)
+
+
+def test_an_image_of_several_files_needs_them_all(tmp_path):
+    channels = ("red", "green")
+    files = [f"train/{name}_{channel}" for name in ("007", "008", "9") for channel in channels]
+    lay_out(tmp_path, TRAIN, *files, "train/9_blue")
+    grey = replace(MULTILABEL, image_suffix="_*.png", channel_files=channels)
+    table = read_table(grey, tmp_path)
+    assert [Path(path).name for path in table.paths] == ["007_*.png", "008_*.png", "9_*.png"]
+    assert any("1 image (9_blue.png) without a row" in remark for remark in table.remarks)
+    (tmp_path / "train" / "008_green.png").unlink()
+    with pytest.raises(DataError, match=r"1 row \(008\) without an image"):
+        read_table(grey, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"image_suffix": "_*.png"}, {"channel_files": ("a", "b")}], ids=["no names", "no place for names"]
+)
+def test_names_of_channels_and_their_place_belong_together(wrong):
+    with pytest.raises(ConfigError, match="channel_files"):
+        replace(MULTILABEL, **wrong)
 
 
 def test_answers_are_joined_by_id(tmp_path):

@@ -6,7 +6,9 @@ import safetensors.torch
 import torch
 
 from imettk.data.dataset import Batch, ImageDataset
+from imettk.data.reader import ImageReader
 from imettk.data.sampling import sequential_requests
+from imettk.data.source import ImageSource
 from imettk.data.table import read_table
 from imettk.errors import MismatchError
 from imettk.inference.predictor import Predictions, load_predictions, predict_logits, save_predictions, to_probs
@@ -26,7 +28,9 @@ def network():
 
 @pytest.fixture(scope="module")
 def dataset(digits_data):
-    return ImageDataset(read_table(digits().table, digits_data / "data"), image_size=(32, 32), channels=1)
+    table = read_table(digits().table, digits_data / "data")
+    source = ImageSource(table, ImageReader(size=(32, 32), channels=1))
+    return ImageDataset(source, table.targets, image_size=(32, 32))
 
 
 def predict(network, dataset, *, batch_size, views=VIEWS, dtype=torch.float32):

@@ -2,11 +2,14 @@
 
 from typing import get_args
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from imettk.data.geometry import VIEW_MAPS
+from imettk.data.warp import Warp
 from imettk.inference.tta import VIEWS, apply_view
 from imettk.plans import View
 
@@ -18,7 +21,9 @@ NUMPY = {
     "rot180": lambda images: np.rot90(images, 2, (1, 2)),
     "rot270": lambda images: np.rot90(images, 3, (1, 2)),
     "transpose": lambda images: images.swapaxes(1, 2),
+    "transverse": lambda images: np.rot90(images, 2, (1, 2)).swapaxes(1, 2),
 }
+ODD = ("rot45", "rot135", "rot225", "rot315")
 INVERSE = {"rot90": "rot270", "rot270": "rot90"}  # the others undo themselves
 
 
@@ -31,7 +36,8 @@ def view_of(images, view):
 
 
 def test_the_recipe_knows_exactly_these_views():
-    assert set(get_args(View)) == set(VIEWS) == {*NUMPY, "zoom_in", "zoom_out"}
+    assert set(get_args(View)) == set(VIEWS) == {*NUMPY, *ODD, "zoom_in", "zoom_out"}
+    assert set(VIEW_MAPS) == {*NUMPY, *ODD}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -70,3 +76,35 @@ def test_zooms_equal_a_crop_or_pad_resized_with_pillow(view, channels):
 def test_pixels_stay_pixels(view):
     result = view_of(np.full((1, 9, 9, 3), 200, np.uint8), view)
     np.testing.assert_allclose(result, 200, atol=1e-3)
+
+
+@pytest.mark.parametrize("view", ODD)
+def test_odd_turns_equal_pillows_rotation_enlarged_and_cropped(view):
+    """Turned by Pillow about the centre, then the central square of side / sqrt(2) is resized to the whole."""
+    image = cv2.resize(pixels(6, 6)[0], (64, 64), interpolation=cv2.INTER_CUBIC)
+    ours = view_of(image[None], view)[0]
+    large = Image.fromarray(image).resize((640, 640), Image.Resampling.BILINEAR)
+    turned = large.rotate(int(view[3:]), Image.Resampling.BILINEAR)
+    edge = 320 - 320 / 2**0.5
+    theirs = np.asarray(turned.crop((edge, edge, 640 - edge, 640 - edge)).resize((64, 64), Image.Resampling.BOX), float)
+    inner = slice(4, -4)  # the corners touch the image's edge
+    assert np.abs(ours - theirs)[inner, inner].mean() < 3
+    assert np.abs(ours - image)[inner, inner].mean() > 10
+
+
+@pytest.mark.parametrize("view", sorted(VIEW_MAPS))
+@pytest.mark.parametrize("size", [(32, 32), (24, 40)])
+def test_views_are_what_the_augmentation_of_that_name_does(view, size):
+    """The list of `dihedral`'s draws is the list of test-time views: both come from the same maps."""
+    image = cv2.resize(pixels(5, 5)[0], size[::-1], interpolation=cv2.INTER_CUBIC)
+    warped = Warp(size, choices=(VIEW_MAPS[view],))
+    drawn = warped.apply(image, **warped.get_params_dependent_on_data({"shape": image.shape}, {}))
+    seen = view_of(image[None], view)[0]
+    if view in ("rot90", "rot270", "transpose", "transverse") and size[0] != size[1]:
+        assert seen.shape[:2] == size[::-1]  # a view exchanges the sides, an augmentation fills its frame
+        seen = cv2.resize(seen, size[::-1], interpolation=cv2.INTER_LINEAR)
+        assert np.abs(drawn - seen)[4:-4, 4:-4].mean() < 6
+    elif view in ODD:
+        assert np.abs(drawn - seen).mean() < 1.5  # rounded once more
+    else:
+        np.testing.assert_array_equal(drawn, seen)

@@ -46,7 +46,7 @@ def f2(chosen: pd.Series, truth: pd.Series) -> float:
 
 def test_it_leaves_the_files_of_the_contract(story):
     run_dir, text = story
-    top = {"recipe.json", "table.json", "folds.csv", "rule.json", "scores.json", "submission.csv"}
+    top = {"recipe.json", "table.json", "cache", "folds.csv", "rule.json", "scores.json", "submission.csv"}
     fold = {"status.json", "journal.jsonl", "checkpoints", "model.safetensors", "oof.safetensors", "test.safetensors"}
     fold |= {"tensorboard", ".lock"}
     assert {path.name for path in run_dir.iterdir()} == top | {"fold0", "fold1", "fold2"}
@@ -152,11 +152,11 @@ FAULTS = {
     "double id": (double_id, "1 id (s00000) more than once"),
     "unknown label": (unknown_label, "1 label (99) not in labels.csv"),
     "row without image": (lambda data: (data / "train" / "s00003.png").unlink(), "1 row (s00003) without an image"),
-    "test row without image": (lambda data: (data / "test" / "t00003.png").unlink(), "1 row (t00003) without an image"),
+    "no test images": (lambda data: [path.unlink() for path in (data / "test").iterdir()], "24 rows (t00000, t00001, "),
     "no images": (lambda data: shutil.rmtree(data / "train"), "train is missing: the recipe's `table` names it"),
     "truncated image": (lambda data: (data / "train" / "s00004.png").write_bytes(
-        (data / "train" / "s00004.png").read_bytes()[:200]), "1 of 96 images cannot be read"),
-    "empty image": (lambda data: (data / "test" / "t00001.png").write_bytes(b""), "t00001.png"),
+        (data / "train" / "s00004.png").read_bytes()[:200]), "1 of 72 train images cannot be read"),
+    "empty image": (lambda data: (data / "train" / "s00001.png").write_bytes(b""), "s00001.png (0 bytes)"),
     "text as image": (lambda data: (data / "train" / "s00004.png").write_text("hello"), "s00004.png"),
 }  # fmt: skip
 
@@ -212,12 +212,12 @@ def test_data_that_changed_after_prepare_is_noticed(own_data, tmp_path, imettk):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_image_that_breaks_after_prepare_is_one_clear_line(own_data, tmp_path, imettk, workers):
     common = ["--data", own_data, "--run-dir", tmp_path / "run"]
-    imettk("prepare", "digits", *common)
+    imettk("prepare", "digits", *common, "--cache.kind", "none")
     for path in (own_data / "train").iterdir():
         path.write_bytes(b"gone bad")
-    done = imettk("train", "digits", *common, "--fold", 0, "--session.num-workers", workers, code=2)
+    done = imettk("train", *common, "--fold", 0, "--session.num-workers", workers, code=2)
     errors = [line for line in done.stderr.splitlines() if "%|" not in line]
-    assert len(errors) == 1 and "is not an image that OpenCV can decode (8 bytes)" in errors[0]
+    assert len(errors) == 1 and ".png (8 bytes): cannot identify image file" in errors[0]
 
 
 def test_a_multiclass_competition_runs_from_a_python_recipe(own_data, tmp_path, imettk):

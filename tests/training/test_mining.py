@@ -73,3 +73,31 @@ def test_a_training_shows_the_hardest_again_as_its_own_losses_say(make_trainer, 
         hardest = sorted(worst, key=lambda row: (-worst[row], row))[:6]
         counts = np.bincount(np.concatenate([rows for _, rows, _ in now]), minlength=24)
         assert counts.tolist() == [2 if row in hardest else 1 for row in range(24)]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_hard_first_begins_an_epoch_with_the_largest_losses_of_the_last(make_trainer, limit):
+    """In sessions of any length; the rows that whole batches leave over are not the same ones each time."""
+    seen: list[tuple[list[int], list[float]]] = []
+    stages = (StagePlan(num_epochs=5, batch_size=5, lr=(0.02,), sampler="hard_first"),)  # 24 rows: 4 steps an epoch
+    while True:
+        trainer = make_trainer(stages=stages, limit_steps=limit)
+        record = trainer._mining.record
+
+        def spied(rows, losses, record=record):
+            seen.append((rows.tolist(), losses.tolist()))
+            record(rows, losses)
+
+        trainer._mining.record = spied
+        if trainer.fit() is None:
+            break
+    assert len(seen) == 20
+    left_out = set()
+    for epoch in range(5):
+        now = [row for rows, _ in seen[4 * epoch : 4 * epoch + 4] for row in rows]
+        assert len(set(now)) == 20
+        left_out.add(frozenset(range(24)) - frozenset(now))
+        if epoch:
+            before = {row: loss for part in seen[4 * epoch - 4 : 4 * epoch] for row, loss in zip(*part, strict=True)}
+            assert now == sorted(now, key=lambda row: (-before.get(row, -np.inf), row))
+    assert len(left_out) >= 3

@@ -9,6 +9,7 @@ from warmup_scheduler import GradualWarmupScheduler
 
 from imettk.config import StagePlan
 from imettk.errors import ConfigError
+from imettk.training.feed import TrainingData
 from imettk.training.schedule import lr_table, plan_spans
 
 
@@ -51,7 +52,7 @@ def test_every_length_gives_finite_shares_of_the_peak(schedule, num_steps, warmu
 
 def test_spans_follow_one_another_and_count_epochs_over_all_stages():
     stages = (StagePlan(num_epochs=0.5, batch_size=10), StagePlan(num_epochs=2.25, batch_size=20))
-    first, second = plan_spans(stages, 205)
+    first, second = plan_spans(stages, [205, 205])
     assert (first.first_step, first.last_step, first.first_epoch, first.steps_per_epoch) == (0, 10, 0, 20)
     # round(2.25 * 10) = 22 steps; its epochs begin after the one that the first stage had begun
     assert (second.first_step, second.last_step, second.first_epoch, second.steps_per_epoch) == (10, 32, 1, 10)
@@ -59,13 +60,13 @@ def test_spans_follow_one_another_and_count_epochs_over_all_stages():
 
 
 def test_a_stage_has_at_least_one_step():
-    (span,) = plan_spans((StagePlan(num_epochs=0.001, batch_size=64),), 3)
+    (span,) = plan_spans((StagePlan(num_epochs=0.001, batch_size=64),), [3])
     assert span.last_step == 1
 
 
 def test_fewer_rows_than_micro_batches_are_refused():
     with pytest.raises(ConfigError, match=r"`stages.0.accumulate` must be at most the 3 training rows, got 4"):
-        plan_spans((StagePlan(batch_size=8, accumulate=4),), 3)
+        plan_spans((StagePlan(batch_size=8, accumulate=4),), [3])
 
 
 def test_triangular_is_a_line_up_and_a_line_down():
@@ -101,8 +102,12 @@ def test_steps_are_a_function_of_the_epoch():
 
 def test_hard_examples_make_epochs_longer_and_an_early_end_moves_what_follows():
     stages = (StagePlan(num_epochs=4, batch_size=10, hard_examples=0.05), StagePlan(num_epochs=1, batch_size=10))
-    first, second = plan_spans(stages, 200)
+    data = TrainingData(
+        rows=np.arange(200), dataset_for=None, loss_for=None, num_classes=1, multiclass=False
+    )  # fmt: skip
+    samples = [data.samples_per_epoch(stage) for stage in stages]
+    first, second = plan_spans(stages, samples)
     assert (first.steps_per_epoch, first.last_step, first.samples_per_epoch) == (21, 84, 210)
     assert (second.first_step, second.last_step, second.first_epoch) == (84, 104, 4)
-    first, second = plan_spans(stages, 200, {0: 30})
+    first, second = plan_spans(stages, samples, {0: 30})
     assert (first.last_step, second.first_step, second.last_step, second.first_epoch) == (30, 30, 50, 2)

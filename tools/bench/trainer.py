@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from imettk.config import SessionPlan, StagePlan, TrainPlan
 from imettk.data.dataset import Batch, load_batches
+from imettk.data.samplers import Sampler
 from imettk.data.sampling import BatchRequest, train_requests
 from imettk.losses import LOSSES
 from imettk.models.network import Network, Outputs
@@ -132,7 +133,13 @@ def ours(make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, steps:
 def requests(batch_size: int, steps: int) -> Iterator[BatchRequest]:
     """What the trainer asks its loader for."""
     return train_requests(
-        np.arange(ROWS), seed=0, first_epoch=0, batch_size=batch_size, accumulate=1, first_step=0, last_step=steps
+        Sampler(rows=np.arange(ROWS), seed=0).order,
+        samples_per_epoch=ROWS,
+        first_epoch=0,
+        batch_size=batch_size,
+        accumulate=1,
+        first_step=0,
+        last_step=steps,
     )
 
 

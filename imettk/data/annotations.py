@@ -1,0 +1,70 @@
+"""What stands beside a table about its images: boxes, images to turn, images to leave out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from imettk.config import TableFormat
+from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
+from imettk.errors import DataError
+
+
+def read_boxes(table_format: TableFormat, data_dir: Path) -> pd.DataFrame | None:
+    """Boxes as left, top, right, bottom (float32), indexed by id or file name; None where the recipe has none.
+
+    They are pixels, or shares of the image's size where the format is `centre`.
+
+    Raises:
+        DataError: a column is missing, an image stands twice, or a value is no number or makes no box.
+    """
+    if table_format.boxes_csv is None:
+        return None
+    csv = data_dir / table_format.boxes_csv
+    frame = read_csv(csv)
+    require_columns(frame, csv, [table_format.box_id_column, *table_format.box_columns])
+    ids = frame[table_format.box_id_column]
+    refuse_doubles(ids, csv)
+    values = frame[list(table_format.box_columns)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    corners = values
+    if table_format.box_format == "centre":
+        centre, half = values[:, :2], values[:, 2:] / 2
+        corners = np.concatenate([centre - half, centre + half], axis=1)
+    bad = ~((corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1]))  # true for NaN as well
+    if bad.any():
+        raise DataError(f"{csv}: {named(ids[bad], 'row')} whose values make no box of `table.box_format` "
+                        f"{table_format.box_format}")  # fmt: skip
+    if table_format.box_format == "centre" and np.abs(values).max() > 2:
+        raise DataError(f"{csv}: boxes of format `centre` are shares of the image, got {np.abs(values).max():g}")
+    return pd.DataFrame(corners.astype(np.float32), index=pd.Index(ids))
+
+
+def boxes_of(boxes: pd.DataFrame | None, ids: pd.Series, suffix: str) -> np.ndarray | None:
+    """The box of each id, float32 (N, 4), NaN where it has none; None where there are no boxes at all."""
+    if boxes is None:
+        return None
+    by_id = boxes.reindex(ids).to_numpy(np.float32)
+    by_file = boxes.reindex(ids + suffix).to_numpy(np.float32)
+    return np.where(np.isnan(by_id), by_file, by_id)
+
+
+def read_names(csv: str | None, data_dir: Path) -> set[str]:
+    """The names in a list, one a line, in its first column; a first line such as `Image` or `id` is one that no image
+    has."""
+    if csv is None:
+        return set()
+    path = data_dir / csv
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: --data must be the competition's folder") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not a readable list: {error}") from None
+    return {name for line in lines if (name := line.split(",")[0].strip())}
+
+
+def is_named(names: set[str], ids: pd.Series, suffix: str) -> np.ndarray:
+    """Which ids are in a list, by themselves or as file names, bool (N,)."""
+    return (ids.isin(names) | (ids + suffix).isin(names)).to_numpy()

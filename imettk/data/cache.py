@@ -1,0 +1,191 @@
+"""Images decoded once, kept in a few large files, and read back by position.
+
+A part is a safetensors file of consecutive images: `pixels` uint8 (n, H, W, channels), or `bytes` and `offsets` of
+JPEGs one after the other. Its header says what made it. `index.json` is written last, so a cache that has one is whole.
+No zips, at most `MAX_PARTS` files: it can be a Kaggle dataset as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from imettk.data.decode import decode_pixels
+from imettk.errors import DataError, MismatchError
+
+MAX_PARTS = 900  # Kaggle takes 1,000 files at the top of a dataset
+PART_BYTES = 256_000_000
+INDEX = "index.json"
+
+
+class PartPlan(NamedTuple):
+    """How N images are cut into parts: every part but the last holds `rows_per_part`."""
+
+    num_images: int
+    rows_per_part: int
+
+    @property
+    def num_parts(self) -> int:
+        return math.ceil(self.num_images / self.rows_per_part)
+
+    def rows(self, part: int) -> range:
+        """Positions of the images of a part."""
+        return range(part * self.rows_per_part, min((part + 1) * self.rows_per_part, self.num_images))
+
+
+def plan_parts(num_images: int, image_bytes: float) -> PartPlan:
+    """Parts of about `PART_BYTES`, so that a kill loses little and one part fits in memory; never too many files."""
+    fitting = max(1, int(PART_BYTES / image_bytes))
+    return PartPlan(num_images, max(1, min(num_images, max(fitting, math.ceil(num_images / MAX_PARTS)))))
+
+
+def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
+    """A JPEG of uint8 (H, W, channels); other numbers of channels than 1 and 3 as grey planes below each other."""
+    height, width, channels = pixels.shape
+    if channels == 3:
+        pixels = pixels[:, :, ::-1]
+    elif channels != 1:
+        pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1)).reshape(channels * height, width, 1)
+    done, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise DataError(f"OpenCV cannot write a JPEG of {pixels.shape}; use --cache.kind pixels")
+    return encoded.tobytes()
+
+
+def decode_jpeg(content: np.ndarray, size: tuple[int, int], channels: int) -> np.ndarray:
+    """Pixels of what `encode_jpeg` wrote, given as uint8 (bytes,): uint8 (H, W, channels)."""
+    pixels = decode_pixels(content, 3 if channels == 3 else 1)
+    if pixels is None:
+        raise DataError("the cache is damaged: a JPEG in it cannot be decoded; run `imettk prepare` again")
+    if channels in (1, 3):
+        return pixels.reshape(*size, channels)
+    return np.ascontiguousarray(pixels.reshape(channels, *size).transpose(1, 2, 0))
+
+
+def part_path(folder: Path, part: int) -> Path:
+    """Where a part lies."""
+    return folder / f"part-{part:03d}.safetensors"
+
+
+def write_part(path: Path, images: Sequence[np.ndarray | bytes], size: tuple[int, int], values: dict[str, Any]) -> None:
+    """Write a part under another name, then rename it: what has its name is whole.
+
+    Args:
+        images: uint8 (H, W, channels) each, or JPEGs.
+        size: (height, width) of an image.
+        values: kept in the header, as JSON.
+    """
+    from safetensors.numpy import save_file
+
+    tensors: dict[str, np.ndarray]
+    if isinstance(images[0], bytes):
+        offsets = np.cumsum([0, *(len(each) for each in images)]).astype(np.int64)
+        tensors = {"bytes": np.frombuffer(b"".join(images), np.uint8), "offsets": offsets}
+    else:
+        tensors = {"pixels": np.stack(images)}
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, metadata={"cache": json.dumps(values | {"size": list(size)})})
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+class _PartFile(NamedTuple):
+    """Where in a part what begins, in bytes."""
+
+    values: dict[str, Any]
+    starts: dict[str, int]
+    ends: dict[str, int]
+
+
+def read_part_values(path: Path) -> dict[str, Any] | None:
+    """What the header of a part says; None where it is not there or not whole."""
+    try:
+        return _open_part(path).values
+    except (OSError, ValueError, KeyError, MismatchError):
+        return None
+
+
+def _open_part(path: Path) -> _PartFile:
+    """The header of a safetensors file: its length (uint64), JSON, and then the tensors."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > 100_000_000:
+            raise MismatchError(f"{path} is no part of a cache; run `imettk prepare` again")
+        header = json.loads(file.read(length))
+        size = os.fstat(file.fileno()).st_size
+    values = json.loads(header.pop("__metadata__")["cache"])
+    starts = {name: 8 + length + tensor["data_offsets"][0] for name, tensor in header.items()}
+    ends = {name: 8 + length + tensor["data_offsets"][1] for name, tensor in header.items()}
+    if size < max(ends.values()):
+        raise MismatchError(f"{path} is cut ({size} of {max(ends.values())} bytes); run `imettk prepare` again")
+    return _PartFile(values, starts, ends)
+
+
+class ImageCache:
+    """Reads the images of a finished cache; holds little, and nothing a process could not inherit or be sent.
+
+    Attributes:
+        names: what each image is, str (N,); see `image_names`.
+        kind: `pixels` or `jpeg`.
+        key: of the settings that made it.
+
+    Raises:
+        MismatchError: a part is missing or cut.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        self.kind: str = index["kind"]
+        self.key: str = index["key"]
+        self.names = np.array((folder / "names.txt").read_text(encoding="utf-8").split("\n"), np.str_)
+        self._plan = PartPlan(len(self.names), index["rows_per_part"])
+        self._shape = (*index["size"], index["channels"])
+        self._bad: dict[str, str] = index["bad"]
+        self._paths = [str(part_path(folder, part)) for part in range(self._plan.num_parts)]
+        self._starts, self._offsets = [], []
+        for path in self._paths:
+            try:
+                part = _open_part(Path(path))
+            except FileNotFoundError:
+                raise MismatchError(f"{path} is missing: the cache is not whole; run `imettk prepare` again") from None
+            self._starts.append(part.starts["pixels" if self.kind == "pixels" else "bytes"])
+            if self.kind == "jpeg":
+                count = (part.ends["offsets"] - part.starts["offsets"]) // 8
+                self._offsets.append(np.fromfile(path, np.int64, count, offset=part.starts["offsets"]))
+        self._open_files: dict[int, int] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open_files": {}}
+
+    def read(self, row: int) -> np.ndarray:
+        """One image, uint8 (H, W, channels).
+
+        Raises:
+            DataError: `prepare` could not read it, and says why.
+        """
+        if str(row) in self._bad:
+            raise DataError(self._bad[str(row)])
+        part, place = divmod(row, self._plan.rows_per_part)
+        if self.kind == "jpeg":
+            first, last = self._offsets[part][place : place + 2]
+            content = np.empty(int(last - first), np.uint8)
+            self._read_into(content, part, self._starts[part] + int(first))
+            return decode_jpeg(content, self._shape[:2], self._shape[2])
+        pixels = np.empty(self._shape, np.uint8)
+        self._read_into(pixels, part, self._starts[part] + place * pixels.nbytes)
+        return pixels
+
+    def _read_into(self, array: np.ndarray, part: int, start: int) -> None:
+        """Read, not mapped: the pages stay the system's, and a process does not grow with what it has seen."""
+        if part not in self._open_files:
+            self._open_files[part] = os.open(self._paths[part], os.O_RDONLY)
+        if os.preadv(self._open_files[part], [array.data], start) != array.nbytes:
+            raise DataError(f"{self._paths[part]} is shorter than it was; run `imettk prepare` again")

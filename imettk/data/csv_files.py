@@ -1,0 +1,52 @@
+"""Reading a competition's csv files: every cell as text, and what is wrong in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from imettk.errors import DataError
+
+LISTED = 5  # how many bad rows a message names before it only counts
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """All cells as text: ids such as 0012 keep their zeros, and an empty cell is ''."""
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: --data must be the competition's folder") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a readable csv table: {' '.join(str(error).split())}") from None
+
+
+def require_columns(frame: pd.DataFrame, csv: Path, columns: Iterable[str | None]) -> None:
+    """Raise `DataError` where a column is missing; None stands for one that is not asked for."""
+    missing = [column for column in columns if column is not None and column not in frame.columns]
+    if missing:
+        raise DataError(
+            f"{csv} has no column {', '.join(missing)}; it has {', '.join(frame.columns)}. "
+            "Name the right ones in the recipe's `table`, such as --table.id-column"
+        )
+
+
+def refuse_doubles(ids: pd.Series, csv: Path) -> None:
+    """Raise `DataError` where an id stands twice."""
+    doubles = ids[ids.duplicated()].unique()
+    if len(doubles):
+        raise DataError(f"{csv}: {named(doubles, 'id')} more than once; every id may stand once")
+
+
+def as_text(column: Iterable[str]) -> np.ndarray:
+    """A flat array of fixed-width text."""
+    return np.array(list(column), np.str_)
+
+
+def named(items: Iterable[str], what: str) -> str:
+    """Count and name things: `7 rows (a, b, c, d, e, ...)`."""
+    names = list(items)
+    first = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
+    return f"{len(names)} {what}{'s' if len(names) != 1 else ''} ({first})"

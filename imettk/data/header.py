@@ -1,0 +1,114 @@
+"""What the first and last bytes of an image file say, read without decoding: enough to choose how to decode it.
+
+OpenCV is the fast decoder, but it returns pixels for some files that were cut, drops alpha, and knows fewer formats
+and places for an orientation than Pillow. So it only gets files that this module vouches for; Pillow decodes the rest.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+
+class Header(NamedTuple):
+    """A file that OpenCV decodes rightly.
+
+    Attributes:
+        height: in pixels, as stored.
+        width: as stored.
+        transposed: its EXIF orientation exchanges height and width.
+        reducible: it can be decoded at 1/2, 1/4 or 1/8 of its size in less time.
+        whole: its end is there; where it is not seen, the file may have been cut, or something else follows the image.
+    """
+
+    height: int
+    width: int
+    transposed: bool
+    reducible: bool
+    whole: bool
+
+
+def read_header(content: bytes) -> Header | None:
+    """The header of a JPEG, PNG or WebP without alpha or other rarities; None for everything else, bad files too."""
+    try:
+        if content.startswith(b"\xff\xd8\xff"):
+            return _read_jpeg(content)
+        if content.startswith(b"\x89PNG\r\n\x1a\n"):
+            return _read_png(content)
+        if content.startswith(b"RIFF") and content[8:16] == b"WEBPVP8 ":
+            return _read_webp(content)
+    except (struct.error, IndexError):  # it ends within its header
+        pass
+    return None
+
+
+# Start of frame in all its kinds: 0xC4, 0xC8 and 0xCC in that range are something else (ITU-T T.81, table B.1).
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_EXIF_START = b"Exif\0\0"
+TAIL_BYTES = 64  # padding that some cameras leave behind the end-of-image marker
+
+
+def _read_jpeg(content: bytes) -> Header | None:
+    """Walks the segments up to the frame's; grey and YCbCr only: four components are CMYK, which Pillow converts."""
+    at, transposed = 2, False
+    while content[at] == 0xFF:
+        marker = content[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        (length,) = struct.unpack_from(">H", content, at + 2)
+        if marker == 0xE1 and content.startswith(_EXIF_START, at + 4):
+            transposed = _orientation(content[at + 4 + len(_EXIF_START) : at + 2 + length]) >= 5
+        if marker in _FRAMES:
+            height, width, components = struct.unpack_from(">HHB", content, at + 5)
+            if components not in (1, 3) or 0 in (height, width):
+                return None
+            return Header(height, width, transposed, True, content.rfind(b"\xff\xd9", -TAIL_BYTES) > 0)
+        at += 2 + length
+    return None
+
+
+def _orientation(tiff: bytes) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none (tag 0x0112 of IFD 0, CIPA DC-008)."""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return 1
+    try:
+        (at,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, at)
+        for entry in range(count):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, at + 2 + 12 * entry)
+            if tag == 0x0112:
+                return int(value)
+    except struct.error:  # broken EXIF is common and no reason to refuse an image
+        pass
+    return 1
+
+
+# Chunks by which a PNG has alpha (tRNS), is animated (acTL), or may hold an orientation (the others).
+_PNG_RARITIES = (b"tRNS", b"acTL", b"eXIf")
+_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_PNG_PROFILES = (b"Raw profile type", b"XML:com.adobe.xmp")
+
+
+def _read_png(content: bytes) -> Header | None:
+    """Walks all chunks to the last; grey, RGB and palette without alpha."""
+    width, height = struct.unpack_from(">II", content, 16)
+    if content[25] not in (0, 2, 3):
+        return None
+    at = 8
+    while at + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        if kind in _PNG_RARITIES or (kind in _PNG_TEXTS and content.startswith(_PNG_PROFILES, at + 8)):
+            return None
+        at += length + 12
+        if kind == b"IEND":
+            return Header(height, width, False, False, at <= len(content))
+    return Header(height, width, False, False, False)
+
+
+def _read_webp(content: bytes) -> Header:
+    """A lossy WebP without extensions: no alpha, no animation, no EXIF (RFC 9649, section 2.5)."""
+    (size,) = struct.unpack_from("<I", content, 4)
+    width, height = struct.unpack_from("<HH", content, 26)
+    return Header(height & 0x3FFF, width & 0x3FFF, False, False, len(content) >= size + 8)

@@ -1,0 +1,169 @@
+"""How image files become pixels of one size: everything that reads images (loaders, cache, duplicates) reads here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from imettk.data.decode import MAX_PIXELS, check_size, decode_any, decode_fast, read_content
+from imettk.data.framing import Aspect, Frame, frame_image
+from imettk.data.header import read_header
+from imettk.errors import DataError
+
+PIXELS_VERSION = 1  # of what a file becomes: goes up when the same settings give other pixels, and caches are remade
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageReader:
+    """Reads images as uint8 of one size.
+
+    Attributes:
+        size: (height, width) of what is read, in pixels.
+        channels: 1 for grey, 3 for RGB; more for several grey files as one image, or one file that has so many.
+        channel_files: what stands for `*` in a path, one name a channel; empty where an image is one file.
+        aspect: see `frame_image`.
+        aspect_limit: see `frame_image`.
+        box_margin: in percent of the box, on each side.
+        boxes_relative: boxes are shares of the image's width and height, not pixels.
+        background: behind transparent pixels and around padded images, one value or one a channel.
+        orient: turn images as EXIF says.
+        reduce: decode a large JPEG at 1/2, 1/4 or 1/8, as long as no side falls below what is wanted.
+        fast_resize: see `resize`.
+        max_pixels: larger images are refused before they are decoded.
+    """
+
+    size: tuple[int, int]
+    channels: int = 3
+    channel_files: tuple[str, ...] = ()
+    aspect: Aspect = "stretch"
+    aspect_limit: float = 1.0
+    box_margin: float = 0.0
+    boxes_relative: bool = False
+    background: tuple[int, ...] = (0,)
+    orient: bool = True
+    reduce: bool = True
+    fast_resize: bool = True
+    max_pixels: int = MAX_PIXELS
+
+    def read(self, path: str, *, box: np.ndarray | None = None, turned: bool = False) -> np.ndarray:
+        """One image, uint8 (height, width, channels).
+
+        Args:
+            box: (left, top, right, bottom), float (4,); NaN or None is the whole image.
+            turned: turn the result by 180 degrees.
+
+        Raises:
+            DataError: the file is missing, damaged, too large, or its box lies outside; the message names it.
+        """
+        if self.channel_files:
+            paths = [path.replace("*", name) for name in self.channel_files]
+            pixels = np.concatenate([self._open(each, 1, box) for each in paths], axis=2)
+        else:
+            pixels = self._open(path, self.channels, box)
+        return np.ascontiguousarray(pixels[::-1, ::-1]) if turned else pixels
+
+    def read_whole(self, path: str) -> np.ndarray:
+        """All pixels of an image at its own size, uint8 (H, W, channels); errors as in `read`."""
+        if self.channel_files:
+            paths = [path.replace("*", name) for name in self.channel_files]
+            return np.concatenate([self._open(each, 1, None, whole=True) for each in paths], axis=2)
+        return self._open(path, self.channels, None, whole=True)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the pixels, as JSON values: the key of a cache."""
+        return {"version": PIXELS_VERSION, **asdict(self)}
+
+    def _open(self, path: str, channels: int, box: np.ndarray | None, *, whole: bool = False) -> np.ndarray:
+        content = read_content(path)
+        try:
+            return self._decode(content, channels, box, whole)
+        except ValueError as error:
+            raise DataError(f"{path} ({len(content)} bytes): {error}") from None
+        except (cv2.error, MemoryError) as error:
+            raise DataError(f"{path} ({len(content)} bytes): {' '.join(str(error).split())}") from None
+
+    def _decode(self, content: bytes, channels: int, box: np.ndarray | None, whole: bool) -> np.ndarray:
+        header = read_header(content) if channels in (1, 3) else None
+        if header is None:
+            pixels = decode_any(
+                content,
+                channels=channels,
+                orient=self.orient,
+                background=self.background,
+                max_pixels=self.max_pixels,
+            )
+            return pixels if whole else self._fit(pixels, self._frame(pixels.shape[:2], box), 1)
+        check_size(header, self.max_pixels)
+        if whole:
+            return decode_fast(content, header, channels=channels, orient=self.orient, reduction=1)
+        swap = header.transposed and self.orient
+        frame = self._frame((header.width, header.height) if swap else (header.height, header.width), box)
+        reduction = _choose_reduction(frame) if self.reduce and header.reducible else 1
+        pixels = decode_fast(content, header, channels=channels, orient=self.orient, reduction=reduction)
+        return self._fit(pixels, frame, reduction)
+
+    def _frame(self, source: tuple[int, ...], box: np.ndarray | None) -> Frame:
+        height, width = source
+        corners = None
+        if box is not None and not np.isnan(box[0]):
+            scale = (width, height, width, height) if self.boxes_relative else (1, 1, 1, 1)
+            left, top, right, bottom = (float(corner) * each for corner, each in zip(box, scale, strict=True))
+            corners = (left, top, right, bottom)
+        return frame_image(
+            (height, width),
+            self.size,
+            aspect=self.aspect,
+            aspect_limit=self.aspect_limit,
+            box=corners,
+            margin=self.box_margin,
+        )
+
+    def _fit(self, pixels: np.ndarray, frame: Frame, reduction: int) -> np.ndarray:
+        """The frame's part of decoded pixels, resized onto the canvas."""
+        height, width = pixels.shape[:2]
+        top, left = int(frame.top / reduction), int(frame.left / reduction)
+        bottom = min(height, max(top + 1, round(frame.bottom / reduction)))
+        right = min(width, max(left + 1, round(frame.right / reduction)))
+        if (bottom - top, right - left) != (height, width):
+            pixels = pixels[top:bottom, left:right]
+        pixels = resize(pixels, (frame.height, frame.width), fast=self.fast_resize)
+        if (frame.height, frame.width) == self.size:
+            return pixels
+        channels = pixels.shape[2]
+        canvas = np.empty((*self.size, channels), np.uint8)
+        canvas[:] = self.background[:channels]
+        top, left = round((self.size[0] - frame.height) / 2), round((self.size[1] - frame.width) / 2)
+        canvas[top : top + frame.height, left : left + frame.width] = pixels
+        return canvas
+
+
+def resize(pixels: np.ndarray, size: tuple[int, int], *, fast: bool) -> np.ndarray:
+    """Resize uint8 (H, W, channels) to `size` (height, width).
+
+    Args:
+        fast: bilinear, after sides more than twice too long were halved: it reads two pixels each way, so up to a
+            factor of 2 none is passed over, and a halving is the mean of two. Else the mean of all pixels that fall
+            together, where it shrinks.
+    """
+    height, width = pixels.shape[:2]
+    if (height, width) == size:
+        return pixels
+    if fast or (height <= size[0] and width <= size[1]):
+        while height > 2 * size[0] or width > 2 * size[1]:
+            height = (height + 1) // 2 if height > 2 * size[0] else height
+            width = (width + 1) // 2 if width > 2 * size[1] else width
+            pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR).reshape(*size, -1)
+    # OpenCV's area mean takes only what shrinks both ways.
+    shrunk = min(height, size[0]), min(width, size[1])
+    pixels = cv2.resize(pixels, shrunk[::-1], interpolation=cv2.INTER_AREA).reshape(*shrunk, -1)
+    return resize(pixels, size, fast=True)
+
+
+def _choose_reduction(frame: Frame) -> int:
+    """The largest that leaves the part no smaller than what it is resized to."""
+    spare = min((frame.bottom - frame.top) / frame.height, (frame.right - frame.left) / frame.width)
+    return 8 if spare >= 8 else 4 if spare >= 4 else 2 if spare >= 2 else 1

@@ -1,0 +1,130 @@
+"""Which samples an epoch has, and in which order: pure functions of (seed, epoch)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from imettk.data.sampling import derive_seed
+from imettk.errors import ConfigError
+from imettk.train_plans import SamplerName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """The rows of each epoch; every epoch has the same number of them.
+
+    Attributes:
+        rows: training samples' positions in the table, int64 (N,).
+        kind: see `StagePlan`; `hard_first` is a shuffle here, until there are losses to go by.
+        targets: of these rows, int64 (N,) or uint8 (N, C); for `balanced` and `identities`.
+        repeats: how often each row comes in an epoch, float64 (N,); None is once. Rows of one number share it out: with
+            0.5, half of them come, and the others in the next epoch. `identities` draws by identity alone.
+        batch_size: of `identities`, as are the next two.
+        images_per_identity: K.
+        cover_identities: every identity once an epoch, or random ones.
+    """
+
+    rows: np.ndarray
+    seed: int
+    kind: SamplerName = "shuffle"
+    targets: np.ndarray | None = None
+    repeats: np.ndarray | None = None
+    batch_size: int = 1
+    images_per_identity: int = 1
+    cover_identities: bool = True
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Samples in an epoch; `ConfigError` where a batch of `identities` needs more than there are."""
+        if self.kind != "identities":
+            return len(self.rows) if self.repeats is None else len(repeat_rows(self.rows, self.repeats, 0, 0))
+        per_batch, num_classes = self.batch_size // self.images_per_identity, len(np.unique(self._targets))
+        if per_batch > num_classes:
+            raise ConfigError(
+                f"a batch of {self.batch_size} with {self.images_per_identity} images an identity needs {per_batch} "
+                f"identities, and there are {num_classes}: lower `batch_size`, or raise `images_per_identity`"
+            )
+        if self.cover_identities:
+            return -(-num_classes // per_batch) * self.batch_size
+        return max(1, len(self.rows) // self.batch_size) * self.batch_size
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Rows of the table in the order in which the epoch sees them, int64 (samples_per_epoch,)."""
+        rng = np.random.Generator(np.random.Philox(key=derive_seed(self.seed, epoch)))
+        if self.kind == "identities":
+            return self._identities(rng)
+        if self.kind == "balanced":
+            weights = np.ones(len(self.rows)) if self.repeats is None else self.repeats
+            return self.rows[balance(self._targets, weights, self.samples_per_epoch, rng)]
+        rows = self.rows if self.repeats is None else repeat_rows(self.rows, self.repeats, self.seed, epoch)
+        return rows[rng.permutation(len(rows))]
+
+    @property
+    def _targets(self) -> np.ndarray:
+        assert self.targets is not None
+        return self.targets
+
+    def _identities(self, rng: np.random.Generator) -> np.ndarray:
+        classes, member = np.unique(self._targets, return_inverse=True)
+        per_batch = self.batch_size // self.images_per_identity
+        by_class = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
+        num_batches = self.samples_per_epoch // self.batch_size
+        if self.cover_identities:
+            chosen = _fill(rng.permutation(len(classes)), num_batches * per_batch, per_batch, rng)
+        else:
+            chosen = np.concatenate([rng.permutation(len(classes))[:per_batch] for _ in range(num_batches)])
+        places = [_some(by_class[identity], self.images_per_identity, rng) for identity in chosen]
+        return self.rows[np.concatenate(places)]
+
+
+def repeat_rows(rows: np.ndarray, repeats: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Each row as often as it should come, int64 (M,), M the same in all epochs.
+
+    Of the rows that share a number, its whole part comes always; the rest of it is a share of them, and the share moves
+    on from epoch to epoch until all have come.
+    """
+    parts = [np.repeat(rows, np.floor(repeats).astype(np.int64))]
+    for number in np.unique(repeats[repeats % 1 > 0]):
+        some = rows[repeats == number]
+        count = round(float(number % 1) * len(some))
+        order = np.random.Generator(np.random.Philox(key=derive_seed(seed, len(parts)))).permutation(len(some))
+        parts.append(some[order[(epoch * count + np.arange(count)) % len(some)]])
+    return np.concatenate(parts)
+
+
+def balance(targets: np.ndarray, weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Places of `count` samples in which every class comes as often as the others, in random order, int64 (count,).
+
+    The chance of a sample is the mean over its labels of 1 / samples that have the label; samples without any label
+    count as a class of their own. Drawn systematically (equal steps through the summed chances, Madow 1949), so a
+    sample comes as often as its chance says, give or take less than one.
+
+    Args:
+        targets: int64 (N,) or uint8 (N, C).
+        weights: factors of the chances, float64 (N,).
+    """
+    if targets.ndim == 1:
+        chances = 1 / np.bincount(targets)[targets]
+    else:
+        labels = np.column_stack([targets > 0, ~(targets > 0).any(1)])
+        chances = (labels / np.maximum(labels.sum(0), 1)).sum(1) / labels.sum(1)
+    order = rng.permutation(len(targets))
+    ends = np.cumsum((chances * weights)[order])
+    steps = (np.arange(count) + rng.random()) * (ends[-1] / count)
+    places = order[np.minimum(np.searchsorted(ends, steps, side="right"), len(order) - 1)]
+    return places[rng.permutation(count)]
+
+
+def _fill(chosen: np.ndarray, count: int, per_batch: int, rng: np.random.Generator) -> np.ndarray:
+    """The last batch filled up with identities that are not in it yet."""
+    last = chosen[(len(chosen) - 1) // per_batch * per_batch :]
+    others = np.setdiff1d(chosen, last)
+    return np.concatenate([chosen, rng.permutation(others)[: count - len(chosen)]])
+
+
+def _some(places: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` of these places: all different where there are so many, else each as often as the others."""
+    rounds = [rng.permutation(places) for _ in range(-(-count // len(places)))]
+    return np.concatenate(rounds)[:count]

@@ -1,0 +1,129 @@
+"""Where the pixels of a table's images come from: a cache where it has them, else their files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from imettk.config import CachePlan, ImageFormat, TableFormat
+from imettk.data.cache import ImageCache
+from imettk.data.csv_files import named
+from imettk.data.reader import ImageReader
+from imettk.data.table import SampleTable
+
+
+def make_reader(images: ImageFormat, table: TableFormat) -> ImageReader:
+    """How a recipe's image files are read."""
+    return ImageReader(
+        size=images.load_size or images.image_size,
+        channels=images.channels,
+        channel_files=table.channel_files,
+        aspect=images.aspect,
+        aspect_limit=images.aspect_limit,
+        box_margin=images.box_margin,
+        boxes_relative=table.box_format == "centre",
+        background=images.background,
+        orient=images.orient,
+        reduce=images.reduced_decode,
+        fast_resize=images.fast_resize,
+        max_pixels=images.max_pixels,
+    )
+
+
+def cache_key(reader: ImageReader, kind: str, quality: int) -> str:
+    """16 hex digits of everything but the files that decides what a cache holds."""
+    settings = reader.settings() | {"kind": kind} | ({"quality": quality} if kind == "jpeg" else {})
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def image_names(table: SampleTable, data_dir: Path) -> list[str]:
+    """What each image is, as text: its path within the data folder, its box, and whether it is turned.
+
+    An image is taken from a cache only by the same name, so a box that has changed is not seen by the old one.
+    """
+    start = len(str(data_dir)) + len(os.sep)
+    names = [path[start:] for path in table.paths.tolist()]
+    if table.boxes is not None:
+        for row in np.flatnonzero(~np.isnan(table.boxes[:, 0])):
+            names[row] += " box " + " ".join(f"{corner:.7g}" for corner in table.boxes[row])
+    if table.turned is not None:
+        for row in np.flatnonzero(table.turned):
+            names[row] += " turned"
+    return names
+
+
+class ImageSource:
+    """Reads images by their position in a table.
+
+    Attributes:
+        num_cached: how many of them come from the cache.
+        faults: why, for each row that a loader could not read and skipped.
+
+    Args:
+        cache: of images read in the same way; None reads all from their files.
+        names: as `image_names` gives them; only needed with a cache.
+    """
+
+    def __init__(
+        self,
+        table: SampleTable,
+        reader: ImageReader,
+        *,
+        cache: ImageCache | None = None,
+        names: list[str] | None = None,
+    ) -> None:
+        self.faults: dict[int, str] = {}
+        self.size, self.channels = reader.size, reader.channels
+        self._reader = reader
+        self._paths, self._boxes, self._turned = table.paths, table.boxes, table.turned
+        self._cache = cache
+        self._cached_rows = np.full(len(table), -1, np.int64)
+        if cache is not None:
+            self._cached_rows = _find_rows(cache.names, np.array(names, np.str_))
+        self.num_cached = int((self._cached_rows >= 0).sum())
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def path(self, row: int) -> str:
+        """The file of an image; with a `*` where it is several."""
+        return str(self._paths[row])
+
+    def unread(self, rows: np.ndarray | None = None) -> str:
+        """Count and names of the images, among these rows or all, that a loader could not read; empty without any."""
+        bad = sorted(self.faults) if rows is None else [row for row in rows.tolist() if row in self.faults]
+        return named((os.path.basename(self.path(row)) for row in bad), "image") if bad else ""
+
+    def describe(self) -> str:
+        """Where images come from, as far as it changes their pixels: JPEGs of a cache have lost a little."""
+        return "jpeg cache" if self._cache is not None and self._cache.kind == "jpeg" else "exact"
+
+    def read(self, row: int) -> np.ndarray:
+        """Pixels of an image, uint8 (height, width, channels).
+
+        Raises:
+            DataError: it cannot be read; the message names its file.
+        """
+        if self._cache is not None and (cached := int(self._cached_rows[row])) >= 0:
+            return self._cache.read(cached)
+        box = None if self._boxes is None else self._boxes[row]
+        return self._reader.read(self.path(row), box=box, turned=self._turned is not None and self._turned[row])
+
+
+def _find_rows(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Where each wanted name stands among the known, int64; -1 where it does not."""
+    if np.array_equal(known[: len(wanted)], wanted):  # the training table stands first in its own cache
+        return np.arange(len(wanted))
+    order = np.argsort(known, kind="stable")
+    places = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
+    rows = order[places]
+    return np.where(known[rows] == wanted, rows, -1)
+
+
+def wanted_kinds(plan: CachePlan) -> tuple[str, ...]:
+    """Kinds of cache that a plan allows, the best first."""
+    return {"none": (), "auto": ("pixels", "jpeg")}.get(plan.kind, (plan.kind,))

@@ -1,0 +1,211 @@
+"""One pass over every image, in parallel: which are bad, their statistics, and the cache. A kill loses one part."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from imettk.data.cache import INDEX, encode_jpeg, part_path, plan_parts, read_part_values, write_part
+from imettk.errors import DataError
+from imettk.progress import progress_bar
+
+SAMPLED = 32  # images that are encoded to estimate the size of a cache of JPEGs
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheTarget:
+    """A cache to write.
+
+    Attributes:
+        kind: `pixels` or `jpeg`.
+        key: of the settings that make its pixels; with another one it is made anew.
+        quality: of JPEGs.
+    """
+
+    folder: Path
+    kind: str
+    key: str
+    quality: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the pass found.
+
+    Attributes:
+        bad: why an image cannot be read, by its position.
+        histogram: pixels of each value, int64 (channels, 256), over all other images.
+    """
+
+    bad: dict[int, str]
+    histogram: np.ndarray
+
+    @property
+    def mean(self) -> list[float]:
+        """Of values in [0, 1], one a channel."""
+        return [float(row @ _LEVELS / row.sum()) for row in self.histogram if row.sum()]
+
+    @property
+    def std(self) -> list[float]:
+        """Over all pixels of all images, of values in [0, 1], one a channel."""
+        moments = ((row @ _LEVELS / row.sum(), row @ _LEVELS**2 / row.sum()) for row in self.histogram if row.sum())
+        return [float(np.sqrt(max(0.0, square - mean**2))) for mean, square in moments]
+
+
+_LEVELS = np.arange(256) / 255
+
+
+class _Image(NamedTuple):
+    """What is kept of one image: pixels or JPEG for the cache, its histogram, or why it cannot be read."""
+
+    kept: np.ndarray | bytes | None
+    histogram: np.ndarray | None
+    fault: str | None
+
+
+def estimate_bytes(
+    read: Callable[[int], np.ndarray], num_images: int, shape: tuple[int, int, int], kind: str, quality: int
+) -> int:
+    """Size of a cache: exact for pixels; for JPEGs from `SAMPLED` images spread over all."""
+    if kind == "pixels":
+        return num_images * int(np.prod(shape))
+    lengths = []
+    for row in np.linspace(0, num_images - 1, min(SAMPLED, num_images)).astype(int):
+        try:
+            lengths.append(len(encode_jpeg(read(int(row)), quality)))
+        except DataError:  # the pass itself will name it
+            continue
+    return int(num_images * (np.mean(lengths) if lengths else np.prod(shape)))
+
+
+def survey_images(
+    read: Callable[[int], np.ndarray],
+    names: Sequence[str],
+    file_bytes: Sequence[int],
+    shape: tuple[int, int, int],
+    *,
+    cache: CacheTarget | None = None,
+) -> Survey:
+    """Read every image once.
+
+    Args:
+        read: gives an image, uint8 of `shape`, by position, or raises `DataError`; called from several threads.
+        names: of the images; see `image_names`.
+        file_bytes: size of each image's file, by which a part notices that one was replaced.
+        shape: (height, width, channels).
+        cache: to write; parts of it that are there already are kept if nothing has changed.
+    """
+    plan = plan_parts(len(names), float(np.prod(shape)))
+    bad: dict[int, str] = {}
+    histogram = np.zeros((shape[2], 256), np.int64)
+    with (
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        progress_bar("read images" if cache is None else "cache images", total=len(names), unit="image") as bar,
+    ):
+        warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
+        for part in range(plan.num_parts):
+            rows = plan.rows(part)
+            lines = "\n".join(f"{names[row]}\t{file_bytes[row]}" for row in rows)
+            contents = hashlib.sha256(lines.encode()).hexdigest()
+            values = None if cache is None else _finished_part(cache, part, contents)
+            if values is None:
+                values = _make_part(pool, read, rows, shape, cache, part, contents, bar.update)
+            else:
+                bar.update(len(rows))
+            bad |= {int(row): fault for row, fault in values["bad"].items()}
+            histogram += np.array(values["histogram"], np.int64)
+    if cache is not None:
+        _finish(cache, plan.rows_per_part, plan.num_parts, names, shape, bad)
+    return Survey(bad, histogram)
+
+
+def _finished_part(cache: CacheTarget, part: int, contents: str) -> dict[str, Any] | None:
+    values = read_part_values(part_path(cache.folder, part))
+    same = values is not None and (values["key"], values["contents"]) == (cache.key, contents)
+    return values if same else None
+
+
+def _make_part(
+    pool: ThreadPoolExecutor,
+    read: Callable[[int], np.ndarray],
+    rows: range,
+    shape: tuple[int, int, int],
+    cache: CacheTarget | None,
+    part: int,
+    contents: str,
+    update: Callable[[int], object],
+) -> dict[str, Any]:
+    """Read the images of a part, write it if there is a cache, and return what its header says."""
+
+    def work(row: int) -> _Image:
+        try:
+            pixels = read(row)
+        except DataError as error:
+            return _Image(None, None, str(error))
+        jpeg = cache is not None and cache.kind == "jpeg"
+        kept = encode_jpeg(pixels, cache.quality) if cache is not None and jpeg else pixels
+        return _Image(None if cache is None else kept, _histogram(pixels), None)
+
+    images = []
+    for image in pool.map(work, rows):
+        images.append(image)
+        update(1)
+    histogram = sum((image.histogram for image in images if image.histogram is not None), np.zeros((shape[2], 256)))
+    values = {
+        "bad": {str(row): image.fault for row, image in zip(rows, images, strict=True) if image.fault is not None},
+        "histogram": np.asarray(histogram).astype(np.int64).tolist(),
+    }
+    if cache is not None:
+        empty = b"" if cache.kind == "jpeg" else np.zeros(shape, np.uint8)
+        kept = [empty if image.kept is None else image.kept for image in images]
+        cache.folder.mkdir(parents=True, exist_ok=True)
+        (cache.folder / INDEX).unlink(missing_ok=True)  # from here on it is not whole
+        write_part(part_path(cache.folder, part), kept, shape[:2], values | {"key": cache.key, "contents": contents})
+    return values
+
+
+def _histogram(pixels: np.ndarray) -> np.ndarray:
+    return np.stack(
+        [
+            cv2.calcHist([pixels], [channel], None, [256], [0, 256]).ravel()
+            for channel in range(pixels.shape[2])
+        ]
+    )  # fmt: skip
+
+
+def _finish(
+    cache: CacheTarget,
+    rows_per_part: int,
+    num_parts: int,
+    names: Sequence[str],
+    shape: tuple[int, int, int],
+    bad: dict[int, str],
+) -> None:
+    """Remove what an older cache left, and write what makes this one whole."""
+    wanted = {part_path(cache.folder, part) for part in range(num_parts)}
+    for path in cache.folder.glob("part-*"):
+        if path not in wanted:
+            path.unlink()
+    (cache.folder / "names.txt").write_text("\n".join(names), encoding="utf-8")
+    index = {
+        "key": cache.key,
+        "kind": cache.kind,
+        "size": list(shape[:2]),
+        "channels": shape[2],
+        "rows_per_part": rows_per_part,
+        "bad": {str(row): fault for row, fault in bad.items()},
+    }
+    temporary = cache.folder / f"{INDEX}.tmp"
+    temporary.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, cache.folder / INDEX)

@@ -1,0 +1,63 @@
+"""`prepare --show-augmentation`: what a network will see, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from imettk.config import Recipe
+from imettk.data.augment import PIPELINES, Augmentation
+from imettk.data.reader import resize
+from imettk.data.source import ImageSource, make_reader
+from imettk.data.table import read_table
+from imettk.errors import ConfigError
+from imettk.plots import draw_images
+from imettk.progress import say
+from imettk.tracking.run_dir import RunDir
+
+NUM_IMAGES, NUM_DRAWS = 6, 8
+PICTURE = "augmentation.png"
+
+
+def show_augmentation(recipe: Recipe, data_dir: Path, run: RunDir, names: Sequence[str]) -> None:
+    """Write `augmentation.png`: in each row an image, and beside it 8 draws of each pipeline.
+
+    The draws are those of the first epoch, with the recipe's seed.
+
+    Args:
+        names: of pipelines; empty takes those of the recipe's stages.
+
+    Raises:
+        ConfigError: there is no such pipeline.
+    """
+    names = list(names) or list(dict.fromkeys(stage.augmentation for stage in recipe.stages))
+    for name in names:
+        if name not in PIPELINES:
+            raise ConfigError(f"--show-augmentation must be among {', '.join(PIPELINES)}, got {name!r}")
+    table = read_table(recipe.table, data_dir)
+    source = ImageSource(table, make_reader(recipe.images, recipe.table))
+    size = recipe.images.image_size
+    erasing = max(stage.erasing for stage in recipe.stages)
+    pipelines = [
+        Augmentation(name, seed=recipe.train.seed, size=size, channels=source.channels, erasing=erasing)
+        for name in names
+    ]
+    rows = []
+    for position, row in enumerate(np.linspace(0, len(table) - 1, min(NUM_IMAGES, len(table))).astype(int)):
+        image = source.read(int(row))
+        draws = [
+            pipeline(image, epoch=0, position=position + NUM_IMAGES * number)
+            for pipeline in pipelines
+            for number in range(NUM_DRAWS)
+        ]
+        rows.append([_visible(resize(each, size, fast=True)) for each in (image, *draws)])
+    columns = ["original", *(name if number == 0 else "" for name in names for number in range(NUM_DRAWS))]
+    draw_images(run.path / PICTURE, rows, columns)
+    say(f"{len(rows)} images and {NUM_DRAWS} draws of {', '.join(names)}: {run.path / PICTURE}")
+
+
+def _visible(image: np.ndarray) -> np.ndarray:
+    """Grey or RGB, uint8 (H, W, 3); of more channels the first three, of two the first."""
+    return image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, 2)

@@ -1,0 +1,229 @@
+"""Pairs are those of brute force; copies of real photos are found, and look-alikes judged by eye are not."""
+
+from pathlib import Path
+
+import cv2
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from imettk.data import duplicates as module
+from imettk.data.duplicates import (
+    Pair,
+    components,
+    find_duplicates,
+    known_answers,
+    merge_groups,
+    near_pairs,
+    rows_to_drop,
+    second_look,
+    similar_pairs,
+)
+from imettk.data.hashes import THUMB, hash_images, phash
+from imettk.data.reader import ImageReader
+
+CLOTHING = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "clothing"
+
+
+def photos(count, first=0):
+    if not CLOTHING.is_dir():
+        pytest.skip("shared/data/clothing is not here")
+    return sorted((CLOTHING / "images").glob("*.jpg"))[first : first + count]
+
+
+def hashed(paths, **options):
+    reader = ImageReader(size=(THUMB, THUMB))
+    return hash_images(lambda row: reader.read(str(paths[row])), [[str(path)] for path in paths], **options)
+
+
+def found(hashes, same_pixels=lambda a, b: False, **options):
+    return {(pair.first, pair.second): pair for pair in find_duplicates(hashes, same_pixels, **options) if pair.same}
+
+
+def bits(one, other):
+    return bin(int(one) ^ int(other)).count("1")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("old_numpy", [False, True])
+def test_pairs_are_those_of_brute_force(monkeypatch, channels, old_numpy):
+    if old_numpy:
+        monkeypatch.delattr(np, "bitwise_count", raising=False)
+    monkeypatch.setattr(module, "BLOCK", 16)
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 1 << 63, (90, channels), np.uint64)
+    for row in range(40, 90):  # neighbours at every distance up to 20
+        flips = rng.choice(64, (channels, row % 20 + 1))
+        for channel in range(channels):
+            hashes[row, channel] = hashes[row - 40, channel] ^ np.bitwise_or.reduce(
+                np.uint64(1) << flips[channel].astype(np.uint64)
+            )
+    mirrored = rng.permutation(hashes)
+    for others in (hashes, mirrored):
+        expected = {}
+        for a in range(90):
+            for b in range(a + 1, 90):
+                distance = max(bits(hashes[a, c], others[b, c]) for c in range(channels))
+                if distance <= 12:
+                    expected[a, b] = distance
+        pairs, distances = near_pairs(hashes, others, 12)
+        assert dict(zip(map(tuple, pairs.tolist()), distances.tolist(), strict=True)) == expected and expected
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_no_pairs_of_nothing(count):
+    pairs, distances = near_pairs(np.zeros((count, 1), np.uint64), np.zeros((count, 1), np.uint64), 12)
+    assert pairs.shape == (0, 2) and distances.shape == (0,)
+    pairs, values = similar_pairs(np.zeros((count, 3), np.float32), 0.5)
+    assert pairs.shape == (0, 2) and values.shape == (0,)
+
+
+def test_similar_embeddings_are_those_of_the_whole_matrix(monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 7)
+    embeddings = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    pairs, values = similar_pairs(embeddings, 0.8)
+    matrix = np.triu(embeddings @ embeddings.T, 1)
+    assert set(map(tuple, pairs.tolist())) == set(map(tuple, np.argwhere(matrix >= 0.8).tolist())) and len(pairs)
+    np.testing.assert_allclose(values, matrix[pairs[:, 0], pairs[:, 1]], rtol=1e-5)
+
+
+def test_hashes_are_near_those_of_a_plain_recomputation_with_scipy():
+    from scipy.fft import dctn
+
+    for path in photos(12):
+        with Image.open(path) as image:
+            grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BOX), float)
+        low = dctn(grey, norm="ortho")[:8, :8]
+        theirs = int("".join("1" if value else "0" for value in (low > np.median(low)).ravel()), 2)
+        assert bits(phash(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)), theirs) <= 4
+        assert bits(phash(grey), theirs) <= 2
+
+
+def change(image, how):
+    height, width = image.shape[:2]
+    return {
+        "saved": lambda: cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 25])[1], 1),
+        "smaller": lambda: cv2.resize(image, (width // 3, height // 3), interpolation=cv2.INTER_AREA),
+        "mirrored": lambda: image[:, ::-1],
+        "darker": lambda: (image * 0.6).astype(np.uint8),
+        "cut": lambda: image[height // 40 : -height // 50, width // 30 : -width // 60],
+    }[how]()
+
+
+@pytest.mark.parametrize("how", ["saved", "smaller", "mirrored", "darker", "cut"])
+def test_copies_of_photos_are_found_and_other_photos_are_not(tmp_path, how):
+    originals = photos(40, first=300)
+    copies = [tmp_path / f"{number}.png" for number in range(40)]
+    for path, copy in zip(originals, copies, strict=True):
+        cv2.imwrite(str(copy), change(cv2.imread(str(path)), how))
+    pairs = found(hashed([*originals, *copies]))
+    assert len(set(pairs) & {(row, row + 40) for row in range(40)}) >= 38
+    assert {(a % 40, b % 40) for a, b in pairs} <= {(row, row) for row in range(40)}
+    assert all(pair.kind == "near" and pair.mirrored == (how == "mirrored") for pair in pairs.values())
+
+
+def test_pairs_judged_by_eye():
+    frame = pd.read_csv(CLOTHING / "near_dup_pairs.csv") if photos(1) else None
+    names = sorted({*frame["image_a"], *frame["image_b"]})
+    pairs = found(hashed([CLOTHING / "images" / f"{name}.jpg" for name in names]))
+    ours = {frozenset((names[a], names[b])) for a, b in pairs}
+    sure = frame[frame["verdict_by_eye"] != "unsure"]
+    for one, other, verdict in sure[["image_a", "image_b", "verdict_by_eye"]].to_numpy():
+        assert (frozenset((one, other)) in ours) == (verdict == "duplicate"), (one, other)
+
+
+def test_bytes_pixels_and_unreadable_files(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), (90, 80), interpolation=cv2.INTER_CUBIC)
+    nearly = pixels.copy()
+    nearly[3, 3] ^= 1
+    Image.fromarray(pixels).save(tmp_path / "0.png")
+    (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes())
+    Image.fromarray(pixels).save(tmp_path / "2.bmp")
+    Image.fromarray(nearly).save(tmp_path / "3.bmp")
+    (tmp_path / "4.png").write_bytes(b"no image")
+    (tmp_path / "5.png").write_bytes(b"no image")
+    paths = sorted(tmp_path.iterdir())
+    hashes = hashed(paths)
+    assert list(hashes.bad) == [4, 5] and "4.png" in hashes.bad[4]
+    reader = ImageReader(size=(8, 8))
+
+    def same_pixels(a, b):
+        return np.array_equal(reader.read_whole(str(paths[a])), reader.read_whole(str(paths[b])))
+
+    kinds = {rows: pair.kind for rows, pair in found(hashes, same_pixels).items()}
+    assert kinds[0, 1] == "bytes" and {kinds[0, 2], kinds[1, 2]} == {"pixels"}
+    assert {kinds[row, 3] for row in range(3)} == {"near"} and len(kinds) == 6
+
+
+def test_blank_images_pair_only_with_the_same_pixels(tmp_path):
+    for number, level in enumerate((0, 0, 255, 128, 129)):
+        Image.fromarray(np.full((50 + number, 60, 3), level, np.uint8)).save(tmp_path / f"{number}.png")
+    Image.fromarray(np.full((50, 60, 3), 128, np.uint8)).save(tmp_path / "5.bmp")
+    Image.fromarray(np.full((50, 60, 3), 128, np.uint8)).save(tmp_path / "6.png")
+    paths = sorted(tmp_path.iterdir())
+    reader = ImageReader(size=(8, 8))
+
+    def same_pixels(a, b):
+        return np.array_equal(reader.read_whole(str(paths[a])), reader.read_whole(str(paths[b])))
+
+    assert set(found(hashed(paths), same_pixels)) == {(5, 6)}
+
+
+def test_each_channel_has_to_be_near(tmp_path):
+    rng = np.random.default_rng(0)
+    planes = [
+        cv2.resize(rng.integers(0, 256, (9, 9), np.uint8), (80, 80), interpolation=cv2.INTER_CUBIC) for _ in range(5)
+    ]
+    Image.fromarray(np.dstack(planes[:3])).save(tmp_path / "0.png")
+    Image.fromarray(np.dstack([planes[0], planes[1], planes[3]])).save(tmp_path / "1.png")
+    Image.fromarray(np.dstack(planes[:3])).resize((70, 70)).save(tmp_path / "2.png")
+    hashes = hashed(sorted(tmp_path.iterdir()), each_channel=True)
+    assert hashes.perceptual.shape == (3, 3)
+    pairs, _ = near_pairs(hashes.perceptual, hashes.perceptual, 12)
+    assert pairs.tolist() == [[0, 2]]
+
+
+def test_the_second_look_is_0_for_itself_and_1_for_what_cannot_be_laid_over():
+    thumb = cv2.resize(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8), (THUMB, THUMB))
+    assert second_look(thumb, thumb) < 0.01
+    assert second_look(thumb, 255 - thumb) > 0.9
+    assert second_look(np.zeros_like(thumb), thumb) > 0.9
+
+
+def pair(a, b, residual=0.0):
+    return Pair(a, b, "near", 3, False, residual)
+
+
+def test_components_and_merged_groups_are_those_of_networkx():
+    rng = np.random.default_rng(0)
+    pairs = [pair(*sorted(rng.choice(60, 2, replace=False).tolist()), rng.choice([0.1, 0.9])) for _ in range(40)]
+    parts = components(60, pairs)
+    graph = nx.Graph([(one.first, one.second) for one in pairs if one.residual < 0.5])
+    graph.add_nodes_from(range(60))
+    theirs = {frozenset(nodes) for nodes in nx.connected_components(graph)}
+    assert {frozenset(np.flatnonzero(parts == part).tolist()) for part in set(parts)} == theirs
+    groups = rng.integers(0, 25, 60).astype(str)
+    merged = merge_groups(groups, parts)
+    for name in set(groups):
+        nx.add_path(graph, np.flatnonzero(groups == name).tolist())
+    theirs = {frozenset(nodes) for nodes in nx.connected_components(graph)}
+    assert {frozenset(np.flatnonzero(merged == part).tolist()) for part in set(merged)} == theirs
+    alone = merge_groups(None, parts)
+    assert len(set(zip(alone.tolist(), parts.tolist(), strict=True))) == len(set(parts.tolist()))
+
+
+def test_all_but_the_first_of_a_component_are_dropped():
+    parts = np.array([0, 1, 0, 2, 1, 0, 3])
+    assert rows_to_drop(parts, np.array([0, 1, 2, 3, 4, 5])).tolist() == [2, 4, 5]
+    assert rows_to_drop(parts, np.array([2, 5, 6])).tolist() == [5]
+
+
+def test_answers_are_those_of_labelled_duplicates_unless_they_differ():
+    parts = np.array([0, 0, 1, 1, 1, 2, 0, 1, 3])
+    labels = np.array(["cat", "cat", "dog", "owl", "dog", "cow", "", "", ""])
+    known = np.array([True] * 6 + [False] * 3)
+    assert known_answers(parts, labels, known) == ({6: "cat"}, 1)

@@ -1,0 +1,80 @@
+"""From copies in a competition's folders to folds, training rows and answers that know of them."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from imettk.cli import main
+
+from .test_images import TINY, run
+
+
+@pytest.fixture
+def copies(own_data):
+    """s00001 is a copy of s00000 in another group, s00002 the same pixels in another file, t00003 a leak of s00005."""
+    train, test = own_data / "train", own_data / "test"
+    shutil.copy(train / "s00000.png", train / "s00001.png")
+    with Image.open(train / "s00000.png") as image:
+        image.save(train / "s00002.png", compress_level=1)
+    with Image.open(train / "s00005.png") as image:
+        image.resize((40, 40), Image.Resampling.BICUBIC).save(test / "t00003.png")
+    return own_data
+
+
+def test_reports_actions_and_what_reads_them(copies, tmp_path, capsys):
+    common = ["--data", copies, "--run-dir", tmp_path / "run"]
+    run("duplicates", "digits", *common, *TINY, "--action", "group", "answer")
+    text = capsys.readouterr().out
+    frame = pd.read_csv(tmp_path / "run" / "duplicates.csv", dtype=str)
+    same = frame[frame["same"] == "True"].set_index(["id_a", "id_b"])
+    assert same.loc[("s00000", "s00001"), "kind"] == "bytes"
+    assert same.loc[("s00000", "s00002"), "kind"] == same.loc[("s00001", "s00002"), "kind"] == "pixels"
+    assert same.loc[("s00005", "t00003"), "kind"] == "near" and same.loc[("s00005", "t00003"), "table_b"] == "test"
+    assert "train and test: 1 pairs (1 near) (a leak)" in text
+    labels = pd.read_csv(copies / "train.csv", dtype=str).set_index("id")["attribute_ids"]
+    differ = labels["s00000"] != labels["s00001"]
+    assert (same.loc[("s00000", "s00001"), "conflict"] == "True") == differ and ("labels that differ" in text) == differ
+    with Image.open(tmp_path / "run" / "duplicates.png") as picture:
+        assert picture.width > 600
+
+    run("prepare", *["digits", *common], *TINY)
+    folds = pd.read_csv(tmp_path / "run" / "folds.csv").set_index("id")["fold"]
+    groups = pd.read_csv(copies / "train.csv").set_index("id")["group"]
+    assert folds["s00000"] == folds["s00001"] == folds["s00002"]
+    joined = groups.isin(groups[["s00000", "s00001", "s00002"]])
+    assert folds[groups.index[joined]].nunique() == 1, "the groups that they are in are joined as well"
+    run("train", *common, "--fold", 0)
+    run("validate", *common)
+    run("infer", *common)
+    assert "1 answers are those of a duplicate" in capsys.readouterr().out
+    submission = pd.read_csv(tmp_path / "run" / "submission.csv", dtype=str).set_index("id")["attribute_ids"]
+    assert submission["t00003"] == labels["s00005"]
+
+
+def test_dropped_rows_neither_train_nor_validate(copies, tmp_path, capsys):
+    from imettk.stages.shared import read_prepared
+    from imettk.tracking.run_dir import RunDir
+
+    common = ["--data", copies, "--run-dir", tmp_path / "run"]
+    run("duplicates", "digits", *common, *TINY, "--action", "drop")
+    assert "2 rows (s00001, s00002) will neither train nor validate" in capsys.readouterr().out
+    run("prepare", "digits", *common, *TINY)
+    assert "2 duplicates neither train nor validate" in capsys.readouterr().out
+    directory = RunDir(tmp_path / "run")
+    prepared = read_prepared(directory.recipe(), copies, directory)
+    for fold in range(3):
+        rows = np.concatenate([prepared.rows(fold, valid=valid) for valid in (True, False)])
+        assert sorted(rows.tolist()) == [0, *range(3, 72)]
+    run("train", *common, "--fold", 0)
+    run("validate", *common)
+
+
+def test_an_unknown_action_is_refused(copies, tmp_path):
+    with pytest.raises(SystemExit) as caught:
+        main(["duplicates", "digits", "--data", str(copies), "--run-dir", str(tmp_path), "--action", "hide"])
+    assert caught.value.code == 2

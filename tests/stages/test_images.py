@@ -1,0 +1,177 @@
+"""Images through the stages: bad ones, the cache, more tables, and the picture of an augmentation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from imettk.cli import main
+from imettk.config import read_recipe
+from imettk.stages.shared import read_prepared
+from imettk.tracking.run_dir import RunDir
+
+TINY = ["--stages.0.num-epochs", "1", "--stages.0.batch-size", "16", "--stages.0.warmup-epochs", "0.5"]
+TINY += ["--images.image-size", "32", "32", "--session.tensorboard", "false"]
+
+
+def run(*words: object) -> None:
+    main([str(word) for word in words])
+
+
+def refused(capsys, *words: object) -> str:
+    """The one line that a refused command prints."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        run(*words)
+    assert caught.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("imettk:")]
+    return line
+
+
+def test_a_cache_changes_no_bit_of_a_training(own_data, tmp_path, capsys):
+    models = {}
+    for kind in ("none", "pixels", "jpeg"):
+        folder = tmp_path / kind
+        common = ["--data", own_data, "--run-dir", folder]
+        run("prepare", "digits", *common, *TINY, "--cache.kind", kind)
+        for path in own_data.glob("train/*.png") if kind == "pixels" else ():
+            path.rename(path.with_suffix(".hidden"))  # so nothing can come from the files
+            path.touch()
+        run("train", *common, "--fold", 0)
+        for path in own_data.glob("train/*.hidden"):
+            path.rename(path.with_suffix(".png"))
+        models[kind] = load_file(folder / "fold0" / "model.safetensors")
+    same = {
+        kind: all(np.array_equal(tensor, models["none"][name]) for name, tensor in models[kind].items())
+        for kind in models
+    }
+    assert same == {"none": True, "pixels": True, "jpeg": False}
+    session = (tmp_path / "jpeg" / "fold0" / "journal.jsonl").read_text().splitlines()[0]
+    assert json.loads(session)["environment"]["images"] == "jpeg cache"
+
+
+def test_a_cache_that_does_not_fit_is_refused_or_passed_over(own_data, tmp_path, capsys):
+    common = ["prepare", "digits", "--data", own_data, "--run-dir", tmp_path / "run", *TINY]
+    line = refused(capsys, *common, "--cache.kind", "pixels", "--cache.max-gb", "0.00005")
+    assert "the cache would not fit: 96 images of 32 x 32 x 1 as pixels: about 98.3 kB" in line
+    assert "more than `cache.max_gb` 5e-05" in line
+    run(*common, "--cache.max-gb", "0.00000001")
+    text = capsys.readouterr().out
+    assert "note: no cache of 96 images of 32 x 32 x 1 as pixels" in text and "as jpeg" in text
+    assert not (tmp_path / "run" / "cache").exists()
+
+
+def test_a_cache_of_other_settings_is_told_and_not_used(own_data, tmp_path, capsys):
+    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
+    run("prepare", "digits", *common, *TINY)
+    capsys.readouterr()
+    run("train", *common, "--fold", 0, "--images.load-size", "40", "40")
+    assert "was made by other settings: images are read from their files" in capsys.readouterr().out
+
+
+def test_bad_training_images_are_listed_and_left_out_where_the_recipe_says_so(own_data, tmp_path, capsys):
+    (own_data / "train" / "s00004.png").write_bytes(b"")
+    content = (own_data / "train" / "s00007.png").read_bytes()
+    (own_data / "train" / "s00007.png").write_bytes(content[:300])
+    (own_data / "test" / "t00001.png").write_bytes(b"hello")
+    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
+    line = refused(capsys, "prepare", "digits", *common, *TINY)
+    assert "2 of 72 train images cannot be read" in line and "--images.on-bad-image skip" in line
+    listed = pd.read_csv(tmp_path / "run" / "bad_images.csv")
+    assert listed[["table", "id"]].to_numpy().tolist() == [["train", "s00004"], ["train", "s00007"], ["test", "t00001"]]
+    assert listed["fault"].str.contains("truncated|cannot identify").all()
+    run("prepare", "digits", *common, *TINY, "--images.on-bad-image", "skip")
+    assert "note: 1 of 24 test images cannot be read" in capsys.readouterr().out
+    directory = RunDir(tmp_path / "run")
+    prepared = read_prepared(directory.recipe(), own_data, directory)
+    trains = np.concatenate([prepared.rows(fold, valid=False) for fold in range(3)])
+    valid = np.concatenate([prepared.rows(fold, valid=True) for fold in range(3)])
+    assert sorted(set(range(72)) - set(trains.tolist())) == [4, 7] and sorted(valid.tolist()) == list(range(72))
+    run("train", *common, "--fold", prepared.folds[4])
+    run("validate", *common)
+    assert "cannot be read, and got the mean prediction" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_no_test_image_can_fail_a_submission(own_data, tmp_path, capsys, workers):
+    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
+    run("prepare", "digits", *common, *TINY, "--cache.kind", "none", "--predict.views", "plain", "hflip")
+    run("train", *common, "--fold", 1)
+    run("validate", *common)
+    (own_data / "test" / "t00003.png").unlink()
+    (own_data / "test" / "t00007.png").write_bytes(b"")
+    capsys.readouterr()
+    run("infer", *common, "--session.num-workers", workers)
+    text = capsys.readouterr().out
+    assert "1 row (t00003) without an image" in text and text.count("warning: skipped") == 2
+    assert "2 images (t00003.png, t00007.png) cannot be read, and got the mean prediction of the others" in text
+    submission = pd.read_csv(tmp_path / "run" / "submission.csv", dtype=str, keep_default_na=False)
+    assert len(submission) == 24 and (submission["attribute_ids"] != "").all()
+    file = load_file(tmp_path / "run" / "fold1" / "test.safetensors")
+    logits = np.log(file["probs"] / (1 - file["probs"]))
+    good = [row for row in range(24) if row not in (3, 7)]
+    for row in (3, 7):
+        np.testing.assert_allclose(logits[:, row], logits[:, good].mean(1), atol=1e-4)
+
+
+def test_rows_of_extra_tables_only_train_as_often_as_their_weight(own_data, tmp_path, capsys):
+    frame = pd.read_csv(own_data / "train.csv", dtype=str)
+    more = frame.iloc[:10].assign(id=[f"x{row}" for row in range(10)])
+    (own_data / "external").mkdir()
+    for name in more["id"]:
+        shutil.copy(own_data / "train" / "s00000.png", own_data / "external" / f"{name}.png")
+    more.drop(columns="group").to_csv(own_data / "external.csv", index=False)
+    recipe = tmp_path / "more.py"
+    recipe.write_text(
+        "from dataclasses import replace\nfrom imettk.config import ExtraTable\n"
+        "from imettk.recipes.digits import digits\n"
+        "def recipe():\n    base = digits()\n"
+        "    extra = (ExtraTable(csv='external.csv', images='external', weight=0.5),)\n"
+        "    return replace(base, table=replace(base.table, extra=extra))\n"
+    )
+    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
+    run("prepare", recipe, *common, *TINY)
+    assert "10 rows of 1 extra tables only train" in capsys.readouterr().out
+    folds = pd.read_csv(tmp_path / "run" / "folds.csv")
+    assert folds["fold"].tolist()[72:] == [-1] * 10 and set(folds["fold"][:72]) == {0, 1, 2}
+    run("train", *common, "--fold", 0)
+    status = json.loads((tmp_path / "run" / "fold0" / "status.json").read_text())
+    assert status["num_steps"] == (48 + 5) // 16
+    run("validate", *common)
+    assert "OOF" in capsys.readouterr().out
+    more.iloc[:1].assign(id="s00001").to_csv(own_data / "external.csv", index=False)
+    shutil.copy(own_data / "train" / "s00000.png", own_data / "external" / "s00001.png")
+    assert "1 id (s00001) more than once" in refused(capsys, "prepare", recipe, *common, *TINY)
+
+
+def test_the_picture_of_an_augmentation_has_originals_first(own_data, tmp_path, capsys):
+    common = ["prepare", "digits", "--data", own_data, "--run-dir", tmp_path / "run", *TINY, "--show-augmentation"]
+    run(*common, "flips", "affine")
+    path = tmp_path / "run" / "augmentation.png"
+    assert str(path) in capsys.readouterr().out
+    assert {item.name for item in (tmp_path / "run").iterdir()} == {"augmentation.png"}
+    page = np.asarray(Image.open(path))
+    assert page.shape[1] >= 17 * 32 and page.shape[0] >= 6 * 32
+    with Image.open(own_data / "train" / "s00000.png") as first:
+        np.testing.assert_array_equal(page[18 : 18 + 32, 2 : 2 + 32, 0], np.asarray(first))
+    assert "among none, flips" in refused(capsys, *common, "nothing")
+    run(*common)
+    assert "8 draws of affine" in capsys.readouterr().out, "without names the recipe's own"
+
+
+def test_mean_and_std_of_the_channels_are_printed_and_kept(own_data, tmp_path, capsys):
+    run("prepare", "digits", "--data", own_data, "--run-dir", tmp_path / "run", *TINY)
+    found = json.loads((tmp_path / "run" / "table.json").read_text())
+    files = sorted((own_data / "train").iterdir()) + sorted((own_data / "test").iterdir())
+    pixels = np.stack([np.asarray(Image.open(path)) for path in files]) / 255
+    assert found["mean"] == pytest.approx([pixels.mean()]) and found["std"] == pytest.approx([pixels.std()])
+    assert f"channel mean {pixels.mean():.3f}, std {pixels.std():.3f}" in capsys.readouterr().out
+    assert read_recipe(tmp_path / "run" / "recipe.json").images.mean == (0.2,), "told, never put in place in silence"
+    assert Path(tmp_path / "run" / "cache" / "index.json").is_file()
