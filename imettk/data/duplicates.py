@@ -6,8 +6,9 @@ look lays one thumbnail over the other and asks how much of the picture is left 
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
@@ -47,32 +48,34 @@ class Pair(NamedTuple):
         return self.residual <= RESIDUAL
 
 
-def near_pairs(hashes: np.ndarray, others: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+def near_pairs(
+    hashes: np.ndarray, others: np.ndarray, limit: int, *, blank: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """All pairs (i < j) of whose hashes every channel differs in at most `limit` bits, found without a miss.
 
     Args:
         hashes: uint64 (N, K), of i.
-        others: uint64 (N, K), of j: the same ones, or those of the mirrored images.
+        others: uint64 (N, K), of j: the same ones, or those of the images changed in some way.
+        blank: bool (N, K), channels without evidence: they are not compared, and a pair needs one that is.
 
     Returns:
         int64 (M, 2) positions, and int64 (M,) largest distance over the channels.
     """
     pairs, distances = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
+    filled = np.ones(hashes.shape, bool) if blank is None else ~blank
     for first in range(0, len(hashes), BLOCK):
         rows = slice(first, first + BLOCK)
-        found: np.ndarray | None = None
+        largest = np.zeros((len(hashes[rows]), len(hashes) - first), np.uint8)
+        compared = np.zeros(largest.shape, bool)
         for channel in range(hashes.shape[1]):
-            if found is None:  # one channel against all later images, the others only where it is near
-                distance = _count_bits(hashes[rows, None, channel] ^ others[None, first:, channel])
-                found = np.argwhere(distance <= limit) + first
-                found = found[found[:, 0] < found[:, 1]]
-                largest = distance[found[:, 0] - first, found[:, 1] - first].astype(np.int64)
-            else:
-                bits = _count_bits(hashes[found[:, 0], channel] ^ others[found[:, 1], channel]).astype(np.int64)
-                found, largest = found[bits <= limit], np.maximum(largest, bits)[bits <= limit]
-        if found is not None:
-            pairs.append(found)
-            distances.append(largest)
+            both = filled[rows, None, channel] & filled[None, first:, channel]
+            bits = _count_bits(hashes[rows, None, channel] ^ others[None, first:, channel])
+            np.maximum(largest, bits * both, out=largest)
+            compared |= both
+        found = np.argwhere((largest <= limit) & compared)
+        found = found[found[:, 0] < found[:, 1]]
+        pairs.append(found + first)
+        distances.append(largest[found[:, 0], found[:, 1]].astype(np.int64))
     return np.concatenate(pairs), np.concatenate(distances)
 
 
@@ -143,13 +146,9 @@ def find_duplicates(hashes: Hashes, same_pixels: Callable[[int, int], bool], *, 
     good = np.ones(len(hashes.files), bool)
     good[list(hashes.bad)] = False
     rows = np.flatnonzero(good)
-    order = rows[np.argsort(hashes.files[rows], kind="stable")]
-    same = hashes.files[order[1:]] == hashes.files[order[:-1]]
-    pairs = {
-        (min(a, b), max(a, b)): Pair(min(a, b), max(a, b), "bytes", 0, False, 0.0)
-        for a, b in zip(order[:-1][same].tolist(), order[1:][same].tolist(), strict=True)
-    }
-    candidates = _candidates(hashes, good, limit)
+    one_each = rows[np.unique(hashes.files[rows], return_index=True)[1]]
+    pairs = {(a, b): Pair(a, b, "bytes", 0, False, 0.0) for a, b in _neighbours(hashes.files[rows], rows)}
+    candidates = _candidates(hashes, np.sort(one_each), limit)
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress_bar("second look", total=len(candidates), unit="pair") as bar,
@@ -162,25 +161,45 @@ def find_duplicates(hashes: Hashes, same_pixels: Callable[[int, int], bool], *, 
     return [pairs[key] for key in sorted(pairs)]
 
 
-def _candidates(hashes: Hashes, good: np.ndarray, limit: int) -> list[tuple[int, int, int, bool]]:
-    """(first, second, distance, mirrored) of what is worth a second look."""
-    small = np.stack([_tiny(thumb) for thumb in hashes.thumbs]) if len(hashes.thumbs) else np.zeros((0, 16, 16, 3))
-    found = []
-    for mirrored, others in ((False, hashes.perceptual), (True, hashes.mirrored)):
-        pairs, distances = near_pairs(hashes.perceptual, others, limit)
-        first, second = pairs.T
-        keep = good[first] & good[second] & (hashes.files[first] != hashes.files[second])
-        # A blank image's hash is by chance: only the same thumbnail makes it worth a look.
-        blank = hashes.blank[first] | hashes.blank[second]
-        for place in np.flatnonzero(keep):
-            a, b = int(first[place]), int(second[place])
-            if blank[place]:
-                worth = not mirrored and np.array_equal(hashes.thumbs[a], hashes.thumbs[b])
-            else:
-                worth = float((small[a] * (small[b][:, ::-1] if mirrored else small[b])).sum()) >= LIKENESS
-            if worth:
-                found.append((a, b, int(distances[place]), mirrored))
-    return found
+def _neighbours(keys: np.ndarray, rows: np.ndarray) -> list[tuple[int, int]]:
+    """Of rows (N,) with equal keys (N,), each with the next one: many copies of one image make few pairs."""
+    order = np.argsort(keys, kind="stable")
+    same = keys[order[1:]] == keys[order[:-1]]
+    return list(zip(rows[order[:-1]][same].tolist(), rows[order[1:]][same].tolist(), strict=True))
+
+
+def _candidates(hashes: Hashes, rows: np.ndarray, limit: int) -> list[tuple[int, int, int, bool]]:
+    """(first, second, distance, mirrored) of what is worth a second look among these rows, in order of position."""
+    small = np.stack([_tiny(thumb) for thumb in hashes.thumbs[rows]]) if len(rows) else np.zeros((0, 16, 16, 3))
+    plain, mirrored, cut = (each[rows] for each in (hashes.perceptual, hashes.mirrored, hashes.cut))
+    blank = hashes.blank[rows]
+    found: dict[tuple[int, int, bool], int] = {}
+    thumbs = np.array([hashlib.sha256(thumb).hexdigest() for thumb in hashes.thumbs[rows]])
+    for first, second in _neighbours(thumbs, rows):  # the only way to find a copy of a blank image
+        found[first, second, False] = 0
+    for one, other, turned in (
+        (plain, plain, False),
+        (plain, cut, False),
+        (cut, plain, False),
+        (plain, mirrored, True),
+    ):
+        pairs, distances = near_pairs(one, other, limit, blank=blank)
+        like = np.concatenate([np.zeros(0), *(_likeness(small, part, turned) for part in _parts(pairs))])
+        for (a, b), distance in zip(
+            rows[pairs[like >= LIKENESS]].tolist(), distances[like >= LIKENESS].tolist(), strict=True
+        ):
+            found[a, b, turned] = min(found.get((a, b, turned), 64), distance)
+    return [(a, b, distance, turned) for (a, b, turned), distance in found.items()]
+
+
+def _parts(pairs: np.ndarray) -> Iterator[np.ndarray]:
+    return (pairs[start : start + 10_000] for start in range(0, len(pairs), 10_000))
+
+
+def _likeness(small: np.ndarray, pairs: np.ndarray, mirrored: bool) -> np.ndarray:
+    """Correlation of the colours of each pair (M, 2), float (M,)."""
+    other = small[pairs[:, 1]]
+    return np.einsum("mhwc,mhwc->m", small[pairs[:, 0]], other[:, :, ::-1] if mirrored else other)
 
 
 def _tiny(thumb: np.ndarray) -> np.ndarray:
@@ -196,7 +215,7 @@ def _look(
     one, other = hashes.thumbs[a], hashes.thumbs[b]
     if not mirrored and np.array_equal(one, other) and same_pixels(a, b):
         return Pair(a, b, "pixels", distance, False, 0.0)
-    if hashes.blank[a]:
+    if hashes.blank[a].all():
         return Pair(a, b, "near", distance, False, 1.0)
     residual = second_look(one, other[:, ::-1] if mirrored else other)
     return Pair(a, b, "near", distance, mirrored, residual)

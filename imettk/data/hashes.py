@@ -17,7 +17,8 @@ from imettk.errors import DataError
 from imettk.progress import progress_bar
 
 THUMB = 64  # side of a thumbnail in pixels
-BLANK = 2.0  # standard deviation of a thumbnail below which a perceptual hash says nothing
+BLANK = 2.0  # standard deviation of a channel below which a perceptual hash says nothing
+CUT = 3  # pixels of the thumbnail, 5%, that are off each side for the hashes of what a copy may have been cut to
 
 
 class Hashes(NamedTuple):
@@ -27,14 +28,16 @@ class Hashes(NamedTuple):
         files: SHA-256 of each image's files, str (N,).
         perceptual: pHash of each of K channels, uint64 (N, K).
         mirrored: those of the mirrored image.
+        cut: those of the image with 5% off each side.
         thumbs: uint8 (N, 64, 64, 3).
-        blank: images without anything in them, whose pHash is by chance, bool (N,).
+        blank: channels without anything in them, whose pHash is by chance, bool (N, K).
         bad: why an image could not be read, by position; what stands above for it means nothing.
     """
 
     files: np.ndarray
     perceptual: np.ndarray
     mirrored: np.ndarray
+    cut: np.ndarray
     thumbs: np.ndarray
     blank: np.ndarray
     bad: dict[int, str]
@@ -68,8 +71,9 @@ def hash_images(
         files=np.full(count, "", "<U64"),
         perceptual=np.zeros((count, channels), np.uint64),
         mirrored=np.zeros((count, channels), np.uint64),
+        cut=np.zeros((count, channels), np.uint64),
         thumbs=np.zeros((count, THUMB, THUMB, 3), np.uint8),
-        blank=np.zeros(count, bool),
+        blank=np.zeros((count, channels), bool),
         bad={},
     )
 
@@ -83,12 +87,13 @@ def hash_images(
         hashes.files[row] = digest.hexdigest()
         thumb = pixels[:, :, :3] if pixels.shape[2] >= 3 else np.repeat(pixels[:, :, :1], 3, 2)
         hashes.thumbs[row] = thumb
-        hashes.blank[row] = thumb.std() < BLANK
         planes = [np.ascontiguousarray(pixels[:, :, channel]) for channel in range(channels)]
         if not each_channel:
             planes = [cv2.cvtColor(np.ascontiguousarray(thumb), cv2.COLOR_RGB2GRAY)]
+        hashes.blank[row] = [plane.std() < BLANK for plane in planes]
         hashes.perceptual[row] = [phash(plane) for plane in planes]
         hashes.mirrored[row] = [phash(plane[:, ::-1]) for plane in planes]
+        hashes.cut[row] = [phash(plane[CUT:-CUT, CUT:-CUT]) for plane in planes]
 
     with (
         warnings.catch_warnings(),

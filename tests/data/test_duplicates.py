@@ -109,18 +109,19 @@ def change(image, how):
         "smaller": lambda: cv2.resize(image, (width // 3, height // 3), interpolation=cv2.INTER_AREA),
         "mirrored": lambda: image[:, ::-1],
         "darker": lambda: (image * 0.6).astype(np.uint8),
+        "cut by 5%": lambda: image[height // 20 : -height // 20, width // 20 : -width // 20],
         "cut": lambda: image[height // 40 : -height // 50, width // 30 : -width // 60],
     }[how]()
 
 
-@pytest.mark.parametrize("how", ["saved", "smaller", "mirrored", "darker", "cut"])
+@pytest.mark.parametrize("how", ["saved", "smaller", "mirrored", "darker", "cut", "cut by 5%"])
 def test_copies_of_photos_are_found_and_other_photos_are_not(tmp_path, how):
     originals = photos(40, first=300)
     copies = [tmp_path / f"{number}.png" for number in range(40)]
     for path, copy in zip(originals, copies, strict=True):
         cv2.imwrite(str(copy), change(cv2.imread(str(path)), how))
     pairs = found(hashed([*originals, *copies]))
-    assert len(set(pairs) & {(row, row + 40) for row in range(40)}) >= 38
+    assert len(set(pairs) & {(row, row + 40) for row in range(40)}) >= (36 if how == "cut by 5%" else 38)
     assert {(a % 40, b % 40) for a, b in pairs} <= {(row, row) for row in range(40)}
     assert all(pair.kind == "near" and pair.mirrored == (how == "mirrored") for pair in pairs.values())
 
@@ -155,8 +156,7 @@ def test_bytes_pixels_and_unreadable_files(tmp_path):
         return np.array_equal(reader.read_whole(str(paths[a])), reader.read_whole(str(paths[b])))
 
     kinds = {rows: pair.kind for rows, pair in found(hashes, same_pixels).items()}
-    assert kinds[0, 1] == "bytes" and {kinds[0, 2], kinds[1, 2]} == {"pixels"}
-    assert {kinds[row, 3] for row in range(3)} == {"near"} and len(kinds) == 6
+    assert kinds == {(0, 1): "bytes", (0, 2): "pixels", (0, 3): "near", (2, 3): "near"}  # one of each file is compared
 
 
 def test_blank_images_pair_only_with_the_same_pixels(tmp_path):
@@ -171,6 +171,25 @@ def test_blank_images_pair_only_with_the_same_pixels(tmp_path):
         return np.array_equal(reader.read_whole(str(paths[a])), reader.read_whole(str(paths[b])))
 
     assert set(found(hashed(paths), same_pixels)) == {(5, 6)}
+
+
+def test_many_blank_images_make_few_pairs():
+    count = 3_000
+    thumbs = np.full((count, THUMB, THUMB, 3), 7, np.uint8)
+    thumbs[::3, 0, 0] = 8
+    hashes = hash_images(lambda row: thumbs[row], [[str(photos(1)[0])]] * count)
+    hashes.files[:] = [str(row) for row in range(count)]
+    pairs = find_duplicates(hashes, lambda a, b: True)
+    assert len(pairs) == count - 2 and len(set(components(count, pairs))) == 2
+
+
+def test_a_channel_without_anything_in_it_is_no_evidence(tmp_path):
+    rng = np.random.default_rng(0)
+    planes = [cv2.resize(rng.integers(0, 256, (9, 9), np.uint8), (80, 80), interpolation=cv2.INTER_CUBIC) for _ in "ab"]
+    for number, (faint, plane) in enumerate(((0, 0), (1, 0), (0, 1))):
+        noise = rng.integers(0, 2, (80, 80), np.uint8) * faint  # a dark channel after another camera's offset
+        Image.fromarray(np.dstack([noise, planes[plane], planes[plane]])).save(tmp_path / f"{number}.png")
+    assert set(found(hashed(sorted(tmp_path.iterdir()), each_channel=True))) == {(0, 1)}
 
 
 def test_each_channel_has_to_be_near(tmp_path):

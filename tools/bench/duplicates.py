@@ -24,10 +24,11 @@ from imettk.data.reader import ImageReader
 CLOTHING = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "clothing"
 
 
-def cut(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Up to this share off each side."""
+def cut(image: np.ndarray, share: float, rng: np.random.Generator | None) -> np.ndarray:
+    """Up to this share off each side; without random numbers all of it."""
     height, width = image.shape[:2]
-    top, bottom, left, right = (rng.uniform(0, share, 4) * (height, height, width, width)).astype(int)
+    shares = np.full(4, share) if rng is None else rng.uniform(0, share, 4)
+    top, bottom, left, right = (shares * (height, height, width, width)).astype(int)
     return image[top : height - bottom, left : width - right]
 
 
@@ -42,6 +43,7 @@ COPIES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
     "mirrored": lambda image, rng: image[:, ::-1],
     "cut by up to 3% a side": lambda image, rng: cut(image, 0.03, rng),
     "cut by up to 5% a side": lambda image, rng: cut(image, 0.05, rng),
+    "cut by 5% a side": lambda image, rng: cut(image, 0.05, None),
     "brighter by 10%": lambda image, rng: np.clip(image * 1.1 + 5, 0, 255).astype(np.uint8),
     "cut, mirrored, saved again": lambda image, rng: saved(cut(image, 0.03, rng)[:, ::-1], 50),
 }
@@ -101,7 +103,8 @@ def time_rows(count: int, rounds: int) -> Iterator[Row]:
     for _ in range(rounds):
         started = time.perf_counter()
         pairs, _ = near_pairs(hashes, hashes, LIMIT)
-        near_pairs(hashes, hashes[::-1].copy(), LIMIT)  # the mirrored ones
+        for _ in range(3):  # the mirrored ones, and those that were cut
+            near_pairs(hashes, hashes[::-1].copy(), LIMIT)
         seconds.append(time.perf_counter() - started)
     assert len(pairs) >= count // 100
     yield Row(f"pairs of {count:,} images after hashing, s", seconds, "", (), 60.0)
