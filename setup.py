@@ -14,7 +14,6 @@ setup(
     install_requires=[
         "albumentations==2.0.8",  # the last MIT release
         "delegator.py>=0.1.1",
-        "iterative-stratification>=0.1.7",
         "matplotlib>=3.7",
         "munch",  # pretrainedmodels needs it and six, and declares only munch
         "numpy>=1.26",
@@ -34,5 +33,5 @@ setup(
         "tyro>=0.9",
         "warmup-scheduler>=0.3",
     ],
-    extras_require={"test": ["mypy", "pandas-stubs", "pytest", "ruff", "types-tqdm"]},
+    extras_require={"test": ["iterative-stratification", "mypy", "pandas-stubs", "pytest", "ruff", "types-tqdm"]},
 )

@@ -27,10 +27,14 @@ STAGES = {
     "train": "train one fold or all, for as long as the session lasts; run it again to continue",
     "validate": "out-of-fold predictions with TTA, the decision rule, scores",
     "infer": "test predictions with TTA, mean over folds, a checked submission.csv",
+    "ensemble": "predictions of several runs made into one, with what each member adds",
+    "pseudo": "test images with sure predictions as more rows to train on",
 }
+EPILOG = "Every field of the recipe can be set, as in `--stages.0.num-epochs 2`; --fields lists them."
 STAGE_OPTIONS = (
     "-h", "--help", "--data", "--run-dir", "--inputs", "--fold", "--fields", "--answers", "--processes", "--resume",
-    "--dry-run", "--show-augmentation", "--limit", "--action", "--each-channel",
+    "--dry-run", "--show-augmentation", "--limit", "--action", "--each-channel", "--members", "--method", "--weights",
+    "--confidence", "--hard", "--pseudo", "--pseudo-weight",
 )  # fmt: skip
 
 
@@ -95,6 +99,8 @@ def _split_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
 
 def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[str]) -> None:
     run = RunDir(arguments.run_dir, arguments.inputs)
+    if arguments.command == "ensemble" and not arguments.recipe:
+        arguments.recipe = str(arguments.members[0] / "recipe.json")
     recipe = load_recipe(arguments.recipe) if arguments.recipe else run.recipe()
     if arguments.fields:
         _print_fields(recipe)
@@ -116,6 +122,15 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
         from imettk.stages.validate import validate
 
         validate(recipe, arguments.data, run, fold=arguments.fold)
+    elif arguments.command == "ensemble":
+        from imettk.stages.ensemble import ensemble
+
+        members, weights = arguments.members, arguments.weights
+        ensemble(recipe, arguments.data, run, members=members, method=arguments.method, weights=weights)
+    elif arguments.command == "pseudo":
+        from imettk.stages.pseudo import pseudo
+
+        pseudo(recipe, run, confidence=arguments.confidence, hard=arguments.hard)
     else:
         from imettk.stages.infer import infer
 
@@ -124,6 +139,10 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
 
 def _prepare(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     """Prepare, or only show what augmentation does."""
+    if arguments.pseudo is not None:
+        from imettk.stages.pseudo import add_pseudo_table
+
+        recipe = add_pseudo_table(recipe, arguments.pseudo, arguments.pseudo_weight)
     if arguments.show_augmentation is not None:
         from imettk.stages.show import show_augmentation
 
@@ -163,44 +182,9 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="the whole story once, on handwritten digits, in a few minutes")
     demo.add_argument("--run-dir", type=Path, default=Path("runs/demo"), help="a new folder (default: %(default)s)")
     for name, purpose in STAGES.items():
-        stage = commands.add_parser(
-            name,
-            help=purpose,
-            description=purpose,
-            allow_abbrev=False,
-            epilog="Every field of the recipe can be set, as in `--stages.0.num-epochs 2`; --fields lists them.",
+        _add_stage(
+            commands.add_parser(name, help=purpose, description=purpose, allow_abbrev=False, epilog=EPILOG), name
         )
-        stage.add_argument(
-            "recipe",
-            nargs="?",
-            metavar="RECIPE",
-            help=f"{', '.join(RECIPES)}, a .py file with a recipe() function, or a saved recipe.json; "
-            "without it the run folder's own",
-        )
-        stage.add_argument(
-            "--data", type=Path, default=Path("data"), help="the competition's folder (default: %(default)s)"
-        )
-        stage.add_argument(
-            "--run-dir", type=Path, default=Path("runs/default"), help="where to write (default: %(default)s)"
-        )
-        stage.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier runs, only read")
-        stage.add_argument("--fold", type=int, help="one fold; without it all")
-        stage.add_argument("--fields", action="store_true", help="list the recipe's fields with their values, and stop")
-        if name == "prepare":
-            stage.add_argument(
-                "--show-augmentation",
-                nargs="*",
-                metavar="NAME",
-                help="draw what these pipelines (default: the recipe's) do to some images, and stop",
-            )
-        if name == "duplicates":
-            _add_duplicates_options(stage)
-        if name == "train":
-            _add_train_options(stage)
-        if name == "infer":
-            stage.add_argument(
-                "--answers", type=Path, help="known answers in the format of the training table, to score"
-            )
     commands.add_parser("doctor", help="versions, devices, cores, disk, and what is missing")
     kaggle = commands.add_parser("kaggle", help="the platform").add_subparsers(
         dest="action", metavar="ACTION", required=True
@@ -213,6 +197,59 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("--owner", default="your-name", help="your Kaggle user name (default: %(default)s)")
     pack.add_argument("--no-wheels", action="store_true", help="leave the wheels of the small dependencies out")
     return parser
+
+
+def _add_stage(stage: argparse.ArgumentParser, name: str) -> None:
+    stage.add_argument(
+        "recipe",
+        nargs="?",
+        metavar="RECIPE",
+        help=f"{', '.join(RECIPES)}, a .py file with a recipe() function, or a saved recipe.json; "
+        "without it the run folder's own",
+    )
+    stage.add_argument(
+        "--data", type=Path, default=Path("data"), help="the competition's folder (default: %(default)s)"
+    )
+    stage.add_argument(
+        "--run-dir", type=Path, default=Path("runs/default"), help="where to write (default: %(default)s)"
+    )
+    stage.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier runs, only read")
+    stage.add_argument("--fold", type=int, help="one fold; without it all")
+    stage.add_argument("--fields", action="store_true", help="list the recipe's fields with their values, and stop")
+    add_own = {
+        "prepare": _add_prepare_options,
+        "duplicates": _add_duplicates_options,
+        "train": _add_train_options,
+        "infer": _add_infer_options,
+        "ensemble": _add_ensemble_options,
+        "pseudo": _add_pseudo_options,
+    }
+    if name in add_own:
+        add_own[name](stage)
+
+
+def _add_prepare_options(stage: argparse.ArgumentParser) -> None:
+    stage.add_argument(
+        "--show-augmentation",
+        nargs="*",
+        metavar="NAME",
+        help="draw what these pipelines (default: the recipe's) do to some images, and stop",
+    )
+    stage.add_argument("--pseudo", type=Path, metavar="DIR", help="also train on what `imettk pseudo` wrote there")
+    stage.add_argument(
+        "--pseudo-weight", type=float, default=1.0, metavar="W", help="how often each such row comes in an epoch"
+    )
+
+
+def _add_infer_options(stage: argparse.ArgumentParser) -> None:
+    stage.add_argument("--answers", type=Path, help="known answers in the format of the training table, to score")
+
+
+def _add_pseudo_options(stage: argparse.ArgumentParser) -> None:
+    stage.add_argument(
+        "--confidence", type=float, default=0.8, help="how far from every doubt a row must be (default: %(default)s)"
+    )
+    stage.add_argument("--hard", action="store_true", help="learn the answers, not the probabilities")
 
 
 def _add_duplicates_options(stage: argparse.ArgumentParser) -> None:
@@ -231,6 +268,17 @@ def _add_duplicates_options(stage: argparse.ArgumentParser) -> None:
         help="group: one fold for each; drop: train on the first alone; answer: give test images the known label",
     )
     stage.add_argument("--each-channel", action="store_true", help="hash each channel by itself, as for microscopy")
+
+
+def _add_ensemble_options(stage: argparse.ArgumentParser) -> None:
+    stage.add_argument("--members", type=Path, nargs="+", required=True, help="run folders with their predictions")
+    stage.add_argument(
+        "--method",
+        choices=("mean", "weighted", "geometric", "rank", "max", "join"),
+        default="mean",
+        help="weighted: a mean whose weights score best; join: members know different labels (default: %(default)s)",
+    )
+    stage.add_argument("--weights", type=float, nargs="+", metavar="W", help="of the members, instead of equal ones")
 
 
 def _add_train_options(stage: argparse.ArgumentParser) -> None:

@@ -76,6 +76,10 @@ class Recipe(Section):
                 f"`table.channel_files` must name one file a channel, got {len(files)} files for "
                 f"{self.images.channels} channels"
             )
+        if any(view.startswith("crop") for view in self.predict.views) and self.images.fit != "centre_crop":
+            raise ConfigError(
+                "`predict.views` with crops need `images.fit` centre_crop and a larger `images.load_size`"
+            )
         multiclass = self.table.task == "multiclass"
         losses = {stage.loss or self.train.loss for stage in self.stages} | {self.train.loss}
         if (self.rule.kind == "argmax") != multiclass or (
@@ -166,7 +170,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read a saved recipe; `MissingFileError` names the stage that writes it."""
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise MissingFileError(
             f"{path} is missing: give a RECIPE, or run `imettk prepare` first, which writes it"
         ) from None

@@ -23,7 +23,6 @@ PACKAGES = {  # distribution -> module
     "tyro": "tyro",
     "pydantic": "pydantic",
     "pillow": "PIL",
-    "iterative-stratification": "iterstrat",
     "warmup-scheduler": "warmup_scheduler",
     "delegator.py": "delegator",
     "six": "six",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -9,8 +10,15 @@ from imettk.errors import ConfigError
 
 View = Literal[
     "plain", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "transverse", "rot45", "rot135", "rot225",
-    "rot315", "zoom_in", "zoom_out",
+    "rot315", "zoom_in", "zoom_out", "crop0", "crop1", "crop2", "crop3",
 ]  # fmt: skip
+
+
+def _has_group(pattern: str) -> bool:
+    try:
+        return re.compile(pattern).groups > 0
+    except re.error:
+        return False
 
 
 class Section:
@@ -25,21 +33,28 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtraTable(Section):
-    """More rows to train on, in the columns of the training table: external or pseudo-labelled; never validated on.
+    """More rows to train on, in the columns of the training table: external or pseudo-labelled.
 
     Attributes:
         csv: relative to the data folder, as is `images`.
         image_suffix: None takes that of the training table.
         weight: how often each row comes in an epoch; 0.5 takes half of the rows, others each time.
+        predictions: the file beside a csv of `imettk pseudo`: each fold trains on what its own models say of these
+            rows, which have not seen the fold's validation rows, and leaves out those that they are not sure of.
+        validates: its rows are dealt to folds too, by themselves, and validate where they do not train; else they
+            train in every fold.
     """
 
     csv: str
     images: str
     image_suffix: str | None = None
     weight: float = 1.0
+    predictions: str | None = None
+    validates: bool = False
 
     def __post_init__(self) -> None:
         self._require(self.weight > 0, "weight", "above 0")
+        self._require(self.predictions is None or not self.validates, "validates", "false for pseudo labels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +64,9 @@ class TableFormat(Section):
     Attributes:
         labels_csv: every label's id and name; without it the labels are those of `train_csv`, sorted.
         group_column: rows of one group never straddle train and validation.
+        group_pattern: or a regular expression for the id, whose first group names it; an id without a match is alone.
+        answer_column: of the sample submission, where it differs from `label_column`.
+        only_group: learn the labels of this group alone, as one of several models; others in a row are passed over.
         name_separator: what ends the group in a label's name, as in `culture::french`.
         image_suffix: what follows the id in a file's name; empty where the id holds it.
         channel_files: where an image is several grey files, what stands for `*` in `image_suffix`, one name a channel.
@@ -68,6 +86,9 @@ class TableFormat(Section):
     label_column: str = "attribute_ids"
     label_separator: str = " "
     group_column: str | None = None
+    group_pattern: str | None = None
+    answer_column: str | None = None
+    only_group: str | None = None
     labels_csv: str | None = None
     label_id_column: str = "attribute_id"
     label_name_column: str = "attribute_name"
@@ -86,6 +107,15 @@ class TableFormat(Section):
     extra: tuple[ExtraTable, ...] = ()
 
     def __post_init__(self) -> None:
+        self._require(
+            self.group_column is None or self.group_pattern is None, "group_pattern", "none beside a group_column"
+        )
+        self._require(
+            self.group_pattern is None or _has_group(self.group_pattern),
+            "group_pattern",
+            "a regular expression with a group",
+        )
+        self._require(self.only_group is None or self.labels_csv is not None, "only_group", "none without labels_csv")
         self._require(self.label_separator != "", "label_separator", "at least one character")
         suffixes = [self.image_suffix, *(extra.image_suffix for extra in self.extra if extra.image_suffix is not None)]
         self._require(
@@ -198,12 +228,19 @@ class ModelPlan(Section):
         backbone: `timm:NAME` or `pretrainedmodels:NAME`.
         weights: a local file, or a folder that holds `NAME.safetensors` or `NAME.pth`; None starts from random weights.
         layer_groups: into how many groups, from first to last layer, the backbone is split; the head is one more.
-        dropout: share of features dropped before the last layer, [0, 1).
+        head: `linear` on averaged features; `relu` with a ReLU before the average (iMet 2019); `wide` joins average
+            and maximum: BatchNorm, dropout, linear to `hidden`, ReLU, BatchNorm, dropout, linear (HPA 2018).
+        last_stages: of how many last stages the features are joined, 1 or 2.
+        hidden: width of the `wide` head.
+        dropout: share of features dropped before linear layers, [0, 1).
     """
 
     backbone: str = "timm:resnet34"
     weights: str | None = None
     layer_groups: int = 1
+    head: Literal["linear", "relu", "wide"] = "linear"
+    last_stages: int = 1
+    hidden: int = 1024
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -212,14 +249,23 @@ class ModelPlan(Section):
             library in ("timm", "pretrainedmodels") and name != "", "backbone", "timm:NAME or pretrainedmodels:NAME"
         )
         self._require(self.layer_groups >= 1, "layer_groups", "at least 1")
+        self._require(self.last_stages in (1, 2), "last_stages", "1 or 2")
+        self._require(self.hidden >= 1, "hidden", "at least 1")
         self._require(0 <= self.dropout < 1, "dropout", "in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictPlan(Section):
-    """Test-time augmentation: the mean over `views` of each image."""
+    """Test-time augmentation.
+
+    Attributes:
+        views: of each image; `crop0` to `crop3` are crops of `images.image_size` from `images.load_size` at random
+            places, which only the view and the image's row decide; beside them, other views are of the centre.
+        merge: of the views' probabilities, their mean or the largest.
+    """
 
     views: tuple[View, ...] = ("plain",)
+    merge: Literal["mean", "max"] = "mean"
     batch_size: int = 64
 
     def __post_init__(self) -> None:
@@ -229,17 +275,52 @@ class PredictPlan(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class RulePlan(Section):
-    """How probabilities become answers.
+    """How probabilities become answers, and by which F-beta they are judged.
 
     Attributes:
-        kind: one threshold, one for each label group, or the most likely class.
-        beta: of the F-beta score that thresholds are fitted for; 2 counts recall four times as much as precision.
-        fill_empty: a row without any label gets its most likely one.
+        kind: `threshold` is one for all labels, `group_thresholds` one for each label group, `class_thresholds` one for
+            each label; `top` gives every row the same number of labels; `share` gives each label a share of the rows;
+            `argmax` is the most likely class.
+        beta: of the F-beta score that rules are fitted for; 2 counts recall four times as much as precision.
+        average: of the F-beta: a mean over samples, over labels (`macro`), or all counted as one (`micro`).
+        min_labels: a row gets so many labels at least, its most likely ones.
+        max_labels: and at most so many; None for no limit.
+        relative: thresholds are on probabilities divided by the largest of their row.
+        shrink_to: class thresholds are pulled toward that of all labels (`one`), of their group, or the one at which
+            the label keeps its share of rows; the more, the rarer the label.
+        shrink_strength: a label with so many rows goes halfway; None finds one by cross-validation. From 20 to 200 all
+            were better than none on the tables of `tools/bench/decisions.py`, and 50 hardly worse than the best.
+        shares: of `share`, those of the training rows, of `shares_csv`, or the mean of both.
+        shares_csv: columns `label` and `share`, relative to the data folder.
     """
 
-    kind: Literal["threshold", "group_thresholds", "argmax"] = "threshold"
+    kind: Literal["threshold", "group_thresholds", "class_thresholds", "top", "share", "argmax"] = "threshold"
     beta: float = 2.0
-    fill_empty: bool = True
+    average: Literal["samples", "macro", "micro"] = "samples"
+    min_labels: int = 1
+    max_labels: int | None = None
+    relative: bool = False
+    shrink_to: Literal["none", "one", "groups", "shares"] = "none"
+    shrink_strength: float | None = 50.0
+    shares: Literal["train", "csv", "mean"] = "train"
+    shares_csv: str | None = None
 
     def __post_init__(self) -> None:
         self._require(self.beta > 0, "beta", "above 0")
+        self._require(self.min_labels >= 0, "min_labels", "0 or above")
+        self._require(
+            self.max_labels is None or self.max_labels >= max(1, self.min_labels), "max_labels", "min_labels or above"
+        )
+        self._require(
+            self.shrink_to == "none" or self.kind == "class_thresholds",
+            "shrink_to",
+            "none unless `kind` is class_thresholds",
+        )
+        self._require(
+            self.shrink_strength is None or self.shrink_strength >= 0, "shrink_strength", "0 or above, or none"
+        )
+        self._require(
+            (self.shares_csv is None) == (self.shares == "train"),
+            "shares_csv",
+            "given with shares csv or mean, and only then",
+        )

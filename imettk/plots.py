@@ -105,3 +105,36 @@ def draw_pairs(
             write.text((left, top + side + 2 + place * line), text[: wide // 6], fill="black")
     path.parent.mkdir(parents=True, exist_ok=True)
     page.save(path)
+
+
+def draw_shares(path: Path, labels: Sequence[str], shares: dict[str, np.ndarray], *, most: int = 60) -> None:
+    """The share of rows that each label has, by several counts side by side, as a PNG.
+
+    Args:
+        shares: in [0, 1], float (C,) each, by the name of the count; the first one orders the labels.
+        most: labels that are shown: the most frequent ones.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    order = np.argsort(-next(iter(shares.values())), kind="stable")[:most]
+    figure = Figure(figsize=(max(6.0, 1.5 + 0.3 * len(order)), 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    width = 0.8 / len(shares)
+    for number, (name, values) in enumerate(shares.items()):
+        places = np.arange(len(order)) - 0.4 + (number + 0.5) * width
+        axes.bar(places, np.maximum(values[order], 1e-9), width, label=f"{name}: {values.sum():.2f} labels a row")
+    # Labels differ by factors of a thousand: on a plain scale rare ones could not be seen.
+    positive = np.concatenate([values[values > 0] for values in shares.values()] or [np.ones(1)])
+    axes.set_yscale("log")
+    axes.set_ylim(max(1e-5, positive.min(initial=1.0) * 0.5), 1.1)
+    axes.set_xticks(range(len(order)), [labels[label][:24] for label in order], rotation=90, fontsize=8)
+    axes.set_xlim(-0.7, len(order) - 0.3)
+    axes.set_ylabel("share of the rows")
+    more = f" (the {len(order)} most frequent of {len(labels)} labels)" if len(labels) > len(order) else ""
+    axes.set_title(f"How often each label stands{more}", fontsize=10, loc="left")
+    axes.grid(alpha=0.25, axis="y")
+    figure.legend(fontsize=9, loc="outside upper right", ncols=len(shares))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)

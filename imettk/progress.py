@@ -25,8 +25,8 @@ class _Lines:
         self._file.flush()
 
 
-def progress_bar(what: str, *, total: int, done: int = 0, unit: str = "it", hidden: bool = False) -> tqdm[Any]:
-    """A bar that counts from `done` to `total`; `set_postfix` adds values to it, `update` moves it."""
+def progress_bar(what: str, *, total: int | None, done: int = 0, unit: str = "it", hidden: bool = False) -> tqdm[Any]:
+    """A bar from `done` to `total` (None where nobody knows); `set_postfix` adds values to it, `update` moves it."""
     if sys.stderr.isatty():
         return tqdm(desc=what, total=total, initial=done, unit=unit, dynamic_ncols=True, disable=hidden)
     lines: Any = _Lines(sys.stderr)

@@ -7,7 +7,9 @@ from typing import Literal
 
 from imettk.plans import Section
 
-LossName = Literal["bce", "focal", "cross_entropy"]
+LossName = Literal[
+    "bce", "focal", "f_beta", "lovasz", "focal_lovasz", "hard_negative_bce", "asymmetric", "cross_entropy"
+]
 AugmentationName = Literal["none", "flips", "affine", "aggressive", "square", "whale_heavy", "dihedral", "protein"]
 SamplerName = Literal["shuffle", "balanced", "identities", "hard_first"]
 
@@ -160,11 +162,15 @@ class TrainPlan(Section):
     """What all stages of training share.
 
     Attributes:
+        focal_gamma: of the focal loss; easy labels count less the larger it is.
+        focal_alpha: of the focal loss, weight of present labels, (0, 1).
+        focal_constant: its weight is a constant, as in iMet 2019's kernels: no gradient flows through it.
         ema_decay: of the averaged weights that validation and inference use, (0, 1); None uses the last weights.
         precision: `auto` is bfloat16 where the hardware has it, else float16 on a GPU and float32 on a CPU.
         deterministic: on a GPU, use only algorithms that give the same bits each time.
         validate_epochs: epochs between two validations; a stage also ends with one.
-        watch: the metric that plateau, early stop and the choice of the best weights follow.
+        watch: the metric that plateau, early stop and the choice of the best weights follow; `focal` is the focal loss
+            over all validation rows, whatever the network is trained with.
         keep: the weights of the last step, or those of the best validation.
         teacher: prediction files (such as another run's oof.safetensors of all folds) whose probabilities are mixed
             into the targets: distillation.
@@ -174,17 +180,27 @@ class TrainPlan(Section):
 
     seed: int = 0
     loss: LossName = "bce"
+    focal_gamma: float = 2.0
+    focal_alpha: float = 0.25
+    focal_constant: bool = False
     ema_decay: float | None = None
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     deterministic: bool = True
     validate_epochs: float = 1.0
-    watch: Literal["loss", "score"] = "loss"
+    watch: Literal["loss", "score", "focal"] = "loss"
     keep: Literal["last", "best"] = "last"
     teacher: tuple[str, ...] = ()
     teacher_weight: float = 0.5
     sync_batchnorm: bool = False
 
     def __post_init__(self) -> None:
+        lowest = 0.0 if self.focal_constant else 1.0  # the gradient of a power below 1 is infinite where it is 0
+        self._require(
+            self.focal_gamma == 0 or self.focal_gamma >= lowest,
+            "focal_gamma",
+            "0, 1 or above, or any with focal_constant",
+        )
+        self._require(0 < self.focal_alpha < 1, "focal_alpha", "in (0, 1)")
         self._require(self.ema_decay is None or 0 < self.ema_decay < 1, "ema_decay", "in (0, 1), or none")
         self._require(self.validate_epochs > 0, "validate_epochs", "above 0")
         self._require(0 < self.teacher_weight <= 1, "teacher_weight", "in (0, 1]")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).resolve().parents[1] / "tools" / "bench"
+SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
 def run(name: str, *options: str, code: int = 0) -> str:
@@ -58,3 +59,17 @@ def test_the_input_table_has_its_rows(part):
 def test_duplicates_are_found_and_look_alikes_are_not():
     table = run("duplicates.py", "--quick", "--check")
     assert "pairs of 3,000 images after hashing" in table
+
+
+def test_folds_and_decisions_hold_their_bars_on_small_tables():
+    """Evenness and scores, which no machine changes; their seconds are for the table alone."""
+    if not SHARED.is_dir():
+        pytest.skip("shared/data is not here")
+    run("folds.py", "--quick", "--check")
+    assert "chexnet: one a label, shrunk to shares" in run("decisions.py", "--quick")
+
+
+def test_the_thresholds_table_has_its_rows():
+    if not SHARED.is_dir():
+        pytest.skip("shared/data is not here")
+    assert "samples, 1 to 10 labels: seconds" in run("thresholds.py", "--quick", "--check")

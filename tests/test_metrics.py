@@ -4,9 +4,28 @@ import itertools
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, fbeta_score
+import torch
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    fbeta_score,
+    precision_score,
+    recall_score,
+)
+from sklearn.metrics import log_loss as sklearn_log_loss
+from torchvision.ops import sigmoid_focal_loss
 
-from imettk.metrics import accuracy, best_constant, f_beta, f_beta_from_counts
+from imettk.metrics import (
+    accuracy,
+    best_constant,
+    f_beta,
+    f_beta_from_counts,
+    focal_loss,
+    label_rows,
+    log_loss,
+    map_at_k,
+    sum_units,
+)
 
 
 def random_labels(seed, num_samples=50, num_classes=6, share=0.3):
@@ -86,3 +105,79 @@ def test_without_any_label_nothing_scores():
 def test_the_best_constant_class_is_the_most_frequent():
     answer, score = best_constant(np.array([2, 0, 2, 1, 2]), beta=2.0)
     assert (int(answer), score) == (2, 0.6)
+
+
+@pytest.mark.parametrize("average", ["samples", "macro", "micro"])
+@pytest.mark.parametrize("num_rows", [3, 255, 700])
+def test_every_average_is_scikit_learns(average, num_rows):
+    rng = np.random.default_rng(0)
+    chosen, targets = (rng.random((num_rows, 12)) < share for share in (0.3, 0.2))
+    for answers in (chosen, np.asfortranarray(chosen), chosen.astype(np.uint8)):
+        ours = f_beta(answers[:, ::2], targets[:, ::2], beta=1.5, average=average)
+        theirs = fbeta_score(targets[:, ::2], chosen[:, ::2], beta=1.5, average=average, zero_division=0)
+        assert ours == pytest.approx(theirs)
+
+
+def test_map_at_k_by_hand():
+    ranked = np.array([[3, 1, 2], [0, 1, 2], [5, 4, 0]])
+    assert map_at_k(ranked, np.array([3, 2, 9])) == pytest.approx((1 + 1 / 3 + 0) / 3)
+
+
+def test_log_loss_and_focal_loss_are_those_of_known_libraries():
+    rng = np.random.default_rng(0)
+    probs, targets = rng.random((30, 4)), (rng.random((30, 4)) < 0.4).astype(np.uint8)
+    by_label = [sklearn_log_loss(targets[:, label], probs[:, label], labels=[0, 1]) for label in range(4)]
+    assert log_loss(probs, targets) == pytest.approx(np.mean(by_label))
+    classes = probs / probs.sum(1, keepdims=True)
+    assert log_loss(classes, targets.argmax(1)) == pytest.approx(
+        sklearn_log_loss(targets.argmax(1), classes, labels=range(4))
+    )
+    logits = torch.from_numpy(np.log(probs / (1 - probs)))
+    theirs = sigmoid_focal_loss(logits, torch.from_numpy(targets).double(), alpha=-1, gamma=2, reduction="mean")
+    assert focal_loss(probs, targets) == pytest.approx(float(theirs))
+    assert np.isfinite([log_loss(np.eye(2), np.eye(2)[::-1]), focal_loss(np.eye(2), np.eye(2)[::-1])]).all()
+
+
+def test_the_rows_of_labels_are_scikit_learns():
+    rng = np.random.default_rng(0)
+    probs, targets = rng.random((50, 5)), (rng.random((50, 5)) < 0.3).astype(np.uint8)
+    targets[:, 4] = 0
+    chosen = probs > 0.6
+    rows = label_rows(probs, chosen, targets, beta=2.0)
+    for name, function in (("precision", precision_score), ("recall", recall_score)):
+        np.testing.assert_allclose(rows[name], function(targets, chosen, average=None, zero_division=0), atol=1e-4)
+    expected = fbeta_score(targets, chosen, beta=2.0, average=None, zero_division=0)
+    np.testing.assert_allclose(rows["f_beta"], expected, atol=1e-4)
+    assert rows["average_precision"][4] is None
+    assert rows["average_precision"][0] == pytest.approx(average_precision_score(targets[:, 0], probs[:, 0]), abs=1e-4)
+
+
+@pytest.mark.parametrize("average", ["macro", "micro"])
+def test_the_best_constant_of_labels_is_the_best_of_all_label_sets(average):
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        targets = (rng.random((20, 5)) < rng.random(5)).astype(np.uint8)
+        answer, score = best_constant(targets, beta=2.0, average=average)
+        every = [np.tile(np.array(one, bool), (20, 1)) for one in itertools.product((0, 1), repeat=5)]
+        best = max(f_beta(one, targets, beta=2.0, average=average) for one in every)
+        assert score == pytest.approx(best)
+        assert f_beta(np.tile(answer, (20, 1)), targets, beta=2.0, average=average) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("average", ["samples", "macro", "micro"])
+@pytest.mark.parametrize("num_rows", [0, 1, 255, 256, 772])
+def test_sums_of_units_are_numpys_wherever_the_rows_lie_in_memory(average, num_rows):
+    mask = random_labels(num_rows, num_rows, 7, share=0.8).astype(bool)
+    mask[:, 0] = True  # more than a byte holds
+    spread = np.zeros((2 * num_rows, 14), bool)
+    spread[::2, ::2] = mask
+    expected = np.atleast_1d(mask.sum({"samples": 1, "macro": 0, "micro": None}[average]))
+    for same in (mask, np.asfortranarray(mask), spread[::2, ::2]):
+        sums = sum_units(same, average)
+        np.testing.assert_array_equal(sums, expected)
+        assert sums.dtype == np.int64
+
+
+def test_any_number_but_0_counts_as_true():
+    chosen, targets = random_labels(0), random_labels(1)
+    assert f_beta(2 * chosen, 255 * targets, beta=1.0) == f_beta(chosen, targets, beta=1.0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from imettk.config import FoldPlan
+from imettk.data.stratify import stratify
 from imettk.data.table import SampleTable
 from imettk.errors import DataError, MismatchError, MissingFileError
 
@@ -34,11 +36,9 @@ def make_folds(targets: np.ndarray, plan: FoldPlan, *, groups: np.ndarray | None
             f"{units} {'samples' if groups is None else 'groups'} cannot fill {plan.num_folds} folds; "
             "set --folds.num-folds lower"
         )
-    if groups is not None and plan.stratify and targets.ndim == 2:
-        return _grouped_multilabel(targets, groups, plan)
-    if targets.ndim == 2 and targets.shape[1] == 1:
-        targets = targets[:, 0].astype(np.int64)  # one label is two classes
-    splitter = _splitter(plan, multilabel=targets.ndim == 2, grouped=groups is not None)
+    if plan.stratify and targets.ndim == 2:
+        return stratify(targets, plan.num_folds, plan.seed, groups=groups)
+    splitter = _splitter(plan, grouped=groups is not None)
     folds = np.full(len(targets), -1, np.int64)
     with warnings.catch_warnings():
         # A class rarer than the number of folds is missing from some of them: expected in these competitions.
@@ -48,6 +48,41 @@ def make_folds(targets: np.ndarray, plan: FoldPlan, *, groups: np.ndarray | None
                 folds[valid] = fold
         except ValueError as error:
             raise DataError(f"the table cannot be split evenly ({error}); try --folds.stratify False") from None
+    return folds
+
+
+def make_table_folds(
+    targets: np.ndarray,
+    sources: np.ndarray,
+    plan: FoldPlan,
+    *,
+    validates: Sequence[bool],
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
+    """The fold of each row of several tables, each dealt by itself, or why it has none, int64 (N,).
+
+    A group never straddles folds, whatever tables it is in: its rows in a later table go where it is already, or, in
+    one that does not validate, are left out, for they would train what is validated.
+
+    Args:
+        sources: the table of each row, int (N,), 0 for the training table.
+        validates: of each table; others only train.
+    """
+    folds = np.full(len(targets), ONLY_TRAINS, np.int64)
+    member = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    fold_of_group = np.full(member.max(initial=0) + 1, ONLY_TRAINS, np.int64)
+    for source, deals in enumerate(validates):
+        rows = np.flatnonzero(sources == source)
+        dealt = fold_of_group[member[rows]]
+        folds[rows[dealt >= 0]] = dealt[dealt >= 0] if deals else LEFT_OUT
+        rows = rows[dealt < 0]
+        if deals and len(rows):
+            units = np.unique(member[rows], return_inverse=True)[1]
+            if source and units.max() + 1 < plan.num_folds:  # what groups with other tables have left over
+                folds[rows] = units
+            else:
+                folds[rows] = make_folds(targets[rows], plan, groups=None if groups is None else units)
+            fold_of_group[member[rows]] = folds[rows]
     return folds
 
 
@@ -76,39 +111,11 @@ def read_folds(path: Path, table: SampleTable) -> np.ndarray:
     return np.array([folds[name] for name in table.ids], np.int64)
 
 
-def _splitter(plan: FoldPlan, *, multilabel: bool, grouped: bool):  # type: ignore[no-untyped-def]
-    """The library's splitter for this kind of table."""
-    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+def _splitter(plan: FoldPlan, *, grouped: bool):  # type: ignore[no-untyped-def]
+    """scikit-learn's splitter for one class a row, or for folds that go by nothing."""
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-    if grouped and not plan.stratify:
-        return GroupKFold(plan.num_folds, shuffle=True, random_state=plan.seed)
-    if grouped:
-        kind = StratifiedGroupKFold
-    elif not plan.stratify:
-        kind = KFold
-    else:
-        kind = MultilabelStratifiedKFold if multilabel else StratifiedKFold
+    kind = (
+        (StratifiedGroupKFold if grouped else StratifiedKFold) if plan.stratify else (GroupKFold if grouped else KFold)
+    )
     return kind(n_splits=plan.num_folds, shuffle=True, random_state=plan.seed)
-
-
-def _grouped_multilabel(targets: np.ndarray, groups: np.ndarray, plan: FoldPlan) -> np.ndarray:
-    """Whole groups to folds, largest first, each to the fold that leaves counts most even (no library has this).
-
-    What is kept even is the number of samples and of each label, relative to its total, so that rare labels count as
-    much.
-    """
-    names, member = np.unique(groups, return_inverse=True)
-    counts = np.zeros((len(names), targets.shape[1] + 1))
-    np.add.at(counts, member, np.column_stack([targets, np.ones(len(targets))]).astype(np.float64))
-    shares = counts / np.maximum(counts.sum(0), 1)
-    rng = np.random.default_rng(plan.seed)
-    order = rng.permutation(len(names))
-    order = order[np.argsort(-counts[order, -1], kind="stable")]
-    filled = np.zeros((plan.num_folds, shares.shape[1]))
-    group_fold = np.zeros(len(names), np.int64)
-    for group in order:
-        # The increase of sum(filled ** 2) when the group joins a fold is 2 * filled . share + const.
-        group_fold[group] = np.argmin(filled @ shares[group])
-        filled[group_fold[group]] += shares[group]
-    return group_fold[member]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -65,7 +65,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
     csv = data_dir / table_format.train_csv
     frame = _read_frame(table_format, csv)
     # Before any row is dropped: a label that only such rows have stays a label.
-    labels, label_groups = _labels(table_format, data_dir, frame)
+    labels = _labels(table_format, data_dir, frame)
     remarks: list[str] = []
     parts = [_read_rows(table_format, data_dir, csv, frame, labels, remarks)]
     for number, extra in enumerate(table_format.extra, start=1):
@@ -76,9 +76,11 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
             train_images=extra.images,
             image_suffix=suffix,
             extra=(),
-            group_column=None,
         )
         csv = data_dir / extra.csv
+        rows = read_csv(csv)
+        if own.group_column not in rows.columns:
+            own = replace(own, group_column=None)
         part = _read_rows(own, data_dir, csv, _read_frame(own, csv), labels, remarks)
         parts.append(replace(part, sources=np.full(len(part), number, np.int16)))
     refuse_doubles(pd.Series(np.concatenate([part.ids for part in parts])), data_dir / table_format.train_csv)
@@ -86,10 +88,10 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
     for item in fields(SampleTable):
         columns = [getattr(part, item.name) for part in parts]
         if isinstance(columns[0], np.ndarray):
-            if item.name == "groups":  # rows of extra tables are in no fold, so in no group that folds know
-                columns[1:] = [np.full(len(part), "", np.str_) for part in parts[1:]]
+            if item.name == "groups":
+                columns = [part.ids if part.groups is None else part.groups for part in parts]
             arrays[item.name] = np.concatenate(columns)
-    return replace(parts[0], **arrays, label_groups=label_groups, remarks=tuple(remarks))
+    return replace(parts[0], **arrays, label_groups=labels.groups, remarks=tuple(remarks))
 
 
 def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTable) -> SampleTable:
@@ -102,7 +104,7 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     """
     csv = data_dir / table_format.sample_csv
     frame = read_csv(csv)
-    require_columns(frame, csv, [table_format.id_column, table_format.label_column])
+    require_columns(frame, csv, [table_format.id_column, table_format.answer_column or table_format.label_column])
     ids, suffix = frame[table_format.id_column], table_format.image_suffix
     refuse_doubles(ids, csv)
     remarks: list[str] = []
@@ -137,7 +139,7 @@ def _read_rows(
     data_dir: Path,
     csv: Path,
     frame: pd.DataFrame,
-    labels: tuple[str, ...],
+    labels: _Labels,
     remarks: list[str],
 ) -> SampleTable:
     """The rows of one table that have an image and are not to be left out."""
@@ -159,14 +161,14 @@ def _read_rows(
         frame = frame[found]
     if frame.empty:
         raise DataError(f"{csv}: no row is left to train on")
-    ids, group = frame[id_column], table_format.group_column
+    ids = frame[id_column]
     return SampleTable(
         ids=as_text(ids),
         paths=_paths(ids, folder, suffix),
-        labels=labels,
+        labels=labels.names,
         label_groups=(),
         targets=_targets(table_format, csv, frame, labels, remarks),
-        groups=as_text(frame[group]) if group else None,
+        groups=_groups(table_format, frame),
         boxes=boxes_of(read_boxes(table_format, data_dir), ids, suffix),
         turned=is_named(read_names(table_format.turned_csv, data_dir), ids, suffix),
         sources=np.zeros(len(ids), np.int16),
@@ -186,7 +188,10 @@ def read_answers(table_format: TableFormat, csv: Path, labels: tuple[str, ...], 
     if absent:
         raise DataError(f"{csv}: no answer for {named(absent, 'id')}")
     frame = frame.set_index(table_format.id_column, drop=False).loc[list(ids)]
-    return _targets(table_format, csv, frame, labels, [])
+    others = frozenset[str]()
+    if table_format.only_group is not None:  # whatever is not among the labels is another model's
+        others = frozenset(label for cell in frame[table_format.label_column] for label in _split(cell, table_format))
+    return _targets(table_format, csv, frame, _Labels(labels, (), others - set(labels)), [])
 
 
 def _find_images(ids: pd.Series, folder: Path, table_format: TableFormat, remarks: list[str]) -> np.ndarray:
@@ -207,8 +212,15 @@ def _find_images(ids: pd.Series, folder: Path, table_format: TableFormat, remark
     return found
 
 
-def _labels(table_format: TableFormat, data_dir: Path, frame: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Raw labels in column order, and the group of each."""
+class _Labels(NamedTuple):
+    """Raw labels in column order, the group of each, and labels that are another model's."""
+
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    others: frozenset[str] = frozenset()
+
+
+def _labels(table_format: TableFormat, data_dir: Path, frame: pd.DataFrame) -> _Labels:
     if table_format.labels_csv is None:
         labels = sorted({label for cell in frame[table_format.label_column] for label in _split(cell, table_format)})
         if not labels:
@@ -223,7 +235,26 @@ def _labels(table_format: TableFormat, data_dir: Path, frame: pd.DataFrame) -> t
         refuse_doubles(table[table_format.label_id_column], csv)
         labels, names = list(table[table_format.label_id_column]), list(table[table_format.label_name_column])
     separator = table_format.name_separator
-    return tuple(labels), tuple(name.split(separator)[0] if separator and separator in name else "" for name in names)
+    groups = [name.split(separator)[0] if separator and separator in name else "" for name in names]
+    if (only := table_format.only_group) is None:
+        return _Labels(tuple(labels), tuple(groups))
+    if only not in groups:
+        raise DataError(
+            f"`table.only_group` {only!r} is no label group; there are {named(sorted(set(groups)), 'group')}"
+        )
+    own = [place for place, group in enumerate(groups) if group == only]
+    others = frozenset(labels) - {labels[place] for place in own}
+    return _Labels(tuple(labels[place] for place in own), (only,) * len(own), others)
+
+
+def _groups(table_format: TableFormat, frame: pd.DataFrame) -> np.ndarray | None:
+    """The group of each row, str (N,)."""
+    if table_format.group_column:
+        return as_text(frame[table_format.group_column])
+    if table_format.group_pattern is None:
+        return None
+    found = frame[table_format.id_column].str.extract(table_format.group_pattern, expand=True)[0]
+    return as_text(found.fillna(frame[table_format.id_column]))
 
 
 def _split(cell: str, table_format: TableFormat) -> list[str]:
@@ -233,11 +264,13 @@ def _split(cell: str, table_format: TableFormat) -> list[str]:
 
 
 def _targets(
-    table_format: TableFormat, csv: Path, frame: pd.DataFrame, labels: tuple[str, ...], remarks: list[str]
+    table_format: TableFormat, csv: Path, frame: pd.DataFrame, labels: _Labels, remarks: list[str]
 ) -> np.ndarray:
     """int64 (N,) or uint8 (N, C); unknown labels are refused, rows without a label named."""
-    column = {label: position for position, label in enumerate(labels)}
+    column = {label: position for position, label in enumerate(labels.names)}
     cells = [_split(cell, table_format) for cell in frame[table_format.label_column]]
+    if labels.others:
+        cells = [[label for label in cell if label not in labels.others] for cell in cells]
     unknown = sorted({label for cell in cells for label in cell} - set(column))
     if unknown:
         raise DataError(f"{csv}: {named(unknown, 'label')} not in {table_format.labels_csv or 'the training table'}")
@@ -248,7 +281,7 @@ def _targets(
         return np.array([column[cell[0]] for cell in cells], np.int64)
     if len(empty):
         remarks.append(f"{csv}: {named(empty, 'row')} without any label; kept, as rows to which no label applies")
-    targets = np.zeros((len(cells), len(labels)), np.uint8)
+    targets = np.zeros((len(cells), len(labels.names)), np.uint8)
     rows = np.repeat(np.arange(len(cells)), [len(cell) for cell in cells])
     targets[rows, [column[label] for cell in cells for label in cell]] = 1
     return targets

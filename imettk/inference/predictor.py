@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from imettk.data.dataset import Batch
 from imettk.errors import CheckpointError, MismatchError
-from imettk.inference.tta import apply_view
+from imettk.inference.tta import apply_view, crop
 from imettk.progress import progress_bar
 from imettk.tracking.tensors import read_tensors, save_tensors
 
@@ -26,16 +26,18 @@ class Predictions:
         ids: str (N,).
         probs: float32 (V, N, C).
         values: what the file keeps beside them, as JSON.
+        targets: of these samples where they are known, int64 (N,) or uint8 (N, C): what is scored needs no table.
     """
 
     ids: np.ndarray
     probs: np.ndarray
     values: dict[str, Any]
+    targets: np.ndarray | None = None
 
     @property
-    def mean_probs(self) -> np.ndarray:
-        """Mean over the views, float32 (N, C)."""
-        return self.probs.mean(0)
+    def merged(self) -> np.ndarray:
+        """One prediction of all views, float32 (N, C): their mean, or the largest, as the file says."""
+        return self.probs.max(0) if self.values.get("merge") == "max" else self.probs.mean(0)
 
 
 @torch.inference_mode()
@@ -47,11 +49,13 @@ def predict_logits(
     device: torch.device,
     dtype: torch.dtype,
     num_samples: int,
+    size: tuple[int, int] | None = None,
     what: str | None = None,
 ) -> Tensor:
     """Logits of every view of every sample, float32 (V, N, C), on the CPU. The network is left in evaluation mode.
 
     Args:
+        size: that views cut out of larger images; None takes them whole.
         what: name of the progress bar; None shows none.
     """
     network.eval()
@@ -60,7 +64,10 @@ def predict_logits(
         for batch in batches:
             images = batch.images.to(device, non_blocking=True)
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-                logits = [network(apply_view(images, view)).logits for view in views]
+                logits = []
+                for view in views:
+                    part = images if size is None else crop(images, view, size=size, rows=batch.rows)
+                    logits.append(network(apply_view(part, view)).logits)
             parts.append(torch.stack(logits).float().cpu())
             bar.update(len(images))
     return torch.cat(parts, 1)
@@ -75,6 +82,8 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write probs, ids (UTF-8 lines) and values."""
     lines = np.frombuffer("\n".join(predictions.ids).encode(), np.uint8).copy()
     tensors = {"probs": torch.from_numpy(np.ascontiguousarray(predictions.probs)), "ids": torch.from_numpy(lines)}
+    if predictions.targets is not None:
+        tensors["targets"] = torch.from_numpy(np.ascontiguousarray(predictions.targets))
     save_tensors(path, tensors, predictions.values)
 
 
@@ -84,8 +93,9 @@ def load_predictions(path: Path) -> Predictions:
         file = read_tensors(path)
         ids = bytes(file.tensors["ids"].numpy()).decode().split("\n")
         probs = file.tensors["probs"].numpy()
+        targets = file.tensors["targets"].numpy() if "targets" in file.tensors else None
     except (CheckpointError, KeyError, ValueError) as error:
         raise MismatchError(f"{path} is not a prediction file of imettk: {error}") from None
     if probs.ndim != 3 or probs.shape[1] != len(ids):
         raise MismatchError(f"{path}: {len(ids)} ids do not fit probabilities of shape {probs.shape}")
-    return Predictions(np.array(ids, np.str_), probs, file.values)
+    return Predictions(np.array(ids, np.str_), probs, file.values, targets)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from imettk.data.geometry import VIEW_MAPS, invert
+from imettk.data.sampling import derive_seed
 
 ZOOM = 1 / 16  # share of the side that a zoom takes off, or adds, at each edge
 
@@ -53,6 +54,7 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     **{view: _odd(view) for view in ("rot45", "rot135", "rot225", "rot315")},
     "zoom_in": _zoom_in,
     "zoom_out": _zoom_out,
+    **{f"crop{number}": lambda images: images for number in range(4)},  # cut out before: see `crop`
 }
 
 
@@ -62,3 +64,20 @@ def apply_view(images: Tensor, view: str) -> Tensor:
     Views that turn by a right angle exchange H and W.
     """
     return VIEWS[view](images.permute(0, 3, 1, 2).float()).permute(0, 2, 3, 1)
+
+
+def crop(images: Tensor, view: str, *, size: tuple[int, int], rows: Tensor) -> Tensor:
+    """What a view looks at: the centre, or for `crop0` and the like a random place, (B, H, W, channels) -> `size`.
+
+    Args:
+        rows: of the table, int64 (B,): they and the view decide the place, whatever batch an image is in.
+    """
+    height, width = images.shape[1] - size[0], images.shape[2] - size[1]
+    if not view.startswith("crop"):
+        return images[:, height // 2 : height // 2 + size[0], width // 2 : width // 2 + size[1]]
+    cut = []
+    for image, row in zip(images, rows.tolist(), strict=True):
+        place = derive_seed(int(view[4:]), row)
+        top, left = place % (height + 1), (place >> 32) % (width + 1)
+        cut.append(image[top : top + size[0], left : left + size[1]])
+    return torch.stack(cut)

@@ -22,7 +22,6 @@ PACKAGE = "imettk.zip"
 WHEELS = (
     "delegator.py==0.1.1",
     "docstring-parser",
-    "iterative-stratification",
     "munch",
     "pexpect",
     "pretrainedmodels==0.7.4",

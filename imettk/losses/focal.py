@@ -5,7 +5,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 
-def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float = 0.25) -> Tensor:
+def focal(
+    logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float = 0.25, constant_weight: bool = False
+) -> Tensor:
     """Binary cross-entropy in which easy labels count less (Lin et al., arXiv 1708.02002, eq. 5).
 
     Args:
@@ -13,6 +15,8 @@ def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float =
         targets: uint8 or float in [0, 1], (B, C).
         gamma: how much less, 0 or above.
         alpha: weight of present labels in (0, 1); absent ones have 1 - alpha.
+        constant_weight: no gradient flows through the weight, and it is doubled, so that alpha 0.5 leaves gamma alone:
+            the form of iMet 2019's kernels.
 
     Returns:
         Mean over the labels of each sample, float32 (B,).
@@ -21,5 +25,7 @@ def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float =
     cross_entropy = binary_cross_entropy_with_logits(logits, targets, reduction="none")
     # 1 - p_t, from two sigmoids: exact for logits of any size.
     miss = targets * torch.sigmoid(-logits) + (1 - targets) * torch.sigmoid(logits)
-    weight = alpha * targets + (1 - alpha) * (1 - targets)
-    return (weight * miss**gamma * cross_entropy).mean(1)
+    if constant_weight:  # before the power: that of 0 has no finite gradient for gamma below 1
+        miss = miss.detach()
+    weight = (alpha * targets + (1 - alpha) * (1 - targets)) * miss**gamma
+    return ((2 * weight if constant_weight else weight) * cross_entropy).mean(1)

@@ -23,6 +23,12 @@ class Backbone(Protocol):
 
     num_features: int
 
+    def maps(self, images: Tensor, num_stages: int) -> list[Tensor]:
+        """Feature maps of the last stages, the last one last, (B, F, H, W) each."""
+
+    def map_channels(self, num_stages: int) -> list[int]:
+        """F of each of these maps."""
+
     def depth_of(self) -> dict[str, int]:
         """How deep each parameter lies, by name: 0 for the first layer."""
 
@@ -44,6 +50,19 @@ class TimmBackbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         # timm knows where each network has its pool and last norm: for ConvNeXt and its like that is in the head.
         return self.body.forward_head(self.body.forward_features(images), pre_logits=True)
+
+    def maps(self, images: Tensor, num_stages: int) -> list[Tensor]:
+        if num_stages == 1:
+            last = self.body.forward_features(images)
+            if last.ndim == 4 and last.shape[1] == self.body.num_features:
+                return [last]
+        # Transformers give tokens, and some networks channels last: these come as maps of one layout.
+        return self.body.forward_intermediates(images, indices=num_stages, intermediates_only=True, norm=True)
+
+    def map_channels(self, num_stages: int) -> list[int]:
+        if num_stages > 1 and not hasattr(self.body, "forward_intermediates"):
+            raise ConfigError("`model.last_stages`: this network of timm gives no maps of earlier stages; set it to 1")
+        return _count_channels(self, num_stages, self.body.pretrained_cfg.get("input_size", (3, 224, 224))[1:])
 
     def depth_of(self) -> dict[str, int]:
         from timm.models import group_parameters
@@ -74,12 +93,32 @@ class PretrainedmodelsBackbone(nn.Module):
             )
         self.num_features: int = last.in_features
         self.body.last_linear = nn.Identity()
+        # The ResNets' stages, and the DenseNets': what comes before the last one.
+        places = [self.body, getattr(self.body, "features", None)]
+        named = [getattr(place, name, None) for place in places for name in ("layer3", "denseblock3")]
+        self._earlier = next((each for each in named if isinstance(each, nn.Module)), None)
         if channels != 3:
             _replace_first_convolution(self.body, channels)
 
     def forward(self, images: Tensor) -> Tensor:
         # Some of these networks leave their last ReLU to the classifier; for the others another one changes nothing.
         return self.body.features(images).relu().mean((2, 3))
+
+    def maps(self, images: Tensor, num_stages: int) -> list[Tensor]:
+        if num_stages == 1:
+            return [self.body.features(images)]
+        seen: list[Tensor] = []
+        assert self._earlier is not None  # `map_channels` has looked
+        hook = self._earlier.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        try:
+            return [self.body.features(images), *seen][::-1]
+        finally:
+            hook.remove()
+
+    def map_channels(self, num_stages: int) -> list[int]:
+        if num_stages > 1 and self._earlier is None:
+            raise ConfigError("`model.last_stages`: this network of pretrainedmodels has no known stages; set it to 1")
+        return _count_channels(self, num_stages, (64, 64))
 
     def depth_of(self) -> dict[str, int]:
         # layer0 to layer4 of the ResNets are stages; other networks count their top-level blocks.
@@ -94,6 +133,16 @@ class PretrainedmodelsBackbone(nn.Module):
             depth += 0 if is_bare and depth >= 0 else 1
             depths[block_name] = depth
         return {f"body.{name}": depths[block_name] for name, block_name in blocks.items()}
+
+
+def _count_channels(backbone: Any, num_stages: int, size: tuple[int, int]) -> list[int]:
+    """Channels of a backbone's maps, by looking at those of one grey image."""
+    was_training = backbone.training
+    first = next(module for module in backbone.modules() if isinstance(module, nn.Conv2d))
+    with torch.no_grad():
+        maps = backbone.eval().maps(torch.zeros(1, first.in_channels, *size), num_stages)
+    backbone.train(was_training)
+    return [each.shape[1] for each in maps]
 
 
 def make_backbone(name: str, *, channels: int, weights: str | None = None) -> TimmBackbone | PretrainedmodelsBackbone:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
+
+HeadName = Literal["linear", "relu", "wide"]
 
 
 class LinearHead(nn.Module):
@@ -16,3 +22,34 @@ class LinearHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Features (B, F) -> logits (B, C)."""
         return self.linear(self.dropout(features))
+
+
+class MapHead(nn.Module):
+    """Pools one or more maps of features, joins what comes of them, and ends in a linear layer.
+
+    Args:
+        num_features: channels of each map.
+        wide: average and maximum of each map, and a hidden layer (HPA 2018, first place); else the average after a
+            ReLU (iMet 2019).
+    """
+
+    def __init__(
+        self, num_features: Sequence[int], num_classes: int, *, wide: bool, hidden: int = 1024, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self._wide = wide
+        width = sum(num_features) * (2 if wide else 1)
+        last = [nn.Dropout(dropout), nn.Linear(hidden if wide else width, num_classes)]
+        first: list[nn.Module] = []
+        if wide:
+            first = [nn.BatchNorm1d(width), nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU()]
+            first.append(nn.BatchNorm1d(hidden))
+        self.layers = nn.Sequential(*first, *last)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps (B, F, H, W), as many as `num_features` has -> logits (B, C)."""
+        parts = []
+        for each in maps:
+            # amax, not a pooling layer: the backward pass of AdaptiveMaxPool2d has no deterministic form on a GPU.
+            parts += [each.mean((2, 3)), each.amax((2, 3))] if self._wide else [each.relu().mean((2, 3))]
+        return self.layers(torch.cat(parts, 1))

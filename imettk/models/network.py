@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from imettk.errors import ConfigError
 from imettk.models.backbones import make_backbone
-from imettk.models.heads import LinearHead
+from imettk.models.heads import HeadName, LinearHead, MapHead
 
 
 class Outputs(NamedTuple):
@@ -21,7 +21,11 @@ class Outputs(NamedTuple):
 
 
 class Network(nn.Module):
-    """Normalise, backbone, head. Takes pixels as the loader gives them: nothing is normalised twice or not at all."""
+    """Normalise, backbone, head. Takes pixels as the loader gives them: nothing is normalised twice or not at all.
+
+    Attributes:
+        may_leave_unused: some parameters may get no gradient: layers that a backbone has behind its maps.
+    """
 
     mean: Tensor
     std: Tensor
@@ -34,11 +38,22 @@ class Network(nn.Module):
         mean: tuple[float, ...],
         std: tuple[float, ...],
         weights: str | None = None,
+        head: HeadName = "linear",
+        last_stages: int = 1,
+        hidden: int = 1024,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.backbone = make_backbone(backbone, channels=len(mean), weights=weights)
-        self.head = LinearHead(self.backbone.num_features, num_classes, dropout=dropout)
+        self._last_stages = last_stages
+        self.head: LinearHead | MapHead
+        if head == "linear" and last_stages == 1:
+            self.may_leave_unused = False
+            self.head = LinearHead(self.backbone.num_features, num_classes, dropout=dropout)
+        else:
+            self.may_leave_unused = True
+            channels = self.backbone.map_channels(last_stages)
+            self.head = MapHead(channels, num_classes, wide=head == "wide", hidden=hidden, dropout=dropout)
         # In units of pixels; not weights, so they are no part of the state dict.
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255, persistent=False)
@@ -47,7 +62,9 @@ class Network(nn.Module):
         """Pixels, uint8 or float in [0, 255], (B, H, W, channels) -> outputs."""
         # The permuted view of (B, H, W, channels) already has the channels-last layout that convolutions like best.
         normalised = (images.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
-        return Outputs(self.head(self.backbone(normalised)))
+        if isinstance(self.head, LinearHead):
+            return Outputs(self.head(self.backbone(normalised)))
+        return Outputs(self.head(self.backbone.maps(normalised, self._last_stages)))
 
     def layer_groups(self, num_groups: int) -> list[list[str]]:
         """Parameter names of each layer group, first layers first; the head is the last of `num_groups` + 1.

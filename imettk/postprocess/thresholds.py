@@ -1,117 +1,97 @@
-"""Decision rules: fitted on out-of-fold probabilities, kept as a small JSON, applied to any."""
+"""Thresholds with the highest F-beta: exact where labels do not depend on each other, else coordinate ascent."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable
 
 import numpy as np
 
-from imettk.metrics import f_beta_from_counts
-
-MAX_ROUNDS = 20
-ABOVE_ALL = 2.0  # a threshold that no probability reaches
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How probabilities become answers.
-
-    Attributes:
-        kind: `threshold` takes every label at or above its threshold, `argmax` the most likely class.
-        thresholds: one a label, (C,); empty for argmax.
-        fill_empty: a row without any label gets its most likely one.
-    """
-
-    kind: Literal["threshold", "argmax"]
-    thresholds: tuple[float, ...] = ()
-    fill_empty: bool = True
-
-    def apply(self, probs: np.ndarray) -> np.ndarray:
-        """Probabilities (N, C) -> chosen labels, bool (N, C), or the class, int64 (N,)."""
-        if self.kind == "argmax":
-            return probs.argmax(1)
-        chosen = probs >= np.asarray(self.thresholds, probs.dtype)
-        if self.fill_empty:
-            empty = np.flatnonzero(~chosen.any(1))
-            chosen[empty, probs[empty].argmax(1)] = True
-        return chosen
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Rule:
-        return cls(content["kind"], tuple(content["thresholds"]), content["fill_empty"])
+from imettk.postprocess.ascent import ascend
+from imettk.postprocess.curves import fit_macro, fit_micro
+from imettk.postprocess.goal import Goal, best_change
+from imettk.postprocess.rule import Rule, limit_labels, relative_to_row, top_labels
+from imettk.postprocess.sweep import ABOVE_ALL, Best, best_threshold, true_counts, units_of
 
 
 def fit_thresholds(
     probs: np.ndarray,
     targets: np.ndarray,
+    goal: Goal,
     *,
-    beta: float,
-    groups: tuple[str, ...] | None = None,
-    fill_empty: bool = True,
+    groups: np.ndarray | None = None,
+    relative: bool = False,
+    tell: Callable[[int], object] = lambda count: None,
 ) -> Rule:
-    """The thresholds with the highest F-beta, averaged over samples.
+    """The rule with the thresholds that score best.
 
-    One threshold for all labels is the exact optimum, found by sorting. With `groups`, one threshold a group: each in
-    turn is set to its exact optimum while the others stay (coordinate ascent), until none moves. Empty rows are filled
-    after the fit.
+    One threshold for all labels is the exact optimum, with every average and any limits. Of several, those for macro
+    and micro without limits are the exact optimum too. With limits, or averaged over samples, labels depend on each
+    other: each threshold in turn is set to its exact optimum while the others stay, until none moves (coordinate
+    ascent, from the best single threshold on).
 
     Args:
         probs: float (N, C).
         targets: uint8 (N, C).
-        groups: the group of each label, (C,); None for one threshold.
+        groups: of each label, int64 (C,), 0 to G - 1; a threshold is fitted for each. None is one for all.
+        relative: thresholds on probabilities divided by the largest of their row.
+        tell: called with 1 after each step of the ascent.
     """
-    names = np.zeros(probs.shape[1], int) if groups is None else np.unique(groups, return_inverse=True)[1]
-    everything = np.ones(probs.shape[1], bool)
-    start, _ = _best_threshold(probs, targets, everything, np.zeros(probs.shape, bool), beta=beta)
-    thresholds = np.full(probs.shape[1], start, probs.dtype)
-    for _ in range(MAX_ROUNDS if names.any() else 0):
-        before = thresholds.copy()
-        for group in range(names.max() + 1):
-            member = names == group
-            others = (probs >= thresholds) & ~member
-            thresholds[member], _ = _best_threshold(probs, targets, member, others, beta=beta)
-        if np.array_equal(before, thresholds):
-            break
-    return Rule("threshold", tuple(float(value) for value in thresholds), fill_empty)
+    scale = relative_to_row(probs) if relative else probs
+    groups = np.zeros(probs.shape[1], np.int64) if groups is None else groups
+    limited = goal.min_labels > 0 or goal.max_labels is not None
+    if groups.max(initial=0) == 0:
+        thresholds = np.full(probs.shape[1], _fit_one(probs, scale, targets, goal).threshold)
+    elif not limited and goal.average == "micro":
+        thresholds = fit_micro(scale, targets, groups, beta=goal.beta)[groups]
+    elif not limited and goal.average == "macro":
+        thresholds = _fit_macro_groups(scale, targets, groups, goal)
+    else:
+        thresholds = ascend(probs, scale, targets, groups, goal, start=_fit_one(probs, scale, targets, goal), tell=tell)
+    return Rule(
+        "threshold",
+        tuple(thresholds.tolist()),
+        relative=relative,
+        min_labels=goal.min_labels,
+        max_labels=goal.max_labels,
+    )
 
 
-def _best_threshold(
-    probs: np.ndarray, targets: np.ndarray, member: np.ndarray, others: np.ndarray, *, beta: float
-) -> tuple[float, float]:
-    """The best threshold of the labels in `member` (bool (C,)), and its score, while `others` (bool (N, C)) are chosen.
-
-    Lowering the threshold past one probability after another chooses labels in the order of all probabilities. Each
-    changes the F-beta of its own row alone, so a running sum of these changes gives the score of every possible
-    threshold at once.
-    """
-    order = np.argsort(-probs[:, member], 1, kind="stable")
-    sorted_probs = np.take_along_axis(probs[:, member], order, 1)
-    sorted_hits = np.take_along_axis(targets[:, member], order, 1)
-    first_hits = (targets.astype(bool) & others).sum(1, keepdims=True)
-    hits = np.concatenate([first_hits, first_hits + np.cumsum(sorted_hits, 1)], 1)
-    num_chosen = others.sum(1, keepdims=True) + np.arange(member.sum() + 1)
-    scores = f_beta_from_counts(hits, num_chosen, targets.sum(1, keepdims=True), beta=beta)
-    values = sorted_probs.ravel()
-    descending = np.argsort(-values, kind="stable")
-    values = values[descending]
-    none = float(scores[:, 0].mean())
-    means = none + np.cumsum(np.diff(scores, axis=1).ravel()[descending]) / len(probs)
-    # Equal probabilities are chosen together: only the last of a run is a threshold.
-    is_last = np.append(values[1:] < values[:-1], True)
-    best = int(np.argmax(np.where(is_last, means, -1)))
-    if means[best] < none:
-        return ABOVE_ALL, none
-    if best + 1 == len(values):
-        return float(values[best]), float(means[best])
-    # Halfway to the next probability, so that a new sample's tiny difference decides nothing.
-    return _between(values[best + 1], values[best]), float(means[best])
+def fit_top(probs: np.ndarray, targets: np.ndarray, goal: Goal, *, most: int = 20) -> Rule:
+    """The rule that gives each row the same number of most likely labels, the number that scores best."""
+    none, counts = np.zeros(probs.shape, bool), range(1, min(most, probs.shape[1]) + 1)
+    scores = [goal.score(limit_labels(none.copy(), probs, min_labels=k, max_labels=k), targets) for k in counts]
+    best = int(np.argmax(scores)) + 1
+    return Rule("threshold", (ABOVE_ALL,) * probs.shape[1], min_labels=best, max_labels=best)
 
 
-def _between(low: Any, high: Any) -> float:
-    """A number of their dtype in (low, high]: the middle, or `high` where they are neighbours."""
-    middle = type(high)((float(low) + float(high)) / 2)
-    return float(middle if low < middle else high)
+def _fit_macro_groups(scale: np.ndarray, targets: np.ndarray, groups: np.ndarray, goal: Goal) -> np.ndarray:
+    if len(np.unique(groups)) == len(groups):
+        return fit_macro(scale, targets, beta=goal.beta)
+    thresholds = np.empty(len(groups))
+    for group in range(groups.max() + 1):  # a mean over labels: groups do not depend on each other
+        member = groups == group
+        best = best_threshold(scale[:, member], targets[:, member], beta=goal.beta, average="macro")
+        thresholds[member] = best.threshold
+    return thresholds
+
+
+def _fit_one(probs: np.ndarray, scale: np.ndarray, targets: np.ndarray, goal: Goal) -> Best:
+    """One threshold for all: what a limit forces or forbids does not depend on it, and is set before."""
+    start = true_counts(targets, goal.average)
+    forced = _pairs(top_labels(probs, goal.min_labels), probs.shape[1])
+    if len(forced):
+        start = start.add(units_of(forced, probs.shape[1], goal.average), targets.reshape(-1)[forced] != 0)
+    if goal.max_labels is None:
+        beta, average = goal.beta, goal.average
+        return best_threshold(scale, targets, beta=beta, average=average, start=start, taken=forced)
+    allowed = _pairs(top_labels(probs, goal.max_labels), probs.shape[1])
+    pairs = allowed[~np.isin(allowed, forced)]
+    values = np.ascontiguousarray(scale).reshape(-1)[pairs]
+    # Equal probabilities of a row stand in the order in which a limit takes them.
+    order = np.argsort(-values, kind="stable")
+    return best_change(pairs[order], np.ones(len(pairs), np.int64), values[order], start, targets, goal)
+
+
+def _pairs(labels: np.ndarray, num_labels: int) -> np.ndarray:
+    """Positions in the flattened matrix of some labels of each row (N, K), int64 (N * K,)."""
+    return (labels + np.arange(len(labels))[:, None] * num_labels).reshape(-1)

@@ -11,8 +11,15 @@ from pathlib import Path
 from imettk.config import Recipe, from_json, read_recipe, to_json
 from imettk.errors import ConfigError
 from imettk.recipes.digits import digits
+from imettk.recipes.hpa2018 import hpa2018
+from imettk.recipes.imet2019 import imet2019, imet2019_freezing
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"digits": digits}
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "digits": digits,
+    "imet2019": imet2019,
+    "imet2019-freezing": imet2019_freezing,
+    "hpa2018": hpa2018,
+}
 
 
 def load_recipe(name: str) -> Recipe:

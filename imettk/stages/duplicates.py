@@ -167,7 +167,7 @@ def _draw(path: Path, images: _Images, pairs: list[Pair], thumbs: np.ndarray) ->
 
 
 def _group(run: RunDir, images: _Images, parts: np.ndarray) -> None:
-    rows = np.flatnonzero(images.kinds == "train")
+    rows = np.flatnonzero(images.kinds != "test")
     frame = pd.DataFrame({"id": images.ids[rows], "group": parts[rows]})
     write_atomically(run.path / DUPLICATE_GROUPS, frame.to_csv(index=False).encode())
     several = int((np.bincount(parts[rows]) > 1).sum())

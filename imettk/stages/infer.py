@@ -10,9 +10,10 @@ from imettk.config import Recipe
 from imettk.data.csv_files import read_csv
 from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
 from imettk.kaggle.submission import write_submission
-from imettk.postprocess.thresholds import Rule
+from imettk.postprocess.rule import Rule
 from imettk.progress import say
-from imettk.stages.shared import choose_compute, metric_name, open_source, predict_file, score, trained_folds
+from imettk.stages.rules import metric_name, score
+from imettk.stages.shared import choose_compute, open_source, predict_file, trained_folds
 from imettk.tracking.files import read_json, write_json
 from imettk.tracking.run_dir import KNOWN_ANSWERS, RunDir
 
@@ -42,7 +43,7 @@ def infer(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, answ
         predictions = predict_file(
             path, run.model(number), table, source, rows, recipe, compute, what=f"fold {number} test"
         )
-        total += predictions.mean_probs
+        total += predictions.merged
     answers = rule.apply((total / len(folds)).astype(np.float32))
     cells = _with_known_answers(run, table, _cells(answers, table, recipe))
     path = run.path / "submission.csv"
@@ -50,7 +51,7 @@ def infer(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, answ
         path,
         data_dir / recipe.table.sample_csv,
         id_column=recipe.table.id_column,
-        label_column=recipe.table.label_column,
+        label_column=recipe.table.answer_column or recipe.table.label_column,
         ids=table.ids,
         cells=cells,
     )

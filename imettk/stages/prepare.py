@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import Recipe, to_json
-from imettk.data.csv_files import read_csv
+from imettk.data.csv_files import named, read_csv
 from imettk.data.duplicates import merge_groups
-from imettk.data.folds import LEFT_OUT, ONLY_TRAINS, make_folds, read_folds, write_folds
+from imettk.data.folds import LEFT_OUT, ONLY_TRAINS, make_table_folds, read_folds, write_folds
 from imettk.data.source import ImageSource, cache_key, image_names, make_reader, wanted_kinds
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
 from imettk.data.table import SampleTable, read_table, read_test_table
@@ -56,20 +56,20 @@ def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     write_json(run.path / "table.json", {"recipe": json.loads(to_json(recipe)), **found})
     say(_summary(table, folds))
     if extra := int((folds == ONLY_TRAINS).sum()):
-        say(f"{extra} rows of {len(recipe.table.extra)} extra tables only train")
+        say(f"{extra} rows of extra tables only train")
     values = [", ".join(f"{value:.3f}" for value in each) for each in (survey.mean, survey.std)]
     say(f"channel mean {values[0]}, std {values[1]}, of values in [0, 1]")
 
 
 def _make_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
     """The fold of each row, or why it has none, int64 (N,); duplicates are heeded where they were looked for."""
-    folds = np.full(len(table), ONLY_TRAINS, np.int64)
-    left_out = np.zeros(len(table), bool)
+    folds = np.full(len(table), LEFT_OUT, np.int64)
+    dropped = np.zeros(len(table), bool)
     if (path := run.find_optional(DROPPED)) is not None:
-        left_out = np.isin(table.ids, read_csv(path)["id"].to_numpy(str))
-        say(f"{path}: {int(left_out.sum())} duplicates neither train nor validate")
-    own = np.flatnonzero((table.sources == 0) & ~left_out)
-    some = table.take(own)
+        dropped = np.isin(table.ids, read_csv(path)["id"].to_numpy(str))
+        say(f"{path}: {int(dropped.sum())} duplicates neither train nor validate")
+    kept = np.flatnonzero(~dropped)
+    some = table.take(kept)
     groups = some.groups
     if (path := run.find_optional(DUPLICATE_GROUPS)) is not None:
         frame = read_csv(path).set_index("id")["group"].reindex(some.ids)
@@ -77,8 +77,11 @@ def _make_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
         parts = np.where(missing, some.ids.astype(object), frame.to_numpy())  # a row that came later is alone
         groups = merge_groups(groups, parts.astype(str))
         say(f"{path}: duplicates stay in one fold, {len(np.unique(groups))} groups in all")
-    folds[own] = make_folds(_targets(some), recipe.folds, groups=groups)
-    folds[left_out] = LEFT_OUT
+    assert some.sources is not None  # a training table has them
+    validates = [True, *(extra.validates for extra in recipe.table.extra)]
+    folds[kept] = make_table_folds(_targets(some), some.sources, recipe.folds, validates=validates, groups=groups)
+    if left_out := int((folds[kept] == LEFT_OUT).sum()):
+        say(f"{left_out} rows of extra tables are left out: they are of one group with rows that validate")
     return folds
 
 
@@ -193,4 +196,7 @@ def _summary(table: SampleTable, folds: np.ndarray) -> str:
     lines = [f"{len(table)} rows{groups}, {len(table.labels)} labels, {int((~seen).sum())} of them without a row"]
     lines.append("folds: " + ", ".join(f"{fold}: {size} rows" for fold, size in enumerate(np.bincount(folds))))
     lines.append(f"a label's rows differ between folds by {spread.mean():.1%} on average, {spread.max():.1%} at most")
+    rare = [label for label, few in zip(table.labels, counts.sum(0) < len(counts), strict=True) if few]
+    if rare:
+        lines.append(f"fewer rows than folds: {named(rare, 'label')}; folds without one say nothing about it")
     return "\n".join(lines)

@@ -21,10 +21,9 @@ from imettk.data.table import SampleTable, read_table
 from imettk.device import choose_device, choose_precision
 from imettk.errors import MismatchError, MissingFileError
 from imettk.inference.predictor import Predictions, load_predictions, predict_logits, save_predictions, to_probs
-from imettk.metrics import accuracy, f_beta
 from imettk.models.network import Network
-from imettk.postprocess.thresholds import Rule, fit_thresholds
 from imettk.progress import say
+from imettk.stages.rules import read_shares
 from imettk.tracking.files import read_json, sha256
 from imettk.tracking.run_dir import BAD_IMAGES, CACHE, RunDir
 from imettk.tracking.tensors import read_tensors
@@ -38,12 +37,14 @@ class Prepared:
         folds: of each row, int64 (N,); -1 for rows that only train, -2 for those that are left out.
         source: reads the images.
         bad: rows whose image cannot be read, bool (N,); they do not train.
+        given_shares: of the rows that each label should have, float64 (C,), where the recipe names a table of them.
     """
 
     table: SampleTable
     folds: np.ndarray
     source: ImageSource
     bad: np.ndarray
+    given_shares: np.ndarray | None = None
 
     @property
     def targets(self) -> np.ndarray:
@@ -107,7 +108,8 @@ def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:
     if recipe.images.on_bad_image == "skip" and (listed := path.with_name(BAD_IMAGES)).is_file():
         frame = read_csv(listed)
         bad = np.isin(table.ids, frame["id"][frame["table"] == "train"].to_numpy(str))
-    return Prepared(table, folds, open_source(recipe, table, data_dir, run), bad)
+    shares = read_shares(recipe, data_dir, table.labels)
+    return Prepared(table, folds, open_source(recipe, table, data_dir, run), bad, shares)
 
 
 def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir) -> ImageSource:
@@ -135,6 +137,9 @@ def make_network(recipe: Recipe, num_classes: int, *, weights: str | None = None
         mean=recipe.images.mean,
         std=recipe.images.std,
         weights=weights,
+        head=recipe.model.head,
+        last_stages=recipe.model.last_stages,
+        hidden=recipe.model.hidden,
         dropout=recipe.model.dropout,
     )
 
@@ -173,8 +178,9 @@ def evaluate(
 ) -> Tensor:
     """Logits of some rows of a table, float32 (V, N, C); an image that cannot be read gets the mean of the others."""
     images = recipe.images
-    crop = images.fit == "centre_crop"
-    dataset = ImageDataset(source, None, image_size=images.image_size, centre_crop=crop, skip_bad=True)
+    crops = images.load_size if any(view.startswith("crop") for view in views) else None
+    centre = images.fit == "centre_crop"
+    dataset = ImageDataset(source, None, image_size=crops or images.image_size, centre_crop=centre, skip_bad=True)
     batches = load_batches(
         dataset,
         sequential_requests(rows, recipe.predict.batch_size),
@@ -182,7 +188,14 @@ def evaluate(
         pin=compute.device.type == "cuda",
     )
     logits = predict_logits(
-        network, batches, views=views, device=compute.device, dtype=compute.dtype, num_samples=len(rows), what=what
+        network,
+        batches,
+        views=views,
+        device=compute.device,
+        dtype=compute.dtype,
+        num_samples=len(rows),
+        size=images.image_size if crops else None,
+        what=what,
     )
     if (unread := np.isin(rows, list(dataset.faults))).any():
         bad = torch.from_numpy(unread)
@@ -205,7 +218,16 @@ def predict_file(
     what: str,
 ) -> Predictions:
     """Predictions of a trained fold with all TTA views: from `path` if they are there, else made and kept there."""
-    values = {"model": sha256(model), "views": list(recipe.predict.views), "labels": list(table.labels)}
+    plan = recipe.predict
+    values = {
+        "model": sha256(model),
+        "views": list(plan.views),
+        "merge": plan.merge,
+        "labels": list(table.labels),
+        "label_groups": list(table.label_groups),
+        "task": recipe.table.task,
+    }
+    targets = None if table.targets is None else table.targets[rows]
     if path.is_file():
         found = load_predictions(path)
         if found.values == values and np.array_equal(found.ids, table.ids[rows]):
@@ -213,29 +235,7 @@ def predict_file(
             return found
     network = load_model(model, recipe, table, compute.device)
     logits = evaluate(network, source, rows, recipe, compute, views=recipe.predict.views, what=what)
-    predictions = Predictions(table.ids[rows], to_probs(logits, multiclass=recipe.table.task == "multiclass"), values)
+    probs = to_probs(logits, multiclass=recipe.table.task == "multiclass")
+    predictions = Predictions(table.ids[rows], probs, values, targets)
     save_predictions(path, predictions)
     return predictions
-
-
-def fit_rule(recipe: Recipe, probs: np.ndarray, targets: np.ndarray, label_groups: tuple[str, ...]) -> Rule:
-    """The recipe's decision rule, fitted on these rows."""
-    plan = recipe.rule
-    if plan.kind == "argmax":
-        return Rule("argmax")
-    groups = label_groups if plan.kind == "group_thresholds" else None
-    return fit_thresholds(probs, targets, beta=plan.beta, groups=groups, fill_empty=plan.fill_empty)
-
-
-def score(recipe: Recipe, answers: np.ndarray, targets: np.ndarray) -> float:
-    """The recipe's metric: F-beta averaged over samples, or accuracy."""
-    return (
-        accuracy(answers, targets)
-        if recipe.table.task == "multiclass"
-        else f_beta(answers, targets, beta=recipe.rule.beta)
-    )
-
-
-def metric_name(recipe: Recipe) -> str:
-    """How to call the metric in what is printed: `F2` or `accuracy`."""
-    return "accuracy" if recipe.table.task == "multiclass" else f"F{recipe.rule.beta:g}"

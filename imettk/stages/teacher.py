@@ -12,17 +12,28 @@ from imettk.config import Recipe
 from imettk.data.table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.inference.predictor import load_predictions
+from imettk.stages.pseudo import with_pseudo_labels
 from imettk.stages.shared import Prepared
 
 
 def with_teacher(recipe: Recipe, prepared: Prepared, fold: int) -> tuple[Prepared, str]:
-    """What to train on, with the recipe's teachers in the targets, and a hash of what they added."""
-    plan = recipe.train
+    """What to train on, with what other models said in the targets, and a hash of what they added.
+
+    Pseudo-labelled rows that the fold's models are not sure of are marked as bad: they do not train.
+    """
+    plan, table = recipe.train, prepared.table
+    assert table.targets is not None and table.sources is not None
+    targets, unsure = with_pseudo_labels(recipe, table.targets, table.sources, table.ids, table.labels, fold)
+    taught = "none"
+    if targets is not table.targets:
+        taught = hashlib.sha256(targets.tobytes()).hexdigest()[:16]
+        prepared = replace(prepared, table=replace(table, targets=targets), bad=prepared.bad | unsure)
     if not plan.teacher:
-        return prepared, "none"
-    rows, num_classes = prepared.rows(fold, valid=False), len(prepared.table.labels)
-    table, taught = teach(prepared.table, rows, plan.teacher, weight=plan.teacher_weight, num_classes=num_classes)
-    return replace(prepared, table=table), taught
+        return prepared, taught
+    rows, num_classes = prepared.rows(fold, valid=False), len(table.labels)
+    rows = rows[prepared.folds[rows] >= 0]  # no out-of-fold prediction knows rows that only train
+    mixed, taught = teach(prepared.table, rows, plan.teacher, weight=plan.teacher_weight, num_classes=num_classes)
+    return replace(prepared, table=mixed), taught
 
 
 def teach(
@@ -54,7 +65,7 @@ def teach(
         predictions = load_predictions(path)
         if predictions.values.get("labels") != list(table.labels):
             raise MismatchError(f"`train.teacher`: {path} is of other labels than the table")
-        for name, probs in zip(predictions.ids.tolist(), predictions.mean_probs, strict=True):
+        for name, probs in zip(predictions.ids.tolist(), predictions.merged, strict=True):
             if (row := place.get(name)) is not None:
                 total[row] += probs
                 count[row] += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from imettk.config import SPLIT, Recipe, fingerprint, to_json
 from imettk.data.augment import Augmentation
@@ -21,19 +19,15 @@ from imettk.data.dataset import ImageDataset
 from imettk.data.sampling import derive_seed
 from imettk.device import describe, use_deterministic_algorithms
 from imettk.errors import ConfigError, MismatchError
-from imettk.inference.predictor import to_probs
-from imettk.losses import LOSSES
 from imettk.progress import say
+from imettk.stages.curve import loss_of, make_validation
 from imettk.stages.resume import carry_journal, find_checkpoint, is_done, load_other_weights
 from imettk.stages.shared import (
     Compute,
     Prepared,
     choose_compute,
-    evaluate,
-    fit_rule,
     make_network,
     read_prepared,
-    score,
 )
 from imettk.stages.teacher import with_teacher
 from imettk.tracking.board import Board
@@ -273,7 +267,7 @@ def make_trainer(
         dtype=compute.dtype,
         session=session,
         session_plan=recipe.session,
-        validate=_validation(recipe, prepared, fold, compute, team),
+        validate=make_validation(recipe, prepared, fold, compute, team),
         find_checkpoint=lambda fits: find_checkpoint(recipe, run, fold, fits=fits, others_allowed=True),
         folder=run.fold(fold),
         recorder=recorder,
@@ -301,42 +295,18 @@ def _training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: i
             skip_bad=images.on_bad_image == "skip",
         )
 
-    rows, table = prepared.rows(fold, valid=False), prepared.table
+    rows, table = taught.rows(fold, valid=False), prepared.table
     weights = np.array([1.0, *(extra.weight for extra in recipe.table.extra)])
     return TrainingData(
         rows=rows,
         dataset_for=dataset_for,
-        loss_for=lambda stage: LOSSES[stage.loss or recipe.train.loss],
+        loss_for=lambda stage: loss_of(recipe, stage.loss),
         num_classes=len(prepared.table.labels),
         multiclass=recipe.table.task == "multiclass",
         num_valid=len(prepared.rows(fold, valid=True)),
         targets=prepared.targets[rows],
         repeats=weights[table.sources[rows]] if recipe.table.extra and table.sources is not None else None,
     )
-
-
-def _validation(
-    recipe: Recipe, prepared: Prepared, fold: int, compute: Compute, team: Team
-) -> Callable[[nn.Module], dict[str, float]]:
-    """What the trainer calls between steps: loss, and score with a rule fitted on the same rows (a curve only).
-
-    Each process predicts its part of the rows; the first one counts.
-    """
-    rows = prepared.rows(fold, valid=True)
-    targets = prepared.targets[rows]
-
-    def run_validation(network: nn.Module) -> dict[str, float]:
-        first, last = len(rows) * team.rank // team.size, len(rows) * (team.rank + 1) // team.size
-        part = evaluate(network, prepared.source, rows[first:last], recipe, compute, views=("plain",))[0]
-        logits = team.gather(part)
-        if not team.is_main:
-            return {}
-        probs = to_probs(logits, multiclass=recipe.table.task == "multiclass")
-        rule = fit_rule(recipe, probs, targets, prepared.table.label_groups)
-        loss = float(LOSSES[recipe.train.loss](logits, torch.from_numpy(targets)).mean())
-        return {"loss": loss, "score": score(recipe, rule.apply(probs), targets)}
-
-    return run_validation
 
 
 def _tell_changes(old: dict[str, str], new: dict[str, str]) -> None:

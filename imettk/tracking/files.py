@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from imettk.errors import MismatchError
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write under another name, flush to the disk, rename: a reader finds the old content or the new, never a part."""
@@ -37,11 +39,13 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON, or None where there is no such file."""
+    """Read JSON, or None where there is no such file; `MismatchError` where it holds something else."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise MismatchError(f"{path} is damaged, it holds no JSON: {error}") from None
 
 
 def sha256(path: Path) -> str:

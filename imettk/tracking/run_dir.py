@@ -1,6 +1,7 @@
 """Where things are in a run folder, and in the read-only folders of earlier runs that feed it.
 
-run_dir/  recipe.json  table.json  folds.csv  bad_images.csv  cache/  rule.json  scores.json  submission.csv
+run_dir/  recipe.json  table.json  folds.csv  bad_images.csv  cache/  rule.json  scores.json  label_scores.csv
+          submission.csv
           fold0/ status.json  journal.jsonl  checkpoints/  model.safetensors  oof.safetensors  test.safetensors
 """
 
@@ -18,6 +19,7 @@ BAD_IMAGES = "bad_images.csv"
 DUPLICATE_GROUPS = "duplicate_groups.csv"  # `duplicates` writes these three
 DROPPED = "duplicates_dropped.csv"
 KNOWN_ANSWERS = "known_answers.csv"
+LABEL_SCORES = "label_scores.csv"
 
 
 class RunDir:

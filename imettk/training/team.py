@@ -99,7 +99,8 @@ class Team:
         # Stages freeze and unfreeze, and a network is wrapped anew for each; an unused head must not stop the rest.
         # DDP lays its buckets anew after the first backward pass, and a sum over three or more depends on its order:
         # a run that starts again would add up in another one. Looking for unused parameters keeps it from doing so.
-        return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=self.size > 2)
+        unused = self.size > 2 or bool(getattr(network, "may_leave_unused", False))
+        return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=unused)
 
 
 def join_team(device: torch.device) -> Team:

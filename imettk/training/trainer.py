@@ -299,7 +299,7 @@ class Trainer:
         self._team.copy_first(list(self.evaluated.buffers()))
         scores = self._team.share(self._validate(self.evaluated))
         self._learn()
-        at, watched, lower = self.at, self._plan.watch, self._plan.watch == "loss"
+        at, watched, lower = self.at, self._plan.watch, self._plan.watch != "score"
         seconds = self._team.share(time.monotonic() - started)
         at.validation_seconds = max(at.validation_seconds, seconds)
         at.owes_validation = False
@@ -322,7 +322,7 @@ class Trainer:
 
     def _lr_shares(self, span: Span) -> list[float]:
         metrics = self.at.metrics(span.stage, self._plan.watch)
-        return lr_shares(span, metrics, lower_is_better=self._plan.watch == "loss")
+        return lr_shares(span, metrics, lower_is_better=self._plan.watch != "score")
 
     def _roll_back(self, *, again: bool) -> None:
         """Go back to the last checkpoint from before the losses were not finite, with a lower loss scale."""

@@ -8,7 +8,7 @@ import pytest
 from sklearn.model_selection import StratifiedKFold
 
 from imettk.config import FoldPlan
-from imettk.data.folds import make_folds, read_folds, write_folds
+from imettk.data.folds import LEFT_OUT, ONLY_TRAINS, make_folds, make_table_folds, read_folds, write_folds
 from imettk.data.table import SampleTable
 from imettk.errors import DataError, MismatchError, MissingFileError
 
@@ -86,6 +86,63 @@ def test_real_labels_are_far_more_even_than_by_chance():
     rng = np.random.default_rng(0)
     by_chance = [unevenness(targets, rng.integers(0, 5, len(targets)), 5) for _ in range(10)]
     assert unevenness(targets, folds, 5) < 0.5 * min(by_chance)
+
+
+def deviations(targets, folds, num_folds):
+    """How many rows each label is off its share in each fold, (F, C)."""
+    counts = np.stack([targets[folds == fold].sum(0, dtype=np.int64) for fold in range(num_folds)])
+    return np.abs(counts - targets.sum(0) / num_folds)
+
+
+def test_real_labels_are_no_less_even_than_by_the_known_library():
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+
+    targets = read_hpa()
+    for num_folds in (5, 10):
+        ours = deviations(targets, make_folds(targets, FoldPlan(num_folds=num_folds)), num_folds)
+        splits = MultilabelStratifiedKFold(num_folds, shuffle=True, random_state=0).split(targets, targets)
+        folds = np.zeros(len(targets), int)
+        for fold, (_, valid) in enumerate(splits):
+            folds[valid] = fold
+        theirs = deviations(targets, folds, num_folds)
+        assert ours.mean() <= theirs.mean() and ours.max() <= theirs.max()
+        assert ours.max(0).mean() <= theirs.max(0).mean()
+
+
+def test_labels_and_sizes_are_nearly_as_even_as_whole_rows_can_be():
+    targets = multilabel(3000)
+    folds = make_folds(targets, FoldPlan(num_folds=7))
+    assert deviations(targets, folds, 7).max() < 3 and np.ptp(np.bincount(folds)) <= 3
+
+
+def test_rows_without_any_label_are_dealt_evenly_and_a_label_of_two_rows_to_two_folds():
+    targets = np.zeros((53, 4), np.uint8)
+    targets[:2, 0] = targets[:30, 1] = 1
+    folds = make_folds(targets, FoldPlan(num_folds=5))
+    assert folds[0] != folds[1]
+    assert np.ptp(np.bincount(folds[30:], minlength=5)) <= 1 and np.ptp(np.bincount(folds)) <= 1
+
+
+def test_extra_tables_are_dealt_by_themselves_and_groups_stay_whole_over_tables():
+    rng = np.random.default_rng(0)
+    targets = (rng.random((300, 5)) < 0.3).astype(np.uint8)
+    sources = np.repeat([0, 1, 2], 100)
+    groups = np.array([f"g{number}" for number in range(300)])
+    groups[100:110] = groups[:10]  # of the second table, with rows of the first
+    groups[200:210] = groups[5:15]  # of the third
+    groups[210:215] = groups[150:155]  # with rows of the second
+    plan = FoldPlan(num_folds=4)
+    folds = make_table_folds(targets, sources, plan, validates=[True, True, False], groups=groups)
+    np.testing.assert_array_equal(folds[:100], make_folds(targets[:100], plan, groups=groups[:100]))
+    np.testing.assert_array_equal(folds[100:110], folds[:10])
+    assert np.ptp(np.bincount(folds[110:200], minlength=4)) <= 1
+    assert (folds[200:215] == LEFT_OUT).all() and (folds[215:] == ONLY_TRAINS).all()
+    groups[100:198] = "g3"  # only two rows of the second table are left to deal
+    few = make_table_folds(targets, sources, plan, validates=[True, True, False], groups=groups)
+    assert set(few[100:198]) == {few[3]} and sorted(few[198:200]) == [0, 1]
+    alone = make_table_folds(targets, sources, plan, validates=[True, False, True])
+    np.testing.assert_array_equal(alone[:100], make_folds(targets[:100], plan))
+    assert (alone[100:200] == ONLY_TRAINS).all() and np.ptp(np.bincount(alone[200:])) <= 1
 
 
 def test_real_groups_of_patients_are_far_more_even_than_by_chance():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from imettk.config import TableFormat
+from imettk.config import ExtraTable, TableFormat
 from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
 from imettk.errors import ConfigError, DataError
 
@@ -271,3 +271,43 @@ def test_real_multilabel_tables_equal_scikit_learn(tmp_path, name, id_column, la
     assert table.ids.tolist() == [row[id_column] for row in rows]
     assert list(table.labels) == binarizer.classes_.tolist()
     np.testing.assert_array_equal(table.targets, expected)
+
+
+def test_groups_by_a_pattern_of_the_id_also_in_extra_tables(tmp_path):
+    lay_out(
+        tmp_path, "id,attribute_ids\nE1_55_a,2\nE2_55_b,0\nplain,1\n", "train/E1_55_a", "train/E2_55_b", "train/plain"
+    )
+    (tmp_path / "more.csv").write_text("id,attribute_ids\nE7_55_c,2\nE8_66_d,0\n")
+    (tmp_path / "more").mkdir()
+    for name in ("E7_55_c", "E8_66_d"):
+        (tmp_path / "more" / f"{name}.png").touch()
+    extra = (ExtraTable(csv="more.csv", images="more"),)
+    table = read_table(TableFormat(labels_csv="labels.csv", group_pattern="^[^_]+_([0-9]+)_", extra=extra), tmp_path)
+    assert table.groups.tolist() == ["55", "55", "plain", "55", "66"]
+    with pytest.raises(ConfigError, match="group_pattern"):
+        TableFormat(group_pattern="[")
+    with pytest.raises(ConfigError, match="group_pattern"):
+        TableFormat(group_pattern="a", group_column="b")
+
+
+def test_the_labels_of_one_group_alone(tmp_path):
+    lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9", "test/t1", "test/t2")
+    table_format = replace(MULTILABEL, only_group="tag")
+    table = read_table(table_format, tmp_path)
+    assert table.labels == ("2", "10") and table.label_groups == ("tag", "tag")
+    assert table.targets.tolist() == [[1, 0], [0, 1], [0, 0]]
+    assert "1 row (9) without any label" in " ".join(table.remarks)
+    assert read_test_table(table_format, tmp_path, table).labels == table.labels
+    answers = read_answers(table_format, tmp_path / "train.csv", table.labels, np.array(["9", "007"]))
+    assert answers.tolist() == [[0, 0], [1, 0]]
+    with pytest.raises(DataError, match="'colour' is no label group; there are 3 groups"):
+        read_table(replace(MULTILABEL, only_group="colour"), tmp_path)
+
+
+def test_the_sample_may_name_its_answers_otherwise(tmp_path):
+    sample = "id,Predicted\nt2,0\n"
+    lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9", "test/t2", sample=sample)
+    table = read_table(MULTILABEL, tmp_path)
+    assert read_test_table(replace(MULTILABEL, answer_column="Predicted"), tmp_path, table).ids.tolist() == ["t2"]
+    with pytest.raises(DataError, match="no column attribute_ids"):
+        read_test_table(MULTILABEL, tmp_path, table)

@@ -12,7 +12,7 @@ from imettk.data.source import ImageSource
 from imettk.data.table import read_table
 from imettk.errors import MismatchError
 from imettk.inference.predictor import Predictions, load_predictions, predict_logits, save_predictions, to_probs
-from imettk.inference.tta import apply_view
+from imettk.inference.tta import apply_view, crop
 from imettk.models.network import Network
 from imettk.recipes.digits import digits
 
@@ -98,7 +98,47 @@ def test_the_file_holds_everything_exactly(tmp_path):
     assert again.ids.tolist() == predictions.ids.tolist()
     assert again.values == predictions.values
     np.testing.assert_array_equal(again.probs, predictions.probs)
-    np.testing.assert_allclose(again.mean_probs, (predictions.probs[0] + predictions.probs[1]) / 2, rtol=1e-6)
+    assert again.targets is None
+    np.testing.assert_allclose(again.merged, (predictions.probs[0] + predictions.probs[1]) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "targets", [np.array([2, 0, 3]), np.eye(3, 4, dtype=np.uint8), np.eye(4, dtype=np.uint8)[:, 1:].T]
+)
+def test_targets_come_back_as_they_were(tmp_path, targets):
+    some = some_predictions()
+    save_predictions(tmp_path / "oof.safetensors", Predictions(some.ids, some.probs, some.values, targets))
+    again = load_predictions(tmp_path / "oof.safetensors").targets
+    assert again.dtype == targets.dtype
+    np.testing.assert_array_equal(again, targets)
+
+
+def test_views_are_merged_as_the_file_says(tmp_path):
+    some = some_predictions()
+    for merge, expected in {"mean": (some.probs[0] + some.probs[1]) / 2, "max": np.maximum(*some.probs)}.items():
+        save_predictions(tmp_path / merge, Predictions(some.ids, some.probs, {"merge": merge}))
+        again = load_predictions(tmp_path / merge).merged
+        assert again.shape == (3, 4) and again.dtype == np.float32
+        np.testing.assert_allclose(again, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_crops_and_the_centre_are_cut_out_of_larger_images(network, batch_size):
+    images = torch.randint(0, 256, (SAMPLES, 40, 48, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    rows, views = torch.arange(SAMPLES) * 11, ("crop0", "hflip", "crop3")
+    batches = [
+        Batch(images[first:last], None, None, rows[first:last], rows[first:last])
+        for first, last in ((start, start + batch_size) for start in range(0, SAMPLES, batch_size))
+    ]
+    logits = predict_logits(
+        network, batches, views=views, device=torch.device("cpu"), dtype=torch.float32, num_samples=SAMPLES,
+        size=(32, 32),
+    )  # fmt: skip
+    centre = images[:, 4:36, 8:40].flip(2)
+    seen = [crop(images, "crop0", size=(32, 32), rows=rows), centre, crop(images, "crop3", size=(32, 32), rows=rows)]
+    with torch.no_grad():
+        for ours, part in zip(logits, seen, strict=True):
+            torch.testing.assert_close(ours, network(part).logits, rtol=1e-4, atol=1e-5)
 
 
 def test_probabilities_that_lie_apart_in_memory_are_kept(tmp_path):

@@ -1,5 +1,6 @@
 """Each view is the numpy operation of its name; zooms are those of Pillow."""
 
+from itertools import pairwise
 from typing import get_args
 
 import cv2
@@ -10,7 +11,7 @@ from PIL import Image
 
 from imettk.data.geometry import VIEW_MAPS
 from imettk.data.warp import Warp
-from imettk.inference.tta import VIEWS, apply_view
+from imettk.inference.tta import VIEWS, apply_view, crop
 from imettk.plans import View
 
 NUMPY = {
@@ -24,6 +25,7 @@ NUMPY = {
     "transverse": lambda images: np.rot90(images, 2, (1, 2)).swapaxes(1, 2),
 }
 ODD = ("rot45", "rot135", "rot225", "rot315")
+CROPS = ("crop0", "crop1", "crop2", "crop3")
 INVERSE = {"rot90": "rot270", "rot270": "rot90"}  # the others undo themselves
 
 
@@ -36,7 +38,7 @@ def view_of(images, view):
 
 
 def test_the_recipe_knows_exactly_these_views():
-    assert set(get_args(View)) == set(VIEWS) == {*NUMPY, *ODD, "zoom_in", "zoom_out"}
+    assert set(get_args(View)) == set(VIEWS) == {*NUMPY, *ODD, *CROPS, "zoom_in", "zoom_out"}
     assert set(VIEW_MAPS) == {*NUMPY, *ODD}
 
 
@@ -108,3 +110,54 @@ def test_views_are_what_the_augmentation_of_that_name_does(view, size):
         assert np.abs(drawn - seen).mean() < 1.5  # rounded once more
     else:
         np.testing.assert_array_equal(drawn, seen)
+
+
+def numbered(count, height, width):
+    """Images whose every pixel says where it is: its line in the first channel, its column in the second."""
+    lines, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([lines, columns], 2).to(torch.uint8).expand(count, height, width, 2)
+
+
+def places(view, rows, *, side=(20, 30), size=(8, 10)):
+    """(top, left) of each image's crop, int (B, 2); each is seen to be one piece."""
+    cut = crop(numbered(len(rows), *side), view, size=size, rows=torch.tensor(rows))
+    assert cut.shape == (len(rows), *size, 2) and cut.dtype == torch.uint8
+    corners = cut[:, 0, 0].long()
+    assert torch.equal(cut - corners[:, None, None].to(torch.uint8), numbered(len(rows), *size))
+    return corners
+
+
+@pytest.mark.parametrize("view", ["plain", "hflip", "rot90", "zoom_out"])
+@pytest.mark.parametrize(("side", "corner"), [((20, 30), (6, 10)), ((9, 13), (0, 1)), ((8, 10), (0, 0))])
+def test_other_views_look_at_the_centre(view, side, corner):
+    assert places(view, [5, 900], side=side).tolist() == [list(corner)] * 2
+
+
+def test_a_crop_is_where_its_view_and_row_say_whatever_the_batch():
+    rows = [7, 3, 100_000, 3]
+    together = {view: places(view, rows) for view in CROPS}
+    for view in CROPS:
+        assert torch.equal(torch.cat([places(view, [row]) for row in rows]), together[view])
+        assert torch.equal(places(view, rows[::-1]).flip(0), together[view])
+    assert len({tuple(together[view].flatten().tolist()) for view in CROPS}) == 4
+
+
+def test_crops_are_spread_over_all_places():
+    seen = {view: places(view, range(2000)) for view in CROPS}
+    for view in CROPS:
+        for axis, count in ((0, 13), (1, 21)):
+            hits = seen[view][:, axis].bincount(minlength=count)
+            assert len(hits) == count, "in range"
+            # 2,000 draws over so many places: 5 standard deviations about what is expected.
+            assert ((hits - 2000 / count).abs() < 5 * (2000 / count) ** 0.5).all()
+        assert abs(np.corrcoef(seen[view].T.numpy())[0, 1]) < 0.1, "lines and columns are drawn apart"
+    for one, other in pairwise(CROPS):
+        assert (seen[one] == seen[other]).all(1).float().mean() < 0.02
+
+
+def test_a_crop_of_the_whole_is_the_whole():
+    assert places("crop2", [4, 5], side=(8, 10)).tolist() == [[0, 0]] * 2
+
+
+def test_a_crop_is_not_changed_by_its_view():
+    np.testing.assert_array_equal(view_of(pixels(), "crop1"), pixels())

@@ -47,6 +47,7 @@ def f2(chosen: pd.Series, truth: pd.Series) -> float:
 def test_it_leaves_the_files_of_the_contract(story):
     run_dir, text = story
     top = {"recipe.json", "table.json", "cache", "folds.csv", "rule.json", "scores.json", "submission.csv"}
+    top |= {"label_scores.csv", "label_scores.png"}
     fold = {"status.json", "journal.jsonl", "checkpoints", "model.safetensors", "oof.safetensors", "test.safetensors"}
     fold |= {"tensorboard", ".lock"}
     assert {path.name for path in run_dir.iterdir()} == top | {"fold0", "fold1", "fold2"}
@@ -65,6 +66,7 @@ def test_the_printed_test_score_is_scikit_learns(story, digits_data):
 
 def test_the_oof_scores_follow_from_the_prediction_files(story, digits_data):
     """Predictions of each fold are of its own rows, and its threshold was not fitted on them."""
+    from imettk.postprocess.goal import Goal
     from imettk.postprocess.thresholds import fit_thresholds
 
     run_dir, _ = story
@@ -86,11 +88,19 @@ def test_the_oof_scores_follow_from_the_prediction_files(story, digits_data):
             np.concatenate([probs[other] for other in others]),
             np.concatenate([targets[other] for other in others]),
         )
-        answers = fit_thresholds(*stacked, beta=2, groups=tuple(groups)).apply(probs[fold])
+        rule = fit_thresholds(*stacked, Goal(2.0, "samples", 1), groups=np.unique(groups, return_inverse=True)[1])
+        answers = rule.apply(probs[fold])
         expected = fbeta_score(targets[fold], answers, beta=2, average="samples", zero_division=0)
         assert scores["folds"][str(fold)] == pytest.approx(expected)
     sizes = [len(targets[fold]) for fold in range(3)]
     assert scores["oof"] == pytest.approx(np.average(list(scores["folds"].values()), weights=sizes))
+    low, high = scores["interval"]
+    assert low < scores["oof"] < high and scores["interval_test"][0] < low and scores["interval_test"][1] > high
+    table = pd.read_csv(run_dir / "label_scores.csv", dtype={"label": str}).set_index("label")
+    np.testing.assert_array_equal(table["true"], sum(targets[fold].sum(0) for fold in range(3)))
+    rule = json.loads((run_dir / "rule.json").read_text())
+    np.testing.assert_allclose(table["threshold"], rule["thresholds"], rtol=1e-5)
+    assert (table["threshold_low"] <= table["threshold_high"]).all() and table["average_precision"].between(0, 1).all()
 
 
 def test_predictions_are_taken_from_their_files_a_second_time(story, digits_data, imettk):

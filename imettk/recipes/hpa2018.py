@@ -1,0 +1,64 @@
+"""Human Protein Atlas 2018: 28 places of a protein in a cell, macro F1, four grey files an image.
+
+The classifier of the first place (www.kaggle.com/c/human-protein-atlas-image-classification, bestfitting), with two of
+its slips mended: dropout is off when it predicts, and its label shares hold, since only empty rows are filled.
+External images lie in `external/` with `external.csv` beside `train.csv`; copies of test or train images among them
+should go first: `imettk duplicates hpa2018 --each-channel --action group`.
+"""
+
+from imettk.config import (
+    ExtraTable,
+    FoldPlan,
+    ImageFormat,
+    ModelPlan,
+    PredictPlan,
+    Recipe,
+    RulePlan,
+    StagePlan,
+    TableFormat,
+    TrainPlan,
+)
+
+
+def hpa2018() -> Recipe:
+    """A DenseNet-121 on crops of 512 from 768 pixels; the weights of the lowest focal loss; shares are kept."""
+    return Recipe(
+        name="hpa2018",
+        table=TableFormat(
+            id_column="Id",
+            label_column="Target",
+            answer_column="Predicted",
+            group_pattern="^ENSG[0-9]+_([0-9]+)_",  # images of one antibody have almost the same labels
+            image_suffix="_*.png",
+            channel_files=("red", "green", "blue", "yellow"),
+            extra=(ExtraTable(csv="external.csv", images="external", validates=True),),
+        ),
+        folds=FoldPlan(num_folds=5),
+        images=ImageFormat(
+            image_size=(512, 512),
+            load_size=(768, 768),
+            fit="centre_crop",
+            channels=4,
+            # Over train and test, as that solution's code has them; `imettk prepare` prints those of your files.
+            mean=(0.074598, 0.050630, 0.050891, 0.076287),
+            std=(0.122813, 0.085745, 0.129882, 0.119411),
+        ),
+        model=ModelPlan(backbone="timm:densenet121", head="wide", hidden=1024, dropout=0.5),
+        train=TrainPlan(loss="focal_lovasz", watch="focal", keep="best"),
+        stages=(
+            StagePlan(
+                num_epochs=45,
+                batch_size=32,
+                optimizer="adam",
+                lr=(30e-5,),
+                weight_decay=0.0,
+                schedule="steps",
+                step_epochs=(25, 30, 35, 40),
+                step_lrs=(1 / 2, 1 / 4, 1 / 10, 1 / 30),
+                clip_norm=1.0,
+                augmentation="protein",
+            ),
+        ),
+        predict=PredictPlan(views=("crop0", "crop1", "crop2", "crop3"), merge="max", batch_size=32),
+        rule=RulePlan(kind="share", beta=1.0, average="macro"),
+    )

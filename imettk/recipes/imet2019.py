@@ -1,0 +1,81 @@
+"""iMet Collection 2019: 1,103 attributes of artworks, F2 over samples (www.kaggle.com/c/imet-2019-fgvc6).
+
+What Ceshine Lee's notes and code tell of his solution and of the first places', without their slips: no row is dropped
+from validation, and the two views are plain and mirrored. Figures to expect on the private board, 3 models at 320
+pixels: 0.622.
+"""
+
+from dataclasses import replace
+
+from imettk.config import (
+    FoldPlan,
+    ImageFormat,
+    ModelPlan,
+    PredictPlan,
+    Recipe,
+    RulePlan,
+    StagePlan,
+    TableFormat,
+    TrainPlan,
+)
+
+
+def imet2019() -> Recipe:
+    """The head first, then all of an SE-ResNeXt-50 in three groups of rates; pixels 320, thresholds by label group."""
+    head = StagePlan(
+        num_epochs=0.5,
+        batch_size=64,
+        lr=(2e-3,),
+        weight_decay=0.1,
+        schedule="triangular",
+        warmup_epochs=0.125,
+        frozen_groups=2,
+        augmentation="square",
+    )
+    whole = StagePlan(
+        num_epochs=10,
+        batch_size=64,
+        lr=(1e-5, 8e-5, 5e-4),
+        weight_decay=0.05,
+        schedule="triangular",
+        warmup_epochs=2,
+        early_stop=4,
+        min_gain=1e-4,
+        clip_norm=10.0,
+        augmentation="square",
+        mixup=0.2,
+        mix_mode="elem",
+        hard_examples=0.05,
+    )
+    return Recipe(
+        name="imet2019",
+        table=TableFormat(labels_csv="labels.csv"),
+        folds=FoldPlan(num_folds=10),
+        images=ImageFormat(image_size=(320, 320), aspect="crop_marginal"),
+        model=ModelPlan(backbone="pretrainedmodels:se_resnext50_32x4d", layer_groups=2, head="relu", dropout=0.25),
+        train=TrainPlan(
+            loss="focal",
+            focal_alpha=0.5,
+            focal_gamma=0.25,
+            focal_constant=True,
+            validate_epochs=0.5,
+            watch="score",
+            keep="best",
+        ),
+        stages=(head, whole),
+        predict=PredictPlan(views=("plain", "hflip")),
+        rule=RulePlan(kind="group_thresholds", beta=2.0, min_labels=1, max_labels=10),
+    )
+
+
+def imet2019_freezing() -> Recipe:
+    """The variant that leaves the first three stages of the network as they are: warmup, then cosine."""
+    recipe = imet2019()
+    stage = replace(
+        recipe.stages[1],
+        lr=(3e-4,),
+        schedule="cosine",
+        warmup_epochs=3,
+        frozen_groups=3,
+    )
+    return replace(recipe, name="imet2019-freezing", model=replace(recipe.model, layer_groups=5), stages=(stage,))

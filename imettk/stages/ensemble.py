@@ -1,0 +1,189 @@
+"""`ensemble`: predictions of several runs made into one, from their prediction files alone, joined by id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imettk.config import Recipe
+from imettk.data.csv_files import named
+from imettk.data.table import SampleTable
+from imettk.errors import ConfigError
+from imettk.inference.predictor import Predictions, save_predictions
+from imettk.kaggle.submission import write_submission
+from imettk.postprocess.blend import Method, fit_weights
+from imettk.postprocess.rule import Rule
+from imettk.progress import progress_bar, say
+from imettk.stages.members import (
+    OOF,
+    TEST,
+    Joined,
+    Member,
+    blend_known,
+    blend_test,
+    join_labels,
+    join_members,
+    read_member,
+)
+from imettk.stages.rules import RuleFitter, read_shares, score
+from imettk.stages.scoring import count_test_rows, honest_scores, tell_scores, write_label_table
+from imettk.tracking.files import write_json
+from imettk.tracking.run_dir import LABEL_SCORES, RunDir
+
+LARGEST = 20_000_000  # probabilities that weights are fitted on; of more, some of the rows
+
+
+def ensemble(
+    recipe: Recipe,
+    data_dir: Path,
+    run: RunDir,
+    *,
+    members: list[Path],
+    method: str,
+    weights: list[float] | None = None,
+) -> None:
+    """Write `ensemble.json`, `oof.safetensors`, `test.safetensors`, `rule.json`, `scores.json` and `submission.csv`.
+
+    Args:
+        recipe: says the rule and the format of answers.
+        members: run folders.
+        method: `mean`, `geometric`, `rank`, `max`, `weighted` (a mean with fitted weights), or `join` (members know
+            different labels, and together all of them).
+        weights: of the members, instead of equal ones.
+
+    Raises:
+        MismatchError: members are of other labels, ids or folds.
+        ConfigError: the weights do not fit the members.
+    """
+    _check_choice(run, members, method, weights)
+    found = [read_member(path) for path in members]
+    if method == "join":
+        found = [join_labels(found)]
+    how: Method = "mean" if method in ("weighted", "join") else method  # type: ignore[assignment]
+    joined = join_members(found, ranks=how == "rank")
+    first = next(iter(found[0].oof.values())).values
+    if first["task"] != recipe.table.task:
+        raise ConfigError(f"the recipe is for a {recipe.table.task} table, the members are of a {first['task']} one")
+    shares = read_shares(recipe, data_dir, tuple(first["labels"]))
+    fitter = RuleFitter(recipe, tuple(first["label_groups"]), shares)
+    score_of = _scorer(recipe, fitter, joined, how)
+    chosen = np.array(weights or [1.0] * len(found), np.float64)
+    chosen /= chosen.sum()
+    if method == "weighted":
+        chosen, _ = fit_member_weights(score_of, joined, len(found))
+        say("note: the weights are fitted on all rows, so the scores below flatter them a little")
+    _tell_gains(found, chosen, score_of, joined)
+    probs = blend_known(joined, how, chosen)
+    run.save_recipe(recipe)
+    values = {name: first[name] for name in ("labels", "label_groups", "task")} | {"views": [method], "merge": "mean"}
+    kept = {member.name: float(weight) for member, weight in zip(found, chosen, strict=True)}
+    write_json(run.path / "ensemble.json", {"method": method, "weights": kept})
+    save_predictions(run.path / OOF, Predictions(joined.ids, probs[None], values, joined.targets))
+    rule = _judge(recipe, data_dir, run, fitter, joined, probs, values)
+    if all(member.test for member in found):
+        test = blend_test(found, how, chosen)
+        save_predictions(run.path / TEST, Predictions(test.ids, test.probs, values))
+        _submit(recipe, data_dir, run, test, rule.apply(test.merged), tuple(first["labels"]))
+    else:
+        lacking = [member.name for member in found if not member.test]
+        say(f"note: no submission: {named(lacking, 'member')} without test predictions; run `imettk infer` there")
+
+
+def _check_choice(run: RunDir, members: list[Path], method: str, weights: list[float] | None) -> None:
+    """Raise `ConfigError` where members, method and weights do not go together."""
+    if len({path.resolve().name for path in members}) < len(members):
+        raise ConfigError("--members must be folders of different names, each once: weights are kept by name")
+    if run.path.resolve() in {path.resolve() for path in members}:
+        raise ConfigError(
+            f"--run-dir {run.path} is one of the members, whose rule and scores would be lost: give another"
+        )
+    if weights is None:
+        return
+    if method in ("weighted", "join"):
+        raise ConfigError(f"--weights are given, and --method {method} takes none: use --method mean")
+    if len(weights) != len(members) or not np.isfinite(weights).all() or min(weights) < 0 or sum(weights) <= 0:
+        raise ConfigError(f"--weights must be {len(members)} numbers of 0 or above, one a member, got {weights}")
+
+
+def _judge(
+    recipe: Recipe,
+    data_dir: Path,
+    run: RunDir,
+    fitter: RuleFitter,
+    joined: Joined,
+    probs: np.ndarray,
+    values: dict[str, Any],
+) -> Rule:
+    """Fit the rule, and write and print what it scores."""
+    rule = fitter.fit(probs, joined.targets, joined.folds)
+    write_json(run.path / "rule.json", rule.to_json())
+    num_test = count_test_rows(recipe, data_dir)
+    scores, answers = honest_scores(recipe, fitter, probs, joined.targets, joined.folds, num_test=num_test)
+    write_json(run.path / "scores.json", scores)
+    if recipe.table.task == "multilabel":
+        labels, groups = tuple(values["labels"]), tuple(values["label_groups"])
+        table = SampleTable(joined.ids, joined.ids, labels, groups, targets=joined.targets)
+        write_label_table(run.path / LABEL_SCORES, recipe, fitter, rule, table, probs, answers)
+    tell_scores(scores)
+    return rule
+
+
+def fit_member_weights(
+    score_of: Callable[[np.ndarray, np.ndarray], float], joined: Joined, num_members: int
+) -> tuple[np.ndarray, float]:
+    """Weights that score best out of fold, float64 (M,); of large sets on a part of the rows."""
+    count = min(len(joined.ids), max(1, LARGEST // joined.probs[0].shape[1]))
+    rows = np.sort(np.random.default_rng(0).permutation(len(joined.ids))[:count])
+    with progress_bar("fit weights", total=None, unit="blend") as bar:
+        return fit_weights(lambda weights: score_of(weights, rows), num_members, tell=bar.update)
+
+
+def _scorer(
+    recipe: Recipe, fitter: RuleFitter, joined: Joined, method: Method
+) -> Callable[[np.ndarray, np.ndarray], float]:
+    """The score of the blend with some weights on some rows, by a rule fitted on the same rows."""
+
+    def score_of(weights: np.ndarray, rows: np.ndarray) -> float:
+        probs, targets = blend_known(joined, method, weights, rows), joined.targets[rows]
+        return score(recipe, fitter.fit_quickly(probs, targets).apply(probs), targets)
+
+    return score_of
+
+
+def _tell_gains(
+    members: list[Member], weights: np.ndarray, score_of: Callable[[np.ndarray, np.ndarray], float], joined: Joined
+) -> None:
+    """Each member's own score, and what the ensemble would lose without it."""
+    everything = np.arange(len(joined.ids))
+    whole = score_of(weights, everything)
+    say(f"{'member':<32}{'folds':>6}{'rows':>9}{'weight':>8}{'OOF':>9}{'gain':>9}")
+    for number, member in enumerate(members):
+        own = np.flatnonzero(joined.known[number])
+        alone = score_of(np.eye(len(members))[number], own)
+        without = np.where(np.arange(len(members)) == number, 0, weights)
+        left = np.flatnonzero(np.delete(joined.known, number, 0).any(0)) if len(members) > 1 else own[:0]
+        gain = f"{score_of(weights, left) - score_of(without, left):+9.4f}" if len(left) and without.sum() else " " * 9
+        say(f"{member.name:<32}{len(member.oof):>6}{len(own):>9}{weights[number]:>8.3f}{alone:>9.4f}{gain}")
+    say(f"{'ensemble':<32}{'':>6}{len(joined.ids):>9}{'':>8}{whole:>9.4f}")
+
+
+def _submit(
+    recipe: Recipe, data_dir: Path, run: RunDir, test: Predictions, answers: np.ndarray, labels: tuple[str, ...]
+) -> None:
+    """Write the submission, where the sample is there."""
+    sample = data_dir / recipe.table.sample_csv
+    if not sample.is_file():
+        say(f"note: no submission.csv: {sample} is missing; give --data")
+        return
+    if answers.ndim == 1:
+        cells = [labels[answer] for answer in answers]
+    else:
+        separator = recipe.table.label_separator
+        cells = [separator.join(labels[label] for label in np.flatnonzero(row)) for row in answers]
+    path = run.path / "submission.csv"
+    column = recipe.table.answer_column or recipe.table.label_column
+    write_submission(path, sample, id_column=recipe.table.id_column, label_column=column, ids=test.ids, cells=cells)
+    say(f"{path}: {len(test.ids)} answers, checked against {recipe.table.sample_csv}")

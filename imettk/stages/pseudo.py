@@ -1,0 +1,156 @@
+"""`pseudo`: test images with sure predictions as more rows to train on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from imettk.config import ExtraTable, Recipe
+from imettk.data.csv_files import named
+from imettk.errors import ConfigError, MismatchError, MissingFileError
+from imettk.inference.predictor import Predictions, load_predictions, save_predictions
+from imettk.postprocess.pseudo import sure_rows
+from imettk.postprocess.rule import Rule
+from imettk.progress import say
+from imettk.stages.members import TEST
+from imettk.tracking.files import read_json, write_atomically
+from imettk.tracking.run_dir import RunDir
+
+PSEUDO_CSV, PSEUDO = "pseudo.csv", "pseudo.safetensors"
+
+
+def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False) -> None:
+    """Write `pseudo.csv`, in the format of the training table, and `pseudo.safetensors`, what each fold is to learn.
+
+    The predictions of a fold come from the models that have not seen its validation rows, and so does the choice of the
+    rows: a validation score stays what it is. The csv holds every row that any fold is sure of, with the labels that
+    most of these folds give it.
+
+    Args:
+        confidence: see `sure_rows`; in [0.5, 1).
+        hard: learn the answers; else the probabilities.
+
+    Raises:
+        ConfigError: the confidence is out of range, or the rule has no thresholds to be far from.
+        MissingFileError: no fold has predicted the test set, or there is no rule.
+    """
+    if not 0.5 <= confidence < 1:
+        raise ConfigError(f"--confidence must be in [0.5, 1), got {confidence:g}")
+    rule = Rule.from_json(read_json(run.find("rule.json", written_by="validate")))
+    if rule.relative or (rule.kind == "threshold" and min(rule.thresholds) > 1):
+        raise ConfigError(
+            "pseudo labels need a rule with thresholds on probabilities: another `rule.kind`, not relative"
+        )
+    folds, files = _read_folds(run)
+    ids, labels = files[0].ids, tuple(files[0].values["labels"])
+    targets, sure = [], []
+    for one in files:
+        probs = one.merged
+        chosen = rule.apply(probs)
+        thresholds = None if rule.kind == "argmax" else rule.thresholds_for(probs)
+        sure.append(sure_rows(probs, thresholds, confidence=confidence))
+        answers = np.eye(len(labels), dtype=np.float32)[chosen] if chosen.ndim == 1 else chosen.astype(np.float32)
+        targets.append(answers if hard else probs)
+    rows = np.flatnonzero(np.any(sure, axis=0))
+    if not len(rows):
+        raise ConfigError(f"no test row is as sure as {confidence:g} in any fold: lower --confidence")
+    cells = _cells(files, rule, np.array(sure), rows, labels, recipe)
+    frame = pd.DataFrame({recipe.table.id_column: ids[rows], recipe.table.label_column: cells})
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_atomically(run.path / PSEUDO_CSV, frame.to_csv(index=False).encode())
+    values = {"labels": list(labels), "folds": folds, "kind": "pseudo", "sure": np.array(sure)[:, rows].tolist()}
+    save_predictions(run.path / PSEUDO, Predictions(ids[rows], np.stack(targets)[:, rows], values))
+    counts = ", ".join(f"fold {fold}: {int(each.sum())}" for fold, each in zip(folds, sure, strict=True))
+    say(f"{run.path / PSEUDO_CSV}: {len(rows)} of {len(ids)} test rows are sure ({counts})")
+    say(f"train on them in a new --run-dir, which begins with `imettk prepare RECIPE --pseudo {run.path}`")
+
+
+def add_pseudo_table(recipe: Recipe, folder: Path, weight: float) -> Recipe:
+    """The recipe with what `pseudo` wrote in this folder as one more table.
+
+    Raises:
+        MissingFileError: there is nothing.
+    """
+    for name in (PSEUDO_CSV, PSEUDO):
+        if not (folder / name).is_file():
+            raise MissingFileError(f"--pseudo: {folder / name} is missing: run `imettk pseudo` first, which writes it")
+    folder = folder.absolute()
+    extra = ExtraTable(
+        csv=str(folder / PSEUDO_CSV),
+        images=recipe.table.test_images,
+        weight=weight,
+        predictions=str(folder / PSEUDO),
+    )
+    others = tuple(one for one in recipe.table.extra if one.predictions != extra.predictions)  # said a second time
+    return replace(recipe, table=replace(recipe.table, extra=(*others, extra)))
+
+
+def _read_folds(run: RunDir) -> tuple[list[int], list[Predictions]]:
+    """Test predictions of every fold that has some, of the same rows and labels."""
+    folds = [fold for fold in run.trained_folds() if run.find_optional(f"fold{fold}/{TEST}") is not None]
+    if not folds:
+        raise MissingFileError(f"{run.path} holds no fold*/{TEST}: run `imettk infer` first, which writes it")
+    files = [load_predictions(run.find(f"fold{fold}/{TEST}", written_by="infer")) for fold in folds]
+    for fold, one in zip(folds, files, strict=True):
+        if not np.array_equal(one.ids, files[0].ids) or one.values["labels"] != files[0].values["labels"]:
+            raise MismatchError(f"fold{fold}/{TEST} is of other rows or labels than fold{folds[0]}'s: `infer` again")
+    return folds, files
+
+
+def _cells(
+    files: list[Predictions], rule: Rule, sure: np.ndarray, rows: np.ndarray, labels: tuple[str, ...], recipe: Recipe
+) -> list[str]:
+    """The answer to the mean of the folds that are sure of a row, as text."""
+    weights = sure[:, rows].astype(np.float32)
+    mean = sum(weight[:, None] * one.merged[rows] for weight, one in zip(weights, files, strict=True))
+    answers = rule.apply(np.asarray(mean) / weights.sum(0)[:, None])
+    if answers.ndim == 1:
+        return [labels[answer] for answer in answers]
+    return [recipe.table.label_separator.join(labels[label] for label in np.flatnonzero(row)) for row in answers]
+
+
+def with_pseudo_labels(
+    recipe: Recipe, targets: np.ndarray, sources: np.ndarray, ids: np.ndarray, labels: tuple[str, ...], fold: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets with what the fold's own models say of pseudo-labelled rows, and which rows they are not sure of.
+
+    Args:
+        targets: int64 (N,) or uint8 (N, C).
+        sources: the table of each row, int (N,).
+
+    Returns:
+        Targets, float32 (N, C) where a file changes them, and rows to leave out, bool (N,).
+
+    Raises:
+        MissingFileError: no such file, or it knows nothing of the fold or of a row.
+        MismatchError: it is of other labels.
+    """
+    unsure = np.zeros(len(ids), bool)
+    for number, extra in enumerate(recipe.table.extra, start=1):
+        if extra.predictions is None:
+            continue
+        path, name = Path(extra.predictions), f"`table.extra.{number - 1}.predictions`"
+        if not path.is_file():
+            raise MissingFileError(f"{name}: {path} is missing; `imettk pseudo` writes it beside its csv")
+        file = load_predictions(path)
+        if file.values.get("kind") != "pseudo" or tuple(file.values["labels"]) != labels:
+            raise MismatchError(f"{name}: {path} is no file of `imettk pseudo`, or of other labels than the table")
+        if fold not in file.values["folds"]:
+            raise MissingFileError(f"{name}: {path} holds nothing of fold {fold}, only of {file.values['folds']}")
+        view = file.values["folds"].index(fold)
+        place = {one: row for row, one in enumerate(file.ids.tolist())}
+        rows = np.flatnonzero(sources == number)
+        unknown = [one for one in ids[rows].tolist() if one not in place]
+        if unknown:
+            raise MissingFileError(f"{name}: {path} lacks {named(unknown, 'row')} of {extra.csv}")
+        found = np.array([place[one] for one in ids[rows].tolist()], np.int64)
+        if targets.dtype != np.float32:
+            targets = (
+                np.eye(len(labels), dtype=np.float32)[targets] if targets.ndim == 1 else targets.astype(np.float32)
+            )
+        targets[rows] = file.probs[view, found]
+        unsure[rows] = ~np.array(file.values["sure"], bool)[view, found]
+    return targets, unsure

@@ -1,0 +1,57 @@
+"""Blends are plain means, products, ranks and maxima; fitted weights find the better member."""
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+
+from imettk.postprocess.blend import blend, fit_weights, rank_shares
+from imettk.postprocess.pseudo import sure_rows
+
+MEMBERS = [np.random.default_rng(seed).random((12, 4)).astype(np.float32) for seed in range(3)]
+PLAIN = {
+    "mean": lambda members, weights: sum(w * m for m, w in zip(members, weights, strict=True)),
+    "geometric": lambda members, weights: np.prod([m**w for m, w in zip(members, weights, strict=True)], axis=0),
+    "max": lambda members, weights: np.max([m for m, w in zip(members, weights, strict=True) if w], axis=0),
+}
+
+
+@pytest.mark.parametrize("method", PLAIN)
+@pytest.mark.parametrize("weights", [None, (1, 2, 5), (0, 3, 1)])
+def test_a_blend_is_what_its_name_says(method, weights):
+    shares = np.array(weights or (1, 1, 1)) / sum(weights or (1, 1, 1))
+    ours = blend(MEMBERS, method, weights)
+    np.testing.assert_allclose(ours, PLAIN[method](MEMBERS, shares), rtol=1e-5)
+    assert ours.dtype == np.float32
+
+
+def test_a_probability_of_0_does_not_end_a_geometric_mean():
+    assert 0 < blend([np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)], "geometric")[0, 0] < 1e-3
+
+
+def test_ranks_are_scipys():
+    probs = np.round(np.random.default_rng(0).random((30, 5)), 1)
+    expected = (rankdata(probs, axis=None).reshape(30, 5) - 0.5) / 150
+    np.testing.assert_allclose(rank_shares(probs), expected, rtol=1e-6)
+
+
+def test_fitted_weights_find_the_better_member_and_never_lose():
+    truth = np.random.default_rng(9).random((40, 3))
+    good, bad = truth + 0.01, np.random.default_rng(1).random((40, 3))
+    tries = []
+    score = lambda weights: -float(((blend([bad, good], "mean", weights) - truth) ** 2).mean())  # noqa: E731
+    weights, best = fit_weights(score, 2, tell=tries.append)
+    assert weights.sum() == pytest.approx(1) and weights[1] > 0.9
+    assert best == pytest.approx(score(weights)) and best >= score(np.array([0.5, 0.5])) and len(tries) >= 14
+    assert fit_weights(lambda weights: 1.0, 3)[0] == pytest.approx([1 / 3] * 3)
+
+
+def test_sure_rows_are_far_from_every_threshold():
+    probs = np.array([[0.9, 0.1], [0.9, 0.45], [0.05, 0.2], [0.25, 0.001]])
+    thresholds = np.array([0.5, 0.3])
+    expected = []
+    for row in probs:
+        odds = [p / (1 - p) / (t / (1 - t)) for p, t in zip(row, thresholds, strict=True)]
+        expected.append(all(max(odd, 1 / odd) >= 0.7 / 0.3 for odd in odds))
+    assert sure_rows(probs, thresholds, confidence=0.7).tolist() == expected and len(set(expected)) == 2
+    classes = np.array([[0.2, 0.8], [0.45, 0.55]])
+    assert sure_rows(classes, None, confidence=0.6).tolist() == [True, False]

@@ -1,0 +1,51 @@
+"""Rows are sure enough by a plain loop over rows and labels."""
+
+import numpy as np
+import pytest
+
+from imettk.postprocess.pseudo import sure_rows
+
+
+def odds(value):
+    kept = min(max(float(value), 1e-6), 1 - 1e-6)
+    return kept / (1 - kept)
+
+
+def sure_by_hand(probs, thresholds, confidence):
+    """Every label's odds are so many times its threshold's, or a fraction as small."""
+    if thresholds is None:
+        return [max(row) >= confidence for row in probs.tolist()]
+    times = confidence / (1 - confidence)
+    sure = []
+    for row in probs:
+        ratios = [odds(prob) / odds(threshold) for prob, threshold in zip(row, thresholds, strict=True)]
+        sure.append(all(ratio >= times or ratio <= 1 / times for ratio in ratios))
+    return sure
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.6, 0.8, 0.95])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sure_rows_are_those_of_a_plain_loop(confidence, dtype):
+    rng = np.random.default_rng(0)
+    probs = rng.random((200, 3)).astype(dtype) ** 4
+    probs[:20] = np.round(probs[:20])  # as sure as can be
+    thresholds = np.array([0.1, 0.5, 0.02])
+    ours = sure_rows(probs, thresholds, confidence=confidence)
+    assert ours.dtype == bool and ours.tolist() == sure_by_hand(probs, thresholds, confidence)
+    assert ours[:20].all()
+    by_class = sure_rows(probs, None, confidence=confidence)
+    assert by_class.dtype == bool and by_class.tolist() == sure_by_hand(probs, None, confidence)
+    assert 0 < by_class.sum() < 200
+
+
+def test_without_thresholds_off_the_middle_a_label_is_sure_where_its_probability_is():
+    """With thresholds of 0.5 the confidence is a probability, on either side; 0 and 1 have a logit too."""
+    probs = np.array([[0.0, 1.0], [0.91, 0.09], [0.89, 0.01], [0.99, 0.11], [0.5, 0.0]], np.float32)
+    assert sure_rows(probs, np.array([0.5, 0.5]), confidence=0.9).tolist() == [True, True, False, False, False]
+
+
+def test_a_label_that_is_never_chosen_makes_no_row_unsure():
+    """`ABOVE_ALL` counts as a probability of nearly 1."""
+    probs = np.array([[0.98, 0.9], [0.02, 0.001]], np.float32)
+    assert sure_rows(probs, np.array([0.5, 2.0]), confidence=0.95).tolist() == [True, True]
+    assert sure_rows(probs, np.array([0.5, 0.9]), confidence=0.95).tolist() == [False, True]

@@ -1,0 +1,184 @@
+"""Labels keep their shares: within one row of the wanted count, by a plain sort of each column."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from imettk.metrics import f_beta, f_beta_from_counts
+from imettk.postprocess import curves
+from imettk.postprocess.curves import find_top, fit_macro, fit_micro
+from imettk.postprocess.ratio import drift, sensitivity, share_thresholds
+from imettk.postprocess.sweep import best_threshold
+
+from .test_thresholds import chexnet
+
+
+@pytest.fixture(params=[1, 8, 4096])
+def guess_from(request, monkeypatch):
+    """Levels guessed from one row or a few of them may be far too low or too high, and have to be corrected."""
+    monkeypatch.setattr(curves, "SAMPLE_ROWS", request.param)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_counts_are_those_that_are_wanted(guess_from, dtype):
+    rng = np.random.default_rng(0)
+    probs = (rng.random((203, 9)) ** 4).astype(dtype)
+    shares = np.array([0, 1, 0.5, 0.001, 0.004, 0.9999, 1 / 203, 0.25, 0.123])
+    thresholds = share_thresholds(probs, shares)
+    counts = (probs >= thresholds.astype(dtype)).sum(0)
+    np.testing.assert_array_equal(counts, np.floor(shares * 203 + 0.5))
+    for label in np.flatnonzero((counts > 0) & (counts < 203)):
+        falling = np.sort(probs[:, label])[::-1]
+        below, above = falling[counts[label]], falling[counts[label] - 1]
+        assert below < thresholds[label] <= above
+        assert thresholds[label] == pytest.approx((float(below) + float(above)) / 2, rel=1e-5)
+
+
+def test_of_equal_probabilities_all_or_none_are_taken_whichever_is_nearer(guess_from):
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        probs = np.round(rng.random((30, 3)), 1).astype(np.float32)
+        shares = rng.random(3)
+        wanted = np.floor(shares * 30 + 0.5)
+        counts = (probs >= share_thresholds(probs, shares).astype(np.float32)).sum(0)
+        for label in range(3):
+            possible = [(probs[:, label] >= value).sum() for value in [*np.unique(probs[:, label]), 2]]
+            assert abs(counts[label] - wanted[label]) == min(abs(count - wanted[label]) for count in possible)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_level_that_was_guessed_too_high_is_lowered_until_enough_lies_above(monkeypatch, dtype):
+    """The rows that the guess looks at have high probabilities, all others low ones, down to 0."""
+    monkeypatch.setattr(curves, "SAMPLE_ROWS", 40)
+    probs = (np.random.default_rng(0).random((400, 4)) * [0.3, 0.01, 1e-5, 1e-9]).astype(dtype)
+    probs[::10] = 0.9 + np.random.default_rng(1).random((40, 4)) / 10
+    probs[7, 3] = 0
+    guesses, find = [], curves.pairs_between
+    monkeypatch.setattr(curves, "pairs_between", lambda *given: guesses.append(given[1].copy()) or find(*given))
+    top = find_top(probs, np.arange(4), np.array([100, 200, 60, 400]))
+    assert len(guesses) > 2 and np.isinf(guesses[-1][3]) and all((a >= b).all() for a, b in pairwise(guesses))
+    assert (top.counts >= [100, 200, 60, 400]).all()
+    both = find_top(probs, np.array([0, 0, 1, 1]), np.array([700, 100]))  # more than there are rows
+    assert (both.counts >= [700, 100]).all()
+    for found, groups in ((top, np.arange(4)), (both, np.array([0, 0, 1, 1]))):
+        for group in range(groups.max() + 1):
+            falling = np.sort(probs[:, groups == group], axis=None)[::-1]
+            mine = found.values[found.group == group]
+            np.testing.assert_array_equal(mine, falling[: found.counts[group]])
+    for count in (1, 39, 40, 41, 200, 399, 400):
+        thresholds = share_thresholds(probs, np.full(4, count / 400))
+        np.testing.assert_array_equal((probs >= thresholds.astype(dtype)).sum(0), count)
+
+
+def test_the_middle_is_that_to_the_next_lower_probability_even_where_just_enough_was_found(monkeypatch):
+    """The first guess holds as many as are wanted, and not one more."""
+    monkeypatch.setattr(curves, "_guess_levels", lambda probs, groups, enough: np.array([0.5]))
+    probs = np.array([[0.9], [0.1], [0.7], [0.3]], np.float32)
+    assert share_thresholds(probs, np.array([0.5])) == pytest.approx([0.5])
+    assert share_thresholds(probs[:, [0]] * 0.5 + 0.5, np.array([0.5])) == pytest.approx([0.75])
+
+
+def test_drift_is_how_many_rows_too_many():
+    chosen = np.array([[1, 0, 1], [1, 0, 0], [1, 0, 0], [1, 0, 0], [0, 0, 1]], bool)
+    assert drift(chosen, np.array([0.5, 0.2, 0.4])).tolist() == [1, -1, 0]  # 2.5 rows are 3
+    filled = np.full((7, 1), True)
+    assert drift(filled, np.array([0.0])).tolist() == [7]
+
+
+def test_one_probability_for_all_rows_takes_all_or_none():
+    for dtype in (np.float32, np.float64):
+        for value in (0.0, 0.3, 1.0):
+            probs = np.full((10, 6), value, dtype)
+            thresholds = share_thresholds(probs, np.array([0.0, 0.04, 0.4, 0.6, 0.96, 1.0]))
+            assert (probs >= thresholds.astype(dtype)).sum(0).tolist() == [0, 0, 0, 10, 10, 10]
+
+
+def test_shares_do_not_depend_on_how_probabilities_lie_in_memory():
+    rng = np.random.default_rng(0)
+    probs, shares = rng.random((30, 4)).astype(np.float32), rng.random(4)
+    spread = np.zeros((60, 8), np.float32)
+    spread[::2, ::2] = probs
+    for same in (np.asfortranarray(probs), spread[::2, ::2]):
+        np.testing.assert_array_equal(share_thresholds(same, shares), share_thresholds(probs, shares))
+
+
+def test_real_predictions_keep_the_shares_of_the_truth():
+    probs, targets, _ = chexnet()
+    chosen = probs >= share_thresholds(probs, targets.mean(0)).astype(np.float32)
+    assert np.abs(drift(chosen, targets.mean(0))).max() <= 1
+    assert np.abs(chosen.sum(0) - targets.sum(0)).max() <= 1
+
+
+@pytest.mark.parametrize("groups", [(0, 1, 2, 3, 4), (0, 0, 1, 1, 1), (1, 0, 1, 0, 1)])
+def test_the_top_of_each_group_is_that_of_a_sort(guess_from, groups):
+    groups = np.array(groups)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        probs = np.round(rng.random((40, 5)), 2).astype(np.float32)
+        enough = rng.integers(0, 60, groups.max() + 1)
+        top = find_top(probs, groups, enough)
+        for group in range(groups.max() + 1):
+            mine = top.values[top.group == group]
+            falling = np.sort(probs[:, groups == group], axis=None)[::-1]
+            np.testing.assert_array_equal(mine, falling[: len(mine)])
+            assert len(mine) == top.counts[group] and (len(mine) >= min(enough[group], len(falling)))
+            assert not enough[group] == 0 < len(mine)
+        np.testing.assert_array_equal(probs.reshape(-1)[top.pairs], top.values)
+        np.testing.assert_array_equal(groups[top.pairs % 5], top.group)
+
+
+def test_a_shake_up_is_the_score_with_other_counts():
+    rng = np.random.default_rng(0)
+    probs, shares = rng.random((50, 3)).astype(np.float32), np.array([0.1, 0.5, 0.02])
+
+    def apply(some, given):
+        return some >= share_thresholds(some, given).astype(np.float32)
+
+    table = sensitivity(probs, shares, lambda chosen: float(chosen[:, 2].sum()), apply, labels=np.array([2, 0]), most=3)
+    assert table.tolist() == [[0, 0, 0, 1, 2, 3, 4], [1.0] * 7]
+
+
+@pytest.mark.parametrize("sample_rows", [20, 4096])
+@pytest.mark.parametrize("beta", [1.0, 2.0, 4.0])
+def test_the_best_threshold_is_found_far_below_the_first_hits(monkeypatch, sample_rows, beta):
+    """Many more rows have to be chosen than are looked at first, for one label at least; and the first is a hit."""
+    monkeypatch.setattr(curves, "SAMPLE_ROWS", sample_rows)
+    rng, num_rows = np.random.default_rng(0), 1500
+    probs = np.stack([rng.permutation(num_rows) for _ in range(5)], axis=1).astype(np.float32) / num_rows
+    ranks, targets = np.argsort(np.argsort(-probs, axis=0), axis=0), np.zeros(probs.shape, np.uint8)
+    for label, (first, last) in enumerate([(300, 310), (0, 12), (700, 800), (60, 64)]):  # and one of no row
+        targets[:, label] = (ranks[:, label] >= first) & (ranks[:, label] < last) | (ranks[:, label] == 0)
+    hits = np.cumsum(np.take_along_axis(targets, np.argsort(-probs, axis=0), 0), axis=0, dtype=np.int64)
+    true = hits[-1]
+    curve = f_beta_from_counts(hits, np.arange(1, num_rows + 1)[:, None], true, beta=beta)
+    each = fit_macro(probs, targets, beta=beta)
+    chosen = probs >= each.astype(np.float32)
+    ours = f_beta_from_counts((chosen & (targets > 0)).sum(0), chosen.sum(0), true, beta=beta)
+    np.testing.assert_allclose(ours, curve.max(0), rtol=1e-12)
+    assert chosen[:, 0].sum() == (1 if beta == 1 else 310)
+    both = fit_micro(probs[:, [0, 2]], targets[:, [0, 2]], np.arange(2), beta=beta).astype(np.float32)
+    chosen = probs[:, [0, 2]] >= both
+    score = f_beta_from_counts((chosen & (targets[:, [0, 2]] > 0)).sum(), chosen.sum(), true[[0, 2]].sum(), beta=beta)
+    counts = np.arange(num_rows + 1)
+    all_hits = np.append(0, hits[:, 0])[:, None] + np.append(0, hits[:, 2])[None]
+    grid = f_beta_from_counts(all_hits, counts[:, None] + counts, true[[0, 2]].sum(), beta=beta)
+    assert score == pytest.approx(grid.max(), abs=1e-12)
+
+
+@pytest.mark.parametrize("num_groups", [(1 << 16) - 1, 1 << 16, (1 << 16) + 2])
+def test_more_groups_or_rows_than_16_bits_can_count(num_groups):
+    """The last groups must not be taken for the first."""
+    rng = np.random.default_rng(0)
+    probs = np.round(rng.random((2, num_groups)), 2).astype(np.float32)
+    top = find_top(probs, np.arange(num_groups), np.ones(num_groups, np.int64))
+    assert (np.diff(top.group) >= 0).all() and (top.counts >= 1).all()
+    highest = top.values[np.cumsum(top.counts) - top.counts]
+    np.testing.assert_array_equal(highest, probs.max(0))
+    probs = probs.T.copy()  # and now a mean over so many rows
+    targets = (rng.random(probs.shape) < probs).astype(np.uint8)
+    best = best_threshold(probs, targets, beta=2.0, average="samples")
+    by_hand = [f_beta(probs >= np.float32(value), targets, beta=2.0) for value in np.unique(probs)[::4]]
+    chosen = probs >= np.float32(best.threshold)
+    assert f_beta(chosen, targets, beta=2.0) == pytest.approx(best.score, abs=1e-9)
+    assert best.score >= max(by_hand) - 1e-9
