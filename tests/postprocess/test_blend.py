@@ -24,6 +24,34 @@ def test_a_blend_is_what_its_name_says(method, weights):
     assert ours.dtype == np.float32
 
 
+@pytest.mark.parametrize("method", ["mean", "geometric", "rank", "max"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_blend_by_plain_loops_leaves_its_members_as_they_are(method, dtype):
+    rng = np.random.default_rng(5)
+    members = [rng.random((6, 3)).astype(dtype) for _ in range(4)]
+    members = [rank_shares(one) for one in members] if method == "rank" else members
+    kept = [one.copy() for one in members]
+    for weights in ([0.0, 1.0, 0.0, 0.0], [0.1, 0.0, 2.0, 0.4], np.array([3, 0, 1, 1]), None):
+        given = [1.0] * 4 if weights is None else list(weights)
+        ours = blend(members, method, weights)
+        assert ours.shape == (6, 3) and (ours.dtype == np.float32 or dtype == np.float64)
+        for row, label in np.ndindex(6, 3):
+            values = [(float(one[row, label]), float(weight)) for one, weight in zip(members, given, strict=True)]
+            if method == "max":
+                expected = max(value for value, weight in values if weight > 0)
+            elif method == "geometric":
+                expected = np.exp(sum(weight * np.log(value) for value, weight in values) / sum(given))
+            else:
+                expected = sum(weight * value for value, weight in values) / sum(given)
+            assert ours[row, label] == pytest.approx(expected, rel=2e-6)
+    assert all((one == before).all() for one, before in zip(members, kept, strict=True))
+
+
+def test_weights_for_another_number_of_members_are_refused():
+    with pytest.raises(ValueError, match="zip"):
+        blend(MEMBERS, "mean", (0.5, 0.5))
+
+
 def test_a_probability_of_0_does_not_end_a_geometric_mean():
     assert 0 < blend([np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)], "geometric")[0, 0] < 1e-3
 
@@ -32,6 +60,26 @@ def test_ranks_are_scipys():
     probs = np.round(np.random.default_rng(0).random((30, 5)), 1)
     expected = (rankdata(probs, axis=None).reshape(30, 5) - 0.5) / 150
     np.testing.assert_allclose(rank_shares(probs), expected, rtol=1e-6)
+
+
+def test_ranks_of_equal_probabilities_are_their_mean_and_keep_the_order():
+    assert rank_shares(np.full((3, 2), 0.7, np.float32)).tolist() == [[0.5, 0.5]] * 3
+    assert rank_shares(np.array([[0.2]])).tolist() == [[0.5]]
+    probs = np.random.default_rng(2).random((50, 4)).astype(np.float32)
+    for same in (probs, np.asfortranarray(probs), np.repeat(probs, 2, axis=1)[:, ::2]):
+        ranks = rank_shares(same)
+        assert ranks.dtype == np.float32 and ranks.min() > 0 and ranks.max() < 1
+        np.testing.assert_array_equal(ranks, (rankdata(probs, axis=None).reshape(50, 4) - 0.5).astype(np.float32) / 200)
+
+
+def test_fitted_weights_never_score_below_equal_ones_whatever_the_score():
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        middle, steps = rng.dirichlet(np.ones(4)), int(rng.integers(2, 50))
+        score = lambda weights, m=middle, n=steps: -float(np.round(n * np.abs(weights - m)).sum())  # noqa: E731
+        weights, best = fit_weights(score, 4)
+        assert weights.sum() == pytest.approx(1) and weights.min() >= 0
+        assert best == score(weights) >= score(np.full(4, 0.25))
 
 
 def test_fitted_weights_find_the_better_member_and_never_lose():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from imettk.errors import MismatchError
-from imettk.postprocess.rule import Rule, relative_to_row, top_labels
+from imettk.postprocess.ratio import share_thresholds
+from imettk.postprocess.rule import Rule, limit_labels, relative_to_row, top_labels
 
 PROBS = np.random.default_rng(0).random((20, 3)).astype(np.float32)
 RULES = [
@@ -60,3 +61,51 @@ def test_the_top_labels_are_those_of_a_stable_sort(count):
         probs = np.round(np.random.default_rng(seed).random((15, 6)), 1).astype(np.float32)
         expected = np.argsort(-probs, axis=1, kind="stable")[:, :count]
         np.testing.assert_array_equal(top_labels(probs, count), expected)
+
+
+def test_json_names_every_field_and_the_error_every_unknown_one():
+    content = Rule("share", shares=(0.5,), max_labels=3).to_json()
+    assert list(content) == ["kind", "thresholds", "shares", "relative", "min_labels", "max_labels"]
+    with pytest.raises(MismatchError, match=r"rule\.json holds alpha, zeta, which"):
+        Rule.from_json(content | {"zeta": 1, "alpha": [2]})
+    assert Rule.from_json({"kind": "argmax"}) == Rule("argmax")
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_share_is_of_the_rows_that_the_rule_is_applied_to(relative):
+    shares = (0.2, 0.5, 0.0)
+    rule = Rule("share", shares=shares, relative=relative)
+    for probs in (PROBS, PROBS / 100, PROBS[:10] ** 3):
+        scale = relative_to_row(probs) if relative else probs
+        np.testing.assert_array_equal(rule.thresholds_for(scale), share_thresholds(scale, np.array(shares)))
+        by_hand = scale >= share_thresholds(scale, np.array(shares)).astype(np.float32)
+        np.testing.assert_array_equal(rule.apply(probs), by_hand)
+        if not relative:
+            assert rule.apply(probs).sum(0).tolist() == [round(share * len(probs)) for share in shares]
+    filled = Rule("share", shares=shares, relative=relative, min_labels=1, max_labels=1).apply(PROBS)
+    assert (filled.sum(1) == 1).all()
+
+
+def test_the_thresholds_of_a_rule_are_its_own_or_those_of_its_shares():
+    assert Rule("threshold", (0.1, 0.2, 2.0)).thresholds_for(PROBS).tolist() == [0.1, 0.2, 2.0]
+    thresholds = Rule("share", shares=(0.0, 1.0, 0.5)).thresholds_for(PROBS)
+    assert thresholds.dtype == np.float64 and thresholds[0] == 2 and thresholds[1] == PROBS[:, 1].min()
+    for rule in (Rule("threshold", (0.1, 0.2)), Rule("share", shares=(0.1, 0.2))):
+        with pytest.raises(MismatchError, match="for 2 labels, the probabilities are of 3"):
+            rule.thresholds_for(PROBS)
+
+
+def test_a_threshold_is_rounded_to_the_type_of_the_probabilities():
+    """0.1 in float32 lies above 0.1: the label must be chosen in either type."""
+    for dtype in (np.float16, np.float32, np.float64):
+        assert Rule("threshold", (0.1, 0.7)).apply(np.array([[0.1, 0.7]], dtype)).all()
+
+
+def test_limits_follow_probabilities_that_differ_in_their_last_digit():
+    low = np.float32(0.3)
+    probs = np.array([[low, np.nextafter(low, np.float32(1)), 0.1]])
+    for mask in ([True, True, False], [True, True, True], [False, True, False], [False] * 3):
+        answer = limit_labels(np.array([mask]), probs, min_labels=1, max_labels=1)
+        assert answer.tolist() == [[False, True, False]]
+    unlikely = limit_labels(np.array([[False, False, True]]), probs, min_labels=2, max_labels=2)
+    assert unlikely.tolist() == [[False, True, True]]  # what is chosen stays, however unlikely
