@@ -33,5 +33,15 @@ setup(
         "tyro>=0.9",
         "warmup-scheduler>=0.3",
     ],
-    extras_require={"test": ["iterative-stratification", "mypy", "pandas-stubs", "pytest", "ruff", "types-tqdm"]},
+    extras_require={
+        "test": [
+            "iterative-stratification",
+            "mypy",
+            "pandas-stubs",
+            "pytest",
+            "pytorch-metric-learning>=2.9",
+            "ruff",
+            "types-tqdm",
+        ]
+    },
 )

@@ -29,12 +29,13 @@ STAGES = {
     "infer": "test predictions with TTA, mean over folds, a checked submission.csv",
     "ensemble": "predictions of several runs made into one, with what each member adds",
     "pseudo": "test images with sure predictions as more rows to train on",
+    "neighbours": "label sets of near images in place of a classifier's answers, and probable label errors",
 }
 EPILOG = "Every field of the recipe can be set, as in `--stages.0.num-epochs 2`; --fields lists them."
 STAGE_OPTIONS = (
     "-h", "--help", "--data", "--run-dir", "--inputs", "--fold", "--fields", "--answers", "--processes", "--resume",
     "--dry-run", "--show-augmentation", "--limit", "--action", "--each-channel", "--members", "--method", "--weights",
-    "--confidence", "--hard", "--pseudo", "--pseudo-weight",
+    "--confidence", "--hard", "--pseudo", "--pseudo-weight", "--images", "--classifier", "--features",
 )  # fmt: skip
 
 
@@ -42,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the `imettk` command."""
     try:
         _run(sys.argv[1:] if argv is None else list(argv))
+        if "WORLD_SIZE" in os.environ:
+            # Everything is written. A process that shares its work must not fall over the threads of torch's
+            # connections at Python's end: the launcher would take that for a fault.
+            _leave(0)
     except UserError as error:
         print(f"imettk: {error}", file=sys.stderr)
         _leave(MEMORY_SHORT_CODE if isinstance(error, MemoryShortError) else 2)
@@ -99,8 +104,9 @@ def _split_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
 
 def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[str]) -> None:
     run = RunDir(arguments.run_dir, arguments.inputs)
-    if arguments.command == "ensemble" and not arguments.recipe:
-        arguments.recipe = str(arguments.members[0] / "recipe.json")
+    if arguments.command in ("ensemble", "neighbours") and not arguments.recipe:
+        first = arguments.members[0] if arguments.command == "ensemble" else arguments.classifier
+        arguments.recipe = str(first / "recipe.json")
     recipe = load_recipe(arguments.recipe) if arguments.recipe else run.recipe()
     if arguments.fields:
         _print_fields(recipe)
@@ -108,33 +114,63 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
     if arguments.command == "train" and arguments.processes is not None:
         overrides = [*overrides, "--session.num-processes", str(arguments.processes)]
     recipe = apply_overrides(recipe, overrides)
+    arguments.words = argv
     # Each stage is imported alone: `prepare` needs no torch, and `--help` nothing at all.
-    if arguments.command == "prepare":
-        _prepare(arguments, recipe, run)
-    elif arguments.command == "duplicates":
-        from imettk.stages.duplicates import duplicates
+    run_stage = {
+        "prepare": _prepare,
+        "duplicates": _duplicates,
+        "train": _train,
+        "validate": _validate,
+        "infer": _infer,
+        "ensemble": _ensemble,
+        "pseudo": _pseudo,
+        "neighbours": _neighbours,
+    }
+    run_stage[arguments.command](arguments, recipe, run)
 
-        limit, actions, each = arguments.limit, arguments.action, arguments.each_channel
-        duplicates(recipe, arguments.data, run, limit=limit, actions=actions, each_channel=each)
-    elif arguments.command == "train":
-        _train(arguments, recipe, run, argv)
-    elif arguments.command == "validate":
-        from imettk.stages.validate import validate
 
-        validate(recipe, arguments.data, run, fold=arguments.fold)
-    elif arguments.command == "ensemble":
-        from imettk.stages.ensemble import ensemble
+def _duplicates(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
+    from imettk.stages.duplicates import duplicates
 
-        members, weights = arguments.members, arguments.weights
-        ensemble(recipe, arguments.data, run, members=members, method=arguments.method, weights=weights)
-    elif arguments.command == "pseudo":
-        from imettk.stages.pseudo import pseudo
+    limit, actions, each = arguments.limit, arguments.action, arguments.each_channel
+    duplicates(recipe, arguments.data, run, limit=limit, actions=actions, each_channel=each)
 
-        pseudo(recipe, run, confidence=arguments.confidence, hard=arguments.hard)
-    else:
-        from imettk.stages.infer import infer
 
-        infer(recipe, arguments.data, run, fold=arguments.fold, answers_csv=arguments.answers)
+def _validate(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
+    from imettk.stages.validate import validate
+
+    validate(recipe, arguments.data, run, fold=arguments.fold)
+
+
+def _infer(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
+    """Answers for the test set, or for single pictures."""
+    if arguments.images:
+        from imettk.stages.single import infer_images
+
+        infer_images(recipe, arguments.data, run, arguments.images, fold=arguments.fold)
+        return
+    from imettk.stages.infer import infer
+
+    infer(recipe, arguments.data, run, fold=arguments.fold, answers_csv=arguments.answers)
+
+
+def _ensemble(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
+    from imettk.stages.ensemble import ensemble
+
+    members, weights = arguments.members, arguments.weights
+    ensemble(recipe, arguments.data, run, members=members, method=arguments.method, weights=weights)
+
+
+def _pseudo(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
+    from imettk.stages.pseudo import pseudo
+
+    pseudo(recipe, run, confidence=arguments.confidence, hard=arguments.hard)
+
+
+def _neighbours(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
+    from imettk.stages.neighbours import neighbours
+
+    neighbours(recipe, arguments.data, run, classifier=arguments.classifier, features=arguments.features)
 
 
 def _prepare(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
@@ -153,7 +189,7 @@ def _prepare(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None
     prepare(recipe, arguments.data, run)
 
 
-def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir, argv: list[str]) -> None:
+def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     """Train in this process, or in several that this one starts; or only say what training would do."""
     if arguments.dry_run:
         from imettk.stages.plan import dry_run
@@ -165,7 +201,7 @@ def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir, argv: lis
     started = float(os.environ.get(SESSION_START, STARTED))
     plan = recipe.session
     if (num_processes := choose_num_processes(plan.num_processes, plan.device)) > 1:
-        sys.exit(launch([sys.executable, "-m", "imettk", *argv], num_processes, started=started))
+        sys.exit(launch([sys.executable, "-m", "imettk", *arguments.words], num_processes, started=started))
     from imettk.stages.train import train
 
     other_weights = arguments.resume == "weights"
@@ -223,6 +259,7 @@ def _add_stage(stage: argparse.ArgumentParser, name: str) -> None:
         "infer": _add_infer_options,
         "ensemble": _add_ensemble_options,
         "pseudo": _add_pseudo_options,
+        "neighbours": _add_neighbours_options,
     }
     if name in add_own:
         add_own[name](stage)
@@ -243,6 +280,14 @@ def _add_prepare_options(stage: argparse.ArgumentParser) -> None:
 
 def _add_infer_options(stage: argparse.ArgumentParser) -> None:
     stage.add_argument("--answers", type=Path, help="known answers in the format of the training table, to score")
+    stage.add_argument(
+        "--images", type=Path, nargs="+", metavar="PATH", help="answer for these pictures or folders, without a table"
+    )
+
+
+def _add_neighbours_options(stage: argparse.ArgumentParser) -> None:
+    stage.add_argument("--classifier", type=Path, required=True, help="run folder whose answers are looked at")
+    stage.add_argument("--features", type=Path, required=True, help="run folder with embeddings of the same images")
 
 
 def _add_pseudo_options(stage: argparse.ArgumentParser) -> None:
@@ -274,9 +319,10 @@ def _add_ensemble_options(stage: argparse.ArgumentParser) -> None:
     stage.add_argument("--members", type=Path, nargs="+", required=True, help="run folders with their predictions")
     stage.add_argument(
         "--method",
-        choices=("mean", "weighted", "geometric", "rank", "max", "join"),
+        choices=("mean", "weighted", "geometric", "rank", "max", "join", "fuse"),
         default="mean",
-        help="weighted: a mean whose weights score best; join: members know different labels (default: %(default)s)",
+        help="weighted: a mean whose weights score best; join: members know different labels; fuse: scores of ranked "
+        "identities, where mean joins embeddings (default: %(default)s)",
     )
     stage.add_argument("--weights", type=float, nargs="+", metavar="W", help="of the members, instead of equal ones")
 

@@ -10,31 +10,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imettk.answer_plans import PredictPlan, RankPlan, RulePlan
 from imettk.errors import ConfigError, MissingFileError
 from imettk.fields import leaves, unknown_field
-from imettk.plans import (
-    CachePlan,
-    ExtraTable,
-    FoldPlan,
-    ImageFormat,
-    ModelPlan,
-    PredictPlan,
-    RulePlan,
-    Section,
-    TableFormat,
-)
-from imettk.train_plans import SessionPlan, StagePlan, TrainPlan
+from imettk.model_plans import MetricPlan, ModelPlan
+from imettk.plans import CachePlan, ExtraTable, FoldPlan, ImageFormat, Section, TableFormat
+from imettk.train_plans import ANGULAR_LOSSES, PAIR_LOSSES, SessionPlan, StagePlan, TrainPlan
 
 __all__ = [
     "CachePlan",
     "ExtraTable",
     "FoldPlan",
     "ImageFormat",
+    "MetricPlan",
     "ModelPlan",
     "PredictPlan",
+    "RankPlan",
     "Recipe",
     "RulePlan",
     "SessionPlan",
@@ -60,10 +55,12 @@ class Recipe(Section):
     images: ImageFormat = field(default_factory=ImageFormat)
     cache: CachePlan = field(default_factory=CachePlan)
     model: ModelPlan = field(default_factory=ModelPlan)
+    metric: MetricPlan = field(default_factory=MetricPlan)
     train: TrainPlan = field(default_factory=TrainPlan)
     stages: tuple[StagePlan, ...] = (StagePlan(),)
     predict: PredictPlan = field(default_factory=PredictPlan)
     rule: RulePlan = field(default_factory=RulePlan)
+    ranking: RankPlan = field(default_factory=RankPlan)
     session: SessionPlan = field(default_factory=SessionPlan)
 
     def __post_init__(self) -> None:
@@ -80,19 +77,73 @@ class Recipe(Section):
             raise ConfigError(
                 "`predict.views` with crops need `images.fit` centre_crop and a larger `images.load_size`"
             )
-        multiclass = self.table.task == "multiclass"
-        losses = {stage.loss or self.train.loss for stage in self.stages} | {self.train.loss}
-        if (self.rule.kind == "argmax") != multiclass or (
-            losses != {"cross_entropy"} if multiclass else "cross_entropy" in losses
-        ):
+        self._check_task()
+        self._check_identities()
+        self._check_ranking()
+
+    @property
+    def _losses(self) -> set[str]:
+        return {stage.loss or self.train.loss for stage in self.stages} | {self.train.loss}
+
+    def _check_task(self) -> None:
+        multiclass, of_classes = self.table.task == "multiclass", {"cross_entropy", *ANGULAR_LOSSES, *PAIR_LOSSES}
+        fits = self._losses <= of_classes if multiclass else not self._losses & of_classes
+        if (self.rule.kind in ("argmax", "rank")) != multiclass or not fits:
             raise ConfigError(
                 f"a {self.table.task} table needs "
                 + (
-                    "`train.loss` cross_entropy and `rule.kind` argmax"
+                    "`train.loss` cross_entropy (or one of embeddings, such as arcface) and `rule.kind` argmax or rank"
                     if multiclass
                     else "a `train.loss` and `rule.kind` for several labels a row, such as bce and threshold"
                 )
-                + f", got {', '.join(sorted(losses))} and {self.rule.kind}"
+                + f", got {', '.join(sorted(self._losses))} and {self.rule.kind}"
+            )
+
+    def _check_identities(self) -> None:
+        """Losses and network fit each other where embeddings are learned."""
+        model, losses, embeds = self.model, self._losses, self.model.embeds
+        if embeds != bool(losses & {*ANGULAR_LOSSES, *PAIR_LOSSES}) or (embeds and "cross_entropy" in losses):
+            raise ConfigError(
+                "`model.head` embedding and a `train.loss` of embeddings (arcface, cosface, triplet, contrastive) need "
+                f"each other, got {model.head} and {', '.join(sorted(losses))}; softmax over cosines is cosface with "
+                "`metric.margin` 0"
+            )
+        if losses & set(ANGULAR_LOSSES) and model.centres == 0:
+            raise ConfigError("`model.centres` must be at least 1 for arcface and cosface, got 0")
+        if "arcface" in losses and self.metric.margin >= math.pi / 2:
+            raise ConfigError(
+                f"`metric.margin` must be in [0, pi/2) radians for arcface, got {self.metric.margin}; is it in degrees?"
+            )
+        if embeds and model.centres and not losses & set(ANGULAR_LOSSES):
+            raise ConfigError(f"`model.centres` must be 0 for {', '.join(sorted(losses))}, got {model.centres}")
+        if losses & set(PAIR_LOSSES) and self.train.watch == "loss":
+            raise ConfigError("`train.watch` must be score with triplets or pairs, whose loss depends on the batch")
+        if embeds and self.train.teacher:
+            raise ConfigError("`train.teacher` mixes targets, which no loss of embeddings takes")
+        if self.metric.mirrored_identities and not embeds:
+            raise ConfigError("`metric.mirrored_identities` needs a `model.head` embedding")
+        for position, stage in enumerate(self.stages):
+            if embeds and (stage.mixup or stage.cutmix or stage.label_smoothing):
+                raise ConfigError(
+                    f"`stages.{position}` mixes images or smooths labels, which no loss of embeddings takes"
+                )
+
+    def _check_ranking(self) -> None:
+        ranks, embeds, plan = self.rule.kind == "rank", self.model.embeds, self.ranking
+        if self.table.unknown_label is not None and not ranks:
+            raise ConfigError("`table.unknown_label` needs `rule.kind` rank, which knows where to put it")
+        if ranks and plan.by == "neighbours" and not embeds:
+            raise ConfigError("`ranking.by` neighbours needs a `model.head` embedding; take probs for a classifier")
+        if embeds and self.model.centres == 0 and not (ranks and plan.by == "neighbours"):
+            raise ConfigError("`model.centres` 0 knows no classes: it needs `rule.kind` rank by neighbours")
+        if ranks and plan.answers == "images" and plan.by != "neighbours":
+            raise ConfigError("`ranking.answers` images needs `ranking.by` neighbours")
+        if ranks and plan.scored == "train" and self.table.unknown_label is None:
+            raise ConfigError("`ranking.scored` train needs `table.unknown_label`, which stands for all others")
+        if self.table.answer_columns and len(self.table.answer_columns) != plan.num_answers:
+            raise ConfigError(
+                f"`table.answer_columns` must name one column an answer, got {len(self.table.answer_columns)} for "
+                f"`ranking.num_answers` {plan.num_answers}"
             )
 
     def _check_stage(self, position: int) -> None:
@@ -118,7 +169,7 @@ SESSION_START = "IMETTK_SESSION_START"
 SPLIT = "IMETTK_SPLIT"
 MEMORY_SHORT_CODE = 75  # exit code of a process that asks for that
 PREPARE_SECTIONS = ("table", "folds")
-WEIGHT_SECTIONS = (*PREPARE_SECTIONS, "images", "model", "train", "stages", "source_sha256")
+WEIGHT_SECTIONS = (*PREPARE_SECTIONS, "images", "model", "metric", "train", "stages", "source_sha256")
 
 
 def fingerprint(recipe: Recipe, sections: tuple[str, ...] = WEIGHT_SECTIONS) -> str:

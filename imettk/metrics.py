@@ -68,6 +68,11 @@ def map_at_k(ranked: np.ndarray, targets: np.ndarray) -> float:
     return float(np.where(hit.any(1), 1 / (hit.argmax(1) + 1), 0.0).mean())
 
 
+def recall_at_k(ranked: np.ndarray, targets: np.ndarray) -> float:
+    """Share of rows whose target, int64 (N,), is among their answers, int64 (N, k)."""
+    return float((ranked == targets[:, None]).any(1).mean())
+
+
 def log_loss(probs: np.ndarray, targets: np.ndarray) -> float:
     """Mean of -log of the probability of what is true: over labels, targets (N, C), or classes, int64 (N,).
 

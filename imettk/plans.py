@@ -1,4 +1,4 @@
-"""What a recipe says of data, network and answers: frozen dataclasses that check their own ranges when made."""
+"""What a recipe says of its data: frozen dataclasses that check their own ranges when made."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from imettk.errors import ConfigError
-
-View = Literal[
-    "plain", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "transverse", "rot45", "rot135", "rot225",
-    "rot315", "zoom_in", "zoom_out", "crop0", "crop1", "crop2", "crop3",
-]  # fmt: skip
 
 
 def _has_group(pattern: str) -> bool:
@@ -43,6 +38,7 @@ class ExtraTable(Section):
             rows, which have not seen the fold's validation rows, and leaves out those that they are not sure of.
         validates: its rows are dealt to folds too, by themselves, and validate where they do not train; else they
             train in every fold.
+        new_labels: labels that only this table has are labels too; else such a row is an error.
     """
 
     csv: str
@@ -51,6 +47,7 @@ class ExtraTable(Section):
     weight: float = 1.0
     predictions: str | None = None
     validates: bool = False
+    new_labels: bool = False
 
     def __post_init__(self) -> None:
         self._require(self.weight > 0, "weight", "above 0")
@@ -65,7 +62,16 @@ class TableFormat(Section):
         labels_csv: every label's id and name; without it the labels are those of `train_csv`, sorted.
         group_column: rows of one group never straddle train and validation.
         group_pattern: or a regular expression for the id, whose first group names it; an id without a match is alone.
+        train_folders: instead of `train_csv`, the folders of `train_images`: each is a label, and holds its images; an
+            id is `FOLDER/FILE`, and `image_suffix` empty.
+        label_pattern: where a csv lacks `label_column`, a regular expression for the id, whose first group is the
+            label; an id without a match has the unknown label.
+        unknown_label: what stands for every identity that is not known, such as `new_whale`: its rows never train and
+            are right where a query is said to be of no known identity.
+        merged_csv: identities that turned out to be one, a line each, separated by spaces in its last column; they
+            all take the label of the one with the most rows.
         answer_column: of the sample submission, where it differs from `label_column`.
+        answer_columns: or several of them, one for each ranked answer, best first.
         only_group: learn the labels of this group alone, as one of several models; others in a row are passed over.
         name_separator: what ends the group in a label's name, as in `culture::french`.
         image_suffix: what follows the id in a file's name; empty where the id holds it.
@@ -87,7 +93,12 @@ class TableFormat(Section):
     label_separator: str = " "
     group_column: str | None = None
     group_pattern: str | None = None
+    train_folders: bool = False
+    label_pattern: str | None = None
+    unknown_label: str | None = None
+    merged_csv: str | None = None
     answer_column: str | None = None
+    answer_columns: tuple[str, ...] = ()
     only_group: str | None = None
     labels_csv: str | None = None
     label_id_column: str = "attribute_id"
@@ -115,6 +126,19 @@ class TableFormat(Section):
             "group_pattern",
             "a regular expression with a group",
         )
+        one_label = self.task == "multiclass"
+        pattern = self.label_pattern
+        self._require(
+            pattern is None or (one_label and _has_group(pattern)),
+            "label_pattern",
+            "a regular expression with a group, for rows with one label",
+        )
+        self._require(self.unknown_label is None or one_label, "unknown_label", "none where rows have several labels")
+        self._require(self.merged_csv is None or one_label, "merged_csv", "none where rows have several labels")
+        self._require(not self.train_folders or one_label, "train_folders", "false where rows have several labels")
+        self._require(
+            not self.answer_columns or self.answer_column is None, "answer_column", "none beside answer_columns"
+        )
         self._require(self.only_group is None or self.labels_csv is not None, "only_group", "none without labels_csv")
         self._require(self.label_separator != "", "label_separator", "at least one character")
         suffixes = [self.image_suffix, *(extra.image_suffix for extra in self.extra if extra.image_suffix is not None)]
@@ -127,14 +151,37 @@ class TableFormat(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class FoldPlan(Section):
-    """How rows are split for cross-validation; groups stay whole where the table has them."""
+    """How rows are split for cross-validation; groups stay whole where the table has them.
+
+    Attributes:
+        stratify: deal each label's rows evenly.
+        scheme: `deal` gives every row a fold; `hold_out` lets each fold validate one image (or `hold_out_share`) of
+            every identity that has `hold_out_from` images or more, and all others only train; with `none` all rows
+            train in every fold, and nothing is validated.
+        hold_out_share: of an identity's images that a fold holds out, rounded down; None is one image.
+        unknown_identities: share of the identities that a fold holds out as a whole, each fold others: they are what
+            an unknown identity looks like.
+        min_images: identities with fewer images neither train nor validate; they only stand in the gallery.
+    """
 
     num_folds: int = 5
     stratify: bool = True
     seed: int = 0
+    scheme: Literal["deal", "hold_out", "none"] = "deal"
+    hold_out_from: int = 3
+    hold_out_share: float | None = None
+    unknown_identities: float = 0.0
+    min_images: int = 1
 
     def __post_init__(self) -> None:
         self._require(self.num_folds >= 2, "num_folds", "at least 2")
+        self._require(self.hold_out_from >= 2, "hold_out_from", "at least 2")
+        self._require(
+            self.hold_out_share is None or 0 < self.hold_out_share <= 0.5, "hold_out_share", "in (0, 0.5], or none"
+        )
+        most = 1 / self.num_folds
+        self._require(0 <= self.unknown_identities <= most, "unknown_identities", f"in [0, 1 / num_folds = {most:g}]")
+        self._require(self.min_images >= 1, "min_images", "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,109 +265,3 @@ class CachePlan(Section):
     def __post_init__(self) -> None:
         self._require(self.max_gb > 0, "max_gb", "above 0")
         self._require(1 <= self.quality <= 100, "quality", "in [1, 100]")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelPlan(Section):
-    """The network: a backbone of timm or pretrainedmodels, and a head.
-
-    Attributes:
-        backbone: `timm:NAME` or `pretrainedmodels:NAME`.
-        weights: a local file, or a folder that holds `NAME.safetensors` or `NAME.pth`; None starts from random weights.
-        layer_groups: into how many groups, from first to last layer, the backbone is split; the head is one more.
-        head: `linear` on averaged features; `relu` with a ReLU before the average (iMet 2019); `wide` joins average
-            and maximum: BatchNorm, dropout, linear to `hidden`, ReLU, BatchNorm, dropout, linear (HPA 2018).
-        last_stages: of how many last stages the features are joined, 1 or 2.
-        hidden: width of the `wide` head.
-        dropout: share of features dropped before linear layers, [0, 1).
-    """
-
-    backbone: str = "timm:resnet34"
-    weights: str | None = None
-    layer_groups: int = 1
-    head: Literal["linear", "relu", "wide"] = "linear"
-    last_stages: int = 1
-    hidden: int = 1024
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        library, _, name = self.backbone.partition(":")
-        self._require(
-            library in ("timm", "pretrainedmodels") and name != "", "backbone", "timm:NAME or pretrainedmodels:NAME"
-        )
-        self._require(self.layer_groups >= 1, "layer_groups", "at least 1")
-        self._require(self.last_stages in (1, 2), "last_stages", "1 or 2")
-        self._require(self.hidden >= 1, "hidden", "at least 1")
-        self._require(0 <= self.dropout < 1, "dropout", "in [0, 1)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictPlan(Section):
-    """Test-time augmentation.
-
-    Attributes:
-        views: of each image; `crop0` to `crop3` are crops of `images.image_size` from `images.load_size` at random
-            places, which only the view and the image's row decide; beside them, other views are of the centre.
-        merge: of the views' probabilities, their mean or the largest.
-    """
-
-    views: tuple[View, ...] = ("plain",)
-    merge: Literal["mean", "max"] = "mean"
-    batch_size: int = 64
-
-    def __post_init__(self) -> None:
-        self._require(len(set(self.views)) == len(self.views) >= 1, "views", "one or more different views")
-        self._require(self.batch_size >= 1, "batch_size", "at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RulePlan(Section):
-    """How probabilities become answers, and by which F-beta they are judged.
-
-    Attributes:
-        kind: `threshold` is one for all labels, `group_thresholds` one for each label group, `class_thresholds` one for
-            each label; `top` gives every row the same number of labels; `share` gives each label a share of the rows;
-            `argmax` is the most likely class.
-        beta: of the F-beta score that rules are fitted for; 2 counts recall four times as much as precision.
-        average: of the F-beta: a mean over samples, over labels (`macro`), or all counted as one (`micro`).
-        min_labels: a row gets so many labels at least, its most likely ones.
-        max_labels: and at most so many; None for no limit.
-        relative: thresholds are on probabilities divided by the largest of their row.
-        shrink_to: class thresholds are pulled toward that of all labels (`one`), of their group, or the one at which
-            the label keeps its share of rows; the more, the rarer the label.
-        shrink_strength: a label with so many rows goes halfway; None finds one by cross-validation. From 20 to 200 all
-            were better than none on the tables of `tools/bench/decisions.py`, and 50 hardly worse than the best.
-        shares: of `share`, those of the training rows, of `shares_csv`, or the mean of both.
-        shares_csv: columns `label` and `share`, relative to the data folder.
-    """
-
-    kind: Literal["threshold", "group_thresholds", "class_thresholds", "top", "share", "argmax"] = "threshold"
-    beta: float = 2.0
-    average: Literal["samples", "macro", "micro"] = "samples"
-    min_labels: int = 1
-    max_labels: int | None = None
-    relative: bool = False
-    shrink_to: Literal["none", "one", "groups", "shares"] = "none"
-    shrink_strength: float | None = 50.0
-    shares: Literal["train", "csv", "mean"] = "train"
-    shares_csv: str | None = None
-
-    def __post_init__(self) -> None:
-        self._require(self.beta > 0, "beta", "above 0")
-        self._require(self.min_labels >= 0, "min_labels", "0 or above")
-        self._require(
-            self.max_labels is None or self.max_labels >= max(1, self.min_labels), "max_labels", "min_labels or above"
-        )
-        self._require(
-            self.shrink_to == "none" or self.kind == "class_thresholds",
-            "shrink_to",
-            "none unless `kind` is class_thresholds",
-        )
-        self._require(
-            self.shrink_strength is None or self.shrink_strength >= 0, "shrink_strength", "0 or above, or none"
-        )
-        self._require(
-            (self.shares_csv is None) == (self.shares == "train"),
-            "shares_csv",
-            "given with shares csv or mean, and only then",
-        )

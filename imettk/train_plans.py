@@ -8,9 +8,14 @@ from typing import Literal
 from imettk.plans import Section
 
 LossName = Literal[
-    "bce", "focal", "f_beta", "lovasz", "focal_lovasz", "hard_negative_bce", "asymmetric", "cross_entropy"
+    "bce", "focal", "f_beta", "lovasz", "focal_lovasz", "hard_negative_bce", "asymmetric", "cross_entropy", "arcface",
+    "cosface", "triplet", "contrastive",
+]  # fmt: skip
+ANGULAR_LOSSES = ("arcface", "cosface")  # of cosines to class centres
+PAIR_LOSSES = ("triplet", "contrastive")  # of the embeddings in a batch
+AugmentationName = Literal[
+    "none", "flips", "affine", "strokes", "aggressive", "square", "whale_heavy", "dihedral", "protein"
 ]
-AugmentationName = Literal["none", "flips", "affine", "aggressive", "square", "whale_heavy", "dihedral", "protein"]
 SamplerName = Literal["shuffle", "balanced", "identities", "hard_first"]
 
 

@@ -61,6 +61,10 @@ def test_duplicates_are_found_and_look_alikes_are_not():
     assert "pairs of 3,000 images after hashing" in table
 
 
+def test_the_retrieval_table_has_its_rows():
+    assert "scikit-learn" in run("retrieval.py", "--quick")
+
+
 def test_folds_and_decisions_hold_their_bars_on_small_tables():
     """Evenness and scores, which no machine changes; their seconds are for the table alone."""
     if not SHARED.is_dir():

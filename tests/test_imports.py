@@ -9,14 +9,15 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "imettk"
 
-BASE = {"errors", "fields", "plans", "train_plans", "config", "overrides", "device", "metrics", "progress", "plots"}
+PLANS = {"plans", "model_plans", "train_plans", "answer_plans"}
+BASE = PLANS | {"errors", "fields", "config", "overrides", "device", "metrics", "progress", "plots", "galleries"}
 MIDDLE = {"losses", "models", "data", "tracking", "postprocess"}
 ENGINES = {"training", "inference"}
 ALLOWED = {
     **{name: {"errors"} for name in BASE},
     "plans": {"errors"},
-    "train_plans": {"plans"},
-    "config": {"errors", "fields", "plans", "train_plans"},
+    **{name: {"plans"} for name in PLANS - {"plans"}},
+    "config": {"errors", "fields"} | PLANS,
     "fields": set(),
     "overrides": {"config", "errors", "fields"},
     **{name: BASE for name in MIDDLE},

@@ -11,6 +11,7 @@ from sklearn.metrics import (
     fbeta_score,
     precision_score,
     recall_score,
+    top_k_accuracy_score,
 )
 from sklearn.metrics import log_loss as sklearn_log_loss
 from torchvision.ops import sigmoid_focal_loss
@@ -24,6 +25,7 @@ from imettk.metrics import (
     label_rows,
     log_loss,
     map_at_k,
+    recall_at_k,
     sum_units,
 )
 
@@ -181,3 +183,12 @@ def test_sums_of_units_are_numpys_wherever_the_rows_lie_in_memory(average, num_r
 def test_any_number_but_0_counts_as_true():
     chosen, targets = random_labels(0), random_labels(1)
     assert f_beta(2 * chosen, 255 * targets, beta=1.0) == f_beta(chosen, targets, beta=1.0)
+
+
+def test_recall_at_k_by_hand_and_by_scikit_learn():
+    ranked = np.array([[3, 1, 2], [0, 1, 2], [5, 4, 0]])
+    assert recall_at_k(ranked, np.array([2, 0, 9])) == pytest.approx(2 / 3)
+    scores, targets = np.random.default_rng(0).random((40, 7)), np.random.default_rng(1).integers(0, 7, 40)
+    for k in (1, 3, 6):
+        expected = top_k_accuracy_score(targets, scores, k=k, labels=range(7))
+        assert recall_at_k(np.argsort(-scores, axis=1)[:, :k], targets) == pytest.approx(expected)

@@ -5,15 +5,19 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 
 from imettk.cli import main
 from imettk.config import fingerprint, to_json
 from imettk.data.made_artworks import make_artworks
 from imettk.data.made_cells import make_cells
+from imettk.data.made_turtles import make_turtles
+from imettk.data.made_whales import make_whale_folders
 from imettk.errors import ConfigError, MissingFileError
 from imettk.inference.predictor import load_predictions
 from imettk.metrics import focal_loss
 from imettk.recipes import RECIPES, load_recipe
+from imettk.recipes.turtle2022 import BACKBONES
 
 SOURCE = "from imettk.config import Recipe\n\ndef recipe():\n    return Recipe(name='mine')\n"
 
@@ -132,3 +136,95 @@ def test_hpa2018_runs_with_its_real_structure(tmp_path, capsys):
     command("infer", *common, "--answers", tmp_path / "answers.csv")
     submission = pd.read_csv(tmp_path / "run" / "submission.csv", dtype=str)
     assert list(submission.columns) == ["Id", "Predicted"] and (submission["Predicted"] != "").all()
+    _replace_labels_by_neighbours(tmp_path, common, capsys)
+
+
+def _replace_labels_by_neighbours(tmp_path, common, capsys):
+    """The metric half: antibodies from the external images' names, and what its neighbours say of the classifier."""
+    metric = ["--data", tmp_path / "data", "--run-dir", tmp_path / "metric"]
+    small = [*SMALL, "--images.image-size", 48, 48, "--images.load-size", 64, 64, "--model.hidden", 16]
+    small += ["--model.embedding-size", 16, "--stages.0.num-epochs", 2, "--stages.0.batch-size", 8]
+    command("prepare", "hpa2018-metric", *metric, *small, "--folds.hold-out-from", 2, "--folds.hold-out-share", 0.5)
+    command("train", *metric)
+    command("validate", *metric)
+    assert "MAP@1" in capsys.readouterr().out
+    command("infer", *metric)
+    both = tmp_path / "both"
+    command(
+        "neighbours", "--data", tmp_path / "data", "--run-dir", both, "--classifier", common[3], "--features", metric[3]
+    )
+    scanned = pd.read_csv(both / "neighbours.csv")
+    assert scanned["threshold"].iloc[0] == np.inf and scanned["replaced"].iloc[0] == 0 and len(scanned) == 22
+    oof = json.loads((common[3] / "scores.json").read_text())["oof"]
+    assert scanned["score"].iloc[0] == pytest.approx(oof, abs=1e-5)
+    text = capsys.readouterr().out
+    assert "with thresholds of the other folds" in text and "of them those of a neighbour" in text
+    assert (both / "label_conflicts.csv").is_file()
+    submission = pd.read_csv(both / "submission.csv", dtype=str)
+    assert (submission["Predicted"] != "").all() and len(submission) == 16
+
+
+EMBEDDING = ["--model.embedding-size", 16, "--stages.0.num-epochs", 2, "--stages.0.batch-size", 16]
+
+
+@pytest.mark.parametrize("name", ["gdsc2020", "gdsc2020-triplet"])
+def test_gdsc2020_runs_with_its_real_structure(tmp_path, capsys, name):
+    """Folders a whale, one for unknown ones, boxes as shares, PK batches; the 20 nearest images, never the own one."""
+    make_whale_folders(tmp_path / "data", tmp_path / "answers.csv")
+    common = ["--data", tmp_path / "data", "--run-dir", tmp_path / "run"]
+    small = [*SMALL, *EMBEDDING, "--images.image-size", 48, 48, "--stages.0.accumulate", 1]
+    command("prepare", name, *common, *small, "--stages.0.warmup-epochs", 0.5)
+    folds = pd.read_csv(tmp_path / "run" / "folds.csv").set_index("id")["fold"]
+    whales = pd.Series({one: one.split("/")[0] for one in folds.index})
+    single = whales.map(whales[whales != "-1"].value_counts()) == 1
+    assert single.any() and (folds[single] == -3).all()
+    command("train", *common, "--fold", 0)
+    command("validate", *common)
+    command("infer", *common, "--answers", tmp_path / "answers.csv")
+    text = capsys.readouterr().out
+    assert "MAP@20" in text and "precision@20" in text
+    submission = pd.read_csv(tmp_path / "run" / "submission.csv", dtype=str).set_index("image")
+    assert submission.shape[1] == 20 and submission.notna().all(axis=None)
+    known = {*folds.index, *submission.index}
+    for query, row in submission.iterrows():
+        assert set(row) <= known - {query} and len(set(row)) == 20
+    part = load_predictions(tmp_path / "run" / "fold0" / "gallery.safetensors")
+    assert set(folds.index[single]) <= set(part.ids)  # they do not train, and can be found
+
+
+def test_turtle2022_runs_with_its_real_structure(tmp_path, capsys):
+    """Two tables of turtles, of which one is scored; five columns; scores over all turtles, and over those and the new
+    one."""
+    make_turtles(tmp_path / "data", tmp_path / "answers.csv")
+    common = ["--data", tmp_path / "data", "--run-dir", tmp_path / "run"]
+    small = [*SMALL, "--images.image-size", 48, 48, "--stages.0.num-epochs", 2, "--stages.0.accumulate", 1]
+    command("prepare", "turtle2022", *common, *small, "--predict.views", "plain", "hflip", "rot45")
+    command("train", *common)
+    command("validate", *common)
+    command("infer", *common, "--answers", tmp_path / "answers.csv")
+    train, extra = (pd.read_csv(tmp_path / "data" / one, dtype=str) for one in ("train.csv", "extra_images.csv"))
+    scored, labels = sorted(train["turtle_id"].unique()), sorted({*train["turtle_id"], *extra["turtle_id"]})
+    # Recomputed from the prediction files, turtle by turtle.
+    truth = pd.concat([train, extra]).set_index("image_id")["turtle_id"]
+    points: dict[str, list[float]] = {"oof": [], "all_identities": []}
+    for fold in (0, 1):
+        part = load_predictions(tmp_path / "run" / f"fold{fold}" / "oof.safetensors")
+        assert part.probs.shape[0] == 3 and part.values["labels"] == labels
+        for name, probs in zip(part.ids.tolist(), part.merged, strict=True):
+            ranked = [labels[place] for place in np.argsort(-probs, kind="stable")]
+            mapped = list(dict.fromkeys(label if label in scored else "new_turtle" for label in ranked))[:5]
+            right = truth[name] if truth[name] in scored else "new_turtle"
+            points["oof"].append(1 / (mapped.index(right) + 1) if right in mapped else 0)
+            points["all_identities"].append(1 / (ranked.index(truth[name]) + 1) if truth[name] in ranked[:5] else 0)
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    for name, values in points.items():
+        assert scores[name] == pytest.approx(np.mean(values)), name
+    assert f"{len(scored)} identities that are scored, and new_turtle" in capsys.readouterr().out
+    submission = pd.read_csv(tmp_path / "run" / "submission.csv", dtype=str)
+    assert list(submission.columns) == ["image_id", *(f"prediction{place}" for place in range(1, 6))]
+    answered = set(submission.drop(columns="image_id").to_numpy().ravel())
+    assert answered <= {*scored, "new_turtle"}
+
+
+def test_the_turtle_systems_backbones_are_networks_of_timm():
+    assert all(timm.is_model(name.removeprefix("timm:")) for name in BACKBONES)

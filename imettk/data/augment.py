@@ -38,6 +38,22 @@ def affine(size: tuple[int, int], channels: int) -> list[Any]:
     ]
 
 
+def strokes(size: tuple[int, int], channels: int) -> list[Any]:
+    """For drawings and handwriting, light on black: turned, slanted and stretched as hands do it; lines keep their
+    light."""
+    warp = Warp(
+        size,
+        area=(0.75, 1.0),
+        ratio=(0.8, 1.25),
+        scale=(0.8, 1.1),
+        rotate=(-15, 15),
+        shear=(-12, 12),
+        shift=(-0.08, 0.08),
+        border=cv2.BORDER_CONSTANT,
+    )
+    return [warp]
+
+
 def aggressive(size: tuple[int, int], channels: int) -> list[Any]:
     """iMet 2019: a random part of the image, and much of everything."""
     return [
@@ -95,6 +111,7 @@ PIPELINES: dict[str, Pipeline] = {
     "none": none,
     "flips": flips,
     "affine": affine,
+    "strokes": strokes,
     "aggressive": aggressive,
     "square": square,
     "whale_heavy": whale_heavy,

@@ -63,6 +63,7 @@ class ImageDataset(Dataset[Batch]):
         centre_crop: where an image is larger than `image_size` and no augmentation makes it so, its centre is cut out;
             otherwise it is resized.
         skip_bad: an image that cannot be read is a fault of its batch, not an error.
+        mirrors: N more rows behind the N of the table are their images, mirrored left to right before augmentation.
 
     Attributes:
         faults: why, for each row that `load_batches` could not read.
@@ -77,8 +78,10 @@ class ImageDataset(Dataset[Batch]):
         augmentation: Augmentation | None = None,
         centre_crop: bool = False,
         skip_bad: bool = False,
+        mirrors: bool = False,
     ) -> None:
         self.faults = source.faults
+        self._mirrors = mirrors
         self._source = source
         self._targets = targets
         self._image_size = image_size
@@ -87,7 +90,7 @@ class ImageDataset(Dataset[Batch]):
         self._skip_bad = skip_bad
 
     def __len__(self) -> int:
-        return len(self._source)
+        return len(self._source) * (2 if self._mirrors else 1)
 
     def __getitem__(self, request: BatchRequest) -> Batch:
         shape = (len(request.rows), *self._image_size, self._source.channels)
@@ -96,15 +99,18 @@ class ImageDataset(Dataset[Batch]):
         faults, weights = [], None
         for place, (position, row) in enumerate(zip(request.positions, request.rows, strict=True)):
             try:
-                image = self._source.read(int(row))
+                mirrored, number = divmod(int(row), len(self._source))
+                image = self._source.read(number)
             except DataError as error:
                 if not self._skip_bad:
                     raise
-                faults.append((int(row), str(error)))
+                faults.append((number, str(error)))
                 images[place] = 0
                 weights = torch.ones(len(request.rows)) if weights is None else weights
                 weights[place] = 0
                 continue
+            if mirrored:
+                image = np.ascontiguousarray(image[:, ::-1])
             if self._augmentation is not None:
                 image = self._augmentation(image, epoch=request.epoch, position=int(position))
             if image.shape != images.shape[1:]:

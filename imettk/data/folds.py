@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import FoldPlan
+from imettk.data.identity_folds import MIXED, deal_evenly, hold_out, identities_of_units, unknown_folds
 from imettk.data.stratify import stratify
 from imettk.data.table import SampleTable
-from imettk.errors import DataError, MismatchError, MissingFileError
+from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
 
-ONLY_TRAINS, LEFT_OUT = -1, -2  # instead of a fold
+ONLY_TRAINS, LEFT_OUT, ONLY_ENROLLED = -1, -2, -3  # instead of a fold
+MOST_CELLS = 100_000  # groups x classes
 
 
 def make_folds(targets: np.ndarray, plan: FoldPlan, *, groups: np.ndarray | None = None) -> np.ndarray:
@@ -42,7 +44,7 @@ def make_folds(targets: np.ndarray, plan: FoldPlan, *, groups: np.ndarray | None
     folds = np.full(len(targets), -1, np.int64)
     with warnings.catch_warnings():
         # A class rarer than the number of folds is missing from some of them: expected in these competitions.
-        warnings.filterwarnings("ignore", message="The least populated class")
+        warnings.filterwarnings("ignore", message="The least populated class|The number of unique classes")
         try:
             for fold, (_, valid) in enumerate(splitter.split(np.zeros(len(targets)), targets, groups)):
                 folds[valid] = fold
@@ -62,28 +64,94 @@ def make_table_folds(
     """The fold of each row of several tables, each dealt by itself, or why it has none, int64 (N,).
 
     A group never straddles folds, whatever tables it is in: its rows in a later table go where it is already, or, in
-    one that does not validate, are left out, for they would train what is validated.
+    one that does not validate, are left out, for they would train what is validated. What folds hold out by identity
+    (`hold_out`, `unknown_identities`) they hold out of all tables that validate, together.
 
     Args:
+        targets: int64 (N,), -1 for no known identity, or uint8 (N, C).
         sources: the table of each row, int (N,), 0 for the training table.
         validates: of each table; others only train.
+
+    Raises:
+        ConfigError: the plan goes by identities, and rows have several labels.
+        DataError: there are too few rows, groups or identities.
     """
     folds = np.full(len(targets), ONLY_TRAINS, np.int64)
+    if targets.ndim == 1:
+        folds[is_rare(targets, plan)] = ONLY_ENROLLED
+    elif plan.scheme == "hold_out" or plan.unknown_identities or plan.min_images > 1:
+        raise ConfigError(
+            "`folds.scheme` hold_out, `folds.unknown_identities` and `folds.min_images` go by the one identity of a "
+            "row: they need `table.task` multiclass"
+        )
+    if plan.scheme == "none":
+        return folds
     member = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    deals = np.asarray(validates)[sources]
     fold_of_group = np.full(member.max(initial=0) + 1, ONLY_TRAINS, np.int64)
-    for source, deals in enumerate(validates):
-        rows = np.flatnonzero(sources == source)
+    if targets.ndim == 1:
+        fold_of_group = _by_identity(targets, member, plan, kept=folds == ONLY_TRAINS, deals=deals)
+    for source in range(len(validates)):
+        rows = np.flatnonzero((sources == source) & (folds == ONLY_TRAINS))
         dealt = fold_of_group[member[rows]]
-        folds[rows[dealt >= 0]] = dealt[dealt >= 0] if deals else LEFT_OUT
+        folds[rows[dealt >= 0]] = dealt[dealt >= 0] if validates[source] else LEFT_OUT
         rows = rows[dealt < 0]
-        if deals and len(rows):
+        if plan.scheme == "deal" and validates[source] and len(rows):
             units = np.unique(member[rows], return_inverse=True)[1]
-            if source and units.max() + 1 < plan.num_folds:  # what groups with other tables have left over
-                folds[rows] = units
-            else:
-                folds[rows] = make_folds(targets[rows], plan, groups=None if groups is None else units)
+            folds[rows] = _deal_table(targets[rows], units, plan, first=source == 0, grouped=groups is not None)
             fold_of_group[member[rows]] = folds[rows]
     return folds
+
+
+def is_rare(targets: np.ndarray, plan: FoldPlan) -> np.ndarray:
+    """Which rows are of an identity with fewer than `min_images` rows, bool (N,); none where rows have several labels.
+
+    Args:
+        targets: int64 (N,), -1 for no known identity, or uint8 (N, C).
+    """
+    if targets.ndim == 2:
+        return np.zeros(len(targets), bool)
+    counts = np.bincount(targets[targets >= 0], minlength=targets.max(initial=0) + 1)
+    return (targets >= 0) & (counts[targets] < plan.min_images)
+
+
+def _by_identity(
+    targets: np.ndarray, member: np.ndarray, plan: FoldPlan, *, kept: np.ndarray, deals: np.ndarray
+) -> np.ndarray:
+    """The folds of groups that the plan gives them by their identity, int64 (G,), -1 for others.
+
+    Args:
+        member: the group of each row, int64 (N,).
+        kept: rows that are not left out, bool (N,).
+        deals: rows of tables that validate, bool (N,).
+    """
+    num_groups, rows = member.max(initial=0) + 1, kept & deals
+    identities = identities_of_units(targets[rows], member[rows], num_groups)
+    all_identities = identities_of_units(targets[kept], member[kept], num_groups)
+    # An identity is unknown to a fold only if none of its images trains there, in other tables and mixed groups too.
+    whole = np.zeros(targets.max(initial=0) + 1, bool)
+    whole[identities[identities >= 0]] = True
+    whole[targets[kept & (targets >= 0) & ((all_identities[member] == MIXED) | ~deals)]] = False
+    unknown = unknown_folds(targets[kept], plan, eligible=whole)
+    folds = np.where(identities >= 0, unknown[np.maximum(identities, 0)], ONLY_TRAINS)
+    if plan.scheme == "hold_out":
+        open_ = folds == ONLY_TRAINS
+        folds[open_] = hold_out(identities[open_], plan)
+    return folds
+
+
+def _deal_table(targets: np.ndarray, units: np.ndarray, plan: FoldPlan, *, first: bool, grouped: bool) -> np.ndarray:
+    """The folds of the rows of one table, int64 (N,); a later table may have fewer units than folds."""
+    num_units = units.max() + 1
+    if targets.ndim == 1 and plan.stratify:
+        grouped = num_units < len(units)
+        # scikit-learn looks at every class for every group, which takes minutes for thousands of both, and refuses
+        # classes that are all rarer than the folds, as those of a second table may be.
+        if not first or (grouped and num_units * len(np.unique(targets)) > MOST_CELLS):
+            return deal_evenly(targets[np.unique(units, return_index=True)[1]], plan.num_folds, plan.seed)[units]
+    if not first and num_units < plan.num_folds:
+        return units
+    return make_folds(targets, plan, groups=units if grouped else None)
 
 
 def write_folds(path: Path, ids: np.ndarray, folds: np.ndarray) -> None:

@@ -167,3 +167,8 @@ def _choose_reduction(frame: Frame) -> int:
     """The largest that leaves the part no smaller than what it is resized to."""
     spare = min((frame.bottom - frame.top) / frame.height, (frame.right - frame.left) / frame.width)
     return 8 if spare >= 8 else 4 if spare >= 4 else 2 if spare >= 2 else 1
+
+
+def visible(image: np.ndarray) -> np.ndarray:
+    """Grey or RGB for the eye, uint8 (H, W, 3); of more channels the first three, of two the first."""
+    return image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.data.annotations import boxes_of, is_named, read_boxes, read_names
 from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns
+from imettk.data.identities import list_folders, merge_labels, merged_into, read_merged, short_names
+from imettk.data.labels import Labels, list_labels, make_targets, split
 from imettk.errors import DataError
 
 
@@ -25,7 +28,7 @@ class SampleTable:
         paths: image files, str (N,).
         labels: the raw label of each column of `targets`, as text, (C,).
         label_groups: the group of each label, the part of its name before the separator, (C,); all "" without groups.
-        targets: int64 (N,) class index, or uint8 (N, C); None for a test set.
+        targets: int64 (N,) class index, -1 where it is of no known identity, or uint8 (N, C); None for a test set.
         groups: str (N,), or None where the table has none.
         boxes: the part of each image that is looked at, float32 (N, 4); NaN is the whole image. See `read_boxes`.
         turned: images to turn by 180 degrees, bool (N,).
@@ -55,35 +58,33 @@ class SampleTable:
         return replace(self, **arrays)
 
 
+class _Part(NamedTuple):
+    """One of the tables of training rows: how it is read, where it stands, and whether its folder is its alone."""
+
+    form: TableFormat
+    csv: Path
+    frame: pd.DataFrame
+    alone: bool
+
+
 def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
     """Read the training table and the extra ones behind it, and find their images.
 
     Raises:
-        DataError: a file or column is missing, an id stands twice, a label is unknown, a class is missing, or a row
+        DataError: a file or column is missing, an id stands twice, a label is not listed, a class is missing, or a row
             has no image (unless the format says to drop such rows). The message names the first few and counts all.
     """
-    csv = data_dir / table_format.train_csv
-    frame = _read_frame(table_format, csv)
-    # Before any row is dropped: a label that only such rows have stays a label.
-    labels = _labels(table_format, data_dir, frame)
     remarks: list[str] = []
-    parts = [_read_rows(table_format, data_dir, csv, frame, labels, remarks)]
-    for number, extra in enumerate(table_format.extra, start=1):
-        suffix = table_format.image_suffix if extra.image_suffix is None else extra.image_suffix
-        own = replace(
-            table_format,
-            train_csv=extra.csv,
-            train_images=extra.images,
-            image_suffix=suffix,
-            extra=(),
-        )
-        csv = data_dir / extra.csv
-        rows = read_csv(csv)
-        if own.group_column not in rows.columns:
-            own = replace(own, group_column=None)
-        part = _read_rows(own, data_dir, csv, _read_frame(own, csv), labels, remarks)
-        parts.append(replace(part, sources=np.full(len(part), number, np.int16)))
-    refuse_doubles(pd.Series(np.concatenate([part.ids for part in parts])), data_dir / table_format.train_csv)
+    main, *extra = _read_parts(table_format, data_dir, remarks)
+    # Before any row is dropped: a label that only such rows have stays a label.
+    merged = merge_labels(table_format, data_dir, [part.frame for part in (main, *extra)], remarks)
+    sources = [
+        main,
+        *(part for part, plan in zip(extra, table_format.extra, strict=True) if plan.new_labels),
+    ]
+    labels = list_labels(table_format, data_dir, [part.frame for part in sources], merged)
+    parts = [_read_rows(part, data_dir, labels, number, remarks) for number, part in enumerate((main, *extra))]
+    refuse_doubles(pd.Series(np.concatenate([part.ids for part in parts])), main.csv)
     arrays: dict[str, Any] = {}
     for item in fields(SampleTable):
         columns = [getattr(part, item.name) for part in parts]
@@ -92,6 +93,46 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
                 columns = [part.ids if part.groups is None else part.groups for part in parts]
             arrays[item.name] = np.concatenate(columns)
     return replace(parts[0], **arrays, label_groups=labels.groups, remarks=tuple(remarks))
+
+
+def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -> list[_Part]:
+    """The training table, from its csv or from folders, and the extra ones."""
+    if table_format.train_folders:
+        csv = data_dir / table_format.train_images
+        frame = list_folders(table_format, data_dir, remarks)
+    else:
+        csv = data_dir / table_format.train_csv
+        frame = _read_frame(table_format, csv)
+    users = _users(table_format)
+    parts = [_Part(table_format, csv, frame, users[table_format.train_images] == 1)]
+    for extra in table_format.extra:
+        own = replace(
+            table_format,
+            train_csv=extra.csv,
+            train_images=extra.images,
+            train_folders=False,
+            image_suffix=table_format.image_suffix if extra.image_suffix is None else extra.image_suffix,
+        )
+        csv = data_dir / extra.csv
+        if own.group_column not in read_csv(csv).columns:
+            own = replace(own, group_column=None)
+        parts.append(_Part(own, csv, _read_frame(own, csv), users[extra.images] == 1))
+    return parts
+
+
+def _labels_of_ids(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> pd.Series:
+    """What `label_pattern` finds in each id, else the unknown label; `DataError` where there is none."""
+    ids = frame[table_format.id_column]
+    found = ids.str.extract(str(table_format.label_pattern), expand=True)[0]
+    if table_format.unknown_label is None and found.isna().any():
+        raise DataError(f"{csv}: {named(ids[found.isna()], 'id')} without what `table.label_pattern` looks for")
+    return found.fillna(table_format.unknown_label)
+
+
+def _users(table_format: TableFormat) -> Counter[str]:
+    """How many tables have their images in each folder."""
+    extra = (extra.images for extra in table_format.extra)
+    return Counter([table_format.train_images, table_format.test_images, *extra])
 
 
 def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTable) -> SampleTable:
@@ -104,12 +145,14 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     """
     csv = data_dir / table_format.sample_csv
     frame = read_csv(csv)
-    require_columns(frame, csv, [table_format.id_column, table_format.answer_column or table_format.label_column])
+    answers = table_format.answer_columns or (table_format.answer_column or table_format.label_column,)
+    require_columns(frame, csv, [table_format.id_column, *answers])
     ids, suffix = frame[table_format.id_column], table_format.image_suffix
     refuse_doubles(ids, csv)
     remarks: list[str] = []
     folder = data_dir / table_format.test_images
-    found = _find_images(ids, folder, table_format, remarks)
+    alone = _users(table_format)[table_format.test_images] == 1
+    found = _find_images(ids, folder, table_format, remarks, alone=alone)
     if not found.any():
         raise DataError(
             f"{csv}: {named(ids, 'row')} without an image in {folder} (they end in {suffix}): is that the right folder?"
@@ -129,57 +172,73 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
 
 def _read_frame(table_format: TableFormat, csv: Path) -> pd.DataFrame:
     frame = read_csv(csv)
+    if table_format.label_pattern is not None and table_format.label_column not in frame.columns:
+        require_columns(frame, csv, [table_format.id_column])
+        frame = frame.assign(**{table_format.label_column: _labels_of_ids(table_format, csv, frame)})
     require_columns(frame, csv, [table_format.id_column, table_format.label_column, table_format.group_column])
     refuse_doubles(frame[table_format.id_column], csv)
     return frame
 
 
-def _read_rows(
-    table_format: TableFormat,
-    data_dir: Path,
-    csv: Path,
-    frame: pd.DataFrame,
-    labels: _Labels,
-    remarks: list[str],
-) -> SampleTable:
-    """The rows of one table that have an image and are not to be left out."""
-    id_column, suffix = table_format.id_column, table_format.image_suffix
-    folder = data_dir / table_format.train_images
-    left_out = is_named(read_names(table_format.left_out_csv, data_dir), frame[id_column], suffix)
+def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks: list[str]) -> SampleTable:
+    """The rows of one table that have an image and are not to be left out; `number` is that of the table."""
+    form, csv, frame, alone = part
+    folder, suffix = data_dir / form.train_images, form.image_suffix
+    names = short_names(frame[form.id_column]) if form.train_folders else frame[form.id_column]
+    listed = read_names(form.left_out_csv, data_dir)
+    left_out = is_named(listed, frame[form.id_column], suffix) | is_named(listed, names, suffix)
     if left_out.any():
-        remarks.append(f"{csv}: left out {named(frame[id_column][left_out], 'row')} of {table_format.left_out_csv}")
-        frame = frame[~left_out]
-    found = _find_images(frame[id_column], folder, table_format, remarks)
-    if not found.all():
-        lost = frame[id_column][~found]
-        if table_format.on_missing_image == "error":
-            raise DataError(
-                f"{csv}: {named(lost, 'row')} without an image in {folder} (they end in {suffix}); add them, or drop "
-                "such rows with --table.on-missing-image drop"
-            )
-        remarks.append(f"{csv}: dropped {named(lost, 'row')} without an image in {folder}")
-        frame = frame[found]
+        remarks.append(f"{csv}: left out {named(frame[form.id_column][left_out], 'row')} of {form.left_out_csv}")
+        frame, names = frame[~left_out], names[~left_out]
+    if not form.train_folders:  # whose rows are the images that are there
+        found = _find_images(frame[form.id_column], folder, form, remarks, alone=alone)
+        if not found.all():
+            _tell_lost(part, frame[form.id_column][~found], folder, remarks)
+            frame, names = frame[found], names[found]
     if frame.empty:
         raise DataError(f"{csv}: no row is left to train on")
-    ids = frame[id_column]
+    ids, boxes = frame[form.id_column], read_boxes(form, data_dir)
+    by_id, by_name = boxes_of(boxes, ids, suffix), boxes_of(boxes, names, suffix)
+    turned = read_names(form.turned_csv, data_dir)
     return SampleTable(
         ids=as_text(ids),
         paths=_paths(ids, folder, suffix),
         labels=labels.names,
         label_groups=(),
-        targets=_targets(table_format, csv, frame, labels, remarks),
-        groups=_groups(table_format, frame),
-        boxes=boxes_of(read_boxes(table_format, data_dir), ids, suffix),
-        turned=is_named(read_names(table_format.turned_csv, data_dir), ids, suffix),
-        sources=np.zeros(len(ids), np.int16),
+        targets=make_targets(form, csv, frame, labels, remarks),
+        groups=_groups(form, frame),
+        boxes=by_id if by_id is None or by_name is None else np.where(np.isnan(by_id), by_name, by_id),
+        turned=is_named(turned, ids, suffix) | is_named(turned, names, suffix),
+        sources=np.full(len(ids), number, np.int16),
     )
 
 
-def read_answers(table_format: TableFormat, csv: Path, labels: tuple[str, ...], ids: np.ndarray) -> np.ndarray:
+def _tell_lost(part: _Part, lost: pd.Series, folder: Path, remarks: list[str]) -> None:
+    """Raise `DataError` for rows without an image, or remark that they are dropped."""
+    form = part.form
+    if form.on_missing_image == "error":
+        raise DataError(
+            f"{part.csv}: {named(lost, 'row')} without an image in {folder} (they end in {form.image_suffix}); add "
+            "them, or drop such rows with --table.on-missing-image drop"
+        )
+    remarks.append(f"{part.csv}: dropped {named(lost, 'row')} without an image in {folder}")
+
+
+def read_answers(
+    table_format: TableFormat,
+    csv: Path,
+    labels: tuple[str, ...],
+    ids: np.ndarray,
+    *,
+    data_dir: Path | None = None,
+) -> np.ndarray:
     """Targets of known answers in the format of the training table, in the order of `ids`.
 
+    Args:
+        data_dir: where `merged_csv` lies, for a format that has one.
+
     Returns:
-        int64 (N,) class index, or uint8 (N, C).
+        int64 (N,) class index, -1 for the unknown label, or uint8 (N, C).
     """
     frame = read_csv(csv)
     require_columns(frame, csv, [table_format.id_column, table_format.label_column])
@@ -190,12 +249,15 @@ def read_answers(table_format: TableFormat, csv: Path, labels: tuple[str, ...], 
     frame = frame.set_index(table_format.id_column, drop=False).loc[list(ids)]
     others = frozenset[str]()
     if table_format.only_group is not None:  # whatever is not among the labels is another model's
-        others = frozenset(label for cell in frame[table_format.label_column] for label in _split(cell, table_format))
-    return _targets(table_format, csv, frame, _Labels(labels, (), others - set(labels)), [])
+        others = frozenset(label for cell in frame[table_format.label_column] for label in split(cell, table_format))
+    merged = {} if data_dir is None else merged_into(labels, read_merged(table_format, data_dir))
+    return make_targets(table_format, csv, frame, Labels(labels, (), others - set(labels), merged), [])
 
 
-def _find_images(ids: pd.Series, folder: Path, table_format: TableFormat, remarks: list[str]) -> np.ndarray:
-    """Which ids have an image, bool (N,); images that no row names become a remark."""
+def _find_images(
+    ids: pd.Series, folder: Path, table_format: TableFormat, remarks: list[str], *, alone: bool
+) -> np.ndarray:
+    """Which ids have an image, bool (N,); images that no row names become a remark where the folder is theirs alone."""
     if not folder.is_dir():
         raise DataError(f"{folder} is missing: the recipe's `table` names it as a folder of images")
     top = {entry.name for entry in os.scandir(folder)}  # one listing, not one stat a row
@@ -207,44 +269,9 @@ def _find_images(ids: pd.Series, folder: Path, table_format: TableFormat, remark
         wanted.update(names)
     ending = table_format.image_suffix.rpartition("*")[2]
     spare = sorted(name for name in top - wanted if name.endswith(ending))
-    if spare:
+    if spare and alone:
         remarks.append(f"{folder}: {named(spare, 'image')} without a row in the table")
     return found
-
-
-class _Labels(NamedTuple):
-    """Raw labels in column order, the group of each, and labels that are another model's."""
-
-    names: tuple[str, ...]
-    groups: tuple[str, ...]
-    others: frozenset[str] = frozenset()
-
-
-def _labels(table_format: TableFormat, data_dir: Path, frame: pd.DataFrame) -> _Labels:
-    if table_format.labels_csv is None:
-        labels = sorted({label for cell in frame[table_format.label_column] for label in _split(cell, table_format)})
-        if not labels:
-            raise DataError(
-                f"{data_dir / table_format.train_csv}: column {table_format.label_column} holds no label at all"
-            )
-        names = labels
-    else:
-        csv = data_dir / table_format.labels_csv
-        table = read_csv(csv)
-        require_columns(table, csv, [table_format.label_id_column, table_format.label_name_column])
-        refuse_doubles(table[table_format.label_id_column], csv)
-        labels, names = list(table[table_format.label_id_column]), list(table[table_format.label_name_column])
-    separator = table_format.name_separator
-    groups = [name.split(separator)[0] if separator and separator in name else "" for name in names]
-    if (only := table_format.only_group) is None:
-        return _Labels(tuple(labels), tuple(groups))
-    if only not in groups:
-        raise DataError(
-            f"`table.only_group` {only!r} is no label group; there are {named(sorted(set(groups)), 'group')}"
-        )
-    own = [place for place, group in enumerate(groups) if group == only]
-    others = frozenset(labels) - {labels[place] for place in own}
-    return _Labels(tuple(labels[place] for place in own), (only,) * len(own), others)
 
 
 def _groups(table_format: TableFormat, frame: pd.DataFrame) -> np.ndarray | None:
@@ -255,36 +282,6 @@ def _groups(table_format: TableFormat, frame: pd.DataFrame) -> np.ndarray | None
         return None
     found = frame[table_format.id_column].str.extract(table_format.group_pattern, expand=True)[0]
     return as_text(found.fillna(frame[table_format.id_column]))
-
-
-def _split(cell: str, table_format: TableFormat) -> list[str]:
-    """The labels of one cell; a multi-class cell is one label whatever it holds."""
-    parts = [cell] if table_format.task == "multiclass" else cell.split(table_format.label_separator)
-    return [part.strip() for part in parts if part.strip()]
-
-
-def _targets(
-    table_format: TableFormat, csv: Path, frame: pd.DataFrame, labels: _Labels, remarks: list[str]
-) -> np.ndarray:
-    """int64 (N,) or uint8 (N, C); unknown labels are refused, rows without a label named."""
-    column = {label: position for position, label in enumerate(labels.names)}
-    cells = [_split(cell, table_format) for cell in frame[table_format.label_column]]
-    if labels.others:
-        cells = [[label for label in cell if label not in labels.others] for cell in cells]
-    unknown = sorted({label for cell in cells for label in cell} - set(column))
-    if unknown:
-        raise DataError(f"{csv}: {named(unknown, 'label')} not in {table_format.labels_csv or 'the training table'}")
-    empty = frame[table_format.id_column][np.array([not cell for cell in cells], bool)]
-    if table_format.task == "multiclass":
-        if len(empty):
-            raise DataError(f"{csv}: {named(empty, 'row')} without a class in column {table_format.label_column}")
-        return np.array([column[cell[0]] for cell in cells], np.int64)
-    if len(empty):
-        remarks.append(f"{csv}: {named(empty, 'row')} without any label; kept, as rows to which no label applies")
-    targets = np.zeros((len(cells), len(labels.names)), np.uint8)
-    rows = np.repeat(np.arange(len(cells)), [len(cell) for cell in cells])
-    targets[rows, [column[label] for cell in cells for label in cell]] = 1
-    return targets
 
 
 def _paths(ids: pd.Series, folder: Path, suffix: str) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from imettk.data.dataset import Batch
 from imettk.errors import CheckpointError, MismatchError
 from imettk.inference.tta import apply_view, crop
+from imettk.models.heads import Outputs
 from imettk.progress import progress_bar
 from imettk.tracking.tensors import read_tensors, save_tensors
 
@@ -24,24 +25,38 @@ class Predictions:
 
     Attributes:
         ids: str (N,).
-        probs: float32 (V, N, C).
+        probs: float32 (V, N, C); C is 0 where only embeddings count.
         values: what the file keeps beside them, as JSON.
         targets: of these samples where they are known, int64 (N,) or uint8 (N, C): what is scored needs no table.
+        embeddings: of unit norm, float32 (V, N, D), or None; NaN where the image cannot be read.
     """
 
     ids: np.ndarray
     probs: np.ndarray
     values: dict[str, Any]
     targets: np.ndarray | None = None
+    embeddings: np.ndarray | None = None
 
     @property
     def merged(self) -> np.ndarray:
         """One prediction of all views, float32 (N, C): their mean, or the largest, as the file says."""
         return self.probs.max(0) if self.values.get("merge") == "max" else self.probs.mean(0)
 
+    @property
+    def merged_embeddings(self) -> np.ndarray:
+        """The mean of all views, of unit norm, float32 (N, D).
+
+        Raises:
+            MismatchError: there are none.
+        """
+        if self.embeddings is None:
+            raise MismatchError("these predictions hold no embeddings: they are of a classifier")
+        mean = self.embeddings.mean(0)
+        return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+
 
 @torch.inference_mode()
-def predict_logits(
+def predict_outputs(
     network: nn.Module,
     batches: Iterable[Batch],
     *,
@@ -51,26 +66,31 @@ def predict_logits(
     num_samples: int,
     size: tuple[int, int] | None = None,
     what: str | None = None,
-) -> Tensor:
-    """Logits of every view of every sample, float32 (V, N, C), on the CPU. The network is left in evaluation mode.
+) -> Outputs:
+    """Logits and embeddings of every view of every sample, float32 (V, N, ...), on the CPU.
+
+    The network is left in evaluation mode.
 
     Args:
         size: that views cut out of larger images; None takes them whole.
         what: name of the progress bar; None shows none.
     """
     network.eval()
-    parts = []
+    parts, others = [], []
     with progress_bar(what or "", total=num_samples, unit="image", hidden=what is None) as bar:
         for batch in batches:
             images = batch.images.to(device, non_blocking=True)
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-                logits = []
+                said: list[Outputs] = []
                 for view in views:
                     part = images if size is None else crop(images, view, size=size, rows=batch.rows)
-                    logits.append(network(apply_view(part, view)).logits)
-            parts.append(torch.stack(logits).float().cpu())
+                    said.append(network(apply_view(part, view)))
+            parts.append(torch.stack([one.logits for one in said]).float().cpu())
+            embeddings = [one.embeddings for one in said if one.embeddings is not None]
+            if embeddings:
+                others.append(torch.stack(embeddings).float().cpu())
             bar.update(len(images))
-    return torch.cat(parts, 1)
+    return Outputs(torch.cat(parts, 1), torch.cat(others, 1) if others else None)
 
 
 def to_probs(logits: Tensor, *, multiclass: bool) -> np.ndarray:
@@ -79,11 +99,13 @@ def to_probs(logits: Tensor, *, multiclass: bool) -> np.ndarray:
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
-    """Write probs, ids (UTF-8 lines) and values."""
+    """Write all of them; ids as UTF-8 lines."""
     lines = np.frombuffer("\n".join(predictions.ids).encode(), np.uint8).copy()
     tensors = {"probs": torch.from_numpy(np.ascontiguousarray(predictions.probs)), "ids": torch.from_numpy(lines)}
     if predictions.targets is not None:
         tensors["targets"] = torch.from_numpy(np.ascontiguousarray(predictions.targets))
+    if predictions.embeddings is not None:
+        tensors["embeddings"] = torch.from_numpy(np.ascontiguousarray(predictions.embeddings))
     save_tensors(path, tensors, predictions.values)
 
 
@@ -93,9 +115,11 @@ def load_predictions(path: Path) -> Predictions:
         file = read_tensors(path)
         ids = bytes(file.tensors["ids"].numpy()).decode().split("\n")
         probs = file.tensors["probs"].numpy()
-        targets = file.tensors["targets"].numpy() if "targets" in file.tensors else None
+        targets, embeddings = (
+            file.tensors[name].numpy() if name in file.tensors else None for name in ("targets", "embeddings")
+        )
     except (CheckpointError, KeyError, ValueError) as error:
         raise MismatchError(f"{path} is not a prediction file of imettk: {error}") from None
     if probs.ndim != 3 or probs.shape[1] != len(ids):
         raise MismatchError(f"{path}: {len(ids)} ids do not fit probabilities of shape {probs.shape}")
-    return Predictions(np.array(ids, np.str_), probs, file.values, targets)
+    return Predictions(np.array(ids, np.str_), probs, file.values, targets, embeddings)

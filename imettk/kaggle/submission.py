@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +13,59 @@ from imettk.tracking.files import write_atomically
 
 
 def write_submission(
-    path: Path, sample_csv: Path, *, id_column: str, label_column: str, ids: np.ndarray, cells: list[str]
+    path: Path,
+    sample_csv: Path,
+    *,
+    id_column: str,
+    answer_columns: Sequence[str],
+    ids: np.ndarray,
+    answers: Sequence[Sequence[str]],
+    separator: str = " ",
+    num_answers: int | None = None,
 ) -> None:
-    """Write `cells` (one a sample) for `ids` in the columns and the order of the sample, checked first.
+    """Write the answers for `ids` in the columns and the order of the sample, checked first.
+
+    Args:
+        answer_columns: one for all answers of a row, joined by the separator; or several, one for each answer.
+        answers: of each row, the best first where their order counts.
+        num_answers: that every row must have in a single column; None is any number.
 
     Raises:
         DataError: the submission would not fit the sample; nothing is written.
     """
     sample = _read(sample_csv)
-    answers = pd.DataFrame({id_column: list(ids), label_column: cells}, dtype=object)
-    _check(answers, sample, f"the submission for {sample_csv}", id_column)
-    ordered = answers.set_index(id_column)[label_column].loc[list(sample[id_column])]
-    submission = sample.assign(**{label_column: ordered.to_numpy()})
+    columns = len(answer_columns)
+    for name, row in zip(ids, answers, strict=True):
+        if fault := _fault(row, separator if columns == 1 else None, num_answers if columns == 1 else columns):
+            raise DataError(f"the submission for {sample_csv}: {name} {fault}")
+    content: dict[str, list[str]] = {id_column: list(ids)}
+    if columns == 1:
+        content[answer_columns[0]] = [separator.join(row) for row in answers]
+    else:
+        content |= {name: [row[place] for row in answers] for place, name in enumerate(answer_columns)}
+    frame = pd.DataFrame(content, dtype=object)
+    _check(frame, sample, f"the submission for {sample_csv}", id_column)
+    ordered = frame.set_index(id_column).loc[list(sample[id_column])]
+    submission = sample.assign(**{name: ordered[name].to_numpy() for name in answer_columns})
     write_atomically(path, submission.to_csv(index=False).encode())
+
+
+def _fault(row: Sequence[str], separator: str | None, count: int | None) -> str | None:
+    """What is wrong with the answers of one row.
+
+    Args:
+        separator: that will stand between them.
+        count: of answers that there must be.
+    """
+    if not all(answer.strip() for answer in row):
+        return f"has an empty answer among {len(row)}"
+    if len(set(row)) < len(row):
+        return f"has an answer twice: {' '.join(row)}"
+    if count is not None and len(row) != count:
+        return f"has {len(row)} answers, and needs {count}"
+    if separator is not None and len(row) > 1 and any(separator in answer for answer in row):
+        return f"has an answer that holds the separator {separator!r}: {row}"
+    return None
 
 
 def check_submission(path: Path, sample_csv: Path, *, id_column: str) -> None:

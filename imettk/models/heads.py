@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-HeadName = Literal["linear", "relu", "wide"]
+
+class Outputs(NamedTuple):
+    """What a network says of B images.
+
+    Attributes:
+        logits: (B, C); of a network with embeddings the cosines to its classes, (B, 0) where it knows none.
+        embeddings: of unit norm, float32 (B, D), or None.
+        aux_logits: of a second classifier, (B, C), or None.
+    """
+
+    logits: Tensor
+    embeddings: Tensor | None = None
+    aux_logits: Tensor | None = None
 
 
 class LinearHead(nn.Module):
-    """Dropout, linear."""
+    """Dropout, linear.
+
+    Attributes:
+        class_layers: how the names of parameters begin that belong to single classes; of all heads.
+    """
+
+    class_layers: tuple[str, ...] = ("linear.",)
 
     def __init__(self, num_features: int, num_classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -45,6 +63,7 @@ class MapHead(nn.Module):
             first = [nn.BatchNorm1d(width), nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU()]
             first.append(nn.BatchNorm1d(hidden))
         self.layers = nn.Sequential(*first, *last)
+        self.class_layers = (f"layers.{len(self.layers) - 1}.",)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps (B, F, H, W), as many as `num_features` has -> logits (B, C)."""

@@ -1,23 +1,16 @@
-"""The whole network: pixels in, logits out."""
+"""The whole network: pixels in, logits and embeddings out."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from imettk.errors import ConfigError
+from imettk.model_plans import HeadName
 from imettk.models.backbones import make_backbone
-from imettk.models.heads import HeadName, LinearHead, MapHead
-
-
-class Outputs(NamedTuple):
-    """What a network says of B images: logits (B, C), embeddings (B, D) or None, and a second head's logits or None."""
-
-    logits: Tensor
-    embeddings: Tensor | None = None
-    aux_logits: Tensor | None = None
+from imettk.models.embedding import EmbeddingHead, PoolName
+from imettk.models.heads import LinearHead, MapHead, Outputs
+from imettk.models.trained import is_trained_network, load_trained
 
 
 class Network(nn.Module):
@@ -42,21 +35,41 @@ class Network(nn.Module):
         last_stages: int = 1,
         hidden: int = 1024,
         dropout: float = 0.0,
+        pool: PoolName = "average_max",
+        embedding_size: int = 512,
+        centres: int = 1,
+        joint_dropout: float | None = None,
     ) -> None:
         super().__init__()
-        self.backbone = make_backbone(backbone, channels=len(mean), weights=weights)
+        # Weights of a backbone, or a whole network that imettk has trained for other classes.
+        trained = weights is not None and is_trained_network(weights)
+        self.backbone = make_backbone(backbone, channels=len(mean), weights=None if trained else weights)
         self._last_stages = last_stages
-        self.head: LinearHead | MapHead
+        self.head: LinearHead | MapHead | EmbeddingHead
         if head == "linear" and last_stages == 1:
             self.may_leave_unused = False
             self.head = LinearHead(self.backbone.num_features, num_classes, dropout=dropout)
         else:
             self.may_leave_unused = True
             channels = self.backbone.map_channels(last_stages)
-            self.head = MapHead(channels, num_classes, wide=head == "wide", hidden=hidden, dropout=dropout)
+            if head in ("embedding", "wide_embedding"):
+                self.head = EmbeddingHead(
+                    channels,
+                    num_classes,
+                    pool=pool,
+                    size=embedding_size,
+                    hidden=hidden if head == "wide_embedding" else None,
+                    dropout=dropout,
+                    centres=centres,
+                    joint_dropout=joint_dropout,
+                )
+            else:
+                self.head = MapHead(channels, num_classes, wide=head == "wide", hidden=hidden, dropout=dropout)
         # In units of pixels; not weights, so they are no part of the state dict.
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255, persistent=False)
+        if trained:
+            load_trained(self, str(weights), self.head.class_layers)
 
     def forward(self, images: Tensor) -> Outputs:
         """Pixels, uint8 or float in [0, 255], (B, H, W, channels) -> outputs."""
@@ -64,7 +77,8 @@ class Network(nn.Module):
         normalised = (images.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
         if isinstance(self.head, LinearHead):
             return Outputs(self.head(self.backbone(normalised)))
-        return Outputs(self.head(self.backbone.maps(normalised, self._last_stages)))
+        given = self.head(self.backbone.maps(normalised, self._last_stages))
+        return given if isinstance(given, Outputs) else Outputs(given)
 
     def layer_groups(self, num_groups: int) -> list[list[str]]:
         """Parameter names of each layer group, first layers first; the head is the last of `num_groups` + 1.

@@ -11,14 +11,24 @@ from pathlib import Path
 from imettk.config import Recipe, from_json, read_recipe, to_json
 from imettk.errors import ConfigError
 from imettk.recipes.digits import digits
-from imettk.recipes.hpa2018 import hpa2018
+from imettk.recipes.gdsc2020 import gdsc2020, gdsc2020_densenet, gdsc2020_triplet
+from imettk.recipes.hpa2018 import hpa2018, hpa2018_metric
+from imettk.recipes.humpback2018 import humpback2018, humpback2018_arcface
 from imettk.recipes.imet2019 import imet2019, imet2019_freezing
+from imettk.recipes.turtle2022 import turtle2022
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "digits": digits,
     "imet2019": imet2019,
     "imet2019-freezing": imet2019_freezing,
     "hpa2018": hpa2018,
+    "hpa2018-metric": hpa2018_metric,
+    "humpback2018": humpback2018,
+    "humpback2018-arcface": humpback2018_arcface,
+    "gdsc2020": gdsc2020,
+    "gdsc2020-densenet": gdsc2020_densenet,
+    "gdsc2020-triplet": gdsc2020_triplet,
+    "turtle2022": turtle2022,
 }
 
 

@@ -100,12 +100,12 @@ def _gather(tables: list[SampleTable], recipe: Recipe) -> _Images:
             continue
         assert table.sources is not None
         kinds.append(np.where(table.sources == 0, "train", "external"))
-        texts = np.array(table.labels)
+        texts = np.array([*table.labels, recipe.table.unknown_label or ""])  # -1 is the unknown one
         if table.targets.ndim == 1:
             labels.append(texts[table.targets])
         else:
             separator = recipe.table.label_separator
-            labels.append(np.array([separator.join(texts[row > 0]) for row in table.targets]))
+            labels.append(np.array([separator.join(texts[:-1][row > 0]) for row in table.targets]))
     return _Images(
         np.concatenate([table.ids for table in tables]),
         np.concatenate(kinds),

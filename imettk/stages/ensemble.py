@@ -13,10 +13,10 @@ from imettk.data.csv_files import named
 from imettk.data.table import SampleTable
 from imettk.errors import ConfigError
 from imettk.inference.predictor import Predictions, save_predictions
-from imettk.kaggle.submission import write_submission
 from imettk.postprocess.blend import Method, fit_weights
 from imettk.postprocess.rule import Rule
 from imettk.progress import progress_bar, say
+from imettk.stages.ensemble_ranking import ensemble_rankings
 from imettk.stages.members import (
     OOF,
     TEST,
@@ -30,6 +30,7 @@ from imettk.stages.members import (
 )
 from imettk.stages.rules import RuleFitter, read_shares, score
 from imettk.stages.scoring import count_test_rows, honest_scores, tell_scores, write_label_table
+from imettk.stages.submit import label_rows, submit
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import LABEL_SCORES, RunDir
 
@@ -50,15 +51,20 @@ def ensemble(
     Args:
         recipe: says the rule and the format of answers.
         members: run folders.
-        method: `mean`, `geometric`, `rank`, `max`, `weighted` (a mean with fitted weights), or `join` (members know
-            different labels, and together all of them).
+        method: `mean`, `geometric`, `rank`, `max`, `weighted` (a mean with fitted weights), `join` (members know
+            different labels, and together all of them), or `fuse` (scores of ranked identities).
         weights: of the members, instead of equal ones.
 
     Raises:
         MismatchError: members are of other labels, ids or folds.
         ConfigError: the weights do not fit the members.
     """
-    _check_choice(run, members, method, weights)
+    check_choice(run, members, method, weights)
+    if recipe.rule.kind == "rank":
+        ensemble_rankings(recipe, data_dir, run, members=members, method=method, weights=weights)
+        return
+    if method == "fuse":
+        raise ConfigError("--method fuse is for `rule.kind` rank, whose identities have scores")
     found = [read_member(path) for path in members]
     if method == "join":
         found = [join_labels(found)]
@@ -86,13 +92,14 @@ def ensemble(
     if all(member.test for member in found):
         test = blend_test(found, how, chosen)
         save_predictions(run.path / TEST, Predictions(test.ids, test.probs, values))
-        _submit(recipe, data_dir, run, test, rule.apply(test.merged), tuple(first["labels"]))
+        answers = label_rows(rule.apply(test.merged), first["labels"])
+        submit(recipe, data_dir, run, test.ids, answers, f"of {len(found)} members")
     else:
         lacking = [member.name for member in found if not member.test]
         say(f"note: no submission: {named(lacking, 'member')} without test predictions; run `imettk infer` there")
 
 
-def _check_choice(run: RunDir, members: list[Path], method: str, weights: list[float] | None) -> None:
+def check_choice(run: RunDir, members: list[Path], method: str, weights: list[float] | None) -> None:
     """Raise `ConfigError` where members, method and weights do not go together."""
     if len({path.resolve().name for path in members}) < len(members):
         raise ConfigError("--members must be folders of different names, each once: weights are kept by name")
@@ -168,22 +175,3 @@ def _tell_gains(
         gain = f"{score_of(weights, left) - score_of(without, left):+9.4f}" if len(left) and without.sum() else " " * 9
         say(f"{member.name:<32}{len(member.oof):>6}{len(own):>9}{weights[number]:>8.3f}{alone:>9.4f}{gain}")
     say(f"{'ensemble':<32}{'':>6}{len(joined.ids):>9}{'':>8}{whole:>9.4f}")
-
-
-def _submit(
-    recipe: Recipe, data_dir: Path, run: RunDir, test: Predictions, answers: np.ndarray, labels: tuple[str, ...]
-) -> None:
-    """Write the submission, where the sample is there."""
-    sample = data_dir / recipe.table.sample_csv
-    if not sample.is_file():
-        say(f"note: no submission.csv: {sample} is missing; give --data")
-        return
-    if answers.ndim == 1:
-        cells = [labels[answer] for answer in answers]
-    else:
-        separator = recipe.table.label_separator
-        cells = [separator.join(labels[label] for label in np.flatnonzero(row)) for row in answers]
-    path = run.path / "submission.csv"
-    column = recipe.table.answer_column or recipe.table.label_column
-    write_submission(path, sample, id_column=recipe.table.id_column, label_column=column, ids=test.ids, cells=cells)
-    say(f"{path}: {len(test.ids)} answers, checked against {recipe.table.sample_csv}")

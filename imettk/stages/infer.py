@@ -8,12 +8,15 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.csv_files import read_csv
+from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
-from imettk.kaggle.submission import write_submission
 from imettk.postprocess.rule import Rule
 from imettk.progress import say
+from imettk.stages.ranker import Ranker
+from imettk.stages.ranking import rank_test
 from imettk.stages.rules import metric_name, score
 from imettk.stages.shared import choose_compute, open_source, predict_file, trained_folds
+from imettk.stages.submit import label_rows, submit
 from imettk.tracking.files import read_json, write_json
 from imettk.tracking.run_dir import KNOWN_ANSWERS, RunDir
 
@@ -28,15 +31,29 @@ def infer(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, answ
         MissingFileError: no fold is trained, or `validate` has not fitted a rule.
         DataError: the submission would not fit the sample.
     """
-    rule = Rule.from_json(read_json(run.find("rule.json", written_by="validate")))
     folds = trained_folds(run, fold)
-    table = read_test_table(recipe.table, data_dir, read_table(recipe.table, data_dir))
+    labelled = read_table(recipe.table, data_dir)
+    table = read_test_table(recipe.table, data_dir, labelled)
     for remark in table.remarks:
         say(f"note: {remark}")
     run.save_recipe(recipe)
-    compute = choose_compute(recipe)
     source = open_source(recipe, table, data_dir, run)
-    rows = np.arange(len(table))
+    make_answers = rank_test if recipe.rule.kind == "rank" else _apply_rule
+    answers = _with_known_answers(recipe, run, table, make_answers(recipe, data_dir, run, table, source, folds))
+    submit(recipe, data_dir, run, table.ids, answers, f"mean of {len(folds)} folds")
+    if answers_csv is not None:
+        truth = read_answers(recipe.table, answers_csv, table.labels, table.ids, data_dir=data_dir)
+        name, value = _score(recipe, labelled, table, answers, truth)
+        write_json(run.path / "scores.json", (read_json(run.path / "scores.json") or {}) | {"test": value})
+        say(f"  test     {name} {value:.4f}")
+
+
+def _apply_rule(
+    recipe: Recipe, data_dir: Path, run: RunDir, table: SampleTable, source: ImageSource, folds: list[int]
+) -> list[list[str]]:
+    """The labels of each row, by the rule that `validate` fitted on the mean of all folds."""
+    rule = Rule.from_json(read_json(run.find("rule.json", written_by="validate")))
+    compute, rows = choose_compute(recipe), np.arange(len(table))
     total = np.zeros((len(table), len(table.labels)), np.float64)
     for number in folds:
         path = run.fold(number) / "test.safetensors"
@@ -44,37 +61,52 @@ def infer(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, answ
             path, run.model(number), table, source, rows, recipe, compute, what=f"fold {number} test"
         )
         total += predictions.merged
-    answers = rule.apply((total / len(folds)).astype(np.float32))
-    cells = _with_known_answers(run, table, _cells(answers, table, recipe))
-    path = run.path / "submission.csv"
-    write_submission(
-        path,
-        data_dir / recipe.table.sample_csv,
-        id_column=recipe.table.id_column,
-        label_column=recipe.table.answer_column or recipe.table.label_column,
-        ids=table.ids,
-        cells=cells,
-    )
-    say(f"{path}: {len(table)} answers, mean of {len(folds)} folds, checked against {recipe.table.sample_csv}")
-    if answers_csv is not None:
-        truth = read_answers(recipe.table, answers_csv, table.labels, table.ids)
-        test_score = score(recipe, answers, truth)
-        write_json(run.path / "scores.json", (read_json(run.path / "scores.json") or {}) | {"test": test_score})
-        say(f"  test     {metric_name(recipe)} {test_score:.4f}")
+    return label_rows(rule.apply((total / len(folds)).astype(np.float32)), table.labels)
 
 
-def _with_known_answers(run: RunDir, table: SampleTable, cells: list[str]) -> list[str]:
-    """The cells, with those in place that `imettk duplicates --action answer` found."""
+def _with_known_answers(recipe: Recipe, run: RunDir, table: SampleTable, answers: list[list[str]]) -> list[list[str]]:
+    """The answers, with those in place that `imettk duplicates --action answer` found: first, where there are ranks."""
     path = run.find_optional(KNOWN_ANSWERS)
     if path is None:
-        return cells
+        return answers
     known = read_csv(path).set_index("id")["label"].to_dict()
     say(f"{path}: {sum(name in known for name in table.ids)} answers are those of a duplicate")
-    return [known.get(name, cell) for name, cell in zip(table.ids, cells, strict=True)]
+    result = []
+    for name, row in zip(table.ids, answers, strict=True):
+        labels = row
+        if (cell := known.get(name)) is not None:
+            labels = [cell] if recipe.table.task == "multiclass" else cell.split(recipe.table.label_separator)
+        more = [label for label in row if label not in labels] if recipe.rule.kind == "rank" else []
+        result.append([*labels, *more][: max(len(labels), len(row) if more else 0)])
+    return result
 
 
-def _cells(answers: np.ndarray, table: SampleTable, recipe: Recipe) -> list[str]:
-    """The text of each answer: its labels, joined as in the training table."""
-    if answers.ndim == 1:
-        return [table.labels[answer] for answer in answers]
-    return [recipe.table.label_separator.join(table.labels[label] for label in np.flatnonzero(row)) for row in answers]
+def _share_of_one_identity(
+    labelled: SampleTable, table: SampleTable, answers: list[list[str]], truth: np.ndarray
+) -> float:
+    """Of the images answered to queries of known identity, the share that shows the same one."""
+    assert labelled.targets is not None
+    shows = dict(zip([*labelled.ids, *table.ids], [*labelled.targets, *truth], strict=True))
+    known = [(row, true) for row, true in zip(answers, truth, strict=True) if true >= 0]
+    return float(np.mean([[shows[name] == true for name in row] for row, true in known]))
+
+
+def _score(
+    recipe: Recipe, labelled: SampleTable, table: SampleTable, answers: list[list[str]], truth: np.ndarray
+) -> tuple[str, float]:
+    """The metric's name, and what these answers score."""
+    if recipe.rule.kind == "rank" and recipe.ranking.answers == "images":
+        return f"precision@{recipe.ranking.num_answers}", _share_of_one_identity(labelled, table, answers, truth)
+    place = {label: number for number, label in enumerate(labelled.labels)}
+    if recipe.rule.kind == "rank":
+        ranker = Ranker(recipe, labelled)
+        ranked = np.full((len(answers), ranker.k), -1, np.int64)
+        for row, names in enumerate(answers):
+            ranked[row, : len(names)] = [place.get(name, len(place)) for name in names]
+        return ranker.metric, ranker.score(ranked, ranker.truth(truth))
+    if truth.ndim == 1:
+        return metric_name(recipe), score(recipe, np.array([place[names[0]] for names in answers]), truth)
+    chosen = np.zeros(truth.shape, bool)
+    for row, names in enumerate(answers):
+        chosen[row, [place[name] for name in names]] = True
+    return metric_name(recipe), score(recipe, chosen, truth)

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from imettk.config import Recipe, to_json
+from imettk.config import FoldPlan, Recipe, to_json
 from imettk.data.csv_files import named, read_csv
 from imettk.data.duplicates import merge_groups
-from imettk.data.folds import LEFT_OUT, ONLY_TRAINS, make_table_folds, read_folds, write_folds
+from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, ONLY_TRAINS, make_table_folds, read_folds, write_folds
 from imettk.data.source import ImageSource, cache_key, image_names, make_reader, wanted_kinds
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
 from imettk.data.table import SampleTable, read_table, read_test_table
@@ -54,9 +54,7 @@ def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     write_folds(run.path / "folds.csv", table.ids, folds)
     found = {"rows": len(table), "mean": survey.mean, "std": survey.std, "remarks": remarks}
     write_json(run.path / "table.json", {"recipe": json.loads(to_json(recipe)), **found})
-    say(_summary(table, folds))
-    if extra := int((folds == ONLY_TRAINS).sum()):
-        say(f"{extra} rows of extra tables only train")
+    say(_summary(table, folds, recipe.folds))
     values = [", ".join(f"{value:.3f}" for value in each) for each in (survey.mean, survey.std)]
     say(f"channel mean {values[0]}, std {values[1]}, of values in [0, 1]")
 
@@ -80,6 +78,9 @@ def _make_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
     assert some.sources is not None  # a training table has them
     validates = [True, *(extra.validates for extra in recipe.table.extra)]
     folds[kept] = make_table_folds(_targets(some), some.sources, recipe.folds, validates=validates, groups=groups)
+    if few := int((folds == ONLY_ENROLLED).sum()):
+        least = recipe.folds.min_images
+        say(f"{few} rows are of identities with fewer than {least} images: they only stand in the gallery")
     if left_out := int((folds[kept] == LEFT_OUT).sum()):
         say(f"{left_out} rows of extra tables are left out: they are of one group with rows that validate")
     return folds
@@ -177,26 +178,60 @@ def _tell_bad_images(recipe: Recipe, run: RunDir, tables: dict[str, SampleTable]
         say(f"note: {text} (all in {path})")
 
 
-def _summary(table: SampleTable, folds: np.ndarray) -> str:
+def _summary(table: SampleTable, folds: np.ndarray, plan: FoldPlan) -> str:
     """What was made, in a few lines: folds, their sizes, and how evenly labels fell."""
-    table, folds = table.take(np.flatnonzero(folds >= 0)), folds[folds >= 0]
-    targets = _targets(table)
-    counts = np.stack(
-        [
-            np.bincount(targets[folds == fold], minlength=len(table.labels))
-            if targets.ndim == 1
-            else targets[folds == fold].sum(0)
-            for fold in range(folds.max() + 1)
-        ]
-    )
-    mean = counts.mean(0)
-    seen = mean > 0
-    spread = np.abs(counts - mean).max(0)[seen] / mean[seen]
+    targets, dealt = _targets(table), table.take(np.flatnonzero(folds >= 0))
+    one_label = targets.ndim == 1
+    rows = np.bincount(targets[targets >= 0], minlength=len(table.labels)) if one_label else targets.sum(0)
     groups = "" if table.groups is None else f" in {len(np.unique(table.groups))} groups"
-    lines = [f"{len(table)} rows{groups}, {len(table.labels)} labels, {int((~seen).sum())} of them without a row"]
-    lines.append("folds: " + ", ".join(f"{fold}: {size} rows" for fold, size in enumerate(np.bincount(folds))))
-    lines.append(f"a label's rows differ between folds by {spread.mean():.1%} on average, {spread.max():.1%} at most")
-    rare = [label for label, few in zip(table.labels, counts.sum(0) < len(counts), strict=True) if few]
+    lines = [f"{len(table)} rows{groups}, {len(table.labels)} labels, {int((rows == 0).sum())} of them without a row"]
+    if one_label and (alone := int((rows == 1).sum())):
+        lines.append(f"{alone} labels have a single row")
+    if one_label and (unknown := int((targets < 0).sum())):
+        lines.append(f"{unknown} rows are of no known identity: they never train")
+    if not len(dealt):
+        return "\n".join([*lines, "all rows train, and none is validated"])
+    sizes = np.bincount(folds[folds >= 0], minlength=plan.num_folds)
+    lines.append("folds: " + ", ".join(f"{fold}: {size} rows" for fold, size in enumerate(sizes)))
+    only = (folds == ONLY_TRAINS) & (targets >= 0 if one_label else True)
+    if only.any():
+        of_extra = table.sources is not None and (table.sources[only] > 0).all()
+        lines.append(f"{int(only.sum())} rows {'of extra tables ' if of_extra else ''}only train")
+    if one_label:
+        lines += _unknown_lines(targets, folds, plan)
+    if plan.scheme == "deal":
+        lines += _evenness(table.labels, _targets(dealt), folds[folds >= 0])
+    return "\n".join(lines)
+
+
+def _unknown_lines(targets: np.ndarray, folds: np.ndarray, plan: FoldPlan) -> list[str]:
+    """Of each fold, how many identities validate in it that it does not train on."""
+    never_train = (targets < 0) | np.isin(folds, (LEFT_OUT, ONLY_ENROLLED))
+    counts = []
+    for fold in range(plan.num_folds):
+        known = np.unique(targets[~never_train & (folds != fold)])
+        counts.append(len(np.setdiff1d(targets[~never_train & (folds == fold)], known)))
+    if not any(counts):
+        return []
+    return ["identities that only validate: " + ", ".join(f"{fold}: {count}" for fold, count in enumerate(counts))]
+
+
+def _evenness(labels: tuple[str, ...], targets: np.ndarray, folds: np.ndarray) -> list[str]:
+    """How far the folds' rows of each label lie apart, and which labels cannot be in every fold."""
+    if targets.ndim == 1:
+        cells = np.where(targets < 0, len(labels), targets) + (len(labels) + 1) * folds
+        counts = np.bincount(cells, minlength=(len(labels) + 1) * (folds.max() + 1))
+        counts = counts.reshape(-1, len(labels) + 1)[:, :-1]
+    else:
+        counts = np.stack([targets[folds == fold].sum(0) for fold in range(folds.max() + 1)])
+    mean, few = counts.mean(0), counts.sum(0) < len(counts)
+    seen = mean > 0
+    judged = ~few if targets.ndim == 1 and not few.all() else seen  # a row alone is always uneven, and says nothing
+    if not judged.any():
+        return []
+    spread = np.abs(counts - mean).max(0)[judged] / mean[judged]
+    lines = [f"a label's rows differ between folds by {spread.mean():.1%} on average, {spread.max():.1%} at most"]
+    rare = [label for label, lacks in zip(labels, seen & few, strict=True) if lacks]
     if rare:
         lines.append(f"fewer rows than folds: {named(rare, 'label')}; folds without one say nothing about it")
-    return "\n".join(lines)
+    return lines

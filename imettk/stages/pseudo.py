@@ -12,9 +12,11 @@ from imettk.config import ExtraTable, Recipe
 from imettk.data.csv_files import named
 from imettk.errors import ConfigError, MismatchError, MissingFileError
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
+from imettk.inference.retrieval import find_neighbours
 from imettk.postprocess.pseudo import sure_rows
 from imettk.postprocess.rule import Rule
 from imettk.progress import say
+from imettk.stages.embeddings import read_fold_files
 from imettk.stages.members import TEST
 from imettk.tracking.files import read_json, write_atomically
 from imettk.tracking.run_dir import RunDir
@@ -30,8 +32,8 @@ def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False
     most of these folds give it.
 
     Args:
-        confidence: see `sure_rows`; in [0.5, 1).
-        hard: learn the answers; else the probabilities.
+        confidence: see `sure_rows`; in [0.5, 1). Where neighbours decide, the least similarity to the nearest image.
+        hard: learn the answers, as is always done where neighbours decide; else the probabilities.
 
     Raises:
         ConfigError: the confidence is out of range, or the rule has no thresholds to be far from.
@@ -39,7 +41,11 @@ def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False
     """
     if not 0.5 <= confidence < 1:
         raise ConfigError(f"--confidence must be in [0.5, 1), got {confidence:g}")
-    rule = Rule.from_json(read_json(run.find("rule.json", written_by="validate")))
+    if recipe.rule.kind == "rank" and recipe.ranking.by == "neighbours":
+        pseudo_identities(recipe, run, similarity=confidence)
+        return
+    ranks = recipe.rule.kind == "rank"
+    rule = Rule("argmax") if ranks else Rule.from_json(read_json(run.find("rule.json", written_by="validate")))
     if rule.relative or (rule.kind == "threshold" and min(rule.thresholds) > 1):
         raise ConfigError(
             "pseudo labels need a rule with thresholds on probabilities: another `rule.kind`, not relative"
@@ -55,16 +61,53 @@ def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False
         answers = np.eye(len(labels), dtype=np.float32)[chosen] if chosen.ndim == 1 else chosen.astype(np.float32)
         targets.append(answers if hard else probs)
     rows = np.flatnonzero(np.any(sure, axis=0))
-    if not len(rows):
+    cells = _cells(files, rule, np.array(sure), rows, labels, recipe) if len(rows) else []
+    values = {"labels": list(labels), "folds": folds, "kind": "pseudo", "sure": np.array(sure)[:, rows].tolist()}
+    _write(recipe, run, cells, Predictions(ids[rows], np.stack(targets)[:, rows], values), len(ids), confidence)
+
+
+def pseudo_identities(recipe: Recipe, run: RunDir, *, similarity: float) -> None:
+    """The same for rows whose nearest image of known identity, among those that a fold trains on, is near enough.
+
+    Raises:
+        MissingFileError: the test set has not been embedded.
+    """
+    files = read_fold_files(run.path)
+    answers, ids, labels = [], np.zeros(0, np.str_), []
+    for fold, one in files.items():
+        if one.test is None or one.gallery.targets is None:
+            raise MissingFileError(f"{run.path} holds no fold{fold}/{TEST}: run `imettk infer` first, which writes it")
+        order = np.argsort(one.test.ids)
+        ids, labels = one.test.ids[order], one.test.values["labels"]
+        gallery = one.gallery.merged_embeddings[one.gallery.targets >= 0]
+        near = find_neighbours(one.test.merged_embeddings[order], gallery, 1)
+        named = one.gallery.targets[one.gallery.targets >= 0][near.rows[:, 0]]
+        answers.append(np.where(near.similarities[:, 0] >= similarity, named, -1))
+    each = np.stack(answers)  # (folds, N), -1 where a fold is not sure
+    rows = np.flatnonzero((each >= 0).any(0))
+    cells = [labels[np.bincount(column[column >= 0]).argmax()] for column in each[:, rows].T]
+    values = {
+        "labels": labels,
+        "folds": list(files),
+        "kind": "pseudo",
+        "classes": True,  # the numbers of labels stand in place of probabilities
+        "sure": (each[:, rows] >= 0).tolist(),
+    }
+    classes = each[:, rows, None].astype(np.float32)
+    _write(recipe, run, cells, Predictions(ids[rows], classes, values), len(ids), similarity)
+
+
+def _write(recipe: Recipe, run: RunDir, cells: list[str], found: Predictions, num_test: int, confidence: float) -> None:
+    """The csv and the file beside it; `ConfigError` where no row is sure."""
+    if not cells:
         raise ConfigError(f"no test row is as sure as {confidence:g} in any fold: lower --confidence")
-    cells = _cells(files, rule, np.array(sure), rows, labels, recipe)
-    frame = pd.DataFrame({recipe.table.id_column: ids[rows], recipe.table.label_column: cells})
+    frame = pd.DataFrame({recipe.table.id_column: found.ids, recipe.table.label_column: cells})
     run.path.mkdir(parents=True, exist_ok=True)
     write_atomically(run.path / PSEUDO_CSV, frame.to_csv(index=False).encode())
-    values = {"labels": list(labels), "folds": folds, "kind": "pseudo", "sure": np.array(sure)[:, rows].tolist()}
-    save_predictions(run.path / PSEUDO, Predictions(ids[rows], np.stack(targets)[:, rows], values))
-    counts = ", ".join(f"fold {fold}: {int(each.sum())}" for fold, each in zip(folds, sure, strict=True))
-    say(f"{run.path / PSEUDO_CSV}: {len(rows)} of {len(ids)} test rows are sure ({counts})")
+    save_predictions(run.path / PSEUDO, found)
+    sure = zip(found.values["folds"], found.values["sure"], strict=True)
+    counts = ", ".join(f"fold {fold}: {sum(each)}" for fold, each in sure)
+    say(f"{run.path / PSEUDO_CSV}: {len(cells)} of {num_test} test rows are sure ({counts})")
     say(f"train on them in a new --run-dir, which begins with `imettk prepare RECIPE --pseudo {run.path}`")
 
 
@@ -147,10 +190,14 @@ def with_pseudo_labels(
         if unknown:
             raise MissingFileError(f"{name}: {path} lacks {named(unknown, 'row')} of {extra.csv}")
         found = np.array([place[one] for one in ids[rows].tolist()], np.int64)
+        unsure[rows] = ~np.array(file.values["sure"], bool)[view, found]
+        if file.values.get("classes"):
+            targets = targets.copy()
+            targets[rows] = file.probs[view, found, 0].astype(np.int64)
+            continue
         if targets.dtype != np.float32:
             targets = (
                 np.eye(len(labels), dtype=np.float32)[targets] if targets.ndim == 1 else targets.astype(np.float32)
             )
         targets[rows] = file.probs[view, found]
-        unsure[rows] = ~np.array(file.values["sure"], bool)[view, found]
     return targets, unsure

@@ -14,13 +14,14 @@ from imettk.config import PREPARE_SECTIONS, Recipe, differences, fingerprint, fr
 from imettk.data.cache import INDEX, ImageCache
 from imettk.data.csv_files import read_csv
 from imettk.data.dataset import ImageDataset, load_batches
-from imettk.data.folds import LEFT_OUT, read_folds
+from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, read_folds
 from imettk.data.sampling import sequential_requests
 from imettk.data.source import ImageSource, cache_key, image_names, make_reader
 from imettk.data.table import SampleTable, read_table
 from imettk.device import choose_device, choose_precision
 from imettk.errors import MismatchError, MissingFileError
-from imettk.inference.predictor import Predictions, load_predictions, predict_logits, save_predictions, to_probs
+from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions, to_probs
+from imettk.models.heads import Outputs
 from imettk.models.network import Network
 from imettk.progress import say
 from imettk.stages.rules import read_shares
@@ -34,7 +35,8 @@ class Prepared:
     """The training table, and what `prepare` found.
 
     Attributes:
-        folds: of each row, int64 (N,); -1 for rows that only train, -2 for those that are left out.
+        folds: of each row, int64 (N,); -1 for rows that only train, -2 for those that are left out, -3 for those that
+            only stand in the gallery that queries are compared with.
         source: reads the images.
         bad: rows whose image cannot be read, bool (N,); they do not train.
         given_shares: of the rows that each label should have, float64 (C,), where the recipe names a table of them.
@@ -53,9 +55,16 @@ class Prepared:
         return self.table.targets
 
     def rows(self, fold: int, *, valid: bool) -> np.ndarray:
-        """Positions of the rows that validate (or train) in this fold, int64 (M,)."""
-        trains = (self.folds != fold) & (self.folds != LEFT_OUT) & ~self.bad
+        """Positions of the rows that validate (or train) in this fold, int64 (M,); unknown identities never train."""
+        trains = ~np.isin(self.folds, (fold, LEFT_OUT, ONLY_ENROLLED)) & ~self.bad
+        if self.targets.ndim == 1:
+            trains &= self.targets >= 0
         return np.flatnonzero(self.folds == fold if valid else trains)
+
+    def enrolled(self, fold: int) -> np.ndarray:
+        """Positions of the rows that this fold's queries are compared with, int64 (M,); those of no known identity are
+        among them, and no answer."""
+        return np.flatnonzero((self.folds != fold) & (self.folds != LEFT_OUT) & ~self.bad)
 
 
 @dataclass(frozen=True)
@@ -129,8 +138,9 @@ def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir)
     return source
 
 
-def make_network(recipe: Recipe, num_classes: int, *, weights: str | None = None) -> Network:
+def make_network(recipe: Recipe, num_labels: int, *, weights: str | None = None) -> Network:
     """The network of a recipe; `weights` is where pretrained ones lie, None for random ones."""
+    num_classes = num_labels * (2 if recipe.metric.mirrored_identities else 1)
     return Network(
         backbone=recipe.model.backbone,
         num_classes=num_classes,
@@ -141,6 +151,10 @@ def make_network(recipe: Recipe, num_classes: int, *, weights: str | None = None
         last_stages=recipe.model.last_stages,
         hidden=recipe.model.hidden,
         dropout=recipe.model.dropout,
+        pool=recipe.model.pool,
+        embedding_size=recipe.model.embedding_size,
+        centres=recipe.model.centres,
+        joint_dropout=recipe.model.joint_dropout,
     )
 
 
@@ -175,8 +189,11 @@ def evaluate(
     *,
     views: tuple[str, ...],
     what: str | None = None,
-) -> Tensor:
-    """Logits of some rows of a table, float32 (V, N, C); an image that cannot be read gets the mean of the others."""
+) -> Outputs:
+    """Logits and embeddings of some rows of a table, float32 (V, N, ...).
+
+    An image that cannot be read gets the mean logits of the others, and NaN for its embedding.
+    """
     images = recipe.images
     crops = images.load_size if any(view.startswith("crop") for view in views) else None
     centre = images.fit == "centre_crop"
@@ -187,7 +204,7 @@ def evaluate(
         num_workers=recipe.session.num_workers,
         pin=compute.device.type == "cuda",
     )
-    logits = predict_logits(
+    said = predict_outputs(
         network,
         batches,
         views=views,
@@ -197,13 +214,18 @@ def evaluate(
         size=images.image_size if crops else None,
         what=what,
     )
+    logits, embeddings = said.logits, said.embeddings
+    if recipe.metric.mirrored_identities:
+        logits = logits[..., : logits.shape[-1] // 2]  # the other half are the mirrored ones
     if (unread := np.isin(rows, list(dataset.faults))).any():
         bad = torch.from_numpy(unread)
         mean = logits[:, ~bad].mean(1, keepdim=True) if not bad.all() else torch.zeros(())
         logits = torch.where(bad[:, None], mean, logits)
+        if embeddings is not None:
+            embeddings = torch.where(bad[:, None], torch.nan, embeddings)
         if what is not None:
             say(f"warning: {what}: {source.unread(rows)} cannot be read, and got the mean prediction of the others")
-    return logits
+    return Outputs(logits, embeddings)
 
 
 def predict_file(
@@ -234,8 +256,16 @@ def predict_file(
             say(f"{what}: taken from {path}")
             return found
     network = load_model(model, recipe, table, compute.device)
-    logits = evaluate(network, source, rows, recipe, compute, views=recipe.predict.views, what=what)
-    probs = to_probs(logits, multiclass=recipe.table.task == "multiclass")
-    predictions = Predictions(table.ids[rows], probs, values, targets)
+    said = evaluate(network, source, rows, recipe, compute, views=recipe.predict.views, what=what)
+    embeddings = None if said.embeddings is None else said.embeddings.numpy()
+    predictions = Predictions(table.ids[rows], _probs_of(said.logits, recipe), values, targets, embeddings)
     save_predictions(path, predictions)
     return predictions
+
+
+def _probs_of(logits: Tensor, recipe: Recipe) -> np.ndarray:
+    """float32 (V, N, C); C is 0 where neighbours decide: thousands of identities times all rows would fill the disk."""
+    if recipe.model.embeds and recipe.rule.kind == "rank" and recipe.ranking.by == "neighbours":
+        return np.zeros((*logits.shape[:2], 0), np.float32)
+    scaled = recipe.metric.scale * logits if recipe.model.embeds else logits
+    return to_probs(scaled, multiclass=recipe.table.task == "multiclass")

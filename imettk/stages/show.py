@@ -9,7 +9,7 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.augment import PIPELINES, Augmentation
-from imettk.data.reader import resize
+from imettk.data.reader import resize, visible
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import read_table
 from imettk.errors import ConfigError
@@ -52,12 +52,7 @@ def show_augmentation(recipe: Recipe, data_dir: Path, run: RunDir, names: Sequen
             for pipeline in pipelines
             for number in range(NUM_DRAWS)
         ]
-        rows.append([_visible(resize(each, size, fast=True)) for each in (image, *draws)])
+        rows.append([visible(resize(each, size, fast=True)) for each in (image, *draws)])
     columns = ["original", *(name if number == 0 else "" for name in names for number in range(NUM_DRAWS))]
     draw_images(run.path / PICTURE, rows, columns)
     say(f"{len(rows)} images and {NUM_DRAWS} draws of {', '.join(names)}: {run.path / PICTURE}")
-
-
-def _visible(image: np.ndarray) -> np.ndarray:
-    """Grey or RGB, uint8 (H, W, 3); of more channels the first three, of two the first."""
-    return image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, 2)

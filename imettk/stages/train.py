@@ -286,26 +286,36 @@ def _training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: i
         size, images = stage.image_size or recipe.images.image_size, recipe.images
         return ImageDataset(
             taught.source,
-            taught.table.targets,
+            targets,
             image_size=size,
             augmentation=Augmentation(
                 stage.augmentation, seed=seed, size=size, channels=images.channels, erasing=stage.erasing
             ),
             centre_crop=images.fit == "centre_crop",
             skip_bad=images.on_bad_image == "skip",
+            mirrors=mirrors,
         )
 
-    rows, table = taught.rows(fold, valid=False), prepared.table
+    rows, table, targets = taught.rows(fold, valid=False), prepared.table, taught.targets
+    hard_targets = prepared.targets if np.issubdtype(targets.dtype, np.floating) else targets
+    num_classes, sources = len(table.labels), table.sources
+    if mirrors := recipe.metric.mirrored_identities:
+        # Mirrored images are rows behind those of the table, and their identities classes behind its labels.
+        rows = np.concatenate([rows, rows + len(table)])
+        targets = hard_targets = np.concatenate([hard_targets, hard_targets + num_classes])
+        num_classes *= 2
+        sources = None if sources is None else np.concatenate([sources, sources])
     weights = np.array([1.0, *(extra.weight for extra in recipe.table.extra)])
+    counts = np.bincount(hard_targets[rows], minlength=num_classes) if hard_targets.ndim == 1 else None
     return TrainingData(
         rows=rows,
         dataset_for=dataset_for,
-        loss_for=lambda stage: loss_of(recipe, stage.loss),
-        num_classes=len(prepared.table.labels),
+        loss_for=lambda stage: loss_of(recipe, stage.loss, counts=counts),
+        num_classes=num_classes,
         multiclass=recipe.table.task == "multiclass",
         num_valid=len(prepared.rows(fold, valid=True)),
-        targets=prepared.targets[rows],
-        repeats=weights[table.sources[rows]] if recipe.table.extra and table.sources is not None else None,
+        targets=hard_targets[rows],
+        repeats=weights[sources[rows]] if recipe.table.extra and sources is not None else None,
     )
 
 

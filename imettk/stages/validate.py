@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import Recipe
+from imettk.errors import ConfigError
 from imettk.progress import say
+from imettk.stages.ranking import validate_ranking
 from imettk.stages.rules import RuleFitter
 from imettk.stages.scoring import count_test_rows, honest_scores, tell_scores, write_label_table
 from imettk.stages.shared import Prepared, choose_compute, predict_file, read_prepared, trained_folds
@@ -27,6 +29,13 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -
     prepared = read_prepared(recipe, data_dir, run)
     folds = trained_folds(run, fold)
     run.save_recipe(recipe)  # where the folder is a later kernel's input, this is what marks it
+    if not np.isin(prepared.folds, folds).any():
+        raise ConfigError(
+            "no row is validated: with `folds.scheme` none all rows train; `imettk infer` is what follows"
+        )
+    if recipe.rule.kind == "rank":
+        validate_ranking(recipe, prepared, run, folds)
+        return
     probs = _out_of_fold(recipe, prepared, run, folds)
     covered = np.isin(prepared.folds, folds)
     table, oof = prepared.table.take(np.flatnonzero(covered)), probs[covered]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from timm.utils import ModelEmaV3
@@ -22,7 +22,7 @@ from imettk.training.mixing import Mixing, soft_targets
 from imettk.training.optimizer import set_lr
 from imettk.training.team import Team
 
-LossFn = Callable[[Tensor, Tensor], Tensor]
+LossFn = Callable[[Any, Tensor], Tensor]
 
 
 class StageSetup(NamedTuple):
@@ -30,8 +30,8 @@ class StageSetup(NamedTuple):
 
     Attributes:
         network: what is called: the trainer's own, or that wrapped for several processes.
-        loss_fn: logits (B, C) and targets -> the loss of each sample, (B,). With an attribute `whole_batch` that is
-            true it sees the samples of all processes at once.
+        loss_fn: the network's outputs and targets -> the loss of each sample, (B,). With an attribute `whole_batch`
+            that is true it sees the samples of all processes at once.
         samples_per_step: over all micro-batches and processes.
         mining: records the samples' losses, or None.
     """
@@ -200,12 +200,13 @@ class StepRunner:
         if self._mixing is not None:
             images, targets = self._mixing(images, targets, key=key)
         with self._autocast:
-            logits = setup.network(images).logits
-        count = len(logits)
+            outputs = setup.network(images)
+        count = len(images)
         if gathers := team.size > 1 and getattr(setup.loss_fn, "whole_batch", False):
             # Every process has the loss of all; its gradient reaches each through its own samples.
-            logits, targets = team.gather_live(logits), team.gather_live(targets)
-        losses = setup.loss_fn(logits, targets)
+            outputs = type(outputs)(*(one if one is None else team.gather_live(one) for one in outputs))
+            targets = team.gather_live(targets)
+        losses = setup.loss_fn(outputs, targets)
         # The gradient of the mean over the step's samples, handed in: cheaper than to take the mean and go back
         # through it. Processes average their gradients, so each gives `size` times its part.
         gradient = self._even_gradient(len(losses), losses.dtype)

@@ -102,6 +102,18 @@ def test_a_test_set_has_no_targets(table, digits_data):
     assert batch.images.shape == (24, 16, 24, 3)
 
 
+def test_rows_behind_the_table_are_its_images_mirrored(table):
+    rows, count = np.array([3, 40]), len(table)
+    plain = dataset_of(table)[BatchRequest(0, np.arange(2), rows)]
+    targets = np.concatenate([table.targets, 1 - table.targets])
+    source = ImageSource(table, ImageReader(size=(32, 32), channels=1))
+    dataset = ImageDataset(source, targets, image_size=(32, 32), mirrors=True)
+    assert len(dataset) == 2 * count
+    mirrored = dataset[BatchRequest(0, np.arange(2), rows + count)]
+    assert torch.equal(mirrored.images, plain.images.flip(2)) and not torch.equal(mirrored.images, plain.images)
+    assert torch.equal(mirrored.targets, 1 - plain.targets)
+
+
 def broken_table(own_data, *rows):
     table = read_table(digits().table, own_data)
     for row in rows:

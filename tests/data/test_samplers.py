@@ -1,8 +1,10 @@
 """Every sampler is a function of (seed, epoch) with the counts it promises."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from imettk.config import StagePlan
@@ -13,6 +15,9 @@ from imettk.errors import ConfigError
 ROWS = np.arange(1000, 1200)  # they stand elsewhere in the table
 SIZES = (100, 60, 30, 9, 1)
 CLASSES = np.repeat(np.arange(5), SIZES)
+
+
+REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "tables" / "humpback2019" / "train.csv"
 
 
 def sampler(kind, **options):
@@ -144,3 +149,24 @@ class TestIdentities:
 def test_plans_that_cannot_be_are_refused(wrong):
     with pytest.raises(ConfigError, match="of StagePlan must be"):
         StagePlan(**wrong)
+
+
+def test_batches_of_real_whales_have_every_identity_once_an_epoch():
+    if not REAL.is_file():
+        pytest.skip("shared/data/tables/humpback2019 is not here")
+    names = pd.read_csv(REAL)["Id"].to_numpy(str)
+    rows = np.flatnonzero(names != "new_whale")
+    targets = np.unique(names[rows], return_inverse=True)[1]
+    one = Sampler(rows=rows, seed=0, kind="identities", targets=targets, batch_size=64, images_per_identity=4)
+    sizes = Counter(names[rows].tolist())
+    order = one.order(0).reshape(-1, 16, 4)
+    seen = Counter()
+    for batch in order:
+        whales = names[batch]
+        assert (whales == whales[:, :1]).all() and len(set(whales[:, 0])) == 16
+        for whale, images in zip(whales[:, 0].tolist(), batch.tolist(), strict=True):
+            assert len(set(images)) == min(4, sizes[whale])  # a singleton comes four times
+        seen.update(whales[:, 0].tolist())
+    assert set(seen) == set(sizes) and len(order) == -(-5004 // 16)
+    assert sum(seen.values()) == 16 * len(order) and max(seen.values()) <= 2  # only the last batch is filled up
+    assert sum(count == 2 for count in seen.values()) == 16 * len(order) - 5004

@@ -11,7 +11,7 @@ from imettk.data.sampling import sequential_requests
 from imettk.data.source import ImageSource
 from imettk.data.table import read_table
 from imettk.errors import MismatchError
-from imettk.inference.predictor import Predictions, load_predictions, predict_logits, save_predictions, to_probs
+from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions, to_probs
 from imettk.inference.tta import apply_view, crop
 from imettk.models.network import Network
 from imettk.recipes.digits import digits
@@ -35,10 +35,10 @@ def dataset(digits_data):
 
 def predict(network, dataset, *, batch_size, views=VIEWS, dtype=torch.float32):
     requests = sequential_requests(np.arange(SAMPLES), batch_size)
-    return predict_logits(
+    return predict_outputs(
         network, (dataset[request] for request in requests), views=views, device=torch.device("cpu"), dtype=dtype,
         num_samples=SAMPLES,
-    )  # fmt: skip
+    ).logits  # fmt: skip
 
 
 def test_logits_are_those_of_each_view_one_by_one(network, dataset):
@@ -70,10 +70,10 @@ def test_weights_learn_nothing_and_no_gradient_is_kept(network):
     images = torch.zeros(2, 32, 32, 1, dtype=torch.uint8)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.train()
-    logits = predict_logits(
+    logits = predict_outputs(
         network, [Batch(images, None, None, torch.arange(2), torch.arange(2))], views=("plain",),
         device=torch.device("cpu"), dtype=torch.float32, num_samples=2,
-    )  # fmt: skip
+    ).logits  # fmt: skip
     assert not logits.requires_grad
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
@@ -130,10 +130,10 @@ def test_crops_and_the_centre_are_cut_out_of_larger_images(network, batch_size):
         Batch(images[first:last], None, None, rows[first:last], rows[first:last])
         for first, last in ((start, start + batch_size) for start in range(0, SAMPLES, batch_size))
     ]
-    logits = predict_logits(
+    logits = predict_outputs(
         network, batches, views=views, device=torch.device("cpu"), dtype=torch.float32, num_samples=SAMPLES,
         size=(32, 32),
-    )  # fmt: skip
+    ).logits  # fmt: skip
     centre = images[:, 4:36, 8:40].flip(2)
     seen = [crop(images, "crop0", size=(32, 32), rows=rows), centre, crop(images, "crop3", size=(32, 32), rows=rows)]
     with torch.no_grad():

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from imettk.answer_plans import View
 from imettk.data.geometry import VIEW_MAPS
 from imettk.data.warp import Warp
 from imettk.inference.tta import VIEWS, apply_view, crop
-from imettk.plans import View
 
 NUMPY = {
     "plain": lambda images: images,

@@ -16,14 +16,18 @@ def sample(tmp_path):
     return path
 
 
-def write(tmp_path, sample, ids, cells, label_column="Predicted"):
+def write(tmp_path, sample, ids, answers, *columns, **options):
     path = tmp_path / "out" / "submission.csv"
-    write_submission(path, sample, id_column="Id", label_column=label_column, ids=np.array(ids), cells=cells)
+    columns = columns or ("Predicted",)
+    answers = [[each] if isinstance(each, str) else each for each in answers]
+    write_submission(
+        path, sample, id_column="Id", answer_columns=columns, ids=np.array(ids), answers=answers, **options
+    )
     return path
 
 
 def test_it_is_written_in_the_order_and_columns_of_the_sample(tmp_path, sample):
-    path = write(tmp_path, sample, ["NA", "t2", "007"], ["1 2", "", "3"])
+    path = write(tmp_path, sample, ["NA", "t2", "007"], [["1", "2"], [], ["3"]])
     assert path.read_text() == "Id,Predicted\n007,3\nt2,\nNA,1 2\n"
     check_submission(path, sample, id_column="Id")
 
@@ -74,8 +78,60 @@ def test_any_order_of_rows_fits(tmp_path, sample):
 
 def test_a_column_that_the_sample_lacks_and_a_double_id_in_it_write_nothing(tmp_path, sample):
     with pytest.raises(DataError, match="the sample has no column Target; it has Id, Predicted"):
-        write(tmp_path, sample, ["007", "t2", "NA"], ["0"] * 3, label_column="Target")
+        write(tmp_path, sample, ["007", "t2", "NA"], ["0"] * 3, "Target")
     sample.write_text(SAMPLE + "t2,0\n")
     with pytest.raises(DataError, match="1 ids are twice in the sample, first t2"):
         write(tmp_path, sample, ["007", "t2", "NA"], ["0"] * 3)
+    assert not (tmp_path / "out").exists()
+
+
+RANKED = "Id,first,second\n007,a,b\nt2,a,b\n"
+
+
+def test_several_columns_take_an_answer_each_in_order(tmp_path, sample):
+    sample.write_text(RANKED)
+    path = write(tmp_path, sample, ["t2", "007"], [["w_2", "new"], ["w_9", "w_1"]], "first", "second")
+    assert path.read_text() == "Id,first,second\n007,w_9,w_1\nt2,w_2,new\n"
+    check_submission(path, sample, id_column="Id")
+
+
+def test_one_column_takes_all_answers_in_order(tmp_path, sample):
+    answers = [["w_5", "new", "w_1"], ["w_1", "w_5", "new"], ["new", "w_5", "w_1"]]
+    path = write(tmp_path, sample, ["NA", "007", "t2"], answers, num_answers=3)
+    assert path.read_text() == "Id,Predicted\n007,w_1 w_5 new\nt2,new w_5 w_1\nNA,w_5 new w_1\n"
+
+
+def test_twenty_nearest_images(tmp_path, sample):
+    names = [f"prediction{number}" for number in range(1, 21)]
+    images = [f"w {number}/im{number}.jpg" for number in range(20)]  # a separator in them does no harm here
+    sample.write_text(",".join(["Id", *names]) + "\n" + ",".join(["q.jpg", *["x"] * 20]) + "\n")
+    path = write(tmp_path, sample, ["q.jpg"], [images], *names)
+    assert path.read_text().splitlines()[1].split(",") == ["q.jpg", *images]
+
+
+@pytest.mark.parametrize(
+    ("row", "columns", "options", "message"),
+    [
+        (["a", "b", "a"], 1, {}, "t2 has an answer twice: a b a"),
+        (["a", "a"], 2, {}, "t2 has an answer twice: a a"),
+        (["a"], 2, {}, "t2 has 1 answers, and needs 2"),
+        (["a", "b", "c"], 2, {}, "t2 has 3 answers, and needs 2"),
+        (["a", "b"], 1, {"num_answers": 5}, "t2 has 2 answers, and needs 5"),
+        (["a", " "], 2, {}, "t2 has an empty answer among 2"),
+        (["", "a"], 1, {}, "t2 has an empty answer among 2"),
+        (["a b", "c"], 1, {}, "t2 has an answer that holds the separator ' '"),
+    ],
+)
+def test_bad_answers_are_refused_and_nothing_is_written(tmp_path, sample, row, columns, options, message):
+    sample.write_text(RANKED)
+    names = ["first", "second"][:columns]
+    with pytest.raises(DataError, match=message):
+        write(
+            tmp_path,
+            sample,
+            ["007", "t2"],
+            [["x", "y"][:columns] if not options else list("abcde"), row],
+            *names,
+            **options,
+        )
     assert not (tmp_path / "out").exists()

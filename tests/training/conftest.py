@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from imettk.config import SessionPlan, StagePlan, TrainPlan
 from imettk.data.dataset import Batch
 from imettk.data.sampling import BatchRequest
-from imettk.losses import LOSSES
+from imettk.losses import LOSSES, OutputLoss
 from imettk.models.network import Outputs
 from imettk.tracking.journal import Journal
 from imettk.training.checkpoint import load_newest
@@ -85,7 +85,7 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
         data = TrainingData(
             rows=np.arange(ROWS),
             dataset_for=lambda stage: dataset or Pixels(),
-            loss_for=lambda stage: loss or LOSSES["cross_entropy"],
+            loss_for=lambda stage: OutputLoss(loss or LOSSES["cross_entropy"]),
             num_classes=CLASSES,
             multiclass=True,
         )

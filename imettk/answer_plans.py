@@ -1,0 +1,125 @@
+"""What a recipe says of predictions, and of how they become answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from imettk.plans import Section
+
+View = Literal[
+    "plain", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "transverse", "rot45", "rot135", "rot225",
+    "rot315", "zoom_in", "zoom_out", "crop0", "crop1", "crop2", "crop3",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictPlan(Section):
+    """Test-time augmentation.
+
+    Attributes:
+        views: of each image; `crop0` to `crop3` are crops of `images.image_size` from `images.load_size` at random
+            places, which only the view and the image's row decide; beside them, other views are of the centre.
+        merge: of the views' probabilities, their mean or the largest; embeddings always give their mean.
+    """
+
+    views: tuple[View, ...] = ("plain",)
+    merge: Literal["mean", "max"] = "mean"
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        self._require(len(set(self.views)) == len(self.views) >= 1, "views", "one or more different views")
+        self._require(self.batch_size >= 1, "batch_size", "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulePlan(Section):
+    """How probabilities become answers, and by which F-beta they are judged.
+
+    Attributes:
+        kind: `threshold` is one for all labels, `group_thresholds` one for each label group, `class_thresholds` one for
+            each label; `top` gives every row the same number of labels; `share` gives each label a share of the rows;
+            `argmax` is the most likely class; `rank` gives several answers in order, as the `ranking` section says.
+        beta: of the F-beta score that rules are fitted for; 2 counts recall four times as much as precision.
+        average: of the F-beta: a mean over samples, over labels (`macro`), or all counted as one (`micro`).
+        min_labels: a row gets so many labels at least, its most likely ones.
+        max_labels: and at most so many; None for no limit.
+        relative: thresholds are on probabilities divided by the largest of their row.
+        shrink_to: class thresholds are pulled toward that of all labels (`one`), of their group, or the one at which
+            the label keeps its share of rows; the more, the rarer the label.
+        shrink_strength: a label with so many rows goes halfway; None finds one by cross-validation. From 20 to 200 all
+            were better than none on the tables of `tools/bench/decisions.py`, and 50 hardly worse than the best.
+        shares: of `share`, those of the training rows, of `shares_csv`, or the mean of both.
+        shares_csv: columns `label` and `share`, relative to the data folder.
+    """
+
+    kind: Literal["threshold", "group_thresholds", "class_thresholds", "top", "share", "argmax", "rank"] = "threshold"
+    beta: float = 2.0
+    average: Literal["samples", "macro", "micro"] = "samples"
+    min_labels: int = 1
+    max_labels: int | None = None
+    relative: bool = False
+    shrink_to: Literal["none", "one", "groups", "shares"] = "none"
+    shrink_strength: float | None = 50.0
+    shares: Literal["train", "csv", "mean"] = "train"
+    shares_csv: str | None = None
+
+    def __post_init__(self) -> None:
+        self._require(self.beta > 0, "beta", "above 0")
+        self._require(self.min_labels >= 0, "min_labels", "0 or above")
+        self._require(
+            self.max_labels is None or self.max_labels >= max(1, self.min_labels), "max_labels", "min_labels or above"
+        )
+        self._require(
+            self.shrink_to == "none" or self.kind == "class_thresholds",
+            "shrink_to",
+            "none unless `kind` is class_thresholds",
+        )
+        self._require(
+            self.shrink_strength is None or self.shrink_strength >= 0, "shrink_strength", "0 or above, or none"
+        )
+        self._require(
+            (self.shares_csv is None) == (self.shares == "train"),
+            "shares_csv",
+            "given with shares csv or mean, and only then",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankPlan(Section):
+    """How queries get ranked answers, with the rule `rank`.
+
+    Attributes:
+        answers: identities, or the images that are most alike, in train and test together.
+        num_answers: k, as in MAP@k.
+        by: what ranks identities: the probabilities of a classifier, or the near neighbours of an embedding.
+        pool: an identity is as near as its `best` image, the `mean` of its best `best_of` images, or by the `vote` of
+            `num_neighbours` images, weighted by a softmax of similarity / `temperature`.
+        num_neighbours: images of the gallery that are looked at.
+        expand: each query is replaced by its weighted mean with so many of its nearest images (query expansion).
+        expand_power: the weight of such an image is its similarity to this power.
+        scored: identities that may be answered: all, or those of the training table alone; any other one is the
+            unknown label then.
+        unknown_share: of the test rows that should have the unknown label first; None fits its place on validation.
+    """
+
+    answers: Literal["identities", "images"] = "identities"
+    num_answers: int = 5
+    by: Literal["probs", "neighbours"] = "neighbours"
+    pool: Literal["best", "mean", "vote"] = "best"
+    best_of: int = 3
+    num_neighbours: int = 100
+    temperature: float = 0.1
+    expand: int = 0
+    expand_power: float = 3.0
+    scored: Literal["all", "train"] = "all"
+    unknown_share: float | None = None
+
+    def __post_init__(self) -> None:
+        self._require(self.num_answers >= 1, "num_answers", "at least 1")
+        self._require(self.best_of >= 1, "best_of", "at least 1")
+        self._require(self.num_neighbours >= self.num_answers, "num_neighbours", "at least num_answers")
+        self._require(self.temperature > 0, "temperature", "above 0")
+        self._require(self.expand >= 0, "expand", "0 or above")
+        self._require(self.expand_power >= 0, "expand_power", "0 or above")
+        self._require(self.unknown_share is None or 0 <= self.unknown_share <= 1, "unknown_share", "in [0, 1], or none")

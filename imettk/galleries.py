@@ -1,0 +1,147 @@
+"""Images with their nearest ones beside them: what a ranking finds, where it fails, which labels are probably wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from PIL.ImageFont import FreeTypeFont
+
+TILE, FRAME, GAP, MARGIN = 176, 5, 14, 28  # pixels: a square with its frame, between squares, around all
+TITLE, HEADER, CAPTION = 44, 38, 52  # heights of text
+ROW = HEADER + TILE + CAPTION
+INK, PALE, PAPER, RULE = "#1f2328", "#656d76", "#f3f4f6", "#d0d7de"
+MARKS = {True: ("#1a7f37", "✓"), False: ("#c8232c", "✗"), None: (RULE, "")}
+
+
+class Shown(NamedTuple):
+    """An image and what is known about it.
+
+    Attributes:
+        image: uint8 (H, W, 3), of any size.
+        similarity: to the query; None leaves it out.
+        right: a green frame with a tick, a red one with a cross; None for a grey line.
+    """
+
+    image: np.ndarray
+    label: str
+    id: str = ""
+    similarity: float | None = None
+    right: bool | None = None
+
+
+def draw_gallery(
+    path: Path,
+    rows: Sequence[tuple[Shown, Sequence[Shown]]],
+    *,
+    title: str = "Queries and their nearest images",
+    truth: str = "truth",
+    legend: str = "✓ right · ✗ wrong · number: similarity",
+) -> None:
+    """Queries, each with its hits in a row beside it, as a PNG. Text that is too long loses its middle.
+
+    Args:
+        rows: a query and its hits, best first; five hits make a picture that fits a screen.
+        truth: what stands before the label of a query.
+
+    Raises:
+        ValueError: an image is not uint8 (H, W, 3). Of four channels the caller has to say which are to be seen.
+    """
+    columns = 1 + max([3, *(len(hits) for _, hits in rows)])
+    width, top = 2 * MARGIN + columns * (TILE + GAP), MARGIN + TITLE
+    page = Image.new("RGB", (width, top + (len(rows) * ROW or MARGIN // 2) + GAP), "white")
+    pen, end = ImageDraw.Draw(page), width - MARGIN
+    legend = legend if rows else ""
+    legend_start = end - _font(13).getlength(legend)
+    _write(pen, title, MARGIN, MARGIN + 10, legend_start - GAP, font=_font(18, True))
+    _write(pen, legend, legend_start, MARGIN + 10, end, font=_font(13), colour=PALE)
+    if not rows:
+        _write(pen, "There is nothing to show.", MARGIN, top, end, font=_font(13), colour=PALE)
+    for number, (query, hits) in enumerate(rows):
+        y = top + number * ROW
+        pen.line((MARGIN, y, end - 1, y), RULE)
+        x = _write(pen, query.id, MARGIN, y + HEADER // 2, width / 2, font=_font(14, True))
+        _write(pen, f"{truth}: {query.label}", x + GAP * bool(query.id), y + HEADER // 2, end, font=_font(14))
+        _show(page, pen, query._replace(label="query", id=""), MARGIN, y + HEADER)
+        for place, hit in enumerate(hits, start=1):
+            _show(page, pen, hit, MARGIN + GAP + place * (TILE + GAP), y + HEADER)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.save(path)
+
+
+def draw_conflicts(path: Path, rows: Sequence[tuple[Shown, Sequence[Shown]]]) -> None:
+    """`draw_gallery` of images whose label is probably wrong; `right` are neighbours that have the same label."""
+    legend = "✓ same label · ✗ another label · number: similarity"
+    draw_gallery(path, rows, title="Probable label errors", truth="labelled", legend=legend)
+
+
+def pick_worst(ranked: np.ndarray, scores: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
+    """Queries whose first answer is wrong, the surest first, int64 (M,), M at most `count`.
+
+    Args:
+        ranked: answers, best first, int64 (Q, k).
+        scores: of the answers, float (Q, k).
+        targets: int64 (Q,).
+    """
+    wrong = np.flatnonzero(ranked[:, 0] != targets)
+    return wrong[np.argsort(-scores[wrong, 0], kind="stable")][:count]
+
+
+def shorten(text: str, width: float, font: FreeTypeFont) -> str:
+    """`text` on one line, with … for its middle where it is wider than `width` pixels."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    for kept in range(min(len(text) - 1, int(width)), 0, -1):
+        short = text[: (kept + 1) // 2] + "…" + text[len(text) - kept // 2 :]
+        if font.getlength(short) <= width:
+            return short
+    return "…"
+
+
+@cache
+def _font(size: int, bold: bool = False) -> FreeTypeFont:
+    """DejaVu Sans, which matplotlib brings along: Pillow's own has neither ticks nor most alphabets."""
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
+
+
+def _write(
+    pen: ImageDraw.ImageDraw, text: str, x: float, y: int, end: float, *, font: FreeTypeFont, colour: str = INK
+) -> float:
+    """Write from `x` up to `end`, the middle of the line at `y`; returns where the text ends."""
+    short = shorten(text, end - x, font)
+    pen.text((x, y), short, colour, font, anchor="lm")
+    return x + font.getlength(short)
+
+
+def _show(page: Image.Image, pen: ImageDraw.ImageDraw, shown: Shown, left: int, top: int) -> None:
+    """A framed square with its mark, and two lines below."""
+    colour, mark = MARKS[shown.right]
+    pen.rectangle((left, top, left + TILE - 1, top + TILE - 1), PAPER, colour, FRAME if mark else 1)
+    image = _fit(shown.image, TILE - 2 * FRAME)
+    page.paste(image, (left + (TILE - image.width) // 2, top + (TILE - image.height) // 2))
+    if mark:
+        pen.rectangle((left, top, left + 25, top + 25), colour)
+        pen.text((left + 13, top + 13), mark, "white", _font(19, True), anchor="mm")
+    number = "" if shown.similarity is None else f"{shown.similarity:.3f}"
+    below = " · ".join(text for text in (number, shown.id) if text)
+    _write(pen, shown.label, left, top + TILE + 14, left + TILE, font=_font(13))
+    _write(pen, below, left, top + TILE + 32, left + TILE, font=_font(12), colour=PALE)
+
+
+def _fit(image: np.ndarray, side: int) -> Image.Image:
+    """As large as fits a square, its shape kept."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"images must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    height, width, _ = image.shape
+    scale = side / max(height, width)
+    # A few pixels are seen best as what they are; more of them would only get stairs.
+    method = Image.Resampling.NEAREST if scale >= 4 else Image.Resampling.LANCZOS
+    return Image.fromarray(image).resize((max(1, round(width * scale)), max(1, round(height * scale))), method)

@@ -1,0 +1,98 @@
+"""From maps of features to embeddings, and from these to the cosines of class centres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from imettk.models.heads import Outputs
+
+PoolName = Literal["average", "average_max", "gem"]
+
+
+class Pool(nn.Module):
+    """A map of features -> one value a channel, or two.
+
+    `gem` is the generalised mean (Radenovic et al., arXiv 1711.02512, eq. 3), whose power is learned and starts at 3.
+    """
+
+    def __init__(self, kind: PoolName) -> None:
+        super().__init__()
+        self._kind = kind
+        self.times = 2 if kind == "average_max" else 1
+        if kind == "gem":
+            self.power = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F, H, W) -> (B, F), or (B, 2 F) of average and maximum."""
+        if self._kind == "gem":
+            # In float32: powers of small numbers are 0 in float16, and the gradient of a root of 0 is infinite.
+            with torch.autocast(features.device.type, enabled=False):
+                return features.float().clamp(min=1e-6).pow(self.power).mean((2, 3)).pow(1 / self.power)
+        if self._kind == "average":
+            return features.mean((2, 3))
+        # amax, not a pooling layer: the backward pass of AdaptiveMaxPool2d has no deterministic form on a GPU.
+        return torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
+
+
+class EmbeddingHead(nn.Module):
+    """Pool, BatchNorm, dropout, linear, BatchNorm: embeddings; then cosines to the centres of the classes.
+
+    Args:
+        num_features: channels of each map.
+        size: D.
+        hidden: width of a layer in between (linear, ReLU, BatchNorm, dropout), before which only half is dropped; None
+            for none.
+        centres: of each class; the nearest of them counts (sub-centre ArcFace, Deng et al., ECCV 2020). 0 for none.
+        joint_dropout: of a plain classifier behind the embedding; None for none.
+    """
+
+    class_layers = ("centres", "joint.")
+
+    def __init__(
+        self,
+        num_features: Sequence[int],
+        num_classes: int,
+        *,
+        pool: PoolName = "average_max",
+        size: int = 512,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        centres: int = 1,
+        joint_dropout: float | None = None,
+    ) -> None:
+        super().__init__()
+        pools = [Pool(pool) for _ in num_features]
+        self.pools = nn.ModuleList(pools)
+        width = sum(count * each.times for count, each in zip(num_features, pools, strict=True))
+        layers: list[nn.Module] = [nn.BatchNorm1d(width), nn.Dropout(dropout if hidden is None else dropout / 2)]
+        if hidden is not None:
+            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.BatchNorm1d(hidden), nn.Dropout(dropout)]
+            width = hidden
+        # The BatchNorm behind it takes any bias away again.
+        self.layers = nn.Sequential(*layers, nn.Linear(width, size, bias=False), nn.BatchNorm1d(size))
+        self._shape = num_classes, centres
+        self.centres = nn.Parameter(torch.empty(num_classes * centres, size)) if centres else None
+        if self.centres is not None:
+            nn.init.xavier_normal_(self.centres)
+        self.joint: nn.Sequential | None = None
+        if joint_dropout is not None:
+            self.joint = nn.Sequential(nn.Dropout(joint_dropout), nn.Linear(size, num_classes))
+
+    def forward(self, maps: Sequence[Tensor]) -> Outputs:
+        """Maps (B, F, H, W), as many as `num_features` has -> cosines as logits, unit embeddings, plain logits."""
+        pooled = torch.cat([pool(each) for pool, each in zip(self.pools, maps, strict=True)], 1)
+        raw = self.layers(pooled)
+        # In float32: a cosine near 1 has three digits in float16, and the margin works on the ones behind them.
+        with torch.autocast(raw.device.type, enabled=False):
+            embeddings = functional.normalize(raw.float())
+            logits = embeddings.new_zeros(len(embeddings), 0)
+            if self.centres is not None:
+                logits = embeddings @ functional.normalize(self.centres.float()).T
+                if self._shape[1] > 1:
+                    logits = logits.view(-1, *self._shape).amax(2)
+        return Outputs(logits, embeddings, None if self.joint is None else self.joint(raw))

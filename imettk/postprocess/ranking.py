@@ -1,0 +1,112 @@
+"""From near neighbours, or probabilities, to distinct labels in order."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from imettk.postprocess.rule import top_labels
+
+Pool = Literal["best", "mean", "vote"]
+
+
+class Ranked(NamedTuple):
+    """Labels, the best first, none twice in a row, int64 (Q, k), and their scores, falling, float32 (Q, k).
+
+    What is missing is -1 and -inf.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+
+
+def rank_labels(
+    rows: np.ndarray,
+    similarities: np.ndarray,
+    labels: np.ndarray,
+    *,
+    k: int,
+    pool: Pool = "best",
+    best_of: int = 3,
+    temperature: float = 0.1,
+) -> Ranked:
+    """The labels that a query's neighbours stand for; of equal scores the one with the nearer neighbour first.
+
+    Args:
+        rows: of the gallery, the nearest first, int64 (Q, K), K at least 1; -1 is skipped.
+        similarities: float (Q, K), falling.
+        labels: of the gallery, int64 (G,); -1 is skipped.
+        pool: a label scores what its nearest neighbour does (`best`), the mean of its `best_of` nearest among the K,
+            or of those it has where they are fewer (`mean`), or its share of the K, each weighing
+            exp(similarity / temperature) (`vote`; matching networks, arXiv 1606.04080).
+    """
+    num_rows, num_near = rows.shape
+    named = np.append(labels, -1)[rows]
+    # Label and place in one number: numpy sorts plain integers several times as fast as it finds their order.
+    label, place = np.divmod(np.sort(named * num_near + np.arange(num_near), axis=1), num_near)
+    starts = np.append(np.ones((num_rows, 1), bool), label[:, 1:] != label[:, :-1], axis=1)
+    first = np.flatnonzero(starts)  # of each label of each row, its nearest neighbour
+    sizes = np.diff(np.append(first, label.size))
+    if pool == "vote":
+        weights = _softmax(np.where(named >= 0, similarities / temperature, -np.inf))
+        scores = np.add.reduceat(np.take_along_axis(weights, place, axis=1).reshape(-1), first)
+    else:
+        most = 1 if pool == "best" else best_of
+        values = np.take_along_axis(similarities.astype(np.float64), place, axis=1).reshape(-1)
+        counted = np.arange(label.size) - np.repeat(first, sizes) < most
+        scores = np.add.reduceat(np.where(counted, values, 0), first) / np.minimum(sizes, most)
+    # Each label's score at the place of its nearest neighbour: a stable order breaks ties by these.
+    scattered = np.full(rows.shape, -np.inf, np.float32)
+    known = label[starts] >= 0
+    scattered[first[known] // num_near, place[starts][known]] = scores[known]
+    best = top_labels(scattered, k)
+    scores = np.take_along_axis(scattered, best, axis=1)
+    return _widened(np.where(scores > -np.inf, np.take_along_axis(named, best, axis=1), -1), scores, k)
+
+
+def _softmax(values: np.ndarray) -> np.ndarray:
+    """Of each row, float64 (Q, K); zeros where all are -inf."""
+    weights = np.exp(values - np.maximum(values.max(1, keepdims=True), np.finfo(np.float32).min))
+    return weights / np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float64).tiny)
+
+
+def _widened(labels: np.ndarray, scores: np.ndarray, k: int) -> Ranked:
+    """With k columns."""
+    missing = ((0, 0), (0, k - labels.shape[1]))
+    return Ranked(
+        np.pad(labels, missing, constant_values=-1),
+        np.pad(scores.astype(np.float32, copy=False), missing, constant_values=-np.inf),
+    )
+
+
+def rank_probs(probs: np.ndarray, k: int) -> Ranked:
+    """The k most likely classes, of equal ones the first; probs float (N, C), a row that is not finite has none."""
+    finite = np.isfinite(probs).all(1, keepdims=True)
+    best = top_labels(np.where(finite, probs, 0), k)
+    scores = np.where(finite, np.take_along_axis(probs, best, axis=1), -np.inf)
+    return _widened(np.where(finite, best, -1), scores, k)
+
+
+def to_scored(ranked_labels: np.ndarray, scored: np.ndarray, unknown: int, k: int) -> np.ndarray:
+    """Answers where some labels count as unknown: the first of these becomes the unknown label, the others go.
+
+    Args:
+        ranked_labels: the best first, int64 (Q, K), none twice in a row; -1 is skipped.
+        scored: which labels may be answered, bool (C,).
+        unknown: the label that stands for all others.
+
+    Returns:
+        int64 (Q, k), -1 where there are too few.
+    """
+    known = np.append(scored, False)[ranked_labels]  # -1 is the last
+    answers = np.where(known | (ranked_labels < 0), ranked_labels, unknown)
+    return _widened(drop_repeats(answers, unknown)[:, :k], np.zeros((len(answers), 0)), k).labels
+
+
+def drop_repeats(answers: np.ndarray, label: int) -> np.ndarray:
+    """Only the first place of this label in each row is kept; the rest moves up, and rows end in -1, int64 (Q, K)."""
+    same = answers == label
+    gone = (same & (same.cumsum(1) > 1)) | (answers < 0)
+    order = np.argsort(gone, axis=1, kind="stable")
+    return np.take_along_axis(np.where(gone, -1, answers), order, axis=1)

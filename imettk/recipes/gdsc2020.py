@@ -1,0 +1,91 @@
+"""Global Data Science Challenge 2020: for each photograph of a sperm whale's fluke the 20 most similar ones.
+
+Ahmed Besbes's system (github.com/ahmedbesbes/whales-classification), with its slips mended: test images are cut to
+their box as training images are, and the learning rate does not begin at 0. Images lie in `train/WHALE/`, unknown ones
+in `train/-1/`; `boxes.csv` names the fluke's box. To start from similar data, train `humpback2018`'s images with this
+recipe first, and give its `model.safetensors` as `--model.weights`.
+"""
+
+from dataclasses import replace
+
+from imettk.config import (
+    FoldPlan,
+    ImageFormat,
+    MetricPlan,
+    ModelPlan,
+    PredictPlan,
+    RankPlan,
+    Recipe,
+    RulePlan,
+    StagePlan,
+    TableFormat,
+    TrainPlan,
+)
+
+NUM_ANSWERS = 20
+
+
+def gdsc2020() -> Recipe:
+    """ArcFace with a plain classifier beside it, on a ResNet-34 at 620 pixels; its figure on the board was 1434."""
+    return Recipe(
+        name="gdsc2020",
+        table=TableFormat(
+            task="multiclass",
+            train_folders=True,
+            id_column="image",
+            label_column="whale",
+            image_suffix="",
+            unknown_label="-1",
+            answer_columns=tuple(f"prediction{number}" for number in range(1, NUM_ANSWERS + 1)),
+            boxes_csv="boxes.csv",
+            box_id_column="image",
+            box_columns=("x_center", "y_center", "width", "height"),
+            box_format="centre",
+        ),
+        folds=FoldPlan(num_folds=5, scheme="hold_out", hold_out_from=3, min_images=2),
+        images=ImageFormat(image_size=(620, 620)),
+        model=ModelPlan(backbone="timm:resnet34", head="embedding", embedding_size=256, joint_dropout=0.5),
+        metric=MetricPlan(scale=30.0, margin=0.5),
+        train=TrainPlan(loss="arcface", watch="score", keep="best"),
+        stages=(
+            StagePlan(
+                num_epochs=60,
+                batch_size=64,
+                accumulate=2,
+                optimizer="adam",
+                lr=(2.5e-4,),
+                final_lr=0.2,
+                weight_decay=1e-3,
+                warmup_epochs=2,
+                augmentation="whale_heavy",
+                sampler="identities",
+                images_per_identity=4,
+            ),
+        ),
+        predict=PredictPlan(views=("plain",), batch_size=32),
+        rule=RulePlan(kind="rank"),
+        ranking=RankPlan(answers="images", num_answers=NUM_ANSWERS),
+    )
+
+
+def gdsc2020_densenet() -> Recipe:
+    """The second of its two models, a DenseNet-121 at 480 pixels: 1450. Both are joined by `imettk ensemble`."""
+    recipe = gdsc2020()
+    return replace(
+        recipe,
+        name="gdsc2020-densenet",
+        images=replace(recipe.images, image_size=(480, 480)),
+        model=replace(recipe.model, backbone="timm:densenet121"),
+    )
+
+
+def gdsc2020_triplet() -> Recipe:
+    """What it had before ArcFace: triplets, batch hard; 1370."""
+    recipe = gdsc2020()
+    return replace(
+        recipe,
+        name="gdsc2020-triplet",
+        model=replace(recipe.model, centres=0, joint_dropout=None),
+        metric=replace(recipe.metric, margin=0.3),
+        train=replace(recipe.train, loss="triplet"),
+    )

@@ -1,0 +1,75 @@
+"""Humpback Whale Identification 2018: which whale is this fluke, five answers in order, MAP@5, and `new_whale`.
+
+After Prithvi Raju's few-shot triplets (www.kaggle.com/c/whale-categorization-playground): 9,850 images of 4,251 whales,
+more than half of them seen once. His slips are mended: answers keep their order, and the score is of all rows.
+Beside `train.csv` lie `boxes.csv` (the fluke), `turned.csv` and `left_out.csv` (one image name a line, each may be a
+header alone).
+"""
+
+from dataclasses import replace
+
+from imettk.config import (
+    FoldPlan,
+    ImageFormat,
+    MetricPlan,
+    ModelPlan,
+    PredictPlan,
+    RankPlan,
+    Recipe,
+    RulePlan,
+    StagePlan,
+    TableFormat,
+    TrainPlan,
+)
+
+
+def humpback2018() -> Recipe:
+    """Cosine triplets of the hardest in batches of 16 whales, with a margin of 0.7."""
+    return Recipe(
+        name="humpback2018",
+        table=TableFormat(
+            task="multiclass",
+            id_column="Image",
+            label_column="Id",
+            image_suffix="",
+            unknown_label="new_whale",
+            boxes_csv="boxes.csv",
+            turned_csv="turned.csv",
+            left_out_csv="left_out.csv",
+        ),
+        folds=FoldPlan(num_folds=5, scheme="hold_out", hold_out_from=3),
+        images=ImageFormat(image_size=(256, 512), box_margin=5.0),
+        model=ModelPlan(backbone="timm:resnet50", head="embedding", pool="gem", embedding_size=512, centres=0),
+        metric=MetricPlan(mining="batch_hard", distance="cosine", margin=0.7),
+        train=TrainPlan(loss="triplet", watch="score", keep="best"),
+        stages=(
+            StagePlan(
+                num_epochs=80,
+                batch_size=64,
+                optimizer="adam",
+                lr=(3e-4,),
+                weight_decay=0.0,
+                warmup_epochs=2,
+                augmentation="whale_heavy",
+                sampler="identities",
+                images_per_identity=4,
+            ),
+        ),
+        predict=PredictPlan(views=("plain", "hflip"), batch_size=32),
+        rule=RulePlan(kind="rank"),
+        ranking=RankPlan(num_answers=5),
+    )
+
+
+def humpback2018_arcface() -> Recipe:
+    """The same with ArcFace: rare whales get the larger margin, and a mirrored fluke is another whale's."""
+    recipe = humpback2018()
+    return replace(
+        recipe,
+        name="humpback2018-arcface",
+        model=replace(recipe.model, centres=1, dropout=0.25),
+        metric=MetricPlan(scale=30.0, margin=0.5, frequent_margin=0.2, mirrored_identities=True),
+        train=replace(recipe.train, loss="arcface"),
+        stages=(replace(recipe.stages[0], sampler="shuffle", num_epochs=50),),
+        predict=replace(recipe.predict, views=("plain",)),
+    )

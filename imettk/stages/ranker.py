@@ -1,0 +1,180 @@
+"""From ranked identities to answers, and what these score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from imettk.config import Recipe
+from imettk.data.table import SampleTable
+from imettk.inference.retrieval import expand_queries, rank_gallery
+from imettk.metrics import map_at_k, recall_at_k
+from imettk.postprocess.honest import draw_rows
+from imettk.postprocess.openset import fit_unknown, insert_unknown, threshold_for_share, unknown_auc
+from imettk.postprocess.ranking import Ranked, rank_probs, to_scored
+
+NUM_DRAWS = 500  # of the bootstrap behind an interval
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images of known identity: unit embeddings float32 (G, D), NaN where there is none, and labels int64 (G,)."""
+
+    embeddings: np.ndarray
+    labels: np.ndarray
+
+
+def take(ranked: Ranked, rows: np.ndarray) -> Ranked:
+    """Rankings of some queries."""
+    return Ranked(ranked.labels[rows], ranked.scores[rows])
+
+
+def stack(parts: list[Ranked]) -> Ranked:
+    """Rankings of several sets of queries behind each other."""
+    return Ranked(np.concatenate([one.labels for one in parts]), np.concatenate([one.scores for one in parts]))
+
+
+class Ranker:
+    """Ranks identities for queries as a recipe says, and makes answers of them. Class C is the unknown identity.
+
+    Attributes:
+        k: answers a query.
+        unknown: C where the recipe has an unknown label, else None.
+    """
+
+    def __init__(self, recipe: Recipe, table: SampleTable) -> None:
+        self.plan = recipe.ranking
+        self.k, self.num_labels = self.plan.num_answers, len(table.labels)
+        self.unknown = None if recipe.table.unknown_label is None else self.num_labels
+        self.names = [*table.labels, recipe.table.unknown_label or ""]
+        assert table.targets is not None
+        counts = np.bincount(table.targets[table.targets >= 0], minlength=self.num_labels)
+        self._frequent = np.argsort(-counts, kind="stable")
+        self.scored = np.ones(self.num_labels, bool)
+        if self.plan.scored == "train":
+            assert table.sources is not None
+            own = table.targets[(table.sources == 0) & (table.targets >= 0)]
+            self.scored = np.isin(np.arange(self.num_labels), own)
+
+    @property
+    def metric(self) -> str:
+        """How to call the score."""
+        return f"MAP@{self.k}"
+
+    def by_probs(self, probs: np.ndarray) -> Ranked:
+        """Classes by their probability, float (N, C)."""
+        return rank_probs(probs, self.depth)
+
+    def by_neighbours(
+        self, queries: np.ndarray, gallery: Gallery, *, expand: bool = True, depth: int | None = None
+    ) -> Ranked:
+        """Identities by their images in the gallery; queries float32 (N, D).
+
+        Args:
+            depth: how many are ranked; None is as many as answers need.
+        """
+        if expand and self.plan.expand:
+            queries = expand_queries(queries, gallery.embeddings, self.plan.expand, alpha=self.plan.expand_power)
+        return rank_gallery(
+            queries,
+            gallery.embeddings,
+            gallery.labels,
+            k=depth or self.depth,
+            pool=self.plan.pool,
+            num_neighbours=self.plan.num_neighbours,
+            best_of=self.plan.best_of,
+            temperature=self.plan.temperature,
+        )
+
+    @property
+    def depth(self) -> int:
+        """How many identities are ranked: all of a classifier's where some of them count as unknown."""
+        if self.scored.all():
+            return min(self.k, self.num_labels)
+        return self.num_labels if self.plan.by == "probs" else min(self.plan.num_neighbours, self.num_labels)
+
+    def truth(self, targets: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+        """What is the right answer to queries of these identities, int64 (N,).
+
+        Args:
+            targets: int64 (N,), -1 for no known identity.
+            known: the identities that could have been found, int64, -1 is passed over; None for all.
+        """
+        if not self.scored.all():
+            known = np.flatnonzero(self.scored)
+        if self.unknown is None:
+            return targets
+        can_be_found = (targets >= 0) & (True if known is None else np.isin(targets, known))
+        return np.where(can_be_found, targets, self.unknown)
+
+    def fit(self, ranked: Ranked, truth: np.ndarray) -> float | None:
+        """The similarity (or probability) below which the unknown label comes first; None where it never comes."""
+        if self.unknown is None or not self.scored.all():
+            return None
+        if self.plan.unknown_share is not None:
+            return threshold_for_share(ranked.scores[:, 0], self.plan.unknown_share)
+        if not (truth == self.unknown).any():
+            return None
+        return fit_unknown(ranked, truth, unknown=self.unknown, k=self.k)[0]
+
+    def answer(self, ranked: Ranked, threshold: float | None) -> np.ndarray:
+        """Answers in order, best first, int64 (N, k); -1 only where there are fewer labels than that."""
+        if not self.scored.all():
+            assert self.unknown is not None  # the recipe has looked
+            answers = to_scored(ranked.labels, self.scored, self.unknown, self.k)
+        elif threshold is not None and self.unknown is not None:
+            answers = insert_unknown(ranked, threshold, unknown=self.unknown)
+        else:
+            answers = ranked.labels
+        return self._filled(answers[:, : self.k])
+
+    def cross_fit(self, ranked: Ranked, truth: np.ndarray, folds: np.ndarray) -> np.ndarray:
+        """Answers of each fold by a threshold that was fitted on the others, where there are others, int64 (N, k)."""
+        answers = np.empty((len(truth), self.k), np.int64)
+        for fold in np.unique(folds):
+            mine = folds == fold
+            others = mine if mine.all() else ~mine
+            answers[mine] = self.answer(take(ranked, mine), self.fit(take(ranked, others), truth[others]))
+        return answers
+
+    def _filled(self, answers: np.ndarray) -> np.ndarray:
+        """Empty places, as of an image that cannot be read, get the most frequent labels."""
+        wide = np.full((len(answers), self.k), -1, np.int64)
+        wide[:, : answers.shape[1]] = answers
+        neutral = [*([] if self.unknown is None else [self.unknown]), *self._frequent[self.scored[self._frequent]]]
+        for row in np.flatnonzero((wide < 0).any(1)):
+            has = [label for label in wide[row].tolist() if label >= 0]
+            more = [label for label in neutral[: 2 * self.k] if label not in has]
+            full = [*has, *more][: self.k]
+            wide[row, : len(full)] = full
+        return wide
+
+    def score(self, answers: np.ndarray, truth: np.ndarray) -> float:
+        """MAP@k."""
+        return map_at_k(answers, truth)
+
+    def scores(
+        self, answers: np.ndarray, ranked: Ranked, truth: np.ndarray, groups: np.ndarray | None
+    ) -> dict[str, Any]:
+        """What goes into `scores.json` about these rows."""
+        points = np.where((hit := answers == truth[:, None]).any(1), 1 / (hit.argmax(1) + 1), 0.0)
+        means = [points[rows].mean() for rows in draw_rows(len(points), groups, NUM_DRAWS)]
+        frequent = np.argsort(-np.bincount(truth, minlength=self.num_labels + 1), kind="stable")[: self.k]
+        result: dict[str, Any] = {
+            "oof": float(points.mean()),
+            "interval": [float(value) for value in np.quantile(means, [0.025, 0.975])],
+            "top1": float(hit[:, 0].mean()),
+            f"recall@{self.k}": recall_at_k(answers, truth),
+            "constant": map_at_k(np.broadcast_to(frequent, (len(truth), len(frequent))), truth),
+            "rows": len(truth),
+        }
+        if self.unknown is not None:
+            is_unknown = truth == self.unknown
+            result |= {
+                "unknown_rows": int(is_unknown.sum()),
+                "unknown_answers": int((answers[:, 0] == self.unknown).sum()),
+                "unknown_auc": unknown_auc(ranked.scores[:, 0], is_unknown),
+            }
+        return result

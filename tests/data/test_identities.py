@@ -1,0 +1,166 @@
+"""Identities: unknown ones, several names of one, folders as labels, labels of extra tables alone."""
+
+import csv
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imettk.config import ExtraTable, TableFormat
+from imettk.data.table import read_answers, read_table
+from imettk.errors import DataError
+
+REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "tables" / "humpback2019"
+WHALES = TableFormat(
+    task="multiclass", id_column="Image", label_column="Id", image_suffix="", unknown_label="new_whale"
+)  # fmt: skip
+TRAIN = "Image,Id\n1.jpg,w_b\n2.jpg,new_whale\n3.jpg,w_a\n4.jpg,w_c\n5.jpg,w_c\n6.jpg,w_a\n"
+
+
+def lay_out(folder, files, *images):
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    for name in images:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+@pytest.fixture
+def whales(tmp_path):
+    return lay_out(tmp_path, {"train.csv": TRAIN}, *(f"train/{number}.jpg" for number in range(1, 7)))
+
+
+def test_the_unknown_label_is_no_label(whales):
+    table = read_table(WHALES, whales)
+    assert table.labels == ("w_a", "w_b", "w_c")
+    assert table.targets.tolist() == [1, -1, 0, 2, 2, 0] and table.targets.dtype == np.int64
+    (whales / "labels.csv").write_text("attribute_id,attribute_name\nw_c,x::c\nnew_whale,y::new\nw_a,z::a\nw_b,x::b\n")
+    listed = read_table(replace(WHALES, labels_csv="labels.csv"), whales)
+    assert listed.labels == ("w_c", "w_a", "w_b") and listed.label_groups == ("x", "z", "x")
+    assert listed.targets.tolist() == [2, -1, 1, 0, 0, 1]
+    answers = read_answers(WHALES, whales / "train.csv", table.labels, np.array(["2.jpg", "4.jpg"]))
+    assert answers.tolist() == [-1, 2]
+    with pytest.raises(DataError, match=r"1 label \(new_whale\) not in the training table"):
+        read_answers(replace(WHALES, unknown_label=None), whales / "train.csv", table.labels, np.array(["2.jpg"]))
+
+
+def test_merged_names_take_that_with_the_most_rows_the_first_of_equal_ones(whales):
+    (whales / "same.csv").write_text("Id,SubId\ng0,w_b w_c w_gone\n")
+    table = read_table(replace(WHALES, merged_csv="same.csv"), whales)
+    assert table.labels == ("w_a", "w_c") and table.targets.tolist() == [1, -1, 0, 1, 1, 0]
+    assert [line.partition(": ")[2] for line in table.remarks] == [
+        "1 label (w_b) merged into another, with 1 rows in all",
+        "1 name (w_gone) not in the training table",
+    ]
+    (whales / "same.csv").write_text("SubId\nw_c w_a\n")
+    form = replace(WHALES, merged_csv="same.csv")
+    table = read_table(form, whales)
+    assert table.labels == ("w_b", "w_c") and table.targets.tolist() == [0, -1, 1, 1, 1, 1]
+    ids = np.array(["3.jpg", "2.jpg", "1.jpg"])
+    answers = read_answers(form, whales / "train.csv", table.labels, ids, data_dir=whales)
+    assert answers.tolist() == [1, -1, 0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [("w_a w_b\nw_c w_a", r"1 id \(w_a\) more than once"), ("w_a new_whale", "new_whale is many identities, not one")],
+)
+def test_merges_that_cannot_be_are_refused(whales, lines, message):
+    (whales / "same.csv").write_text(f"SubId\n{lines}\n")
+    with pytest.raises(DataError, match=message):
+        read_table(replace(WHALES, merged_csv="same.csv"), whales)
+
+
+def test_labels_of_an_extra_table_are_labels_where_the_recipe_says_so(whales):
+    lay_out(whales, {"more.csv": "Image,Id\n7.jpg,w_aa\n8.jpg,w_c\n9.jpg,new_whale\n"}, "m/7.jpg", "m/8.jpg", "m/9.jpg")
+    extra = ExtraTable(csv="more.csv", images="m", new_labels=True)
+    table = read_table(replace(WHALES, extra=(extra,)), whales)
+    assert table.labels == ("w_a", "w_aa", "w_b", "w_c")
+    assert table.targets.tolist() == [2, -1, 0, 3, 3, 0, 1, 3, -1]
+    assert sorted(set(table.targets[(table.sources == 0) & (table.targets >= 0)])) == [0, 2, 3]
+    with pytest.raises(DataError, match=r"more.csv: 1 label \(w_aa\) not in the training table"):
+        read_table(replace(WHALES, extra=(replace(extra, new_labels=False),)), whales)
+
+
+def test_images_without_a_row_are_not_told_where_tables_share_a_folder(whales):
+    (whales / "train" / "spare.jpg").touch()
+    assert "1 image (spare.jpg) without a row" in read_table(WHALES, whales).remarks[0]
+    assert read_table(replace(WHALES, test_images="train"), whales).remarks == ()
+
+
+FOLDERS = TableFormat(
+    task="multiclass", train_folders=True, id_column="image", image_suffix="", unknown_label="-1",
+    boxes_csv="boxes.csv", box_id_column="image", turned_csv="turned.csv", left_out_csv="out.csv",
+)  # fmt: skip
+
+
+def test_folders_are_labels(tmp_path):
+    images = [
+        "b/2.jpg",
+        "b/1.jpg",
+        "-1/9.jpg",
+        "a/1.jpg",
+        "a/3.png",
+        "b/.hidden",
+        "b/deep/5.jpg",
+        ".git/x",
+        "stray.jpg",
+    ]
+    boxes = "image,x0,y0,x1,y1\n2.jpg,1,2,3,4\nb/1.jpg,5,6,7,8\n1.jpg,0,0,9,9\n"
+    lay_out(
+        tmp_path,
+        {"boxes.csv": boxes, "turned.csv": "9.jpg\nb/2.jpg\n", "out.csv": "3.png\n"},
+        *(f"train/{name}" for name in images),
+    )
+    (tmp_path / "train" / "empty").mkdir()
+    table = read_table(FOLDERS, tmp_path)
+    assert table.ids.tolist() == ["-1/9.jpg", "a/1.jpg", "b/1.jpg", "b/2.jpg"]
+    assert all(Path(path).is_file() for path in table.paths)
+    assert table.labels == ("a", "b") and table.targets.tolist() == [-1, 0, 1, 1]
+    nothing = [np.nan] * 4  # 1.jpg alone may be either of two
+    np.testing.assert_array_equal(table.boxes, [nothing, nothing, [5, 6, 7, 8], [1, 2, 3, 4]])
+    assert table.turned.tolist() == [True, False, False, True]
+    said = " | ".join(table.remarks)
+    for part in (
+        "passed over 4 things (.git, b/.hidden, b/deep, stray.jpg)",
+        "1 folder (empty) without an image",
+        "1 file name (1.jpg) in several folders",
+        "left out 1 row (a/3.png)",
+    ):
+        assert part in said
+    assert len(table.remarks) == 4
+
+
+def test_no_folder_at_all_is_one_clear_line(tmp_path):
+    plain = replace(FOLDERS, boxes_csv=None, turned_csv=None, left_out_csv=None)
+    with pytest.raises(DataError, match=r"train is missing: .*a folder of images for each identity"):
+        read_table(plain, tmp_path)
+    lay_out(tmp_path, {}, "train/1.jpg")
+    with pytest.raises(DataError, match=r"has no folder with images: .* --table.train-folders False"):
+        read_table(plain, tmp_path)
+
+
+def test_real_humpbacks(tmp_path):
+    if not REAL.is_dir():
+        pytest.skip("shared/data/tables/humpback2019 is not here")
+    with open(REAL / "train.csv", newline="") as file:
+        rows = [(row["Image"], row["Id"]) for row in csv.DictReader(file)][:6000]
+    for name in ("boxes.csv", "duplicate_ids.csv"):
+        (tmp_path / name).write_text((REAL / name).read_text())
+    lay_out(tmp_path, {"train.csv": "\n".join(["Image,Id", *map(",".join, rows)])}, *(f"train/{n}" for n, _ in rows))
+    table = read_table(replace(WHALES, boxes_csv="boxes.csv", merged_csv="duplicate_ids.csv"), tmp_path)
+    counts = Counter(label for _, label in rows)
+    name_of = {}
+    with open(tmp_path / "duplicate_ids.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            line = row["SubId"].split()
+            most = max(counts[name] for name in line)
+            kept = next(name for name in line if counts[name] == most)
+            name_of |= dict.fromkeys(line, kept)
+    expected = [name_of.get(label, label) for _, label in rows]
+    assert [table.labels[target] if target >= 0 else "new_whale" for target in table.targets] == expected
+    assert list(table.labels) == sorted(set(expected) - {"new_whale"})
+    assert not np.isnan(table.boxes).any()

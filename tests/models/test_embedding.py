@@ -1,0 +1,104 @@
+"""Embedding heads: pools against plain formulas, cosines against numpy, and what stays when weights are taken over."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from imettk.errors import ConfigError
+from imettk.models.embedding import EmbeddingHead, Pool
+from imettk.models.network import Network
+
+MAPS = torch.rand(6, 5, 4, 3, generator=torch.Generator().manual_seed(0))
+
+
+def network(seed=0, num_classes=7, **options):
+    torch.manual_seed(seed)
+    options = {"head": "embedding", "embedding_size": 8} | options
+    return Network(backbone="timm:test_resnet", num_classes=num_classes, mean=(0.2,), std=(0.3,), **options)
+
+
+def test_pools_are_their_formulas():
+    values = MAPS.double().numpy().reshape(6, 5, 12)
+    torch.testing.assert_close(Pool("average")(MAPS), torch.from_numpy(values.mean(2)).float())
+    joined = np.concatenate([values.mean(2), values.max(2)], 1)
+    torch.testing.assert_close(Pool("average_max")(MAPS), torch.from_numpy(joined).float())
+    gem = Pool("gem")
+    torch.testing.assert_close(gem(MAPS), torch.from_numpy((values**3).mean(2) ** (1 / 3)).float())
+    gem.power.data.fill_(1.0)
+    torch.testing.assert_close(gem(MAPS), Pool("average")(MAPS))
+
+
+def test_gem_of_zeros_has_finite_gradients_in_half_precision():
+    gem = Pool("gem")
+    maps = torch.zeros(2, 3, 4, 4, dtype=torch.bfloat16, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        gem(maps).sum().backward()
+    assert maps.grad.isfinite().all() and gem.power.grad.isfinite()
+
+
+@pytest.mark.parametrize("centres", [1, 3])
+@pytest.mark.parametrize("hidden", [None, 6])
+def test_logits_are_cosines_to_the_nearest_centre_of_each_class(centres, hidden):
+    torch.manual_seed(1)
+    head = EmbeddingHead([5], 4, size=8, centres=centres, hidden=hidden, dropout=0.5).eval()
+    outputs = head([MAPS])
+    embeddings = outputs.embeddings.detach().double().numpy()
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
+    weights = head.centres.detach().double().numpy()
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    cosines = embeddings @ weights.T
+    expected = np.stack([cosines[:, label * centres : (label + 1) * centres].max(1) for label in range(4)], 1)
+    np.testing.assert_allclose(outputs.logits.detach().numpy(), expected, atol=1e-5)
+    assert outputs.aux_logits is None
+
+
+def test_embeddings_are_deterministic_at_inference_and_not_in_training():
+    model, images = network(dropout=0.5, joint_dropout=0.5), torch.randint(0, 255, (4, 32, 32, 1), dtype=torch.uint8)
+    first, second = model.train()(images), model(images)
+    assert not torch.equal(first.embeddings, second.embeddings)
+    model.eval()
+    first, second = model(images), model(images)
+    assert torch.equal(first.embeddings, second.embeddings) and torch.equal(first.aux_logits, second.aux_logits)
+    assert first.aux_logits.shape == first.logits.shape == (4, 7)
+
+
+def test_without_centres_there_are_no_logits():
+    outputs = network(centres=0)(torch.zeros(2, 32, 32, 1))
+    assert outputs.logits.shape == (2, 0) and outputs.embeddings.shape == (2, 8)
+
+
+def test_embeddings_and_cosines_are_float32_under_autocast():
+    images = torch.randint(0, 255, (4, 32, 32, 1), dtype=torch.uint8)
+    model = network(joint_dropout=0.0).eval()
+    exact = model(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        near = model(images)
+    assert near.embeddings.dtype == near.logits.dtype == torch.float32
+    assert near.embeddings.norm(dim=1).sub(1).abs().max() < 1e-5
+    assert 0 < (near.logits - exact.logits).abs().max() < 0.05
+
+
+def saved(model, path):
+    save_file(model.state_dict(), path, {"imettk": "{}"})
+    return str(path)
+
+
+def test_weights_of_another_training_are_taken_over_but_for_its_classes(tmp_path, capsys):
+    old = network(num_classes=7, joint_dropout=0.1)
+    path = saved(old, tmp_path / "model.safetensors")
+    new = network(seed=1, num_classes=7, joint_dropout=0.1, weights=path)  # as many classes, but others
+    states = old.state_dict(), new.state_dict()
+    for name, value in states[1].items():
+        same = torch.equal(value, states[0][name])
+        assert same == (name not in ("head.centres", "head.joint.1.weight", "head.joint.1.bias")), name
+    assert "head.centres" in capsys.readouterr().out
+    classifier = network(head="linear", num_classes=3, weights=path)
+    body = {name: value for name, value in classifier.state_dict().items() if name.startswith("backbone.")}
+    assert all(torch.equal(value, states[0][name]) for name, value in body.items())
+
+
+def test_weights_of_another_backbone_are_refused(tmp_path):
+    path = saved(network(), tmp_path / "model.safetensors")
+    with pytest.raises(ConfigError, match=r"lacks \d+ tensors of this backbone, first backbone"):
+        Network(backbone="timm:test_vit", num_classes=2, mean=(0.5,), std=(0.5,), weights=path)

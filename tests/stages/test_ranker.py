@@ -1,0 +1,167 @@
+"""From rankings to answers: truths, the unknown label, scored identities, and scores counted by plain loops."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from imettk.config import ModelPlan, RankPlan, Recipe, RulePlan, StagePlan, TableFormat, TrainPlan
+from imettk.data.table import SampleTable
+from imettk.errors import ConfigError
+from imettk.postprocess.ranking import Ranked
+from imettk.stages.ranker import Gallery, Ranker
+
+NAMES = ("ann", "bob", "cat", "dog")
+
+
+def recipe_of(*, unknown="new", **ranking):
+    by = ranking.get("by", "neighbours")
+    return Recipe(
+        table=TableFormat(task="multiclass", unknown_label=unknown),
+        model=ModelPlan(head="embedding" if by == "neighbours" else "linear"),
+        train=TrainPlan(loss="arcface" if by == "neighbours" else "cross_entropy"),
+        rule=RulePlan(kind="rank"),
+        ranking=RankPlan(**({"num_answers": 3} | ranking)),
+    )
+
+
+def table_of(targets=(0, 0, 0, 1, 1, 2, 3, -1), sources=None):
+    ids = np.array([f"r{row}" for row in range(len(targets))])
+    return SampleTable(ids, ids, NAMES, ("",) * 4, targets=np.array(targets), sources=sources)
+
+
+def ranked_of(labels, scores=None):
+    labels = np.array(labels)
+    given = np.linspace(0.9, 0.5, labels.shape[1]) if scores is None else scores
+    return Ranked(labels, np.broadcast_to(np.asarray(given, np.float32), labels.shape))
+
+
+def test_an_identity_that_could_not_be_found_is_unknown():
+    ranker = Ranker(recipe_of(), table_of())
+    assert ranker.truth(np.array([0, 3, -1]), np.array([0, 1, 2])).tolist() == [0, 4, 4]
+    assert ranker.truth(np.array([0, 3, -1])).tolist() == [0, 3, 4]
+    closed = Ranker(recipe_of(unknown=None), table_of((0, 1, 2, 3)))
+    assert closed.unknown is None and closed.truth(np.array([0, 3]), np.array([0])).tolist() == [0, 3]
+
+
+def test_the_unknown_label_enters_where_similarities_fall_below_the_threshold():
+    ranker = Ranker(recipe_of(), table_of())
+    ranked = ranked_of([[2, 0, 1], [1, 2, 3]], [0.9, 0.6, 0.2])
+    assert ranker.answer(ranked, 0.5).tolist() == [[2, 0, 4], [1, 2, 4]]
+    assert ranker.answer(ranked, 0.95).tolist() == [[4, 2, 0], [4, 1, 2]]
+    assert ranker.answer(ranked, 0.1).tolist() == ranker.answer(ranked, None).tolist() == [[2, 0, 1], [1, 2, 3]]
+
+
+def test_a_threshold_needs_unknown_rows_or_a_wanted_share():
+    ranked = ranked_of([[0, 1, 2]] * 4)
+    ranker = Ranker(recipe_of(), table_of())
+    assert ranker.fit(ranked, np.zeros(4, np.int64)) is None
+    assert ranker.fit(ranked, np.array([0, 0, 4, 4])) is not None
+    wanted = Ranker(recipe_of(unknown_share=0.5), table_of())
+    scores = np.array([[0.9, 0.1, 0.0], [0.8, 0.1, 0.0], [0.4, 0.1, 0.0], [0.2, 0.1, 0.0]], np.float32)
+    ranked = Ranked(ranked.labels, scores)
+    first = wanted.answer(ranked, wanted.fit(ranked, np.zeros(4, np.int64)))[:, 0]
+    assert first.tolist() == [0, 0, 4, 4]
+
+
+def test_a_query_without_neighbours_gets_the_unknown_label_and_then_the_most_frequent_ones():
+    ranked = ranked_of([[-1, -1, -1], [3, -1, -1]], [-np.inf] * 3)
+    assert Ranker(recipe_of(), table_of()).answer(ranked, None).tolist() == [[4, 0, 1], [3, 4, 0]]
+    closed = Ranker(recipe_of(unknown=None), table_of((0, 0, 0, 1, 1, 2, 3)))
+    assert closed.answer(ranked, None).tolist() == [[0, 1, 2], [3, 0, 1]]
+
+
+def test_identities_that_are_not_scored_become_the_unknown_label_once():
+    sources = np.array([0, 0, 0, 0, 0, 1, 1, 1], np.int16)  # cat and dog are of the extra table
+    ranker = Ranker(recipe_of(by="probs", scored="train"), table_of(sources=sources))
+    assert ranker.scored.tolist() == [True, True, False, False] and ranker.depth == 4
+    probs = np.array([[0.1, 0.2, 0.4, 0.3], [0.4, 0.1, 0.2, 0.3]])
+    assert ranker.answer(ranker.by_probs(probs), None).tolist() == [[4, 1, 0], [0, 4, 1]]
+    assert ranker.truth(np.array([0, 2, 3, -1])).tolist() == [0, 4, 4, 4]
+    assert ranker.fit(ranker.by_probs(probs), np.array([4, 4])) is None
+
+
+def test_an_identity_is_as_near_as_its_images():
+    gallery = Gallery(np.array([[1, 0], [0.8, 0.6], [0, 1], [np.nan, 0]], np.float32), np.array([0, 1, 2, 3]))
+    ranker = Ranker(recipe_of(unknown=None), table_of((0, 1, 2, 3)))
+    ranked = ranker.by_neighbours(np.array([[0.9, 0.1], [0.0, 2.0]], np.float32), gallery)
+    assert ranked.labels.tolist() == [[0, 1, 2], [2, 1, 0]]  # what cannot be read is nowhere
+    np.testing.assert_allclose(ranked.scores[1], [1, 0.6, 0], atol=1e-6)
+
+
+def test_query_expansion_moves_a_query_towards_its_neighbours():
+    gallery = Gallery(np.array([[1, 0], [0, 1], [0.1, 1]], np.float32), np.array([0, 1, 1]))
+    query = np.array([[0.75, 0.66]], np.float32)  # a little nearer to the first, with two behind it
+    ranker = Ranker(recipe_of(unknown=None, expand=3), table_of((0, 1, 1, 2, 3)))
+    assert ranker.by_neighbours(query, gallery, expand=False).labels[0, 0] == 0
+    assert ranker.by_neighbours(query, gallery).labels[0, 0] == 1
+
+
+def test_each_fold_is_answered_by_a_threshold_of_the_others():
+    rng = np.random.default_rng(0)
+    ranker = Ranker(recipe_of(), table_of())
+    labels = np.stack([rng.permutation(4)[:3] for _ in range(60)])
+    ranked = Ranked(labels, -np.sort(-rng.random((60, 3)).astype(np.float32), axis=1))
+    truth, folds = rng.integers(0, 5, 60), np.arange(60) % 3
+    answers = ranker.cross_fit(ranked, truth, folds)
+    for fold in range(3):
+        mine, others = folds == fold, folds != fold
+        threshold = ranker.fit(Ranked(ranked.labels[others], ranked.scores[others]), truth[others])
+        expected = ranker.answer(Ranked(ranked.labels[mine], ranked.scores[mine]), threshold)
+        np.testing.assert_array_equal(answers[mine], expected)
+
+
+def test_scores_are_those_of_plain_loops():
+    rng = np.random.default_rng(3)
+    ranker = Ranker(recipe_of(), table_of())
+    answers = np.stack([rng.permutation(5)[:3] for _ in range(200)])
+    truth = rng.integers(0, 5, 200)
+    ranked = ranked_of(answers)
+    found = ranker.scores(answers, ranked, truth, None)
+    points = [
+        1 / (row.tolist().index(true) + 1) if true in row else 0 for row, true in zip(answers, truth, strict=True)
+    ]
+    assert found["oof"] == pytest.approx(np.mean(points)) and found["interval"][0] < found["oof"] < found["interval"][1]
+    assert found["top1"] == pytest.approx(np.mean([row[0] == true for row, true in zip(answers, truth, strict=True)]))
+    assert found["recall@3"] == pytest.approx(np.mean(np.array(points) > 0))
+    frequent = sorted(range(5), key=lambda one: -np.count_nonzero(truth == one))[:3]
+    best = np.mean([1 / (frequent.index(true) + 1) if true in frequent else 0 for true in truth.tolist()])
+    assert found["constant"] == pytest.approx(best)
+    assert found["unknown_rows"] == np.count_nonzero(truth == 4) and found["unknown_auc"] == pytest.approx(0.5)
+
+
+EMBEDS = recipe_of()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"model": ModelPlan()}, "`model.head` embedding and a `train.loss` of embeddings"),
+        ({"train": TrainPlan(loss="cross_entropy")}, "need each other, got embedding and cross_entropy"),
+        ({"model": ModelPlan(head="embedding", centres=0)}, "`model.centres` must be at least 1 for arcface"),
+        ({"train": TrainPlan(loss="triplet", watch="score")}, "`model.centres` must be 0 for triplet, got 1"),
+        (
+            {"train": TrainPlan(loss="triplet"), "model": ModelPlan(head="embedding", centres=0)},
+            "`train.watch` must be score with triplets",
+        ),
+        ({"train": TrainPlan(loss="arcface", teacher=("x",))}, "`train.teacher` mixes targets"),
+        ({"stages": (StagePlan(mixup=0.2),)}, "`stages.0` mixes images"),
+        ({"rule": RulePlan(kind="argmax")}, "`table.unknown_label` needs `rule.kind` rank"),
+        ({"table": TableFormat(task="multiclass", answer_columns=("a",))}, "one column an answer, got 1"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_what_does_not_fit_together_is_refused(changes, message):
+    with pytest.raises(ConfigError) as caught:
+        replace(EMBEDS, **changes)
+    assert message in str(caught.value)
+
+
+def test_a_classifier_needs_probs_and_scored_identities_an_unknown_label():
+    classifier = recipe_of(by="probs")
+    with pytest.raises(ConfigError, match=r"`ranking.by` neighbours needs a `model.head` embedding"):
+        replace(classifier, ranking=RankPlan())
+    with pytest.raises(ConfigError, match=r"`ranking.scored` train needs `table.unknown_label`"):
+        recipe_of(by="probs", scored="train", unknown=None)
+    with pytest.raises(ConfigError, match=r"`ranking.answers` images needs `ranking.by` neighbours"):
+        recipe_of(by="probs", answers="images")

@@ -1,0 +1,243 @@
+"""Who is it, on Omniglot from scratch: our recipe over three seeds, two models joined, pytorch-metric-learning beside.
+
+`python tools/bench/metric_learning.py [--check] [--quick] [--rows ROW ...]`. About 100 minutes on two cores. Rows:
+
+- seen: 242 characters, drawers 1 to 10 for training and gallery, 11 to 20 as queries;
+- unseen: every other character is not in the training; it is enrolled by its first drawer, 2 to 20 are queries;
+- oneshot: runs 01 to 20 of the original paper, each character of 20 from one image; beside it the pixels' distance;
+- joined: a second network of another backbone and size, and both joined;
+- peers: pytorch-metric-learning's ArcFace and triplets in a plain loop of the same network, data, steps and rates.
+
+Ours runs as a user runs it: `imettk prepare`, `train`, `infer --answers`. Seconds are those of `train`, start included.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from omniglot import lay_out, read_run, recipe
+from table import Row, arguments_of, finish, print_machine, print_table
+
+from imettk.config import from_json, to_json
+from imettk.stages.shared import make_network
+from imettk.tracking.tensors import read_tensors
+
+HERE = Path(__file__).resolve().parent
+RECIPE = HERE / "omniglot.py"
+ROWS = ("seen", "unseen", "oneshot", "joined", "peers")
+SEEDS = (0, 1, 2)  # folds: each has its own seed, and all rows train in every one
+PEER_SEEDS = 2
+LIMIT_SECONDS = 600.0
+SEEN_BAR, UNSEEN_BAR, JOINED_BAR = 0.965, 0.92, 0.975
+# Mirrored characters are other characters: twice the classes for what has to tell unseen ones apart.
+UNSEEN = ("--metric.mirrored-identities", "True", "--stages.0.num-epochs", "40")
+TRIPLET = (
+    "--train.loss", "triplet", "--train.watch", "score", "--model.centres", "0", "--metric.margin", "0.2",
+    "--metric.distance", "euclidean", "--stages.0.sampler", "identities", "--stages.0.cover-identities", "False",
+)  # fmt: skip
+SECOND = ("--model.backbone", "timm:four_wide_blocks", "--images.image-size", "48", "48")
+
+
+def imettk(*words: str | Path) -> str:
+    """Run a command of imettk; what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "imettk", *map(str, words)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"imettk {words[0]}: {done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+class Competition:
+    """One of the tasks, laid out in a folder."""
+
+    def __init__(self, folder: Path, *, unseen: bool, quick: bool) -> None:
+        self.folder = folder
+        self.options: tuple[str, ...] = UNSEEN if unseen else ()
+        if quick:
+            self.options = (*self.options, "--stages.0.num-epochs", "3")
+        lay_out(folder, unseen=unseen)
+        answers = pd.read_csv(folder / "answers.csv", dtype=str)
+        self._truth = answers.set_index("image")["character"]
+
+    def command(self, name: str, run: str, *options: str) -> float:
+        """Run a command in a run folder of this name; how many seconds it took."""
+        started = time.perf_counter()
+        imettk(name, RECIPE, "--data", self.folder / "data", "--run-dir", self.folder / run, *self.options, *options)
+        return time.perf_counter() - started
+
+    def score(self, run: str) -> tuple[float, float]:
+        """MAP@5 and top-1 of a submission, counted by hand."""
+        submission = pd.read_csv(self.folder / run / "submission.csv", dtype=str).set_index("image")
+        hit = submission.to_numpy() == self._truth.loc[submission.index].to_numpy()[:, None]
+        return float(np.where(hit.any(1), 1 / (hit.argmax(1) + 1), 0).mean()), float(hit[:, 0].mean())
+
+    def runs(self, run: str, seeds: Sequence[int], *options: str) -> Results:
+        """Train and score one model after another, each with a seed of its own."""
+        self.command("prepare", run, *options)
+        results = Results([], [], [])
+        for seed in seeds:
+            fold = ("--fold", str(seed))
+            results.seconds.append(self.command("train", run, *options, *fold))
+            self.command("infer", run, *options, *fold)
+            for values, value in zip((results.map, results.top1), self.score(run), strict=True):
+                values.append(value)
+        return results
+
+
+class Results(NamedTuple):
+    """Of each seed."""
+
+    map: list[float]
+    top1: list[float]
+    seconds: list[float]
+
+    def rows(self, name: str, bar: float | None) -> list[Row]:
+        """For the table."""
+        return [
+            Row(f"{name}: MAP@5", self.map, bar=bar, at_least=True),
+            Row(f"{name}: top-1", self.top1),
+            Row(f"{name}: training, s", self.seconds, bar=LIMIT_SECONDS),
+        ]
+
+
+def one_shot(task: Competition, run: str, seeds: Sequence[int]) -> list[Row]:
+    """Errors in 20 runs of 20 characters, by embeddings of a model that has seen none of them, and by pixels."""
+    errors, pixels = [], []
+    plan = recipe().images
+    runs = [read_run(number) for number in range(1, 21)]
+    flat = [[_small(images, plan.image_size).reshape(len(images), -1) for images in one[:2]] for one in runs]
+    for seed in seeds:
+        network = load_network(task.folder / run / f"fold{seed}" / "model.safetensors")
+        found = [[_embed(network, _small(images, plan.image_size)) for images in one[:2]] for one in runs]
+        errors.append(_error(found, runs))
+        pixels.append(_error(flat, runs))
+    return [Row("one-shot, 20 runs: error, beside pixels", errors, baseline=pixels, bar=0.999)]
+
+
+def _small(images: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """As the input path makes them, float32 (N, H, W, 1)."""
+    small = [cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) for image in images]
+    return np.stack(small)[..., None].astype(np.float32)
+
+
+def _error(pairs: list[list[np.ndarray]], runs: list[tuple[list[np.ndarray], list[np.ndarray], np.ndarray]]) -> float:
+    """The share of wrong answers, each the most similar image by its cosine."""
+    wrong = []
+    for (queries, known), (_, _, truth) in zip(pairs, runs, strict=True):
+        queries, known = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (queries, known))
+        wrong.append((queries @ known.T).argmax(1) != truth)
+    return float(np.concatenate(wrong).mean())
+
+
+def load_network(path: Path) -> torch.nn.Module:
+    """A trained network, in evaluation mode."""
+    file = read_tensors(path)
+    made = from_json(json.dumps(json.loads(to_json(recipe())) | {"model": file.values["model"]}))
+    mirrored = file.tensors["head.centres"].shape[0] != len(file.values["labels"])
+    network = make_network(made, len(file.values["labels"]) * (2 if mirrored else 1))
+    network.load_state_dict(file.tensors)
+    return network.eval()
+
+
+@torch.inference_mode()
+def _embed(network: torch.nn.Module, images: np.ndarray) -> np.ndarray:
+    return network(torch.from_numpy(images)).embeddings.numpy()
+
+
+def joined(task: Competition, first: str, alone: Results, seeds: Sequence[int]) -> list[Row]:
+    """A second model of another backbone and size, and both joined."""
+    second = task.runs("second", seeds[:1], *SECOND)
+    task.command("infer", first, "--fold", str(seeds[0]))
+    apart = [task.folder / "one" / first, task.folder / "one" / "second"]
+    for source, name in zip((first, "second"), apart, strict=True):  # of the first, one seed alone
+        (name / "fold0").mkdir(parents=True)
+        shutil.copy(task.folder / source / "recipe.json", name)
+        for file in ("test.safetensors", "gallery.safetensors"):
+            shutil.copy(task.folder / source / f"fold{seeds[0]}" / file, name / "fold0" / file)
+    imettk(
+        "ensemble", RECIPE, "--data", task.folder / "data", "--run-dir", task.folder / "joined", *task.options,
+        "--members", *apart,
+    )  # fmt: skip
+    both = task.score("joined")[0]
+    best = max(alone.map[0], second.map[0])
+    return [
+        *second.rows("second model", None),
+        Row("joined: MAP@5", [both], bar=JOINED_BAR, at_least=True),
+        Row("joined, beside the better one: 1 - MAP@5", [1 - both], baseline=[1 - best], bar=0.999),
+    ]
+
+
+def peers(task: Competition, run: str, alone: Results, seeds: Sequence[int]) -> list[Row]:
+    """The library's ArcFace and triplets beside ours."""
+    rows = []
+    task.command("prepare", "triplet", *TRIPLET)
+    for kind, place, options in (("arcface", run, ()), ("triplet", "triplet", TRIPLET)):
+        theirs, ours = Results([], [], []), alone
+        for seed in seeds:
+            link = task.folder / "run"
+            link.unlink(missing_ok=True)
+            link.symlink_to(task.folder / place)
+            found = json.loads(_peer(kind, task.folder, seed).splitlines()[-1])
+            theirs.map.append(found["map"])
+            theirs.top1.append(found["top1"])
+            theirs.seconds.append(found["seconds"])
+        if kind == "triplet":
+            ours = task.runs("triplet", seeds, *options)
+        count = len(seeds)
+        rows += [
+            Row(f"{kind}, beside the library: MAP@5", ours.map[:count], baseline=theirs.map, bar=1.0, at_least=True),
+            Row(f"{kind}, beside the library: seconds", ours.seconds[:count], baseline=theirs.seconds, bar=1.0),
+        ]
+    return rows
+
+
+def _peer(kind: str, folder: Path, seed: int) -> str:
+    words = [sys.executable, str(HERE / "metric_peers.py"), kind, str(folder), str(seed)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return done.stdout
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = arguments_of(__doc__)
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
+    arguments = parser.parse_args()
+    print_machine("pytorch-metric-learning")
+    seeds = SEEDS[:1] if arguments.quick else SEEDS
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        if set(arguments.rows) & {"seen", "joined", "peers"}:
+            task = Competition(Path(folder, "seen"), unseen=False, quick=arguments.quick)
+            alone = task.runs("first", seeds)
+            rows += alone.rows("seen", SEEN_BAR)
+            print_table(rows)
+            if "joined" in arguments.rows:
+                rows += joined(task, "first", alone, seeds)
+                print_table(rows)
+            if "peers" in arguments.rows:
+                rows += peers(task, "first", alone, seeds[:PEER_SEEDS])
+                print_table(rows)
+        if set(arguments.rows) & {"unseen", "oneshot"}:
+            task = Competition(Path(folder, "unseen"), unseen=True, quick=arguments.quick)
+            rows += task.runs("first", seeds).rows("unseen", UNSEEN_BAR)
+            rows += one_shot(task, "first", seeds)
+        finish(rows, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Omniglot as a competition in identities, and a recipe for it with a network of four blocks.
+
+Also a recipe file, as a user's own: `imettk train tools/bench/omniglot.py --data DIR`. The data are the 242 characters
+of `../shared/data/omniglot_small.zip` (github.com/brendenlake/omniglot, MIT), each drawn by 20 people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from timm.models import register_model
+from torch import Tensor, nn
+
+from imettk.config import (
+    FoldPlan,
+    ImageFormat,
+    MetricPlan,
+    ModelPlan,
+    PredictPlan,
+    RankPlan,
+    Recipe,
+    RulePlan,
+    SessionPlan,
+    StagePlan,
+    TableFormat,
+    TrainPlan,
+)
+
+ARCHIVE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "omniglot_small.zip"
+NUM_ANSWERS = 5
+
+
+class FourBlocks(nn.Module):
+    """Four times convolution, BatchNorm, ReLU and a pool of 2, with the interface that timm's networks have."""
+
+    def __init__(self, widths: tuple[int, ...], in_chans: int) -> None:
+        super().__init__()
+        self.num_features = self.head_hidden_size = widths[-1]
+        self.pretrained_cfg = {"input_size": (in_chans, 40, 40)}
+        blocks = []
+        for before, width in zip((in_chans, *widths), widths, strict=False):
+            convolution = nn.Conv2d(before, width, 3, padding=1, bias=False)
+            blocks.append(nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)))
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """(B, channels, H, W) -> (B, F, H / 16, W / 16)."""
+        return self.blocks(images)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Each block is a layer of its own."""
+        return {"stem": r"^none", "blocks": r"^blocks\.(\d+)"}
+
+
+@register_model
+def four_blocks(pretrained: bool = False, **options: Any) -> FourBlocks:
+    """32 to 256 channels."""
+    return FourBlocks((32, 64, 128, 256), options["in_chans"])
+
+
+@register_model
+def four_wide_blocks(pretrained: bool = False, **options: Any) -> FourBlocks:
+    """48 to 256 channels."""
+    return FourBlocks((48, 96, 192, 256), options["in_chans"])
+
+
+def recipe() -> Recipe:
+    """ArcFace on 40 pixels; the enrolled images are the training ones."""
+    return Recipe(
+        name="omniglot",
+        table=TableFormat(
+            task="multiclass",
+            id_column="image",
+            label_column="character",
+            image_suffix="",
+            answer_columns=tuple(f"prediction{number}" for number in range(1, NUM_ANSWERS + 1)),
+        ),
+        folds=FoldPlan(num_folds=3, scheme="none", min_images=2),
+        images=ImageFormat(image_size=(40, 40), channels=1, mean=(0.1,), std=(0.3,)),
+        model=ModelPlan(backbone="timm:four_blocks", head="embedding", embedding_size=256, dropout=0.2),
+        metric=MetricPlan(scale=16.0, margin=0.3),
+        train=TrainPlan(loss="arcface", validate_epochs=1000),
+        stages=(
+            StagePlan(
+                num_epochs=50,
+                batch_size=64,
+                lr=(2e-3,),
+                weight_decay=1e-3,
+                warmup_epochs=3,
+                augmentation="strokes",
+            ),
+        ),
+        predict=PredictPlan(views=("plain", "zoom_in", "zoom_out"), batch_size=256),
+        rule=RulePlan(kind="rank"),
+        ranking=RankPlan(num_answers=NUM_ANSWERS),
+        session=SessionPlan(num_workers=0, tensorboard=False),
+    )
+
+
+def read_characters() -> list[list[np.ndarray]]:
+    """Ink on black, uint8 (105, 105), of 20 drawers for each character.
+
+    Greek and Latin stand in both halves of the archive: characters with the same 20 files are one.
+    """
+    files: dict[str, list[bytes]] = defaultdict(list)
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        for name in sorted(archive.namelist()):  # of a character the drawers follow each other
+            if name.startswith("images_background") and name.endswith(".png"):
+                files[name.rpartition("/")[0]].append(archive.read(name))
+    different = {hashlib.sha256(b"".join(drawn)).digest(): drawn for drawn in files.values()}
+    return [[_decode(content) for content in drawn] for drawn in different.values()]
+
+
+def read_run(number: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """A one-shot task: 20 queries, 20 images to compare them with, and which of these is the one, int64 (20,)."""
+    folder = f"run{number:02d}"
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        lines = [line.split() for line in archive.read(f"{folder}/class_labels.txt").decode().splitlines()]
+        places = sorted({training for _, training in lines})
+        images = [
+            [_decode(archive.read(_inside(archive, name))) for name in names]
+            for names in ([test for test, _ in lines], places)
+        ]
+    return images[0], images[1], np.array([places.index(training) for _, training in lines])
+
+
+def _inside(archive: zipfile.ZipFile, name: str) -> str:
+    """The file that a line of `class_labels.txt` names, with or without the folder above."""
+    return next(one for one in archive.namelist() if one.endswith(name))
+
+
+def _decode(content: bytes) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert image is not None
+    return 255 - image
+
+
+def lay_out(folder: Path, *, unseen: bool) -> None:
+    """Write a competition: `data/` and `answers.csv`.
+
+    Args:
+        unseen: train on every other character with all its drawers; the others are enrolled by their first drawer, and
+            the rest of their drawers are the queries. Else drawers 1 to 10 of all are for training, 11 to 20 queries.
+    """
+    rows: dict[str, list[dict[str, str]]] = {"train": [], "test": []}
+    for place in rows:
+        (folder / "data" / place).mkdir(parents=True)
+    for number, drawn in enumerate(read_characters()):
+        count = 10 if not unseen else (len(drawn), 1)[number % 2]
+        for drawer, image in enumerate(drawn):
+            place, name = "train" if drawer < count else "test", f"c{number:03d}_{drawer:02d}.png"
+            cv2.imwrite(str(folder / "data" / place / name), image)
+            rows[place].append({"image": name, "character": f"c{number:03d}"})
+    pd.DataFrame(rows["train"]).to_csv(folder / "data" / "train.csv", index=False)
+    answers = pd.DataFrame(rows["test"])
+    answers.to_csv(folder / "answers.csv", index=False)
+    columns = recipe().table.answer_columns
+    guesses = dict(zip(columns, answers["character"].unique(), strict=False))
+    answers[["image"]].assign(**guesses).to_csv(folder / "data" / "sample_submission.csv", index=False)
