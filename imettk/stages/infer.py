@@ -31,6 +31,8 @@ def infer(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, answ
         MissingFileError: no fold is trained, or `validate` has not fitted a rule.
         DataError: the submission would not fit the sample.
     """
+    if recipe.rule.kind != "rank":
+        run.find("rule.json", written_by="validate")  # before the hours of prediction
     folds = trained_folds(run, fold)
     labelled = read_table(recipe.table, data_dir)
     table = read_test_table(recipe.table, data_dir, labelled)

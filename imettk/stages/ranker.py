@@ -9,6 +9,7 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.table import SampleTable
+from imettk.device import choose_device
 from imettk.inference.retrieval import expand_queries, rank_gallery
 from imettk.metrics import map_at_k, recall_at_k
 from imettk.postprocess.honest import draw_rows
@@ -42,10 +43,11 @@ class Ranker:
     Attributes:
         k: answers a query.
         unknown: C where the recipe has an unknown label, else None.
+        device: where neighbours are looked for.
     """
 
     def __init__(self, recipe: Recipe, table: SampleTable) -> None:
-        self.plan = recipe.ranking
+        self.plan, self.device = recipe.ranking, choose_device(recipe.session.device)
         self.k, self.num_labels = self.plan.num_answers, len(table.labels)
         self.unknown = None if recipe.table.unknown_label is None else self.num_labels
         self.names = [*table.labels, recipe.table.unknown_label or ""]
@@ -76,7 +78,9 @@ class Ranker:
             depth: how many are ranked; None is as many as answers need.
         """
         if expand and self.plan.expand:
-            queries = expand_queries(queries, gallery.embeddings, self.plan.expand, alpha=self.plan.expand_power)
+            queries = expand_queries(
+                queries, gallery.embeddings, self.plan.expand, alpha=self.plan.expand_power, device=self.device
+            )
         return rank_gallery(
             queries,
             gallery.embeddings,
@@ -86,6 +90,7 @@ class Ranker:
             num_neighbours=self.plan.num_neighbours,
             best_of=self.plan.best_of,
             temperature=self.plan.temperature,
+            device=self.device,
         )
 
     @property

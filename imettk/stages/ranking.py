@@ -63,7 +63,7 @@ class _Validated:
 
     def _look_around(self, rows: np.ndarray, queries: np.ndarray, enrolled: np.ndarray, gallery: np.ndarray) -> None:
         """Note the nearest images of each row, in numbers of the table."""
-        near = find_neighbours(queries, gallery, self.near.rows.shape[1])
+        near = find_neighbours(queries, gallery, NUM_NEAR, device=self.ranker.device)
         self.near.rows[rows] = np.where(near.rows >= 0, enrolled[near.rows], -1)
         self.near.similarities[rows] = near.similarities
 
