@@ -11,32 +11,16 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 from imettk.config import MEMORY_SHORT_CODE, SESSION_START, Recipe
 from imettk.errors import MemoryShortError, UserError
 from imettk.fields import field_names, field_type
+from imettk.options import STAGES, make_parser, split_overrides
 from imettk.overrides import apply_overrides
-from imettk.recipes import RECIPES, load_recipe
+from imettk.recipes import load_recipe
 from imettk.tracking.run_dir import RunDir
 
 STARTED = time.monotonic()
-STAGES = {
-    "prepare": "check the table and every image, make the folds, keep the images decoded",
-    "duplicates": "find images that are one, within and between train, extra tables and test; keep them in one fold",
-    "train": "train one fold or all, for as long as the session lasts; run it again to continue",
-    "validate": "out-of-fold predictions with TTA, the decision rule, scores",
-    "infer": "test predictions with TTA, mean over folds, a checked submission.csv",
-    "ensemble": "predictions of several runs made into one, with what each member adds",
-    "pseudo": "test images with sure predictions as more rows to train on",
-    "neighbours": "label sets of near images in place of a classifier's answers, and probable label errors",
-}
-EPILOG = "Every field of the recipe can be set, as in `--stages.0.num-epochs 2`; --fields lists them."
-STAGE_OPTIONS = (
-    "-h", "--help", "--data", "--run-dir", "--inputs", "--fold", "--fields", "--answers", "--processes", "--resume",
-    "--dry-run", "--show-augmentation", "--limit", "--action", "--each-channel", "--members", "--method", "--weights",
-    "--confidence", "--hard", "--pseudo", "--pseudo-weight", "--images", "--classifier", "--features",
-)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -70,9 +54,9 @@ def _leave(code: int) -> None:
 
 
 def _run(argv: list[str]) -> None:
-    parser = _parser()
+    parser = make_parser()
     if argv and argv[0] in STAGES:
-        own, overrides = _split_overrides(argv)
+        own, overrides = split_overrides(argv)
         _run_stage(parser.parse_args(own), overrides, argv)
         return
     arguments = parser.parse_args(argv)
@@ -88,18 +72,6 @@ def _run(argv: list[str]) -> None:
         from imettk.kaggle.pack import make_pack
 
         make_pack(arguments.out, owner=arguments.owner, recipe=arguments.recipe, wheels=not arguments.no_wheels)
-
-
-def _split_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
-    """A stage's own words, and the recipe's options with their values: else argparse would take a value for RECIPE."""
-    own: list[str] = []
-    overrides: list[str] = []
-    words = own
-    for word in argv:
-        if word.startswith("-") and not word.lstrip("-").replace(".", "").isdigit():
-            words = own if word.split("=")[0] in STAGE_OPTIONS else overrides
-        words.append(word)
-    return own, overrides
 
 
 def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[str]) -> None:
@@ -206,138 +178,6 @@ def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
 
     other_weights = arguments.resume == "weights"
     train(recipe, arguments.data, run, fold=arguments.fold, started=started, other_weights=other_weights)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="imettk",
-        description="Image competitions on free Kaggle sessions. Start with `imettk demo`.",
-        allow_abbrev=False,
-    )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    demo = commands.add_parser("demo", help="the whole story once, on handwritten digits, in a few minutes")
-    demo.add_argument("--run-dir", type=Path, default=Path("runs/demo"), help="a new folder (default: %(default)s)")
-    for name, purpose in STAGES.items():
-        _add_stage(
-            commands.add_parser(name, help=purpose, description=purpose, allow_abbrev=False, epilog=EPILOG), name
-        )
-    commands.add_parser("doctor", help="versions, devices, cores, disk, and what is missing")
-    kaggle = commands.add_parser("kaggle", help="the platform").add_subparsers(
-        dest="action", metavar="ACTION", required=True
-    )
-    pack = kaggle.add_parser("pack", help="build the dataset folder that kernels run from")
-    pack.add_argument("recipe", nargs="?", type=Path, help="a .py recipe of your own that goes into the pack")
-    pack.add_argument(
-        "--out", type=Path, default=Path("runs/pack"), help="a new or older pack folder (default: %(default)s)"
-    )
-    pack.add_argument("--owner", default="your-name", help="your Kaggle user name (default: %(default)s)")
-    pack.add_argument("--no-wheels", action="store_true", help="leave the wheels of the small dependencies out")
-    return parser
-
-
-def _add_stage(stage: argparse.ArgumentParser, name: str) -> None:
-    stage.add_argument(
-        "recipe",
-        nargs="?",
-        metavar="RECIPE",
-        help=f"{', '.join(RECIPES)}, a .py file with a recipe() function, or a saved recipe.json; "
-        "without it the run folder's own",
-    )
-    stage.add_argument(
-        "--data", type=Path, default=Path("data"), help="the competition's folder (default: %(default)s)"
-    )
-    stage.add_argument(
-        "--run-dir", type=Path, default=Path("runs/default"), help="where to write (default: %(default)s)"
-    )
-    stage.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier runs, only read")
-    stage.add_argument("--fold", type=int, help="one fold; without it all")
-    stage.add_argument("--fields", action="store_true", help="list the recipe's fields with their values, and stop")
-    add_own = {
-        "prepare": _add_prepare_options,
-        "duplicates": _add_duplicates_options,
-        "train": _add_train_options,
-        "infer": _add_infer_options,
-        "ensemble": _add_ensemble_options,
-        "pseudo": _add_pseudo_options,
-        "neighbours": _add_neighbours_options,
-    }
-    if name in add_own:
-        add_own[name](stage)
-
-
-def _add_prepare_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument(
-        "--show-augmentation",
-        nargs="*",
-        metavar="NAME",
-        help="draw what these pipelines (default: the recipe's) do to some images, and stop",
-    )
-    stage.add_argument("--pseudo", type=Path, metavar="DIR", help="also train on what `imettk pseudo` wrote there")
-    stage.add_argument(
-        "--pseudo-weight", type=float, default=1.0, metavar="W", help="how often each such row comes in an epoch"
-    )
-
-
-def _add_infer_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument("--answers", type=Path, help="known answers in the format of the training table, to score")
-    stage.add_argument(
-        "--images", type=Path, nargs="+", metavar="PATH", help="answer for these pictures or folders, without a table"
-    )
-
-
-def _add_neighbours_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument("--classifier", type=Path, required=True, help="run folder whose answers are looked at")
-    stage.add_argument("--features", type=Path, required=True, help="run folder with embeddings of the same images")
-
-
-def _add_pseudo_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument(
-        "--confidence", type=float, default=0.8, help="how far from every doubt a row must be (default: %(default)s)"
-    )
-    stage.add_argument("--hard", action="store_true", help="learn the answers, not the probabilities")
-
-
-def _add_duplicates_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument(
-        "--limit",
-        type=int,
-        default=14,
-        metavar="BITS",
-        help="in which perceptual hashes of a pair may differ, of 64, for a second look (default: %(default)s)",
-    )
-    stage.add_argument(
-        "--action",
-        nargs="+",
-        choices=("group", "drop", "answer"),
-        default=[],
-        help="group: one fold for each; drop: train on the first alone; answer: give test images the known label",
-    )
-    stage.add_argument("--each-channel", action="store_true", help="hash each channel by itself, as for microscopy")
-
-
-def _add_ensemble_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument("--members", type=Path, nargs="+", required=True, help="run folders with their predictions")
-    stage.add_argument(
-        "--method",
-        choices=("mean", "weighted", "geometric", "rank", "max", "join", "fuse"),
-        default="mean",
-        help="weighted: a mean whose weights score best; join: members know different labels; fuse: scores of ranked "
-        "identities, where mean joins embeddings (default: %(default)s)",
-    )
-    stage.add_argument("--weights", type=float, nargs="+", metavar="W", help="of the members, instead of equal ones")
-
-
-def _add_train_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument("--processes", type=int, metavar="N", help="share each batch (default: one process a GPU)")
-    stage.add_argument(
-        "--resume",
-        choices=("all", "weights"),
-        default="all",
-        help="weights: a fold that has not begun starts from the weights of another training in --inputs",
-    )
-    stage.add_argument(
-        "--dry-run", action="store_true", help="print stages, steps and sessions, draw the learning rates, and stop"
-    )
 
 
 def _print_fields(recipe: Recipe) -> None:

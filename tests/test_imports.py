@@ -28,7 +28,8 @@ ALLOWED = {
     "doctor": BASE,
     "launch": {"config"},
     "demo": BASE | {"data", "tracking", "recipes"},
-    "cli": BASE | {"stages", "recipes", "kaggle", "tracking", "demo", "doctor", "launch"},
+    "options": {"recipes"},
+    "cli": BASE | {"options", "stages", "recipes", "kaggle", "tracking", "demo", "doctor", "launch"},
     "__main__": {"cli"},
     "__init__": set(),
 }
