@@ -39,8 +39,8 @@ def affine(size: tuple[int, int], channels: int) -> list[Any]:
 
 
 def strokes(size: tuple[int, int], channels: int) -> list[Any]:
-    """For drawings and handwriting, light on black: turned, slanted and stretched as hands do it; lines keep their
-    light."""
+    """For drawings and handwriting, light on black: turned, slanted, stretched and shaken as hands do it; lines
+    keep their light."""
     warp = Warp(
         size,
         area=(0.75, 1.0),
@@ -49,6 +49,7 @@ def strokes(size: tuple[int, int], channels: int) -> list[Any]:
         rotate=(-15, 15),
         shear=(-12, 12),
         shift=(-0.08, 0.08),
+        elastic=(0.0, 0.05),
         border=cv2.BORDER_CONSTANT,
     )
     return [warp]

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from imettk.data.elastic import Places, displacements
 from imettk.data.geometry import Affine, invert, join, rotate, scale, shear, shift, shrinking
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations 2.0.8 calls home when imported
@@ -22,7 +23,14 @@ Range = tuple[float, float]
 _CLOSE = 1e-6  # of a pixel: what rounding may leave
 
 
-def warp(image: np.ndarray, affine: Affine, size: tuple[int, int], *, border: int) -> np.ndarray:
+def warp(
+    image: np.ndarray,
+    affine: Affine,
+    size: tuple[int, int],
+    *,
+    border: int,
+    moves: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
     """Move the pixels of an image.
 
     Args:
@@ -31,6 +39,8 @@ def warp(image: np.ndarray, affine: Affine, size: tuple[int, int], *, border: in
             first pixel's centre is (0.5, 0.5).
         size: (height, width) of the result.
         border: what lies beyond the image, as OpenCV's `BORDER_*`; a constant one is black.
+        moves: how far beside its place each pixel of the result looks, to the right and down, in its pixels, float32
+            (height, width) each.
 
     Returns:
         uint8 (height, width, channels), bilinear; where it shrinks by more than 2, halved by area means first.
@@ -39,6 +49,8 @@ def warp(image: np.ndarray, affine: Affine, size: tuple[int, int], *, border: in
         height, width = image.shape[0] // 2, image.shape[1] // 2
         affine = join(affine, scale(image.shape[1] / width, image.shape[0] / height))
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, -1)
+    if moves is not None:
+        return _remap(image, affine, size, border, moves)
     exact = _copy(image, affine, size)
     if exact is not None:
         return exact
@@ -51,6 +63,20 @@ def warp(image: np.ndarray, affine: Affine, size: tuple[int, int], *, border: in
         return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
     parts = [  # OpenCV warps up to four channels
         cv2.warpAffine(image[:, :, first : first + 4], matrix, size[::-1], borderMode=border).reshape(*size, -1)
+        for first in range(0, image.shape[2], 4)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _remap(
+    image: np.ndarray, affine: Affine, size: tuple[int, int], border: int, moves: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """The result where every pixel has a place of its own to look at."""
+    a, b, c, d, e, f = invert(join(shift(-0.5, -0.5), affine, shift(0.5, 0.5)))
+    x, y = np.arange(size[1], dtype=np.float32) + moves[0], np.arange(size[0], dtype=np.float32)[:, None] + moves[1]
+    columns, rows = a * x + b * y + np.float32(c), d * x + e * y + np.float32(f)
+    parts = [
+        cv2.remap(image[:, :, first : first + 4], columns, rows, cv2.INTER_LINEAR, borderMode=border).reshape(*size, -1)
         for first in range(0, image.shape[2], 4)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
@@ -120,6 +146,7 @@ class Warp(A.ImageOnlyTransform):
         rotate, shear: degrees, from and to.
         scale: from and to; above 1 enlarges.
         shift: share of the side, from and to.
+        elastic: standard deviation of a smooth displacement, as a share of the side, from and to.
         choices: instead of turns, mirrors and scales, one of these maps about the centre.
         border: OpenCV's, for what lies beyond the image.
         p: chance that anything happens; otherwise the image is only resized.
@@ -138,6 +165,7 @@ class Warp(A.ImageOnlyTransform):
         shear: Range = (0, 0),
         scale: Range = (1, 1),
         shift: Range = (0, 0),
+        elastic: Range = (0, 0),
         choices: tuple[Affine, ...] = (),
         border: int = cv2.BORDER_REFLECT_101,
         p: float = 1.0,
@@ -146,14 +174,14 @@ class Warp(A.ImageOnlyTransform):
         self.size, self.area, self.ratio = size, area, ratio
         self.hflip, self.vflip, self.right_angles = hflip, vflip, right_angles
         self.rotate, self.shear, self.scale, self.shift = rotate, shear, scale, shift
-        self.choices, self.border, self.chance = choices, border, p
+        self.elastic, self.choices, self.border, self.chance = elastic, choices, border, p
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """The map of one draw, as albumentations asks for it."""
         return self.draw(params["shape"])
 
-    def draw(self, shape: tuple[int, ...]) -> dict[str, Affine]:
-        """The map of one draw for an image of this shape, (H, W, channels)."""
+    def draw(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """The map of one draw for an image of this shape, (H, W, channels); how strong and whence its displacements."""
         height, width = shape[:2]
         out_height, out_width = self.size
         random = self.py_random
@@ -167,11 +195,17 @@ class Warp(A.ImageOnlyTransform):
             *self._draw_turn(part_width, part_height),
             shift(-(left + part_width / 2), -(top + part_height / 2)),
         )
-        return {"affine": affine}
+        if self.elastic == (0, 0):
+            return {"affine": affine}
+        places = random.random(), random.random(), random.random(), random.random()
+        return {"affine": affine, "elastic": (self._between(self.elastic), places)}
 
-    def apply(self, img: np.ndarray, affine: Affine, **params: Any) -> np.ndarray:
+    def apply(
+        self, img: np.ndarray, affine: Affine, elastic: tuple[float, Places] | None = None, **params: Any
+    ) -> np.ndarray:
         """The image through this draw's map."""
-        return warp(img if img.ndim == 3 else img[:, :, None], affine, self.size, border=self.border)
+        moves = None if elastic is None else displacements(self.size, elastic[1], elastic[0])
+        return warp(img if img.ndim == 3 else img[:, :, None], affine, self.size, border=self.border, moves=moves)
 
     def _draw_part(self, height: int, width: int) -> tuple[float, float, float, float]:
         """Top, left, height and width of the part of the image that is seen."""
