@@ -98,6 +98,10 @@ class RankPlan(Section):
         num_neighbours: images of the gallery that are looked at.
         expand: each query is replaced by its weighted mean with so many of its nearest images (query expansion).
         expand_power: the weight of such an image is its similarity to this power.
+        rerank: neighbours are looked at again together: a query's and a gallery image's sets of so many neighbours
+            that name each other are compared (k-reciprocal re-ranking); 0 does not.
+        rerank_spread: images over whose sets is averaged.
+        rerank_weight: of the similarity itself beside that of the sets.
         scored: identities that may be answered: all, or those of the training table alone; any other one is the
             unknown label then.
         unknown_share: of the test rows that should have the unknown label first; None fits its place on validation.
@@ -112,6 +116,9 @@ class RankPlan(Section):
     temperature: float = 0.1
     expand: int = 0
     expand_power: float = 3.0
+    rerank: int = 0
+    rerank_spread: int = 6
+    rerank_weight: float = 0.3
     scored: Literal["all", "train"] = "all"
     unknown_share: float | None = None
 
@@ -122,4 +129,7 @@ class RankPlan(Section):
         self._require(self.temperature > 0, "temperature", "above 0")
         self._require(self.expand >= 0, "expand", "0 or above")
         self._require(self.expand_power >= 0, "expand_power", "0 or above")
+        self._require(self.rerank >= 0, "rerank", "0 or above")
+        self._require(self.rerank_spread >= 1, "rerank_spread", "at least 1")
+        self._require(0 <= self.rerank_weight <= 1, "rerank_weight", "in [0, 1]")
         self._require(self.unknown_share is None or 0 <= self.unknown_share <= 1, "unknown_share", "in [0, 1], or none")

@@ -10,6 +10,7 @@ import numpy as np
 from imettk.config import Recipe
 from imettk.data.table import SampleTable
 from imettk.device import choose_device
+from imettk.inference.reranking import rank_reranked
 from imettk.inference.retrieval import expand_queries, rank_gallery
 from imettk.metrics import map_at_k, recall_at_k
 from imettk.postprocess.honest import draw_rows
@@ -70,28 +71,38 @@ class Ranker:
         return rank_probs(probs, self.depth)
 
     def by_neighbours(
-        self, queries: np.ndarray, gallery: Gallery, *, expand: bool = True, depth: int | None = None
+        self, queries: np.ndarray, gallery: Gallery, *, refine: bool = True, depth: int | None = None
     ) -> Ranked:
         """Identities by their images in the gallery; queries float32 (N, D).
 
         Args:
+            refine: expand queries and re-rank neighbours, where the recipe says so.
             depth: how many are ranked; None is as many as answers need.
         """
-        if expand and self.plan.expand:
+        plan = self.plan
+        pooling: dict[str, Any] = {
+            "k": depth or self.depth,
+            "pool": plan.pool,
+            "num_neighbours": plan.num_neighbours,
+            "best_of": plan.best_of,
+            "temperature": plan.temperature,
+            "device": self.device,
+        }
+        if refine and plan.expand:
             queries = expand_queries(
-                queries, gallery.embeddings, self.plan.expand, alpha=self.plan.expand_power, device=self.device
+                queries, gallery.embeddings, plan.expand, alpha=plan.expand_power, device=self.device
             )
-        return rank_gallery(
-            queries,
-            gallery.embeddings,
-            gallery.labels,
-            k=depth or self.depth,
-            pool=self.plan.pool,
-            num_neighbours=self.plan.num_neighbours,
-            best_of=self.plan.best_of,
-            temperature=self.plan.temperature,
-            device=self.device,
-        )
+        if refine and plan.rerank:
+            pooling |= {"near": plan.rerank, "spread": plan.rerank_spread, "weight": plan.rerank_weight}
+            return rank_reranked(queries, gallery.embeddings, gallery.labels, **pooling)
+        return rank_gallery(queries, gallery.embeddings, gallery.labels, **pooling)
+
+    @property
+    def refinement(self) -> str:
+        """What is done with neighbours before they are ranked, in words; "" for nothing."""
+        plan = self.plan
+        parts = [f"query expansion with {plan.expand} images"] if plan.expand else []
+        return " and ".join(parts + ([f"re-ranking by {plan.rerank} common neighbours"] if plan.rerank else []))
 
     @property
     def depth(self) -> int:

@@ -59,7 +59,7 @@ class _Validated:
         parts = [self._of_fold(fold) for fold in folds]
         self.truth = np.concatenate([truth for _, _, truth in parts])
         self.ranked = stack([ranked for ranked, _, _ in parts])
-        self.unexpanded = stack([plain for _, plain, _ in parts])
+        self.unrefined = stack([plain for _, plain, _ in parts])
 
     def _look_around(self, rows: np.ndarray, queries: np.ndarray, enrolled: np.ndarray, gallery: np.ndarray) -> None:
         """Note the nearest images of each row, in numbers of the table."""
@@ -68,7 +68,7 @@ class _Validated:
         self.near.similarities[rows] = near.similarities
 
     def _of_fold(self, fold: int) -> tuple[Ranked, Ranked, np.ndarray]:
-        """Ranked identities, the same without query expansion, and the truth."""
+        """Ranked identities, the same without refinement, and the truth."""
         prepared, ranker = self._prepared, self.ranker
         rows = prepared.rows(fold, valid=True)
         oof = predict_fold(self._recipe, prepared, self._run, fold, rows, "oof", self._compute)
@@ -81,7 +81,7 @@ class _Validated:
         gallery = Gallery(beside.merged_embeddings, prepared.targets[enrolled])
         self._look_around(rows, oof.merged_embeddings, enrolled, gallery.embeddings)
         ranked = ranker.by_neighbours(oof.merged_embeddings, gallery)
-        plain = ranker.by_neighbours(oof.merged_embeddings, gallery, expand=False) if ranker.plan.expand else ranked
+        plain = ranker.by_neighbours(oof.merged_embeddings, gallery, refine=False) if ranker.refinement else ranked
         return ranked, plain, truth
 
 
@@ -90,9 +90,9 @@ def validate_ranking(recipe: Recipe, prepared: Prepared, run: RunDir, folds: lis
     done = _Validated(recipe, prepared, run, folds)
     ranker, table = done.ranker, prepared.table.take(done.rows)
     answers, scores = judge(ranker, done.ranked, done.truth, done.folds, table)
-    if ranker.plan.expand:
-        plain = ranker.cross_fit(done.unexpanded, done.truth, done.folds)
-        scores["without_expansion"] = ranker.score(plain, done.truth)
+    if ranker.refinement:
+        plain = ranker.cross_fit(done.unrefined, done.truth, done.folds)
+        scores["without_refinement"] = ranker.score(plain, done.truth)
     threshold = ranker.fit(done.ranked, done.truth)
     write_json(run.path / "rule.json", {"kind": "rank", "unknown_threshold": threshold})
     write_json(run.path / "scores.json", scores)
@@ -166,9 +166,9 @@ def tell_ranking(ranker: Ranker, scores: dict[str, Any], threshold: float | None
         count = int(ranker.scored.sum())
         say(f"           {ranker.metric} over all {len(ranker.scored)} identities {scores['all_identities']:.4f}")
         say(f"           (that above: {count} identities that are scored, and {ranker.names[-1]})")
-    if "without_expansion" in scores:
-        gain = scores["oof"] - scores["without_expansion"]
-        say(f"           query expansion with {ranker.plan.expand} images: {gain:+.4f}")
+    if "without_refinement" in scores:
+        gain = scores["oof"] - scores["without_refinement"]
+        say(f"           {ranker.refinement}: {gain:+.4f}")
     if ranker.unknown is None:
         return
     share = scores["unknown_rows"] / scores["rows"]

@@ -48,7 +48,17 @@ def triplets(whales):
 
 @pytest.fixture(scope="module")
 def arcface(whales):
-    return run_all(whales, "arcface", "humpback2018-arcface", "--model.joint-dropout", 0.2, "--ranking.expand", 2)
+    return run_all(
+        whales,
+        "arcface",
+        "humpback2018-arcface",
+        "--model.joint-dropout",
+        0.2,
+        "--ranking.expand",
+        2,
+        "--ranking.rerank",
+        5,
+    )
 
 
 def embeddings_by_id(run, fold, *names):
@@ -119,7 +129,7 @@ def test_scores_say_what_a_user_looks_for(triplets, arcface):
         assert {"top1", "recall@5", "unknown_auc", "interval", "constant"} <= set(scores)
         for picture in ("ranking_worst.png", "ranking_some.png", "label_conflicts.png", "label_conflicts.csv"):
             assert (run / picture).is_file()
-    assert "without_expansion" in json.loads((arcface / "scores.json").read_text())
+    assert "without_refinement" in json.loads((arcface / "scores.json").read_text())
     events = [json.loads(line) for line in (arcface / "fold0" / "journal.jsonl").read_text().splitlines()]
     points = [event for event in events if event["event"] == "validate"]
     assert points and all({"loss", "score", "spread"} <= set(point) for point in points)

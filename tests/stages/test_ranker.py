@@ -93,7 +93,7 @@ def test_query_expansion_moves_a_query_towards_its_neighbours():
     gallery = Gallery(np.array([[1, 0], [0, 1], [0.1, 1]], np.float32), np.array([0, 1, 1]))
     query = np.array([[0.75, 0.66]], np.float32)  # a little nearer to the first, with two behind it
     ranker = Ranker(recipe_of(unknown=None, expand=3), table_of((0, 1, 1, 2, 3)))
-    assert ranker.by_neighbours(query, gallery, expand=False).labels[0, 0] == 0
+    assert ranker.by_neighbours(query, gallery, refine=False).labels[0, 0] == 0
     assert ranker.by_neighbours(query, gallery).labels[0, 0] == 1
 
 

@@ -1,7 +1,7 @@
 """pytorch-metric-learning in a plain loop: the network, images, augmentation, steps and learning rates of our recipe.
 
 `python tools/bench/metric_peers.py {arcface,triplet} FOLDER SEED`: FOLDER is what `omniglot.lay_out` wrote, with a run
-folder `run` that is prepared. Prints seconds, MAP@5 and top-1 of the queries, as JSON.
+folder `run` that is prepared. Prints MAP@5 and top-1 of the queries, and the seconds that scoring took, as JSON.
 """
 
 from __future__ import annotations
@@ -116,16 +116,15 @@ def main() -> None:
     recipe = read_recipe(run.path / "recipe.json")
     table = read_table(recipe.table, data)
     source = open_source(recipe, table, data, run)
-    started = time.perf_counter()
     network = train(kind, recipe, table, source, seed)
-    seconds = time.perf_counter() - started
+    started = time.perf_counter()
     test = read_test_table(recipe.table, data, table)
     answers = pd.read_csv(folder / "answers.csv", dtype=str).set_index("image")["character"].loc[test.ids]
     truth = answers.map({label: number for number, label in enumerate(table.labels)}).to_numpy()
     queries = embed(network, open_source(recipe, test, data, run), recipe)
     assert table.targets is not None
     found = scores(queries, truth, embed(network, source, recipe), table.targets)
-    print(json.dumps({"seconds": seconds, "map": found[0], "top1": found[1]}))
+    print(json.dumps({"scoring_seconds": time.perf_counter() - started, "map": found[0], "top1": found[1]}))
 
 
 if __name__ == "__main__":

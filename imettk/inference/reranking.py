@@ -1,0 +1,172 @@
+"""Neighbours looked at again together: rows that name each other among their nearest are alike (k-reciprocal
+re-ranking; Zhong et al. 2017, arXiv 1701.08398).
+
+It compares a query with a gallery row by the sets of their neighbours among queries and gallery, so it gains where an
+identity has few images in the gallery and several among the queries.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from imettk.inference.retrieval import Neighbours, find_neighbours
+from imettk.postprocess.ranking import Pool, Ranked, rank_labels
+
+CELLS = 1 << 24  # values that are held in one go
+
+
+def rerank_neighbours(
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    k: int,
+    *,
+    near: int = 20,
+    spread: int = 6,
+    weight: float = 0.3,
+    device: torch.device | str | None = None,
+) -> Neighbours:
+    """The k gallery rows nearest to each query by their common neighbours and by their own similarity.
+
+    Args:
+        queries, gallery, device: as in `find_neighbours`.
+        near: rows that may name each other (k1 in the paper), above 0.
+        spread: rows over whose neighbour sets is averaged, the row itself among them (k2), above 0.
+        weight: of the own similarity, in [0, 1]; 1 is no re-ranking.
+
+    Returns:
+        As `find_neighbours`; similarities are (1 - weight) * Jaccard index + weight * cosine, in [-weight, 1].
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+    if k < 1 or near < 1 or spread < 1 or not 0 <= weight <= 1:
+        raise ValueError(f"k {k}, near {near} and spread {spread} have to be above 0, and weight {weight} in [0, 1]")
+    units = _unit(np.concatenate([queries, gallery]))
+    found = find_neighbours(units, units, near + 1, device=device).rows
+    sets = _neighbour_sets(units, found, near)
+    sets = _averaged(sets, found[:, :spread])
+    return _compare(units, sets, len(queries), k, weight)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Rows of length 1, float32; those without direction stay so, as NaN."""
+    rows = rows.astype(np.float32)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    units[~np.isfinite(units).all(1)] = np.nan
+    return units
+
+
+def _named(found: np.ndarray, count: int) -> sparse.csr_array:
+    """Who is among the `count` nearest rows of whom, itself included, as ones."""
+    some = found[:, : count + 1]
+    rows, columns = np.nonzero(some >= 0)
+    shape = len(found), len(found)
+    return sparse.csr_array((np.ones(len(rows), np.float32), (rows, some[rows, columns])), shape=shape)
+
+
+def _reciprocal(found: np.ndarray, count: int) -> sparse.csr_array:
+    """Rows that are among each other's `count` nearest, as ones."""
+    named = _named(found, count)
+    return sparse.csr_array(named.multiply(named.T))
+
+
+def _neighbour_sets(units: np.ndarray, found: np.ndarray, near: int) -> sparse.csr_array:
+    """Of each row its reciprocal neighbours, weighted by their distance; a row of weights sums to 1.
+
+    A neighbour's own set, of half the size, is taken in where two thirds of it are known already (eq. 5).
+    """
+    sets, halves = _reciprocal(found, near), _reciprocal(found, round(near / 2))
+    known = sets.multiply(sets @ halves.T)  # of the sets of a row's neighbours, how many it knows
+    known = sparse.coo_array(known)
+    sizes = halves.sum(axis=1)
+    taken = known.data >= 2 / 3 * sizes[known.col]
+    shape = sets.shape
+    chosen = sparse.csr_array((np.ones(taken.sum(), np.float32), (known.row[taken], known.col[taken])), shape=shape)
+    grown = sparse.coo_array(sets + chosen @ halves)
+    weights = np.empty(grown.nnz, np.float32)
+    height = max(1, CELLS // units.shape[1])
+    for first in range(0, grown.nnz, height):
+        part = slice(first, first + height)
+        weights[part] = np.einsum("nd,nd->n", units[grown.row[part]], units[grown.col[part]])
+    # The paper's exp(-distance), eq. 7, with the cosine distance 1 - cosine.
+    grown = sparse.csr_array((np.exp(weights - 1), (grown.row, grown.col)), shape=shape)
+    totals = np.maximum(grown.sum(axis=1), np.finfo(np.float32).tiny)
+    return sparse.csr_array(sparse.diags_array(1 / totals) @ grown)
+
+
+def _averaged(sets: sparse.csr_array, found: np.ndarray) -> sparse.csr_array:
+    """Each row's set as the mean of its nearest rows' (local query expansion, section 3.4)."""
+    there = found >= 0
+    rows, columns = np.nonzero(there)
+    shares = (1 / np.maximum(there.sum(1), 1)).astype(np.float32)[rows]
+    mean = sparse.csr_array((shares, (rows, found[rows, columns])), shape=sets.shape)
+    return sparse.csr_array(mean @ sets)
+
+
+def _compare(units: np.ndarray, sets: sparse.csr_array, num_queries: int, k: int, weight: float) -> Neighbours:
+    """The k best gallery rows of each query by the mixed similarity."""
+    of_gallery = sparse.csc_array(sets[num_queries:])
+    gallery = np.nan_to_num(units[num_queries:])
+    lost = np.isnan(units[:, 0])
+    count = min(k, len(gallery))
+    result = Neighbours(np.full((num_queries, k), -1), np.full((num_queries, k), -np.inf, np.float32))
+    height = max(1, CELLS // max(1, len(gallery)))
+    for first in range(0, num_queries, height):
+        block = np.nan_to_num(units[first : min(first + height, num_queries)])
+        mixed = weight * (block @ gallery.T)
+        for place in range(len(block)):
+            mixed[place] += (1 - weight) * _jaccard(sets, first + place, of_gallery)
+        mixed[:, lost[num_queries:]] = -np.inf
+        order = np.argsort(-mixed, axis=1, kind="stable")[:, :count]
+        values = np.take_along_axis(mixed, order, axis=1)
+        result.rows[first : first + len(block), :count] = np.where(values > -np.inf, order, -1)
+        result.similarities[first : first + len(block), :count] = values
+    result.rows[lost[:num_queries]], result.similarities[lost[:num_queries]] = -1, np.nan
+    return result
+
+
+def _jaccard(sets: sparse.csr_array, row: int, of_gallery: sparse.csc_array) -> np.ndarray:
+    """Similarity of one row's set to that of each gallery row: sum of minima / sum of maxima (eq. 10), float32 (G,)."""
+    common = np.zeros(of_gallery.shape[0], np.float32)
+    for place in range(sets.indptr[row], sets.indptr[row + 1]):
+        column, value = sets.indices[place], sets.data[place]
+        some = slice(of_gallery.indptr[column], of_gallery.indptr[column + 1])
+        common[of_gallery.indices[some]] += np.minimum(of_gallery.data[some], value)  # rows of a column are distinct
+    return common / (2 - common)  # both sum to 1
+
+
+def rank_reranked(
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    labels: np.ndarray,
+    *,
+    k: int,
+    near: int,
+    spread: int,
+    weight: float,
+    pool: Pool = "best",
+    num_neighbours: int = 100,
+    best_of: int = 3,
+    temperature: float = 0.1,
+    device: torch.device | str | None = None,
+) -> Ranked:
+    """The k identities nearest to each query, as `rank_gallery` has them, by re-ranked neighbours.
+
+    Args:
+        labels: of the gallery, int64 (G,); rows of -1 are left out.
+        near, spread, weight: as in `rerank_neighbours`.
+    """
+    known = labels >= 0
+    gallery, labels = gallery[known], labels[known]
+    wanted, count = min(k, len(np.unique(labels))), min(num_neighbours, len(labels))
+    while count:
+        found = rerank_neighbours(queries, gallery, count, near=near, spread=spread, weight=weight, device=device)
+        ranked = rank_labels(*found, labels, k=k, pool=pool, best_of=best_of, temperature=temperature)
+        short = (ranked.labels[:, wanted - 1] < 0) & (ranked.labels[:, 0] >= 0)
+        if pool == "vote" or count == len(labels) or not short.any():
+            return ranked
+        count = min(4 * count, len(labels))
+    return Ranked(np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf, np.float32))
