@@ -49,7 +49,7 @@ def strokes(size: tuple[int, int], channels: int) -> list[Any]:
         rotate=(-15, 15),
         shear=(-12, 12),
         shift=(-0.08, 0.08),
-        elastic=(0.0, 0.05),
+        elastic=(0.0, 0.03),
         border=cv2.BORDER_CONSTANT,
     )
     return [warp]
