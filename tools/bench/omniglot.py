@@ -104,7 +104,7 @@ def recipe() -> Recipe:
         ),
         predict=PredictPlan(views=("plain", "zoom_in", "zoom_out"), batch_size=256),
         rule=RulePlan(kind="rank"),
-        ranking=RankPlan(num_answers=NUM_ANSWERS, pool="mean", best_of=5),
+        ranking=RankPlan(num_answers=NUM_ANSWERS, pool="mean", best_of=5, rerank=20),
         session=SessionPlan(num_workers=0, tensorboard=False),
     )
 
