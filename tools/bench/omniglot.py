@@ -94,7 +94,7 @@ def recipe() -> Recipe:
         train=TrainPlan(loss="arcface", validate_epochs=1000),
         stages=(
             StagePlan(
-                num_epochs=80,
+                num_epochs=70,
                 batch_size=64,
                 lr=(2e-3,),
                 weight_decay=1e-3,
