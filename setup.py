@@ -34,8 +34,10 @@ setup(
         "warmup-scheduler>=0.3",
     ],
     extras_require={
+        "kaggle": ["kaggle>=2.2"],
         "test": [
             "iterative-stratification",
+            "kaggle>=2.2",
             "mypy",
             "pandas-stubs",
             "pytest",

@@ -13,10 +13,11 @@ import traceback
 from collections.abc import Sequence
 
 from imettk.config import MEMORY_SHORT_CODE, SESSION_START, Recipe
-from imettk.errors import MemoryShortError, UserError
+from imettk.errors import MemoryShortError, PlatformError, UserError
 from imettk.fields import field_names, field_type
 from imettk.options import STAGES, make_parser, split_overrides
 from imettk.overrides import apply_overrides
+from imettk.platform_options import PASSES_ON
 from imettk.recipes import load_recipe
 from imettk.tracking.run_dir import RunDir
 
@@ -34,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"imettk: {error}", file=sys.stderr)
         _leave(MEMORY_SHORT_CODE if isinstance(error, MemoryShortError) else 2)
+    except PlatformError as error:
+        print(f"imettk: {error}", file=sys.stderr)
+        _leave(1)
     except KeyboardInterrupt:
         print("imettk: stopped", file=sys.stderr)
         _leave(1)
@@ -59,7 +63,9 @@ def _run(argv: list[str]) -> None:
         own, overrides = split_overrides(argv)
         _run_stage(parser.parse_args(own), overrides, argv)
         return
-    arguments = parser.parse_args(argv)
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and not (arguments.command == "kaggle" and arguments.action in PASSES_ON):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if arguments.command == "demo":
         from imettk.demo import demo
 
@@ -69,9 +75,9 @@ def _run(argv: list[str]) -> None:
 
         sys.exit(doctor())
     else:
-        from imettk.kaggle.pack import make_pack
+        from imettk.platform import run_action
 
-        make_pack(arguments.out, owner=arguments.owner, recipe=arguments.recipe, wheels=not arguments.no_wheels)
+        sys.exit(run_action(arguments, rest))
 
 
 def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[str]) -> None:
@@ -123,7 +129,7 @@ def _infer(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
         return
     from imettk.stages.infer import infer
 
-    infer(recipe, arguments.data, run, fold=arguments.fold, answers_csv=arguments.answers)
+    infer(recipe, arguments.data, run, fold=arguments.fold, started=_started(), answers_csv=arguments.answers)
 
 
 def _ensemble(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
@@ -161,6 +167,11 @@ def _prepare(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None
     prepare(recipe, arguments.data, run)
 
 
+def _started() -> float:
+    """When the session started: a kernel's first line, or this command."""
+    return float(os.environ.get(SESSION_START, STARTED))
+
+
 def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     """Train in this process, or in several that this one starts; or only say what training would do."""
     if arguments.dry_run:
@@ -170,7 +181,7 @@ def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
         return
     from imettk.launch import choose_num_processes, launch
 
-    started = float(os.environ.get(SESSION_START, STARTED))
+    started = _started()
     plan = recipe.session
     if (num_processes := choose_num_processes(plan.num_processes, plan.device)) > 1:
         sys.exit(launch([sys.executable, "-m", "imettk", *arguments.words], num_processes, started=started))

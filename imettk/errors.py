@@ -1,6 +1,7 @@
 """What a user can get wrong. Each error is one clear line: what, where, and what to do next.
 
-The command line prints the message and exits with code 2, without a traceback. Anything else that is raised is a bug.
+The command line prints the message and exits with code 2, without a traceback. A `PlatformError` is printed the same
+way, with code 1. Anything else that is raised is a bug.
 """
 
 
@@ -45,3 +46,7 @@ class TrainingError(UserError):
 
 class BusyError(UserError):
     """Another process works in the same folder."""
+
+
+class PlatformError(Exception):
+    """The platform failed, or said no; one line as well, but the exit code is 1: nobody's input was wrong."""

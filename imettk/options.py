@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from imettk.platform_options import add_kaggle
 from imettk.recipes import RECIPES
 
 STAGES = {
@@ -52,16 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
             commands.add_parser(name, help=purpose, description=purpose, allow_abbrev=False, epilog=EPILOG), name
         )
     commands.add_parser("doctor", help="versions, devices, cores, disk, and what is missing")
-    kaggle = commands.add_parser("kaggle", help="the platform").add_subparsers(
-        dest="action", metavar="ACTION", required=True
-    )
-    pack = kaggle.add_parser("pack", help="build the dataset folder that kernels run from")
-    pack.add_argument("recipe", nargs="?", type=Path, help="a .py recipe of your own that goes into the pack")
-    pack.add_argument(
-        "--out", type=Path, default=Path("runs/pack"), help="a new or older pack folder (default: %(default)s)"
-    )
-    pack.add_argument("--owner", default="your-name", help="your Kaggle user name (default: %(default)s)")
-    pack.add_argument("--no-wheels", action="store_true", help="leave the wheels of the small dependencies out")
+    add_kaggle(commands.add_parser("kaggle", help="the platform: pack, push, chain, pull, submit, run here"))
     return parser
 
 

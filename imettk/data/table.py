@@ -153,7 +153,7 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     folder = data_dir / table_format.test_images
     alone = _users(table_format)[table_format.test_images] == 1
     found = _find_images(ids, folder, table_format, remarks, alone=alone)
-    if not found.any():
+    if len(ids) and not found.any():
         raise DataError(
             f"{csv}: {named(ids, 'row')} without an image in {folder} (they end in {suffix}): is that the right folder?"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,19 +68,24 @@ def predict_outputs(
     num_samples: int,
     size: tuple[int, int] | None = None,
     what: str | None = None,
+    until: float = math.inf,
 ) -> Outputs:
     """Logits and embeddings of every view of every sample, float32 (V, N, ...), on the CPU.
 
     The network is left in evaluation mode.
 
     Args:
+        until: no batch begins after this time, on `time.monotonic()`, but the first one: N is smaller then.
         size: that views cut out of larger images; None takes them whole.
         what: name of the progress bar; None shows none.
     """
     network.eval()
-    parts, others = [], []
+    parts: list[Tensor] = []
+    others: list[Tensor] = []
     with progress_bar(what or "", total=num_samples, unit="image", hidden=what is None) as bar:
         for batch in batches:
+            if parts and time.monotonic() > until:
+                break
             images = batch.images.to(device, non_blocking=True)
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
                 said: list[Outputs] = []

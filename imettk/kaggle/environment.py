@@ -7,65 +7,102 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from imettk.config import SESSION_START
-from imettk.errors import MissingFileError, UserError
-from imettk.kaggle.pack import check_pack
+from imettk.errors import MismatchError, MissingFileError, UserError
+from imettk.kaggle.outputs import OUTPUT, read_output_list, write_output_list
+from imettk.kaggle.pack import check_pack, missing_libraries
 
 SITE = "imettk-site"  # where wheels are installed, outside of what the platform keeps
 
 
-def run_stage(
-    stage: str,
-    recipe: str,
-    *,
-    competition: str,
-    arguments: list[str],
-    root: Path,
-    pack: Path,
-    code: Path,
-    started: float,
-) -> int:
-    """Run one stage as a kernel; returns its exit code.
+@dataclass(frozen=True)
+class Order:
+    """What a kernel's text asks for.
 
-    Every mounted folder with a `recipe.json` is an earlier kernel's output, and becomes an input. The kernel's working
-    folder is the run folder.
-
-    Args:
+    Attributes:
+        stage: a command of imettk.
         recipe: a built-in name, or the name of a `.py` file in the pack.
         competition: slug of the folder with the data.
+        arguments: options of the stage.
+        pack: hash of the pack that it was written for; "" takes any.
+        push: of the push that wrote it; "" where it was pushed by hand.
+        after: the pushes whose outputs are taken up; none is every output that is attached.
+    """
+
+    stage: str
+    recipe: str
+    competition: str
+    arguments: Sequence[str] = ()
+    pack: str = ""
+    push: str = ""
+    after: Sequence[str] = ()
+
+
+def run_stage(order: Order, *, root: Path, pack: Path, code: Path, started: float) -> int:
+    """Run one stage as a kernel; returns the kernel's exit code.
+
+    The working folder is the run folder; outputs of earlier kernels are its inputs. At the end stands a list of what
+    it leaves, which says how the stage ended. A kernel with a `push` ends with code 0 whatever its stage did: the
+    platform gives the output of a failed kernel to no other, and hours of training would be lost with it.
+
+    Args:
         root: `/kaggle`.
         code: what to put on the path to import imettk: the zip of the pack, or the folder it was unpacked to.
         started: when the kernel started, on `time.monotonic()`.
     """
+    working = root / "working"
     try:
-        data = find_mount(root, competition)
-        if recipe.endswith(".py"):
-            recipe = str(pack / recipe)
-        site = _install(check_pack(pack), root)
+        status = _run(order, root, pack, code, started)
     except UserError as error:
         print(f"imettk: {error}", file=sys.stderr)
-        return 2
-    inputs = [str(path.parent) for path in _mounted(root, "recipe.json")]
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "imettk",
-        stage,
-        recipe,
-        "--data",
-        str(data),
-        "--run-dir",
-        str(root / "working"),
-    ]
-    command += (["--inputs", *inputs] if inputs else []) + arguments
+        status = 2
+    seconds = time.monotonic() - started
+    write_output_list(working, push=order.push, stage=order.stage, code=status, seconds=seconds)
+    if status and order.push:
+        print(f"imettk: {order.stage} ended with code {status}; this session counts as complete to keep its output")
+        return 0
+    return status
+
+
+def _run(order: Order, root: Path, pack: Path, code: Path, started: float) -> int:
+    """The stage's exit code."""
+    data = find_mount(root, order.competition)
+    recipe = str(pack / order.recipe) if order.recipe.endswith(".py") else order.recipe
+    site = _install(check_pack(pack, wanted=order.pack), root)
+    if faults := missing_libraries(pack, site):
+        raise UserError(f"Python {sys.version.split()[0]} here lacks {', '.join(faults)}: pin the platform's image")
+    inputs = find_outputs(root, order.after)
+    command = [sys.executable, "-u", "-m", "imettk", order.stage, recipe]
+    command += ["--data", str(data), "--run-dir", str(root / "working")]
+    command += (["--inputs", *map(str, inputs)] if inputs else []) + list(order.arguments)
     paths = [str(code), str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), SESSION_START: repr(started)}
     print("$", shlex.join(command), flush=True)
     # Not delegator: with block=True it holds every line back until the stage ends, nine silent hours later.
     return subprocess.run(command, env=environment, check=False).returncode
+
+
+def find_outputs(root: Path, after: Sequence[str]) -> list[Path]:
+    """Folders with outputs of earlier kernels: those of these pushes, or all that are attached where none is named.
+
+    Raises:
+        MismatchError: the output of one of the pushes is not attached, or an older one is in its place.
+    """
+    folders = [path.parent for path in _mounted(root, "recipe.json")]
+    if not after:
+        return folders
+    lists = {folder: read_output_list(folder) for folder in {path.parent for path in _mounted(root, OUTPUT)}}
+    by_push = {content["push"]: folder for folder, content in lists.items() if content is not None}
+    missing = [push for push in after if push not in by_push]
+    if missing:
+        there = ", ".join(sorted(filter(None, by_push))) or "none"
+        raise MismatchError(f"the output of push {missing[0]} is not attached (there: {there}): attach its kernel")
+    return [by_push[push] for push in after]
 
 
 def find_mount(root: Path, slug: str) -> Path:
@@ -102,19 +139,8 @@ def _install(wheels: list[Path], root: Path) -> Path:
     import delegator
 
     shutil.rmtree(site, ignore_errors=True)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-index",
-        "--no-deps",
-        "--target",
-        str(site),
-        *map(str, wheels),
-    ]
-    _shell(delegator, shlex.join(pip), required=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target", str(site)]
+    _shell(delegator, shlex.join([*pip, *map(str, wheels)]), required=True)
     _shell(delegator, "nvidia-smi --query-gpu=name,memory.total --format=csv,noheader || true")
     _shell(delegator, f"df -h {shlex.quote(str(root / 'working'))} | tail -1")
     return site

@@ -2,108 +2,179 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
+from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 import imettk
-from imettk.errors import DataError, UserError
+from imettk.errors import DataError, MismatchError, UserError
+from imettk.kaggle.contents import check_travels
 from imettk.progress import say
 from imettk.tracking.files import sha256, write_json
 
 MANIFEST = "imettk-pack.json"
 PACKAGE = "imettk.zip"
+DATASET = "imettk-pack"
 # What the platform's image lacks, with what they need; all pure Python. Torch, timm, albumentations and the like are
 # there.
 WHEELS = (
-    "delegator.py==0.1.1",
+    "delegator.py",
     "docstring-parser",
     "munch",
     "pexpect",
-    "pretrainedmodels==0.7.4",
+    "pretrainedmodels",
     "ptyprocess",
     "six",
     "typeguard",
     "tyro",
-    "warmup-scheduler==0.3",
+    "warmup-scheduler",
 )
 _TIMESTAMP = (2020, 1, 1, 0, 0, 0)
 
 
-def make_pack(out: Path, *, owner: str, recipe: Path | None = None, wheels: bool = True) -> None:
-    """Build the dataset folder `out`; an older pack there is replaced.
+def make_pack(
+    out: Path, *, owner: str, recipe: Path | None = None, wheels: bool = True, extra: Sequence[Path] = ()
+) -> str:
+    """Build the dataset folder `out`; an older pack there is replaced. Returns the hash of its content.
+
+    The same sources, recipe, wheels and extra files give the same bytes, and so the same hash.
 
     Args:
         owner: the Kaggle user name in the dataset's id.
         recipe: a `.py` recipe of the user's own.
         wheels: whether to add the wheels, which takes the package index.
+        extra: more files, such as pretrained weights.
 
     Raises:
-        DataError: `out` holds something else than a pack, or the recipe is missing.
+        DataError: `out` holds something else than a pack; the recipe is missing; a file must not travel.
         UserError: a wheel cannot be had.
     """
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise DataError(f"{out} is not empty and not an older pack; give another --out")
     if recipe is not None and recipe.suffix != ".py":
         raise DataError(f"{recipe} is not a .py recipe")
-    if recipe is not None and not recipe.is_file():
-        raise DataError(f"{recipe} is missing")
     if not re.fullmatch(r"[A-Za-z0-9-]+", owner):
         raise DataError(f"--owner: {owner!r} is no Kaggle user name (letters, digits and -)")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    _zip_package(Path(imettk.__file__).parent, out / PACKAGE)
+    given = [*([recipe] if recipe is not None else []), *extra]
+    for path in given:
+        if not path.is_file():
+            raise DataError(f"{path} is missing")
+        check_travels(path)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:  # a failure leaves none behind
+        made = Path(folder, "pack")
+        digest = _fill(made, owner, given, wheels=wheels)
+        shutil.rmtree(out, ignore_errors=True)
+        made.rename(out)
+    sizes = [path.stat().st_size for path in out.iterdir()]
+    say(f"{out}: pack {digest}, {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB")
+    return digest
+
+
+def _fill(folder: Path, owner: str, given: Sequence[Path], *, wheels: bool) -> str:
+    """Put everything into a new folder; the content's hash."""
+    folder.mkdir()
+    sources = _zip_package(Path(imettk.__file__).parent, folder / PACKAGE)
     if wheels:
-        _build_wheels(out)
-    if recipe is not None:
-        shutil.copyfile(recipe, out / recipe.name)
-    files = {path.name: sha256(path) for path in sorted(out.iterdir())}
-    write_json(out / MANIFEST, {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "files": files})
-    metadata = {"title": "imettk pack", "id": f"{owner}/imettk-pack", "licenses": [{"name": "MIT"}]}
-    write_json(out / "dataset-metadata.json", metadata)
-    say(
-        f"{out}: {len(files)} files, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB; "
-        f"upload with `kaggle datasets create -p {out}` (later: `kaggle datasets version -p {out} -m MESSAGE`)"
-    )
+        _build_wheels(folder)
+    for path in given:
+        shutil.copyfile(path, folder / path.name)
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+    needs = sorted(line for line in metadata.requires("imettk") or [] if "extra ==" not in line)
+    content = {"needs": needs, "sources": sources, "files": files}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    write_json(folder / MANIFEST, {"pack": digest, **content})
+    about = {"title": "imettk pack", "id": f"{owner}/{DATASET}", "licenses": [{"name": "MIT"}]}
+    write_json(folder / "dataset-metadata.json", about)
+    return digest
 
 
-def check_pack(pack: Path) -> list[Path]:
+def check_pack(pack: Path, *, wanted: str = "") -> list[Path]:
     """Compare a mounted pack with its manifest; returns its wheels.
 
-    The platform unpacks zips: the package may stand there as a folder, which is then not hashed.
+    The platform unpacks zips: the package may stand there as a folder, whose files are held against the manifest too.
+
+    Args:
+        wanted: the hash of the pack that it must be; "" takes any.
 
     Raises:
         DataError: a file is missing or changed.
+        MismatchError: it is another pack.
     """
     manifest = json.loads((pack / MANIFEST).read_text(encoding="utf-8"))
-    for name, digest in manifest["files"].items():
-        path = pack / name
-        if name == PACKAGE and not path.is_file():
-            continue
+    if wanted and manifest["pack"] != wanted:
+        raise MismatchError(f"{pack} is pack {manifest['pack']}, and this kernel was written for {wanted}: attach that")
+    files = {pack / name: digest for name, digest in manifest["files"].items()}
+    if not (pack / PACKAGE).is_file():
+        del files[pack / PACKAGE]
+        unpacked = next((folder for folder in (pack / "imettk", pack) if (folder / "imettk").is_dir()), pack)
+        files |= {unpacked / name: digest for name, digest in manifest["sources"].items()}
+    for path, digest in files.items():
         if not path.is_file() or sha256(path) != digest:
             raise DataError(f"{path} is {'damaged' if path.is_file() else 'missing'}: upload the pack again")
     return [pack / name for name in manifest["files"] if name.endswith(".whl")]
 
 
-def _zip_package(package: Path, path: Path) -> None:
-    """Zip the package's sources; the same sources give the same bytes."""
+def missing_libraries(pack: Path, site: Path) -> list[str]:
+    """What the pack needs and this Python lacks, or has too old, in words: "timm>=1.0.15 (here: 0.9)".
+
+    Args:
+        site: where the pack's wheels were installed.
+    """
+    from packaging.requirements import Requirement
+
+    faults = []
+    for line in json.loads((pack / MANIFEST).read_text(encoding="utf-8"))["needs"]:
+        need = Requirement(line)
+        found = list(metadata.distributions(name=need.name, path=[str(site), *sys.path]))
+        version = found[0].version if found else "nothing"
+        # OpenCV comes under several names, all of them the same module.
+        if need.name.startswith("opencv") and not found:
+            continue
+        if not found or not need.specifier.contains(version, prereleases=True):
+            faults.append(f"{line} (here: {version})")
+    return faults
+
+
+def _zip_package(package: Path, path: Path) -> dict[str, str]:
+    """Zip the package's sources, the same to the same bytes; SHA-256 of each file in it by its name there."""
+    digests = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(package.rglob("*")):
             if file.suffix == ".py" or file.name == "py.typed":
+                check_travels(file)
                 entry = zipfile.ZipInfo(f"imettk/{file.relative_to(package).as_posix()}", _TIMESTAMP)
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 entry.external_attr = 0o644 << 16
                 archive.writestr(entry, file.read_bytes())
+                digests[entry.filename] = sha256(file)
+    return digests
 
 
 def _build_wheels(out: Path) -> None:
-    """Fetch pure wheels; those that come as source only (pretrainedmodels, warmup-scheduler) are built."""
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(out), *WHEELS]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    """Fetch pure wheels; those that come as source only (pretrainedmodels, warmup-scheduler) are built.
+
+    Each in the version that is installed here, so that what runs there is what was tried here.
+    """
+    try:
+        pinned = [f"{name}=={metadata.version(name)}" for name in WHEELS]
+    except metadata.PackageNotFoundError as error:
+        raise UserError(
+            f"{error.name} is not installed, so its wheel has no version: pip install {error.name}"
+        ) from None
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(out), *pinned]
+    # Wheels are zips, whose files carry the time of their making: a fixed one gives the same bytes.
+    environment = os.environ | {"SOURCE_DATE_EPOCH": "1577836800"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(

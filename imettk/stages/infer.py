@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.csv_files import read_csv
-from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
+from imettk.inference.predictor import Predictions
 from imettk.postprocess.rule import Rule
 from imettk.progress import say
+from imettk.stages.in_time import predict_in_time
 from imettk.stages.ranker import Ranker
 from imettk.stages.ranking import rank_test
 from imettk.stages.rules import metric_name, score
-from imettk.stages.shared import choose_compute, open_source, predict_file, trained_folds
+from imettk.stages.shared import open_source, trained_folds
 from imettk.stages.submit import label_rows, submit
 from imettk.tracking.files import read_json, write_json
 from imettk.tracking.run_dir import KNOWN_ANSWERS, RunDir
 
 
-def infer(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, answers_csv: Path | None = None) -> None:
-    """Write `test.safetensors` of every trained fold (or one) and `submission.csv`.
+def infer(
+    recipe: Recipe,
+    data_dir: Path,
+    run: RunDir,
+    *,
+    fold: int | None,
+    started: float,
+    answers_csv: Path | None = None,
+) -> None:
+    """Write `test.safetensors` of every trained fold (or one) and `submission.csv`, before the session's limit.
 
     Args:
+        started: when the session did, on `time.monotonic()`.
         answers_csv: known answers in the format of the training table; with it the test score is printed and kept.
 
     Raises:
@@ -40,9 +51,12 @@ def infer(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, answ
         say(f"note: {remark}")
     run.save_recipe(recipe)
     source = open_source(recipe, table, data_dir, run)
+    end = started + recipe.session.limit_seconds - recipe.session.margin_seconds
+    used: list[int] = []
+    tests = _noted(predict_in_time(recipe, run, table, source, folds, end=end), used)
     make_answers = rank_test if recipe.rule.kind == "rank" else _apply_rule
-    answers = _with_known_answers(recipe, run, table, make_answers(recipe, data_dir, run, table, source, folds))
-    submit(recipe, data_dir, run, table.ids, answers, f"mean of {len(folds)} folds")
+    answers = _with_known_answers(recipe, run, table, make_answers(recipe, data_dir, run, table, tests))
+    submit(recipe, data_dir, run, table.ids, answers, f"mean of {len(used)} folds")
     if answers_csv is not None:
         truth = read_answers(recipe.table, answers_csv, table.labels, table.ids, data_dir=data_dir)
         name, value = _score(recipe, labelled, table, answers, truth)
@@ -50,20 +64,23 @@ def infer(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, answ
         say(f"  test     {name} {value:.4f}")
 
 
+def _noted(tests: Iterator[tuple[int, Predictions]], used: list[int]) -> Iterator[tuple[int, Predictions]]:
+    """The same, while it notes which folds there was time for."""
+    for fold, predictions in tests:
+        used.append(fold)
+        yield fold, predictions
+
+
 def _apply_rule(
-    recipe: Recipe, data_dir: Path, run: RunDir, table: SampleTable, source: ImageSource, folds: list[int]
+    recipe: Recipe, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]
 ) -> list[list[str]]:
     """The labels of each row, by the rule that `validate` fitted on the mean of all folds."""
     rule = Rule.from_json(read_json(run.find("rule.json", written_by="validate")))
-    compute, rows = choose_compute(recipe), np.arange(len(table))
-    total = np.zeros((len(table), len(table.labels)), np.float64)
-    for number in folds:
-        path = run.fold(number) / "test.safetensors"
-        predictions = predict_file(
-            path, run.model(number), table, source, rows, recipe, compute, what=f"fold {number} test"
-        )
+    total, count = np.zeros((len(table), len(table.labels)), np.float64), 0
+    for _, predictions in tests:
         total += predictions.merged
-    return label_rows(rule.apply((total / len(folds)).astype(np.float32)), table.labels)
+        count += 1
+    return label_rows(rule.apply((total / count).astype(np.float32)), table.labels)
 
 
 def _with_known_answers(recipe: Recipe, run: RunDir, table: SampleTable, answers: list[list[str]]) -> list[list[str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable
 from imettk.galleries import pick_worst
 from imettk.inference.predictor import Predictions
@@ -191,34 +191,28 @@ def predict_fold(
     recipe: Recipe, prepared: Prepared, run: RunDir, fold: int, rows: np.ndarray, name: str, compute: Compute
 ) -> Predictions:
     """Predictions of some rows of the training table by a fold's model, kept in `NAME.safetensors`."""
-    return predict_file(
-        run.fold(fold) / f"{name}.safetensors",
-        run.model(fold),
-        prepared.table,
-        prepared.source,
-        rows,
-        recipe,
-        compute,
-        what=f"fold {fold} {name}",
-    )
+    return predict_file(run, fold, name, prepared.table, prepared.source, rows, recipe, compute)
 
 
 def rank_test(
-    recipe: Recipe, data_dir: Path, run: RunDir, table: SampleTable, source: ImageSource, folds: list[int]
+    recipe: Recipe, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]
 ) -> list[list[str]]:
-    """Answers for the rows of the test table, best first: labels, or ids of images."""
+    """Answers for the rows of the test table, best first: labels, or ids of images.
+
+    Args:
+        tests: predictions of the test table, fold by fold.
+    """
     prepared = read_prepared(recipe, data_dir, run)
     ranker, compute = Ranker(recipe, prepared.table), choose_compute(recipe)
-    rows, parts, total = np.arange(len(table)), [], np.zeros((), np.float64)
-    for fold in folds:
-        path, what = run.fold(fold) / "test.safetensors", f"fold {fold} test"
-        test = predict_file(path, run.model(fold), table, source, rows, recipe, compute, what=what)
+    total, count = np.zeros(()), 0
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    for fold, test in tests:
         if ranker.plan.by == "probs":
-            total = total + test.merged
+            total, count = total + test.merged, count + 1
         else:
             parts.append((test.merged_embeddings, _all_rows(recipe, prepared, run, fold, compute)))
     if ranker.plan.by == "probs":
-        ranked = ranker.by_probs((total / len(folds)).astype(np.float32))
+        ranked = ranker.by_probs((total / count).astype(np.float32))
         return label_rows(ranker.answer(ranked, threshold_of_test(ranker, ranked, run)), ranker.names)
     queries, gallery = (join_embeddings([pair[side] for pair in parts]) for side in (0, 1))
     if ranker.plan.answers == "images":

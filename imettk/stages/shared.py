@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -189,12 +192,19 @@ def evaluate(
     *,
     views: tuple[str, ...],
     what: str | None = None,
+    until: float = math.inf,
 ) -> Outputs:
     """Logits and embeddings of some rows of a table, float32 (V, N, ...).
 
-    An image that cannot be read gets the mean logits of the others, and NaN for its embedding.
+    An image that cannot be read, or was not reached in time, gets the mean logits of the others, and NaN for its
+    embedding.
+
+    Args:
+        until: when to stop, on `time.monotonic()`, after one batch at least.
     """
     images = recipe.images
+    if not len(rows):
+        return _nothing(network, recipe, compute, len(views))
     crops = images.load_size if any(view.startswith("crop") for view in views) else None
     centre = images.fit == "centre_crop"
     dataset = ImageDataset(source, None, image_size=crops or images.image_size, centre_crop=centre, skip_bad=True)
@@ -213,54 +223,103 @@ def evaluate(
         num_samples=len(rows),
         size=images.image_size if crops else None,
         what=what,
+        until=until,
     )
     logits, embeddings = said.logits, said.embeddings
+    late = len(rows) - logits.shape[1]
+    if late:
+        say(f"warning: {what or 'evaluation'}: no time for {late} of {len(rows)} images: they get the others' mean")
+        logits = nn.functional.pad(logits, (0, 0, 0, late))
+        embeddings = None if embeddings is None else nn.functional.pad(embeddings, (0, 0, 0, late))
     if recipe.metric.mirrored_identities:
         logits = logits[..., : logits.shape[-1] // 2]  # the other half are the mirrored ones
-    if (unread := np.isin(rows, list(dataset.faults))).any():
-        bad = torch.from_numpy(unread)
+    unread, reached = np.isin(rows, list(dataset.faults)), np.arange(len(rows)) < len(rows) - late
+    if (unread | ~reached).any():
+        bad = torch.from_numpy(unread | ~reached)
         mean = logits[:, ~bad].mean(1, keepdim=True) if not bad.all() else torch.zeros(())
         logits = torch.where(bad[:, None], mean, logits)
         if embeddings is not None:
             embeddings = torch.where(bad[:, None], torch.nan, embeddings)
-        if what is not None:
+        if what is not None and unread.any():
             say(f"warning: {what}: {source.unread(rows)} cannot be read, and got the mean prediction of the others")
     return Outputs(logits, embeddings)
 
 
 def predict_file(
-    path: Path,
-    model: Path,
+    run: RunDir,
+    fold: int,
+    name: str,
     table: SampleTable,
     source: ImageSource,
     rows: np.ndarray,
     recipe: Recipe,
     compute: Compute,
     *,
-    what: str,
+    views: tuple[str, ...] | None = None,
+    until: float = math.inf,
 ) -> Predictions:
-    """Predictions of a trained fold with all TTA views: from `path` if they are there, else made and kept there."""
-    plan = recipe.predict
-    values = {
+    """Predictions of a trained fold: from its `NAME.safetensors` if that is there, else made and kept there.
+
+    Args:
+        views: of TTA; None is all that the recipe has.
+        until: when to stop, on `time.monotonic()`; the rows that are left get the mean of the others, and the file is
+            not kept.
+    """
+    views = recipe.predict.views if views is None else views
+    if (found := find_predictions(run, fold, name, table, rows, recipe, views)) is not None:
+        return found
+    targets = None if table.targets is None else table.targets[rows]
+    network = load_model(run.model(fold), recipe, table, compute.device)
+    what = f"fold {fold} {name}"
+    said = evaluate(network, source, rows, recipe, compute, views=views, what=what, until=until)
+    embeddings = None if said.embeddings is None else said.embeddings.numpy()
+    values = _values(run.model(fold), table, recipe, views)
+    predictions = Predictions(table.ids[rows], _probs_of(said.logits, recipe), values, targets, embeddings)
+    if time.monotonic() < until:
+        save_predictions(run.fold(fold) / f"{name}.safetensors", predictions)
+    return predictions
+
+
+def find_predictions(
+    run: RunDir, fold: int, name: str, table: SampleTable, rows: np.ndarray, recipe: Recipe, views: tuple[str, ...]
+) -> Predictions | None:
+    """What a fold's `NAME.safetensors` holds, in the run folder or an input, if it is of this model, rows and views."""
+    values = None
+    for folder in run.fold_everywhere(fold):
+        if (path := folder / f"{name}.safetensors").is_file():
+            values = values or _values(run.model(fold), table, recipe, views)
+            found = load_predictions(path)
+            if found.values == values and np.array_equal(found.ids, table.ids[rows]):
+                say(f"fold {fold} {name}: taken from {path}")
+                return found
+    return None
+
+
+def _values(model: Path, table: SampleTable, recipe: Recipe, views: tuple[str, ...]) -> dict[str, Any]:
+    """What belongs to predictions: they count only where all of it is the same."""
+    return {
         "model": sha256(model),
-        "views": list(plan.views),
-        "merge": plan.merge,
+        "views": list(views),
+        "merge": recipe.predict.merge,
         "labels": list(table.labels),
         "label_groups": list(table.label_groups),
         "task": recipe.table.task,
     }
-    targets = None if table.targets is None else table.targets[rows]
-    if path.is_file():
-        found = load_predictions(path)
-        if found.values == values and np.array_equal(found.ids, table.ids[rows]):
-            say(f"{what}: taken from {path}")
-            return found
-    network = load_model(model, recipe, table, compute.device)
-    said = evaluate(network, source, rows, recipe, compute, views=recipe.predict.views, what=what)
-    embeddings = None if said.embeddings is None else said.embeddings.numpy()
-    predictions = Predictions(table.ids[rows], _probs_of(said.logits, recipe), values, targets, embeddings)
-    save_predictions(path, predictions)
-    return predictions
+
+
+def _nothing(network: nn.Module, recipe: Recipe, compute: Compute, num_views: int) -> Outputs:
+    """What a network says of no image, (V, 0, ...): the shapes are those that it has for one."""
+    height, width = recipe.images.image_size
+    image = torch.zeros((1, height, width, recipe.images.channels), dtype=torch.uint8, device=compute.device)
+    with torch.inference_mode():
+        said = network.eval()(image)
+    logits = said.logits if not recipe.metric.mirrored_identities else said.logits[:, : said.logits.shape[1] // 2]
+    parts = [
+        None if one is None else one[None, :0].expand(num_views, -1, -1).float().cpu()
+        for one in (logits, said.embeddings)
+    ]
+    assert parts[0] is not None
+    return Outputs(parts[0], parts[1])
 
 
 def _probs_of(logits: Tensor, recipe: Recipe) -> np.ndarray:

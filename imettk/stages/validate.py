@@ -70,9 +70,7 @@ def _out_of_fold(recipe: Recipe, prepared: Prepared, run: RunDir, folds: list[in
     table = prepared.table
     probs = np.zeros((len(table), len(table.labels)), np.float32)
     for fold in folds:
-        rows, path = prepared.rows(fold, valid=True), run.fold(fold) / "oof.safetensors"
-        predictions = predict_file(
-            path, run.model(fold), table, prepared.source, rows, recipe, compute, what=f"fold {fold} oof"
-        )
+        rows = prepared.rows(fold, valid=True)
+        predictions = predict_file(run, fold, "oof", table, prepared.source, rows, recipe, compute)
         probs[rows] = predictions.merged
     return probs

@@ -10,6 +10,9 @@ STARTED = time.monotonic()  # the session's clock starts here
 RECIPE = "digits"  # a built-in recipe, or the name of a .py file in the pack
 COMPETITION = "imettk-digits"  # the folder with the data, a competition or a dataset
 ARGUMENTS: list[str] = []  # options of `imettk validate`
+PACK = ""  # the hash that `imettk kaggle pack` says; "" takes any pack
+PUSH = ""  # which push wrote this; its output says so
+AFTER: list[str] = []  # the pushes whose outputs are taken up; none: every output that is attached
 
 ROOT = Path(os.environ.get("IMETTK_KAGGLE_ROOT", "/kaggle"))
 MANIFEST = "imettk-pack.json"
@@ -23,17 +26,7 @@ code = next(
 )
 sys.path.insert(0, str(code))
 
-from imettk.kaggle.environment import run_stage  # noqa: E402 (found only now)
+from imettk.kaggle.environment import Order, run_stage  # noqa: E402 (found only now)
 
-sys.exit(
-    run_stage(
-        "validate",
-        RECIPE,
-        competition=COMPETITION,
-        arguments=ARGUMENTS,
-        root=ROOT,
-        pack=pack,
-        code=code,
-        started=STARTED,
-    )
-)
+order = Order("validate", RECIPE, COMPETITION, ARGUMENTS, PACK, PUSH, AFTER)
+sys.exit(run_stage(order, root=ROOT, pack=pack, code=code, started=STARTED))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import os
@@ -10,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 import venv
 import zipfile
 from pathlib import Path
@@ -18,7 +18,9 @@ import pandas as pd
 import pytest
 
 from imettk.errors import UserError
+from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.pack import make_pack
+from imettk.kaggle.sandbox import Mounts, run_session
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 STAGES = ("prepare", "train", "validate", "infer")
@@ -51,36 +53,22 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return interpreter
 
 
-def without_network() -> list[str]:
-    """A prefix that takes the network away, where the system allows it."""
-    allowed = subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode == 0
-    return ["unshare", "-rn"] if allowed else []
+def run_kernel(script: str, root: Path, python: Path, mounts: Mounts, *, code: int = 0) -> str:
+    """As `kaggle run-local` does it; what the session prints."""
+    shutil.rmtree(root, ignore_errors=True)
+    lines: list[str] = []
+    ending = run_session(script, root, mounts, python=[str(python)], line=lines.append, limit_seconds=600)
+    assert ending.code == code, "\n".join(lines)
+    return "\n".join(lines)
 
 
-def run_kernel(script: Path, root: Path, python: Path, *, code: int = 0) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHONPATH", "IMETTK"))}
-    shutil.rmtree(root / "working", ignore_errors=True)
-    (root / "working").mkdir(parents=True)
-    done = subprocess.run(
-        [*without_network(), str(python), str(script)],
-        cwd=root / "working",
-        env=environment | {"IMETTK_KAGGLE_ROOT": str(root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout
-    return done.stdout
-
-
-def with_arguments(stage: str, arguments: str, folder: Path) -> Path:
-    """A kernel is configured by its text: the same script with other arguments."""
-    text = (KERNELS / stage / f"{stage}.py").read_text()
-    line = next(line for line in text.splitlines() if line.startswith("ARGUMENTS"))
-    (folder / f"{stage}.py").write_text(text.replace(line, f"ARGUMENTS: list[str] = {arguments}"))
-    return folder / f"{stage}.py"
+def text_of(stage: str, **settings: object) -> str:
+    """A kernel is configured by its text: the script with other constants."""
+    lines = (KERNELS / stage / f"{stage}.py").read_text().splitlines()
+    for name, value in settings.items():
+        (number,) = [number for number, line in enumerate(lines) if line.startswith((f"{name} =", f"{name}: "))]
+        lines[number] = f"{name} = {value!r}"
+    return "\n".join(lines)
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -90,68 +78,95 @@ def hashes(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("layout", ["older", "newer"])
 def test_the_four_kernels_one_after_another(pack, python, digits_data, tmp_path, layout):
     """The older layout with the pack as it was uploaded, the newer one with its zip unpacked, as the platform does."""
-    root = tmp_path / "kaggle"
-    datasets, notebooks = (root / "input",) * 2 if layout == "older" else (
-        root / "input" / "datasets" / "me", root / "input" / "notebooks" / "me"
-    )  # fmt: skip
-    shutil.copytree(pack, datasets / "imettk-pack")
-    shutil.copytree(digits_data / "data", datasets / "imettk-digits")
     if layout == "newer":
+        shutil.copytree(pack, tmp_path / "pack")
+        pack = tmp_path / "pack"
         with zipfile.ZipFile(pack / "imettk.zip") as archive:
-            archive.extractall(datasets / "imettk-pack" / "imettk")
-        (datasets / "imettk-pack" / "imettk.zip").unlink()
+            archive.extractall(pack / "imettk")
+        (pack / "imettk.zip").unlink()
+    outputs: dict[str, Path] = {}
 
-    def kernel(script: Path, output: str) -> str:
-        before = hashes(root / "input")
-        text = run_kernel(script, root, python)
-        assert hashes(root / "input") == before  # inputs are only read
-        shutil.copytree(root / "working", notebooks / output)
+    def kernel(script: str, output: str, *, code: int = 0) -> str:
+        mounts = Mounts(
+            datasets={"me/imettk-pack": pack, "me/imettk-digits": digits_data / "data"},
+            notebooks=outputs,
+            older=layout == "older",
+        )
+        before = [hashes(folder) for folder in mounts.places().values()]
+        text = run_kernel(script, tmp_path / output, python, mounts, code=code)
+        assert [hashes(folder) for folder in mounts.places().values()] == before  # inputs are only read
+        outputs[f"me/{output}"] = tmp_path / output / "working"
         return text
 
-    text = kernel(KERNELS / "prepare" / "prepare.py", "imettk-digits-prepare")
+    digest = json.loads((pack / "imettk-pack.json").read_text())["pack"]
+    text = kernel(text_of("prepare", PACK=digest, PUSH="p1"), "imettk-digits-prepare")
     assert "72 rows in 12 groups" in text and "pip install" in text
-    first = with_arguments("train", '["--fold", "0", "--session.limit-steps", "4"]', tmp_path)
+    first = text_of("train", ARGUMENTS=["--fold", "0", "--session.limit-steps", "4"], PUSH="p2", AFTER=["p1"])
     assert "fold 0: paused at step 4 of 11" in kernel(first, "imettk-digits-train-s1")
-    text = kernel(KERNELS / "train" / "train.py", "imettk-digits-train")
+    text = kernel(text_of("train", PUSH="p3", AFTER=["p1", "p2"]), "imettk-digits-train")
     assert "fold 0: continues at step 4 of 11" in text and "fold 0: done" in text
+    listed = json.loads((outputs["me/imettk-digits-train"] / "imettk-output.json").read_text())
+    assert (listed["push"], listed["stage"], listed["code"]) == ("p3", "train", 0) and 0 < listed["seconds"] < 600
+    found = hashes(outputs["me/imettk-digits-train"])
+    assert {file["sha256"] for file in listed["files"].values()} | {
+        found[str(outputs["me/imettk-digits-train"] / "imettk-output.json")]
+    } == set(found.values())
     if layout == "older":
         return  # what is left is the same there
-    text = kernel(KERNELS / "validate" / "validate.py", "imettk-digits-validate")
+    text = kernel((KERNELS / "validate" / "validate.py").read_text(), "imettk-digits-validate")
     assert "1 of 3 folds are trained" in text and "OOF" in text
-    kernel(KERNELS / "infer" / "infer.py", "imettk-digits-infer")
-    submission = pd.read_csv(notebooks / "imettk-digits-infer" / "submission.csv", dtype=str)
+    kernel((KERNELS / "infer" / "infer.py").read_text(), "imettk-digits-infer")
+    submission = pd.read_csv(outputs["me/imettk-digits-infer"] / "submission.csv", dtype=str)
     sample = pd.read_csv(digits_data / "data" / "sample_submission.csv", dtype=str)
     assert list(submission.columns) == list(sample.columns) and list(submission["id"]) == list(sample["id"])
 
 
 def test_lines_of_a_stage_reach_the_log_as_they_come(pack, python, digits_data, tmp_path):
     """Not at its end, nine hours later."""
-    root = tmp_path / "kaggle"
-    shutil.copytree(pack, root / "input" / "imettk-pack")
-    shutil.copytree(digits_data / "data", root / "input" / "imettk-digits")
-    (root / "working").mkdir()
-    process = subprocess.Popen(
-        [str(python), str(KERNELS / "prepare" / "prepare.py")], env=os.environ | {"IMETTK_KAGGLE_ROOT": str(root)},
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    seen = []
-    for line in process.stdout:
-        seen.append((line, process.poll() is None))
-        if line.startswith("72 rows"):
-            break
-    process.communicate()
-    assert seen[-1] == ("72 rows in 12 groups, 15 labels, 0 of them without a row\n", True)
+    cancel, seen = threading.Event(), []
+
+    def line(text: str) -> None:
+        seen.append(text)
+        if text.startswith("72 rows"):
+            cancel.set()
+
+    mounts = Mounts({"me/imettk-pack": pack, "me/imettk-digits": digits_data / "data"})
+    script = (KERNELS / "prepare" / "prepare.py").read_text()
+    ending = run_session(script, tmp_path / "kaggle", mounts, python=[str(python)], line=line, cancel=cancel)
+    assert "72 rows in 12 groups, 15 labels, 0 of them without a row" in seen
+    assert ending.status == "CANCEL_ACKNOWLEDGED"  # it was still at work when the line came
 
 
-def test_what_is_not_attached_is_named(pack, python, tmp_path):
-    root = tmp_path / "kaggle"
-    (root / "input").mkdir(parents=True)
-    script = KERNELS / "prepare" / "prepare.py"
-    assert "0 packs under" in run_kernel(script, root, python, code=1)
-    shutil.copytree(pack, root / "input" / "imettk-pack")
-    text = run_kernel(script, root, python, code=2)
-    assert "'imettk-digits' is not under" in text and "there: imettk-pack" in text
+def test_what_is_not_attached_or_another_is_named(pack, python, digits_data, tmp_path):
+    """In one line, with code 2; a kernel of a chain says so in its list, and ends well to keep what it has."""
+    script, root = text_of("prepare"), tmp_path / "kaggle"
+    assert "0 packs under" in run_kernel(script, root, python, Mounts(), code=1)
+    only_pack = Mounts({"me/imettk-pack": pack})
+    text = run_kernel(script, root, python, only_pack, code=2)
+    assert "'imettk-digits' is not under" in text and "there: datasets" in text
+    both = Mounts({"me/imettk-pack": pack, "me/imettk-digits": digits_data / "data"})
+    text = run_kernel(text_of("prepare", PACK="0123"), root, python, both, code=2)
+    assert "and this kernel was written for 0123: attach that" in text
+    text = run_kernel(text_of("train", PUSH="p9", AFTER=["p1"]), root, python, both, code=0)
+    assert "the output of push p1 is not attached (there: none)" in text and "ended with code 2" in text
+    assert json.loads((root / "working" / "imettk-output.json").read_text())["code"] == 2
+
+
+def test_the_scripts_are_those_that_imettk_pushes():
+    mine = "your-name"
+    for number, stage in enumerate(STAGES):
+        kernel = Kernel(
+            reference=f"{mine}/imettk-digits-{stage}",
+            stage=stage,
+            recipe="digits",
+            competition="imettk-digits",
+            arguments=("--fold", "0") if stage == "train" else (),
+            datasets=(f"{mine}/imettk-pack", f"{mine}/imettk-digits"),
+            kernels=tuple(f"{mine}/imettk-digits-{before}" for before in STAGES[:number]),
+            gpu=stage != "prepare",
+        )
+        assert (KERNELS / stage / f"{stage}.py").read_text() == kernel.text()
+        assert json.loads((KERNELS / stage / "kernel-metadata.json").read_text()) == kernel.metadata()
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -167,14 +182,3 @@ def test_a_script_is_thin_and_its_metadata_complete(stage):
     slug = metadata["id"].split("/")[1]
     assert slug == metadata["title"].lower().replace(" ", "-") and len(slug) >= 5  # the slug follows from the title
     assert any(source.endswith("/imettk-pack") for source in metadata["dataset_sources"])
-
-
-def test_the_scripts_differ_in_their_stage_alone():
-    """They cannot share code before the pack is found, so nothing may hide in one of them."""
-
-    def body(stage: str) -> str:
-        module = ast.parse((KERNELS / stage / f"{stage}.py").read_text())
-        statements = [node for node in module.body[1:] if not isinstance(node, ast.AnnAssign)]
-        return ast.unparse(ast.Module(statements, [])).replace(f"'{stage}'", "STAGE")
-
-    assert len({body(stage) for stage in STAGES}) == 1

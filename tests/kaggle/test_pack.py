@@ -7,13 +7,14 @@ import json
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 import imettk
-from imettk.errors import DataError, UserError
-from imettk.kaggle.pack import check_pack, make_pack
+from imettk.errors import DataError, MismatchError, UserError
+from imettk.kaggle.pack import check_pack, make_pack, missing_libraries
 
 
 @pytest.fixture
@@ -77,6 +78,68 @@ def test_an_older_pack_is_replaced_and_another_folder_is_not(pack, tmp_path):
     assert (tmp_path / "other" / "thesis.tex").exists()
 
 
+@pytest.mark.parametrize("place", ["imettk", "."])
+def test_an_unpacked_package_is_checked_too(pack, place):
+    """The platform unpacks zips, into a folder of their name or beside it."""
+    with zipfile.ZipFile(pack / "imettk.zip") as archive:
+        archive.extractall(pack / place)
+    (pack / "imettk.zip").unlink()
+    assert check_pack(pack) == []
+    source = pack / place / "imettk" / "config.py"
+    source.write_text(source.read_text() + "# changed\n")
+    with pytest.raises(DataError, match=r"config\.py is damaged"):
+        check_pack(pack)
+
+
+def test_another_pack_is_refused_and_its_hash_is_that_of_its_content(pack, tmp_path):
+    digest = json.loads((pack / "imettk-pack.json").read_text())["pack"]
+    assert check_pack(pack, wanted=digest) == []
+    (tmp_path / "mine.py").write_text("x = 1\n")
+    other = make_pack(tmp_path / "other", owner="some-one", recipe=tmp_path / "mine.py", wheels=False)
+    assert other != digest
+    assert make_pack(tmp_path / "again", owner="another", wheels=False) == digest  # whoever uploads it
+    with pytest.raises(MismatchError, match=f"is pack {other}, and this kernel was written for {digest}"):
+        check_pack(tmp_path / "other", wanted=digest)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("kaggle.json", "{}", "looks like credentials"),
+        (".env", "x", "looks like credentials"),
+        ("weights.pt", "x", "must not go into a pack; weights travel as .safetensors"),
+        ("a@b.csv", "x", "no @ and &"),
+        ("notes.txt", "one\nkey = '0123456789abcdef0123456789abcdef'", "line 2 holds what looks like a Kaggle key"),
+        ("notes.txt", "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw-", "line 1 holds what looks like a Telegram token"),
+        ("notes.txt", "-----BEGIN RSA PRIVATE KEY-----", "a private key"),
+    ],
+)
+def test_what_must_not_travel_does_not(tmp_path, name, content, says):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=says) as caught:
+        make_pack(tmp_path / "pack", owner="me", wheels=False, extra=[tmp_path / name])
+    assert "0123456789abcdef0" not in str(caught.value) and "AAHdqTcv" not in str(caught.value)
+    assert not (tmp_path / "pack").exists()
+
+
+def test_a_secret_in_a_recipe_is_found(tmp_path):
+    (tmp_path / "mine.py").write_text('TOKEN = "KGAT_0123456789abcdef0123456789abcdef"\n')
+    with pytest.raises(DataError, match="line 1 holds what looks like a Kaggle token"):
+        make_pack(tmp_path / "pack", owner="me", recipe=tmp_path / "mine.py", wheels=False)
+
+
+def test_what_the_python_there_lacks_is_named(pack, tmp_path):
+    """Against the metadata of the libraries that are installed here: they satisfy setup.py."""
+    assert missing_libraries(pack, tmp_path) == []
+    manifest = json.loads((pack / "imettk-pack.json").read_text())
+    manifest["needs"] += ["no-such-library>=1", "numpy>=99"]
+    (pack / "imettk-pack.json").write_text(json.dumps(manifest))
+    assert missing_libraries(pack, tmp_path) == [
+        "no-such-library>=1 (here: nothing)",
+        f"numpy>=99 (here: {metadata.version('numpy')})",
+    ]
+
+
 def test_damage_is_found_where_it_is_mounted(pack):
     assert check_pack(pack) == []
     content = bytearray((pack / "imettk.zip").read_bytes())
@@ -87,7 +150,10 @@ def test_damage_is_found_where_it_is_mounted(pack):
 
 
 def test_a_failed_wheel_is_one_clear_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("imettk.kaggle.pack.WHEELS", ("no-such-package-of-imettk==9.9",))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     with pytest.raises(UserError, match=r"wheels could not be built .* --no-wheels"):
+        make_pack(tmp_path / "pack", owner="me")
+    monkeypatch.setattr("imettk.kaggle.pack.WHEELS", ("no-such-package-of-imettk",))
+    with pytest.raises(UserError, match="no-such-package-of-imettk is not installed"):
         make_pack(tmp_path / "pack", owner="me")

@@ -13,6 +13,8 @@ from safetensors.numpy import load_file
 from sklearn.metrics import fbeta_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
+from imettk.cli import main
+
 TINY = [
     "--images.image-size", "32", "32", "--stages.0.num-epochs", "2", "--stages.0.batch-size", "16",
     "--stages.0.warmup-epochs", "0.5", "--train.validate-epochs", "1",
@@ -173,8 +175,6 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_bad_data_is_one_clear_line_and_code_2(own_data, tmp_path, capsys, name):
-    from imettk.cli import main
-
     damage, message = FAULTS[name]
     damage(own_data)
     with pytest.raises(SystemExit) as caught:
@@ -186,8 +186,6 @@ def test_bad_data_is_one_clear_line_and_code_2(own_data, tmp_path, capsys, name)
 
 
 def test_odd_data_is_named_and_kept(own_data, tmp_path, capsys):
-    from imettk.cli import main
-
     shutil.copy(own_data / "train" / "s00000.png", own_data / "train" / "spare.png")
     csv = own_data / "train.csv"
     first = csv.read_text().splitlines()[1]
@@ -256,3 +254,44 @@ def test_a_multiclass_competition_runs_from_a_python_recipe(own_data, tmp_path, 
     submission = pd.read_csv(tmp_path / "run" / "submission.csv")
     assert list(submission.columns) == ["id", "kind"]
     assert set(submission["kind"]) <= {"single", "many"} and len(submission) == 24
+
+
+def hidden_rerun(story: tuple[Path, str], digits_data: Path, folder: Path, names: list[str]) -> tuple[Path, Path]:
+    """Data with another test set, the images under other names, and a run folder whose input is the story's."""
+    data = folder / "data"
+    shutil.copytree(digits_data / "data", data)
+    images = sorted((data / "test").iterdir())
+    for number, name in enumerate(names):
+        shutil.copy(images[number % len(images)], folder / f"{name}.png")
+    shutil.rmtree(data / "test")
+    (data / "test").mkdir()
+    for name in names:
+        (folder / f"{name}.png").rename(data / "test" / f"{name}.png")
+    pd.DataFrame({"id": names, "attribute_ids": ["0"] * len(names)}).to_csv(data / "sample_submission.csv", index=False)
+    return data, folder / "run"
+
+
+@pytest.mark.parametrize("count", [0, 3, 100])
+def test_a_hidden_test_set_of_another_size_is_answered(story, digits_data, tmp_path, count):
+    """A competition's rerun: other ids, more or fewer of them, or none; the run folder's own table stays as it is."""
+    names = [f"hidden{number:03d}" for number in range(count)]
+    data, run_dir = hidden_rerun(story, digits_data, tmp_path, names)
+    main(["infer", "--data", str(data), "--run-dir", str(run_dir), "--inputs", str(story[0])])
+    found = pd.read_csv(run_dir / "submission.csv", dtype=str, keep_default_na=False)
+    assert list(found["id"]) == names and list(found.columns) == ["id", "attribute_ids"]
+    same = labels_of(story[0] / "submission.csv")
+    images = sorted(path.stem for path in (digits_data / "data" / "test").iterdir())
+    for number, labels in enumerate(found["attribute_ids"].str.split()):
+        assert labels == same[images[number % len(images)]]  # the same image, the same answer
+
+
+def test_a_session_without_time_gives_a_valid_submission_all_the_same(story, digits_data, tmp_path, capsys):
+    names = [f"hidden{number:03d}" for number in range(90)]
+    data, run_dir = hidden_rerun(story, digits_data, tmp_path, names)
+    short = ["--session.limit-seconds", "0.01", "--session.margin-seconds", "0", "--predict.batch-size", "8"]
+    main(["infer", "--data", str(data), "--run-dir", str(run_dir), "--inputs", str(story[0]), *short])
+    text = capsys.readouterr().out
+    assert "no time for 2 of 3 folds" in text and "no time for 82 of 90 images: they get the others' mean" in text
+    found = pd.read_csv(run_dir / "submission.csv", dtype=str, keep_default_na=False)
+    assert list(found["id"]) == names and (found["attribute_ids"] != "").all()
+    assert not (run_dir / "fold0" / "test.safetensors").exists()  # the next try has more time

@@ -1,0 +1,233 @@
+"""The unattended run: prepare, the folds side by side over as many sessions as they take, validate, infer.
+
+Every push is written down before it happens, so the process can be killed at any moment and started again: what was
+pushed is recognised by its nonce, what ended is settled by the list that its kernel wrote, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from imettk.errors import MismatchError, PlatformError
+from imettk.kaggle.client import Kaggle, Unclear
+from imettk.kaggle.outputs import list_files, pull, read_remote_list
+from imettk.kaggle.plan import DONE, FAILED, PAUSED, PUSHING, RUNNING, Chain, Job
+from imettk.kaggle.sessions import ENDED, TooManySessions, ask_session, end_session, find_push, push_kernel
+from imettk.progress import say
+
+POLL_SECONDS = 60.0
+LOST_POLLS = 10  # of a session that has ended, until its output must be there
+MAX_GPU, MAX_CPU = 2, 5  # sessions at once that an account has
+LOG_LINES = 20
+SMALL_BYTES = 20_000_000
+SMALL_SUFFIXES = (".json", ".jsonl", ".csv", ".png", ".html")
+
+Tell = Callable[[str, Job, str], None]  # what happened ("started", "paused", "done", "failed"), to whom, in words
+
+
+class Follower:
+    """Brings a chain forward, one look at the platform after another.
+
+    Args:
+        folder: with the chain's state; small files of every output are kept in it as a run folder.
+        tell: is called when something happened.
+    """
+
+    def __init__(self, kaggle: Kaggle, chain: Chain, folder: Path, tell: Tell | None = None) -> None:
+        self.kaggle, self.chain, self.folder = kaggle, chain, folder
+        self._tell = tell or (lambda event, job, text: None)
+        self._polls: dict[str, int] = {}
+        self._no_room = False
+
+    def follow(self) -> str:
+        """Go on until the end; "done", or why the chain has stopped."""
+        while not (end := self.look()):
+            self.kaggle.patience.sleep(POLL_SECONDS)
+        return end
+
+    def look(self) -> str:
+        """Settle what has ended, and push what can be pushed; "" while there is more to do, else the end as above.
+
+        A chain that has to stop lets the sessions end that run, and takes note of them.
+        """
+        chain = self.chain
+        self._no_room = False
+        for job in chain.open_jobs:
+            if job.state == PUSHING:
+                self._push(job)
+            else:
+                self._settle(job)
+        for stage, fold, after in self._next():
+            if not self._has_room(gpu=self._needs_gpu(stage)):
+                continue
+            job = chain.add(stage, fold, after, gpu=self._needs_gpu(stage))
+            chain.save(self.folder)  # first on disk: a push that nobody remembers would be lost
+            self._push(job)
+        chain.save(self.folder)
+        if chain.open_jobs:
+            return ""
+        return DONE if chain.is_done("infer") else chain.stopped
+
+    def stop(self) -> None:
+        """End what runs; what these sessions have made is lost."""
+        for job in self.chain.open_jobs:
+            if job.state == PUSHING and not find_push(self.kaggle, self.chain.kernel(job)):
+                self._end(job, FAILED, "never pushed")
+                continue
+            try:
+                end_session(self.kaggle, self.chain.reference(job))
+                self._end(job, FAILED, "stopped by the user")
+            except PlatformError as error:
+                say(f"{job.slug}: {error}")
+        self.chain.stopped = "stopped by the user"
+        self.chain.save(self.folder)
+
+    def _next(self) -> list[tuple[str, int | None, list[Job]]]:
+        """Stage, fold and inputs of every session that can start now."""
+        chain = self.chain
+        if chain.stopped:
+            return []
+        if not chain.is_done("prepare"):
+            return [] if self._waits("prepare", None) else [("prepare", None, [])]
+        prepared = chain.last_output("prepare")
+        assert prepared is not None
+        waiting = [fold for fold in chain.folds if not chain.is_done("train", fold)]
+        if waiting:
+            last = {fold: chain.last_output("train", fold) for fold in waiting}
+            return [
+                ("train", fold, [prepared, *([one] if (one := last[fold]) is not None else [])])
+                for fold in waiting
+                if not self._waits("train", fold)
+            ]
+        trained = [job for fold in chain.folds if (job := chain.last_output("train", fold)) is not None]
+        if not chain.is_done("validate"):
+            return [] if self._waits("validate", None) else [("validate", None, [prepared, *trained])]
+        validated = chain.last_output("validate")
+        assert validated is not None
+        if chain.is_done("infer") or self._waits("infer", None):
+            return []
+        return [("infer", None, [prepared, *trained, validated])]
+
+    def _waits(self, stage: str, fold: int | None) -> bool:
+        """Whether a session of it is open, or it must not be tried again."""
+        jobs = self.chain.of(stage, fold)
+        if jobs and jobs[-1].state in (PUSHING, RUNNING):
+            return True
+        if self.chain.failures(stage, fold) > self.chain.retries:
+            last = jobs[-1]
+            self.chain.stopped = f"{last.slug} has failed {self.chain.failures(stage, fold)} times: {last.note}"
+            return True
+        return bool(self.chain.stopped)
+
+    def _needs_gpu(self, stage: str) -> bool:
+        return self.chain.gpu and stage != "prepare"
+
+    def _has_room(self, *, gpu: bool) -> bool:
+        running = sum(job.gpu == gpu for job in self.chain.open_jobs)
+        return not self._no_room and running < (MAX_GPU if gpu else MAX_CPU)
+
+    def _push(self, job: Job) -> None:
+        """Push a session that is written down, if the platform does not have it already."""
+        kernel = self.chain.kernel(job)
+        try:
+            job.version = find_push(self.kaggle, kernel) or push_kernel(self.kaggle, kernel)
+        except TooManySessions:
+            self._no_room = True  # it stays written down, and is pushed at the next look
+            return
+        except Unclear as error:
+            say(f"{error}; looking again later")
+            return
+        except PlatformError as error:
+            self._end(job, FAILED, str(error))
+            return
+        job.state, job.pushed_at = RUNNING, time.time()
+        self.chain.save(self.folder)
+        say(f"{job.slug}: pushed, version {job.version}")
+        self._tell("started", job, "")
+
+    def _settle(self, job: Job) -> None:
+        """Look how a session is, and take note of its end."""
+        reference = self.chain.reference(job)
+        try:
+            session = ask_session(self.kaggle, reference, job.version)
+            if session.status not in ENDED:
+                return
+            listed = read_remote_list(self.kaggle, reference, job.version)
+            if listed is None or listed.get("push") != job.push:
+                self._without_output(job, session.status, session.failure, listed)
+                return
+            pull(self.kaggle, reference, job.version, self.folder, push=job.push, wanted=_is_small)
+        except (Unclear, MismatchError) as error:
+            say(f"{error}; looking again later")
+            return
+        except PlatformError as error:
+            self._end(job, FAILED, str(error))
+            return
+        job.seconds, job.has_output = float(listed.get("seconds", 0.0)), True
+        if (code := listed.get("code")) != 0:
+            self._end(job, FAILED, f"{job.stage} ended with code {code}", self._log(job))
+        elif job.stage == "train":
+            self._settle_training(job, listed)
+        else:
+            self._end(job, DONE, "")
+
+    def _settle_training(self, job: Job, listed: dict[str, Any]) -> None:
+        """Done or paused, as the fold's status says."""
+        name = f"fold{job.fold}/status.json"
+        status = json.loads((self.folder / name).read_text()) if name in listed["files"] else {}
+        place = f"step {status.get('step', '?')} of {status.get('num_steps', '?')}"
+        if status.get("state") == "done":
+            self._end(job, DONE, place)
+        elif status.get("state") == "paused":
+            before = self.chain.of("train", job.fold)[:-1]
+            if sum(one.note == place and one.state == PAUSED for one in before[-2:]) == 2:
+                self._end(job, FAILED, f"three sessions have not gone beyond {place}: is the limit too short?")
+                return
+            self._end(job, PAUSED, place)
+        else:
+            self._end(job, FAILED, f"its output does not say whether the fold is done ({name})", self._log(job))
+
+    def _without_output(self, job: Job, status: str, failure: str, listed: dict[str, Any] | None) -> None:
+        """A session that ended without the list of its own output; a complete one may need some time to show it."""
+        polls = self._polls[job.push] = self._polls.get(job.push, 0) + 1
+        if status == "COMPLETE" and polls < LOST_POLLS:
+            return
+        what = "its output is that of another push" if listed else "it left no output"
+        self._end(job, FAILED, f"{status}: {what}{f' ({failure})' if failure else ''}", self._log(job))
+
+    def _log(self, job: Job) -> str:
+        """The end of its log."""
+        try:
+            _, log = list_files(self.kaggle, self.chain.reference(job), job.version)
+        except PlatformError as error:
+            return f"(no log: {error})"
+        return "\n".join(log.rstrip().splitlines()[-LOG_LINES:])
+
+    def _end(self, job: Job, state: str, note: str, log: str = "") -> None:
+        job.state, job.note, job.ended_at = state, note, time.time()
+        self.chain.save(self.folder)
+        say(f"{job.slug}: {state}{f', {note}' if note else ''}" + "".join(f"\n  | {one}" for one in log.splitlines()))
+        self._tell(state, job, log or note)
+
+
+def _is_small(name: str, size: int) -> bool:
+    """What a run folder on the laptop needs for the log and the report: no weights, no images."""
+    return name.endswith(SMALL_SUFFIXES) and size <= SMALL_BYTES and not name.startswith("cache/")
+
+
+def describe(chain: Chain) -> str:
+    """Where a chain is, a line for each stage and fold."""
+    lines = [f"{chain.name}: {chain.recipe}, folds {', '.join(map(str, chain.folds))}"]
+    places: list[tuple[str, int | None]] = [("prepare", None), *(("train", fold) for fold in chain.folds)]
+    for stage, fold in [*places, ("validate", None), ("infer", None)]:
+        jobs = chain.of(stage, fold)
+        name = stage if fold is None else f"{stage} fold {fold}"
+        last = jobs[-1] if jobs else None
+        note = f", {last.note}" if last is not None and last.note else ""
+        lines.append(f"  {name:<14}{len(jobs):>3} sessions  {last.state if last is not None else '-'}{note}")
+    lines.append(f"  GPU hours used {chain.gpu_hours:.1f}")
+    return "\n".join([*lines, *([f"  {chain.stopped}"] if chain.stopped else [])])

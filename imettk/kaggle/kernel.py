@@ -1,0 +1,125 @@
+"""A kernel to push: one stage of one recipe, all its settings in its text, and what it takes in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+STAGES = {  # and what a kernel of it is for
+    "prepare": "Check the data, make the folds and decode the images once for all later kernels.",
+    "train": "Train one fold for as long as the session lasts; attach this kernel's last output to continue.",
+    "validate": "Out-of-fold predictions of the trained folds, the decision rule and its scores.",
+    "infer": "Predict the test set with the trained folds, offline, and write a checked submission.csv.",
+    "preflight": "Every stage in miniature, before hours are spent on them.",
+}
+GPU = "NvidiaTeslaT4"
+MAX_SLUG = 50
+
+_TEXT = '''"""{purpose}"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+STARTED = time.monotonic()  # the session's clock starts here
+
+RECIPE = {recipe}  # a built-in recipe, or the name of a .py file in the pack
+COMPETITION = {competition}  # the folder with the data, a competition or a dataset
+ARGUMENTS: list[str] = {arguments}  # options of `imettk {stage}`
+PACK = {pack}  # the hash that `imettk kaggle pack` says; "" takes any pack
+PUSH = {push}  # which push wrote this; its output says so
+AFTER: list[str] = {after}  # the pushes whose outputs are taken up; none: every output that is attached
+
+ROOT = Path(os.environ.get("IMETTK_KAGGLE_ROOT", "/kaggle"))
+MANIFEST = "imettk-pack.json"
+found = sorted([*ROOT.glob(f"input/*/{{MANIFEST}}"), *ROOT.glob(f"input/datasets/*/*/{{MANIFEST}}")])
+if len(found) != 1:
+    sys.exit(f"imettk: {{len(found)}} packs under {{ROOT / 'input'}}: attach the dataset imettk-pack, once")
+pack = found[0].parent
+# The platform unpacks zips, and keeps the archive's name as a folder's or not.
+code = next(
+    path for path in (pack / "imettk.zip", pack / "imettk", pack) if path.is_file() or (path / "imettk").is_dir()
+)
+sys.path.insert(0, str(code))
+
+from imettk.kaggle.environment import Order, run_stage  # noqa: E402 (found only now)
+
+order = Order("{stage}", RECIPE, COMPETITION, ARGUMENTS, PACK, PUSH, AFTER)
+sys.exit(run_stage(order, root=ROOT, pack=pack, code=code, started=STARTED))
+'''
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What is pushed.
+
+    Attributes:
+        reference: owner/slug, at most 50 characters of slug; the title is the slug with spaces.
+        competition: slug of the data's folder on the platform.
+        arguments: options of the stage.
+        datasets: owner/slug, or owner/slug/version.
+        kernels: owner/slug of those whose output is taken in.
+        pack: hash of the pack that it must find; "" takes any.
+        push: of this push alone, by which a lost answer's kernel and every output are recognised.
+        after: the pushes whose outputs it takes up.
+        limit_seconds: after which the platform ends it; None is the platform's own limit.
+    """
+
+    reference: str
+    stage: str
+    recipe: str
+    competition: str
+    arguments: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    competitions: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
+    gpu: bool = True
+    internet: bool = False
+    pack: str = ""
+    push: str = ""
+    after: tuple[str, ...] = ()
+    limit_seconds: int | None = None
+
+    def __post_init__(self) -> None:
+        slug = self.reference.partition("/")[2]
+        if not 5 <= len(slug) <= MAX_SLUG or slug != slug.lower() or not slug.replace("-", "").isalnum():
+            raise ValueError(f"slug must have 5 to {MAX_SLUG} lower-case letters, digits and -, got {slug!r}")
+
+    @property
+    def title(self) -> str:
+        """From which the platform makes the slug."""
+        return self.reference.partition("/")[2].replace("-", " ")
+
+    def text(self) -> str:
+        """The script. It shares nothing before it has found the pack, so it is short and the same for all stages."""
+        return _TEXT.format(
+            purpose=STAGES[self.stage],
+            stage=self.stage,
+            recipe=json.dumps(self.recipe),
+            competition=json.dumps(self.competition),
+            arguments=json.dumps(list(self.arguments)),
+            pack=json.dumps(self.pack),
+            push=json.dumps(self.push),
+            after=json.dumps(list(self.after)),
+        )
+
+    def metadata(self) -> dict[str, Any]:
+        """What `kernel-metadata.json` holds, for a push by hand with the official command."""
+        return {
+            "id": self.reference,
+            "title": self.title,
+            "code_file": f"{self.stage}.py",
+            "language": "python",
+            "kernel_type": "script",
+            "is_private": True,
+            "enable_gpu": self.gpu,
+            "enable_tpu": False,
+            "enable_internet": self.internet,  # the client takes a missing one as true
+            **({"machine_shape": GPU} if self.gpu else {}),
+            "dataset_sources": list(self.datasets),
+            "competition_sources": list(self.competitions),
+            "kernel_sources": list(self.kernels),
+            "model_sources": [],
+        }

@@ -1,0 +1,86 @@
+"""`kaggle run-local`: a stage as the platform would run it, on this machine."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from imettk.errors import DataError
+from imettk.kaggle.kernel import Kernel
+from imettk.kaggle.pack import DATASET, make_pack
+from imettk.kaggle.sandbox import CANCELLED, Mounts, can_isolate, run_session
+from imettk.progress import say
+
+OWNER = "your-name"
+
+
+def run_local(
+    stage: str,
+    recipe: str,
+    data: Path,
+    root: Path,
+    *,
+    inputs: Sequence[Path] = (),
+    arguments: Sequence[str] = (),
+    limit_seconds: float | None = None,
+    pack: Path | None = None,
+) -> int:
+    """Run a kernel's script, unmodified, under a folder that takes the place of `/kaggle`; its exit code.
+
+    Args:
+        recipe: a built-in name, or a `.py` file.
+        data: the competition's folder.
+        root: a new folder; what the session leaves is in `working`.
+        inputs: outputs of earlier sessions.
+        limit_seconds: after which the session is killed, as the platform does; the stage is told of it, and stops
+            before.
+        pack: a pack's folder; without it one is made, without wheels: libraries are those of this Python.
+
+    Raises:
+        DataError: `root` is in use, or there is no data.
+    """
+    if root.exists() and any(root.iterdir()):
+        raise DataError(f"{root} is not empty: a session starts in a new folder; give another --run-dir")
+    if not data.is_dir():
+        raise DataError(f"--data: {data} is no folder")
+    own = Path(recipe) if recipe.endswith(".py") else None
+    with tempfile.TemporaryDirectory() as scratch:
+        if pack is None:
+            pack = Path(scratch, "pack")
+            make_pack(pack, owner=OWNER, recipe=own, wheels=False)
+        kernel = Kernel(
+            reference=f"{OWNER}/imettk-local-{stage}",
+            stage=stage,
+            recipe=recipe if own is None else own.name,
+            competition="data",
+            arguments=tuple(arguments) + _limit(limit_seconds),
+        )
+        mounts = Mounts(
+            datasets={f"{OWNER}/{DATASET}": pack},
+            notebooks={f"{OWNER}/input-{number}": folder for number, folder in enumerate(inputs)},
+            competitions={"data": data},
+        )
+        if can_isolate():
+            say(f"session in {root}: inputs read-only, no network")
+        else:
+            say(
+                f"session in {root}: a plain folder (no `unshare` here), so inputs are not protected and the network is"
+            )
+        ending = run_session(kernel.text(), root, mounts, limit_seconds=limit_seconds)
+    for folder in (root / "input", root / "temp"):
+        shutil.rmtree(folder, ignore_errors=True)
+    if ending.status == CANCELLED:
+        say(f"killed at its limit after {ending.seconds:.0f} s; what it left is in {ending.working}")
+        return 1
+    say(f"{ending.status.lower()} after {ending.seconds:.0f} s; its output is in {ending.working}")
+    return ending.code or 0
+
+
+def _limit(limit_seconds: float | None) -> tuple[str, ...]:
+    """Tell the stage of a limit, with a margin that fits a short one."""
+    if limit_seconds is None:
+        return ()
+    margin = min(300.0, limit_seconds / 4)
+    return "--session.limit-seconds", f"{limit_seconds:g}", "--session.margin-seconds", f"{margin:g}"

@@ -1,0 +1,185 @@
+"""What a session leaves: a list with hashes, written in the kernel, and the download that is held against it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from imettk.errors import MismatchError, PlatformError
+from imettk.kaggle.client import Kaggle, Unclear, owner_of
+from imettk.progress import progress_bar
+from imettk.tracking.files import sha256, write_json
+
+OUTPUT = "imettk-output.json"
+PARTIAL = ".part"
+_PAGE = 100
+_CHUNK = 1 << 20
+
+
+def write_output_list(folder: Path, *, push: str, stage: str, code: int, seconds: float) -> None:
+    """Write `imettk-output.json`: which push made this output, how its stage ended, size and SHA-256 of every file.
+
+    Args:
+        seconds: since the kernel's first line.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != OUTPUT
+    }
+    write_json(
+        folder / OUTPUT, {"push": push, "stage": stage, "code": code, "seconds": round(seconds, 1), "files": files}
+    )
+
+
+def read_output_list(folder: Path) -> dict[str, Any] | None:
+    """The list of an output folder, or None where it has none."""
+    try:
+        content = json.loads((folder / OUTPUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def list_files(kaggle: Kaggle, reference: str, version: int) -> tuple[dict[str, str], str]:
+    """Names and addresses of a session's output files, and the end of its log as plain text."""
+    from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
+
+    request = ApiListKernelSessionOutputRequest()
+    request.user_name, request.kernel_slug = owner_of(reference)
+    request.version_label = f"v{version}"
+    request.page_size = _PAGE
+    files: dict[str, str] = {}
+    log = ""
+    while True:
+        answer = kaggle.ask("kernels", "list_kernel_session_output", request, what=f"output of {reference}")
+        files |= {file.file_name: file.url for file in answer.files or []}
+        log = log or answer.log or ""
+        if not answer.next_page_token:
+            return files, plain_log(log)
+        request.page_token = answer.next_page_token
+
+
+def plain_log(log: str) -> str:
+    """A session's log as text; the platform gives it as a JSON list of pieces."""
+    try:
+        return "".join(str(piece.get("data", "")) for piece in json.loads(log))
+    except (ValueError, AttributeError, TypeError):
+        return log
+
+
+def read_remote_list(kaggle: Kaggle, reference: str, version: int) -> dict[str, Any] | None:
+    """The `imettk-output.json` of a session, or None where it left none."""
+    files, _ = list_files(kaggle, reference, version)
+    if OUTPUT not in files:
+        return None
+    return _get_list(kaggle, files[OUTPUT], f"{OUTPUT} of {reference}")
+
+
+def pull(
+    kaggle: Kaggle,
+    reference: str,
+    version: int,
+    folder: Path,
+    *,
+    push: str = "",
+    wanted: Callable[[str, int], bool] | None = None,
+) -> dict[str, Any]:
+    """Download a session's output; every file is held against the list that the kernel wrote. Returns that list.
+
+    Files that are there already and fit are kept, a file that broke off goes on where it stopped, and a name gets its
+    content only when that is whole and right.
+
+    Args:
+        push: whose output it must be; "" takes any.
+        wanted: says of a name and its bytes whether to download it; None is all.
+
+    Raises:
+        MismatchError: it is the output of another push.
+        PlatformError: a file is missing, or is not what the list says after all tries.
+    """
+    urls, _ = list_files(kaggle, reference, version)
+    if OUTPUT not in urls:
+        raise PlatformError(f"{reference} version {version} left no {OUTPUT}: its stage has not come to an end")
+    listed = _get_list(kaggle, urls[OUTPUT], f"{OUTPUT} of {reference}")
+    if push and listed["push"] != push:
+        raise MismatchError(
+            f"the output of {reference} is of another push ({listed['push'] or 'by hand'}, not {push}): not taken"
+        )
+    files = {name: file for name, file in listed["files"].items() if wanted is None or wanted(name, file["size"])}
+    missing = sorted(set(files) - set(urls))
+    if missing:
+        raise PlatformError(f"the output of {reference} lacks {missing[0]} ({len(missing)} files); try again later")
+    total = sum(file["size"] for file in files.values())
+    with progress_bar(f"download {reference}", total=total, unit="B") as bar:
+        for name, file in files.items():
+            _pull_file(
+                kaggle, urls[name], _inside(folder, name), file["size"], file["sha256"], f"{name} of {reference}"
+            )
+            bar.update(file["size"])
+    if wanted is None:
+        write_json(folder / OUTPUT, listed)
+    return dict(listed)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Where a file of this name goes; never outside the folder, whatever an output calls itself."""
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in parts[0]:
+        raise PlatformError(f"the output has a file {name!r}, which would lie outside {folder}: nothing is taken")
+    return folder.joinpath(*parts)
+
+
+def _pull_file(kaggle: Kaggle, url: str, path: Path, size: int, digest: str, what: str) -> None:
+    """Download one file until it is what the list says."""
+    if path.is_file() and path.stat().st_size == size and sha256(path) == digest:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + PARTIAL)
+    for failures in range(1, kaggle.patience.tries + 1):
+        try:
+            if not part.is_file() or part.stat().st_size < size:
+                _fetch(kaggle, url, part, what)
+            if part.stat().st_size == size and sha256(part) == digest:
+                part.replace(path)
+                return
+            wrong = f"{what} is not what the kernel wrote ({part.stat().st_size:,} bytes of {size:,})"
+            if part.stat().st_size >= size:
+                part.unlink()  # whole and wrong: nothing of it can be kept
+        except Unclear as error:
+            wrong = str(error)
+        if failures < kaggle.patience.tries:
+            kaggle.patience.wait(failures)
+    raise PlatformError(f"{wrong}, {kaggle.patience.tries} times; try again later")
+
+
+def _fetch(kaggle: Kaggle, url: str, part: Path, what: str) -> None:
+    """Append to a file what it lacks, as far as the connection holds."""
+    start = part.stat().st_size if part.is_file() else 0
+
+    def fetch() -> None:
+        with kaggle.get(url, start=start) as answer:
+            answer.raise_for_status()
+            going_on = start > 0 and answer.status_code == 206
+            with open(part, "ab" if going_on else "wb") as file:
+                for chunk in answer.iter_content(_CHUNK):
+                    file.write(chunk)
+
+    kaggle.repeat(fetch, what=what, repeat=False)
+
+
+def _get_list(kaggle: Kaggle, url: str, what: str) -> dict[str, Any]:
+    """What an `imettk-output.json` holds."""
+
+    def fetch() -> dict[str, Any]:
+        with kaggle.get(url) as answer:
+            answer.raise_for_status()
+            content = answer.content
+        try:
+            return {"push": "", "code": None, **json.loads(content)} | {"files": dict(json.loads(content)["files"])}
+        except (ValueError, TypeError, KeyError):  # a page of the platform in its place, or a part of it
+            raise Unclear(f"{what}: the platform gave something else") from None
+
+    return dict(kaggle.repeat(fetch, what=what))

@@ -1,0 +1,177 @@
+"""The platform on this machine: a kernel's script, unmodified, in Kaggle's layout, offline, until its session ends.
+
+Where the system allows it (`unshare`), inputs are mounted read-only, there is no network, and a session at its limit is
+killed with all its processes. Elsewhere inputs are links, and processes of the session are killed one by one.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+COMPLETE, ERROR, CANCELLED = "COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED"
+_UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Mounts:
+    """What is attached to a kernel.
+
+    Attributes:
+        datasets, notebooks: folders by `owner/slug`.
+        competitions: folders by slug.
+        older: mount all of them as `/kaggle/input/SLUG`, as the platform did before.
+    """
+
+    datasets: Mapping[str, Path] = field(default_factory=dict)
+    notebooks: Mapping[str, Path] = field(default_factory=dict)
+    competitions: Mapping[str, Path] = field(default_factory=dict)
+    older: bool = False
+
+    def places(self) -> dict[str, Path]:
+        """Folders by where they are under `/kaggle/input`."""
+        if self.older:
+            everything = {**self.datasets, **self.notebooks, **self.competitions}
+            return {name.rpartition("/")[2]: path for name, path in everything.items()}
+        return {
+            **{f"datasets/{name}": path for name, path in self.datasets.items()},
+            **{f"notebooks/{name}": path for name, path in self.notebooks.items()},
+            **{f"competitions/{name}": path for name, path in self.competitions.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a session ended.
+
+    Attributes:
+        status: COMPLETE, ERROR, or CANCEL_ACKNOWLEDGED: cancelled, or killed at its limit.
+        code: the script's exit code; None where it was killed.
+        working: what it left.
+    """
+
+    status: str
+    code: int | None
+    seconds: float
+    working: Path
+
+
+@functools.cache
+def can_isolate() -> bool:
+    """Whether this system lets a user make a session without network and with mounts of its own."""
+    if shutil.which("unshare") is None:
+        return False
+    probe = [*_UNSHARE, "--net", "mount", "--bind", "/tmp", "/tmp"]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+def run_session(
+    script: str,
+    root: Path,
+    mounts: Mounts,
+    *,
+    internet: bool = False,
+    limit_seconds: float | None = None,
+    cancel: threading.Event | None = None,
+    line: Callable[[str], None] | None = None,
+    python: Sequence[str] = (sys.executable,),
+    isolate: bool | None = None,
+) -> Ending:
+    """Run the text of a kernel to its end.
+
+    Args:
+        root: takes the place of `/kaggle`: an empty or a new folder, in which `working` stays.
+        internet: leave the network there.
+        limit_seconds: after which everything is killed, as the platform does.
+        cancel: ends the session when it is set.
+        line: gets each line of the output as it comes; without it they are printed.
+        python: the interpreter, and options for it.
+        isolate: whether to use `unshare`; None is where the system allows it.
+    """
+    working = root / "working"
+    for folder in (working, root / "input", root / "temp"):
+        folder.mkdir(parents=True, exist_ok=True)
+    path = root / "script.py"
+    path.write_text(script, encoding="utf-8")
+    isolated = can_isolate() if isolate is None else isolate
+    places = {root / "input" / place: source.resolve() for place, source in mounts.places().items()}
+    for place in places:
+        (place if isolated else place.parent).mkdir(parents=True, exist_ok=True)
+    command = shlex.join([*python, "-u", str(path)])
+    if isolated:
+        binds = [
+            f"mount --bind {shlex.quote(str(source))} {shlex.quote(str(place))} && "
+            f"mount -o remount,ro,bind {shlex.quote(str(place))}"
+            for place, source in places.items()
+        ]
+        words = [*_UNSHARE, *([] if internet else ["--net"]), "sh", "-c", " && ".join([*binds, f"exec {command}"])]
+    else:
+        for place, source in places.items():
+            place.symlink_to(source)
+        words = ["sh", "-c", f"exec {command}"]
+    started = time.monotonic()
+    process = subprocess.Popen(
+        words,
+        cwd=working,
+        env=_environment(root),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    reader = threading.Thread(target=_pass_on, args=(process, line or _print), daemon=True)
+    reader.start()
+    end = None if limit_seconds is None else started + limit_seconds
+    while process.poll() is None:
+        if (cancel is not None and cancel.is_set()) or (end is not None and time.monotonic() > end):
+            _kill(process)
+        time.sleep(_POLL_SECONDS)
+    reader.join(timeout=10)
+    code = process.returncode if process.returncode >= 0 else None
+    killed = code is None or (isolated and code == 128 + signal.SIGKILL)
+    status = COMPLETE if code == 0 else CANCELLED if killed else ERROR
+    return Ending(status, None if killed else code, time.monotonic() - started, working)
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """Without what belongs to this machine: the package here, credentials and tokens."""
+    hidden = ("PYTHONPATH", "IMETTK", "KAGGLE", "TELEGRAM", "http_proxy", "https_proxy")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    return kept | {"IMETTK_KAGGLE_ROOT": str(root), "KAGGLE_KERNEL_RUN_TYPE": "Batch"}
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)
+
+
+def _pass_on(process: subprocess.Popen[str], line: Callable[[str], None]) -> None:
+    assert process.stdout is not None
+    with process.stdout:
+        for text in process.stdout:
+            line(text.rstrip("\n"))
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill every process of a session; with `unshare`, the first one takes the others along."""
+    for entry in Path("/proc").iterdir() if Path("/proc").is_dir() else []:
+        if not entry.name.isdigit():
+            continue
+        try:  # loader processes have a process group of their own, but the session is the same
+            if os.getsid(int(entry.name)) == process.pid:
+                os.kill(int(entry.name), signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
+    process.kill()

@@ -1,0 +1,229 @@
+"""`imettk kaggle ...`: from parsed words to calls of the `kaggle` wing."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from pathlib import Path
+
+from imettk.config import Recipe
+from imettk.errors import PlatformError, UserError
+from imettk.overrides import apply_overrides
+from imettk.progress import say
+from imettk.recipes import load_recipe
+
+
+def run_action(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    """Do what is asked for; the exit code.
+
+    Args:
+        overrides: words that the parser does not know: options of the recipe's fields, for the stages.
+    """
+    actions = {
+        "pack": _pack,
+        "push": _push,
+        "chain": _chain,
+        "status": _status,
+        "pull": _pull,
+        "submit": _submit,
+        "run-local": _run_local,
+    }
+    arguments.overrides = overrides
+    return actions[arguments.action](arguments)
+
+
+def _pack(arguments: argparse.Namespace) -> int:
+    from imettk.kaggle.pack import make_pack
+
+    if arguments.upload:
+        from imettk.kaggle.account import upload_pack
+        from imettk.kaggle.client import Kaggle
+
+        recipe = "" if arguments.recipe is None else str(arguments.recipe)
+        upload_pack(Kaggle(), arguments.out, recipe, wheels=not arguments.no_wheels, extra=arguments.add)
+        return 0
+    make_pack(
+        arguments.out,
+        owner=arguments.owner,
+        recipe=arguments.recipe,
+        wheels=not arguments.no_wheels,
+        extra=arguments.add,
+    )
+    say(f"upload it with --upload, or `kaggle datasets create -p {arguments.out}`")
+    return 0
+
+
+def _push(arguments: argparse.Namespace) -> int:
+    from imettk.kaggle.account import Sources, push, remembered, upload_pack
+    from imettk.kaggle.client import Kaggle
+    from imettk.kaggle.kernel import Kernel
+    from imettk.kaggle.plan import check_name
+
+    recipe = _checked(arguments)
+    sources = Sources(arguments.competition, arguments.dataset, arguments.attach)
+    name = check_name(arguments.name or recipe.name.replace("_", "-").lower())
+    kaggle = Kaggle()
+    after = [remembered(arguments.run_dir, one)[1] for one in arguments.after]
+    pinned, digest = upload_pack(kaggle, arguments.pack, arguments.recipe)
+    fold = [] if arguments.fold is None else ["--fold", str(arguments.fold)]
+    place = arguments.stage if arguments.fold is None else f"{arguments.stage}-f{arguments.fold}"
+    kernel = Kernel(
+        reference=f"{kaggle.username}/imettk-{name}-{place}",
+        stage=arguments.stage,
+        recipe=Path(arguments.recipe).name if arguments.recipe.endswith(".py") else arguments.recipe,
+        competition=sources.folder,
+        arguments=(*arguments.overrides, *_limit_words(arguments), *fold),
+        datasets=(pinned, *sources.datasets),
+        competitions=tuple(sources.competitions),
+        kernels=tuple("/".join(one.split("/")[:2]) for one in arguments.after),
+        gpu=not arguments.cpu and arguments.stage != "prepare",
+        internet=arguments.internet,
+        pack=digest,
+        push=secrets.token_hex(8),
+        after=tuple(filter(None, after)),
+        limit_seconds=_limit_seconds(arguments),
+    )
+    push(kaggle, kernel, arguments.run_dir)
+    return 0
+
+
+def _chain(arguments: argparse.Namespace) -> int:
+    from imettk.kaggle.account import Sources, start_chain, tell_quota
+    from imettk.kaggle.chain import Follower, describe
+    from imettk.kaggle.client import Kaggle
+    from imettk.kaggle.plan import DONE, check_name, read_chain
+    from imettk.tracking.lock import hold_folder
+
+    recipe = _checked(arguments)
+    folder: Path = arguments.run_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    with hold_folder(folder):
+        kaggle = Kaggle()
+        chain = read_chain(folder)
+        if chain is None:
+            if arguments.stop:
+                raise UserError(f"{folder} has no chain to stop")
+            chain = start_chain(
+                kaggle,
+                check_name(arguments.name or recipe.name.replace("_", "-").lower()),
+                arguments.recipe,
+                _folds(arguments.folds, recipe),
+                Sources(arguments.competition, arguments.dataset, arguments.attach),
+                out=arguments.pack,
+                arguments=[*arguments.overrides, *_limit_words(arguments)],
+                gpu=not arguments.cpu,
+                retries=arguments.retries,
+                limit_seconds=_limit_seconds(arguments),
+            )
+            chain.save(folder)
+            tell_quota(kaggle)
+        elif chain.stopped and not arguments.stop:
+            say(f"{folder} had stopped ({chain.stopped}); going on")
+            chain.try_again()
+        follower = Follower(kaggle, chain, folder)
+        if arguments.stop:
+            follower.stop()
+        end = follower.look() if arguments.once or arguments.stop else follower.follow()
+        say(describe(chain))
+        if end and end != DONE and not arguments.stop:
+            raise PlatformError(f"the chain has stopped: {end}")
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from imettk.kaggle.account import status, tell_quota
+    from imettk.kaggle.chain import describe
+    from imettk.kaggle.client import Kaggle
+    from imettk.kaggle.plan import read_chain
+
+    chain = read_chain(arguments.run_dir)
+    if arguments.kernel is None and chain is None:
+        raise UserError(f"{arguments.run_dir} has no chain: name a kernel, OWNER/SLUG")
+    kaggle = Kaggle()
+    if arguments.kernel is not None:
+        status(kaggle, arguments.run_dir, arguments.kernel)
+    elif chain is not None:
+        say(describe(chain))
+    tell_quota(kaggle)
+    return 0
+
+
+def _pull(arguments: argparse.Namespace) -> int:
+    from imettk.kaggle.account import pull_output
+    from imettk.kaggle.client import Kaggle
+
+    pull_output(Kaggle(), arguments.run_dir, arguments.kernel, arguments.out)
+    return 0
+
+
+def _submit(arguments: argparse.Namespace) -> int:
+    from imettk.kaggle.account import remembered
+    from imettk.kaggle.client import Kaggle
+    from imettk.kaggle.leaderboard import submit_file, submit_kernel, wait_score
+
+    competition, path = arguments.competition, arguments.file
+    if arguments.score is None and arguments.kernel is None and (path is None or not path.is_file()):
+        raise UserError(f"{path or 'a file to submit'} is missing: give submission.csv, --kernel or --score")
+    kaggle, number = Kaggle(), arguments.score
+    if number is None and arguments.kernel is not None:
+        version, _ = remembered(arguments.run_dir, arguments.kernel)
+        name = "/".join(arguments.kernel.split("/")[:2])
+        file_name = "submission.csv" if path is None else path.name
+        number = submit_kernel(kaggle, competition, name, version, file_name, arguments.message)
+    elif number is None:
+        number = submit_file(kaggle, competition, path, arguments.message)
+    say(f"submission {number} to {competition}")
+    score = wait_score(kaggle, competition, number, limit_seconds=60 * arguments.wait_minutes)
+    if score.status != "COMPLETE":
+        raise PlatformError(f"submission {number} to {competition}: {score.status.lower()}, {score.error}")
+    say(f"public {_shown(score.public)}, private {_shown(score.private)}")
+    return 0
+
+
+def _run_local(arguments: argparse.Namespace) -> int:
+    from imettk.kaggle.local import run_local
+
+    _checked(arguments)
+    fold = [] if arguments.fold is None else ["--fold", str(arguments.fold)]
+    return run_local(
+        arguments.stage,
+        arguments.recipe,
+        arguments.data,
+        arguments.run_dir,
+        inputs=arguments.inputs,
+        arguments=[*arguments.overrides, *fold],
+        limit_seconds=arguments.limit_seconds,
+        pack=arguments.pack,
+    )
+
+
+def _checked(arguments: argparse.Namespace) -> Recipe:
+    """The recipe with its overrides: what is wrong with it is told here and not by a kernel an hour later."""
+    if arguments.recipe.endswith(".json"):
+        raise UserError(f"{arguments.recipe}: kernels take a built-in name or a .py file with a recipe() function")
+    return apply_overrides(load_recipe(arguments.recipe), arguments.overrides)
+
+
+def _folds(text: str, recipe: Recipe) -> list[int]:
+    """`0,1,3` as numbers, each a fold of the recipe."""
+    words = text.split(",")
+    if not all(word.strip().isdigit() and int(word) < recipe.folds.num_folds for word in words):
+        raise UserError(f"--folds: {text!r} must be numbers from 0 to {recipe.folds.num_folds - 1}, as in 0,1,2")
+    return sorted({int(word) for word in words})
+
+
+def _limit_seconds(arguments: argparse.Namespace) -> int | None:
+    hours = arguments.limit_hours
+    if hours is not None and not 0 < hours <= 12:
+        raise UserError(f"--limit-hours: {hours:g} must be above 0 and at most 12")
+    return None if hours is None else round(3600 * hours)
+
+
+def _limit_words(arguments: argparse.Namespace) -> list[str]:
+    """The same limit for the stage, which stops before the platform kills it."""
+    seconds = _limit_seconds(arguments)
+    return [] if seconds is None else ["--session.limit-seconds", str(seconds)]
+
+
+def _shown(score: float | None) -> str:
+    return "-" if score is None else f"{score:.5f}"

@@ -1,0 +1,102 @@
+"""What `imettk kaggle` understands. Options of a recipe's fields are passed on to the stages, as they are."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+STAGES = ("prepare", "train", "validate", "infer")
+PASSES_ON = ("push", "chain", "run-local")  # whose further options are a recipe's fields
+
+
+def add_kaggle(kaggle: argparse.ArgumentParser) -> None:
+    """The actions of `imettk kaggle`."""
+    actions = kaggle.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_pack(actions.add_parser("pack", help="build the dataset folder that kernels run from", allow_abbrev=False))
+    _add_push(actions.add_parser("push", help="run one stage as a kernel", allow_abbrev=False))
+    _add_chain(
+        actions.add_parser("chain", help="run everything, over as many sessions as it takes", allow_abbrev=False)
+    )
+    status = actions.add_parser("status", help="how a kernel's session or a chain is, and the GPU hours left")
+    status.add_argument("kernel", nargs="?", metavar="OWNER/SLUG[/VERSION]", help="without it the chain of --run-dir")
+    _add_run_dir(status)
+    pull = actions.add_parser("pull", help="download a kernel's output, verified")
+    pull.add_argument("kernel", metavar="OWNER/SLUG[/VERSION]")
+    pull.add_argument("--out", type=Path, required=True, help="folder for the files; what is there and right is kept")
+    _add_run_dir(pull)
+    _add_submit(actions.add_parser("submit", help="submit a file or a kernel's version, and wait for the score"))
+    _add_local(actions.add_parser("run-local", help="a stage as a kernel, on this machine", allow_abbrev=False))
+
+
+def _add_run_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--run-dir",
+        type=Path,
+        default=Path("runs/kaggle"),
+        help="folder on this machine that remembers what was pushed (default: %(default)s)",
+    )
+
+
+def _add_pack(pack: argparse.ArgumentParser) -> None:
+    pack.add_argument("recipe", nargs="?", type=Path, help="a .py recipe of your own that goes into the pack")
+    pack.add_argument(
+        "--out", type=Path, default=Path("runs/pack"), help="a new or older pack folder (default: %(default)s)"
+    )
+    pack.add_argument("--owner", default="your-name", help="your Kaggle user name (default: %(default)s)")
+    pack.add_argument("--no-wheels", action="store_true", help="leave the wheels of the small dependencies out")
+    pack.add_argument("--add", type=Path, nargs="+", default=[], metavar="FILE", help="more files, such as weights")
+    pack.add_argument("--upload", action="store_true", help="make or renew the dataset, and wait until it is ready")
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="a built-in name, or a .py file, which goes into the pack")
+    parser.add_argument("--competition", default="", metavar="SLUG", help="whose data the kernels read")
+    parser.add_argument("--dataset", default="", metavar="OWNER/SLUG", help="a dataset with the data instead")
+    parser.add_argument("--attach", nargs="+", default=[], metavar="OWNER/SLUG", help="more datasets, such as weights")
+    parser.add_argument("--pack", type=Path, default=Path("runs/pack"), help="the pack's folder (default: %(default)s)")
+    parser.add_argument("--cpu", action="store_true", help="sessions without GPU")
+    parser.add_argument("--limit-hours", type=float, metavar="H", help="of a session (default: the platform's)")
+    _add_run_dir(parser)
+
+
+def _add_push(push: argparse.ArgumentParser) -> None:
+    push.add_argument("stage", choices=STAGES)
+    _add_sources(push)
+    push.add_argument("--fold", type=int, help="one fold; without it all")
+    push.add_argument("--name", help="in the kernel's slug (default: the recipe's)")
+    push.add_argument("--after", nargs="+", default=[], metavar="OWNER/SLUG", help="kernels whose outputs it takes up")
+    push.add_argument("--internet", action="store_true", help="with network, for messages and downloads")
+
+
+def _add_chain(chain: argparse.ArgumentParser) -> None:
+    _add_sources(chain)
+    chain.add_argument("--folds", default="0", metavar="0,1,...", help="to train (default: %(default)s)")
+    chain.add_argument("--name", help="in the kernels' slugs (default: the recipe's)")
+    chain.add_argument("--retries", type=int, default=2, help="of a session that fails (default: %(default)s)")
+    chain.add_argument("--once", action="store_true", help="look once, do what can be done, and end: for cron")
+    chain.add_argument("--stop", action="store_true", help="cancel what runs, and end")
+
+
+def _add_submit(submit: argparse.ArgumentParser) -> None:
+    submit.add_argument("competition", metavar="COMPETITION")
+    submit.add_argument(
+        "file", nargs="?", type=Path, help="submission.csv; in a code competition its name in the output"
+    )
+    submit.add_argument("--kernel", metavar="OWNER/SLUG[/VERSION]", help="submit this kernel: a code competition")
+    submit.add_argument("--message", default="imettk", help="of the submission (default: %(default)s)")
+    submit.add_argument("--score", type=int, metavar="NUMBER", help="only wait for the score of an earlier one")
+    submit.add_argument("--wait-minutes", type=float, default=60.0, help="for the score (default: %(default)s)")
+    _add_run_dir(submit)
+
+
+def _add_local(local: argparse.ArgumentParser) -> None:
+    local.add_argument("stage", choices=STAGES)
+    local.add_argument("recipe", metavar="RECIPE", help="a built-in name, or a .py file")
+    local.add_argument(
+        "--data", type=Path, default=Path("data"), help="the competition's folder (default: %(default)s)"
+    )
+    local.add_argument("--run-dir", type=Path, required=True, help="a new folder, in the place of /kaggle")
+    local.add_argument("--inputs", type=Path, nargs="+", default=[], help="outputs of earlier sessions")
+    local.add_argument("--fold", type=int, help="one fold; without it all")
+    local.add_argument("--limit-seconds", type=float, help="after which the session is killed")
+    local.add_argument("--pack", type=Path, help="a pack's folder; without it one is made")

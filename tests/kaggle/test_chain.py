@@ -1,0 +1,329 @@
+"""A chain against Kaggle in a box: to its end through every fault, and stopped with a reason where there is none.
+
+Here sessions only pretend to train, so that hundreds of them run in seconds; `test_whole_chain` trains.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import random
+import threading
+from collections.abc import Callable
+
+import pytest
+from kaggle_box import Fault, Job, KaggleBox, fast_patience
+
+from imettk.errors import MismatchError
+from imettk.kaggle import chain as chain_module
+from imettk.kaggle.chain import Follower, describe
+from imettk.kaggle.client import Kaggle
+from imettk.kaggle.environment import find_outputs
+from imettk.kaggle.outputs import write_output_list
+from imettk.kaggle.plan import DONE, Chain, read_chain
+
+STEPS, STEPS_A_SESSION = 10, 4
+
+
+def settings_of(text: str) -> dict:
+    """The constants of a kernel's text."""
+    nodes = [node for node in ast.parse(text).body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    names = {(node.targets[0] if isinstance(node, ast.Assign) else node.target).id: node.value for node in nodes}
+    return {name: ast.literal_eval(names[name]) for name in ("RECIPE", "ARGUMENTS", "PACK", "PUSH", "AFTER")}
+
+
+def pretend(job: Job) -> str:
+    """A session: training goes on from the step of the inputs, and what it did is a line in a file."""
+    settings = settings_of(job.text)
+    root = job.working.parent / "kaggle"
+    (root / "input" / "notebooks").mkdir(parents=True)
+    for name, folder in job.notebooks.items():
+        (root / "input" / "notebooks" / name).parent.mkdir(exist_ok=True)
+        (root / "input" / "notebooks" / name).symlink_to(folder)
+    inputs = find_outputs(root, settings["AFTER"]) if settings["AFTER"] else []
+    stage = next(line for line in job.text.splitlines() if line.startswith('order = Order("')).split('"')[1]
+    (job.working / "recipe.json").write_text("{}")
+    job.log.write_text(f"{stage} begins\n")
+    if stage == "train":
+        fold = settings["ARGUMENTS"][settings["ARGUMENTS"].index("--fold") + 1]
+        before = [folder / f"fold{fold}" / "steps.csv" for folder in inputs]
+        done = max((path.read_text().splitlines() for path in before if path.is_file()), key=len, default=[])
+        done += [str(step) for step in range(len(done), min(STEPS, len(done) + STEPS_A_SESSION))]
+        (job.working / f"fold{fold}").mkdir()
+        (job.working / f"fold{fold}" / "steps.csv").write_text("\n".join(done))
+        status = {"state": "done" if len(done) == STEPS else "paused", "step": len(done), "num_steps": STEPS}
+        (job.working / f"fold{fold}" / "status.json").write_text(json.dumps(status))
+    else:
+        (job.working / f"{stage}.csv").write_text(",".join(sorted(settings["AFTER"])))
+    write_output_list(job.working, push=settings["PUSH"], stage=stage, code=0, seconds=3600.0)
+    return "COMPLETE"
+
+
+def new_chain(**settings) -> Chain:
+    usual = {"name": "cells", "owner": "me", "recipe": "digits", "competition": "cells", "folds": [0, 1]}
+    sources = {"datasets": ["me/imettk-pack/1"], "competitions": ["cells"], "pack": "abc"}
+    return Chain(**(usual | sources | settings))
+
+
+@pytest.fixture
+def begin(make_box, tmp_path, monkeypatch) -> Callable[..., tuple[KaggleBox, Follower]]:
+    """A box with these sessions, and a follower of a new chain."""
+    monkeypatch.setattr(chain_module, "LOST_POLLS", 4)
+
+    def make(run: Callable[[Job], str] = pretend, **settings) -> tuple[KaggleBox, Follower]:
+        box = make_box(run)
+        box.add_dataset("me/imettk-pack", tmp_path)
+        box.add_competition("cells", tmp_path, lambda path: (1.0, 1.0))
+        return box, Follower(Kaggle(fast_patience()), new_chain(**settings), tmp_path / "run")
+
+    return make
+
+
+def assert_finished(box: KaggleBox, follower: Follower, folds: tuple[int, ...] = (0, 1)) -> None:
+    """All steps once and in order, and every stage with what it needs."""
+    for fold in folds:
+        steps = (follower.folder / f"fold{fold}" / "steps.csv").read_text().splitlines()
+        assert steps == [str(step) for step in range(STEPS)]
+    chain = follower.chain
+    inferred = chain.of("infer")[-1]
+    needed = [chain.of("prepare")[-1], *(chain.of("train", fold)[-1] for fold in folds), chain.of("validate")[-1]]
+    assert inferred.after == [job.slug for job in needed]
+    pushes = sorted(job.push for job in needed)
+    assert (follower.folder / "infer.csv").read_text() == ",".join(pushes)
+
+
+def test_two_folds_of_three_sessions_side_by_side(begin):
+    box, follower = begin()
+    assert follower.follow() == DONE
+    assert_finished(box, follower)
+    slugs = [job.slug for job in follower.chain.jobs]
+    assert slugs[0] == "imettk-cells-prepare-s1" and slugs[-2:] == ["imettk-cells-validate-s1", "imettk-cells-infer-s1"]
+    assert sorted(slugs[1:-2]) == [f"imettk-cells-f{fold}-s{number}" for fold in (0, 1) for number in (1, 2, 3)]
+    pushed = [request["slug"] for method, request in box.requests if method == "SaveKernel"]
+    assert sorted(pushed) == sorted(f"me/{slug}" for slug in slugs)  # each once
+    assert follower.chain.gpu_hours == 8  # 6 trainings, validate, infer
+    assert "f1-s3: done, step 10 of 10" not in describe(follower.chain) and "GPU hours used 8.0" in describe(
+        follower.chain
+    )
+
+
+def test_never_more_sessions_than_the_account_has(begin):
+    running, most, lock = [0], [0], threading.Lock()
+
+    def counted(job: Job) -> str:
+        with lock:
+            running[0] += job.gpu
+            most[0] = max(most[0], running[0])
+        try:
+            return pretend(job)
+        finally:
+            with lock:
+                running[0] -= job.gpu
+
+    box, follower = begin(counted, folds=[0, 1, 2, 3])
+    assert follower.follow() == DONE and most[0] <= 2
+    assert_finished(box, follower, (0, 1, 2, 3))
+
+
+def test_a_full_account_is_waited_for(begin):
+    """Sessions of somebody else take the places; the error comes with code 0 from the official command."""
+    box, follower = begin(folds=[0])
+    body = b'{"error": "Maximum batch GPU session count of 2 reached."}'
+    headers = {"Content-Type": "application/json"}
+    refused = Fault(200, body=body, headers=headers, where=lambda request: "f0" in request["slug"])
+    box.faults.add("SaveKernel", refused, times=3)
+    assert follower.follow() == DONE
+    assert_finished(box, follower, (0,))
+    assert len(follower.chain.of("train", 0)) == 3
+
+
+@pytest.mark.parametrize(
+    "method", ["SaveKernel", "GetKernelSessionStatus", "ListKernelSessionOutput", "GetKernel", "GET"]
+)
+def test_each_fault_of_the_wire_is_passed_over(begin, method):
+    box, follower = begin(folds=[0])
+    faults = [
+        Fault(503), Fault(500, after=True), Fault(0), Fault(0, after=True), Fault(429, body=b"slow"),
+        Fault(200, cut=True, after=True),
+    ]  # fmt: skip
+    for fault in faults:
+        box.faults.add(method, fault)
+    assert follower.follow() == DONE
+    assert_finished(box, follower, (0,))
+    assert box.faults.happened == [method] * len(faults)
+    assert len(follower.chain.jobs) == 6 == sum(len(versions) for versions in box.kernels.values())
+
+
+def test_status_calls_that_fail_nine_times_in_a_row(begin):
+    box, follower = begin(folds=[0])
+    box.faults.add("GetKernelSessionStatus", Fault(502), times=9)
+    assert follower.follow() == DONE
+    assert len(follower.chain.jobs) == 6
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_storm(begin, seed):
+    """Every call may fail, in any way, at any time."""
+    box, follower = begin(folds=[0])
+    box.faults.storm(seed=seed, rate=0.25)
+    while not (end := follower.look()):
+        follower.kaggle.patience.sleep(0.01)
+    assert end == DONE and len(box.faults.happened) > 5
+    assert_finished(box, follower, (0,))
+    assert all(len(versions) == 1 for versions in box.kernels.values())  # no push was done twice
+
+
+def failing(places: dict[str, int], how: str) -> Callable[[Job], str]:
+    """Sessions of some slugs fail so many times, in some way."""
+    left, lock = dict(places), threading.Lock()
+
+    def run(job: Job) -> str:
+        with lock:
+            place = next((one for one in left if one in job.slug and left[one] > 0), None)
+            if place is not None:
+                left[place] -= 1
+        if place is None:
+            return pretend(job)
+        if how in ("ERROR", "CANCEL_ACKNOWLEDGED"):
+            job.log.write_text("".join(f"line {number}\n" for number in range(50)) + "RuntimeError: out of luck\n")
+            return how
+        pretend(job)
+        listed = json.loads((job.working / "imettk-output.json").read_text())
+        if how == "code":  # the stage failed, and its output is there
+            listed["code"] = 1
+        elif how == "stale":
+            listed["push"] = "an-older-one"
+        (job.working / "imettk-output.json").write_text(json.dumps(listed))
+        return "COMPLETE"
+
+    return run
+
+
+@pytest.mark.parametrize("how", ["ERROR", "CANCEL_ACKNOWLEDGED", "code", "stale"])
+@pytest.mark.parametrize("place", ["prepare", "-f0-", "validate", "infer"])
+def test_a_session_that_fails_is_tried_again(begin, capsys, how, place):
+    box, follower = begin(failing({place: 2}, how), folds=[0])
+    assert follower.follow() == DONE
+    assert_finished(box, follower, (0,))
+    failed = [job for job in follower.chain.jobs if job.state == "failed"]
+    assert len(failed) == 2 and all(place in job.slug for job in failed)
+    if how == "ERROR":
+        assert "  | RuntimeError: out of luck" in capsys.readouterr().out
+
+
+def test_a_failed_trainings_checkpoints_are_taken_up(begin):
+    """Its stage ended with code 1 after some hours, and its output is there."""
+    _, follower = begin(failing({"-f0-s2": 1}, "code"), folds=[0])
+    assert follower.follow() == DONE
+    jobs = follower.chain.of("train", 0)
+    assert [job.state for job in jobs] == ["paused", "failed", "done"]  # and not a fourth one
+    assert jobs[2].after[1] == jobs[1].slug
+
+
+def test_what_fails_too_often_stops_the_chain_when_the_others_have_ended(begin, tmp_path, capsys):
+    box, follower = begin(failing({"-f0-": 99}, "ERROR"), retries=1)
+    end = follower.follow()
+    assert end == "imettk-cells-f0-s2 has failed 2 times: ERROR: it left no output"
+    assert not follower.chain.open_jobs and not any("infer" in slug for slug in box.kernels)
+    assert end in describe(follower.chain)
+    chain = read_chain(tmp_path / "run")
+    assert chain is not None and chain.stopped == end
+    chain.try_again()
+    box._run_kernel = pretend
+    again = Follower(follower.kaggle, chain, tmp_path / "run")
+    assert again.follow() == DONE
+    assert_finished(box, again)
+
+
+def test_sessions_that_come_no_further_stop_the_chain(begin):
+    def stuck(job: Job) -> str:
+        status = pretend(job)
+        for path in job.working.glob("fold*/status.json"):
+            path.write_text(json.dumps({"state": "paused", "step": 0, "num_steps": STEPS}))
+            write_output_list(job.working, push=settings_of(job.text)["PUSH"], stage="train", code=0, seconds=1.0)
+        return status
+
+    _, follower = begin(stuck, folds=[0], retries=0)
+    assert "have not gone beyond step 0 of 10: is the limit too short?" in follower.follow()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_killed_at_any_moment_and_started_again(begin, tmp_path, seed):
+    """Killed: an exception in the midst of any call, after which nothing but the file is left."""
+
+    class Killed(BaseException):
+        pass
+
+    rng, box_and_first = random.Random(seed), begin()
+    box, follower = box_and_first
+    account, ask = follower.kaggle, follower.kaggle.ask
+    kills = [0]
+
+    def deadly(*arguments, **options):
+        moment = rng.random()
+        if moment < 0.08:
+            kills[0] += 1
+            raise Killed
+        answer = ask(*arguments, **options)
+        if moment > 0.92:
+            kills[0] += 1
+            raise Killed
+        return answer
+
+    account.ask = deadly
+    follower.chain.save(tmp_path / "run")
+    for _ in range(500):
+        chain = read_chain(tmp_path / "run")
+        assert chain is not None
+        follower = Follower(account, chain, tmp_path / "run")
+        try:
+            if follower.look():
+                break
+            account.patience.sleep(0.02)
+        except Killed:
+            continue
+    assert kills[0] > 3 and follower.chain.is_done("infer")
+    assert_finished(box, follower)
+    assert all(len(versions) == 1 for versions in box.kernels.values())
+
+
+def test_it_is_stopped_on_request(begin):
+    def endless(job: Job) -> str:
+        if "-f" not in job.slug:
+            return pretend(job)
+        return "CANCEL_ACKNOWLEDGED" if job.cancel.wait(20) else "ERROR"
+
+    box, follower = begin(endless)
+    while len(follower.chain.open_jobs) < 2:
+        assert follower.look() == ""
+    follower.stop()
+    box.wait(10)
+    assert len(box.deleted) == 2 and not follower.chain.open_jobs
+    assert follower.look() == "stopped by the user"
+
+
+def test_what_happened_is_told(begin):
+    told = []
+    _, follower = begin(folds=[0])
+    follower._tell = lambda event, job, text: told.append((event, job.slug.removeprefix("imettk-cells-"), text))
+    follower.follow()
+    assert told[:4] == [
+        ("started", "prepare-s1", ""),
+        ("done", "prepare-s1", ""),
+        ("started", "f0-s1", ""),
+        ("paused", "f0-s1", "step 4 of 10"),
+    ]
+    assert told[-1] == ("done", "infer-s1", "")
+
+
+def test_a_damaged_state_is_one_line(tmp_path):
+    (tmp_path / "chain.json").write_text("{")
+    with pytest.raises(MismatchError, match=r"chain\.json is damaged"):
+        read_chain(tmp_path)
+    assert read_chain(tmp_path / "none") is None
+
+
+def test_a_pack_that_is_gone_stops_at_once(begin):
+    box, follower = begin(retries=0)
+    box.datasets.clear()
+    assert "Kaggle does not know me/imettk-pack/1" in follower.follow()

@@ -1,0 +1,137 @@
+"""Uploads against Kaggle in a box, through the official client: whole or a clear failure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from kaggle_box import Fault
+
+from imettk.errors import DataError, PlatformError, UserError
+from imettk.kaggle import datasets
+from imettk.kaggle.client import Refused
+from imettk.kaggle.datasets import current_version, upload_folder, wait_ready
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "upload"
+    folder.mkdir()
+    (folder / "a.txt").write_bytes(b"abc" * 50_000)
+    (folder / "empty.txt").write_bytes(b"")
+    metadata = {"title": "imettk pack", "id": "me/imettk-pack", "licenses": [{"name": "MIT"}]}
+    (folder / "dataset-metadata.json").write_text(json.dumps(metadata))
+    return folder
+
+
+def held(box, version: int) -> dict[str, bytes]:
+    folder = box.datasets["me/imettk-pack"].versions[version - 1]
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+WHOLE = {"a.txt": b"abc" * 50_000, "empty.txt": b""}
+
+
+def test_a_folder_becomes_a_dataset_and_then_versions_of_it(kaggle, folder):
+    box, account = kaggle
+    assert current_version(account, "me/imettk-pack") == 0
+    assert upload_folder(account, folder, "first") == ("me/imettk-pack", 1)
+    wait_ready(account, "me/imettk-pack", 1)
+    assert current_version(account, "me/imettk-pack") == 1 and held(box, 1) == WHOLE
+    (folder / "b.txt").write_text("b")
+    assert upload_folder(account, folder, "second") == ("me/imettk-pack", 2)
+    assert current_version(account, "me/imettk-pack") == 1  # a kernel would still get the old one
+    wait_ready(account, "me/imettk-pack", 2)
+    assert current_version(account, "me/imettk-pack") == 2 and held(box, 2) == WHOLE | {"b.txt": b"b"}
+    create = next(request for method, request in box.requests if method == "CreateDataset")
+    assert create["isPrivate"] is True and create["licenseName"] == "MIT" and create["title"] == "imettk pack"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(503), Fault(429, headers={"Retry-After": "1"}), Fault(0), Fault(0, after=True), Fault(500, after=True),
+     Fault(503, cut=True)],
+    ids=["503", "429", "closed", "closed after", "500 after", "half of it"],
+)  # fmt: skip
+def test_a_broken_upload_of_a_file_goes_on(kaggle, folder, fault):
+    box, account = kaggle
+    box.faults.add("PUT", fault, times=2)
+    upload_folder(account, folder, "first")
+    assert len(box.faults.happened) == 2 and held(box, 1) == WHOLE
+
+
+@pytest.mark.parametrize("method", ["StartBlobUpload", "CreateDataset", "GetDataset", "GetDatasetStatus"])
+@pytest.mark.parametrize("fault", [Fault(503), Fault(0), Fault(500, after=True), Fault(200, cut=True, after=True)])
+def test_calls_are_repeated_and_none_is_done_twice(kaggle, folder, method, fault):
+    box, account = kaggle
+    box.faults.add(method, fault, times=2)
+    upload_folder(account, folder, "first")
+    wait_ready(account, "me/imettk-pack", 1)
+    assert method in box.faults.happened
+    assert len(box.datasets["me/imettk-pack"].versions) == 1 and held(box, 1) == WHOLE
+
+
+def test_a_lost_answer_to_a_second_version_makes_no_third(kaggle, folder):
+    box, account = kaggle
+    box.processing_polls = 0
+    upload_folder(account, folder, "first")
+    box.faults.add("CreateDatasetVersion", Fault(502, after=True))
+    upload_folder(account, folder, "second")
+    assert len(box.datasets["me/imettk-pack"].versions) == 2
+
+
+def test_a_file_that_is_not_taken_makes_no_version(kaggle, folder):
+    """The official command makes one without the file, and ends with code 0."""
+    box, account = kaggle
+    box.faults.add("PUT", Fault(400))
+    with pytest.raises(Refused, match=r"upload of a\.txt: Kaggle answers 400"):
+        upload_folder(account, folder, "first")
+    assert "me/imettk-pack" not in box.datasets
+
+
+def test_what_fails_on_the_platform_is_told(kaggle, folder, monkeypatch):
+    box, account = kaggle
+    upload_folder(account, folder, "first")
+    box.datasets["me/imettk-pack"].failed = True
+    with pytest.raises(PlatformError, match="the platform says FAILED of version 1; upload it again"):
+        wait_ready(account, "me/imettk-pack", 1)
+    box.datasets["me/imettk-pack"].failed = False
+    box.datasets["me/imettk-pack"].polls_left = 10**9
+    with pytest.raises(PlatformError, match=r"is not ready after 0 minutes .*; look at kaggle\.com/datasets"):
+        wait_ready(account, "me/imettk-pack", 1, limit_seconds=0.1)
+    box.faults.add("GetDatasetStatus", Fault(200, body=b'{"status": "error"}'), times=0)
+    (folder / "dataset-metadata.json").write_text(
+        (folder / "dataset-metadata.json").read_text().replace("me/imettk-pack", "me/other-pack")
+    )
+    answer = Fault(200, body=b'{"status": "error", "error": "too large"}', headers={"Content-Type": "application/json"})
+    box.faults.add("CreateDataset", answer)
+    with pytest.raises(PlatformError, match="Kaggle says 'too large'"):
+        upload_folder(account, folder, "first")
+
+
+def test_a_server_that_stays_away_ends_in_one_line(kaggle, folder):
+    box, account = kaggle
+    box.faults.storm(seed=0, rate=1.0)
+    box.faults.add("StartBlobUpload", Fault(503), times=99)
+    with pytest.raises(PlatformError, match=r"upload of a\.txt: Kaggle answers 503"):
+        upload_folder(account, folder, "first")
+
+
+def test_folders_and_too_many_files_are_refused_before_anything_is_sent(kaggle, folder, monkeypatch):
+    box, account = kaggle
+    monkeypatch.setattr(datasets, "MAX_FILES", 1)
+    with pytest.raises(DataError, match="has 2 files: a dataset is uploaded as 1 to 1 files"):
+        upload_folder(account, folder, "first")
+    (folder / "inside").mkdir()
+    with pytest.raises(DataError, match="has inside, a folder"):
+        upload_folder(account, folder, "first")
+    assert box.requests == []
+
+
+def test_wrong_credentials_are_one_line_without_the_key(kaggle, folder):
+    box, account = kaggle
+    box.key = "x" * 32
+    with pytest.raises(UserError, match=r"does not take these credentials \(401\)") as caught:
+        upload_folder(account, folder, "first")
+    assert "k" * 32 not in str(caught.value)

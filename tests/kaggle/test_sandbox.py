@@ -1,0 +1,122 @@
+"""Sessions on this machine: what a script sees, and that nothing of it is left after its limit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from imettk.kaggle.sandbox import Mounts, can_isolate, run_session
+
+BOTH = pytest.mark.parametrize(
+    "isolate",
+    [pytest.param(True, marks=pytest.mark.skipif(not can_isolate(), reason="no unshare here")), False],
+    ids=["unshare", "plain"],
+)
+LOOK = """
+import os, socket
+from pathlib import Path
+root = Path(os.environ["IMETTK_KAGGLE_ROOT"])
+for place in ("datasets/me/data", "notebooks/me/before", "competitions/cells"):
+    print((root / "input" / place / "name.txt").read_text())
+print({name for name in os.environ if name.startswith(("KAGGLE", "IMETTK", "PYTHONPATH"))})
+(root / "working" / "result.txt").write_text("42")
+"""
+READ_ONLY = """
+import os
+from pathlib import Path
+try:
+    Path(os.environ["IMETTK_KAGGLE_ROOT"], "input/datasets/me/data/name.txt").write_text("other")
+except OSError as error:
+    print(error.strerror)
+"""
+NETWORK = """
+import socket
+with socket.socket() as one:
+    try:
+        one.connect(("127.0.0.1", {port}))
+        print("there")
+    except OSError:
+        print("none")
+"""
+# A loader process has a process group of its own, so that a signal to the group does not reach it.
+CHILD = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", "{mark}"], process_group=0)
+print("waiting", flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.fixture
+def mounts(tmp_path: Path) -> Mounts:
+    folders = {}
+    for name in ("data", "before", "cells"):
+        folders[name] = tmp_path / "sources" / name
+        folders[name].mkdir(parents=True)
+        (folders[name] / "name.txt").write_text(name)
+    return Mounts({"me/data": folders["data"]}, {"me/before": folders["before"]}, {"cells": folders["cells"]})
+
+
+def alive(mark: str) -> bool:
+    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return any(mark in line and "sleep" in line for line in lines)
+
+
+@BOTH
+def test_a_script_finds_what_is_attached_and_none_of_our_secrets(mounts, tmp_path, monkeypatch, isolate):
+    for name in ("KAGGLE_KEY", "IMETTK_TELEGRAM_TOKEN", "PYTHONPATH"):
+        monkeypatch.setenv(name, "secret")
+    lines: list[str] = []
+    ending = run_session(LOOK, tmp_path / "kaggle", mounts, line=lines.append, isolate=isolate)
+    assert (ending.status, ending.code) == ("COMPLETE", 0)
+    assert lines[:3] == ["data", "before", "cells"]
+    assert eval(lines[3]) == {"IMETTK_KAGGLE_ROOT", "KAGGLE_KERNEL_RUN_TYPE"}
+    assert (ending.working / "result.txt").read_text() == "42"
+
+
+@pytest.mark.skipif(not can_isolate(), reason="no unshare here")
+def test_inputs_are_read_only_and_the_network_is_gone(mounts, tmp_path):
+    lines: list[str] = []
+    assert run_session(READ_ONLY, tmp_path / "one", mounts, line=lines.append).code == 0
+    assert lines == ["Read-only file system"]
+    assert (mounts.datasets["me/data"] / "name.txt").read_text() == "data"
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        script = NETWORK.format(port=server.getsockname()[1])
+        for internet in (False, True):
+            run_session(script, tmp_path / f"net{internet}", mounts, line=lines.append, internet=internet)
+    assert lines[1:] == ["none", "there"]
+
+
+@BOTH
+def test_a_session_at_its_limit_is_killed_with_all_its_processes(tmp_path, isolate):
+    mark = f"mark-{os.getpid()}-{isolate}"
+    started = time.monotonic()
+    ending = run_session(
+        CHILD.format(mark=mark), tmp_path / "kaggle", Mounts(), limit_seconds=2, isolate=isolate, line=lambda _: None
+    )
+    assert (ending.status, ending.code) == ("CANCEL_ACKNOWLEDGED", None) and time.monotonic() - started < 20
+    time.sleep(0.2)
+    assert not alive(mark)
+
+
+@BOTH
+def test_a_session_can_be_cancelled_and_can_fail(tmp_path, isolate):
+    cancel = threading.Event()
+
+    def line(text: str) -> None:
+        assert text == "waiting"
+        cancel.set()
+
+    ending = run_session(
+        CHILD.format(mark="cancel"), tmp_path / "one", Mounts(), cancel=cancel, isolate=isolate, line=line
+    )
+    assert ending.status == "CANCEL_ACKNOWLEDGED"
+    ending = run_session("raise SystemExit(3)", tmp_path / "two", Mounts(), isolate=isolate)
+    assert (ending.status, ending.code) == ("ERROR", 3)
