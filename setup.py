@@ -23,6 +23,7 @@ setup(
         "pretrainedmodels>=0.7.4",
         "pydantic>=2.7",
         "safetensors>=0.4.3",
+        "python-telegram-bot>=21",
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "six",
@@ -35,15 +36,17 @@ setup(
     ],
     extras_require={
         "kaggle": ["kaggle>=2.2"],
+        "log": ["mlflow>=3.1"],
         "test": [
             "iterative-stratification",
             "kaggle>=2.2",
+            "mlflow>=3.1",
             "mypy",
             "pandas-stubs",
             "pytest",
             "pytorch-metric-learning>=2.9",
             "ruff",
             "types-tqdm",
-        ]
+        ],
     },
 )

@@ -73,7 +73,19 @@ def _run(argv: list[str]) -> None:
     elif arguments.command == "doctor":
         from imettk.doctor import doctor
 
-        sys.exit(doctor())
+        sys.exit(doctor(telegram=arguments.telegram))
+    elif arguments.command == "weights":
+        from imettk.models.fetch import fetch_weights
+
+        fetch_weights(arguments.names, arguments.out)
+        if arguments.upload:
+            from imettk.platform import upload_weights
+
+            upload_weights(arguments.out)
+    elif arguments.command == "log":
+        from imettk.runs import run_log
+
+        run_log(arguments)
     else:
         from imettk.platform import run_action
 
@@ -96,6 +108,7 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
     # Each stage is imported alone: `prepare` needs no torch, and `--help` nothing at all.
     run_stage = {
         "prepare": _prepare,
+        "preflight": _preflight,
         "duplicates": _duplicates,
         "train": _train,
         "validate": _validate,
@@ -116,8 +129,11 @@ def _duplicates(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> N
 
 def _validate(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     from imettk.stages.validate import validate
+    from imettk.tracking.messages import scored
+    from imettk.tracking.telegram import notify
 
     validate(recipe, arguments.data, run, fold=arguments.fold)
+    notify(scored(recipe.name, run.path))
 
 
 def _infer(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
@@ -128,8 +144,10 @@ def _infer(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
         infer_images(recipe, arguments.data, run, arguments.images, fold=arguments.fold)
         return
     from imettk.stages.infer import infer
+    from imettk.tracking.telegram import notify
 
     infer(recipe, arguments.data, run, fold=arguments.fold, started=_started(), answers_csv=arguments.answers)
+    notify(f"{recipe.name}: the submission is written")
 
 
 def _ensemble(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
@@ -165,6 +183,12 @@ def _prepare(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None
     from imettk.stages.prepare import prepare
 
     prepare(recipe, arguments.data, run)
+
+
+def _preflight(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
+    from imettk.stages.preflight import preflight
+
+    preflight(recipe, arguments.data, run)
 
 
 def _started() -> float:

@@ -25,13 +25,21 @@ PACKAGES = {  # distribution -> module
     "pillow": "PIL",
     "warmup-scheduler": "warmup_scheduler",
     "delegator.py": "delegator",
+    "python-telegram-bot": "telegram",
     "six": "six",
     "munch": "munch",
 }
 
 
-def doctor() -> int:
-    """Print versions, cores, disk and devices; returns 0 when everything is there, else 2."""
+def doctor(*, telegram: bool = False) -> int:
+    """Print versions, cores, disk and devices; returns 0 when everything is there, else 2.
+
+    Args:
+        telegram: send a test message too.
+
+    Raises:
+        UserError: why it cannot be sent.
+    """
     from imettk.progress import say
 
     faults = []
@@ -44,10 +52,26 @@ def doctor() -> int:
             faults.append(package)
     if "torch" not in faults:
         faults += _devices(say)
+    if telegram:
+        _telegram(say)
     say(
         "everything is there" if not faults else f"missing or broken: {', '.join(faults)}; try `pip install -e .` again"
     )
     return 2 if faults else 0
+
+
+def _telegram(say) -> None:  # type: ignore[no-untyped-def]
+    from imettk.errors import UserError
+    from imettk.tracking.telegram import PREFIX, find_credentials, send_test
+
+    credentials = find_credentials()
+    if credentials is None:
+        raise UserError(
+            f"no Telegram credentials: set {PREFIX}TOKEN (of @BotFather) and {PREFIX}CHAT, or write "
+            '{"token": ..., "chat": ...} into ~/.config/imettk/telegram.json with mode 600'
+        )
+    send_test(credentials)
+    say("telegram   a message has been sent")
 
 
 def _devices(say) -> list[str]:  # type: ignore[no-untyped-def]

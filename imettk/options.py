@@ -11,6 +11,7 @@ from imettk.recipes import RECIPES
 STAGES = {
     "prepare": "check the table and every image, make the folds, keep the images decoded",
     "duplicates": "find images that are one, within and between train, extra tables and test; keep them in one fold",
+    "preflight": "every stage in miniature, and what a whole run will take, before hours are spent",
     "train": "train one fold or all, for as long as the session lasts; run it again to continue",
     "validate": "out-of-fold predictions with TTA, the decision rule, scores",
     "infer": "test predictions with TTA, mean over folds, a checked submission.csv",
@@ -52,9 +53,35 @@ def make_parser() -> argparse.ArgumentParser:
         _add_stage(
             commands.add_parser(name, help=purpose, description=purpose, allow_abbrev=False, epilog=EPILOG), name
         )
-    commands.add_parser("doctor", help="versions, devices, cores, disk, and what is missing")
+    doctor = commands.add_parser("doctor", help="versions, devices, cores, disk, and what is missing")
+    doctor.add_argument("--telegram", action="store_true", help="send a test message too")
+    weights = commands.add_parser("weights", help="fetch pretrained weights, for kernels that have no network")
+    weights.add_argument("names", nargs="+", metavar="BACKBONE", help="timm:NAME or pretrainedmodels:NAME")
+    weights.add_argument("--out", type=Path, default=Path("weights"), help="where to (default: %(default)s)")
+    weights.add_argument("--upload", action="store_true", help="and make or renew the dataset imettk-weights of them")
+    _add_log(commands.add_parser("log", help="every run with its CV and LB; what differs between two of them"))
     add_kaggle(commands.add_parser("kaggle", help="the platform: pack, push, chain, pull, submit, run here"))
     return parser
+
+
+def _add_log(log: argparse.ArgumentParser) -> None:
+    log.add_argument("--store", type=Path, default=Path("runs/log"), help="the log's folder (default: %(default)s)")
+    log.add_argument("--plot", type=Path, metavar="PNG", help="draw CV against LB")
+    actions = log.add_subparsers(dest="action", metavar="ACTION")
+    taken = actions.add_parser("import", help="bring run folders in, or what is new of them")
+    taken.add_argument("folders", type=Path, nargs="+", metavar="RUN_DIR")
+    compared = actions.add_parser(
+        "compare", help="scores of two runs, and the fields of the recipe in which they differ"
+    )
+    compared.add_argument("first", metavar="RUN")
+    compared.add_argument("second", metavar="RUN")
+    noted = actions.add_parser("note", help="write a note into a run folder, and bring it in")
+    noted.add_argument("folder", type=Path, metavar="RUN_DIR")
+    noted.add_argument("text")
+    scored = actions.add_parser("lb", help="write a leaderboard's scores into a run folder, and bring them in")
+    scored.add_argument("folder", type=Path, metavar="RUN_DIR")
+    scored.add_argument("public", type=float)
+    scored.add_argument("private", type=float, nargs="?")
 
 
 def _add_stage(stage: argparse.ArgumentParser, name: str) -> None:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from imettk.config import Recipe
+from imettk.config import Recipe, read_recipe
 from imettk.errors import PlatformError, UserError
 from imettk.overrides import apply_overrides
 from imettk.progress import say
 from imettk.recipes import load_recipe
+from imettk.tracking.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from imettk.kaggle.client import Kaggle
+    from imettk.kaggle.kernel import Kernel
+    from imettk.kaggle.plan import Chain
 
 
 def run_action(arguments: argparse.Namespace, overrides: list[str]) -> int:
@@ -21,6 +28,8 @@ def run_action(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """
     actions = {
         "pack": _pack,
+        "preflight": _preflight,
+        "publish": _publish,
         "push": _push,
         "chain": _chain,
         "status": _status,
@@ -53,21 +62,69 @@ def _pack(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _push(arguments: argparse.Namespace) -> int:
-    from imettk.kaggle.account import Sources, push, remembered, upload_pack
+def _publish(arguments: argparse.Namespace) -> int:
     from imettk.kaggle.client import Kaggle
+    from imettk.kaggle.datasets import upload_folder, wait_ready
+    from imettk.kaggle.plan import check_name
+    from imettk.kaggle.publish import make_models
+
+    recipe = read_recipe(arguments.run_dir / "recipe.json")
+    name = check_name(arguments.name or recipe.name.replace("_", "-").lower())
+    kaggle = Kaggle()
+    make_models(arguments.run_dir, arguments.out, owner=kaggle.username, slug=f"imettk-{name}-models")
+    reference, version = upload_folder(kaggle, arguments.out, f"models of {recipe.name}")
+    wait_ready(kaggle, reference, version)
+    say(f"published as {reference} version {version}: `imettk kaggle push infer ... --attach {reference}`")
+    return 0
+
+
+def upload_weights(folder: Path) -> None:
+    """Make or renew the dataset `imettk-weights` of a folder of weights, and wait until it is ready."""
+    from imettk.kaggle.client import Kaggle
+    from imettk.kaggle.datasets import METADATA, upload_folder, wait_ready
+
+    kaggle = Kaggle()
+    about = {"title": "imettk weights", "id": f"{kaggle.username}/imettk-weights", "licenses": [{"name": "other"}]}
+    write_json(folder / METADATA, about)
+    reference, version = upload_folder(
+        kaggle, folder, ", ".join(sorted(path.stem for path in folder.glob("*.safetensors")))
+    )
+    wait_ready(kaggle, reference, version)
+    say(f"{reference} version {version}: `--attach {reference}` and `--model.weights input:imettk-weights`")
+
+
+def _push(arguments: argparse.Namespace) -> int:
+    from imettk.kaggle.account import push
+    from imettk.kaggle.client import Kaggle
+
+    kaggle = Kaggle()
+    push(kaggle, _kernel(arguments, kaggle), arguments.run_dir)
+    return 0
+
+
+def _preflight(arguments: argparse.Namespace) -> int:
+    from imettk.kaggle.account import run_preflight
+    from imettk.kaggle.client import Kaggle
+
+    kaggle = Kaggle()
+    run_preflight(kaggle, _kernel(arguments, kaggle), arguments.run_dir)
+    return 0
+
+
+def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
+    """The kernel that is asked for; its pack is uploaded."""
+    from imettk.kaggle.account import Sources, remembered, upload_pack
     from imettk.kaggle.kernel import Kernel
     from imettk.kaggle.plan import check_name
 
     recipe = _checked(arguments)
     sources = Sources(arguments.competition, arguments.dataset, arguments.attach)
     name = check_name(arguments.name or recipe.name.replace("_", "-").lower())
-    kaggle = Kaggle()
     after = [remembered(arguments.run_dir, one)[1] for one in arguments.after]
     pinned, digest = upload_pack(kaggle, arguments.pack, arguments.recipe)
     fold = [] if arguments.fold is None else ["--fold", str(arguments.fold)]
     place = arguments.stage if arguments.fold is None else f"{arguments.stage}-f{arguments.fold}"
-    kernel = Kernel(
+    return Kernel(
         reference=f"{kaggle.username}/imettk-{name}-{place}",
         stage=arguments.stage,
         recipe=Path(arguments.recipe).name if arguments.recipe.endswith(".py") else arguments.recipe,
@@ -83,15 +140,11 @@ def _push(arguments: argparse.Namespace) -> int:
         after=tuple(filter(None, after)),
         limit_seconds=_limit_seconds(arguments),
     )
-    push(kaggle, kernel, arguments.run_dir)
-    return 0
 
 
 def _chain(arguments: argparse.Namespace) -> int:
-    from imettk.kaggle.account import Sources, start_chain, tell_quota
-    from imettk.kaggle.chain import Follower, describe
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.plan import DONE, check_name, read_chain
+    from imettk.kaggle.plan import read_chain
     from imettk.tracking.lock import hold_folder
 
     recipe = _checked(arguments)
@@ -103,31 +156,74 @@ def _chain(arguments: argparse.Namespace) -> int:
         if chain is None:
             if arguments.stop:
                 raise UserError(f"{folder} has no chain to stop")
-            chain = start_chain(
-                kaggle,
-                check_name(arguments.name or recipe.name.replace("_", "-").lower()),
-                arguments.recipe,
-                _folds(arguments.folds, recipe),
-                Sources(arguments.competition, arguments.dataset, arguments.attach),
-                out=arguments.pack,
-                arguments=[*arguments.overrides, *_limit_words(arguments)],
-                gpu=not arguments.cpu,
-                retries=arguments.retries,
-                limit_seconds=_limit_seconds(arguments),
-            )
-            chain.save(folder)
-            tell_quota(kaggle)
+            chain = _new_chain(arguments, recipe, kaggle)
         elif chain.stopped and not arguments.stop:
             say(f"{folder} had stopped ({chain.stopped}); going on")
             chain.try_again()
-        follower = Follower(kaggle, chain, folder)
+        return _follow(arguments, kaggle, chain)
+
+
+def _new_chain(arguments: argparse.Namespace, recipe: Recipe, kaggle: Kaggle) -> Chain:
+    from imettk.kaggle.account import PREFLIGHT, Sources, start_chain, tell_expected
+    from imettk.kaggle.plan import check_name, expect
+
+    chain = start_chain(
+        kaggle,
+        check_name(arguments.name or recipe.name.replace("_", "-").lower()),
+        arguments.recipe,
+        _folds(arguments.folds, recipe),
+        Sources(arguments.competition, arguments.dataset, arguments.attach),
+        out=arguments.pack,
+        arguments=[*arguments.overrides, *_limit_words(arguments)],
+        gpu=not arguments.cpu,
+        retries=arguments.retries,
+        limit_seconds=_limit_seconds(arguments),
+    )
+    if (measured := read_json(arguments.run_dir / PREFLIGHT)) is not None:
+        session = apply_overrides(recipe, _limit_words(arguments)).session
+        expect(chain, measured, usable_seconds=session.limit_seconds - session.margin_seconds)
+    chain.save(arguments.run_dir)
+    tell_expected(kaggle, chain)
+    return chain
+
+
+def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> int:
+    """Bring a chain forward, tell what happened, and take it into the log."""
+    from imettk.kaggle.chain import Follower, describe
+    from imettk.kaggle.plan import DONE
+    from imettk.kaggle.telling import teller
+    from imettk.tracking.telegram import Message, Notifier
+
+    folder: Path = arguments.run_dir
+    notifier, running = Notifier(), [job.push for job in chain.open_jobs]
+    try:
+        follower = Follower(kaggle, chain, folder, teller(notifier, chain, folder))
         if arguments.stop:
             follower.stop()
         end = follower.look() if arguments.once or arguments.stop else follower.follow()
         say(describe(chain))
-        if end and end != DONE and not arguments.stop:
-            raise PlatformError(f"the chain has stopped: {end}")
+        if end:
+            text = f"{chain.name}: the chain is {end}, {chain.gpu_hours:.1f} GPU hours"
+            notifier.send(lambda: Message(text))
+    finally:
+        notifier.close()
+    if running != [job.push for job in chain.open_jobs]:
+        _take_into_log(folder)
+    if end and end != DONE and not arguments.stop:
+        raise PlatformError(f"the chain has stopped: {end}")
     return 0
+
+
+def _take_into_log(folder: Path) -> None:
+    """The run's place in the log beside its folder; where that cannot be, it is said, and nothing is lost."""
+    from imettk.runs import import_runs
+
+    if not (folder / "recipe.json").is_file():
+        return
+    try:
+        import_runs([folder], folder.parent / "log")
+    except UserError as error:
+        say(f"not in the log: {error}; `imettk log import {folder}` later")
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -160,6 +256,7 @@ def _submit(arguments: argparse.Namespace) -> int:
     from imettk.kaggle.account import remembered
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.leaderboard import submit_file, submit_kernel, wait_score
+    from imettk.tracking.summary import write_fact
 
     competition, path = arguments.competition, arguments.file
     if arguments.score is None and arguments.kernel is None and (path is None or not path.is_file()):
@@ -177,6 +274,10 @@ def _submit(arguments: argparse.Namespace) -> int:
     if score.status != "COMPLETE":
         raise PlatformError(f"submission {number} to {competition}: {score.status.lower()}, {score.error}")
     say(f"public {_shown(score.public)}, private {_shown(score.private)}")
+    if (arguments.run_dir / "recipe.json").is_file():
+        values = {"competition": competition, "submission": number, "public": score.public, "private": score.private}
+        write_fact(arguments.run_dir, "lb", **values)
+        _take_into_log(arguments.run_dir)
     return 0
 
 

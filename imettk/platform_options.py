@@ -5,18 +5,25 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-STAGES = ("prepare", "train", "validate", "infer")
-PASSES_ON = ("push", "chain", "run-local")  # whose further options are a recipe's fields
+STAGES = ("prepare", "preflight", "train", "validate", "infer")
+PASSES_ON = ("preflight", "push", "chain", "run-local")  # whose further options are a recipe's fields
 
 
 def add_kaggle(kaggle: argparse.ArgumentParser) -> None:
     """The actions of `imettk kaggle`."""
     actions = kaggle.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_pack(actions.add_parser("pack", help="build the dataset folder that kernels run from", allow_abbrev=False))
+    preflight = actions.add_parser("preflight", help="every stage in miniature, in a short session", allow_abbrev=False)
+    _add_sources(preflight)
+    preflight.set_defaults(stage="preflight", fold=None, name=None, after=[], internet=False)  # as `push` would have it
     _add_push(actions.add_parser("push", help="run one stage as a kernel", allow_abbrev=False))
     _add_chain(
         actions.add_parser("chain", help="run everything, over as many sessions as it takes", allow_abbrev=False)
     )
+    publish = actions.add_parser("publish", help="trained models as a dataset, for an inference kernel")
+    publish.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    publish.add_argument("--name", help="in the dataset's slug (default: the recipe's)")
+    publish.add_argument("--out", type=Path, default=Path("runs/models"), help="a folder for it (default: %(default)s)")
     status = actions.add_parser("status", help="how a kernel's session or a chain is, and the GPU hours left")
     status.add_argument("kernel", nargs="?", metavar="OWNER/SLUG[/VERSION]", help="without it the chain of --run-dir")
     _add_run_dir(status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -138,3 +139,57 @@ def draw_shares(path: Path, labels: Sequence[str], shares: dict[str, np.ndarray]
     figure.legend(fontsize=9, loc="outside upper right", ncols=len(shares))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
+
+
+def draw_leaderboard(path: Path, names: Sequence[str], cv: np.ndarray, intervals: np.ndarray, lb: np.ndarray) -> None:
+    """CV against LB, a point a run, as a PNG.
+
+    Args:
+        cv: float (N,).
+        intervals: low and high ends of the CV, float (N, 2); NaN where it has none.
+        lb: public scores, float (N,).
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    bars = np.nan_to_num(np.abs(intervals - cv[:, None])).T
+    axes.errorbar(cv, lb, xerr=bars, fmt="o", color="C0", ecolor="0.75", elinewidth=2, capsize=3)
+    for name, x, y in zip(names, cv, lb, strict=True):
+        axes.annotate(name, (x, y), xytext=(6, 5), textcoords="offset points", fontsize=9)
+    low, high = min(cv.min(), lb.min()), max(cv.max(), lb.max())
+    pad = 0.05 * (high - low) or 0.01
+    axes.plot([low - pad, high + pad], [low - pad, high + pad], color="0.5", linewidth=1, linestyle="--")
+    axes.annotate("LB = CV", (high + pad, high + pad), ha="right", va="bottom", color="0.4", fontsize=9)
+    axes.set_xlabel("out of fold, with its 95% interval")
+    axes.set_ylabel("public leaderboard")
+    axes.grid(alpha=0.25)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def draw_curve(file: IO[bytes], scores: Sequence[tuple[int, float]], losses: Sequence[tuple[int, float]]) -> None:
+    """Validation scores and training loss over steps, as a small PNG for a telephone.
+
+    Args:
+        scores, losses: (step, value) each.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_xlabel("step")
+    axes.set_ylabel("validation score", color="C0")
+    if losses:
+        other = axes.twinx()
+        other.plot(*zip(*losses, strict=True), color="C1", alpha=0.6, linewidth=1)
+        other.set_ylabel("training loss", color="C1")
+        axes.set_zorder(other.get_zorder() + 1)
+        axes.patch.set_visible(False)
+    axes.plot(*zip(*scores, strict=True), color="C0", marker="o", markersize=4)
+    axes.grid(alpha=0.25)
+    figure.savefig(file, format="png", dpi=120)

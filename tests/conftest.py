@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from imettk.data.made import DigitsSize, make_digits
 
 # Idle threads of torch sleep instead of spinning: beside subprocesses on two shared cores that is several times faster.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Tests tell nobody: neither these, nor a file with a developer's own, are taken by what they start.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="imettk-tests-")
+for name in [name for name in os.environ if name.startswith("IMETTK_TELEGRAM_")]:
+    del os.environ[name]
 
 PROJECT = Path(__file__).resolve().parents[1]
 

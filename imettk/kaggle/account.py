@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imettk.errors import MissingFileError, UserError
+from imettk.errors import MissingFileError, PlatformError, UserError
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.datasets import current_version, upload_folder, wait_ready
 from imettk.kaggle.kernel import Kernel
-from imettk.kaggle.outputs import pull
+from imettk.kaggle.outputs import list_files, pull, read_remote_list
 from imettk.kaggle.pack import DATASET, make_pack
 from imettk.kaggle.plan import Chain
 from imettk.kaggle.sessions import ENDED, Session, ask_session, gpu_hours, push_kernel
-from imettk.progress import say
+from imettk.progress import progress_bar, say
 from imettk.tracking.files import read_json, write_json
 
 PACKS = "packs.json"  # beside the pack: which version of the dataset holds which pack
+PREFLIGHT = "preflight.json"  # what the stage of this name has measured
+POLL_SECONDS = 15.0
+WAIT_SECONDS = 3600.0
+LOG_LINES = 40
 PUSHES = "pushes.json"  # in a run folder: kernels that were pushed from here, by reference
 
 
@@ -129,12 +133,59 @@ def pull_output(kaggle: Kaggle, folder: Path, reference: str, out: Path) -> None
     say(f"{out}: {len(listed['files'])} files, {size / 1e6:.1f} MB, verified, in {time.monotonic() - started:.0f} s")
 
 
-def tell_quota(kaggle: Kaggle) -> None:
-    """Print what is left of the week's GPU hours."""
+def wait_session(kaggle: Kaggle, reference: str, version: int, *, limit_seconds: float = WAIT_SECONDS) -> Session:
+    """The session of a kernel when it has ended.
+
+    Raises:
+        PlatformError: it has not within the limit.
+    """
+    end = time.monotonic() + limit_seconds
+    with progress_bar(f"wait for {reference}", total=None, unit="s") as bar:
+        while not (session := ask_session(kaggle, reference, version)).ended:
+            if time.monotonic() > end:
+                raise PlatformError(f"{reference} version {version} is still {session.status}: ask `status` later")
+            kaggle.patience.sleep(POLL_SECONDS)
+            bar.update(int(POLL_SECONDS))
+    return session
+
+
+def run_preflight(kaggle: Kaggle, kernel: Kernel, folder: Path) -> None:
+    """Push a kernel that plays every stage in miniature, wait for it, and keep what it has measured.
+
+    Raises:
+        PlatformError: it failed; the end of its log is printed.
+    """
+    version = push(kaggle, kernel, folder)
+    session = wait_session(kaggle, kernel.reference, version)
+    listed = read_remote_list(kaggle, kernel.reference, version)
+    if session.status != "COMPLETE" or listed is None or listed["code"] != 0:
+        _, log = list_files(kaggle, kernel.reference, version)
+        say("\n".join(f"  | {line}" for line in log.rstrip().splitlines()[-LOG_LINES:]))
+        raise PlatformError(f"the preflight has failed, see above; all of its log: kaggle.com/code/{kernel.reference}")
+    pull(kaggle, kernel.reference, version, folder, push=kernel.push, wanted=lambda name, _: name == PREFLIGHT)
+    found = read_json(folder / PREFLIGHT)
+    say(f"everything works there; a fold takes about {found['seconds_a_fold'] / 3600:.1f} h on {found['device']}")
+
+
+def tell_expected(kaggle: Kaggle, chain: Chain) -> None:
+    """Print what a chain is expected to take, and what is left of the week's GPU hours."""
+    if chain.expected_sessions:
+        say(f"expected: {chain.expected_sessions} sessions, {chain.expected_hours:.1f} GPU hours")
+    else:
+        say("expected: not known; `imettk kaggle preflight` measures it before hours are spent")
+    left = tell_quota(kaggle)
+    if left is not None and left < chain.expected_hours:
+        say(f"warning: {left:.1f} GPU hours are left this week: the chain will wait for the next")
+
+
+def tell_quota(kaggle: Kaggle) -> float | None:
+    """Print the week's GPU hours; how many are left, or None where the platform does not say."""
     hours = gpu_hours(kaggle)
-    say(
-        "GPU quota: the platform does not say" if hours is None else f"GPU hours: {hours[0]:.1f} of {hours[1]:.1f} used"
-    )
+    if hours is None:
+        say("GPU quota: the platform does not say")
+        return None
+    say(f"GPU hours: {hours[0]:.1f} of {hours[1]:.1f} used")
+    return hours[1] - hours[0]
 
 
 def start_chain(

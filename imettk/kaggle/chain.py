@@ -229,5 +229,6 @@ def describe(chain: Chain) -> str:
         last = jobs[-1] if jobs else None
         note = f", {last.note}" if last is not None and last.note else ""
         lines.append(f"  {name:<14}{len(jobs):>3} sessions  {last.state if last is not None else '-'}{note}")
-    lines.append(f"  GPU hours used {chain.gpu_hours:.1f}")
+    expected = f" of {chain.expected_hours:.1f} expected" if chain.expected_hours else ""
+    lines.append(f"  GPU hours used {chain.gpu_hours:.1f}{expected}")
     return "\n".join([*lines, *([f"  {chain.stopped}"] if chain.stopped else [])])

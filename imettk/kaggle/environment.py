@@ -16,7 +16,10 @@ from imettk.config import SESSION_START
 from imettk.errors import MismatchError, MissingFileError, UserError
 from imettk.kaggle.outputs import OUTPUT, read_output_list, write_output_list
 from imettk.kaggle.pack import check_pack, missing_libraries
+from imettk.kaggle.publish import MANIFEST as MODELS
+from imettk.kaggle.publish import unfold_models
 
+INPUT = "input:"  # in an argument: a dataset by its slug, wherever it is mounted
 SITE = "imettk-site"  # where wheels are installed, outside of what the platform keeps
 
 
@@ -76,10 +79,10 @@ def _run(order: Order, root: Path, pack: Path, code: Path, started: float) -> in
     site = _install(check_pack(pack, wanted=order.pack), root)
     if faults := missing_libraries(pack, site):
         raise UserError(f"Python {sys.version.split()[0]} here lacks {', '.join(faults)}: pin the platform's image")
-    inputs = find_outputs(root, order.after)
+    inputs = [*find_outputs(root, order.after), *_unfold(root)]
     command = [sys.executable, "-u", "-m", "imettk", order.stage, recipe]
     command += ["--data", str(data), "--run-dir", str(root / "working")]
-    command += (["--inputs", *map(str, inputs)] if inputs else []) + list(order.arguments)
+    command += (["--inputs", *map(str, inputs)] if inputs else []) + _resolve(order.arguments, root)
     paths = [str(code), str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), SESSION_START: repr(started)}
     print("$", shlex.join(command), flush=True)
@@ -103,6 +106,27 @@ def find_outputs(root: Path, after: Sequence[str]) -> list[Path]:
         there = ", ".join(sorted(filter(None, by_push))) or "none"
         raise MismatchError(f"the output of push {missing[0]} is not attached (there: {there}): attach its kernel")
     return [by_push[push] for push in after]
+
+
+def _unfold(root: Path) -> list[Path]:
+    """Folders of published runs, whose datasets are flat."""
+    mounted = [path.parent for path in _mounted(root, MODELS)]
+    return [unfold_models(folder, root / "temp" / "imettk-models" / str(n)) for n, folder in enumerate(mounted)]
+
+
+def _resolve(arguments: Sequence[str], root: Path) -> list[str]:
+    """`input:SLUG/FILE` as a path to what is attached, the same one in every session and layout."""
+    found = []
+    for word in arguments:
+        if word.startswith(INPUT):
+            slug, _, name = word.removeprefix(INPUT).partition("/")
+            link = root / "temp" / "inputs" / slug
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(find_mount(root, slug))
+            word = str(link / name) if name else str(link)
+        found.append(word)
+    return found
 
 
 def find_mount(root: Path, slug: str) -> Path:

@@ -33,6 +33,7 @@ WHEELS = (
     "pexpect",
     "pretrainedmodels",
     "ptyprocess",
+    "python-telegram-bot",
     "six",
     "typeguard",
     "tyro",

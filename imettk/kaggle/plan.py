@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -62,6 +63,7 @@ class Chain:
         datasets, competitions: what every kernel has attached, the pack with its version first.
         pack: the pack's hash.
         retries: how often in a row a session may fail before the chain stops.
+        expected_sessions, expected_hours: in all, and on a GPU, as a preflight has measured; 0 where there was none.
         stopped: why it came to an end before its end; "" where it did not.
     """
 
@@ -77,6 +79,8 @@ class Chain:
     gpu: bool = True
     retries: int = 2
     limit_seconds: int | None = None
+    expected_sessions: int = 0
+    expected_hours: float = 0.0
     jobs: list[Job] = field(default_factory=list)
     stopped: str = ""
 
@@ -155,6 +159,17 @@ class Chain:
         """Write the state, whole or not at all."""
         content = json.dumps({"time": round(time.time(), 3), **dataclasses.asdict(self)}, indent=2)
         write_atomically(folder / STATE, content.encode() + b"\n")
+
+
+def expect(chain: Chain, preflight: dict[str, Any], *, usable_seconds: float) -> None:
+    """Note how many sessions and GPU hours a chain will take, by what a preflight has measured.
+
+    Args:
+        usable_seconds: of a session.
+    """
+    seconds = float(preflight["seconds_a_fold"])
+    chain.expected_hours = len(chain.folds) * seconds / 3600 if chain.gpu else 0.0
+    chain.expected_sessions = len(chain.folds) * math.ceil(seconds / usable_seconds) + 3  # prepare, validate, infer
 
 
 def read_chain(folder: Path) -> Chain | None:

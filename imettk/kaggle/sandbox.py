@@ -99,6 +99,7 @@ def run_session(
         python: the interpreter, and options for it.
         isolate: whether to use `unshare`; None is where the system allows it.
     """
+    root = root.resolve()  # the script runs in another folder
     working = root / "working"
     for folder in (working, root / "input", root / "temp"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,23 +107,10 @@ def run_session(
     path.write_text(script, encoding="utf-8")
     isolated = can_isolate() if isolate is None else isolate
     places = {root / "input" / place: source.resolve() for place, source in mounts.places().items()}
-    for place in places:
-        (place if isolated else place.parent).mkdir(parents=True, exist_ok=True)
     command = shlex.join([*python, "-u", str(path)])
-    if isolated:
-        binds = [
-            f"mount --bind {shlex.quote(str(source))} {shlex.quote(str(place))} && "
-            f"mount -o remount,ro,bind {shlex.quote(str(place))}"
-            for place, source in places.items()
-        ]
-        words = [*_UNSHARE, *([] if internet else ["--net"]), "sh", "-c", " && ".join([*binds, f"exec {command}"])]
-    else:
-        for place, source in places.items():
-            place.symlink_to(source)
-        words = ["sh", "-c", f"exec {command}"]
     started = time.monotonic()
     process = subprocess.Popen(
-        words,
+        _mounted(places, command, internet=internet) if isolated else _linked(places, command),
         cwd=working,
         env=_environment(root),
         stdin=subprocess.DEVNULL,
@@ -144,6 +132,24 @@ def run_session(
     killed = code is None or (isolated and code == 128 + signal.SIGKILL)
     status = COMPLETE if code == 0 else CANCELLED if killed else ERROR
     return Ending(status, None if killed else code, time.monotonic() - started, working)
+
+
+def _mounted(places: Mapping[Path, Path], command: str, *, internet: bool) -> list[str]:
+    """The words of a process that sees the sources read-only at their places, and no network."""
+    binds = []
+    for place, source in places.items():
+        place.mkdir(parents=True, exist_ok=True)
+        there = shlex.quote(str(place))
+        binds.append(f"mount --bind {shlex.quote(str(source))} {there} && mount -o remount,ro,bind {there}")
+    return [*_UNSHARE, *([] if internet else ["--net"]), "sh", "-c", " && ".join([*binds, f"exec {command}"])]
+
+
+def _linked(places: Mapping[Path, Path], command: str) -> list[str]:
+    """The words of a process that finds the sources by links."""
+    for place, source in places.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(source)
+    return ["sh", "-c", f"exec {command}"]
 
 
 def _environment(root: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ from imettk.config import Recipe
 from imettk.plots import draw_rates
 from imettk.progress import say
 from imettk.stages.resume import is_done
-from imettk.stages.shared import choose_compute, read_prepared
+from imettk.stages.shared import Compute, Prepared, choose_compute, read_prepared
 from imettk.stages.train import chosen_folds, make_trainer
 from imettk.tracking.run_dir import RunDir
 from imettk.training.optimizer import peak_rates
@@ -35,13 +35,7 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     folds = chosen_folds(recipe, fold)
     compute = choose_compute(recipe)
     prepared = read_prepared(recipe, data_dir, run)
-    with tempfile.TemporaryDirectory() as scratch:
-        session = Session(started=time.monotonic(), limit_seconds=math.inf, margin_seconds=0)
-        trainer = make_trainer(
-            recipe, prepared, prepared, RunDir(Path(scratch)), folds[0], compute, session, Team(), Recorder(), {}
-        )
-        say(f"taking {TIMED_STEPS} steps of each stage on {compute.device} for their time")
-        step_seconds, validation_seconds = trainer.time_plan(TIMED_STEPS)
+    trainer, step_seconds, validation_seconds = measure(recipe, prepared, compute, fold=folds[0])
     group_names = [*(f"group {number}" for number in range(recipe.model.layer_groups)), "head"]
     say(_table(trainer, step_seconds))
     validations = sum(_num_validations(recipe, span) for span in trainer.spans)
@@ -52,13 +46,25 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     usable = recipe.session.limit_seconds - recipe.session.margin_seconds
     left = [number for number in folds if not is_done(recipe, run, number)]
     say(
-        f"about {_duration(seconds)} a fold here, {math.ceil(seconds / usable)} sessions of "
-        f"{_duration(recipe.session.limit_seconds)}; {len(left)} of {len(folds)} folds to train: "
-        f"{_duration(seconds * len(left))}"
+        f"about {duration(seconds)} a fold here, {math.ceil(seconds / usable)} sessions of "
+        f"{duration(recipe.session.limit_seconds)}; {len(left)} of {len(folds)} folds to train: "
+        f"{duration(seconds * len(left))}"
     )
     path = run.path / PICTURE
     draw_rates(path, _rates(trainer), group_names, [span.first_step for span in trainer.spans])
     say(f"learning rates: {path}")
+
+
+def measure(recipe: Recipe, prepared: Prepared, compute: Compute, *, fold: int) -> tuple[Trainer, list[float], float]:
+    """A trainer that has taken a few steps of each stage; seconds a step of each, and of a validation."""
+    with tempfile.TemporaryDirectory() as scratch:
+        session = Session(started=time.monotonic(), limit_seconds=math.inf, margin_seconds=0)
+        trainer = make_trainer(
+            recipe, prepared, prepared, RunDir(Path(scratch)), fold, compute, session, Team(), Recorder(), {}
+        )
+        say(f"taking {TIMED_STEPS} steps of each stage on {compute.device} for their time")
+        step_seconds, validation_seconds = trainer.time_plan(TIMED_STEPS)
+    return trainer, step_seconds, validation_seconds
 
 
 def _table(trainer: Trainer, step_seconds: list[float]) -> str:
@@ -93,7 +99,8 @@ def _num_validations(recipe: Recipe, span: Span) -> int:
     return math.ceil((span.last_step - span.first_step) / interval)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In words: "90 s", "45 min", "3.5 h"."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

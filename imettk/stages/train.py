@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import traceback
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -18,9 +19,10 @@ from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
 from imettk.data.sampling import derive_seed
 from imettk.device import describe, use_deterministic_algorithms
-from imettk.errors import ConfigError, MismatchError
+from imettk.errors import ConfigError, MismatchError, UserError
 from imettk.progress import say
 from imettk.stages.curve import loss_of, make_validation
+from imettk.stages.fold_messages import FoldMessages
 from imettk.stages.resume import carry_journal, find_checkpoint, is_done, load_other_weights
 from imettk.stages.shared import (
     Compute,
@@ -31,10 +33,12 @@ from imettk.stages.shared import (
 )
 from imettk.stages.teacher import with_teacher
 from imettk.tracking.board import Board
+from imettk.tracking.code import code_version
 from imettk.tracking.files import write_json
 from imettk.tracking.journal import Journal, read_journal
 from imettk.tracking.lock import hold_folder
 from imettk.tracking.run_dir import RunDir
+from imettk.tracking.telegram import Notifier
 from imettk.tracking.tensors import save_tensors
 from imettk.train_plans import StagePlan
 from imettk.training.feed import TrainingData
@@ -70,18 +74,21 @@ def train(
     plan = recipe.session
     limit, margin = plan.limit_seconds, plan.margin_seconds
     session = Session(started=started, limit_seconds=limit, margin_seconds=margin, limit_steps=plan.limit_steps)
+    notifier = Notifier() if team.is_main else None
     stop_listening = session.listen()  # to the end: a signal between two folds, or while a model is written, waits
     try:
         for number in folds:
             if team.share(is_done(recipe, run, number, others_allowed=other_weights)):
                 _say(team, f"fold {number} is done already")
                 continue
-            training = _FoldTraining(recipe, prepared, run, number, compute, session, team, other_weights)
+            training = _FoldTraining(recipe, prepared, run, number, compute, session, team, other_weights, notifier)
             if training.run() is not None:
                 break
         team.leave()
     finally:
         stop_listening()
+        if notifier is not None:
+            notifier.close()
 
 
 def chosen_folds(recipe: Recipe, fold: int | None) -> list[int]:
@@ -104,10 +111,12 @@ class _FoldTraining:
         session: Session,
         team: Team,
         other_weights: bool,
+        notifier: Notifier | None,
     ) -> None:
         self._recipe, self._prepared, self._run, self._fold = recipe, prepared, run, fold
         self._compute, self._session, self._team, self._other_weights = compute, session, team, other_weights
         self._folder = run.fold(fold)
+        self._messages = FoldMessages(notifier, recipe, fold, self._folder)
         self._journal: Journal | None = None
         self._board: Board | None = None
         self._trainer: Trainer | None = None
@@ -125,7 +134,8 @@ class _FoldTraining:
                 if reason is None and self._team.is_main:
                     self._save_model(trainer)
             except BaseException as error:
-                self._tell("failed", " ".join(str(error).split()) or type(error).__name__)
+                fault = str(error) if isinstance(error, UserError) else traceback.format_exc()
+                self._tell("failed", " ".join(str(error).split()) or type(error).__name__, fault)
                 raise
             self._tell("done" if reason is None else "paused", reason)
         fold, at = f"fold {self._fold}", trainer.at.step
@@ -178,10 +188,13 @@ class _FoldTraining:
             )
         if self._journal is not None:
             position = {"step": trainer.at.step, "owes_validation": trainer.at.owes_validation}
-            self._journal.write("session", **position, num_steps=trainer.num_steps, environment=environment)
+            values = {"num_steps": trainer.num_steps, "environment": environment, "code": code_version()}
+            self._journal.write("session", **position, **values)
             if recipe.session.tensorboard:
                 self._board = Board(self._folder / "tensorboard", read_journal(self._journal.path))
                 recorder.attach(self._board)
+            self._messages.began()
+            recorder.on_validation(self._messages.validated)
         self._write_status("running")
         return trainer
 
@@ -195,7 +208,7 @@ class _FoldTraining:
         }
         save_tensors(self._folder / "model.safetensors", trainer.final_weights(), values)
 
-    def _tell(self, state: str, reason: str | None) -> None:
+    def _tell(self, state: str, reason: str | None, fault: str = "") -> None:
         """The last word of this session on the fold, in status and journal; the watchdog's is the last of all."""
         if self._hangs:
             return
@@ -207,6 +220,8 @@ class _FoldTraining:
                 parts.callback(self._journal.close)
                 parts.callback(self._journal.write, state, step=step, reason=reason)
             self._write_status(state, reason)
+        if self._journal is not None:
+            self._messages.ended(fault)
 
     def _tell_hang(self) -> None:
         """Called by the watchdog, while the step that hangs may hold anything but the status file."""
@@ -214,6 +229,7 @@ class _FoldTraining:
         reason = "a step hung until the session's end: the last checkpoint counts"
         if self._team.is_main:
             self._write_status("paused", reason)
+            self._messages.hung(reason)
             say(f"fold {self._fold}: {reason}")
         else:
             time.sleep(2)  # the first one may only wait for us, and must not take our end for a fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,6 +24,11 @@ class Recorder:
         self._board: Board | None = None
         self._seconds, self._steps = 0.0, 0
         self._warned = False
+        self._tell: Callable[[], None] = lambda: None
+
+    def on_validation(self, tell: Callable[[], None]) -> None:
+        """Call this after each validation, when it is in the journal."""
+        self._tell = tell
 
     def attach(self, board: Board) -> None:
         """Write scalars there as well."""
@@ -61,6 +67,7 @@ class Recorder:
     def validation(self, step: int, seconds: float, scores: dict[str, float]) -> None:
         """Scores of a validation."""
         self._write("validate", step=step, seconds=round(seconds, 3), **scores)
+        self._tell()
 
     def early_stop(self, step: int, stage: int, validations: int) -> None:
         """A stage ended before its time."""

@@ -1,14 +1,21 @@
-"""Kaggle in a box, and an account on it."""
+"""Kaggle in a box, an account on it, and a Python that has to find imettk in the pack."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from kaggle_box import Job, KaggleBox, fast_patience
 
+from imettk.errors import UserError
 from imettk.kaggle.client import Kaggle
+from imettk.kaggle.pack import make_pack
 
 
 @pytest.fixture
@@ -34,3 +41,31 @@ def make_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 def kaggle(make_box) -> tuple[KaggleBox, Kaggle]:
     """A box whose sessions end at once, and an account."""
     return make_box(), Kaggle(fast_patience())
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter with the libraries of this one, but without imettk: it has to come from the pack."""
+    folder = tmp_path_factory.mktemp("python")
+    venv.create(folder, with_pip=False, symlinks=True)
+    interpreter = folder / "bin" / "python"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    # A path in a .pth file is added to sys.path, but .pth files in it (imettk's editable install) are not read.
+    (folder / "lib" / version / "site-packages" / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    probe = [interpreter, "-c", "import torch, imettk"]
+    missing = subprocess.run(probe, cwd=folder, capture_output=True, text=True, check=False)
+    assert "No module named 'imettk'" in missing.stderr
+    return interpreter
+
+
+@pytest.fixture(scope="session")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With its wheels, which takes the package index."""
+    folder = tmp_path_factory.mktemp("pack") / "pack"
+    try:
+        make_pack(folder, owner="me")
+    except UserError as error:
+        if "could not be built" in str(error) and "CI" not in os.environ:
+            pytest.skip(f"no package index here: {error}")
+        raise
+    return folder

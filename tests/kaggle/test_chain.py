@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import pytest
 from kaggle_box import Fault, Job, KaggleBox, fast_patience
+from telegram_box import CHAT, TOKEN, TelegramBox
 
 from imettk.errors import MismatchError
 from imettk.kaggle import chain as chain_module
@@ -21,6 +22,8 @@ from imettk.kaggle.client import Kaggle
 from imettk.kaggle.environment import find_outputs
 from imettk.kaggle.outputs import write_output_list
 from imettk.kaggle.plan import DONE, Chain, read_chain
+from imettk.kaggle.telling import teller
+from imettk.tracking.telegram import Credentials, Notifier
 
 STEPS, STEPS_A_SESSION = 10, 4
 
@@ -327,3 +330,41 @@ def test_a_pack_that_is_gone_stops_at_once(begin):
     box, follower = begin(retries=0)
     box.datasets.clear()
     assert "Kaggle does not know me/imettk-pack/1" in follower.follow()
+
+
+def test_telegram_is_told_from_outside(begin, monkeypatch):
+    """Kernels are offline: whoever watches sends what they would, from what they left."""
+
+    def trained(job: Job) -> str:
+        status = pretend(job)
+        if "-f0-s2" in job.slug:
+            job.log.write_text("ValueError: no luck\n")
+            (job.working / "imettk-output.json").unlink()
+            return "ERROR"
+        for fold in job.working.glob("fold*"):
+            done = json.loads((fold / "status.json").read_text())
+            events = [
+                {"event": "session", "time": 0.0, "step": 0, "num_steps": STEPS},
+                {"event": "validate", "time": 7200.0, "step": done["step"], "score": 0.5, "loss": 1.0},
+                {"event": done["state"], "time": 7200.0, "step": done["step"]},
+            ]
+            (fold / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+        if "validate" in job.slug:
+            (job.working / "scores.json").write_text('{"metric": "F2", "oof": 0.7, "folds": {"0": 0.7}}')
+        settings = settings_of(job.text)
+        write_output_list(job.working, push=settings["PUSH"], stage="train", code=0, seconds=7200.0)
+        return status
+
+    with TelegramBox() as telegram:
+        _, follower = begin(trained, folds=[0])
+        monkeypatch.setenv("no_proxy", "127.0.0.1")  # Kaggle is "localhost", behind the box's proxy
+        notifier = Notifier(lambda: Credentials(TOKEN, CHAT, telegram.url), pause_seconds=0.0)
+        follower._tell = teller(notifier, follower.chain, follower.folder)
+        assert follower.follow() == DONE
+        notifier.close(30)
+    texts = [fields["text"] for fields in telegram.sent("sendMessage")]
+    assert texts[:2] == ["imettk-cells-prepare-s1: started", "imettk-cells-prepare-s1: done"]
+    assert "cells, fold 0: paused at step 4 of 10, 0.5000; 3.0 h left, 1 session" in texts
+    assert any(text.startswith("imettk-cells-f0-s2 has failed") and "ValueError: no luck" in text for text in texts)
+    assert "cells: out of fold F2 0.7000, folds 1" in texts and texts[-1] == "imettk-cells-infer-s1: done"
+    assert telegram.sent("sendPhoto")

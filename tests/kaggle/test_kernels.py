@@ -4,53 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
-import sysconfig
 import threading
-import venv
 import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from imettk.errors import UserError
 from imettk.kaggle.kernel import Kernel
-from imettk.kaggle.pack import make_pack
 from imettk.kaggle.sandbox import Mounts, run_session
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 STAGES = ("prepare", "train", "validate", "infer")
-
-
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pack") / "pack"
-    try:
-        make_pack(folder, owner="me")
-    except UserError as error:
-        if "could not be built" in str(error) and "CI" not in os.environ:
-            pytest.skip(f"no package index here: {error}")
-        raise
-    return folder
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter with the libraries of this one, but without imettk: it has to come from the pack."""
-    folder = tmp_path_factory.mktemp("python")
-    venv.create(folder, with_pip=False, symlinks=True)
-    interpreter = folder / "bin" / "python"
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    # A path in a .pth file is added to sys.path, but .pth files in it (imettk's editable install) are not read.
-    (folder / "lib" / version / "site-packages" / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    probe = [interpreter, "-c", "import torch, imettk"]
-    missing = subprocess.run(probe, cwd=folder, capture_output=True, text=True, check=False)
-    assert "No module named 'imettk'" in missing.stderr
-    return interpreter
 
 
 def run_kernel(script: str, root: Path, python: Path, mounts: Mounts, *, code: int = 0) -> str:

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 # What every process runs: the trainers of the scenarios, one after another; the first process keeps their weights.
 SCRIPT = """
-import importlib.util, json, sys
+import importlib.util, json, os, sys
 from pathlib import Path
 from safetensors.torch import save_file
 import torch
@@ -93,6 +93,9 @@ for name in json.loads(sys.argv[3]):
         save_file(weights, out / f"{name}.safetensors")
         (out / f"{name}.json").write_text(json.dumps([reason, trainer.at.history, trainer.at.step]))
 team.leave()
+if team.size > 1:  # as the command does: Python's end may abort over the threads of torch's connections
+    sys.stderr.flush()
+    os._exit(0)
 """
 
 

@@ -1,0 +1,78 @@
+"""Pretrained weights onto this machine, for kernels that have no network. The one place of imettk that downloads."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from imettk.errors import ConfigError, UserError
+from imettk.models.backbones import make_backbone
+from imettk.progress import say
+
+
+def fetch_weights(names: Sequence[str], out: Path) -> None:
+    """Write `MODEL.safetensors` for each backbone `timm:MODEL` or `pretrainedmodels:MODEL`; those that are there stay.
+
+    Each file is loaded once as a recipe would load it before it gets its name.
+
+    Raises:
+        ConfigError: no such network, or it has no pretrained weights.
+        UserError: the download failed.
+    """
+    for name in names:  # a typing error is told before the first download
+        make_backbone(name, channels=3)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        library, _, model = name.partition(":")
+        path = out / f"{model}.safetensors"
+        if path.is_file():
+            say(f"{path} is there")
+            continue
+        try:
+            state = (_from_timm if library == "timm" else _from_pretrainedmodels)(model)
+        except ConfigError:
+            raise
+        except Exception as error:  # of requests, urllib, huggingface_hub and torch.hub
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{name} cannot be fetched ({type(error).__name__}: {reason})") from None
+        part = path.with_name(f".{path.stem}.part.safetensors")
+        try:
+            save_file({key: value.contiguous().clone() for key, value in state.items()}, part)
+            make_backbone(name, channels=3, weights=str(part))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _from_timm(model: str) -> dict[str, torch.Tensor]:
+    import timm
+
+    if not timm.is_model_pretrained(model):
+        raise ConfigError(f"timm has no pretrained weights for {model}; `timm.list_models(pretrained=True)` lists them")
+    state: dict[str, torch.Tensor] = timm.create_model(model, pretrained=True).state_dict()
+    return state
+
+
+def _from_pretrainedmodels(model: str) -> dict[str, torch.Tensor]:
+    import pretrainedmodels
+
+    found: dict[str, Any] = pretrainedmodels.pretrained_settings.get(model, {}).get("imagenet", {})
+    if not found:
+        raise ConfigError(f"pretrainedmodels has no ImageNet weights for {model}")
+    # Its server speaks plain http, and the library checks nothing: the hash in the file's name is held against it here,
+    # and the library then finds the file where torch keeps it.
+    hashed = re.search(r"-[0-9a-f]{8,}\.pth$", found["url"])
+    torch.hub.load_state_dict_from_url(found["url"], check_hash=hashed is not None, progress=True, weights_only=True)
+    if hashed is None:
+        say(f"note: {found['url']} has no hash in its name: what came is not checked")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        state: dict[str, torch.Tensor] = getattr(pretrainedmodels, model)(pretrained="imagenet").state_dict()
+    return state

@@ -1,0 +1,95 @@
+"""`preflight`: every stage in miniature, and what a whole run will take, before hours are spent."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+import time
+from pathlib import Path
+
+from imettk.config import Recipe
+from imettk.data.miniature import make_miniature
+from imettk.data.table import read_table
+from imettk.errors import DataError
+from imettk.progress import say
+from imettk.stages.infer import infer
+from imettk.stages.plan import duration, measure
+from imettk.stages.prepare import prepare
+from imettk.stages.shared import choose_compute, read_prepared
+from imettk.stages.train import train
+from imettk.stages.validate import validate
+from imettk.tracking.files import read_json, write_json
+from imettk.tracking.run_dir import RunDir
+
+RESULT = "preflight.json"
+MIN_ROWS, TEST_ROWS = 96, 16
+
+
+def preflight(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
+    """Prepare, train in two sessions, validate and infer on a handful of images, then time steps of the real size.
+
+    Writes `preflight.json` with the seconds that a whole fold takes on this machine. Everything else is thrown away.
+
+    Raises:
+        UserError: whatever is wrong with the recipe or the data, as the stage that finds it says it.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        data, inner = Path(folder, "data"), RunDir(Path(folder, "run"))
+        rows = make_miniature(recipe.table, data_dir, data, rows=_num_rows(recipe), test_rows=TEST_ROWS)
+        say(f"preflight: {rows} rows, every stage once; its scores say nothing")
+        small = miniature(recipe)
+        _play(small, data, inner)
+        device, seconds = _estimate(recipe, small, data, inner, num_rows=len(read_table(recipe.table, data_dir)))
+    usable = recipe.session.limit_seconds - recipe.session.margin_seconds
+    sessions = math.ceil(seconds / usable)
+    result = {"recipe": recipe.name, "device": device, "seconds_a_fold": round(seconds, 1), "sessions_a_fold": sessions}
+    write_json(run.path / RESULT, result)
+    say(
+        f"everything works, in {time.monotonic() - started:.0f} s; a fold takes about {duration(seconds)} on {device}, "
+        f"{sessions} sessions of {duration(recipe.session.limit_seconds)}"
+    )
+
+
+def _play(small: Recipe, data: Path, run: RunDir) -> None:
+    """Every stage, the training in two sessions."""
+    prepare(small, data, run)
+    one_step = dataclasses.replace(small, session=dataclasses.replace(small.session, limit_steps=1))
+    for recipe in (one_step, small):
+        train(recipe, data, run, fold=0, started=time.monotonic())
+    state = (read_json(run.path / "fold0" / "status.json") or {}).get("state")
+    if state != "done":
+        raise DataError(f"the miniature training is {state}: is `session.limit_seconds` too short?")
+    validate(small, data, run, fold=0)
+    if (data / small.table.sample_csv).is_file():
+        infer(small, data, run, fold=0, started=time.monotonic())
+
+
+def _estimate(recipe: Recipe, small: Recipe, data: Path, run: RunDir, *, num_rows: int) -> tuple[str, float]:
+    """The device, and the seconds of a fold of so many rows, from steps of the real size."""
+    compute, prepared = choose_compute(recipe), read_prepared(small, data, run)
+    _, step_seconds, validation_seconds = measure(small, prepared, compute, fold=0)
+    validates = float((prepared.folds == 0).mean())
+    seconds = 0.0
+    for plan, each in zip(recipe.stages, step_seconds, strict=True):
+        steps = math.ceil(num_rows * (1 - validates) / (plan.batch_size * plan.accumulate)) * plan.num_epochs
+        validations = math.ceil(plan.num_epochs / recipe.train.validate_epochs)
+        seconds += steps * each + validations * validation_seconds * num_rows / len(prepared.folds)
+    return str(compute.device), seconds
+
+
+def miniature(recipe: Recipe) -> Recipe:
+    """The recipe with two epochs a stage, and no cache to make."""
+    stages = tuple(
+        dataclasses.replace(plan, num_epochs=2.0, warmup_epochs=min(plan.warmup_epochs, 1.0)) for plan in recipe.stages
+    )
+    train_plan = dataclasses.replace(recipe.train, validate_epochs=1.0)
+    cache = dataclasses.replace(recipe.cache, kind="none")
+    return dataclasses.replace(recipe, stages=stages, train=train_plan, cache=cache)
+
+
+def _num_rows(recipe: Recipe) -> int:
+    """Enough for two steps of the real batch in every stage."""
+    largest = max(plan.batch_size * plan.accumulate for plan in recipe.stages)
+    return max(MIN_ROWS, math.ceil(2 * largest * recipe.folds.num_folds / (recipe.folds.num_folds - 1)))

@@ -1,0 +1,100 @@
+"""What is told about a run, from the events of its journal: the same from the kernel and from who watches it."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from imettk.tracking.files import read_json
+from imettk.tracking.telegram import Message
+
+Events = Sequence[dict[str, Any]]  # as `read_journal` gives them
+
+
+def began(name: str, fold: int, events: Events) -> Message:
+    """A session of a fold has begun."""
+    last = [event for event in events if event["event"] == "session"][-1]
+    sessions = sum(event["event"] == "session" for event in events)
+    if sessions == 1:
+        return Message(f"{name}, fold {fold}: started, {last['num_steps']:,} steps")
+    return Message(f"{name}, fold {fold}: session {sessions} goes on at step {last['step']:,} of {last['num_steps']:,}")
+
+
+def validated(name: str, fold: int, events: Events) -> Message:
+    """The validations so far, with their curve."""
+    scores = _curve(events, "validate", "score")
+    num_steps = next(event["num_steps"] for event in reversed(events) if event["event"] == "session")
+    if not scores:  # trained on all rows: nothing is validated
+        return Message(f"{name}, fold {fold}: step {events[-1].get('step', 0):,} of {num_steps:,}")
+    step, score = scores[-1]
+    best_step, best = max(scores, key=lambda one: one[1])
+    best_text = "the best so far" if best_step == step else f"best {best:.4f} at step {best_step:,}"
+    text = f"{name}, fold {fold}: {score:.4f} at step {step:,} of {num_steps:,} ({best_text})"
+    return Message(text, _picture(scores, _curve(events, "train", "loss")))
+
+
+def ended(name: str, fold: int, events: Events, *, session_seconds: float, fault: str = "") -> Message:
+    """A session of a fold has ended, as the journal's last event says.
+
+    Args:
+        session_seconds: that a session has for training, for how many more there will be.
+        fault: the traceback or reason of a failure; its end is kept.
+    """
+    last = events[-1]
+    start = next(event for event in reversed(events) if event["event"] == "session")
+    state, step, num_steps = last["event"], last.get("step", 0), start["num_steps"]
+    scores = _curve(events, "validate", "score")
+    score = f", {scores[-1][1]:.4f}" if scores else ""
+    head = f"{name}, fold {fold}: "
+    if state == "done":
+        return Message(f"{head}done after {step:,} steps{score}")
+    if state == "failed":
+        return Message(
+            f"{head}failed at step {step:,} of {num_steps:,}\n{fault or last.get('reason', '')}", keep_end=True
+        )
+    left = seconds_left(events, num_steps - step)
+    if left is None:
+        return Message(f"{head}paused at step {step:,} of {num_steps:,}{score}")
+    sessions = max(1, math.ceil(left / session_seconds))
+    more = "1 session" if sessions == 1 else f"{sessions} sessions"
+    return Message(f"{head}paused at step {step:,} of {num_steps:,}{score}; {_hours(left)} left, {more}")
+
+
+def scored(name: str, folder: Path) -> str:
+    """What `validate` found out, from its `scores.json`."""
+    scores = read_json(folder / "scores.json") or {}
+    if "oof" not in scores:
+        return f"{name}: validated"
+    low, high = scores.get("interval") or (None, None)
+    interval = "" if low is None else f" ({low:.4f} to {high:.4f})"
+    return f"{name}: out of fold {scores['metric']} {scores['oof']:.4f}{interval}, folds {len(scores['folds'])}"
+
+
+def seconds_left(events: Events, steps: int) -> float | None:
+    """How long so many steps take at the pace of this session, validations and all; None where none was made."""
+    start = max(place for place, event in enumerate(events) if event["event"] == "session")
+    made = events[-1].get("step", 0) - events[start]["step"]
+    if made <= 0:
+        return None
+    return float((events[-1]["time"] - events[start]["time"]) / made * steps)
+
+
+def _curve(events: Events, kind: str, name: str) -> list[tuple[int, float]]:
+    """(step, value) of a value of these events, where it is a number."""
+    found = [(event["step"], event[name]) for event in events if event["event"] == kind]
+    return [(step, value) for step, value in found if value is not None and math.isfinite(value)]
+
+
+def _picture(scores: Sequence[tuple[int, float]], losses: Sequence[tuple[int, float]]) -> bytes:
+    from imettk.plots import draw_curve
+
+    file = io.BytesIO()
+    draw_curve(file, scores, losses)
+    return file.getvalue()
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{max(1, round(seconds / 60))} min"

@@ -1,0 +1,156 @@
+"""What a run folder says about its run, as plain values: for the log, which is made of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imettk.config import Recipe, fingerprint, read_recipe
+from imettk.errors import MismatchError
+from imettk.tracking.files import read_json
+from imettk.tracking.journal import Journal, read_journal
+
+FACTS = "ledger.jsonl"  # what no stage knows: scores of the leaderboard, notes
+CHAIN = "chain.json"
+CURVES = {"train": ("loss", "lr"), "validate": ("loss", "score")}  # of a journal's events
+
+
+@dataclass(frozen=True)
+class FoldSummary:
+    """A fold's training.
+
+    Attributes:
+        started: when its first session began, seconds since the epoch; any copy of the journal has the same.
+        lines: of the journal, by which copies of different age are told apart.
+        hours: in sessions, from each start to its last event.
+        codes: versions of the code that trained it, in order.
+        curves: (seconds since the epoch, step, value) by name, such as `train/loss`.
+    """
+
+    fold: int
+    started: float
+    lines: int
+    sessions: int
+    hours: float
+    step: int
+    num_steps: int
+    codes: tuple[str, ...]
+    curves: dict[str, list[tuple[float, int, float]]]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run.
+
+    Attributes:
+        scores: of `scores.json`; empty before `validate`.
+        facts: the last of each kind in `ledger.jsonl`, by its name.
+        chain: of `chain.json`; empty where the platform was not used.
+    """
+
+    folder: Path
+    recipe: Recipe
+    fingerprint: str
+    folds: dict[int, FoldSummary]
+    scores: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    chain: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def started(self) -> float:
+        """When the first fold began; of a run without training, when its recipe was written."""
+        starts = [one.started for one in self.folds.values()]
+        return min(starts, default=(self.folder / "recipe.json").stat().st_mtime)
+
+    @property
+    def name(self) -> str:
+        """6 hex digits: the run's name on the command line."""
+        what = f"{self.fingerprint} {self.started}" if self.folds else str(self.folder.resolve())
+        return hashlib.sha256(what.encode()).hexdigest()[:6]
+
+    @property
+    def kernels(self) -> list[str]:
+        """slug/version of the sessions on the platform that were taken up."""
+        return [f"{job['slug']}/{job['version']}" for job in self.chain.get("jobs", []) if job["state"] != "failed"]
+
+
+def summarise(folder: Path) -> RunSummary:
+    """Read a run folder.
+
+    Raises:
+        MissingFileError, ConfigError: it has no recipe, or not one of this version.
+        MismatchError: a file in it is damaged.
+    """
+    recipe = read_recipe(folder / "recipe.json")
+    paths = sorted(folder.glob("fold*/journal.jsonl"))
+    folds = [one for path in paths if (one := _summarise_fold(path)) is not None]
+    return RunSummary(
+        folder=folder,
+        recipe=recipe,
+        fingerprint=fingerprint(recipe),
+        folds={one.fold: one for one in folds},
+        scores=read_json(folder / "scores.json") or {},
+        facts=read_facts(folder),
+        chain=read_json(folder / CHAIN) or {},
+    )
+
+
+def write_fact(folder: Path, kind: str, **values: Any) -> None:
+    """Note something about a run; an earlier fact of the same kind no longer counts.
+
+    Raises:
+        MissingFileError: the folder holds no run.
+    """
+    read_recipe(folder / "recipe.json")
+    facts = Journal(folder / FACTS)
+    facts.write(kind, **values)
+    facts.close()
+
+
+def read_facts(folder: Path) -> dict[str, dict[str, Any]]:
+    """The last fact of each kind."""
+    try:
+        lines = (folder / FACTS).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    facts = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            fact = json.loads(line)
+            facts[str(fact["event"])] = fact
+        except (ValueError, KeyError, TypeError):
+            if number < len(lines):  # the last line may have been cut by a kill
+                raise MismatchError(f"{folder / FACTS} line {number} is damaged") from None
+    return facts
+
+
+def _summarise_fold(path: Path) -> FoldSummary | None:
+    events = read_journal(path)
+    starts = [event for event in events if event["event"] == "session"]
+    if not starts or not path.parent.name[4:].isdigit():
+        return None
+    curves: dict[str, list[tuple[float, int, float]]] = {}
+    seconds, before = 0.0, None
+    for event in events:
+        if event["event"] != "session" and before is not None:
+            seconds += event["time"] - before
+        before = event["time"]
+        for name in CURVES.get(event["event"], ()):
+            if event.get(name) is not None and math.isfinite(event[name]):  # nothing validated is NaN
+                curve = curves.setdefault(f"{event['event']}/{name}", [])
+                curve.append((event["time"], event["step"], float(event[name])))
+    return FoldSummary(
+        fold=int(path.parent.name[4:]),
+        started=starts[0]["time"],
+        lines=path.read_bytes().count(b"\n"),
+        sessions=len(starts),
+        hours=seconds / 3600,
+        step=max(event.get("step", 0) for event in events),
+        num_steps=starts[-1]["num_steps"],
+        codes=tuple(dict.fromkeys(one["code"] for one in starts if "code" in one)),
+        curves=curves,
+    )

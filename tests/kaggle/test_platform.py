@@ -1,0 +1,229 @@
+"""`imettk kaggle ...` as it is typed, against Kaggle in a box with sessions that only pretend."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kaggle_box import Fault, Job, KaggleBox, fast_patience
+
+from imettk.cli import main
+from imettk.config import to_json
+from imettk.kaggle import client
+from imettk.kaggle import pack as packing
+from imettk.kaggle.outputs import write_output_list
+from imettk.platform import upload_weights
+from imettk.recipes import load_recipe
+
+
+def settings_of(text: str) -> dict[str, object]:
+    """The constants of a kernel's text."""
+    names = ("RECIPE", "COMPETITION", "ARGUMENTS", "PACK", "PUSH", "AFTER")
+    found: dict[str, object] = {}
+    for line in text.splitlines():
+        name = line.partition(" = ")[0].partition(":")[0]
+        if name in names:
+            found[name] = json.loads(line.partition(" = ")[2].partition("  #")[0])
+    return found
+
+
+def pretend(job: Job) -> str:
+    settings = settings_of(job.text)
+    (job.working / "recipe.json").write_text("{}")
+    job.log.write_text("first line\nlast line\n")
+    if "preflight" in job.slug:
+        found = {"recipe": "digits", "device": "cuda", "seconds_a_fold": 36000.0, "sessions_a_fold": 2}
+        (job.working / "preflight.json").write_text(json.dumps(found))
+    if "infer" in job.slug:
+        (job.working / "submission.csv").write_text("id,label\na,b\n")
+    write_output_list(job.working, push=str(settings["PUSH"]), stage="x", code=0, seconds=3.0)
+    return "COMPLETE"
+
+
+@pytest.fixture
+def box(make_box, tmp_path, monkeypatch) -> KaggleBox:
+    monkeypatch.setattr(client, "Patience", fast_patience)
+    monkeypatch.setattr(packing, "_build_wheels", lambda out: None)
+    monkeypatch.chdir(tmp_path)
+    box = make_box(pretend)
+    (tmp_path / "data").mkdir()
+    box.add_competition("cells", tmp_path / "data", lambda path: (0.75, 0.5))
+    return box
+
+
+def command(*words: object, code: int = 0) -> None:
+    with pytest.raises(SystemExit) as ending:
+        main(["kaggle", *map(str, words)])
+    assert ending.value.code == code
+
+
+def test_a_stage_by_hand_from_pack_to_score(box, capsys):
+    command("push", "prepare", "digits", "--competition", "cells", "--stages.0.num-epochs", "3")
+    command(
+        "push", "infer", "digits", "--competition", "cells", "--after", "me/imettk-digits-prepare", "--limit-hours", 2
+    )
+    box.wait(10)
+    prepare, infer = (box.kernels[f"me/imettk-digits-{stage}"][0] for stage in ("prepare", "infer"))
+    assert settings_of(prepare.request["text"])["ARGUMENTS"] == ["--stages.0.num-epochs", "3"]
+    assert not prepare.job.gpu and infer.job.gpu and infer.request["sessionTimeoutSeconds"] == 7200
+    found = settings_of(infer.request["text"])
+    assert found["ARGUMENTS"] == ["--session.limit-seconds", "7200"]
+    assert found["AFTER"] == [settings_of(prepare.request["text"])["PUSH"]]
+    assert len(box.datasets["me/imettk-pack"].versions) == 1  # the pack was the same: it was not uploaded again
+    capsys.readouterr()
+    command("status", "me/imettk-digits-infer")
+    assert "version 1: COMPLETE" in capsys.readouterr().out
+    command("pull", "me/imettk-digits-infer", "--out", "output")
+    assert Path("output/submission.csv").read_text() == "id,label\na,b\n"
+    assert "verified" in capsys.readouterr().out
+    command("submit", "cells", "output/submission.csv")
+    assert "submission 1 to cells\npublic 0.75000, private 0.50000" in capsys.readouterr().out
+    command("submit", "cells", "--kernel", "me/imettk-digits-infer")
+    command("submit", "cells", "--score", 2)
+    assert len(box.submissions) == 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # MLflow's, about SQLAlchemy
+def test_a_score_comes_into_the_log_of_its_run(box, capsys):
+    run = Path("runs/one")
+    run.mkdir(parents=True)
+    (run / "recipe.json").write_text(to_json(load_recipe("digits")))
+    Path("submission.csv").write_text("id,label\n")
+    for _ in range(2):
+        command("submit", "cells", "submission.csv", "--run-dir", run)
+    fact = json.loads((run / "ledger.jsonl").read_text().splitlines()[-1])
+    assert (fact["event"], fact["submission"], fact["public"], fact["private"]) == ("lb", 2, 0.75, 0.5)
+    capsys.readouterr()
+    main(["log"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and "0.7500  0.5000" in lines[1]
+
+
+def test_another_pack_is_another_version(box):
+    Path("mine.py").write_text("from imettk.recipes.digits import digits as recipe\n")
+    command("push", "prepare", "digits", "--competition", "cells")
+    command("push", "prepare", "mine.py", "--competition", "cells", "--name", "mine")
+    command("push", "prepare", "digits", "--competition", "cells", "--name", "third")
+    texts = [box.kernels[f"me/imettk-{name}-prepare"][0].request for name in ("digits", "mine", "third")]
+    assert [one["datasetDataSources"][0] for one in texts] == [f"me/imettk-pack/{version}" for version in (1, 2, 1)]
+    assert settings_of(texts[1]["text"])["RECIPE"] == "mine.py"
+    packs = {settings_of(one["text"])["PACK"] for one in texts}
+    assert len(packs) == 2
+
+
+def test_a_preflight_tells_a_chain_what_it_will_take(box, capsys):
+    command("preflight", "digits", "--competition", "cells")
+    assert "a fold takes about 10.0 h on cuda" in capsys.readouterr().out
+    kernel = box.kernels["me/imettk-digits-preflight"][0]
+    assert kernel.job.gpu and '"preflight", RECIPE' in kernel.request["text"]
+    command("chain", "digits", "--competition", "cells", "--folds", "0,1", "--once", "--limit-hours", 6)
+    text = capsys.readouterr().out
+    assert "expected: 7 sessions, 20.0 GPU hours" in text  # two of six hours a fold, and three more
+    assert "of 30.0 used" in text and "20.0 expected" in text
+
+
+def test_a_preflight_that_fails_shows_its_log(box, capsys):
+    def fail(job: Job) -> str:
+        job.log.write_text("first line\nlast line\n")
+        return "ERROR"
+
+    box._run_kernel = fail
+    command("preflight", "digits", "--competition", "cells", code=1)
+    output = capsys.readouterr()
+    assert "  | last line" in output.out and "the preflight has failed" in output.err
+
+
+def test_a_published_run_can_be_pushed_against(box, capsys):
+    run = Path("runs/one")
+    (run / "fold0").mkdir(parents=True)
+    (run / "recipe.json").write_text(to_json(load_recipe("digits")))
+    (run / "fold0" / "model.safetensors").write_bytes(b"weights")
+    command("publish", run)
+    assert "published as me/imettk-digits-models version 1" in capsys.readouterr().out
+    names = sorted(path.name for path in box.datasets["me/imettk-digits-models"].versions[0].iterdir())
+    assert names == ["imettk-run.json", "run--fold0--model.safetensors", "run--recipe.json"]
+    command("push", "infer", "digits", "--competition", "cells", "--attach", "me/imettk-digits-models")
+    assert box.kernels["me/imettk-digits-infer"][0].request["datasetDataSources"] == [
+        "me/imettk-pack/1", "me/imettk-digits-models",
+    ]  # fmt: skip
+
+
+def test_weights_become_a_dataset(box, capsys):
+    Path("weights").mkdir()
+    Path("weights/resnet18.safetensors").write_bytes(b"x")
+    upload_weights(Path("weights"))
+    assert "`--model.weights input:imettk-weights`" in capsys.readouterr().out
+    assert [path.name for path in box.datasets["me/imettk-weights"].versions[0].iterdir()] == ["resnet18.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["push", "train", "digits"], 2, "where is the data?"),
+        (["push", "train", "digits", "--dataset", "cells"], 2, "is no dataset: it is written OWNER/SLUG"),
+        (["push", "train", "nothing", "--competition", "cells"], 2, "nothing"),
+        (["push", "train", "digits", "--competition", "cells", "--stages.0.epochs", "3"], 2, "is not a field"),
+        (["push", "train", "digits", "--competition", "other"], 1, "Kaggle does not know other"),
+        (["push", "train", "digits", "--competition", "cells", "--after", "me/none"], 2, "does not have me/none"),
+        (["chain", "digits", "--competition", "cells", "--folds", "0,7"], 2, "--folds"),
+        (["chain", "digits", "--competition", "cells", "--name", "Bad Name"], 2, "lower-case"),
+        (["chain", "digits", "--competition", "cells", "--limit-hours", "13"], 2, "at most 12"),
+        (["chain", "digits", "--stop", "--competition", "cells"], 2, "no chain to stop"),
+        (["status"], 2, "name a kernel"),
+        (["status", "me/none"], 2, "name its version"),
+        (["pull", "me/none/1", "--out", "x"], 1, "404"),
+        (["submit", "cells", "none.csv"], 2, "none.csv is missing"),
+        (["submit", "cells", "--score", "99", "--wait-minutes", "0"], 1, "is not listed"),
+        (["publish", "nothing"], 2, "recipe.json is missing"),
+        (["run-local", "train", "digits", "--data", "nowhere", "--run-dir", "r"], 2, "is no folder"),
+    ],
+)
+def test_what_is_wrong_is_one_line(box, capsys, words, code, says):
+    command(*words, code=code)
+    error = capsys.readouterr().err
+    lines = [line for line in error.splitlines() if line.startswith("imettk: ")]
+    assert len(lines) == 1 and says in lines[0] and "Traceback" not in error and "kkkk" not in error
+
+
+def test_without_credentials_it_is_one_line(box, monkeypatch, tmp_path):
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
+        monkeypatch.delenv(name)
+    words = [sys.executable, "-m", "imettk", "kaggle", "status", "me/x/1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2 and done.stderr.startswith("imettk: no Kaggle credentials") and done.stdout == ""
+
+
+def test_a_wrong_key_is_one_line(box, capsys):
+    box.key = "another"
+    command("status", "me/x/1", code=2)
+    assert "does not take these credentials (401)" in capsys.readouterr().err
+
+
+def test_an_upload_that_lacks_a_file_is_refused(box, capsys):
+    """One rejected file: the official command makes a version without it and ends with code 0."""
+    box.faults.add("PUT", Fault(400))
+    command("pack", "--upload", code=1)
+    assert "me/imettk-pack" not in box.datasets and "answers 400" in capsys.readouterr().err
+
+
+def test_run_local_runs_the_script_as_it_is(digits_data, tmp_path, monkeypatch, capfd):
+    """In Kaggle's layout, with the package from the pack; then from its output, and killed at its limit."""
+    monkeypatch.chdir(tmp_path)
+    data = ["--data", digits_data / "data"]
+    command("run-local", "prepare", "digits", *data, "--run-dir", "first")
+    text = capfd.readouterr().out
+    assert "72 rows in 12 groups" in text and "complete after" in text
+    assert ("read-only, no network" in text) is bool(shutil.which("unshare")) or "plain folder" in text
+    assert {"recipe.json", "folds.csv", "imettk-output.json"} <= {path.name for path in Path("first/working").iterdir()}
+    command("run-local", "train", "digits", *data, "--run-dir", "second", "--inputs", "first/working", "--fold", 0,
+            "--session.limit-steps", 3)  # fmt: skip
+    assert "paused at step 3 of 11" in capfd.readouterr().out
+    command("run-local", "train", "digits", *data, "--run-dir", "third", "--inputs", "first/working", "--fold", 0,
+            "--limit-seconds", 3, "--session.margin-seconds", 0, code=1)  # fmt: skip
+    assert "killed at its limit after 3 s" in capfd.readouterr().out
+    command("run-local", "prepare", "digits", *data, "--run-dir", "first", code=2)
+    assert "is not empty" in capfd.readouterr().err

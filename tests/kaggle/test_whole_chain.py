@@ -1,0 +1,118 @@
+"""The whole way over Kaggle in a box: real packs, real kernels in the platform's layout, real trainings."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from kaggle_box import Job, KaggleBox, fast_patience
+from sklearn.metrics import fbeta_score
+
+from imettk.cli import main
+from imettk.kaggle import client
+from imettk.kaggle import pack as packing
+from imettk.kaggle.plan import read_chain
+from imettk.kaggle.sandbox import Mounts, run_session
+from imettk.tracking.tensors import read_tensors
+
+# MLflow's, about SQLAlchemy.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+FOLDS = (0, 1)
+
+
+def run_for_real(python: Path):
+    """Sessions as the platform runs them."""
+
+    def run(job: Job) -> str:
+        mounts = Mounts(job.datasets, job.notebooks, job.competitions)
+        with job.log.open("w", encoding="utf-8") as log:
+            ending = run_session(
+                job.text,
+                job.working.parent,
+                mounts,
+                internet=job.internet,
+                limit_seconds=job.limit_seconds or 600,
+                cancel=job.cancel,
+                line=lambda line: print(line, file=log, flush=True),
+                python=[str(python)],
+            )
+        return ending.status
+
+    return run
+
+
+def f2_of(answers: Path):
+    """Scores a submission by the true answers, as the competition does."""
+    truth = pd.read_csv(answers, dtype=str).set_index("id")["attribute_ids"].fillna("")
+
+    def score(path: Path) -> tuple[float, float]:
+        given = pd.read_csv(path, dtype=str).set_index("id")["attribute_ids"].fillna("")
+        names = sorted({name for text in (*truth, *given) for name in text.split()})
+        wanted, found = (
+            np.array([[name in text.split() for name in names] for text in one.loc[truth.index]])
+            for one in (truth, given)
+        )
+        value = float(fbeta_score(wanted, found, beta=2, average="samples", zero_division=0))
+        return round(value, 5), round(value / 2, 5)
+
+    return score
+
+
+@pytest.fixture
+def whole(make_box, python, pack, digits_data, monkeypatch) -> KaggleBox:
+    """A box that trains, and the command line on it."""
+    monkeypatch.setattr(client, "Patience", fast_patience)
+    # Behind the box's proxy there is no package index; these are the wheels that it gave before.
+    monkeypatch.setattr(packing, "_build_wheels", lambda out: [shutil.copy(path, out) for path in pack.glob("*.whl")])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # another number of threads adds in another order
+    box = make_box(run_for_real(python))
+    box.add_competition("digits", digits_data / "data", f2_of(digits_data / "answers.csv"))
+    return box
+
+
+def command(*words: str) -> None:
+    """A command in this process, which ends well."""
+    with pytest.raises(SystemExit) as ending:
+        main(list(words))
+    assert ending.value.code == 0
+
+
+def test_from_a_laptop_to_a_score(whole, imettk, digits_data, tmp_path, capsys):
+    """Two folds of three sessions each, the command started anew for every look; then once without any platform."""
+    run_dir, words = tmp_path / "run", ["--pack", str(tmp_path / "pack")]
+    chain = ["kaggle", "chain", "digits", "--competition", "digits", "--folds", "0,1", "--run-dir", str(run_dir)]
+    limit = time.monotonic() + 500
+    while time.monotonic() < limit:
+        command(*chain, *words, "--once", "--session.limit-steps", "4")
+        state = read_chain(run_dir)
+        if state is not None and state.is_done("infer"):
+            break
+        whole.wait(0.5)
+    assert state is not None and state.is_done("infer"), capsys.readouterr().out
+    notes = {fold: [job.note for job in state.of("train", fold)] for fold in FOLDS}
+    assert notes == {fold: [f"step {step} of 11" for step in (4, 8, 11)] for fold in FOLDS}
+
+    local = tmp_path / "local"
+    for stage, fold in [("prepare", None), *(("train", fold) for fold in FOLDS), ("validate", None), ("infer", None)]:
+        which = [] if fold is None else ["--fold", str(fold)]
+        at = ["--data", str(digits_data / "data"), "--run-dir", str(local)]
+        imettk(stage, "digits", *at, *which)
+    for fold in FOLDS:
+        last = whole.kernels[f"me/{state.of('train', fold)[-1].slug}"][-1].job.working
+        ours, theirs = (read_tensors(path / f"fold{fold}" / "model.safetensors").tensors for path in (last, local))
+        assert ours.keys() == theirs.keys() and len(ours) > 10
+        assert all(ours[name].numpy().tobytes() == theirs[name].numpy().tobytes() for name in ours)
+    assert (run_dir / "submission.csv").read_bytes() == (local / "submission.csv").read_bytes()
+
+    capsys.readouterr()
+    infer = f"me/{state.of('infer')[-1].slug}"
+    command("kaggle", "submit", "digits", "--kernel", f"{infer}/1", "--run-dir", str(run_dir))
+    public, private = f2_of(digits_data / "answers.csv")(local / "submission.csv")
+    assert f"public {public:.5f}, private {private:.5f}" in capsys.readouterr().out
+    main(["log", "--store", str(tmp_path / "log")])
+    line = capsys.readouterr().out.splitlines()[1]
+    assert "2/3" in line and f"{public:.4f}  {private:.4f}" in line  # one line: nothing came in twice
