@@ -7,6 +7,7 @@ pushed is recognised by its nonce, what ended is settled by the list that its ke
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from imettk.kaggle.client import Kaggle, Unclear
 from imettk.kaggle.outputs import list_files, pull, read_remote_list
 from imettk.kaggle.plan import DONE, FAILED, PAUSED, PUSHING, RUNNING, Chain, Job
 from imettk.kaggle.sessions import ENDED, TooManySessions, ask_session, end_session, find_push, push_kernel
-from imettk.progress import say
+from imettk.progress import progress_bar, say
 
 POLL_SECONDS = 60.0
 LOST_POLLS = 10  # of a session that has ended, until its output must be there
@@ -45,8 +46,12 @@ class Follower:
 
     def follow(self) -> str:
         """Go on until the end; "done", or why the chain has stopped."""
-        while not (end := self.look()):
-            self.kaggle.patience.sleep(POLL_SECONDS)
+        # In a log it would be a line a minute, for days.
+        with progress_bar(self.chain.name, total=None, unit=" looks", hidden=not sys.stderr.isatty()) as bar:
+            while not (end := self.look()):
+                bar.set_postfix_str(", ".join(job.slug.removeprefix("imettk-") for job in self.chain.open_jobs))
+                bar.update()
+                self.kaggle.patience.sleep(POLL_SECONDS)
         return end
 
     def look(self) -> str:

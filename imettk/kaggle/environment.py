@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imettk.config import SESSION_START
-from imettk.errors import MismatchError, MissingFileError, UserError
+from imettk.errors import DataError, MismatchError, MissingFileError, UserError
 from imettk.kaggle.outputs import OUTPUT, read_output_list, write_output_list
 from imettk.kaggle.pack import check_pack, missing_libraries
 from imettk.kaggle.publish import MANIFEST as MODELS
 from imettk.kaggle.publish import unfold_models
+from imettk.tracking.files import read_json, sha256
 
+WEIGHTS = "weights.json"  # names and hashes of pretrained weights, as `imettk weights` writes it
 INPUT = "input:"  # in an argument: a dataset by its slug, wherever it is mounted
 SITE = "imettk-site"  # where wheels are installed, outside of what the platform keeps
 
@@ -123,10 +125,20 @@ def _resolve(arguments: Sequence[str], root: Path) -> list[str]:
             link = root / "temp" / "inputs" / slug
             link.parent.mkdir(parents=True, exist_ok=True)
             link.unlink(missing_ok=True)
-            link.symlink_to(find_mount(root, slug))
+            mounted = find_mount(root, slug)
+            _check_hashes(mounted)
+            link.symlink_to(mounted)
             word = str(link / name) if name else str(link)
         found.append(word)
     return found
+
+
+def _check_hashes(folder: Path) -> None:
+    """Hold a folder's files against its `weights.json`, where it has one."""
+    for name, file in (read_json(folder / WEIGHTS) or {}).items():
+        path = folder / Path(name).name
+        if not path.is_file() or sha256(path) != file["sha256"]:
+            raise DataError(f"{path} is {'damaged' if path.is_file() else 'missing'}: upload the weights again")
 
 
 def find_mount(root: Path, slug: str) -> Path:

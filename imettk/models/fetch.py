@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import warnings
 from collections.abc import Sequence
@@ -15,11 +17,13 @@ from imettk.errors import ConfigError, UserError
 from imettk.models.backbones import make_backbone
 from imettk.progress import say
 
+LIST = "weights.json"
+
 
 def fetch_weights(names: Sequence[str], out: Path) -> None:
     """Write `MODEL.safetensors` for each backbone `timm:MODEL` or `pretrainedmodels:MODEL`; those that are there stay.
 
-    Each file is loaded once as a recipe would load it before it gets its name.
+    Each file is loaded once, as a recipe would load it, before it gets its name; `weights.json` lists their hashes.
 
     Raises:
         ConfigError: no such network, or it has no pretrained weights.
@@ -48,7 +52,15 @@ def fetch_weights(names: Sequence[str], out: Path) -> None:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+        _note(out / LIST, path, name)
         say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _note(path: Path, file: Path, source: str) -> None:
+    """Add a file to the list, which a kernel holds it against."""
+    files = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    path.write_text(json.dumps(files | {file.name: {"source": source, "sha256": digest}}, indent=2), encoding="utf-8")
 
 
 def _from_timm(model: str) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -83,5 +84,9 @@ def test_what_is_attached_has_one_path_in_both_layouts(tmp_path, place):
     found = _resolve(words, tmp_path)
     assert found[1] == str(tmp_path / "temp" / "inputs" / "imettk-weights") and found[0] == "--model.weights"
     assert Path(found[3]).read_bytes() == b"x"
+    listed = {"resnet18.safetensors": {"source": "timm:resnet18", "sha256": hashlib.sha256(b"y").hexdigest()}}
+    (folder / "weights.json").write_text(json.dumps(listed))
+    with pytest.raises(DataError, match=r"resnet18\.safetensors is damaged: upload the weights again"):
+        _resolve(words, tmp_path)
     with pytest.raises(MissingFileError, match="'other' is not under"):
         _resolve(["input:other"], tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -98,6 +99,9 @@ def test_of_pretrainedmodels_against_the_hash_in_the_name(server, tmp_path, monk
         return
     fetch_weights(["pretrainedmodels:resnet18"], tmp_path / "weights")
     found = load_file(tmp_path / "weights" / "resnet18.safetensors")
+    listed = json.loads((tmp_path / "weights" / "weights.json").read_text())["resnet18.safetensors"]
+    assert listed["source"] == "pretrainedmodels:resnet18"
+    assert listed["sha256"] == hashlib.sha256((tmp_path / "weights" / "resnet18.safetensors").read_bytes()).hexdigest()
     assert torch.equal(found["layer4.0.conv1.weight"], body.state_dict()["layer4.0.conv1.weight"])
     Server.files = {}
     fetch_weights(["pretrainedmodels:resnet18"], tmp_path / "weights")  # it is there
