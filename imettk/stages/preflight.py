@@ -48,7 +48,7 @@ def preflight(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     write_json(run.path / RESULT, result)
     say(
         f"everything works, in {time.monotonic() - started:.0f} s; a fold takes about {duration(seconds)} on {device}, "
-        f"{sessions} sessions of {duration(recipe.session.limit_seconds)}"
+        f"{sessions} session{'s' if sessions > 1 else ''} of {duration(recipe.session.limit_seconds)}"
     )
 
 
