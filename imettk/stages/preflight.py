@@ -70,10 +70,10 @@ def _estimate(recipe: Recipe, small: Recipe, data: Path, run: RunDir, *, num_row
     """The device, and the seconds of a fold of so many rows, from steps of the real size."""
     compute, prepared = choose_compute(recipe), read_prepared(small, data, run)
     _, step_seconds, validation_seconds = measure(small, prepared, compute, fold=0)
-    validates = float((prepared.folds == 0).mean())
+    trains = round(num_rows * float((prepared.folds != 0).mean()))
     seconds = 0.0
     for plan, each in zip(recipe.stages, step_seconds, strict=True):
-        steps = math.ceil(num_rows * (1 - validates) / (plan.batch_size * plan.accumulate)) * plan.num_epochs
+        steps = math.ceil(trains / (plan.batch_size * plan.accumulate)) * plan.num_epochs
         validations = math.ceil(plan.num_epochs / recipe.train.validate_epochs)
         seconds += steps * each + validations * validation_seconds * num_rows / len(prepared.folds)
     return str(compute.device), seconds

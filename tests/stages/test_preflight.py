@@ -16,6 +16,7 @@ from imettk.data.made_whales import WhalesSize, make_whale_folders, make_whales
 from imettk.data.miniature import make_miniature
 from imettk.data.table import read_table
 from imettk.recipes import load_recipe
+from imettk.stages import preflight
 
 TINY = ["--model.backbone", "timm:test_resnet", "--session.num-workers", "0"]
 
@@ -30,17 +31,22 @@ def test_it_plays_every_stage_and_leaves_an_estimate(digits_data, tmp_path, caps
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["preflight.json"]
 
 
-def test_its_estimate_is_that_of_a_dry_run(digits_data, tmp_path, capsys):
-    """Of a training that is long enough to compare: within a factor of three, as machines are shared."""
-    at = ["--data", str(digits_data / "data"), "--run-dir", str(tmp_path / "run"), "--stages.0.num-epochs", "200"]
-    main(["preflight", "digits", *at])
-    guess = json.loads((tmp_path / "run" / "preflight.json").read_text())["seconds_a_fold"]
-    main(["prepare", "digits", *at])
-    capsys.readouterr()
-    main(["train", "digits", *at, "--dry-run", "--fold", "0"])
-    words = capsys.readouterr().out.partition("about ")[2].split()
-    seconds = float(words[0]) * {"s": 1, "min": 60, "h": 3600}[words[1]]
-    assert seconds / 3 < guess < seconds * 3
+def test_its_estimate_is_made_of_steps_and_validations_of_the_real_size(digits_data, tmp_path, monkeypatch):
+    """By hand: 72 rows in 3 folds, batches of 16, 2 + 5 epochs; a step takes 10 or 20 s, 24 rows are validated in 6."""
+    monkeypatch.setattr(preflight, "measure", lambda *_, fold: (None, [10.0, 20.0], 6.0))
+    at = ["--data", str(digits_data / "data"), "--run-dir", str(tmp_path / "run")]
+    (tmp_path / "mine.py").write_text(
+        "import dataclasses\nfrom imettk.recipes.digits import digits\n\n\ndef recipe():\n    one = digits()\n"
+        "    (stage,) = one.stages\n"
+        "    stages = tuple(dataclasses.replace(stage, num_epochs=e, batch_size=16) for e in (2.0, 5.0))\n"
+        "    return dataclasses.replace(one, stages=stages)\n"
+    )
+    main(
+        ["preflight", str(tmp_path / "mine.py"), *at, "--train.validate-epochs", "2", "--session.limit-seconds", "500"]
+    )
+    found = json.loads((tmp_path / "run" / "preflight.json").read_text())
+    assert found["seconds_a_fold"] == 2 * 3 * 10 + 5 * 3 * 20 + (1 + 3) * 6
+    assert found["sessions_a_fold"] == 2  # of 500 - 300 seconds each
 
 
 @pytest.mark.parametrize("name", ["imet2019", "hpa2018", "humpback2018", "gdsc2020", "turtle2022"])

@@ -73,7 +73,7 @@ def test_a_shown_message_is_sent_once_and_then_edited(box):
 
 def test_what_waits_is_replaced_and_not_piled_up(box):
     made = []
-    one = notifier(box, pause_seconds=0.5)
+    one = notifier(box, pause_seconds=5.0)
     one.send(lambda: Message("first"))
     box.wait(1)
     for number in range(100):
@@ -83,7 +83,7 @@ def test_what_waits_is_replaced_and_not_piled_up(box):
 
 
 def test_the_queue_is_bounded(box, printed):
-    one = notifier(box, pause_seconds=0.3)
+    one = notifier(box, pause_seconds=5.0)
     one.send(lambda: Message("first"))
     box.wait(1)
     for number in range(80):
