@@ -129,6 +129,10 @@ def test_maps_have_the_promised_channels_and_pool_to_the_features(name):
     backbone = make_backbone(name, channels=4)
     images = torch.randn(1, 4, side, side, generator=seeded())
     stages = len(channels)
+    if name.startswith("timm:") and not hasattr(backbone.body, "forward_intermediates"):  # DenseNet of an older timm
+        with pytest.raises(ConfigError, match="gives no maps of earlier stages; set it to 1"):
+            backbone.map_channels(stages)
+        return
     before = {name: value.clone() for name, value in backbone.named_buffers()}
     assert backbone.map_channels(stages) == channels
     assert backbone.training, "looking at the maps leaves the network as it was"

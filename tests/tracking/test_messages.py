@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -72,12 +73,13 @@ def test_a_score(tmp_path):
 def test_a_training_tells_and_one_without_a_server_is_the_same(imettk, digits_data, tmp_path):
     """Three processes: told, told to a server that never answers, and silent; the same weights in all of them."""
     data, weights = digits_data / "data", []
+    imettk("prepare", "digits", "--data", data, "--run-dir", tmp_path / "prepared")
     with TelegramBox() as box, TelegramBox() as dead:
         dead.fault = lambda method, number: (0, {})
         for name, server in (("told", box.url), ("dead", dead.url), ("silent", "")):
             where = {"IMETTK_TELEGRAM_TOKEN": TOKEN, "IMETTK_TELEGRAM_CHAT": CHAT, "IMETTK_TELEGRAM_SERVER": server}
             run = tmp_path / name
-            imettk("prepare", "digits", "--data", data, "--run-dir", run)
+            shutil.copytree(tmp_path / "prepared", run)
             words = [sys.executable, "-m", "imettk", "train", "digits", "--data", data, "--run-dir", run, "--fold", "0"]
             environment = os.environ | (where if server else {}) | {"OMP_NUM_THREADS": "1"}
             done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300, check=False)
