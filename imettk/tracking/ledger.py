@@ -77,6 +77,8 @@ class Ledger:
             if any(one.lines < lines[fold] for fold, one in run.folds.items()):
                 return "nothing new"
             verdict = "nothing new"
+            if run.folds and stored.data.tags.get("imettk.name") == run.name_before_training:
+                self._client.set_tag(stored.info.run_id, "imettk.name", run.name)  # as a log made anew would have it
         self._recipe(stored, run)
         points = self._curves(stored, run) + self._scores(stored, run)
         for first in range(0, len(points), _BATCH):
@@ -100,7 +102,7 @@ class Ledger:
                 return
 
     def _find(self, run: RunSummary) -> Any:
-        """The run of which some fold began at the same moment, or that has this folder where nothing was trained.
+        """The run of which some fold began at the same moment, or that was taken in of this folder before any did.
 
         Raises:
             MismatchError: another fold of it began at another moment: two trainings lie in one folder.
@@ -122,7 +124,7 @@ class Ledger:
                     f"{run.folder}: {fold} is another training than in {tags.get('imettk.folder')}, and the other "
                     "folds are the same: keep only one of the two folders"
                 )
-            if same or tags.get("imettk.name") == run.name:
+            if same or tags.get("imettk.name") in (run.name, run.name_before_training):
                 return stored
         return None
 

@@ -69,8 +69,12 @@ class RunSummary:
     @property
     def name(self) -> str:
         """6 hex digits: the run's name on the command line."""
-        what = f"{self.fingerprint} {self.started}" if self.folds else str(self.folder.resolve())
-        return hashlib.sha256(what.encode()).hexdigest()[:6]
+        return _name(f"{self.fingerprint} {self.started}") if self.folds else self.name_before_training
+
+    @property
+    def name_before_training(self) -> str:
+        """The name that the run had when nothing but its folder told it from others."""
+        return _name(str(self.folder.resolve()))
 
     @property
     def kernels(self) -> list[str]:
@@ -126,6 +130,10 @@ def read_facts(folder: Path) -> dict[str, dict[str, Any]]:
             if number < len(lines):  # the last line may have been cut by a kill
                 raise MismatchError(f"{folder / FACTS} line {number} is damaged") from None
     return facts
+
+
+def _name(what: str) -> str:
+    return hashlib.sha256(what.encode()).hexdigest()[:6]
 
 
 def _summarise_fold(path: Path) -> FoldSummary | None:

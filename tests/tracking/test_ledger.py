@@ -156,6 +156,26 @@ def test_a_run_that_goes_on_is_the_same_run(store, tmp_path):
     assert take(store, folder) == ["more"] and len(content_of(store)) == 1
 
 
+def test_a_run_taken_in_before_its_training_is_the_same_run_afterwards(store, empty, tmp_path):
+    """As a chain does, which looks at its run when it has only been prepared."""
+    other = make_run(tmp_path / "other", folds=())
+    run = make_run(tmp_path / "run", folds=())
+    assert take(store, other, run) == ["new", "new"]
+    shutil.rmtree(run)
+    make_run(run, folds=(0,))
+    assert take(store, run, run) == ["more", "nothing new"]
+    shutil.rmtree(run)
+    make_run(run)
+    assert take(store, run, other) == ["more", "nothing new"]
+    with open_ledger(store) as ledger:
+        names = {entry.name: entry.metrics["folds_done"] for entry in ledger.entries()}
+    again = Path(shutil.copytree(empty, tmp_path / "again"))
+    assert take(again, run, other) == ["new", "new"]
+    with open_ledger(again) as ledger:
+        assert {entry.name: entry.metrics["folds_done"] for entry in ledger.entries()} == names
+    assert sorted(names.values()) == [0, 2]
+
+
 def test_the_log_can_be_deleted_and_made_again(store, empty, tmp_path):
     folders = [make_run(tmp_path / "a"), make_run(tmp_path / "b", started=9000.0, rule__kind="threshold")]
     take(store, *folders)
