@@ -9,11 +9,12 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["imettk", "imettk.*"]),
-    package_data={"imettk": ["py.typed"]},
+    package_data={"imettk": ["py.typed", "tracking/report.html"]},
     entry_points={"console_scripts": ["imettk = imettk.cli:main"]},
     install_requires=[
         "albumentations==2.0.8",  # the last MIT release
         "delegator.py>=0.1.1",
+        "jinja2>=3.1",
         "matplotlib>=3.7",
         "munch",  # pretrainedmodels needs it and six, and declares only munch
         "numpy>=1.26",
@@ -46,6 +47,7 @@ setup(
             "pytest",
             "pytorch-metric-learning>=2.9",
             "ruff",
+            "selenium>=4.20",
             "types-tqdm",
         ],
     },

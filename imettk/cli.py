@@ -86,6 +86,10 @@ def _run(argv: list[str]) -> None:
         from imettk.runs import run_log
 
         run_log(arguments)
+    elif arguments.command == "report":
+        from imettk.stages.report import report
+
+        report(arguments.folders, out=arguments.out, inputs=arguments.inputs)
     else:
         from imettk.platform import run_action
 

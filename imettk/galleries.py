@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -15,6 +18,7 @@ TILE, FRAME, GAP, MARGIN = 176, 5, 14, 28  # pixels: a square with its frame, be
 TITLE, HEADER, CAPTION = 44, 38, 52  # heights of text
 ROW = HEADER + TILE + CAPTION
 INK, PALE, PAPER, RULE = "#1f2328", "#656d76", "#f3f4f6", "#d0d7de"
+THUMBNAIL = 112  # pixels: the longer side of what is kept for the report
 MARKS = {True: ("#1a7f37", "✓"), False: ("#c8232c", "✗"), None: (RULE, "")}
 
 
@@ -44,6 +48,8 @@ def draw_gallery(
 ) -> None:
     """Queries, each with its hits in a row beside it, as a PNG. Text that is too long loses its middle.
 
+    The same with small images stands in a JSON of the same name, for the report.
+
     Args:
         rows: a query and its hits, best first; five hits make a picture that fits a screen.
         truth: what stands before the label of a query.
@@ -71,6 +77,21 @@ def draw_gallery(
             _show(page, pen, hit, MARGIN + GAP + place * (TILE + GAP), y + HEADER)
     path.parent.mkdir(parents=True, exist_ok=True)
     page.save(path)
+    kept = [{"query": _kept(query), "hits": [_kept(hit) for hit in hits]} for query, hits in rows]
+    content = {"title": title, "truth": truth, "legend": legend, "rows": kept}
+    path.with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def thumbnail(image: np.ndarray) -> str:
+    """A small JPEG of an image, uint8 (H, W, 3), as base64: what a page can show without any other file."""
+    buffer = io.BytesIO()
+    _fit(image, THUMBNAIL).save(buffer, "JPEG", quality=80, optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _kept(shown: Shown) -> dict[str, Any]:
+    similarity = None if shown.similarity is None else round(shown.similarity, 4)
+    return shown._asdict() | {"image": thumbnail(shown.image), "similarity": similarity}
 
 
 def draw_conflicts(path: Path, rows: Sequence[tuple[Shown, Sequence[Shown]]]) -> None:

@@ -101,7 +101,8 @@ def focal_loss(probs: np.ndarray, targets: np.ndarray, *, gamma: float = 2.0) ->
 def label_rows(
     probs: np.ndarray, chosen: np.ndarray, targets: np.ndarray, *, beta: float
 ) -> dict[str, list[Any] | np.ndarray]:
-    """Columns of a table with a row a label: true, chosen and hit rows, precision, recall, F-beta, average precision.
+    """Columns of a table with a row a label: true, expected (the sum of its probabilities), chosen and hit rows,
+    precision, recall, F-beta, average precision.
 
     Args:
         probs: float (N, C).
@@ -117,6 +118,7 @@ def label_rows(
     ]
     return {
         "true": num_true,
+        "expected": np.round(probs.sum(0, dtype=np.float64), 1),
         "chosen": num_chosen,
         "hits": hits,
         "precision": np.round(hits / np.maximum(num_chosen, 1), 4),

@@ -60,6 +60,10 @@ def make_parser() -> argparse.ArgumentParser:
     weights.add_argument("--out", type=Path, default=Path("weights"), help="where to (default: %(default)s)")
     weights.add_argument("--upload", action="store_true", help="and make or renew the dataset imettk-weights of them")
     _add_log(commands.add_parser("log", help="every run with its CV and LB; what differs between two of them"))
+    page = commands.add_parser("report", help="what happened in a run, or in several side by side, as one page")
+    page.add_argument("folders", type=Path, nargs="+", metavar="RUN_DIR")
+    page.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier kernels, only read")
+    page.add_argument("--out", type=Path, metavar="HTML", help="the page (default: report.html in the first RUN_DIR)")
     add_kaggle(commands.add_parser("kaggle", help="the platform: pack, push, chain, pull, submit, run here"))
     return parser
 

@@ -1,6 +1,8 @@
 """Frames stand where they should, captions fit their squares, images keep their shape, sure mistakes come first."""
 
+import base64
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -39,6 +41,23 @@ def square(page, row, place):
 def two_rows():
     hits = [Shown(plain(40, 40), "a", "id", 0.9, right) for right in (True, False, None, False, True)]
     return [(Shown(plain(30, 60), "a", "q0"), hits), (Shown(plain(60, 30), "b"), hits[1:3])]
+
+
+def test_the_same_rows_stand_in_a_json_with_small_pictures(tmp_path):
+    rows = [(Shown(plain(300, 600), "a", "q0"), [Shown(plain(40, 40, (200, 0, 0)), "ü", "h", 0.12341, False)])]
+    page_of(tmp_path, rows, title="some")
+    kept = json.loads((tmp_path / "new" / "page.json").read_text())
+    assert kept["title"] == "some" and len(kept["rows"]) == 1
+    query, hit = kept["rows"][0]["query"], kept["rows"][0]["hits"][0]
+    assert {name: hit[name] for name in ("label", "id", "similarity", "right")} == {
+        "label": "ü", "id": "h", "similarity": 0.1234, "right": False,
+    }  # fmt: skip
+    sizes = {}
+    for name, tile, colour in (("query", query, (30, 60, 200)), ("hit", hit, (200, 0, 0))):
+        with Image.open(io.BytesIO(base64.b64decode(tile["image"]))) as small:
+            sizes[name] = small.size
+            assert np.abs(np.asarray(small, int).mean((0, 1)) - colour).max() < 4
+    assert sizes == {"query": (112, 56), "hit": (112, 112)}
 
 
 def test_frames_are_green_around_hits_and_red_around_misses_with_a_mark_of_another_shape(tmp_path):

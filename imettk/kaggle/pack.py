@@ -151,7 +151,7 @@ def _zip_package(package: Path, path: Path) -> dict[str, str]:
     digests = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(package.rglob("*")):
-            if file.suffix == ".py" or file.name == "py.typed":
+            if file.suffix in (".py", ".html") or file.name == "py.typed":
                 check_travels(file)
                 entry = zipfile.ZipInfo(f"imettk/{file.relative_to(package).as_posix()}", _TIMESTAMP)
                 entry.compress_type = zipfile.ZIP_DEFLATED

@@ -17,6 +17,7 @@ from imettk.postprocess.blend import Method, fit_weights
 from imettk.postprocess.rule import Rule
 from imettk.progress import progress_bar, say
 from imettk.stages.ensemble_ranking import ensemble_rankings
+from imettk.stages.evidence import keep_threshold_curve
 from imettk.stages.members import (
     OOF,
     TEST,
@@ -28,6 +29,7 @@ from imettk.stages.members import (
     join_members,
     read_member,
 )
+from imettk.stages.report import keep_report
 from imettk.stages.rules import RuleFitter, read_shares, score
 from imettk.stages.scoring import count_test_rows, honest_scores, tell_scores, write_label_table
 from imettk.stages.submit import label_rows, submit
@@ -62,6 +64,7 @@ def ensemble(
     check_choice(run, members, method, weights)
     if recipe.rule.kind == "rank":
         ensemble_rankings(recipe, data_dir, run, members=members, method=method, weights=weights)
+        keep_report(run)
         return
     if method == "fuse":
         raise ConfigError("--method fuse is for `rule.kind` rank, whose identities have scores")
@@ -81,12 +84,12 @@ def ensemble(
     if method == "weighted":
         chosen, _ = fit_member_weights(score_of, joined, len(found))
         say("note: the weights are fitted on all rows, so the scores below flatter them a little")
-    _tell_gains(found, chosen, score_of, joined)
+    gains = _tell_gains(found, chosen, score_of, joined)
     probs = blend_known(joined, how, chosen)
     run.save_recipe(recipe)
     values = {name: first[name] for name in ("labels", "label_groups", "task")} | {"views": [method], "merge": "mean"}
     kept = {member.name: float(weight) for member, weight in zip(found, chosen, strict=True)}
-    write_json(run.path / "ensemble.json", {"method": method, "weights": kept})
+    write_json(run.path / "ensemble.json", {"method": method, "weights": kept, "members": gains})
     save_predictions(run.path / OOF, Predictions(joined.ids, probs[None], values, joined.targets))
     rule = _judge(recipe, data_dir, run, fitter, joined, probs, values)
     if all(member.test for member in found):
@@ -97,6 +100,7 @@ def ensemble(
     else:
         lacking = [member.name for member in found if not member.test]
         say(f"note: no submission: {named(lacking, 'member')} without test predictions; run `imettk infer` there")
+    keep_report(run)
 
 
 def check_choice(run: RunDir, members: list[Path], method: str, weights: list[float] | None) -> None:
@@ -130,10 +134,11 @@ def _judge(
     num_test = count_test_rows(recipe, data_dir)
     scores, answers = honest_scores(recipe, fitter, probs, joined.targets, joined.folds, num_test=num_test)
     write_json(run.path / "scores.json", scores)
+    labels, groups = tuple(values["labels"]), tuple(values["label_groups"])
+    table = SampleTable(joined.ids, joined.ids, labels, groups, targets=joined.targets)
+    write_label_table(run.path / LABEL_SCORES, recipe, fitter, rule, table, probs, answers)
     if recipe.table.task == "multilabel":
-        labels, groups = tuple(values["labels"]), tuple(values["label_groups"])
-        table = SampleTable(joined.ids, joined.ids, labels, groups, targets=joined.targets)
-        write_label_table(run.path / LABEL_SCORES, recipe, fitter, rule, table, probs, answers)
+        keep_threshold_curve(recipe, run, rule, probs, joined.targets)
     tell_scores(scores)
     return rule
 
@@ -162,16 +167,19 @@ def _scorer(
 
 def _tell_gains(
     members: list[Member], weights: np.ndarray, score_of: Callable[[np.ndarray, np.ndarray], float], joined: Joined
-) -> None:
-    """Each member's own score, and what the ensemble would lose without it."""
+) -> dict[str, dict[str, float | None]]:
+    """Each member's own score, and what the ensemble would lose without it: printed, and by its name."""
     everything = np.arange(len(joined.ids))
-    whole = score_of(weights, everything)
+    whole, gains = score_of(weights, everything), {}
     say(f"{'member':<32}{'folds':>6}{'rows':>9}{'weight':>8}{'OOF':>9}{'gain':>9}")
     for number, member in enumerate(members):
         own = np.flatnonzero(joined.known[number])
         alone = score_of(np.eye(len(members))[number], own)
         without = np.where(np.arange(len(members)) == number, 0, weights)
         left = np.flatnonzero(np.delete(joined.known, number, 0).any(0)) if len(members) > 1 else own[:0]
-        gain = f"{score_of(weights, left) - score_of(without, left):+9.4f}" if len(left) and without.sum() else " " * 9
-        say(f"{member.name:<32}{len(member.oof):>6}{len(own):>9}{weights[number]:>8.3f}{alone:>9.4f}{gain}")
+        gain = score_of(weights, left) - score_of(without, left) if len(left) and without.sum() else None
+        gains[member.name] = {"oof": alone, "gain": gain}
+        text = "" if gain is None else f"{gain:+9.4f}"
+        say(f"{member.name:<32}{len(member.oof):>6}{len(own):>9}{weights[number]:>8.3f}{alone:>9.4f}{text}")
     say(f"{'ensemble':<32}{'':>6}{len(joined.ids):>9}{'':>8}{whole:>9.4f}")
+    return gains

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,11 +39,12 @@ def ensemble_rankings(
     ranker = group.ranker
     run.save_recipe(recipe)
     kept = {path.name: float(weight) for path, weight in zip(members, group.weights, strict=True)}
-    write_json(run.path / "ensemble.json", {"method": method, "weights": kept})
+    content: dict[str, Any] = {"method": method, "weights": kept}
     if len(group.rows):
-        _judge(run, table, members, group)
+        content["members"] = _judge(run, table, members, group)
     else:
         say("note: nothing was validated: no score")
+    write_json(run.path / "ensemble.json", content)
     if lacking := group.lacking_test:
         say(f"note: no submission: {named(lacking, 'member')} without test predictions; run `imettk infer` there")
         return
@@ -54,21 +56,27 @@ def ensemble_rankings(
     submit(recipe, data_dir, run, ids, answers, f"of {len(members)} members")
 
 
-def _judge(run: RunDir, table: SampleTable, members: list[Path], group: EmbeddingEnsemble | ProbsEnsemble) -> None:
-    """Write and print what the ensemble scores, each member alone, and the ensemble without it."""
+def _judge(
+    run: RunDir, table: SampleTable, members: list[Path], group: EmbeddingEnsemble | ProbsEnsemble
+) -> dict[str, dict[str, float | None]]:
+    """Write and print what the ensemble scores; each member alone, and what it adds: printed, and by its name."""
     ranker, everyone = group.ranker, list(range(len(members)))
     ranked, truth = group.rank(everyone)
     _, scores = judge(ranker, ranked, truth, group.row_folds, table.take(group.rows))
+    gains: dict[str, dict[str, float | None]] = {}
     say(f"{'member':<32}{'weight':>8}{'OOF':>9}{'gain':>9}")
     for number, path in enumerate(members):
         alone = _score_of(group, [number])
         others = [one for one in everyone if one != number]
-        gain = f"{scores['oof'] - _score_of(group, others):+9.4f}" if others else ""
-        say(f"{path.name:<32}{group.weights[number]:>8.3f}{alone:>9.4f}{gain}")
+        gain = scores["oof"] - _score_of(group, others) if others else None
+        gains[path.name] = {"oof": alone, "gain": gain}
+        text = "" if gain is None else f"{gain:+9.4f}"
+        say(f"{path.name:<32}{group.weights[number]:>8.3f}{alone:>9.4f}{text}")
     threshold = ranker.fit(ranked, truth)
     write_json(run.path / "rule.json", {"kind": "rank", "unknown_threshold": threshold})
     write_json(run.path / "scores.json", scores)
     tell_ranking(ranker, scores, threshold)
+    return gains
 
 
 def _score_of(group: EmbeddingEnsemble | ProbsEnsemble, members: list[int]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddi
 from imettk.models.heads import Outputs
 from imettk.postprocess.ranking import Ranked
 from imettk.progress import say
+from imettk.stages.evidence import keep_unknown_curve
 from imettk.stages.pictures import NUM_SHOWN, Album, draw_rankings, list_conflicts
 from imettk.stages.ranker import Gallery, Ranker, stack
 from imettk.stages.shared import Compute, Prepared, choose_compute, predict_file, read_prepared
@@ -45,6 +46,15 @@ def rank_validation(recipe: Recipe, prepared: Prepared, fold: int, said: Outputs
     return ranker.score(ranker.answer(ranked, ranker.fit(ranked, truth)), truth)
 
 
+class _FoldRankings(NamedTuple):
+    """Identities as they are ranked for a fold's rows; without refinement; by the first view alone; and the truth."""
+
+    ranked: Ranked
+    unrefined: Ranked
+    first_view: Ranked
+    truth: np.ndarray
+
+
 class _Validated:
     """Out-of-fold rankings of all trained folds."""
 
@@ -57,9 +67,10 @@ class _Validated:
         shape = len(prepared.table), NUM_NEAR
         self.near = Neighbours(np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32))
         parts = [self._of_fold(fold) for fold in folds]
-        self.truth = np.concatenate([truth for _, _, truth in parts])
-        self.ranked = stack([ranked for ranked, _, _ in parts])
-        self.unrefined = stack([plain for _, plain, _ in parts])
+        self.truth = np.concatenate([part.truth for part in parts])
+        self.ranked = stack([part.ranked for part in parts])
+        self.unrefined = stack([part.unrefined for part in parts])
+        self.first_view = stack([part.first_view for part in parts])
 
     def _look_around(self, rows: np.ndarray, queries: np.ndarray, enrolled: np.ndarray, gallery: np.ndarray) -> None:
         """Note the nearest images of each row, in numbers of the table."""
@@ -67,8 +78,7 @@ class _Validated:
         self.near.rows[rows] = np.where(near.rows >= 0, enrolled[near.rows], -1)
         self.near.similarities[rows] = near.similarities
 
-    def _of_fold(self, fold: int) -> tuple[Ranked, Ranked, np.ndarray]:
-        """Ranked identities, the same without refinement, and the truth."""
+    def _of_fold(self, fold: int) -> _FoldRankings:
         prepared, ranker = self._prepared, self.ranker
         rows = prepared.rows(fold, valid=True)
         oof = predict_fold(self._recipe, prepared, self._run, fold, rows, "oof", self._compute)
@@ -76,13 +86,17 @@ class _Validated:
         truth = ranker.truth(prepared.targets[rows], np.unique(prepared.targets[enrolled]))
         if ranker.plan.by == "probs":
             ranked = ranker.by_probs(oof.merged)
-            return ranked, ranked, truth
+            return _FoldRankings(ranked, ranked, ranker.by_probs(oof.probs[0]), truth)
         beside = predict_fold(self._recipe, prepared, self._run, fold, enrolled, "gallery", self._compute)
         gallery = Gallery(beside.merged_embeddings, prepared.targets[enrolled])
         self._look_around(rows, oof.merged_embeddings, enrolled, gallery.embeddings)
         ranked = ranker.by_neighbours(oof.merged_embeddings, gallery)
         plain = ranker.by_neighbours(oof.merged_embeddings, gallery, refine=False) if ranker.refinement else ranked
-        return ranked, plain, truth
+        first = ranked
+        if len(self._recipe.predict.views) > 1:
+            assert oof.embeddings is not None and beside.embeddings is not None
+            first = ranker.by_neighbours(oof.embeddings[0], Gallery(beside.embeddings[0], gallery.labels))
+        return _FoldRankings(ranked, plain, first, truth)
 
 
 def validate_ranking(recipe: Recipe, prepared: Prepared, run: RunDir, folds: list[int]) -> None:
@@ -93,7 +107,12 @@ def validate_ranking(recipe: Recipe, prepared: Prepared, run: RunDir, folds: lis
     if ranker.refinement:
         plain = ranker.cross_fit(done.unrefined, done.truth, done.folds)
         scores["without_refinement"] = ranker.score(plain, done.truth)
+    if len(views := recipe.predict.views) > 1:
+        alone = ranker.cross_fit(done.first_view, done.truth, done.folds)
+        scores["views"] = {views[0]: ranker.score(alone, done.truth), "together": scores["oof"]}
     threshold = ranker.fit(done.ranked, done.truth)
+    if threshold is not None:
+        keep_unknown_curve(run, ranker, done.ranked, done.truth, threshold)
     write_json(run.path / "rule.json", {"kind": "rank", "unknown_threshold": threshold})
     write_json(run.path / "scores.json", scores)
     _draw(prepared, run, done, answers)

@@ -100,10 +100,12 @@ def write_label_table(
     Args:
         table: the rows, with targets.
         probs: of these rows, float (N, C).
-        answers: bool (N, C), by rules that have not seen these rows.
+        answers: bool (N, C) or int64 (N,), by rules that have not seen these rows.
     """
     targets = table.targets
     assert targets is not None
+    if targets.ndim == 1:
+        targets, answers = (np.arange(len(table.labels)) == each[:, None] for each in (targets, answers))
     frame = pd.DataFrame(
         {"label": table.labels, "group": table.label_groups}
         | label_rows(probs, answers, targets, beta=recipe.rule.beta)
@@ -120,7 +122,7 @@ def write_label_table(
             frame[["threshold_low", "threshold_high"]] = threshold_intervals(
                 refit, draw_rows(len(probs), table.groups, draws)
             )
-    else:
+    elif rule.kind == "share":
         off = drift(rule.apply(probs), np.array(rule.shares))
         frame["share"], frame["drift"] = rule.shares, off
         say(f"  answers hold {np.abs(off).sum()} labels more or less than their shares ({off.sum():+d} in all)")

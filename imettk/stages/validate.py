@@ -8,9 +8,12 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.errors import ConfigError
+from imettk.inference.predictor import Predictions
 from imettk.progress import say
+from imettk.stages.evidence import keep_errors, keep_threshold_curve
 from imettk.stages.ranking import validate_ranking
-from imettk.stages.rules import RuleFitter
+from imettk.stages.report import keep_report
+from imettk.stages.rules import RuleFitter, score
 from imettk.stages.scoring import count_test_rows, honest_scores, tell_scores, write_label_table
 from imettk.stages.shared import Prepared, choose_compute, predict_file, read_prepared, trained_folds
 from imettk.tracking.files import write_json
@@ -35,42 +38,69 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -
         )
     if recipe.rule.kind == "rank":
         validate_ranking(recipe, prepared, run, folds)
+        keep_report(run)
         return
-    probs = _out_of_fold(recipe, prepared, run, folds)
-    covered = np.isin(prepared.folds, folds)
-    table, oof = prepared.table.take(np.flatnonzero(covered)), probs[covered]
+    predictions = _out_of_fold(recipe, prepared, run, folds)
+    rows = np.flatnonzero(np.isin(prepared.folds, folds))
+    table, oof = prepared.table.take(rows), _collect(prepared, {fold: one.merged for fold, one in predictions.items()})
     assert table.targets is not None
     fitter = RuleFitter(recipe, table.label_groups, prepared.given_shares)
-    rule = fitter.fit(oof, table.targets, prepared.folds[covered])
+    rule = fitter.fit(oof, table.targets, prepared.folds[rows])
     scores, answers = honest_scores(
         recipe,
         fitter,
         oof,
         table.targets,
-        prepared.folds[covered],
+        prepared.folds[rows],
         groups=table.groups,
         num_test=count_test_rows(recipe, data_dir),
     )
+    if len(recipe.predict.views) > 1:
+        scores["views"] = _view_scores(recipe, prepared, fitter, predictions, oof, table.targets)
     write_json(run.path / "rule.json", rule.to_json())
     write_json(run.path / "scores.json", scores)
+    path = run.path / LABEL_SCORES
+    write_label_table(path, recipe, fitter, rule, table, oof, answers)
+    say(f"{path} and .png: what each label scores, its threshold and share")
     if recipe.table.task == "multilabel":
-        path = run.path / LABEL_SCORES
-        write_label_table(path, recipe, fitter, rule, table, oof, answers)
-        say(f"{path} and .png: what each label scores, its threshold and share")
+        keep_threshold_curve(recipe, run, rule, oof, table.targets)
+    keep_errors(recipe, run, table, prepared.source, rows, oof, answers)
     if len(folds) < recipe.folds.num_folds:
         say(f"note: {len(folds)} of {recipe.folds.num_folds} folds are trained; the scores are theirs")
     if len(folds) == 1:
         say("note: with one fold the rule is fitted on the rows that it is scored on")
     tell_scores(scores)
+    keep_report(run)
 
 
-def _out_of_fold(recipe: Recipe, prepared: Prepared, run: RunDir, folds: list[int]) -> np.ndarray:
-    """Each row by the fold that has not trained on it, probabilities float32 (N, C); 0 where that fold is missing."""
-    compute = choose_compute(recipe)
-    table = prepared.table
-    probs = np.zeros((len(table), len(table.labels)), np.float32)
-    for fold in folds:
-        rows = prepared.rows(fold, valid=True)
-        predictions = predict_file(run, fold, "oof", table, prepared.source, rows, recipe, compute)
-        probs[rows] = predictions.merged
-    return probs
+def _out_of_fold(recipe: Recipe, prepared: Prepared, run: RunDir, folds: list[int]) -> dict[int, Predictions]:
+    """Each fold's predictions of the rows that it has not trained on."""
+    compute, table = choose_compute(recipe), prepared.table
+    return {
+        fold: predict_file(run, fold, "oof", table, prepared.source, prepared.rows(fold, valid=True), recipe, compute)
+        for fold in folds
+    }
+
+
+def _collect(prepared: Prepared, parts: dict[int, np.ndarray]) -> np.ndarray:
+    """Probabilities of some folds' rows, (M, C) each, in the order of the table, (N, C)."""
+    rows = np.concatenate([prepared.rows(fold, valid=True) for fold in parts])
+    return np.concatenate(list(parts.values()))[np.argsort(rows, kind="stable")]
+
+
+def _view_scores(
+    recipe: Recipe,
+    prepared: Prepared,
+    fitter: RuleFitter,
+    predictions: dict[int, Predictions],
+    together: np.ndarray,
+    targets: np.ndarray,
+) -> dict[str, float]:
+    """What each view scores alone, and all `together`, each by a quick rule that was fitted on the same rows: only the
+    differences count."""
+    scores: dict[str, float] = {}
+    for number, view in enumerate(recipe.predict.views):
+        alone = _collect(prepared, {fold: one.probs[number] for fold, one in predictions.items()})
+        scores[view] = score(recipe, fitter.fit_quickly(alone, targets).apply(alone), targets)
+    scores["together"] = score(recipe, fitter.fit_quickly(together, targets).apply(together), targets)
+    return scores

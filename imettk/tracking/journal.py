@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 STARTS = ("session", "rollback")  # events from which training goes on at their step
+ENDS = ("done", "paused", "failed")  # the last event of a session that was not killed
 
 
 class Journal:
@@ -44,19 +46,44 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     validation at k that it still owes. A line that a kill cut short is left out as well.
     """
     events: list[dict[str, Any]] = []
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return events
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
+    for event in _read_lines(path):
         if event["event"] in STARTS:
             events = [one for one in events if one["event"] in STARTS or not _is_undone(one, event)]
         events.append(event)
     return events
+
+
+class SessionSpan(NamedTuple):
+    """A session, in seconds since the epoch, and how it ended: done, paused, failed, or `killed` (without a word)."""
+
+    start: float
+    end: float
+    state: str
+
+
+def read_sessions(path: Path) -> list[SessionSpan]:
+    """All sessions in order, each up to its last event, also where a later one did its last steps again."""
+    spans: list[SessionSpan] = []
+    for event in _read_lines(path):
+        if event["event"] == "session":
+            spans.append(SessionSpan(event["time"], event["time"], "killed"))
+        elif spans:
+            state = event["event"] if event["event"] in ENDS else "killed"
+            spans[-1] = spans[-1]._replace(end=event["time"], state=state)
+    return spans
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Every event, without lines that a kill cut short."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
 
 
 def _is_undone(event: dict[str, Any], start: dict[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """Where things are in a run folder, and in the read-only folders of earlier runs that feed it.
 
 run_dir/  recipe.json  table.json  folds.csv  bad_images.csv  cache/  rule.json  scores.json  label_scores.csv
-          submission.csv
+          curves.json  errors.json  submission.csv  report.html
           fold0/ status.json  journal.jsonl  checkpoints/  model.safetensors  oof.safetensors  test.safetensors
 """
 
@@ -20,6 +20,8 @@ DUPLICATE_GROUPS = "duplicate_groups.csv"  # `duplicates` writes these three
 DROPPED = "duplicates_dropped.csv"
 KNOWN_ANSWERS = "known_answers.csv"
 LABEL_SCORES = "label_scores.csv"
+CURVES = "curves.json"  # what the report draws: the score over thresholds, the worst errors
+ERRORS = "errors.json"
 
 
 class RunDir:

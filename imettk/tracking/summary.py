@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ class FoldSummary:
         lines: of the journal, by which copies of different age are told apart.
         hours: in sessions, from each start to its last event.
         codes: versions of the code that trained it, in order.
+        journal: which all of this was read from.
         curves: (seconds since the epoch, step, value) by name, such as `train/loss`.
     """
 
     fold: int
+    journal: Path
     started: float
     lines: int
     sessions: int
@@ -90,8 +93,7 @@ def summarise(folder: Path) -> RunSummary:
         MismatchError: a file in it is damaged.
     """
     recipe = read_recipe(folder / "recipe.json")
-    paths = sorted(folder.glob("fold*/journal.jsonl"))
-    folds = [one for path in paths if (one := _summarise_fold(path)) is not None]
+    folds = [one for path in find_journals([folder]).values() if (one := summarise_fold(path)) is not None]
     return RunSummary(
         folder=folder,
         recipe=recipe,
@@ -136,10 +138,22 @@ def _name(what: str) -> str:
     return hashlib.sha256(what.encode()).hexdigest()[:6]
 
 
-def _summarise_fold(path: Path) -> FoldSummary | None:
+def find_journals(folders: Sequence[Path]) -> dict[int, Path]:
+    """The journal of each fold: of copies in several folders the longest one, for journals only grow."""
+    found: dict[int, Path] = {}
+    for path in (path for folder in folders for path in folder.glob("fold*/journal.jsonl")):
+        if (number := path.parent.name[4:]).isdigit():  # else a copy that was set aside
+            before = found.get(int(number))
+            if before is None or path.stat().st_size > before.stat().st_size:
+                found[int(number)] = path
+    return dict(sorted(found.items()))
+
+
+def summarise_fold(path: Path) -> FoldSummary | None:
+    """What a fold's journal says of its training; None before its first session."""
     events = read_journal(path)
     starts = [event for event in events if event["event"] == "session"]
-    if not starts or not path.parent.name[4:].isdigit():
+    if not starts:
         return None
     curves: dict[str, list[tuple[float, int, float]]] = {}
     seconds, before = 0.0, None
@@ -153,6 +167,7 @@ def _summarise_fold(path: Path) -> FoldSummary | None:
                 curve.append((event["time"], event["step"], float(event[name])))
     return FoldSummary(
         fold=int(path.parent.name[4:]),
+        journal=path,
         started=starts[0]["time"],
         lines=path.read_bytes().count(b"\n"),
         sessions=len(starts),

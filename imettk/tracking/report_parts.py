@@ -1,0 +1,283 @@
+"""What a run folder holds for its report: facts, charts, tables and pictures, each read by itself.
+
+What is missing or damaged is named, and the rest is shown all the same.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imettk.charts import Line, Span, draw_histograms, draw_lines, draw_scores, draw_shares, draw_time_line
+from imettk.config import Recipe, fingerprint, read_recipe, to_json
+from imettk.errors import MissingFileError, UserError
+from imettk.tracking.files import read_json
+from imettk.tracking.journal import read_sessions
+from imettk.tracking.run_dir import CURVES, ERRORS, LABEL_SCORES, RunDir
+from imettk.tracking.summary import CHAIN, FACTS, RunSummary, find_journals, read_facts, summarise_fold
+
+MOST_LABELS = 1500  # rows of the table on the page
+GALLERIES = ("ranking_worst.json", "ranking_some.json", "label_conflicts.json")
+COUNTS = {"true": "true", "expected": "before the rule (sum of probabilities)", "chosen": "after the rule (answers)"}
+CURVE_TITLES = {
+    "train/loss": "Training loss",
+    "validate/score": "Validation score while training",
+    "validate/loss": "Validation loss",
+    "train/lr": "Learning rate (largest of the groups)",
+}
+
+
+class Parts:
+    """One run as its report shows it.
+
+    Attributes:
+        faults: what is missing or damaged, a line each.
+    """
+
+    def __init__(self, folder: Path, inputs: Sequence[Path] = ()) -> None:
+        self.folder, self.name = folder, folder.resolve().name
+        self._run = RunDir(folder, inputs)
+        self.faults: list[str] = []
+        self.recipe: Recipe | None = self._try("recipe.json", lambda: read_recipe(self._path("recipe.json")), "prepare")
+        self.scores: dict[str, Any] = self._read("scores.json", "validate") or {}
+        self.summary = self._summary(find_journals([folder, *inputs]))
+        self.facts = self._try("facts", self._facts) or []
+        self.time_line = self._try("fold*/journal.jsonl", self._time_line)
+        self.fold_scores = self._try("scores.json", self._fold_scores)
+        self.curves = self._try("fold*/journal.jsonl", self._curves) or []
+        self.decisions = self._try(CURVES, self._decisions) or []
+        self.labels = self._try(LABEL_SCORES, self._labels)
+        self.gains = self._try("scores.json, ensemble.json", self._gains) or []
+        self.errors = self._try(ERRORS, lambda: _errors(content) if (content := self._read(ERRORS)) else None)
+        self.galleries = [found for name in GALLERIES if (found := self._try(name, partial(self._gallery, name)))]
+
+    @property
+    def title(self) -> str:
+        """The recipe's name and the run's own."""
+        if self.recipe is None:
+            return self.name
+        return f"{self.recipe.name} {self.summary.name if self.summary else ''}".strip()
+
+    @property
+    def recipe_json(self) -> str:
+        return "" if self.recipe is None else to_json(self.recipe)
+
+    def _path(self, name: str) -> Path:
+        return self._run.find_optional(name) or self.folder / name
+
+    def _try(self, what: str, read: Callable[[], Any], written_by: str | None = None) -> Any:
+        """What `read` gives; None where that fails, which is named. A report must not fall with one of its parts."""
+        try:
+            return read()
+        except MissingFileError:
+            if written_by is not None:
+                self.faults.append(f"{what} is missing: `imettk {written_by}` writes it")
+        except UserError as error:
+            self.faults.append(str(error))
+        except Exception as error:  # a damaged file can be wrong in any way
+            self.faults.append(f"{what} is damaged ({type(error).__name__}: {error})")
+        return None
+
+    def _read(self, name: str, written_by: str | None = None) -> Any:
+        """A JSON file; one that is not there is named only where every run has it."""
+
+        def read() -> Any:
+            content = read_json(self._path(name))
+            if content is None:
+                raise MissingFileError(name)
+            if not isinstance(content, dict):
+                raise TypeError("no object")
+            return content
+
+        return self._try(name, read, written_by)
+
+    def _summary(self, journals: dict[int, Path]) -> RunSummary | None:
+        """As the log has it, but read piece by piece."""
+        if self.recipe is None:
+            return None
+        if not journals:
+            self.faults.append("fold*/journal.jsonl is missing: `imettk train` writes it")
+        folds = {
+            fold: found
+            for fold, path in journals.items()
+            if (found := self._try(str(path), partial(summarise_fold, path))) is not None
+        }
+        facts = self._try(FACTS, lambda: read_facts(self.folder)) or {}
+        chain = self._read(CHAIN) or {}
+        return RunSummary(self.folder, self.recipe, fingerprint(self.recipe), folds, self.scores, facts, chain)
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """What was run, as names and values."""
+        run = self.summary
+        rows: list[tuple[str, Any]] = [("folder", self.folder)]
+        if run is not None:
+            folds = run.folds.values()
+            rows += [
+                ("fingerprint", run.fingerprint),
+                ("folds trained", f"{sum(one.step >= one.num_steps for one in folds)} of {run.recipe.folds.num_folds}"),
+                ("sessions, hours", f"{sum(one.sessions for one in folds)}, {sum(one.hours for one in folds):.2f}"),
+                ("code", ", ".join(dict.fromkeys(code[:12] for one in folds for code in one.codes))),
+                ("kernels", ", ".join(run.kernels)),
+                ("note", run.facts.get("note", {}).get("text")),
+            ]
+        if self.scores:
+            low, high = self.scores.get("interval") or (None, None)
+            interval = "" if low is None else f" (95%: {low:.4f} to {high:.4f})"
+            rows.append((f"OOF {self.scores['metric']}", f"{self.scores['oof']:.4f}{interval}"))
+            rows.append(("best constant answer", f"{self.scores['constant']:.4f}"))
+        if run is not None:
+            board = run.facts.get("lb", {})
+            rows += [(f"LB {side}", board.get(side)) for side in ("public", "private")]
+        return [(name, str(value)) for name, value in rows if value not in (None, "")]
+
+    def _time_line(self) -> str | None:
+        if self.summary is None or not self.summary.folds:
+            return None
+        spans = {f"fold {fold}": read_sessions(one.journal) for fold, one in self.summary.folds.items()}
+        start = min(one.start for found in spans.values() for one in found)
+        return draw_time_line(
+            {
+                name: [Span((one.start - start) / 3600, (one.end - start) / 3600, one.state) for one in found]
+                for name, found in spans.items()
+            }
+        )
+
+    def _fold_scores(self) -> str | None:
+        if not self.scores:
+            return None
+        folds, oof = self.scores["folds"], self.scores["oof"]
+        names = [*(f"fold {fold}" for fold in folds), "OOF"]
+        return draw_scores(names, [*folds.values(), oof], [None] * len(folds) + [self.scores.get("interval")])
+
+    def _curves(self) -> list[tuple[str, str]]:
+        """Titles and charts of what happened over the steps of all sessions."""
+        if self.summary is None:
+            return []
+        charts = []
+        for key, title in CURVE_TITLES.items():
+            lines = []
+            for fold, one in self.summary.folds.items():
+                if points := one.curves.get(key):
+                    _, steps, values = zip(*points, strict=True)
+                    lines.append(Line(f"fold {fold}", steps, values, marked=key.startswith("validate")))
+            if lines:
+                metric = self.scores.get("metric", "score") if key == "validate/score" else key.partition("/")[2]
+                charts.append((title, draw_lines(lines, x="step", y=metric, log=key == "train/lr")))
+        return charts
+
+    def _decisions(self) -> list[tuple[str, str]]:
+        """Titles and charts of what thresholds do."""
+        content, charts = self._read(CURVES) or {}, []
+        for key, title, x in (
+            ("threshold", "Score against one threshold for all labels", "threshold"),
+            ("unknown", "Score against the threshold of the unknown label", "similarity"),
+        ):
+            if curve := content.get(key):
+                line = Line(curve["metric"], curve["thresholds"], curve["scores"])
+                more = " (relative to the row's largest)" if curve.get("relative") else ""
+                charts.append((title + more, draw_lines([line], x=x, y=curve["metric"], own=curve["own"])))
+        if curve := content.get("unknown"):
+            counts = {name: curve[name] for name in ("known", "unknown")}
+            chart = draw_histograms(curve["edges"], counts, x="similarity of the first answer", own=curve["own"])
+            charts.append(("Known and unknown identities", chart))
+        if (frame := self._label_frame()) is not None and {"true", "chosen"} <= set(frame):
+            shares = {text: frame[name].to_numpy(float) for name, text in COUNTS.items() if name in frame}
+            charts.append(("Rows of each label", draw_shares(frame["label"].tolist(), shares)))
+        return charts
+
+    def _label_frame(self) -> pd.DataFrame | None:
+        path = self._path(LABEL_SCORES)
+        if not path.is_file():
+            return None
+        return pd.read_csv(path, dtype={"label": str, "group": str}, keep_default_na=False, na_values=[""])
+
+    def _labels(self) -> dict[str, Any] | None:
+        """The table of labels: columns, rows as text, and how many there are in all."""
+        frame = self._label_frame()
+        if frame is None:
+            return None
+        frame["label"] = frame["label"].fillna("")
+        frame = frame.dropna(axis="columns", how="all")
+        shown = frame.sort_values("true", ascending=False, kind="stable") if "true" in frame else frame
+        rows = [[_cell(value) for value in row] for row in shown.head(MOST_LABELS).itertuples(index=False)]
+        return {"columns": [str(name).replace("_", " ") for name in shown], "rows": rows, "total": len(frame)}
+
+    def _gallery(self, name: str) -> dict[str, Any] | None:
+        """Queries with their hits, as `galleries` left them."""
+        if (content := self._read(name)) is None:
+            return None
+        rows = [
+            {
+                "query": _pick(row["query"], label=str, id=str, image=_image),
+                "hits": [
+                    _pick(hit, label=str, id=str, image=_image)
+                    | {"similarity": hit["similarity"], "right": hit["right"]}
+                    for hit in row["hits"]
+                ],
+            }
+            for row in content["rows"]
+        ]
+        return _pick(content, title=str, truth=str, legend=str) | {"rows": rows}
+
+    def _gains(self) -> list[dict[str, Any]]:
+        """Tables of what views, refinement and members add."""
+        tables, metric = [], self.scores.get("metric", "score")
+        if views := self.scores.get("views"):
+            best = max(value for name, value in views.items() if name != "together")
+            rows = [[name, f"{value:.4f}", ""] for name, value in views.items()]
+            rows[-1][2] = f"{views['together'] - best:+.4f}"
+            tables.append({"title": "Test-time augmentation", "columns": ["view", metric, "gain"], "rows": rows})
+        if (plain := self.scores.get("without_refinement")) is not None:
+            rows = [["without", f"{plain:.4f}", ""], ["with", f"{self.scores['oof']:.4f}", ""]]
+            rows[1][2] = f"{self.scores['oof'] - plain:+.4f}"
+            tables.append({"title": "Expansion and re-ranking", "columns": ["", metric, "gain"], "rows": rows})
+        ensemble = self._read("ensemble.json") or {}
+        if members := ensemble.get("members"):
+            rows = [
+                [
+                    name,
+                    f"{ensemble['weights'].get(name, 0):.3f}",
+                    f"{one['oof']:.4f}",
+                    "" if one["gain"] is None else f"{one['gain']:+.4f}",
+                ]
+                for name, one in members.items()
+            ]
+            title = f"Ensemble ({ensemble['method']})"
+            tables.append({"title": title, "columns": ["member", "weight", f"{metric} alone", "adds"], "rows": rows})
+        return tables
+
+
+def _errors(content: dict[str, Any]) -> dict[str, Any]:
+    """What `validate` left of the worst errors."""
+    tiles = [
+        _pick(tile, id=str, image=_image)
+        | {side: [_pick(one, label=str, prob=float, right=bool) for one in tile[side]] for side in ("truth", "answers")}
+        for tile in content["tiles"]
+    ]
+    confused = [_pick(one, truth=str, answer=str, rows=int) for one in content["confused"]]
+    return _pick(content, rows=int, wrong=int) | {"tiles": tiles, "confused": confused}
+
+
+def _pick(content: dict[str, Any], **kinds: Callable[[Any], Any]) -> dict[str, Any]:
+    """Values that have to be there, each made what it has to be."""
+    return {name: kind(content[name]) for name, kind in kinds.items()}
+
+
+def _image(text: str) -> str:
+    """A picture as base64."""
+    base64.b64decode(text, validate=True)
+    return text
+
+
+def _cell(value: Any) -> str:
+    if value is None or value is pd.NA or (isinstance(value, float | np.floating) and not np.isfinite(value)):
+        return ""
+    if isinstance(value, float | np.floating):
+        return f"{value:.4g}"
+    return str(value)

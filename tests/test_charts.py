@@ -1,0 +1,71 @@
+"""Charts are SVG that a browser takes, in the page's colours, with every label as text."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from imettk.charts import (
+    MOST_POINTS,
+    Line,
+    Span,
+    draw_histograms,
+    draw_lines,
+    draw_scores,
+    draw_shares,
+    draw_time_line,
+    thin,
+)
+
+NASTY = 'a <b> & "c" $x_1$'
+
+
+def texts(svg: str) -> list[str]:
+    """What it says; fails where it is no XML."""
+    return ["".join(one.itertext()).strip() for one in ElementTree.fromstring(svg).iter() if one.tag == "text"]
+
+
+@pytest.fixture(scope="module")
+def charts() -> dict[str, str]:
+    return {
+        "lines": draw_lines([Line(NASTY, [1, 2], [3, 4]), Line("one", [1], [2])], x=NASTY, y="y", own=[1.5]),
+        "log": draw_lines([Line("a", [1, 2], [1e-3, 1e-1])], x="step", y="lr", log=True),
+        "time": draw_time_line({NASTY: [Span(0, 1, "killed"), Span(2, 3, "done")], "b": [Span(1, 1, "paused")]}),
+        "scores": draw_scores([NASTY, "OOF"], [0.5, 0.61234], [None, (0.6, 0.7)]),
+        "shares": draw_shares([NASTY, "zero"], {"true": np.array([10.0, 0]), "said": np.array([8.0, 0])}),
+        "histograms": draw_histograms([0, 1, 2], {"known": [1, 2], "unknown": [0, 0]}, x=NASTY, own=[0.7]),
+    }
+
+
+def test_they_are_elements_without_a_size_or_colours_of_their_own(charts):
+    for name, svg in charts.items():
+        root = ElementTree.fromstring(svg)
+        assert "viewBox" in root.attrib and not {"width", "height"} & set(root.attrib), name
+        colours = set(re.findall(r"#[0-9a-f]{6}", svg))
+        assert not colours, (name, colours)
+        assert "var(--c0)" in svg and "currentColor" in svg and "<style" not in svg and "<metadata" not in svg
+
+
+def test_names_within_them_are_used_and_unique(charts):
+    for svg in charts.values():
+        names = re.findall(r' id="([^"]+)"', svg)
+        assert len(names) == len(set(names)) and all(f"#{name}" in svg for name in names)
+
+
+def test_labels_are_text_as_they_are(charts):
+    for name in ("lines", "time", "scores", "shares", "histograms"):
+        assert NASTY in texts(charts[name]), name
+    assert "0.6123" in texts(charts["scores"])
+    assert "0.001" in texts(charts["log"]) and not any("math" in text for text in texts(charts["log"]))
+    assert {"killed", "done", "paused"} <= set(texts(charts["time"]))
+
+
+def test_long_lines_are_means_of_neighbours_and_keep_their_end():
+    x, y = np.arange(10_000), np.sin(np.arange(10_000) / 500)
+    across, up = thin(x, y)
+    assert len(across) == MOST_POINTS and (across[-1], up[-1]) == (x[-1], y[-1])
+    assert (np.diff(across) > 0).all() and np.abs(up - np.sin(across / 500)).max() < 0.01
+    assert thin([1, 2], [3, 4])[1].tolist() == [3, 4]
