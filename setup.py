@@ -45,6 +45,7 @@ setup(
             "mypy",
             "pandas-stubs",
             "pytest",
+            "pytest-xdist",
             "pytorch-metric-learning>=2.9",
             "ruff",
             "selenium>=4.20",

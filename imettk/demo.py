@@ -66,3 +66,4 @@ def _summary(run_dir: Path, seconds: dict[str, float], total: float) -> None:
     say(f"{scores['metric']}: {values}")
     say(f"{run_dir / 'submission.csv'} holds the answers, {run_dir / 'scores.json'} the scores,")
     say(f"{run_dir / 'fold0'} the model, journal and predictions of the first fold.")
+    say(f"See it all on one page: {run_dir / 'report.html'}")

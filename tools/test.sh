@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# Make or reuse .venv, install imettk with its test extra, and run the linters and the whole test suite.
-# `bash tools/test.sh [--like-kaggle] [PYTEST OPTIONS]`; with --like-kaggle under the platform's versions, in
-# .venv-like-kaggle, without the linters.
+# Make or reuse .venv, install imettk with its test extra, and run the linters and the whole test suite, in two processes
+# (most of it waits for processes that import torch). `bash tools/test.sh [--like-kaggle] [PYTEST OPTIONS]`; with
+# --like-kaggle under the platform's versions, in .venv-like-kaggle, without the linters.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+two=(-n 2 --dist loadfile)
 if [ "${1:-}" = "--like-kaggle" ]; then
     shift
     install "[test]" .venv-like-kaggle tools/kaggle-versions.txt python3.12
-    echo "+ pytest $*"
-    exec .venv-like-kaggle/bin/python -m pytest "$@"
+    echo "+ pytest ${two[*]} $*"
+    exec .venv-like-kaggle/bin/python -m pytest "${two[@]}" "$@"
 fi
 install "[test]"
 echo "+ ruff check"
 .venv/bin/ruff check .
 echo "+ mypy"
 .venv/bin/mypy
-echo "+ pytest $*"
-exec .venv/bin/python -m pytest "$@"
+echo "+ pytest ${two[*]} $*"
+exec .venv/bin/python -m pytest "${two[@]}" "$@"
