@@ -14,45 +14,35 @@ from typing import NamedTuple
 import numpy as np
 
 from imettk.metrics import f_beta_from_counts
+from imettk.postprocess.candidates import Candidates, columns_of
 from imettk.postprocess.goal import Goal, best_change
 from imettk.postprocess.rule import top_labels
-from imettk.postprocess.sweep import ABOVE_ALL, SAMPLE, TOLERANCE, Best, pairs_between, true_counts, units_of
+from imettk.postprocess.sorting import falling_order, rising_order
+from imettk.postprocess.sweep import ABOVE_ALL, SAMPLE, TOLERANCE, Best, pairs_between, units_of
 
 CHUNK = 8192  # rows that are answered anew in one go
 LEAST_PAIRS = 1 << 14  # probabilities that are looked at first
 MAX_ROUNDS = 20
 
 
-def ascend(
-    probs: np.ndarray,
-    scale: np.ndarray,
-    targets: np.ndarray,
-    groups: np.ndarray,
-    goal: Goal,
-    *,
-    start: Best,
-    tell: Callable[[int], object],
-) -> np.ndarray:
-    """Thresholds of which none alone can be moved for a higher score, float64 (C,).
+def ascend(found: Candidates, goal: Goal, *, start: Best, tell: Callable[[int], object]) -> np.ndarray:
+    """Thresholds of groups of which none alone can be moved for a higher score, float64 (G,).
 
     Args:
-        probs: what limits go by, float (N, C).
-        scale: what thresholds are for, float (N, C).
-        groups: labels that share a threshold, int64 (C,), 0 to G - 1.
         start: the best single threshold.
         tell: called with 1 after each step.
     """
-    state = _State(probs, scale, targets != 0, goal, start)
-    members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
-    thresholds, score = np.full(probs.shape[1], start.threshold), start.score
+    state = _State(found, goal, start)
+    members = [np.flatnonzero(found.groups == group) for group in range(found.groups.max() + 1)]
+    thresholds, score = np.full(len(members), start.threshold), start.score
     for _ in range(MAX_ROUNDS):
         before = score
-        for member in members:
+        for group, member in enumerate(members):
             state.take_out(member)
             best = state.best_step(member)
             if best.score > score + TOLERANCE:
-                score, thresholds[member] = best.score, best.threshold
-            state.put_in(member, thresholds[member[0]])
+                score, thresholds[group] = best.score, best.threshold
+            state.put_in(member, thresholds[group])
             tell(1)
         if score <= before + 1e-9:
             break
@@ -72,13 +62,6 @@ def _comes_first(prob: np.ndarray, label: np.ndarray, other_prob: np.ndarray, ot
     return (prob > other_prob) | ((prob == other_prob) & (label < other_label))
 
 
-def _columns(labels: np.ndarray) -> slice | np.ndarray:
-    """An index of these columns: a slice, which copies nothing, where they lie side by side."""
-    if labels[-1] - labels[0] == len(labels) - 1:
-        return slice(int(labels[0]), int(labels[-1]) + 1)
-    return labels
-
-
 def _level_of(scale: np.ndarray, count: int | np.integer) -> np.floating:
     """A level above which about so many of these probabilities lie."""
     stride = max(1, scale.size // SAMPLE)
@@ -89,8 +72,10 @@ def _level_of(scale: np.ndarray, count: int | np.integer) -> np.floating:
 class _State:
     """Which labels pass their thresholds, and what a row answers under the limits; counted as it changes."""
 
-    def __init__(self, probs: np.ndarray, scale: np.ndarray, truth: np.ndarray, goal: Goal, start: Best) -> None:
+    def __init__(self, found: Candidates, goal: Goal, start: Best) -> None:
+        probs, scale, truth = found.probs, found.scale, found.targets != 0
         self._probs, self._scale, self._truth, self._goal = probs, scale, truth, goal
+        self._ranked = found.ranked
         # Under a limit a wrong label may take the place of another wrong one: in a mean over labels that can pay.
         self._swaps_pay = goal.average == "macro" and (goal.min_labels > 0 or goal.max_labels is not None)
         self._tops: dict[int, np.ndarray] = {}
@@ -98,7 +83,7 @@ class _State:
         self._passing = scale >= np.asarray(start.threshold, scale.dtype)
         self._num_passing = np.count_nonzero(self._passing, axis=1)
         self._answer = goal.limit(self._passing.copy(), probs)
-        self._counts = true_counts(truth, goal.average)
+        self._counts = found.counts(goal)
         self._count(np.flatnonzero(self._answer), 1)
         hits = np.flatnonzero(truth)
         self._num_hits = np.bincount(hits % probs.shape[1], minlength=probs.shape[1])
@@ -118,7 +103,7 @@ class _State:
         num_hits = int(self._num_hits[member].sum())
         if not num_hits and not self._swaps_pay:
             return Best(ABOVE_ALL, float(self._counts.scores(self._goal.beta).mean()))
-        scale = self._scale[:, _columns(member)]
+        scale = self._scale[:, columns_of(member)]
         # Below the last hit no lower threshold can gain anything, unless swaps pay.
         lowest = scale.min() if self._swaps_pay else self._last_hit[member].min()
         level = lowest
@@ -126,7 +111,7 @@ class _State:
             level = max(lowest, _level_of(scale, 4 * num_hits + LEAST_PAIRS))
         while True:
             events = self._events(member, scale, level)
-            order = np.argsort(-events.values, kind="stable")
+            order = falling_order(events.values)
             pairs, added = events.pairs[order], events.added[order]
             best = best_change(pairs, added, events.values[order], self._counts, self._truth, self._goal)
             if level <= lowest or self._bound(pairs, added) <= best.score + TOLERANCE:
@@ -180,14 +165,15 @@ class _State:
         self, member: np.ndarray, scale: np.ndarray, level: np.floating
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Labels of `member` at or above the level: rows, rank within the row's, label and value, rank after rank."""
+        if self._ranked or len(member) == 1:
+            rows, ranks = np.nonzero(scale >= level)
+            return rows, ranks, member[ranks], scale[rows, ranks]
         if self._goal.max_labels is not None and len(member) > self._most:
             # Once so many have passed as a row may have, further ones change nothing: those before are more likely.
             key = int(member[0])
             if key not in self._tops:
                 self._tops[key] = top_labels(scale, self._most)
             places = self._tops[key]
-        elif len(member) == 1:
-            places = np.zeros((len(scale), 1), np.int64)
         else:
             pairs = pairs_between(scale, level)
             rows, place = np.divmod(pairs, len(member))
@@ -217,8 +203,8 @@ class _State:
         some, member = np.unique(rows, return_inverse=True)
         row, label = np.divmod(np.flatnonzero(self._passing[some]), self._passing.shape[1])
         probs = self._probs[some[row], label]
-        order = np.argsort(-probs, kind="stable")
-        order = order[np.argsort(row[order], kind="stable")]
+        order = falling_order(probs)
+        order = order[rising_order(row[order])]
         row, label, probs = row[order], label[order], probs[order]
         counts = np.bincount(row, minlength=len(some))
         place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
@@ -266,7 +252,7 @@ class _State:
 
     def _change(self, member: np.ndarray, limit: np.ndarray) -> None:
         """Another threshold for these labels; only rows where that changes what passes are answered anew."""
-        columns = _columns(member)
+        columns = columns_of(member)
         passes = self._scale[:, columns] >= limit
         before = self._passing[:, columns]
         rows = np.flatnonzero((passes != before).any(1))

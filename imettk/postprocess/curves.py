@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imettk.metrics import f_beta_from_counts
+from imettk.postprocess.sorting import falling_order, rising_order
 from imettk.postprocess.sweep import ABOVE_ALL, best_threshold, pairs_between
 
 SAMPLE_ROWS = 4096  # of large tables, to guess levels
@@ -160,9 +161,8 @@ def find_top(probs: np.ndarray, groups: np.ndarray, enough: np.ndarray, *, at_mo
             break
         low[short] = np.where(low[short] > 1e-6, low[short] / 4, -np.inf)
     values = probs.reshape(-1)[pairs]
-    order = np.argsort(-values)
-    key = group.astype(np.uint16) if len(enough) <= 1 << 16 else group  # of 16 bits, the stable sort is a radix sort
-    order = order[np.argsort(key[order], kind="stable")]
+    order = falling_order(values)
+    order = order[rising_order(group[order])]
     return Top(pairs[order], group[order], values[order], counts)
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imettk.metrics import Average, f_beta_from_counts, sum_units
+from imettk.postprocess.sorting import falling_order, rising_order
 
 ABOVE_ALL = 2.0  # a threshold that no probability reaches
 TOLERANCE = 1e-12  # of a score: sums in another order differ by less
@@ -92,8 +93,7 @@ def running_scores(
         chosen: by how many more (or fewer) labels, int (M,).
         hits: and how many of these are true, int (M,).
     """
-    # Of 16-bit integers numpy's stable sort is a radix sort, many times as fast.
-    order = np.argsort(units.astype(np.uint16) if len(start.true) <= 1 << 16 else units, kind="stable")
+    order = rising_order(units)
     unit = units[order]
     first = np.flatnonzero(np.append(True, unit[1:] != unit[:-1])[: len(unit)])
     lengths = np.diff(np.append(first, len(unit)))
@@ -147,7 +147,8 @@ class _Search:
         start: Counts | None,
         taken: np.ndarray | None,
     ) -> None:
-        is_large, start = start is None and probs.size > LARGE, start or true_counts(targets, average)
+        # In a mean over labels the best threshold lies deeper than the number of hits tells.
+        is_deep, start = average == "macro" and probs.size > LARGE, start or true_counts(targets, average)
         self._probs = np.ascontiguousarray(probs)
         self._values = self._probs.reshape(-1)
         self._targets, self._beta, self._average = (np.ascontiguousarray(targets) != 0).reshape(-1), beta, average
@@ -156,14 +157,14 @@ class _Search:
         self._best = Best(ABOVE_ALL, float(start.scores(beta).mean()))
         hits = self._untaken(np.flatnonzero(self._targets))
         values = self._values[hits]
-        order = np.argsort(-values)
+        order = falling_order(values)
         self._hits, self._hit_values = hits[order], values[order]
         self._hit_units = units_of(self._hits, probs.shape[1], average)
         self._stride = max(1, len(self._values) // SAMPLE)
         self._sample = np.sort(self._values[:: self._stride])[::-1]
         self._deepest: np.floating | float = np.inf  # where sorting ended
         self._guess: np.floating | float = self._level_below(np.inf, max(LEAST_BLOCK, 3 * len(self._hits)))
-        if is_large:  # some of the rows say how deep to look
+        if is_deep:  # some of the rows say how deep to look
             some = slice(None, None, 16 * -(-probs.size // LARGE))
             small = _Search(probs[some], targets[some], beta, average, None, None)
             small.run()
@@ -214,7 +215,7 @@ class _Search:
         """Look at every threshold in [low, level)."""
         pairs = self._untaken(pairs_between(self._probs, low, level))
         values = self._values[pairs]
-        order = np.argsort(-values)
+        order = falling_order(values)
         pairs, values = pairs[order], values[order]
         hits = self._targets[pairs]
         units = units_of(pairs, self._probs.shape[1], self._average)

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from imettk.postprocess.ascent import ascend
+from imettk.postprocess.candidates import Candidates, find_candidates
 from imettk.postprocess.curves import fit_macro, fit_micro
 from imettk.postprocess.goal import Goal, best_change
-from imettk.postprocess.rule import Rule, limit_labels, relative_to_row, top_labels
-from imettk.postprocess.sweep import ABOVE_ALL, Best, best_threshold, true_counts, units_of
+from imettk.postprocess.rule import Rule, limit_labels, top_labels
+from imettk.postprocess.sorting import falling_order
+from imettk.postprocess.sweep import ABOVE_ALL, Best, best_threshold, units_of
 
 
 def fit_thresholds(
@@ -22,12 +24,7 @@ def fit_thresholds(
     relative: bool = False,
     tell: Callable[[int], object] = lambda count: None,
 ) -> Rule:
-    """The rule with the thresholds that score best.
-
-    One threshold for all labels is the exact optimum, with every average and any limits. Of several, those for macro
-    and micro without limits are the exact optimum too. With limits, or averaged over samples, labels depend on each
-    other: each threshold in turn is set to its exact optimum while the others stay, until none moves (coordinate
-    ascent, from the best single threshold on).
+    """The rule with the thresholds that score best on these rows.
 
     Args:
         probs: float (N, C).
@@ -36,21 +33,30 @@ def fit_thresholds(
         relative: thresholds on probabilities divided by the largest of their row.
         tell: called with 1 after each step of the ascent.
     """
-    scale = relative_to_row(probs) if relative else probs
-    groups = np.zeros(probs.shape[1], np.int64) if groups is None else groups
-    limited = goal.min_labels > 0 or goal.max_labels is not None
+    return fit_candidates(find_candidates(probs, targets, goal, groups=groups, relative=relative), goal, tell=tell)
+
+
+def fit_candidates(found: Candidates, goal: Goal, *, tell: Callable[[int], object] = lambda count: None) -> Rule:
+    """The rule with the thresholds that score best on these candidates, found once for many fits to some of the rows.
+
+    One threshold for all labels is the exact optimum, with every average and any limits. Of several, those for macro
+    and micro without limits are the exact optimum too. With limits, or averaged over samples, labels depend on each
+    other: each threshold in turn is set to its exact optimum while the others stay, until none moves (coordinate
+    ascent, from the best single threshold on).
+    """
+    groups, limited = found.groups, goal.min_labels > 0 or goal.max_labels is not None
     if groups.max(initial=0) == 0:
-        thresholds = np.full(probs.shape[1], _fit_one(probs, scale, targets, goal).threshold)
+        thresholds = np.array([_fit_one(found, goal).threshold])
     elif not limited and goal.average == "micro":
-        thresholds = fit_micro(scale, targets, groups, beta=goal.beta)[groups]
+        thresholds = fit_micro(found.scale, found.targets, groups, beta=goal.beta)
     elif not limited and goal.average == "macro":
-        thresholds = _fit_macro_groups(scale, targets, groups, goal)
+        thresholds = _fit_macro_groups(found, goal)
     else:
-        thresholds = ascend(probs, scale, targets, groups, goal, start=_fit_one(probs, scale, targets, goal), tell=tell)
+        thresholds = ascend(found, goal, start=_fit_one(found, goal), tell=tell)
     return Rule(
         "threshold",
-        tuple(thresholds.tolist()),
-        relative=relative,
+        tuple(thresholds[found.groups_of_labels].tolist()),
+        relative=found.relative,
         min_labels=goal.min_labels,
         max_labels=goal.max_labels,
     )
@@ -64,34 +70,34 @@ def fit_top(probs: np.ndarray, targets: np.ndarray, goal: Goal, *, most: int = 2
     return Rule("threshold", (ABOVE_ALL,) * probs.shape[1], min_labels=best, max_labels=best)
 
 
-def _fit_macro_groups(scale: np.ndarray, targets: np.ndarray, groups: np.ndarray, goal: Goal) -> np.ndarray:
-    if len(np.unique(groups)) == len(groups):
-        return fit_macro(scale, targets, beta=goal.beta)
-    thresholds = np.empty(len(groups))
-    for group in range(groups.max() + 1):  # a mean over labels: groups do not depend on each other
+def _fit_macro_groups(found: Candidates, goal: Goal) -> np.ndarray:
+    groups, thresholds = found.groups, np.empty(found.groups.max() + 1)
+    if len(thresholds) == len(groups):
+        thresholds[groups] = fit_macro(found.scale, found.targets, beta=goal.beta)
+        return thresholds
+    for group in range(len(thresholds)):  # a mean over labels: groups do not depend on each other
         member = groups == group
-        best = best_threshold(scale[:, member], targets[:, member], beta=goal.beta, average="macro")
-        thresholds[member] = best.threshold
+        best = best_threshold(found.scale[:, member], found.targets[:, member], beta=goal.beta, average="macro")
+        thresholds[group] = best.threshold
     return thresholds
 
 
-def _fit_one(probs: np.ndarray, scale: np.ndarray, targets: np.ndarray, goal: Goal) -> Best:
+def _fit_one(found: Candidates, goal: Goal) -> Best:
     """One threshold for all: what a limit forces or forbids does not depend on it, and is set before."""
-    start = true_counts(targets, goal.average)
-    forced = _pairs(top_labels(probs, goal.min_labels), probs.shape[1])
+    num_columns, start = found.probs.shape[1], found.counts(goal)
+    tops = top_labels(found.probs, goal.min_labels if goal.max_labels is None else goal.max_labels)
+    forced, allowed = _pairs(tops[:, : goal.min_labels], num_columns), _pairs(tops[:, goal.min_labels :], num_columns)
     if len(forced):
-        start = start.add(units_of(forced, probs.shape[1], goal.average), targets.reshape(-1)[forced] != 0)
+        start = start.add(units_of(forced, num_columns, goal.average), found.targets.reshape(-1)[forced] != 0)
     if goal.max_labels is None:
         beta, average = goal.beta, goal.average
-        return best_threshold(scale, targets, beta=beta, average=average, start=start, taken=forced)
-    allowed = _pairs(top_labels(probs, goal.max_labels), probs.shape[1])
-    pairs = allowed[~np.isin(allowed, forced)]
-    values = np.ascontiguousarray(scale).reshape(-1)[pairs]
+        return best_threshold(found.scale, found.targets, beta=beta, average=average, start=start, taken=forced)
+    values = np.ascontiguousarray(found.scale).reshape(-1)[allowed]
     # Equal probabilities of a row stand in the order in which a limit takes them.
-    order = np.argsort(-values, kind="stable")
-    return best_change(pairs[order], np.ones(len(pairs), np.int64), values[order], start, targets, goal)
+    order = falling_order(values)
+    return best_change(allowed[order], np.ones(len(order), np.int64), values[order], start, found.targets, goal)
 
 
-def _pairs(labels: np.ndarray, num_labels: int) -> np.ndarray:
-    """Positions in the flattened matrix of some labels of each row (N, K), int64 (N * K,)."""
-    return (labels + np.arange(len(labels))[:, None] * num_labels).reshape(-1)
+def _pairs(labels: np.ndarray, num_columns: int) -> np.ndarray:
+    """Positions in the flattened matrix of some columns of each row (N, K), int64 (N * K,)."""
+    return (labels + np.arange(len(labels))[:, None] * num_columns).reshape(-1)

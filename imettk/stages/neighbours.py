@@ -128,7 +128,7 @@ def _fit(
     probs, truth, folds = joined.probs[0], joined.targets, joined.folds
     several = len(np.unique(folds)) > 1
     if several:
-        answers, _ = cross_fit(lambda rows: fitter.fit(probs[rows], truth[rows], folds[rows]), probs, folds)
+        answers, _ = cross_fit(fitter.on(probs, truth, folds), probs, folds)
     else:
         answers = fitter.fit(probs, truth).apply(probs)
     rows, similarities, sets = near.rows[:, 0], near.similarities[:, 0], table.targets

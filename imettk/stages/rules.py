@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from imettk.config import Recipe
 from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
 from imettk.errors import DataError
 from imettk.metrics import accuracy, f_beta
+from imettk.postprocess.candidates import Candidates, find_candidates
 from imettk.postprocess.goal import Goal
 from imettk.postprocess.honest import choose_strength, shrink
 from imettk.postprocess.ratio import share_thresholds
 from imettk.postprocess.rule import Rule, relative_to_row
-from imettk.postprocess.thresholds import fit_thresholds, fit_top
+from imettk.postprocess.thresholds import fit_candidates, fit_top
 from imettk.progress import progress_bar
 
 NUM_FOLDS = 5  # of the cross-validation that chooses how far thresholds are shrunk
@@ -68,11 +70,19 @@ class RuleFitter:
         everything = np.arange(len(probs))
         return shrink(each(everything), toward(everything), np.count_nonzero(targets, axis=0), strength)
 
-    def fit_again(self, rule: Rule, probs: np.ndarray, targets: np.ndarray) -> Rule:
-        """A rule of the same kind and limits, to see how its thresholds scatter; not shrunk."""
-        if self._plan.kind == "top":
-            return rule
-        return self._thresholds(self._plan.kind, probs, targets)
+    def on(
+        self, probs: np.ndarray, targets: np.ndarray, folds: np.ndarray | None = None, *, shrunk: bool = True
+    ) -> Callable[[np.ndarray], Rule]:
+        """A function that fits the rule to some of these rows, int64 (M,): what all fits have in common is done once.
+
+        Args:
+            shrunk: if not, thresholds are as they were fitted, to see how they scatter.
+        """
+        kind = self._plan.kind
+        if kind in ("threshold", "group_thresholds") or (kind == "class_thresholds" and not shrunk):
+            found = self._find(kind, probs, targets)
+            return lambda rows: self._fit_found(found.take(rows))
+        return lambda rows: self.fit(probs[rows], targets[rows], None if folds is None else folds[rows])
 
     def fit_quickly(self, probs: np.ndarray, targets: np.ndarray) -> Rule:
         """A rule for a curve: one threshold, or one a group, in place of one a label."""
@@ -88,13 +98,18 @@ class RuleFitter:
         return self._given_shares if self._plan.shares == "csv" else (own + self._given_shares) / 2
 
     def _thresholds(self, kind: str, probs: np.ndarray, targets: np.ndarray) -> Rule:
+        return self._fit_found(self._find(kind, probs, targets))
+
+    def _find(self, kind: str, probs: np.ndarray, targets: np.ndarray) -> Candidates:
         groups = {"group_thresholds": self._groups, "class_thresholds": np.arange(probs.shape[1])}.get(kind)
-        options: dict[str, Any] = {"groups": groups, "relative": self._plan.relative}
-        coupled = groups is not None and (self._plan.average == "samples" or self._plan.min_labels > 0)
-        if not coupled or probs.size < LARGE:
-            return fit_thresholds(probs, targets, self.goal, **options)
+        return find_candidates(probs, targets, self.goal, groups=groups, relative=self._plan.relative)
+
+    def _fit_found(self, found: Candidates) -> Rule:
+        limited = self.goal.min_labels > 0 or self.goal.max_labels is not None
+        if not found.groups.any() or not (limited or self.goal.average == "samples") or found.probs.size < LARGE:
+            return fit_candidates(found, self.goal)
         with progress_bar("fit thresholds", total=None, unit="step") as bar:
-            return fit_thresholds(probs, targets, self.goal, **options, tell=bar.update)
+            return fit_candidates(found, self.goal, tell=bar.update)
 
     def _toward(self, probs: np.ndarray, targets: np.ndarray) -> Rule:
         if self._plan.shrink_to != "shares":

@@ -44,10 +44,7 @@ def honest_scores(
         num_test: rows of the test set, for the interval of its score.
     """
     several = len(np.unique(folds)) > 1
-
-    def fit(rows: np.ndarray) -> Rule:
-        return fitter.fit(probs[rows], targets[rows], folds[rows])
-
+    fit = fitter.on(probs, targets, folds)
     if several and recipe.table.task == "multilabel":
         answers, _ = cross_fit(fit, probs, folds)
     else:
@@ -110,14 +107,14 @@ def write_label_table(
         {"label": table.labels, "group": table.label_groups}
         | label_rows(probs, answers, targets, beta=recipe.rule.beta)
     )
-    if rule.kind == "threshold":
+    if rule.kind == "threshold" and recipe.rule.kind != "top":
         frame["threshold"] = rule.thresholds
-        draws = int(np.clip(1e8 / probs.size, 20, 40))
+        draws, fit = int(np.clip(1e8 / probs.size, 20, 40)), fitter.on(probs, targets, shrunk=False)
         with progress_bar("bootstrap thresholds", total=draws, unit="draw") as bar:
 
             def refit(rows: np.ndarray) -> Rule:
                 bar.update()
-                return fitter.fit_again(rule, probs[rows], targets[rows])
+                return fit(rows)
 
             frame[["threshold_low", "threshold_high"]] = threshold_intervals(
                 refit, draw_rows(len(probs), table.groups, draws)

@@ -12,6 +12,7 @@ from imettk.errors import MismatchError
 from imettk.metrics import f_beta
 from imettk.postprocess import ascent, sweep
 from imettk.postprocess.ascent import ascend
+from imettk.postprocess.candidates import find_candidates
 from imettk.postprocess.goal import Goal
 from imettk.postprocess.rule import Rule, limit_labels, relative_to_row
 from imettk.postprocess.sweep import best_threshold
@@ -117,7 +118,8 @@ def test_no_threshold_alone_can_be_better_after_an_ascent(average, low, high, gr
         goal = Goal(2.0, average, low, high)
         one = fit_thresholds(probs, targets, goal)
         start = sweep.Best(one.thresholds[0], goal.score(one.apply(probs), targets))
-        thresholds = ascend(probs, probs, targets, groups, goal, start=start, tell=lambda count: None)
+        found = find_candidates(probs, targets, goal, groups=groups)
+        thresholds = ascend(found, goal, start=start, tell=[].append)[groups]
         score = goal.score(limited_by_hand(probs >= thresholds.astype(np.float32), probs, low, high), targets)
         assert score >= start.score - 1e-12
         for group in range(groups.max() + 1):
