@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from imettk.config import PREPARE_SECTIONS, Recipe, differences, fingerprint, from_json
 from imettk.data.cache import INDEX, ImageCache
-from imettk.data.csv_files import read_csv
+from imettk.data.csv_files import named, read_csv
 from imettk.data.dataset import ImageDataset, load_batches
 from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, read_folds
 from imettk.data.sampling import sequential_requests
 from imettk.data.source import ImageSource, cache_key, image_names, make_reader
 from imettk.data.table import SampleTable, read_table
 from imettk.device import choose_device, choose_precision
-from imettk.errors import MismatchError, MissingFileError
+from imettk.errors import MismatchError, MissingFileError, TrainingError
 from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions, to_probs
 from imettk.models.heads import Outputs
 from imettk.models.network import Network
@@ -196,10 +196,11 @@ def evaluate(
 ) -> Outputs:
     """Logits and embeddings of some rows of a table, float32 (V, N, ...).
 
-    An image that cannot be read, or was not reached in time, gets the mean logits of the others, and NaN for its
-    embedding.
+    An image that cannot be read, was not reached in time, or (where there is a bar) of which the network says NaN, gets
+    the mean logits of the others, and NaN for its embedding.
 
     Args:
+        what: name of the progress bar and of warnings; None is for a curve, which has to show a NaN.
         until: when to stop, on `time.monotonic()`, after one batch at least.
     """
     images = recipe.images
@@ -234,8 +235,17 @@ def evaluate(
     if recipe.metric.mirrored_identities:
         logits = logits[..., : logits.shape[-1] // 2]  # the other half are the mirrored ones
     unread, reached = np.isin(rows, list(dataset.faults)), np.arange(len(rows)) < len(rows) - late
-    if (unread | ~reached).any():
-        bad = torch.from_numpy(unread | ~reached)
+    lost = unread | ~reached
+    if what is not None and (odd := logits.isnan().any(2).any(0).numpy() & ~lost).any():
+        lost |= odd
+        if lost.all():
+            raise TrainingError(
+                f"{what}: the network says NaN of all images: train it again, in float32 or at a lower lr"
+            )
+        names = named((Path(source.path(row)).name for row in rows[odd]), "image")
+        say(f"warning: {what}: the network says NaN of {names}, which got the mean prediction of the others")
+    if lost.any():
+        bad = torch.from_numpy(lost)
         mean = logits[:, ~bad].mean(1, keepdim=True) if not bad.all() else torch.zeros(())
         logits = torch.where(bad[:, None], mean, logits)
         if embeddings is not None:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
+from torch import nn
 
 from imettk.cli import main
 from imettk.config import read_recipe
-from imettk.stages.shared import read_prepared
+from imettk.data.source import ImageSource, make_reader
+from imettk.data.table import SampleTable
+from imettk.errors import TrainingError
+from imettk.models.heads import Outputs
+from imettk.recipes.digits import digits
+from imettk.stages.shared import Compute, evaluate, read_prepared
 from imettk.tracking.run_dir import RunDir
 
 TINY = ["--stages.0.num-epochs", "1", "--stages.0.batch-size", "16", "--stages.0.warmup-epochs", "0.5"]
@@ -97,6 +105,37 @@ def test_bad_training_images_are_listed_and_left_out_where_the_recipe_says_so(ow
     run("train", *common, "--fold", prepared.folds[4])
     run("validate", *common)
     assert "cannot be read, and got the mean prediction" in capsys.readouterr().out
+
+
+class Unsure(nn.Module):
+    """A network that says NaN of some images, told by their first pixel."""
+
+    def forward(self, images: torch.Tensor) -> Outputs:
+        pixel = images[:, 0, 0, :1].float()
+        return Outputs(torch.where(pixel < 2, torch.nan, pixel.expand(-1, 3)))
+
+
+def test_images_of_which_the_network_says_nan_get_the_mean_and_are_told(tmp_path, capsys):
+    for number in range(5):
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / f"{number}.png")
+    paths = np.array([str(tmp_path / f"{number}.png") for number in range(5)])
+    table = SampleTable(np.array(list("abcde")), paths, ("x", "y", "z"), ("",) * 3)
+    recipe = replace(digits(), images=replace(digits().images, image_size=(8, 8)))
+    source = ImageSource(table, make_reader(recipe.images, recipe.table))
+    compute = Compute(torch.device("cpu"), torch.float32)
+
+    def said(rows: list[int], what: str | None) -> list[float]:
+        outputs = evaluate(Unsure(), source, np.array(rows), recipe, compute, views=("plain",), what=what)
+        return outputs.logits[0, :, 0].tolist()
+
+    assert said([2, 1, 4, 0, 3], "fold 0 oof") == [2, 3, 4, 3, 3]
+    assert (
+        "warning: fold 0 oof: the network says NaN of 2 images (1.png, 0.png), which got the mean prediction"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(TrainingError, match="fold 0 test: the network says NaN of all images: train it again"):
+        said([0, 1], "fold 0 test")
+    assert np.isnan(said([4, 0], None)).tolist() == [False, True]  # a curve shows it
 
 
 @pytest.mark.parametrize("workers", [0, 1])
