@@ -8,8 +8,8 @@ from typing import Literal
 from imettk.plans import Section
 
 LossName = Literal[
-    "bce", "focal", "f_beta", "lovasz", "focal_lovasz", "hard_negative_bce", "asymmetric", "cross_entropy", "arcface",
-    "cosface", "triplet", "contrastive",
+    "bce", "focal", "f_beta", "lovasz", "focal_lovasz", "focal_lovasz_hard", "hard_negative_bce", "asymmetric",
+    "cross_entropy", "arcface", "cosface", "triplet", "contrastive",
 ]  # fmt: skip
 ANGULAR_LOSSES = ("arcface", "cosface")  # of cosines to class centres
 PAIR_LOSSES = ("triplet", "contrastive")  # of the embeddings in a batch

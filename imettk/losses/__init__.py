@@ -22,6 +22,7 @@ from imettk.losses.cross_entropy import cross_entropy
 from imettk.losses.fbeta import soft_f_beta
 from imettk.losses.focal import focal
 from imettk.losses.focal_lovasz import focal_lovasz
+from imettk.losses.focal_lovasz_hard import focal_lovasz_hard
 from imettk.losses.hard_negative import hard_negative_bce
 from imettk.losses.lovasz import lovasz
 from imettk.losses.triplet import triplet
@@ -51,6 +52,7 @@ LOSSES: dict[str, PlainLoss] = {
     "f_beta": soft_f_beta,
     "lovasz": lovasz,
     "focal_lovasz": focal_lovasz,
+    "focal_lovasz_hard": focal_lovasz_hard,
     "hard_negative_bce": hard_negative_bce,
     "asymmetric": asymmetric,
     "cross_entropy": cross_entropy,

@@ -10,7 +10,7 @@ def focal_lovasz(logits: Tensor, targets: Tensor) -> Tensor:
     """Focal loss with gamma 2 plus Lovász hinge in equal parts, as in the winning solution of Human Protein Atlas 2018.
 
     Its focal loss was a sum over classes that weighted present and absent labels alike. `focal` is a mean with weights:
-    half each, times 2 C, gives that sum. Its third part, a cross-entropy over hard examples, is left out.
+    half each, times 2 C, gives that sum. `focal_lovasz_hard` adds a third part.
 
     Args:
         logits: (B, C).

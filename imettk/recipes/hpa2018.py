@@ -1,7 +1,8 @@
 """Human Protein Atlas 2018: 28 places of a protein in a cell, macro F1, four grey files an image.
 
 The classifier of the first place (www.kaggle.com/c/human-protein-atlas-image-classification, bestfitting), with two of
-its slips mended: dropout is off when it predicts, and its label shares hold, since only empty rows are filled.
+its slips mended: dropout is off when it predicts, and its label shares hold, since only empty rows are filled. The loss
+is that of the write-up; `--train.loss focal_lovasz_hard` adds the hard-negative cross-entropy of the code.
 External images lie in `external/` with `external.csv` beside `train.csv`; copies of test or train images among them
 should go first: `imettk duplicates hpa2018 --each-channel --action group`.
 """

@@ -20,8 +20,17 @@ from imettk.losses.focal_lovasz import focal_lovasz
 from imettk.losses.hard_negative import hard_negative_bce
 from imettk.losses.lovasz import lovasz
 
-MULTILABEL = ("bce", "focal", "f_beta", "lovasz", "focal_lovasz", "hard_negative_bce", "asymmetric")
-WHOLE_BATCH = ("lovasz", "focal_lovasz")
+MULTILABEL = (
+    "bce",
+    "focal",
+    "f_beta",
+    "lovasz",
+    "focal_lovasz",
+    "focal_lovasz_hard",
+    "hard_negative_bce",
+    "asymmetric",
+)
+WHOLE_BATCH = ("lovasz", "focal_lovasz", "focal_lovasz_hard")
 
 
 def logits_of(num_samples=6, num_classes=5, seed=0):
@@ -142,12 +151,18 @@ def by_hand(function, logits, targets, **options):
     return torch.tensor(function(logits.double().tolist(), targets.tolist(), **options), dtype=torch.float32)
 
 
+def focal_lovasz_hard_by_hand(logits, targets):
+    parts = focal_lovasz_by_hand(logits, targets), hard_negative_by_hand(logits, targets)
+    return [sum(each) for each in zip(*parts, strict=True)]
+
+
 PLAIN = {
     "bce": bce_by_hand,
     "focal": focal_by_hand,
     "f_beta": f_beta_by_hand,
     "lovasz": lovasz_by_hand,
     "focal_lovasz": focal_lovasz_by_hand,
+    "focal_lovasz_hard": focal_lovasz_hard_by_hand,
     "hard_negative_bce": hard_negative_by_hand,
     "asymmetric": asymmetric_by_hand,
 }
@@ -234,7 +249,7 @@ def test_extreme_logits_give_finite_values_and_gradients(name, size):
 
 
 MISS = {"bce": 60, "focal": 0.25 * 60, "lovasz": 61, "focal_lovasz": 61 + 3 * 60, "hard_negative_bce": 60}
-MISS["asymmetric"] = 60
+MISS |= {"asymmetric": 60, "focal_lovasz_hard": MISS["focal_lovasz"] + 60}
 
 
 @pytest.mark.parametrize("name", MISS)
