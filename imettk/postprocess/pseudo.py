@@ -7,19 +7,21 @@ import numpy as np
 EDGE = 1e-6  # probabilities are kept away from 0 and 1, for their logit
 
 
-def sure_rows(probs: np.ndarray, thresholds: np.ndarray | None, *, confidence: float) -> np.ndarray:
-    """Rows whose answer is far from every doubt, bool (N,).
+def row_confidence(probs: np.ndarray, thresholds: np.ndarray | None) -> np.ndarray:
+    """How far each row's answer is from every doubt, float (N,).
+
+    Of classes it is the probability of the likeliest one. Of labels, in [0.5, 1), what the probability of the most
+    doubtful one would be, on the right side, if all thresholds were 0.5: each label's distance from its own threshold
+    is measured in logits.
 
     Args:
         probs: float (N, C).
         thresholds: of each label, (C,); None for classes that exclude each other.
-        confidence: of a class, its probability; of labels, what the probability would have to be, on either side, if
-            all thresholds were 0.5: each label's distance from its own threshold is measured in logits.
     """
     if thresholds is None:
-        return probs.max(1) >= confidence
-    distance = np.abs(_logit(probs) - _logit(np.asarray(thresholds)))
-    return distance.min(1) >= np.log(confidence / (1 - confidence))
+        return probs.max(1)
+    distance = np.abs(_logit(probs) - _logit(np.asarray(thresholds))).min(1)
+    return 1 / (1 + np.exp(-distance))
 
 
 def _logit(values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from imettk.data.csv_files import named
 from imettk.errors import ConfigError, MismatchError, MissingFileError
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
 from imettk.inference.retrieval import find_neighbours
-from imettk.postprocess.pseudo import sure_rows
+from imettk.postprocess.pseudo import row_confidence
 from imettk.postprocess.rule import Rule
 from imettk.progress import say
 from imettk.stages.embeddings import read_fold_files
@@ -32,7 +32,7 @@ def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False
     most of these folds give it.
 
     Args:
-        confidence: see `sure_rows`; in [0.5, 1). Where neighbours decide, the least similarity to the nearest image.
+        confidence: see `row_confidence`; in [0.5, 1). Where neighbours decide, similarity to the nearest image.
         hard: learn the answers, as is always done where neighbours decide; else the probabilities.
 
     Raises:
@@ -52,18 +52,20 @@ def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False
         )
     folds, files = _read_folds(run)
     ids, labels = files[0].ids, tuple(files[0].values["labels"])
-    targets, sure = [], []
+    targets, levels = [], []
     for one in files:
         probs = one.merged
         chosen = rule.apply(probs)
         thresholds = None if rule.kind == "argmax" else rule.thresholds_for(probs)
-        sure.append(sure_rows(probs, thresholds, confidence=confidence))
+        levels.append(row_confidence(probs, thresholds))
         answers = np.eye(len(labels), dtype=np.float32)[chosen] if chosen.ndim == 1 else chosen.astype(np.float32)
         targets.append(answers if hard else probs)
-    rows = np.flatnonzero(np.any(sure, axis=0))
-    cells = _cells(files, rule, np.array(sure), rows, labels, recipe) if len(rows) else []
-    values = {"labels": list(labels), "folds": folds, "kind": "pseudo", "sure": np.array(sure)[:, rows].tolist()}
-    _write(recipe, run, cells, Predictions(ids[rows], np.stack(targets)[:, rows], values), len(ids), confidence)
+    sure = np.array(levels) >= confidence
+    rows = np.flatnonzero(sure.any(0))
+    cells = _cells(files, rule, sure, rows, labels, recipe) if len(rows) else []
+    values = {"labels": list(labels), "folds": folds, "kind": "pseudo", "sure": sure[:, rows].tolist()}
+    found = Predictions(ids[rows], np.stack(targets)[:, rows], values)
+    _write(recipe, run, cells, found, np.max(levels, axis=0), confidence)
 
 
 def pseudo_identities(recipe: Recipe, run: RunDir, *, similarity: float) -> None:
@@ -73,7 +75,7 @@ def pseudo_identities(recipe: Recipe, run: RunDir, *, similarity: float) -> None
         MissingFileError: the test set has not been embedded.
     """
     files = read_fold_files(run.path)
-    answers, ids, labels = [], np.zeros(0, np.str_), []
+    answers, levels, ids, labels = [], [], np.zeros(0, np.str_), []
     for fold, one in files.items():
         if one.test is None or one.gallery.targets is None:
             raise MissingFileError(f"{run.path} holds no fold{fold}/{TEST}: run `imettk infer` first, which writes it")
@@ -82,7 +84,8 @@ def pseudo_identities(recipe: Recipe, run: RunDir, *, similarity: float) -> None
         gallery = one.gallery.merged_embeddings[one.gallery.targets >= 0]
         near = find_neighbours(one.test.merged_embeddings[order], gallery, 1)
         named = one.gallery.targets[one.gallery.targets >= 0][near.rows[:, 0]]
-        answers.append(np.where(near.similarities[:, 0] >= similarity, named, -1))
+        levels.append(near.similarities[:, 0])
+        answers.append(np.where(levels[-1] >= similarity, named, -1))
     each = np.stack(answers)  # (folds, N), -1 where a fold is not sure
     rows = np.flatnonzero((each >= 0).any(0))
     cells = [labels[np.bincount(column[column >= 0]).argmax()] for column in each[:, rows].T]
@@ -94,20 +97,29 @@ def pseudo_identities(recipe: Recipe, run: RunDir, *, similarity: float) -> None
         "sure": (each[:, rows] >= 0).tolist(),
     }
     classes = each[:, rows, None].astype(np.float32)
-    _write(recipe, run, cells, Predictions(ids[rows], classes, values), len(ids), similarity)
+    _write(recipe, run, cells, Predictions(ids[rows], classes, values), np.max(levels, axis=0), similarity)
 
 
-def _write(recipe: Recipe, run: RunDir, cells: list[str], found: Predictions, num_test: int, confidence: float) -> None:
-    """The csv and the file beside it; `ConfigError` where no row is sure."""
+def _write(
+    recipe: Recipe, run: RunDir, cells: list[str], found: Predictions, levels: np.ndarray, confidence: float
+) -> None:
+    """The csv and the file beside it; `ConfigError` where no row is sure.
+
+    Args:
+        levels: how sure the surest fold is of each test row, float (N,).
+    """
     if not cells:
-        raise ConfigError(f"no test row is as sure as {confidence:g} in any fold: lower --confidence")
+        raise ConfigError(
+            f"no test row is as sure as {confidence:g} in any fold: lower --confidence; a tenth of the rows is as sure "
+            f"as {np.quantile(levels, 0.9):.3g}, half of them as {np.median(levels):.3g}"
+        )
     frame = pd.DataFrame({recipe.table.id_column: found.ids, recipe.table.label_column: cells})
     run.path.mkdir(parents=True, exist_ok=True)
     write_atomically(run.path / PSEUDO_CSV, frame.to_csv(index=False).encode())
     save_predictions(run.path / PSEUDO, found)
     sure = zip(found.values["folds"], found.values["sure"], strict=True)
     counts = ", ".join(f"fold {fold}: {sum(each)}" for fold, each in sure)
-    say(f"{run.path / PSEUDO_CSV}: {len(cells)} of {num_test} test rows are sure ({counts})")
+    say(f"{run.path / PSEUDO_CSV}: {len(cells)} of {len(levels)} test rows are sure ({counts})")
     say(f"train on them in a new --run-dir, which begins with `imettk prepare RECIPE --pseudo {run.path}`")
 
 

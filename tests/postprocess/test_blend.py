@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import rankdata
 
 from imettk.postprocess.blend import blend, fit_weights, rank_shares
-from imettk.postprocess.pseudo import sure_rows
+from imettk.postprocess.pseudo import row_confidence
 
 MEMBERS = [np.random.default_rng(seed).random((12, 4)).astype(np.float32) for seed in range(3)]
 PLAIN = {
@@ -100,6 +100,6 @@ def test_sure_rows_are_far_from_every_threshold():
     for row in probs:
         odds = [p / (1 - p) / (t / (1 - t)) for p, t in zip(row, thresholds, strict=True)]
         expected.append(all(max(odd, 1 / odd) >= 0.7 / 0.3 for odd in odds))
-    assert sure_rows(probs, thresholds, confidence=0.7).tolist() == expected and len(set(expected)) == 2
+    assert (row_confidence(probs, thresholds) >= 0.7).tolist() == expected and len(set(expected)) == 2
     classes = np.array([[0.2, 0.8], [0.45, 0.55]])
-    assert sure_rows(classes, None, confidence=0.6).tolist() == [True, False]
+    assert (row_confidence(classes, None) >= 0.6).tolist() == [True, False]

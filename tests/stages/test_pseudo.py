@@ -144,6 +144,7 @@ def test_classes_are_sure_by_their_probability(tmp_path, hard):
     ("words", "message"),
     [
         (["--confidence", 0.9999999], "no test row is as sure as 1 in any fold: lower --confidence"),
+        (["--confidence", 0.9999999], r"a tenth of the rows is as sure as 0\.9\d+, half of them as 0\.\d+$"),
         (["--confidence", 1], r"--confidence must be in \[0.5, 1\), got 1"),
         (["--confidence", 0.4], r"--confidence must be in \[0.5, 1\), got 0.4"),
         (["--confidence", "nan"], r"--confidence must be in \[0.5, 1\), got nan"),
