@@ -63,8 +63,11 @@ def choose_strength(
     """The strength of `shrink` by the score on rows that thresholds have not seen, and the score of each strength.
 
     The strongest one that is not worse than the best by more than a standard error of the difference (Breiman et al.
-    1984, for trees): the best itself is often so by chance. The error is that of a jackknife over folds.
+    1984, for trees): the best itself is often so by chance. The error is that of a jackknife over folds. With a single
+    fold there are no such rows, and the strongest of all is taken.
     """
+    if len(np.unique(folds)) < 2:
+        return STRENGTHS[-1], {}
     answers = {strength: np.zeros(probs.shape, bool) for strength in STRENGTHS}
     names = np.unique(folds)
     for fold in names:

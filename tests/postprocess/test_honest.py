@@ -136,6 +136,16 @@ def test_the_strength_is_one_that_scores_nearly_best_on_unseen_rows():
     assert scores[0.0] == pytest.approx(fitter.goal.score(chosen, targets))
 
 
+def test_a_single_row_or_fold_has_no_unseen_rows_to_choose_a_strength_by():
+    plan = RulePlan(kind="class_thresholds", min_labels=0, shrink_to="one", shrink_strength=None)
+    fitter, probs = RuleFitter(Recipe(rule=plan), ("",) * 2), np.array([[0.7, 0.2]], np.float32)
+    rule = fitter.fit(probs, np.array([[1, 0]], np.uint8), np.zeros(1, int))
+    assert rule.apply(probs).tolist() == [[True, False]]
+    each = lambda rows: rule  # noqa: E731
+    found = choose_strength(each, each, probs, np.array([[1, 0]], np.uint8), np.zeros(1, int), fitter.goal)
+    assert found == (STRENGTHS[-1], {})
+
+
 def test_draws_hold_whole_groups():
     groups = np.repeat(np.arange(10), np.arange(1, 11))
     draws = list(draw_rows(55, groups, 50, seed=1))
