@@ -95,6 +95,21 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
     return replace(parts[0], **arrays, label_groups=labels.groups, remarks=tuple(remarks))
 
 
+def read_groups(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
+    """The group of each training row by its id, from the csv files alone; nothing where the format has no groups.
+
+    Raises:
+        DataError: a file or column is missing.
+    """
+    groups: dict[str, str] = {}
+    if table_format.group_column is None and table_format.group_pattern is None:
+        return groups
+    for part in _read_parts(table_format, data_dir, []):
+        ids, own = as_text(part.frame[part.form.id_column]), _groups(part.form, part.frame)
+        groups |= zip(ids.tolist(), (ids if own is None else own).tolist(), strict=True)
+    return groups
+
+
 def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -> list[_Part]:
     """The training table, from its csv or from folders, and the extra ones."""
     if table_format.train_folders:

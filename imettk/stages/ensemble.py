@@ -10,8 +10,8 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.csv_files import named
-from imettk.data.table import SampleTable
-from imettk.errors import ConfigError
+from imettk.data.table import SampleTable, read_groups
+from imettk.errors import ConfigError, DataError
 from imettk.inference.predictor import Predictions, save_predictions
 from imettk.postprocess.blend import Method, fit_weights
 from imettk.postprocess.rule import Rule
@@ -131,16 +131,28 @@ def _judge(
     """Fit the rule, and write and print what it scores."""
     rule = fitter.fit(probs, joined.targets, joined.folds)
     write_json(run.path / "rule.json", rule.to_json())
-    num_test = count_test_rows(recipe, data_dir)
-    scores, answers = honest_scores(recipe, fitter, probs, joined.targets, joined.folds, num_test=num_test)
+    row_groups, num_test = _groups_of(recipe, data_dir, joined.ids), count_test_rows(recipe, data_dir)
+    scores, answers = honest_scores(
+        recipe, fitter, probs, joined.targets, joined.folds, groups=row_groups, num_test=num_test
+    )
     write_json(run.path / "scores.json", scores)
     labels, groups = tuple(values["labels"]), tuple(values["label_groups"])
-    table = SampleTable(joined.ids, joined.ids, labels, groups, targets=joined.targets)
+    table = SampleTable(joined.ids, joined.ids, labels, groups, targets=joined.targets, groups=row_groups)
     write_label_table(run.path / LABEL_SCORES, recipe, fitter, rule, table, probs, answers)
     if recipe.table.task == "multilabel":
         keep_threshold_curve(recipe, run, rule, probs, joined.targets)
     tell_scores(scores)
     return rule
+
+
+def _groups_of(recipe: Recipe, data_dir: Path, ids: np.ndarray) -> np.ndarray | None:
+    """The group of each row, str (N,), as intervals draw whole groups; None without any, or without the table."""
+    try:
+        groups = read_groups(recipe.table, data_dir)
+    except DataError as error:
+        say(f"note: intervals are of single rows, not of whole groups: {error}")
+        return None
+    return np.array([groups.get(one, one) for one in ids.tolist()]) if groups else None
 
 
 def fit_member_weights(

@@ -16,7 +16,10 @@ from scipy.stats import rankdata
 from imettk.cli import main
 from imettk.config import fingerprint, read_recipe, to_json
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
+from imettk.postprocess.goal import Goal
+from imettk.postprocess.honest import cross_fit, score_interval
 from imettk.recipes.digits import digits
+from imettk.stages.rules import RuleFitter
 
 LABELS = ("a", "b", "c", "d")
 GROUPS = ("x", "x", "y", "y")
@@ -322,6 +325,26 @@ def test_the_submission_has_the_rules_answers_in_the_samples_order(tmp_path, out
     assert f"OOF      F2 {scores['oof']:.4f}" in capsys.readouterr().out
     assert len(pd.read_csv(out.folder / "label_scores.csv")) == 4
     assert fingerprint(read_recipe(out.folder / "recipe.json")) == fingerprint(recipe_of())
+
+
+def test_intervals_are_of_whole_groups_where_the_table_is_there(tmp_path, out, capsys):
+    make_member(tmp_path / "one", seed=1)
+    out.make("one")
+    assert "note: intervals are of single rows, not of whole groups: " in capsys.readouterr().out
+    rows = json.loads((out.folder / "scores.json").read_text())
+    ids = ids_of([0, 1, 2])
+    table = pd.DataFrame({"id": ids, "attribute_ids": "a", "group": [name[1] for name in ids]})  # ten groups
+    table.to_csv(out.data / "train.csv", index=False)
+    out.make("one")
+    assert "whole groups" not in capsys.readouterr().out
+    groups = json.loads((out.folder / "scores.json").read_text())
+    made = out.file("oof")
+    fit = RuleFitter(recipe_of(), GROUPS).on(made.merged, made.targets)
+    answers, _ = cross_fit(fit, made.merged, np.array([int(name[1:]) * 73 % 100 % NUM_FOLDS for name in made.ids]))
+    for found, drawn in ((rows, None), (groups, np.array([name[1] for name in made.ids]))):
+        interval = score_interval(answers, made.targets, Goal(2.0), groups=drawn)
+        assert found["interval"] == pytest.approx(interval, abs=1e-9)
+    assert rows["interval"] != groups["interval"]
 
 
 def test_without_test_predictions_or_a_sample_there_is_a_note_and_no_submission(tmp_path, out, capsys):
