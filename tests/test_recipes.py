@@ -136,6 +136,12 @@ def test_hpa2018_runs_with_its_real_structure(tmp_path, capsys):
     command("infer", *common, "--answers", tmp_path / "answers.csv")
     submission = pd.read_csv(tmp_path / "run" / "submission.csv", dtype=str)
     assert list(submission.columns) == ["Id", "Predicted"] and (submission["Predicted"] != "").all()
+    counts = submission["Predicted"].str.split().explode().value_counts().reindex(map(str, parts[0].values["labels"]))
+    shares = np.array(json.loads((tmp_path / "run" / "rule.json").read_text())["shares"])
+    off = counts.fillna(0).to_numpy(int) - np.floor(16 * shares + 0.5).astype(int)
+    assert f"answers hold {np.abs(off).sum()} labels more or less than their shares ({off.sum():+d} in all)" in (
+        capsys.readouterr().out
+    )
     _replace_labels_by_neighbours(tmp_path, common, capsys)
 
 

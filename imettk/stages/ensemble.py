@@ -31,7 +31,7 @@ from imettk.stages.members import (
 )
 from imettk.stages.report import keep_report
 from imettk.stages.rules import RuleFitter, read_shares, score
-from imettk.stages.scoring import count_test_rows, honest_scores, tell_scores, write_label_table
+from imettk.stages.scoring import count_test_rows, honest_scores, tell_drift, tell_scores, write_label_table
 from imettk.stages.submit import label_rows, submit
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import LABEL_SCORES, RunDir
@@ -95,8 +95,9 @@ def ensemble(
     if all(member.test for member in found):
         test = blend_test(found, how, chosen)
         save_predictions(run.path / TEST, Predictions(test.ids, test.probs, values))
-        answers = label_rows(rule.apply(test.merged), first["labels"])
-        submit(recipe, data_dir, run, test.ids, answers, f"of {len(found)} members")
+        answers = rule.apply(test.merged)
+        tell_drift(rule, answers)
+        submit(recipe, data_dir, run, test.ids, label_rows(answers, first["labels"]), f"of {len(found)} members")
     else:
         lacking = [member.name for member in found if not member.test]
         say(f"note: no submission: {named(lacking, 'member')} without test predictions; run `imettk infer` there")

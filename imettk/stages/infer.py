@@ -17,6 +17,7 @@ from imettk.stages.in_time import predict_in_time
 from imettk.stages.ranker import Ranker
 from imettk.stages.ranking import rank_test
 from imettk.stages.rules import metric_name, score
+from imettk.stages.scoring import tell_drift
 from imettk.stages.shared import open_source, trained_folds
 from imettk.stages.submit import label_rows, submit
 from imettk.tracking.files import read_json, write_json
@@ -80,7 +81,9 @@ def _apply_rule(
     for _, predictions in tests:
         total += predictions.merged
         count += 1
-    return label_rows(rule.apply((total / count).astype(np.float32)), table.labels)
+    answers = rule.apply((total / count).astype(np.float32))
+    tell_drift(rule, answers)
+    return label_rows(answers, table.labels)
 
 
 def _with_known_answers(recipe: Recipe, run: RunDir, table: SampleTable, answers: list[list[str]]) -> list[list[str]]:

@@ -120,9 +120,9 @@ def write_label_table(
                 refit, draw_rows(len(probs), table.groups, draws)
             )
     elif rule.kind == "share":
-        off = drift(rule.apply(probs), np.array(rule.shares))
-        frame["share"], frame["drift"] = rule.shares, off
-        say(f"  answers hold {np.abs(off).sum()} labels more or less than their shares ({off.sum():+d} in all)")
+        chosen = rule.apply(probs)
+        frame["share"], frame["drift"] = rule.shares, drift(chosen, np.array(rule.shares))
+        tell_drift(rule, chosen)
     write_atomically(path, frame.to_csv(index=False, float_format="%.6g").encode())
     if rule.kind == "share":
         _tell_shake_up(recipe, rule, table, probs)
@@ -132,6 +132,13 @@ def write_label_table(
         "after thresholds (answers)": answers.mean(0),
     }
     draw_shares(path.with_suffix(".png"), table.labels, shares)
+
+
+def tell_drift(rule: Rule, answers: np.ndarray) -> None:
+    """Print how far answers, bool (N, C), are off the shares that a rule keeps; of another rule nothing."""
+    if rule.kind == "share":
+        off = drift(answers, np.array(rule.shares))
+        say(f"  answers hold {np.abs(off).sum()} labels more or less than their shares ({off.sum():+d} in all)")
 
 
 def _tell_shake_up(recipe: Recipe, rule: Rule, table: SampleTable, probs: np.ndarray) -> None:
