@@ -177,11 +177,12 @@ class _State:
         else:
             pairs = pairs_between(scale, level)
             rows, place = np.divmod(pairs, len(member))
-            order = np.lexsort((-scale[rows, place], rows))
-            rows, place = rows[order], place[order]
+            values = scale[rows, place]
+            order = falling_order(values)
+            order = order[rising_order(rows[order])]
             counts = np.bincount(rows, minlength=len(scale))
-            ranks = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
-            return rows, ranks, member[place], scale[rows, place]
+            ranks = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]  # rows rise, before and after
+            return rows, ranks, member[place[order]], values[order]
         values = np.take_along_axis(scale, places, 1)
         rows, ranks = np.nonzero(values >= level)
         return rows, ranks, member[places[rows, ranks]], values[rows, ranks]

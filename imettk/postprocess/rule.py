@@ -10,7 +10,7 @@ import numpy as np
 from imettk.errors import MismatchError
 from imettk.postprocess.ratio import share_thresholds
 
-CHUNK = 4096  # rows that are sorted in one go
+CHUNK = 4096  # rows that are looked at in one go
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ def limit_labels(chosen: np.ndarray, probs: np.ndarray, *, min_labels: int, max_
     for first in range(0, len(rows), CHUNK):
         some = rows[first : first + CHUNK]
         # In float64 the offset costs no digit of a float32: what is chosen comes before what is not.
-        ranks = np.argsort(-(probs[some].astype(np.float64) + 2.0 * chosen[some]), axis=1, kind="stable")
-        keep = np.arange(probs.shape[1]) < wanted[some, None]
+        tops = top_labels(probs[some].astype(np.float64) + 2.0 * chosen[some], int(wanted[some].max()))
+        keep = np.arange(tops.shape[1]) < wanted[some, None]
         limited = np.zeros((len(some), probs.shape[1]), bool)
-        np.put_along_axis(limited, ranks, keep, axis=1)
+        np.put_along_axis(limited, tops, keep, axis=1)
         chosen[some] = limited
     return chosen
 
