@@ -76,15 +76,14 @@ def decode_any(
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            _refuse_large(image.width, image.height, max_pixels)
-            if channels not in (1, 3):
-                return _unchanged(content, channels)
+            _refuse_size(image.width, image.height, max_pixels)
             image.load()
             # A TIFF may have 12 bits, which Pillow leaves in the lower part of 16.
             bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImageFile) else 16
-            return _eight_bit(_oriented(image) if orient else image, channels, background, bits)
+            image = _oriented(image) if orient else image
+            return _eight_bit(image, channels, background, bits) if channels in (1, 3) else _unchanged(image, channels)
     except Image.DecompressionBombError:
-        raise ValueError(f"it has more than {max_pixels} pixels, the limit") from None
+        raise ValueError(f"it has more than {MAX_PIXELS} pixels, Pillow's limit") from None
     except (ValueError, MemoryError):
         raise
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
@@ -92,8 +91,8 @@ def decode_any(
 
 
 def check_size(header: Header, max_pixels: int) -> None:
-    """Raise ValueError where an image is larger than the limit."""
-    _refuse_large(header.width, header.height, max_pixels)
+    """Raise ValueError where an image has no pixels, or more than the limit."""
+    _refuse_size(header.width, header.height, max_pixels)
 
 
 def find_fault(content: bytes) -> str | None:
@@ -106,7 +105,9 @@ def find_fault(content: bytes) -> str | None:
     return None
 
 
-def _refuse_large(width: int, height: int, max_pixels: int) -> None:
+def _refuse_size(width: int, height: int, max_pixels: int) -> None:
+    if 0 in (width, height):
+        raise ValueError(f"it has {width} x {height} pixels")
     if width * height > max_pixels:
         raise ValueError(f"it has {width} x {height} pixels, more than the limit of {max_pixels}")
 
@@ -134,18 +135,12 @@ def _eight_bit(image: Image.Image, channels: int, background: tuple[int, ...], b
     return pixels[:, :, None] if channels == 1 else pixels
 
 
-def _unchanged(content: bytes, channels: int) -> np.ndarray:
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ValueError(find_fault(content) or "OpenCV cannot decode it")
+def _unchanged(image: Image.Image, channels: int) -> np.ndarray:
+    pixels = np.asarray(image)
     found = 1 if pixels.ndim == 2 else pixels.shape[2]
     if found != channels:
         raise ValueError(f"it has {found} channel{'s' if found > 1 else ''}, `images.channels` says {channels}")
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    if pixels.dtype != np.uint8:
-        raise ValueError(f"its values are {pixels.dtype}, so what is white is unknown: convert it to 8 or 16 bits")
-    return pixels[:, :, [2, 1, 0, *range(3, channels)]]  # OpenCV has blue first
+    return pixels
 
 
 def _one_line(error: Exception) -> str:

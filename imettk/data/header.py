@@ -6,6 +6,7 @@ and places for an orientation than Pillow. So it only gets files that this modul
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import NamedTuple
 
@@ -45,7 +46,9 @@ def read_header(content: bytes) -> Header | None:
 # Start of frame in all its kinds: 0xC4, 0xC8 and 0xCC in that range are something else (ITU-T T.81, table B.1).
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _EXIF_START = b"Exif\0\0"
-TAIL_BYTES = 64  # padding that some cameras leave behind the end-of-image marker
+# Tables, scans, comments and applications' data, which may stand between scans; and what ends one (the same, B.1.1).
+_BETWEEN_SCANS = frozenset((0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)))
+_SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 def _read_jpeg(content: bytes) -> Header | None:
@@ -63,9 +66,26 @@ def _read_jpeg(content: bytes) -> Header | None:
             height, width, components = struct.unpack_from(">HHB", content, at + 5)
             if components not in (1, 3) or 0 in (height, width):
                 return None
-            return Header(height, width, transposed, True, content.rfind(b"\xff\xd9", -TAIL_BYTES) > 0)
+            return Header(height, width, transposed, True, _ends_rightly(content, at + 2 + length))
         at += 2 + length
     return None
+
+
+def _ends_rightly(content: bytes, at: int) -> bool:
+    """Whether scans and their tables, from here on, are followed by the end of the image.
+
+    Within a scan 0xFF stands before 0, as itself, or before a restart marker. Where something else breaks in, bytes
+    were lost or changed, and OpenCV makes up the rest of the image.
+    """
+    while content[at] == 0xFF and content[at + 1] in _BETWEEN_SCANS:
+        (length,) = struct.unpack_from(">H", content, at + 2)
+        in_scan, at = content[at + 1] == 0xDA, at + 2 + length
+        if in_scan:
+            found = _SCAN_END.search(content, at)
+            if found is None:
+                return False
+            at = found.start()
+    return content[at : at + 2] == b"\xff\xd9"
 
 
 def _orientation(tiff: bytes) -> int:
@@ -94,7 +114,7 @@ _PNG_PROFILES = (b"Raw profile type", b"XML:com.adobe.xmp")
 def _read_png(content: bytes) -> Header | None:
     """Walks all chunks to the last; grey, RGB and palette without alpha."""
     width, height = struct.unpack_from(">II", content, 16)
-    if content[25] not in (0, 2, 3):
+    if content[25] not in (0, 2, 3) or 0 in (height, width):
         return None
     at = 8
     while at + 8 <= len(content):
@@ -107,8 +127,10 @@ def _read_png(content: bytes) -> Header | None:
     return Header(height, width, False, False, False)
 
 
-def _read_webp(content: bytes) -> Header:
+def _read_webp(content: bytes) -> Header | None:
     """A lossy WebP without extensions: no alpha, no animation, no EXIF (RFC 9649, section 2.5)."""
-    (size,) = struct.unpack_from("<I", content, 4)
-    width, height = struct.unpack_from("<HH", content, 26)
-    return Header(height & 0x3FFF, width & 0x3FFF, False, False, len(content) >= size + 8)
+    (size,), (length,) = struct.unpack_from("<I", content, 4), struct.unpack_from("<I", content, 16)
+    width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", content, 26))
+    if 0 in (height, width):
+        return None
+    return Header(height, width, False, False, len(content) >= size + 8 and size == 12 + length + length % 2)

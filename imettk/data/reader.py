@@ -13,7 +13,7 @@ from imettk.data.framing import Aspect, Frame, frame_image
 from imettk.data.header import read_header
 from imettk.errors import DataError
 
-PIXELS_VERSION = 1  # of what a file becomes: goes up when the same settings give other pixels, and caches are remade
+PIXELS_VERSION = 2  # of what a file becomes: goes up when the same settings give other pixels, and caches are remade
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Pixels equal Pillow's; files that are not whole images are named; speed costs no more than it says."""
 
 import warnings
+import zlib
 from pathlib import Path
 
 import cv2
@@ -197,12 +198,44 @@ def test_several_grey_files_are_one_image(tmp_path):
         reader.read(str(tmp_path / "x_*.png"))
 
 
-def test_a_file_with_four_channels_and_one_with_too_few(tmp_path):
+def test_a_file_with_two_or_four_channels_and_one_with_too_few(tmp_path):
     pixels = noise(10, 12, 4)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read(tmp_path / "a.png", 4), pixels)
+    for name, planes in (("a.png", pixels), ("la.png", pixels[:, :, :2])):
+        Image.fromarray(planes).save(tmp_path / name)
+        np.testing.assert_array_equal(read(tmp_path / name, planes.shape[2]), planes)
+    Image.fromarray(pixels, "CMYK").save(tmp_path / "cmyk.tif")
+    np.testing.assert_array_equal(read(tmp_path / "cmyk.tif", 4), pixels)
+    values = np.random.default_rng(0).integers(0, 65536, (10, 12, 4), np.uint16)
+    cv2.imwrite(str(tmp_path / "deep.png"), values[:, :, [2, 1, 0, 3]])
+    np.testing.assert_array_equal(read(tmp_path / "deep.png", 4), values >> 8)
     with pytest.raises(DataError, match=r"a\.png .*has 4 channels, `images.channels` says 6"):
         read(tmp_path / "a.png", 6)
+    with pytest.raises(DataError, match="truncated"):
+        content = (tmp_path / "a.png").read_bytes()
+        (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
+        read(tmp_path / "a.png", 4, (10, 12))
+
+
+def test_four_channels_are_turned_as_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = noise(10, 12, 4)
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read(tmp_path / "a.png", 4, (12, 10)), np.rot90(pixels, -1))
+    np.testing.assert_array_equal(read(tmp_path / "a.png", 4, (10, 12), orient=False), pixels)
+
+
+@pytest.mark.parametrize("side", [16, 20])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_an_image_without_pixels_is_named(tmp_path, side, channels):
+    """A PNG whose header says a width or height of 0, with the checksum that fits."""
+    Image.fromarray(noise(10, 12, 3)).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[side : side + 4] = bytes(4)
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png"):
+        read(tmp_path / "a.png", channels, (8, 8))
 
 
 @pytest.mark.parametrize(
@@ -223,6 +256,13 @@ def test_an_image_above_the_limit_of_pixels_is_refused_before_it_is_decoded(tmp_
         with pytest.raises(DataError, match=r"30 x 20 pixels, more than the limit of 599"):
             read(tmp_path / name, max_pixels=599)
         assert read(tmp_path / name, max_pixels=600).shape == (20, 30, 3)
+
+
+def test_a_limit_above_that_of_pillow_is_told_apart(tmp_path, monkeypatch):
+    Image.fromarray(noise(20, 30, 4)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 299)  # it refuses twice as many
+    with pytest.raises(DataError, match=f"more than {decode.MAX_PIXELS} pixels, Pillow's limit"):
+        read(tmp_path / "a.png", size=(8, 8), max_pixels=decode.MAX_PIXELS + 1)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.6, 0.9, 0.99])
@@ -249,6 +289,26 @@ def test_a_cut_photo_has_a_fault_and_a_whole_one_has_none(tmp_path, share):
         with pytest.raises(DataError, match="truncated"):
             read(cut, size=(32, 32))
         assert find_fault(content) is None
+
+
+def test_a_marker_that_breaks_into_a_jpeg_is_noticed_where_opencv_makes_up_the_rest(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(smooth(120, 160)).save(path, quality=90)
+    content = path.read_bytes()
+    assert read_header(content).whole
+    path.write_bytes(content[:2000] + b"\xff\x02" + content[2002:])
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    assert pixels is not None and find_fault(path.read_bytes()), "OpenCV reads it, and Pillow does not"
+    with pytest.raises(DataError, match="broken data stream"):
+        read(path, size=(32, 32))
+
+
+def test_scans_between_restart_markers_and_comments_are_whole(tmp_path):
+    path = tmp_path / "a.jpg"
+    for settings in ({"restart_marker_blocks": 2}, {"progressive": True, "comment": b"\xff\xd9" * 9}):
+        Image.fromarray(smooth(64, 96)).save(path, **settings)
+        assert read_header(path.read_bytes()).whole
+        assert not read_header(path.read_bytes()[:-2]).whole
 
 
 def test_what_follows_a_whole_jpeg_is_no_fault(tmp_path):
