@@ -63,7 +63,9 @@ def decode_jpeg(content: np.ndarray, size: tuple[int, int], channels: int) -> np
     """Pixels of what `encode_jpeg` wrote, given as uint8 (bytes,): uint8 (H, W, channels)."""
     pixels = decode_pixels(content, 3 if channels == 3 else 1)
     if pixels is None:
-        raise DataError("the cache is damaged: a JPEG in it cannot be decoded; run `imettk prepare` again")
+        raise DataError(
+            "the cache is damaged: a JPEG in it cannot be decoded; delete it and run `imettk prepare` again"
+        )
     if channels in (1, 3):
         return pixels.reshape(*size, channels)
     return np.ascontiguousarray(pixels.reshape(channels, *size).transpose(1, 2, 0))
@@ -136,31 +138,39 @@ class ImageCache:
         names: what each image is, str (N,); see `image_names`.
         kind: `pixels` or `jpeg`.
         key: of the settings that made it.
+        bad: why `prepare` could not read an image, by its position.
 
     Raises:
-        MismatchError: a part is missing or cut.
+        MismatchError: a file of it is missing or damaged.
     """
 
     def __init__(self, folder: Path) -> None:
+        self._starts: list[int] = []
+        self._offsets: list[np.ndarray] = []
+        self._open_files: dict[int, int] = {}
+        try:
+            self._open(folder)
+        except FileNotFoundError as error:
+            path = error.filename
+            raise MismatchError(f"{path} is missing: the cache is not whole; run `imettk prepare` again") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise MismatchError(f"{folder} is damaged ({error!r}): run `imettk prepare` again") from None
+
+    def _open(self, folder: Path) -> None:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         self.kind: str = index["kind"]
         self.key: str = index["key"]
+        self.bad: dict[int, str] = {int(row): fault for row, fault in index["bad"].items()}
         self.names = np.array((folder / "names.txt").read_text(encoding="utf-8").split("\n"), np.str_)
         self._plan = PartPlan(len(self.names), index["rows_per_part"])
         self._shape = (*index["size"], index["channels"])
-        self._bad: dict[str, str] = index["bad"]
         self._paths = [str(part_path(folder, part)) for part in range(self._plan.num_parts)]
-        self._starts, self._offsets = [], []
         for path in self._paths:
-            try:
-                part = _open_part(Path(path))
-            except FileNotFoundError:
-                raise MismatchError(f"{path} is missing: the cache is not whole; run `imettk prepare` again") from None
+            part = _open_part(Path(path))
             self._starts.append(part.starts["pixels" if self.kind == "pixels" else "bytes"])
             if self.kind == "jpeg":
                 count = (part.ends["offsets"] - part.starts["offsets"]) // 8
                 self._offsets.append(np.fromfile(path, np.int64, count, offset=part.starts["offsets"]))
-        self._open_files: dict[int, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open_files": {}}
@@ -171,8 +181,8 @@ class ImageCache:
         Raises:
             DataError: `prepare` could not read it, and says why.
         """
-        if str(row) in self._bad:
-            raise DataError(self._bad[str(row)])
+        if row in self.bad:
+            raise DataError(self.bad[row])
         part, place = divmod(row, self._plan.rows_per_part)
         if self.kind == "jpeg":
             first, last = self._offsets[part][place : place + 2]

@@ -41,12 +41,12 @@ def cache_key(reader: ImageReader, kind: str, quality: int) -> str:
 
 
 def image_names(table: SampleTable, data_dir: Path) -> list[str]:
-    """What each image is, as text: its path within the data folder, its box, and whether it is turned.
+    """What each image is, as text: its path (within the data folder if it lies there), its box, whether it is turned.
 
     An image is taken from a cache only by the same name, so a box that has changed is not seen by the old one.
     """
-    start = len(str(data_dir)) + len(os.sep)
-    names = [path[start:] for path in table.paths.tolist()]
+    prefix = str(data_dir / "_")[:-1]  # of "." it is empty
+    names = [path.removeprefix(prefix) for path in table.paths.tolist()]
     if table.boxes is not None:
         for row in np.flatnonzero(~np.isnan(table.boxes[:, 0])):
             names[row] += " box " + " ".join(f"{corner:.7g}" for corner in table.boxes[row])
@@ -84,6 +84,8 @@ class ImageSource:
         self._cached_rows = np.full(len(table), -1, np.int64)
         if cache is not None:
             self._cached_rows = _find_rows(cache.names, np.array(names, np.str_))
+            # What could not be read then may have been mended or added since.
+            self._cached_rows[np.isin(self._cached_rows, list(cache.bad))] = -1
         self.num_cached = int((self._cached_rows >= 0).sum())
 
     def __len__(self) -> int:

@@ -108,6 +108,9 @@ def survey_images(
     plan = plan_parts(len(names), float(np.prod(shape)))
     bad: dict[int, str] = {}
     histogram = np.zeros((shape[2], 256), np.int64)
+    if cache is not None:
+        for left in [*cache.folder.glob("*.tmp"), *cache.folder.glob(".tmp*")]:  # by a kill, ours and safetensors' own
+            left.unlink()
     with (
         warnings.catch_warnings(),
         ThreadPoolExecutor(os.cpu_count()) as pool,

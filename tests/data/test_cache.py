@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,7 +100,8 @@ def test_a_killed_build_goes_on_with_the_parts_that_are_done(tmp_path, small_par
     done = sorted(path.name for path in folder.glob("part-*"))
     assert done == ["part-000.safetensors", "part-001.safetensors", "part-002.safetensors"]
     assert not (folder / INDEX).exists(), "no index, so it is not taken for whole"
-    (folder / "part-003.tmp").write_bytes(b"half")
+    for litter in ("part-003.tmp", ".tmpjhvoeh"):
+        (folder / litter).write_bytes(b"half")
     files, cached, reads, _ = build(tmp_path, table, kind)
     assert sorted(reads.rows) == list(range(15, COUNT))
     if kind == "pixels":
@@ -166,6 +168,25 @@ def test_statistics_are_numpys_over_all_pixels_but_bad_ones(tmp_path, small_part
     np.testing.assert_array_equal(again.histogram, survey.histogram)
 
 
+def test_an_image_that_was_mended_since_is_read_from_its_file(tmp_path, small_parts):
+    table = make_table(tmp_path)
+    path = tmp_path / "train" / "6.png"
+    content = path.read_bytes()
+    path.unlink()
+    files, cached, _, _ = build(tmp_path, table, "pixels")
+    assert cached.num_cached == COUNT - 1
+    path.write_bytes(content)
+    np.testing.assert_array_equal(cached.read(6), files.read(6))
+
+
+def test_names_do_not_depend_on_how_the_data_folder_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path(), Path("."), tmp_path, Path("..") / tmp_path.name):
+        paths = np.array([str(folder / "train" / "a.png"), str(folder / ".." / "more" / "b.png"), "/elsewhere/c.png"])
+        table = SampleTable(np.array(["a", "b", "c"]), paths, ("a",), ("",))
+        assert image_names(table, folder) == ["train/a.png", "../more/b.png", "/elsewhere/c.png"]
+
+
 def test_a_cut_or_missing_part_is_noticed_when_the_cache_is_opened(tmp_path, small_parts):
     build(tmp_path, make_table(tmp_path), "pixels")
     path = part_path(tmp_path / "cache", 2)
@@ -176,6 +197,24 @@ def test_a_cut_or_missing_part_is_noticed_when_the_cache_is_opened(tmp_path, sma
     path.unlink()
     with pytest.raises(MismatchError, match="is missing"):
         ImageCache(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("kind", ["pixels", "jpeg"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("names.txt", None),
+        *((name, each) for name in (INDEX, "part-001.safetensors") for each in (None, b"", b"{", b"{}", bytes(16))),
+    ],
+)
+def test_a_damaged_cache_is_one_line_and_remade(tmp_path, small_parts, kind, content, name):
+    table = make_table(tmp_path, 7)
+    build(tmp_path, table, kind)
+    path = tmp_path / "cache" / name
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(MismatchError, match=r"(missing|damaged|cut).*run `imettk prepare` again"):
+        ImageCache(tmp_path / "cache")
+    assert build(tmp_path, table, kind)[1].read(6).shape == (24, 32, 3)
 
 
 def test_a_cache_of_any_size_is_few_enough_files():
