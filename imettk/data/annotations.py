@@ -50,6 +50,29 @@ def boxes_of(boxes: pd.DataFrame | None, ids: pd.Series, suffix: str) -> np.ndar
     return np.where(np.isnan(by_id), by_file, by_id)
 
 
+def tell_boxes(csv: Path, boxes: np.ndarray | None, remarks: list[str], *, needed: bool) -> None:
+    """Remark how many images of `csv` have no box.
+
+    Args:
+        boxes: as `boxes_of` gives them.
+        needed: with none at all, raise `DataError`: then the names differ, and every image would be seen whole.
+    """
+    if boxes is None or not (without := int(np.isnan(boxes[:, 0]).sum())):
+        return
+    if needed and without == len(boxes):
+        raise DataError(
+            f"{csv}: none of its {without} images has a box in `table.boxes_csv`; "
+            "`table.box_id_column` must hold their ids or file names"
+        )
+    remarks.append(f"{csv}: {without} of {len(boxes)} images have no box and are seen whole")
+
+
+def tell_turned(csv: Path, turned_csv: str | None, turned: np.ndarray, remarks: list[str]) -> None:
+    """Remark how many images of `csv` are turned, bool (N,), where there is a list of them."""
+    if turned_csv is not None:
+        remarks.append(f"{csv}: {int(turned.sum())} of {len(turned)} images are turned, by {turned_csv}")
+
+
 def read_names(csv: str | None, data_dir: Path) -> set[str]:
     """The names in a list, one a line, in its first column; a first line such as `Image` or `id` is one that no image
     has."""

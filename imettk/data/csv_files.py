@@ -16,11 +16,16 @@ LISTED = 5  # how many bad rows a message names before it only counts
 def read_csv(path: Path) -> pd.DataFrame:
     """All cells as text: ids such as 0012 keep their zeros, and an empty cell is ''."""
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise DataError(f"{path} is missing: --data must be the competition's folder") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a readable csv table: {' '.join(str(error).split())}") from None
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas has taken the first cells for names of rows
+        raise DataError(f"{path}: its rows have more cells than its first line, which names {', '.join(frame.columns)}")
+    return frame
 
 
 def require_columns(frame: pd.DataFrame, csv: Path, columns: Iterable[str | None]) -> None:

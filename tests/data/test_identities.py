@@ -129,9 +129,11 @@ def test_folders_are_labels(tmp_path):
         "1 folder (empty) without an image",
         "1 file name (1.jpg) in several folders",
         "left out 1 row (a/3.png)",
+        "2 of 4 images have no box and are seen whole",
+        "2 of 4 images are turned",
     ):
         assert part in said
-    assert len(table.remarks) == 4
+    assert len(table.remarks) == 6
 
 
 def test_no_folder_at_all_is_one_clear_line(tmp_path):

@@ -94,6 +94,9 @@ def test_an_id_may_hold_a_folder(tmp_path):
         (TableFormat(), 'id,attribute_ids\n007,""\n', "column attribute_ids holds no label at all"),
         (TableFormat(), "", "is not a readable csv table"),
         (TableFormat(), 'id,attribute_ids\n"007,0\n', "is not a readable csv table"),
+        (TableFormat(), "id,attribute_ids\n007,0,a\n008,1,b\n", "its rows have more cells than its first line"),
+        (TableFormat(), "id,attribute_ids\n007,0,a\n008,1\n", "its rows have more cells than its first line"),
+        (TableFormat(train_csv="train"), "", r"train cannot be read: Is a directory"),
     ],
 )
 def test_bad_tables_are_refused(tmp_path, table_format, train, message):
@@ -164,6 +167,34 @@ def test_take_keeps_rows_together_in_the_given_order(tmp_path):
     assert [Path(path).stem for path in some.paths] == ["9", "007"]
     assert some.targets.tolist() == table.targets[[2, 0]].tolist()
     assert some.groups.tolist() == ["a", "a"]
+
+
+def test_images_without_a_box_and_names_without_an_image_are_counted(tmp_path):
+    lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9", "test/t1", "test/t2")
+    (tmp_path / "boxes.csv").write_text("Image,x0,y0,x1,y1\n007.png,1,2,3,4\nt1.png,0,0,1,1\nelse.png,0,0,1,1\n")
+    (tmp_path / "turned.txt").write_text("9.png\nt2\nnowhere\n")
+    (tmp_path / "out.txt").write_text("008.png\n8\n")
+    form = replace(MULTILABEL, boxes_csv="boxes.csv", turned_csv="turned.txt", left_out_csv="out.txt")
+    table = read_table(form, tmp_path)
+    assert table.ids.tolist() == ["007", "9"] and np.isnan(table.boxes[:, 0]).tolist() == [False, True]
+    csv = tmp_path / "train.csv"
+    assert table.remarks == (
+        f"out.txt: 1 name (8) of no row of {csv}",
+        f"{csv}: left out 1 row (008) of out.txt",
+        f"{tmp_path / 'train'}: 1 image (008.png) without a row in the table",
+        f"{csv}: 1 of 2 images have no box and are seen whole",
+        f"{csv}: 1 of 2 images are turned, by turned.txt",
+    )
+    test = read_test_table(form, tmp_path, table)
+    sample = tmp_path / "sample_submission.csv"
+    assert test.remarks == (
+        f"{sample}: 1 of 2 images have no box and are seen whole",
+        f"{sample}: 1 of 2 images are turned, by turned.txt",
+    )
+    (tmp_path / "boxes.csv").write_text("Image,x0,y0,x1,y1\n007.jpg,1,2,3,4\nt1.jpg,0,0,1,1\n")
+    assert read_test_table(form, tmp_path, table).remarks[0].startswith(f"{sample}: 2 of 2 images have no box")
+    with pytest.raises(DataError, match=r"none of its 2 images has a box in `table.boxes_csv`; `table.box_id_column`"):
+        read_table(form, tmp_path)
 
 
 def test_the_test_table_is_the_sample_in_its_order(tmp_path):
