@@ -53,11 +53,13 @@ def duplicates(
         each_channel: hash each channel by itself, as for microscopy.
 
     Raises:
-        ConfigError: the limit is no number of bits.
+        ConfigError: the limit is no number of bits, or answers are no labels.
         DataError: no image can be read.
     """
     if not 0 <= limit <= 64:
         raise ConfigError(f"--limit must be in [0, 64] bits, got {limit}")
+    if "answer" in actions and recipe.rule.kind == "rank" and recipe.ranking.answers == "images":
+        raise ConfigError("--action answer gives test images a label, and `ranking.answers` are images")
     table = read_table(recipe.table, data_dir)
     tables = [table]
     if (data_dir / recipe.table.sample_csv).is_file():

@@ -9,6 +9,7 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.csv_files import read_csv
+from imettk.data.labels import split
 from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
 from imettk.inference.predictor import Predictions
 from imettk.postprocess.rule import Rule
@@ -97,7 +98,7 @@ def _with_known_answers(recipe: Recipe, run: RunDir, table: SampleTable, answers
     for name, row in zip(table.ids, answers, strict=True):
         labels = row
         if (cell := known.get(name)) is not None:
-            labels = [cell] if recipe.table.task == "multiclass" else cell.split(recipe.table.label_separator)
+            labels = split(cell, recipe.table)
         more = [label for label in row if label not in labels] if recipe.rule.kind == "rank" else []
         result.append([*labels, *more][: max(len(labels), len(row) if more else 0)])
     return result

@@ -12,7 +12,7 @@ from imettk.data.augment import PIPELINES, Augmentation
 from imettk.data.reader import resize, visible
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import read_table
-from imettk.errors import ConfigError
+from imettk.errors import ConfigError, DataError
 from imettk.plots import draw_images
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
@@ -31,6 +31,7 @@ def show_augmentation(recipe: Recipe, data_dir: Path, run: RunDir, names: Sequen
 
     Raises:
         ConfigError: there is no such pipeline.
+        DataError: an image cannot be read, unless the recipe says to skip it; or none can.
     """
     names = list(names) or list(dict.fromkeys(stage.augmentation for stage in recipe.stages))
     for name in names:
@@ -46,13 +47,21 @@ def show_augmentation(recipe: Recipe, data_dir: Path, run: RunDir, names: Sequen
     ]
     rows = []
     for position, row in enumerate(np.linspace(0, len(table) - 1, min(NUM_IMAGES, len(table))).astype(int)):
-        image = source.read(int(row))
+        try:
+            image = source.read(int(row))
+        except DataError as error:
+            if recipe.images.on_bad_image == "error":
+                raise
+            say(f"note: passed over {error}")
+            continue
         draws = [
             pipeline(image, epoch=0, position=position + NUM_IMAGES * number)
             for pipeline in pipelines
             for number in range(NUM_DRAWS)
         ]
         rows.append([visible(resize(each, size, fast=True)) for each in (image, *draws)])
+    if not rows:
+        raise DataError("none of the images that would be shown can be read; see `imettk prepare`")
     columns = ["original", *(name if number == 0 else "" for name in names for number in range(NUM_DRAWS))]
     draw_images(run.path / PICTURE, rows, columns)
     say(f"{len(rows)} images and {NUM_DRAWS} draws of {', '.join(names)}: {run.path / PICTURE}")

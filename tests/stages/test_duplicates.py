@@ -10,6 +10,11 @@ import pytest
 from PIL import Image
 
 from imettk.cli import main
+from imettk.data.table import SampleTable
+from imettk.recipes import load_recipe
+from imettk.stages.infer import _with_known_answers
+from imettk.stages.shared import read_prepared
+from imettk.tracking.run_dir import RunDir
 
 from .test_images import TINY, run
 
@@ -57,9 +62,6 @@ def test_reports_actions_and_what_reads_them(copies, tmp_path, capsys):
 
 
 def test_dropped_rows_neither_train_nor_validate(copies, tmp_path, capsys):
-    from imettk.stages.shared import read_prepared
-    from imettk.tracking.run_dir import RunDir
-
     common = ["--data", copies, "--run-dir", tmp_path / "run"]
     run("duplicates", "digits", *common, *TINY, "--action", "drop")
     assert "2 rows (s00001, s00002) will neither train nor validate" in capsys.readouterr().out
@@ -72,6 +74,19 @@ def test_dropped_rows_neither_train_nor_validate(copies, tmp_path, capsys):
         assert sorted(rows.tolist()) == [0, *range(3, 72)]
     run("train", *common, "--fold", 0)
     run("validate", *common)
+
+
+def test_answers_that_are_images_are_no_labels(tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run("duplicates", "gdsc2020", "--data", tmp_path, "--run-dir", tmp_path / "run", "--action", "answer")
+    assert caught.value.code == 2 and "`ranking.answers` are images" in capsys.readouterr().err
+
+
+def test_a_known_answer_may_be_several_labels_or_none(tmp_path):
+    (tmp_path / "known_answers.csv").write_text("id,label\na,\nc,7 3\n")
+    table = SampleTable(np.array(["a", "b", "c"]), np.array(["a.png", "b.png", "c.png"]), ("3", "7"), ("", ""))
+    answers = _with_known_answers(load_recipe("digits"), RunDir(tmp_path), table, [["3"], ["7"], []])
+    assert answers == [[], ["7"], ["7", "3"]]
 
 
 def test_an_unknown_action_is_refused(copies, tmp_path):

@@ -205,6 +205,18 @@ def test_the_picture_of_an_augmentation_has_originals_first(own_data, tmp_path, 
     assert "8 draws of affine" in capsys.readouterr().out, "without names the recipe's own"
 
 
+def test_the_picture_passes_over_bad_images_where_the_recipe_skips_them(own_data, tmp_path, capsys):
+    (own_data / "train" / "s00000.png").write_bytes(b"")
+    common = ["prepare", "digits", "--data", own_data, "--run-dir", tmp_path / "run", *TINY, "--show-augmentation"]
+    assert "s00000.png (0 bytes)" in refused(capsys, *common)
+    run(*common, "--images.on-bad-image", "skip")
+    text = capsys.readouterr().out
+    assert "note: passed over" in text and "5 images and 8 draws" in text
+    for path in own_data.glob("train/*.png"):
+        path.write_bytes(b"")
+    assert "none of the images" in refused(capsys, *common, "--images.on-bad-image", "skip")
+
+
 def test_mean_and_std_of_the_channels_are_printed_and_kept(own_data, tmp_path, capsys):
     run("prepare", "digits", "--data", own_data, "--run-dir", tmp_path / "run", *TINY)
     found = json.loads((tmp_path / "run" / "table.json").read_text())
