@@ -127,8 +127,16 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
 def _duplicates(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     from imettk.stages.duplicates import duplicates
 
-    limit, actions, each = arguments.limit, arguments.action, arguments.each_channel
-    duplicates(recipe, arguments.data, run, limit=limit, actions=actions, each_channel=each)
+    duplicates(
+        recipe,
+        arguments.data,
+        run,
+        limit=arguments.limit,
+        actions=arguments.action,
+        each_channel=arguments.each_channel,
+        features=arguments.features,
+        similarity=arguments.similarity,
+    )
 
 
 def _validate(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:

@@ -166,6 +166,15 @@ def _add_duplicates_options(stage: argparse.ArgumentParser) -> None:
         help="group: one fold for each; drop: train on the first alone; answer: give test images the known label",
     )
     stage.add_argument("--each-channel", action="store_true", help="hash each channel by itself, as for microscopy")
+    stage.add_argument(
+        "--features",
+        type=Path,
+        metavar="DIR",
+        help="run folder with embeddings, whose near pairs get a second look too",
+    )
+    stage.add_argument(
+        "--similarity", type=float, default=0.9, metavar="COSINE", help="of such pairs, at least (default: %(default)s)"
+    )
 
 
 def _add_ensemble_options(stage: argparse.ArgumentParser) -> None:

@@ -1,14 +1,15 @@
 """Pairs of images that are one: same bytes, same pixels, or the same photo cut, resized, mirrored or saved again.
 
-Perceptual hashes only propose pairs: at a distance of a few bits most are different things of the same shape. A second
-look lays one thumbnail over the other and asks how much of the picture is left unexplained where they differ most.
+Perceptual hashes, and embeddings where there are some, only propose pairs: at a distance of a few bits most are
+different things of the same shape. A second look lays one thumbnail over the other and asks how much of the picture
+is left unexplained where they differ most.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
@@ -136,19 +137,26 @@ def second_look(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.quantile(blocks, 0.99) / max(float(a.std()), 1e-6))
 
 
-def find_duplicates(hashes: Hashes, same_pixels: Callable[[int, int], bool], *, limit: int = LIMIT) -> list[Pair]:
+def find_duplicates(
+    hashes: Hashes,
+    same_pixels: Callable[[int, int], bool],
+    *,
+    limit: int = LIMIT,
+    proposed: np.ndarray | None = None,
+) -> list[Pair]:
     """Pairs of images that may be one, each pair once; of files that are the same, each with the next one only.
 
     Args:
         same_pixels: whether two images, by position, have the same pixels at full size.
         limit: bits in which perceptual hashes may differ, in each channel, for a second look.
+        proposed: more pairs for a second look, by position, int64 (M, 2); see `similar_pairs`.
     """
     good = np.ones(len(hashes.files), bool)
     good[list(hashes.bad)] = False
     rows = np.flatnonzero(good)
     one_each = rows[np.unique(hashes.files[rows], return_index=True)[1]]
     pairs = {(a, b): Pair(a, b, "bytes", 0, False, 0.0) for a, b in _neighbours(hashes.files[rows], rows)}
-    candidates = _candidates(hashes, np.sort(one_each), limit)
+    candidates = _candidates(hashes, np.sort(one_each), limit, proposed)
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress_bar("second look", total=len(candidates), unit="pair") as bar,
@@ -168,7 +176,9 @@ def _neighbours(keys: np.ndarray, rows: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(rows[order[:-1]][same].tolist(), rows[order[1:]][same].tolist(), strict=True))
 
 
-def _candidates(hashes: Hashes, rows: np.ndarray, limit: int) -> list[tuple[int, int, int, bool]]:
+def _candidates(
+    hashes: Hashes, rows: np.ndarray, limit: int, proposed: np.ndarray | None
+) -> list[tuple[int, int, int, bool]]:
     """(first, second, distance, mirrored) of what is worth a second look among these rows, in order of position."""
     small = np.stack([_tiny(thumb) for thumb in hashes.thumbs[rows]]) if len(rows) else np.zeros((0, 16, 16, 3))
     plain, mirrored, cut = (each[rows] for each in (hashes.perceptual, hashes.mirrored, hashes.cut))
@@ -184,22 +194,29 @@ def _candidates(hashes: Hashes, rows: np.ndarray, limit: int) -> list[tuple[int,
         (plain, mirrored, True),
     ):
         pairs, distances = near_pairs(one, other, limit, blank=blank)
-        like = np.concatenate([np.zeros(0), *(_likeness(small, part, turned) for part in _parts(pairs))])
-        for (a, b), distance in zip(
-            rows[pairs[like >= LIKENESS]].tolist(), distances[like >= LIKENESS].tolist(), strict=True
-        ):
+        alike = _likeness(small, pairs, turned) >= LIKENESS
+        for (a, b), distance in zip(rows[pairs[alike]].tolist(), distances[alike].tolist(), strict=True):
             found[a, b, turned] = min(found.get((a, b, turned), 64), distance)
+    if proposed is not None:
+        places = np.full(len(hashes.files), -1)
+        places[rows] = np.arange(len(rows))
+        pairs = places[proposed]
+        pairs = pairs[(pairs >= 0).all(1)]
+        way = _likeness(small, pairs, True) > _likeness(small, pairs, False)
+        others = np.where(way[:, None], mirrored[pairs[:, 1]], plain[pairs[:, 1]])
+        distances = _count_bits(plain[pairs[:, 0]] ^ others).max(1, initial=0)
+        for (a, b), distance, turned in zip(rows[pairs].tolist(), distances.tolist(), way.tolist(), strict=True):
+            found.setdefault((a, b, turned), distance)
     return [(a, b, distance, turned) for (a, b, turned), distance in found.items()]
 
 
-def _parts(pairs: np.ndarray) -> Iterator[np.ndarray]:
-    return (pairs[start : start + 10_000] for start in range(0, len(pairs), 10_000))
-
-
 def _likeness(small: np.ndarray, pairs: np.ndarray, mirrored: bool) -> np.ndarray:
-    """Correlation of the colours of each pair (M, 2), float (M,)."""
-    other = small[pairs[:, 1]]
-    return np.einsum("mhwc,mhwc->m", small[pairs[:, 0]], other[:, :, ::-1] if mirrored else other)
+    """Correlation of the colours of each pair (M, 2), float (M,); some at a time, for their copies are large."""
+    found = [np.zeros(0)]
+    for start in range(0, len(pairs), 10_000):
+        one, other = small[pairs[start : start + 10_000].T]
+        found.append(np.einsum("mhwc,mhwc->m", one, other[:, :, ::-1] if mirrored else other))
+    return np.concatenate(found)
 
 
 def _tiny(thumb: np.ndarray) -> np.ndarray:

@@ -11,13 +11,22 @@ import pandas as pd
 
 from imettk.config import Recipe
 from imettk.data.csv_files import named
-from imettk.data.duplicates import RESIDUAL, Pair, components, find_duplicates, known_answers, rows_to_drop
+from imettk.data.duplicates import (
+    RESIDUAL,
+    Pair,
+    components,
+    find_duplicates,
+    known_answers,
+    rows_to_drop,
+    similar_pairs,
+)
 from imettk.data.hashes import THUMB, hash_images
 from imettk.data.source import make_reader
 from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import ConfigError, DataError
 from imettk.plots import draw_pairs
 from imettk.progress import say
+from imettk.stages.embeddings import TableRows, read_fold_files
 from imettk.tracking.files import write_atomically
 from imettk.tracking.run_dir import DROPPED, DUPLICATE_GROUPS, KNOWN_ANSWERS, RunDir
 
@@ -43,6 +52,8 @@ def duplicates(
     limit: int,
     actions: Sequence[str] = (),
     each_channel: bool = False,
+    features: Path | None = None,
+    similarity: float = 0.9,
 ) -> None:
     """Write `duplicates.csv` (every pair that was looked at, the verdict, the labels of both) and `duplicates.png`.
 
@@ -51,19 +62,25 @@ def duplicates(
         actions: `group` keeps duplicates in one fold, `drop` leaves all but the first out of training, by files that
             `prepare` reads; `answer` gives test images the label of their duplicate, by one that `infer` reads.
         each_channel: hash each channel by itself, as for microscopy.
+        features: a run folder with embeddings of these images; pairs whose cosine is at least `similarity` get a
+            second look as well.
 
     Raises:
-        ConfigError: the limit is no number of bits, or answers are no labels.
+        ConfigError: a limit is out of range, or answers are no labels.
         DataError: no image can be read.
+        MissingFileError: `features` holds no embeddings.
     """
     if not 0 <= limit <= 64:
         raise ConfigError(f"--limit must be in [0, 64] bits, got {limit}")
+    if not 0 < similarity <= 1:
+        raise ConfigError(f"--similarity must be in (0, 1], got {similarity}")
     if "answer" in actions and recipe.rule.kind == "rank" and recipe.ranking.answers == "images":
         raise ConfigError("--action answer gives test images a label, and `ranking.answers` are images")
     table = read_table(recipe.table, data_dir)
     tables = [table]
     if (data_dir / recipe.table.sample_csv).is_file():
         tables.append(read_test_table(recipe.table, data_dir, table))
+    proposed = None if features is None else _similar(features, tables, similarity)
     images = _gather(tables, recipe)
     reader = make_reader(recipe.images, recipe.table)
     small = replace(reader, size=(THUMB, THUMB), aspect="stretch")
@@ -81,7 +98,7 @@ def duplicates(
         one, other = (reader.read_whole(str(images.paths[row])) for row in (first, second))
         return np.array_equal(one, other)
 
-    pairs = find_duplicates(hashes, same_pixels, limit=limit)
+    pairs = find_duplicates(hashes, same_pixels, limit=limit, proposed=proposed)
     run.path.mkdir(parents=True, exist_ok=True)
     frame = _report(images, pairs)
     write_atomically(run.path / "duplicates.csv", frame.to_csv(index=False).encode())
@@ -91,6 +108,19 @@ def duplicates(
     parts = components(len(files), pairs)
     for action in actions:
         {"group": _group, "drop": _drop, "answer": _answer}[action](run, images, parts)
+
+
+def _similar(features: Path, tables: list[SampleTable], least: float) -> np.ndarray:
+    """Pairs of all tables' images that one model, of the first fold there is, finds alike, int64 (M, 2)."""
+    fold, files = next(iter(sorted(read_fold_files(features).items())))
+    parts = [files.known, [files.test] if files.test is not None else []]
+    found = [TableRows(table).scatter(part) for table, part in zip(tables, parts, strict=False) if part]
+    embeddings = np.concatenate(found)  # of the training rows, then of the test set if it has been predicted
+    without = np.isnan(embeddings).any(1)
+    pairs, _ = similar_pairs(np.where(without[:, None], 0, embeddings), least)
+    lacking = int(without.sum()) + sum(map(len, tables)) - len(embeddings)
+    say(f"{features}, fold {fold}: {len(pairs)} pairs alike; {lacking} images have no embedding there")
+    return pairs
 
 
 def _gather(tables: list[SampleTable], recipe: Recipe) -> _Images:

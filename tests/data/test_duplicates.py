@@ -126,6 +126,22 @@ def test_copies_of_photos_are_found_and_other_photos_are_not(tmp_path, how):
     assert all(pair.kind == "near" and pair.mirrored == (how == "mirrored") for pair in pairs.values())
 
 
+def test_proposed_pairs_get_a_second_look_whatever_their_hashes_say(tmp_path):
+    originals = photos(6)
+    pixels = cv2.imread(str(originals[0]))
+    high, wide = (side // 12 for side in pixels.shape[:2])
+    cv2.imwrite(str(tmp_path / "cut.png"), pixels[high:-high, wide:-wide])
+    cv2.imwrite(str(tmp_path / "mirrored.png"), pixels[high:-high, wide:-wide][:, ::-1])
+    (tmp_path / "bad.png").write_bytes(b"")
+    hashes = hashed([*originals, tmp_path / "cut.png", tmp_path / "mirrored.png", tmp_path / "bad.png"])
+    assert set(found(hashes, limit=0)) <= {(6, 7)}, "by hashes alone the cut ones are not found"
+    proposed = np.array([(0, 1), (2, 3), (0, 6), (0, 7), (0, 8)])
+    pairs = found(hashes, limit=0, proposed=proposed)
+    assert {(0, 6), (0, 7)} <= set(pairs) <= {(0, 6), (0, 7), (6, 7)}
+    assert not pairs[0, 6].mirrored and pairs[0, 7].mirrored
+    assert pairs[0, 6].distance == bits(hashes.perceptual[0, 0], hashes.perceptual[6, 0]) > 0
+
+
 def test_pairs_judged_by_eye():
     frame = pd.read_csv(CLOTHING / "near_dup_pairs.csv") if photos(1) else None
     names = sorted({*frame["image_a"], *frame["image_b"]})

@@ -11,6 +11,7 @@ from PIL import Image
 
 from imettk.cli import main
 from imettk.data.table import SampleTable
+from imettk.inference.predictor import Predictions, save_predictions
 from imettk.recipes import load_recipe
 from imettk.stages.infer import _with_known_answers
 from imettk.stages.shared import read_prepared
@@ -74,6 +75,30 @@ def test_dropped_rows_neither_train_nor_validate(copies, tmp_path, capsys):
         assert sorted(rows.tolist()) == [0, *range(3, 72)]
     run("train", *common, "--fold", 0)
     run("validate", *common)
+
+
+def test_near_embeddings_of_another_run_propose_pairs(copies, tmp_path, capsys):
+    """s00005 and its leak t00003 are near, as are two that have nothing in common; s00009 has not been predicted."""
+    names = [f"s{row:05d}" for row in range(72) if row != 9]
+    basis = np.eye(100, dtype=np.float32)
+    near = (basis[5] + 0.1 * basis[99])[None]
+    train = np.delete(basis[:72], 9, 0)
+    train[names.index("s00031")] = basis[30]
+    for name, ids, embeddings in (("gallery", names[:50], train[:50]), ("oof", names[50:], train[50:]),
+                                  ("test", ["t00003"], near)):  # fmt: skip
+        nothing = np.zeros((1, len(ids), 0), np.float32)
+        file = tmp_path / "features" / "fold1" / f"{name}.safetensors"
+        save_predictions(file, Predictions(np.array(ids), nothing, {}, None, embeddings[None]))
+    common = ["duplicates", "digits", "--data", copies, "--run-dir", tmp_path / "run", *TINY, "--limit", 0]
+    run(*common)
+    before = pd.read_csv(tmp_path / "run" / "duplicates.csv")
+    run(*common, "--features", tmp_path / "features")
+    assert "fold 1: 2 pairs alike; 24 images have no embedding there" in capsys.readouterr().out
+    frame = pd.read_csv(tmp_path / "run" / "duplicates.csv").set_index(["id_a", "id_b"])
+    assert frame.loc[("s00005", "t00003"), "same"] and len(frame) >= len(before)
+    with pytest.raises(SystemExit):
+        run(*common, "--features", tmp_path / "run")
+    assert "run `imettk validate` there first" in capsys.readouterr().err
 
 
 def test_answers_that_are_images_are_no_labels(tmp_path, capsys):
