@@ -255,10 +255,17 @@ def loader_rows(photos: Photos, folder: Path, rounds: int, seconds: float) -> It
         "light, pixel cache": 60.0,
         "uint8 light": 1.8,
     }
+    rows = {path: row for row, path in enumerate(photos.large)}
+    off = {
+        kind: difference(lambda path, source=source: source.read(rows[path]), photos.large, SIZE)
+        for kind, source in {"files": files, "JPEG cache": jpeg, "pixel cache": pixels}.items()
+    }
     for name in work:
         base = "float light" if name.startswith("uint8") else f"baseline {name.split(',')[0]}"
+        kind = name.partition(", ")[2]
         if base in measured:
-            yield Row(f"batches: {name}", measured[name], "", measured[base], bars.get(name), True)
+            label = f"batches: {name}" + (f" (off {off[kind]:.2f})" if kind in off else "")
+            yield Row(label, measured[name], "", measured[base], bars.get(name), True)
 
 
 def _restarted(loader: Callable[[], Iterator[Any]]) -> Callable[[int], Iterator[Any]]:
