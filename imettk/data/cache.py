@@ -136,6 +136,7 @@ class ImageCache:
 
     Attributes:
         names: what each image is, str (N,); see `image_names`.
+        file_bytes: size of each image's file when it was read, int64 (N,); -1 where there was none.
         kind: `pixels` or `jpeg`.
         key: of the settings that made it.
         bad: why `prepare` could not read an image, by its position.
@@ -162,6 +163,9 @@ class ImageCache:
         self.key: str = index["key"]
         self.bad: dict[int, str] = {int(row): fault for row, fault in index["bad"].items()}
         self.names = np.array((folder / "names.txt").read_text(encoding="utf-8").split("\n"), np.str_)
+        self.file_bytes = np.array((folder / "bytes.txt").read_text(encoding="utf-8").split("\n"), np.int64)
+        if len(self.file_bytes) != len(self.names):
+            raise ValueError(f"{len(self.names)} names, and sizes of {len(self.file_bytes)} files")
         self._plan = PartPlan(len(self.names), index["rows_per_part"])
         self._shape = (*index["size"], index["channels"])
         self._paths = [str(part_path(folder, part)) for part in range(self._plan.num_parts)]

@@ -56,6 +56,20 @@ def image_names(table: SampleTable, data_dir: Path) -> list[str]:
     return names
 
 
+def file_bytes(table: SampleTable, channel_files: tuple[str, ...]) -> np.ndarray:
+    """Size of each image's file or files, int64 (N,); -1 for each that is not there."""
+    channels = channel_files or ("",)
+    sizes = [sum(_file_bytes(path.replace("*", channel)) for channel in channels) for path in table.paths.tolist()]
+    return np.array(sizes, np.int64)
+
+
+def _file_bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
 class ImageSource:
     """Reads images by their position in a table.
 
@@ -66,6 +80,7 @@ class ImageSource:
     Args:
         cache: of images read in the same way; None reads all from their files.
         names: as `image_names` gives them; only needed with a cache.
+        file_bytes: size of each image's file, int64 (N,): what has another one in the cache is read from its file.
     """
 
     def __init__(
@@ -75,6 +90,7 @@ class ImageSource:
         *,
         cache: ImageCache | None = None,
         names: list[str] | None = None,
+        file_bytes: np.ndarray | None = None,
     ) -> None:
         self.faults: dict[int, str] = {}
         self.size, self.channels = reader.size, reader.channels
@@ -86,6 +102,8 @@ class ImageSource:
             self._cached_rows = _find_rows(cache.names, np.array(names, np.str_))
             # What could not be read then may have been mended or added since.
             self._cached_rows[np.isin(self._cached_rows, list(cache.bad))] = -1
+            if file_bytes is not None:
+                self._cached_rows[cache.file_bytes[self._cached_rows] != file_bytes] = -1
         self.num_cached = int((self._cached_rows >= 0).sum())
 
     def __len__(self) -> int:

@@ -101,7 +101,7 @@ def survey_images(
     Args:
         read: gives an image, uint8 of `shape`, by position, or raises `DataError`; called from several threads.
         names: of the images; see `image_names`.
-        file_bytes: size of each image's file, by which a part notices that one was replaced.
+        file_bytes: size of each image's file, by which it is noticed that one was replaced.
         shape: (height, width, channels).
         cache: to write; parts of it that are there already are kept if nothing has changed.
     """
@@ -129,7 +129,7 @@ def survey_images(
             bad |= {int(row): fault for row, fault in values["bad"].items()}
             histogram += np.array(values["histogram"], np.int64)
     if cache is not None:
-        _finish(cache, plan.rows_per_part, plan.num_parts, names, shape, bad)
+        _finish(cache, plan.rows_per_part, plan.num_parts, names, file_bytes, shape, bad)
     return Survey(bad, histogram)
 
 
@@ -192,6 +192,7 @@ def _finish(
     rows_per_part: int,
     num_parts: int,
     names: Sequence[str],
+    file_bytes: Sequence[int],
     shape: tuple[int, int, int],
     bad: dict[int, str],
 ) -> None:
@@ -201,6 +202,7 @@ def _finish(
         if path not in wanted:
             path.unlink()
     (cache.folder / "names.txt").write_text("\n".join(names), encoding="utf-8")
+    (cache.folder / "bytes.txt").write_text("\n".join(map(str, file_bytes)), encoding="utf-8")
     index = {
         "key": cache.key,
         "kind": cache.kind,

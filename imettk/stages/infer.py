@@ -52,7 +52,7 @@ def infer(
     for remark in table.remarks:
         say(f"note: {remark}")
     run.save_recipe(recipe)
-    source = open_source(recipe, table, data_dir, run)
+    source = open_source(recipe, table, data_dir, run, may_change=True)
     end = started + recipe.session.limit_seconds - recipe.session.margin_seconds
     used: list[int] = []
     tests = _noted(predict_in_time(recipe, run, table, source, folds, end=end), used)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import FoldPlan, Recipe, to_json
+from imettk.data.cache import INDEX
 from imettk.data.csv_files import named, read_csv
 from imettk.data.duplicates import merge_groups
 from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, ONLY_TRAINS, make_table_folds, read_folds, write_folds
-from imettk.data.source import ImageSource, cache_key, image_names, make_reader, wanted_kinds
+from imettk.data.source import ImageSource, cache_key, file_bytes, image_names, make_reader, wanted_kinds
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
 from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import ConfigError, DataError
@@ -105,15 +105,13 @@ def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, Sampl
     shape = (*reader.size, reader.channels)
     kind = _choose_kind(recipe, run, read, len(names), shape)
     cache = None
+    if kind is None and (old := run.path / CACHE / INDEX).is_file():
+        old.unlink()  # without it none is whole
+        say(f"note: {old.parent}, of an earlier `prepare`, is not used any more and may be deleted")
     if kind is not None:
         key = cache_key(reader, kind, recipe.cache.quality)
         cache = CacheTarget(folder=run.path / CACHE, kind=kind, key=key, quality=recipe.cache.quality)
-    channels = recipe.table.channel_files or ("",)
-    sizes = [
-        sum(_file_bytes(path.replace("*", channel)) for channel in channels)
-        for table in tables.values()
-        for path in table.paths.tolist()
-    ]
+    sizes = np.concatenate([file_bytes(table, recipe.table.channel_files) for table in tables.values()]).tolist()
     return survey_images(read, names, sizes, shape, cache=cache)
 
 
@@ -150,13 +148,6 @@ def _size(count: int) -> str:
         if count >= power:
             return f"{count / power:.3g} {unit}"
     return f"{count} bytes"
-
-
-def _file_bytes(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1
 
 
 def _tell_bad_images(recipe: Recipe, run: RunDir, tables: dict[str, SampleTable], survey: Survey) -> None:

@@ -1,6 +1,7 @@
 """A cache gives the pixels of the files, survives kills, notices what changed, and costs no memory an image."""
 
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 from imettk.data import cache as cache_module
 from imettk.data.cache import INDEX, ImageCache, decode_jpeg, encode_jpeg, part_path, plan_parts
 from imettk.data.reader import ImageReader
-from imettk.data.source import ImageSource, cache_key, image_names
+from imettk.data.source import ImageSource, cache_key, file_bytes, image_names
 from imettk.data.survey import CacheTarget, estimate_bytes, survey_images
 from imettk.data.table import SampleTable
 from imettk.errors import DataError, MismatchError
@@ -108,7 +109,7 @@ def test_a_killed_build_goes_on_with_the_parts_that_are_done(tmp_path, small_par
         for row in range(COUNT):
             np.testing.assert_array_equal(cached.read(row), files.read(row))
     assert {path.name for path in folder.iterdir()} == {
-        INDEX, "names.txt", *(f"part-{part:03d}.safetensors" for part in range(5)),
+        INDEX, "bytes.txt", "names.txt", *(f"part-{part:03d}.safetensors" for part in range(5)),
     }  # fmt: skip
     assert build(tmp_path, table, kind)[2].rows == [], "nothing has changed"
 
@@ -179,6 +180,26 @@ def test_an_image_that_was_mended_since_is_read_from_its_file(tmp_path, small_pa
     np.testing.assert_array_equal(cached.read(6), files.read(6))
 
 
+def test_an_image_whose_file_has_changed_is_read_from_it_where_sizes_are_given(tmp_path, small_parts):
+    table, reader = make_table(tmp_path), ImageReader(size=(24, 32))
+    build(tmp_path, table, "pixels", sizes=file_bytes(table, ()).tolist())
+    old = reader.read(str(table.paths[6]))
+    shutil.copy(table.paths[7], table.paths[6])
+    Path(table.paths[9]).unlink()
+    names, cache = image_names(table, tmp_path), ImageCache(tmp_path / "cache")
+    source = ImageSource(table, reader, cache=cache, names=names, file_bytes=file_bytes(table, ()))
+    assert source.num_cached == COUNT - 2
+    np.testing.assert_array_equal(source.read(6), reader.read(str(table.paths[7])))
+    np.testing.assert_array_equal(ImageSource(table, reader, cache=cache, names=names).read(6), old)
+
+
+def test_the_size_of_an_image_is_that_of_all_its_files(tmp_path):
+    for name, count in (("red", 3), ("green", 5)):
+        (tmp_path / f"a_{name}.png").write_bytes(bytes(count))
+    table = SampleTable(np.array(["a"]), np.array([str(tmp_path / "a_*.png")]), ("a",), ("",))
+    assert file_bytes(table, ("red", "green")).tolist() == [8]
+
+
 def test_names_do_not_depend_on_how_the_data_folder_was_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in (Path(), Path("."), tmp_path, Path("..") / tmp_path.name):
@@ -204,6 +225,7 @@ def test_a_cut_or_missing_part_is_noticed_when_the_cache_is_opened(tmp_path, sma
     ("name", "content"),
     [
         ("names.txt", None),
+        *(("bytes.txt", each) for each in (None, b"", b"7\n8")),
         *((name, each) for name in (INDEX, "part-001.safetensors") for each in (None, b"", b"{", b"{}", bytes(16))),
     ],
 )

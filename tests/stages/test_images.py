@@ -18,11 +18,11 @@ from torch import nn
 from imettk.cli import main
 from imettk.config import read_recipe
 from imettk.data.source import ImageSource, make_reader
-from imettk.data.table import SampleTable
+from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import TrainingError
 from imettk.models.heads import Outputs
 from imettk.recipes.digits import digits
-from imettk.stages.shared import Compute, evaluate, read_prepared
+from imettk.stages.shared import Compute, evaluate, open_source, read_prepared
 from imettk.tracking.run_dir import RunDir
 
 TINY = ["--stages.0.num-epochs", "1", "--stages.0.batch-size", "16", "--stages.0.warmup-epochs", "0.5"]
@@ -82,6 +82,30 @@ def test_a_cache_of_other_settings_is_told_and_not_used(own_data, tmp_path, caps
     capsys.readouterr()
     run("train", *common, "--fold", 0, "--images.load-size", "40", "40")
     assert "was made by other settings: images are read from their files" in capsys.readouterr().out
+
+
+def test_a_test_image_that_took_the_name_of_another_is_read_from_its_file(own_data, tmp_path, capsys):
+    """As in a code competition, whose hidden test set may have the names of the public one."""
+    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
+    run("prepare", "digits", *common, *TINY)
+    shutil.copy(own_data / "train" / "s00003.png", own_data / "test" / "t00001.png")
+    directory = RunDir(tmp_path / "run")
+    recipe = directory.recipe()
+    train = read_table(recipe.table, own_data)
+    test = read_test_table(recipe.table, own_data, train)
+    source = open_source(recipe, test, own_data, directory, may_change=True)
+    assert "1 of 24 images are not in" in capsys.readouterr().out
+    np.testing.assert_array_equal(source.read(1), open_source(recipe, train, own_data, directory).read(3))
+
+
+def test_a_cache_that_is_not_made_again_is_not_used_again(own_data, tmp_path, capsys):
+    common = ["prepare", "digits", "--data", own_data, "--run-dir", tmp_path / "run", *TINY]
+    run(*common)
+    run(*common, "--cache.kind", "none")
+    assert "is not used any more and may be deleted" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "cache" / "index.json").exists()
+    run(*common)
+    assert (tmp_path / "run" / "cache" / "index.json").exists()
 
 
 def test_bad_training_images_are_listed_and_left_out_where_the_recipe_says_so(own_data, tmp_path, capsys):
