@@ -164,6 +164,8 @@ def _tell_bad_images(recipe: Recipe, run: RunDir, tables: dict[str, SampleTable]
     for kind, faults in frame.groupby("table", sort=False)["fault"]:
         more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
         text = f"{len(faults)} of {len(tables[str(kind)])} {kind} images cannot be read: {'; '.join(faults[:3])}{more}"
+        if kind == "train" and len(faults) == len(tables["train"]):
+            raise DataError(f"{text} (all in {path}): none is left to train on")
         if kind == "train" and recipe.images.on_bad_image == "error":
             raise DataError(f"{text} (all in {path}); replace them, or leave them out with --images.on-bad-image skip")
         say(f"note: {text} (all in {path})")

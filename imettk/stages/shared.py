@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -315,8 +316,11 @@ def find_predictions(
 
 
 def _values(model: Path, table: SampleTable, recipe: Recipe, views: tuple[str, ...]) -> dict[str, Any]:
-    """What belongs to predictions: they count only where all of it is the same."""
-    return {
+    """What belongs to predictions: they count only where all of it is the same.
+
+    Of the test set the files' sizes do: one may have been mended, or have taken the name of another.
+    """
+    values = {
         "model": sha256(model),
         "views": list(views),
         "merge": recipe.predict.merge,
@@ -324,6 +328,10 @@ def _values(model: Path, table: SampleTable, recipe: Recipe, views: tuple[str, .
         "label_groups": list(table.label_groups),
         "task": recipe.table.task,
     }
+    if table.targets is None:
+        sizes = file_bytes(table, recipe.table.channel_files)
+        values["files"] = hashlib.sha256(sizes.tobytes()).hexdigest()[:16]
+    return values
 
 
 def _nothing(network: nn.Module, recipe: Recipe, compute: Compute, num_views: int) -> Outputs:

@@ -119,6 +119,13 @@ def test_bad_training_images_are_listed_and_left_out_where_the_recipe_says_so(ow
     listed = pd.read_csv(tmp_path / "run" / "bad_images.csv")
     assert listed[["table", "id"]].to_numpy().tolist() == [["train", "s00004"], ["train", "s00007"], ["test", "t00001"]]
     assert listed["fault"].str.contains("truncated|cannot identify").all()
+    every = {path: path.read_bytes() for path in own_data.glob("train/*.png")}
+    for path in every:
+        path.write_bytes(b"")
+    line = refused(capsys, "prepare", "digits", *common, *TINY, "--images.on-bad-image", "skip")
+    assert "72 of 72 train images cannot be read" in line and line.endswith("none is left to train on")
+    for path, content in every.items():
+        path.write_bytes(content)
     run("prepare", "digits", *common, *TINY, "--images.on-bad-image", "skip")
     assert "note: 1 of 24 test images cannot be read" in capsys.readouterr().out
     directory = RunDir(tmp_path / "run")
@@ -182,6 +189,15 @@ def test_no_test_image_can_fail_a_submission(own_data, tmp_path, capsys, workers
     good = [row for row in range(24) if row not in (3, 7)]
     for row in (3, 7):
         np.testing.assert_allclose(logits[:, row], logits[:, good].mean(1), atol=1e-4)
+    if not workers:
+        run("infer", *common)
+        assert "taken from" in capsys.readouterr().out
+        shutil.copy(own_data / "test" / "t00004.png", own_data / "test" / "t00007.png")
+        run("infer", *common)
+        text = capsys.readouterr().out
+        assert "taken from" not in text and "1 image (t00003.png) cannot be read" in text, "it was mended"
+        probs = load_file(tmp_path / "run" / "fold1" / "test.safetensors")["probs"]
+        np.testing.assert_array_equal(probs[:, 7], probs[:, 4])
 
 
 def test_rows_of_extra_tables_only_train_as_often_as_their_weight(own_data, tmp_path, capsys):
