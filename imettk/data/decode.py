@@ -80,8 +80,10 @@ def decode_any(
             image.load()
             # A TIFF may have 12 bits, which Pillow leaves in the lower part of 16.
             bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImageFile) else 16
-            image = _oriented(image) if orient else image
-            return _eight_bit(image, channels, background, bits) if channels in (1, 3) else _unchanged(image, channels)
+            upright = _oriented(image) if orient else image
+            if channels not in (1, 3):
+                return _unchanged(upright, channels)
+            return _eight_bit(upright, channels, background, bits)
     except Image.DecompressionBombError:
         raise ValueError(f"it has more than {MAX_PIXELS} pixels, Pillow's limit") from None
     except (ValueError, MemoryError):

@@ -256,8 +256,12 @@ def loader_rows(photos: Photos, folder: Path, rounds: int, seconds: float) -> It
         "uint8 light": 1.8,
     }
     rows = {path: row for row, path in enumerate(photos.large)}
+
+    def read(source: ImageSource, path: str) -> np.ndarray:
+        return source.read(rows[path])
+
     off = {
-        kind: difference(lambda path, source=source: source.read(rows[path]), photos.large, SIZE)
+        kind: difference(functools.partial(read, source), photos.large, SIZE)
         for kind, source in {"files": files, "JPEG cache": jpeg, "pixel cache": pixels}.items()
     }
     for name in work:
