@@ -50,21 +50,38 @@ def boxes_of(boxes: pd.DataFrame | None, ids: pd.Series, suffix: str) -> np.ndar
     return np.where(np.isnan(by_id), by_file, by_id)
 
 
-def tell_boxes(csv: Path, boxes: np.ndarray | None, remarks: list[str], *, needed: bool) -> None:
-    """Remark how many images of `csv` have no box.
+def find_boxes(
+    table_format: TableFormat,
+    data_dir: Path,
+    csv: Path,
+    ids: pd.Series,
+    names: pd.Series,
+    remarks: list[str],
+    *,
+    needed: bool,
+) -> np.ndarray | None:
+    """The box of each row of a table, float32 (N, 4), None where the recipe has none; remarks which rows have none.
 
     Args:
-        boxes: as `boxes_of` gives them.
-        needed: with none at all, raise `DataError`: then the names differ, and every image would be seen whole.
+        csv: the table.
+        names: other names of the rows, which count where there is no box for their id.
+        needed: one row at least has to have a box, else `DataError`.
     """
-    if boxes is None or not (without := int(np.isnan(boxes[:, 0]).sum())):
-        return
-    if needed and without == len(boxes):
+    boxes = read_boxes(table_format, data_dir)
+    by_id, by_name = (boxes_of(boxes, some, table_format.image_suffix) for some in (ids, names))
+    if by_id is None or by_name is None:
+        return None
+    found = np.where(np.isnan(by_id), by_name, by_id)
+    lacking = np.isnan(found[:, 0])
+    if needed and lacking.all():
         raise DataError(
-            f"{csv}: none of its {without} images has a box in `table.boxes_csv`; "
-            "`table.box_id_column` must hold their ids or file names"
+            f"{data_dir / str(table_format.boxes_csv)}: none of its names is that of a row of {csv}, such as "
+            f"{ids.iloc[0]}; name their column with --table.box-id-column"
         )
-    remarks.append(f"{csv}: {without} of {len(boxes)} images have no box and are seen whole")
+    if lacking.any():
+        what = named(ids[lacking], "row")
+        remarks.append(f"{csv}: {what} without a box in {table_format.boxes_csv}; the whole image is looked at")
+    return found
 
 
 def tell_turned(csv: Path, turned_csv: str | None, turned: np.ndarray, remarks: list[str]) -> None:

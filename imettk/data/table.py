@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.annotations import boxes_of, is_named, read_boxes, read_names, tell_boxes, tell_turned
+from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
 from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns
 from imettk.data.identities import list_folders, merge_labels, merged_into, read_merged, short_names
 from imettk.data.labels import Labels, list_labels, make_targets, split
@@ -174,8 +174,7 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
         )
     if not found.all():
         remarks.append(f"{csv}: {named(ids[~found], 'row')} without an image in {folder}; they get a neutral answer")
-    boxes = boxes_of(read_boxes(table_format, data_dir), ids, suffix)
-    tell_boxes(csv, boxes, remarks, needed=False)
+    boxes = find_boxes(table_format, data_dir, csv, ids, ids, remarks, needed=False)
     turned = is_named(read_names(table_format.turned_csv, data_dir), ids, suffix)
     tell_turned(csv, table_format.turned_csv, turned, remarks)
     return SampleTable(
@@ -203,27 +202,23 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
     """The rows of one table that have an image and are not to be left out; `number` is that of the table."""
     form, csv, frame, alone = part
     folder, suffix = data_dir / form.train_images, form.image_suffix
-    names = short_names(frame[form.id_column]) if form.train_folders else frame[form.id_column]
+    ids = frame[form.id_column]
+    names = short_names(ids) if form.train_folders else ids
     listed = read_names(form.left_out_csv, data_dir)
-    left_out = is_named(listed, frame[form.id_column], suffix) | is_named(listed, names, suffix)
-    known = {*frame[form.id_column], *(frame[form.id_column] + suffix), *names} if listed else set()
+    kept = ~(is_named(listed, ids, suffix) | is_named(listed, names, suffix))
+    known = {*ids, *(ids + suffix), *names} if listed else set()
     if number == 0 and (unknown := listed - known):
         remarks.append(f"{form.left_out_csv}: {named(sorted(unknown), 'name')} of no row of {csv}")
-    if left_out.any():
-        remarks.append(f"{csv}: left out {named(frame[form.id_column][left_out], 'row')} of {form.left_out_csv}")
-        frame, names = frame[~left_out], names[~left_out]
+    if not kept.all():
+        remarks.append(f"{csv}: left out {named(ids[~kept], 'row')} of {form.left_out_csv}")
     if not form.train_folders:  # whose rows are the images that are there
-        found = _find_images(frame[form.id_column], folder, form, remarks, alone=alone)
-        if not found.all():
-            _tell_lost(part, frame[form.id_column][~found], folder, remarks)
-            frame, names = frame[found], names[found]
-    if frame.empty:
+        found = _find_images(ids, folder, form, remarks, alone=alone)
+        if (lost := kept & ~found).any():
+            _tell_lost(part, ids[lost], folder, remarks)
+        kept &= found
+    if not kept.any():
         raise DataError(f"{csv}: no row is left to train on")
-    ids, boxes = frame[form.id_column], read_boxes(form, data_dir)
-    by_id, by_name = boxes_of(boxes, ids, suffix), boxes_of(boxes, names, suffix)
-    if by_id is not None and by_name is not None:
-        by_id = np.where(np.isnan(by_id), by_name, by_id)
-    tell_boxes(csv, by_id, remarks, needed=number == 0)
+    frame, ids, names = frame[kept], ids[kept], names[kept]
     turned_names = read_names(form.turned_csv, data_dir)
     turned = is_named(turned_names, ids, suffix) | is_named(turned_names, names, suffix)
     tell_turned(csv, form.turned_csv, turned, remarks)
@@ -234,7 +229,7 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
         label_groups=(),
         targets=make_targets(form, csv, frame, labels, remarks),
         groups=_groups(form, frame),
-        boxes=by_id,
+        boxes=find_boxes(form, data_dir, csv, ids, names, remarks, needed=number == 0),
         turned=turned,
         sources=np.full(len(ids), number, np.int16),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imettk.config import ExtraTable, TableFormat
-from imettk.data.table import read_answers, read_table
+from imettk.data.table import read_answers, read_table, read_test_table
 from imettk.errors import DataError
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "tables" / "humpback2019"
@@ -97,6 +97,34 @@ FOLDERS = TableFormat(
 )  # fmt: skip
 
 
+BOXES = "Image,x0,y0,x1,y1\n1.jpg,0,0,2,2\n2,0,0,2,2\n3.jpg,0,0,2,2\n6.jpg,0,0,2,2\n"
+
+
+def test_rows_without_a_box_are_counted_and_boxes_of_other_names_are_refused(whales):
+    lay_out(
+        whales, {"boxes.csv": BOXES, "sample_submission.csv": "Image,Id\n8.jpg,\n9.jpg,\n"}, "test/8.jpg", "test/9.jpg"
+    )
+    table_format = replace(WHALES, boxes_csv="boxes.csv")
+    table = read_table(table_format, whales)
+    assert np.isnan(table.boxes[:, 0]).tolist() == [False, True, False, True, True, False]
+    (told,) = table.remarks
+    assert "3 rows (2.jpg, 4.jpg, 5.jpg) without a box in boxes.csv" in told
+    (told,) = read_test_table(table_format, whales, table).remarks
+    assert "2 rows (8.jpg, 9.jpg) without a box" in told
+    lay_out(whales, {"boxes.csv": BOXES.replace(".jpg", ".png")})
+    with pytest.raises(DataError, match=r"none of its names is that of a row of .*, such as 1\.jpg; .* --table.box-id"):
+        read_table(table_format, whales)
+
+
+def test_images_that_are_left_out_have_a_row_all_the_same(whales):
+    lay_out(whales, {"out.csv": "2.jpg\n7.jpg\n"}, "train/7.jpg")
+    table = read_table(replace(WHALES, left_out_csv="out.csv"), whales)
+    assert table.ids.tolist() == ["1.jpg", "3.jpg", "4.jpg", "5.jpg", "6.jpg"]
+    unknown, left_out, spare = table.remarks
+    assert "1 name (7.jpg) of no row" in unknown
+    assert "left out 1 row (2.jpg) of out.csv" in left_out and "1 image (7.jpg) without a row" in spare
+
+
 def test_folders_are_labels(tmp_path):
     images = [
         "b/2.jpg",
@@ -129,7 +157,7 @@ def test_folders_are_labels(tmp_path):
         "1 folder (empty) without an image",
         "1 file name (1.jpg) in several folders",
         "left out 1 row (a/3.png)",
-        "2 of 4 images have no box and are seen whole",
+        "2 rows (-1/9.jpg, a/1.jpg) without a box",
         "2 of 4 images are turned",
     ):
         assert part in said

@@ -181,19 +181,18 @@ def test_images_without_a_box_and_names_without_an_image_are_counted(tmp_path):
     assert table.remarks == (
         f"out.txt: 1 name (8) of no row of {csv}",
         f"{csv}: left out 1 row (008) of out.txt",
-        f"{tmp_path / 'train'}: 1 image (008.png) without a row in the table",
-        f"{csv}: 1 of 2 images have no box and are seen whole",
         f"{csv}: 1 of 2 images are turned, by turned.txt",
+        f"{csv}: 1 row (9) without a box in boxes.csv; the whole image is looked at",
     )
     test = read_test_table(form, tmp_path, table)
     sample = tmp_path / "sample_submission.csv"
     assert test.remarks == (
-        f"{sample}: 1 of 2 images have no box and are seen whole",
+        f"{sample}: 1 row (t2) without a box in boxes.csv; the whole image is looked at",
         f"{sample}: 1 of 2 images are turned, by turned.txt",
     )
     (tmp_path / "boxes.csv").write_text("Image,x0,y0,x1,y1\n007.jpg,1,2,3,4\nt1.jpg,0,0,1,1\n")
-    assert read_test_table(form, tmp_path, table).remarks[0].startswith(f"{sample}: 2 of 2 images have no box")
-    with pytest.raises(DataError, match=r"none of its 2 images has a box in `table.boxes_csv`; `table.box_id_column`"):
+    assert read_test_table(form, tmp_path, table).remarks[0].startswith(f"{sample}: 2 rows (t2, t1) without a box")
+    with pytest.raises(DataError, match=r"none of its names is that of a row of .*--table\.box-id-column"):
         read_table(form, tmp_path)
 
 
