@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,26 +36,38 @@ class FoldFiles:
         return [self.gallery] if self.oof is None else [self.gallery, self.oof]
 
 
-def read_fold_files(path: Path) -> dict[int, FoldFiles]:
-    """The embeddings that a run folder holds, by fold.
+def read_fold_files(path: Path, inputs: Sequence[Path] = ()) -> dict[int, FoldFiles]:
+    """The embeddings that a run folder holds, by fold; what it lacks is taken from the inputs.
 
     Raises:
-        MissingFileError: it holds none.
+        MissingFileError: there are none.
+        MismatchError: those of a fold are of different models.
     """
-    found = {}
-    for file in sorted(path.glob(f"fold*/{GALLERY}")):
-        if not (number := file.parent.name.removeprefix("fold")).isdigit():
-            continue  # a copy that was set aside
-        oof, test = (
-            load_predictions(beside) if (beside := file.with_name(name)).is_file() else None for name in (OOF, TEST)
-        )
-        found[int(number)] = FoldFiles(load_predictions(file), oof, test)
-    if not found:
+    roots = (path, *inputs)
+    names = {file.parent.name for root in roots for file in root.glob(f"fold*/{GALLERY}")}
+    # Other names are those of copies that were set aside.
+    folds = sorted(int(name[4:]) for name in names if name[4:].isdigit())
+    if not folds:
         raise MissingFileError(
             f"{path} holds no fold*/{GALLERY}: run `imettk validate` there first, which writes it for recipes that "
             "rank by neighbours"
         )
-    return found
+    return {fold: _read_fold(roots, fold) for fold in folds}
+
+
+def _read_fold(roots: Sequence[Path], fold: int) -> FoldFiles:
+    parts = []
+    for name in (GALLERY, OOF, TEST):
+        found = [file for root in roots if (file := root / f"fold{fold}" / name).is_file()]
+        parts.append(load_predictions(found[0]) if found else None)
+    gallery, oof, test = parts
+    assert gallery is not None  # the caller has seen it
+    for name, one in ((OOF, oof), (TEST, test)):
+        if one is not None and one.values.get("model") != gallery.values.get("model"):
+            raise MismatchError(
+                f"{roots[0]}: fold{fold}/{name} and {GALLERY} are of different models: `validate` and `infer` again"
+            )
+    return FoldFiles(gallery, oof, test)
 
 
 class TableRows:

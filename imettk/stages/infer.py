@@ -16,7 +16,7 @@ from imettk.postprocess.rule import Rule
 from imettk.progress import say
 from imettk.stages.in_time import predict_in_time
 from imettk.stages.ranker import Ranker
-from imettk.stages.ranking import rank_test
+from imettk.stages.ranking import rank_test, read_threshold
 from imettk.stages.rules import metric_name, score
 from imettk.stages.scoring import tell_drift
 from imettk.stages.shared import open_source, trained_folds
@@ -44,10 +44,12 @@ def infer(
         MissingFileError: no fold is trained, or `validate` has not fitted a rule.
         DataError: the submission would not fit the sample.
     """
-    if recipe.rule.kind != "rank":
-        run.find("rule.json", written_by="validate")  # before the hours of prediction
     folds = trained_folds(run, fold)
     labelled = read_table(recipe.table, data_dir)
+    if recipe.rule.kind != "rank":
+        run.find("rule.json", written_by="validate")  # before the hours of prediction, as is the next
+    elif recipe.ranking.answers == "identities":
+        read_threshold(Ranker(recipe, labelled), run)
     table = read_test_table(recipe.table, data_dir, labelled)
     for remark in table.remarks:
         say(f"note: {remark}")
@@ -57,7 +59,7 @@ def infer(
     used: list[int] = []
     tests = _noted(predict_in_time(recipe, run, table, source, folds, end=end), used)
     make_answers = rank_test if recipe.rule.kind == "rank" else _apply_rule
-    answers = _with_known_answers(recipe, run, table, make_answers(recipe, data_dir, run, table, tests))
+    answers = _with_known_answers(recipe, run, labelled, table, make_answers(recipe, data_dir, run, table, tests))
     submit(recipe, data_dir, run, table.ids, answers, f"mean of {len(used)} folds")
     if answers_csv is not None:
         truth = read_answers(recipe.table, answers_csv, table.labels, table.ids, data_dir=data_dir)
@@ -87,19 +89,28 @@ def _apply_rule(
     return label_rows(answers, table.labels)
 
 
-def _with_known_answers(recipe: Recipe, run: RunDir, table: SampleTable, answers: list[list[str]]) -> list[list[str]]:
-    """The answers, with those in place that `imettk duplicates --action answer` found: first, where there are ranks."""
+def _with_known_answers(
+    recipe: Recipe, run: RunDir, labelled: SampleTable, table: SampleTable, answers: list[list[str]]
+) -> list[list[str]]:
+    """The answers, with those in place that `imettk duplicates --action answer` found: first, where there are ranks.
+
+    A label that is not scored is answered as the unknown one. Answers that are images stay: a copy is the nearest.
+    """
     path = run.find_optional(KNOWN_ANSWERS)
-    if path is None:
+    ranks = recipe.rule.kind == "rank"
+    if path is None or (ranks and recipe.ranking.answers == "images"):
         return answers
     known = read_csv(path).set_index("id")["label"].to_dict()
+    if ranks and not (ranker := Ranker(recipe, labelled)).scored.all():
+        others = {ranker.names[label] for label in np.flatnonzero(~ranker.scored)}
+        known = {name: ranker.names[-1] if label in others else label for name, label in known.items()}
     say(f"{path}: {sum(name in known for name in table.ids)} answers are those of a duplicate")
     result = []
     for name, row in zip(table.ids, answers, strict=True):
         labels = row
         if (cell := known.get(name)) is not None:
             labels = split(cell, recipe.table)
-        more = [label for label in row if label not in labels] if recipe.rule.kind == "rank" else []
+        more = [label for label in row if label not in labels] if ranks else []
         result.append([*labels, *more][: max(len(labels), len(row) if more else 0)])
     return result
 

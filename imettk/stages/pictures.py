@@ -108,18 +108,23 @@ def list_conflicts(folder: Path, album: Album, near: Neighbours, targets: np.nda
     say(f"{folder / 'label_conflicts.csv'} and .png: {len(frame)} labels that near images speak against")
 
 
-def draw_queries(path: Path, queries: Album, known: Album, near: Neighbours, answers: list[list[str]]) -> None:
+def draw_queries(
+    path: Path, queries: Album, known: Album, chosen: np.ndarray, near: Neighbours, answers: list[list[str]]
+) -> None:
     """Pictures whose truth nobody knows, each with the images nearest to it.
 
     Args:
-        near: rows of `known` for each row of `queries`.
+        chosen: rows of `queries`, int64 (Q,).
+        near: rows of `known` for each of these.
         answers: to each query, best first.
     """
     lines = []
-    for row, (rows, similarities, names) in enumerate(zip(near.rows.tolist(), near.similarities, answers, strict=True)):
+    for row, others, similarities, names in zip(
+        chosen.tolist(), near.rows.tolist(), near.similarities, answers, strict=True
+    ):
         hits = [
             known.show(other, similarity=float(value))
-            for other, value in zip(rows, similarities, strict=True)
+            for other, value in zip(others, similarities, strict=True)
             if other >= 0
         ]
         lines.append((queries.show(row, label=", ".join(names)), hits))

@@ -74,7 +74,7 @@ def pseudo_identities(recipe: Recipe, run: RunDir, *, similarity: float) -> None
     Raises:
         MissingFileError: the test set has not been embedded.
     """
-    files = read_fold_files(run.path)
+    files = read_fold_files(run.path, run.inputs)
     answers, levels, ids, labels = [], [], np.zeros(0, np.str_), []
     for fold, one in files.items():
         if one.test is None or one.gallery.targets is None:

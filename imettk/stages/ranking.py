@@ -10,6 +10,7 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.table import SampleTable
+from imettk.errors import MissingFileError
 from imettk.galleries import pick_worst
 from imettk.inference.predictor import Predictions
 from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
@@ -99,8 +100,12 @@ class _Validated:
         return _FoldRankings(ranked, plain, first, truth)
 
 
-def validate_ranking(recipe: Recipe, prepared: Prepared, run: RunDir, folds: list[int]) -> None:
-    """Write `oof.safetensors` (and `gallery.safetensors`) of these folds, `rule.json` and `scores.json`; print them."""
+def validate_ranking(recipe: Recipe, prepared: Prepared, run: RunDir, folds: list[int]) -> bool:
+    """Write `oof.safetensors` (and `gallery.safetensors`) of these folds, `rule.json` and `scores.json`; print them.
+
+    Returns:
+        Whether a threshold was fitted on these rows.
+    """
     done = _Validated(recipe, prepared, run, folds)
     ranker, table = done.ranker, prepared.table.take(done.rows)
     answers, scores = judge(ranker, done.ranked, done.truth, done.folds, table)
@@ -117,6 +122,7 @@ def validate_ranking(recipe: Recipe, prepared: Prepared, run: RunDir, folds: lis
     write_json(run.path / "scores.json", scores)
     _draw(prepared, run, done, answers)
     tell_ranking(ranker, scores, threshold)
+    return threshold is not None and ranker.plan.unknown_share is None
 
 
 def judge(
@@ -274,8 +280,24 @@ def nearest_images(
 
 def threshold_of_test(ranker: Ranker, ranked: Ranked, run: RunDir) -> float | None:
     """Where the unknown label comes in the test set: as `validate` has fitted it, or by the wanted share."""
-    if ranker.unknown is None or not ranker.scored.all():
-        return None
     if ranker.plan.unknown_share is not None:
         return ranker.fit(ranked, np.zeros(len(ranked.labels), np.int64))
-    return (read_json(run.find("rule.json", written_by="validate")) or {})["unknown_threshold"]
+    return read_threshold(ranker, run)
+
+
+def read_threshold(ranker: Ranker, run: RunDir) -> float | None:
+    """Where `validate` has put the unknown label; None where it needs no threshold, or never comes.
+
+    Raises:
+        MissingFileError: there is no `rule.json`, and no wanted share in its place.
+    """
+    if ranker.unknown is None or not ranker.scored.all():
+        return None
+    if (path := run.find_optional("rule.json")) is None:
+        if ranker.plan.unknown_share is not None:
+            return None
+        raise MissingFileError(
+            f"rule.json is not in {run.path}: run `imettk validate` first, which finds out where {ranker.names[-1]} "
+            "stands; where all rows train there is --ranking.unknown-share instead"
+        )
+    return (read_json(path) or {})["unknown_threshold"]

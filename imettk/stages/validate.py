@@ -37,7 +37,8 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -
             "no row is validated: with `folds.scheme` none all rows train; `imettk infer` is what follows"
         )
     if recipe.rule.kind == "rank":
-        validate_ranking(recipe, prepared, run, folds)
+        fitted = validate_ranking(recipe, prepared, run, folds)
+        _tell_folds(recipe, folds, fitted=fitted)
         keep_report(run)
         return
     predictions = _out_of_fold(recipe, prepared, run, folds)
@@ -65,12 +66,17 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -
     if recipe.table.task == "multilabel":
         keep_threshold_curve(recipe, run, rule, oof, table.targets)
     keep_errors(recipe, run, table, prepared.source, rows, oof, answers)
-    if len(folds) < recipe.folds.num_folds:
-        say(f"note: {len(folds)} of {recipe.folds.num_folds} folds are trained; the scores are theirs")
-    if len(folds) == 1:
-        say("note: with one fold the rule is fitted on the rows that it is scored on")
+    _tell_folds(recipe, folds, fitted=True)
     tell_scores(scores)
     keep_report(run)
+
+
+def _tell_folds(recipe: Recipe, folds: list[int], *, fitted: bool) -> None:
+    """Say what the scores do not cover; `fitted` where a rule was fitted on the rows."""
+    if len(folds) < recipe.folds.num_folds:
+        say(f"note: {len(folds)} of {recipe.folds.num_folds} folds are trained; the scores are theirs")
+    if len(folds) == 1 and fitted:
+        say("note: with one fold the rule is fitted on the rows that it is scored on")
 
 
 def _out_of_fold(recipe: Recipe, prepared: Prepared, run: RunDir, folds: list[int]) -> dict[int, Predictions]:

@@ -9,8 +9,10 @@ import pytest
 
 from imettk.cli import main
 from imettk.data.made_whales import WhalesSize, make_whales
+from imettk.errors import MismatchError
 from imettk.inference.predictor import load_predictions
 from imettk.metrics import map_at_k
+from imettk.stages.embeddings import read_fold_files
 from imettk.tracking.tensors import read_tensors
 
 SMALL = [
@@ -186,14 +188,60 @@ def test_two_models_are_joined_and_the_table_says_what_each_adds(whales, triplet
     assert map_at_k(np.array(ranked), np.array(truth)) > 0.1
 
 
-def test_single_pictures_get_answers_and_a_picture_of_their_neighbours(whales, triplets, capsys):
+def test_single_pictures_get_answers_and_a_picture_of_their_neighbours(whales, triplets, tmp_path, capsys):
+    """Also from a folder that only has the run as an input; as cut to their boxes, so a known image finds itself."""
     photo = sorted((whales / "data" / "train").iterdir())[0]
-    command("infer", "--data", whales / "data", "--run-dir", triplets, "--images", photo)
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(photo.name)]
-    assert "similarity" in line and (triplets / "nearest.png").is_file()
-    with pytest.raises(SystemExit) as caught:
-        command("infer", "--data", whales / "data", "--run-dir", triplets, "--images", whales / "no.jpg")
-    assert caught.value.code == 2
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    command("infer", "--data", whales / "data", "--inputs", triplets, "--run-dir", tmp_path, "--images", photo, broken)
+    text = capsys.readouterr().out
+    (line,) = [line for line in text.splitlines() if line.startswith(photo.name)]
+    assert "(similarity 1.000)" in line and (tmp_path / "nearest.png").is_file()
+    assert "broken.jpg: cannot be read" in text and "1 row (broken.jpg) without a box" in text
+    assert "nearest to 1 of 1 pictures" in text
+
+
+def test_what_single_pictures_lack_is_one_line_before_anything_is_predicted(whales, triplets, tmp_path, capsys):
+    photo = sorted((whales / "data" / "test").iterdir())[0]
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    run = tmp_path / "run"
+    shutil.copytree(triplets, run)
+
+    def refusal(*images):
+        with pytest.raises(SystemExit) as caught:
+            command("infer", "--data", whales / "data", "--run-dir", run, "--images", *images)
+        assert caught.value.code == 2
+        return capsys.readouterr().err
+
+    assert "no.jpg is no file and no folder" in refusal(whales / "no.jpg")
+    assert "1 image (broken.jpg) cannot be read" in refusal(broken)
+    (run / "fold1" / "gallery.safetensors").unlink()
+    assert "fold1/gallery.safetensors of its model is missing" in refusal(photo)
+    (run / "rule.json").unlink()
+    assert "rule.json is not in" in refusal(photo)
+    with pytest.raises(SystemExit):
+        command("infer", "--data", whales / "data", "--run-dir", run)
+    said = capsys.readouterr()
+    assert "--ranking.unknown-share" in said.err and "taken from" not in said.out
+
+
+def test_embeddings_of_two_models_are_not_mixed(triplets, arcface, tmp_path):
+    """As where a fold was trained and validated again, but not used for the test set again."""
+    run = tmp_path / "run"
+    shutil.copytree(triplets, run)
+    shutil.copy(arcface / "fold0" / "test.safetensors", run / "fold0")
+    with pytest.raises(MismatchError, match=r"fold0/test.safetensors and gallery.safetensors are of different models"):
+        read_fold_files(run)
+    assert read_fold_files(tmp_path, [triplets]).keys() == {0, 1}
+
+
+def test_one_fold_alone_says_that_its_threshold_has_seen_its_rows(whales, triplets, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(triplets, run)
+    command("validate", "--data", whales / "data", "--run-dir", run, "--fold", 0)
+    text = capsys.readouterr().out
+    assert "1 of 2 folds" in text and "with one fold the rule is fitted on the rows that it is scored on" in text
 
 
 def test_pseudo_labels_above_a_similarity_train_each_fold_on_what_its_own_gallery_says(whales, triplets, tmp_path):
