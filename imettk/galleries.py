@@ -100,16 +100,16 @@ def draw_conflicts(path: Path, rows: Sequence[tuple[Shown, Sequence[Shown]]]) ->
     draw_gallery(path, rows, title="Probable label errors", truth="labelled", legend=legend)
 
 
-def pick_worst(ranked: np.ndarray, scores: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
+def pick_worst(ranked: np.ndarray, sureness: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
     """Queries whose first answer is wrong, the surest first, int64 (M,), M at most `count`.
 
     Args:
         ranked: answers, best first, int64 (Q, k).
-        scores: of the answers, float (Q, k).
+        sureness: of the first answers, float (Q,).
         targets: int64 (Q,).
     """
     wrong = np.flatnonzero(ranked[:, 0] != targets)
-    return wrong[np.argsort(-scores[wrong, 0], kind="stable")][:count]
+    return wrong[np.argsort(-sureness[wrong], kind="stable")][:count]
 
 
 def shorten(text: str, width: float, font: FreeTypeFont) -> str:

@@ -196,13 +196,13 @@ def test_images_that_are_not_rgb_are_refused(tmp_path, image):
 def test_the_surest_mistakes_come_first():
     rng = np.random.default_rng(0)
     ranked, targets = rng.integers(-1, 3, (50, 4)), rng.integers(0, 3, 50)
-    scores = np.round(-np.sort(-rng.random((50, 4)), axis=1), 1)
-    scores[ranked < 0] = -np.inf
+    sureness = np.round(rng.random(50), 1)
+    sureness[ranked[:, 0] < 0] = -np.inf
     wrong = [query for query in range(50) if ranked[query][0] != targets[query]]
-    expected = sorted(wrong, key=lambda query: (-scores[query][0], query))
-    assert galleries.pick_worst(ranked, scores, targets, 100).tolist() == expected
-    assert galleries.pick_worst(ranked, scores, targets, 5).tolist() == expected[:5]
-    assert not len(galleries.pick_worst(targets[:, None], scores, targets, 5))
+    expected = sorted(wrong, key=lambda query: (-sureness[query], query))
+    assert galleries.pick_worst(ranked, sureness, targets, 100).tolist() == expected
+    assert galleries.pick_worst(ranked, sureness, targets, 5).tolist() == expected[:5]
+    assert not len(galleries.pick_worst(targets[:, None], sureness, targets, 5))
 
 
 @pytest.mark.skipif(not OMNIGLOT.exists(), reason="../shared/data is absent")

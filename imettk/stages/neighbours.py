@@ -79,7 +79,7 @@ class _Embedded:
     """Embeddings of a metric model, as rows of another table."""
 
     def __init__(self, table: SampleTable, folder: Path) -> None:
-        self._table, self._folds = table, read_fold_files(folder)
+        self._table, self._folder, self._folds = table, folder, read_fold_files(folder)
         self._rows = TableRows(table)
 
     @property
@@ -95,6 +95,8 @@ class _Embedded:
             if files.oof is None:
                 continue
             gallery = self._rows.scatter([files.gallery])
+            if np.isnan(gallery).all():
+                raise MismatchError(f"{self._folder} has embedded none of the table's rows: is --features another one?")
             rows = self._rows.find(files.oof.ids)
             queries, rows = files.oof.merged_embeddings[rows >= 0], rows[rows >= 0]
             near = find_neighbours(standardise(queries, gallery), standardise(gallery, gallery), NUM_NEAR)

@@ -71,7 +71,7 @@ def draw_rankings(
                 hits.append(Shown(np.full((8, 8, 3), 235, np.uint8), name, "", None, name == right))
             else:
                 hits.append(album.show(row, label=name, similarity=similarity, right=name == right))
-        lines.append((album.show(query, label=right), hits[:NUM_HITS]))
+        lines.append((album.show(query, label=right), hits))
     draw_gallery(path, lines, title=title)
 
 

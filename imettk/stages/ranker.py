@@ -146,6 +146,17 @@ class Ranker:
             answers = ranked.labels
         return self._filled(answers[:, : self.k])
 
+    def sureness(self, answers: np.ndarray, ranked: Ranked, threshold: float | None) -> np.ndarray:
+        """How far the first score is from where the first answer would be another one, float (N,).
+
+        The unknown label that comes by a threshold is the surer, the lower the score. -inf where there is no score.
+        """
+        scores = ranked.scores[:, 0]
+        if threshold is None:
+            return scores
+        gaps = np.where(answers[:, 0] == self.unknown, threshold - scores, scores - threshold)
+        return np.where(np.isfinite(scores), gaps, -np.inf)
+
     def cross_fit(self, ranked: Ranked, truth: np.ndarray, folds: np.ndarray) -> np.ndarray:
         """Answers of each fold by a threshold that was fitted on the others, where there are others, int64 (N, k)."""
         answers = np.empty((len(truth), self.k), np.int64)

@@ -18,7 +18,7 @@ from imettk.models.heads import Outputs
 from imettk.postprocess.ranking import Ranked
 from imettk.progress import say
 from imettk.stages.evidence import keep_unknown_curve
-from imettk.stages.pictures import NUM_SHOWN, Album, draw_rankings, list_conflicts
+from imettk.stages.pictures import NUM_HITS, NUM_SHOWN, Album, draw_rankings, list_conflicts
 from imettk.stages.ranker import Gallery, Ranker, stack
 from imettk.stages.shared import Compute, Prepared, choose_compute, predict_file, read_prepared
 from imettk.stages.submit import label_rows
@@ -120,7 +120,7 @@ def validate_ranking(recipe: Recipe, prepared: Prepared, run: RunDir, folds: lis
         keep_unknown_curve(run, ranker, done.ranked, done.truth, threshold)
     write_json(run.path / "rule.json", {"kind": "rank", "unknown_threshold": threshold})
     write_json(run.path / "scores.json", scores)
-    _draw(prepared, run, done, answers)
+    _draw(prepared, run, done, answers, threshold)
     tell_ranking(ranker, scores, threshold)
     return threshold is not None and ranker.plan.unknown_share is None
 
@@ -143,22 +143,26 @@ def judge(
     return answers, scores
 
 
-def _draw(prepared: Prepared, run: RunDir, done: _Validated, answers: np.ndarray) -> None:
+def _draw(prepared: Prepared, run: RunDir, done: _Validated, answers: np.ndarray, threshold: float | None) -> None:
     """The surest wrong rankings, and some of all; probable label errors where there are neighbours."""
     names, targets = done.ranker.names, prepared.targets
     album = Album(prepared.table, prepared.source, names)
-    worst = pick_worst(answers, done.ranked.scores, done.truth, NUM_SHOWN)
+    worst = pick_worst(answers, done.ranker.sureness(answers, done.ranked, threshold), done.truth, NUM_SHOWN)
     some = np.linspace(0, len(answers) - 1, min(NUM_SHOWN, len(answers))).astype(int)
     for name, chosen, title in (
         ("worst", worst, "Queries whose first answer is wrong, the surest first"),
         ("some", some, "Queries and their answers"),
     ):
-        witnesses = [[_witness(done, prepared, query, label) for label in answers[query]] for query in chosen]
+        given = [answers[query][answers[query] >= 0][:NUM_HITS].tolist() for query in chosen]
+        witnesses = [
+            [_witness(done, prepared, query, label) for label in labels]
+            for query, labels in zip(chosen, given, strict=True)
+        ]
         draw_rankings(
             run.path / f"ranking_{name}.png",
             album,
             done.rows[chosen],
-            [[names[label] for label in answers[query]] for query in chosen],
+            [[names[label] for label in labels] for labels in given],
             [names[done.truth[query]] for query in chosen],
             witnesses,
             title=title,

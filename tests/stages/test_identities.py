@@ -9,10 +9,12 @@ import pytest
 
 from imettk.cli import main
 from imettk.data.made_whales import WhalesSize, make_whales
+from imettk.data.table import SampleTable
 from imettk.errors import MismatchError
 from imettk.inference.predictor import load_predictions
 from imettk.metrics import map_at_k
 from imettk.stages.embeddings import read_fold_files
+from imettk.stages.neighbours import _Embedded
 from imettk.tracking.tensors import read_tensors
 
 SMALL = [
@@ -234,6 +236,12 @@ def test_embeddings_of_two_models_are_not_mixed(triplets, arcface, tmp_path):
     with pytest.raises(MismatchError, match=r"fold0/test.safetensors and gallery.safetensors are of different models"):
         read_fold_files(run)
     assert read_fold_files(tmp_path, [triplets]).keys() == {0, 1}
+
+
+def test_features_of_other_images_are_one_line(triplets):
+    strangers = SampleTable(np.array(["a", "b"]), np.array(["a.png", "b.png"]), ("x",), ("",))
+    with pytest.raises(MismatchError, match="has embedded none of the table's rows"):
+        _Embedded(strangers, triplets).out_of_fold()
 
 
 def test_one_fold_alone_says_that_its_threshold_has_seen_its_rows(whales, triplets, tmp_path, capsys):

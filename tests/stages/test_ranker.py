@@ -9,7 +9,9 @@ from imettk.config import ModelPlan, RankPlan, Recipe, RulePlan, StagePlan, Tabl
 from imettk.data.table import SampleTable
 from imettk.errors import ConfigError
 from imettk.postprocess.ranking import Ranked
+from imettk.stages.infer import _with_known_answers
 from imettk.stages.ranker import Gallery, Ranker
+from imettk.tracking.run_dir import RunDir
 
 NAMES = ("ann", "bob", "cat", "dog")
 
@@ -50,6 +52,31 @@ def test_the_unknown_label_enters_where_similarities_fall_below_the_threshold():
     assert ranker.answer(ranked, 0.5).tolist() == [[2, 0, 4], [1, 2, 4]]
     assert ranker.answer(ranked, 0.95).tolist() == [[4, 2, 0], [4, 1, 2]]
     assert ranker.answer(ranked, 0.1).tolist() == ranker.answer(ranked, None).tolist() == [[2, 0, 1], [1, 2, 3]]
+
+
+def test_the_unknown_label_is_the_surer_the_lower_the_score():
+    ranker = Ranker(recipe_of(), table_of())
+    ranked = Ranked(np.array([[2], [1], [1], [-1]]), np.array([[0.9], [0.6], [0.2], [-np.inf]], np.float32))
+    answers = ranker.answer(ranked, 0.5)
+    assert answers[:, 0].tolist() == [2, 1, 4, 4]
+    assert ranker.sureness(answers, ranked, 0.5).tolist() == pytest.approx([0.4, 0.1, 0.3, -np.inf])
+    assert ranker.sureness(answers, ranked, None).tolist() == pytest.approx([0.9, 0.6, 0.2, -np.inf])
+
+
+def test_labels_of_duplicates_come_first_as_what_may_be_answered(tmp_path):
+    """`known_answers.csv` knows identities; some are not scored, and where images are answered it says nothing."""
+    (tmp_path / "known_answers.csv").write_text("id,label\nr0,dog\nr1,bob\nr2,new\n")
+    run, queries = RunDir(tmp_path), table_of((0, 0, 0, 0))
+    given = [["ann", "bob", "new"], ["ann", "new", "bob"], ["ann", "bob", "cat"], ["bob", "ann", "cat"]]
+    labelled = table_of((0, 1, 2, 3), sources=np.array([0, 0, 0, 1], np.int16))
+
+    def answers(**ranking):
+        return _with_known_answers(recipe_of(**ranking), run, labelled, queries, given)
+
+    rest = [["bob", "ann", "new"], ["new", "ann", "bob"], given[3]]
+    assert answers(by="probs", scored="train") == [["new", "ann", "bob"], *rest]  # dog stands in the second table alone
+    assert answers(by="probs") == [["dog", "ann", "bob"], *rest]
+    assert answers(answers="images") == given
 
 
 def test_a_threshold_needs_unknown_rows_or_a_wanted_share():
