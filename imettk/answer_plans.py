@@ -105,6 +105,8 @@ class RankPlan(Section):
         scored: identities that may be answered: all, or those of the training table alone; any other one is the
             unknown label then.
         unknown_share: of the test rows that should have the unknown label first; None fits its place on validation.
+        judge_unknown: rows of no known identity count in the scores, and the unknown label is right for them; where
+            nobody knows whose they are, False leaves them out, and the unknown label is never answered.
     """
 
     answers: Literal["identities", "images"] = "identities"
@@ -121,6 +123,7 @@ class RankPlan(Section):
     rerank_weight: float = 0.3
     scored: Literal["all", "train"] = "all"
     unknown_share: float | None = None
+    judge_unknown: bool = True
 
     def __post_init__(self) -> None:
         self._require(self.num_answers >= 1, "num_answers", "at least 1")
@@ -133,3 +136,8 @@ class RankPlan(Section):
         self._require(self.rerank_spread >= 1, "rerank_spread", "at least 1")
         self._require(0 <= self.rerank_weight <= 1, "rerank_weight", "in [0, 1]")
         self._require(self.unknown_share is None or 0 <= self.unknown_share <= 1, "unknown_share", "in [0, 1], or none")
+        self._require(
+            self.judge_unknown or (self.unknown_share is None and self.scored == "all"),
+            "judge_unknown",
+            "true with `unknown_share` or `scored`, which answer the unknown label",
+        )

@@ -72,8 +72,8 @@ def hpa2018() -> Recipe:
 def hpa2018_metric() -> Recipe:
     """Which antibody an image is of, by a ResNet-50: near images have the same labels, for `imettk neighbours`.
 
-    It learns from the external images, whose names tell the antibody; those of `train.csv` are embedded, and are of no
-    known identity. One image of four validates; the score is top-1.
+    It learns from the external images, whose names tell the antibody; those of `train.csv` are embedded; whose
+    they are nobody knows, so they are not judged. One image of four validates; the score is top-1 of the external ones.
     """
     recipe = hpa2018()
     return replace(
@@ -107,5 +107,5 @@ def hpa2018_metric() -> Recipe:
             ),
         ),
         rule=RulePlan(kind="rank"),
-        ranking=RankPlan(num_answers=1),
+        ranking=RankPlan(num_answers=1, judge_unknown=False),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from imettk.config import Recipe
 from imettk.data.table import SampleTable
 from imettk.device import choose_device
+from imettk.errors import DataError
 from imettk.inference.reranking import rank_reranked
 from imettk.inference.retrieval import expand_queries, rank_gallery
 from imettk.metrics import map_at_k, recall_at_k
@@ -112,7 +114,7 @@ class Ranker:
         return self.num_labels if self.plan.by == "probs" else min(self.plan.num_neighbours, self.num_labels)
 
     def truth(self, targets: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-        """What is the right answer to queries of these identities, int64 (N,).
+        """What is the right answer to queries of these identities, int64 (N,); -1 where they are not judged.
 
         Args:
             targets: int64 (N,), -1 for no known identity.
@@ -123,11 +125,12 @@ class Ranker:
         if self.unknown is None:
             return targets
         can_be_found = (targets >= 0) & (True if known is None else np.isin(targets, known))
-        return np.where(can_be_found, targets, self.unknown)
+        unknown = np.where((targets >= 0) | self.plan.judge_unknown, self.unknown, -1)
+        return np.where(can_be_found, targets, unknown)
 
     def fit(self, ranked: Ranked, truth: np.ndarray) -> float | None:
         """The similarity (or probability) below which the unknown label comes first; None where it never comes."""
-        if self.unknown is None or not self.scored.all():
+        if self.unknown is None or not self.scored.all() or not self.plan.judge_unknown:
             return None
         if self.plan.unknown_share is not None:
             return threshold_for_share(ranked.scores[:, 0], self.plan.unknown_share)
@@ -179,13 +182,23 @@ class Ranker:
         return wide
 
     def score(self, answers: np.ndarray, truth: np.ndarray) -> float:
-        """MAP@k."""
-        return map_at_k(answers, truth)
+        """MAP@k of the rows that are judged; NaN where there is none."""
+        judged = truth >= 0
+        return map_at_k(answers[judged], truth[judged]) if judged.any() else math.nan
 
     def scores(
         self, answers: np.ndarray, ranked: Ranked, truth: np.ndarray, groups: np.ndarray | None
     ) -> dict[str, Any]:
-        """What goes into `scores.json` about these rows."""
+        """What goes into `scores.json` about these rows.
+
+        Raises:
+            DataError: none of them is judged.
+        """
+        judged = np.flatnonzero(truth >= 0)
+        if not len(judged):
+            raise DataError("no row of known identity is validated, so there is nothing to score: see `folds.scheme`")
+        answers, ranked, truth = answers[judged], take(ranked, judged), truth[judged]
+        groups = None if groups is None else groups[judged]
         points = np.where((hit := answers == truth[:, None]).any(1), 1 / (hit.argmax(1) + 1), 0.0)
         means = [points[rows].mean() for rows in draw_rows(len(points), groups, NUM_DRAWS)]
         frequent = np.argsort(-np.bincount(truth, minlength=self.num_labels + 1), kind="stable")[: self.k]
@@ -197,7 +210,7 @@ class Ranker:
             "constant": map_at_k(np.broadcast_to(frequent, (len(truth), len(frequent))), truth),
             "rows": len(truth),
         }
-        if self.unknown is not None:
+        if self.unknown is not None and self.plan.judge_unknown:
             is_unknown = truth == self.unknown
             result |= {
                 "unknown_rows": int(is_unknown.sum()),

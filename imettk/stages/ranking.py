@@ -147,7 +147,8 @@ def _draw(prepared: Prepared, run: RunDir, done: _Validated, answers: np.ndarray
     """The surest wrong rankings, and some of all; probable label errors where there are neighbours."""
     names, targets = done.ranker.names, prepared.targets
     album = Album(prepared.table, prepared.source, names)
-    worst = pick_worst(answers, done.ranker.sureness(answers, done.ranked, threshold), done.truth, NUM_SHOWN)
+    sureness = done.ranker.sureness(answers, done.ranked, threshold)
+    worst = pick_worst(answers, sureness, np.where(done.truth >= 0, done.truth, answers[:, 0]), NUM_SHOWN)
     some = np.linspace(0, len(answers) - 1, min(NUM_SHOWN, len(answers))).astype(int)
     for name, chosen, title in (
         ("worst", worst, "Queries whose first answer is wrong, the surest first"),
@@ -199,6 +200,9 @@ def tell_ranking(ranker: Ranker, scores: dict[str, Any], threshold: float | None
         gain = scores["oof"] - scores["without_refinement"]
         say(f"           {ranker.refinement}: {gain:+.4f}")
     if ranker.unknown is None:
+        return
+    if not ranker.plan.judge_unknown:
+        say(f"           of {scores['rows']} rows; those of no known identity are not judged")
         return
     share = scores["unknown_rows"] / scores["rows"]
     say(

@@ -1,5 +1,6 @@
 """From rankings to answers: truths, the unknown label, scored identities, and scores counted by plain loops."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from imettk.config import ModelPlan, RankPlan, Recipe, RulePlan, StagePlan, TableFormat, TrainPlan
 from imettk.data.table import SampleTable
-from imettk.errors import ConfigError
+from imettk.errors import ConfigError, DataError
 from imettk.postprocess.ranking import Ranked
 from imettk.stages.infer import _with_known_answers
 from imettk.stages.ranker import Gallery, Ranker
@@ -44,6 +45,26 @@ def test_an_identity_that_could_not_be_found_is_unknown():
     assert ranker.truth(np.array([0, 3, -1])).tolist() == [0, 3, 4]
     closed = Ranker(recipe_of(unknown=None), table_of((0, 1, 2, 3)))
     assert closed.unknown is None and closed.truth(np.array([0, 3]), np.array([0])).tolist() == [0, 3]
+
+
+def test_rows_that_nobody_knows_may_be_left_out_of_the_scores():
+    """The same numbers as of the other rows alone, and no threshold."""
+    ranker = Ranker(recipe_of(judge_unknown=False), table_of())
+    truth = ranker.truth(np.array([0, -1, 3, 1, -1]), np.array([0, 1, 2]))
+    assert truth.tolist() == [0, -1, 4, 1, -1]  # dog is in no gallery: no answer can be right
+    ranked = ranked_of([[0, 1, 2], [2, 1, 0], [0, 1, 2], [0, 1, 2], [1, 0, 2]])
+    assert ranker.fit(ranked, truth) is None
+    answers, groups = ranker.answer(ranked, None), np.array(["a", "b", "a", "c", "b"])
+    some = [0, 2, 3]
+    assert ranker.score(answers, truth) == pytest.approx((1 + 0 + 1 / 2) / 3)
+    scores = ranker.scores(answers, ranked, truth, groups)
+    assert scores == ranker.scores(
+        answers[some], Ranked(ranked.labels[some], ranked.scores[some]), truth[some], groups[some]
+    )
+    assert scores["rows"] == 3 and scores["top1"] == pytest.approx(1 / 3) and "unknown_rows" not in scores
+    assert math.isnan(ranker.score(answers[[1]], truth[[1]]))
+    with pytest.raises(DataError, match="no row of known identity is validated"):
+        ranker.scores(answers[[1, 4]], ranked, truth[[1, 4]], None)
 
 
 def test_the_unknown_label_enters_where_similarities_fall_below_the_threshold():
