@@ -84,6 +84,14 @@ def _score_of(group: EmbeddingEnsemble | ProbsEnsemble, members: list[int]) -> f
     return group.ranker.score(group.ranker.cross_fit(ranked, truth, group.row_folds), truth)
 
 
+def _weights_of(weights: np.ndarray, chosen: list[int]) -> np.ndarray:
+    """The weights of some members, 0 for others, (M,); among themselves, members without weight are equals."""
+    kept = np.where(np.isin(np.arange(len(weights)), chosen), weights, 0.0)
+    if not kept.any():
+        kept[chosen] = 1.0
+    return kept
+
+
 class ProbsEnsemble:
     """Several classifiers of the same classes and folds, blended as `blend` does it.
 
@@ -108,8 +116,7 @@ class ProbsEnsemble:
 
     def rank(self, chosen: list[int]) -> tuple[Ranked, np.ndarray]:
         """Out-of-fold rankings by some of the members, and the truth."""
-        weights = np.where(np.isin(np.arange(len(self._members)), chosen), self.weights, 0)
-        probs = blend_known(self._joined, self._method, weights)
+        probs = blend_known(self._joined, self._method, _weights_of(self.weights, chosen))
         return self.ranker.by_probs(probs), self.ranker.truth(self._joined.targets)
 
     def rank_test(self) -> tuple[np.ndarray, Ranked]:
@@ -212,7 +219,7 @@ class EmbeddingEnsemble:
         return self._table.targets
 
     def _ranked(self, pairs: list[tuple[np.ndarray, np.ndarray]], members: list[int]) -> Ranked:
-        weights = self.weights[members]
+        weights = _weights_of(self.weights, members)[members]
         if self._method == "mean":
             queries, gallery = (join_embeddings([pair[side] for pair in pairs], weights.tolist()) for side in (0, 1))
             return self.ranker.by_neighbours(queries, Gallery(gallery, self._targets))

@@ -190,6 +190,20 @@ def test_two_models_are_joined_and_the_table_says_what_each_adds(whales, triplet
     assert map_at_k(np.array(ranked), np.array(truth)) > 0.1
 
 
+@pytest.mark.parametrize("method", ["mean", "fuse"])
+def test_a_member_without_weight_is_judged_alone_all_the_same(whales, triplets, arcface, tmp_path, method, capsys):
+    run, members = tmp_path / "run", ["--members", triplets, arcface, "--method", method]
+    command("ensemble", "--data", whales / "data", "--run-dir", run, *members, "--weights", 0, 1)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    rows = {
+        words[0]: [float(word) for word in words[1:]] for words in lines if words[:1] in (["triplets"], ["arcface"])
+    }
+    alone, joined = (json.loads((one / "scores.json").read_text())["oof"] for one in (triplets, run))
+    assert rows["triplets"][1] == pytest.approx(alone, abs=1e-4)
+    assert rows["arcface"][1] == pytest.approx(joined, abs=1e-4)
+    assert rows["triplets"][2] == 0 and rows["arcface"][2] == pytest.approx(joined - alone, abs=2e-4)
+
+
 def test_single_pictures_get_answers_and_a_picture_of_their_neighbours(whales, triplets, tmp_path, capsys):
     """Also from a folder that only has the run as an input; as cut to their boxes, so a known image finds itself."""
     photo = sorted((whales / "data" / "train").iterdir())[0]
