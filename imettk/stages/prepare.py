@@ -31,10 +31,11 @@ def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
 
     Raises:
         DataError: the table is not what the recipe says, or images cannot be read; each fault is named and counted.
-        ConfigError: the cache that the recipe asks for would not fit.
+        ConfigError: the cache that the recipe asks for would not fit, or there are fewer labels than answers a row.
         MismatchError: the folder holds the training of another recipe, or of other data.
     """
     table = read_table(recipe.table, data_dir)
+    _check_answers(recipe, table)
     remarks = list(table.remarks)
     tables = {"train": table}
     if (data_dir / recipe.table.sample_csv).is_file():
@@ -57,6 +58,20 @@ def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     say(_summary(table, folds, recipe.folds))
     values = [", ".join(f"{value:.3f}" for value in each) for each in (survey.mean, survey.std)]
     say(f"channel mean {values[0]}, std {values[1]}, of values in [0, 1]")
+
+
+def _check_answers(recipe: Recipe, table: SampleTable) -> None:
+    """Raise `ConfigError` where a row is to get more answers than there are: else `infer` would, after the training."""
+    plan, targets = recipe.ranking, _targets(table)
+    if recipe.rule.kind != "rank" or plan.answers != "identities":
+        return
+    own = targets[(table.sources == 0) & (targets >= 0)]
+    count = len(table.labels) if plan.scored == "all" else len(np.unique(own))
+    count += recipe.table.unknown_label is not None
+    if count < plan.num_answers:
+        raise ConfigError(
+            f"a row gets {plan.num_answers} different answers, and there are {count}: set --ranking.num-answers lower"
+        )
 
 
 def _make_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:

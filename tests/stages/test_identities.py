@@ -258,6 +258,17 @@ def test_features_of_other_images_are_one_line(triplets):
         _Embedded(strangers, triplets).out_of_fold()
 
 
+def test_more_answers_than_labels_are_refused_before_anything_is_trained(whales, tmp_path, capsys):
+    options = ["--data", whales / "data", "--run-dir", tmp_path, *SMALL, "--ranking.num-neighbours", 1000]
+    names = set(pd.read_csv(whales / "data" / "train.csv", dtype=str)["Id"]) - {"new_whale"}
+    merged = pd.read_csv(whales / "data" / "duplicate_ids.csv", dtype=str)["SubId"].str.split().str.len().sub(1).sum()
+    most = len(names) - merged + 1  # and new_whale
+    with pytest.raises(SystemExit):
+        command("prepare", "humpback2018", *options, "--ranking.num-answers", most + 1)
+    assert f"a row gets {most + 1} different answers, and there are {most}: set --ranking" in capsys.readouterr().err
+    command("prepare", "humpback2018", *options, "--ranking.num-answers", most)
+
+
 def test_one_fold_alone_says_that_its_threshold_has_seen_its_rows(whales, triplets, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(triplets, run)
