@@ -25,12 +25,13 @@ def rerank_neighbours(
     near: int = 20,
     spread: int = 6,
     weight: float = 0.3,
+    own: np.ndarray | None = None,
     device: torch.device | str | None = None,
 ) -> Neighbours:
     """The k gallery rows nearest to each query by their common neighbours and by their own similarity.
 
     Args:
-        queries, gallery, device: as in `find_neighbours`.
+        queries, gallery, own, device: as in `find_neighbours`.
         near: rows that may name each other (k1 in the paper), above 0.
         spread: rows over whose neighbour sets is averaged, the row itself among them (k2), above 0.
         weight: of the own similarity, in [0, 1]; 1 is no re-ranking.
@@ -47,7 +48,7 @@ def rerank_neighbours(
     found = find_neighbours(units, units, near + 1, device=device).rows
     sets = _neighbour_sets(units, found, near)
     sets = _averaged(sets, found[:, :spread])
-    return _compare(units, sets, len(queries), k, weight)
+    return _compare(units, sets, k, weight, np.full(len(queries), -1) if own is None else own)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -106,8 +107,9 @@ def _averaged(sets: sparse.csr_array, found: np.ndarray) -> sparse.csr_array:
     return sparse.csr_array(mean @ sets)
 
 
-def _compare(units: np.ndarray, sets: sparse.csr_array, num_queries: int, k: int, weight: float) -> Neighbours:
-    """The k best gallery rows of each query by the mixed similarity."""
+def _compare(units: np.ndarray, sets: sparse.csr_array, k: int, weight: float, own: np.ndarray) -> Neighbours:
+    """The k best gallery rows of each query by the mixed similarity; `own` row is not found, int64 (Q,)."""
+    num_queries = len(own)
     of_gallery = sparse.csc_array(sets[num_queries:])
     gallery = np.nan_to_num(units[num_queries:])
     lost = np.isnan(units[:, 0])
@@ -120,6 +122,8 @@ def _compare(units: np.ndarray, sets: sparse.csr_array, num_queries: int, k: int
         for place in range(len(block)):
             mixed[place] += (1 - weight) * _jaccard(sets, first + place, of_gallery)
         mixed[:, lost[num_queries:]] = -np.inf
+        mine = own[first : first + len(block)]
+        mixed[np.flatnonzero(mine >= 0), mine[mine >= 0]] = -np.inf
         order = np.argsort(-mixed, axis=1, kind="stable")[:, :count]
         values = np.take_along_axis(mixed, order, axis=1)
         result.rows[first : first + len(block), :count] = np.where(values > -np.inf, order, -1)
@@ -151,6 +155,7 @@ def rank_reranked(
     num_neighbours: int = 100,
     best_of: int = 3,
     temperature: float = 0.1,
+    own: np.ndarray | None = None,
     device: torch.device | str | None = None,
 ) -> Ranked:
     """The k identities nearest to each query, as `rank_gallery` has them, by re-ranked neighbours.
@@ -158,12 +163,17 @@ def rank_reranked(
     Args:
         labels: of the gallery, int64 (G,); rows of -1 are left out.
         near, spread, weight: as in `rerank_neighbours`.
+        own: as in `rank_gallery`.
     """
     known = labels >= 0
+    if own is not None:
+        own = np.append(np.where(known, np.cumsum(known) - 1, -1), -1)[own]
     gallery, labels = gallery[known], labels[known]
     wanted, count = min(k, len(np.unique(labels))), min(num_neighbours, len(labels))
     while count:
-        found = rerank_neighbours(queries, gallery, count, near=near, spread=spread, weight=weight, device=device)
+        found = rerank_neighbours(
+            queries, gallery, count, near=near, spread=spread, weight=weight, own=own, device=device
+        )
         ranked = rank_labels(*found, labels, k=k, pool=pool, best_of=best_of, temperature=temperature)
         short = (ranked.labels[:, wanted - 1] < 0) & (ranked.labels[:, 0] >= 0)
         if pool == "vote" or count == len(labels) or not short.any():

@@ -74,12 +74,20 @@ class TableRows:
     """Finds the rows of a table that prediction files speak of."""
 
     def __init__(self, table: SampleTable) -> None:
-        self._count = len(table)
+        self._count, self._sources = len(table), table.sources
         self._place = {name: row for row, name in enumerate(table.ids.tolist())}
 
     def find(self, ids: np.ndarray) -> np.ndarray:
         """int64 (N,), -1 where the table has none of this id."""
         return np.array([self._place.get(name, -1) for name in ids.tolist()], np.int64)
+
+    def own(self, ids: np.ndarray) -> np.ndarray:
+        """Where test images stand in the table themselves, with a pseudo label, int64 (N,); -1 where they do not.
+
+        That is in an extra table: a training image may have the name of a test image.
+        """
+        rows = self.find(ids)
+        return rows if self._sources is None else np.where(self._sources[rows] > 0, rows, -1)
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """The same where all must be there; `MismatchError` names those that are not."""

@@ -177,7 +177,7 @@ class EmbeddingEnsemble:
     def rank_test(self) -> tuple[np.ndarray, Ranked]:
         """Ids and rankings of the test rows, by all folds of all members."""
         ids, pairs, chosen = self._test_pairs()
-        return ids, self._ranked(pairs, chosen)
+        return ids, self._ranked(pairs, chosen, own=self._rows.own(ids))
 
     def nearest_images(self) -> tuple[np.ndarray, list[list[str]]]:
         """Ids of the test rows, and those of the images nearest to each, in train and test together."""
@@ -218,14 +218,17 @@ class EmbeddingEnsemble:
         assert self._table.targets is not None
         return self._table.targets
 
-    def _ranked(self, pairs: list[tuple[np.ndarray, np.ndarray]], members: list[int]) -> Ranked:
+    def _ranked(
+        self, pairs: list[tuple[np.ndarray, np.ndarray]], members: list[int], *, own: np.ndarray | None = None
+    ) -> Ranked:
+        """Rankings by pairs of queries and gallery, each of one of the members; `own` as in `Ranker.by_neighbours`."""
         weights = _weights_of(self.weights, members)[members]
         if self._method == "mean":
             queries, gallery = (join_embeddings([pair[side] for pair in pairs], weights.tolist()) for side in (0, 1))
-            return self.ranker.by_neighbours(queries, Gallery(gallery, self._targets))
+            return self.ranker.by_neighbours(queries, Gallery(gallery, self._targets), own=own)
         depth = min(self.ranker.plan.num_neighbours, self.ranker.num_labels)
         each = [
-            self.ranker.by_neighbours(queries, Gallery(gallery, self._targets), depth=depth)
+            self.ranker.by_neighbours(queries, Gallery(gallery, self._targets), own=own, depth=depth)
             for queries, gallery in pairs
         ]
         return fuse(each, weights, num_labels=self.ranker.num_labels, k=self.ranker.depth)

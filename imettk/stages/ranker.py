@@ -73,11 +73,18 @@ class Ranker:
         return rank_probs(probs, self.depth)
 
     def by_neighbours(
-        self, queries: np.ndarray, gallery: Gallery, *, refine: bool = True, depth: int | None = None
+        self,
+        queries: np.ndarray,
+        gallery: Gallery,
+        *,
+        own: np.ndarray | None = None,
+        refine: bool = True,
+        depth: int | None = None,
     ) -> Ranked:
         """Identities by their images in the gallery; queries float32 (N, D).
 
         Args:
+            own: the gallery row that is the query itself and says nothing, int64 (N,); -1 for none.
             refine: expand queries and re-rank neighbours, where the recipe says so.
             depth: how many are ranked; None is as many as answers need.
         """
@@ -88,11 +95,12 @@ class Ranker:
             "num_neighbours": plan.num_neighbours,
             "best_of": plan.best_of,
             "temperature": plan.temperature,
+            "own": own,
             "device": self.device,
         }
         if refine and plan.expand:
             queries = expand_queries(
-                queries, gallery.embeddings, plan.expand, alpha=plan.expand_power, device=self.device
+                queries, gallery.embeddings, plan.expand, alpha=plan.expand_power, own=own, device=self.device
             )
         if refine and plan.rerank:
             pooling |= {"near": plan.rerank, "spread": plan.rerank_spread, "weight": plan.rerank_weight}

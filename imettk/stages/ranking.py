@@ -17,6 +17,7 @@ from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddi
 from imettk.models.heads import Outputs
 from imettk.postprocess.ranking import Ranked
 from imettk.progress import say
+from imettk.stages.embeddings import TableRows
 from imettk.stages.evidence import keep_unknown_curve
 from imettk.stages.pictures import NUM_HITS, NUM_SHOWN, Album, draw_rankings, list_conflicts
 from imettk.stages.ranker import Gallery, Ranker, stack
@@ -250,7 +251,8 @@ def rank_test(
     queries, gallery = (join_embeddings([pair[side] for pair in parts]) for side in (0, 1))
     if ranker.plan.answers == "images":
         return nearest_images(queries, table.ids, gallery, prepared.table.ids, ranker.k)
-    ranked = ranker.by_neighbours(queries, Gallery(gallery, prepared.targets))
+    own = TableRows(prepared.table).own(table.ids)
+    ranked = ranker.by_neighbours(queries, Gallery(gallery, prepared.targets), own=own)
     return label_rows(ranker.answer(ranked, threshold_of_test(ranker, ranked, run)), ranker.names)
 
 
@@ -273,11 +275,14 @@ def nearest_images(
 ) -> list[list[str]]:
     """Of each query the ids of its k nearest images among gallery and queries, itself left out.
 
+    An id that is in both, as of a test image with a pseudo label, is looked for among the queries alone.
+
     Args:
         queries: float32 (N, D); without direction where the image cannot be read: such a query gets the first images.
         ids: of these, str (N,).
     """
-    everything, names = np.concatenate([queries, gallery]), np.concatenate([ids, gallery_ids])
+    others = ~np.isin(gallery_ids, ids)
+    everything, names = np.concatenate([queries, gallery[others]]), np.concatenate([ids, gallery_ids[others]])
     near = find_neighbours(queries, everything, k, own=np.arange(len(queries))).rows
     answers = [[str(names[row]) for row in line if row >= 0] for line in near]
     return [

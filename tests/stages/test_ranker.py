@@ -10,8 +10,10 @@ from imettk.config import ModelPlan, RankPlan, Recipe, RulePlan, StagePlan, Tabl
 from imettk.data.table import SampleTable
 from imettk.errors import ConfigError, DataError
 from imettk.postprocess.ranking import Ranked
+from imettk.stages.embeddings import TableRows
 from imettk.stages.infer import _with_known_answers
 from imettk.stages.ranker import Gallery, Ranker
+from imettk.stages.ranking import nearest_images
 from imettk.tracking.run_dir import RunDir
 
 NAMES = ("ann", "bob", "cat", "dog")
@@ -135,6 +137,41 @@ def test_an_identity_is_as_near_as_its_images():
     ranked = ranker.by_neighbours(np.array([[0.9, 0.1], [0.0, 2.0]], np.float32), gallery)
     assert ranked.labels.tolist() == [[0, 1, 2], [2, 1, 0]]  # what cannot be read is nowhere
     np.testing.assert_allclose(ranked.scores[1], [1, 0.6, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("refined", [{}, {"expand": 2}, {"rerank": 3}], ids=["plain", "expanded", "reranked"])
+def test_a_query_that_is_in_the_gallery_itself_says_nothing_of_itself(refined):
+    """As a test image with a pseudo label: without `own` it would confirm whatever label it was given."""
+    ranker = Ranker(recipe_of(num_answers=2, **refined), table_of())
+    rows = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
+    labels, own = np.array([0, -1, 0, 1, 1, 2, 3]), np.array([6, -1, 5])  # each of the last two is alone with its label
+    queries = rows[[6, 0, 5]]
+    seen = ranker.by_neighbours(queries, Gallery(rows, labels))
+    unseen = ranker.by_neighbours(queries, Gallery(rows, labels), own=own)
+    assert seen.labels[:, 0].tolist() == [3, 0, 2]
+    assert 3 not in unseen.labels[0] and 2 not in unseen.labels[2] and (unseen.labels >= 0).all()
+    np.testing.assert_array_equal(unseen.labels[1], seen.labels[1])
+    if not ranker.plan.rerank:  # which compares sets that hold the image itself, too
+        for query in (0, 2):
+            others = np.arange(7) != own[query]
+            alone = ranker.by_neighbours(queries[[query]], Gallery(rows[others], labels[others]))
+            np.testing.assert_array_equal(unseen.labels[query], alone.labels[0])
+            np.testing.assert_allclose(unseen.scores[query], alone.scores[0], rtol=1e-5)
+
+
+def test_a_training_image_may_have_the_name_of_a_test_image():
+    table = table_of((0, 1, 2, -1), sources=np.array([0, 0, 1, 0], np.int16))
+    assert TableRows(table).own(np.array(["r2", "r1", "x", "r3"])).tolist() == [2, -1, -1, -1]
+
+
+def test_the_nearest_images_are_none_twice_and_never_the_query():
+    rows = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    ids, gallery_ids = np.array(["t0", "t1", "t2"]), np.array(["a", "t1", "b", "c"])
+    gallery = rows[[3, 1, 4, 5]]  # t1 has a pseudo label, so it is in the training table as well
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    names = np.array(["t0", "t1", "t2", "a", "b", "c"])
+    expected = [[names[row] for row in np.argsort(-(unit @ unit[query])) if row != query][:4] for query in range(3)]
+    assert nearest_images(rows[:3], ids, gallery, gallery_ids, 4) == expected
 
 
 def test_query_expansion_moves_a_query_towards_its_neighbours():
