@@ -138,6 +138,8 @@ class Recipe(Section):
             raise ConfigError("`model.centres` 0 knows no classes: it needs `rule.kind` rank by neighbours")
         if ranks and plan.answers == "images" and plan.by != "neighbours":
             raise ConfigError("`ranking.answers` images needs `ranking.by` neighbours")
+        if ranks and plan.answers == "images" and plan.rerank:
+            raise ConfigError(f"`ranking.rerank` must be 0 with `ranking.answers` images, got {plan.rerank}")
         if ranks and plan.scored == "train" and self.table.unknown_label is None:
             raise ConfigError("`ranking.scored` train needs `table.unknown_label`, which stands for all others")
         if self.table.answer_columns and len(self.table.answer_columns) != plan.num_answers:

@@ -185,7 +185,7 @@ class EmbeddingEnsemble:
         queries, gallery = (
             join_embeddings([pair[side] for pair in pairs], self.weights[chosen].tolist()) for side in (0, 1)
         )
-        return ids, nearest_images(queries, ids, gallery, self._table.ids, self.ranker.k)
+        return ids, nearest_images(self.ranker, queries, ids, gallery, self._table.ids)
 
     def _test_pairs(self) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]], list[int]]:
         """Ids of the test rows; of each fold of each member their embeddings and the table's; and which member's.

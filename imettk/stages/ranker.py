@@ -13,7 +13,7 @@ from imettk.data.table import SampleTable
 from imettk.device import choose_device
 from imettk.errors import DataError
 from imettk.inference.reranking import rank_reranked
-from imettk.inference.retrieval import expand_queries, rank_gallery
+from imettk.inference.retrieval import expand_queries, find_neighbours, rank_gallery
 from imettk.metrics import map_at_k, recall_at_k
 from imettk.postprocess.honest import draw_rows
 from imettk.postprocess.openset import fit_unknown, insert_unknown, threshold_for_share, unknown_auc
@@ -98,14 +98,23 @@ class Ranker:
             "own": own,
             "device": self.device,
         }
-        if refine and plan.expand:
-            queries = expand_queries(
-                queries, gallery.embeddings, plan.expand, alpha=plan.expand_power, own=own, device=self.device
-            )
+        if refine:
+            queries = self._expanded(queries, gallery.embeddings, own)
         if refine and plan.rerank:
             pooling |= {"near": plan.rerank, "spread": plan.rerank_spread, "weight": plan.rerank_weight}
             return rank_reranked(queries, gallery.embeddings, gallery.labels, **pooling)
         return rank_gallery(queries, gallery.embeddings, gallery.labels, **pooling)
+
+    def nearest(self, queries: np.ndarray, gallery: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """The k gallery rows nearest to each query, int64 (N, k), -1 where there are fewer; as `find_neighbours`."""
+        return find_neighbours(self._expanded(queries, gallery, own), gallery, self.k, own=own, device=self.device).rows
+
+    def _expanded(self, queries: np.ndarray, gallery: np.ndarray, own: np.ndarray | None) -> np.ndarray:
+        """The queries, expanded where the recipe says so."""
+        plan = self.plan
+        if not plan.expand:
+            return queries
+        return expand_queries(queries, gallery, plan.expand, alpha=plan.expand_power, own=own, device=self.device)
 
     @property
     def refinement(self) -> str:

@@ -250,7 +250,7 @@ def rank_test(
         return label_rows(ranker.answer(ranked, threshold_of_test(ranker, ranked, run)), ranker.names)
     queries, gallery = (join_embeddings([pair[side] for pair in parts]) for side in (0, 1))
     if ranker.plan.answers == "images":
-        return nearest_images(queries, table.ids, gallery, prepared.table.ids, ranker.k)
+        return nearest_images(ranker, queries, table.ids, gallery, prepared.table.ids)
     own = TableRows(prepared.table).own(table.ids)
     ranked = ranker.by_neighbours(queries, Gallery(gallery, prepared.targets), own=own)
     return label_rows(ranker.answer(ranked, threshold_of_test(ranker, ranked, run)), ranker.names)
@@ -271,7 +271,7 @@ def _all_rows(recipe: Recipe, prepared: Prepared, run: RunDir, fold: int, comput
 
 
 def nearest_images(
-    queries: np.ndarray, ids: np.ndarray, gallery: np.ndarray, gallery_ids: np.ndarray, k: int
+    ranker: Ranker, queries: np.ndarray, ids: np.ndarray, gallery: np.ndarray, gallery_ids: np.ndarray
 ) -> list[list[str]]:
     """Of each query the ids of its k nearest images among gallery and queries, itself left out.
 
@@ -283,10 +283,10 @@ def nearest_images(
     """
     others = ~np.isin(gallery_ids, ids)
     everything, names = np.concatenate([queries, gallery[others]]), np.concatenate([ids, gallery_ids[others]])
-    near = find_neighbours(queries, everything, k, own=np.arange(len(queries))).rows
+    near = ranker.nearest(queries, everything, np.arange(len(queries)))
     answers = [[str(names[row]) for row in line if row >= 0] for line in near]
     return [
-        line or [str(name) for name in names[: k + 1] if name != own][:k]
+        line or [str(name) for name in names[: ranker.k + 1] if name != own][: ranker.k]
         for line, own in zip(answers, ids, strict=True)
     ]
 

@@ -171,7 +171,14 @@ def test_the_nearest_images_are_none_twice_and_never_the_query():
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     names = np.array(["t0", "t1", "t2", "a", "b", "c"])
     expected = [[names[row] for row in np.argsort(-(unit @ unit[query])) if row != query][:4] for query in range(3)]
-    assert nearest_images(rows[:3], ids, gallery, gallery_ids, 4) == expected
+    ranker = Ranker(recipe_of(answers="images", num_answers=4), table_of())
+    assert nearest_images(ranker, rows[:3], ids, gallery, gallery_ids) == expected
+    expanding = Ranker(recipe_of(answers="images", num_answers=4, expand=1, expand_power=0.0), table_of())
+    for query, found in enumerate(nearest_images(expanding, rows[:3], ids, gallery, gallery_ids)):
+        nearest = list(names).index(expected[query][0])  # the query becomes the middle between it and this one
+        assert (unit[query] @ unit[nearest]) > 0
+        middle = unit[query] + unit[nearest]
+        assert found == [names[row] for row in np.argsort(-(unit @ middle)) if row != query][:4]
 
 
 def test_query_expansion_moves_a_query_towards_its_neighbours():
@@ -250,3 +257,5 @@ def test_a_classifier_needs_probs_and_scored_identities_an_unknown_label():
         recipe_of(by="probs", scored="train", unknown=None)
     with pytest.raises(ConfigError, match=r"`ranking.answers` images needs `ranking.by` neighbours"):
         recipe_of(by="probs", answers="images")
+    with pytest.raises(ConfigError, match=r"`ranking.rerank` must be 0 with `ranking.answers` images, got 5"):
+        recipe_of(answers="images", rerank=5)
