@@ -18,11 +18,13 @@ def read_boxes(table_format: TableFormat, data_dir: Path) -> pd.DataFrame | None
     They are pixels, or shares of the image's size where the format is `centre`.
 
     Raises:
-        DataError: a column is missing, an image stands twice, or a value is no number or makes no box.
+        DataError: the file or a column is missing, an image stands twice, or a value is no number or makes no box.
     """
     if table_format.boxes_csv is None:
         return None
     csv = data_dir / table_format.boxes_csv
+    if not csv.is_file():
+        raise DataError(f"{csv} is missing: make it, or look at whole images with --table.boxes-csv None")
     frame = read_csv(csv)
     require_columns(frame, csv, [table_format.box_id_column, *table_format.box_columns])
     ids = frame[table_format.box_id_column]
@@ -99,7 +101,10 @@ def read_names(csv: str | None, data_dir: Path) -> set[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise DataError(f"{path} is missing: --data must be the competition's folder") from None
+        raise DataError(
+            f"{path} is missing: it may be empty; without such a list go --table.turned-csv None and "
+            "--table.left-out-csv None"
+        ) from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a readable list: {error}") from None
     return {name for line in lines if (name := line.split(",")[0].strip())}

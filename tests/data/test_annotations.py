@@ -28,6 +28,8 @@ def test_centre_and_size(tmp_path):
 
 
 def test_without_boxes_there_are_none(tmp_path):
+    with pytest.raises(DataError, match=r"boxes\.csv is missing: make it, or .* --table\.boxes-csv None"):
+        read_boxes(TableFormat(boxes_csv="boxes.csv"), tmp_path)
     assert boxes_of(read_boxes(TableFormat(), tmp_path), IDS, "") is None
 
 
@@ -51,5 +53,5 @@ def test_lists_name_ids_or_files(tmp_path):
     names = read_names("list.txt", tmp_path)
     assert is_named(names, IDS, ".jpg").tolist() == [False, True, True]
     assert not is_named(read_names(None, tmp_path), IDS, ".jpg").any()
-    with pytest.raises(DataError, match=r"nowhere\.txt is missing"):
+    with pytest.raises(DataError, match=r"nowhere\.txt is missing: .* --table\.turned-csv None"):
         read_names("nowhere.txt", tmp_path)
