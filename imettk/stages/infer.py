@@ -44,12 +44,12 @@ def infer(
         MissingFileError: no fold is trained, or `validate` has not fitted a rule.
         DataError: the submission would not fit the sample.
     """
+    if recipe.rule.kind != "rank":
+        run.find("rule.json", written_by="validate")  # before the hours of prediction
     folds = trained_folds(run, fold)
     labelled = read_table(recipe.table, data_dir)
-    if recipe.rule.kind != "rank":
-        run.find("rule.json", written_by="validate")  # before the hours of prediction, as is the next
-    elif recipe.ranking.answers == "identities":
-        read_threshold(Ranker(recipe, labelled), run)
+    if recipe.rule.kind == "rank" and recipe.ranking.answers == "identities":
+        read_threshold(Ranker(recipe, labelled), run)  # this as well
     table = read_test_table(recipe.table, data_dir, labelled)
     for remark in table.remarks:
         say(f"note: {remark}")
