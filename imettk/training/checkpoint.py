@@ -45,7 +45,8 @@ class CheckpointWriter:
         self._host: dict[str, Tensor] = {}
         self._thread: threading.Thread | None = None
         self._fault: Exception | None = None
-        for left in folder.glob(".*.tmp"):  # by a process that was killed while writing
+        # By a process that was killed while writing: ours, and what safetensors writes before it renames it to ours.
+        for left in (*folder.glob(".*.tmp"), *folder.glob(".tmp*")):
             left.unlink(missing_ok=True)
 
     def write(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
