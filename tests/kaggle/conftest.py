@@ -53,7 +53,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A path in a .pth file is added to sys.path, but .pth files in it (imettk's editable install) are not read.
     (folder / "lib" / version / "site-packages" / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     probe = [interpreter, "-c", "import torch, imettk"]
-    missing = subprocess.run(probe, cwd=folder, capture_output=True, text=True, check=False)
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # as a session has it
+    missing = subprocess.run(probe, cwd=folder, env=clean, capture_output=True, text=True, check=False)
     assert "No module named 'imettk'" in missing.stderr
     return interpreter
 
