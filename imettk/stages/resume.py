@@ -15,7 +15,7 @@ from imettk.tracking.files import write_atomically
 from imettk.tracking.journal import Journal
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.tensors import TensorFile, read_tensors, read_values
-from imettk.training.checkpoint import load_newest
+from imettk.training.checkpoint import load_newest, save_checkpoint
 
 MAX_NAMED = 12  # tensors that do not fit, named one by one
 
@@ -87,6 +87,16 @@ def load_other_weights(network: nn.Module, run: RunDir, fold: int) -> None:
         say(f"  not taken: {name}, {shapes[0]} there, {shapes[1]} here")
     if left[MAX_NAMED:]:
         say(f"  nor {len(left) - MAX_NAMED} more ({_layers(left[MAX_NAMED:])})")
+
+
+def carry_checkpoint(run: RunDir, fold: int, checkpoint: TensorFile) -> None:
+    """Write a checkpoint that was found in the inputs into the run folder too.
+
+    The next session may be given this folder alone, and this one may end before it has a checkpoint of its own.
+    """
+    folder, step = run.fold(fold) / "checkpoints", checkpoint.values["position"]["step"]
+    if not any(folder.glob(f"step-{step:08d}.safetensors")):
+        save_checkpoint(folder, step, checkpoint.tensors, checkpoint.values)
 
 
 def carry_journal(run: RunDir, fold: int) -> Journal:

@@ -23,7 +23,7 @@ from imettk.errors import ConfigError, MismatchError, UserError
 from imettk.progress import say
 from imettk.stages.curve import loss_of, make_validation
 from imettk.stages.fold_messages import FoldMessages
-from imettk.stages.resume import carry_journal, find_checkpoint, is_done, load_other_weights
+from imettk.stages.resume import carry_checkpoint, carry_journal, find_checkpoint, is_done, load_other_weights
 from imettk.stages.shared import (
     Compute,
     Prepared,
@@ -179,6 +179,7 @@ class _FoldTraining:
         if checkpoint is not None:
             if team.is_main:
                 _tell_changes(checkpoint.values["environment"], environment)
+                carry_checkpoint(run, fold, checkpoint)
             trainer.load(checkpoint)
             _say(team, f"fold {fold}: continues at step {trainer.at.step} of {trainer.num_steps}")
         if (step := team.share(trainer.at.step)) != trainer.at.step:

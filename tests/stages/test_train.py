@@ -186,6 +186,29 @@ def test_what_fails_says_so_in_its_status(prepared, tmp_path, monkeypatch):
     assert read_journal(tmp_path / "fold0" / "journal.jsonl")[-1]["event"] == "failed"
 
 
+@pytest.mark.parametrize("how", ["fails", "has no time"])
+def test_what_a_session_leaves_is_enough_for_the_next_one_however_it_ends(
+    prepared, tmp_path, monkeypatch, capsys, how
+):
+    """Also where it made no step: a chain gives the next session this output, and not the one before."""
+    from imettk.training.trainer import Trainer
+
+    def after(number: int) -> list[str]:
+        return [*prepared[:3], "--inputs", prepared[4], str(tmp_path / str(number)), "--fold", "0"]
+
+    train(prepared, tmp_path / "1", "--session.limit-steps", 4)
+    if how == "fails":
+        with monkeypatch.context() as patch, pytest.raises(KeyError):
+            patch.setattr(Trainer, "fit", lambda self: {}["broke"])
+            train(after(1), tmp_path / "2")
+    else:
+        train(after(1), tmp_path / "2", "--session.limit-seconds", 0.01, "--session.margin-seconds", 0)
+    capsys.readouterr()
+    train(after(2), tmp_path / "3", "--session.limit-steps", 1)
+    assert "fold 0: continues at step 4" in capsys.readouterr().out
+    assert status(tmp_path / "3")["step"] == 5
+
+
 HANGS = """
 import sys, time
 import imettk.training.session
