@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imettk.config import Recipe, read_recipe
 from imettk.errors import PlatformError, UserError
@@ -153,32 +153,59 @@ def _chain(arguments: argparse.Namespace) -> int:
     with hold_folder(folder):
         kaggle = Kaggle()
         chain = read_chain(folder)
-        if chain is None:
-            if arguments.stop:
-                raise UserError(f"{folder} has no chain to stop")
+        if chain is not None:
+            _go_on(arguments, recipe, chain)
+        elif arguments.stop:
+            raise UserError(f"{folder} has no chain to stop")
+        else:
             chain = _new_chain(arguments, recipe, kaggle)
-        elif chain.stopped and not arguments.stop:
-            say(f"{folder} had stopped ({chain.stopped}); going on")
-            chain.try_again()
         return _follow(arguments, kaggle, chain)
 
 
-def _new_chain(arguments: argparse.Namespace, recipe: Recipe, kaggle: Kaggle) -> Chain:
-    from imettk.kaggle.account import PREFLIGHT, Sources, start_chain, tell_expected
-    from imettk.kaggle.plan import check_name, expect
+def _settings(arguments: argparse.Namespace, recipe: Recipe) -> tuple[dict[str, Any], list[str]]:
+    """What makes a chain, by the names of its attributes, and the datasets that it has attached."""
+    from imettk.kaggle.account import Sources
+    from imettk.kaggle.plan import check_name
 
-    chain = start_chain(
-        kaggle,
-        check_name(arguments.name or recipe.name.replace("_", "-").lower()),
-        arguments.recipe,
-        _folds(arguments.folds, recipe),
-        Sources(arguments.competition, arguments.dataset, arguments.attach),
-        out=arguments.pack,
-        arguments=[*arguments.overrides, *_limit_words(arguments)],
-        gpu=not arguments.cpu,
-        retries=arguments.retries,
-        limit_seconds=_limit_seconds(arguments),
-    )
+    sources = Sources(arguments.competition, arguments.dataset, arguments.attach)
+    return {
+        "name": check_name(arguments.name or recipe.name.replace("_", "-").lower()),
+        "recipe": Path(arguments.recipe).name if arguments.recipe.endswith(".py") else arguments.recipe,
+        "competition": sources.folder,
+        "competitions": sources.competitions,
+        "folds": _folds(arguments.folds, recipe),
+        "arguments": [*arguments.overrides, *_limit_words(arguments)],
+        "gpu": not arguments.cpu,
+        "limit_seconds": _limit_seconds(arguments),
+    }, sources.datasets
+
+
+def _go_on(arguments: argparse.Namespace, recipe: Recipe, chain: Chain) -> None:
+    """Bring a chain that is there up to what is asked for; one that has stopped goes on if somebody says so."""
+    if arguments.stop:
+        return
+    settings, attached = _settings(arguments, recipe)
+    changed = chain.differences(settings)
+    if chain.datasets[1:] != attached:
+        changed.append(f"datasets {chain.datasets[1:]}, not {attached}")
+    if changed:
+        raise UserError(f"{arguments.run_dir} holds another chain ({'; '.join(changed)}): give another --run-dir")
+    chain.retries, chain.at_once = arguments.retries, arguments.at_once
+    if not chain.stopped:
+        return
+    if arguments.once:  # from cron it would fail again and again, and take the week's hours with it
+        raise PlatformError(f"the chain has stopped: {chain.stopped}; the same command without --once goes on")
+    say(f"{arguments.run_dir} had stopped ({chain.stopped}); going on")
+    chain.try_again()
+
+
+def _new_chain(arguments: argparse.Namespace, recipe: Recipe, kaggle: Kaggle) -> Chain:
+    from imettk.kaggle.account import PREFLIGHT, start_chain, tell_expected
+    from imettk.kaggle.plan import expect
+
+    settings, attached = _settings(arguments, recipe)
+    own = {"retries": arguments.retries, "at_once": arguments.at_once}
+    chain = start_chain(kaggle, arguments.recipe, settings | own, attached, out=arguments.pack)
     if (measured := read_json(arguments.run_dir / PREFLIGHT)) is not None:
         session = apply_overrides(recipe, _limit_words(arguments)).session
         expect(chain, measured, usable_seconds=session.limit_seconds - session.margin_seconds)
@@ -189,25 +216,30 @@ def _new_chain(arguments: argparse.Namespace, recipe: Recipe, kaggle: Kaggle) ->
 
 def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> int:
     """Bring a chain forward, tell what happened, and take it into the log."""
-    from imettk.kaggle.chain import Follower, describe
-    from imettk.kaggle.plan import DONE
+    from imettk.kaggle.chain import Follower
+    from imettk.kaggle.plan import DONE, describe
     from imettk.kaggle.telling import teller
     from imettk.tracking.telegram import Message, Notifier
 
     folder: Path = arguments.run_dir
-    notifier, running = Notifier(), [job.push for job in chain.open_jobs]
+    notifier, before = Notifier(), [job.state for job in chain.jobs]
     try:
         follower = Follower(kaggle, chain, folder, teller(notifier, chain, folder))
         if arguments.stop:
             follower.stop()
         end = follower.look() if arguments.once or arguments.stop else follower.follow()
+        news = before != [job.state for job in chain.jobs]
         say(describe(chain))
-        if end:
-            text = f"{chain.name}: the chain is {end}, {chain.gpu_hours:.1f} GPU hours"
+        if end and news:
+            text = f"{chain.name}: {'all is done' if end == DONE else end}, {chain.gpu_hours:.1f} GPU hours"
             notifier.send(lambda: Message(text))
+    except (PlatformError, UserError) as error:
+        fault = f"{chain.name}: nobody watches the chain any more: {error}"
+        notifier.send(lambda: Message(fault))
+        raise
     finally:
         notifier.close()
-    if running != [job.push for job in chain.open_jobs]:
+    if news:
         _take_into_log(folder)
     if end and end != DONE and not arguments.stop:
         raise PlatformError(f"the chain has stopped: {end}")
@@ -228,9 +260,8 @@ def _take_into_log(folder: Path) -> None:
 
 def _status(arguments: argparse.Namespace) -> int:
     from imettk.kaggle.account import status, tell_quota
-    from imettk.kaggle.chain import describe
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.plan import read_chain
+    from imettk.kaggle.plan import describe, read_chain
 
     chain = read_chain(arguments.run_dir)
     if arguments.kernel is None and chain is None:

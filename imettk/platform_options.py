@@ -80,6 +80,7 @@ def _add_chain(chain: argparse.ArgumentParser) -> None:
     chain.add_argument("--folds", default="0", metavar="0,1,...", help="to train (default: %(default)s)")
     chain.add_argument("--name", help="in the kernels' slugs (default: the recipe's)")
     chain.add_argument("--retries", type=int, default=2, help="of a session that fails (default: %(default)s)")
+    chain.add_argument("--at-once", type=int, default=2, metavar="N", help="GPU sessions side by side (default: 2)")
     chain.add_argument("--once", action="store_true", help="look once, do what can be done, and end: for cron")
     chain.add_argument("--stop", action="store_true", help="cancel what runs, and end")
 

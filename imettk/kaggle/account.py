@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from imettk.errors import MissingFileError, PlatformError, UserError
 from imettk.kaggle.client import Kaggle
@@ -14,7 +15,7 @@ from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.outputs import list_files, pull, read_remote_list
 from imettk.kaggle.pack import DATASET, make_pack
 from imettk.kaggle.plan import Chain
-from imettk.kaggle.sessions import ENDED, Session, ask_session, gpu_hours, push_kernel
+from imettk.kaggle.sessions import ENDED, Session, ask_session, gpu_hours, is_there, push_kernel
 from imettk.progress import progress_bar, say
 from imettk.tracking.files import read_json, write_json
 
@@ -188,32 +189,21 @@ def tell_quota(kaggle: Kaggle) -> float | None:
     return hours[1] - hours[0]
 
 
-def start_chain(
-    kaggle: Kaggle,
-    name: str,
-    recipe: str,
-    folds: list[int],
-    sources: Sources,
-    *,
-    out: Path,
-    arguments: Sequence[str] = (),
-    gpu: bool = True,
-    retries: int = 2,
-    limit_seconds: int | None = None,
-) -> Chain:
-    """A new chain, its pack uploaded; nothing is pushed yet."""
+def start_chain(kaggle: Kaggle, recipe: str, settings: dict[str, Any], attached: Sequence[str], *, out: Path) -> Chain:
+    """A new chain, its pack uploaded; nothing is pushed yet.
+
+    Args:
+        recipe: as it was asked for, a built-in name or a path.
+        settings: of the chain, by the names of its attributes.
+        attached: datasets beside the pack.
+        out: the pack's folder.
+
+    Raises:
+        UserError: the platform has the kernels of another chain of this name: theirs would be overwritten.
+    """
+    chain = Chain(owner=kaggle.username, datasets=list(attached), pack="", **settings)
+    first = chain.reference(chain.add("prepare", None, [], gpu=False))
+    if is_there(kaggle, first):
+        raise UserError(f"{first} is there already: its chain would be overwritten; give this one another --name")
     pinned, digest = upload_pack(kaggle, out, recipe)
-    return Chain(
-        name=name,
-        owner=kaggle.username,
-        recipe=Path(recipe).name if recipe.endswith(".py") else recipe,
-        competition=sources.folder,
-        folds=folds,
-        datasets=[pinned, *sources.datasets],
-        competitions=sources.competitions,
-        pack=digest,
-        arguments=list(arguments),
-        gpu=gpu,
-        retries=retries,
-        limit_seconds=limit_seconds,
-    )
+    return replace(chain, datasets=[pinned, *attached], pack=digest, jobs=[])

@@ -109,7 +109,8 @@ class Kaggle:
         """A streamed answer to a plain GET of a file's address, from a byte on; the caller closes it."""
         import requests
 
-        headers = {"Range": f"bytes={start}-"} if start else {}
+        # Packed on the way, a file would not go on at the byte where its unpacked part has stopped.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         # No credentials: such an address carries its own right to be read, and may lead to another host.
         return requests.get(url, headers=headers, stream=True, timeout=self.patience.answer_seconds)
 

@@ -98,6 +98,7 @@ def pull(
 
     Raises:
         MismatchError: it is the output of another push.
+        Unclear: a file could not be had in all tries.
         PlatformError: a file is missing, or is not what the list says after all tries.
     """
     urls, _ = list_files(kaggle, reference, version)
@@ -138,6 +139,7 @@ def _pull_file(kaggle: Kaggle, url: str, path: Path, size: int, digest: str, wha
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + PARTIAL)
+    fault: PlatformError = Unclear(what)
     for failures in range(1, kaggle.patience.tries + 1):
         try:
             if not part.is_file() or part.stat().st_size < size:
@@ -145,14 +147,14 @@ def _pull_file(kaggle: Kaggle, url: str, path: Path, size: int, digest: str, wha
             if part.stat().st_size == size and sha256(part) == digest:
                 part.replace(path)
                 return
-            wrong = f"{what} is not what the kernel wrote ({part.stat().st_size:,} bytes of {size:,})"
+            fault = PlatformError(f"{what} is not what the kernel wrote ({part.stat().st_size:,} bytes of {size:,})")
             if part.stat().st_size >= size:
                 part.unlink()  # whole and wrong: nothing of it can be kept
         except Unclear as error:
-            wrong = str(error)
+            fault = error
         if failures < kaggle.patience.tries:
             kaggle.patience.wait(failures)
-    raise PlatformError(f"{wrong}, {kaggle.patience.tries} times; try again later")
+    raise type(fault)(f"{fault}, {kaggle.patience.tries} times; try again later")
 
 
 def _fetch(kaggle: Kaggle, url: str, part: Path, what: str) -> None:

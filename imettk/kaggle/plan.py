@@ -32,9 +32,10 @@ class Job:
         push: of this push alone, written down before it happens.
         after: the slugs whose outputs it takes up.
         version: of the kernel; 0 before the push is answered.
-        has_output: left a list of its output; a failed training's checkpoints are taken up too.
-        note: why it failed, or how far it came.
-        seconds: that its script ran.
+        has_output: left something to take up; checkpoints of a failed training count too.
+        note: why it failed or waits, or how far it came.
+        seconds: that its script ran; where it left no list, that it was open at most.
+        waits_since: since when its output, which must be there, is not; 0 where nothing is missing.
     """
 
     stage: str
@@ -50,6 +51,7 @@ class Job:
     seconds: float = 0.0
     pushed_at: float = 0.0
     ended_at: float = 0.0
+    waits_since: float = 0.0
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Chain:
         datasets, competitions: what every kernel has attached, the pack with its version first.
         pack: the pack's hash.
         retries: how often in a row a session may fail before the chain stops.
+        at_once: GPU sessions that may run side by side.
         expected_sessions, expected_hours: in all, and on a GPU, as a preflight has measured; 0 where there was none.
         stopped: why it came to an end before its end; "" where it did not.
     """
@@ -79,6 +82,7 @@ class Chain:
     gpu: bool = True
     retries: int = 2
     limit_seconds: int | None = None
+    at_once: int = 2
     expected_sessions: int = 0
     expected_hours: float = 0.0
     jobs: list[Job] = field(default_factory=list)
@@ -105,6 +109,14 @@ class Chain:
                 break
             count += 1
         return count
+
+    def differences(self, asked: dict[str, Any]) -> list[str]:
+        """In which of these settings it is another chain than is asked for: "folds [0], not [0, 1]"."""
+        return [
+            f"{name} {getattr(self, name)!r}, not {value!r}"
+            for name, value in asked.items()
+            if getattr(self, name) != value
+        ]
 
     def try_again(self) -> None:
         """Forget why it stopped, and how often sessions have failed: somebody has looked into it."""
@@ -186,6 +198,23 @@ def read_chain(folder: Path) -> Chain | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise MismatchError(f"{folder / STATE} is damaged: {error}") from None
+
+
+def describe(chain: Chain) -> str:
+    """Where a chain is, a line for each stage and fold."""
+    lines = [f"{chain.name}: {chain.recipe}, folds {', '.join(map(str, chain.folds))}"]
+    places: list[tuple[str, int | None]] = [("prepare", None), *(("train", fold) for fold in chain.folds)]
+    for stage, fold in [*places, ("validate", None), ("infer", None)]:
+        jobs = chain.of(stage, fold)
+        name = stage if fold is None else f"{stage} fold {fold}"
+        last = jobs[-1] if jobs else None
+        note = f", {last.note}" if last is not None and last.note else ""
+        lines.append(f"  {name:<14}{len(jobs):>3} sessions  {last.state if last is not None else '-'}{note}")
+    pushed = sum(job.pushed_at > 0 for job in chain.jobs)
+    expected = (f" of {chain.expected_sessions} expected", f" of {chain.expected_hours:.1f} expected")
+    sessions, hours = expected if chain.expected_sessions else ("", "")
+    lines.append(f"  sessions {pushed}{sessions}, GPU hours used {chain.gpu_hours:.1f}{hours}")
+    return "\n".join([*lines, *([f"  {chain.stopped}"] if chain.stopped else [])])
 
 
 def check_name(name: str) -> str:

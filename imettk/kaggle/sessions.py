@@ -14,8 +14,11 @@ from imettk.progress import say
 ENDED = ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
 
 
-class TooManySessions(PlatformError):
-    """The account's limit of sessions at once is reached: push again when one has ended."""
+_FULL = ("session count", "quota")  # "Maximum batch GPU session count of 2 reached.", "Maximum weekly GPU quota ..."
+
+
+class NoRoom(PlatformError):
+    """The account's limit of sessions at once or of hours a week is reached: push again later."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,20 @@ def push_kernel(kaggle: Kaggle, kernel: Kernel) -> int:
     `push` in its text, before it is pushed again.
 
     Raises:
-        TooManySessions: nothing was started.
-        PlatformError: it was not taken, or runs without one of its sources: then it has been deleted.
+        NoRoom: nothing was started.
+        PlatformError: it was not taken, or runs without one of its sources: then it has been ended if nothing is lost
+            with it.
     """
     what = f"push of {kernel.reference}"
     for failures in range(1, kaggle.patience.tries + 1):
         try:
             answer = kaggle.ask("kernels", "save_kernel", _request(kernel), what=what, repeat=False)
+        except Refused as error:
+            raise NoRoom(str(error)) if _is_full(str(error)) else error from None
         except Unclear as error:
             kaggle.patience.wait(failures)
-            if version := find_push(kaggle, kernel):
+            if version := recover_push(kaggle, kernel):
                 say(f"{error}; it had arrived as version {version}")
-                _check_sources(kaggle, kernel, version)
                 return version
             if failures == kaggle.patience.tries:
                 raise
@@ -63,11 +68,28 @@ def push_kernel(kaggle: Kaggle, kernel: Kernel) -> int:
     raise AssertionError("unreachable")
 
 
+def is_there(kaggle: Kaggle, reference: str) -> bool:
+    """Whether the platform has a kernel of this name."""
+    return _look_up(kaggle, reference) is not None
+
+
 def find_push(kaggle: Kaggle, kernel: Kernel) -> int:
     """The version of this very push, or 0 where the platform does not have it."""
     found = _look_up(kaggle, kernel.reference)
     there = found is not None and kernel.push and f"PUSH = {json.dumps(kernel.push)}" in (found.blob.source or "")
     return int(found.metadata.current_version_number or 0) if there else 0
+
+
+def recover_push(kaggle: Kaggle, kernel: Kernel) -> int:
+    """The version of a push whose answer was never read, checked as that would have been; 0 where it is not there.
+
+    Raises:
+        PlatformError: it runs without one of its sources; as in `push_kernel`.
+    """
+    version = find_push(kaggle, kernel)
+    if version:
+        _check_sources(kaggle, kernel, version)
+    return version
 
 
 def ask_session(kaggle: Kaggle, reference: str, version: int) -> Session:
@@ -140,7 +162,7 @@ def _check(kaggle: Kaggle, kernel: Kernel, answer: Any) -> int:
     """The version's number, where the push is what it should be."""
     what = f"push of {kernel.reference}"
     if answer.error:
-        kind = TooManySessions if "session count" in answer.error.lower() else PlatformError
+        kind = NoRoom if _is_full(answer.error) else PlatformError
         raise kind(f"{what}: Kaggle says {answer.error!r}")
     invalid = [
         *(answer.invalid_dataset_sources or []),
@@ -149,7 +171,7 @@ def _check(kaggle: Kaggle, kernel: Kernel, answer: Any) -> int:
         *(answer.invalid_model_sources or []),
     ]
     if invalid:  # the platform has started it all the same
-        _stop_incomplete(kaggle, kernel, invalid)
+        _stop_incomplete(kaggle, kernel, int(answer.version_number or 0), invalid)
     if not answer.version_number:
         raise PlatformError(f"{what}: Kaggle names no version; look at kaggle.com/code/{kernel.reference}")
     return int(answer.version_number)
@@ -166,22 +188,35 @@ def _check_sources(kaggle: Kaggle, kernel: Kernel, version: int) -> None:
         *(found.metadata.kernel_data_sources or []),
     }
     wanted = [*kernel.datasets, *kernel.competitions, *kernel.kernels]
-    plain = {"/".join(source.split("/")[:2]) for source in has}  # with or without a pinned version
-    missing = [source for source in wanted if "/".join(source.split("/")[:2]) not in plain]
+    plain = {_plain(source) for source in has}
+    missing = [source for source in wanted if _plain(source) not in plain]
     if missing:
-        _stop_incomplete(kaggle, kernel, missing)
+        _stop_incomplete(kaggle, kernel, version, missing)
 
 
-def _stop_incomplete(kaggle: Kaggle, kernel: Kernel, missing: list[str]) -> None:
+def _plain(source: str) -> str:
+    """A source with or without a pinned version, in any case, as one name."""
+    return "/".join(source.lower().split("/")[:2])
+
+
+def _stop_incomplete(kaggle: Kaggle, kernel: Kernel, version: int, missing: list[str]) -> None:
+    """End a session that lacks a source. Only the first version: with a kernel its earlier outputs would be deleted."""
     note = "has been deleted"
-    try:
-        end_session(kaggle, kernel.reference)
-    except PlatformError as error:
-        note = f"still runs ({error})"
+    if version != 1:
+        note = f"still runs beside earlier versions: cancel it at kaggle.com/code/{kernel.reference}"
+    else:
+        try:
+            end_session(kaggle, kernel.reference)
+        except PlatformError as error:
+            note = f"still runs ({error})"
     raise PlatformError(
         f"push of {kernel.reference}: Kaggle does not know {', '.join(missing)} (or it is not yours); "
         f"the kernel without it {note}"
     )
+
+
+def _is_full(text: str) -> bool:
+    return any(word in text.lower() for word in _FULL)
 
 
 def _look_up(kaggle: Kaggle, reference: str) -> Any:

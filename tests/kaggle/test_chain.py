@@ -15,13 +15,14 @@ import pytest
 from kaggle_box import Fault, Job, KaggleBox, fast_patience
 from telegram_box import CHAT, TOKEN, TelegramBox
 
-from imettk.errors import MismatchError
+from imettk.errors import MismatchError, PlatformError
 from imettk.kaggle import chain as chain_module
-from imettk.kaggle.chain import Follower, describe
+from imettk.kaggle.chain import Follower
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.environment import find_outputs
 from imettk.kaggle.outputs import write_output_list
-from imettk.kaggle.plan import DONE, Chain, read_chain
+from imettk.kaggle.plan import DONE, Chain, describe, read_chain
+from imettk.kaggle.sessions import push_kernel
 from imettk.kaggle.telling import teller
 from imettk.tracking.telegram import Credentials, Notifier
 
@@ -49,11 +50,11 @@ def pretend(job: Job) -> str:
     job.log.write_text(f"{stage} begins\n")
     if stage == "train":
         fold = settings["ARGUMENTS"][settings["ARGUMENTS"].index("--fold") + 1]
-        before = [folder / f"fold{fold}" / "steps.csv" for folder in inputs]
+        before = [folder / f"fold{fold}" / "checkpoints" / "steps.csv" for folder in inputs]
         done = max((path.read_text().splitlines() for path in before if path.is_file()), key=len, default=[])
         done += [str(step) for step in range(len(done), min(STEPS, len(done) + STEPS_A_SESSION))]
-        (job.working / f"fold{fold}").mkdir()
-        (job.working / f"fold{fold}" / "steps.csv").write_text("\n".join(done))
+        (job.working / f"fold{fold}" / "checkpoints").mkdir(parents=True)
+        (job.working / f"fold{fold}" / "checkpoints" / "steps.csv").write_text("\n".join(done))
         status = {"state": "done" if len(done) == STEPS else "paused", "step": len(done), "num_steps": STEPS}
         (job.working / f"fold{fold}" / "status.json").write_text(json.dumps(status))
     else:
@@ -71,7 +72,7 @@ def new_chain(**settings) -> Chain:
 @pytest.fixture
 def begin(make_box, tmp_path, monkeypatch) -> Callable[..., tuple[KaggleBox, Follower]]:
     """A box with these sessions, and a follower of a new chain."""
-    monkeypatch.setattr(chain_module, "LOST_POLLS", 4)
+    monkeypatch.setattr(chain_module, "LOST_SECONDS", 0.2)
 
     def make(run: Callable[[Job], str] = pretend, **settings) -> tuple[KaggleBox, Follower]:
         box = make_box(run)
@@ -85,7 +86,7 @@ def begin(make_box, tmp_path, monkeypatch) -> Callable[..., tuple[KaggleBox, Fol
 def assert_finished(box: KaggleBox, follower: Follower, folds: tuple[int, ...] = (0, 1)) -> None:
     """All steps once and in order, and every stage with what it needs."""
     for fold in folds:
-        steps = (follower.folder / f"fold{fold}" / "steps.csv").read_text().splitlines()
+        steps = (follower.folder / f"fold{fold}" / "checkpoints" / "steps.csv").read_text().splitlines()
         assert steps == [str(step) for step in range(STEPS)]
     chain = follower.chain
     inferred = chain.of("infer")[-1]
@@ -157,6 +158,71 @@ def test_each_fault_of_the_wire_is_passed_over(begin, method):
     assert len(follower.chain.jobs) == 6 == sum(len(versions) for versions in box.kernels.values())
 
 
+def test_the_weeks_hours_are_waited_for(begin, capsys):
+    """It may take days: no session has failed for it."""
+    box, follower = begin(folds=[0], retries=0)
+    body = b'{"error": "Maximum weekly GPU quota of 30.00 hours reached."}'
+    refused = Fault(200, body=body, headers={"Content-Type": "application/json"}, where=lambda one: "f0" in one["slug"])
+    box.faults.add("SaveKernel", refused, times=9)
+    for _ in range(3):
+        follower.look()
+        box.wait(5)
+    assert "Maximum weekly GPU quota of 30.00 hours reached" in describe(follower.chain)
+    assert follower.follow() == DONE
+    assert capsys.readouterr().out.count("imettk-cells-f0-s1 waits") == 1
+    assert [job.note for job in follower.chain.of("train", 0)][-1] == "step 10 of 10"
+
+
+def test_files_that_cannot_be_had_for_long_cost_no_session(begin):
+    """The session has ended well, and the next kernel gets its output on the platform."""
+    box, follower = begin(folds=[0], retries=0)
+    box.faults.add("GET", Fault(429, body=b"slow down"), times=40)
+    assert follower.follow() == DONE
+    assert_finished(box, follower, (0,))
+    assert len(box.faults.happened) == 40
+
+
+def test_files_that_stay_wrong_end_a_session_and_its_checkpoints_are_taken_up(begin):
+    def run(job: Job) -> str:
+        status = pretend(job)
+        if "-f0-s1" in job.slug:
+            (job.working / "fold0" / "status.json").write_text("damaged")
+        return status
+
+    _, follower = begin(run, folds=[0])
+    assert follower.follow() == DONE
+    jobs = follower.chain.of("train", 0)
+    assert jobs[0].state == "failed" and "is not what the kernel wrote" in jobs[0].note
+    assert len(jobs) == 3 and jobs[1].after[1] == jobs[0].slug
+
+
+def test_a_day_without_an_answer_ends_it_and_nothing_is_given_up(begin, tmp_path, monkeypatch):
+    box, follower = begin(folds=[0])
+    follower.look()
+    box.faults.storm(seed=0, rate=1.0)
+    monkeypatch.setattr(chain_module, "UNCLEAR_SECONDS", 0.01)
+    with pytest.raises(PlatformError, match=r"; so for 0 hours: the same command goes on later"):
+        follower.follow()
+    box.faults.storm(seed=0, rate=0)
+    chain = read_chain(tmp_path / "run")
+    assert chain is not None
+    again = Follower(follower.kaggle, chain, tmp_path / "run")
+    assert again.follow() == DONE and len(chain.jobs) == 6
+
+
+def test_a_session_that_never_ends_is_ended(begin, monkeypatch):
+    def run(job: Job) -> str:
+        if "-f0-s1" in job.slug:
+            return "CANCEL_ACKNOWLEDGED" if job.cancel.wait(20) else "ERROR"
+        return pretend(job)
+
+    monkeypatch.setattr(chain_module, "STUCK_SECONDS", 1.0)
+    box, follower = begin(run, folds=[0])
+    assert follower.follow() == DONE
+    assert follower.chain.of("train", 0)[0].note == "still RUNNING after 0 hours"
+    assert list(box.deleted) == ["me/imettk-cells-f0-s1"]
+
+
 def test_status_calls_that_fail_nine_times_in_a_row(begin):
     box, follower = begin(folds=[0])
     box.faults.add("GetKernelSessionStatus", Fault(502), times=9)
@@ -202,6 +268,19 @@ def failing(places: dict[str, int], how: str) -> Callable[[Job], str]:
     return run
 
 
+def test_a_chain_from_cron_settles_a_session_without_its_output(begin, tmp_path):
+    """Each look is a process of its own, which knows nothing but the file."""
+    _, follower = begin(failing({"prepare": 1}, "stale"), folds=[0])
+    follower.chain.save(tmp_path / "run")
+    for _ in range(200):
+        chain = read_chain(tmp_path / "run")
+        assert chain is not None
+        if Follower(follower.kaggle, chain, tmp_path / "run").look():
+            break
+        follower.kaggle.patience.sleep(0.01)
+    assert chain.is_done("infer") and [job.state for job in chain.of("prepare")] == ["failed", "done"]
+
+
 @pytest.mark.parametrize("how", ["ERROR", "CANCEL_ACKNOWLEDGED", "code", "stale"])
 @pytest.mark.parametrize("place", ["prepare", "-f0-", "validate", "infer"])
 def test_a_session_that_fails_is_tried_again(begin, capsys, how, place):
@@ -221,6 +300,38 @@ def test_a_failed_trainings_checkpoints_are_taken_up(begin):
     jobs = follower.chain.of("train", 0)
     assert [job.state for job in jobs] == ["paused", "failed", "done"]  # and not a fourth one
     assert jobs[2].after[1] == jobs[1].slug
+
+
+def test_a_failed_training_without_checkpoints_is_not_taken_up(begin):
+    """It ended before it had any, say for another pack: after it the fold would begin at step 0."""
+
+    def run(job: Job) -> str:
+        if "-f0-s2" not in job.slug:
+            return pretend(job)
+        write_output_list(job.working, push=settings_of(job.text)["PUSH"], stage="train", code=2, seconds=9.0)
+        return "COMPLETE"
+
+    box, follower = begin(run, folds=[0])
+    assert follower.follow() == DONE
+    jobs = follower.chain.of("train", 0)
+    assert [(job.state, job.note) for job in jobs] == [
+        ("paused", "step 4 of 10"),
+        ("failed", "train ended with code 2"),
+        ("paused", "step 8 of 10"),
+        ("done", "step 10 of 10"),
+    ]
+    assert jobs[2].after[1] == jobs[0].slug
+    assert_finished(box, follower, (0,))
+
+
+def test_hours_of_sessions_that_left_nothing_count(begin):
+    _, follower = begin(failing({"-f0-s1": 1}, "CANCEL_ACKNOWLEDGED"), folds=[0], limit_seconds=3600)
+    follower.chain.expected_sessions, follower.chain.expected_hours = 6, 5.0
+    follower.follow()
+    killed = follower.chain.of("train", 0)[0]
+    assert 0 < killed.seconds < 60
+    killed.seconds = 1800.0
+    assert "sessions 7 of 6 expected, GPU hours used 5.5 of 5.0 expected" in describe(follower.chain)
 
 
 def test_what_fails_too_often_stops_the_chain_when_the_others_have_ended(begin, tmp_path, capsys):
@@ -251,7 +362,7 @@ def test_sessions_that_come_no_further_stop_the_chain(begin):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_it_is_killed_at_any_moment_and_started_again(begin, tmp_path, seed):
+def test_it_is_killed_at_any_moment_and_started_again(begin, tmp_path, monkeypatch, seed):
     """Killed: an exception in the midst of any call, after which nothing but the file is left."""
 
     class Killed(BaseException):
@@ -259,22 +370,25 @@ def test_it_is_killed_at_any_moment_and_started_again(begin, tmp_path, seed):
 
     rng, box_and_first = random.Random(seed), begin()
     box, follower = box_and_first
-    account, ask = follower.kaggle, follower.kaggle.ask
-    kills = [0]
+    account, kills = follower.kaggle, [0]
 
-    def deadly(*arguments, **options):
-        moment = rng.random()
-        if moment < 0.08:
-            kills[0] += 1
-            raise Killed
-        answer = ask(*arguments, **options)
-        if moment > 0.92:
-            kills[0] += 1
-            raise Killed
-        return answer
+    def deadly(do: Callable) -> Callable:
+        def done(*arguments, **options):
+            moment = rng.random()
+            if moment < 0.06:
+                kills[0] += 1
+                raise Killed
+            answer = do(*arguments, **options)
+            if moment > 0.94:
+                kills[0] += 1
+                raise Killed
+            return answer
 
-    account.ask = deadly
+        return done
+
+    account.ask, account.get = deadly(account.ask), deadly(account.get)
     follower.chain.save(tmp_path / "run")
+    monkeypatch.setattr(Chain, "save", deadly(Chain.save))
     for _ in range(500):
         chain = read_chain(tmp_path / "run")
         assert chain is not None
@@ -303,6 +417,39 @@ def test_it_is_stopped_on_request(begin):
     box.wait(10)
     assert len(box.deleted) == 2 and not follower.chain.open_jobs
     assert follower.look() == "stopped by the user"
+
+
+def test_nothing_is_begun_when_a_stop_is_only_half_heard(begin):
+    """A push that was written down, while the platform does not answer."""
+    box, follower = begin(folds=[0])
+    follower.chain.add("prepare", None, [], gpu=False)
+    box.faults.add("GetKernel", Fault(503), times=6)
+    follower.stop()
+    assert follower.look() == "stopped by the user" and not box.kernels
+    assert [job.note for job in follower.chain.jobs] == ["never pushed"]
+
+
+def test_a_push_that_nobody_saw_arrive_is_checked_too(begin):
+    """Killed between push and answer, which said that a source is not known."""
+    box, follower = begin(lambda job: "ERROR" if job.cancel.wait(20) else "COMPLETE", folds=[0], retries=0)
+    job = follower.chain.add("prepare", None, [], gpu=False)
+    box.datasets.clear()
+    with pytest.raises(KeyboardInterrupt):
+        push_and_die(follower, job)
+    assert "Kaggle does not know me/imettk-pack/1" in follower.follow()
+    assert list(box.deleted) == ["me/imettk-cells-prepare-s1"] and len(follower.chain.jobs) == 1
+
+
+def push_and_die(follower: Follower, job) -> None:
+    ask, account = follower.kaggle.ask, follower.kaggle
+
+    def once(service, method, request, **options):
+        ask(service, method, request, **options)
+        account.ask = ask
+        raise KeyboardInterrupt
+
+    account.ask = once
+    push_kernel(account, follower.chain.kernel(job))
 
 
 def test_what_happened_is_told(begin):

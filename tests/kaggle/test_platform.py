@@ -13,11 +13,13 @@ from kaggle_box import Fault, Job, KaggleBox, fast_patience
 
 from imettk.cli import main
 from imettk.config import to_json
+from imettk.kaggle import chain as chain_module
 from imettk.kaggle import client
 from imettk.kaggle import pack as packing
 from imettk.kaggle.outputs import write_output_list
 from imettk.platform import upload_weights
 from imettk.recipes import load_recipe
+from imettk.tracking import telegram
 
 
 def settings_of(text: str) -> dict[str, object]:
@@ -124,6 +126,54 @@ def test_a_preflight_tells_a_chain_what_it_will_take(box, capsys):
     text = capsys.readouterr().out
     assert "expected: 7 sessions, 20.0 GPU hours" in text  # two of six hours a fold, and three more
     assert "of 30.0 used" in text and "20.0 expected" in text
+
+
+@pytest.fixture
+def chain(box, monkeypatch) -> tuple[list[str], list[str]]:
+    """The words of a chain whose `prepare` fails, and what is told of it."""
+    told: list[str] = []
+    monkeypatch.setattr(telegram.Notifier, "send", lambda self, make: told.append(make().text))
+    monkeypatch.setattr(chain_module, "POLL_SECONDS", 0.02)
+    box._run_kernel = lambda job: "ERROR"
+    return ["chain", "digits", "--competition", "cells", "--folds", "0", "--retries", "0"], told
+
+
+def test_a_chain_that_has_stopped_stays_so_for_cron(box, chain, capsys):
+    """Otherwise what fails would be tried at every look, and take the week's hours with it."""
+    words, told = chain
+    command(*words, code=1)
+    told_before, kernels = len(told), len(box.kernels)
+    for _ in range(2):
+        capsys.readouterr()
+        command(*words, "--once", code=1)
+        assert "the same command without --once goes on" in capsys.readouterr().err
+    assert len(box.kernels) == kernels and len(told) == told_before
+    command(*words, code=1)  # somebody has looked into it
+    assert sorted(box.kernels) == ["me/imettk-digits-prepare-s1", "me/imettk-digits-prepare-s2"]
+    assert told[-1].startswith("digits: imettk-digits-prepare-s2 has failed 1 times")
+    command(*words, "--stop")
+
+
+def test_one_folder_holds_one_chain_and_a_name_is_used_once(box, chain, capsys):
+    words, _ = chain
+    command(*words, code=1)
+    capsys.readouterr()
+    command(*words[:-4], "--folds", "0,1", "--once", "--cpu", code=2)
+    assert "holds another chain (folds [0], not [0, 1]; gpu True, not False): give another" in capsys.readouterr().err
+    command(*words, "--stages.0.num-epochs", "9", code=2)
+    command(*words, "--attach", "me/weights", code=2)
+    command(*words, "--run-dir", "runs/other", code=2)
+    assert "me/imettk-digits-prepare-s1 is there already" in capsys.readouterr().err
+    assert not Path("runs/other/chain.json").exists()
+    command(*words, "--run-dir", "runs/other", "--name", "digits-b", code=1)
+
+
+def test_whoever_watches_says_when_he_ends(box, chain):
+    words, told = chain
+    command(*words, "--once")
+    box.key = "another"
+    command(*words, code=2)
+    assert told[-1].startswith("digits: nobody watches the chain any more: status of") and "kkkk" not in told[-1]
 
 
 def test_a_preflight_that_fails_shows_its_log(box, capsys):

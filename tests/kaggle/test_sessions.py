@@ -14,7 +14,7 @@ from imettk.kaggle.client import Kaggle
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.leaderboard import submit_file, submit_kernel, wait_score
 from imettk.kaggle.outputs import OUTPUT, list_files, pull, read_remote_list, write_output_list
-from imettk.kaggle.sessions import TooManySessions, ask_session, end_session, find_push, gpu_hours, push_kernel
+from imettk.kaggle.sessions import NoRoom, ask_session, end_session, find_push, gpu_hours, push_kernel
 
 REFERENCE = "me/imettk-test-prepare"
 BROKEN = [Fault(503), Fault(0), Fault(500, after=True), Fault(0, after=True), Fault(200, cut=True, after=True)]
@@ -88,12 +88,22 @@ def test_a_push_without_one_of_its_sources_is_ended_and_told(working):
     assert box.deleted[REFERENCE][0].status == "CANCEL_ACKNOWLEDGED"
 
 
+def test_a_wrong_source_does_not_cost_the_outputs_of_earlier_versions(working):
+    """The platform deletes a kernel with all of its versions: nine hours of training for a mistyped name."""
+    box, account = working
+    push_kernel(account, kernel(datasets=("me/pack",)))
+    box.wait(10)
+    with pytest.raises(PlatformError, match=r"know me/pakc .* still runs beside earlier versions: cancel it at kaggle"):
+        push_kernel(account, kernel(datasets=("me/pakc",), push="p1"))
+    assert not box.deleted and len(box.kernels[REFERENCE]) == 2
+
+
 def test_too_many_sessions_are_an_error_of_their_own(working):
     """The official command prints it and ends with code 0."""
     _box, account = working
     for number in range(2):
         push_kernel(account, kernel(reference=f"me/imettk-wait-{number}", arguments=("wait",), gpu=True))
-    with pytest.raises(TooManySessions, match="Maximum batch GPU session count of 2 reached"):
+    with pytest.raises(NoRoom, match="Maximum batch GPU session count of 2 reached"):
         push_kernel(account, kernel(gpu=True))
     end_session(account, "me/imettk-wait-0")
     push_kernel(account, kernel())  # one without GPU has room

@@ -187,9 +187,7 @@ def test_what_fails_says_so_in_its_status(prepared, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("how", ["fails", "has no time"])
-def test_what_a_session_leaves_is_enough_for_the_next_one_however_it_ends(
-    prepared, tmp_path, monkeypatch, capsys, how
-):
+def test_what_a_session_leaves_is_enough_for_the_next_one_however_it_ends(prepared, tmp_path, monkeypatch, capsys, how):
     """Also where it made no step: a chain gives the next session this output, and not the one before."""
     from imettk.training.trainer import Trainer
 
