@@ -53,12 +53,12 @@ def upload_folder(kaggle: Kaggle, folder: Path, notes: str) -> tuple[str, int]:
     size = sum(path.stat().st_size for path in files)
     with progress_bar(f"upload {reference}", total=size, unit="B") as bar:
         tokens = [_upload_file(kaggle, path, bar.update) for path in files]
-    before = current_version(kaggle, reference)
-    if before == 0:
+    before = _last_version(kaggle, reference)
+    if before is None:
         _create(kaggle, metadata, tokens)
     else:
         _create_version(kaggle, reference, tokens, notes, before)
-    return reference, before + 1
+    return reference, (before or 0) + 1
 
 
 def wait_ready(kaggle: Kaggle, reference: str, version: int, *, limit_seconds: float = READY_SECONDS) -> None:
@@ -67,21 +67,41 @@ def wait_ready(kaggle: Kaggle, reference: str, version: int, *, limit_seconds: f
     Raises:
         PlatformError: processing failed, or takes longer than the limit.
     """
-    end, told = time.monotonic() + limit_seconds, ""
-    while True:
-        status = _status(kaggle, reference) or "NOT_YET_PERSISTED"  # for a moment after its first version was made
+
+    def is_ready(status: str | None) -> bool:
         if status in _BAD:
             raise PlatformError(
                 f"dataset {reference}: the platform says {status} of version {version}; upload it again"
             )
-        if status == "READY" and current_version(kaggle, reference) >= version:
-            return
+        return status == "READY" and current_version(kaggle, reference) >= version
+
+    _wait(kaggle, reference, f"version {version}", is_ready, limit_seconds)
+
+
+def _last_version(kaggle: Kaggle, reference: str) -> int | None:
+    """The last version, once none is in processing any more; None where there is no such dataset.
+
+    Before, the next one's number is not known: that of an upload that was killed is still to come.
+    """
+    if _status(kaggle, reference) is None:
+        return None
+    _wait(kaggle, reference, "before this", lambda status: status in (None, "READY", *_BAD), READY_SECONDS)
+    return current_version(kaggle, reference)
+
+
+def _wait(
+    kaggle: Kaggle, reference: str, which: str, is_over: Callable[[str | None], bool], limit_seconds: float
+) -> None:
+    """Ask for a dataset's status until it is such a one."""
+    end, told = time.monotonic() + limit_seconds, ""
+    while not is_over(status := _status(kaggle, reference)):
+        status = status or "NOT_YET_PERSISTED"  # for a moment after its first version was made
         if status != told:
-            say(f"dataset {reference} version {version}: {status.lower().replace('_', ' ')}")
+            say(f"dataset {reference} {which}: {status.lower().replace('_', ' ')}")
             told = status
         if time.monotonic() > end:
             raise PlatformError(
-                f"dataset {reference} version {version} is not ready after {limit_seconds / 60:.0f} minutes "
+                f"dataset {reference} {which} is not ready after {limit_seconds / 60:.0f} minutes "
                 f"({status}); look at kaggle.com/datasets/{reference}"
             )
         kaggle.patience.sleep(POLL_SECONDS)

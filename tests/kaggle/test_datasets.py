@@ -81,6 +81,27 @@ def test_a_lost_answer_to_a_second_version_makes_no_third(kaggle, folder):
     assert len(box.datasets["me/imettk-pack"].versions) == 2
 
 
+def test_a_version_that_is_still_in_processing_is_waited_for(kaggle, folder):
+    """That of an upload which was killed: the next one would be taken for it, and kernels pinned to other content."""
+    box, account = kaggle
+    upload_folder(account, folder, "first")
+    wait_ready(account, "me/imettk-pack", 1)
+    upload_folder(account, folder, "of a process that is killed now")
+    (folder / "b.txt").write_text("b")
+    assert upload_folder(account, folder, "third") == ("me/imettk-pack", 3)
+    wait_ready(account, "me/imettk-pack", 3)
+    assert held(box, 3) == WHOLE | {"b.txt": b"b"}
+
+
+def test_a_first_version_that_is_in_processing_or_has_failed_is_followed_by_another(kaggle, folder):
+    box, account = kaggle
+    upload_folder(account, folder, "of a process that is killed now")
+    assert upload_folder(account, folder, "second") == ("me/imettk-pack", 2)
+    box.datasets["me/imettk-pack"].failed, box.datasets["me/imettk-pack"].polls_left = True, 0
+    upload_folder(account, folder, "third")
+    assert [method for method, _ in box.requests].count("CreateDataset") == 1
+
+
 def test_a_file_that_is_not_taken_makes_no_version(kaggle, folder):
     """The official command makes one without the file, and ends with code 0."""
     box, account = kaggle
