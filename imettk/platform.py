@@ -81,7 +81,8 @@ def _publish(arguments: argparse.Namespace) -> int:
 def upload_weights(folder: Path) -> None:
     """Make or renew the dataset `imettk-weights` of a folder of weights, and wait until it is ready."""
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.datasets import METADATA, upload_folder, wait_ready
+    from imettk.kaggle.contents import METADATA
+    from imettk.kaggle.datasets import upload_folder, wait_ready
 
     kaggle = Kaggle()
     about = {"title": "imettk weights", "id": f"{kaggle.username}/imettk-weights", "licenses": [{"name": "other"}]}

@@ -7,12 +7,16 @@ from pathlib import Path
 
 from imettk.errors import DataError
 
+METADATA = "dataset-metadata.json"  # what the platform is told of a dataset; not one of its files
 SECRET_NAMES = {"kaggle.json", "access_token", "credentials.json", "telegram.json", "id_rsa", "id_ed25519", ".netrc"}
 # The platform unpacks archives, and a .pt file or an .npz is one; the rest is pickle, which runs what it likes.
 FORBIDDEN_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt", ".npz", ".pkl", ".pickle", ".joblib"}
+ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
 _SECRETS = {
     "a Kaggle token": re.compile(rb"KGAT_[0-9a-zA-Z]{20,}"),
-    "a Kaggle key": re.compile(rb"""["']?(?:KAGGLE_KEY|key)["']?\s*[:=]\s*["'][0-9a-f]{32}["']"""),
+    "a Kaggle key": re.compile(
+        rb"""KAGGLE_KEY["']?\s*[:=]\s*["']?[0-9a-f]{32}\b|\bkey["']?\s*[:=]\s*["'][0-9a-f]{32}["']"""
+    ),
     "a Telegram token": re.compile(rb"\b[0-9]{8,10}:[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
     "a private key": re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
     "an access key of AWS": re.compile(rb"\bAKIA[0-9A-Z]{16}\b"),
@@ -32,6 +36,8 @@ def check_travels(path: Path) -> None:
         raise DataError(f"{path} looks like credentials: it must not go into a pack")
     if path.suffix.lower() in FORBIDDEN_SUFFIXES:
         raise DataError(f"{path}: {path.suffix} files must not go into a pack; weights travel as .safetensors")
+    if path.suffix.lower() in ARCHIVES:
+        raise DataError(f"{path}: archives must not go into a pack; the platform would unpack them")
     if re.search(r"[@&]", name):
         raise DataError(f"{path}: the platform takes no @ and & in names")
     if (found := find_secret(path)) is not None:

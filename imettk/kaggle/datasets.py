@@ -10,9 +10,9 @@ from typing import Any
 
 from imettk.errors import DataError, PlatformError
 from imettk.kaggle.client import Kaggle, NotThere, Refused, Unclear, owner_of
+from imettk.kaggle.contents import METADATA
 from imettk.progress import progress_bar, say
 
-METADATA = "dataset-metadata.json"
 MAX_FILES = 1000
 POLL_SECONDS = 10.0
 READY_SECONDS = 3600.0  # a few gigabytes take minutes

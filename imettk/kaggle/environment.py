@@ -80,7 +80,7 @@ def _run(order: Order, root: Path, pack: Path, code: Path, started: float) -> in
     recipe = str(pack / order.recipe) if order.recipe.endswith(".py") else order.recipe
     site = _install(check_pack(pack, wanted=order.pack), root)
     if faults := missing_libraries(pack, site):
-        raise UserError(f"Python {sys.version.split()[0]} here lacks {', '.join(faults)}: pin the platform's image")
+        raise UserError(f"this image lacks {', '.join(faults)}: pin the one that was there when it worked")
     inputs = [*find_outputs(root, order.after), *_unfold(root)]
     command = [sys.executable, "-u", "-m", "imettk", order.stage, recipe]
     command += ["--data", str(data), "--run-dir", str(root / "working")]

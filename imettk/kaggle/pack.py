@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import imettk
 from imettk.errors import DataError, MismatchError, UserError
-from imettk.kaggle.contents import check_travels
+from imettk.kaggle.contents import METADATA, check_travels
 from imettk.progress import say
 from imettk.tracking.files import sha256, write_json
 
@@ -56,7 +55,8 @@ def make_pack(
         extra: more files, such as pretrained weights.
 
     Raises:
-        DataError: `out` holds something else than a pack; the recipe is missing; a file must not travel.
+        DataError: `out` holds something else than a pack; the recipe is missing; a file must not travel, or has the
+            name of another.
         UserError: a wheel cannot be had.
     """
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
@@ -70,6 +70,9 @@ def make_pack(
         if not path.is_file():
             raise DataError(f"{path} is missing")
         check_travels(path)
+    names = [PACKAGE, MANIFEST, METADATA, *(path.name for path in given)]
+    if double := [path for path in given if names.count(path.name) > 1]:
+        raise DataError(f"{double[-1]}: {double[-1].name} would lie in the pack twice; give it another name")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:  # a failure leaves none behind
         made = Path(folder, "pack")
@@ -91,11 +94,12 @@ def _fill(folder: Path, owner: str, given: Sequence[Path], *, wheels: bool) -> s
         shutil.copyfile(path, folder / path.name)
     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     needs = sorted(line for line in metadata.requires("imettk") or [] if "extra ==" not in line)
-    content = {"needs": needs, "sources": sources, "files": files}
+    python = metadata.metadata("imettk")["Requires-Python"]
+    content = {"python": python, "needs": needs, "sources": sources, "files": files}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     write_json(folder / MANIFEST, {"pack": digest, **content})
     about = {"title": "imettk pack", "id": f"{owner}/{DATASET}", "licenses": [{"name": "MIT"}]}
-    write_json(folder / "dataset-metadata.json", about)
+    write_json(folder / METADATA, about)
     return digest
 
 
@@ -132,9 +136,12 @@ def missing_libraries(pack: Path, site: Path) -> list[str]:
         site: where the pack's wheels were installed.
     """
     from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
 
-    faults = []
-    for line in json.loads((pack / MANIFEST).read_text(encoding="utf-8"))["needs"]:
+    manifest = json.loads((pack / MANIFEST).read_text(encoding="utf-8"))
+    here = sys.version.split()[0]
+    faults = [] if SpecifierSet(manifest["python"]).contains(here) else [f"Python{manifest['python']} (here: {here})"]
+    for line in manifest["needs"]:
         need = Requirement(line)
         found = list(metadata.distributions(name=need.name, path=[str(site), *sys.path]))
         version = found[0].version if found else "nothing"
@@ -153,12 +160,27 @@ def _zip_package(package: Path, path: Path) -> dict[str, str]:
         for file in sorted(package.rglob("*")):
             if file.suffix in (".py", ".html") or file.name == "py.typed":
                 check_travels(file)
-                entry = zipfile.ZipInfo(f"imettk/{file.relative_to(package).as_posix()}", _TIMESTAMP)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = 0o644 << 16
-                archive.writestr(entry, file.read_bytes())
-                digests[entry.filename] = sha256(file)
+                name = f"imettk/{file.relative_to(package).as_posix()}"
+                archive.writestr(_entry(name), file.read_bytes())
+                digests[name] = sha256(file)
     return digests
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """A file in a zip, with nothing of the time and the machine it was made at."""
+    entry = zipfile.ZipInfo(name, _TIMESTAMP)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _forget_time(wheel: Path) -> None:
+    """Rewrite a wheel, so that one built at another time (pip keeps those that it builds) has the same bytes."""
+    with zipfile.ZipFile(wheel) as archive:
+        files = {name: archive.read(name) for name in sorted(archive.namelist()) if not name.endswith("/")}
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(_entry(name), content)
 
 
 def _build_wheels(out: Path) -> None:
@@ -173,9 +195,7 @@ def _build_wheels(out: Path) -> None:
             f"{error.name} is not installed, so its wheel has no version: pip install {error.name}"
         ) from None
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(out), *pinned]
-    # Wheels are zips, whose files carry the time of their making: a fixed one gives the same bytes.
-    environment = os.environ | {"SOURCE_DATE_EPOCH": "1577836800"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(
@@ -184,3 +204,5 @@ def _build_wheels(out: Path) -> None:
     compiled = [path.name for path in out.glob("*.whl") if not path.name.endswith("-none-any.whl")]
     if compiled:
         raise UserError(f"{', '.join(compiled)} would fit only one Python; the pack holds pure wheels")
+    for path in out.glob("*.whl"):
+        _forget_time(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imettk.config import read_recipe
 from imettk.errors import DataError, MissingFileError
-from imettk.kaggle.contents import check_travels
+from imettk.kaggle.contents import METADATA, check_travels
 from imettk.progress import say
 from imettk.tracking.files import sha256, write_json
 
@@ -42,7 +42,7 @@ def make_models(run_dir: Path, out: Path, *, owner: str, slug: str) -> list[str]
         files[name] = {"file": flat, "sha256": sha256(path)}
     write_json(out / MANIFEST, {"files": files})
     about = {"title": slug.replace("-", " "), "id": f"{owner}/{slug}", "licenses": [{"name": "MIT"}]}
-    write_json(out / "dataset-metadata.json", about)
+    write_json(out / METADATA, about)
     size = sum(path.stat().st_size for path in out.iterdir())
     say(f"{out}: {len(models)} files of folds, {size / 1e6:.1f} MB")
     return sorted(files)

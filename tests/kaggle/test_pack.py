@@ -14,6 +14,7 @@ import pytest
 
 import imettk
 from imettk.errors import DataError, MismatchError, UserError
+from imettk.kaggle import pack as packing
 from imettk.kaggle.pack import check_pack, make_pack, missing_libraries
 
 
@@ -52,6 +53,23 @@ def test_the_same_sources_give_the_same_bytes(pack, tmp_path):
     make_pack(tmp_path / "again", owner="some-one", wheels=False)
     for path in pack.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+def test_a_wheel_has_the_same_bytes_whenever_it_was_built(tmp_path):
+    """pip keeps what it builds, so that the time in it may be that of any earlier day."""
+    found = []
+    for year in (1999, 2020):
+        path = tmp_path / f"{year}.whl"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in ("b/__init__.py", "a.py") if year == 1999 else ("a.py", "b/__init__.py"):
+                entry = zipfile.ZipInfo(name, (year, 1, 2, 3, 4, 6))
+                entry.external_attr = (0o600 if year == 1999 else 0o664) << 16
+                archive.writestr(entry, f"content of {name}")
+        packing._forget_time(path)
+        with zipfile.ZipFile(path) as archive:
+            assert archive.testzip() is None and archive.read("a.py") == b"content of a.py"
+        found.append(path.read_bytes())
+    assert found[0] == found[1]
 
 
 def test_the_metadata_is_what_the_platform_takes(pack):
@@ -109,6 +127,9 @@ def test_another_pack_is_refused_and_its_hash_is_that_of_its_content(pack, tmp_p
         (".env", "x", "looks like credentials"),
         ("weights.pt", "x", "must not go into a pack; weights travel as .safetensors"),
         ("a@b.csv", "x", "no @ and &"),
+        ("more.zip", "x", "must not go into a pack; the platform would unpack"),
+        ("more.tar.gz", "x", "must not go into a pack; the platform would unpack"),
+        ("run.sh", "export KAGGLE_KEY=0123456789abcdef0123456789abcdef", "line 1 holds what looks like a Kaggle key"),
         ("notes.txt", "one\nkey = '0123456789abcdef0123456789abcdef'", "line 2 holds what looks like a Kaggle key"),
         ("notes.txt", "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw-", "line 1 holds what looks like a Telegram token"),
         ("notes.txt", "-----BEGIN RSA PRIVATE KEY-----", "a private key"),
@@ -122,6 +143,22 @@ def test_what_must_not_travel_does_not(tmp_path, name, content, says):
     assert not (tmp_path / "pack").exists()
 
 
+@pytest.mark.parametrize("name", ["mine.txt", "imettk-pack.json", "dataset-metadata.json"])
+def test_no_file_takes_the_place_of_another(tmp_path, name):
+    """A dataset is flat: of two files with one name only one would travel."""
+    paths = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        paths.append(tmp_path / folder / name)
+        paths[-1].write_text(folder)
+    with pytest.raises(DataError, match="would lie in the pack twice"):
+        make_pack(tmp_path / "pack", owner="me", wheels=False, extra=paths)
+    if name.endswith(".json"):
+        with pytest.raises(DataError, match="would lie in the pack twice"):
+            make_pack(tmp_path / "pack", owner="me", wheels=False, extra=paths[:1])
+    assert not (tmp_path / "pack").exists()
+
+
 def test_a_secret_in_a_recipe_is_found(tmp_path):
     (tmp_path / "mine.py").write_text('TOKEN = "KGAT_0123456789abcdef0123456789abcdef"\n')
     with pytest.raises(DataError, match="line 1 holds what looks like a Kaggle token"):
@@ -132,9 +169,12 @@ def test_what_the_python_there_lacks_is_named(pack, tmp_path):
     """Against the metadata of the libraries that are installed here: they satisfy setup.py."""
     assert missing_libraries(pack, tmp_path) == []
     manifest = json.loads((pack / "imettk-pack.json").read_text())
+    assert manifest["python"] == ">=3.11"
     manifest["needs"] += ["no-such-library>=1", "numpy>=99"]
+    manifest["python"] = ">=4"
     (pack / "imettk-pack.json").write_text(json.dumps(manifest))
     assert missing_libraries(pack, tmp_path) == [
+        f"Python>=4 (here: {sys.version.split()[0]})",
         "no-such-library>=1 (here: nothing)",
         f"numpy>=99 (here: {metadata.version('numpy')})",
     ]
