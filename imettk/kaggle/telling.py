@@ -21,7 +21,7 @@ def teller(notifier: Notifier, chain: Chain, folder: Path) -> Tell:
             fault = f"{job.slug} has failed: {job.note}\n{text}"
             notifier.send(lambda: Message(fault, keep_end=True))
         elif job.stage == "train" and event in (PAUSED, DONE):
-            _tell_training(notifier, chain, folder, job)
+            _tell_training(notifier, chain, folder, job, event)
         elif job.stage == "validate" and event == DONE:
             notifier.send(lambda: Message(scored(chain.name, folder)))
         else:
@@ -30,11 +30,14 @@ def teller(notifier: Notifier, chain: Chain, folder: Path) -> Tell:
     return tell
 
 
-def _tell_training(notifier: Notifier, chain: Chain, folder: Path, job: Job) -> None:
+def _tell_training(notifier: Notifier, chain: Chain, folder: Path, job: Job, event: str) -> None:
     """The fold's curve, and how its session ended."""
     fold = job.fold if job.fold is not None else 0
     events = read_journal(folder / f"fold{fold}" / "journal.jsonl")
-    if any(event["event"] == "validate" for event in events):
+    if not events:
+        notifier.send(lambda: Message(f"{job.slug}: {event}, {job.note}"))
+        return
+    if any(one["event"] == "validate" for one in events):
         notifier.show(f"fold{fold}", lambda: validated(chain.name, fold, events))
     seconds = float(chain.limit_seconds or PLATFORM_SECONDS)
     notifier.send(lambda: ended(chain.name, fold, events, session_seconds=seconds))
