@@ -10,7 +10,7 @@ from typing import Any
 
 from imettk.errors import MissingFileError, PlatformError, UserError
 from imettk.kaggle.client import Kaggle
-from imettk.kaggle.datasets import current_version, upload_folder, wait_ready
+from imettk.kaggle.datasets import last_version, upload_folder, wait_ready
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.outputs import list_files, pull, read_remote_list
 from imettk.kaggle.pack import DATASET, make_pack
@@ -74,7 +74,7 @@ def upload_pack(
     reference, known = f"{kaggle.username}/{DATASET}", out.parent / PACKS
     versions = (read_json(known) or {}).get(reference, {})
     version = versions.get(digest, 0)
-    if not 0 < version <= current_version(kaggle, reference):
+    if not version or version > (last_version(kaggle, reference) or 0):
         reference, version = upload_folder(kaggle, out, f"pack {digest}")
         write_json(known, (read_json(known) or {}) | {reference: versions | {digest: version}})
     wait_ready(kaggle, reference, version)

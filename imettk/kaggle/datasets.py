@@ -53,7 +53,7 @@ def upload_folder(kaggle: Kaggle, folder: Path, notes: str) -> tuple[str, int]:
     size = sum(path.stat().st_size for path in files)
     with progress_bar(f"upload {reference}", total=size, unit="B") as bar:
         tokens = [_upload_file(kaggle, path, bar.update) for path in files]
-    before = _last_version(kaggle, reference)
+    before = last_version(kaggle, reference)
     if before is None:
         _create(kaggle, metadata, tokens)
     else:
@@ -78,7 +78,7 @@ def wait_ready(kaggle: Kaggle, reference: str, version: int, *, limit_seconds: f
     _wait(kaggle, reference, f"version {version}", is_ready, limit_seconds)
 
 
-def _last_version(kaggle: Kaggle, reference: str) -> int | None:
+def last_version(kaggle: Kaggle, reference: str) -> int | None:
     """The last version, once none is in processing any more; None where there is no such dataset.
 
     Before, the next one's number is not known: that of an upload that was killed is still to come.

@@ -13,6 +13,7 @@ from kaggle_box import Fault, Job, KaggleBox, fast_patience
 
 from imettk.cli import main
 from imettk.config import to_json
+from imettk.kaggle import account as account_module
 from imettk.kaggle import chain as chain_module
 from imettk.kaggle import client
 from imettk.kaggle import pack as packing
@@ -115,6 +116,15 @@ def test_another_pack_is_another_version(box):
     assert settings_of(texts[1]["text"])["RECIPE"] == "mine.py"
     packs = {settings_of(one["text"])["PACK"] for one in texts}
     assert len(packs) == 2
+
+
+def test_a_pack_in_processing_is_not_uploaded_again(box, monkeypatch):
+    """Whoever waits for it may be killed; another process waits on."""
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(account_module, "wait_ready", lambda *_: 1 / 0)
+        main(["kaggle", "pack", "--upload"])
+    command("pack", "--upload")
+    assert len(box.datasets["me/imettk-pack"].versions) == 1
 
 
 def test_a_preflight_tells_a_chain_what_it_will_take(box, capsys):
