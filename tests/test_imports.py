@@ -31,7 +31,8 @@ ALLOWED = {
     "demo": BASE | {"data", "tracking", "recipes"},
     "options": {"platform_options", "recipes"},
     "platform_options": set(),
-    "platform": BASE | {"kaggle", "recipes", "runs", "tracking"},
+    "platform_chain": BASE | {"kaggle", "recipes", "runs", "tracking"},
+    "platform": BASE | {"kaggle", "platform_chain", "tracking"},
     "cli": BASE
     | {
         "options",

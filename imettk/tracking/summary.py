@@ -82,7 +82,8 @@ class RunSummary:
     @property
     def kernels(self) -> list[str]:
         """slug/version of the sessions on the platform that were taken up."""
-        return [f"{job['slug']}/{job['version']}" for job in self.chain.get("jobs", []) if job["state"] != "failed"]
+        jobs = self.chain.get("jobs", [])
+        return [f"{job['slug']}/{job['version']}" for job in jobs if job["state"] in ("running", "paused", "done")]
 
 
 def summarise(folder: Path) -> RunSummary:

@@ -72,11 +72,12 @@ def test_calls_are_repeated_and_none_is_done_twice(kaggle, folder, method, fault
     assert len(box.datasets["me/imettk-pack"].versions) == 1 and held(box, 1) == WHOLE
 
 
-def test_a_lost_answer_to_a_second_version_makes_no_third(kaggle, folder):
+@pytest.mark.parametrize("fault", [Fault(502, after=True), Fault(429), Fault(503), Fault(0, after=True)])
+def test_a_lost_answer_to_a_second_version_makes_no_third(kaggle, folder, fault):
     box, account = kaggle
     box.processing_polls = 0
     upload_folder(account, folder, "first")
-    box.faults.add("CreateDatasetVersion", Fault(502, after=True))
+    box.faults.add("CreateDatasetVersion", fault)
     upload_folder(account, folder, "second")
     assert len(box.datasets["me/imettk-pack"].versions) == 2
 

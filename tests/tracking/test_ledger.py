@@ -108,6 +108,8 @@ def test_curves_scores_and_recipe_are_there_for_mlflows_own_page(store, tmp_path
     jobs = [
         {"slug": "imettk-digits-f0-s1", "version": 3, "state": "done", "gpu": True, "seconds": 7200.0},
         {"slug": "imettk-digits-f1-s1", "version": 1, "state": "failed", "gpu": True, "seconds": 1800.0},
+        {"slug": "imettk-digits-f1-s2", "version": 1, "state": "failed, tried again", "gpu": False, "seconds": 0.0},
+        {"slug": "imettk-digits-f1-s3", "version": 0, "state": "pushing", "gpu": True, "seconds": 0.0},
     ]
     (folder / "chain.json").write_text(json.dumps({"pack": "0123456789abcdef", "jobs": jobs}))
     write_fact(folder, "lb", public=0.71, private=None)
