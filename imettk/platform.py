@@ -123,15 +123,19 @@ def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
     pinned, digest = upload_pack(kaggle, arguments.pack, arguments.recipe)
     fold = [] if arguments.fold is None else ["--fold", str(arguments.fold)]
     place = arguments.stage if arguments.fold is None else f"{arguments.stage}-f{arguments.fold}"
+    kernels = tuple("/".join(one.split("/")[:2]) for one in arguments.after)
+    reference = f"{kaggle.username}/imettk-{name}-{place}"
+    if reference in kernels:  # whether a kernel may take up its own earlier output is not known
+        reference += "-next"
     return Kernel(
-        reference=f"{kaggle.username}/imettk-{name}-{place}",
+        reference=reference,
         stage=arguments.stage,
         recipe=Path(arguments.recipe).name if arguments.recipe.endswith(".py") else arguments.recipe,
         competition=sources.folder,
         arguments=(*arguments.overrides, *limit_words(arguments), *fold),
         datasets=(pinned, *sources.datasets),
         competitions=tuple(sources.competitions),
-        kernels=tuple("/".join(one.split("/")[:2]) for one in arguments.after),
+        kernels=kernels,
         gpu=not arguments.cpu and arguments.stage != "prepare",
         internet=arguments.internet,
         pack=digest,

@@ -83,7 +83,8 @@ def _new_chain(arguments: argparse.Namespace, recipe: Recipe, kaggle: Kaggle) ->
     settings, attached = _settings(arguments, recipe)
     own = {"retries": arguments.retries, "at_once": arguments.at_once}
     chain = start_chain(kaggle, arguments.recipe, settings | own, attached, out=arguments.pack)
-    if (measured := read_json(arguments.run_dir / PREFLIGHT)) is not None:
+    measured = read_json(arguments.run_dir / PREFLIGHT) or {}
+    if measured.get("recipe") == recipe.name:
         session = apply_overrides(recipe, limit_words(arguments)).session
         expect(chain, measured, usable_seconds=session.limit_seconds - session.margin_seconds)
     chain.save(arguments.run_dir)
@@ -107,6 +108,9 @@ def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> int:
         end = follower.look() if arguments.once or arguments.stop else follower.follow()
         news = before != [job.state for job in chain.jobs]
         say(describe(chain))
+        if end == DONE:
+            last = chain.of("infer")[-1]
+            say(f"the submission is {folder / 'submission.csv'}, of {chain.reference(last)}/{last.version}")
         if end and news:
             text = f"{chain.name}: {'all is done' if end == DONE else end}, {chain.gpu_hours:.1f} GPU hours"
             notifier.send(lambda: Message(text))

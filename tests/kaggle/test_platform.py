@@ -118,6 +118,18 @@ def test_another_pack_is_another_version(box):
     assert len(packs) == 2
 
 
+def test_each_session_of_a_fold_has_a_kernel_of_its_own(box):
+    words = ["push", "train", "digits", "--competition", "cells", "--fold", 0]
+    command(*words)
+    first, second = "me/imettk-digits-train-f0", "me/imettk-digits-train-f0-next"
+    for before, kernel in [(first, second), (second, first), (first, second)]:
+        box.wait(10)
+        command(*words, "--after", before)
+        pushed = box.kernels[kernel][-1].request
+        assert pushed["kernelDataSources"] == [before]
+        assert settings_of(pushed["text"])["AFTER"] == [settings_of(box.kernels[before][-1].request["text"])["PUSH"]]
+
+
 def test_a_pack_in_processing_is_not_uploaded_again(box, monkeypatch):
     """Whoever waits for it may be killed; another process waits on."""
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
@@ -128,6 +140,8 @@ def test_a_pack_in_processing_is_not_uploaded_again(box, monkeypatch):
 
 
 def test_a_preflight_tells_a_chain_what_it_will_take(box, capsys):
+    command("chain", "digits", "--competition", "cells", "--name", "unknown", "--run-dir", "runs/unknown", "--once")
+    assert "expected: not known; `imettk kaggle preflight` measures it" in capsys.readouterr().out
     command("preflight", "digits", "--competition", "cells")
     assert "a fold takes about 10.0 h on cuda" in capsys.readouterr().out
     kernel = box.kernels["me/imettk-digits-preflight"][0]

@@ -204,6 +204,27 @@ def test_a_member_without_weight_is_judged_alone_all_the_same(whales, triplets, 
     assert rows["triplets"][2] == 0 and rows["arcface"][2] == pytest.approx(joined - alone, abs=2e-4)
 
 
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_hidden_test_set_of_another_size_is_answered(whales, triplets, tmp_path, count):
+    """A competition's rerun: other ids, few of them or none."""
+    data = tmp_path / "data"
+    shutil.copytree(whales / "data", data)
+    sample = pd.read_csv(data / "sample_submission.csv", dtype=str)
+    names = [f"hidden{number}.jpg" for number in range(count)]
+    for name, old in zip(names, sample["Image"], strict=False):
+        shutil.copy(data / "test" / old, tmp_path / name)
+    shutil.rmtree(data / "test")
+    (data / "test").mkdir()
+    for name in names:
+        shutil.move(tmp_path / name, data / "test" / name)
+    pd.DataFrame({"Image": names, "Id": ["new_whale"] * count}).to_csv(data / "sample_submission.csv", index=False)
+    command("infer", "--data", data, "--run-dir", tmp_path / "run", "--inputs", triplets)
+    found = pd.read_csv(tmp_path / "run" / "submission.csv", dtype=str, keep_default_na=False)
+    assert list(found["Image"]) == names and list(found.columns) == ["Image", "Id"]
+    known = {*pd.read_csv(data / "train.csv", dtype=str)["Id"], "new_whale"}
+    assert all(len(set(row)) == 5 and set(row) <= known for row in found["Id"].str.split())
+
+
 def test_single_pictures_get_answers_and_a_picture_of_their_neighbours(whales, triplets, tmp_path, capsys):
     """Also from a folder that only has the run as an input; as cut to their boxes, so a known image finds itself."""
     photo = sorted((whales / "data" / "train").iterdir())[0]
