@@ -65,9 +65,7 @@ def run_local(
         if can_isolate():
             say(f"session in {root}: inputs read-only, no network")
         else:
-            say(
-                f"session in {root}: a plain folder (no `unshare` here), so inputs are not protected and the network is"
-            )
+            say(f"session in {root}: a plain folder (no `unshare` here): inputs are not protected, the network is open")
         ending = run_session(kernel.text(), root, mounts, limit_seconds=limit_seconds)
     for folder in (root / "input", root / "temp"):
         shutil.rmtree(folder, ignore_errors=True)

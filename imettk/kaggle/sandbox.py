@@ -123,11 +123,16 @@ def run_session(
     reader = threading.Thread(target=_pass_on, args=(process, line or _print), daemon=True)
     reader.start()
     end = None if limit_seconds is None else started + limit_seconds
-    while process.poll() is None:
-        if (cancel is not None and cancel.is_set()) or (end is not None and time.monotonic() > end):
+    try:
+        while process.poll() is None:
+            if (cancel is not None and cancel.is_set()) or (end is not None and time.monotonic() > end):
+                _kill(process)
+            time.sleep(_POLL_SECONDS)
+    finally:  # Ctrl-C does not reach it by itself: its session is its own
+        if process.poll() is None:
             _kill(process)
-        time.sleep(_POLL_SECONDS)
-    reader.join(timeout=10)
+        process.wait()
+        reader.join(timeout=10)
     code = process.returncode if process.returncode >= 0 else None
     killed = code is None or (isolated and code == 128 + signal.SIGKILL)
     status = COMPLETE if code == 0 else CANCELLED if killed else ERROR

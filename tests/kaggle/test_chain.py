@@ -361,16 +361,13 @@ def test_sessions_that_come_no_further_stop_the_chain(begin):
     assert "have not gone beyond step 0 of 10: is the limit too short?" in follower.follow()
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_it_is_killed_at_any_moment_and_started_again(begin, tmp_path, monkeypatch, seed):
-    """Killed: an exception in the midst of any call, after which nothing but the file is left."""
+class Killed(BaseException):
+    """In the midst of any call, after which nothing but the file is left."""
 
-    class Killed(BaseException):
-        pass
 
-    rng, box_and_first = random.Random(seed), begin()
-    box, follower = box_and_first
-    account, kills = follower.kaggle, [0]
+def make_deadly(follower: Follower, monkeypatch, seed: int) -> list[int]:
+    """From now on every call and every writing of the state may be the last, before it or after; counts the kills."""
+    rng, kills = random.Random(seed), [0]
 
     def deadly(do: Callable) -> Callable:
         def done(*arguments, **options):
@@ -386,20 +383,62 @@ def test_it_is_killed_at_any_moment_and_started_again(begin, tmp_path, monkeypat
 
         return done
 
+    account = follower.kaggle
+    follower.chain.save(follower.folder)
     account.ask, account.get = deadly(account.ask), deadly(account.get)
-    follower.chain.save(tmp_path / "run")
     monkeypatch.setattr(Chain, "save", deadly(Chain.save))
-    for _ in range(500):
-        chain = read_chain(tmp_path / "run")
+    return kills
+
+
+def follow_killed(follower: Follower) -> Follower:
+    """Begin again after each kill; the last follower."""
+    for _ in range(1000):
+        chain = read_chain(follower.folder)
         assert chain is not None
-        follower = Follower(account, chain, tmp_path / "run")
+        follower = Follower(follower.kaggle, chain, follower.folder)
         try:
             if follower.look():
                 break
-            account.patience.sleep(0.02)
+            follower.kaggle.patience.sleep(0.02)
         except Killed:
             continue
+    return follower
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_killed_at_any_moment_and_started_again(begin, monkeypatch, seed):
+    box, follower = begin()
+    kills = make_deadly(follower, monkeypatch, seed)
+    follower = follow_killed(follower)
     assert kills[0] > 3 and follower.chain.is_done("infer")
+    assert_finished(box, follower)
+    assert all(len(versions) == 1 for versions in box.kernels.values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_at_once(begin, monkeypatch, seed):
+    """Faults of the wire, sessions that end in every wrong way, a full account, and a process that is killed."""
+    rng, lock = random.Random(seed), threading.Lock()
+    ways = ["ERROR", "CANCEL_ACKNOWLEDGED", "code", "stale", "nothing"]
+
+    def run(job: Job) -> str:
+        with lock:
+            how = rng.choice(ways) if rng.random() < 0.3 else ""
+        if how == "nothing":  # ended before there was a checkpoint
+            write_output_list(job.working, push=settings_of(job.text)["PUSH"], stage="x", code=2, seconds=1.0)
+            return "COMPLETE"
+        return failing({job.slug: 1} if how else {}, how)(job)
+
+    box, follower = begin(run, retries=99)
+    full = b'{"error": "Maximum batch GPU session count of 2 reached."}'
+    refused = Fault(200, body=full, headers={"Content-Type": "application/json"}, where=lambda one: "-f" in one["slug"])
+    box.faults.add("SaveKernel", refused, times=3)
+    box.faults.storm(seed=seed, rate=0.1)
+    kills = make_deadly(follower, monkeypatch, seed)
+    follower = follow_killed(follower)
+    assert kills[0] > 3 and len(box.faults.happened) > 10 and follower.chain.is_done("infer")
+    box.faults.storm(seed=seed, rate=0)
+    assert any(job.state == "failed" for job in follower.chain.jobs)
     assert_finished(box, follower)
     assert all(len(versions) == 1 for versions in box.kernels.values())
 

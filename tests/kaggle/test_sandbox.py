@@ -107,6 +107,31 @@ def test_a_session_at_its_limit_is_killed_with_all_its_processes(tmp_path, isola
 
 
 @BOTH
+def test_nothing_of_it_goes_on_after_ctrl_c(tmp_path, isolate):
+    mark, begun = f"ctrl-c-{os.getpid()}-{isolate}", threading.Event()
+
+    class CtrlC(threading.Event):
+        def is_set(self) -> bool:
+            if begun.is_set():
+                raise KeyboardInterrupt
+            return False
+
+    with pytest.raises(KeyboardInterrupt):
+        run_session(
+            CHILD.format(mark=mark),
+            tmp_path / "kaggle",
+            Mounts(),
+            cancel=CtrlC(),
+            isolate=isolate,
+            line=lambda _: begun.set(),
+        )
+    end = time.monotonic() + 5
+    while alive(mark) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not alive(mark)
+
+
+@BOTH
 def test_a_session_can_be_cancelled_and_can_fail(tmp_path, isolate):
     cancel = threading.Event()
 
