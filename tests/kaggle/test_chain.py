@@ -176,7 +176,7 @@ def test_the_weeks_hours_are_waited_for(begin, capsys):
 def test_files_that_cannot_be_had_for_long_cost_no_session(begin):
     """The session has ended well, and the next kernel gets its output on the platform."""
     box, follower = begin(folds=[0], retries=0)
-    box.faults.add("GET", Fault(429, body=b"slow down"), times=40)
+    box.faults.add("GET", Fault(503, where=lambda one: one["name"] == "steps.csv"), times=40)
     assert follower.follow() == DONE
     assert_finished(box, follower, (0,))
     assert len(box.faults.happened) == 40
