@@ -44,6 +44,9 @@ def _settings(arguments: argparse.Namespace, recipe: Recipe) -> tuple[dict[str, 
     from imettk.kaggle.account import Sources
     from imettk.kaggle.plan import check_name
 
+    for name, least in (("retries", 0), ("at_once", 1)):
+        if (number := getattr(arguments, name)) < least:
+            raise UserError(f"--{name.replace('_', '-')}: {number} must be at least {least}")
     sources = Sources(arguments.competition, arguments.dataset, arguments.attach)
     return {
         "name": check_name(arguments.name or recipe.name.replace("_", "-").lower()),

@@ -246,6 +246,8 @@ def test_weights_become_a_dataset(box, capsys):
         (["chain", "digits", "--competition", "cells", "--folds", "0,7"], 2, "--folds"),
         (["chain", "digits", "--competition", "cells", "--name", "Bad Name"], 2, "lower-case"),
         (["chain", "digits", "--competition", "cells", "--limit-hours", "13"], 2, "at most 12"),
+        (["chain", "digits", "--competition", "cells", "--retries", "-1"], 2, "--retries: -1 must be at least 0"),
+        (["chain", "digits", "--competition", "cells", "--at-once", "0"], 2, "--at-once: 0 must be at least 1"),
         (["chain", "digits", "--stop", "--competition", "cells"], 2, "no chain to stop"),
         (["status"], 2, "name a kernel"),
         (["status", "me/none"], 2, "name its version"),
