@@ -139,29 +139,29 @@ def _pull_file(kaggle: Kaggle, url: str, path: Path, size: int, digest: str, wha
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + PARTIAL)
-    fault: PlatformError = Unclear(what)
     for failures in range(1, kaggle.patience.tries + 1):
-        try:
-            if not part.is_file() or part.stat().st_size < size:
-                _fetch(kaggle, url, part, what)
-            if part.stat().st_size == size and sha256(part) == digest:
-                part.replace(path)
-                return
-            fault = PlatformError(f"{what} is not what the kernel wrote ({part.stat().st_size:,} bytes of {size:,})")
-            if part.stat().st_size >= size:
-                part.unlink()  # whole and wrong: nothing of it can be kept
-        except Unclear as error:
-            fault = error
+        if not part.is_file() or part.stat().st_size < size:
+            _fetch(kaggle, url, part, size, what)
+        held = part.stat().st_size
+        if held == size and sha256(part) == digest:
+            part.replace(path)
+            return
+        if held >= size:
+            part.unlink()  # whole and wrong: nothing of it can be kept
         if failures < kaggle.patience.tries:
             kaggle.patience.wait(failures)
-    raise type(fault)(f"{fault}, {kaggle.patience.tries} times; try again later")
+    raise PlatformError(
+        f"{what} is not what the kernel wrote ({held:,} bytes of {size:,}), {failures} times; try again later"
+    )
 
 
-def _fetch(kaggle: Kaggle, url: str, part: Path, what: str) -> None:
-    """Append to a file what it lacks, as far as the connection holds."""
-    start = part.stat().st_size if part.is_file() else 0
+def _fetch(kaggle: Kaggle, url: str, part: Path, size: int, what: str) -> None:
+    """Append to a file what it lacks; where the connection breaks it goes on there."""
 
     def fetch() -> None:
+        start = part.stat().st_size if part.is_file() else 0
+        if 0 < size <= start:  # it broke after the last byte
+            return
         with kaggle.get(url, start=start) as answer:
             answer.raise_for_status()
             going_on = start > 0 and answer.status_code == 206
@@ -169,7 +169,7 @@ def _fetch(kaggle: Kaggle, url: str, part: Path, what: str) -> None:
                 for chunk in answer.iter_content(_CHUNK):
                     file.write(chunk)
 
-    kaggle.repeat(fetch, what=what, repeat=False)
+    kaggle.repeat(fetch, what=what)
 
 
 def _get_list(kaggle: Kaggle, url: str, what: str) -> dict[str, Any]:
