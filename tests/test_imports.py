@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "imettk"
 
 PLANS = {"plans", "model_plans", "train_plans", "answer_plans"}
-BASE = PLANS | {"errors", "fields", "config", "overrides", "device", "metrics", "progress", "plots", "galleries", "charts"}
+PICTURES = {"plots", "charts", "galleries"}
+BASE = PLANS | PICTURES | {"errors", "fields", "config", "overrides", "device", "metrics", "progress"}
 MIDDLE = {"losses", "models", "data", "tracking", "postprocess"}
 ENGINES = {"training", "inference"}
 ALLOWED = {
