@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import fields
 
 from imettk.config import MEMORY_SHORT_CODE, SESSION_START, Recipe
 from imettk.errors import MemoryShortError, PlatformError, UserError
@@ -18,7 +19,7 @@ from imettk.fields import field_names, field_type
 from imettk.options import STAGES, make_parser, split_overrides
 from imettk.overrides import apply_overrides
 from imettk.platform_options import PASSES_ON
-from imettk.recipes import load_recipe
+from imettk.recipes import RECIPES, load_recipe
 from imettk.tracking.run_dir import RunDir
 
 STARTED = time.monotonic()
@@ -70,6 +71,8 @@ def _run(argv: list[str]) -> None:
         from imettk.demo import demo
 
         demo(arguments.run_dir)
+    elif arguments.command == "new":
+        _new(arguments)
     elif arguments.command == "doctor":
         from imettk.doctor import doctor
 
@@ -122,6 +125,14 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
         "neighbours": _neighbours,
     }
     run_stage[arguments.command](arguments, recipe, run)
+
+
+def _new(arguments: argparse.Namespace) -> None:
+    from imettk.stages.new import Choices, new
+
+    choices = Choices(**{item.name: getattr(arguments, item.name) for item in fields(Choices)})
+    like = None if arguments.like is None else RECIPES[arguments.like]
+    new(arguments.name, arguments.data, choices, like=like, hold_out=arguments.hold_out)
 
 
 def _duplicates(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:

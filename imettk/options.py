@@ -53,6 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_stage(
             commands.add_parser(name, help=purpose, description=purpose, allow_abbrev=False, epilog=EPILOG), name
         )
+    _add_new(commands.add_parser("new", help="look at a competition's folder, and write a recipe for it"))
     doctor = commands.add_parser("doctor", help="versions, devices, cores, disk, and what is missing")
     doctor.add_argument("--telegram", action="store_true", help="send a test message too")
     weights = commands.add_parser("weights", help="fetch pretrained weights, for kernels that have no network")
@@ -66,6 +67,22 @@ def make_parser() -> argparse.ArgumentParser:
     page.add_argument("--out", type=Path, metavar="HTML", help="the page (default: report.html in the first RUN_DIR)")
     add_kaggle(commands.add_parser("kaggle", help="the platform: pack, push, chain, pull, submit, run here"))
     return parser
+
+
+def _add_new(new: argparse.ArgumentParser) -> None:
+    new.add_argument("name", metavar="NAME", help="the recipe is written to NAME.py in this folder")
+    new.add_argument(
+        "--data", type=Path, default=Path("data"), help="the competition's folder, only read (default: %(default)s)"
+    )
+    new.add_argument("--task", choices=("multiclass", "multilabel", "retrieval"), help="instead of guessing it")
+    new.add_argument("--like", choices=tuple(RECIPES), metavar="RECIPE", help="start from a built-in recipe")
+    new.add_argument(
+        "--hold-out", type=float, metavar="SHARE", help="make a test set of this share of the rows, in NAME-data"
+    )
+    new.add_argument("--train-csv", metavar="CSV", help="the training table, or the folder with a folder a label")
+    for what in ("id", "label", "group"):
+        none = "; none for no groups" if what == "group" else ""
+        new.add_argument(f"--{what}-column", metavar="COLUMN", help=f"that of the training table{none}")
 
 
 def _add_log(log: argparse.ArgumentParser) -> None:

@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 
 from imettk.errors import DataError
+from imettk.separator import csv_separator
 
 LISTED = 5  # how many bad rows a message names before it only counts
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """All cells as text: ids such as 0012 keep their zeros, and an empty cell is ''."""
+    """All cells as text: ids such as 0012 keep their zeros, and an empty cell is ''. The first line says what
+    separates them: commas, semicolons or tabs."""
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        frame = pd.read_csv(path, sep=csv_separator(path), dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path} is missing: --data must be the competition's folder") from None
     except OSError as error:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.errors import DataError
+from imettk.separator import csv_separator
 from imettk.tracking.files import write_atomically
 
 
@@ -47,7 +48,7 @@ def write_submission(
     _check(frame, sample, f"the submission for {sample_csv}", id_column)
     ordered = frame.set_index(id_column).loc[list(sample[id_column])]
     submission = sample.assign(**{name: ordered[name].to_numpy() for name in answer_columns})
-    write_atomically(path, submission.to_csv(index=False).encode())
+    write_atomically(path, submission.to_csv(index=False, sep=csv_separator(sample_csv)).encode())
 
 
 def _fault(row: Sequence[str], separator: str | None, count: int | None) -> str | None:
@@ -82,7 +83,7 @@ def check_submission(path: Path, sample_csv: Path, *, id_column: str) -> None:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.read_csv(path, sep=csv_separator(path), dtype=str, keep_default_na=False, encoding="utf-8-sig")
 
 
 def _check(submission: pd.DataFrame, sample: pd.DataFrame, what: str, id_column: str) -> None:

@@ -1,0 +1,254 @@
+"""From a competition's folder to how its files name rows, labels and images; every guess with its reason.
+
+What cannot be told is one clear line that names the candidates and the option to give.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imettk.config import TableFormat
+from imettk.data.guess_columns import (
+    TRAIN_NAME,
+    Choices,
+    Finding,
+    find_group,
+    find_label,
+    find_rows,
+    find_sample,
+    tell_ids,
+)
+from imettk.data.guess_labels import Ranked, Task, is_identity, labels_of, read_cells, read_ranked, unknown_among
+from imettk.data.identities import list_folders
+from imettk.data.look import Contents, match_names
+from imettk.errors import DataError
+
+
+@dataclass(frozen=True)
+class Guess:
+    """How a competition's files are read.
+
+    Attributes:
+        frame: the training table, with at least the columns of ids and labels.
+        found: which rows have an image, bool (N,).
+        labels: how many rows each label has, in the training table.
+        label_groups: whether the names of labels begin with a group, as in `culture::french`.
+        test: the sample submission, None where there is none.
+        test_found: which of its rows have an image, bool (M,).
+        ranked: what it says of answers in order.
+    """
+
+    task: Task
+    table: TableFormat
+    frame: pd.DataFrame
+    found: np.ndarray
+    labels: Counter[str]
+    label_groups: bool
+    test: pd.DataFrame | None
+    test_found: np.ndarray
+    ranked: Ranked | None
+    findings: tuple[Finding, ...]
+
+
+def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
+    """Guess everything.
+
+    Raises:
+        DataError: something cannot be told; the message names the candidates, and the option to give.
+    """
+    findings: list[Finding] = []
+    sample_csv = find_sample(contents, choices)
+    test = None if sample_csv is None else contents.tables[sample_csv]
+    rows = None
+    if choices.train_csv is None or choices.train_csv in contents.tables:
+        rows = find_rows(contents, choices, {sample_csv})
+    if rows is None:
+        return _from_folders(contents, data_dir, choices, sample_csv)
+    frame = contents.tables[rows.csv]
+    findings.append(Finding("training table", f"{rows.csv}, {len(frame)} rows", rows.reason, "--train-csv"))
+    findings.append(tell_ids(rows, frame))
+    answers = [] if test is None else [column for column in test.columns if column != rows.id_column]
+    label_column, reason = find_label(frame, rows, answers, choices)
+    several = None if choices.task is None else choices.task == "multilabel"
+    reading = read_cells(frame[label_column].str.strip(), label_column, several=several)
+    labels = labels_of(frame[label_column].tolist(), reading.separator)
+    if not labels:
+        raise DataError(f"{data_dir / rows.csv}: column {label_column} holds no label at all; give --label-column")
+    findings.append(Finding("labels", f"column {label_column}, {len(labels)} different", reason, "--label-column"))
+    several_a_row = reading.separator is not None
+    ranked = None
+    if test is not None and not several_a_row:
+        ranked = read_ranked(test, rows.id_column, set(labels), set(frame[rows.id_column]))
+    task = _choose_task(choices, labels, ranked, several_a_row, reading.reason, findings)
+    form = TableFormat(
+        task="multilabel" if task == "multilabel" else "multiclass",
+        train_csv=rows.csv,
+        id_column=rows.id_column,
+        label_column=label_column,
+        label_separator=reading.separator or " ",
+        train_images=rows.naming.folder,
+        image_suffix=rows.naming.suffix,
+        channel_files=rows.naming.channels,
+        on_missing_image="error" if rows.naming.found.all() else "drop",
+        **_find_labels_csv(contents, labels, {rows.csv, sample_csv}, findings),
+        group_column=find_group(frame, rows.id_column, label_column, choices, findings),
+        **_unknown(task, labels, ranked, findings),
+    )
+    form, test_found = _with_test(form, contents, sample_csv, ranked, findings)
+    grouped = form.labels_csv is not None and _grouped(contents.tables[form.labels_csv][form.label_name_column])
+    return Guess(task, form, frame, rows.naming.found, labels, grouped, test, test_found, ranked, tuple(findings))
+
+
+def _from_folders(contents: Contents, data_dir: Path, choices: Choices, sample_csv: str | None) -> Guess:
+    """Where no table names images: folders are the labels."""
+    if choices.task == "multilabel" or choices.label_column is not None:
+        raise DataError(_no_table(contents, data_dir))
+    parents = Counter(folder.rpartition("/")[0] or "." for folder in contents.images if folder != ".")
+    tops = [folder for folder, count in parents.items() if count >= 2]
+    if choices.train_csv is not None:
+        tops = [folder for folder in tops if folder == choices.train_csv.strip("/")]
+    elif trains := [folder for folder in tops if TRAIN_NAME.fullmatch(folder.rpartition("/")[2])]:
+        tops = trains
+    if not tops:
+        raise DataError(_no_table(contents, data_dir))
+    if len(tops) > 1:
+        listed = " or ".join(sorted(tops))
+        raise DataError(f"{data_dir}: labels may be the folders of {listed}; give one of them as --train-csv")
+    top = tops[0]
+    test = None if sample_csv is None else contents.tables[sample_csv]
+    id_column = choices.id_column or ("id" if test is None else str(test.columns[0]))
+    form = TableFormat(
+        task="multiclass",
+        train_folders=True,
+        train_images=top,
+        image_suffix="",
+        id_column=id_column,
+        label_column="label",
+    )
+    frame = list_folders(form, data_dir, [])
+    labels = labels_of(frame["label"].tolist(), None)
+    findings = [
+        Finding("labels", f"{len(labels)} folders in {top}", "no table names images with a label", "--train-csv"),
+    ]
+    images = {*frame[id_column], *(name.rpartition("/")[2] for name in frame[id_column])}
+    ranked = None if test is None else read_ranked(test, id_column, set(labels), images)
+    task = _choose_task(choices, labels, ranked, False, "each image lies in one folder", findings)
+    form = replace(form, **_unknown(task, labels, ranked, findings))
+    form, test_found = _with_test(form, contents, sample_csv, ranked, findings)
+    found = np.ones(len(frame), bool)
+    return Guess(task, form, frame, found, labels, False, test, test_found, ranked, tuple(findings))
+
+
+def _no_table(contents: Contents, data_dir: Path) -> str:
+    where, files = max(contents.images.items(), key=lambda item: len(item[1]))
+    for csv, frame in contents.tables.items():
+        stems = {file.rpartition(".")[0] for names in contents.images.values() for file in names}
+        if any(column in stems or column.rpartition(".")[0] in stems for column in frame.columns):
+            return f"{data_dir / csv} has no header: its first line names an image; put the columns' names above"
+    tables = ", ".join(f"{csv} ({', '.join(map(str, frame.columns[:6]))})" for csv, frame in contents.tables.items())
+    return (
+        f"{data_dir}: no table has a column whose values are names of images, such as {files[0]} in {where}/, with "
+        f"labels beside it, and no folder holds a folder of images a label; there is {tables or 'no csv file'}"
+    )
+
+
+def _choose_task(
+    choices: Choices,
+    labels: Counter[str],
+    ranked: Ranked | None,
+    several: bool,
+    reason: str,
+    findings: list[Finding],
+) -> Task:
+    if choices.task is not None:
+        task, reason = choices.task, "as asked for"
+    elif several:
+        task = "multilabel"
+    elif ranked is not None:
+        task, reason = "retrieval", f"one label a row, and the sample submission wants {ranked.number} answers in order"
+    elif is_identity(labels):
+        median = sorted(labels.values())[len(labels) // 2]
+        task, reason = "retrieval", f"one of {len(labels)} labels a row, most of them with {median} rows or fewer"
+    else:
+        task, reason = "multiclass", f"one label a row: {reason}"
+    findings.append(Finding("task", task, reason, "--task"))
+    return task
+
+
+def _grouped(names: pd.Series) -> bool:
+    return bool(names.str.contains(TableFormat().name_separator, regex=False).any())
+
+
+def _find_labels_csv(
+    contents: Contents, labels: Iterable[str], others: set[str | None], findings: list[Finding]
+) -> dict[str, Any]:
+    """The table that lists every label with a name, as fields of the format."""
+    wanted = set(labels)
+    for csv, frame in contents.tables.items():
+        if csv in others or len(frame.columns) < 2:
+            continue
+        for column in frame.columns:
+            if wanted <= set(frame[column]) and frame[column].is_unique:
+                rest = [other for other in frame.columns if other != column and frame[other].is_unique]
+                name = next((other for other in rest if "name" in other.lower()), rest[0] if rest else column)
+                reason = f"its column {column} holds every label of the training table"
+                findings.append(Finding("label names", f"{csv}, {len(frame)} labels", reason, "table.labels_csv"))
+                return {"labels_csv": csv, "label_id_column": column, "label_name_column": name}
+    return {}
+
+
+def _unknown(task: Task, labels: Counter[str], ranked: Ranked | None, findings: list[Finding]) -> dict[str, Any]:
+    """The label of those that have no name, as a field of the format."""
+    if task != "retrieval":
+        return {}
+    unknown = (ranked.foreign if ranked is not None else None) or unknown_among(labels)
+    if unknown is None:
+        return {}
+    reason = f"by its name; {labels[unknown]} rows" if unknown in labels else "an answer in the sample that no row has"
+    findings.append(Finding("unknown ones", unknown, reason, "table.unknown_label"))
+    return {"unknown_label": unknown}
+
+
+def _with_test(
+    form: TableFormat, contents: Contents, csv: str | None, ranked: Ranked | None, findings: list[Finding]
+) -> tuple[TableFormat, np.ndarray]:
+    """The format with the sample submission and the folder of test images, and which of them are there."""
+    if csv is None:
+        return form, np.zeros(0, bool)
+    sample = contents.tables[csv]
+    if form.id_column not in sample.columns:
+        raise DataError(
+            f"{csv} has no column {form.id_column}; it has {', '.join(sample.columns)}: ids must be called alike there "
+            "and in the training table; give --id-column, or rename a column"
+        )
+    answers = [column for column in sample.columns if column != form.id_column]
+    changes: dict[str, Any] = {"sample_csv": csv}
+    if ranked is not None and ranked.columns:
+        changes["answer_columns"] = ranked.columns
+    elif form.label_column not in answers:
+        if len(answers) != 1:
+            listed = ", ".join(answers[:4]) + (", ..." if len(answers) > 4 else "")
+            raise DataError(
+                f"{csv} has {len(answers)} columns beside {form.id_column} ({listed}): answers can be written into one "
+                "column, or in order into numbered ones, but not as a number for each label"
+            )
+        changes["answer_column"] = answers[0]
+    names = sample[form.id_column]
+    namings = [each for each in match_names(names, contents) if each.suffix == form.image_suffix]
+    found = np.zeros(len(sample), bool)
+    if namings:
+        found, changes["test_images"] = namings[0].found, namings[0].folder
+    where = f"by its name; {int(found.sum())} of its {len(sample)} ids are files in {changes.get('test_images')}/"
+    asked = changes.get("answer_column", form.label_column)
+    if ranked is not None and ranked.columns:
+        asked = f"{ranked.columns[0]} to {ranked.columns[-1]}"
+    value = f"{csv}, answers in {asked}"
+    findings.append(Finding("sample submission", value, where, "table.sample_csv, .test_images"))
+    return replace(form, **changes), found

@@ -1,0 +1,199 @@
+"""Which of a competition's tables is which, and which of their columns hold ids, labels and groups.
+
+What cannot be told is one clear line that names the candidates and the option to give.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from imettk.data.csv_files import require_columns
+from imettk.data.guess_labels import Task
+from imettk.data.look import Contents, Naming, match_names
+from imettk.errors import DataError
+
+LABEL_NAME = re.compile(
+    r".*(labels?|class(es)?|targets?|categor(y|ies)|attributes?|attribute_ids|tags?|breed|species|diagnosis|kind)",
+    re.IGNORECASE,
+)
+GROUP_NAME = re.compile(
+    r".*(patient|subject|sender|user|owner|author|artist|person|antibody|group|site|case|series|study|session|animal"
+    r"|individual|hospital|device|camera|batch|plate|slide|location)([ _-]?(id|code|name|number|nr|no))?",
+    re.IGNORECASE,
+)
+BOX_NAME = re.compile(r"[xy]_?(\d|min|max|center|centre)?|left|top|right|bottom|w|h|width|height", re.IGNORECASE)
+NO_LABEL = re.compile(r"unnamed.*|folds?|split|width|height|size|url|path|date.*|time.*|index|", re.IGNORECASE)
+TRAIN_NAME = re.compile(r"(.*[^a-z])?train([^a-z].*)?", re.IGNORECASE)
+SAMPLE_NAME = re.compile(r".*(sample|submission).*", re.IGNORECASE)
+MOST = 0.5  # share of rows that must have an image
+CLEARLY = 2  # times as many images as the next table names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What a user says instead of having it guessed; `group_column` `none` is for no groups."""
+
+    task: Task | None = None
+    train_csv: str | None = None
+    id_column: str | None = None
+    label_column: str | None = None
+    group_column: str | None = None
+
+
+class Finding(NamedTuple):
+    """One thing that was guessed, why, and by which option or field it is changed."""
+
+    what: str
+    value: str
+    reason: str
+    change: str
+
+
+class TrainingRows(NamedTuple):
+    """A table that may be the training table."""
+
+    csv: str
+    id_column: str
+    naming: Naming
+    reason: str
+
+
+def find_sample(contents: Contents, choices: Choices) -> str | None:
+    """The sample submission, by its name."""
+    called = [csv for csv in contents.tables if SAMPLE_NAME.fullmatch(Path(csv).stem) and csv != choices.train_csv]
+    exact = [csv for csv in called if Path(csv).stem.lower() in ("sample_submission", "samplesubmission")]
+    return min(exact or called, key=lambda csv: (csv.count("/"), len(csv), csv), default=None)
+
+
+def find_rows(contents: Contents, choices: Choices, others: set[str | None]) -> TrainingRows | None:
+    """The training table: what names images and has something to learn beside them."""
+    names = [choices.train_csv] if choices.train_csv else [csv for csv in contents.tables if csv not in others]
+    candidates = []
+    for csv in names:
+        frame = contents.tables[csv]
+        if choices.id_column is not None and choices.train_csv is not None:
+            require_columns(frame, Path(csv), [choices.id_column])
+        found = _find_ids(csv, frame, contents, choices)
+        if found is not None and (choices.train_csv or _candidates(frame, found.id_column)):
+            candidates.append(found)
+    if not candidates and choices.train_csv:
+        columns, folders = contents.tables[choices.train_csv].columns, contents.folders()
+        raise DataError(
+            f"{choices.train_csv}: no column of {', '.join(columns)} names an image in half of its rows or more; "
+            f"images lie in {', '.join(folders[:5])}"
+        )
+    if len(candidates) <= 1:
+        what = "as asked for" if choices.train_csv else "the only table that names images and something beside them"
+        return candidates[0]._replace(reason=what) if candidates else None
+    for pattern in ("train", TRAIN_NAME.pattern):
+        called = [rows for rows in candidates if re.fullmatch(pattern, Path(rows.csv).stem, re.IGNORECASE)]
+        if len(called) == 1:
+            return called[0]._replace(reason="by its name")
+    first, second = sorted(candidates, key=lambda rows: -int(rows.naming.found.sum()))[:2]
+    counts = [int(rows.naming.found.sum()) for rows in (first, second)]
+    if counts[0] >= CLEARLY * counts[1]:
+        return first._replace(reason=f"it names {counts[0]} images, {second.csv} {counts[1]}")
+    listed = " or ".join(sorted(rows.csv for rows in candidates))
+    raise DataError(f"the training table may be {listed}: each names images; give --train-csv")
+
+
+def _find_ids(csv: str, frame: pd.DataFrame, contents: Contents, choices: Choices) -> TrainingRows | None:
+    """The column whose values name the most images; of equal ones the first."""
+    best: tuple[float, TrainingRows] | None = None
+    for column in frame.columns if choices.id_column is None else {choices.id_column} & set(frame.columns):
+        ids = frame[column]
+        namings = match_names(ids, contents)
+        if not namings or namings[0].share < MOST:
+            continue
+        called = [each for each in namings if each.share == namings[0].share]
+        naming = next((each for each in called if TRAIN_NAME.fullmatch(each.folder.rpartition("/")[2])), called[0])
+        score = naming.share * ids.nunique() / len(ids)
+        if best is None or score > best[0]:
+            best = score, TrainingRows(csv, str(column), naming, "")
+    return None if best is None else best[1]
+
+
+def tell_ids(rows: TrainingRows, frame: pd.DataFrame) -> Finding:
+    naming, count = rows.naming, int(rows.naming.found.sum())
+    behind = f"followed by {naming.suffix}" if naming.suffix else "as they are"
+    if naming.channels:
+        behind += f", where * is {', '.join(naming.channels)}"
+    reason = f"{count} of {len(frame)}, {behind}, are files in {naming.folder}/"
+    change = "--id-column, table.train_images, .image_suffix"
+    return Finding("ids and images", f"column {rows.id_column}", reason, change)
+
+
+def _candidates(frame: pd.DataFrame, id_column: str) -> list[str]:
+    """Columns that may hold labels."""
+    columns = [column for column in frame.columns if column != id_column and not NO_LABEL.fullmatch(column)]
+    boxes = [column for column in columns if BOX_NAME.fullmatch(column)]
+    columns = [column for column in columns if len(boxes) < 4 or column not in boxes]
+    return [column for column in columns if _may_be_labels(frame[column].str.strip())]
+
+
+def _may_be_labels(cells: pd.Series) -> bool:
+    full = cells[cells != ""]
+    return full.nunique() > 1 and full.str.fullmatch(r"-?\d*\.\d+(e-?\d+)?").mean() < 0.5
+
+
+def find_label(frame: pd.DataFrame, rows: TrainingRows, answers: list[str], choices: Choices) -> tuple[str, str]:
+    """The column of labels, and why."""
+    if choices.label_column is not None:
+        require_columns(frame, Path(rows.csv), [choices.label_column])
+        return choices.label_column, "as asked for"
+    columns = [column for column in _candidates(frame, rows.id_column) if column != choices.group_column]
+    asked = [column for column in columns if column in answers]
+    if len(asked) == 1:
+        return asked[0], "the sample submission asks for it"
+    if len(columns) == 1:
+        return columns[0], "no other column can be it"
+    flags = [column for column in columns if set(frame[column]) <= {"0", "1"}]
+    if len(flags) > 2 and len(flags) >= len(columns) - 2:
+        raise DataError(
+            f"{rows.csv} has a column of 0 and 1 for each label ({', '.join(flags[:4])}, ...): join the names of those "
+            "that are 1 into one column first, separated by spaces"
+        )
+    called = [column for column in columns if LABEL_NAME.fullmatch(column)]
+    if len(called) == 1:
+        return called[0], "by its name"
+    left = called or [column for column in columns if not GROUP_NAME.fullmatch(column)] or columns
+    if len(left) == 1:
+        return left[0], f"beside {', '.join(column for column in columns if column != left[0])}, which name groups"
+    if not left:
+        raise DataError(f"{rows.csv} has no labels beside {rows.id_column}; give --label-column or --train-csv")
+    listed = ", ".join(f"{column} ({frame[column].nunique()} different values)" for column in left)
+    raise DataError(f"{rows.csv}: the labels may be in {listed}; give --label-column")
+
+
+def find_group(
+    frame: pd.DataFrame, id_column: str, label_column: str, choices: Choices, findings: list[Finding]
+) -> str | None:
+    """The column whose rows should stay together: of several the coarsest."""
+    if choices.group_column is not None:
+        if choices.group_column.lower() == "none":
+            return None
+        require_columns(frame, Path("the training table"), [choices.group_column])
+        column, reason = choices.group_column, "as asked for"
+    else:
+        others = [each for each in frame.columns if each not in (id_column, label_column)]
+        columns = [each for each in others if GROUP_NAME.fullmatch(each) and _repeats(frame, each, label_column)]
+        if not columns:
+            return None
+        column, reason = min(columns, key=lambda each: int(frame[each].nunique())), "by its name, and values come again"
+    number = frame[column].nunique()
+    findings.append(
+        Finding("groups", f"column {column}, {number} different", f"{reason}: they stay in one fold", "--group-column")
+    )
+    return column
+
+
+def _repeats(frame: pd.DataFrame, column: str, label_column: str) -> bool:
+    """Whether a column groups rows, and is not the label under another name."""
+    number = frame[column].nunique()
+    pairs = len(frame[[column, label_column]].drop_duplicates())
+    return 2 < number < 0.98 * len(frame) and not pairs == number == frame[label_column].nunique()

@@ -1,0 +1,229 @@
+"""What lies in a competition's folder: tables, images by folder, what some images look like, and whose they are."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from imettk.data.csv_files import read_csv
+from imettk.data.decode import MAX_PIXELS, decode_any, read_content
+from imettk.errors import DataError
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+TABLE_ENDINGS = (".csv", ".tsv")
+DEPTH = 5  # folders below the competition's that are looked into
+LOOKED_AT = 48  # images that are decoded
+GREY_LIMIT = 1.0  # mean difference between channels of what is grey, of 255: JPEGs are not exact
+WIDE = 2.0  # the aspect ratio from which on an image is a strip
+COLOURS = ("red", "green", "blue")  # the order in which they come first among channels
+CUTS = "._-"  # what an image's name has behind its id begins with one of these
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What lies in a folder; names are relative to it.
+
+    Attributes:
+        tables: every csv file that can be read, as text.
+        images: the image files that lie directly in each folder, sorted; the competition's own folder is `.`.
+        unread: why a csv file cannot be read, one line each.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    images: dict[str, list[str]]
+    unread: list[str]
+
+    @property
+    def num_images(self) -> int:
+        """In all folders."""
+        return sum(map(len, self.images.values()))
+
+    def below(self, folder: str) -> list[str]:
+        """The images in a folder and in all folders below it, by their name from there."""
+        names = []
+        for inner, files in self.images.items():
+            if folder in (inner, ".") or inner.startswith(f"{folder}/"):
+                way = os.path.relpath(inner, folder)
+                names += files if way == "." else [f"{way}/{name}" for name in files]
+        return names
+
+    def folders(self) -> list[str]:
+        """Folders that hold images, directly or further below."""
+        found = set(self.images)
+        for folder in self.images:
+            parts = folder.split("/")
+            found |= {"/".join(parts[:depth]) for depth in range(1, len(parts))}
+        return sorted(found | {"."} if found else found)
+
+
+def look_into(data_dir: Path) -> Contents:
+    """List the tables and images of a competition's folder; nothing is written.
+
+    Raises:
+        DataError: it is no folder, or holds no image.
+    """
+    if not data_dir.is_dir():
+        raise DataError(f"{data_dir} is no folder: --data must be the competition's, with its images and tables")
+    contents = Contents({}, {}, [])
+    for folder, files in _walk(data_dir):
+        images = [name for name in files if name.lower().endswith(IMAGE_ENDINGS)]
+        if images:
+            contents.images[folder] = images
+        for name in files:
+            if not name.lower().endswith(TABLE_ENDINGS):
+                continue
+            csv = name if folder == "." else f"{folder}/{name}"
+            try:
+                contents.tables[csv] = read_csv(data_dir / csv)
+            except DataError as error:
+                contents.unread.append(str(error))
+    if not contents.images:
+        raise DataError(f"{data_dir} holds no image ({', '.join(IMAGE_ENDINGS)}); are they still in an archive?")
+    return contents
+
+
+def _walk(data_dir: Path) -> Iterator[tuple[str, list[str]]]:
+    """Folders with their files, both sorted, without hidden ones."""
+    for place, folders, files in os.walk(data_dir, followlinks=True):
+        way = os.path.relpath(place, data_dir)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and way.count("/") < DEPTH)
+        yield way.replace(os.sep, "/"), sorted(name for name in files if not name.startswith("."))
+
+
+class Naming(NamedTuple):
+    """How a table's ids become names of files.
+
+    Attributes:
+        folder: where these lie.
+        suffix: behind the id, with a `*` for the channel where an image is several files.
+        channels: what stands for it.
+        found: which ids have an image, bool (N,).
+    """
+
+    folder: str
+    suffix: str
+    channels: tuple[str, ...]
+    found: np.ndarray
+
+    @property
+    def share(self) -> float:
+        """Of the ids that have an image."""
+        return float(self.found.mean()) if len(self.found) else 0.0
+
+
+def match_names(ids: pd.Series, contents: Contents) -> list[Naming]:
+    """Every folder in which files are named by these ids, the one for most of them first; of equal ones the one that
+    holds fewer other files."""
+    known = set(ids)
+    nested = any("/" in name for name in known)
+    found = []
+    for folder in contents.folders():
+        names = contents.images.get(folder, [])
+        if nested:
+            names = contents.below(folder)
+        suffix, channels = _find_suffix(known, names)
+        if suffix is not None:
+            there = set(names)
+            endings = [suffix.replace("*", channel) for channel in channels or ("",)]
+            has = np.array([all(name + ending in there for ending in endings) for name in ids], bool)
+            if has.any():
+                found.append((Naming(folder, suffix, channels, has), len(names)))
+    found.sort(key=lambda pair: (-pair[0].share, pair[1], pair[0].folder))
+    return [naming for naming, _ in found]
+
+
+def _find_suffix(ids: Collection[str], names: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """What most ids have behind them in these names, and the channels where it is several things."""
+    counts: Counter[str] = Counter()
+    for name in names:
+        if name in ids:
+            counts[""] += 1
+        for at, letter in enumerate(name):
+            if letter in CUTS and name[:at] in ids:
+                counts[name[at:]] += 1
+    if not counts:
+        return None, ()
+    best, most = max(counts.items(), key=lambda item: (item[1], -len(item[0])))
+    stem, dot, ending = best.rpartition(".")
+    alike = {
+        suffix[len(stem[:1]) : -len(dot + ending)]
+        for suffix, count in counts.items()
+        if suffix.endswith(dot + ending) and suffix[:1] == stem[:1] and count >= 0.9 * most
+    }
+    if not stem or len(alike) < 2 or "" in alike:
+        return best, ()
+    order = sorted(alike, key=lambda name: (COLOURS.index(name) if name in COLOURS else len(COLOURS), name))
+    return f"{stem[:1]}*{dot}{ending}", tuple(order)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What some images look like.
+
+    Attributes:
+        number: of images that were decoded.
+        grey: whether all of them are, however they are stored.
+        size: their median (height, width) in pixels.
+        strips: the share of them more than twice as long as wide, or the reverse.
+        mean, std: of values in [0, 1], a channel each: one for grey images, three for colour, or one a channel file.
+        unread: why an image cannot be read, one line each.
+    """
+
+    number: int
+    grey: bool
+    size: tuple[int, int]
+    strips: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    unread: list[str]
+
+
+def look_at(images: Sequence[Sequence[str]]) -> Looks:
+    """Decode some images, spread over all; each is one file, or one a channel.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    chosen = np.unique(np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).astype(int))
+    pixels, unread = [], []
+    for row in chosen.tolist():
+        try:
+            pixels.append([_decode(path) for path in images[row]])
+        except DataError as error:
+            unread.append(str(error))
+    if not pixels:
+        raise DataError(f"none of {len(chosen)} images can be read, the first: {unread[0]}")
+    grey = all(np.abs(np.diff(part.astype(np.int16), axis=2)).mean() < GREY_LIMIT for image in pixels for part in image)
+    sizes = np.array([image[0].shape[:2] for image in pixels])
+    aspects = sizes.max(1) / sizes.min(1)
+    values = [[(part[:, :, :1] if grey else part) / 255.0 for part in image] for image in pixels]
+    mean = np.mean([np.concatenate([part.mean((0, 1)) for part in image]) for image in values], axis=0)
+    square = np.mean([np.concatenate([(part**2).mean((0, 1)) for part in image]) for image in values], axis=0)
+    std = np.sqrt(np.maximum(square - mean**2, 1e-4))
+    return Looks(
+        number=len(pixels),
+        grey=bool(grey),
+        size=(int(np.median(sizes[:, 0])), int(np.median(sizes[:, 1]))),
+        strips=float((aspects > WIDE).mean()),
+        mean=tuple(round(float(value), 3) for value in mean),
+        std=tuple(round(float(value), 3) for value in std),
+        unread=unread,
+    )
+
+
+def _decode(path: str) -> np.ndarray:
+    """RGB pixels, uint8 (H, W, 3)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
+            return decode_any(read_content(path), channels=3, orient=True, background=(0,), max_pixels=MAX_PIXELS)
+    except ValueError as error:
+        raise DataError(f"{path} cannot be decoded: {error}") from None

@@ -1,0 +1,84 @@
+"""What is odd in a competition's folder, beside what was guessed of it: counted and named, one line each."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from imettk.config import TableFormat
+from imettk.data.csv_files import named
+from imettk.data.guess import Guess
+from imettk.data.guess_columns import BOX_NAME
+from imettk.data.guess_labels import odd_labels
+from imettk.data.look import Contents, Looks, match_names
+
+
+def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
+    """Rows and images without each other, ids and labels that look wrong, tables and folders that are not used."""
+    form, ids = guess.table, guess.frame[guess.table.id_column]
+    lines = list(contents.unread)
+    if not guess.found.all():
+        lines.append(f"{named(ids[~guess.found], 'row')} without an image: dropped, as table.on_missing_image says")
+    if doubles := ids[ids.duplicated()].unique().tolist():
+        lines.append(f"{named(doubles, 'id')} more than once: `prepare` stops there, for every id may stand once")
+    cells = guess.frame[form.label_column].str.strip()
+    if (empty := cells == "").any():
+        what = "kept, as rows to which no label applies" if guess.task == "multilabel" else "`prepare` stops there"
+        lines.append(f"{named(ids[empty], 'row')} without a label: {what}")
+    lines += odd_labels(guess.labels, task=guess.task, unknown=form.unknown_label)
+    if guess.test is not None:
+        names = guess.test[form.id_column]
+        if not guess.test_found.all():
+            lines.append(f"{form.sample_csv}: {named(names[~guess.test_found], 'row')} without an image")
+        if both := sorted(set(names) & set(ids)):
+            lines.append(f"{named(both, 'id')} both in {form.train_csv} and in {form.sample_csv}")
+    lines += _spare_images(guess, contents)
+    lines += [f"an image cannot be read: {fault}" for fault in looks.unread[:3]]
+    return lines + _other_tables(form, contents)
+
+
+def _spare_images(guess: Guess, contents: Contents) -> list[str]:
+    """Images in the folders that are used, and whole folders, that no row names."""
+    form = guess.table
+    if form.train_folders:
+        return []
+    wanted: dict[str, set[str]] = {form.train_images: _names(guess.frame[form.id_column], form)}
+    if guess.test is not None:
+        wanted.setdefault(form.test_images, set()).update(_names(guess.test[form.id_column], form))
+    lines, used = [], set(wanted)
+    for folder, names in wanted.items():
+        nested = any("/" in name for name in names)
+        there = contents.below(folder) if nested else contents.images.get(folder, [])
+        if spare := sorted(set(there) - names):
+            lines.append(f"{named(spare, 'image')} in {folder}/ without a row")
+        if nested:
+            used |= {each for each in contents.images if each.startswith(f"{folder}/") or folder == "."}
+    for folder in sorted(set(contents.images) - used):
+        lines.append(f"{folder}/ is not used: {named(contents.images[folder], 'image')}")
+    return lines
+
+
+def _names(ids: pd.Series, form: TableFormat) -> set[str]:
+    return {
+        name + form.image_suffix.replace("*", channel) for channel in form.channel_files or ("",) for name in set(ids)
+    }
+
+
+def _other_tables(form: TableFormat, contents: Contents) -> list[str]:
+    """Tables that are not used, and what they may be."""
+    used = {form.sample_csv, form.labels_csv, *(() if form.train_folders else (form.train_csv,))}
+    lines = []
+    for csv, frame in contents.tables.items():
+        if csv in used:
+            continue
+        columns = list(frame.columns)
+        names_images = any(naming.share > 0.5 for naming in match_names(frame[columns[0]], contents))
+        if sum(bool(BOX_NAME.fullmatch(column)) or "center" in column for column in columns) >= 4:
+            what = "boxes, which table.boxes_csv takes"
+        elif {form.id_column, form.label_column} <= set(columns):
+            what = "more rows of the same kind, which table.extra takes, or answers"
+        elif len(columns) == 1 and names_images:
+            what = "a list of images, such as table.left_out_csv, table.turned_csv or the test set's ids"
+        else:
+            what = f"columns {', '.join(columns[:6])}"
+        lines.append(f"{csv} is not used: {len(frame)} rows, {what}")
+    return lines

@@ -1,0 +1,190 @@
+"""`new`: look at a competition's folder, say what was guessed and what is odd, and write a recipe that runs on it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from imettk.config import Recipe, TableFormat
+from imettk.data.csv_files import named, refuse_doubles
+from imettk.data.guess import Guess, guess
+from imettk.data.guess_columns import Choices
+from imettk.data.guess_labels import labels_of
+from imettk.data.hold_out import choose_test_rows
+from imettk.data.look import Looks, look_at, look_into
+from imettk.data.oddities import find_oddities
+from imettk.errors import ConfigError, DataError
+from imettk.progress import say
+from imettk.stages.recipe_source import write_source
+from imettk.stages.starts import recipe_like, start_recipe
+
+ANSWERS = "answers.csv"
+
+
+def new(
+    name: str,
+    data_dir: Path,
+    choices: Choices,
+    *,
+    like: Callable[[], Recipe] | None = None,
+    hold_out: float | None = None,
+) -> None:
+    """Write `NAME.py` here, and with `hold_out` the folder `NAME-data`; print what comes next.
+
+    Args:
+        like: the function of a built-in recipe to start from.
+        hold_out: share of the rows, (0, 0.5], that become a test set of their own, for a folder without one.
+
+    Raises:
+        DataError: something cannot be told, or would be overwritten.
+        ConfigError: NAME is no plain name, or `like` does not fit.
+    """
+    path, made_dir = Path(f"{name}.py"), Path(f"{name}-data")
+    _check(name, path, made_dir, hold_out)
+    contents = look_into(data_dir)
+    found = guess(contents, data_dir, choices)
+    looks = look_at(_image_files(found, data_dir))
+    say(f"{data_dir}: {len(contents.tables)} tables, {contents.num_images} images")
+    for finding in found.findings:
+        say(f"  {finding.what:<18}{finding.value}: {finding.reason}  [{finding.change}]")
+    say(f"  {'images':<18}{_looks(looks, found)}  [images.image_size, .channels, .aspect]")
+    oddities = find_oddities(found, contents, looks)
+    say("odd:" if oddities else "nothing odd")
+    for line in oddities:
+        say(f"  - {line}")
+    test = None
+    if hold_out is not None:
+        if found.test is not None:
+            raise DataError(
+                f"--hold-out is for a folder without a test set, and {data_dir / found.table.sample_csv} is one; leave "
+                "it out"
+            )
+        test = _deal(found, hold_out)
+        found = replace(found, table=_elsewhere(found.table, data_dir, made_dir))
+    if like is None:
+        recipe, comments = start_recipe(found, looks, name)
+        base = None
+    else:
+        recipe, comments = recipe_like(like(), found, looks, name)
+        base = like(), like.__module__, like.__name__
+    text = write_source(recipe, comments, _summary(found, name), base)
+    if test is not None:
+        _write_tables(found, test, made_dir)
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+    say(f"wrote {path}: {len(text.splitlines())} lines, to be read and changed")
+    dealt = test is not None
+    _tell_next(name, made_dir if dealt else data_dir, has_test=dealt or found.test is not None, dealt=dealt)
+
+
+def _check(name: str, path: Path, made_dir: Path, hold_out: float | None) -> None:
+    """Raise for what is wrong before anything is read."""
+    if not re.fullmatch(r"\w[\w-]*", name):
+        raise ConfigError(f"NAME is a plain name such as clothing, for clothing.py in this folder; got {name!r}")
+    if hold_out is not None and not 0 < hold_out <= 0.5:
+        raise ConfigError(f"--hold-out must be in (0, 0.5], a share of the rows, got {hold_out:g}")
+    for there in (path, *([made_dir] if hold_out is not None else [])):
+        if there.exists():
+            raise DataError(f"{there} exists already, and nothing is overwritten: take another NAME, or remove it")
+
+
+def _image_files(found: Guess, data_dir: Path) -> list[list[str]]:
+    """The files of each training image that is there."""
+    form = found.table
+    folder, ids = data_dir / form.train_images, found.frame[form.id_column][found.found]
+    endings = [form.image_suffix.replace("*", channel) for channel in form.channel_files or ("",)]
+    return [[f"{folder}{os.sep}{name}{ending}" for ending in endings] for name in ids]
+
+
+def _looks(looks: Looks, found: Guess) -> str:
+    kind = "grey" if looks.grey else "colour"
+    if (number := len(found.table.channel_files)) > 0:
+        if not looks.grey:
+            raise DataError(
+                f"each id has {number} files in colour ({', '.join(found.table.channel_files)}): an image of several "
+                "files is read only where each is a grey channel"
+            )
+        kind = f"{number} grey files each"
+    height, width = looks.size
+    strips = f", {looks.strips:.0%} more than twice as long as wide" if looks.strips else ""
+    return f"{kind}, typically {height} x {width} pixels (height x width){strips}: {looks.number} of them decoded"
+
+
+def _deal(found: Guess, share: float) -> pd.Series:
+    """Which rows of the table are for the test set; rows without image, label or name are not."""
+    form, frame = found.table, found.frame
+    refuse_doubles(frame[form.id_column], Path(form.train_csv))
+    cells = frame[form.label_column].str.strip()
+    fit = pd.Series(found.found, index=frame.index)
+    if found.task != "multilabel":
+        fit &= (cells != "") & (cells != (form.unknown_label or ""))
+    separator = form.label_separator if found.task == "multilabel" else None
+    labels = [sorted(labels_of([cell], separator)) for cell in cells[fit]]
+    groups = None if form.group_column is None else frame[form.group_column][fit]
+    chosen, lost = choose_test_rows(labels, share, several=found.task == "multilabel", groups=groups)
+    if lost:
+        say(f"{named(lost, 'label')} would have no row left to train on: one, or its group, is not held out")
+    test = pd.Series(False, index=frame.index)
+    test[fit] = chosen
+    return test
+
+
+def _elsewhere(form: TableFormat, data_dir: Path, made_dir: Path) -> TableFormat:
+    """The same format for tables in `made_dir`, from where images are reached by a relative path."""
+
+    def way(name: str) -> str:
+        return os.path.relpath(data_dir / name, made_dir).replace(os.sep, "/")
+
+    images = way(form.train_images)
+    return replace(
+        form,
+        train_csv="train.csv",
+        train_folders=False,
+        train_images=images,
+        test_images=images,
+        labels_csv=None if form.labels_csv is None else way(form.labels_csv),
+    )
+
+
+def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
+    """`train.csv`, `answers.csv` in its format, and a sample submission with the commonest label."""
+    form, frame = found.table, found.frame
+    train, answers = frame[~test], frame[test]
+    bare = train[form.label_column].str.strip() == ""
+    if found.task != "multilabel" and bare.any():
+        say(f"{named(train[form.id_column][bare], 'row')} without a label: left out of {made_dir / form.train_csv}")
+        train = train[~bare]
+    made_dir.mkdir()
+    train.to_csv(made_dir / form.train_csv, index=False)
+    answers.to_csv(made_dir / ANSWERS, index=False)
+    common = (found.labels - Counter({form.unknown_label: len(frame)})).most_common(1)[0][0]
+    sample = answers[[form.id_column]].assign(**{form.label_column: common})
+    sample.to_csv(made_dir / form.sample_csv, index=False)
+    groups = "" if form.group_column is None else f", whole groups of {form.group_column}"
+    say(
+        f"wrote {made_dir}/: {form.train_csv} with {len(train)} rows, {form.sample_csv} and {ANSWERS} with "
+        f"{len(answers)} ({len(answers) / len(frame):.0%} of all{groups}); images stay where they are"
+    )
+
+
+def _summary(found: Guess, name: str) -> str:
+    what = {"multiclass": "classes, one a row", "multilabel": "labels, several a row", "retrieval": "identities"}
+    return f"{name}: {len(found.frame)} rows, {len(found.labels)} {what[found.task]}; begun by `imettk new`."
+
+
+def _tell_next(name: str, data_dir: Path, *, has_test: bool, dealt: bool) -> None:
+    common = f"{name}.py --data {shlex.quote(str(data_dir))} --run-dir runs/{name}"
+    stages = ["prepare", "train", "validate", *(["infer"] if has_test else [])]
+    say("next:")
+    for stage in stages:
+        answers = f" --answers {shlex.quote(str(data_dir / ANSWERS))}" if stage == "infer" and dealt else ""
+        say(f"  imettk {stage} {common}{answers}")
+    if not has_test:
+        say("there is no test set: validation scores are all there is. --hold-out 0.2 deals a fifth of the rows to one")

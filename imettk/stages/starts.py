@@ -1,0 +1,178 @@
+"""Where a competition of one's own begins: a recipe that fits its data, and what a person should decide in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from imettk.config import (
+    FoldPlan,
+    ImageFormat,
+    MetricPlan,
+    ModelPlan,
+    PredictPlan,
+    RankPlan,
+    Recipe,
+    RulePlan,
+    StagePlan,
+    TrainPlan,
+)
+from imettk.data.guess import Guess
+from imettk.data.look import Looks
+from imettk.errors import ConfigError
+
+BACKBONE = "timm:resnet10t"  # small enough for a CPU
+SIDE, MULTIPLE = 128, 16  # pixels
+OBLONG = 1.5  # the typical aspect ratio from which on images are no squares
+STRIPS = 0.1  # share of images that are strips, from which on they are cut before they are squeezed
+SEEN_IMAGES = 12_000  # that training sees, for a table of a thousand rows some minutes on a CPU
+MOST_EPOCHS, LEAST_EPOCHS = 60, 5
+FEW_ROWS = 5_000  # up to which three folds do at first
+ANSWERS = 5  # of a retrieval whose sample submission does not say how many
+
+WEIGHTS = (
+    "Random weights, since nothing is downloaded. Pretrained ones gain most: `imettk weights timm:resnet34` fetches",
+    'them once, and ModelPlan(backbone="timm:resnet34", weights="weights") takes them, here with a GPU.',
+)
+
+
+def start_recipe(guess: Guess, looks: Looks, name: str) -> tuple[Recipe, dict[str, tuple[str, ...]]]:
+    """A recipe that trains on a CPU in minutes where there are a thousand images, and comments by section or field."""
+    rows = int(guess.found.sum())
+    epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(SEEN_IMAGES / max(1, rows))))
+    stage = StagePlan(num_epochs=epochs, lr=(2e-3,), warmup_epochs=1, augmentation="flips")
+    loss, head = {"multilabel": ("bce", "linear"), "multiclass": ("cross_entropy", "linear")}.get(
+        guess.task, ("arcface", "embedding")
+    )
+    embeds = head == "embedding"
+    recipe = Recipe(
+        name=name,
+        table=guess.table,
+        folds=_folds(guess),
+        images=_images(looks, guess),
+        model=ModelPlan(backbone=BACKBONE, head=head, embedding_size=128 if embeds else 512),
+        metric=MetricPlan(scale=30.0, margin=0.3) if embeds else MetricPlan(),
+        train=TrainPlan(loss=loss),
+        stages=(stage,),
+        predict=PredictPlan(views=("plain", "hflip")),
+        rule=_rule(guess, RulePlan(kind="threshold", beta=1.0)),
+        ranking=_ranking(guess, RankPlan()),
+    )
+    comments = {
+        "images": ("On a GPU: 224 to 512 pixels a side.",),
+        "model": WEIGHTS,
+        "stages": (
+            "On a GPU more epochs, and a stronger augmentation: `imettk prepare --show-augmentation` draws them.",
+            "Without flips (here, and in the views below) where left and right are not alike, as in text.",
+        ),
+    }
+    if guess.task == "multilabel":
+        comments["rule"] = ("The F-beta of the competition: which beta, and the mean over samples, labels or all?",)
+    if guess.task == "retrieval":
+        comments["ranking"] = ("How many answers a query gets, as the competition's MAP@k counts them.",)
+    return recipe, comments | _table_comments(guess)
+
+
+def recipe_like(base: Recipe, guess: Guess, looks: Looks, name: str) -> tuple[Recipe, dict[str, tuple[str, ...]]]:
+    """A built-in recipe with table, folds, images and rule of this data.
+
+    Raises:
+        ConfigError: it is one for other tasks.
+    """
+    ranks, several = base.rule.kind == "rank", base.table.task == "multilabel"
+    if several != (guess.task == "multilabel"):
+        rows = {True: "several labels", False: "one label"}
+        raise ConfigError(
+            f"--like {base.name} is for rows with {rows[several]}, and these have {rows[not several]} each; take "
+            "another recipe, or none"
+        )
+    images = base.images
+    channels = _channels(looks, guess)
+    if channels != images.channels:
+        one = len(images.background) != images.channels or images.channels == 1
+        background = images.background if one else images.background[:1]
+        images = replace(images, channels=channels, mean=looks.mean, std=looks.std, background=background)
+    rule = base.rule if ranks and guess.task == "retrieval" else _rule(guess, base.rule)
+    try:
+        recipe = replace(
+            base,
+            name=name,
+            table=guess.table,
+            folds=replace(base.folds, num_folds=max(2, min(base.folds.num_folds, _units(guess)))),
+            images=images,
+            rule=rule,
+            ranking=_ranking(guess, base.ranking) if ranks else base.ranking,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"--like {base.name} does not fit this data: {error}") from None
+    return recipe, {"model": WEIGHTS[:1]} | _table_comments(guess)
+
+
+def _table_comments(guess: Guess) -> dict[str, tuple[str, ...]]:
+    comments = {}
+    if missing := int((~guess.found).sum()):
+        comments["table.on_missing_image"] = (f'{missing} rows have no image; "error" stops at them',)
+    return comments
+
+
+def _units(guess: Guess) -> int:
+    """Rows with an image, or their groups: what folds are made of."""
+    frame, group = guess.frame[guess.found], guess.table.group_column
+    return len(frame) if group is None else int(frame[group].nunique())
+
+
+def _folds(guess: Guess) -> FoldPlan:
+    number = max(2, min(3 if len(guess.frame) <= FEW_ROWS else 5, _units(guess)))
+    if guess.task != "retrieval":
+        return FoldPlan(num_folds=number)
+    counts = Counter(guess.labels)
+    counts.pop(guess.table.unknown_label or "", None)
+    enough = any(count >= 3 for count in counts.values())
+    return FoldPlan(num_folds=number, scheme="hold_out", hold_out_from=3 if enough else 2)
+
+
+def _channels(looks: Looks, guess: Guess) -> int:
+    return len(guess.table.channel_files) or (1 if looks.grey else 3)
+
+
+def _images(looks: Looks, guess: Guess) -> ImageFormat:
+    channels = _channels(looks, guess)
+    form = ImageFormat(image_size=_image_size(looks), aspect="crop_marginal" if looks.strips > STRIPS else "stretch")
+    if channels == form.channels and not looks.grey:  # the usual mean and std of photos
+        return form
+    return replace(form, channels=channels, mean=looks.mean, std=looks.std)
+
+
+def _image_size(looks: Looks) -> tuple[int, int]:
+    """About `SIDE` pixels a side, no more than the images have, and oblong where they typically are."""
+    height, width = looks.size
+    ratio = max(height, width) / min(height, width)
+    long = min(SIDE if ratio < OBLONG else SIDE + 32, max(2 * MULTIPLE, _rounded(max(height, width))))
+    short = long if ratio < OBLONG else max(2 * MULTIPLE, _rounded(long / ratio))
+    return (long, short) if height >= width else (short, long)
+
+
+def _rounded(pixels: float) -> int:
+    return round(pixels / MULTIPLE) * MULTIPLE
+
+
+def _rule(guess: Guess, plan: RulePlan) -> RulePlan:
+    if guess.task == "multiclass":
+        return RulePlan(kind="argmax")
+    if guess.task == "retrieval":
+        return RulePlan(kind="rank")
+    return replace(plan, kind="threshold") if plan.kind == "group_thresholds" and not guess.label_groups else plan
+
+
+def _ranking(guess: Guess, plan: RankPlan) -> RankPlan:
+    if guess.task != "retrieval":
+        return plan
+    ranked = guess.ranked
+    number = ANSWERS if ranked is None else ranked.number
+    return replace(
+        plan,
+        num_answers=number,
+        answers="images" if ranked is not None and ranked.of_images else "identities",
+        num_neighbours=max(plan.num_neighbours, number),
+        scored=plan.scored if guess.table.unknown_label is not None else "all",
+    )
