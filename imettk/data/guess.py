@@ -114,6 +114,11 @@ def _from_folders(contents: Contents, data_dir: Path, choices: Choices, sample_c
     tops = [folder for folder, count in parents.items() if count >= 2]
     if choices.train_csv is not None:
         tops = [folder for folder in tops if folder == choices.train_csv.strip("/")]
+        if not tops:
+            raise DataError(
+                f"--train-csv {choices.train_csv}: {data_dir} has no such table, nor folder of folders with images; "
+                f"there is {', '.join([*contents.tables, *sorted(parents)])}"
+            )
     elif trains := [folder for folder in tops if TRAIN_NAME.fullmatch(folder.rpartition("/")[2])]:
         tops = trains
     if not tops:
@@ -148,10 +153,6 @@ def _from_folders(contents: Contents, data_dir: Path, choices: Choices, sample_c
 
 def _no_table(contents: Contents, data_dir: Path) -> str:
     where, files = max(contents.images.items(), key=lambda item: len(item[1]))
-    for csv, frame in contents.tables.items():
-        stems = {file.rpartition(".")[0] for names in contents.images.values() for file in names}
-        if any(column in stems or column.rpartition(".")[0] in stems for column in frame.columns):
-            return f"{data_dir / csv} has no header: its first line names an image; put the columns' names above"
     tables = ", ".join(f"{csv} ({', '.join(map(str, frame.columns[:6]))})" for csv, frame in contents.tables.items())
     return (
         f"{data_dir}: no table has a column whose values are names of images, such as {files[0]} in {where}/, with "

@@ -115,7 +115,12 @@ def _find_ids(csv: str, frame: pd.DataFrame, contents: Contents, choices: Choice
         score = naming.share * ids.nunique() / len(ids)
         if best is None or score > best[0]:
             best = score, TrainingRows(csv, str(column), naming, "")
-    return None if best is None else best[1]
+    if best is None:
+        return None
+    rows = best[1]
+    if rows.id_column + rows.naming.suffix in contents.images.get(rows.naming.folder, []):
+        raise DataError(f"{csv} has no header: its first line names an image; put a line with columns' names above it")
+    return rows
 
 
 def tell_ids(rows: TrainingRows, frame: pd.DataFrame) -> Finding:

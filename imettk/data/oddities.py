@@ -33,7 +33,7 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
             lines.append(f"{named(both, 'id')} both in {form.train_csv} and in {form.sample_csv}")
     lines += _spare_images(guess, contents)
     lines += [f"an image cannot be read: {fault}" for fault in looks.unread[:3]]
-    return lines + _other_tables(form, contents)
+    return lines + _other_tables(guess, contents)
 
 
 def _spare_images(guess: Guess, contents: Contents) -> list[str]:
@@ -63,8 +63,9 @@ def _names(ids: pd.Series, form: TableFormat) -> set[str]:
     }
 
 
-def _other_tables(form: TableFormat, contents: Contents) -> list[str]:
+def _other_tables(guess: Guess, contents: Contents) -> list[str]:
     """Tables that are not used, and what they may be."""
+    form, test_ids = guess.table, set() if guess.test is None else set(guess.test[guess.table.id_column])
     used = {form.sample_csv, form.labels_csv, *(() if form.train_folders else (form.train_csv,))}
     lines = []
     for csv, frame in contents.tables.items():
@@ -72,12 +73,14 @@ def _other_tables(form: TableFormat, contents: Contents) -> list[str]:
             continue
         columns = list(frame.columns)
         names_images = any(naming.share > 0.5 for naming in match_names(frame[columns[0]], contents))
+        if len(columns) == 1 and set(frame[columns[0]]) == test_ids:  # which the sample submission names as well
+            continue
         if sum(bool(BOX_NAME.fullmatch(column)) or "center" in column for column in columns) >= 4:
             what = "boxes, which table.boxes_csv takes"
         elif {form.id_column, form.label_column} <= set(columns):
             what = "more rows of the same kind, which table.extra takes, or answers"
         elif len(columns) == 1 and names_images:
-            what = "a list of images, such as table.left_out_csv, table.turned_csv or the test set's ids"
+            what = "a list of images, such as table.left_out_csv or table.turned_csv take"
         else:
             what = f"columns {', '.join(columns[:6])}"
         lines.append(f"{csv} is not used: {len(frame)} rows, {what}")

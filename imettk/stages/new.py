@@ -51,10 +51,11 @@ def new(
     contents = look_into(data_dir)
     found = guess(contents, data_dir, choices)
     looks = look_at(_image_files(found, data_dir))
-    say(f"{data_dir}: {len(contents.tables)} tables, {contents.num_images} images")
+    tables = len(contents.tables)
+    say(f"{data_dir}: {tables} table{'s' if tables != 1 else ''}, {contents.num_images} images")
     for finding in found.findings:
-        say(f"  {finding.what:<18}{finding.value}: {finding.reason}  [{finding.change}]")
-    say(f"  {'images':<18}{_looks(looks, found)}  [images.image_size, .channels, .aspect]")
+        say(f"  {finding.what:<19}{finding.value}: {finding.reason}  [{finding.change}]")
+    say(f"  {'images':<19}{_looks(looks, found)}  [images.image_size, .channels, .aspect]")
     oddities = find_oddities(found, contents, looks)
     say("odd:" if oddities else "nothing odd")
     for line in oddities:

@@ -30,7 +30,7 @@ def write_source(recipe: Recipe, comments: Comments, summary: str, base: tuple[R
     lines: list[str] = []
     for item in fields(recipe):
         name, value, old = item.name, getattr(recipe, item.name), getattr(start, item.name)
-        if value == old:
+        if value == old and name != "table":
             continue
         lines += [f"{INDENT * DEPTH}# {line}" for line in comments.get(name, ())]
         if isinstance(value, tuple):
@@ -46,7 +46,7 @@ def write_source(recipe: Recipe, comments: Comments, summary: str, base: tuple[R
     if base is None:
         head, opening = _imports(_names(lines)), [f"{INDENT}return Recipe("]
     else:
-        head = ["from dataclasses import replace", "", *_imports(["Recipe", "TableFormat"])]
+        head = ["from dataclasses import replace", "", *_imports(_names(lines))]
         head.append(f"from {base[1]} import {base[2]}")
         first = [f"{INDENT}# {line}" for line in comments.get("model", ())]
         opening = [f"{INDENT}base = {base[2]}()", *first, f"{INDENT}return replace(", f"{INDENT * 2}base,"]

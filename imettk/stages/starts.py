@@ -105,11 +105,17 @@ def recipe_like(base: Recipe, guess: Guess, looks: Looks, name: str) -> tuple[Re
         )
     except ConfigError as error:
         raise ConfigError(f"--like {base.name} does not fit this data: {error}") from None
-    return recipe, {"model": WEIGHTS[:1]} | _table_comments(guess)
+    weights = (
+        "Random weights, since nothing is downloaded. For pretrained ones, fetch them once with",
+        f'`imettk weights {base.model.backbone}`, and add model=replace(base.model, weights="weights").',
+    )
+    return recipe, {"model": weights} | _table_comments(guess)
 
 
 def _table_comments(guess: Guess) -> dict[str, tuple[str, ...]]:
     comments = {}
+    if guess.table.train_images.startswith(".."):
+        comments["table.train_images"] = ("from the folder of the tables",)
     if missing := int((~guess.found).sum()):
         comments["table.on_missing_image"] = (f'{missing} rows have no image; "error" stops at them',)
     return comments
