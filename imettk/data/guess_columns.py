@@ -189,7 +189,8 @@ def find_group(
         columns = [each for each in others if GROUP_NAME.fullmatch(each) and _repeats(frame, each, label_column)]
         if not columns:
             return None
-        column, reason = min(columns, key=lambda each: int(frame[each].nunique())), "by its name, and values come again"
+        counts = {each: frame[each].nunique() for each in columns}
+        column, reason = min(columns, key=counts.__getitem__), "by its name, and values come again"
     number = frame[column].nunique()
     findings.append(
         Finding("groups", f"column {column}, {number} different", f"{reason}: they stay in one fold", "--group-column")

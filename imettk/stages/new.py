@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -165,7 +164,7 @@ def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
     made_dir.mkdir()
     train.to_csv(made_dir / form.train_csv, index=False)
     answers.to_csv(made_dir / ANSWERS, index=False)
-    common = (found.labels - Counter({form.unknown_label: len(frame)})).most_common(1)[0][0]
+    common = next(label for label, _ in found.labels.most_common() if label != form.unknown_label)
     sample = answers[[form.id_column]].assign(**{form.label_column: common})
     sample.to_csv(made_dir / form.sample_csv, index=False)
     groups = "" if form.group_column is None else f", whole groups of {form.group_column}"

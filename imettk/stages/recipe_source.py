@@ -40,7 +40,7 @@ def write_source(recipe: Recipe, comments: Comments, summary: str, base: tuple[R
         elif base is not None and name != "table":
             lines += _call(f"{name}=replace", _differences(value, old), DEPTH, first=f"base.{name}")
         else:
-            made = type(value)
+            made: Any = type(value)
             behind = {key.partition(".")[2]: text[0] for key, text in comments.items() if key.startswith(f"{name}.")}
             lines += _call(f"{name}={made.__name__}", _differences(value, made()), DEPTH, behind=behind)
     if base is None:
@@ -63,7 +63,7 @@ def _differences(value: Any, old: Any) -> dict[str, str]:
 
 def _stages(name: str, stages: Sequence[Any]) -> list[str]:
     """The tuple of a recipe's stages."""
-    made = [type(stage) for stage in stages]
+    made: list[Any] = [type(stage) for stage in stages]
     calls = [
         _call(each.__name__, _differences(stage, each()), DEPTH + 1) for stage, each in zip(stages, made, strict=True)
     ]

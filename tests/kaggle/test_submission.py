@@ -38,6 +38,13 @@ def test_other_columns_of_the_sample_stay(tmp_path, sample):
     assert path.read_text() == 'Predicted,Usage,Id\nz,Public,a\n"x,y",Private,b\n'
 
 
+def test_it_is_separated_as_the_sample_is(tmp_path, sample):
+    sample.write_text(SAMPLE.replace(",", ";"))
+    path = write(tmp_path, sample, ["NA", "t2", "007"], ["1", "2", "3"])
+    assert path.read_text() == "Id;Predicted\n007;3\nt2;2\nNA;1\n"
+    check_submission(path, sample, id_column="Id")
+
+
 @pytest.mark.parametrize(
     ("ids", "message"),
     [

@@ -115,7 +115,7 @@ def test_the_recipe_reads_well_and_loads(made, here, name, like, kind):
     assert recipe.name == "mine" and recipe.rule.kind == kind
     assert recipe.images.channels == (4 if name == "cells" else 3)
     if like is None:
-        assert recipe.model.backbone == "timm:resnet10t" and recipe.model.weights is None
+        assert recipe.model.backbone == "timm:test_resnet" and recipe.model.weights is None
         return
     base = RECIPES[like]()
     assert (recipe.model, recipe.train, recipe.stages) == (base.model, base.train, base.stages)
