@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from imettk.cli import main
+
 PROJECT = Path(__file__).resolve().parents[1]
+CLOTHING = PROJECT.parent / "shared" / "data" / "clothing"
 TEXT = (PROJECT / "README.md").read_text()
 
 
@@ -31,6 +34,19 @@ def test_a_first_own_competition_runs_as_written(own_data, tmp_path, monkeypatch
         text = imettk(*words[1:]).stdout
     assert "24 answers, mean of 2 folds, checked" in text
     assert "--stages.0.num-epochs" in imettk("train", "mine.py", "--fields").stdout
+
+
+@pytest.mark.skipif(not CLOTHING.is_dir(), reason="needs the real clothing photos in ../shared/data")
+def test_a_folder_becomes_a_competition_as_written(tmp_path, monkeypatch, capsys):
+    """The first command is run; it prints the others, which tests/stages/test_new.py runs on a smaller folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clothing").symlink_to(CLOTHING)
+    first, *others = block("new").splitlines()
+    main(shlex.split(first)[1:])
+    text = capsys.readouterr().out
+    assert [line.strip() for line in text.partition("next:\n")[2].splitlines()] == others
+    for line in block("found").splitlines():
+        assert re.search(rf"^{re.escape(line)}", text, re.MULTILINE), line
 
 
 def test_the_recipe_has_about_ten_lines():
