@@ -30,6 +30,8 @@ from imettk.data.identities import list_folders
 from imettk.data.look import Contents, match_names
 from imettk.errors import DataError
 
+MOST_LISTED = 3  # labels that a table lists, for each that is used: the numbers of its rows are no list of labels
+
 
 @dataclass(frozen=True)
 class Guess:
@@ -128,7 +130,7 @@ def _from_folders(contents: Contents, data_dir: Path, choices: Choices, sample_c
         raise DataError(f"{data_dir}: labels may be the folders of {listed}; give one of them as --train-csv")
     top = tops[0]
     test = None if sample_csv is None else contents.tables[sample_csv]
-    id_column = choices.id_column or ("id" if test is None else str(test.columns[0]))
+    id_column = "id" if test is None else str(test.columns[0])
     form = TableFormat(
         task="multiclass",
         train_folders=True,
@@ -193,7 +195,7 @@ def _find_labels_csv(
     """The table that lists every label with a name, as fields of the format."""
     wanted = set(labels)
     for csv, frame in contents.tables.items():
-        if csv in others or len(frame.columns) < 2:
+        if csv in others or len(frame.columns) < 2 or len(frame) > MOST_LISTED * len(wanted):
             continue
         for column in frame.columns:
             if wanted <= set(frame[column]) and frame[column].is_unique:
@@ -246,7 +248,9 @@ def _with_test(
     found = np.zeros(len(sample), bool)
     if namings:
         found, changes["test_images"] = namings[0].found, namings[0].folder
-    where = f"by its name; {int(found.sum())} of its {len(sample)} ids are files in {changes.get('test_images')}/"
+    where = f"by its name; none of its {len(sample)} ids has an image"
+    if namings:
+        where = f"by its name; {int(found.sum())} of its {len(sample)} ids are files in {namings[0].folder}/"
     asked = changes.get("answer_column", form.label_column)
     if ranked is not None and ranked.columns:
         asked = f"{ranked.columns[0]} to {ranked.columns[-1]}"

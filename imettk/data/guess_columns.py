@@ -31,6 +31,7 @@ NO_LABEL = re.compile(r"unnamed.*|folds?|split|width|height|size|url|path|date.*
 TRAIN_NAME = re.compile(r"(.*[^a-z])?train([^a-z].*)?", re.IGNORECASE)
 SAMPLE_NAME = re.compile(r".*(sample|submission).*", re.IGNORECASE)
 MOST = 0.5  # share of rows that must have an image
+FEWEST = 0.1  # different values a row, below which a column is no id, however often it stands
 CLEARLY = 2  # times as many images as the next table names
 
 
@@ -76,8 +77,6 @@ def find_rows(contents: Contents, choices: Choices, others: set[str | None]) -> 
     candidates = []
     for csv in names:
         frame = contents.tables[csv]
-        if choices.id_column is not None and choices.train_csv is not None:
-            require_columns(frame, Path(csv), [choices.id_column])
         found = _find_ids(csv, frame, contents, choices)
         if found is not None and (choices.train_csv or _candidates(frame, found.id_column)):
             candidates.append(found)
@@ -86,6 +85,12 @@ def find_rows(contents: Contents, choices: Choices, others: set[str | None]) -> 
         raise DataError(
             f"{choices.train_csv}: no column of {', '.join(columns)} names an image in half of its rows or more; "
             f"images lie in {', '.join(folders[:5])}"
+        )
+    if not candidates and choices.id_column:
+        folder, files = next(iter(contents.images.items()))
+        raise DataError(
+            f"no table has a column {choices.id_column} that names an image in half of its rows or more, such as "
+            f"{files[0]} in {folder}/, and labels beside it; leave --id-column out, or give another"
         )
     if len(candidates) <= 1:
         what = "as asked for" if choices.train_csv else "the only table that names images and something beside them"
@@ -107,6 +112,8 @@ def _find_ids(csv: str, frame: pd.DataFrame, contents: Contents, choices: Choice
     best: tuple[float, TrainingRows] | None = None
     for column in frame.columns if choices.id_column is None else {choices.id_column} & set(frame.columns):
         ids = frame[column]
+        if ids.nunique() < FEWEST * len(ids):
+            continue
         namings = match_names(ids, contents)
         if not namings or namings[0].share < MOST:
             continue

@@ -106,6 +106,8 @@ def read_ranked(sample: pd.DataFrame, id_column: str, labels: set[str], images: 
     stems = {match[1] for column in columns if (match := NUMBERED.fullmatch(column))}
     if len(columns) > 1 and len(stems) == 1 and all(NUMBERED.fullmatch(column) for column in columns):
         answers = {cell for column in columns for cell in sample[column].unique()}
+        if all(re.fullmatch(r"\d*\.\d+", answer) for answer in answers):  # a probability for each class
+            return None
         of_images = len(answers & images) > len(answers) / 2
         return Ranked(columns, len(columns), of_images, None if of_images else _foreign(answers, labels))
     if len(columns) != 1 or sample.empty:

@@ -28,7 +28,8 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
     if guess.test is not None:
         names = guess.test[form.id_column]
         if not guess.test_found.all():
-            lines.append(f"{form.sample_csv}: {named(names[~guess.test_found], 'row')} without an image")
+            stops = "" if guess.test_found.any() else ": `prepare` stops there until the test images are there"
+            lines.append(f"{form.sample_csv}: {named(names[~guess.test_found], 'row')} without an image{stops}")
         if both := sorted(set(names) & set(ids)):
             lines.append(f"{named(both, 'id')} both in {form.train_csv} and in {form.sample_csv}")
     lines += _spare_images(guess, contents)

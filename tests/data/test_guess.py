@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from imettk.config import TableFormat
+from imettk.data.csv_files import read_csv
 from imettk.data.guess import guess
 from imettk.data.guess_columns import Choices
-from imettk.data.look import look_at, look_into
+from imettk.data.look import Contents, look_at, look_into
 from imettk.data.made_artworks import make_artworks
 from imettk.data.made_cells import make_cells
 from imettk.data.made_turtles import TurtlesSize, make_turtles
@@ -25,7 +26,8 @@ from imettk.recipes.humpback2018 import humpback2018
 from imettk.recipes.imet2019 import imet2019
 from imettk.recipes.turtle2022 import turtle2022
 
-CLOTHING = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "clothing"
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+CLOTHING, TABLES = DATA / "clothing", DATA / "tables"
 # What no folder tells: which of the other tables are boxes, lists or more rows, and what is in an id.
 BEYOND = {"extra", "group_pattern", "merged_csv", "turned_csv", "left_out_csv"}
 BOXES = {name for name in TableFormat.__dataclass_fields__ if name.startswith("box")}
@@ -133,6 +135,24 @@ def test_real_clothing():
     assert has(lines, "5 rows", "without an image") and has(lines, "1 image", "without a row")
     assert has(lines, "2 labels", "'Not sure': 41 rows", "'Skip': 12 rows")
     assert has(lines, "near_dup_pairs.csv is not used: 8 rows")
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "real", "task"),
+    [
+        ("imet2019/train_with_folds.csv", ".png", TableFormat(), "multilabel"),
+        ("humpback2019/train.csv", "", humpback2018().table, "retrieval"),
+    ],
+)
+def test_real_tables_beside_images_of_their_names(name, suffix, real, task):
+    csv = TABLES / name
+    if not csv.is_file():
+        pytest.skip("needs the real tables in ../shared/data")
+    frame = read_csv(csv)
+    files = sorted(frame[real.id_column] + suffix)
+    found = guess(Contents({"train.csv": frame}, {"train": files}, []), TABLES, Choices())
+    assert {name for name in vars(real) if getattr(found.table, name) != getattr(real, name)} <= BEYOND | BOXES
+    assert found.task == task and found.found.all()
 
 
 def lay_out(folder, text, *images, csv="train.csv", encoding="utf-8"):
@@ -251,6 +271,8 @@ def test_a_column_that_is_the_label_again_is_no_group(tmp_path):
         ("id,label\nx,owl\ny,hen\n", {}, "no table has a column whose values are names of images, such as a.jpg"),
         ("id,label\na,owl\nb,hen\nc,owl\nd,hen\n", {"label_column": "lable"}, "has no column lable; it has id, label"),
         ("id,label\na,owl\nb,hen\nc,owl\nd,hen\n", {"train_csv": "rows.csv"}, "no such table.*there is train.csv"),
+        ("id,label\na,owl\nb,hen\n", {"id_column": "label"}, "no table has a column label that names an image in half"),
+        ("id,label\na,owl\nb,hen\n", {"id_column": "name"}, "no table has a column name that names an image in half"),
         ("id,label\nx,owl\ny,hen\n", {"train_csv": "train.csv"}, "no column of id, label names an image in half"),
     ],
 )  # fmt: skip
@@ -283,9 +305,18 @@ def test_a_submission_of_probabilities_is_refused(tmp_path):
     (tmp_path / "sample_submission.csv").write_text("id,owl,hen\nx,0.5,0.5\n")
     with pytest.raises(DataError, match=r"2 columns beside id \(owl, hen\).*not as a number for each label"):
         look(tmp_path)
+    (tmp_path / "sample_submission.csv").write_text("id,class_0,class_1\nx,0.5,0.5\n")
+    with pytest.raises(DataError, match=r"2 columns beside id \(class_0, class_1\)"):
+        look(tmp_path)
     (tmp_path / "sample_submission.csv").write_text("image,label\nx,owl\n")
     with pytest.raises(DataError, match=r"has no column id; it has image, label"):
         look(tmp_path)
+
+
+def test_a_sample_without_its_images_is_told(tmp_path):
+    lay_out(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
+    (tmp_path / "sample_submission.csv").write_text("id,label\nx,owl\n")
+    assert has(oddities(tmp_path), "sample_submission.csv: 1 row (x) without an image: `prepare` stops there")
 
 
 def test_everything_odd_is_counted_and_named(tmp_path):
@@ -351,6 +382,15 @@ def test_folders_as_labels(tmp_path):
     assert look(tmp_path, train_csv="val").table.train_images == "val"
     with pytest.raises(DataError, match="no table has a column"):
         look(tmp_path, task="multilabel")
+
+
+def test_numbered_rows_are_no_list_of_labels(tmp_path):
+    lay_out(tmp_path, "id,label\na,0\nb,1\nc,0\nd,1\n", *ABC)
+    lay_out(tmp_path, ",file,fold\n" + "".join(f"{row},f{row},0\n" for row in range(30)), csv="folds.csv")
+    assert look(tmp_path).table.labels_csv is None
+    lay_out(tmp_path, "number,name\n0,owl\n1,hen\n2,jay\n", csv="names.csv")
+    form = look(tmp_path).table
+    assert (form.labels_csv, form.label_id_column, form.label_name_column) == ("names.csv", "number", "name")
 
 
 def test_no_images(tmp_path):
