@@ -80,9 +80,9 @@ def _add_new(new: argparse.ArgumentParser) -> None:
         "--hold-out", type=float, metavar="SHARE", help="make a test set of this share of the rows, in NAME-data"
     )
     new.add_argument("--train-csv", metavar="CSV", help="the training table, or the folder with a folder a label")
-    for what in ("id", "label", "group"):
-        none = "; none for no groups" if what == "group" else ""
-        new.add_argument(f"--{what}-column", metavar="COLUMN", help=f"that of the training table{none}")
+    new.add_argument("--id-column", metavar="COLUMN", help="the training table's, whose values name images")
+    new.add_argument("--label-column", metavar="COLUMN", help="what is to be learned")
+    new.add_argument("--group-column", metavar="COLUMN", help="whose rows stay together; none for no groups")
 
 
 def _add_log(log: argparse.ArgumentParser) -> None:

@@ -24,6 +24,8 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
     if (empty := cells == "").any():
         what = "kept, as rows to which no label applies" if guess.task == "multilabel" else "`prepare` stops there"
         lines.append(f"{named(ids[empty], 'row')} without a label: {what}")
+    if form.group_column is not None and (alone := guess.frame[form.group_column] == "").any():
+        lines.append(f"{named(ids[alone], 'row')} without a {form.group_column}: they count as one group")
     lines += odd_labels(guess.labels, task=guess.task, unknown=form.unknown_label)
     if guess.test is not None:
         names = guess.test[form.id_column]

@@ -28,6 +28,7 @@ def write_source(recipe: Recipe, comments: Comments, summary: str, base: tuple[R
     """
     start = Recipe() if base is None else base[0]
     lines: list[str] = []
+    called = {"Recipe"}
     for item in fields(recipe):
         name, value, old = item.name, getattr(recipe, item.name), getattr(start, item.name)
         if value == old and name != "table":
@@ -35,6 +36,7 @@ def write_source(recipe: Recipe, comments: Comments, summary: str, base: tuple[R
         lines += [f"{INDENT * DEPTH}# {line}" for line in comments.get(name, ())]
         if isinstance(value, tuple):
             lines += _stages(name, value)
+            called |= {type(stage).__name__ for stage in value}
         elif not is_dataclass(value):
             lines.append(f"{INDENT * DEPTH}{name}={_value(value)},")
         elif base is not None and name != "table":
@@ -43,10 +45,11 @@ def write_source(recipe: Recipe, comments: Comments, summary: str, base: tuple[R
             made: Any = type(value)
             behind = {key.partition(".")[2]: text[0] for key, text in comments.items() if key.startswith(f"{name}.")}
             lines += _call(f"{name}={made.__name__}", _differences(value, made()), DEPTH, behind=behind)
+            called.add(made.__name__)
     if base is None:
-        head, opening = _imports(_names(lines)), [f"{INDENT}return Recipe("]
+        head, opening = _imports(sorted(called)), [f"{INDENT}return Recipe("]
     else:
-        head = ["from dataclasses import replace", "", *_imports(_names(lines))]
+        head = ["from dataclasses import replace", "", *_imports(sorted(called))]
         head.append(f"from {base[1]} import {base[2]}")
         first = [f"{INDENT}# {line}" for line in comments.get("model", ())]
         opening = [f"{INDENT}base = {base[2]}()", *first, f"{INDENT}return replace(", f"{INDENT * 2}base,"]
@@ -102,11 +105,6 @@ def _value(value: Any) -> str:
             counted = json.dumps(stem + "{number}", ensure_ascii=False)
             return f"tuple(f{counted} for number in range(1, {len(value) + 1}))"
     return f"({', '.join(map(_value, value))}{',' if len(value) == 1 else ''})"
-
-
-def _names(lines: list[str]) -> list[str]:
-    """The classes that these lines call."""
-    return sorted({"Recipe", *re.findall(r"\b([A-Z]\w+)\(", "\n".join(line.split("  # ")[0] for line in lines))})
 
 
 def _imports(names: list[str]) -> list[str]:

@@ -258,6 +258,10 @@ def test_groups_go_by_their_name(tmp_path, column, group):
 def test_a_column_that_is_the_label_again_is_no_group(tmp_path):
     text = "id,label,animal_id\na,owl,1\nb,hen,2\nc,cat,3\nd,cat,3\n"
     assert look(lay_out(tmp_path, text, *ABC)).table.group_column is None
+    text = "id,label,patient\na,owl,1\nb,hen,2\nc,cat,3\nd,cat,4\n"  # nor one whose values never come again
+    assert look(lay_out(tmp_path, text)).table.group_column is None
+    lay_out(tmp_path, "id,label,patient\na,owl,\nb,hen,2\nc,cat,\nd,owl,1\n")
+    assert has(oddities(tmp_path), "2 rows (a, c) without a patient: they count as one group")
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,15 @@ def test_folders_and_several_labels_are_held_out_too(made, here, tmp_path):
     command("prepare", "art.py", "--data", "art-data", "--run-dir", "runs/art")
 
 
+def test_names_that_look_like_source(made, here):
+    shutil.copytree(made / "birds", here / "birds")
+    csv = here / "birds" / "birds.csv"
+    odd = "Bird 'Class(es)' \\ {number} # "
+    csv.write_text(csv.read_text().replace("photo;bird;site", f"photo;{odd};site"))
+    command("new", "mine", "--data", "birds", "--label-column", odd)
+    assert check_source(here / "mine.py").table.label_column == odd
+
+
 def test_without_a_test_set_it_is_said(made, here, capsys):
     command("new", "mine", "--data", made / "birds")
     text = capsys.readouterr().out
