@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from imettk.data.csv_files import require_columns
+from imettk.data.csv_files import LISTED, require_columns
 from imettk.data.guess_labels import Task
 from imettk.data.look import Contents, Naming, match_names
 from imettk.errors import DataError
@@ -178,7 +178,8 @@ def find_label(frame: pd.DataFrame, rows: TrainingRows, answers: list[str], choi
         return left[0], f"beside {', '.join(column for column in columns if column != left[0])}, which name groups"
     if not left:
         raise DataError(f"{rows.csv} has no labels beside {rows.id_column}; give --label-column or --train-csv")
-    listed = ", ".join(f"{column} ({frame[column].nunique()} different values)" for column in left)
+    listed = ", ".join(f"{column} ({frame[column].nunique()} different values)" for column in left[:LISTED])
+    listed += f" or {len(left) - LISTED} others" if len(left) > LISTED else ""
     raise DataError(f"{rows.csv}: the labels may be in {listed}; give --label-column")
 
 
