@@ -131,6 +131,7 @@ def _find_ids(csv: str, frame: pd.DataFrame, contents: Contents, choices: Choice
 
 
 def tell_ids(rows: TrainingRows, frame: pd.DataFrame) -> Finding:
+    """How ids name files, as a line to be shown."""
     naming, count = rows.naming, int(rows.naming.found.sum())
     behind = f"followed by {naming.suffix}" if naming.suffix else "as they are"
     if naming.channels:
