@@ -4,7 +4,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 install() { # install EXTRA [VENV] [CONSTRAINTS] [PYTHON]; EXTRA is "" or "[test]"
     local venv=${2:-.venv} constraints=${3:-} python=""
-    for candidate in ${4:-python3 python3.14 python3.13 python3.12 python3.11}; do
+    # pyenv's own name for a version answers only where that version is chosen; the version itself lies below its root.
+    for candidate in ${4:-python3 python3.14 python3.13 python3.12 python3.11} ${4:+"$HOME"/.pyenv/versions/*/bin/"$4"}; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             python=$candidate
             break

@@ -15,9 +15,10 @@ from imettk.losses import OutputLoss, make_loss
 from imettk.metrics import focal_loss
 from imettk.models.heads import Outputs
 from imettk.progress import say
+from imettk.stages.predictions import evaluate
 from imettk.stages.ranking import rank_validation
 from imettk.stages.rules import RuleFitter, score
-from imettk.stages.shared import Compute, Prepared, evaluate
+from imettk.stages.shared import Compute, Prepared
 from imettk.train_plans import PAIR_LOSSES
 from imettk.training.team import Team
 

@@ -92,15 +92,14 @@ def ensemble(
     write_json(run.path / "ensemble.json", {"method": method, "weights": kept, "members": gains})
     save_predictions(run.path / OOF, Predictions(joined.ids, probs[None], values, joined.targets))
     rule = _judge(recipe, data_dir, run, fitter, joined, probs, values)
-    if all(member.test for member in found):
+    if lacking := [member.name for member in found if not member.test]:
+        say(f"note: no submission: {named(lacking, 'member')} without test predictions; run `imettk infer` there")
+    else:
         test = blend_test(found, how, chosen)
         save_predictions(run.path / TEST, Predictions(test.ids, test.probs, values))
         answers = rule.apply(test.merged)
         tell_drift(rule, answers)
         submit(recipe, data_dir, run, test.ids, label_rows(answers, first["labels"]), f"of {len(found)} members")
-    else:
-        lacking = [member.name for member in found if not member.test]
-        say(f"note: no submission: {named(lacking, 'member')} without test predictions; run `imettk infer` there")
     keep_report(run)
 
 

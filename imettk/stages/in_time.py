@@ -12,7 +12,8 @@ from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable
 from imettk.inference.predictor import Predictions
 from imettk.progress import say
-from imettk.stages.shared import Compute, choose_compute, evaluate, find_predictions, load_model, predict_file
+from imettk.stages.predictions import evaluate, find_predictions, predict_file
+from imettk.stages.shared import Compute, choose_compute, load_model
 from imettk.tracking.run_dir import RunDir
 
 WARM_BATCHES, TIMED_BATCHES = 1, 3

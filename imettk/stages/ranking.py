@@ -20,8 +20,9 @@ from imettk.progress import say
 from imettk.stages.embeddings import TableRows
 from imettk.stages.evidence import keep_unknown_curve
 from imettk.stages.pictures import NUM_HITS, NUM_SHOWN, Album, draw_rankings, list_conflicts
+from imettk.stages.predictions import predict_file
 from imettk.stages.ranker import Gallery, Ranker, stack
-from imettk.stages.shared import Compute, Prepared, choose_compute, predict_file, read_prepared
+from imettk.stages.shared import Compute, Prepared, choose_compute, read_prepared
 from imettk.stages.submit import label_rows
 from imettk.tracking.files import read_json, write_json
 from imettk.tracking.run_dir import RunDir

@@ -20,9 +20,10 @@ from imettk.postprocess.rule import Rule
 from imettk.progress import say
 from imettk.stages.embeddings import GALLERY, TableRows, read_fold_files
 from imettk.stages.pictures import Album, draw_queries
+from imettk.stages.predictions import evaluate
 from imettk.stages.ranker import Gallery, Ranker
 from imettk.stages.ranking import read_threshold
-from imettk.stages.shared import choose_compute, evaluate, load_model, trained_folds
+from imettk.stages.shared import choose_compute, load_model, trained_folds
 from imettk.stages.submit import label_rows
 from imettk.tracking.files import read_json, sha256
 from imettk.tracking.run_dir import RunDir

@@ -11,11 +11,12 @@ from imettk.errors import ConfigError
 from imettk.inference.predictor import Predictions
 from imettk.progress import say
 from imettk.stages.evidence import keep_errors, keep_threshold_curve
+from imettk.stages.predictions import predict_file
 from imettk.stages.ranking import validate_ranking
 from imettk.stages.report import keep_report
 from imettk.stages.rules import RuleFitter, score
 from imettk.stages.scoring import count_test_rows, honest_scores, tell_scores, write_label_table
-from imettk.stages.shared import Prepared, choose_compute, predict_file, read_prepared, trained_folds
+from imettk.stages.shared import Prepared, choose_compute, read_prepared, trained_folds
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import LABEL_SCORES, RunDir
 

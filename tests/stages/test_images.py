@@ -22,7 +22,8 @@ from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import TrainingError
 from imettk.models.heads import Outputs
 from imettk.recipes.digits import digits
-from imettk.stages.shared import Compute, evaluate, open_source, read_prepared
+from imettk.stages.predictions import evaluate
+from imettk.stages.shared import Compute, open_source, read_prepared
 from imettk.tracking.run_dir import RunDir
 
 TINY = ["--stages.0.num-epochs", "1", "--stages.0.batch-size", "16", "--stages.0.warmup-epochs", "0.5"]
