@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -11,11 +12,14 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from report_runs import write_journal
 
 import imettk
+from imettk.config import to_json
 from imettk.errors import DataError, MismatchError, UserError
 from imettk.kaggle import pack as packing
 from imettk.kaggle.pack import check_pack, make_pack, missing_libraries
+from imettk.recipes import load_recipe
 
 
 @pytest.fixture
@@ -26,10 +30,25 @@ def pack(tmp_path: Path) -> Path:
 
 def test_it_holds_every_source_file_and_nothing_else(pack):
     package = Path(imettk.__file__).parent
-    sources = {f"imettk/{path.relative_to(package)}" for path in package.rglob("*.py")} | {"imettk/py.typed"}
+    sources = {f"imettk/{path.relative_to(package)}" for path in package.rglob("*.py")}
+    sources |= {"imettk/py.typed", "imettk/tracking/report.html"}
     with zipfile.ZipFile(pack / "imettk.zip") as archive:
         assert set(archive.namelist()) == sources
     assert sorted(path.name for path in pack.iterdir()) == ["dataset-metadata.json", "imettk-pack.json", "imettk.zip"]
+
+
+def test_a_report_is_written_from_the_zip(pack, tmp_path):
+    """Its template is read from where the code is."""
+    write_journal(tmp_path / "fold0" / "journal.jsonl", 0.0, "done")
+    (tmp_path / "recipe.json").write_text(to_json(load_recipe("digits")))
+    code = "import sys; from imettk.cli import main; main(sys.argv[1:])"
+    subprocess.run(
+        [sys.executable, "-c", code, "report", tmp_path],
+        check=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(pack / "imettk.zip")},
+    )
+    assert "Training loss" in (tmp_path / "report.html").read_text()
 
 
 def test_python_imports_it_from_the_zip(pack):

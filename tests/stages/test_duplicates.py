@@ -110,7 +110,8 @@ def test_answers_that_are_images_are_no_labels(tmp_path, capsys):
 def test_a_known_answer_may_be_several_labels_or_none(tmp_path):
     (tmp_path / "known_answers.csv").write_text("id,label\na,\nc,7 3\n")
     table = SampleTable(np.array(["a", "b", "c"]), np.array(["a.png", "b.png", "c.png"]), ("3", "7"), ("", ""))
-    answers = _with_known_answers(load_recipe("digits"), RunDir(tmp_path), table, [["3"], ["7"], []])
+    run = RunDir(tmp_path)
+    answers = _with_known_answers(load_recipe("digits"), run, table, table, [["3"], ["7"], []])
     assert answers == [[], ["7"], ["7", "3"]]
 
 
