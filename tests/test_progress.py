@@ -1,0 +1,59 @@
+"""The bar: one line that moves in a terminal, a plain line now and then in a kernel's log."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+
+CODE = """
+import time
+from imettk import progress
+progress.LOG_SECONDS = 0.2
+with progress.progress_bar("train", total=400, done=100, unit="step") as bar:
+    for step in range(300):
+        time.sleep(0.002)
+        bar.set_postfix(loss="0.5", refresh=False)
+        bar.update()
+        if step == 150:
+            progress.say("a line between")
+"""
+
+
+def in_a_log() -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, timeout=60)
+
+
+def test_a_log_gets_plain_lines_and_few_of_them():
+    done = in_a_log()
+    lines = done.stderr.splitlines()
+    assert "\r" not in done.stderr and "\x1b" not in done.stderr and done.stderr.isascii()
+    assert 3 <= len(lines) <= 12 and all(line.startswith("train:") for line in lines)
+    counts = [int(found) for line in lines for found in re.findall(r"(\d+)/400", line)]
+    assert counts[0] == 100 and counts[-1] == 400 and counts == sorted(counts)
+    assert "loss=0.5" in lines[-1] and done.stdout == "a line between\n"
+
+
+def test_a_terminal_gets_one_line_that_moves():
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    with subprocess.Popen([sys.executable, "-c", CODE], stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        parts = []
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            parts.append(part)
+    os.close(ours)
+    assert process.returncode == 0
+    text = b"".join(parts).decode()
+    assert text.count("\r") > 3 and "a line between" in text
+    assert len([line for line in text.split("\n") if line.strip()]) <= 3  # the bar, the line, and the bar below it
+    assert "400/400" in text
