@@ -77,7 +77,7 @@ def four_wide_blocks(pretrained: bool = False, **options: Any) -> FourBlocks:
 
 
 def recipe() -> Recipe:
-    """ArcFace on 40 pixels; the enrolled images are the training ones."""
+    """ArcFace on 40 pixels, cut to the ink; the enrolled images are the training ones."""
     return Recipe(
         name="omniglot",
         table=TableFormat(
@@ -85,16 +85,18 @@ def recipe() -> Recipe:
             id_column="image",
             label_column="character",
             image_suffix="",
+            boxes_csv="boxes.csv",
+            box_id_column="image",
             answer_columns=tuple(f"prediction{number}" for number in range(1, NUM_ANSWERS + 1)),
         ),
         folds=FoldPlan(num_folds=3, scheme="none", min_images=2),
-        images=ImageFormat(image_size=(40, 40), channels=1, mean=(0.1,), std=(0.3,)),
+        images=ImageFormat(image_size=(40, 40), channels=1, mean=(0.1,), std=(0.3,), aspect="pad", box_margin=8.0),
         model=ModelPlan(backbone="timm:four_blocks", head="embedding", pool="average", embedding_size=256, dropout=0.2),
         metric=MetricPlan(scale=16.0, margin=0.3),
         train=TrainPlan(loss="arcface", validate_epochs=1000),
         stages=(
             StagePlan(
-                num_epochs=70,
+                num_epochs=120,
                 batch_size=64,
                 lr=(2e-3,),
                 weight_decay=1e-3,
@@ -148,13 +150,14 @@ def _decode(content: bytes) -> np.ndarray:
 
 
 def lay_out(folder: Path, *, unseen: bool) -> None:
-    """Write a competition: `data/` and `answers.csv`.
+    """Write a competition: `data/`, with a box around the ink of every image, and `answers.csv`.
 
     Args:
         unseen: train on every other character with all its drawers; the others are enrolled by their first drawer, and
             the rest of their drawers are the queries. Else drawers 1 to 10 of all are for training, 11 to 20 queries.
     """
     rows: dict[str, list[dict[str, str]]] = {"train": [], "test": []}
+    boxes = []
     for place in rows:
         (folder / "data" / place).mkdir(parents=True)
     for number, drawn in enumerate(read_characters()):
@@ -163,6 +166,9 @@ def lay_out(folder: Path, *, unseen: bool) -> None:
             place, name = "train" if drawer < count else "test", f"c{number:03d}_{drawer:02d}.png"
             cv2.imwrite(str(folder / "data" / place / name), image)
             rows[place].append({"image": name, "character": f"c{number:03d}"})
+            left, top, width, height = cv2.boundingRect(image)
+            boxes.append({"image": name, "x0": left, "y0": top, "x1": left + width, "y1": top + height})
+    pd.DataFrame(boxes).to_csv(folder / "data" / "boxes.csv", index=False)
     pd.DataFrame(rows["train"]).to_csv(folder / "data" / "train.csv", index=False)
     answers = pd.DataFrame(rows["test"])
     answers.to_csv(folder / "answers.csv", index=False)
