@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +20,15 @@ COLOURS = [f"#0000{number:02x}" for number in range(1, NUM_COLOURS + 1)]
 VARIABLES = {INK: "currentColor", RULE: "var(--rule)"} | {
     colour: f"var(--c{number})" for number, colour in enumerate(COLOURS)
 }
-STATES = {"paused": COLOURS[0], "done": COLOURS[2], "failed": COLOURS[3], "killed": COLOURS[1], "running": COLOURS[4]}
+STATES = {
+    "paused": COLOURS[0],
+    "done": COLOURS[2],
+    "failed": COLOURS[3],
+    "killed": COLOURS[1],
+    "killed or running": COLOURS[4],
+}
+STROKES = ("-", "--", ":")  # in turn, where there are more lines than colours
+IN_LEGEND, LEGEND_COLUMNS = NUM_COLOURS * len(STROKES), 5  # of more lines none could be told from the others
 STYLE: Any = {  # of matplotlib, whose type lists every name there is
     "svg.fonttype": "none",  # text stays text: it can be searched, and is small
     "svg.hashsalt": "imettk",  # the same content has the same names, whenever it is drawn
@@ -65,18 +75,21 @@ def draw_lines(lines: Sequence[Line], *, x: str, y: str, own: Sequence[float] = 
         own: places on the x axis that are marked.
         log: a logarithmic y axis, where all values are above 0.
     """
-    figure, axes = _figure()
+    legend_rows = math.ceil(len(lines) / LEGEND_COLUMNS) if 1 < len(lines) <= IN_LEGEND else 0
+    figure, axes = _figure(HIGH + 0.18 * max(0, legend_rows - 1))
     for place in own[:50]:
         axes.axvline(place, color=INK, linewidth=1, alpha=0.35)
     for number, line in enumerate(lines):
         across, up = thin(line.x, line.y)
         dots = {"marker": "o", "markersize": 3.5} if line.marked or len(across) == 1 else {}
-        axes.plot(across, up, color=_colour(number), linewidth=1.6, label=line.name, **dots)
-    if log and all((np.asarray(line.y) > 0).all() for line in lines):
+        stroke = STROKES[number // NUM_COLOURS % len(STROKES)]
+        axes.plot(across, up, stroke, color=_colour(number), linewidth=1.6, label=line.name, **dots)
+    values = np.concatenate([np.asarray(line.y, float) for line in lines])
+    if log and 0 < values.min() < values.max():
         _set_log(axes.yaxis, axes.set_yscale)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    return _svg(figure, axes if len(lines) > 1 else None)
+    return _svg(figure, axes if legend_rows else None)
 
 
 def draw_time_line(rows: dict[str, Sequence[Span]]) -> str:
@@ -91,7 +104,7 @@ def draw_time_line(rows: dict[str, Sequence[Span]]) -> str:
     for state in states:
         axes.barh(0, 0, color=STATES[state], label=state)
     axes.set_yticks(range(len(rows)), list(rows))
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("hours since the start")
     return _svg(figure, axes)
@@ -193,10 +206,11 @@ def _svg(figure: Any, legend_of: Any | None) -> str:
     from matplotlib import rc_context
 
     buffer = io.StringIO()
-    with rc_context(STYLE):
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # of labels in any alphabet: the browser has other fonts
         if legend_of is not None:
             handles, names = legend_of.get_legend_handles_labels()
-            figure.legend(handles, names, loc="outside upper left", ncols=min(5, len(names)))
+            figure.legend(handles, names, loc="outside upper left", ncols=min(LEGEND_COLUMNS, len(names)))
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

@@ -63,6 +63,23 @@ def test_labels_are_text_as_they_are(charts):
     assert {"killed", "done", "paused"} <= set(texts(charts["time"]))
 
 
+def test_labels_of_any_alphabet_and_a_constant_rate_are_drawn_in_silence():
+    names = ["鯨の尾", "🐋", "العربية", "\u0e27\u0e32\u0e2c"]
+    assert set(names) <= set(texts(draw_shares(names, {"true": np.arange(4.0)})))
+    rate = draw_lines([Line("a", [1, 2], [1e-3, 1e-3]), Line("b", [1, 2], [1e-3, 1e-3])], x="step", y="lr", log=True)
+    assert "lr" in texts(rate)
+
+
+def test_many_lines_keep_their_place_beside_the_legend():
+    """Twelve folds are told apart by strokes; of fifty, which no legend could tell apart, there is none."""
+    few, many = (
+        draw_lines([Line(f"fold {number}", [1, 2], [number, 1]) for number in range(count)], x="step", y="loss")
+        for count in (12, 50)
+    )
+    assert {f"fold {number}" for number in range(12)} <= set(texts(few)) and "stroke-dasharray" in few
+    assert not any(text.startswith("fold") for text in texts(many))
+
+
 def test_long_lines_are_means_of_neighbours_and_keep_their_end():
     x, y = np.arange(10_000), np.sin(np.arange(10_000) / 500)
     across, up = thin(x, y)
