@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from imettk.config import Recipe, differences
-from imettk.errors import MissingFileError
+from imettk.errors import ConfigError, MissingFileError
 from imettk.tracking.files import write_atomically
 from imettk.tracking.report_parts import MOST_LABELS, Parts
 
@@ -35,15 +35,24 @@ def write_report(folders: Sequence[Path], out: Path, *, inputs: Sequence[Path] =
 
     Raises:
         MissingFileError: a folder is none, or holds nothing of a run.
+        ConfigError: inputs for several runs, or the page cannot be written there.
     """
+    if inputs and len(folders) > 1:
+        raise ConfigError("--inputs hold files of one RUN_DIR; several are read from their own folders alone")
+    if out.is_dir():
+        raise ConfigError(f"--out {out} is a folder: give a file, such as {out / REPORT}")
     for folder in folders:
         if not folder.is_dir():
             raise MissingFileError(f"{folder} is no folder: give the run folder of `imettk prepare` and what followed")
-    runs = [Parts(folder, inputs if len(folders) == 1 else ()) for folder in folders]
+    runs = [Parts(folder, inputs) for folder in folders]
     for run in runs:
-        if run.recipe is None and not run.scores:
+        if run.recipe is None and not run.scores and not run.folds:
             raise MissingFileError(f"{run.folder} holds no run: {'; '.join(run.faults)}")
-    write_atomically(out, next(_pages(runs)))
+    page = next(_pages(runs))
+    try:
+        write_atomically(out, page)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written ({error.strerror}): give --out another place") from None
     return [f"{run.name}: {fault}" if len(runs) > 1 else fault for run in runs for fault in run.faults]
 
 
@@ -63,7 +72,7 @@ def _pages(runs: Sequence[Parts]) -> Iterator[bytes]:
             trimmed=pictures < AMOUNTS[0][0],
             most_pictures=pictures,
             most_labels=labels,
-        ).encode()
+        ).encode(errors="replace")  # an id may be a file name that is no text
         if len(page) < MOST_BYTES or pictures == AMOUNTS[-1][0]:
             yield page
 
@@ -79,4 +88,7 @@ def _differences(runs: Sequence[Parts]) -> list[tuple[str, str]]:
     """Fields of the recipes that are not as in the first one: the run, and the field with both values."""
     recipes = [(run.title, run.recipe) for run in runs if run.recipe is not None]
     everything = tuple(field.name for field in fields(Recipe))
-    return [(title, line) for title, recipe in recipes[1:] for line in differences(recipes[0][1], recipe, everything)]
+    unknown = [(run.name, "its recipe cannot be read") for run in runs if run.recipe is None]
+    return unknown + [
+        (title, line) for title, recipe in recipes[1:] for line in differences(recipes[0][1], recipe, everything)
+    ]

@@ -20,7 +20,7 @@ from imettk.errors import MissingFileError, UserError
 from imettk.tracking.files import read_json
 from imettk.tracking.journal import read_sessions
 from imettk.tracking.run_dir import CURVES, ERRORS, LABEL_SCORES, RunDir
-from imettk.tracking.summary import CHAIN, FACTS, RunSummary, find_journals, read_facts, summarise_fold
+from imettk.tracking.summary import CHAIN, FACTS, FoldSummary, RunSummary, find_journals, read_facts, summarise_fold
 
 MOST_LABELS = 1500  # rows of the table on the page
 GALLERIES = ("ranking_worst.json", "ranking_some.json", "label_conflicts.json")
@@ -46,14 +46,17 @@ class Parts:
         self.faults: list[str] = []
         self.recipe: Recipe | None = self._try("recipe.json", lambda: read_recipe(self._path("recipe.json")), "prepare")
         self.scores: dict[str, Any] = self._read("scores.json", "validate") or {}
-        self.summary = self._summary(find_journals([folder, *inputs]))
-        self.facts = self._try("facts", self._facts) or []
+        self._ensemble: dict[str, Any] = self._read("ensemble.json") or {}
+        self.folds = self._read_folds(find_journals([folder, *inputs]))
+        self.summary = self._summary()
+        self.facts = self._facts()
         self.time_line = self._try("fold*/journal.jsonl", self._time_line)
         self.fold_scores = self._try("scores.json", self._fold_scores)
         self.curves = self._try("fold*/journal.jsonl", self._curves) or []
-        self.decisions = self._try(CURVES, self._decisions) or []
+        self._frame: pd.DataFrame | None = self._try(LABEL_SCORES, self._label_frame)
+        self.decisions = self._join({CURVES: self._decisions, LABEL_SCORES: self._shares})
         self.labels = self._try(LABEL_SCORES, self._labels)
-        self.gains = self._try("scores.json, ensemble.json", self._gains) or []
+        self.gains = self._join({"scores.json": self._gains, "ensemble.json": self._members})
         self.errors = self._try(ERRORS, lambda: _errors(content) if (content := self._read(ERRORS)) else None)
         self.galleries = [found for name in GALLERIES if (found := self._try(name, partial(self._gallery, name)))]
 
@@ -81,8 +84,13 @@ class Parts:
         except UserError as error:
             self.faults.append(str(error))
         except Exception as error:  # a damaged file can be wrong in any way
-            self.faults.append(f"{what} is damaged ({type(error).__name__}: {error})")
+            if (fault := f"{what} is damaged ({type(error).__name__}: {error})") not in self.faults:
+                self.faults.append(fault)
         return None
+
+    def _join(self, parts: dict[str, Callable[[], list[Any]]]) -> list[Any]:
+        """Lists that are read from some files, as one: of those that can be read."""
+        return [one for what, read in parts.items() for one in self._try(what, read) or []]
 
     def _read(self, name: str, written_by: str | None = None) -> Any:
         """A JSON file; one that is not there is named only where every run has it."""
@@ -97,54 +105,81 @@ class Parts:
 
         return self._try(name, read, written_by)
 
-    def _summary(self, journals: dict[int, Path]) -> RunSummary | None:
-        """As the log has it, but read piece by piece."""
-        if self.recipe is None:
-            return None
-        if not journals:
+    def _read_folds(self, journals: dict[int, Path]) -> dict[int, FoldSummary]:
+        """What the journals say; an ensemble has none, and lacks none."""
+        if not journals and not self._ensemble:
             self.faults.append("fold*/journal.jsonl is missing: `imettk train` writes it")
-        folds = {
+        return {
             fold: found
             for fold, path in journals.items()
             if (found := self._try(str(path), partial(summarise_fold, path))) is not None
         }
+
+    def _summary(self) -> RunSummary | None:
+        """As the log has it, but read piece by piece."""
+        if self.recipe is None:
+            return None
         facts = self._try(FACTS, lambda: read_facts(self.folder)) or {}
         chain = self._read(CHAIN) or {}
-        return RunSummary(self.folder, self.recipe, fingerprint(self.recipe), folds, self.scores, facts, chain)
+        return RunSummary(self.folder, self.recipe, fingerprint(self.recipe), self.folds, self.scores, facts, chain)
 
     def _facts(self) -> list[tuple[str, str]]:
         """What was run, as names and values."""
         run = self.summary
-        rows: list[tuple[str, Any]] = [("folder", self.folder)]
-        if run is not None:
-            folds = run.folds.values()
-            rows += [
-                ("fingerprint", run.fingerprint),
-                ("folds trained", f"{sum(one.step >= one.num_steps for one in folds)} of {run.recipe.folds.num_folds}"),
-                ("sessions, hours", f"{sum(one.sessions for one in folds)}, {sum(one.hours for one in folds):.2f}"),
-                ("code", ", ".join(dict.fromkeys(code[:12] for one in folds for code in one.codes))),
-                ("kernels", ", ".join(run.kernels)),
-                ("note", run.facts.get("note", {}).get("text")),
-            ]
-        if self.scores:
-            low, high = self.scores.get("interval") or (None, None)
-            interval = "" if low is None else f" (95%: {low:.4f} to {high:.4f})"
-            rows.append((f"OOF {self.scores['metric']}", f"{self.scores['oof']:.4f}{interval}"))
-            rows.append(("best constant answer", f"{self.scores['constant']:.4f}"))
-        if run is not None:
-            board = run.facts.get("lb", {})
-            rows += [(f"LB {side}", board.get(side)) for side in ("public", "private")]
+        rows = self._join(
+            {
+                "folder": lambda: [("folder", self.folder)],
+                "fold*/journal.jsonl": self._training_facts,
+                CHAIN: lambda: [] if run is None else [("kernels", ", ".join(run.kernels))],
+                "scores.json": self._score_facts,
+                FACTS: self._noted_facts,
+            }
+        )
         return [(name, str(value)) for name, value in rows if value not in (None, "")]
 
+    def _training_facts(self) -> list[tuple[str, Any]]:
+        run, folds = self.summary, self.folds.values()
+        rows = [] if run is None else [("fingerprint", run.fingerprint)]
+        if folds:
+            trained = sum(one.step >= one.num_steps for one in folds)
+            rows += [
+                ("folds trained", f"{trained}" if run is None else f"{trained} of {run.recipe.folds.num_folds}"),
+                ("sessions, hours", f"{sum(one.sessions for one in folds)}, {sum(one.hours for one in folds):.2f}"),
+                ("code", ", ".join(dict.fromkeys(code[:12] for one in folds for code in one.codes))),
+            ]
+        return rows
+
+    def _score_facts(self) -> list[tuple[str, Any]]:
+        if not self.scores:
+            return []
+        low, high = self.scores.get("interval") or (None, None)
+        interval = "" if low is None else f" (95%: {low:.4f} to {high:.4f})"
+        return [
+            (f"OOF {self.scores['metric']}", f"{self.scores['oof']:.4f}{interval}"),
+            ("best constant answer", f"{self.scores['constant']:.4f}"),
+        ]
+
+    def _noted_facts(self) -> list[tuple[str, Any]]:
+        """What no stage knows."""
+        facts = {} if self.summary is None else self.summary.facts
+        board = facts.get("lb", {})
+        return [
+            ("note", facts.get("note", {}).get("text")),
+            *((f"LB {side}", board.get(side)) for side in ("public", "private")),
+        ]
+
     def _time_line(self) -> str | None:
-        if self.summary is None or not self.summary.folds:
+        if not self.folds:
             return None
-        spans = {f"fold {fold}": read_sessions(one.journal) for fold, one in self.summary.folds.items()}
-        start = min(one.start for found in spans.values() for one in found)
+        rows = {f"fold {fold}": read_sessions(one.journal) for fold, one in self.folds.items()}
+        for sessions in rows.values():
+            if sessions[-1].state == "killed":  # which a journal cannot tell from one that still runs
+                sessions[-1] = sessions[-1]._replace(state="killed or running")
+        start = min(one.start for sessions in rows.values() for one in sessions)
         return draw_time_line(
             {
-                name: [Span((one.start - start) / 3600, (one.end - start) / 3600, one.state) for one in found]
-                for name, found in spans.items()
+                name: [Span((one.start - start) / 3600, (one.end - start) / 3600, one.state) for one in sessions]
+                for name, sessions in rows.items()
             }
         )
 
@@ -157,12 +192,10 @@ class Parts:
 
     def _curves(self) -> list[tuple[str, str]]:
         """Titles and charts of what happened over the steps of all sessions."""
-        if self.summary is None:
-            return []
         charts = []
         for key, title in CURVE_TITLES.items():
             lines = []
-            for fold, one in self.summary.folds.items():
+            for fold, one in self.folds.items():
                 if points := one.curves.get(key):
                     _, steps, values = zip(*points, strict=True)
                     lines.append(Line(f"fold {fold}", steps, values, marked=key.startswith("validate")))
@@ -186,24 +219,28 @@ class Parts:
             counts = {name: curve[name] for name in ("known", "unknown")}
             chart = draw_histograms(curve["edges"], counts, x="similarity of the first answer", own=curve["own"])
             charts.append(("Known and unknown identities", chart))
-        if (frame := self._label_frame()) is not None and {"true", "chosen"} <= set(frame):
-            shares = {text: frame[name].to_numpy(float) for name, text in COUNTS.items() if name in frame}
-            charts.append(("Rows of each label", draw_shares(frame["label"].tolist(), shares)))
         return charts
+
+    def _shares(self) -> list[tuple[str, str]]:
+        """Title and chart of how often each label is true and answered."""
+        frame = self._frame
+        if frame is None or not {"true", "chosen"} <= set(frame):
+            return []
+        shares = {text: frame[name].to_numpy(float) for name, text in COUNTS.items() if name in frame}
+        return [("Rows of each label", draw_shares(frame["label"].tolist(), shares))]
 
     def _label_frame(self) -> pd.DataFrame | None:
         path = self._path(LABEL_SCORES)
         if not path.is_file():
             return None
-        return pd.read_csv(path, dtype={"label": str, "group": str}, keep_default_na=False, na_values=[""])
+        frame = pd.read_csv(path, dtype={"label": str, "group": str}, keep_default_na=False, na_values=[""])
+        return frame.assign(label=frame["label"].fillna(""))
 
     def _labels(self) -> dict[str, Any] | None:
         """The table of labels: columns, rows as text, and how many there are in all."""
-        frame = self._label_frame()
-        if frame is None:
+        if self._frame is None:
             return None
-        frame["label"] = frame["label"].fillna("")
-        frame = frame.dropna(axis="columns", how="all")
+        frame = self._frame.dropna(axis="columns", how="all")
         shown = frame.sort_values("true", ascending=False, kind="stable") if "true" in frame else frame
         rows = [[_cell(value) for value in row] for row in shown.head(MOST_LABELS).itertuples(index=False)]
         return {"columns": [str(name).replace("_", " ") for name in shown], "rows": rows, "total": len(frame)}
@@ -217,7 +254,7 @@ class Parts:
                 "query": _pick(row["query"], label=str, id=str, image=_image),
                 "hits": [
                     _pick(hit, label=str, id=str, image=_image)
-                    | {"similarity": hit["similarity"], "right": hit["right"]}
+                    | _pick(hit, similarity=_unless_none(float), right=_unless_none(bool))
                     for hit in row["hits"]
                 ],
             }
@@ -226,7 +263,7 @@ class Parts:
         return _pick(content, title=str, truth=str, legend=str) | {"rows": rows}
 
     def _gains(self) -> list[dict[str, Any]]:
-        """Tables of what views, refinement and members add."""
+        """Tables of what views and refinement add."""
         tables, metric = [], self.scores.get("metric", "score")
         if views := self.scores.get("views"):
             best = max(value for name, value in views.items() if name != "together")
@@ -237,20 +274,24 @@ class Parts:
             rows = [["without", f"{plain:.4f}", ""], ["with", f"{self.scores['oof']:.4f}", ""]]
             rows[1][2] = f"{self.scores['oof'] - plain:+.4f}"
             tables.append({"title": "Expansion and re-ranking", "columns": ["", metric, "gain"], "rows": rows})
-        ensemble = self._read("ensemble.json") or {}
-        if members := ensemble.get("members"):
-            rows = [
-                [
-                    name,
-                    f"{ensemble['weights'].get(name, 0):.3f}",
-                    f"{one['oof']:.4f}",
-                    "" if one["gain"] is None else f"{one['gain']:+.4f}",
-                ]
-                for name, one in members.items()
-            ]
-            title = f"Ensemble ({ensemble['method']})"
-            tables.append({"title": title, "columns": ["member", "weight", f"{metric} alone", "adds"], "rows": rows})
         return tables
+
+    def _members(self) -> list[dict[str, Any]]:
+        """A table of what each member of an ensemble adds."""
+        ensemble, metric = self._ensemble, self.scores.get("metric", "score")
+        if not (members := ensemble.get("members")):
+            return []
+        rows = [
+            [
+                name,
+                f"{ensemble['weights'].get(name, 0):.3f}",
+                f"{one['oof']:.4f}",
+                "" if one["gain"] is None else f"{one['gain']:+.4f}",
+            ]
+            for name, one in members.items()
+        ]
+        title = f"Ensemble ({ensemble['method']})"
+        return [{"title": title, "columns": ["member", "weight", f"{metric} alone", "adds"], "rows": rows}]
 
 
 def _errors(content: dict[str, Any]) -> dict[str, Any]:
@@ -267,6 +308,10 @@ def _errors(content: dict[str, Any]) -> dict[str, Any]:
 def _pick(content: dict[str, Any], **kinds: Callable[[Any], Any]) -> dict[str, Any]:
     """Values that have to be there, each made what it has to be."""
     return {name: kind(content[name]) for name, kind in kinds.items()}
+
+
+def _unless_none(kind: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else kind(value)
 
 
 def _image(text: str) -> str:

@@ -143,7 +143,7 @@ def find_journals(folders: Sequence[Path]) -> dict[int, Path]:
     """The journal of each fold: of copies in several folders the longest one, for journals only grow."""
     found: dict[int, Path] = {}
     for path in (path for folder in folders for path in folder.glob("fold*/journal.jsonl")):
-        if (number := path.parent.name[4:]).isdigit():  # else a copy that was set aside
+        if (number := path.parent.name[4:]).isdecimal():  # else a copy that was set aside
             before = found.get(int(number))
             if before is None or path.stat().st_size > before.stat().st_size:
                 found[int(number)] = path

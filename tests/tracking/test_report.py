@@ -18,6 +18,8 @@ from imettk.tracking import report as report_module
 from imettk.tracking.journal import read_sessions
 from imettk.tracking.report import MOST_BYTES, write_report
 
+HIT = """{"title": "t", "truth": "t", "legend": "l", "rows": [{"query": {"label": "a", "id": "b", "image": ""},
+    "hits": [{"label": "a", "id": "b", "image": "", "similarity": NUMBER, "right": null}]}]}"""
 NEVER_CLOSED = {"meta", "img", "input", "br"}
 
 
@@ -123,13 +125,15 @@ def test_the_same_run_gives_the_same_page(run, tmp_path):
         ("errors.json", '{"rows": 1, "wrong": 1, "confused": [], "tiles": [{"id": 1, "image": "<b>"}]}', "is damaged"),
         ("ranking_worst.json", '{"rows": [{}]}', "ranking_worst.json is damaged"),
         ("ensemble.json", '{"members": {"a": 1}}', "ensemble.json is damaged"),
+        ("ranking_worst.json", HIT.replace("NUMBER", '"abc"'), "ranking_worst.json is damaged (ValueError"),
+        ("chain.json", '{"jobs": [{"slug": "a"}]}', "chain.json is damaged (KeyError"),
         ("fold0/journal.jsonl", '{"event": "session"}\n', "journal.jsonl is damaged (KeyError"),
         ("recipe.json", None, "recipe.json is missing"),
         ("recipe.json", '{"nonsense": 1}', "recipe.json"),
     ],
 )
 def test_what_is_missing_or_damaged_is_named_and_the_rest_is_shown(copy, no_charts, name, content, message):
-    (copy / name).unlink()
+    (copy / name).unlink(missing_ok=True)
     if content is not None:
         (copy / name).write_text(content)
     faults = write_report([copy], copy / "report.html")
@@ -140,6 +144,34 @@ def test_what_is_missing_or_damaged_is_named_and_the_rest_is_shown(copy, no_char
         assert "31 of 100 rows" in words
     if name != "label_scores.csv":
         assert "30 of 30 labels" in words
+    if name != "curves.json":
+        assert "Score against one threshold" in words
+    if name != "scores.json":
+        assert "0.7200 (95%: 0.7000 to 0.7400)" in words
+    if name != "ensemble.json":
+        assert "Ensemble (mean)" in words
+    assert "Training loss" in words and all(name in fault for fault in faults), faults
+
+
+def test_a_name_that_is_no_text_does_not_end_the_page(copy, no_charts):
+    errors = json.loads((copy / "errors.json").read_text())
+    errors["tiles"][0]["id"] = "old\udcff.jpg"  # a file name of another encoding, as Python reads it
+    write(copy / "errors.json", errors)
+    assert write_report([copy], copy / "report.html") == []
+    assert "old?.jpg" in Page(copy / "report.html").words
+
+
+def test_a_session_without_an_end_may_still_run(run):
+    words = Page(run / "report.html").words
+    assert "killed or running" in words and re.search(r"killed (?!or running)", words)
+
+
+def test_an_ensemble_lacks_no_training(copy, no_charts):
+    for fold in range(2):
+        shutil.rmtree(copy / f"fold{fold}")
+    assert write_report([copy], copy / "report.html") == []
+    words = Page(copy / "report.html").words
+    assert "Ensemble (mean)" in words and "folds trained" not in words
 
 
 def test_a_run_that_has_only_begun(copy, no_charts):
@@ -154,6 +186,7 @@ def test_journals_and_predictions_of_a_kernel_are_found_in_its_inputs(copy, no_c
     for fold in range(2):
         (tmp_path / f"input{fold}").mkdir()
         shutil.move(copy / f"fold{fold}", tmp_path / f"input{fold}" / f"fold{fold}")
+    (copy / "ensemble.json").unlink()
     out = copy / "report.html"
     assert any("journal.jsonl is missing" in fault for fault in write_report([copy], out))
     assert write_report([copy], out, inputs=[tmp_path / "input0", tmp_path / "input1"]) == []
@@ -169,6 +202,10 @@ def test_several_runs_stand_side_by_side_with_what_differs(copy, no_charts, tmp_
     words = Page(tmp_path / "page.html").words
     assert "Side by side" in words and "train.seed: 0 -> 77" in words
     assert words.count("31 of 100 rows") == 1 and words.count("30 of 30 labels") == 2
+    (other / "recipe.json").unlink()
+    write_report([copy, other], tmp_path / "page.html")
+    words = Page(tmp_path / "page.html").words
+    assert "its recipe cannot be read" in words and "The recipes are the same" not in words
 
 
 def test_a_page_that_would_be_too_large_loses_pictures_and_says_so(copy, monkeypatch):
@@ -185,6 +222,20 @@ def test_what_is_no_run_is_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["report", str(tmp_path)])
     assert caught.value.code == 2 and "holds no run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--out", "."], "--out . is a folder: give a file, such as report.html"),
+        (["--out", "{run}/recipe.json/page.html"], "page.html cannot be written"),
+        (["{run}", "--inputs", "{run}"], "--inputs hold files of one RUN_DIR"),
+    ],
+)
+def test_a_page_that_cannot_be_is_one_line(copy, no_charts, capsys, more, message):
+    with pytest.raises(SystemExit) as caught:
+        main(["report", str(copy), *(word.format(run=copy) for word in more)])
+    assert caught.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_sessions_with_their_ends(run):
