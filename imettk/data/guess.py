@@ -156,9 +156,11 @@ def _from_folders(contents: Contents, data_dir: Path, choices: Choices, sample_c
 def _no_table(contents: Contents, data_dir: Path) -> str:
     where, files = max(contents.images.items(), key=lambda item: len(item[1]))
     tables = ", ".join(f"{csv} ({', '.join(map(str, frame.columns[:6]))})" for csv, frame in contents.tables.items())
+    unread = "".join(f"; {fault}" for fault in contents.unread)
     return (
         f"{data_dir}: no table has a column whose values are names of images, such as {files[0]} in {where}/, with "
-        f"labels beside it, and no folder holds a folder of images a label; there is {tables or 'no csv file'}"
+        f"labels beside it, and no folder holds a folder of images a label; "
+        f"there is {tables or 'no csv file that can be read'}{unread}"
     )
 
 

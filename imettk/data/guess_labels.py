@@ -25,6 +25,7 @@ NO_ANSWER = re.compile(
     re.IGNORECASE,
 )
 UNKNOWN = re.compile(r"(new|unknown|unseen|unidentified|no)([ _-].*)?|-1", re.IGNORECASE)
+LIST = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
 NUMBERED = re.compile(r"(.*?)[ _-]?(\d+)")
 
 
@@ -47,6 +48,11 @@ def read_cells(cells: pd.Series, column: str, *, several: bool | None) -> Readin
     full = cells[cells != ""]
     if several is False:
         return Reading(None, "as asked for")
+    if (lists := full[full.str.fullmatch(LIST)]).size > len(full) / 2:
+        raise DataError(
+            f"column {column} holds lists, such as {lists.iloc[0]!r}: write each row's labels without brackets and "
+            "quotes first, joined by one sign such as |"
+        )
     unclear = None
     for separator, name in SEPARATORS.items():
         holds = full[full.str.contains(separator, regex=False)]

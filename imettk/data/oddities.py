@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
 from imettk.config import TableFormat
@@ -10,6 +12,8 @@ from imettk.data.guess import Guess
 from imettk.data.guess_columns import BOX_NAME
 from imettk.data.guess_labels import odd_labels
 from imettk.data.look import Contents, Looks, match_names
+
+NUMBER = re.compile(r"\d*\.\d+")
 
 
 def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
@@ -34,6 +38,12 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
             lines.append(f"{form.sample_csv}: {named(names[~guess.test_found], 'row')} without an image{stops}")
         if both := sorted(set(names) & set(ids)):
             lines.append(f"{named(both, 'id')} both in {form.train_csv} and in {form.sample_csv}")
+        answers = set(guess.test[form.answer_column or form.label_column]) if not form.answer_columns else set()
+        if answers and not answers & set(guess.labels) and all(map(NUMBER.fullmatch, answers)):
+            lines.append(
+                f"{form.sample_csv} holds numbers such as {min(answers)}, which are no labels: if probabilities are "
+                "wanted, know that submission.csv gets labels"
+            )
     lines += _spare_images(guess, contents)
     lines += [f"an image cannot be read: {fault}" for fault in looks.unread[:3]]
     return lines + _other_tables(guess, contents)

@@ -277,6 +277,8 @@ def test_a_column_that_is_the_label_again_is_no_group(tmp_path):
         ("id,label\na,owl\nb,hen\nc,owl\nd,hen\n", {"train_csv": "rows.csv"}, "no such table.*there is train.csv"),
         ("id,label\na,owl\nb,hen\n", {"id_column": "label"}, "no table has a column label that names an image in half"),
         ("id,label\na,owl\nb,hen\n", {"id_column": "name"}, "no table has a column name that names an image in half"),
+        ("id,tags\na,\"['x', 'y']\"\nb,['x']\nc,[]\nd,['y']\n", {}, "column tags holds lists, such as .* without"),
+        ('id,tags\na,"[3, 5]"\nb,[3]\nc,[]\nd,[5]\n', {"task": "multilabel"}, "column tags holds lists"),
         ("id,label\nx,owl\ny,hen\n", {"train_csv": "train.csv"}, "no column of id, label names an image in half"),
     ],
 )  # fmt: skip
@@ -321,6 +323,23 @@ def test_a_sample_without_its_images_is_told(tmp_path):
     lay_out(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
     (tmp_path / "sample_submission.csv").write_text("id,label\nx,owl\n")
     assert has(oddities(tmp_path), "sample_submission.csv: 1 row (x) without an image: `prepare` stops there")
+
+
+@pytest.mark.parametrize(("answer", "told"), [("0.5", True), ("0", False), ("1.0", False)])
+def test_a_sample_that_may_want_probabilities_is_told(tmp_path, answer, told):
+    first = "1.0" if answer == "1.0" else "1"
+    lay_out(tmp_path, f"id,label\na,{first}\nb,0\nc,{first}\nd,0\n", *ABC, "test/x.jpg")
+    (tmp_path / "sample_submission.csv").write_text(f"id,label\nx,{answer}\n")
+    assert has(oddities(tmp_path), "sample_submission.csv holds numbers such as 0.5, which are no labels") is told
+
+
+def test_a_training_table_that_cannot_be_read_is_the_reason(tmp_path):
+    lay_out(tmp_path, "x", *ABC, csv="readme.txt")
+    (tmp_path / "train.csv").write_bytes("id,label\na,café\nb,tea\n".encode("latin-1"))
+    with pytest.raises(
+        DataError, match=r"there is no csv file that can be read; .*train\.csv is not a readable csv table"
+    ):
+        look(tmp_path)
 
 
 def test_everything_odd_is_counted_and_named(tmp_path):
