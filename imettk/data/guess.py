@@ -159,7 +159,7 @@ def _no_table(contents: Contents, data_dir: Path) -> str:
     unread = "".join(f"; {fault}" for fault in contents.unread)
     return (
         f"{data_dir}: no table has a column whose values are names of images, such as {files[0]} in {where}/, with "
-        f"labels beside it, and no folder holds a folder of images a label; "
+        "labels beside it, and no folder holds a folder of images a label; "
         f"there is {tables or 'no csv file that can be read'}{unread}"
     )
 
