@@ -118,6 +118,7 @@ def test_the_same_run_gives_the_same_page(run, tmp_path):
         ("scores.json", "{", "holds no JSON"),
         ("scores.json", "[1]", "scores.json is damaged"),
         ("scores.json", '{"metric": "F2"}', "scores.json is damaged (KeyError"),
+        ("scores.json", '{"folds": {"0": 0.5}, "oof": 0.5}', "scores.json is damaged (KeyError"),
         ("curves.json", '{"threshold": {"scores": 3}}', "curves.json is damaged"),
         ("label_scores.csv", 'label\n"', "label_scores.csv is damaged"),
         ("errors.json", "\x00", "holds no JSON"),
@@ -159,6 +160,15 @@ def test_a_name_that_is_no_text_does_not_end_the_page(copy, no_charts):
     write(copy / "errors.json", errors)
     assert write_report([copy], copy / "report.html") == []
     assert "old?.jpg" in Page(copy / "report.html").words
+
+
+def test_scores_without_an_interval(copy, no_charts):
+    scores = json.loads((copy / "scores.json").read_text())
+    del scores["interval"]  # as of classes, one a row
+    write(copy / "scores.json", scores)
+    assert write_report([copy], copy / "report.html") == []
+    words = Page(copy / "report.html").words
+    assert "F2 of each fold, and out of fold" in words and "95%" not in words
 
 
 def test_a_session_without_an_end_may_still_run(run):
