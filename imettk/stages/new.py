@@ -124,7 +124,7 @@ def _deal(found: Guess, share: float) -> pd.Series:
     cells = frame[form.label_column].str.strip()
     fit = pd.Series(found.found, index=frame.index)
     if found.task != "multilabel":
-        fit &= (cells != "") & (cells != (form.unknown_label or ""))
+        fit = fit & (cells != "") & (cells != (form.unknown_label or ""))  # in place it would change `found`: pandas 2
     separator = form.label_separator if found.task == "multilabel" else None
     labels = [sorted(labels_of([cell], separator)) for cell in cells[fit]]
     groups = None if form.group_column is None else frame[form.group_column][fit]

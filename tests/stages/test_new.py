@@ -159,7 +159,8 @@ def test_what_is_held_out(made, here):
         .equals(whole.sort_values("photo", ignore_index=True))
     )
     assert not set(train["site"]) & set(answers["site"]) and not set(answers["photo"]) & {"gone1", "gone2"}
-    assert answers["bird"].value_counts().between(3, 5).all() and answers["bird"].nunique() == 3  # whole groups of 4
+    # Of 16 rows each, in whole groups of 4: a quarter, as near as scikit-learn deals them (before 1.7 less evenly).
+    assert answers["bird"].value_counts().between(3, 6).all() and answers["bird"].nunique() == 3
     assert sample["photo"].tolist() == answers["photo"].tolist() and list(sample.columns) == ["photo", "bird"]
     assert set(sample["bird"]) <= set(train["bird"])
 
