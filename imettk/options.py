@@ -64,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     page = commands.add_parser("report", help="what happened in a run, or in several side by side, as one page")
     page.add_argument("folders", type=Path, nargs="+", metavar="RUN_DIR")
     page.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier kernels, only read")
-    page.add_argument("--out", type=Path, metavar="HTML", help="the page (default: report.html in the first RUN_DIR)")
+    page.add_argument("--out", type=Path, metavar="HTML", help="the page (default: in the first RUN_DIR)")
     add_kaggle(commands.add_parser("kaggle", help="the platform: pack, push, chain, pull, submit, run here"))
     return parser
 

@@ -9,10 +9,12 @@ from imettk.progress import say
 from imettk.tracking.report import REPORT, write_report
 from imettk.tracking.run_dir import RunDir
 
+SIDE_BY_SIDE = "side_by_side.html"  # so that the first run keeps the page of its own
+
 
 def report(folders: Sequence[Path], *, out: Path | None = None, inputs: Sequence[Path] = ()) -> None:
-    """Write `report.html` of one run, or of several side by side, into the first folder unless told otherwise."""
-    path = out or folders[0] / REPORT
+    """Write `report.html` of one run into its folder, or of several side by side `side_by_side.html` into the first."""
+    path = out or folders[0] / (REPORT if len(folders) == 1 else SIDE_BY_SIDE)
     for fault in write_report(folders, path, inputs=inputs):
         say(f"note: {fault}")
     say(f"{path}: open it in a browser")

@@ -226,6 +226,16 @@ def test_a_page_that_would_be_too_large_loses_pictures_and_says_so(copy, monkeyp
     assert "pictures were left out" not in Page(copy / "report.html").words
 
 
+def test_the_command_writes_one_page_for_one_run_and_another_for_several(copy, no_charts, tmp_path, capsys):
+    own = (copy / "report.html").read_bytes()
+    main(["report", str(copy), str(make_run(tmp_path / "other"))])
+    assert (copy / "report.html").read_bytes() == own and "Side by side" in Page(copy / "side_by_side.html").words
+    assert f"{copy / 'side_by_side.html'}: open it" in capsys.readouterr().out
+    (copy / "report.html").unlink()
+    main(["report", str(copy)])
+    assert (copy / "report.html").is_file()
+
+
 def test_what_is_no_run_is_one_line(tmp_path, capsys):
     with pytest.raises(MissingFileError, match="is no folder"):
         write_report([tmp_path / "none"], tmp_path / "page.html")
