@@ -45,7 +45,7 @@ setup(
             "mypy",
             "pandas-stubs",
             "pytest",
-            "pytest-xdist",
+            "pytest-xdist>=3.7",
             "pytorch-metric-learning>=2.9",
             "ruff",
             "selenium>=4.20",

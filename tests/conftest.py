@@ -22,6 +22,12 @@ for name in [name for name in os.environ if name.startswith("IMETTK_TELEGRAM_")]
     del os.environ[name]
 
 PROJECT = Path(__file__).resolve().parents[1]
+LONG = ("test_demo.py", "test_whole_chain.py", "test_exact_resume.py")  # begun first, so that no process ends alone
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where files are shared between processes, the order is the one in which they are begun."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 # (most of it waits for processes that import torch). `bash tools/test.sh [--like-kaggle] [PYTEST OPTIONS]`; with
 # --like-kaggle under the platform's versions, in .venv-like-kaggle, without the linters.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-two=(-n 2 --dist loadfile)
+two=(-n 2 --dist loadfile --no-loadscope-reorder)
 if [ "${1:-}" = "--like-kaggle" ]; then
     shift
     install "[test]" .venv-like-kaggle tools/kaggle-versions.txt python3.12
