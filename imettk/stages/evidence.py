@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.reader import visible
 from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable
-from imettk.errors import DataError
 from imettk.galleries import thumbnail
 from imettk.postprocess.ranking import Ranked
 from imettk.postprocess.rule import Rule, relative_to_row
 from imettk.postprocess.trace import trace_threshold
+from imettk.stages.pictures import look_at
 from imettk.stages.ranker import Ranker
 from imettk.stages.rules import metric_name
 from imettk.tracking.files import write_json
@@ -25,7 +24,6 @@ NUM_ERRORS, NUM_LABELS = 24, 8  # rows that are shown, and labels of each
 NUM_CONFUSED = 12  # pairs of classes
 THRESHOLDS = np.arange(1, 100) / 100
 NUM_POINTS = 60  # of the curve for an unknown identity
-UNREADABLE = np.full((8, 8, 3), 128, np.uint8)  # has been named before
 
 
 def keep_threshold_curve(recipe: Recipe, run: RunDir, rule: Rule, probs: np.ndarray, targets: np.ndarray) -> None:
@@ -91,7 +89,7 @@ def keep_errors(
         tiles.append(
             {
                 "id": str(table.ids[row]),
-                "image": thumbnail(_image(source, int(rows[row]))),
+                "image": thumbnail(look_at(source, int(rows[row]))),
                 "loss": round(float(losses[place]), 3),
                 "truth": _describe(true, said, probs[row], table.labels),
                 "answers": _describe(said, true, probs[row], table.labels),
@@ -100,13 +98,6 @@ def keep_errors(
     confused = _confusions(answers[wrong], targets[wrong], table.labels) if one_label else []
     content = {"rows": len(targets), "wrong": len(wrong), "tiles": tiles, "confused": confused}
     write_json(run.path / ERRORS, content)
-
-
-def _image(source: ImageSource, row: int) -> np.ndarray:
-    try:
-        return visible(source.read(row))
-    except DataError:
-        return UNREADABLE
 
 
 def _labels_of(values: np.ndarray, row: int) -> np.ndarray:

@@ -21,6 +21,14 @@ NUM_SHOWN, NUM_HITS = 12, 5
 NUM_CONFLICTS = 200  # rows of the table
 
 
+def look_at(source: ImageSource, row: int) -> np.ndarray:
+    """An image for the eye, uint8 (H, W, 3); grey where it cannot be read, which has been told before."""
+    try:
+        return visible(source.read(row))
+    except DataError:
+        return np.full((8, 8, 3), 128, np.uint8)
+
+
 class Album:
     """Images of a table with their labels, as galleries show them.
 
@@ -36,10 +44,7 @@ class Album:
         self, row: int, *, label: str | None = None, similarity: float | None = None, right: bool | None = None
     ) -> Shown:
         """One image; its own label unless another is given."""
-        try:
-            image = visible(self._source.read(row))
-        except DataError:
-            image = np.full((8, 8, 3), 128, np.uint8)  # it has been named before
+        image = look_at(self._source, row)
         own = (
             "" if self._table.targets is None or self._table.targets.ndim > 1 else self._names[self._table.targets[row]]
         )

@@ -89,7 +89,8 @@ class _Validated:
         truth = ranker.truth(prepared.targets[rows], np.unique(prepared.targets[enrolled]))
         if ranker.plan.by == "probs":
             ranked = ranker.by_probs(oof.merged)
-            return _FoldRankings(ranked, ranked, ranker.by_probs(oof.probs[0]), truth)
+            first = ranker.by_probs(oof.probs[0]) if len(self._recipe.predict.views) > 1 else ranked
+            return _FoldRankings(ranked, ranked, first, truth)
         beside = predict_fold(self._recipe, prepared, self._run, fold, enrolled, "gallery", self._compute)
         gallery = Gallery(beside.merged_embeddings, prepared.targets[enrolled])
         self._look_around(rows, oof.merged_embeddings, enrolled, gallery.embeddings)
