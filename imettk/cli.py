@@ -111,6 +111,10 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
     if arguments.command == "train" and arguments.processes is not None:
         overrides = [*overrides, "--session.num-processes", str(arguments.processes)]
     recipe = apply_overrides(recipe, overrides)
+    if getattr(arguments, "pseudo", None) is not None:
+        from imettk.stages.pseudo import add_pseudo_table
+
+        recipe = add_pseudo_table(recipe, arguments.pseudo, arguments.pseudo_weight)
     arguments.words = argv
     # Each stage is imported alone: `prepare` needs no torch, and `--help` nothing at all.
     run_stage = {
@@ -194,10 +198,6 @@ def _neighbours(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> N
 
 def _prepare(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     """Prepare, or only show what augmentation does."""
-    if arguments.pseudo is not None:
-        from imettk.stages.pseudo import add_pseudo_table
-
-        recipe = add_pseudo_table(recipe, arguments.pseudo, arguments.pseudo_weight)
     if arguments.show_augmentation is not None:
         from imettk.stages.show import show_augmentation
 

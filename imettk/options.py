@@ -19,6 +19,7 @@ STAGES = {
     "pseudo": "test images with sure predictions as more rows to train on",
     "neighbours": "label sets of near images in place of a classifier's answers, and probable label errors",
 }
+TAKES_PSEUDO = ("prepare", "duplicates", "preflight", "train", "validate", "infer")
 EPILOG = "Every field of the recipe can be set, as in `--stages.0.num-epochs 2`; --fields lists them."
 STAGE_OPTIONS = (
     "-h", "--help", "--data", "--run-dir", "--inputs", "--fold", "--fields", "--answers", "--processes", "--resume",
@@ -122,6 +123,11 @@ def _add_stage(stage: argparse.ArgumentParser, name: str) -> None:
     stage.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier runs, only read")
     stage.add_argument("--fold", type=int, help="one fold; without it all")
     stage.add_argument("--fields", action="store_true", help="list the recipe's fields with their values, and stop")
+    if name in TAKES_PSEUDO:
+        stage.add_argument("--pseudo", type=Path, metavar="DIR", help="also train on what `imettk pseudo` wrote there")
+        stage.add_argument(
+            "--pseudo-weight", type=float, default=1.0, metavar="W", help="how often each such row comes in an epoch"
+        )
     add_own = {
         "prepare": _add_prepare_options,
         "duplicates": _add_duplicates_options,
@@ -141,10 +147,6 @@ def _add_prepare_options(stage: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="NAME",
         help="draw what these pipelines (default: the recipe's) do to some images, and stop",
-    )
-    stage.add_argument("--pseudo", type=Path, metavar="DIR", help="also train on what `imettk pseudo` wrote there")
-    stage.add_argument(
-        "--pseudo-weight", type=float, default=1.0, metavar="W", help="how often each such row comes in an epoch"
     )
 
 
