@@ -22,12 +22,14 @@ class Labels(NamedTuple):
         groups: of each label.
         others: labels that are another model's, passed over.
         merged: labels that are another one, and which; see `imettk.data.identities`.
+        titles: their names of `labels_csv`; none without it.
     """
 
     names: tuple[str, ...]
     groups: tuple[str, ...]
     others: frozenset[str] = frozenset()
     merged: Mapping[str, str] = {}
+    titles: tuple[str, ...] = ()
 
 
 def list_labels(
@@ -40,32 +42,56 @@ def list_labels(
     Raises:
         DataError: there is no label at all, `labels_csv` is not as described, or no group is called `only_group`.
     """
+    titles = read_titles(table_format, data_dir)
     if table_format.labels_csv is None:
         column = table_format.label_column
         labels = sorted({label for frame in frames for cell in frame[column] for label in split(cell, table_format)})
-        names = labels
     else:
-        csv = data_dir / table_format.labels_csv
-        table = read_csv(csv)
-        require_columns(table, csv, [table_format.label_id_column, table_format.label_name_column])
-        refuse_doubles(table[table_format.label_id_column], csv)
-        labels, names = list(table[table_format.label_id_column]), list(table[table_format.label_name_column])
+        labels = list(titles)
     gone = {*merged, table_format.unknown_label}
-    kept = [place for place, label in enumerate(labels) if label not in gone]
-    if not kept:
+    own = [label for label in labels if label not in gone]
+    if not own:
         source = table_format.labels_csv or table_format.train_csv
         raise DataError(f"{data_dir / source}: column {table_format.label_column} holds no label at all")
-    separator = table_format.name_separator
-    groups = [name.split(separator)[0] if separator and separator in name else "" for name in names]
-    if (only := table_format.only_group) is None:
-        return Labels(tuple(labels[place] for place in kept), tuple(groups[place] for place in kept), merged=merged)
-    if only not in groups:
-        raise DataError(
-            f"`table.only_group` {only!r} is no label group; there are {named(sorted(set(groups)), 'group')}"
-        )
-    own = [place for place in kept if groups[place] == only]
-    others = frozenset(labels) - {labels[place] for place in own} - gone
-    return Labels(tuple(labels[place] for place in own), (only,) * len(own), others, merged)
+    groups = {label: _group_of(titles.get(label, label), table_format.name_separator) for label in labels}
+    others = frozenset[str]()
+    if (only := table_format.only_group) is not None:
+        if only not in groups.values():
+            known = named(sorted(set(groups.values())), "group")
+            raise DataError(f"`table.only_group` {only!r} is no label group; there are {known}")
+        own = [label for label in own if groups[label] == only]
+        others = frozenset(labels) - {*own} - gone
+    shown = tuple(titles[label] or label for label in own) if titles else ()
+    return Labels(tuple(own), tuple(groups[label] for label in own), others, merged, shown)
+
+
+def _group_of(title: str, separator: str | None) -> str:
+    return title.split(separator)[0] if separator and separator in title else ""
+
+
+def read_titles(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
+    """The name of each label in `labels_csv`, in its order; nothing where there is no such file.
+
+    Raises:
+        DataError: it is not as described.
+    """
+    if table_format.labels_csv is None:
+        return {}
+    csv = data_dir / table_format.labels_csv
+    table = read_csv(csv)
+    columns = [table_format.label_id_column, table_format.label_name_column]
+    require_columns(table, csv, columns)
+    refuse_doubles(table[columns[0]], csv)
+    return dict(zip(table[columns[0]], table[columns[1]], strict=True))
+
+
+def find_titles(table_format: TableFormat, data_dir: Path, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of these labels, (C,), for what is only shown: () without any, also where their file is not here."""
+    try:
+        titles = read_titles(table_format, data_dir)
+    except DataError:
+        return ()
+    return tuple(titles.get(label) or label for label in labels) if titles else ()
 
 
 def split(cell: str, table_format: TableFormat) -> list[str]:

@@ -33,6 +33,7 @@ class SampleTable:
         boxes: the part of each image that is looked at, float32 (N, 4); NaN is the whole image. See `read_boxes`.
         turned: images to turn by 180 degrees, bool (N,).
         sources: 0 for the training table, then the number of the extra table, int16 (N,).
+        label_titles: what people call the labels, as `labels_csv` says, (C,); () without one.
         remarks: what is odd but does not stop anything, one line each.
     """
 
@@ -45,10 +46,16 @@ class SampleTable:
     boxes: np.ndarray | None = None
     turned: np.ndarray | None = None
     sources: np.ndarray | None = None
+    label_titles: tuple[str, ...] = ()
     remarks: tuple[str, ...] = field(default=())
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """The labels as people are shown them, (C,)."""
+        return self.label_titles or self.labels
 
     def take(self, rows: np.ndarray) -> SampleTable:
         """The samples at these positions (int (M,)), in this order."""
@@ -92,7 +99,8 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
             if item.name == "groups":
                 columns = [part.ids if part.groups is None else part.groups for part in parts]
             arrays[item.name] = np.concatenate(columns)
-    return replace(parts[0], **arrays, label_groups=labels.groups, remarks=tuple(remarks))
+    texts = {"label_groups": labels.groups, "label_titles": labels.titles, "remarks": tuple(remarks)}
+    return replace(parts[0], **arrays, **texts)
 
 
 def read_groups(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
@@ -182,6 +190,7 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
         paths=_paths(ids, folder, suffix),
         labels=labels.labels,
         label_groups=labels.label_groups,
+        label_titles=labels.label_titles,
         boxes=boxes,
         turned=turned,
         remarks=tuple(remarks),

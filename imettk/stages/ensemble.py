@@ -10,6 +10,7 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.csv_files import named
+from imettk.data.labels import find_titles
 from imettk.data.table import SampleTable, read_groups
 from imettk.errors import ConfigError, DataError
 from imettk.inference.predictor import Predictions, save_predictions
@@ -137,7 +138,10 @@ def _judge(
     )
     write_json(run.path / "scores.json", scores)
     labels, groups = tuple(values["labels"]), tuple(values["label_groups"])
-    table = SampleTable(joined.ids, joined.ids, labels, groups, targets=joined.targets, groups=row_groups)
+    titles = find_titles(recipe.table, data_dir, labels)
+    table = SampleTable(
+        joined.ids, joined.ids, labels, groups, targets=joined.targets, groups=row_groups, label_titles=titles
+    )
     write_label_table(run.path / LABEL_SCORES, recipe, fitter, rule, table, probs, answers)
     if recipe.table.task == "multilabel":
         keep_threshold_curve(recipe, run, rule, probs, joined.targets)

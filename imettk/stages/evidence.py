@@ -91,11 +91,11 @@ def keep_errors(
                 "id": str(table.ids[row]),
                 "image": thumbnail(look_at(source, int(rows[row]))),
                 "loss": round(float(losses[place]), 3),
-                "truth": _describe(true, said, probs[row], table.labels),
-                "answers": _describe(said, true, probs[row], table.labels),
+                "truth": _describe(true, said, probs[row], table.titles),
+                "answers": _describe(said, true, probs[row], table.titles),
             }
         )
-    confused = _confusions(answers[wrong], targets[wrong], table.labels) if one_label else []
+    confused = _confusions(answers[wrong], targets[wrong], table.titles) if one_label else []
     content = {"rows": len(targets), "wrong": len(wrong), "tiles": tiles, "confused": confused}
     write_json(run.path / ERRORS, content)
 

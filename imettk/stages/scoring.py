@@ -94,6 +94,8 @@ def write_label_table(
 ) -> None:
     """A csv with a row a label: rows, precision, recall, F-beta, threshold and its bootstrap interval; and a picture.
 
+    Labels that have a name beside their id get a column `name`.
+
     Args:
         table: the rows, with targets.
         probs: of these rows, float (N, C).
@@ -103,8 +105,9 @@ def write_label_table(
     assert targets is not None
     if targets.ndim == 1:
         targets, answers = (np.arange(len(table.labels)) == each[:, None] for each in (targets, answers))
+    names = {"name": table.label_titles} if table.label_titles else {}
     frame = pd.DataFrame(
-        {"label": table.labels, "group": table.label_groups}
+        {"label": table.labels, **names, "group": table.label_groups}
         | label_rows(probs, answers, targets, beta=recipe.rule.beta)
     )
     if rule.kind == "threshold" and recipe.rule.kind != "top":
@@ -131,7 +134,7 @@ def write_label_table(
         "before thresholds (mean probability)": probs.mean(0),
         "after thresholds (answers)": answers.mean(0),
     }
-    draw_shares(path.with_suffix(".png"), table.labels, shares)
+    draw_shares(path.with_suffix(".png"), table.titles, shares)
 
 
 def tell_drift(rule: Rule, answers: np.ndarray) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from imettk.config import Recipe
 from imettk.data.annotations import find_boxes
+from imettk.data.labels import find_titles
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import SampleTable, read_table
 from imettk.errors import DataError, MismatchError, MissingFileError
@@ -103,7 +104,8 @@ class _Answerer:
     """Answers as the recipe's rule has them; whatever it needs is looked for before anything is predicted."""
 
     def __init__(self, recipe: Recipe, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> None:
-        self._recipe, self._run, self._labels = recipe, run, labels
+        self._recipe, self._run = recipe, run
+        self._titles = find_titles(recipe.table, data_dir, labels) or labels
         self._ranks = recipe.rule.kind == "rank"
         self._rule = None if self._ranks else Rule.from_json(read_json(run.find("rule.json", written_by="validate")))
         if not self._ranks:
@@ -144,13 +146,13 @@ class _Answerer:
         if self._rule is None:
             return [", ".join(row) for row in self._ranked(self._ranker.by_probs(merged))]
         answers = self._rule.apply(merged)
-        chosen = np.eye(len(self._labels), dtype=bool)[answers] if answers.ndim == 1 else answers
+        chosen = np.eye(len(self._titles), dtype=bool)[answers] if answers.ndim == 1 else answers
         return [self._with_probs(mine, row) for mine, row in zip(chosen, merged, strict=True)]
 
     def _with_probs(self, chosen: np.ndarray, probs: np.ndarray) -> str:
         """Labels of one picture with their probabilities, (C,) both, the most likely first."""
         likely = sorted(np.flatnonzero(chosen), key=lambda label: -probs[label])
-        return ", ".join(f"{self._labels[label]} ({probs[label]:.2f})" for label in likely) or "no label"
+        return ", ".join(f"{self._titles[label]} ({probs[label]:.2f})" for label in likely) or "no label"
 
     def _ranked(self, ranked: Ranked) -> list[list[str]]:
         return label_rows(self._ranker.answer(ranked, self._threshold), self._ranker.names)

@@ -227,13 +227,15 @@ class Parts:
         if frame is None or not {"true", "chosen"} <= set(frame):
             return []
         shares = {text: frame[name].to_numpy(float) for name, text in COUNTS.items() if name in frame}
-        return [("Rows of each label", draw_shares(frame["label"].tolist(), shares))]
+        labels = frame["name"].fillna(frame["label"]) if "name" in frame else frame["label"]
+        return [("Rows of each label", draw_shares(labels.tolist(), shares))]
 
     def _label_frame(self) -> pd.DataFrame | None:
         path = self._path(LABEL_SCORES)
         if not path.is_file():
             return None
-        frame = pd.read_csv(path, dtype={"label": str, "group": str}, keep_default_na=False, na_values=[""])
+        texts = dict.fromkeys(("label", "name", "group"), str)
+        frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
         return frame.assign(label=frame["label"].fillna(""))
 
     def _labels(self) -> dict[str, Any] | None:

@@ -42,6 +42,7 @@ def test_multilabel_with_names_and_groups(tmp_path):
     assert table.paths.tolist() == [str(tmp_path / "train" / name) for name in ("007.png", "008.png", "9.png")]
     assert table.labels == ("2", "0", "1", "10")
     assert table.label_groups == ("tag", "culture", "", "tag")
+    assert table.titles == ("tag::cat", "culture::french", "plain", "tag::a::b")
     assert table.targets.tolist() == [[1, 1, 0, 0], [0, 0, 0, 1], [0, 1, 1, 0]]
     assert table.targets.dtype == np.uint8
     assert table.groups.tolist() == ["a", "b", "a"]
@@ -325,9 +326,11 @@ def test_the_labels_of_one_group_alone(tmp_path):
     table_format = replace(MULTILABEL, only_group="tag")
     table = read_table(table_format, tmp_path)
     assert table.labels == ("2", "10") and table.label_groups == ("tag", "tag")
+    assert table.titles == ("tag::cat", "tag::a::b")
     assert table.targets.tolist() == [[1, 0], [0, 1], [0, 0]]
     assert "1 row (9) without any label" in " ".join(table.remarks)
-    assert read_test_table(table_format, tmp_path, table).labels == table.labels
+    test = read_test_table(table_format, tmp_path, table)
+    assert test.labels == table.labels and test.titles == table.titles
     answers = read_answers(table_format, tmp_path / "train.csv", table.labels, np.array(["9", "007"]))
     assert answers.tolist() == [[0, 0], [1, 0]]
     with pytest.raises(DataError, match="'colour' is no label group; there are 3 groups"):

@@ -100,6 +100,12 @@ def test_the_oof_scores_follow_from_the_prediction_files(story, digits_data):
     assert low < scores["oof"] < high and scores["interval_test"][0] < low and scores["interval_test"][1] > high
     table = pd.read_csv(run_dir / "label_scores.csv", dtype={"label": str}).set_index("label")
     np.testing.assert_array_equal(table["true"], sum(targets[fold].sum(0) for fold in range(3)))
+    given = pd.read_csv(digits_data / "data" / "labels.csv", dtype=str).set_index("attribute_id")["attribute_name"]
+    assert table["name"].to_dict() == given.to_dict()
+    errors = json.loads((run_dir / "errors.json").read_text())
+    shown = {one["label"] for tile in errors["tiles"] for one in tile["truth"]}
+    assert shown and shown <= set(given)
+    assert all(name in (run_dir / "report.html").read_text() for name in given)
     rule = json.loads((run_dir / "rule.json").read_text())
     np.testing.assert_allclose(table["threshold"], rule["thresholds"], rtol=1e-5)
     assert (table["threshold_low"] <= table["threshold_high"]).all() and table["average_precision"].between(0, 1).all()
@@ -111,6 +117,19 @@ def test_predictions_are_taken_from_their_files_a_second_time(story, digits_data
     again = imettk("infer", "--data", digits_data / "data", "--run-dir", run_dir).stdout
     assert again.count("taken from") == 3
     assert (run_dir / "submission.csv").read_bytes() == before
+
+
+def test_single_pictures_get_the_names_of_the_submissions_labels(story, digits_data, tmp_path, imettk):
+    run_dir, _ = story
+    data = digits_data / "data"
+    given = pd.read_csv(data / "labels.csv", dtype=str).set_index("attribute_id")["attribute_name"]
+    submission = pd.read_csv(run_dir / "submission.csv", dtype=str).set_index("id")["attribute_ids"]
+    pictures = sorted((data / "test").iterdir())[:3]
+    said = imettk("infer", "--data", data, "--inputs", run_dir, "--run-dir", tmp_path, "--images", *pictures).stdout
+    for picture in pictures:
+        (line,) = [line for line in said.splitlines() if line.startswith(picture.name)]
+        names = {one.rpartition(" (")[0] for one in line.removeprefix(f"{picture.name}: ").split(", ")}
+        assert names == set(given[submission[picture.stem].split()])
 
 
 def test_a_trained_fold_is_not_trained_again(story, digits_data, imettk):
