@@ -19,7 +19,7 @@ import torch
 from pytorch_metric_learning import losses, miners, samplers
 from torch import Tensor, nn
 
-from imettk.config import Recipe, read_recipe
+from imettk.config import Recipe, StagePlan, read_recipe
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
 from imettk.data.sampling import BatchRequest, sequential_requests
@@ -65,32 +65,39 @@ def batches(kind: str, targets: np.ndarray, batch_size: int, steps: int, seed: i
 
 
 def train(kind: str, recipe: Recipe, table: SampleTable, source: ImageSource, seed: int) -> Network:
-    """A plain loop."""
+    """A plain loop over the recipe's stages."""
     torch.manual_seed(seed)
-    stage, size = recipe.stages[0], recipe.images.image_size
     assert table.targets is not None
     kept = np.flatnonzero(np.bincount(table.targets)[table.targets] >= recipe.folds.min_images)
     classes, targets = np.unique(table.targets[kept], return_inverse=True)
-    network = make_network(recipe, len(classes)).to(memory_format=torch.channels_last)
+    network = make_network(recipe, len(classes)).to(memory_format=torch.channels_last).train()
     network.head.centres = None  # the library has its own
     loss_fn = Loss(kind, recipe, len(classes))
-    augmentation = Augmentation(stage.augmentation, seed=seed, size=size, channels=recipe.images.channels)
-    dataset = ImageDataset(source, table.targets, image_size=size, augmentation=augmentation)
-    per_epoch = len(kept) // stage.batch_size
-    steps, warmup = round(stage.num_epochs * per_epoch), round(stage.warmup_epochs * per_epoch)
     weights = [*network.parameters(), *loss_fn.loss.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=stage.lr[0], weight_decay=stage.weight_decay, fused=True)
-    network.train()
-    for step, rows in enumerate(batches(kind, targets, stage.batch_size, steps, seed)):
-        cosine = 0.5 * (1 + math.cos(math.pi * max(0, step - warmup) / (steps - warmup)))
-        for group in optimizer.param_groups:
-            group["lr"] = stage.lr[0] * (max(0.01, step / warmup) if step < warmup else cosine)
-        batch = dataset[BatchRequest(step, np.arange(len(rows)), kept[rows])]
-        loss = loss_fn(network(batch.images).embeddings, torch.from_numpy(targets[rows]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    for number, stage in enumerate(recipe.stages):
+        size = stage.image_size or recipe.images.image_size
+        augmentation = Augmentation(stage.augmentation, seed=seed, size=size, channels=recipe.images.channels)
+        dataset = ImageDataset(source, table.targets, image_size=size, augmentation=augmentation)
+        optimizer = torch.optim.AdamW(weights, lr=stage.lr[0], weight_decay=stage.weight_decay, fused=True)
+        steps = round(stage.num_epochs * (len(kept) // stage.batch_size))
+        for step, rows in enumerate(batches(kind, targets, stage.batch_size, steps, seed + 1000 * number)):
+            for group in optimizer.param_groups:
+                group["lr"] = stage.lr[0] * share_of_rate(stage, step / steps)
+            batch = dataset[BatchRequest(step, np.arange(len(rows)), kept[rows])]
+            loss = loss_fn(network(batch.images).embeddings, torch.from_numpy(targets[rows]))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
     return network.eval()
+
+
+def share_of_rate(stage: StagePlan, done: float) -> float:
+    """The learning rate after this share of a stage, as a share of its peak: a linear warmup, then a cosine."""
+    warmup = stage.warmup_epochs / stage.num_epochs
+    if done < warmup:
+        return max(stage.warmup_start, done / warmup)
+    cosine = 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+    return stage.final_lr + (1 - stage.final_lr) * cosine
 
 
 @torch.inference_mode()

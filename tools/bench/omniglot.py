@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,9 @@ def four_blocks(pretrained: bool = False, **options: Any) -> FourBlocks:
     return FourBlocks((32, 64, 128, 256), options["in_chans"])
 
 
-@register_model
-def four_wide_blocks(pretrained: bool = False, **options: Any) -> FourBlocks:
-    """48 to 256 channels."""
-    return FourBlocks((48, 96, 192, 256), options["in_chans"])
-
-
 def recipe() -> Recipe:
-    """ArcFace on 40 pixels, cut to the ink; the enrolled images are the training ones."""
+    """ArcFace, cut to the ink, on 32 pixels and at last on 40; the enrolled images are the training ones."""
+    stage = StagePlan(batch_size=64, weight_decay=1e-3, augmentation="strokes")
     return Recipe(
         name="omniglot",
         table=TableFormat(
@@ -95,14 +91,8 @@ def recipe() -> Recipe:
         metric=MetricPlan(scale=16.0, margin=0.3),
         train=TrainPlan(loss="arcface", validate_epochs=1000),
         stages=(
-            StagePlan(
-                num_epochs=120,
-                batch_size=64,
-                lr=(2e-3,),
-                weight_decay=1e-3,
-                warmup_epochs=3,
-                augmentation="strokes",
-            ),
+            replace(stage, num_epochs=75, lr=(2e-3,), warmup_epochs=3, final_lr=0.4, image_size=(32, 32)),
+            replace(stage, num_epochs=35, lr=(8e-4,), warmup_epochs=1),
         ),
         predict=PredictPlan(views=("plain", "zoom_in", "zoom_out"), batch_size=256),
         rule=RulePlan(kind="rank"),
