@@ -99,8 +99,8 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
             if item.name == "groups":
                 columns = [part.ids if part.groups is None else part.groups for part in parts]
             arrays[item.name] = np.concatenate(columns)
-    texts = {"label_groups": labels.groups, "label_titles": labels.titles, "remarks": tuple(remarks)}
-    return replace(parts[0], **arrays, **texts)
+    names = {"label_groups": labels.groups, "label_titles": labels.titles}
+    return replace(parts[0], **(arrays | names), remarks=tuple(remarks))
 
 
 def read_groups(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
