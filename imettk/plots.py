@@ -119,7 +119,8 @@ def draw_shares(path: Path, labels: Sequence[str], shares: dict[str, np.ndarray]
     from matplotlib.figure import Figure
 
     order = np.argsort(-next(iter(shares.values())), kind="stable")[:most]
-    figure = Figure(figsize=(max(6.0, 1.5 + 0.3 * len(order)), 4.5), layout="constrained")
+    inches = max(6.0, 1.5 + 0.3 * len(order))
+    figure = Figure(figsize=(inches, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     width = 0.8 / len(shares)
@@ -136,7 +137,8 @@ def draw_shares(path: Path, labels: Sequence[str], shares: dict[str, np.ndarray]
     more = f" (the {len(order)} most frequent of {len(labels)} labels)" if len(labels) > len(order) else ""
     axes.set_title(f"How often each label stands{more}", fontsize=10, loc="left")
     axes.grid(alpha=0.25, axis="y")
-    figure.legend(fontsize=9, loc="outside upper right", ncols=len(shares))
+    side_by_side = int(np.clip(inches // 3.6, 1, len(shares)))  # an entry is 3.6 inches wide at most
+    figure.legend(fontsize=9, loc="outside upper right", ncols=side_by_side)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 

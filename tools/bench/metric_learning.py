@@ -147,7 +147,7 @@ class Competition:
             seconds = self.train(run, seed, *options)
             self.command("infer", run, *options, "--fold", str(seed))
             score, top1 = self.score(run)
-            results.append(Results([score], [top1], [seconds]))
+            results.extend(Results([score], [top1], [seconds]))
         return results
 
 
@@ -158,7 +158,7 @@ class Results(NamedTuple):
     top1: list[float]
     seconds: list[float]
 
-    def append(self, other: Results) -> None:
+    def extend(self, other: Results) -> None:
         """More seeds."""
         for mine, more in zip(self, other, strict=True):
             mine.extend(more)
@@ -258,10 +258,10 @@ def peers(task: Competition, seeds: Sequence[int], options: Sequence[str]) -> li
     for kind, more in (("arcface", ()), ("triplet", TRIPLET)):
         ours, theirs, plain = Results([], [], []), Results([], [], []), []
         for seed in seeds:
-            ours.append(task.runs(kind, [seed], *more, *options))
+            ours.extend(task.runs(kind, [seed], *more, *options))
             task.command("infer", kind, *more, *options, *PLAINLY, "--fold", str(seed))
             plain.append(task.score(kind)[0])
-            theirs.append(_library(kind, task.folder, seed))
+            theirs.extend(_library(kind, task.folder, seed))
         rows += [
             Row(f"{kind}, beside the library: MAP@5", ours.map, baseline=theirs.map, bar=1.0, at_least=True),
             Row(f"{kind}, ranked plainly, beside it: MAP@5", plain, baseline=theirs.map, bar=1.0, at_least=True),
