@@ -49,18 +49,20 @@ def fetch_weights(names: Sequence[str], out: Path) -> None:
         try:
             save_file({key: value.contiguous().clone() for key, value in state.items()}, part)
             make_backbone(name, channels=3, weights=str(part))
+            _note(out / LIST, path.name, part, name)  # first: a file that has its name has its hash, whenever this ends
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-        _note(out / LIST, path, name)
         say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
-def _note(path: Path, file: Path, source: str) -> None:
-    """Add a file to the list, which a kernel holds it against."""
+def _note(path: Path, name: str, file: Path, source: str) -> None:
+    """Add a file, by the name that it will have, to the list that a kernel holds it against."""
     files = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    path.write_text(json.dumps(files | {file.name: {"source": source, "sha256": digest}}, indent=2), encoding="utf-8")
+    files[name] = {"source": source, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(files, indent=2), encoding="utf-8")
+    part.replace(path)
 
 
 def _from_timm(model: str) -> dict[str, torch.Tensor]:

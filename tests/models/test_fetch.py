@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pretrainedmodels
@@ -97,6 +98,12 @@ def test_of_pretrainedmodels_against_the_hash_in_the_name(server, tmp_path, monk
             fetch_weights(["pretrainedmodels:resnet18"], tmp_path / "weights")
         assert list((tmp_path / "weights").iterdir()) == []
         return
+    with monkeypatch.context() as killed:
+        replace = Path.replace
+        killed.setattr(Path, "replace", lambda one, to: _die() if to.suffix == ".safetensors" else replace(one, to))
+        with pytest.raises(KeyboardInterrupt):
+            fetch_weights(["pretrainedmodels:resnet18"], tmp_path / "weights")
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["weights.json"]  # no file without its hash
     fetch_weights(["pretrainedmodels:resnet18"], tmp_path / "weights")
     found = load_file(tmp_path / "weights" / "resnet18.safetensors")
     listed = json.loads((tmp_path / "weights" / "weights.json").read_text())["resnet18.safetensors"]
@@ -105,6 +112,10 @@ def test_of_pretrainedmodels_against_the_hash_in_the_name(server, tmp_path, monk
     assert torch.equal(found["layer4.0.conv1.weight"], body.state_dict()["layer4.0.conv1.weight"])
     Server.files = {}
     fetch_weights(["pretrainedmodels:resnet18"], tmp_path / "weights")  # it is there
+
+
+def _die():
+    raise KeyboardInterrupt
 
 
 def test_a_network_that_is_not_there_is_told_before_any_download(tmp_path):
