@@ -101,13 +101,15 @@ class Competition:
 
     def timed(self, name: str, work: Callable[[], object]) -> float:
         """Do a work of this name, if it has not been done; how many seconds it took when it was."""
-        kept = json.loads(self._times.read_text()) if self._times.is_file() else {}
-        if name not in kept:
+        if name not in self._kept():
             started = time.perf_counter()
             work()
-            kept[name] = time.perf_counter() - started
-            self._times.write_text(json.dumps(kept))
-        return kept[name]
+            seconds = time.perf_counter() - started
+            self._times.write_text(json.dumps(self._kept() | {name: seconds}))
+        return self._kept()[name]
+
+    def _kept(self) -> dict[str, float]:
+        return json.loads(self._times.read_text()) if self._times.is_file() else {}
 
     def train(self, run: str, seed: int, *options: str) -> float:
         """Train a fold from its beginning, for its time counts as a whole; the seconds."""
