@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,8 +61,7 @@ def list_labels(
             raise DataError(f"`table.only_group` {only!r} is no label group; there are {known}")
         own = [label for label in own if groups[label] == only]
         others = frozenset(labels) - {*own} - gone
-    shown = tuple(titles[label] or label for label in own) if titles else ()
-    return Labels(tuple(own), tuple(groups[label] for label in own), others, merged, shown)
+    return Labels(tuple(own), tuple(groups[label] for label in own), others, merged, _titles_of(titles, own))
 
 
 def _group_of(title: str, separator: str | None) -> str:
@@ -91,6 +90,11 @@ def find_titles(table_format: TableFormat, data_dir: Path, labels: tuple[str, ..
         titles = read_titles(table_format, data_dir)
     except DataError:
         return ()
+    return _titles_of(titles, labels)
+
+
+def _titles_of(titles: Mapping[str, str], labels: Sequence[str]) -> tuple[str, ...]:
+    """Of each label its name, or itself where it has none; () where no label has one."""
     return tuple(titles.get(label) or label for label in labels) if titles else ()
 
 

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,26 +99,19 @@ class Competition:
         words = (*self.options, *options, *self._last)
         imettk(name, RECIPE, "--data", self.folder / "data", "--run-dir", self.folder / run, *words)
 
-    def timed(self, name: str, work: Callable[[], object]) -> float:
-        """Do a work of this name, if it has not been done; how many seconds it took when it was."""
+    def train(self, run: str, seed: int, *options: str) -> float:
+        """Train a fold, if it has not been trained to its end; how many seconds it took when it was."""
+        name = f"{run}/fold{seed}"
         if name not in self._kept():
+            shutil.rmtree(self.folder / name, ignore_errors=True)  # of a killed benchmark: its time counts as a whole
             started = time.perf_counter()
-            work()
+            self.command("train", run, *options, "--fold", str(seed))
             seconds = time.perf_counter() - started
             self._times.write_text(json.dumps(self._kept() | {name: seconds}))
         return self._kept()[name]
 
     def _kept(self) -> dict[str, float]:
         return json.loads(self._times.read_text()) if self._times.is_file() else {}
-
-    def train(self, run: str, seed: int, *options: str) -> float:
-        """Train a fold from its beginning, for its time counts as a whole; the seconds."""
-
-        def work() -> None:
-            shutil.rmtree(self.folder / run / f"fold{seed}", ignore_errors=True)  # of a killed benchmark
-            self.command("train", run, *options, "--fold", str(seed))
-
-        return self.timed(f"{run}/fold{seed}", work)
 
     def score(self, run: str) -> tuple[float, float]:
         """MAP@5 and top-1 of a submission, counted by hand."""
