@@ -31,6 +31,9 @@ class ModelPlan(Section):
         embedding_size: D, at least 2.
         centres: class centres that each class has behind its embedding, whose nearest one counts (sub-centre
             ArcFace); 0 for losses of pairs and triplets, which need none.
+        centre_std: of the numbers that centres start with, above 0; None is Xavier's, with which they are about 1 long.
+            Only their direction counts, and Adam turns long ones slowly: with 1 by about the learning rate a step, in
+            radians, else `embedding_size` ** 0.5 times as far.
         joint_dropout: a second, plain classifier stands behind the embedding and this dropout; None for none.
     """
 
@@ -44,6 +47,7 @@ class ModelPlan(Section):
     pool: Literal["average", "average_max", "gem"] = "average_max"
     embedding_size: int = 512
     centres: int = 1
+    centre_std: float | None = None
     joint_dropout: float | None = None
 
     @property
@@ -62,6 +66,7 @@ class ModelPlan(Section):
         self._require(0 <= self.dropout < 1, "dropout", "in [0, 1)")
         self._require(self.embedding_size >= 2, "embedding_size", "at least 2")
         self._require(self.centres >= 0, "centres", "0 or above")
+        self._require(self.centre_std is None or self.centre_std > 0, "centre_std", "above 0, or none")
         self._require(
             self.joint_dropout is None or (0 <= self.joint_dropout < 1 and self.embeds),
             "joint_dropout",
@@ -85,6 +90,9 @@ class MetricPlan(Section):
             each positive, or random ones.
         distance: between embeddings, for triplets and pairs; `cosine` is 1 - cosine.
         soft_margin: triplets are pulled apart without end: softplus in place of a margin.
+        violated_only: the mean is over the triplets that violate the margin, so that the few that are left late in a
+            training still count; else over all that were mined. `batch_all` always does so, and a
+            soft margin is violated by all.
         mirrored_identities: mirrored images are of identities of their own, which doubles the classes in training.
     """
 
@@ -97,6 +105,7 @@ class MetricPlan(Section):
     mining: Literal["batch_hard", "batch_all", "semi_hard", "random"] = "batch_hard"
     distance: Literal["cosine", "euclidean"] = "cosine"
     soft_margin: bool = False
+    violated_only: bool = False
     mirrored_identities: bool = False
 
     def __post_init__(self) -> None:

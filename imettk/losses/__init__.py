@@ -126,6 +126,7 @@ def _metric_loss(name: str, plan: MetricPlan, counts: np.ndarray | None) -> Plai
             mining=plan.mining,
             distance=plan.distance,
             margin=None if plan.soft_margin else plan.margin,
+            violated_only=plan.violated_only,
         )
     else:
         loss = partial(contrastive, margin=plan.margin, distance=plan.distance)

@@ -21,6 +21,7 @@ def triplet(
     mining: Mining = "batch_hard",
     distance: Distance = "cosine",
     margin: float | None = 0.3,
+    violated_only: bool = False,
 ) -> Tensor:
     """Mean over triplets of the batch of relu(to the positive - to the negative + margin).
 
@@ -31,6 +32,7 @@ def triplet(
             mean over those that are not 0 (both arXiv 1703.07737); `semi_hard` each positive with the nearest negative
             behind it, or the farthest where there is none (after arXiv 1503.03832); `random` one of each an anchor.
         margin: None is the soft one, softplus in place of relu (arXiv 1703.07737); no triplet is 0 then.
+        violated_only: the mean is over the chosen triplets that are not 0, as it always is for `batch_all`.
 
     Returns:
         Shares of the samples, float32 (B,), whose mean is the loss; all 0, with gradients, where there is no triplet.
@@ -39,10 +41,9 @@ def triplet(
     same = targets[:, None] == targets[None, :]
     positive = same & ~torch.eye(len(targets), dtype=torch.bool, device=targets.device)
     if mining == "batch_all":
-        sums, counts = _all_triplets(far, positive, ~same, margin)
-        total = counts.sum()
+        sums, total = _all_triplets(far, positive, ~same, margin)
     elif mining == "semi_hard":
-        sums, total = _semi_hard(far, positive, ~same, margin)
+        sums, total = _semi_hard(far, positive, ~same, margin, violated_only)
     else:
         valid = positive.any(1) & (~same).any(1)
         if mining == "batch_hard":
@@ -52,7 +53,8 @@ def triplet(
             to_positive, to_negative = _random_one(far, positive), _random_one(far, ~same)
         # Anchors without a triplet hold infinities, which must not reach the gradient.
         gap = torch.where(valid, to_positive.where(valid, 0) - to_negative.where(valid, 0), 0)
-        sums, total = torch.where(valid, _hinge(gap, margin), 0), valid.sum()
+        sums = torch.where(valid, _hinge(gap, margin), 0)
+        total = _counted(sums, valid, margin, violated_only)
     # The last term is 0, or NaN where a distance is: a step must see that also where no triplet takes it.
     return sums * len(targets) / total.clamp(min=1) + 0 * far.sum(1)
 
@@ -64,8 +66,14 @@ def _hinge(gap: Tensor, margin: float | None) -> Tensor:
     return softplus(gap) if margin is None else (gap + margin).relu()
 
 
+def _counted(losses: Tensor, valid: Tensor, margin: float | None, violated_only: bool) -> Tensor:
+    """How many triplets the mean is over."""
+    # The soft loss of a distant negative is 0 by rounding alone.
+    return ((losses > 0) if violated_only and margin is not None else valid).sum()
+
+
 def _all_triplets(far: Tensor, positive: Tensor, negative: Tensor, margin: float | None) -> tuple[Tensor, Tensor]:
-    """Of each anchor the sum of its triplets' losses, and how many count, (B,).
+    """Of each anchor the sum of its triplets' losses, (B,), and how many count in all.
 
     A few anchors at a time; the gradient still keeps 5 bytes of every triplet: 80 MiB for B = 256.
     """
@@ -76,13 +84,14 @@ def _all_triplets(far: Tensor, positive: Tensor, negative: Tensor, margin: float
         valid = positive[some, :, None] & negative[some, None, :]
         losses = losses * valid
         sums.append(losses.sum((1, 2)))
-        # The soft one of a distant negative is 0 by rounding alone.
-        counts.append((valid if margin is None else losses > 0).sum((1, 2)))
-    return torch.cat(sums), torch.cat(counts)
+        counts.append(_counted(losses, valid, margin, violated_only=True))
+    return torch.cat(sums), torch.stack(counts).sum()
 
 
-def _semi_hard(far: Tensor, positive: Tensor, negative: Tensor, margin: float | None) -> tuple[Tensor, Tensor]:
-    """Of each anchor the sum over its positives, (B,), and how many there are in all."""
+def _semi_hard(
+    far: Tensor, positive: Tensor, negative: Tensor, margin: float | None, violated_only: bool
+) -> tuple[Tensor, Tensor]:
+    """Of each anchor the sum over its positives, (B,), and how many count in all."""
     known = far.detach()
     # In order of distance, all that are no negatives last: no (B, B, B) is needed to find the first behind a positive.
     ranked, order = known.masked_fill(~negative, torch.inf).sort(1)
@@ -91,7 +100,8 @@ def _semi_hard(far: Tensor, positive: Tensor, negative: Tensor, margin: float | 
     chosen = far.gather(1, order.gather(1, place.minimum(last).clamp(min=0)))
     valid = positive & negative.any(1, keepdim=True)
     gap = torch.where(valid, far - chosen, 0)
-    return torch.where(valid, _hinge(gap, margin), 0).sum(1), valid.sum()
+    losses = torch.where(valid, _hinge(gap, margin), 0)
+    return losses.sum(1), _counted(losses, valid, margin, violated_only)
 
 
 def _random_one(far: Tensor, among: Tensor) -> Tensor:

@@ -48,6 +48,7 @@ class EmbeddingHead(nn.Module):
         hidden: width of a layer in between (linear, ReLU, BatchNorm, dropout), before which only half is dropped; None
             for none.
         centres: of each class; the nearest of them counts (sub-centre ArcFace, Deng et al., ECCV 2020). 0 for none.
+        centre_std: of the normal numbers that centres start with; None is Xavier's.
         joint_dropout: of a plain classifier behind the embedding; None for none.
     """
 
@@ -63,6 +64,7 @@ class EmbeddingHead(nn.Module):
         hidden: int | None = None,
         dropout: float = 0.0,
         centres: int = 1,
+        centre_std: float | None = None,
         joint_dropout: float | None = None,
     ) -> None:
         super().__init__()
@@ -78,7 +80,10 @@ class EmbeddingHead(nn.Module):
         self._shape = num_classes, centres
         self.centres = nn.Parameter(torch.empty(num_classes * centres, size)) if centres else None
         if self.centres is not None:
-            nn.init.xavier_normal_(self.centres)
+            if centre_std is None:
+                nn.init.xavier_normal_(self.centres)
+            else:
+                nn.init.normal_(self.centres, std=centre_std)
         self.joint: nn.Sequential | None = None
         if joint_dropout is not None:
             self.joint = nn.Sequential(nn.Dropout(joint_dropout), nn.Linear(size, num_classes))

@@ -38,6 +38,7 @@ class Network(nn.Module):
         pool: PoolName = "average_max",
         embedding_size: int = 512,
         centres: int = 1,
+        centre_std: float | None = None,
         joint_dropout: float | None = None,
     ) -> None:
         super().__init__()
@@ -61,6 +62,7 @@ class Network(nn.Module):
                     hidden=hidden if head == "wide_embedding" else None,
                     dropout=dropout,
                     centres=centres,
+                    centre_std=centre_std,
                     joint_dropout=joint_dropout,
                 )
             else:

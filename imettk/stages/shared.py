@@ -158,6 +158,7 @@ def make_network(recipe: Recipe, num_labels: int, *, weights: str | None = None)
         pool=recipe.model.pool,
         embedding_size=recipe.model.embedding_size,
         centres=recipe.model.centres,
+        centre_std=recipe.model.centre_std,
         joint_dropout=recipe.model.joint_dropout,
     )
 

@@ -46,7 +46,7 @@ def hinge(gap, margin):
     return math.log1p(math.exp(gap)) if margin is None else max(0.0, gap + margin)
 
 
-def triplet_by_hand(embeddings, targets, *, mining, distance, margin):
+def triplet_by_hand(embeddings, targets, *, mining, distance, margin, violated_only=False):
     """Shares of the anchors, and the number of triplets in the mean."""
     far, labels = distances_by_hand(embeddings, distance), targets.tolist()
     sums, counted = [0.0] * len(labels), 0
@@ -67,7 +67,7 @@ def triplet_by_hand(embeddings, targets, *, mining, distance, margin):
                 pairs.append((positive, min(behind) if behind else max(negatives)))
         losses = [hinge(positive - negative, margin) for positive, negative in pairs]
         sums[anchor] = sum(losses)
-        counted += sum(loss > 0 for loss in losses) if mining == "batch_all" else len(losses)
+        counted += sum(loss > 0 for loss in losses) if violated_only or mining == "batch_all" else len(losses)
     return torch.tensor([value * len(labels) / max(1, counted) for value in sums]), counted
 
 
@@ -95,9 +95,10 @@ def equal_with_gradients(ours, theirs, leaf):
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("mining", ["batch_hard", "batch_all", "semi_hard"])
 @pytest.mark.parametrize("margin", [0.3, 2.0, None])
-def test_triplets_equal_a_plain_loop(num_samples, num_identities, mining, distance, margin):
+@pytest.mark.parametrize("violated_only", [False, True])
+def test_triplets_equal_a_plain_loop(num_samples, num_identities, mining, distance, margin, violated_only):
     embeddings, targets = made(num_samples, num_identities)
-    options = dict(mining=mining, distance=distance, margin=margin)
+    options = dict(mining=mining, distance=distance, margin=margin, violated_only=violated_only)
     expected, counted = triplet_by_hand(embeddings, targets, **options)
     shares = triplet(embeddings, targets, **options)
     assert counted > 0 and shares.shape == (num_samples,) and shares.dtype == torch.float32
@@ -107,9 +108,12 @@ def test_triplets_equal_a_plain_loop(num_samples, num_identities, mining, distan
 @pytest.mark.parametrize(("num_samples", "num_identities"), SIZES)
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("mining", ["batch_hard", "batch_all"])
-@pytest.mark.parametrize("margin", [0.3, 2.0, None])
+@pytest.mark.parametrize("margin", [0.1, 0.3, 2.0, None])
+@pytest.mark.parametrize("violated_only", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_triplets_are_those_of_pytorch_metric_learning(num_samples, num_identities, mining, distance, margin, seed):
+def test_triplets_are_those_of_pytorch_metric_learning(
+    num_samples, num_identities, mining, distance, margin, violated_only, seed
+):
     embeddings, targets = made(num_samples, num_identities, seed=seed)
     embeddings.requires_grad_()
     far = library_distance(distance)
@@ -117,10 +121,11 @@ def test_triplets_are_those_of_pytorch_metric_learning(num_samples, num_identiti
         margin=margin or 0.0,
         smooth_loss=margin is None,
         distance=far,
-        reducer=MeanReducer() if mining == "batch_hard" else AvgNonZeroReducer(),
+        reducer=AvgNonZeroReducer() if violated_only or mining == "batch_all" else MeanReducer(),
     )
     mined = BatchHardMiner(distance=far)(embeddings, targets) if mining == "batch_hard" else None
-    ours = triplet(embeddings, targets, mining=mining, distance=distance, margin=margin).mean()
+    options = dict(mining=mining, distance=distance, margin=margin, violated_only=violated_only)
+    ours = triplet(embeddings, targets, **options).mean()
     equal_with_gradients(ours, theirs(embeddings, targets, mined), embeddings)
 
 

@@ -53,6 +53,14 @@ def test_logits_are_cosines_to_the_nearest_centre_of_each_class(centres, hidden)
     assert outputs.aux_logits is None
 
 
+@pytest.mark.parametrize("std", [None, 1.0, 0.01])
+def test_centres_start_as_long_as_they_should(std):
+    torch.manual_seed(2)
+    centres = EmbeddingHead([5], 300, size=64, centre_std=std).centres.detach().double().numpy()
+    expected = (2 / (300 + 64)) ** 0.5 if std is None else std  # Xavier's: both widths, Glorot and Bengio 2010, eq. 16
+    assert centres.std() == pytest.approx(expected, rel=0.02) and abs(centres.mean()) < 0.02 * expected
+
+
 def test_embeddings_are_deterministic_at_inference_and_not_in_training():
     model, images = network(dropout=0.5, joint_dropout=0.5), torch.randint(0, 255, (4, 32, 32, 1), dtype=torch.uint8)
     first, second = model.train()(images), model(images)

@@ -59,7 +59,8 @@ QUICK = ("--stages.0.num-epochs", "3", "--stages.1.num-epochs", "1")
 PLAINLY = ("--predict.views", "plain", "--ranking.rerank", "0", "--ranking.pool", "best")
 TRIPLET = (
     "--train.loss", "triplet", "--train.watch", "score", "--model.centres", "0", "--metric.margin", "0.2",
-    "--metric.distance", "euclidean", "--stages.0.sampler", "identities", "--stages.0.cover-identities", "False",
+    "--metric.violated-only", "True", "--metric.distance", "euclidean",
+    "--stages.0.sampler", "identities", "--stages.0.cover-identities", "False",
     "--stages.1.sampler", "identities", "--stages.1.cover-identities", "False",
 )  # fmt: skip
 SECOND = (
