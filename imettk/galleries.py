@@ -79,7 +79,9 @@ def draw_gallery(
     page.save(path)
     kept = [{"query": _kept(query), "hits": [_kept(hit) for hit in hits]} for query, hits in rows]
     content = {"title": title, "truth": truth, "legend": legend, "rows": kept}
-    path.with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")
+    part = path.with_suffix(".json.part")  # a half one, which a kill would leave, the report could not read
+    part.write_text(json.dumps(content), encoding="utf-8")
+    part.replace(path.with_suffix(".json"))
 
 
 def thumbnail(image: np.ndarray) -> str:
