@@ -13,13 +13,13 @@ import pandas as pd
 from imettk.config import FoldPlan, Recipe, to_json
 from imettk.data.cache import INDEX
 from imettk.data.csv_files import named, read_csv
-from imettk.data.duplicates import merge_groups
 from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, ONLY_TRAINS, make_table_folds, read_folds, write_folds
 from imettk.data.source import ImageSource, cache_key, file_bytes, image_names, make_reader, wanted_kinds
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
 from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import ConfigError, DataError
 from imettk.progress import say
+from imettk.stages.groups import row_groups
 from imettk.tracking.files import write_atomically, write_json
 from imettk.tracking.run_dir import BAD_IMAGES, CACHE, DROPPED, DUPLICATE_GROUPS, RunDir
 
@@ -83,12 +83,9 @@ def _make_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
         say(f"{path}: {int(dropped.sum())} duplicates neither train nor validate")
     kept = np.flatnonzero(~dropped)
     some = table.take(kept)
-    groups = some.groups
+    groups = row_groups(some, run)
     if (path := run.find_optional(DUPLICATE_GROUPS)) is not None:
-        frame = read_csv(path).set_index("id")["group"].reindex(some.ids)
-        missing = frame.isna().to_numpy()
-        parts = np.where(missing, some.ids.astype(object), frame.to_numpy())  # a row that came later is alone
-        groups = merge_groups(groups, parts.astype(str))
+        assert groups is not None
         say(f"{path}: duplicates stay in one fold, {len(np.unique(groups))} groups in all")
     assert some.sources is not None  # a training table has them
     validates = [True, *(extra.validates for extra in recipe.table.extra)]

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from imettk.cli import main
+from imettk.config import read_recipe
 from imettk.data.table import SampleTable
 from imettk.inference.predictor import Predictions, save_predictions
 from imettk.recipes import load_recipe
@@ -56,6 +57,10 @@ def test_reports_actions_and_what_reads_them(copies, tmp_path, capsys):
     assert folds[groups.index[joined]].nunique() == 1, "the groups that they are in are joined as well"
     run("train", *common, "--fold", 0)
     run("validate", *common)
+    together = read_prepared(read_recipe(tmp_path / "run" / "recipe.json"), copies, RunDir(tmp_path / "run")).table
+    drawn = pd.Series(together.groups, together.ids)  # as a whole, for the interval of the score
+    assert drawn[groups.index[joined]].nunique() == 1
+    assert drawn.nunique() == groups.nunique() - groups[joined].nunique() + 1
     run("infer", *common)
     assert "1 answers are those of a duplicate" in capsys.readouterr().out
     submission = pd.read_csv(tmp_path / "run" / "submission.csv", dtype=str).set_index("id")["attribute_ids"]
