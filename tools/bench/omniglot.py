@@ -39,14 +39,14 @@ ARCHIVE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "omni
 NUM_ANSWERS = 5
 
 
-class FewPlaces(nn.Conv2d):
-    """A convolution without padding as a product of matrices: for few places oneDNN takes five times as long."""
+class LastConvolution(nn.Conv2d):
+    """Without padding. Of one place it is a product of matrices, for which oneDNN takes five times as long."""
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> (B, out, H', W')."""
-        height, width = (side - kernel + 1 for side, kernel in zip(images.shape[2:], self.kernel_size, strict=True))
-        patches = functional.unfold(images, self.kernel_size).transpose(1, 2)
-        return (patches @ self.weight.flatten(1).T).transpose(1, 2).unflatten(2, (height, width))
+        if images.shape[2:] != self.kernel_size:
+            return super().forward(images)
+        return functional.linear(images.flatten(1), self.weight.flatten(1))[:, :, None, None]
 
 
 class FourBlocks(nn.Module):
@@ -63,7 +63,7 @@ class FourBlocks(nn.Module):
         for before, width in zip((in_chans, *widths), widths, strict=False):
             convolution = nn.Conv2d(before, width, 3, padding=1, bias=False)
             blocks.append(nn.Sequential(convolution, nn.BatchNorm2d(width), nn.MaxPool2d(2), nn.ReLU(True)))
-        places = FewPlaces(widths[-1], self.num_features, 2, bias=False)
+        places = LastConvolution(widths[-1], self.num_features, 2, bias=False)
         blocks.append(nn.Sequential(places, nn.BatchNorm2d(self.num_features), nn.ReLU(True)))
         self.blocks = nn.Sequential(*blocks)
 
