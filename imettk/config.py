@@ -13,6 +13,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from imettk.answer_plans import PredictPlan, RankPlan, RulePlan
 from imettk.errors import ConfigError, MissingFileError
@@ -175,9 +176,12 @@ WEIGHT_SECTIONS = (*PREPARE_SECTIONS, "images", "model", "metric", "train", "sta
 
 
 def fingerprint(recipe: Recipe, sections: tuple[str, ...] = WEIGHT_SECTIONS) -> str:
-    """16 hex digits that change when, and only when, something in `sections` changes."""
-    content = json.loads(to_json(_normal(recipe)))
-    chosen = json.dumps({name: content[name] for name in sections}, sort_keys=True)
+    """16 hex digits that change when, and only when, something in `sections` changes.
+
+    Fields at their default are left out: a training goes on, and its weights are read, by a later imettk that has more.
+    """
+    normal = _normal(recipe)
+    chosen = json.dumps({name: _beyond_defaults(getattr(normal, name)) for name in sections}, sort_keys=True)
     return hashlib.sha256(chosen.encode()).hexdigest()[:16]
 
 
@@ -228,6 +232,21 @@ def read_recipe(path: Path) -> Recipe:
             f"{path} is missing: give a RECIPE, or run `imettk prepare` first, which writes it"
         ) from None
     return from_json(text, where=str(path))
+
+
+def _beyond_defaults(value: Any) -> Any:
+    """Of a section the fields that say something else than their default, by name; any other value as it is."""
+    if isinstance(value, tuple):
+        return [_beyond_defaults(one) for one in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    said = {}
+    for item in dataclasses.fields(value):
+        made = item.default_factory
+        default = item.default if made is dataclasses.MISSING else made()
+        if (content := getattr(value, item.name)) != default:
+            said[item.name] = _beyond_defaults(content)
+    return said
 
 
 def _normal(recipe: Recipe) -> Recipe:

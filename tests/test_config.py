@@ -1,7 +1,7 @@
 """The recipe: JSON, fingerprint, ranges."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, make_dataclass, replace
 
 import pytest
 
@@ -19,6 +19,7 @@ from imettk.config import (
     StagePlan,
     TableFormat,
     TrainPlan,
+    _beyond_defaults,
     differences,
     fingerprint,
     from_json,
@@ -75,6 +76,19 @@ def test_every_section_is_in_one_of_the_two_lists():
 def test_an_int_where_a_float_belongs_is_the_same_experiment():
     ints, floats = (replace(Recipe(), stages=(StagePlan(num_epochs=value),)) for value in (2, 2.0))
     assert fingerprint(ints) == fingerprint(floats) == fingerprint(from_json(to_json(ints)))
+
+
+def test_a_later_version_with_more_fields_reads_the_weights_of_this_one():
+    recipe = replace(Recipe(), model=ModelPlan(embedding_size=7), stages=(StagePlan(), StagePlan(lr=(0.5,))))
+    kinds = ("model", ModelPlan), ("metric", MetricPlan), ("train", TrainPlan), ("table", TableFormat)
+    for name, kind in kinds:
+        later = make_dataclass("Later", [("new", int, 5)], bases=(kind,), frozen=True, kw_only=True)
+        said = {item.name: getattr(getattr(recipe, name), item.name) for item in fields(kind)}
+        assert _beyond_defaults(later(**said)) == _beyond_defaults(kind(**said))
+        assert _beyond_defaults(later(**said, new=6)) == _beyond_defaults(kind(**said)) | {"new": 6}
+    assert _beyond_defaults(recipe.model) == {"embedding_size": 7}
+    assert _beyond_defaults(recipe.stages) == [{}, {"lr": [0.5]}]
+    assert fingerprint(recipe) != fingerprint(replace(recipe, stages=recipe.stages[::-1]))
 
 
 def test_differences_name_field_old_and_new():
