@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from imettk.device import choose_device, choose_precision
 from imettk.errors import MismatchError, MissingFileError
 from imettk.models.network import Network
 from imettk.progress import say
-from imettk.stages.groups import row_groups
 from imettk.stages.rules import read_shares
 from imettk.tracking.files import read_json
 from imettk.tracking.run_dir import BAD_IMAGES, CACHE, RunDir
@@ -93,7 +92,7 @@ def trained_folds(run: RunDir, fold: int | None) -> list[int]:
 
 
 def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:
-    """The table and folds that `prepare` left; its groups hold duplicates together, where these were looked for.
+    """The table and folds that `prepare` left.
 
     Raises:
         MissingFileError: `prepare` has not run.
@@ -108,7 +107,6 @@ def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:
             "Leave RECIPE out to use the folder's own, or use a new --run-dir"
         )
     table = read_table(recipe.table, data_dir)
-    table = replace(table, groups=row_groups(table, run))
     folds = read_folds(run.find("folds.csv", written_by="prepare"), table)
     bad = np.zeros(len(table), bool)
     if recipe.images.on_bad_image == "skip" and (listed := path.with_name(BAD_IMAGES)).is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from imettk.errors import ConfigError
 from imettk.inference.predictor import Predictions
 from imettk.progress import say
 from imettk.stages.evidence import keep_errors, keep_threshold_curve
+from imettk.stages.groups import row_groups
 from imettk.stages.predictions import predict_file
 from imettk.stages.ranking import validate_ranking
 from imettk.stages.report import keep_report
@@ -31,6 +33,8 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -
         MissingFileError: no fold is trained.
     """
     prepared = read_prepared(recipe, data_dir, run)
+    # Here alone: no other stage asks for the groups, and a large table takes half a second.
+    prepared = replace(prepared, table=replace(prepared.table, groups=row_groups(prepared.table, run)))
     folds = trained_folds(run, fold)
     run.save_recipe(recipe)  # where the folder is a later kernel's input, this is what marks it
     if not np.isin(prepared.folds, folds).any():

@@ -14,7 +14,10 @@ from imettk.config import read_recipe
 from imettk.data.table import SampleTable
 from imettk.inference.predictor import Predictions, save_predictions
 from imettk.recipes import load_recipe
+from imettk.stages import validate
+from imettk.stages.groups import row_groups
 from imettk.stages.infer import _with_known_answers
+from imettk.stages.scoring import honest_scores
 from imettk.stages.shared import read_prepared
 from imettk.tracking.run_dir import RunDir
 
@@ -33,7 +36,7 @@ def copies(own_data):
     return own_data
 
 
-def test_reports_actions_and_what_reads_them(copies, tmp_path, capsys):
+def test_reports_actions_and_what_reads_them(copies, tmp_path, capsys, monkeypatch):
     common = ["--data", copies, "--run-dir", tmp_path / "run"]
     run("duplicates", "digits", *common, *TINY, "--action", "group", "answer")
     text = capsys.readouterr().out
@@ -56,9 +59,16 @@ def test_reports_actions_and_what_reads_them(copies, tmp_path, capsys):
     joined = groups.isin(groups[["s00000", "s00001", "s00002"]])
     assert folds[groups.index[joined]].nunique() == 1, "the groups that they are in are joined as well"
     run("train", *common, "--fold", 0)
+    given = {}
+    monkeypatch.setattr(
+        validate, "honest_scores", lambda *rows, **more: given.update(more) or honest_scores(*rows, **more)
+    )
     run("validate", *common)
-    together = read_prepared(read_recipe(tmp_path / "run" / "recipe.json"), copies, RunDir(tmp_path / "run")).table
-    drawn = pd.Series(together.groups, together.ids)  # as a whole, for the interval of the score
+    table = read_prepared(read_recipe(tmp_path / "run" / "recipe.json"), copies, RunDir(tmp_path / "run")).table
+    drawn = pd.Series(
+        row_groups(table, RunDir(tmp_path / "run")), table.ids
+    )  # as a whole, for the interval of the score
+    np.testing.assert_array_equal(given["groups"], drawn[folds.index[folds == 0]])
     assert drawn[groups.index[joined]].nunique() == 1
     assert drawn.nunique() == groups.nunique() - groups[joined].nunique() + 1
     run("infer", *common)
