@@ -123,6 +123,17 @@ def run_session(
     reader = threading.Thread(target=_pass_on, args=(process, line or _print), daemon=True)
     reader.start()
     end = None if limit_seconds is None else started + limit_seconds
+    _wait(process, reader, end, cancel)
+    code = process.returncode if process.returncode >= 0 else None
+    killed = code is None or (isolated and code == 128 + signal.SIGKILL)
+    status = COMPLETE if code == 0 else CANCELLED if killed else ERROR
+    return Ending(status, None if killed else code, time.monotonic() - started, working)
+
+
+def _wait(
+    process: subprocess.Popen[str], reader: threading.Thread, end: float | None, cancel: threading.Event | None
+) -> None:
+    """Until it has ended and is read, by itself or killed: at a time of `time.monotonic`, or when `cancel` is set."""
     try:
         while process.poll() is None:
             if (cancel is not None and cancel.is_set()) or (end is not None and time.monotonic() > end):
@@ -133,10 +144,6 @@ def run_session(
             _kill(process)
         process.wait()
         reader.join(timeout=10)
-    code = process.returncode if process.returncode >= 0 else None
-    killed = code is None or (isolated and code == 128 + signal.SIGKILL)
-    status = COMPLETE if code == 0 else CANCELLED if killed else ERROR
-    return Ending(status, None if killed else code, time.monotonic() - started, working)
 
 
 def _mounted(places: Mapping[Path, Path], command: str, *, internet: bool) -> list[str]:

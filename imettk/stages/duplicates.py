@@ -70,12 +70,7 @@ def duplicates(
         DataError: no image can be read.
         MissingFileError: `features` holds no embeddings.
     """
-    if not 0 <= limit <= 64:
-        raise ConfigError(f"--limit must be in [0, 64] bits, got {limit}")
-    if not 0 < similarity <= 1:
-        raise ConfigError(f"--similarity must be in (0, 1], got {similarity}")
-    if "answer" in actions and recipe.rule.kind == "rank" and recipe.ranking.answers == "images":
-        raise ConfigError("--action answer gives test images a label, and `ranking.answers` are images")
+    _check_choice(recipe, limit, actions, similarity)
     table = read_table(recipe.table, data_dir)
     tables = [table]
     if (data_dir / recipe.table.sample_csv).is_file():
@@ -108,6 +103,15 @@ def duplicates(
     parts = components(len(files), pairs)
     for action in actions:
         {"group": _group, "drop": _drop, "answer": _answer}[action](run, images, parts)
+
+
+def _check_choice(recipe: Recipe, limit: int, actions: Sequence[str], similarity: float) -> None:
+    if not 0 <= limit <= 64:
+        raise ConfigError(f"--limit must be in [0, 64] bits, got {limit}")
+    if not 0 < similarity <= 1:
+        raise ConfigError(f"--similarity must be in (0, 1], got {similarity}")
+    if "answer" in actions and recipe.rule.kind == "rank" and recipe.ranking.answers == "images":
+        raise ConfigError("--action answer gives test images a label, and `ranking.answers` are images")
 
 
 def _similar(features: Path, tables: list[SampleTable], least: float) -> np.ndarray:

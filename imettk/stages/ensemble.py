@@ -67,11 +67,7 @@ def ensemble(
         ensemble_rankings(recipe, data_dir, run, members=members, method=method, weights=weights)
         keep_report(run)
         return
-    if method == "fuse":
-        raise ConfigError("--method fuse is for `rule.kind` rank, whose identities have scores")
-    found = [read_member(path) for path in members]
-    if method == "join":
-        found = [join_labels(found)]
+    found = _read_members(members, method)
     how: Method = "mean" if method in ("weighted", "join") else method  # type: ignore[assignment]
     joined = join_members(found, ranks=how == "rank")
     first = next(iter(found[0].oof.values())).values
@@ -118,6 +114,14 @@ def check_choice(run: RunDir, members: list[Path], method: str, weights: list[fl
         raise ConfigError(f"--weights are given, and --method {method} takes none: use --method mean")
     if len(weights) != len(members) or not np.isfinite(weights).all() or min(weights) < 0 or sum(weights) <= 0:
         raise ConfigError(f"--weights must be {len(members)} numbers of 0 or above, one a member, got {weights}")
+
+
+def _read_members(members: list[Path], method: str) -> list[Member]:
+    """Their predictions; of members that know different labels, one member that knows all."""
+    if method == "fuse":
+        raise ConfigError("--method fuse is for `rule.kind` rank, whose identities have scores")
+    found = [read_member(path) for path in members]
+    return [join_labels(found)] if method == "join" else found
 
 
 def _judge(

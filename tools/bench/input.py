@@ -38,6 +38,14 @@ from imettk.data.warp import A
 PHOTOS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "clothing" / "images"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BATCH, WORKERS, SIZE = 32, 2, 256
+LOADER_BARS = {  # times the rate it stands beside
+    "heavy, files": 1.6,
+    "heavy, JPEG cache": 8.0,
+    "heavy, pixel cache": 16.0,
+    "light, JPEG cache": 16.0,
+    "light, pixel cache": 60.0,
+    "uint8 light": 1.8,
+}
 
 
 class Photos(NamedTuple):
@@ -247,14 +255,6 @@ def loader_rows(photos: Photos, folder: Path, rounds: int, seconds: float) -> It
     for _ in range(rounds):
         for name, start in work.items():
             measured[name].append(loader_rate(start, seconds))
-    bars = {
-        "heavy, files": 1.6,
-        "heavy, JPEG cache": 8.0,
-        "heavy, pixel cache": 16.0,
-        "light, JPEG cache": 16.0,
-        "light, pixel cache": 60.0,
-        "uint8 light": 1.8,
-    }
     rows = {path: row for row, path in enumerate(photos.large)}
 
     def read(source: ImageSource, path: str) -> np.ndarray:
@@ -269,7 +269,7 @@ def loader_rows(photos: Photos, folder: Path, rounds: int, seconds: float) -> It
         kind = name.partition(", ")[2]
         if base in measured:
             label = f"batches: {name}" + (f" (off {off[kind]:.2f})" if kind in off else "")
-            yield Row(label, measured[name], "", measured[base], bars.get(name), True)
+            yield Row(label, measured[name], "", measured[base], LOADER_BARS.get(name), True)
 
 
 def _restarted(loader: Callable[[], Iterator[Any]]) -> Callable[[int], Iterator[Any]]:
