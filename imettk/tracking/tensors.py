@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from torch import Tensor
 
 from imettk.errors import CheckpointError
 from imettk.tracking.files import replace_atomically
+
+_DIGEST_KEY, _NO_DIGEST = '{"sha256": "', "0" * 64
 
 
 @dataclass(frozen=True)
@@ -30,34 +31,30 @@ class TensorFile:
         return {name[len(prefix) + 1 :]: value for name, value in self.tensors.items() if name.startswith(f"{prefix}.")}
 
 
-def save_tensors(
-    path: Path,
-    tensors: dict[str, Tensor],
-    values: dict[str, Any],
-    *,
-    before: Callable[[str], None] = lambda digest: None,
-) -> str:
-    """Write a file with `values` as JSON in its header, atomically; returns its SHA-256.
+def save_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> str:
+    """Write a file with `values` as JSON in its header, atomically; returns the SHA-256 that it carries.
 
-    Equal content gives equal bytes: the header has one entry, since safetensors does not keep the order of several.
-    Writing and hashing leave Python's lock to other threads.
-
-    Args:
-        before: told the SHA-256 when all is on the disk, before the file takes its place.
+    The hash is that of the whole file with zeros in its own place. It stands in the header, so no kill and no copy parts
+    it from what it vouches for. Equal content gives equal bytes: the header has one entry, since safetensors does not
+    keep the order of several. Writing and hashing leave Python's lock to other threads.
 
     Raises:
         OSError: it cannot be written.
     """
     content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    header = {"imettk": json.dumps(values, sort_keys=True)}
+    text = json.dumps(values, sort_keys=True)
+    header = {"imettk": f'{_DIGEST_KEY}{_NO_DIGEST}"{", " if values else ""}{text[1:]}'}
     with replace_atomically(path) as temporary:
         try:
             safetensors.torch.save_file(content, temporary, header)
         except safetensors.SafetensorError as error:  # what a full disk is to the library
             raise OSError(f"{path} cannot be written: {error}") from None
-        with open(temporary, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as written:
+        with open(temporary, "r+b") as file, mmap.mmap(file.fileno(), 0) as written:
+            place = _place_of_digest(written)
+            assert place is not None
             digest = hashlib.sha256(written).hexdigest()
-        before(digest)
+            written[place : place + len(digest)] = digest.encode()
+            written.flush()
     return digest
 
 
@@ -66,12 +63,19 @@ def read_tensors(path: Path) -> TensorFile:
     return parse_tensors(path.read_bytes(), path)
 
 
-def parse_tensors(content: bytes, path: Path) -> TensorFile:
-    """The same from a file's content; `path` is what an error names."""
+def parse_tensors(content: bytes, path: Path, *, hashed: bool = False) -> TensorFile:
+    """Read the same from a file's content.
+
+    Args:
+        path: what an error names.
+        hashed: the content has been compared with its SHA-256 already.
+    """
+    if not hashed and matches_digest(content) is False:
+        raise CheckpointError(f"{path} is damaged: its content does not match the SHA-256 in it")
     try:
         tensors = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return TensorFile(tensors, json.loads(header["__metadata__"]["imettk"]))
+        return TensorFile(tensors, _plain(header["__metadata__"]["imettk"]))
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} is not a file of imettk, or damaged: {error}") from None
 
@@ -80,6 +84,31 @@ def read_values(path: Path) -> dict[str, Any]:
     """The plain values alone, without reading the tensors."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return json.loads(file.metadata()["imettk"])
+            return _plain(file.metadata()["imettk"])
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not a file of imettk, or damaged: {error}") from None
+
+
+def matches_digest(content: bytes) -> bool | None:
+    """Whether a file's content matches the SHA-256 in it; None where it carries none (versions up to 0.1.0)."""
+    place = _place_of_digest(content)
+    if place is None:
+        return None
+    end = place + len(_NO_DIGEST)
+    view = memoryview(content)
+    digest = hashlib.sha256(view[:place])
+    digest.update(_NO_DIGEST.encode())
+    digest.update(view[end:])
+    return digest.hexdigest().encode() == content[place:end]
+
+
+def _place_of_digest(content: bytes | mmap.mmap) -> int | None:
+    """Where in a file its SHA-256 stands, as the first of the plain values, which come first in the header."""
+    key = json.dumps({"__metadata__": {"imettk": _DIGEST_KEY}}, separators=(",", ":"))[: -len('"}}')].encode()
+    return 8 + len(key) if content[8 : 8 + len(key)] == key else None
+
+
+def _plain(text: str) -> dict[str, Any]:
+    values = json.loads(text)
+    values.pop("sha256", None)
+    return values

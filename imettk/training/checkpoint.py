@@ -1,8 +1,8 @@
 """Checkpoints: one safetensors file each, whole or not there, newest valid one first, written beside the training.
 
-A checkpoint holds what the position does not give: weights, averaged weights, optimizer moments, and plain values. Its
-SHA-256 is written last, beside it, in the format of `sha256sum`; a file without a matching one does not exist for the
-loader.
+A checkpoint holds what the position does not give: weights, averaged weights, optimizer moments, and plain values. It
+carries its own SHA-256 (see `save_tensors`). Versions up to 0.1.0 wrote that beside it, in the format of `sha256sum`:
+where a file has lost it, it is read all the same if header, size and weights agree, with a warning.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,7 @@ import torch
 from torch import Tensor
 
 from imettk.errors import CheckpointError
-from imettk.tracking.files import write_atomically
-from imettk.tracking.tensors import TensorFile, parse_tensors, save_tensors
+from imettk.tracking.tensors import TensorFile, matches_digest, parse_tensors, save_tensors
 
 KEPT = 2  # so that one bad file does not cost the run
 SPARE_BYTES = 64 << 20  # left free on the disk, for journals and predictions
@@ -88,20 +88,14 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], values:
     Raises:
         OSError: it cannot be written, or the disk has no room for it; at least one older one is still there.
     """
-    _make_room(folder, sum(value.nbytes for value in tensors.values()))
+    make_room(folder, sum(value.nbytes for value in tensors.values()))
     path = folder / f"step-{step:08d}.safetensors"
-    earlier = _digests(path)
-
-    def tell(digest: str, others: Sequence[str] = ()) -> None:
-        lines = [f"{one}  {path.name}\n" for one in (digest, *others)]
-        write_atomically(_digest_file(path), "".join(lines).encode())
-
-    # An earlier file of this step (its validation was still to come) is replaced: until then both are right.
-    digest = save_tensors(path, tensors, values, before=lambda digest: tell(digest, earlier) if earlier else None)
-    tell(digest)
+    save_tensors(path, tensors, values)
+    _digest_file(path).unlink(missing_ok=True)  # of an earlier version's file of this step
     paths = _by_step([folder])
     place = paths.index(path)
-    _remove(paths[:place] + paths[place + KEPT :])
+    older = [other for other in paths[place + 1 :] if _is_valid(other)][: KEPT - 1]
+    _remove([other for other in paths if other != path and other not in older])
 
 
 def load_newest(
@@ -123,8 +117,10 @@ def load_newest(
         if fault := _fault(path, content):
             warn(f"{path} {fault}: passed over")
             continue
+        if matches_digest(content) is None and not _digests(path):
+            warn(f"{path} has lost its SHA-256; header, size and weights agree, so it is taken")
         num_valid += 1
-        if fits(checkpoint := parse_tensors(content, path)):
+        if fits(checkpoint := parse_tensors(content, path, hashed=True)):
             return checkpoint
     if paths and num_valid == 0:
         raise CheckpointError(
@@ -149,14 +145,31 @@ def _copy_to_host(tensors: dict[str, Tensor], host: dict[str, Tensor]) -> dict[s
 
 def _fault(path: Path, content: bytes) -> str | None:
     """What is wrong with a checkpoint of this content, or None."""
-    digests = _digests(path)
-    if not digests:
-        return "has no SHA-256 beside it (killed while saving?)"
-    return None if hashlib.sha256(content).hexdigest() in digests else "does not match its SHA-256 (damaged)"
+    own = matches_digest(content)
+    digests = _digests(path) if own is None else []
+    if own is False or (digests and hashlib.sha256(content).hexdigest() not in digests):
+        return "does not match its SHA-256 (damaged)"
+    if own or digests:
+        return None
+    try:
+        tensors = parse_tensors(content, path, hashed=True).part("model")
+    except CheckpointError:
+        return "is short or damaged"
+    return None if all(map(_is_finite, tensors.values())) else "has no SHA-256, and weights that are not finite"
+
+
+def _is_valid(path: Path) -> bool:
+    status = path.stat()
+    return _is_valid_since(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)  # the one before is looked at whenever a checkpoint is written
+def _is_valid_since(path: Path, changed_at: int, size: int) -> bool:
+    return _fault(path, path.read_bytes()) is None
 
 
 def _digests(path: Path) -> list[str]:
-    """The SHA-256 of a checkpoint, beside that of the file it replaces while it does."""
+    """What a version up to 0.1.0 wrote beside a checkpoint: its SHA-256, and that of the file it was replacing."""
     try:
         lines = _digest_file(path).read_text(errors="replace").splitlines()
     except OSError:
@@ -168,14 +181,18 @@ def _is_finite(value: Tensor) -> bool:
     return not value.is_floating_point() or bool(value.isfinite().all())
 
 
-def _make_room(folder: Path, num_bytes: int) -> None:
-    """Free the disk of all but the newest valid checkpoint where the next would not fit beside them."""
+def make_room(folder: Path, num_bytes: int) -> None:
+    """Free the disk of all but the newest valid checkpoint where the next file would not fit beside them.
+
+    Raises:
+        OSError: there is no room even so.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     needed = num_bytes + SPARE_BYTES
     if shutil.disk_usage(folder).free < needed:
         paths = _by_step([folder])
-        newest = next((path for path in paths if _fault(path, path.read_bytes()) is None), None)
-        _remove(path for path in paths if path != newest)
+        newest = next(filter(_is_valid, paths), None)
+        _remove([path for path in paths if path != newest])
     if (free := shutil.disk_usage(folder).free) < needed:
         raise OSError(errno.ENOSPC, f"{folder} has {free >> 20} MiB free, {needed >> 20} MiB are needed")
 

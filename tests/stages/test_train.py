@@ -227,7 +227,7 @@ def test_a_hanging_step_ends_the_session_with_code_0_and_the_checkpoint_in_place
     done = subprocess.run([sys.executable, "-c", HANGS, *map(str, words)], timeout=60, check=False)
     assert done.returncode == 0
     assert status(tmp_path)["state"] == "paused" and "hung" in status(tmp_path)["reason"]
-    assert (tmp_path / "fold0" / "checkpoints" / "step-00000004.sha256").is_file()
+    assert (tmp_path / "fold0" / "checkpoints" / "step-00000004.safetensors").is_file()
     train(prepared, tmp_path)
     assert status(tmp_path)["state"] == "done"
 

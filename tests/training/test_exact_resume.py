@@ -116,7 +116,7 @@ def test_sigkill_and_the_same_command_again_end_with_the_same_bits(prepared, in_
     command = train(prepared, tmp_path, *every_step)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoints = tmp_path / "fold0" / "checkpoints"
-    while len(list(checkpoints.glob("step-*.sha256"))) < 2:
+    while len(list(checkpoints.glob("step-*.safetensors"))) < 2:
         time.sleep(0.005)
         assert process.poll() is None, "ended before it could be killed"
     process.kill()
