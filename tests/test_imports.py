@@ -11,12 +11,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "imettk"
 
 PLANS = {"plans", "model_plans", "train_plans", "answer_plans"}
 PICTURES = {"plots", "charts", "galleries"}
-BASE = PLANS | PICTURES | {"errors", "fields", "config", "overrides", "device", "metrics", "progress"}
+BASE = PLANS | PICTURES | {"errors", "fields", "files", "config", "overrides", "device", "metrics", "progress"}
 BASE |= {"separator"}  # of csv files, which data and kaggle both read
 MIDDLE = {"losses", "models", "data", "tracking", "postprocess"}
 ENGINES = {"training", "inference"}
 ALLOWED = {
     **{name: {"errors"} for name in BASE},
+    **{name: {"errors", "files"} for name in PICTURES},
+    "files": set(),
     "plans": {"errors"},
     **{name: {"plans"} for name in PLANS - {"plans"}},
     "config": {"errors", "fields"} | PLANS,

@@ -1,8 +1,9 @@
 """Images decoded once, kept in a few large files, and read back by position.
 
 A part is a safetensors file of consecutive images: `pixels` uint8 (n, H, W, channels), or `bytes` and `offsets` of
-JPEGs one after the other. Its header says what made it. `index.json` is written last, so a cache that has one is whole.
-No zips, at most `MAX_PARTS` files: it can be a Kaggle dataset as it is.
+JPEGs one after the other, and a `checksums` uint32 (n,) of each. Its header says what made it. `index.json` is written
+last, in one piece, so a cache that has one is whole. No zips, at most `MAX_PARTS` files: it can be a Kaggle dataset as
+it is.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +21,7 @@ import cv2
 import numpy as np
 
 from imettk.data.decode import decode_pixels
+from imettk.data.stamps import FileStamps
 from imettk.errors import DataError, MismatchError
 
 MAX_PARTS = 900  # Kaggle takes 1,000 files at the top of a dataset
@@ -86,12 +90,14 @@ def write_part(path: Path, images: Sequence[np.ndarray | bytes], size: tuple[int
     """
     from safetensors.numpy import save_file
 
-    tensors: dict[str, np.ndarray]
+    tensors: dict[str, np.ndarray] = {}
     if isinstance(images[0], bytes):
         offsets = np.cumsum([0, *(len(each) for each in images)]).astype(np.int64)
         tensors = {"bytes": np.frombuffer(b"".join(images), np.uint8), "offsets": offsets}
     else:
         tensors = {"pixels": np.stack(images)}
+    whole = tensors.get("pixels", images)
+    tensors["checksums"] = np.array([zlib.crc32(image) for image in whole], np.uint32)
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, metadata={"cache": json.dumps(values | {"size": list(size)})})
     with open(temporary, "rb+") as file:
@@ -100,11 +106,21 @@ def write_part(path: Path, images: Sequence[np.ndarray | bytes], size: tuple[int
 
 
 class _PartFile(NamedTuple):
-    """Where in a part what begins, in bytes."""
+    """Byte offsets of a part's tensors, what its header says, and which file it is.
+
+    Attributes:
+        identity: device, inode, size and time of the file: where one differs, another file has taken its name.
+    """
 
     values: dict[str, Any]
     starts: dict[str, int]
     ends: dict[str, int]
+    identity: tuple[int, ...]
+
+    def read(self, path: str, name: str, dtype: type[np.generic]) -> np.ndarray:
+        """A whole tensor of one dimension."""
+        count = (self.ends[name] - self.starts[name]) // np.dtype(dtype).itemsize
+        return np.fromfile(path, dtype, count, offset=self.starts[name])
 
 
 def read_part_values(path: Path) -> dict[str, Any] | None:
@@ -122,13 +138,31 @@ def _open_part(path: Path) -> _PartFile:
         if length > 100_000_000:
             raise MismatchError(f"{path} is no part of a cache; run `imettk prepare` again")
         header = json.loads(file.read(length))
-        size = os.fstat(file.fileno()).st_size
+        identity = _identity(file.fileno())
     values = json.loads(header.pop("__metadata__")["cache"])
     starts = {name: 8 + length + tensor["data_offsets"][0] for name, tensor in header.items()}
     ends = {name: 8 + length + tensor["data_offsets"][1] for name, tensor in header.items()}
-    if size < max(ends.values()):
+    if (size := identity[2]) < max(ends.values()):
         raise MismatchError(f"{path} is cut ({size} of {max(ends.values())} bytes); run `imettk prepare` again")
-    return _PartFile(values, starts, ends)
+    return _PartFile(values, starts, ends, identity)
+
+
+def _identity(file: int) -> tuple[int, ...]:
+    status = os.fstat(file)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def read_stamps(folder: Path) -> tuple[np.ndarray, FileStamps] | None:
+    """The names of the images of a cache, str (N,), and the stamps of their files; None where they are not known."""
+    try:
+        images = json.loads((folder / INDEX).read_text(encoding="utf-8"))["images"]
+        return np.array(images["names"], np.str_), _stamps(images)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _stamps(images: dict[str, Any]) -> FileStamps:
+    return FileStamps(*(np.array(images[name], np.int64) for name in FileStamps._fields))
 
 
 class ImageCache:
@@ -136,7 +170,8 @@ class ImageCache:
 
     Attributes:
         names: what each image is, str (N,); see `image_names`.
-        file_bytes: size of each image's file when it was read, int64 (N,); -1 where there was none.
+        sizes: bytes of each image's file when it was read, int64 (N,); -1 where there was none.
+        stamps: of each image's file when it was read; None for a cache of version 0.1.0, which knew sizes alone.
         kind: `pixels` or `jpeg`.
         key: of the settings that made it.
         bad: why `prepare` could not read an image, by its position.
@@ -148,6 +183,8 @@ class ImageCache:
     def __init__(self, folder: Path) -> None:
         self._starts: list[int] = []
         self._offsets: list[np.ndarray] = []
+        self._checksums: list[np.ndarray | None] = []
+        self._identities: list[tuple[int, ...]] = []
         self._open_files: dict[int, int] = {}
         try:
             self._open(folder)
@@ -162,19 +199,29 @@ class ImageCache:
         self.kind: str = index["kind"]
         self.key: str = index["key"]
         self.bad: dict[int, str] = {int(row): fault for row, fault in index["bad"].items()}
-        self.names = np.array((folder / "names.txt").read_text(encoding="utf-8").split("\n"), np.str_)
-        self.file_bytes = np.array((folder / "bytes.txt").read_text(encoding="utf-8").split("\n"), np.int64)
-        if len(self.file_bytes) != len(self.names):
-            raise ValueError(f"{len(self.names)} names, and sizes of {len(self.file_bytes)} files")
+        self.stamps: FileStamps | None = None
+        if "images" in index:
+            self.names = np.array(index["images"]["names"], np.str_)
+            self.stamps = _stamps(index["images"])
+            self.sizes = self.stamps.sizes
+        else:  # of version 0.1.0
+            self.names = np.array((folder / "names.txt").read_text(encoding="utf-8").split("\n"), np.str_)
+            self.sizes = np.array((folder / "bytes.txt").read_text(encoding="utf-8").split("\n"), np.int64)
+        if len(self.sizes) != len(self.names):
+            raise ValueError(f"{len(self.names)} names, and sizes of {len(self.sizes)} files")
         self._plan = PartPlan(len(self.names), index["rows_per_part"])
         self._shape = (*index["size"], index["channels"])
         self._paths = [str(part_path(folder, part)) for part in range(self._plan.num_parts)]
-        for path in self._paths:
+        for path, contents in zip(self._paths, index.get("parts", [None] * len(self._paths)), strict=True):
             part = _open_part(Path(path))
+            if contents not in (None, part.values["contents"]):
+                raise ValueError(f"{path} is of another `prepare` than {INDEX}")
+            self._identities.append(part.identity)
             self._starts.append(part.starts["pixels" if self.kind == "pixels" else "bytes"])
+            self._checksums.append(part.read(path, "checksums", np.uint32) if "checksums" in part.starts else None)
             if self.kind == "jpeg":
-                count = (part.ends["offsets"] - part.starts["offsets"]) // 8
-                self._offsets.append(np.fromfile(path, np.int64, count, offset=part.starts["offsets"]))
+                self._offsets.append(part.read(path, "offsets", np.int64))
+        self._checked = np.zeros(len(self.names), bool)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open_files": {}}
@@ -184,6 +231,7 @@ class ImageCache:
 
         Raises:
             DataError: `prepare` could not read it, and says why.
+            MismatchError: the cache was made anew since it was opened, or is damaged.
         """
         if row in self.bad:
             raise DataError(self.bad[row])
@@ -192,14 +240,49 @@ class ImageCache:
             first, last = self._offsets[part][place : place + 2]
             content = np.empty(int(last - first), np.uint8)
             self._read_into(content, part, self._starts[part] + int(first))
-            return decode_jpeg(content, self._shape[:2], self._shape[2])
-        pixels = np.empty(self._shape, np.uint8)
-        self._read_into(pixels, part, self._starts[part] + place * pixels.nbytes)
-        return pixels
+        else:
+            content = np.empty(self._shape, np.uint8)
+            self._read_into(content, part, self._starts[part] + place * content.nbytes)
+        if not self._checked[row]:
+            self._check(row, part, place, content)
+        return decode_jpeg(content, self._shape[:2], self._shape[2]) if self.kind == "jpeg" else content
+
+    def _check(self, row: int, part: int, place: int, content: np.ndarray) -> None:
+        """Compare what was read with its checksum, once in each process."""
+        checksums = self._checksums[part]
+        if checksums is not None and zlib.crc32(content) != checksums[place]:
+            raise MismatchError(
+                f"{self._paths[part]} is damaged: image {self.names[row]} does not match its checksum; "
+                "delete the cache and run `imettk prepare` again"
+            )
+        self._checked[row] = True
 
     def _read_into(self, array: np.ndarray, part: int, start: int) -> None:
         """Read, not mapped: the pages stay the system's, and a process does not grow with what it has seen."""
         if part not in self._open_files:
-            self._open_files[part] = os.open(self._paths[part], os.O_RDONLY)
-        if os.preadv(self._open_files[part], [array.data], start) != array.nbytes:
-            raise DataError(f"{self._paths[part]} is shorter than it was; run `imettk prepare` again")
+            self._open_files[part] = self._open_same(part)
+        if _read_at(self._open_files[part], array, start) != array.nbytes:
+            raise MismatchError(f"{self._paths[part]} is shorter than it was; run `imettk prepare` again")
+
+    def _open_same(self, part: int) -> int:
+        """A descriptor of the part that was there when the cache was opened; another one's offsets differ."""
+        path = self._paths[part]
+        try:
+            file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            raise MismatchError(f"{path} cannot be read any more: {error.strerror}") from None
+        if _identity(file) != self._identities[part]:
+            os.close(file)
+            raise MismatchError(f"{path} was made anew while it was in use: start again, when `prepare` is done")
+        return file
+
+
+def _read_at(file: int, array: np.ndarray, start: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(file, [array.data], start)
+    with _READING, open(file, "rb", buffering=0, closefd=False) as opened:  # Windows
+        opened.seek(start)
+        return opened.readinto(array.data) or 0
+
+
+_READING = threading.Lock()

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from imettk.data.reader import resize
 from imettk.data.sampling import BatchRequest
 from imettk.data.source import ImageSource
-from imettk.errors import DataError
+from imettk.errors import DataError, UserError
 from imettk.progress import say
 
 if TYPE_CHECKING:  # albumentations takes seconds to import, and only training augments
@@ -188,7 +188,7 @@ def load_batches(
             for batch in batches:
                 pending.popleft()
                 deaths = 0
-                if isinstance(batch, DataError):
+                if isinstance(batch, UserError):
                     raise batch
                 batch = _arrived(batch)
                 if num_workers and not pin:  # pinning has copied it already
@@ -213,16 +213,16 @@ def _noted(requests: Iterator[BatchRequest], pending: deque[BatchRequest]) -> It
         yield request
 
 
-class _CarriesErrors(Dataset[Batch | DataError]):
+class _CarriesErrors(Dataset[Batch | UserError]):
     """Gives what is wrong with an image back as a value: raised in a worker, its one line would come as a traceback."""
 
     def __init__(self, dataset: ImageDataset) -> None:
         self._dataset = dataset
 
-    def __getitem__(self, request: BatchRequest) -> Batch | DataError:
+    def __getitem__(self, request: BatchRequest) -> Batch | UserError:
         try:
             return _packed(self._dataset[request])
-        except DataError as error:
+        except UserError as error:
             return error
 
 
@@ -272,5 +272,5 @@ def _start_worker(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # how the loader ends a worker that does not end by itself
 
 
-def _as_it_is(batch: Batch | DataError) -> Batch | DataError:
+def _as_it_is(batch: Batch | UserError) -> Batch | UserError:
     return batch

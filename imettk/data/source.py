@@ -13,6 +13,7 @@ from imettk.config import CachePlan, ImageFormat, TableFormat
 from imettk.data.cache import ImageCache
 from imettk.data.csv_files import named
 from imettk.data.reader import ImageReader
+from imettk.data.stamps import hash_files, stat_files
 from imettk.data.table import SampleTable
 
 
@@ -56,31 +57,20 @@ def image_names(table: SampleTable, data_dir: Path) -> list[str]:
     return names
 
 
-def file_bytes(table: SampleTable, channel_files: tuple[str, ...]) -> np.ndarray:
-    """Size of each image's file or files, int64 (N,); -1 for each that is not there."""
-    channels = channel_files or ("",)
-    sizes = [sum(_file_bytes(path.replace("*", channel)) for channel in channels) for path in table.paths.tolist()]
-    return np.array(sizes, np.int64)
-
-
-def _file_bytes(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1
-
-
 class ImageSource:
     """Reads images by their position in a table.
 
+    An image comes from the cache only while its file is the one that the cache was made of: of the same size and time,
+    or else with the same hash of head, middle and tail. No file is opened where size and time are the same.
+
     Attributes:
         num_cached: how many of them come from the cache.
+        num_changed: how many are in the cache as they were before.
         faults: why, for each row that a loader could not read and skipped.
 
     Args:
         cache: of images read in the same way; None reads all from their files.
         names: as `image_names` gives them; only needed with a cache.
-        file_bytes: size of each image's file, int64 (N,): what has another one in the cache is read from its file.
     """
 
     def __init__(
@@ -90,7 +80,6 @@ class ImageSource:
         *,
         cache: ImageCache | None = None,
         names: list[str] | None = None,
-        file_bytes: np.ndarray | None = None,
     ) -> None:
         self.faults: dict[int, str] = {}
         self.size, self.channels = reader.size, reader.channels
@@ -98,13 +87,36 @@ class ImageSource:
         self._paths, self._boxes, self._turned = table.paths, table.boxes, table.turned
         self._cache = cache
         self._cached_rows = np.full(len(table), -1, np.int64)
+        self._hashes = np.zeros(len(table), np.int64)
+        self._hashed = np.zeros(len(table), bool)
+        self.num_changed = 0
         if cache is not None:
-            self._cached_rows = _find_rows(cache.names, np.array(names, np.str_))
+            rows = find_rows(cache.names, np.array(names, np.str_))
             # What could not be read then may have been mended or added since.
-            self._cached_rows[np.isin(self._cached_rows, list(cache.bad))] = -1
-            if file_bytes is not None:
-                self._cached_rows[cache.file_bytes[self._cached_rows] != file_bytes] = -1
+            rows[np.isin(rows, list(cache.bad))] = -1
+            self._cached_rows = np.where(self._are_unchanged(cache, rows), rows, -1)
+            self.num_changed = int((rows != self._cached_rows).sum())
         self.num_cached = int((self._cached_rows >= 0).sum())
+
+    def _are_unchanged(self, cache: ImageCache, rows: np.ndarray) -> np.ndarray:
+        """Which images are in the cache, at these rows (-1 where not), as their files are now, bool (N,)."""
+        sizes, times = stat_files(self._paths, self._reader.channel_files)
+        same = (rows >= 0) & (cache.sizes[rows] == sizes)
+        if cache.stamps is None:
+            return same
+        then = cache.stamps.take(rows)
+        places = np.flatnonzero(same & (then.times != times))
+        same[places] = hash_files(self._paths[places], self._reader.channel_files) == then.hashes[places]
+        self._hashes[same], self._hashed[same] = then.hashes[same], True
+        return same
+
+    def fingerprint(self, rows: np.ndarray) -> str:
+        """16 hex digits of the files of some images, int64 (M,), and of what is looked at in them."""
+        places = rows[~self._hashed[rows]]
+        self._hashes[places] = hash_files(self._paths[places], self._reader.channel_files)
+        self._hashed[places] = True
+        parts = [self._hashes, *(part for part in (self._boxes, self._turned) if part is not None)]
+        return hashlib.sha256(b"".join(np.ascontiguousarray(part[rows]).tobytes() for part in parts)).hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -134,7 +146,7 @@ class ImageSource:
         return self._reader.read(self.path(row), box=box, turned=self._turned is not None and self._turned[row])
 
 
-def _find_rows(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def find_rows(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Where each wanted name stands among the known, int64; -1 where it does not."""
     if np.array_equal(known[: len(wanted)], wanted):  # the training table stands first in its own cache
         return np.arange(len(wanted))

@@ -16,7 +16,9 @@ import cv2
 import numpy as np
 
 from imettk.data.cache import INDEX, encode_jpeg, part_path, plan_parts, read_part_values, write_part
+from imettk.data.stamps import FileStamps
 from imettk.errors import DataError
+from imettk.files import replace_atomically
 from imettk.progress import progress_bar
 
 SAMPLED = 32  # images that are encoded to estimate the size of a cache of JPEGs
@@ -91,7 +93,7 @@ def estimate_bytes(
 def survey_images(
     read: Callable[[int], np.ndarray],
     names: Sequence[str],
-    file_bytes: Sequence[int],
+    stamps: FileStamps,
     shape: tuple[int, int, int],
     *,
     cache: CacheTarget | None = None,
@@ -101,12 +103,13 @@ def survey_images(
     Args:
         read: gives an image, uint8 of `shape`, by position, or raises `DataError`; called from several threads.
         names: of the images; see `image_names`.
-        file_bytes: size of each image's file, by which it is noticed that one was replaced.
+        stamps: of each image's file, by which it is noticed that one was replaced.
         shape: (height, width, channels).
         cache: to write; parts of it that are there already are kept if nothing has changed.
     """
     plan = plan_parts(len(names), float(np.prod(shape)))
     bad: dict[int, str] = {}
+    contents: list[str] = []
     histogram = np.zeros((shape[2], 256), np.int64)
     if cache is not None:
         for left in [*cache.folder.glob("*.tmp"), *cache.folder.glob(".tmp*")]:  # by a kill, ours and safetensors' own
@@ -119,17 +122,20 @@ def survey_images(
         warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
         for part in range(plan.num_parts):
             rows = plan.rows(part)
-            lines = "\n".join(f"{names[row]}\t{file_bytes[row]}" for row in rows)
-            contents = hashlib.sha256(lines.encode()).hexdigest()
-            values = None if cache is None else _finished_part(cache, part, contents)
+            lines = json.dumps([[names[row], int(stamps.hashes[row])] for row in rows])
+            contents.append(hashlib.sha256(lines.encode()).hexdigest())
+            values = None if cache is None else _finished_part(cache, part, contents[part])
             if values is None:
-                values = _make_part(pool, read, rows, shape, cache, part, contents, bar.update)
+                values = _make_part(pool, read, rows, shape, cache, part, contents[part], bar.update)
             else:
                 bar.update(len(rows))
             bad |= {int(row): fault for row, fault in values["bad"].items()}
             histogram += np.array(values["histogram"], np.int64)
     if cache is not None:
-        _finish(cache, plan.rows_per_part, plan.num_parts, names, file_bytes, shape, bad)
+        index = {"size": list(shape[:2]), "channels": shape[2], "rows_per_part": plan.rows_per_part, "parts": contents}
+        images = {"names": list(names)} | {name: part.tolist() for name, part in stamps._asdict().items()}
+        faults = {str(row): fault for row, fault in bad.items()}
+        _finish(cache, index | {"bad": faults, "images": images})
     return Survey(bad, histogram)
 
 
@@ -187,30 +193,14 @@ def _histogram(pixels: np.ndarray) -> np.ndarray:
     )  # fmt: skip
 
 
-def _finish(
-    cache: CacheTarget,
-    rows_per_part: int,
-    num_parts: int,
-    names: Sequence[str],
-    file_bytes: Sequence[int],
-    shape: tuple[int, int, int],
-    bad: dict[int, str],
-) -> None:
+def _finish(cache: CacheTarget, index: dict[str, Any]) -> None:
     """Remove what an older cache left, and write what makes this one whole."""
-    wanted = {part_path(cache.folder, part) for part in range(num_parts)}
+    wanted = {part_path(cache.folder, part) for part in range(len(index["parts"]))}
     for path in cache.folder.glob("part-*"):
         if path not in wanted:
             path.unlink()
-    (cache.folder / "names.txt").write_text("\n".join(names), encoding="utf-8")
-    (cache.folder / "bytes.txt").write_text("\n".join(map(str, file_bytes)), encoding="utf-8")
-    index = {
-        "key": cache.key,
-        "kind": cache.kind,
-        "size": list(shape[:2]),
-        "channels": shape[2],
-        "rows_per_part": rows_per_part,
-        "bad": {str(row): fault for row, fault in bad.items()},
-    }
-    temporary = cache.folder / f"{INDEX}.tmp"
-    temporary.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, cache.folder / INDEX)
+    content = json.dumps({"key": cache.key, "kind": cache.kind, **index})
+    with replace_atomically(cache.folder / INDEX) as temporary:
+        temporary.write_text(content + "\n", encoding="utf-8")
+    for name in ("names.txt", "bytes.txt"):  # of version 0.1.0
+        (cache.folder / name).unlink(missing_ok=True)

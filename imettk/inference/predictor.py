@@ -18,7 +18,7 @@ from imettk.errors import CheckpointError, MismatchError
 from imettk.inference.tta import apply_view, crop
 from imettk.models.heads import Outputs
 from imettk.progress import progress_bar
-from imettk.tracking.tensors import read_tensors, save_tensors
+from imettk.tracking.tensors import TensorFile, read_tensors, save_tensors
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,13 @@ def to_probs(logits: Tensor, *, multiclass: bool) -> np.ndarray:
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
-    """Write all of them; ids as UTF-8 lines."""
-    lines = np.frombuffer("\n".join(predictions.ids).encode(), np.uint8).copy()
-    tensors = {"probs": torch.from_numpy(np.ascontiguousarray(predictions.probs)), "ids": torch.from_numpy(lines)}
+    """Write all of them; ids as UTF-8 lines, and how many bytes each has, since one may hold a newline itself."""
+    ids = [name.encode() for name in predictions.ids.tolist()]
+    tensors = {
+        "probs": torch.from_numpy(np.ascontiguousarray(predictions.probs)),
+        "ids": torch.from_numpy(np.frombuffer(b"\n".join(ids), np.uint8).copy()),
+        "id_bytes": torch.tensor([len(name) for name in ids], dtype=torch.int64),
+    }
     if predictions.targets is not None:
         tensors["targets"] = torch.from_numpy(np.ascontiguousarray(predictions.targets))
     if predictions.embeddings is not None:
@@ -117,16 +121,27 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def load_predictions(path: Path) -> Predictions:
-    """Read what `save_predictions` wrote."""
+    """Read what `save_predictions` wrote; `MismatchError` where it is something else or damaged."""
     try:
         file = read_tensors(path)
-        ids = bytes(file.tensors["ids"].numpy()).decode().split("\n")
+        ids = _read_ids(file)
         probs = file.tensors["probs"].numpy()
         targets, embeddings = (
             file.tensors[name].numpy() if name in file.tensors else None for name in ("targets", "embeddings")
         )
     except (CheckpointError, KeyError, ValueError) as error:
-        raise MismatchError(f"{path} is not a prediction file of imettk: {error}") from None
+        raise MismatchError(
+            f"{path} is not a prediction file of imettk ({error}); delete it: the command that wrote it makes it anew"
+        ) from None
     if probs.ndim != 3 or probs.shape[1] != len(ids):
         raise MismatchError(f"{path}: {len(ids)} ids do not fit probabilities of shape {probs.shape}")
     return Predictions(np.array(ids, np.str_), probs, file.values, targets, embeddings)
+
+
+def _read_ids(file: TensorFile) -> list[str]:
+    content = bytes(file.tensors["ids"].numpy())
+    if "id_bytes" not in file.tensors:  # of version 0.1.0
+        return content.decode().split("\n")
+    lengths = file.tensors["id_bytes"].numpy()
+    starts = np.cumsum(lengths + 1) - lengths - 1
+    return [content[start : start + length].decode() for start, length in zip(starts, lengths, strict=True)]

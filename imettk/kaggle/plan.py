@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from imettk.errors import MismatchError, UserError
+from imettk.files import write_atomically
 from imettk.kaggle.kernel import MAX_SLUG, Kernel
-from imettk.tracking.files import write_atomically
 
 STATE = "chain.json"
 # How a job stands: written down, then pushed, then over.

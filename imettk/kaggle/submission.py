@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from imettk.errors import DataError
+from imettk.files import write_atomically
 from imettk.separator import csv_separator
-from imettk.tracking.files import write_atomically
 
 
 def write_submission(

@@ -24,10 +24,10 @@ from imettk.data.hashes import THUMB, hash_images
 from imettk.data.source import make_reader
 from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import ConfigError, DataError
+from imettk.files import write_atomically
 from imettk.plots import draw_pairs
 from imettk.progress import say
 from imettk.stages.embeddings import TableRows, read_fold_files
-from imettk.tracking.files import write_atomically
 from imettk.tracking.run_dir import DROPPED, DUPLICATE_GROUPS, KNOWN_ANSWERS, RunDir
 
 ACTIONS = ("group", "drop", "answer")

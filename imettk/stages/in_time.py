@@ -12,7 +12,7 @@ from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable
 from imettk.inference.predictor import Predictions
 from imettk.progress import say
-from imettk.stages.predictions import evaluate, find_predictions, predict_file
+from imettk.stages.predictions import describe, evaluate, find_predictions, predict_file
 from imettk.stages.shared import Compute, choose_compute, load_model
 from imettk.tracking.run_dir import RunDir
 
@@ -33,7 +33,8 @@ def predict_in_time(
     compute, rows, views = choose_compute(recipe), np.arange(len(table)), recipe.predict.views
     cost = None  # seconds that an image takes in one view
     for number, fold in enumerate(folds):
-        if (kept := find_predictions(run, fold, "test", table, rows, recipe, views)) is not None:
+        values = describe(run, fold, table, source, rows, recipe, views)
+        if (kept := find_predictions(run, fold, "test", values, table.ids)) is not None:
             yield fold, kept
             continue
         if cost is None:

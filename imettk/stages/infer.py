@@ -54,7 +54,7 @@ def infer(
     for remark in table.remarks:
         say(f"note: {remark}")
     run.save_recipe(recipe)
-    source = open_source(recipe, table, data_dir, run, may_change=True)
+    source = open_source(recipe, table, data_dir, run)
     end = started + recipe.session.limit_seconds - recipe.session.margin_seconds
     used: list[int] = []
     tests = _noted(predict_in_time(recipe, run, table, source, folds, end=end), used)

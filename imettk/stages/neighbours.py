@@ -12,6 +12,7 @@ from imettk.data.csv_files import named
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import SampleTable, read_table
 from imettk.errors import ConfigError, MismatchError
+from imettk.files import write_atomically
 from imettk.inference.predictor import Predictions
 from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
 from imettk.postprocess.honest import cross_fit
@@ -30,7 +31,7 @@ from imettk.stages.members import Joined, blend_test, join_members, read_member
 from imettk.stages.pictures import Album, list_conflicts
 from imettk.stages.rules import RuleFitter, metric_name, read_shares, score
 from imettk.stages.submit import label_rows, submit
-from imettk.tracking.files import write_atomically, write_json
+from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import RunDir
 
 NUM_NEAR = 10  # neighbours that vote on a row's labels

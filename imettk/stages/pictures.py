@@ -11,11 +11,11 @@ from imettk.data.reader import visible
 from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable
 from imettk.errors import DataError
+from imettk.files import write_atomically
 from imettk.galleries import Shown, draw_conflicts, draw_gallery
 from imettk.inference.retrieval import Neighbours
 from imettk.postprocess.neighbours import label_conflicts
 from imettk.progress import say
-from imettk.tracking.files import write_atomically
 
 NUM_SHOWN, NUM_HITS = 12, 5
 NUM_CONFLICTS = 200  # rows of the table

@@ -17,9 +17,9 @@ from imettk.config import Recipe
 from imettk.data.csv_files import named
 from imettk.data.dataset import ImageDataset, load_batches
 from imettk.data.sampling import sequential_requests
-from imettk.data.source import ImageSource, file_bytes
+from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable
-from imettk.errors import TrainingError
+from imettk.errors import MismatchError, TrainingError
 from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions, to_probs
 from imettk.models.heads import Outputs
 from imettk.progress import say
@@ -132,52 +132,61 @@ def predict_file(
             not kept.
     """
     views = recipe.predict.views if views is None else views
-    if (found := find_predictions(run, fold, name, table, rows, recipe, views)) is not None:
+    values = describe(run, fold, table, source, rows, recipe, views)
+    if (found := find_predictions(run, fold, name, values, table.ids[rows])) is not None:
         return found
     targets = None if table.targets is None else table.targets[rows]
     network = load_model(run.model(fold), recipe, table, compute.device)
     what = f"fold {fold} {name}"
     said = evaluate(network, source, rows, recipe, compute, views=views, what=what, until=until)
     embeddings = None if said.embeddings is None else said.embeddings.numpy()
-    values = _values(run.model(fold), table, recipe, views)
     predictions = Predictions(table.ids[rows], _probs_of(said.logits, recipe), values, targets, embeddings)
     if time.monotonic() < until:
         save_predictions(run.fold(fold) / f"{name}.safetensors", predictions)
     return predictions
 
 
-def find_predictions(
-    run: RunDir, fold: int, name: str, table: SampleTable, rows: np.ndarray, recipe: Recipe, views: tuple[str, ...]
-) -> Predictions | None:
-    """What a fold's `NAME.safetensors` holds, in the run folder or an input, if it is of this model, rows and views."""
-    values = None
+def find_predictions(run: RunDir, fold: int, name: str, values: dict[str, Any], ids: np.ndarray) -> Predictions | None:
+    """What a fold's `NAME.safetensors` holds, in the run folder or an input, if it is of just that; see `describe`."""
     for folder in run.fold_everywhere(fold):
-        if (path := folder / f"{name}.safetensors").is_file():
-            values = values or _values(run.model(fold), table, recipe, views)
+        if not (path := folder / f"{name}.safetensors").is_file():
+            continue
+        try:
             found = load_predictions(path)
-            if found.values == values and np.array_equal(found.ids, table.ids[rows]):
-                say(f"fold {fold} {name}: taken from {path}")
-                return found
+        except MismatchError as error:
+            say(f"warning: {error}: the predictions are made anew")
+            continue
+        if found.values == values and np.array_equal(found.ids, ids):
+            say(f"fold {fold} {name}: taken from {path}")
+            return found
     return None
 
 
-def _values(model: Path, table: SampleTable, recipe: Recipe, views: tuple[str, ...]) -> dict[str, Any]:
-    """What belongs to predictions: they count only where all of it is the same.
+def describe(
+    run: RunDir,
+    fold: int,
+    table: SampleTable,
+    source: ImageSource,
+    rows: np.ndarray,
+    recipe: Recipe,
+    views: tuple[str, ...],
+) -> dict[str, Any]:
+    """What belongs to the predictions of a fold: they count only where all of it is the same.
 
-    Of the test set the files' sizes do: one may have been mended, or have taken the name of another.
+    Of the images it is the content of their files, the box that is looked at, and whether they are turned: one may have
+    been mended, or have taken the name of another.
     """
-    values = {
-        "model": sha256(model),
+    targets = None if table.targets is None else hashlib.sha256(table.targets[rows].tobytes()).hexdigest()[:16]
+    return {
+        "model": sha256(run.model(fold)),
         "views": list(views),
         "merge": recipe.predict.merge,
         "labels": list(table.labels),
         "label_groups": list(table.label_groups),
         "task": recipe.table.task,
+        "images": source.fingerprint(rows),
+        "targets": targets,
     }
-    if table.targets is None:
-        sizes = file_bytes(table, recipe.table.channel_files)
-        values["files"] = hashlib.sha256(sizes.tobytes()).hexdigest()[:16]
-    return values
 
 
 def _nothing(network: nn.Module, recipe: Recipe, compute: Compute, num_views: int) -> Outputs:

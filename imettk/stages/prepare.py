@@ -11,16 +11,18 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import FoldPlan, Recipe, to_json
-from imettk.data.cache import INDEX
+from imettk.data.cache import INDEX, read_stamps
 from imettk.data.csv_files import named, read_csv
 from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, ONLY_TRAINS, make_table_folds, read_folds, write_folds
-from imettk.data.source import ImageSource, cache_key, file_bytes, image_names, make_reader, wanted_kinds
+from imettk.data.source import ImageSource, cache_key, find_rows, image_names, make_reader, wanted_kinds
+from imettk.data.stamps import FileStamps, stamp_files
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
 from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import ConfigError, DataError
+from imettk.files import write_atomically
 from imettk.progress import say
 from imettk.stages.groups import row_groups
-from imettk.tracking.files import write_atomically, write_json
+from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import BAD_IMAGES, CACHE, DROPPED, DUPLICATE_GROUPS, RunDir
 
 
@@ -123,8 +125,18 @@ def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, Sampl
     if kind is not None:
         key = cache_key(reader, kind, recipe.cache.quality)
         cache = CacheTarget(folder=run.path / CACHE, kind=kind, key=key, quality=recipe.cache.quality)
-    sizes = np.concatenate([file_bytes(table, recipe.table.channel_files) for table in tables.values()]).tolist()
-    return survey_images(read, names, sizes, shape, cache=cache)
+    paths = np.concatenate([table.paths for table in tables.values()])
+    stamps = stamp_files(paths, recipe.table.channel_files, known=_known_stamps(run, names))
+    return survey_images(read, names, stamps, shape, cache=cache)
+
+
+def _known_stamps(run: RunDir, names: list[str]) -> FileStamps | None:
+    """What an earlier `prepare` in this folder noted of these images' files; sizes are -2 where it did not know one."""
+    if (known := read_stamps(run.path / CACHE)) is None:
+        return None
+    rows = find_rows(known[0], np.array(names, np.str_))
+    stamps = known[1].take(rows)
+    return stamps._replace(sizes=np.where(rows >= 0, stamps.sizes, -2))
 
 
 def _choose_kind(

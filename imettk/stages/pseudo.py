@@ -11,6 +11,7 @@ import pandas as pd
 from imettk.config import ExtraTable, Recipe
 from imettk.data.csv_files import named
 from imettk.errors import ConfigError, MismatchError, MissingFileError
+from imettk.files import write_atomically
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
 from imettk.inference.retrieval import find_neighbours
 from imettk.postprocess.pseudo import row_confidence
@@ -18,7 +19,7 @@ from imettk.postprocess.rule import Rule
 from imettk.progress import say
 from imettk.stages.embeddings import read_fold_files
 from imettk.stages.members import TEST
-from imettk.tracking.files import read_json, write_atomically
+from imettk.tracking.files import read_json
 from imettk.tracking.run_dir import RunDir
 
 PSEUDO_CSV, PSEUDO = "pseudo.csv", "pseudo.safetensors"

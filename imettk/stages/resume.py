@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from imettk.config import Recipe, differences, fingerprint, from_json
 from imettk.errors import MismatchError, MissingFileError
+from imettk.files import write_atomically
 from imettk.progress import say
-from imettk.tracking.files import write_atomically
 from imettk.tracking.journal import Journal
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.tensors import TensorFile, read_tensors, read_values

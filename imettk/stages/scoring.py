@@ -12,6 +12,7 @@ import pandas as pd
 from imettk.config import Recipe
 from imettk.data.csv_files import read_csv
 from imettk.data.table import SampleTable
+from imettk.files import write_atomically
 from imettk.metrics import Average, best_constant, f_beta, focal_loss, label_rows, log_loss
 from imettk.plots import draw_shares
 from imettk.postprocess.honest import cross_fit, draw_rows, score_interval, threshold_intervals
@@ -19,7 +20,6 @@ from imettk.postprocess.ratio import drift, sensitivity
 from imettk.postprocess.rule import Rule
 from imettk.progress import progress_bar, say
 from imettk.stages.rules import RuleFitter, metric_name, score
-from imettk.tracking.files import write_atomically
 
 NUM_RARE = 5  # rarest labels, in the table of a possible shake-up
 AVERAGES: tuple[Average, ...] = ("samples", "macro", "micro")

@@ -13,7 +13,7 @@ from imettk.config import PREPARE_SECTIONS, Recipe, differences, fingerprint, fr
 from imettk.data.cache import INDEX, ImageCache
 from imettk.data.csv_files import read_csv
 from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, read_folds
-from imettk.data.source import ImageSource, cache_key, file_bytes, image_names, make_reader
+from imettk.data.source import ImageSource, cache_key, image_names, make_reader
 from imettk.data.table import SampleTable, read_table
 from imettk.device import choose_device, choose_precision
 from imettk.errors import MismatchError, MissingFileError
@@ -116,15 +116,8 @@ def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:
     return Prepared(table, folds, open_source(recipe, table, data_dir, run), bad, shares)
 
 
-def open_source(
-    recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir, *, may_change: bool = False
-) -> ImageSource:
-    """Reads the images of a table, from the cache that `prepare` left where it holds them; says so.
-
-    Args:
-        may_change: other files may bear the same names by now, as in the hidden test set of a code competition: each
-            file's size is looked at.
-    """
+def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir) -> ImageSource:
+    """Reads the images of a table, from the cache that `prepare` left where it holds them as they are; says so."""
     reader = make_reader(recipe.images, recipe.table)
     index = run.find_optional(f"{CACHE}/{INDEX}")
     if index is None:
@@ -134,10 +127,9 @@ def open_source(
     if cache.key != cache_key(reader, cache.kind, recipe.cache.quality):
         say(f"note: {folder} was made by other settings: images are read from their files; `imettk prepare` remakes it")
         return ImageSource(table, reader)
-    sizes = file_bytes(table, recipe.table.channel_files) if may_change else None
-    source = ImageSource(table, reader, cache=cache, names=image_names(table, data_dir), file_bytes=sizes)
+    source = ImageSource(table, reader, cache=cache, names=image_names(table, data_dir))
     if lacking := len(source) - source.num_cached:
-        changed = ", or have changed since" if may_change else ""
+        changed = f" or have changed since ({source.num_changed})" if source.num_changed else ""
         say(f"note: {lacking} of {len(source)} images are not in {folder}{changed}: read from their files")
     return source
 

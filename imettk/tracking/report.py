@@ -14,7 +14,7 @@ from pathlib import Path
 
 from imettk.config import Recipe, differences
 from imettk.errors import ConfigError, MissingFileError
-from imettk.tracking.files import write_atomically
+from imettk.files import write_atomically
 from imettk.tracking.report_parts import MOST_LABELS, Parts
 
 REPORT = "report.html"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from imettk.config import Recipe, differences, fingerprint, read_recipe, to_json
 from imettk.errors import MismatchError, MissingFileError
-from imettk.tracking.files import sha256, write_atomically
+from imettk.files import write_atomically
+from imettk.tracking.files import sha256
 
 CACHE = "cache"  # a folder: images as `prepare` left them
 BAD_IMAGES = "bad_images.csv"

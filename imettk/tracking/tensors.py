@@ -14,7 +14,7 @@ import safetensors.torch
 from torch import Tensor
 
 from imettk.errors import CheckpointError
-from imettk.tracking.files import replace_atomically
+from imettk.files import replace_atomically
 
 _DIGEST_KEY, _NO_DIGEST = '{"sha256": "', "0" * 64
 
@@ -34,9 +34,9 @@ class TensorFile:
 def save_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> str:
     """Write a file with `values` as JSON in its header, atomically; returns the SHA-256 that it carries.
 
-    The hash is that of the whole file with zeros in its own place. It stands in the header, so no kill and no copy parts
-    it from what it vouches for. Equal content gives equal bytes: the header has one entry, since safetensors does not
-    keep the order of several. Writing and hashing leave Python's lock to other threads.
+    The hash is that of the whole file with zeros in its own place. It stands in the header, so no kill and no copy
+    parts it from what it vouches for. Equal content gives equal bytes: the header has one entry, since safetensors
+    does not keep the order of several. Writing and hashing leave Python's lock to other threads.
 
     Raises:
         OSError: it cannot be written.

@@ -1,19 +1,26 @@
 """A cache gives the pixels of the files, survives kills, notices what changed, and costs no memory an image."""
 
+import json
+import os
 import pickle
-import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from imettk.data import cache as cache_module
 from imettk.data.cache import INDEX, ImageCache, decode_jpeg, encode_jpeg, part_path, plan_parts
+from imettk.data.dataset import ImageDataset, load_batches
 from imettk.data.reader import ImageReader
-from imettk.data.source import ImageSource, cache_key, file_bytes, image_names
+from imettk.data.sampling import BatchRequest
+from imettk.data.source import ImageSource, cache_key, image_names
+from imettk.data.stamps import hash_files, stamp_files, stat_files
 from imettk.data.survey import CacheTarget, estimate_bytes, survey_images
 from imettk.data.table import SampleTable
 from imettk.errors import DataError, MismatchError
@@ -39,6 +46,13 @@ def make_table(folder, count=COUNT, channels=3):
     return SampleTable(ids, paths, ("a",), ("",))
 
 
+def replace_keeping_size(path):
+    """Give a file other bytes at its end, as many as before."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
 class Reads:
     """Counts what is read from files, and may be killed."""
 
@@ -52,12 +66,13 @@ class Reads:
         return self.source.read(row)
 
 
-def build(tmp_path, table, kind, *, killed_at=None, sizes=None, **settings):
+def build(tmp_path, table, kind, *, killed_at=None, **settings):
     reader = ImageReader(size=(24, 32), **settings)
     reads = Reads(ImageSource(table, reader), killed_at)
     target = CacheTarget(folder=tmp_path / "cache", kind=kind, key=cache_key(reader, kind, 95), quality=95)
     names = image_names(table, tmp_path)
-    survey = survey_images(reads, names, sizes or [1] * len(table), (24, 32, reader.channels), cache=target)
+    stamps = stamp_files(table.paths, ())
+    survey = survey_images(reads, names, stamps, (24, 32, reader.channels), cache=target)
     return (
         ImageSource(table, reader),
         ImageSource(table, reader, cache=ImageCache(target.folder), names=names),
@@ -109,7 +124,7 @@ def test_a_killed_build_goes_on_with_the_parts_that_are_done(tmp_path, small_par
         for row in range(COUNT):
             np.testing.assert_array_equal(cached.read(row), files.read(row))
     assert {path.name for path in folder.iterdir()} == {
-        INDEX, "bytes.txt", "names.txt", *(f"part-{part:03d}.safetensors" for part in range(5)),
+        INDEX, *(f"part-{part:03d}.safetensors" for part in range(5)),
     }  # fmt: skip
     assert build(tmp_path, table, kind)[2].rows == [], "nothing has changed"
 
@@ -117,12 +132,11 @@ def test_a_killed_build_goes_on_with_the_parts_that_are_done(tmp_path, small_par
 def test_a_replaced_file_remakes_its_part_and_other_settings_all(tmp_path, small_parts):
     table = make_table(tmp_path)
     build(tmp_path, table, "pixels")
-    sizes = [1] * COUNT
-    sizes[11] = 2
-    assert sorted(build(tmp_path, table, "pixels", sizes=sizes)[2].rows) == list(range(10, 15))
-    assert len(build(tmp_path, table, "pixels", sizes=sizes, aspect="pad")[2].rows) == COUNT
+    replace_keeping_size(Path(table.paths[11]))
+    assert sorted(build(tmp_path, table, "pixels")[2].rows) == list(range(10, 15))
+    assert len(build(tmp_path, table, "pixels", aspect="pad")[2].rows) == COUNT
     fewer = table.take(np.arange(8))
-    assert build(tmp_path, fewer, "pixels", sizes=sizes[:8], aspect="pad")[2].rows == list(range(5, 8))
+    assert build(tmp_path, fewer, "pixels", aspect="pad")[2].rows == list(range(5, 8))
     assert len(list((tmp_path / "cache").glob("part-*"))) == 2, "parts of the larger one are gone"
 
 
@@ -165,7 +179,8 @@ def test_statistics_are_numpys_over_all_pixels_but_bad_ones(tmp_path, small_part
     pixels = np.stack([files.read(row) for row in range(COUNT) if row != 6]) / 255
     np.testing.assert_allclose(survey.mean, pixels.mean((0, 1, 2)))
     np.testing.assert_allclose(survey.std, pixels.std((0, 1, 2)))
-    again = survey_images(files.read, image_names(table, tmp_path), [1] * COUNT, (24, 32, channels))
+    stamps = stamp_files(table.paths, ())
+    again = survey_images(files.read, image_names(table, tmp_path), stamps, (24, 32, channels))
     np.testing.assert_array_equal(again.histogram, survey.histogram)
 
 
@@ -180,24 +195,170 @@ def test_an_image_that_was_mended_since_is_read_from_its_file(tmp_path, small_pa
     np.testing.assert_array_equal(cached.read(6), files.read(6))
 
 
-def test_an_image_whose_file_has_changed_is_read_from_it_where_sizes_are_given(tmp_path, small_parts):
-    table, reader = make_table(tmp_path), ImageReader(size=(24, 32))
-    build(tmp_path, table, "pixels", sizes=file_bytes(table, ()).tolist())
-    old = reader.read(str(table.paths[6]))
-    shutil.copy(table.paths[7], table.paths[6])
-    Path(table.paths[9]).unlink()
+def bitmaps(folder):
+    """A table of images whose files are all of one size, as uncompressed ones of one resolution are."""
+    (folder / "train").mkdir(parents=True)
+    paths = [folder / "train" / f"{row}.bmp" for row in range(7)]
+    for row, path in enumerate(paths):
+        Image.fromarray(np.full((60, 80, 3), 20 * row, np.uint8)).save(path)
+    assert len({path.stat().st_size for path in paths}) == 1
+    return SampleTable(np.arange(7).astype(str), np.array(list(map(str, paths))), ("a",), ("",))
+
+
+def black_out(path):
+    """Replace the pixels of a bitmap, and nothing else."""
+    size = path.stat().st_size
+    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(path)
+    assert path.stat().st_size == size
+
+
+def test_images_replaced_by_others_of_the_same_size_are_noticed(tmp_path, small_parts):
+    table = bitmaps(tmp_path)
+    _files, _cached, _, _ = build(tmp_path, table, "pixels")
+    black_out(Path(table.paths[4]))
     names, cache = image_names(table, tmp_path), ImageCache(tmp_path / "cache")
-    source = ImageSource(table, reader, cache=cache, names=names, file_bytes=file_bytes(table, ()))
-    assert source.num_cached == COUNT - 2
-    np.testing.assert_array_equal(source.read(6), reader.read(str(table.paths[7])))
-    np.testing.assert_array_equal(ImageSource(table, reader, cache=cache, names=names).read(6), old)
+    source = ImageSource(table, ImageReader(size=(24, 32)), cache=cache, names=names)
+    assert (source.num_cached, source.num_changed) == (6, 1)
+    assert source.read(4).max() == 0 and source.read(3).min() == 60
+    assert build(tmp_path, table, "pixels")[3].mean == pytest.approx([(0 + 1 + 2 + 3 + 5 + 6) * 20 / 7 / 255] * 3)
 
 
-def test_the_size_of_an_image_is_that_of_all_its_files(tmp_path):
-    for name, count in (("red", 3), ("green", 5)):
-        (tmp_path / f"a_{name}.png").write_bytes(bytes(count))
-    table = SampleTable(np.array(["a"]), np.array([str(tmp_path / "a_*.png")]), ("a",), ("",))
-    assert file_bytes(table, ("red", "green")).tolist() == [8]
+def test_a_copy_of_the_data_with_other_times_is_the_same_data(tmp_path, small_parts):
+    """As where a data set is mounted anew: the hash of a few bytes decides."""
+    table = bitmaps(tmp_path)
+    build(tmp_path, table, "pixels")
+    for path in table.paths.tolist():
+        os.utime(path, (1, 1))
+    names, cache = image_names(table, tmp_path), ImageCache(tmp_path / "cache")
+    assert ImageSource(table, ImageReader(size=(24, 32)), cache=cache, names=names).num_cached == 7
+    assert build(tmp_path, table, "pixels")[2].rows == []
+
+
+def test_no_file_is_opened_where_size_and_time_are_unchanged(tmp_path, small_parts, monkeypatch):
+    table = bitmaps(tmp_path)
+    build(tmp_path, table, "pixels")
+    cache = ImageCache(tmp_path / "cache")
+    monkeypatch.setattr("imettk.data.stamps._hash", lambda *_: pytest.fail("a file was opened"))
+    source = ImageSource(table, ImageReader(size=(24, 32)), cache=cache, names=image_names(table, tmp_path))
+    assert source.num_cached == 7 and len(source.fingerprint(np.arange(7))) == 16
+    assert stamp_files(table.paths, (), known=cache.stamps).hashes.tolist() == cache.stamps.hashes.tolist()
+
+
+def test_a_fingerprint_changes_with_a_file_its_box_and_its_turn_and_with_nothing_else(tmp_path):
+    table, reader, rows = bitmaps(tmp_path), ImageReader(size=(24, 32)), np.array([1, 4])
+    boxes = np.full((7, 4), np.nan, np.float32)
+    boxes[4] = (0, 0, 9, 9)
+    moved = boxes + 1
+    tables = [
+        replace(table, boxes=part, turned=np.arange(7) == turned) for part in (boxes, moved) for turned in (1, 2)
+    ]
+    first, *others = [ImageSource(each, reader).fingerprint(rows) for each in tables]
+    assert len({first, *others}) == 4
+    assert ImageSource(tables[0], reader).fingerprint(rows) == first
+    black_out(Path(table.paths[0]))
+    assert ImageSource(tables[0], reader).fingerprint(rows) == first
+    black_out(Path(table.paths[4]))
+    assert ImageSource(tables[0], reader).fingerprint(rows) != first
+
+
+@pytest.mark.parametrize("place", ["head", "middle", "tail", "length"])
+def test_the_hash_sees_head_middle_tail_and_length(tmp_path, place):
+    path = tmp_path / "a_red.png"
+    content = bytearray(np.random.default_rng(0).integers(0, 256, 100_000, np.uint8).tobytes())
+    path.write_bytes(content)
+    (tmp_path / "a_green.png").write_bytes(b"green")
+    paths, files = np.array([str(tmp_path / "a_*.png")]), ("red", "green")
+    before = hash_files(paths, files)
+    assert stat_files(paths, files)[0].tolist() == [100_005]
+    if place == "length":
+        content += b"x"
+    else:
+        content[{"head": 17, "middle": 50_000, "tail": -17}[place]] ^= 1
+    path.write_bytes(content)
+    assert hash_files(paths, files) != before
+    path.unlink()
+    assert hash_files(paths, files).tolist() == [0] and stat_files(paths, files)[0].tolist() == [-1]
+
+
+@pytest.mark.parametrize("kind", ["pixels", "jpeg"])
+def test_a_cache_of_version_0_1_0_is_read_and_sizes_decide(tmp_path, small_parts, kind):
+    """Names and sizes stood in files of their own, a line each, and parts had no checksums."""
+    table = make_table(tmp_path, 7)
+    build(tmp_path, table, kind)
+    folder = tmp_path / "cache"
+    index = json.loads((folder / INDEX).read_text())
+    images = index.pop("images")
+    del index["parts"]
+    (folder / INDEX).write_text(json.dumps(index))
+    (folder / "names.txt").write_text("\n".join(images["names"]))
+    (folder / "bytes.txt").write_text("\n".join(map(str, images["sizes"])))
+    for path in folder.glob("part-*"):
+        with safe_open(path, "np") as part:
+            tensors = {name: part.get_tensor(name) for name in part.keys() if name != "checksums"}  # noqa: SIM118
+            save_file(tensors, path, part.metadata())
+    source = ImageSource(
+        table, ImageReader(size=(24, 32)), cache=ImageCache(folder), names=image_names(table, tmp_path)
+    )
+    assert source.num_cached == 7 and source.read(6).shape == (24, 32, 3)
+    Path(table.paths[3]).write_bytes(b"shorter")
+    source = ImageSource(
+        table, ImageReader(size=(24, 32)), cache=ImageCache(folder), names=image_names(table, tmp_path)
+    )
+    assert source.num_cached == 6
+
+
+@pytest.mark.parametrize("kind", ["pixels", "jpeg"])
+def test_a_bit_that_flipped_in_the_cache_is_noticed(tmp_path, small_parts, kind):
+    build(tmp_path, make_table(tmp_path), kind)
+    path = part_path(tmp_path / "cache", 1)
+    content = bytearray(path.read_bytes())
+    content[-40] ^= 4  # of the last image's pixels, or of the JPEGs
+    path.write_bytes(content)
+    reader = ImageCache(tmp_path / "cache")
+    damaged = 0
+    for row in range(5, 10):
+        try:
+            reader.read(row)
+        except MismatchError as error:
+            assert "does not match its checksum" in str(error)
+            damaged += 1
+    assert damaged == 1
+
+
+def test_a_reader_of_a_cache_that_is_made_anew_gets_an_error_and_never_other_pixels(tmp_path, small_parts):
+    table = make_table(tmp_path)
+    _, cached, _, _ = build(tmp_path, table, "pixels")
+    right = cached.read(0)
+    build(tmp_path, table, "pixels", aspect="pad")  # other settings, so other pixels under the same names
+    np.testing.assert_array_equal(cached.read(1), ImageSource(table, ImageReader(size=(24, 32))).read(1))
+    np.testing.assert_array_equal(cached.read(0), right)  # of the part that was open already
+    with pytest.raises(MismatchError, match="was made anew while it was in use"):
+        cached.read(22)
+    batch = ImageDataset(cached, None, image_size=(24, 32), skip_bad=True)
+    rows = np.array([22])
+    with pytest.raises(MismatchError, match="was made anew"):  # and is not taken for an image that cannot be read
+        list(load_batches(batch, iter([BatchRequest(0, rows, rows)]), num_workers=1, pin=False))
+
+
+def test_an_index_and_parts_of_different_makings_are_refused(tmp_path, small_parts):
+    table = make_table(tmp_path)
+    build(tmp_path, table, "pixels")
+    old = (tmp_path / "cache" / INDEX).read_bytes()
+    replace_keeping_size(Path(table.paths[11]))
+    build(tmp_path, table, "pixels")
+    (tmp_path / "cache" / INDEX).write_bytes(old)
+    with pytest.raises(MismatchError, match=r"part-002.* is of another `prepare`"):
+        ImageCache(tmp_path / "cache")
+
+
+def test_an_id_with_a_newline_has_a_cache(tmp_path, small_parts):
+    table = make_table(tmp_path)
+    path = tmp_path / "train" / "a\nb.png"
+    Path(table.paths[3]).rename(path)
+    paths = table.paths.astype(object)
+    paths[3] = str(path)
+    _, cached, _, _ = build(tmp_path, replace(table, paths=paths.astype(np.str_)), "pixels")
+    assert cached.num_cached == COUNT
 
 
 def test_names_do_not_depend_on_how_the_data_folder_was_given(tmp_path, monkeypatch):
@@ -224,8 +385,6 @@ def test_a_cut_or_missing_part_is_noticed_when_the_cache_is_opened(tmp_path, sma
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("names.txt", None),
-        *(("bytes.txt", each) for each in (None, b"", b"7\n8")),
         *((name, each) for name in (INDEX, "part-001.safetensors") for each in (None, b"", b"{", b"{}", bytes(16))),
     ],
 )

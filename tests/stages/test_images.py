@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -50,12 +51,14 @@ def test_a_cache_changes_no_bit_of_a_training(own_data, tmp_path, capsys):
         folder = tmp_path / kind
         common = ["--data", own_data, "--run-dir", folder]
         run("prepare", "digits", *common, *TINY, "--cache.kind", kind)
-        for path in own_data.glob("train/*.png") if kind == "pixels" else ():
-            path.rename(path.with_suffix(".hidden"))  # so nothing can come from the files
-            path.touch()
+        images = {path: (path.read_bytes(), path.stat()) for path in own_data.glob("train/*.png")}
+        for path, (content, status) in images.items() if kind == "pixels" else ():
+            path.write_bytes(bytes(len(content)))  # so nothing can come from the files, which look unchanged
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         run("train", *common, "--fold", 0)
-        for path in own_data.glob("train/*.hidden"):
-            path.rename(path.with_suffix(".png"))
+        for path, (content, status) in images.items():
+            path.write_bytes(content)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         models[kind] = load_file(folder / "fold0" / "model.safetensors")
     same = {
         kind: all(np.array_equal(tensor, models["none"][name]) for name, tensor in models[kind].items())
@@ -64,6 +67,44 @@ def test_a_cache_changes_no_bit_of_a_training(own_data, tmp_path, capsys):
     assert same == {"none": True, "pixels": True, "jpeg": False}
     session = (tmp_path / "jpeg" / "fold0" / "journal.jsonl").read_text().splitlines()[0]
     assert json.loads(session)["environment"]["images"] == "jpeg cache"
+
+
+def test_a_training_image_that_was_replaced_after_prepare_is_read_from_its_file(own_data, tmp_path, capsys):
+    """One of the same size among them: the rest of the cache is used."""
+    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
+    run("prepare", "digits", *common, *TINY)
+    first, second = sorted((own_data / "train").glob("*.png"))[:2]
+    shutil.copy(second, first)
+    capsys.readouterr()
+    run("train", *common, "--fold", 0)
+    assert "1 of 72 images are not in" in capsys.readouterr().out
+    directory = RunDir(tmp_path / "run")
+    recipe = directory.recipe()
+    table = read_table(recipe.table, own_data)
+    source = open_source(recipe, table, own_data, directory)
+    np.testing.assert_array_equal(source.read(0), source.read(1))
+
+
+def test_predictions_are_made_anew_where_the_pixels_changed_and_the_size_did_not(own_data, tmp_path, capsys):
+    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
+    run("prepare", "digits", *common, *TINY)
+    run("train", *common, "--fold", 0)
+    run("validate", *common)
+    run("infer", *common)
+    capsys.readouterr()
+    run("infer", *common)
+    assert "fold 0 test: taken from" in capsys.readouterr().out
+    path = own_data / "test" / "t00001.png"
+    size = path.stat().st_size
+    content = (own_data / "test" / "t00002.png").read_bytes()
+    path.write_bytes(content[:size].ljust(size, b"\0"))
+    run("infer", *common)
+    assert "taken from" not in capsys.readouterr().out
+    damaged = tmp_path / "run" / "fold0" / "test.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+    run("infer", *common)
+    text = capsys.readouterr().out
+    assert "test.safetensors is not a prediction file" in text and "made anew" in text
 
 
 def test_a_cache_that_does_not_fit_is_refused_or_passed_over(own_data, tmp_path, capsys):
@@ -94,7 +135,7 @@ def test_a_test_image_that_took_the_name_of_another_is_read_from_its_file(own_da
     recipe = directory.recipe()
     train = read_table(recipe.table, own_data)
     test = read_test_table(recipe.table, own_data, train)
-    source = open_source(recipe, test, own_data, directory, may_change=True)
+    source = open_source(recipe, test, own_data, directory)
     assert "1 of 24 images are not in" in capsys.readouterr().out
     np.testing.assert_array_equal(source.read(1), open_source(recipe, train, own_data, directory).read(3))
 

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from imettk.tracking.files import read_json, sha256, write_atomically, write_json
+from imettk.files import write_atomically
+from imettk.tracking.files import read_json, sha256, write_json
 
 
 def test_content_is_written_and_replaced_and_nothing_else_stays(tmp_path):
@@ -24,7 +25,7 @@ def test_an_interrupted_write_leaves_the_old_content(tmp_path, monkeypatch, call
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"imettk.tracking.files.os.{call}", interrupted)
+    monkeypatch.setattr(f"imettk.files.os.{call}", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(path, b"new content")
     assert path.read_bytes() == b"old"
@@ -34,7 +35,7 @@ def test_an_interrupted_write_leaves_the_old_content(tmp_path, monkeypatch, call
 def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     seen = []
     path = tmp_path / "file"
-    monkeypatch.setattr("imettk.tracking.files.os.fsync", lambda _: seen.append(("fsync", path.exists())))
+    monkeypatch.setattr("imettk.files.os.fsync", lambda _: seen.append(("fsync", path.exists())))
     write_atomically(path, b"new")
     assert seen == [("fsync", False)]
 

@@ -150,7 +150,7 @@ def test_a_kill_between_write_and_rename_leaves_the_older_one(tmp_path, warnings
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("imettk.tracking.files.os.replace", killed)
+    monkeypatch.setattr("imettk.files.os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
         save_steps(tmp_path, 2)
     assert load_newest([tmp_path], warnings.append).values == {"step": 1}

@@ -46,7 +46,7 @@ def test_a_fault_of_the_program_in_the_writer_is_not_lost(tmp_path):
 
 def test_a_checkpoint_of_the_same_step_takes_the_place_of_the_first_without_a_gap(tmp_path, monkeypatch):
     """One that owes its validation is followed by one that does not: killed in between, one of them is there."""
-    import imettk.tracking.files as files
+    import imettk.files as files
 
     save_checkpoint(tmp_path, 3, {"model.a": torch.zeros(2)}, {"turn": 1})
 

@@ -31,6 +31,7 @@ from imettk.data.noise import Noise
 from imettk.data.reader import ImageReader
 from imettk.data.sampling import BatchRequest
 from imettk.data.source import ImageSource, cache_key
+from imettk.data.stamps import stamp_files
 from imettk.data.survey import CacheTarget, survey_images
 from imettk.data.table import SampleTable
 from imettk.data.warp import A
@@ -203,7 +204,7 @@ def make_cache(folder: Path, table: SampleTable, reader: ImageReader, kind: str)
     source = ImageSource(table, reader)
     names = [Path(path).name for path in table.paths]
     target = CacheTarget(folder=folder, kind=kind, key=cache_key(reader, kind, 95), quality=95)
-    survey_images(source.read, names, [0] * len(names), (*reader.size, 3), cache=target)
+    survey_images(source.read, names, stamp_files(table.paths, ()), (*reader.size, 3), cache=target)
     return ImageSource(table, reader, cache=ImageCache(folder), names=names)
 
 

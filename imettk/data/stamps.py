@@ -1,0 +1,117 @@
+"""What tells whether image files are still those of before: size and time, and a hash of head, middle and tail."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from imettk.progress import progress_bar
+
+SAMPLE_BYTES = 4096  # of head, middle and tail each
+THREADS = 8  # most of the time is spent waiting for a mounted file system
+LONG = 2000  # files whose hashing is worth a progress bar
+MISSING = -1
+
+
+class FileStamps(NamedTuple):
+    """N images, int64 (N,) each.
+
+    Attributes:
+        sizes: bytes, of all files of an image together; `MISSING` where one is not there.
+        times: of the last change, in nanoseconds since the epoch; several files are added up.
+        hashes: of size, head, middle and tail; see `hash_files`.
+    """
+
+    sizes: np.ndarray
+    times: np.ndarray
+    hashes: np.ndarray
+
+    def take(self, rows: np.ndarray) -> FileStamps:
+        """Those of some images, in this order."""
+        return FileStamps(*(part[rows] for part in self))
+
+
+def stamp_files(
+    paths: np.ndarray, channel_files: tuple[str, ...], *, known: FileStamps | None = None
+) -> FileStamps:
+    """The stamps of image files; none is opened whose size and time are `known`."""
+    sizes, times = stat_files(paths, channel_files)
+    hashes = np.zeros(len(paths), np.int64)
+    same = np.zeros(len(paths), bool)
+    if known is not None:
+        same = (known.sizes == sizes) & (known.times == times) & (sizes != MISSING)
+        hashes[same] = known.hashes[same]
+    rows = np.flatnonzero(~same)
+    hashes[rows] = hash_files(paths[rows], channel_files)
+    return FileStamps(sizes, times, hashes)
+
+
+def stat_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Size and time of each image's file or files, int64 (N,) each; see `FileStamps`.
+
+    Args:
+        paths: str (N,), with a `*` where an image is several files.
+        channel_files: what stands for it, one name a file.
+    """
+    stats = [_stat(path, channel_files) for path in paths.tolist()]
+    sizes, times = np.array(stats, np.int64).reshape(-1, 2).T
+    return sizes, times
+
+
+def hash_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> np.ndarray:
+    """A hash of the size and of `SAMPLE_BYTES` at head, middle and tail of each image's files, int64 (N,).
+
+    Whoever replaces an image changes its size or one of these; a file that is not there or cannot be read has 0.
+    """
+    if not len(paths):
+        return np.zeros(0, np.int64)
+    hidden = len(paths) < LONG
+    with (
+        ThreadPoolExecutor(THREADS) as pool,
+        progress_bar("compare images", total=len(paths), unit="image", hidden=hidden) as bar,
+    ):
+        hashes = []
+        for value in pool.map(lambda path: _hash(path, channel_files), paths.tolist(), chunksize=64):
+            hashes.append(value)
+            bar.update(1)
+    return np.array(hashes, np.int64)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A pipe among the images must not be waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _files(path: str, channel_files: Sequence[str]) -> list[str]:
+    return [path.replace("*", channel) for channel in channel_files] if channel_files else [path]
+
+
+def _stat(path: str, channel_files: Sequence[str]) -> tuple[int, int]:
+    size = time = 0
+    for file in _files(path, channel_files):
+        try:
+            status = os.stat(file)
+        except (OSError, ValueError):
+            return MISSING, 0
+        size, time = size + status.st_size, (time + status.st_mtime_ns) % 2**62
+    return size, time
+
+
+def _hash(path: str, channel_files: Sequence[str]) -> int:
+    digest = hashlib.blake2b(digest_size=8)
+    try:
+        for file in _files(path, channel_files):
+            with open(file, "rb", buffering=0, opener=_open_at_once) as opened:
+                size = os.fstat(opened.fileno()).st_size
+                digest.update(size.to_bytes(8, "little"))
+                for start in sorted({0, max(0, (size - SAMPLE_BYTES) // 2), max(0, size - SAMPLE_BYTES)}):
+                    opened.seek(start)
+                    digest.update(opened.read(SAMPLE_BYTES) or b"")
+    except (OSError, ValueError):
+        return 0
+    return int.from_bytes(digest.digest(), "little", signed=True)
