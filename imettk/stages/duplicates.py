@@ -28,6 +28,7 @@ from imettk.files import write_atomically
 from imettk.plots import draw_pairs
 from imettk.progress import say
 from imettk.stages.embeddings import TableRows, read_fold_files
+from imettk.stages.known import keep_known_answers
 from imettk.tracking.run_dir import DROPPED, DUPLICATE_GROUPS, KNOWN_ANSWERS, RunDir
 
 ACTIONS = ("group", "drop", "answer")
@@ -102,7 +103,10 @@ def duplicates(
     say(f"{run.path / 'duplicates.csv'}, {run.path / 'duplicates.png'}")
     parts = components(len(files), pairs)
     for action in actions:
-        {"group": _group, "drop": _drop, "answer": _answer}[action](run, images, parts)
+        if action == "answer":
+            _answer(run, recipe, table, images, parts)
+        else:
+            {"group": _group, "drop": _drop}[action](run, images, parts)
 
 
 def _check_choice(recipe: Recipe, limit: int, actions: Sequence[str], similarity: float) -> None:
@@ -217,10 +221,9 @@ def _drop(run: RunDir, images: _Images, parts: np.ndarray) -> None:
     say(f"{run.path / DROPPED}: {named(dropped, 'row')} will neither train nor validate; `imettk prepare` reads it")
 
 
-def _answer(run: RunDir, images: _Images, parts: np.ndarray) -> None:
+def _answer(run: RunDir, recipe: Recipe, table: SampleTable, images: _Images, parts: np.ndarray) -> None:
     answers, differing = known_answers(parts, images.labels, images.kinds != "test")
     rows = list(answers)
-    frame = pd.DataFrame({"id": images.ids[rows], "label": list(answers.values())})
-    write_atomically(run.path / KNOWN_ANSWERS, frame.to_csv(index=False).encode())
+    keep_known_answers(run, recipe, table, images.ids[rows], images.paths[rows], list(answers.values()))
     more = f"; {differing} more have duplicates with labels that differ" if differing else ""
     say(f"{run.path / KNOWN_ANSWERS}: {len(rows)} test images have a known label{more}; `imettk infer` reads it")

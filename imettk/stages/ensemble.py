@@ -11,7 +11,7 @@ import numpy as np
 from imettk.config import Recipe
 from imettk.data.csv_files import named
 from imettk.data.labels import find_titles
-from imettk.data.table import SampleTable, read_groups
+from imettk.data.table import SampleTable, read_groups, read_table
 from imettk.errors import ConfigError, DataError
 from imettk.inference.predictor import Predictions, save_predictions
 from imettk.postprocess.blend import Method, fit_weights
@@ -29,8 +29,10 @@ from imettk.stages.members import (
     join_labels,
     join_members,
     read_member,
+    require_current_labels,
 )
 from imettk.stages.report import keep_report
+from imettk.stages.rule_file import keep_rule
 from imettk.stages.rules import RuleFitter, read_shares, score
 from imettk.stages.scoring import count_test_rows, honest_scores, tell_drift, tell_scores, write_label_table
 from imettk.stages.submit import label_rows, submit
@@ -73,6 +75,8 @@ def ensemble(
     first = next(iter(found[0].oof.values())).values
     if first["task"] != recipe.table.task:
         raise ConfigError(f"the recipe is for a {recipe.table.task} table, the members are of a {first['task']} one")
+    if method != "join":
+        _check_labels(recipe, data_dir, found)
     shares = read_shares(recipe, data_dir, tuple(first["labels"]))
     fitter = RuleFitter(recipe, tuple(first["label_groups"]), shares)
     score_of = _scorer(recipe, fitter, joined, how)
@@ -135,7 +139,7 @@ def _judge(
 ) -> Rule:
     """Fit the rule, and write and print what it scores."""
     rule = fitter.fit(probs, joined.targets, joined.folds)
-    write_json(run.path / "rule.json", rule.to_json())
+    keep_rule(run, rule.to_json(), recipe, values["labels"], np.unique(joined.folds))
     row_groups, num_test = _groups_of(recipe, data_dir, joined.ids), count_test_rows(recipe, data_dir)
     scores, answers = honest_scores(
         recipe, fitter, probs, joined.targets, joined.folds, groups=row_groups, num_test=num_test
@@ -151,6 +155,17 @@ def _judge(
         keep_threshold_curve(recipe, run, rule, probs, joined.targets)
     tell_scores(scores)
     return rule
+
+
+def _check_labels(recipe: Recipe, data_dir: Path, members: list[Member]) -> None:
+    """Compare the members' rows with the training table, where that is there."""
+    try:
+        table = read_table(recipe.table, data_dir)
+    except DataError as error:
+        say(f"note: whether the members' labels are still those of the training table is not checked: {error}")
+        return
+    for member in members:
+        require_current_labels(member.name, member.oof.values(), table)
 
 
 def _groups_of(recipe: Recipe, data_dir: Path, ids: np.ndarray) -> np.ndarray | None:

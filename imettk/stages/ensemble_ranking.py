@@ -17,9 +17,10 @@ from imettk.postprocess.fusion import fuse
 from imettk.postprocess.ranking import Ranked
 from imettk.progress import say
 from imettk.stages.embeddings import FoldFiles, TableRows, read_fold_files
-from imettk.stages.members import blend_known, blend_test, join_members, read_member
+from imettk.stages.members import blend_known, blend_test, join_members, read_member, require_current_labels
 from imettk.stages.ranker import Gallery, Ranker, stack
 from imettk.stages.ranking import judge, nearest_images, tell_ranking, threshold_of_test
+from imettk.stages.rule_file import keep_rule
 from imettk.stages.submit import label_rows, submit
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import RunDir
@@ -73,7 +74,8 @@ def _judge(
         text = "" if gain is None else f"{gain:+9.4f}"
         say(f"{path.name:<32}{group.weights[number]:>8.3f}{alone:>9.4f}{text}")
     threshold = ranker.fit(ranked, truth)
-    write_json(run.path / "rule.json", {"kind": "rank", "unknown_threshold": threshold})
+    content = {"kind": "rank", "unknown_threshold": threshold}
+    keep_rule(run, content, ranker.recipe, ranker.labels, np.unique(group.row_folds))
     write_json(run.path / "scores.json", scores)
     tell_ranking(ranker, scores, threshold)
     return gains
@@ -106,6 +108,8 @@ class ProbsEnsemble:
         self._method: Method = method  # type: ignore[assignment]
         self._members = [read_member(path) for path in paths]
         self._joined = join_members(self._members, ranks=method == "rank")
+        for member in self._members:
+            require_current_labels(member.name, member.oof.values(), table)
         self.rows = TableRows(table).rows(self._joined.ids)
         self.row_folds = self._joined.folds
 
@@ -144,6 +148,9 @@ class EmbeddingEnsemble:
         self.names = [path.name for path in paths]
         self._rows = TableRows(table)
         members = [read_fold_files(path) for path in paths]
+        for name, files in zip(self.names, members, strict=True):
+            known = [one for fold in files.values() for one in fold.known if one.targets is not None]
+            require_current_labels(name, known, table)
         self.folds = sorted(set.intersection(*(set(one) for one in members)))
         if not self.folds:
             raise MismatchError("the members have no fold in common: they need the same folds")

@@ -8,21 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.csv_files import read_csv
 from imettk.data.labels import split
 from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
 from imettk.inference.predictor import Predictions
 from imettk.postprocess.rule import Rule
 from imettk.progress import say
 from imettk.stages.in_time import predict_in_time
+from imettk.stages.known import read_known_answers
 from imettk.stages.ranker import Ranker
 from imettk.stages.ranking import rank_test, read_threshold
+from imettk.stages.rule_file import read_rule
 from imettk.stages.rules import metric_name, score
 from imettk.stages.scoring import tell_drift
 from imettk.stages.shared import open_source, trained_folds
 from imettk.stages.submit import label_rows, submit
 from imettk.tracking.files import read_json, write_json
-from imettk.tracking.run_dir import KNOWN_ANSWERS, RunDir
+from imettk.tracking.run_dir import RunDir
 
 
 def infer(
@@ -44,22 +45,26 @@ def infer(
         MissingFileError: no fold is trained, or `validate` has not fitted a rule.
         DataError: the submission would not fit the sample.
     """
-    if recipe.rule.kind != "rank":
-        run.find("rule.json", written_by="validate")  # before the hours of prediction
     folds = trained_folds(run, fold)
     labelled = read_table(recipe.table, data_dir)
-    if recipe.rule.kind == "rank" and recipe.ranking.answers == "identities":
-        read_threshold(Ranker(recipe, labelled), run)  # this as well
+    # All that can be wrong is found before the hours of prediction.
+    if recipe.rule.kind != "rank":
+        read_rule(run, recipe, labelled.labels, folds)
+    elif recipe.ranking.answers == "identities":
+        read_threshold(Ranker(recipe, labelled), run)
     table = read_test_table(recipe.table, data_dir, labelled)
     for remark in table.remarks:
         say(f"note: {remark}")
+    known = read_known_answers(run, recipe, labelled, table)
     run.save_recipe(recipe)
     source = open_source(recipe, table, data_dir, run)
     end = started + recipe.session.limit_seconds - recipe.session.margin_seconds
     used: list[int] = []
     tests = _noted(predict_in_time(recipe, run, table, source, folds, end=end), used)
     make_answers = rank_test if recipe.rule.kind == "rank" else _apply_rule
-    answers = _with_known_answers(recipe, run, labelled, table, make_answers(recipe, data_dir, run, table, tests))
+    answers = make_answers(recipe, data_dir, run, table, tests)
+    if known:
+        answers = _with_known_answers(recipe, known, labelled, table, answers)
     submit(recipe, data_dir, run, table.ids, answers, f"mean of {len(used)} folds")
     if answers_csv is not None:
         truth = read_answers(recipe.table, answers_csv, table.labels, table.ids, data_dir=data_dir)
@@ -79,7 +84,7 @@ def _apply_rule(
     recipe: Recipe, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]
 ) -> list[list[str]]:
     """The labels of each row, by the rule that `validate` fitted on the mean of all folds."""
-    rule = Rule.from_json(read_json(run.find("rule.json", written_by="validate")))
+    rule = Rule.from_json(read_rule(run, recipe, table.labels))
     total, count = np.zeros((len(table), len(table.labels)), np.float64), 0
     for _, predictions in tests:
         total += predictions.merged
@@ -90,21 +95,16 @@ def _apply_rule(
 
 
 def _with_known_answers(
-    recipe: Recipe, run: RunDir, labelled: SampleTable, table: SampleTable, answers: list[list[str]]
+    recipe: Recipe, known: dict[str, str], labelled: SampleTable, table: SampleTable, answers: list[list[str]]
 ) -> list[list[str]]:
-    """The answers, with those in place that `imettk duplicates --action answer` found: first, where there are ranks.
+    """The answers, with the known ones in place: first, where there are ranks.
 
-    A label that is not scored is answered as the unknown one. Answers that are images stay: a copy is the nearest.
+    A label that is not scored is answered as the unknown one.
     """
-    path = run.find_optional(KNOWN_ANSWERS)
     ranks = recipe.rule.kind == "rank"
-    if path is None or (ranks and recipe.ranking.answers == "images"):
-        return answers
-    known = read_csv(path).set_index("id")["label"].to_dict()
     if ranks and not (ranker := Ranker(recipe, labelled)).scored.all():
         others = {ranker.names[label] for label in np.flatnonzero(~ranker.scored)}
         known = {name: ranker.names[-1] if label in others else label for name, label in known.items()}
-    say(f"{path}: {sum(name in known for name in table.ids)} answers are those of a duplicate")
     result = []
     for name, row in zip(table.ids, answers, strict=True):
         labels = row

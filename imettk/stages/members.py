@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from imettk.data.csv_files import named
+from imettk.data.table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.inference.predictor import Predictions, load_predictions
 from imettk.postprocess.blend import Method, blend, rank_shares
+from imettk.tracking.files import sha256
 
 OOF, TEST = "oof.safetensors", "test.safetensors"
 
@@ -66,6 +68,9 @@ def read_member(path: Path) -> Member:
         fold = int(number)
         oof[fold] = load_predictions(file)
         _check(file, oof[fold], oof[min(oof)])
+        model = file.with_name("model.safetensors")
+        if model.is_file() and oof[fold].values.get("model") not in (None, sha256(model)):
+            raise MismatchError(f"{file} is not of the model beside it: run `imettk validate` there again")
         if oof[fold].targets is None or "label_groups" not in oof[fold].values:
             raise MismatchError(f"{file} was written by an older version: run `imettk validate` there again")
         if (beside := file.with_name(TEST)).is_file():
@@ -130,6 +135,34 @@ def join_members(members: list[Member], *, ranks: bool = False) -> Joined:
             targets[rows], seen[rows], known[number, rows] = one.targets, True, True
         probs.append(total)
     return Joined(ids, folds, targets, probs, known)
+
+
+def require_current_labels(name: str, files: Iterable[Predictions], table: SampleTable) -> None:
+    """Refuse predictions of a member that hold other labels of their rows than the training table has by now.
+
+    Raises:
+        MismatchError: labels were added, removed or re-ordered, rows are gone, or some have other labels.
+    """
+    assert table.targets is not None
+    place = {one: row for row, one in enumerate(table.ids.tolist())}
+    for found in files:
+        if tuple(labels := found.values["labels"]) != table.labels:
+            raise MismatchError(
+                f"{name} knows {len(labels)} labels, the training table has {len(table.labels)} others, or in another "
+                "order: was it changed after training?"
+            )
+        rows = np.array([place.get(one, -1) for one in found.ids.tolist()], np.int64)
+        if (rows < 0).any():
+            raise MismatchError(
+                f"{name}: the training table lacks {named(found.ids[rows < 0], 'row')}: is --data another one?"
+            )
+        assert found.targets is not None
+        differ = (table.targets[rows] != found.targets).reshape(len(rows), -1).any(1)
+        if differ.any():
+            raise MismatchError(
+                f"{name} was trained when {named(found.ids[differ], 'row')} had other labels, by which it would be "
+                "scored: put the table back as it was, or train anew"
+            )
 
 
 def blend_known(joined: Joined, method: Method, weights: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:

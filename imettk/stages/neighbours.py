@@ -27,7 +27,7 @@ from imettk.postprocess.neighbours import (
 from imettk.postprocess.rule import Rule
 from imettk.progress import say
 from imettk.stages.embeddings import TableRows, read_fold_files
-from imettk.stages.members import Joined, blend_test, join_members, read_member
+from imettk.stages.members import Joined, blend_test, join_members, read_member, require_current_labels
 from imettk.stages.pictures import Album, list_conflicts
 from imettk.stages.rules import RuleFitter, metric_name, read_shares, score
 from imettk.stages.submit import label_rows, submit
@@ -55,6 +55,7 @@ def neighbours(recipe: Recipe, data_dir: Path, run: RunDir, *, classifier: Path,
     embedded = _Embedded(table, features)
     member = read_member(classifier)
     joined = join_members([member])
+    require_current_labels(member.name, member.oof.values(), table)
     near = embedded.out_of_fold()
     fitter = RuleFitter(recipe, table.label_groups, read_shares(recipe, data_dir, table.labels))
     rows = TableRows(table).rows(joined.ids)

@@ -44,7 +44,7 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     )
     say(f"\na fold: {trainer.num_steps} steps and {validations} validations of {validation_seconds:.1f} s")
     usable = recipe.session.limit_seconds - recipe.session.margin_seconds
-    left = [number for number in folds if not is_done(recipe, run, number)]
+    left = [number for number in folds if not is_done(recipe, run, number, prepared.identity)]
     say(
         f"about {duration(seconds)} a fold here, {math.ceil(seconds / usable)} sessions of "
         f"{duration(recipe.session.limit_seconds)}; {len(left)} of {len(folds)} folds to train: "

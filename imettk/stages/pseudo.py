@@ -19,7 +19,7 @@ from imettk.postprocess.rule import Rule
 from imettk.progress import say
 from imettk.stages.embeddings import read_fold_files
 from imettk.stages.members import TEST
-from imettk.tracking.files import read_json
+from imettk.stages.rule_file import read_rule
 from imettk.tracking.run_dir import RunDir
 
 PSEUDO_CSV, PSEUDO = "pseudo.csv", "pseudo.safetensors"
@@ -45,13 +45,13 @@ def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False
     if recipe.rule.kind == "rank" and recipe.ranking.by == "neighbours":
         pseudo_identities(recipe, run, similarity=confidence)
         return
+    folds, files = _read_folds(run)
     ranks = recipe.rule.kind == "rank"
-    rule = Rule("argmax") if ranks else Rule.from_json(read_json(run.find("rule.json", written_by="validate")))
+    rule = Rule("argmax") if ranks else Rule.from_json(read_rule(run, recipe, files[0].values["labels"], folds))
     if rule.relative or (rule.kind == "threshold" and min(rule.thresholds) > 1):
         raise ConfigError(
             "pseudo labels need a rule with thresholds on probabilities: another `rule.kind`, not relative"
         )
-    folds, files = _read_folds(run)
     ids, labels = files[0].ids, tuple(files[0].values["labels"])
     targets, levels = [], []
     for one in files:

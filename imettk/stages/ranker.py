@@ -50,6 +50,7 @@ class Ranker:
     """
 
     def __init__(self, recipe: Recipe, table: SampleTable) -> None:
+        self.recipe, self.labels = recipe, table.labels
         self.plan, self.device = recipe.ranking, choose_device(recipe.session.device)
         self.k, self.num_labels = self.plan.num_answers, len(table.labels)
         self.unknown = None if recipe.table.unknown_label is None else self.num_labels

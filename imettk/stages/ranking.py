@@ -22,9 +22,10 @@ from imettk.stages.evidence import keep_unknown_curve
 from imettk.stages.pictures import NUM_HITS, NUM_SHOWN, Album, draw_rankings, list_conflicts
 from imettk.stages.predictions import predict_file
 from imettk.stages.ranker import Gallery, Ranker, stack
+from imettk.stages.rule_file import RULE, keep_rule, read_rule
 from imettk.stages.shared import Compute, Prepared, choose_compute, read_prepared
 from imettk.stages.submit import label_rows
-from imettk.tracking.files import read_json, write_json
+from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import RunDir
 
 NUM_NEAR = 20  # neighbours of each row that pictures and the search for label errors look at
@@ -121,7 +122,7 @@ def validate_ranking(recipe: Recipe, prepared: Prepared, run: RunDir, folds: lis
     threshold = ranker.fit(done.ranked, done.truth)
     if threshold is not None:
         keep_unknown_curve(run, ranker, done.ranked, done.truth, threshold)
-    write_json(run.path / "rule.json", {"kind": "rank", "unknown_threshold": threshold})
+    keep_rule(run, {"kind": "rank", "unknown_threshold": threshold}, recipe, prepared.table.labels, folds)
     write_json(run.path / "scores.json", scores)
     _draw(prepared, run, done, answers, threshold)
     tell_ranking(ranker, scores, threshold)
@@ -308,11 +309,11 @@ def read_threshold(ranker: Ranker, run: RunDir) -> float | None:
     """
     if ranker.unknown is None or not ranker.scored.all():
         return None
-    if (path := run.find_optional("rule.json")) is None:
+    if run.find_optional(RULE) is None:
         if ranker.plan.unknown_share is not None:
             return None
         raise MissingFileError(
-            f"rule.json is not in {run.path}: run `imettk validate` first, which finds out where {ranker.names[-1]} "
+            f"{RULE} is not in {run.path}: run `imettk validate` first, which finds out where {ranker.names[-1]} "
             "stands; where all rows train there is --ranking.unknown-share instead"
         )
-    return (read_json(path) or {})["unknown_threshold"]
+    return read_rule(run, ranker.recipe, ranker.labels)["unknown_threshold"]

@@ -5,26 +5,37 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from imettk.config import Recipe, differences, fingerprint, from_json
-from imettk.errors import MismatchError, MissingFileError
+from imettk.data.data_identity import DataIdentity
+from imettk.errors import CheckpointError, MismatchError, MissingFileError
 from imettk.files import write_atomically
 from imettk.progress import say
-from imettk.tracking.journal import Journal
+from imettk.stages.shared import require_same_data
+from imettk.tracking.journal import Journal, merge_journals, read_journal
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.tensors import TensorFile, read_tensors, read_values
-from imettk.training.checkpoint import load_newest, save_checkpoint
+from imettk.training.checkpoint import is_valid, load_newest, save_checkpoint
 
 MAX_NAMED = 12  # tensors that do not fit, named one by one
 
 
-def is_done(recipe: Recipe, run: RunDir, fold: int, *, others_allowed: bool = False) -> bool:
-    """Whether some folder has the fold's trained model; one of another recipe is refused, or passed over."""
+def is_done(recipe: Recipe, run: RunDir, fold: int, data: DataIdentity, *, others_allowed: bool = False) -> bool:
+    """Whether some folder has the fold's trained model; one of another recipe or other data is refused, or passed over.
+
+    Raises:
+        MismatchError: it is of another recipe, or of other data; what differs is named.
+    """
     for folder in run.fold_everywhere(fold):
         if (path := folder / "model.safetensors").is_file():
-            if read_values(path)["fingerprint"] == fingerprint(recipe):
+            values = read_values(path)
+            if values["fingerprint"] == fingerprint(recipe):
+                if others_allowed and not _is_of(values, data):
+                    continue
+                require_same_data(str(path), values, data)
                 return True
             if not others_allowed:
                 raise MismatchError(
@@ -38,31 +49,39 @@ def find_checkpoint(
     recipe: Recipe,
     run: RunDir,
     fold: int,
+    data: DataIdentity,
     *,
     others_allowed: bool = False,
     fits: Callable[[TensorFile], bool] = lambda _: True,
 ) -> TensorFile | None:
-    """The newest valid checkpoint of this fold, of this recipe, in any folder.
+    """The newest valid checkpoint of this fold, of this recipe and data, in any folder.
 
     Args:
-        others_allowed: pass over those of another recipe instead of refusing to go on.
+        others_allowed: pass over those of another recipe or other data instead of refusing to go on.
 
     Raises:
-        MismatchError: the newest is of another recipe; the fields that differ are named.
+        MismatchError: the newest is of another recipe or of other data; what differs is named.
     """
 
     def is_ours(checkpoint: TensorFile) -> bool:
         ours = checkpoint.values["fingerprint"] == fingerprint(recipe)
+        if ours and not others_allowed:
+            require_same_data(f"fold {fold}", checkpoint.values, data)
         if not ours and not others_allowed:
             old = from_json(json.dumps(checkpoint.values["recipe"]), where="the checkpoint")
             raise MismatchError(
                 f"fold {fold} has a checkpoint of another recipe: {'; '.join(differences(old, recipe))}. "
                 "Use a new --run-dir, or the same settings, or `--resume weights` to start from its weights alone"
             )
-        return ours and fits(checkpoint)
+        return ours and _is_of(checkpoint.values, data) and fits(checkpoint)
 
     folders = [folder / "checkpoints" for folder in run.fold_everywhere(fold)]
     return load_newest(folders, warn=lambda text: say(f"warning: {text}"), fits=is_ours)
+
+
+def _is_of(values: dict[str, Any], data: DataIdentity) -> bool:
+    """Whether a checkpoint or model is of this data, as far as it says."""
+    return "data" not in values or not DataIdentity.from_values(values["data"]).changes_to(data)
 
 
 def load_other_weights(network: nn.Module, run: RunDir, fold: int) -> None:
@@ -95,17 +114,37 @@ def carry_checkpoint(run: RunDir, fold: int, checkpoint: TensorFile) -> None:
     The next session may be given this folder alone, and this one may end before it has a checkpoint of its own.
     """
     folder, step = run.fold(fold) / "checkpoints", checkpoint.values["position"]["step"]
-    if not any(folder.glob(f"step-{step:08d}.safetensors")):
+    path = folder / f"step-{step:08d}.safetensors"
+    if not (path.is_file() and is_valid(path)):
         save_checkpoint(folder, step, checkpoint.tensors, checkpoint.values)
 
 
-def carry_journal(run: RunDir, fold: int) -> Journal:
-    """The fold's journal, begun with the longest of earlier sessions where the run folder has none."""
+def carry_journal(recipe: Recipe, run: RunDir, fold: int, data: DataIdentity, checkpoint: TensorFile | None) -> Journal:
+    """The fold's journal, with what earlier sessions of this training wrote in the inputs where it lacks that.
+
+    A fold that begins, be it with another training's weights, has a journal of its own.
+    """
     own, *others = (folder / "journal.jsonl" for folder in run.fold_everywhere(fold))
-    found = [path for path in others if path.is_file()]
-    if not own.is_file() and found:
-        write_atomically(own, max(found, key=lambda path: path.stat().st_size).read_bytes())
+    if checkpoint is not None and _last_step(own) < checkpoint.values["position"]["step"]:
+        found = [path for path in others if path.is_file() and _holds_training(path.parent, recipe, data)]
+        write_atomically(own, merge_journals([own, *found]))
     return Journal(own)
+
+
+def _last_step(journal: Path) -> int:
+    """The last step that a journal knows of; -1 where it knows nothing."""
+    return max((event.get("step", 0) for event in read_journal(journal)), default=-1)
+
+
+def _holds_training(folder: Path, recipe: Recipe, data: DataIdentity) -> bool:
+    """Whether the fold in this folder is of this recipe and data, as its model or a checkpoint says."""
+    for path in (folder / "model.safetensors", *sorted((folder / "checkpoints").glob("step-*.safetensors"))):
+        try:
+            values = read_values(path)
+        except (OSError, CheckpointError):
+            continue
+        return values["fingerprint"] == fingerprint(recipe) and _is_of(values, data)
+    return False
 
 
 def _other_weights(run: RunDir, fold: int) -> tuple[Path, dict[str, Tensor]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ import torch
 from imettk.config import PREPARE_SECTIONS, Recipe, differences, fingerprint, from_json
 from imettk.data.cache import INDEX, ImageCache
 from imettk.data.csv_files import read_csv
+from imettk.data.data_identity import DataIdentity, identify_data
 from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, read_folds
 from imettk.data.source import ImageSource, cache_key, image_names, make_reader
 from imettk.data.table import SampleTable, read_table
@@ -48,6 +51,11 @@ class Prepared:
         """int64 (N,) or uint8 (N, C)."""
         assert self.table.targets is not None
         return self.table.targets
+
+    @cached_property
+    def identity(self) -> DataIdentity:
+        """Which data this is; see `require_same_data`."""
+        return identify_data(self.table, self.folds, self.bad)
 
     def rows(self, fold: int, *, valid: bool) -> np.ndarray:
         """Positions of the rows that validate (or train) in this fold, int64 (M,); unknown identities never train."""
@@ -114,6 +122,21 @@ def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:
         bad = np.isin(table.ids, frame["id"][frame["table"] == "train"].to_numpy(str))
     shares = read_shares(recipe, data_dir, table.labels)
     return Prepared(table, folds, open_source(recipe, table, data_dir, run), bad, shares)
+
+
+def require_same_data(what: str, values: dict[str, Any], identity: DataIdentity) -> None:
+    """Refuse a checkpoint or model, named by `what`, that was trained on other data.
+
+    Raises:
+        MismatchError: it says which rows, labels, folds or boxes differ.
+    """
+    if "data" not in values:  # of version 0.1.0, which did not note it
+        return
+    if changes := DataIdentity.from_values(values["data"]).changes_to(identity):
+        raise MismatchError(
+            f"{what} was trained on other data ({'; '.join(changes)}): put the tables back as they were, or train "
+            "anew in another --run-dir"
+        )
 
 
 def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir) -> ImageSource:

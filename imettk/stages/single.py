@@ -24,9 +24,10 @@ from imettk.stages.pictures import Album, draw_queries
 from imettk.stages.predictions import evaluate
 from imettk.stages.ranker import Gallery, Ranker
 from imettk.stages.ranking import read_threshold
+from imettk.stages.rule_file import read_rule
 from imettk.stages.shared import choose_compute, load_model, trained_folds
 from imettk.stages.submit import label_rows
-from imettk.tracking.files import read_json, sha256
+from imettk.tracking.files import sha256
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.tensors import read_values
 
@@ -107,7 +108,7 @@ class _Answerer:
         self._recipe, self._run = recipe, run
         self._titles = find_titles(recipe.table, data_dir, labels) or labels
         self._ranks = recipe.rule.kind == "rank"
-        self._rule = None if self._ranks else Rule.from_json(read_json(run.find("rule.json", written_by="validate")))
+        self._rule = None if self._ranks else Rule.from_json(read_rule(run, recipe, labels, folds))
         if not self._ranks:
             return
         self._table = read_table(recipe.table, data_dir)

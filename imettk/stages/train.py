@@ -78,7 +78,7 @@ def train(
     stop_listening = session.listen()  # to the end: a signal between two folds, or while a model is written, waits
     try:
         for number in folds:
-            if team.share(is_done(recipe, run, number, others_allowed=other_weights)):
+            if team.share(is_done(recipe, run, number, prepared.identity, others_allowed=other_weights)):
                 _say(team, f"fold {number} is done already")
                 continue
             training = _FoldTraining(recipe, prepared, run, number, compute, session, team, other_weights, notifier)
@@ -159,9 +159,10 @@ class _FoldTraining:
             "teacher": hash_of_taught,
             "images": self._prepared.source.describe(),
         }
-        checkpoint = find_checkpoint(recipe, run, fold, others_allowed=self._other_weights)
+        data = self._prepared.identity
+        checkpoint = find_checkpoint(recipe, run, fold, data, others_allowed=self._other_weights)
         if team.is_main:
-            self._journal = carry_journal(run, fold)
+            self._journal = carry_journal(recipe, run, fold, data, checkpoint)
         recorder = Recorder(self._journal)
         self._trainer = trainer = make_trainer(
             recipe,
@@ -204,6 +205,7 @@ class _FoldTraining:
             "fingerprint": fingerprint(self._recipe),
             "fold": self._fold,
             "labels": list(self._prepared.table.labels),
+            "data": self._prepared.identity.to_values(),
             "model": asdict(self._recipe.model),
             "images": asdict(self._recipe.images),
         }
@@ -285,13 +287,16 @@ def make_trainer(
         session=session,
         session_plan=recipe.session,
         validate=make_validation(recipe, prepared, fold, compute, team),
-        find_checkpoint=lambda fits: find_checkpoint(recipe, run, fold, fits=fits, others_allowed=True),
+        find_checkpoint=lambda fits: find_checkpoint(
+            recipe, run, fold, prepared.identity, fits=fits, others_allowed=True
+        ),
         folder=run.fold(fold),
         recorder=recorder,
         experiment={
             "fingerprint": fingerprint(recipe),
             "recipe": json.loads(to_json(recipe)),
             "environment": environment,
+            "data": prepared.identity.to_values(),
         },
         team=team,
         split=int(os.environ.get(SPLIT, "1")),

@@ -16,11 +16,13 @@ from imettk.stages.groups import row_groups
 from imettk.stages.predictions import predict_file
 from imettk.stages.ranking import validate_ranking
 from imettk.stages.report import keep_report
+from imettk.stages.rule_file import keep_rule
 from imettk.stages.rules import RuleFitter, score
 from imettk.stages.scoring import count_test_rows, honest_scores, tell_scores, write_label_table
-from imettk.stages.shared import Prepared, choose_compute, read_prepared, trained_folds
+from imettk.stages.shared import Prepared, choose_compute, read_prepared, require_same_data, trained_folds
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import LABEL_SCORES, RunDir
+from imettk.tracking.tensors import read_values
 
 
 def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -> None:
@@ -36,6 +38,8 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -
     # Here alone: no other stage asks for the groups, and a large table takes half a second.
     prepared = replace(prepared, table=replace(prepared.table, groups=row_groups(prepared.table, run)))
     folds = trained_folds(run, fold)
+    for number in folds:
+        require_same_data(str(run.model(number)), read_values(run.model(number)), prepared.identity)
     run.save_recipe(recipe)  # where the folder is a later kernel's input, this is what marks it
     if not np.isin(prepared.folds, folds).any():
         raise ConfigError(
@@ -63,7 +67,7 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -
     )
     if len(recipe.predict.views) > 1:
         scores["views"] = _view_scores(recipe, prepared, fitter, predictions, oof, table.targets)
-    write_json(run.path / "rule.json", rule.to_json())
+    keep_rule(run, rule.to_json(), recipe, table.labels, folds)
     write_json(run.path / "scores.json", scores)
     path = run.path / LABEL_SCORES
     write_label_table(path, recipe, fitter, rule, table, oof, answers)

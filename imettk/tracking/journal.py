@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +51,12 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
             events = [one for one in events if one["event"] in STARTS or not _is_undone(one, event)]
         events.append(event)
     return events
+
+
+def merge_journals(paths: Iterable[Path]) -> bytes:
+    """The events of several journals of one training, each once, in order of time; what a journal's file is to hold."""
+    events = {json.dumps(event): event["time"] for path in paths for event in _read_lines(path)}
+    return "".join(f"{line}\n" for line, _ in sorted(events.items(), key=lambda pair: pair[1])).encode()
 
 
 class SessionSpan(NamedTuple):

@@ -94,7 +94,7 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], values:
     _digest_file(path).unlink(missing_ok=True)  # of an earlier version's file of this step
     paths = _by_step([folder])
     place = paths.index(path)
-    older = [other for other in paths[place + 1 :] if _is_valid(other)][: KEPT - 1]
+    older = [other for other in paths[place + 1 :] if is_valid(other)][: KEPT - 1]
     _remove([other for other in paths if other != path and other not in older])
 
 
@@ -158,7 +158,8 @@ def _fault(path: Path, content: bytes) -> str | None:
     return None if all(map(_is_finite, tensors.values())) else "has no SHA-256, and weights that are not finite"
 
 
-def _is_valid(path: Path) -> bool:
+def is_valid(path: Path) -> bool:
+    """Whether a file is a whole checkpoint; one that is as it was when it was last looked at is not read again."""
     status = path.stat()
     return _is_valid_since(path, status.st_mtime_ns, status.st_size)
 
@@ -191,7 +192,7 @@ def make_room(folder: Path, num_bytes: int) -> None:
     needed = num_bytes + SPARE_BYTES
     if shutil.disk_usage(folder).free < needed:
         paths = _by_step([folder])
-        newest = next(filter(_is_valid, paths), None)
+        newest = next(filter(is_valid, paths), None)
         _remove([path for path in paths if path != newest])
     if (free := shutil.disk_usage(folder).free) < needed:
         raise OSError(errno.ENOSPC, f"{folder} has {free >> 20} MiB free, {needed >> 20} MiB are needed")

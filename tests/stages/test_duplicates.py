@@ -11,12 +11,14 @@ from PIL import Image
 
 from imettk.cli import main
 from imettk.config import read_recipe
-from imettk.data.table import SampleTable
+from imettk.data.table import SampleTable, read_table, read_test_table
+from imettk.errors import MismatchError
 from imettk.inference.predictor import Predictions, save_predictions
 from imettk.recipes import load_recipe
 from imettk.stages import validate
 from imettk.stages.groups import row_groups
 from imettk.stages.infer import _with_known_answers
+from imettk.stages.known import read_known_answers
 from imettk.stages.scoring import honest_scores
 from imettk.stages.shared import read_prepared
 from imettk.tracking.run_dir import RunDir
@@ -122,12 +124,40 @@ def test_answers_that_are_images_are_no_labels(tmp_path, capsys):
     assert caught.value.code == 2 and "`ranking.answers` are images" in capsys.readouterr().err
 
 
-def test_a_known_answer_may_be_several_labels_or_none(tmp_path):
-    (tmp_path / "known_answers.csv").write_text("id,label\na,\nc,7 3\n")
+def test_a_known_answer_may_be_several_labels_or_none():
     table = SampleTable(np.array(["a", "b", "c"]), np.array(["a.png", "b.png", "c.png"]), ("3", "7"), ("", ""))
-    run = RunDir(tmp_path)
-    answers = _with_known_answers(load_recipe("digits"), run, table, table, [["3"], ["7"], []])
+    known = {"a": "", "c": "7 3"}
+    answers = _with_known_answers(load_recipe("digits"), known, table, table, [["3"], ["7"], []])
     assert answers == [[], ["7"], ["7", "3"]]
+
+
+def test_known_answers_are_of_the_images_and_labels_that_were_looked_at(copies, tmp_path, capsys):
+    """A hidden test set may have other images under the same names; and a label may have been corrected since."""
+    directory = RunDir(tmp_path / "run")
+    recipe = load_recipe("digits")
+    run("duplicates", "digits", "--data", copies, "--run-dir", directory.path, *TINY, "--action", "answer")
+
+    def known() -> dict[str, str]:
+        labelled = read_table(recipe.table, copies)
+        return read_known_answers(directory, recipe, labelled, read_test_table(recipe.table, copies, labelled))
+
+    assert list(known()) == ["t00003"]
+    path = copies / "test" / "t00003.png"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"x")  # of the same size
+    capsys.readouterr()
+    assert known() == {}
+    assert "1 image (t00003) changed since" in capsys.readouterr().out
+    path.write_bytes(content)
+    csv = copies / "train.csv"
+    table = pd.read_csv(csv, dtype=str)
+    table.loc[40, "attribute_ids"] = "1"
+    table.to_csv(csv, index=False)
+    with pytest.raises(MismatchError, match="other training labels"):
+        known()
+    pd.DataFrame({"id": ["t00003"], "label": ["1"]}).to_csv(directory.path / "known_answers.csv", index=False)
+    with pytest.raises(MismatchError, match="does not say of which images"):
+        known()
 
 
 def test_an_unknown_action_is_refused(copies, tmp_path):

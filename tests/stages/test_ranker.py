@@ -12,6 +12,7 @@ from imettk.errors import ConfigError, DataError
 from imettk.postprocess.ranking import Ranked
 from imettk.stages.embeddings import TableRows
 from imettk.stages.infer import _with_known_answers
+from imettk.stages.known import read_known_answers
 from imettk.stages.ranker import Gallery, Ranker
 from imettk.stages.ranking import nearest_images
 from imettk.tracking.run_dir import RunDir
@@ -88,18 +89,19 @@ def test_the_unknown_label_is_the_surer_the_lower_the_score():
 
 def test_labels_of_duplicates_come_first_as_what_may_be_answered(tmp_path):
     """`known_answers.csv` knows identities; some are not scored, and where images are answered it says nothing."""
-    (tmp_path / "known_answers.csv").write_text("id,label\nr0,dog\nr1,bob\nr2,new\n")
-    run, queries = RunDir(tmp_path), table_of((0, 0, 0, 0))
+    known = {"r0": "dog", "r1": "bob", "r2": "new"}
+    (tmp_path / "known_answers.csv").write_text("id,label\nr0,dog\n")
+    queries = table_of((0, 0, 0, 0))
     given = [["ann", "bob", "new"], ["ann", "new", "bob"], ["ann", "bob", "cat"], ["bob", "ann", "cat"]]
     labelled = table_of((0, 1, 2, 3), sources=np.array([0, 0, 0, 1], np.int16))
 
     def answers(**ranking):
-        return _with_known_answers(recipe_of(**ranking), run, labelled, queries, given)
+        return _with_known_answers(recipe_of(**ranking), known, labelled, queries, given)
 
     rest = [["bob", "ann", "new"], ["new", "ann", "bob"], given[3]]
     assert answers(by="probs", scored="train") == [["new", "ann", "bob"], *rest]  # dog stands in the second table alone
     assert answers(by="probs") == [["dog", "ann", "bob"], *rest]
-    assert answers(answers="images") == given
+    assert read_known_answers(RunDir(tmp_path), recipe_of(answers="images"), labelled, queries) == {}
 
 
 def test_a_threshold_needs_unknown_rows_or_a_wanted_share():

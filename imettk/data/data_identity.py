@@ -1,0 +1,108 @@
+"""Which data something was made of: what of it makes a training, its models and its predictions what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from imettk.data.csv_files import named
+from imettk.data.table import SampleTable
+
+_OTHERS = {
+    "folds": "rows are in other folds",
+    "boxes": "other boxes",
+    "turned": "other images are turned",
+    "left_out": "other images cannot be read",
+}
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """The rows of a training table, their labels and their folds, as hashes of 16 hex digits ("" where there are none).
+
+    Attributes:
+        labels: names of the labels, in the order of the network's outputs.
+        num_rows: of the table.
+        ids: of the rows, in order; `sorted_ids` in any.
+        boxes: the part of each image that is looked at.
+        turned: images that are turned.
+        left_out: rows that do not train since their image cannot be read.
+    """
+
+    labels: tuple[str, ...]
+    num_rows: int
+    ids: str
+    sorted_ids: str
+    targets: str
+    folds: str = ""
+    boxes: str = ""
+    turned: str = ""
+    left_out: str = ""
+
+    def to_values(self) -> dict[str, Any]:
+        """Plain values, for the header of a file."""
+        return asdict(self) | {"labels": list(self.labels)}
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> DataIdentity:
+        """What `to_values` gave."""
+        return cls(**(values | {"labels": tuple(values["labels"])}))
+
+    def changes_to(self, new: DataIdentity) -> list[str]:
+        """What differs between this data and newer one, one phrase each; what follows from another is left out."""
+        changes = _label_changes(self.labels, new.labels)
+        if self.sorted_ids != new.sorted_ids:
+            counts = f"{self.num_rows} -> {new.num_rows}" if self.num_rows != new.num_rows else f"{new.num_rows} others"
+            return [*changes, f"rows: {counts}"]
+        if self.ids != new.ids:
+            return [*changes, "the rows stand in another order"]
+        if not changes and self.targets != new.targets:
+            changes.append("rows have other labels")
+        return changes + [text for name, text in _OTHERS.items() if getattr(self, name) != getattr(new, name)]
+
+
+def identify_data(
+    table: SampleTable, folds: np.ndarray | None = None, left_out: np.ndarray | None = None
+) -> DataIdentity:
+    """The identity of a training table.
+
+    Args:
+        folds: of each row, int64 (N,).
+        left_out: rows that do not train, bool (N,).
+    """
+    assert table.targets is not None
+    ids = table.ids.tolist()
+    return DataIdentity(
+        labels=tuple(map(str, table.labels)),
+        num_rows=len(ids),
+        ids=hash_text(ids),
+        sorted_ids=hash_text(sorted(ids)),
+        targets=_hash(table.targets),
+        folds="" if folds is None else _hash(folds),
+        boxes="" if table.boxes is None else _hash(table.boxes),
+        turned="" if table.turned is None or not table.turned.any() else _hash(table.turned),
+        left_out="" if left_out is None or not left_out.any() else _hash(left_out),
+    )
+
+
+def hash_text(texts: Iterable[str]) -> str:
+    """16 hex digits of some texts, in order."""
+    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
+
+
+def _hash(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+
+
+def _label_changes(old: tuple[str, ...], new: tuple[str, ...]) -> list[str]:
+    if old == new:
+        return []
+    known, wanted = set(old), set(new)
+    added, removed = [label for label in new if label not in known], [label for label in old if label not in wanted]
+    parts = [f"{named(labels, 'label')} {verb}" for labels, verb in ((added, "added"), (removed, "removed")) if labels]
+    return parts or ["the labels stand in another order"]

@@ -1,0 +1,63 @@
+"""Known answers: labels of test images that are duplicates of training images, from `duplicates` to `infer`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from imettk.config import Recipe
+from imettk.data.csv_files import named, read_csv, require_columns
+from imettk.data.data_identity import DataIdentity, hash_text, identify_data
+from imettk.data.stamps import hash_files
+from imettk.data.table import SampleTable
+from imettk.errors import MismatchError
+from imettk.files import write_atomically
+from imettk.progress import say
+from imettk.tracking.run_dir import KNOWN_ANSWERS, RunDir
+
+
+def keep_known_answers(
+    run: RunDir, recipe: Recipe, labelled: SampleTable, ids: np.ndarray, paths: np.ndarray, labels: list[str]
+) -> None:
+    """Write the labels of test images, beside a hash of each image and of the training labels that they come from."""
+    frame = pd.DataFrame(
+        {
+            "id": ids,
+            "label": labels,
+            "image_hash": [str(value) for value in hash_files(paths, recipe.table.channel_files).tolist()],
+            "labels_hash": _hash_labels(identify_data(labelled)),
+        }
+    )
+    write_atomically(run.path / KNOWN_ANSWERS, frame.to_csv(index=False).encode())
+
+
+def read_known_answers(run: RunDir, recipe: Recipe, labelled: SampleTable, table: SampleTable) -> dict[str, str]:
+    """The known label of test images by id; of images that are no longer those that were looked at there is none.
+
+    Raises:
+        MismatchError: it is not known which images or labels the file is of, or the training labels have changed.
+    """
+    path = run.find_optional(KNOWN_ANSWERS)
+    if path is None or (recipe.rule.kind == "rank" and recipe.ranking.answers == "images"):
+        return {}
+    frame = read_csv(path)
+    again = "run `imettk duplicates --action answer` again, or delete it"
+    require_columns(frame, path, ["id", "label"])
+    if not {"image_hash", "labels_hash"} <= set(frame.columns):
+        raise MismatchError(f"{path} does not say of which images it is (an earlier version wrote it): {again}")
+    if len(frame) and set(frame["labels_hash"]) != {_hash_labels(identify_data(labelled))}:
+        raise MismatchError(f"{path} was made from other training labels: {again}")
+    place = {name: row for row, name in enumerate(table.ids.tolist())}
+    frame = frame[frame["id"].isin(place)]
+    paths = table.paths[[place[name] for name in frame["id"]]] if len(frame) else table.paths[:0]
+    same = frame["image_hash"].to_numpy(str) == hash_files(paths, recipe.table.channel_files).astype(str)
+    if not same.all():
+        say(f"note: {path}: {named(frame['id'][~same], 'image')} changed since, whose answers are not taken from there")
+    frame = frame[same]
+    say(f"{path}: {len(frame)} answers are those of a duplicate")
+    return dict(zip(frame["id"], frame["label"], strict=True))
+
+
+def _hash_labels(identity: DataIdentity) -> str:
+    """16 hex digits of the rows and labels of a training table; folds and boxes do not change what a duplicate is."""
+    return hash_text([*identity.labels, identity.ids, identity.targets])

@@ -1,0 +1,71 @@
+"""`rule.json`: the fitted rule, and what it was fitted for: the recipe's plan, the folds and the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from imettk.config import Recipe
+from imettk.data.data_identity import hash_text
+from imettk.errors import MismatchError
+from imettk.progress import say
+from imettk.tracking.files import read_json, write_json
+from imettk.tracking.run_dir import RunDir
+
+RULE, FITTED = "rule.json", "fitted"
+
+
+def keep_rule(
+    run: RunDir, content: dict[str, Any], recipe: Recipe, labels: Sequence[str], folds: Iterable[int]
+) -> None:
+    """Write a rule's JSON, with what it was fitted for."""
+    fitted = {"plan": _plan(recipe), "folds": sorted(map(int, folds)), "labels": hash_text(labels)}
+    write_json(run.path / RULE, content | {FITTED: fitted})
+
+
+def read_rule(run: RunDir, recipe: Recipe, labels: Sequence[str], folds: Iterable[int] | None = None) -> dict[str, Any]:
+    """The JSON of the rule, for answers of this plan to these labels.
+
+    Args:
+        folds: that predict; it is told where the rule was fitted on fewer or others.
+
+    Raises:
+        MissingFileError: `validate` has not written it.
+        MismatchError: it was fitted for another plan or for other labels; the fields that differ are named.
+    """
+    path = run.find(RULE, written_by="validate")
+    content = read_json(path)
+    fitted = content.pop(FITTED, None) if isinstance(content, dict) else None
+    if fitted is None:  # of version 0.1.0, which did not say
+        return content
+    plan = _plan(recipe)
+    differ = [
+        f"{section}.{name}: {old!r} -> {plan[section][name]!r}"
+        for section, fields in fitted["plan"].items()
+        for name, old in fields.items()
+        if name in plan.get(section, {}) and _plain(plan[section][name]) != old
+    ]
+    if differ:
+        raise MismatchError(f"{path} was fitted for another rule ({'; '.join(differ)}): run `imettk validate` again")
+    if fitted["labels"] != hash_text(labels):
+        raise MismatchError(f"{path} was fitted for other labels: run `imettk validate` again")
+    if folds is not None and (others := sorted(set(folds) ^ set(fitted["folds"]))):
+        say(
+            f"note: {path} was fitted on folds {_text(fitted['folds'])}, and {_text(folds)} predict "
+            f"({_text(others)} in one alone): `imettk validate` fits it anew"
+        )
+    return content
+
+
+def _plan(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    sections = ("rule", "ranking") if recipe.rule.kind == "rank" else ("rule",)
+    return {section: asdict(getattr(recipe, section)) for section in sections}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _text(folds: Iterable[int]) -> str:
+    return ", ".join(map(str, folds)) or "none"
