@@ -67,6 +67,11 @@ class Session:
         """Record how long a checkpoint took to write."""
         self._save_seconds = max(self._save_seconds, seconds)
 
+    @property
+    def save_seconds(self) -> float:
+        """How long the slowest checkpoint of this session took to write; 0 before the first."""
+        return self._save_seconds
+
     def fits(self, seconds: float = 0.0) -> bool:
         """Whether something that takes so long, one more step and a save fit in what is left."""
         until = self._clock() + seconds + self._save_seconds

@@ -164,9 +164,9 @@ def test_out_of_memory_halves_the_micro_batch_and_changes_nothing_else(make_trai
     assert same(weights(asked), weights(resumed))
 
 
-def test_out_of_memory_with_single_samples_is_a_clear_error(make_trainer):
+def test_out_of_memory_with_as_few_samples_as_can_train_is_a_clear_error(make_trainer):
     network = type(make_trainer("other").network)
-    with pytest.raises(DeviceError, match="out of memory on cpu in step 0 even with one sample at a time"):
+    with pytest.raises(DeviceError, match="out of memory on cpu in step 0 even with two samples"):
         make_trainer(network=SmallMemory(network(), room=0)).fit()
 
 
