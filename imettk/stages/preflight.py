@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imettk.config import Recipe
 from imettk.data.miniature import make_miniature
-from imettk.data.table import read_table
+from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import DataError
 from imettk.progress import say
 from imettk.stages.infer import infer
@@ -35,13 +35,14 @@ def preflight(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
         UserError: whatever is wrong with the recipe or the data, as the stage that finds it says it.
     """
     started = time.monotonic()
+    table = _check_tables(recipe, data_dir)
     with tempfile.TemporaryDirectory() as folder:
         data, inner = Path(folder, "data"), RunDir(Path(folder, "run"))
-        rows = make_miniature(recipe.table, data_dir, data, rows=_num_rows(recipe), test_rows=TEST_ROWS)
+        small, rows = make_miniature(recipe, table, data_dir, data, rows=_num_rows(recipe), test_rows=TEST_ROWS)
         say(f"preflight: {rows} rows, every stage once; its scores say nothing")
-        small = miniature(recipe)
+        small = miniature(small)
         _play(small, data, inner)
-        device, seconds = _estimate(recipe, small, data, inner, num_rows=len(read_table(recipe.table, data_dir)))
+        device, seconds = _estimate(recipe, small, data, inner, num_rows=len(table))
     usable = recipe.session.limit_seconds - recipe.session.margin_seconds
     sessions = math.ceil(seconds / usable)
     result = {"recipe": recipe.name, "device": device, "seconds_a_fold": round(seconds, 1), "sessions_a_fold": sessions}
@@ -50,6 +51,14 @@ def preflight(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
         f"everything works, in {time.monotonic() - started:.0f} s; a fold takes about {duration(seconds)} on {device}, "
         f"{sessions} session{'s' if sessions > 1 else ''} of {duration(recipe.session.limit_seconds)}"
     )
+
+
+def _check_tables(recipe: Recipe, data_dir: Path) -> SampleTable:
+    """The training table, after a look at the test set, of which a handful of rows does not show what is missing."""
+    table = read_table(recipe.table, data_dir)
+    if (data_dir / recipe.table.sample_csv).is_file():
+        read_test_table(recipe.table, data_dir, table)
+    return table
 
 
 def _play(small: Recipe, data: Path, run: RunDir) -> None:
