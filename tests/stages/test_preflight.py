@@ -36,22 +36,27 @@ def test_it_plays_every_stage_and_leaves_an_estimate(digits_data, tmp_path, caps
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["preflight.json"]
 
 
-def test_its_estimate_is_made_of_steps_and_validations_of_the_real_size(digits_data, tmp_path, monkeypatch):
-    """By hand: 72 rows in 3 folds, batches of 16, 2 + 5 epochs; a step takes 10 or 20 s, 24 rows are validated in 6."""
+def test_its_estimate_is_made_of_steps_and_validations_of_the_real_size(tmp_path, monkeypatch):
+    """By hand: of 132 rows in 3 folds 88 train and 44 validate. Whole batches of 20, in 4 parts each: 4 steps an epoch,
+    8 and 20 in 2 + 5 epochs, of 10 and 20 s. Every 2 epochs, and at the end of each stage, comes a validation, 1 + 3 in
+    all, which takes 6 s for the 32 rows of the 96 in miniature."""
+    make_digits(
+        tmp_path / "data", tmp_path / "answers.csv", size=DigitsSize(train_sheets=132, test_sheets=24, sheet_pixels=32)
+    )
     monkeypatch.setattr(preflight, "measure", lambda *_, fold: (None, [10.0, 20.0], 6.0))
-    at = ["--data", str(digits_data / "data"), "--run-dir", str(tmp_path / "run")]
+    at = ["--data", str(tmp_path / "data"), "--run-dir", str(tmp_path / "run")]
     (tmp_path / "mine.py").write_text(
         "import dataclasses\nfrom imettk.recipes.digits import digits\n\n\ndef recipe():\n    one = digits()\n"
         "    (stage,) = one.stages\n"
-        "    stages = tuple(dataclasses.replace(stage, num_epochs=e, batch_size=16) for e in (2.0, 5.0))\n"
-        "    return dataclasses.replace(one, stages=stages)\n"
+        "    stages = [dataclasses.replace(stage, num_epochs=e, batch_size=20, accumulate=4) for e in (2.0, 5.0)]\n"
+        "    return dataclasses.replace(one, stages=tuple(stages))\n"
     )
     main(
-        ["preflight", str(tmp_path / "mine.py"), *at, "--train.validate-epochs", "2", "--session.limit-seconds", "500"]
+        ["preflight", str(tmp_path / "mine.py"), *at, "--train.validate-epochs", "2", "--session.limit-seconds", "600"]
     )
     found = json.loads((tmp_path / "run" / "preflight.json").read_text())
-    assert found["seconds_a_fold"] == 2 * 3 * 10 + 5 * 3 * 20 + (1 + 3) * 6
-    assert found["sessions_a_fold"] == 2  # of 500 - 300 seconds each
+    assert found["seconds_a_fold"] == 8 * 10 + 20 * 20 + (1 + 3) * 6 * 44 / 32
+    assert found["sessions_a_fold"] == 2  # of 600 - 300 seconds each
 
 
 @pytest.mark.parametrize("name", ["imet2019", "hpa2018", "humpback2018", "gdsc2020", "turtle2022"])
