@@ -18,7 +18,6 @@ from imettk.errors import MemoryShortError, PlatformError, UserError
 from imettk.fields import field_names, field_type
 from imettk.options import STAGES, make_parser, split_overrides
 from imettk.overrides import apply_overrides
-from imettk.platform_options import PASSES_ON
 from imettk.recipes import RECIPES, load_recipe
 from imettk.tracking.run_dir import RunDir
 
@@ -65,7 +64,7 @@ def _run(argv: list[str]) -> None:
         _run_stage(parser.parse_args(own), overrides, argv)
         return
     arguments, rest = parser.parse_known_args(argv)
-    if rest and not (arguments.command == "kaggle" and arguments.action in PASSES_ON):
+    if rest and not (arguments.command == "kaggle" and arguments.passes_on):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if arguments.command == "demo":
         from imettk.demo import demo
@@ -116,19 +115,7 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
 
         recipe = add_pseudo_table(recipe, arguments.pseudo, arguments.pseudo_weight)
     arguments.words = argv
-    # Each stage is imported alone: `prepare` needs no torch, and `--help` nothing at all.
-    run_stage = {
-        "prepare": _prepare,
-        "preflight": _preflight,
-        "duplicates": _duplicates,
-        "train": _train,
-        "validate": _validate,
-        "infer": _infer,
-        "ensemble": _ensemble,
-        "pseudo": _pseudo,
-        "neighbours": _neighbours,
-    }
-    run_stage[arguments.command](arguments, recipe, run)
+    STAGE_RUNNERS[arguments.command](arguments, recipe, run)
 
 
 def _new(arguments: argparse.Namespace) -> None:
@@ -244,3 +231,17 @@ def _print_fields(recipe: Recipe) -> None:
         for part in name.split("."):
             value = value[int(part)] if isinstance(value, tuple) else getattr(value, part)
         print(f"--{name.replace('_', '-'):<34}{value!r:<28} {field_type(recipe, name)}")
+
+
+# Each stage is imported alone, by its function: `prepare` needs no torch, and `--help` nothing at all.
+STAGE_RUNNERS = {
+    "prepare": _prepare,
+    "preflight": _preflight,
+    "duplicates": _duplicates,
+    "train": _train,
+    "validate": _validate,
+    "infer": _infer,
+    "ensemble": _ensemble,
+    "pseudo": _pseudo,
+    "neighbours": _neighbours,
+}

@@ -33,15 +33,14 @@ ALLOWED = {
     "launch": {"config"},
     "runs": BASE | {"tracking"},
     "demo": BASE | {"data", "tracking", "recipes"},
-    "options": {"platform_options", "recipes"},
-    "platform_options": set(),
+    "options": {"errors", "platform_options", "recipes"},
+    "platform_options": {"kaggle"},
     "platform_chain": BASE | {"kaggle", "recipes", "runs", "tracking"},
     "platform": BASE | {"kaggle", "platform_chain", "tracking"},
     "cli": BASE
     | {
         "options",
         "platform",
-        "platform_options",
         "stages",
         "recipes",
         "kaggle",
