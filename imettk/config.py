@@ -65,6 +65,7 @@ class Recipe(Section):
     session: SessionPlan = field(default_factory=SessionPlan)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._require(len(self.stages) >= 1, "stages", "at least one stage")
         for position in range(len(self.stages)):
             self._check_stage(position)

@@ -83,6 +83,20 @@ def test_wrong_input_is_code_2(words, tmp_path, monkeypatch, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--stages.0.num-epochs inf", "--train.validate-epochs inf", "--folds.seed -1", "--images.mean nan",
+        "--images.std inf", "--stages.0.lr inf", "--stages.0.lr -inf", "--rule.beta inf",
+        "--session.num-workers 99999", "--train.seed 99999999999999999999", "--cache.max-gb nan",
+    ],
+)  # fmt: skip
+def test_a_number_out_of_every_range_is_one_line(words, capsys):
+    assert code_of("prepare", "digits", *words.split()) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("imettk: `") and text.count("\n") == 1 and "got" in text
+
+
 def test_a_fold_that_does_not_exist(digits_data, tmp_path, capsys):
     assert (
         code_of("train", "digits", "--data", str(digits_data / "data"), "--run-dir", str(tmp_path), "--fold", "3") == 2
