@@ -27,7 +27,7 @@ ALLOWED = {
     **{name: BASE for name in MIDDLE},
     **{name: BASE | MIDDLE for name in ENGINES},
     "kaggle": BASE | {"tracking"},
-    "recipes": {"config", "errors"},
+    "recipes": {"config", "errors", "fields"},
     "stages": BASE | MIDDLE | ENGINES | {"kaggle"},
     "doctor": BASE | {"tracking"},
     "launch": {"config"},
