@@ -38,6 +38,7 @@ def preflight(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
         UserError: whatever is wrong with the recipe or the data, as the stage that finds it says it.
     """
     started = time.monotonic()
+    run.path.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is told now, and not at the end
     table = _check_tables(recipe, data_dir)
     whole = _whole(recipe, table, run)
     with tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,8 @@ def write_fact(folder: Path, kind: str, **values: Any) -> None:
         MissingFileError: the folder holds no run.
     """
     read_recipe(folder / "recipe.json")
-    facts = Journal(folder / FACTS)
-    facts.write(kind, **values)
-    facts.close()
+    with closing(Journal(folder / FACTS)) as facts:
+        facts.write(kind, **values)
 
 
 def read_facts(folder: Path) -> dict[str, dict[str, Any]]:
