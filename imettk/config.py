@@ -246,6 +246,8 @@ def read_recipe(path: Path) -> Recipe:
         raise MissingFileError(
             f"{path} is missing: give a RECIPE, or run `imettk prepare` first, which writes it"
         ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text in UTF-8 ({error}): is it a recipe.json of imettk?") from None
     return from_json(text, where=str(path))
 
 

@@ -222,3 +222,10 @@ def test_what_would_take_all_memory_or_all_processes_is_refused(section, values)
     name = list(values)[-1]
     with pytest.raises(ConfigError, match=rf"`{name}` of {section.__name__} must be .*, got"):
         section(**values)
+
+
+def test_a_recipe_that_is_no_text_is_one_line(tmp_path):
+    (tmp_path / "recipe.json").write_bytes(to_json(Recipe()).encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"recipe\.json is no text in UTF-8 \(.*\): is it a recipe") as caught:
+        read_recipe(tmp_path / "recipe.json")
+    assert "\n" not in str(caught.value)
