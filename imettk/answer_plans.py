@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from imettk.plans import Section
+from imettk.plans import MOST_LISTED, MOST_ROWS, Section
 
 View = Literal[
     "plain", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "transverse", "rot45", "rot135", "rot225",
@@ -28,6 +28,8 @@ class PredictPlan(Section):
     batch_size: int = 64
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_most(batch_size=MOST_ROWS)
         self._require(len(set(self.views)) == len(self.views) >= 1, "views", "one or more different views")
         self._require(self.batch_size >= 1, "batch_size", "at least 1")
 
@@ -65,6 +67,7 @@ class RulePlan(Section):
     shares_csv: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._require(self.beta > 0, "beta", "above 0")
         self._require(self.min_labels >= 0, "min_labels", "0 or above")
         self._require(
@@ -126,6 +129,8 @@ class RankPlan(Section):
     judge_unknown: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_most(num_answers=MOST_LISTED, expand=MOST_LISTED, rerank=MOST_LISTED, rerank_spread=MOST_LISTED)
         self._require(self.num_answers >= 1, "num_answers", "at least 1")
         self._require(self.best_of >= 1, "best_of", "at least 1")
         self._require(self.num_neighbours >= self.num_answers, "num_neighbours", "at least num_answers")

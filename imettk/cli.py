@@ -1,12 +1,14 @@
 """The `imettk` command: parses, calls one stage, prints. Exit code 0 done or paused, 2 wrong input, 1 a fault.
 
-Nothing heavy is imported before the command is known, so `--help` answers at once.
+Nothing heavy is imported before the command is known, so `--help` answers at once. What goes wrong is one line, but for
+bugs; with IMETTK_TRACEBACK=1 in the environment everything comes with its traceback.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import select
 import sys
 import time
 import traceback
@@ -14,39 +16,72 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from imettk.config import MEMORY_SHORT_CODE, SESSION_START, Recipe
-from imettk.errors import MemoryShortError, PlatformError, UserError
+from imettk.errors import MemoryShortError, MissingFileError, PlatformError, UserError, describe_fault
 from imettk.fields import field_names, field_type
 from imettk.options import STAGES, make_parser, split_overrides
 from imettk.overrides import apply_overrides
-from imettk.platform_options import PASSES_ON
 from imettk.recipes import RECIPES, load_recipe
 from imettk.tracking.run_dir import RunDir
 
 STARTED = time.monotonic()
+TRACEBACK = "IMETTK_TRACEBACK"  # environment
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the `imettk` command."""
     try:
-        _run(sys.argv[1:] if argv is None else list(argv))
+        try:
+            _run(sys.argv[1:] if argv is None else list(argv))
+        finally:
+            sys.stdout.flush()  # here, where it is known what to do if nobody reads any more
         if "WORLD_SIZE" in os.environ:
             # Everything is written. A process that shares its work must not fall over the threads of torch's
             # connections at Python's end: the launcher would take that for a fault.
             _leave(0)
-    except UserError as error:
-        print(f"imettk: {error}", file=sys.stderr)
-        _leave(MEMORY_SHORT_CODE if isinstance(error, MemoryShortError) else 2)
-    except PlatformError as error:
-        print(f"imettk: {error}", file=sys.stderr)
-        _leave(1)
     except KeyboardInterrupt:
         print("imettk: stopped", file=sys.stderr)
         _leave(1)
-    except Exception:
-        if "WORLD_SIZE" not in os.environ:
-            raise
-        traceback.print_exc()
+    except Exception as error:
+        _end(error)
+
+
+def _end(error: Exception) -> None:
+    """Say what went wrong in one line, and end with its code; a bug is raised again."""
+    if isinstance(error, BrokenPipeError) and _nobody_reads():
         _leave(1)
+    told = _describe(error)
+    if told is None:
+        if "WORLD_SIZE" not in os.environ:
+            raise error
+        told = "", 1
+    if os.environ.get(TRACEBACK) or not told[0]:
+        traceback.print_exception(error)
+    if told[0]:
+        print(f"imettk: {told[0]}", file=sys.stderr)
+    _leave(told[1])
+
+
+def _describe(error: Exception) -> tuple[str, int] | None:
+    """What to say, and the exit code; None for a bug."""
+    if isinstance(error, UserError):
+        return str(error), MEMORY_SHORT_CODE if isinstance(error, MemoryShortError) else 2
+    if isinstance(error, PlatformError):
+        return str(error), 1
+    return describe_fault(error)
+
+
+def _nobody_reads() -> bool:
+    """Whether our output goes to a pipe whose reader has ended, as in `imettk ... | head`; then it goes nowhere."""
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    gone = False
+    for number in (1, 2):
+        poll = select.poll()
+        poll.register(number, select.POLLOUT)
+        if any(event & select.POLLERR for _, event in poll.poll(0)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            gone = True
+    return gone
 
 
 def _leave(code: int) -> None:
@@ -65,7 +100,7 @@ def _run(argv: list[str]) -> None:
         _run_stage(parser.parse_args(own), overrides, argv)
         return
     arguments, rest = parser.parse_known_args(argv)
-    if rest and not (arguments.command == "kaggle" and arguments.action in PASSES_ON):
+    if rest and not (arguments.command == "kaggle" and arguments.passes_on):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if arguments.command == "demo":
         from imettk.demo import demo
@@ -100,6 +135,8 @@ def _run(argv: list[str]) -> None:
 
 
 def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[str]) -> None:
+    if arguments.run_dir.exists() and not arguments.run_dir.is_dir():
+        raise MissingFileError(f"--run-dir: {arguments.run_dir} is a file, not a folder")
     run = RunDir(arguments.run_dir, arguments.inputs)
     if arguments.command in ("ensemble", "neighbours") and not arguments.recipe:
         first = arguments.members[0] if arguments.command == "ensemble" else arguments.classifier
@@ -116,19 +153,7 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
 
         recipe = add_pseudo_table(recipe, arguments.pseudo, arguments.pseudo_weight)
     arguments.words = argv
-    # Each stage is imported alone: `prepare` needs no torch, and `--help` nothing at all.
-    run_stage = {
-        "prepare": _prepare,
-        "preflight": _preflight,
-        "duplicates": _duplicates,
-        "train": _train,
-        "validate": _validate,
-        "infer": _infer,
-        "ensemble": _ensemble,
-        "pseudo": _pseudo,
-        "neighbours": _neighbours,
-    }
-    run_stage[arguments.command](arguments, recipe, run)
+    STAGE_RUNNERS[arguments.command](arguments, recipe, run)
 
 
 def _new(arguments: argparse.Namespace) -> None:
@@ -244,3 +269,17 @@ def _print_fields(recipe: Recipe) -> None:
         for part in name.split("."):
             value = value[int(part)] if isinstance(value, tuple) else getattr(value, part)
         print(f"--{name.replace('_', '-'):<34}{value!r:<28} {field_type(recipe, name)}")
+
+
+# Each stage is imported alone, by its function: `prepare` needs no torch, and `--help` nothing at all.
+STAGE_RUNNERS = {
+    "prepare": _prepare,
+    "preflight": _preflight,
+    "duplicates": _duplicates,
+    "train": _train,
+    "validate": _validate,
+    "infer": _infer,
+    "ensemble": _ensemble,
+    "pseudo": _pseudo,
+    "neighbours": _neighbours,
+}

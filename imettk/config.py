@@ -65,6 +65,7 @@ class Recipe(Section):
     session: SessionPlan = field(default_factory=SessionPlan)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._require(len(self.stages) >= 1, "stages", "at least one stage")
         for position in range(len(self.stages)):
             self._check_stage(position)
@@ -80,11 +81,27 @@ class Recipe(Section):
             )
         self._check_task()
         self._check_identities()
+        self._check_watch()
         self._check_ranking()
 
     @property
     def _losses(self) -> set[str]:
         return {stage.loss or self.train.loss for stage in self.stages} | {self.train.loss}
+
+    @property
+    def validation_scores(self) -> tuple[str, ...]:
+        """The names of what a validation during training gives, which can be watched."""
+        losses = () if self.train.loss in PAIR_LOSSES else ("loss",)
+        return (*losses, "score", *(("focal",) if self.table.task == "multilabel" else ()))
+
+    def _check_watch(self) -> None:
+        if self._losses & set(PAIR_LOSSES) and self.train.watch == "loss":
+            raise ConfigError("`train.watch` must be score with triplets or pairs, whose loss depends on the batch")
+        if self.train.watch not in self.validation_scores:
+            raise ConfigError(
+                f"`train.watch` must be {' or '.join(self.validation_scores)} with a {self.table.task} table, got "
+                f"{self.train.watch}, which no validation gives there"
+            )
 
     def _check_task(self) -> None:
         multiclass, of_classes = self.table.task == "multiclass", {"cross_entropy", *ANGULAR_LOSSES, *PAIR_LOSSES}
@@ -117,8 +134,6 @@ class Recipe(Section):
             )
         if embeds and model.centres and not losses & set(ANGULAR_LOSSES):
             raise ConfigError(f"`model.centres` must be 0 for {', '.join(sorted(losses))}, got {model.centres}")
-        if losses & set(PAIR_LOSSES) and self.train.watch == "loss":
-            raise ConfigError("`train.watch` must be score with triplets or pairs, whose loss depends on the batch")
         if embeds and self.train.teacher:
             raise ConfigError("`train.teacher` mixes targets, which no loss of embeddings takes")
         if self.metric.mirrored_identities and not embeds:
@@ -231,6 +246,8 @@ def read_recipe(path: Path) -> Recipe:
         raise MissingFileError(
             f"{path} is missing: give a RECIPE, or run `imettk prepare` first, which writes it"
         ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text in UTF-8 ({error}): is it a recipe.json of imettk?") from None
     return from_json(text, where=str(path))
 
 

@@ -28,6 +28,10 @@ PACKAGES = {  # distribution -> module
     "python-telegram-bot": "telegram",
     "six": "six",
     "munch": "munch",
+    "scipy": "scipy",
+    "matplotlib": "matplotlib",
+    "jinja2": "jinja2",
+    "tensorboard": "tensorboard",
 }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from imettk.plans import Section
+from imettk.plans import MOST_LISTED, Section
 
+MOST_WIDTH = 2**20  # of a layer
 HeadName = Literal["linear", "relu", "wide", "embedding", "wide_embedding"]
 
 
@@ -56,6 +57,8 @@ class ModelPlan(Section):
         return self.head in ("embedding", "wide_embedding")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_most(layer_groups=MOST_LISTED, hidden=MOST_WIDTH, embedding_size=MOST_WIDTH, centres=MOST_LISTED)
         library, _, name = self.backbone.partition(":")
         self._require(
             library in ("timm", "pretrainedmodels") and name != "", "backbone", "timm:NAME or pretrainedmodels:NAME"
@@ -109,6 +112,7 @@ class MetricPlan(Section):
     mirrored_identities: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._require(self.scale > 0, "scale", "above 0")
         self._require(self.margin >= 0, "margin", "0 or above")
         self._require(

@@ -3,39 +3,61 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from imettk.errors import ConfigError
 from imettk.platform_options import add_kaggle
 from imettk.recipes import RECIPES
 
-STAGES = {
-    "prepare": "check the table and every image, make the folds, keep the images decoded",
-    "duplicates": "find images that are one, within and between train, extra tables and test; keep them in one fold",
-    "preflight": "every stage in miniature, and what a whole run will take, before hours are spent",
-    "train": "train one fold or all, for as long as the session lasts; run it again to continue",
-    "validate": "out-of-fold predictions with TTA, the decision rule, scores",
-    "infer": "test predictions with TTA, mean over folds, a checked submission.csv",
-    "ensemble": "predictions of several runs made into one, with what each member adds",
-    "pseudo": "test images with sure predictions as more rows to train on",
-    "neighbours": "label sets of near images in place of a classifier's answers, and probable label errors",
-}
-TAKES_PSEUDO = ("prepare", "duplicates", "preflight", "train", "validate", "infer")
 EPILOG = "Every field of the recipe can be set, as in `--stages.0.num-epochs 2`; --fields lists them."
-STAGE_OPTIONS = (
-    "-h", "--help", "--data", "--run-dir", "--inputs", "--fold", "--fields", "--answers", "--processes", "--resume",
-    "--dry-run", "--show-augmentation", "--limit", "--action", "--each-channel", "--members", "--method", "--weights",
-    "--confidence", "--hard", "--pseudo", "--pseudo-weight", "--images", "--classifier", "--features",
-)  # fmt: skip
 
 
-def split_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
-    """A stage's own words, and the recipe's options with their values: else argparse would take a value for RECIPE."""
+class StageParser(argparse.ArgumentParser):
+    """A parser that knows which options it has: whatever else stands on a stage's line is a field of the recipe."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        self.own: set[str] = set()
+        super().__init__(*arguments, **settings)
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        action = super().add_argument(*names, **settings)
+        self.own.update(action.option_strings)
+        return action
+
+
+class Stage(NamedTuple):
+    """A command that works in a run folder.
+
+    Attributes:
+        purpose: for the help.
+        add_options: adds those that it alone has.
+        takes_pseudo: whether it takes `--pseudo`.
+    """
+
+    purpose: str
+    add_options: Callable[[argparse.ArgumentParser], None] | None = None
+    takes_pseudo: bool = True
+
+
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A stage's own words, and the recipe's options with their values: else argparse would take a value for RECIPE.
+
+    Raises:
+        ConfigError: an option is another stage's.
+    """
+    command = argv[0]
+    options = {name: _stage_parser(name).own for name in STAGES}
     own: list[str] = []
     overrides: list[str] = []
     words = own
     for word in argv:
         if word.startswith("-") and not word.lstrip("-").replace(".", "").isdigit():
-            words = own if word.split("=")[0] in STAGE_OPTIONS else overrides
+            flag = word.split("=")[0]
+            words = own if flag in options[command] else overrides
+            if words is overrides and (others := [name for name in STAGES if flag in options[name]]):
+                raise ConfigError(f"{flag} belongs to {', '.join(others)}: `imettk {command}` has no such option")
         words.append(word)
     return own, overrides
 
@@ -50,9 +72,10 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     demo = commands.add_parser("demo", help="the whole story once, on handwritten digits, in a few minutes")
     demo.add_argument("--run-dir", type=Path, default=Path("runs/demo"), help="a new folder (default: %(default)s)")
-    for name, purpose in STAGES.items():
+    for name, stage in STAGES.items():
         _add_stage(
-            commands.add_parser(name, help=purpose, description=purpose, allow_abbrev=False, epilog=EPILOG), name
+            commands.add_parser(name, help=stage.purpose, description=stage.purpose, allow_abbrev=False, epilog=EPILOG),
+            stage,
         )
     _add_new(commands.add_parser("new", help="look at a competition's folder, and write a recipe for it"))
     doctor = commands.add_parser("doctor", help="versions, devices, cores, disk, and what is missing")
@@ -106,39 +129,37 @@ def _add_log(log: argparse.ArgumentParser) -> None:
     scored.add_argument("private", type=float, nargs="?")
 
 
-def _add_stage(stage: argparse.ArgumentParser, name: str) -> None:
-    stage.add_argument(
+def _stage_parser(name: str) -> StageParser:
+    """The parser of one stage, by itself."""
+    parser = StageParser(prog=f"imettk {name}")
+    _add_stage(parser, STAGES[name])
+    return parser
+
+
+def _add_stage(parser: argparse.ArgumentParser, stage: Stage) -> None:
+    parser.add_argument(
         "recipe",
         nargs="?",
         metavar="RECIPE",
         help=f"{', '.join(RECIPES)}, a .py file with a recipe() function, or a saved recipe.json; "
         "without it the run folder's own",
     )
-    stage.add_argument(
+    parser.add_argument(
         "--data", type=Path, default=Path("data"), help="the competition's folder (default: %(default)s)"
     )
-    stage.add_argument(
+    parser.add_argument(
         "--run-dir", type=Path, default=Path("runs/default"), help="where to write (default: %(default)s)"
     )
-    stage.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier runs, only read")
-    stage.add_argument("--fold", type=int, help="one fold; without it all")
-    stage.add_argument("--fields", action="store_true", help="list the recipe's fields with their values, and stop")
-    if name in TAKES_PSEUDO:
-        stage.add_argument("--pseudo", type=Path, metavar="DIR", help="also train on what `imettk pseudo` wrote there")
-        stage.add_argument(
+    parser.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier runs, only read")
+    parser.add_argument("--fold", type=int, help="one fold; without it all")
+    parser.add_argument("--fields", action="store_true", help="list the recipe's fields with their values, and stop")
+    if stage.takes_pseudo:
+        parser.add_argument("--pseudo", type=Path, metavar="DIR", help="also train on what `imettk pseudo` wrote there")
+        parser.add_argument(
             "--pseudo-weight", type=float, default=1.0, metavar="W", help="how often each such row comes in an epoch"
         )
-    add_own = {
-        "prepare": _add_prepare_options,
-        "duplicates": _add_duplicates_options,
-        "train": _add_train_options,
-        "infer": _add_infer_options,
-        "ensemble": _add_ensemble_options,
-        "pseudo": _add_pseudo_options,
-        "neighbours": _add_neighbours_options,
-    }
-    if name in add_own:
-        add_own[name](stage)
+    if stage.add_options is not None:
+        stage.add_options(parser)
 
 
 def _add_prepare_options(stage: argparse.ArgumentParser) -> None:
@@ -219,3 +240,31 @@ def _add_train_options(stage: argparse.ArgumentParser) -> None:
     stage.add_argument(
         "--dry-run", action="store_true", help="print stages, steps and sessions, draw the learning rates, and stop"
     )
+
+
+STAGES = {
+    "prepare": Stage("check the table and every image, make the folds, keep the images decoded", _add_prepare_options),
+    "duplicates": Stage(
+        "find images that are one, within and between train, extra tables and test; keep them in one fold",
+        _add_duplicates_options,
+    ),
+    "preflight": Stage("every stage in miniature, and what a whole run will take, before hours are spent"),
+    "train": Stage(
+        "train one fold or all, for as long as the session lasts; run it again to continue", _add_train_options
+    ),
+    "validate": Stage("out-of-fold predictions with TTA, the decision rule, scores"),
+    "infer": Stage("test predictions with TTA, mean over folds, a checked submission.csv", _add_infer_options),
+    "ensemble": Stage(
+        "predictions of several runs made into one, with what each member adds",
+        _add_ensemble_options,
+        takes_pseudo=False,
+    ),
+    "pseudo": Stage(
+        "test images with sure predictions as more rows to train on", _add_pseudo_options, takes_pseudo=False
+    ),
+    "neighbours": Stage(
+        "label sets of near images in place of a classifier's answers, and probable label errors",
+        _add_neighbours_options,
+        takes_pseudo=False,
+    ),
+}

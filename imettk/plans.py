@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from imettk.errors import ConfigError
@@ -16,10 +16,35 @@ def _has_group(pattern: str) -> bool:
         return False
 
 
+LARGEST_FLOAT = 3.4028234e38  # of float32, in which networks compute
+LARGEST_INT = 2**63 - 1  # of numpy and torch
+MOST_EPOCHS = 100_000
+MOST_PIXELS = 16_384  # of a side
+MOST_ROWS = 2**20  # of a batch
+MOST_LISTED = 10_000  # neighbours, answers, folds
+
+
 class Section:
-    """What all sections share: JSON with unknown or ill-typed fields is refused (read by pydantic)."""
+    """What all sections share: JSON with unknown or ill-typed fields is refused (read by pydantic), as is any number
+    that is not finite."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+    def __post_init__(self) -> None:
+        for item in fields(self):  # type: ignore[arg-type]  # every section is a dataclass
+            value = getattr(self, item.name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, float):
+                    self._require(abs(number) <= LARGEST_FLOAT, item.name, "finite (in float32)")
+                elif isinstance(number, int):
+                    self._require(abs(number) <= LARGEST_INT, item.name, "an integer of 64 bits")
+
+    def _at_most(self, **limits: float) -> None:
+        """Raise `ConfigError` where a field, or one of its values, is above its limit."""
+        for name, limit in limits.items():
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                self._require(number is None or number <= limit, name, f"at most {limit:,}")
 
     def _require(self, ok: bool, name: str, rule: str) -> None:
         if not ok:
@@ -50,6 +75,8 @@ class ExtraTable(Section):
     new_labels: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_most(weight=1000)
         self._require(self.weight > 0, "weight", "above 0")
         self._require(self.predictions is None or not self.validates, "validates", "false for pseudo labels")
 
@@ -118,6 +145,7 @@ class TableFormat(Section):
     extra: tuple[ExtraTable, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._require(
             self.group_column is None or self.group_pattern is None, "group_pattern", "none beside a group_column"
         )
@@ -174,7 +202,10 @@ class FoldPlan(Section):
     min_images: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_most(num_folds=MOST_LISTED, seed=2**32 - 1)
         self._require(self.num_folds >= 2, "num_folds", "at least 2")
+        self._require(self.seed >= 0, "seed", "0 or above")
         self._require(self.hold_out_from >= 2, "hold_out_from", "at least 2")
         self._require(
             self.hold_out_share is None or 0 < self.hold_out_share <= 0.5, "hold_out_share", "in (0, 0.5], or none"
@@ -226,6 +257,8 @@ class ImageFormat(Section):
     on_bad_image: Literal["error", "skip"] = "error"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_most(image_size=MOST_PIXELS, load_size=MOST_PIXELS, channels=512)
         self._require(min(self.image_size) >= 8, "image_size", "at least 8 pixels each way")
         self._require(
             self.load_size is None or min(self.load_size) >= 8, "load_size", "at least 8 pixels each way, or none"
@@ -263,5 +296,6 @@ class CachePlan(Section):
     quality: int = 95
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._require(self.max_gb > 0, "max_gb", "above 0")
         self._require(1 <= self.quality <= 100, "quality", "in [1, 100]")

@@ -86,7 +86,7 @@ def _new_chain(arguments: argparse.Namespace, recipe: Recipe, kaggle: Kaggle) ->
     settings, attached = _settings(arguments, recipe)
     own = {"retries": arguments.retries, "at_once": arguments.at_once}
     chain = start_chain(kaggle, arguments.recipe, settings | own, attached, out=arguments.pack)
-    measured = read_json(arguments.run_dir / PREFLIGHT) or {}
+    measured = read_json(arguments.run_dir / PREFLIGHT, needs=("recipe", "seconds_a_fold")) or {}
     if measured.get("recipe") == recipe.name:
         session = apply_overrides(recipe, limit_words(arguments)).session
         expect(chain, measured, usable_seconds=session.limit_seconds - session.margin_seconds)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-STAGES = ("prepare", "preflight", "train", "validate", "infer")
-PASSES_ON = ("preflight", "push", "chain", "run-local")  # whose further options are a recipe's fields
+from imettk.kaggle.kernel import STAGES
 
 
 def add_kaggle(kaggle: argparse.ArgumentParser) -> None:
     """The actions of `imettk kaggle`."""
+    kaggle.set_defaults(passes_on=False)
     actions = kaggle.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_pack(actions.add_parser("pack", help="build the dataset folder that kernels run from", allow_abbrev=False))
     preflight = actions.add_parser("preflight", help="every stage in miniature, in a short session", allow_abbrev=False)
@@ -35,6 +35,11 @@ def add_kaggle(kaggle: argparse.ArgumentParser) -> None:
     _add_local(actions.add_parser("run-local", help="a stage as a kernel, on this machine", allow_abbrev=False))
 
 
+def _pass_on(parser: argparse.ArgumentParser) -> None:
+    """What the parser does not know are fields of the recipe, for the stages."""
+    parser.set_defaults(passes_on=True)
+
+
 def _add_run_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run-dir",
@@ -56,6 +61,7 @@ def _add_pack(pack: argparse.ArgumentParser) -> None:
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
+    _pass_on(parser)
     parser.add_argument("recipe", metavar="RECIPE", help="a built-in name, or a .py file, which goes into the pack")
     parser.add_argument("--competition", default="", metavar="SLUG", help="whose data the kernels read")
     parser.add_argument("--dataset", default="", metavar="OWNER/SLUG", help="a dataset with the data instead")
@@ -67,7 +73,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_push(push: argparse.ArgumentParser) -> None:
-    push.add_argument("stage", choices=STAGES)
+    push.add_argument("stage", choices=tuple(STAGES))
     _add_sources(push)
     push.add_argument("--fold", type=int, help="one fold; without it all")
     push.add_argument("--name", help="in the kernel's slug (default: the recipe's)")
@@ -98,7 +104,8 @@ def _add_submit(submit: argparse.ArgumentParser) -> None:
 
 
 def _add_local(local: argparse.ArgumentParser) -> None:
-    local.add_argument("stage", choices=STAGES)
+    _pass_on(local)
+    local.add_argument("stage", choices=tuple(STAGES))
     local.add_argument("recipe", metavar="RECIPE", help="a built-in name, or a .py file")
     local.add_argument(
         "--data", type=Path, default=Path("data"), help="the competition's folder (default: %(default)s)"

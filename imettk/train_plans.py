@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from imettk.plans import Section
+from imettk.plans import MOST_EPOCHS, MOST_PIXELS, MOST_ROWS, Section
 
 LossName = Literal[
     "bce", "focal", "f_beta", "lovasz", "focal_lovasz", "focal_lovasz_hard", "hard_negative_bce", "asymmetric",
@@ -16,6 +16,7 @@ PAIR_LOSSES = ("triplet", "contrastive")  # of the embeddings in a batch
 AugmentationName = Literal[
     "none", "flips", "affine", "strokes", "aggressive", "square", "whale_heavy", "dihedral", "protein"
 ]
+MOST_PROCESSES = 256
 SamplerName = Literal["shuffle", "balanced", "identities", "hard_first"]
 
 
@@ -92,6 +93,8 @@ class StagePlan(Section):
     hard_examples: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_most(num_epochs=MOST_EPOCHS, batch_size=MOST_ROWS, image_size=MOST_PIXELS)
         self._require(self.num_epochs > 0, "num_epochs", "above 0")
         self._require(self.batch_size >= 1, "batch_size", "at least 1")
         self._require(
@@ -204,6 +207,8 @@ class TrainPlan(Section):
     sync_batchnorm: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_most(validate_epochs=MOST_EPOCHS)
         lowest = 0.0 if self.focal_constant else 1.0  # the gradient of a power below 1 is infinite where it is 0
         self._require(
             self.focal_gamma == 0 or self.focal_gamma >= lowest,
@@ -244,6 +249,8 @@ class SessionPlan(Section):
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_most(num_processes=MOST_PROCESSES, num_workers=MOST_PROCESSES)
         self._require(self.limit_seconds > 0, "limit_seconds", "above 0")
         self._require(0 <= self.margin_seconds < self.limit_seconds, "margin_seconds", "in [0, limit_seconds)")
         self._require(self.limit_steps is None or self.limit_steps >= 1, "limit_steps", "at least 1, or none")

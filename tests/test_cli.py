@@ -1,9 +1,15 @@
 """The command line: help, listing of fields, exit codes."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from imettk.cli import main
+from imettk.cli import STAGE_RUNNERS, main
+from imettk.doctor import PACKAGES
 from imettk.fields import field_names
+from imettk.kaggle.kernel import STAGES as KERNEL_STAGES
+from imettk.options import STAGES, make_parser, split_overrides
 from imettk.recipes.digits import digits
 
 
@@ -27,6 +33,43 @@ def test_fields_lists_every_field_with_its_value(capsys):
     assert any(line.startswith("--stages.0.num-epochs") and " 11 " in line for line in lines)
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_option_in_the_help_of_a_stage_can_be_given(stage, capsys):
+    """None of them is taken for a field of the recipe, whose names all have a dot in them."""
+    assert code_of(stage, "--help") == 0
+    options = set(re.findall(r"(?<![\w.`-])--[a-z][a-z-]*", capsys.readouterr().out))
+    assert {"--data", "--help", "--fields"} <= options and not any("--" + name in options for name in ("stages", "x"))
+    for option in options:
+        assert split_overrides([stage, option, "1", "--train.seed", "2"]) == (
+            [stage, option, "1"],
+            ["--train.seed", "2"],
+        )
+        assert split_overrides([stage, f"{option}=1"])[1] == []
+
+
+def test_every_stage_has_a_parser_a_runner_and_kernels_of_some():
+    assert set(STAGES) == set(STAGE_RUNNERS) and set(KERNEL_STAGES) < set(STAGES)
+    for stage in STAGES:
+        needed = {"ensemble": ["--members", "a"], "neighbours": ["--classifier", "a", "--features", "b"]}
+        assert make_parser().parse_args([stage, *needed.get(stage, [])]).command == stage
+
+
+def test_pairs_that_embeddings_find_can_be_asked_to_be_nearer(tmp_path, capsys):
+    assert code_of("duplicates", "digits", "--data", str(tmp_path / "none"), "--similarity", "0.95") == 2
+    assert "train.csv is missing" in capsys.readouterr().err
+
+
+def test_an_option_of_another_stage_is_named_as_that(capsys):
+    assert code_of("train", "digits", "--similarity", "0.95") == 2
+    assert capsys.readouterr().err == "imettk: --similarity belongs to duplicates: `imettk train` has no such option\n"
+
+
+def test_doctor_looks_for_whatever_the_package_needs():
+    setup = (Path(__file__).resolve().parents[1] / "setup.py").read_text()
+    needed = re.findall(r'^        "([\w.-]+)', setup.split("install_requires")[1].split("extras_require")[0], re.M)
+    assert len(needed) > 15 and set(needed) == set(PACKAGES)
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -38,6 +81,20 @@ def test_wrong_input_is_code_2(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert code_of(*words) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--stages.0.num-epochs inf", "--train.validate-epochs inf", "--folds.seed -1", "--images.mean nan",
+        "--images.std inf", "--stages.0.lr inf", "--stages.0.lr -inf", "--rule.beta inf",
+        "--session.num-workers 99999", "--train.seed 99999999999999999999", "--cache.max-gb nan",
+    ],
+)  # fmt: skip
+def test_a_number_out_of_every_range_is_one_line(words, capsys):
+    assert code_of("prepare", "digits", *words.split()) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("imettk: `") and text.count("\n") == 1 and "got" in text
 
 
 def test_a_fold_that_does_not_exist(digits_data, tmp_path, capsys):

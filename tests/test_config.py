@@ -1,12 +1,14 @@
 """The recipe: JSON, fingerprint, ranges."""
 
 import json
+import re
 from dataclasses import fields, make_dataclass, replace
 
 import pytest
 
 from imettk.config import (
     CachePlan,
+    ExtraTable,
     FoldPlan,
     ImageFormat,
     MetricPlan,
@@ -27,6 +29,7 @@ from imettk.config import (
     to_json,
 )
 from imettk.errors import ConfigError, MissingFileError
+from imettk.fields import field_names, field_type
 from imettk.recipes import RECIPES
 
 
@@ -162,3 +165,67 @@ def test_rules_between_sections():
 def test_a_missing_recipe_names_the_stage_that_writes_it(tmp_path):
     with pytest.raises(MissingFileError, match="imettk prepare"):
         read_recipe(tmp_path / "recipe.json")
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text)
+
+
+EVERYTHING = Recipe(table=TableFormat(extra=(ExtraTable(csv="more.csv", images="more"),)))
+NUMBERS = [name for name in field_names(EVERYTHING) if {"int", "float"} & set(_words(field_type(EVERYTHING, name)))]
+NO_NUMBERS = [float("nan"), float("inf"), float("-inf"), 1e39, -1e39, 2**63, -(2**63), 10**30, 10**400]
+
+
+def test_there_are_many_numbers_in_every_section():
+    assert len(NUMBERS) > 80
+    assert {name.split(".")[0] for name in NUMBERS} == set(json.loads(to_json(Recipe()))) - {"name", "source_sha256"}
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: f"{value:.3g}" if abs(value) < 1e300 else "large")
+def test_no_number_of_a_recipe_is_infinite_or_beyond_every_range(value):
+    for name in NUMBERS:
+        if isinstance(value, int) and abs(value) < 10**38 and "float" in field_type(EVERYTHING, name):
+            continue  # as a float it is one like any other
+        content = json.loads(to_json(EVERYTHING))
+        section = content
+        *path, last = name.split(".")
+        for part in path:
+            section = section[int(part)] if isinstance(section, list) else section[part]
+        old, kind = section[last], field_type(EVERYTHING, name)
+        several = kind.startswith("tuple")
+        section[last] = [value] * max(1, len(old or "xx")) if several else value
+        with pytest.raises(ConfigError) as caught:
+            from_json(json.dumps(content))
+        assert last in str(caught.value) and "\n" not in str(caught.value), name
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        (FoldPlan, {"seed": -1}),
+        (FoldPlan, {"seed": 2**32}),
+        (FoldPlan, {"num_folds": 10**6}),
+        (SessionPlan, {"num_workers": 99_999}),
+        (SessionPlan, {"num_processes": 99_999}),
+        (StagePlan, {"num_epochs": 1e7}),
+        (StagePlan, {"batch_size": 2**21}),
+        (StagePlan, {"image_size": (64, 20_000)}),
+        (TrainPlan, {"validate_epochs": 1e7}),
+        (ImageFormat, {"image_size": (20_000, 64)}),
+        (ImageFormat, {"channels": 1000}),
+        (PredictPlan, {"batch_size": 2**21}),
+        (ModelPlan, {"embedding_size": 2**21}),
+        (RankPlan, {"num_neighbours": 10**6, "num_answers": 10**5}),
+    ],
+)
+def test_what_would_take_all_memory_or_all_processes_is_refused(section, values):
+    name = list(values)[-1]
+    with pytest.raises(ConfigError, match=rf"`{name}` of {section.__name__} must be .*, got"):
+        section(**values)
+
+
+def test_a_recipe_that_is_no_text_is_one_line(tmp_path):
+    (tmp_path / "recipe.json").write_bytes(to_json(Recipe()).encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"recipe\.json is no text in UTF-8 \(.*\): is it a recipe") as caught:
+        read_recipe(tmp_path / "recipe.json")
+    assert "\n" not in str(caught.value)

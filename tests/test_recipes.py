@@ -234,3 +234,45 @@ def test_turtle2022_runs_with_its_real_structure(tmp_path, capsys):
 
 def test_the_turtle_systems_backbones_are_networks_of_timm():
     assert all(timm.is_model(name.removeprefix("timm:")) for name in BACKBONES)
+
+
+OWN_FAULTS = {
+    "values = {}\n\n\ndef recipe():\n    return values['lr']\n": ", line 5: KeyError: 'lr'",
+    "def recipe():\n    return 1 / 0\n": ", line 2: ZeroDivisionError: division by zero",
+    "import sys\n\nsys.exit(0)\n": ", line 3: SystemExit: 0",
+    "def recipe():\n    raise SystemExit\n": ", line 2: SystemExit\n",
+    "def recipe(:\n    pass\n": ", line 1: SyntaxError: ",
+    "import no_such_module\n": ", line 1: ModuleNotFoundError: No module named 'no_such_module'",
+    "def recipe(one):\n    pass\n": ": TypeError: recipe() missing 1 required positional argument: 'one'",
+    "from imettk.config import StagePlan\n\n\ndef recipe():\n    return StagePlan(lr=(-1.0,))\n": (
+        ", line 5: `lr` of StagePlan must be one or more values of 0 or above, got (-1.0,)"
+    ),
+    "import json\n\n\ndef helper():\n    return json.loads('{')\n\n\ndef recipe():\n    return helper()\n": (
+        ", line 5: JSONDecodeError: "
+    ),
+    "recipe = None\n": " has no function recipe()",
+    "x = 1\n": " has no function recipe()",
+    "def recipe():\n    raise ValueError('two\\nlines')\n": ", line 2: ValueError: two lines",
+    "def recipe():\n    return 3\n": ": recipe() must return a Recipe, got int",
+    "from pathlib import Path\n\nfrom imettk.config import ModelPlan, Recipe\n\n\ndef recipe():\n"
+    "    return Recipe(model=ModelPlan(weights=Path('w.pth')))\n": (
+        ": `model.weights` must be a plain value, got PosixPath('w.pth'), a PosixPath"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", OWN_FAULTS, ids=lambda text: OWN_FAULTS[text].partition(": ")[2][:30])
+def test_what_a_recipes_own_code_raises_is_said_with_its_line(text, tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(SystemExit) as ending:
+        main(["train", str(path), "--fields"])
+    said = capsys.readouterr().err
+    assert ending.value.code == 2 and said.startswith(f"imettk: {path}{OWN_FAULTS[text]}") and said.count("\n") == 1
+
+
+def test_ctrl_c_in_a_recipe_stops_and_is_no_fault_of_it(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text("def recipe():\n    raise KeyboardInterrupt\n")
+    with pytest.raises(SystemExit) as ending:
+        main(["train", str(tmp_path / "mine.py"), "--fields"])
+    assert ending.value.code == 1 and capsys.readouterr().err == "imettk: stopped\n"

@@ -2,51 +2,61 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from imettk.config import ExtraTable, Recipe, RulePlan, TableFormat
 from imettk.data.csv_files import read_csv
-from imettk.data.table import SampleTable, read_table
-from imettk.plans import TableFormat
+from imettk.data.identities import read_merged
+from imettk.data.table import SampleTable
 
+Plan = TypeVar("Plan", TableFormat, ExtraTable, RulePlan)
 IMAGES_A_LABEL = 8  # of a class or identity: enough for every scheme of folds
 
 
-def make_miniature(table_format: TableFormat, data_dir: Path, out: Path, *, rows: int, test_rows: int) -> int:
-    """Lay out `out` as a data folder with about so many training rows; images are links. The number of rows.
+def make_miniature(
+    recipe: Recipe, table: SampleTable, data_dir: Path, out: Path, *, rows: int, test_rows: int
+) -> tuple[Recipe, int]:
+    """Write a data folder with about so many training rows; return the recipe that reads it, and the number of rows.
+
+    Nothing is written under a name that the recipe gives, which may lead anywhere: a table that is made smaller gets
+    a name of ours in `out`, and what is only read (images, boxes, lists) is named by its absolute path.
 
     Rows of classes and identities are those of the most frequent ones, some of each; of several labels a row, every
     n-th row. The sample submission keeps its first rows.
 
+    Args:
+        table: what `read_table` says of the recipe's own tables.
+        out: a new folder.
+
     Raises:
-        DataError: as `read_table` does.
+        DataError: a table cannot be read.
     """
-    table = read_table(table_format, data_dir)
+    form = _absolute(recipe.table, data_dir)
     chosen = set(table.ids[choose_rows(table, rows)].tolist())
     out.mkdir(parents=True)
-    tables = {table_format.train_csv, *(extra.csv for extra in table_format.extra)}
-    if table_format.train_folders:
-        tables.discard(table_format.train_csv)
+    small: dict[str, Any] = {}
+    if form.train_folders:
+        small["train_images"] = "train"
         for name in sorted(chosen):
-            link = out / table_format.train_images / name
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to((data_dir / table_format.train_images / name).resolve())
-    for name in tables:
-        frame = read_csv(data_dir / name)
-        _write(frame[frame[table_format.id_column].isin(chosen)], out / name)
-    if (data_dir / table_format.sample_csv).is_file():
-        _write(read_csv(data_dir / table_format.sample_csv).head(test_rows), out / table_format.sample_csv)
-    if table.targets is not None and table.targets.ndim == 1 and table_format.labels_csv is not None:
-        tables.add(table_format.labels_csv)
-        rows_of = np.flatnonzero(np.isin(table.ids, list(chosen)))
-        present = {table.labels[label] for label in _present(table.targets, rows_of) if label >= 0}
-        frame = read_csv(data_dir / table_format.labels_csv)
-        _write(frame[frame[table_format.label_name_column].isin(present)], out / table_format.labels_csv)
-    _link_rest(data_dir, out)
-    return len(chosen)
+            _place(out, f"train/{name}").symlink_to(Path(form.train_images, name).resolve())
+    else:
+        small["train_csv"] = _write(_rows_of(form.train_csv, form, chosen), out, "train.csv")
+    small["extra"] = tuple(
+        replace(extra, csv=_write(_rows_of(extra.csv, form, chosen), out, f"extra{number}.csv"))
+        for number, extra in enumerate(form.extra)
+    )
+    if Path(form.sample_csv).is_file():
+        small["sample_csv"] = _write(read_csv(Path(form.sample_csv)).head(test_rows), out, "sample_submission.csv")
+    if form.labels_csv is not None and table.targets is not None and table.targets.ndim == 1:
+        frame = read_csv(Path(form.labels_csv))
+        kept = frame[form.label_id_column].isin(_names_of_labels(form, table, chosen))
+        small["labels_csv"] = _write(frame[kept], out, "labels.csv")
+    return replace(recipe, table=replace(form, **small), rule=_absolute(recipe.rule, data_dir)), len(chosen)
 
 
 def choose_rows(table: SampleTable, rows: int) -> np.ndarray:
@@ -82,13 +92,45 @@ def _choose(targets: np.ndarray, rows: int) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _write(frame: pd.DataFrame, path: Path) -> None:
+def _names_of_labels(form: TableFormat, table: SampleTable, chosen: set[str]) -> set[str]:
+    """The labels of these rows, with the names that `merged_csv` says are the same: any of them may stay one here."""
+    assert table.targets is not None
+    rows = np.flatnonzero(np.isin(table.ids, list(chosen)))
+    names = {table.labels[label] for label in _present(table.targets, rows) if label >= 0}
+    return names.union(*(line for line in read_merged(form, Path()) if names & set(line)))
+
+
+def _absolute(plan: Plan, data_dir: Path) -> Plan:
+    """The same with every file and folder of images by its absolute path."""
+    found: dict[str, Any] = {}
+    for item in fields(plan):
+        value = getattr(plan, item.name)
+        if item.name == "extra":
+            found[item.name] = tuple(_absolute(extra, data_dir) for extra in value)
+        elif item.name.rpartition("_")[2] in ("csv", "images") and value is not None:
+            found[item.name] = str((data_dir / value).absolute())
+    return replace(plan, **found)
+
+
+def _rows_of(csv: str, form: TableFormat, chosen: set[str]) -> pd.DataFrame:
+    frame = read_csv(Path(csv))
+    return frame[frame[form.id_column].isin(chosen)]
+
+
+def _write(frame: pd.DataFrame, out: Path, name: str) -> str:
+    """Write a table into `out`; returns its name there."""
+    frame.to_csv(_place(out, name), index=False)
+    return name
+
+
+def _place(out: Path, name: str) -> Path:
+    """Where a file of ours goes, its folder made.
+
+    Raises:
+        RuntimeError: that is not inside of `out`; a bug, and the last moment to stop it from overwriting anything.
+    """
+    path = out / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(path, index=False)
-
-
-def _link_rest(data_dir: Path, out: Path) -> None:
-    """Whatever has not been made small stands there as a link."""
-    for entry in os.scandir(data_dir):
-        if not os.path.lexists(out / entry.name):
-            (out / entry.name).symlink_to(Path(entry.path).resolve())
+    if not path.parent.resolve().is_relative_to(out.resolve()) or path.is_symlink():
+        raise RuntimeError(f"{path} is not inside of {out}")
+    return path

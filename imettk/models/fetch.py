@@ -32,6 +32,7 @@ def fetch_weights(names: Sequence[str], out: Path) -> None:
     for name in names:  # a typing error is told before the first download
         make_backbone(name, channels=3)
     out.mkdir(parents=True, exist_ok=True)
+    _read_list(out / LIST)
     for name in names:
         library, _, model = name.partition(":")
         path = out / f"{model}.safetensors"
@@ -56,9 +57,20 @@ def fetch_weights(names: Sequence[str], out: Path) -> None:
         say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
+def _read_list(path: Path) -> dict[str, Any]:
+    """The files that are there already, with their hashes."""
+    try:
+        files = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError:
+        files = None
+    if not isinstance(files, dict):
+        raise UserError(f"{path} is damaged, it holds no list of weights: give another --out, or remove it")
+    return files
+
+
 def _note(path: Path, name: str, file: Path, source: str) -> None:
     """Add a file, by the name that it will have, to the list that a kernel holds it against."""
-    files = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    files = _read_list(path)
     files[name] = {"source": source, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     part = path.with_suffix(".part")
     part.write_text(json.dumps(files, indent=2), encoding="utf-8")

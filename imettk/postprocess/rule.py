@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 
@@ -61,7 +61,21 @@ class Rule:
         if unknown := sorted(set(content) - known):
             raise MismatchError(f"rule.json holds {', '.join(unknown)}, which this version does not know: `validate`")
         lists: Any = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
-        return cls(**(content | lists))
+        rule = cls(**(content | lists))
+        if not rule._is_sound():
+            raise MismatchError("rule.json holds values that no rule has: run `imettk validate` again")
+        return rule
+
+    def _is_sound(self) -> bool:
+        """Whether every field holds what it should: a file may have been changed by hand."""
+        counts = [self.min_labels, *([] if self.max_labels is None else [self.max_labels])]
+        return (
+            self.kind in get_args(get_type_hints(Rule)["kind"])
+            and isinstance(self.relative, bool)
+            and all(isinstance(count, int) and count >= 0 for count in counts)
+            and all(isinstance(values, tuple) for values in (self.thresholds, self.shares))
+            and all(isinstance(value, (int, float)) and value == value for value in (*self.thresholds, *self.shares))
+        )
 
 
 def relative_to_row(probs: np.ndarray) -> np.ndarray:

@@ -14,11 +14,11 @@ from imettk.plots import draw_rates
 from imettk.progress import say
 from imettk.stages.resume import is_done
 from imettk.stages.shared import Compute, Prepared, choose_compute, read_prepared
-from imettk.stages.train import chosen_folds, make_trainer
+from imettk.stages.train import chosen_folds, make_trainer, training_data
 from imettk.tracking.run_dir import RunDir
 from imettk.training.optimizer import peak_rates
 from imettk.training.recorder import Recorder
-from imettk.training.schedule import Span, lr_table
+from imettk.training.schedule import Span, lr_table, plan_spans
 from imettk.training.session import Session
 from imettk.training.team import Team
 from imettk.training.trainer import Trainer
@@ -39,9 +39,7 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     group_names = [*(f"group {number}" for number in range(recipe.model.layer_groups)), "head"]
     say(_table(trainer, step_seconds))
     validations = sum(_num_validations(recipe, span) for span in trainer.spans)
-    seconds = validations * validation_seconds + sum(
-        (span.last_step - span.first_step) * each for span, each in zip(trainer.spans, step_seconds, strict=True)
-    )
+    seconds = total_seconds(recipe, trainer.spans, step_seconds, validation_seconds)
     say(f"\na fold: {trainer.num_steps} steps and {validations} validations of {validation_seconds:.1f} s")
     usable = recipe.session.limit_seconds - recipe.session.margin_seconds
     left = [number for number in folds if not is_done(recipe, run, number, prepared.identity)]
@@ -65,6 +63,20 @@ def measure(recipe: Recipe, prepared: Prepared, compute: Compute, *, fold: int) 
         say(f"taking {TIMED_STEPS} steps of each stage on {compute.device} for their time")
         step_seconds, validation_seconds = trainer.time_plan(TIMED_STEPS)
     return trainer, step_seconds, validation_seconds
+
+
+def plan_fold(recipe: Recipe, prepared: Prepared, fold: int) -> list[Span]:
+    """The span of each stage of a fold's training, as its trainer would have them."""
+    data = training_data(recipe, prepared, prepared, fold, seed=0)
+    return plan_spans(recipe.stages, [data.samples_per_epoch(stage) for stage in recipe.stages])
+
+
+def total_seconds(recipe: Recipe, spans: list[Span], step_seconds: list[float], validation_seconds: float) -> float:
+    """What a fold takes, from seconds a step of each stage and seconds a validation."""
+    validations = sum(_num_validations(recipe, span) for span in spans)
+    return validations * validation_seconds + sum(
+        (span.last_step - span.first_step) * each for span, each in zip(spans, step_seconds, strict=True)
+    )
 
 
 def _table(trainer: Trainer, step_seconds: list[float]) -> str:

@@ -8,15 +8,18 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from imettk.config import Recipe
 from imettk.data.miniature import make_miniature
-from imettk.data.table import read_table
+from imettk.data.source import ImageSource, make_reader
+from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import DataError
 from imettk.progress import say
 from imettk.stages.infer import infer
-from imettk.stages.plan import duration, measure
-from imettk.stages.prepare import prepare
-from imettk.stages.shared import choose_compute, read_prepared
+from imettk.stages.plan import duration, measure, plan_fold, total_seconds
+from imettk.stages.prepare import deal_folds, prepare
+from imettk.stages.shared import Prepared, choose_compute, read_prepared
 from imettk.stages.train import train
 from imettk.stages.validate import validate
 from imettk.tracking.files import read_json, write_json
@@ -35,13 +38,16 @@ def preflight(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
         UserError: whatever is wrong with the recipe or the data, as the stage that finds it says it.
     """
     started = time.monotonic()
+    run.path.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is told now, and not at the end
+    table = _check_tables(recipe, data_dir)
+    whole = _whole(recipe, table, run)
     with tempfile.TemporaryDirectory() as folder:
         data, inner = Path(folder, "data"), RunDir(Path(folder, "run"))
-        rows = make_miniature(recipe.table, data_dir, data, rows=_num_rows(recipe), test_rows=TEST_ROWS)
+        small, rows = make_miniature(recipe, table, data_dir, data, rows=_num_rows(recipe), test_rows=TEST_ROWS)
         say(f"preflight: {rows} rows, every stage once; its scores say nothing")
-        small = miniature(recipe)
+        small = miniature(small)
         _play(small, data, inner)
-        device, seconds = _estimate(recipe, small, data, inner, num_rows=len(read_table(recipe.table, data_dir)))
+        device, seconds = _estimate(recipe, small, data, inner, whole)
     usable = recipe.session.limit_seconds - recipe.session.margin_seconds
     sessions = math.ceil(seconds / usable)
     result = {"recipe": recipe.name, "device": device, "seconds_a_fold": round(seconds, 1), "sessions_a_fold": sessions}
@@ -50,6 +56,14 @@ def preflight(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
         f"everything works, in {time.monotonic() - started:.0f} s; a fold takes about {duration(seconds)} on {device}, "
         f"{sessions} session{'s' if sessions > 1 else ''} of {duration(recipe.session.limit_seconds)}"
     )
+
+
+def _check_tables(recipe: Recipe, data_dir: Path) -> SampleTable:
+    """The training table, after a look at the test set, of which a handful of rows does not show what is missing."""
+    table = read_table(recipe.table, data_dir)
+    if (data_dir / recipe.table.sample_csv).is_file():
+        read_test_table(recipe.table, data_dir, table)
+    return table
 
 
 def _play(small: Recipe, data: Path, run: RunDir) -> None:
@@ -66,17 +80,30 @@ def _play(small: Recipe, data: Path, run: RunDir) -> None:
         infer(small, data, run, fold=0, started=time.monotonic())
 
 
-def _estimate(recipe: Recipe, small: Recipe, data: Path, run: RunDir, *, num_rows: int) -> tuple[str, float]:
-    """The device, and the seconds of a fold of so many rows, from steps of the real size."""
+def _estimate(recipe: Recipe, small: Recipe, data: Path, run: RunDir, whole: Prepared) -> tuple[str, float]:
+    """The device, and the seconds that a fold of the whole table takes, from steps of the real size.
+
+    Args:
+        data: of the miniature, as are `small` and `run`.
+    """
     compute, prepared = choose_compute(recipe), read_prepared(small, data, run)
     _, step_seconds, validation_seconds = measure(small, prepared, compute, fold=0)
-    trains = round(num_rows * float((prepared.folds != 0).mean()))
-    seconds = 0.0
-    for plan, each in zip(recipe.stages, step_seconds, strict=True):
-        steps = math.ceil(trains / (plan.batch_size * plan.accumulate)) * plan.num_epochs
-        validations = math.ceil(plan.num_epochs / recipe.train.validate_epochs)
-        seconds += steps * each + validations * validation_seconds * num_rows / len(prepared.folds)
-    return str(compute.device), seconds
+    validation_seconds *= _num_validated(recipe, whole) / _num_validated(recipe, prepared)
+    return str(compute.device), total_seconds(recipe, plan_fold(recipe, whole, 0), step_seconds, validation_seconds)
+
+
+def _whole(recipe: Recipe, table: SampleTable, run: RunDir) -> Prepared:
+    """The whole table with its folds, as `prepare` would leave it in this run folder, but for bad images."""
+    source = ImageSource(table, make_reader(recipe.images, recipe.table))
+    return Prepared(table, deal_folds(recipe, run, table), source, np.zeros(len(table), bool))
+
+
+def _num_validated(recipe: Recipe, prepared: Prepared) -> int:
+    """Images that a validation of fold 0 looks at, at least 1."""
+    valid = len(prepared.rows(0, valid=True))
+    # Without class centres, those that are trained on are looked at as well, to be compared with.
+    beside = len(prepared.rows(0, valid=False)) if valid and recipe.model.embeds and recipe.model.centres == 0 else 0
+    return max(1, valid + beside)
 
 
 def miniature(recipe: Recipe) -> Recipe:
@@ -91,5 +118,5 @@ def miniature(recipe: Recipe) -> Recipe:
 
 def _num_rows(recipe: Recipe) -> int:
     """Enough for two steps of the real batch in every stage."""
-    largest = max(plan.batch_size * plan.accumulate for plan in recipe.stages)
+    largest = max(plan.batch_size for plan in recipe.stages)
     return max(MIN_ROWS, math.ceil(2 * largest * recipe.folds.num_folds / (recipe.folds.num_folds - 1)))

@@ -50,7 +50,7 @@ def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     run.save_recipe(recipe)
     survey = _survey(recipe, data_dir, run, tables)
     _tell_bad_images(recipe, run, tables, survey)
-    folds = _make_folds(recipe, run, table)
+    folds = deal_folds(recipe, run, table)
     if run.has_training():
         folds = read_folds(run.path / "folds.csv", table)
         say("kept the folds that training has begun with")
@@ -76,7 +76,7 @@ def _check_answers(recipe: Recipe, table: SampleTable) -> None:
         )
 
 
-def _make_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
+def deal_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
     """The fold of each row, or why it has none, int64 (N,); duplicates are heeded where they were looked for."""
     folds = np.full(len(table), LEFT_OUT, np.int64)
     dropped = np.zeros(len(table), bool)

@@ -10,7 +10,7 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.table import SampleTable
-from imettk.errors import MissingFileError
+from imettk.errors import MismatchError, MissingFileError
 from imettk.galleries import pick_worst
 from imettk.inference.predictor import Predictions
 from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
@@ -316,4 +316,7 @@ def read_threshold(ranker: Ranker, run: RunDir) -> float | None:
             f"{RULE} is not in {run.path}: run `imettk validate` first, which finds out where {ranker.names[-1]} "
             "stands; where all rows train there is --ranking.unknown-share instead"
         )
-    return read_rule(run, ranker.recipe, ranker.labels)["unknown_threshold"]
+    content = read_rule(run, ranker.recipe, ranker.labels)
+    if not isinstance(threshold := content.get("unknown_threshold", ""), (float, type(None))):
+        raise MismatchError(f"{RULE} is damaged, {threshold!r} is no threshold: run `imettk validate` again")
+    return threshold

@@ -125,7 +125,7 @@ def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:
         MismatchError: it ran for other data or for another recipe; the fields that differ are named.
     """
     path = run.find("table.json", written_by="prepare")
-    prepared = from_json(json.dumps(read_json(path)["recipe"]), where=str(path))
+    prepared = from_json(json.dumps(read_json(path, needs=("recipe",))["recipe"]), where=str(path))
     changed = differences(prepared, recipe, PREPARE_SECTIONS)
     if changed:
         raise MismatchError(

@@ -283,7 +283,7 @@ def make_trainer(
         load_other_weights(network, run, fold)
     return Trainer(
         network,
-        data=_training_data(recipe, prepared, taught, fold, seed),
+        data=training_data(recipe, prepared, taught, fold, seed),
         stages=recipe.stages,
         plan=recipe.train,
         layer_groups=network.layer_groups(recipe.model.layer_groups),
@@ -309,7 +309,9 @@ def make_trainer(
     )
 
 
-def _training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: int, seed: int) -> TrainingData:
+def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: int, seed: int) -> TrainingData:
+    """What a fold trains on, and how much of it an epoch of each stage sees; `taught` as in `make_trainer`."""
+
     def dataset_for(stage: StagePlan) -> ImageDataset:
         size, images = stage.image_size or recipe.images.image_size, recipe.images
         return ImageDataset(

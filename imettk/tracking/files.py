@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,26 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON, or None where there is no such file; `MismatchError` where it holds something else."""
+def read_json(path: Path, *, needs: Sequence[str] = ()) -> Any:
+    """Read a JSON object, or None where there is no such file.
+
+    Args:
+        needs: keys that it must have.
+
+    Raises:
+        MismatchError: the file holds something else.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise MismatchError(f"{path} is damaged, it holds no JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise MismatchError(f"{path} is damaged, it holds {json.dumps(content)[:40]} in place of a JSON object")
+    if missing := [name for name in needs if name not in content]:
+        raise MismatchError(f"{path} is damaged, it lacks {', '.join(missing)}")
+    return content
 
 
 def sha256(path: Path) -> str:

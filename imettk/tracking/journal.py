@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from imettk.errors import MismatchError
+
 STARTS = ("session", "rollback")  # events from which training goes on at their step
 ENDS = ("done", "paused", "failed")  # the last event of a session that was not killed
+LATEST = 1e11  # seconds since the epoch: thousands of years
 
 
 class Journal:
@@ -44,6 +48,9 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     A session that starts at step k begins anew what an earlier one, killed after its last checkpoint, had done beyond
     k, and so does one that rolls back to k: those events are left out, so steps neither repeat nor jump. So is a
     validation at k that it still owes. A line that a kill cut short is left out as well.
+
+    Raises:
+        MismatchError: a line is JSON, and no event.
     """
     events: list[dict[str, Any]] = []
     for event in _read_lines(path):
@@ -85,11 +92,29 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         try:
-            yield json.loads(line)
+            event = json.loads(line)
         except ValueError:
             continue
+        if fault := _fault_of(event):
+            raise MismatchError(f"{path} line {number} is damaged, {fault}: remove the line")
+        yield event
+
+
+def _fault_of(event: Any) -> str:
+    """What makes this no event; empty for one."""
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return "it tells of no event"
+    if not is_number(event.get("time")) or not 0 <= event["time"] < LATEST:
+        return "it has no time"
+    step = event.get("step", None if event["event"] in STARTS else 0)
+    return "" if isinstance(step, int) and 0 <= step < 2**63 else "it has no step"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of some JSON is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_undone(event: dict[str, Any], start: dict[str, Any]) -> bool:

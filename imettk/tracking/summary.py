@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from imettk.config import Recipe, fingerprint, read_recipe
 from imettk.errors import MismatchError
 from imettk.tracking.files import read_json
-from imettk.tracking.journal import Journal, read_journal
+from imettk.tracking.journal import Journal, is_number, read_journal
 
 FACTS = "ledger.jsonl"  # what no stage knows: scores of the leaderboard, notes
 CHAIN = "chain.json"
@@ -100,10 +100,34 @@ def summarise(folder: Path) -> RunSummary:
         recipe=recipe,
         fingerprint=fingerprint(recipe),
         folds={one.fold: one for one in folds},
-        scores=read_json(folder / "scores.json") or {},
+        scores=_read_scores(folder / "scores.json"),
         facts=read_facts(folder),
-        chain=read_json(folder / CHAIN) or {},
+        chain=_read_chain(folder / CHAIN),
     )
+
+
+def _read_scores(path: Path) -> dict[str, Any]:
+    """What `validate` and `infer` left, each value of the kind that the log reads."""
+    scores = read_json(path) or {}
+    folds, interval = scores.get("folds", {}), scores.get("interval") or [0, 0]
+    numbers = [value for name in ("oof", "test") if (value := scores.get(name)) is not None]
+    numbers += list(folds.values()) if isinstance(folds, dict) else [None]
+    numbers += interval if isinstance(interval, list) and len(interval) == 2 else [None]
+    if not all(map(is_number, numbers)) or not isinstance(scores.get("metric", ""), str):
+        raise MismatchError(f"{path} is damaged, its scores are no numbers: run `imettk validate` again")
+    return scores
+
+
+def _read_chain(path: Path) -> dict[str, Any]:
+    """What a chain on the platform left."""
+    chain = read_json(path) or {}
+    kinds: dict[str, Any] = {"slug": str, "version": int, "state": str, "seconds": (int, float), "gpu": bool}
+    jobs = chain.get("jobs", [])
+    if not isinstance(jobs, list) or not all(
+        isinstance(job, dict) and all(isinstance(job.get(name), kind) for name, kind in kinds.items()) for job in jobs
+    ):
+        raise MismatchError(f"{path} is damaged, its `jobs` are no sessions of a chain")
+    return chain
 
 
 def write_fact(folder: Path, kind: str, **values: Any) -> None:
@@ -113,9 +137,8 @@ def write_fact(folder: Path, kind: str, **values: Any) -> None:
         MissingFileError: the folder holds no run.
     """
     read_recipe(folder / "recipe.json")
-    facts = Journal(folder / FACTS)
-    facts.write(kind, **values)
-    facts.close()
+    with closing(Journal(folder / FACTS)) as facts:
+        facts.write(kind, **values)
 
 
 def read_facts(folder: Path) -> dict[str, dict[str, Any]]:
@@ -128,8 +151,11 @@ def read_facts(folder: Path) -> dict[str, dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             fact = json.loads(line)
+            values = [value for name in ("public", "private") if (value := fact.get(name)) is not None]
+            if not all(map(is_number, values)) or not isinstance(fact.get("text", ""), str):
+                raise ValueError
             facts[str(fact["event"])] = fact
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             if number < len(lines):  # the last line may have been cut by a kill
                 raise MismatchError(f"{folder / FACTS} line {number} is damaged") from None
     return facts
@@ -151,11 +177,16 @@ def find_journals(folders: Sequence[Path]) -> dict[int, Path]:
 
 
 def summarise_fold(path: Path) -> FoldSummary | None:
-    """What a fold's journal says of its training; None before its first session."""
+    """What a fold's journal says of its training; None before its first session.
+
+    Raises:
+        MismatchError: the journal is damaged.
+    """
     events = read_journal(path)
     starts = [event for event in events if event["event"] == "session"]
     if not starts:
         return None
+    _check_events(path, events, starts)
     curves: dict[str, list[tuple[float, int, float]]] = {}
     seconds, before = 0.0, None
     for event in events:
@@ -163,7 +194,7 @@ def summarise_fold(path: Path) -> FoldSummary | None:
             seconds += event["time"] - before
         before = event["time"]
         for name in CURVES.get(event["event"], ()):
-            if event.get(name) is not None and math.isfinite(event[name]):  # nothing validated is NaN
+            if is_number(event.get(name)):  # nothing validated is NaN
                 curve = curves.setdefault(f"{event['event']}/{name}", [])
                 curve.append((event["time"], event["step"], float(event[name])))
     return FoldSummary(
@@ -178,3 +209,13 @@ def summarise_fold(path: Path) -> FoldSummary | None:
         codes=tuple(dict.fromkeys(one["code"] for one in starts if "code" in one)),
         curves=curves,
     )
+
+
+def _check_events(path: Path, events: list[dict[str, Any]], starts: list[dict[str, Any]]) -> None:
+    """Raise `MismatchError` where an event lacks what the summary reads, or has something else there."""
+    if not all(isinstance(start.get("num_steps"), int) and isinstance(start.get("code", ""), str) for start in starts):
+        raise MismatchError(f"{path} is damaged, a session in it has no `num_steps`, or a `code` that is no text")
+    for event in events:
+        for name in CURVES.get(event["event"], ()):
+            if not isinstance(event.get(name, 0.0), (int, float, type(None))) or "step" not in event:
+                raise MismatchError(f"{path} is damaged, {event['event']} in it has no {name} or no step")

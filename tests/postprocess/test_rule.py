@@ -32,6 +32,24 @@ def test_what_is_no_rule_of_this_version_is_refused(content):
         Rule.from_json(content)
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
+def test_a_rule_with_junk_in_it_is_refused(rule):
+    for name in rule.to_json():
+        for junk in (
+            "x",
+            [None],
+            ["0.5"],
+            [[0.5]],
+            {},
+            -1,
+            0.5,
+            [float("nan")],
+            *([None] if name != "max_labels" else []),
+        ):
+            with pytest.raises(MismatchError, match=r"rule\.json holds .*validate"):
+                Rule.from_json(rule.to_json() | {name: junk})
+
+
 def test_a_label_at_its_threshold_is_chosen_and_empty_rows_are_filled_on_request():
     probs = np.array([[0.5, 0.1, 0.2], [0.1, 0.3, 0.2], [0.6, 0.7, 0.9]], np.float32)
     thresholds = (0.5, 0.7, 0.8)

@@ -1,5 +1,8 @@
 """The points of a curve where answers are ranked: who counts in the loss, the score, and a network that collapsed."""
 
+from dataclasses import replace
+from typing import get_args, get_type_hints
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +10,12 @@ from torch.nn.functional import cross_entropy, normalize
 
 from imettk.config import MetricPlan, ModelPlan, RankPlan, Recipe, RulePlan, TableFormat, TrainPlan
 from imettk.data.table import SampleTable
+from imettk.errors import ConfigError
 from imettk.models.heads import Outputs
-from imettk.stages.curve import MIN_SPREAD, _judge_ranking
-from imettk.stages.shared import Prepared
+from imettk.stages import curve
+from imettk.stages.curve import MIN_SPREAD, _judge_ranking, make_validation
+from imettk.stages.shared import Compute, Prepared
+from imettk.training.team import Team
 
 RECIPE = Recipe(
     table=TableFormat(task="multiclass", unknown_label="new"),
@@ -48,3 +54,47 @@ def test_a_network_whose_embeddings_are_alike_is_told(capsys):
     apart = normalize(torch.eye(4, 8))
     assert _judge_ranking(RECIPE, prepared(), 0, Outputs(cosines, apart), None)["spread"] > 0.4
     assert "alike" not in capsys.readouterr().out
+
+
+CLASSES = TableFormat(task="multiclass")
+TASKS = {
+    "labels": Recipe(),
+    "classes": Recipe(table=CLASSES, train=TrainPlan(loss="cross_entropy"), rule=RulePlan(kind="argmax")),
+    "ranked classes": Recipe(
+        table=CLASSES,
+        train=TrainPlan(loss="cross_entropy"),
+        rule=RulePlan(kind="rank"),
+        ranking=RankPlan(by="probs", num_answers=2),
+    ),
+    "class centres": RECIPE,
+    "triplets": replace(
+        RECIPE, model=ModelPlan(head="embedding", centres=0), train=TrainPlan(loss="triplet", watch="score")
+    ),
+}
+
+
+@pytest.mark.parametrize("valid", [True, False])
+@pytest.mark.parametrize("name", TASKS)
+def test_what_can_be_watched_is_what_a_validation_gives(name, valid, monkeypatch):
+    """All else is refused when the recipe is made: a training would end with a KeyError after its first validation."""
+    recipe = TASKS[name]
+    table, rng = prepared(), torch.Generator().manual_seed(0)
+    if name == "labels":
+        table = replace(table, table=replace(table.table, targets=np.eye(3, dtype=np.uint8)[[0, 1, 2, 0, 0, 1, 0]]))
+    if not recipe.table.unknown_label:
+        table = replace(table, folds=np.array([0, 0, -1, -1, -1, -1, -1]))
+    if not valid:
+        table = replace(table, folds=np.full(7, -1))
+
+    def evaluate(network, source, rows, *_, **__):
+        embeddings = normalize(torch.randn(1, len(rows), 8, generator=rng), dim=2) if recipe.model.embeds else None
+        return Outputs(torch.rand(1, len(rows), 3, generator=rng), embeddings)
+
+    monkeypatch.setattr(curve, "evaluate", evaluate)
+    given = make_validation(recipe, table, 0, Compute(torch.device("cpu"), torch.float32), Team())(torch.nn.Identity())
+    for watch in get_args(get_type_hints(TrainPlan)["watch"]):
+        if watch in given:
+            assert replace(recipe, train=replace(recipe.train, watch=watch)).train.watch == watch
+        else:
+            with pytest.raises(ConfigError, match=r"`train\.watch` must be (loss or )?score"):
+                replace(recipe, train=replace(recipe.train, watch=watch))

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from imettk.errors import MismatchError
 from imettk.files import write_atomically
 from imettk.tracking.files import read_json, sha256, write_json
 
@@ -52,3 +53,24 @@ def test_the_digest_is_that_of_sha256sum(tmp_path):
     path.write_bytes(bytes(range(256)) * 5000)
     done = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True)
     assert sha256(path) == done.stdout.split()[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "holds no JSON"),
+        (b"{", "holds no JSON"),
+        (b"\xff\xfe{}", "holds no JSON"),
+        (b"123", "holds 123 in place of a JSON object"),
+        (b"null", "holds null in place"),
+        (b'[{"a": 1}]', "in place of a JSON object"),
+        (b'{"a": 1}', "lacks b, c"),
+    ],
+)
+def test_what_is_no_object_or_lacks_a_key_is_one_line(tmp_path, content, says):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(MismatchError) as caught:
+        read_json(path, needs=("a", "b", "c"))
+    assert str(caught.value).startswith(f"{path} is damaged, it {says}") or says in str(caught.value)
+    assert "\n" not in str(caught.value)

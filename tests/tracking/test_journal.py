@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from imettk.tracking.journal import Journal, read_journal
+from imettk.errors import MismatchError
+from imettk.tracking.journal import Journal, read_journal, read_sessions
 
 
 def write(path, *events):
@@ -95,3 +96,18 @@ def test_what_lies_beyond_a_rollback_is_left_out(tmp_path):
     events = read_journal(tmp_path / "journal.jsonl")
     assert [one["step"] for one in events if one["event"] == "train"] == [10, 20, 30, 40]
     assert [one["event"] for one in events if "bad_step" in one] == ["rollback"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["123", "null", '"x"', "[1]", '{"time": 1}', '{"event": "train", "step": 3}', '{"time": 1, "event": 3}',
+     '{"time": "x", "event": "train"}', '{"time": NaN, "event": "train"}', '{"time": 1, "event": "session"}',
+     '{"time": 1, "event": "train", "step": "3"}', '{"time": -1, "event": "train", "step": 3}'],
+)  # fmt: skip
+def test_json_that_is_no_event_is_named_with_its_line(tmp_path, line):
+    path = tmp_path / "journal.jsonl"
+    write(path, ("session", 0), ("train", 1))
+    path.write_text(path.read_text() + line + "\n")
+    for read in (read_journal, read_sessions):
+        with pytest.raises(MismatchError, match=r"journal\.jsonl line 3 is damaged, it .*: remove the line"):
+            read(path)

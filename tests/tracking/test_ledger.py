@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -312,3 +314,55 @@ def test_the_codes_hash_is_the_same_from_a_zip(tmp_path):
         capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
     assert done.stdout.strip() == code_version()
+
+
+JUNK = (None, "x", [], {}, -1.5, True, 10**30, "gone")
+FILES = {
+    "scores.json": {"metric": "F2", "oof": 0.75, "test": 0.7, "interval": [0.7, 0.8], "folds": {"0": 0.74}},
+    "chain.json": {
+        "pack": "0123",
+        "jobs": [{"slug": "a-b", "version": 3, "state": "done", "gpu": True, "seconds": 7200.0}],
+    },
+    "ledger.jsonl": {"time": 1.0, "event": "lb", "public": 0.7, "private": 0.6},
+    "fold0/journal.jsonl": {"time": 1000.0, "event": "session", "step": 0, "num_steps": 40, "code": "aaaa"},
+    "fold1/journal.jsonl": {"time": 2050.0, "event": "train", "step": 45, "loss": 0.5, "lr": 0.1},
+}
+
+
+def damaged(value: object) -> Iterator[object]:
+    """The value with each part of it, and the whole, replaced by something else or taken away."""
+    parts = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
+    for part in parts:
+        for other in (*JUNK, *damaged(value[part])):
+            copied = copy.deepcopy(value)
+            if other == "gone":
+                del copied[part]
+            else:
+                copied[part] = other
+            yield copied
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_whatever_is_wrong_in_a_file_is_one_line_or_no_harm(name, store, tmp_path, capsys):
+    """Each value of each file of a run is replaced by each kind of junk: the log takes the run, or says what is
+    wrong."""
+    run = make_run(tmp_path / "run")
+    (run / "fold0").mkdir(exist_ok=True)
+    path, content = run / name, FILES[name]
+    before = path.read_text() if path.exists() else ""
+    refused, tries = 0, [*JUNK[:-1], *damaged(content), content]
+    with open_ledger(store) as ledger:
+        for wrong in tries:
+            line = json.dumps(wrong) + "\n"
+            # The last line of facts may be cut by a kill, so one more follows.
+            path.write_text(before + line + (line if name == "ledger.jsonl" else ""))
+            try:
+                ledger.take(summarise(run))
+            except UserError as error:
+                refused += 1
+                assert "\n" not in str(error) and name in str(error).replace("run folder", ""), wrong
+    assert 10 < refused < len(tries)
+    path.write_text(before + "123\n123\n" + before)
+    with pytest.raises(SystemExit) as ending:
+        main(["log", "--store", str(store), "import", str(run)])
+    assert ending.value.code == 2 and f"{name}" in capsys.readouterr().err

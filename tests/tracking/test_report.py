@@ -128,7 +128,7 @@ def test_the_same_run_gives_the_same_page(run, tmp_path):
         ("ensemble.json", '{"members": {"a": 1}}', "ensemble.json is damaged"),
         ("ranking_worst.json", HIT.replace("NUMBER", '"abc"'), "ranking_worst.json is damaged (ValueError"),
         ("chain.json", '{"jobs": [{"slug": "a"}]}', "chain.json is damaged (KeyError"),
-        ("fold0/journal.jsonl", '{"event": "session"}\n', "journal.jsonl is damaged (KeyError"),
+        ("fold0/journal.jsonl", '{"event": "session"}\n', "journal.jsonl line 1 is damaged, it has no time"),
         ("recipe.json", None, "recipe.json is missing"),
         ("recipe.json", '{"nonsense": 1}', "recipe.json"),
     ],

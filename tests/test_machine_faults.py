@@ -1,0 +1,167 @@
+"""A full disk, and paths that cannot be: one line and an exit code from every command, never a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imettk import cli
+from imettk.cli import main
+from imettk.errors import describe_fault
+from imettk.options import STAGES
+
+resource = pytest.importorskip("resource")
+SMALL = ["--model.backbone", "timm:test_resnet", "--images.image-size", "32", "32", "--stages.0.num-epochs", "1"]
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """The system lets no file grow: what a full disk does, without one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def ending_of(*words: object) -> int:
+    with pytest.raises(SystemExit) as ending:
+        main([str(word) for word in words])
+    return int(ending.value.code or 0)
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was said of the fault, behind the bars; and that it was no traceback."""
+    text = capsys.readouterr().err
+    assert "Traceback" not in text and "Error:" not in text
+    line = text.rstrip("\n").split("\n")[-1]
+    assert line.startswith("imettk: "), text
+    return line
+
+
+@pytest.fixture(scope="module")
+def trained(digits_data, tmp_path_factory) -> Path:
+    """A run folder with everything up to the answers, and one that is only prepared beside it."""
+    folder = tmp_path_factory.mktemp("faults")
+    at = ["--data", str(digits_data / "data"), "--run-dir"]
+    assert signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN  # Python's own choice: the system's no is an OSError
+    main(["prepare", "digits", *at, str(folder / "run"), *SMALL, "--stages.0.warmup-epochs", "0"])
+    shutil.copytree(folder / "run", folder / "prepared")
+    for stage in ("train", "validate", "infer"):
+        main([stage, *at, str(folder / "run")])
+    shutil.copytree(folder / "run", folder / "again")
+    return folder
+
+
+def words_of(command: str, trained: Path, data: Path) -> list[object]:
+    """A command that writes something, in a run folder where it can."""
+    run = trained / "run"
+    own: dict[str, list[object]] = {
+        "prepare": ["digits", *SMALL, "--stages.0.warmup-epochs", "0"],
+        "train": ["--run-dir", trained / "prepared", "--fold", "0"],
+        "ensemble": ["--members", run, trained / "again", "--run-dir", trained / "ensemble"],
+        "pseudo": ["--confidence", "0.5"],
+        "neighbours": ["--classifier", run, "--features", run],
+        "report": [run],
+        "new": ["mine", "--data", data],
+        "demo": ["--run-dir", trained / "demo"],
+        "weights": ["timm:test_resnet", "--out", trained / "weights"],
+        "log": ["--store", trained / "log", "note", run, "a note"],
+        "kaggle pack": ["--out", trained / "pack"],
+        "dry run": ["--dry-run"],
+    }
+    words: list[object] = command.split() if command != "dry run" else ["train"]
+    if words[0] in STAGES:
+        words += ["--data", data, "--run-dir", run]
+    return words + own.get(command, [])
+
+
+COMMANDS = [
+    "prepare", "duplicates", "preflight", "train", "dry run", "validate", "infer", "ensemble", "pseudo", "report",
+    "new", "demo", "log", "kaggle pack",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_disk_that_is_full(command, trained, digits_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    words = words_of(command, copy, digits_data / "data")
+    with full_disk():
+        code = ending_of(*words)
+    line = last_line(capsys)
+    assert "File too large" in line and code == (2 if command == "report" else 1)  # which may go somewhere else
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "neighbours"])
+@pytest.mark.parametrize("where", ["a file", "below a file", "nowhere"])
+def test_a_run_folder_that_cannot_be(stage, where, trained, digits_data, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    run_dir = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "run", "nowhere": Path("/proc/nope")}
+    words = words_of(stage, trained, digits_data / "data")
+    words = [word for word in words if word not in ("--run-dir", trained / "run", trained / "prepared")]
+    if stage == "ensemble":
+        words += ["--members", trained / "run", trained / "again"]
+    assert ending_of(*words, "--inputs", trained / "run", "--run-dir", run_dir[where]) == 2
+    line = last_line(capsys)
+    assert str(run_dir[where]) in line or str(tmp_path / "file") in line
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device: free some space", 1),
+        (OSError(errno.EROFS, "Read-only file system", "a/b"), "a/b: Read-only file system: name a place that may", 2),
+        (PermissionError(errno.EACCES, "Permission denied", b"a"), "a: Permission denied: name a place", 2),
+        (OSError(errno.EXDEV, "Invalid cross-device link", "a", None, "b"), "a -> b: Invalid cross-device link: ", 1),
+        (OSError("no number"), "no number: IMETTK_TRACEBACK=1 shows where", 1),
+        (TimeoutError(), "TimeoutError: IMETTK_TRACEBACK=1 shows where", 1),
+        (RuntimeError("I/O error: No space (os error 28)"), "No space left on device: free some space", 1),
+        (MemoryError(), "memory is short: lower", 1),
+    ],
+)
+def test_what_is_said_of_a_fault(error, line, code, monkeypatch, capsys):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "_run", fail)
+    assert ending_of() == code
+    assert capsys.readouterr().err.startswith(f"imettk: {line}")
+    monkeypatch.setenv("IMETTK_TRACEBACK", "1")
+    assert ending_of() == code
+    text = capsys.readouterr().err
+    assert text.startswith("Traceback") and f"\nimettk: {line}" in text
+
+
+def test_a_bug_is_no_fault_of_the_machine(monkeypatch):
+    def fail(*_: object) -> None:
+        raise ValueError("an error of ours")
+
+    assert describe_fault(ValueError("an error of ours")) is None
+    monkeypatch.setattr(cli, "_run", fail)
+    with pytest.raises(ValueError, match="an error of ours"):
+        main([])
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["train", "digits", "--fields"], ["--help"]])
+def test_whoever_reads_a_part_only_is_told_nothing(words, unbuffered):
+    """As `imettk ... | head -0` does it."""
+    command, environment = [sys.executable, "-m", "imettk", *words], os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode in ((0, 1) if words == ["--help"] else (1,))  # argparse may pass over it
