@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from forked import ForkServer
+from forked import PATIENCE, ForkServer
 
 from imettk.data.made import DigitsSize, make_digits
 
@@ -26,7 +26,6 @@ for name in [name for name in os.environ if name.startswith("IMETTK_TELEGRAM_")]
     del os.environ[name]
 
 PROJECT = Path(__file__).resolve().parents[1]
-PATIENCE = 3600.0  # seconds, for a process that hangs; a machine many times slower comes to its end before
 LONG = ("test_demo.py", "test_whole_chain.py", "test_exact_resume.py")  # begun first, so that no process ends alone
 
 

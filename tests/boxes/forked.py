@@ -25,6 +25,7 @@ HEAVY = (
     "sklearn.metrics", "telegram", "timm", "torch.distributed", "torch.utils.tensorboard", "warmup_scheduler",
     "imettk.cli", "imettk.demo", "imettk.device", "imettk.runs", "imettk.stages",
 )  # fmt: skip
+PATIENCE = 3600.0  # seconds, against what hangs: the slowest machine has ended before
 COMMAND = "from imettk.cli import main; main()"
 
 
