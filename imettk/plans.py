@@ -205,6 +205,8 @@ class ImageFormat(Section):
         reduced_decode: decode a JPEG at 1/2, 1/4 or 1/8 where that is still large enough: twice as fast or more.
         fast_resize: bilinear up to a factor of 2, where it still reads every pixel; False takes the area mean.
         max_pixels: an image with more is a bad one.
+        white: the value that is white in images of more than 8 bits a channel, such as 4095 for 12 bits in a 16-bit
+            file; all above is white too. None takes 65535, and in a TIFF of fewer bits their largest value.
         on_bad_image: in training, a bad image is an error, or skipped: left out where `prepare` found it, else without
             weight. Predictions never fail for it: it gets the mean of the others.
     """
@@ -223,6 +225,7 @@ class ImageFormat(Section):
     reduced_decode: bool = True
     fast_resize: bool = True
     max_pixels: int = 178_956_970
+    white: int | None = None
     on_bad_image: Literal["error", "skip"] = "error"
 
     def __post_init__(self) -> None:
@@ -245,6 +248,7 @@ class ImageFormat(Section):
             f"1 or {self.channels} values from 0 to 255",
         )
         self._require(self.max_pixels >= 1, "max_pixels", "at least 1")
+        self._require(self.white is None or self.white >= 1, "white", "at least 1, or none")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import pandas as pd
 from imettk.config import FoldPlan, Recipe, to_json
 from imettk.data.cache import INDEX
 from imettk.data.csv_files import named, read_csv
+from imettk.data.file_facts import FileFacts, tell_facts
 from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, ONLY_TRAINS, make_table_folds, read_folds, write_folds
 from imettk.data.source import ImageSource, cache_key, file_bytes, image_names, make_reader, wanted_kinds
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
@@ -47,6 +48,9 @@ def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
         say(f"note: {remark}")
     run.save_recipe(recipe)
     survey = _survey(recipe, data_dir, run, tables)
+    for remark in (odd := tell_facts(survey.facts, recipe.images.white)):
+        say(f"note: {remark}")
+    remarks += odd
     _tell_bad_images(recipe, run, tables, survey)
     folds = _make_folds(recipe, run, table)
     if run.has_training():
@@ -109,9 +113,12 @@ def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, Sampl
     sources = [ImageSource(table, reader) for table in tables.values()]
     places = [(source, row) for source in sources for row in range(len(source))]
 
+    notes: dict[int, FileFacts] = {}
+
     def read(place: int) -> np.ndarray:
         source, row = places[place]
-        return source.read(row)
+        facts = notes[place] = FileFacts()
+        return source.read(row, facts=facts)
 
     names = [name for table in tables.values() for name in image_names(table, data_dir)]
     shape = (*reader.size, reader.channels)
@@ -124,7 +131,7 @@ def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, Sampl
         key = cache_key(reader, kind, recipe.cache.quality)
         cache = CacheTarget(folder=run.path / CACHE, kind=kind, key=key, quality=recipe.cache.quality)
     sizes = np.concatenate([file_bytes(table, recipe.table.channel_files) for table in tables.values()]).tolist()
-    return survey_images(read, names, sizes, shape, cache=cache)
+    return survey_images(read, names, sizes, shape, cache=cache, notes=notes)
 
 
 def _choose_kind(
