@@ -11,6 +11,7 @@ import pandas as pd
 from imettk.errors import DataError
 from imettk.separator import csv_separator
 
+TABLE_ENDINGS = (".csv", ".tsv")
 LISTED = 5  # how many bad rows a message names before it only counts
 
 

@@ -13,13 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from imettk.data.csv_files import read_csv
+from imettk.data.csv_files import TABLE_ENDINGS, read_csv
 from imettk.data.decode import MAX_PIXELS, decode_any, read_content
 from imettk.data.file_facts import FileFacts, join_facts, suggest_white
 from imettk.errors import DataError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-TABLE_ENDINGS = (".csv", ".tsv")
 DEPTH = 5  # folders below the competition's that are looked into
 LOOKED_AT = 48  # images that are decoded
 GREY_LIMIT = 1.0  # mean difference between channels of what is grey, of 255: JPEGs are not exact
