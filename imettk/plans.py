@@ -72,6 +72,7 @@ class TableFormat(Section):
             all take the label of the one with the most rows.
         answer_column: of the sample submission, where it differs from `label_column`.
         answer_columns: or several of them, one for each ranked answer, best first.
+        kept_columns: of the sample submission, those that stay as they are; any other that nothing fills is an error.
         only_group: learn the labels of this group alone, as one of several models; others in a row are passed over.
         name_separator: what ends the group in a label's name, as in `culture::french`.
         image_suffix: what follows the id in a file's name; empty where the id holds it.
@@ -99,6 +100,7 @@ class TableFormat(Section):
     merged_csv: str | None = None
     answer_column: str | None = None
     answer_columns: tuple[str, ...] = ()
+    kept_columns: tuple[str, ...] = ()
     only_group: str | None = None
     labels_csv: str | None = None
     label_id_column: str = "attribute_id"

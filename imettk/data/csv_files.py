@@ -41,6 +41,21 @@ def require_columns(frame: pd.DataFrame, csv: Path, columns: Iterable[str | None
         )
 
 
+def require_filled(frame: pd.DataFrame, csv: Path, filled: Iterable[str], kept: Iterable[str]) -> None:
+    """Raise `DataError` where a sample submission has columns that nothing would fill.
+
+    Args:
+        filled: those of ids and answers.
+        kept: those that stay as they are.
+    """
+    filled = list(filled)
+    if rest := [column for column in frame.columns if column not in (*filled, *kept)]:
+        raise DataError(
+            f"{csv}: nothing would fill {named(rest, 'column')}, for answers go into {', '.join(filled[1:])} alone: a "
+            "number for each label cannot be written yet; columns that stay as they are go into table.kept_columns"
+        )
+
+
 def refuse_doubles(ids: pd.Series, csv: Path) -> None:
     """Raise `DataError` where an id stands twice."""
     doubles = ids[ids.duplicated()].unique()

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
+from imettk.data.csv_files import require_filled
 from imettk.data.guess_columns import (
     Choices,
     Finding,
@@ -230,8 +231,9 @@ def _with_test(
         )
     answers = [column for column in sample.columns if column != form.id_column]
     changes: dict[str, Any] = {"sample_csv": csv}
+    filled: tuple[str, ...] = (form.label_column,)
     if ranked is not None and ranked.columns:
-        changes["answer_columns"] = ranked.columns
+        changes["answer_columns"] = filled = ranked.columns
     elif form.label_column not in answers:
         if len(answers) != 1:
             listed = ", ".join(answers[:4]) + (", ..." if len(answers) > 4 else "")
@@ -239,7 +241,8 @@ def _with_test(
                 f"{csv} has {len(answers)} columns beside {form.id_column} ({listed}): answers can be written into one "
                 "column, or in order into numbered ones, but not as a number for each label"
             )
-        changes["answer_column"] = answers[0]
+        changes["answer_column"], filled = answers[0], (answers[0],)
+    require_filled(sample, Path(csv), [form.id_column, *filled], ())
     names = sample[form.id_column]
     namings = [each for each in match_names(names, contents) if each.suffix == form.image_suffix]
     found = np.zeros(len(sample), bool)
