@@ -11,6 +11,7 @@ import pandas as pd
 from imettk.errors import DataError
 from imettk.separator import csv_separator
 
+TABLE_ENDINGS = (".csv", ".tsv")
 LISTED = 5  # how many bad rows a message names before it only counts
 
 
@@ -37,6 +38,21 @@ def require_columns(frame: pd.DataFrame, csv: Path, columns: Iterable[str | None
         raise DataError(
             f"{csv} has no column {', '.join(missing)}; it has {', '.join(frame.columns)}. "
             "Name the right ones in the recipe's `table`, such as --table.id-column"
+        )
+
+
+def require_filled(frame: pd.DataFrame, csv: Path, filled: Iterable[str], kept: Iterable[str]) -> None:
+    """Raise `DataError` where a sample submission has columns that nothing would fill.
+
+    Args:
+        filled: those of ids and answers.
+        kept: those that stay as they are.
+    """
+    filled = list(filled)
+    if rest := [column for column in frame.columns if column not in (*filled, *kept)]:
+        raise DataError(
+            f"{csv}: nothing would fill {named(rest, 'column')}, for answers go into {', '.join(filled[1:])} alone: a "
+            "number for each label cannot be written yet; columns that stay as they are go into table.kept_columns"
         )
 
 

@@ -6,19 +6,19 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from imettk.data.csv_files import read_csv
+from imettk.data.csv_files import TABLE_ENDINGS, read_csv
 from imettk.data.decode import MAX_PIXELS, decode_any, read_content
+from imettk.data.file_facts import FileFacts, join_facts, suggest_white
 from imettk.errors import DataError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-TABLE_ENDINGS = (".csv", ".tsv")
 DEPTH = 5  # folders below the competition's that are looked into
 LOOKED_AT = 48  # images that are decoded
 GREY_LIMIT = 1.0  # mean difference between channels of what is grey, of 255: JPEGs are not exact
@@ -175,6 +175,8 @@ class Looks:
         strips: the share of them more than twice as long as wide, or the reverse.
         mean, std: of values in [0, 1], a channel each: one for grey images, three for colour, or one a channel file.
         unread: why an image cannot be read, one line each.
+        white: what seems to be white in those of more than 8 bits, where it is not what their files say.
+        facts: what else was noticed.
     """
 
     number: int
@@ -184,6 +186,8 @@ class Looks:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     unread: list[str]
+    white: int | None = None
+    facts: FileFacts = field(default_factory=FileFacts)
 
 
 def look_at(images: Sequence[Sequence[str]]) -> Looks:
@@ -193,12 +197,10 @@ def look_at(images: Sequence[Sequence[str]]) -> Looks:
         DataError: none of them can be read.
     """
     chosen = np.unique(np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).astype(int))
-    pixels, unread = [], []
-    for row in chosen.tolist():
-        try:
-            pixels.append([_decode(path) for path in images[row]])
-        except DataError as error:
-            unread.append(str(error))
+    samples = [images[row] for row in chosen.tolist()]
+    pixels, unread, facts = _decode_all(samples, None)
+    if (white := suggest_white(facts)) is not None:
+        pixels, unread, _ = _decode_all(samples, white)
     if not pixels:
         raise DataError(f"none of {len(chosen)} images can be read, the first: {unread[0]}")
     grey = all(np.abs(np.diff(part.astype(np.int16), axis=2)).mean() < GREY_LIMIT for image in pixels for part in image)
@@ -216,14 +218,38 @@ def look_at(images: Sequence[Sequence[str]]) -> Looks:
         mean=tuple(round(float(value), 3) for value in mean),
         std=tuple(round(float(value), 3) for value in std),
         unread=unread,
+        white=white,
+        facts=facts,
     )
 
 
-def _decode(path: str) -> np.ndarray:
+def _decode_all(
+    images: Sequence[Sequence[str]], white: int | None
+) -> tuple[list[list[np.ndarray]], list[str], FileFacts]:
+    """The files of each image that can be read, why others cannot, and what was noticed of them."""
+    pixels, unread, noticed = [], [], []
+    for paths in images:
+        noticed.append(facts := FileFacts())
+        try:
+            pixels.append([_decode(path, white, facts) for path in paths])
+        except DataError as error:
+            unread.append(str(error))
+    return pixels, unread, join_facts(noticed)
+
+
+def _decode(path: str, white: int | None, facts: FileFacts) -> np.ndarray:
     """RGB pixels, uint8 (H, W, 3)."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
-            return decode_any(read_content(path), channels=3, orient=True, background=(0,), max_pixels=MAX_PIXELS)
+            return decode_any(
+                read_content(path),
+                channels=3,
+                orient=True,
+                background=(0,),
+                max_pixels=MAX_PIXELS,
+                white=white,
+                facts=facts,
+            )
     except ValueError as error:
         raise DataError(f"{path} cannot be decoded: {error}") from None

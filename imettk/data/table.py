@@ -13,7 +13,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
-from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns
+from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns, require_filled
 from imettk.data.identities import list_folders, merge_labels, merged_into, read_merged, short_names
 from imettk.data.labels import Labels, list_labels, make_targets, split
 from imettk.errors import DataError
@@ -164,12 +164,14 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     A row without an image is a remark: it needs an answer all the same.
 
     Raises:
-        DataError: the sample, its columns or every image is missing, or an id stands twice.
+        DataError: the sample, its columns or every image is missing, an id stands twice, or nothing would fill a
+            column.
     """
     csv = data_dir / table_format.sample_csv
     frame = read_csv(csv)
     answers = table_format.answer_columns or (table_format.answer_column or table_format.label_column,)
-    require_columns(frame, csv, [table_format.id_column, *answers])
+    require_columns(frame, csv, [table_format.id_column, *answers, *table_format.kept_columns])
+    require_filled(frame, csv, [table_format.id_column, *answers], table_format.kept_columns)
     ids, suffix = frame[table_format.id_column], table_format.image_suffix
     refuse_doubles(ids, csv)
     remarks: list[str] = []

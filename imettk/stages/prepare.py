@@ -13,6 +13,7 @@ import pandas as pd
 from imettk.config import FoldPlan, Recipe, to_json
 from imettk.data.cache import INDEX, read_stamps
 from imettk.data.csv_files import named, read_csv
+from imettk.data.file_facts import FileFacts, tell_facts
 from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, ONLY_TRAINS, make_table_folds, read_folds, write_folds
 from imettk.data.source import ImageSource, cache_key, find_rows, image_names, make_reader, wanted_kinds
 from imettk.data.stamps import FileStamps, stamp_files
@@ -49,6 +50,9 @@ def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
         say(f"note: {remark}")
     run.save_recipe(recipe)
     survey = _survey(recipe, data_dir, run, tables)
+    for remark in (odd := tell_facts(survey.facts, recipe.images.white)):
+        say(f"note: {remark}")
+    remarks += odd
     _tell_bad_images(recipe, run, tables, survey)
     folds = deal_folds(recipe, run, table)
     if run.has_training():
@@ -111,9 +115,12 @@ def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, Sampl
     sources = [ImageSource(table, reader) for table in tables.values()]
     places = [(source, row) for source in sources for row in range(len(source))]
 
+    notes: dict[int, FileFacts] = {}
+
     def read(place: int) -> np.ndarray:
         source, row = places[place]
-        return source.read(row)
+        facts = notes[place] = FileFacts()
+        return source.read(row, facts=facts)
 
     names = [name for table in tables.values() for name in image_names(table, data_dir)]
     shape = (*reader.size, reader.channels)
@@ -127,7 +134,7 @@ def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, Sampl
         cache = CacheTarget(folder=run.path / CACHE, kind=kind, key=key, quality=recipe.cache.quality)
     paths = np.concatenate([table.paths for table in tables.values()])
     stamps = stamp_files(paths, recipe.table.channel_files, known=_known_stamps(run, names))
-    return survey_images(read, names, stamps, shape, cache=cache)
+    return survey_images(read, names, stamps, shape, cache=cache, notes=notes)
 
 
 def _known_stamps(run: RunDir, names: list[str]) -> FileStamps | None:

@@ -272,6 +272,42 @@ def test_rows_of_extra_tables_only_train_as_often_as_their_weight(own_data, tmp_
     assert "1 id (s00001) more than once" in refused(capsys, "prepare", recipe, *common, *TINY)
 
 
+def test_files_that_hold_fewer_bits_than_they_say_are_told_and_seen(own_data, tmp_path, capsys):
+    """12 bits of brightness in 16: also where the cache is kept from before."""
+    stored = {}
+    for number, path in enumerate(sorted(own_data.glob("t*/*.png"))):
+        stored[path] = np.asarray(Image.open(path)).astype(np.uint16) * 14 + number % 3
+        Image.fromarray(stored[path]).save(path)
+    most = max(values.max() for values in stored.values())
+    common = ["prepare", "digits", "--data", own_data, "--run-dir", tmp_path / "run", *TINY]
+    for _ in range(2):
+        run(*common)
+        said = capsys.readouterr().out
+        assert f"note: the brightest pixel of 96 images of more than 8 bits is {most}" in said
+        assert "they are seen as dark; try --images.white 4095" in said
+    found = json.loads((tmp_path / "run" / "table.json").read_text())
+    assert any("--images.white 4095" in line for line in found["remarks"])
+    run(*common, "--images.white", 4095)
+    said = capsys.readouterr().out
+    assert "brightest" not in said and "images of 32 x 32 x 1 as pixels" in said
+    mean = np.mean([values / 4095 for values in stored.values()])
+    assert json.loads((tmp_path / "run" / "table.json").read_text())["mean"] == pytest.approx([mean], abs=1e-3)
+    run(*common, "--images.white", 3000)
+    assert f"the brightest pixel of 96 images of more than 8 bits is {most}" in (said := capsys.readouterr().out)
+    assert "of `images.white` 3000: all above that is seen as white" in said
+
+
+def test_broken_colour_profiles_are_counted_once(own_data, tmp_path, capfd):
+    for path in sorted(own_data.glob("train/*.png"))[:5]:
+        Image.open(path).save(path, icc_profile=b"not a profile" * 20)
+    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
+    run("prepare", "digits", *common, *TINY, "--cache.kind", "none")
+    run("train", *common, "--fold", 0)
+    said = capfd.readouterr()
+    assert said.out.count("note: 5 images have a broken colour profile, which is ignored") == 1
+    assert "libpng" not in said.err
+
+
 def test_the_picture_of_an_augmentation_has_originals_first(own_data, tmp_path, capsys):
     common = ["prepare", "digits", "--data", own_data, "--run-dir", tmp_path / "run", *TINY, "--show-augmentation"]
     run(*common, "flips", "affine")
