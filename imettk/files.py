@@ -24,5 +24,6 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         with open(temporary, "rb+") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
