@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from imettk.config import MEMORY_SHORT_CODE, SESSION_START, Recipe
-from imettk.errors import MemoryShortError, MissingFileError, PlatformError, UserError, describe_fault
+from imettk.errors import ConfigError, MemoryShortError, MissingFileError, PlatformError, UserError, describe_fault
 from imettk.fields import field_names, field_type
 from imettk.options import STAGES, make_parser, split_overrides
 from imettk.overrides import apply_overrides
@@ -191,6 +191,8 @@ def _validate(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> Non
 def _infer(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     """Answers for the test set, or for single pictures."""
     if arguments.images:
+        if arguments.answers is not None:
+            raise ConfigError("--answers are of the test set's table, and --images go without one: give one of them")
         from imettk.stages.single import infer_images
 
         infer_images(recipe, arguments.data, run, arguments.images, fold=arguments.fold)

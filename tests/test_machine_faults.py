@@ -120,6 +120,45 @@ def test_a_run_folder_that_cannot_be(stage, where, trained, digits_data, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "is missing"),
+        ("id\nt00000\n", "has no column attribute_ids"),
+        ("id,attribute_ids\nt00000,1\n", "no answer for 23 ids"),
+    ],
+)
+def test_answers_that_cannot_be_scored_are_found_before_any_prediction(
+    content, says, trained, digits_data, tmp_path, monkeypatch, capsys
+):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    if content is not None:
+        (tmp_path / "answers.csv").write_text(content)
+    monkeypatch.setattr("imettk.stages.infer.predict_in_time", lambda *_, **__: pytest.fail("predicts"))
+    at = ["--data", digits_data / "data", "--run-dir", tmp_path / "run"]
+    assert ending_of("infer", *at, "--answers", tmp_path / "answers.csv") == 2
+    line = last_line(capsys)
+    assert line.startswith(f"imettk: {tmp_path / 'answers.csv'}") and says in line
+    assert ending_of("infer", *at, "--answers", tmp_path / "answers.csv", "--images", tmp_path) == 2
+    assert "--answers are of the test set's table" in last_line(capsys)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"recipe": 3, "kind": "x"}'])
+@pytest.mark.parametrize("name", ["table.json", "rule.json", "recipe.json", "scores.json"])
+def test_a_damaged_file_of_the_run_folder(name, content, trained, digits_data, tmp_path, capsys):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    (tmp_path / "run" / name).write_bytes(content)
+    stage = "validate" if name == "table.json" else "infer"
+    at = ["--data", digits_data / "data", "--run-dir", tmp_path / "run", "--answers", digits_data / "answers.csv"]
+    words = [stage, *at[: 6 if stage == "infer" else 4]]
+    if (name, content[:1]) == ("scores.json", b"{"):
+        main([str(word) for word in words])  # it takes one more value, whatever it holds
+        return
+    assert ending_of(*words) == 2
+    line = last_line(capsys)
+    assert name in line or (name, content) == ("recipe.json", b"{}")  # which is a recipe, and another one
+
+
+@pytest.mark.parametrize(
     ("error", "line", "code"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device: free some space", 1),

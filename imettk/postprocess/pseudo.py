@@ -24,6 +24,22 @@ def row_confidence(probs: np.ndarray, thresholds: np.ndarray | None) -> np.ndarr
     return 1 / (1 + np.exp(-distance))
 
 
+def rank_confidence(probs: np.ndarray, count: int) -> np.ndarray:
+    """The same where each row gets its `count` most likely labels, and no threshold: float (N,), in [0.5, 1).
+
+    As if each row had a threshold of its own, halfway (in logits) between the least likely of its labels and the most
+    likely of the others. A row that gets all labels is as sure as can be.
+
+    Args:
+        probs: float (N, C).
+        count: at least 1.
+    """
+    if count >= probs.shape[1]:
+        return np.full(len(probs), 1 - EDGE)
+    logits = np.sort(_logit(probs), axis=1)[:, ::-1]
+    return 1 / (1 + np.exp((logits[:, count] - logits[:, count - 1]) / 2))
+
+
 def _logit(values: np.ndarray) -> np.ndarray:
     kept = np.clip(values.astype(np.float64), EDGE, 1 - EDGE)
     return np.log(kept / (1 - kept))

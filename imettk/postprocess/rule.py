@@ -98,8 +98,12 @@ def limit_labels(chosen: np.ndarray, probs: np.ndarray, *, min_labels: int, max_
     rows = np.flatnonzero(wanted != counts)
     for first in range(0, len(rows), CHUNK):
         some = rows[first : first + CHUNK]
-        # In float64 the offset costs no digit of a float32: what is chosen comes before what is not.
-        tops = top_labels(probs[some].astype(np.float64) + 2.0 * chosen[some], int(wanted[some].max()))
+        # What is chosen comes before what is not, whatever the probabilities: it stays where there are too few, and
+        # what is not chosen cannot come in where there are too many.
+        order, few = probs[some], wanted[some, None] > counts[some, None]
+        order[chosen[some] & few] = np.inf
+        order[~chosen[some] & ~few] = -np.inf
+        tops = top_labels(order, int(wanted[some].max()))
         keep = np.arange(tops.shape[1]) < wanted[some, None]
         limited = np.zeros((len(some), probs.shape[1]), bool)
         np.put_along_axis(limited, tops, keep, axis=1)

@@ -57,6 +57,9 @@ def infer(
     table = read_test_table(recipe.table, data_dir, labelled)
     for remark in table.remarks:
         say(f"note: {remark}")
+    truth = None
+    if answers_csv is not None:
+        truth = read_answers(recipe.table, answers_csv, table.labels, table.ids, data_dir=data_dir)
     known = read_known_answers(run, recipe, labelled, table)
     run.save_recipe(recipe)
     source = open_source(recipe, table, data_dir, run)
@@ -68,8 +71,7 @@ def infer(
     if known:
         answers = _with_known_answers(recipe, known, labelled, table, answers)
     submit(recipe, data_dir, run, table.ids, answers, f"mean of {len(used)} folds")
-    if answers_csv is not None:
-        truth = read_answers(recipe.table, answers_csv, table.labels, table.ids, data_dir=data_dir)
+    if truth is not None:
         name, value = _score(recipe, labelled, table, answers, truth)
         write_json(run.path / "scores.json", (read_json(run.path / "scores.json") or {}) | {"test": value})
         say(f"  test     {name} {value:.4f}")

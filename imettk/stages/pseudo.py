@@ -14,7 +14,7 @@ from imettk.errors import ConfigError, MismatchError, MissingFileError
 from imettk.files import write_atomically
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
 from imettk.inference.retrieval import find_neighbours
-from imettk.postprocess.pseudo import row_confidence
+from imettk.postprocess.pseudo import rank_confidence, row_confidence
 from imettk.postprocess.rule import Rule
 from imettk.progress import say
 from imettk.stages.embeddings import read_fold_files
@@ -33,7 +33,8 @@ def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False
     most of these folds give it.
 
     Args:
-        confidence: see `row_confidence`; in [0.5, 1). Where neighbours decide, similarity to the nearest image.
+        confidence: see `row_confidence` and `rank_confidence`; in [0.5, 1). Where neighbours decide, similarity to the
+            nearest image.
         hard: learn the answers, as is always done where neighbours decide; else the probabilities.
 
     Raises:
@@ -48,17 +49,18 @@ def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False
     folds, files = _read_folds(run)
     ranks = recipe.rule.kind == "rank"
     rule = Rule("argmax") if ranks else Rule.from_json(read_rule(run, recipe, files[0].values["labels"], folds))
-    if rule.relative or (rule.kind == "threshold" and min(rule.thresholds) > 1):
-        raise ConfigError(
-            "pseudo labels need a rule with thresholds on probabilities: another `rule.kind`, not relative"
-        )
+    by_rank = rule.kind == "threshold" and min(rule.thresholds, default=0) > 1  # no probability reaches any of them
+    if rule.relative:
+        raise ConfigError("pseudo labels need a rule with thresholds on probabilities: set --rule.relative False")
+    if by_rank and rule.min_labels == 0:
+        raise ConfigError(f"the rule of {run.path} gives no row any label, so there is nothing to be sure of")
     ids, labels = files[0].ids, tuple(files[0].values["labels"])
     targets, levels = [], []
     for one in files:
         probs = one.merged
         chosen = rule.apply(probs)
         thresholds = None if rule.kind == "argmax" else rule.thresholds_for(probs)
-        levels.append(row_confidence(probs, thresholds))
+        levels.append(rank_confidence(probs, rule.min_labels) if by_rank else row_confidence(probs, thresholds))
         answers = np.eye(len(labels), dtype=np.float32)[chosen] if chosen.ndim == 1 else chosen.astype(np.float32)
         targets.append(answers if hard else probs)
     sure = np.array(levels) >= confidence

@@ -36,9 +36,11 @@ def read_rule(run: RunDir, recipe: Recipe, labels: Sequence[str], folds: Iterabl
     """
     path = run.find(RULE, written_by="validate")
     content = read_json(path)
-    fitted = content.pop(FITTED, None) if isinstance(content, dict) else None
+    fitted = content.pop(FITTED, None)
     if fitted is None:  # of version 0.1.0, which did not say
         return content
+    if not _is_whole(fitted):
+        raise MismatchError(f"{path} is damaged, it does not say what it was fitted for: run `imettk validate` again")
     plan = _plan(recipe)
     differ = [
         f"{section}.{name}: {old!r} -> {plan[section][name]!r}"
@@ -56,6 +58,18 @@ def read_rule(run: RunDir, recipe: Recipe, labels: Sequence[str], folds: Iterabl
             f"({_text(others)} in one alone): `imettk validate` fits it anew"
         )
     return content
+
+
+def _is_whole(fitted: Any) -> bool:
+    kinds = {"plan": dict, "folds": list, "labels": str}
+    return (
+        isinstance(fitted, dict)
+        and all(isinstance(fitted.get(name), kind) for name, kind in kinds.items())
+        and (
+            all(isinstance(fields, dict) for fields in fitted["plan"].values())
+            and all(isinstance(fold, int) for fold in fitted["folds"])
+        )
+    )
 
 
 def _plan(recipe: Recipe) -> dict[str, dict[str, Any]]:

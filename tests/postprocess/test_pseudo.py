@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imettk.postprocess.pseudo import row_confidence
+from imettk.postprocess.pseudo import rank_confidence, row_confidence
 
 
 def odds(value):
@@ -49,3 +49,15 @@ def test_a_label_that_is_never_chosen_makes_no_row_unsure():
     probs = np.array([[0.98, 0.9], [0.02, 0.001]], np.float32)
     assert (row_confidence(probs, np.array([0.5, 2.0])) >= 0.95).tolist() == [True, True]
     assert (row_confidence(probs, np.array([0.5, 0.9])) >= 0.95).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_where_the_likeliest_labels_are_taken_the_doubt_lies_between_the_last_and_the_next(count):
+    """By hand: the odds of the one are the square of the confidence's odds times those of the other."""
+    probs = np.random.default_rng(0).random((50, 4)) ** 2
+    for row, level in zip(probs, rank_confidence(probs, count), strict=True):
+        falling = sorted(row, reverse=True)
+        assert odds(falling[count - 1]) / odds(falling[count]) == pytest.approx(odds(level) ** 2)
+        between = (odds(falling[count - 1]) * odds(falling[count])) ** 0.5
+        assert level == pytest.approx(row_confidence(row[None], np.full(4, between / (1 + between)))[0])
+    assert (rank_confidence(probs, 4) > 0.99).all() and rank_confidence(np.full((2, 3), 0.4), 1).tolist() == [0.5, 0.5]

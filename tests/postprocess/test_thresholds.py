@@ -94,6 +94,18 @@ def test_one_threshold_is_the_best_of_all(average, low, high, relative):
         assert goal.score(rule.apply(probs), targets) == pytest.approx(best, abs=1e-9)
 
 
+@pytest.mark.parametrize(("low", "high"), LIMITS)
+def test_one_threshold_is_the_best_of_all_where_probabilities_are_tiny(low, high):
+    """Below 2e-9 they were ranked by their label."""
+    for seed in range(100):
+        probs, targets = make(seed, decimals=9, dtype=np.float64)
+        probs **= 30
+        goal = Goal(2.0, "samples", low, high)
+        rule = fit_thresholds(probs, targets, goal, groups=np.zeros(4, np.int64))
+        best = best_by_hand(probs, targets, np.zeros(4, np.int64), goal)
+        assert goal.score(rule.apply(probs), targets) == pytest.approx(best, abs=1e-9)
+
+
 @pytest.mark.parametrize("average", ["macro", "micro"])
 @pytest.mark.parametrize("groups", [(0, 1, 2, 3), (0, 1, 1, 0)])
 def test_thresholds_of_labels_that_do_not_depend_on_each_other_are_the_best_of_all(average, groups):
@@ -187,6 +199,19 @@ def test_labels_that_never_hold_are_never_chosen(average):
     assert not rule.apply(probs)[:, 2:].any()
     nothing = fit_thresholds(probs, np.zeros_like(targets), Goal(2.0, average), groups=np.arange(4))
     assert not nothing.apply(probs).any()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(("low", "high"), LIMITS)
+def test_limits_are_those_of_a_plain_loop_however_small_the_probabilities(low, high, dtype):
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        probs = (rng.random((40, 6)) ** rng.choice([1, 30, 300], (40, 1))).astype(dtype)  # down to 0, with ties there
+        chosen = rng.random(probs.shape) < rng.random((40, 1))
+        before = probs.copy()
+        answer = limit_labels(chosen.copy(), probs, min_labels=low, max_labels=high)
+        np.testing.assert_array_equal(answer, limited_by_hand(chosen, probs, low, high))
+        np.testing.assert_array_equal(probs, before)
 
 
 @pytest.mark.parametrize(("low", "high"), LIMITS)

@@ -140,6 +140,21 @@ def test_classes_are_sure_by_their_probability(tmp_path, hard):
     assert frame["label"].tolist() == expected
 
 
+def test_labels_that_are_chosen_by_their_place_alone(made, capsys):
+    """As `validate` fits it where every row has one label and the likeliest is always right: thresholds of 2."""
+    folder, probs = made
+    (folder / "rule.json").write_text(json.dumps(rule_of((2.0, 2.0, 2.0))))
+    run("pseudo", "--run-dir", folder, "--confidence", 0.8)
+    falling = {fold: np.sort(logit(each), axis=1)[:, ::-1] for fold, each in probs.items()}
+    sure = {fold: (each[:, 0] - each[:, 1]) / 2 >= logit(0.8) for fold, each in falling.items()}
+    rows = np.flatnonzero(sure[0] | sure[2])
+    frame = pd.read_csv(folder / "pseudo.csv", dtype=str)
+    assert 0 < len(rows) < 40 and frame["id"].tolist() == [IDS[row] for row in rows]
+    for row, cell in zip(rows, frame["attribute_ids"], strict=True):
+        mean = np.mean([probs[fold][row] for fold in (0, 2) if sure[fold][row]], axis=0)
+        assert cell == LABELS[mean.argmax()]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -160,6 +175,7 @@ def test_a_confidence_that_cannot_be_is_one_line(made, capsys, words, message):
     ("fault", "message"),
     [
         ("relative", "pseudo labels need a rule with thresholds on probabilities"),
+        ("nothing", "the rule of .* gives no row any label, so there is nothing to be sure of"),
         ("labels of the rule", "the rule is for 2 labels, the probabilities are of 3"),
         ("no rule", "rule.json is not in .*: run `imettk validate` first"),
         ("no test", r"holds no fold\*/test.safetensors: run `imettk infer` first"),
@@ -172,6 +188,8 @@ def test_a_run_that_cannot_give_pseudo_labels_says_why(made, capsys, fault, mess
     path = folder / "fold2" / "test.safetensors"
     if fault == "relative":
         (folder / "rule.json").write_text(json.dumps(rule_of(relative=True)))
+    elif fault == "nothing":
+        (folder / "rule.json").write_text(json.dumps(rule_of((2.0, 2.0, 2.0), min_labels=0)))
     elif fault == "labels of the rule":
         (folder / "rule.json").write_text(json.dumps(rule_of(THRESHOLDS[:2])))
     elif fault == "no rule":
