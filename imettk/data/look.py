@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from imettk.data.csv_files import TABLE_ENDINGS, read_csv
+from imettk.data.csv_files import TABLE_ENDINGS, named, read_csv
 from imettk.data.decode import MAX_PIXELS, decode_any, read_content
 from imettk.data.file_facts import FileFacts, join_facts, suggest_white
 from imettk.errors import DataError
@@ -34,7 +34,7 @@ class Contents:
     Attributes:
         tables: every csv file that can be read, as text.
         images: the image files that lie directly in each folder, sorted; the competition's own folder is `.`.
-        unread: why a csv file cannot be read, one line each.
+        unread: why a csv file cannot be read, and what else was passed over, one line each.
     """
 
     tables: dict[str, pd.DataFrame]
@@ -73,7 +73,8 @@ def look_into(data_dir: Path) -> Contents:
     if not data_dir.is_dir():
         raise DataError(f"{data_dir} is no folder: --data must be the competition's, with its images and tables")
     contents = Contents({}, {}, [])
-    for folder, files in _walk(data_dir):
+    odd: list[str] = []
+    for folder, files in _walk(data_dir, ".", odd, contents.unread):
         images = [name for name in files if name.lower().endswith(IMAGE_ENDINGS)]
         if images:
             contents.images[folder] = images
@@ -85,17 +86,33 @@ def look_into(data_dir: Path) -> Contents:
                 contents.tables[csv] = read_csv(data_dir / csv)
             except DataError as error:
                 contents.unread.append(str(error))
+    if odd:
+        contents.unread.append(f"passed over {named(sorted(odd), 'thing')} that are neither files nor folders")
     if not contents.images:
         raise DataError(f"{data_dir} holds no image ({', '.join(IMAGE_ENDINGS)}); are they still in an archive?")
     return contents
 
 
-def _walk(data_dir: Path) -> Iterator[tuple[str, list[str]]]:
-    """Folders with their files, both sorted, without hidden ones."""
-    for place, folders, files in os.walk(data_dir, followlinks=True):
-        way = os.path.relpath(place, data_dir)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and way.count("/") < DEPTH)
-        yield way.replace(os.sep, "/"), sorted(name for name in files if not name.startswith("."))
+def _walk(data_dir: Path, way: str, odd: list[str], unread: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Folders with their files, both sorted, without hidden ones; pipes, devices and links to nothing go to `odd`."""
+    folders, files = [], []
+    try:
+        entries = [entry for entry in os.scandir(data_dir / way) if not entry.name.startswith(".")]
+    except OSError as error:
+        unread.append(f"{data_dir / way} cannot be read: {error.strerror}")
+        return
+    for entry in entries:
+        inner = entry.name if way == "." else f"{way}/{entry.name}"
+        if entry.is_dir():
+            folders.append(inner)
+        elif entry.is_file():
+            files.append(entry.name)
+        else:
+            odd.append(inner)
+    yield way, sorted(files)
+    if way.count("/") < DEPTH:
+        for folder in sorted(folders):
+            yield from _walk(data_dir, folder, odd, unread)
 
 
 class Naming(NamedTuple):

@@ -1,5 +1,6 @@
 """What is guessed of a folder is what the built-in recipe says of the same format; what cannot be told is asked."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -422,6 +423,17 @@ def test_numbered_rows_are_no_list_of_labels(tmp_path):
     lay_out(tmp_path, "number,name\n0,owl\n1,hen\n2,jay\n", csv="names.csv")
     form = look(tmp_path).table
     assert (form.labels_csv, form.label_id_column, form.label_name_column) == ("names.csv", "number", "name")
+
+
+def test_what_is_no_file_is_passed_over_and_told(tmp_path):
+    lay_out(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
+    os.mkfifo(tmp_path / "train" / "e.jpg")
+    os.mkfifo(tmp_path / "more.csv")
+    (tmp_path / "gone").symlink_to(tmp_path / "nothing")
+    assert look_into(tmp_path).num_images == 4
+    assert has(
+        oddities(tmp_path), "passed over 3 things (gone, more.csv, train/e.jpg) that are neither files nor folders"
+    )
 
 
 def test_no_images(tmp_path):

@@ -47,9 +47,7 @@ OUTSIDE = [
 def test_ids_that_lead_out_of_the_data_folder_are_refused(data, tmp_path, name):
     name = name.format(top=tmp_path)
     write(data, name)
-    with pytest.raises(
-        DataError, match=r"train\.csv: 1 id \(.*\) would lead out of .*: an id is the name"
-    ):
+    with pytest.raises(DataError, match=r"train\.csv: 1 id \(.*\) would lead out of .*: an id is the name"):
         read_table(FORM, data)
     with pytest.raises(DataError, match="would lead out of"):
         read_table(replace(FORM, on_missing_image="drop"), data)
