@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import named
+from imettk.data.csv_files import named, require_utf8
 from imettk.errors import DataError
 
 # Ids that may lead elsewhere: a step up, or the beginning of an absolute path, also as Windows writes it.
@@ -18,10 +18,12 @@ _LEADING = r"\.\.|^[/\\]|^[A-Za-z]:[/\\]"
 
 
 def refuse_leaving(ids: pd.Series, csv: Path, folder: Path, data_dir: Path) -> None:
-    """Raise `DataError` where ids are absolute paths, or lead out of both the data folder and that of the images.
+    """Raise `DataError` where ids are absolute paths, or lead out of both the data folder and that of the images, or
+    the name of that one is no text.
 
     Links may lead anywhere, but not a step up from where they lead to.
     """
+    require_utf8(folder)
     bad = [name for name in ids[ids.str.contains(_LEADING)].tolist() if _leaves(name, folder, data_dir)]
     if bad:
         raise DataError(

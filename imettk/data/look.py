@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from imettk.data.csv_files import TABLE_ENDINGS, named, read_csv
+from imettk.data.csv_files import TABLE_ENDINGS, is_utf8, named, read_csv, require_utf8
 from imettk.data.decode import MAX_PIXELS, decode_any, read_content
 from imettk.data.file_facts import FileFacts, join_facts, suggest_white
 from imettk.errors import DataError
@@ -72,6 +72,7 @@ def look_into(data_dir: Path) -> Contents:
     """
     if not data_dir.is_dir():
         raise DataError(f"{data_dir} is no folder: --data must be the competition's, with its images and tables")
+    require_utf8(data_dir)
     contents = Contents({}, {}, [])
     odd: list[str] = []
     for folder, files in _walk(data_dir, ".", odd, contents.unread):
@@ -87,14 +88,16 @@ def look_into(data_dir: Path) -> Contents:
             except DataError as error:
                 contents.unread.append(str(error))
     if odd:
-        contents.unread.append(f"passed over {named(sorted(odd), 'thing')} that are neither files nor folders")
+        what = "that are neither files nor folders, or whose names are no UTF-8"
+        contents.unread.append(f"passed over {named(sorted(odd), 'thing')} {what}")
     if not contents.images:
         raise DataError(f"{data_dir} holds no image ({', '.join(IMAGE_ENDINGS)}); are they still in an archive?")
     return contents
 
 
 def _walk(data_dir: Path, way: str, odd: list[str], unread: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Folders with their files, both sorted, without hidden ones; pipes, devices and links to nothing go to `odd`."""
+    """Folders with their files, both sorted, without hidden ones; pipes, links to nothing and names that are no text go
+    to `odd`."""
     folders, files = [], []
     try:
         entries = [entry for entry in os.scandir(data_dir / way) if not entry.name.startswith(".")]
@@ -103,7 +106,9 @@ def _walk(data_dir: Path, way: str, odd: list[str], unread: list[str]) -> Iterat
         return
     for entry in entries:
         inner = entry.name if way == "." else f"{way}/{entry.name}"
-        if entry.is_dir():
+        if not is_utf8(entry.name):
+            odd.append(inner)
+        elif entry.is_dir():
             folders.append(inner)
         elif entry.is_file():
             files.append(entry.name)

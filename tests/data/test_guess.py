@@ -436,6 +436,19 @@ def test_what_is_no_file_is_passed_over_and_told(tmp_path):
     )
 
 
+def test_names_that_are_no_text_are_passed_over_and_told(tmp_path):
+    lay_out(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
+    for name in ("caf\udce9.csv", "train/caf\udce9.jpg"):
+        (tmp_path / name).touch()
+    told = (
+        r"passed over 2 things (caf\udce9.csv, train/caf\udce9.jpg) that are neither files nor folders, or"
+    )
+    assert has(oddities(tmp_path), told)
+    (tmp_path / "train").rename(tmp_path / "tr\udce9in")
+    with pytest.raises(DataError, match="holds no image"):
+        look(tmp_path)
+
+
 def test_no_images(tmp_path):
     with pytest.raises(DataError, match="holds no image"):
         look(lay_out(tmp_path, "id,label\na,owl\n"))

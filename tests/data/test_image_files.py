@@ -84,3 +84,12 @@ def test_a_hundred_thousand_ids_cost_next_to_nothing(data):
     began = time.process_time()
     refuse_leaving(ids, data / "train.csv", data / "train", data)
     assert time.process_time() - began < 2
+
+
+def test_images_and_folders_whose_name_is_no_text_are_told(data):
+    write(data)
+    (data / "train" / "caf\udce9.png").touch()
+    assert read_table(FORM, data).remarks[-1].endswith("(a..b.png, caf\\udce9.png) without a row in the table")
+    (data / "train").rename(data / "tr\udce9in")
+    with pytest.raises(DataError, match=r"tr\\udce9in: its name is no UTF-8"):
+        read_table(replace(FORM, train_images="tr\udce9in"), data)
