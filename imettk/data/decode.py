@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import warnings
 
 import cv2
 import numpy as np
@@ -178,6 +179,17 @@ def _treat_depth(image: Image.Image, content: bytes, depth: Depth, white: int | 
 def check_size(header: Header, max_pixels: int) -> None:
     """Raise ValueError where an image has no pixels, or more than the limit."""
     _refuse_size(header.width, header.height, max_pixels)
+
+
+def is_image(path: str) -> bool:
+    """Whether a file can be decoded, whatever its name; of any other only the beginning is read."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            image.load()
+    except Exception:  # Pillow raises SyntaxError, struct.error and others besides OSError
+        return False
+    return True
 
 
 def find_fault(content: bytes) -> str | None:

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import named, require_utf8
+from imettk.data.csv_files import is_utf8, named, printable, require_utf8
 from imettk.errors import DataError
 
+ENDING_SIGNS = "._-"  # with which that begins which a file's name has behind its id
+MOST_LOOKED_AT = 1000  # ids that are compared with the files
 # Ids that may lead elsewhere: a step up, or the beginning of an absolute path, also as Windows writes it.
 _LEADING = r"\.\.|^[/\\]|^[A-Za-z]:[/\\]"
 
@@ -65,3 +67,18 @@ def find_images(
     if spare and alone:
         remarks.append(f"{folder}: {named(spare, 'image')} without a row in the table")
     return found
+
+
+def say_where(ids: pd.Series, folder: Path, table_format: TableFormat) -> str:
+    """What the image of the first of these rows would be called, and what is there where another suffix would do."""
+    suffix, name = table_format.image_suffix, str(ids.iloc[0])
+    text = f"that of {printable(name)} would be {printable(name + suffix)}"
+    if table_format.channel_files or table_format.train_folders:
+        return text
+    known = set(ids.iloc[:MOST_LOOKED_AT])
+    for file in sorted(entry.name for entry in os.scandir(folder)):
+        stems = [file, *(file[:at] for at in range(len(file) - 1, 0, -1) if file[at] in ENDING_SIGNS)]
+        if (stem := next((stem for stem in stems if stem in known), None)) is not None and is_utf8(file):
+            ending = file[len(stem) :]
+            return f"{text}; there is {file}, so try --table.image-suffix {ending or repr(ending)}"
+    return text

@@ -15,7 +15,7 @@ from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
 from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns, require_filled
 from imettk.data.identities import list_folders, merge_labels, merged_into, read_merged, short_names
-from imettk.data.image_files import find_images, refuse_leaving
+from imettk.data.image_files import find_images, refuse_leaving, say_where
 from imettk.data.labels import Labels, list_labels, make_targets, split
 from imettk.errors import DataError
 
@@ -182,7 +182,8 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     found = find_images(ids, folder, table_format, remarks, alone=alone)
     if len(ids) and not found.any():
         raise DataError(
-            f"{csv}: {named(ids, 'row')} without an image in {folder} (they end in {suffix}): is that the right folder?"
+            f"{csv}: {named(ids, 'row')} without an image in {folder} ({say_where(ids, folder, table_format)}): is "
+            "that the right folder?"
         )
     if not found.all():
         remarks.append(f"{csv}: {named(ids[~found], 'row')} without an image in {folder}; they get a neutral answer")
@@ -254,7 +255,7 @@ def _tell_lost(part: _Part, lost: pd.Series, folder: Path, remarks: list[str]) -
     form = part.form
     if form.on_missing_image == "error":
         raise DataError(
-            f"{part.csv}: {named(lost, 'row')} without an image in {folder} (they end in {form.image_suffix}); add "
+            f"{part.csv}: {named(lost, 'row')} without an image in {folder} ({say_where(lost, folder, form)}); add "
             "them, or drop such rows with --table.on-missing-image drop"
         )
     remarks.append(f"{part.csv}: dropped {named(lost, 'row')} without an image in {folder}")
