@@ -60,3 +60,13 @@ def test_a_terminal_gets_one_line_that_moves():
     assert text.count("\r") > 3 and "a line between" in text
     assert len([line for line in text.split("\n") if line.strip()]) <= 3  # the bar, the line, and the bar below it
     assert "400/400" in text
+
+
+def test_what_the_output_cannot_say_is_escaped():
+    code = r"from imettk.progress import say; say('caf\udce9, \u732b')"
+    for encoding, line in (("utf-8:strict", "caf\\udce9, 猫\n"), ("ascii:strict", "caf\\udce9, \\u732b\n")):
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True, env=environment, timeout=60
+        )
+        assert done.stdout.decode() == line

@@ -68,8 +68,30 @@ def as_text(column: Iterable[str]) -> np.ndarray:
     return np.array(list(column), np.str_)
 
 
+def printable(name: str) -> str:
+    """A name on one line and in any encoding: what cannot be printed in it is escaped."""
+    if name.isprintable():
+        return name
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file's name is text, which on Linux it need not be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def require_utf8(folder: Path) -> None:
+    """Raise `DataError` where the path of a folder is no text."""
+    if not is_utf8(str(folder)):
+        raise DataError(f"{printable(str(folder))}: its name is no UTF-8, as those of files in tables are: rename it")
+
+
 def named(items: Iterable[str], what: str) -> str:
     """Count and name things: `7 rows (a, b, c, d, e, ...)`."""
     names = list(items)
-    first = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
+    first = ", ".join(map(printable, names[:LISTED])) + (", ..." if len(names) > LISTED else "")
     return f"{len(names)} {what}{'s' if len(names) != 1 else ''} ({first})"

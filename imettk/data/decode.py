@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
+import warnings
 
 import cv2
 import numpy as np
@@ -14,18 +17,38 @@ from imettk.data.file_facts import FileFacts
 from imettk.data.header import Header, has_broken_profile
 from imettk.errors import DataError
 
+# Opening a pipe would wait for somebody to write into it.
+_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_CHUNK = 1 << 20
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
 _RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # cv2.IMREAD_REDUCED_*, which may be joined with both colours
 
 
 def read_content(path: str) -> bytes:
-    """The bytes of a file; `DataError` where it cannot be read."""
+    """The bytes of a file; `DataError` where it cannot be read, or is a pipe, a device or anything but a file."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
+        file = os.open(path, _READ)
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(f"{path} cannot be read: it is {_kind(status.st_mode)}, not a file")
+            content = os.read(file, status.st_size + 1)
+            if len(content) != status.st_size:  # cut short by a signal, or grown in the meantime
+                content = b"".join([content, *iter(lambda: os.read(file, _CHUNK), b"")])
+            return content
+        finally:
+            os.close(file)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise DataError(f"{path!r} cannot be read: {error}") from None
+
+
+def _kind(mode: int) -> str:
+    """What something in a folder is that is no file."""
+    kinds = {stat.S_ISDIR: "a directory", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "a device")
 
 
 def decode_fast(
@@ -156,6 +179,17 @@ def _treat_depth(image: Image.Image, content: bytes, depth: Depth, white: int | 
 def check_size(header: Header, max_pixels: int) -> None:
     """Raise ValueError where an image has no pixels, or more than the limit."""
     _refuse_size(header.width, header.height, max_pixels)
+
+
+def is_image(path: str) -> bool:
+    """Whether a file can be decoded, whatever its name; of any other only the beginning is read."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            image.load()
+    except Exception:  # Pillow raises SyntaxError, struct.error and others besides OSError
+        return False
+    return True
 
 
 def find_fault(content: bytes) -> str | None:

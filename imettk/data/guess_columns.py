@@ -197,10 +197,7 @@ def find_label(frame: pd.DataFrame, rows: TrainingRows, answers: list[str], choi
         return columns[0], "no other column can be it"
     flags = [column for column in columns if set(frame[column]) <= {"0", "1"}]
     if len(flags) > 2 and len(flags) >= len(columns) - 2:
-        raise DataError(
-            f"{rows.csv} has a column of 0 and 1 for each label ({', '.join(flags[:4])}, ...): join the names of those "
-            "that are 1 into one column first, separated by spaces"
-        )
+        raise DataError(_tell_flags(rows.csv, flags, answers))
     called = [column for column in columns if LABEL_NAME.fullmatch(column)]
     if len(called) == 1:
         return called[0], "by its name"
@@ -212,6 +209,15 @@ def find_label(frame: pd.DataFrame, rows: TrainingRows, answers: list[str], choi
     listed = ", ".join(f"{column} ({frame[column].nunique()} different values)" for column in left[:LISTED])
     listed += f" or {len(left) - LISTED} others" if len(left) > LISTED else ""
     raise DataError(f"{rows.csv}: the labels may be in {listed}; give --label-column")
+
+
+def _tell_flags(csv: str, flags: list[str], answers: list[str]) -> str:
+    """Why a column of 0 and 1 for each label cannot be read, and what helps."""
+    text = f"{csv} has a column of 0 and 1 for each label ({', '.join(flags[:4])}{', ...' if len(flags) > 4 else ''})"
+    if len(set(flags) & set(answers)) > 1:
+        return f"{text}, and the sample submission wants a number in each: that cannot be learned and written yet"
+    sign = next((sign for sign in "|;," if not any(sign in flag for flag in flags)), "a sign that no name holds")
+    return f"{text}: join the names of those that are 1 into one column first, with {sign} between them"
 
 
 def find_group(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from imettk.data.guess_columns import Choices
-from imettk.data.look import Contents
+from imettk.data.look import Contents, list_endings
 from imettk.data.part_names import is_held_out, is_part, is_training
 from imettk.errors import DataError
 
@@ -66,6 +66,8 @@ def _no_labels(contents: Contents, data_dir: Path) -> str:
     where, files = max(contents.images.items(), key=lambda item: len(item[1]))
     tables = ", ".join(f"{csv} ({', '.join(map(str, frame.columns[:6]))})" for csv, frame in contents.tables.items())
     unread = "".join(f"; {fault}" for fault in contents.unread)
+    if contents.others:
+        unread += f"; not read: {list_endings(contents.others)}"
     return (
         f"{data_dir}: no table has a column whose values are names of images, such as {files[0]} in {where}/, with "
         "labels beside it, and no folder holds a folder of images a label; "

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from imettk.data.guess_columns import FEWEST, label_candidates, number_columns
-from imettk.data.look import CUTS, Contents
+from imettk.data.image_files import ENDING_SIGNS
+from imettk.data.look import Contents
 from imettk.data.part_names import is_held_out, is_training
 
 LEAST = 2  # ids that must name something, so that it is no accident
@@ -135,7 +136,7 @@ def find_places(ids: pd.Series, contents: Contents, *, training: bool) -> dict[s
             continue
         for file in files:
             plain = _composed(file)
-            ends = [len(plain), *(at for at in range(len(plain) - 1, 0, -1) if plain[at] in CUTS)]
+            ends = [len(plain), *(at for at in range(len(plain) - 1, 0, -1) if plain[at] in ENDING_SIGNS)]
             name = next((wanted[plain[:end]] for end in ends if plain[:end] in wanted), None)
             if name is not None:
                 places.setdefault(name, []).append(_place(name, folder, file))

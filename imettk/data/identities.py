@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import TABLE_ENDINGS, named, read_csv, refuse_doubles
+from imettk.data.csv_files import TABLE_ENDINGS, is_utf8, named, read_csv, refuse_doubles, require_utf8
 from imettk.data.part_names import is_part
 from imettk.errors import DataError
 
@@ -22,9 +22,10 @@ def list_folders(table_format: TableFormat, data_dir: Path, remarks: list[str]) 
     folders that are named like a part of the data, such as `Test`.
 
     Raises:
-        DataError: there is no folder in `train_images`, or no image in any.
+        DataError: there is no folder in `train_images`, or no image in any, or a name that is no UTF-8.
     """
     top = data_dir / table_format.train_images
+    require_utf8(top)
     if not top.is_dir():
         raise DataError(f"{top} is missing: with `table.train_folders` it holds a folder of images for each identity")
     ids: list[str] = []
@@ -43,6 +44,8 @@ def list_folders(table_format: TableFormat, data_dir: Path, remarks: list[str]) 
             f"{top} has no folder with images: with `table.train_folders` each identity has a folder there; "
             "a table of rows is read with --table.train-folders False"
         )
+    if bad := [name for name in ids if not is_utf8(name)]:
+        raise DataError(f"{top}: {named(bad, 'file')} whose name, or that of the folder, is no UTF-8: rename them")
     _tell_passed(top, passed, remarks)
     twice = sorted(name for name, count in Counter(map(_file_name, ids)).items() if count > 1)
     if twice:

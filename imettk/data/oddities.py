@@ -11,7 +11,7 @@ from imettk.data.csv_files import named
 from imettk.data.guess import Guess
 from imettk.data.guess_columns import BOX_NAME, FEWEST
 from imettk.data.guess_labels import odd_labels
-from imettk.data.look import Contents, Looks, match_names
+from imettk.data.look import Contents, Looks, list_endings, match_names
 
 MOST_FOLDERS = 10  # that are not used, before the others are only counted
 NUMBER = re.compile(r"\d*\.\d+")
@@ -21,6 +21,8 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
     """Rows and images without each other, ids and labels that look wrong, tables and folders that are not used."""
     form, ids = guess.table, guess.frame[guess.table.id_column]
     lines = [*contents.unread, *guess.remarks]
+    if contents.others:
+        lines.append(f"files of other kinds are not read: {list_endings(contents.others)}")
     if not guess.found.all():
         lines.append(f"{named(ids[~guess.found], 'row')} without an image: dropped, as table.on_missing_image says")
     if doubles := ids[ids.duplicated()].unique().tolist():
@@ -80,6 +82,9 @@ def _spare_images(guess: Guess, contents: Contents) -> list[str]:
         if nested:
             used |= {each for each in contents.images if each.startswith(f"{folder}/") or folder == "."}
     if form.train_folders:
+        images = set(contents.below(form.train_images))
+        if strange := [name for name in guess.frame[form.id_column] if name not in images]:
+            lines.append(f"{named(strange, 'file')} in folders of labels are no images by their names: remove them")
         labelled = {f"{form.train_images}/{label}".removeprefix("./") for label in guess.labels}
         used = labelled if guess.test is None else {form.test_images, *labelled}
     unused = sorted(set(contents.images) - used)

@@ -1,5 +1,8 @@
 """Pixels equal Pillow's; files that are not whole images are named; speed costs no more than it says."""
 
+import os
+import signal
+import socket
 import warnings
 import zlib
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from imettk.data import decode
-from imettk.data.decode import find_fault
+from imettk.data.decode import find_fault, read_content
 from imettk.data.file_facts import FileFacts
 from imettk.data.header import has_broken_profile, read_header
 from imettk.data.reader import ImageReader
@@ -438,3 +441,55 @@ def test_a_whole_profile_is_not_broken(tmp_path):
     for broken in (profile[:-1], profile.replace(b"acsp", b"acsq"), profile[:100]):
         Image.fromarray(noise(9, 8, 3)).save(tmp_path / "a.png", icc_profile=broken)
         assert has_broken_profile((tmp_path / "a.png").read_bytes())
+
+
+@pytest.fixture
+def no_waiting():
+    """Ends a test that would wait for ever, as opening a pipe does."""
+
+    def end(*_):
+        raise TimeoutError("it still waits after two minutes")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_what_is_no_file_is_named_and_never_waited_for(tmp_path, no_waiting, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # names of sockets are short
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "device.png").symlink_to("/dev/zero")  # which has no end
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket.png")
+        for name, why in {
+            "pipe.png": "it is a pipe, not a file",
+            "folder.png": "it is a directory, not a file",
+            "device.png": "it is a device, not a file",
+            "gone.png": "No such file or directory",
+            "socket.png": "No such device or address",
+            "null\0.png": "embedded null",
+        }.items():
+            with pytest.raises(DataError, match=rf"cannot be read: {why}"):
+                read(tmp_path / name, size=(8, 8))
+
+
+def test_a_pipe_that_somebody_writes_into_is_no_image_either(tmp_path, no_waiting):
+    Image.fromarray(noise(8, 8)).save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    writer = os.open(tmp_path / "pipe.png", os.O_RDWR)
+    os.write(writer, (tmp_path / "a.png").read_bytes())
+    with pytest.raises(DataError, match="a pipe, not a file"):
+        read(tmp_path / "pipe.png", size=(8, 8))
+    os.close(writer)
+
+
+def test_files_are_read_whole(tmp_path):
+    for size in (0, 1, 4096, decode._CHUNK - 1, decode._CHUNK, 3 * decode._CHUNK + 7):
+        content = np.random.default_rng(size).bytes(size)
+        (tmp_path / "a").write_bytes(content)
+        assert read_content(str(tmp_path / "a")) == content
+    assert read_content("/proc/self/status").startswith(b"Name:"), "it says that it is empty"

@@ -180,6 +180,17 @@ def test_bad_training_images_are_listed_and_left_out_where_the_recipe_says_so(ow
     assert "cannot be read, and got the mean prediction" in capsys.readouterr().out
 
 
+def test_a_pipe_among_the_images_is_a_bad_one(own_data, tmp_path, imettk):
+    (own_data / "train" / "s00004.png").unlink()
+    os.mkfifo(own_data / "train" / "s00004.png")
+    common = ["prepare", "digits", "--data", own_data, "--run-dir", tmp_path / "run", *TINY]
+    said = imettk(*common, code=2).stderr
+    assert "1 of 72 train images cannot be read" in said and "s00004.png cannot be read: it is a pipe, not" in said
+    said = imettk(*common, "--images.on-bad-image", "skip").stdout
+    assert "note: 1 of 72 train images cannot be read" in said
+    assert pd.read_csv(tmp_path / "run" / "bad_images.csv")["id"].tolist() == ["s00004"]
+
+
 class Unsure(nn.Module):
     """A network that says NaN of some images, told by their first pixel."""
 

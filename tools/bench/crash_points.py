@@ -1,15 +1,15 @@
 """Crash at every file event of a whole story, run the same commands again, and compare what they end with.
 
-The story is prepare, a session of training, a second one, validate and infer, in one process. `ckpt-chaos` (MIT, on PyPI;
-`pip install -e .[bench]`) counts each file that it opens for writing, renames or removes, and crashes it there:
+The story is prepare, a session of training, a second one, validate and infer, in one process. `ckpt-chaos` (MIT, on
+PyPI; `pip install -e .[bench]`) counts each file that it opens for writing, renames or removes, and crashes it there:
 
 - before: as a SIGKILL at that moment does it;
 - torn: the file that was being written is cut to half its size;
 - unsynced: what was not flushed to the disk is lost, as when the power fails.
 
-Then the same story runs again in that folder. It must end well and with the bits of the story that nobody touched: weights, averaged
-weights and optimizer, folds, rule, scores, submission; and a training goes on from the newest whole checkpoint. Every crash
-has a process of its own, forked from one that has imported torch.
+Then the same story runs again in that folder. It must end well, with the bits of the story that nobody touched
+(weights, averaged weights and optimizer, folds, rule, scores, submission), and a training has to go on from the newest
+whole checkpoint. Every crash has a process of its own, forked from one that has imported torch.
 
 `python tools/bench/crash_points.py [--check] [--quick] [--modes before torn unsynced] [--seed N] [--points N]`
 """
