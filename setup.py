@@ -10,7 +10,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["imettk", "imettk.*"]),
     package_data={"imettk": ["py.typed", "tracking/report.html"]},
-    entry_points={"console_scripts": ["imettk = imettk.cli:main"]},
+    entry_points={"console_scripts": ["imettk = imettk.__main__:main"]},
     install_requires=[
         "albumentations==2.0.8",  # the last MIT release
         "delegator.py>=0.1.1",

@@ -1,5 +1,17 @@
-"""`python -m imettk` is the `imettk` command."""
+"""`python -m imettk`, and the `imettk` command: Ctrl-C is answered in one line from the first import on."""
 
-from imettk.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Import the command line and run it."""
+    try:
+        from imettk.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit("imettk: stopped")  # with code 1
+
+
+if __name__ == "__main__":
+    main()

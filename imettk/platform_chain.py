@@ -167,5 +167,5 @@ def take_into_log(folder: Path) -> None:
         return
     try:
         import_runs([folder], folder.parent / "log")
-    except UserError as error:
+    except (UserError, OSError) as error:
         say(f"not in the log: {error}; `imettk log import {folder}` later")

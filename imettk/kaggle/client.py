@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from imettk.errors import PlatformError, UserError
+from imettk.kaggle.contents import KAGGLE_FILES
 from imettk.progress import say
 
 TOLD_AFTER = 3  # failures in a row, from which on the user is told
@@ -136,6 +139,7 @@ def _sign_in(answer_seconds: float) -> tuple[str, Any]:
             from kaggle import api  # signs in when it is imported
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed: `pip install imettk[kaggle]`") from None
+    _tell_readable(Path(api.config).parent)
     values = api.config_values
     username, key, token = (values.get(name) for name in (api.CONFIG_NAME_USER, api.CONFIG_NAME_KEY, "token"))
     if not username or not (key or token):
@@ -158,6 +162,16 @@ def _sign_in(answer_seconds: float) -> tuple[str, Any]:
     for scheme in ("https://", "http://"):
         client.http_client()._session.mount(scheme, Limited())
     return username, client
+
+
+def _tell_readable(folder: Path) -> None:
+    """Warn of keys that other users of this machine can read: what the official client says of them is not shown."""
+    if os.name != "posix":
+        return
+    for path in (folder / name for name in KAGGLE_FILES):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mode & 0o077:
+                say(f"warning: {path} holds a Kaggle key and can be read by others: chmod 600 {path}")
 
 
 def _explain(error: Exception, what: str) -> Exception:

@@ -8,7 +8,8 @@ from pathlib import Path
 from imettk.errors import DataError
 
 METADATA = "dataset-metadata.json"  # what the platform is told of a dataset; not one of its files
-SECRET_NAMES = {"kaggle.json", "access_token", "credentials.json", "telegram.json", "id_rsa", "id_ed25519", ".netrc"}
+KAGGLE_FILES = ("kaggle.json", "access_token", "credentials.json")  # where the official client keeps a user's keys
+SECRET_NAMES = {*KAGGLE_FILES, "telegram.json", "id_rsa", "id_ed25519", ".netrc"}
 # The platform unpacks archives, and a .pt file or an .npz is one; the rest is pickle, which runs what it likes.
 FORBIDDEN_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt", ".npz", ".pkl", ".pickle", ".joblib"}
 ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
@@ -31,12 +32,12 @@ def check_travels(path: Path) -> None:
     Raises:
         DataError: it is or holds a secret (which is not shown), or the platform would unpack or drop it.
     """
-    name = path.name
-    if name in SECRET_NAMES or name == ".env" or name.startswith(".env.") or path.suffix in {".pem", ".key"}:
+    name, suffix = path.name.lower(), path.suffix.lower()
+    if name in SECRET_NAMES or name == ".env" or name.startswith(".env.") or suffix in {".pem", ".key"}:
         raise DataError(f"{path} looks like credentials: it must not go into a pack")
-    if path.suffix.lower() in FORBIDDEN_SUFFIXES:
+    if suffix in FORBIDDEN_SUFFIXES:
         raise DataError(f"{path}: {path.suffix} files must not go into a pack; weights travel as .safetensors")
-    if path.suffix.lower() in ARCHIVES:
+    if suffix in ARCHIVES:
         raise DataError(f"{path}: archives must not go into a pack; the platform would unpack them")
     if re.search(r"[@&]", name):
         raise DataError(f"{path}: the platform takes no @ and & in names")
@@ -47,7 +48,7 @@ def check_travels(path: Path) -> None:
 
 def find_secret(path: Path) -> tuple[int, str] | None:
     """The first line with what looks like a secret, counted from 1, and its kind; archives and weights are not read."""
-    if path.suffix in {".whl", ".zip", ".safetensors"}:
+    if path.suffix.lower() in {".whl", ".zip", ".safetensors"}:
         return None
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         for kind, pattern in _SECRETS.items():

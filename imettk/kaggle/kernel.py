@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,16 @@ sys.exit(run_stage(order, root=ROOT, pack=pack, code=code, started=STARTED))
 '''
 
 
+def _literal(text: str) -> str:
+    """A string as Python reads it back, in ASCII. JSON writes what lies beyond 16 bits as two halves."""
+    letters = (json.dumps(letter)[1:-1] if ord(letter) < 1 << 16 else f"\\U{ord(letter):08x}" for letter in text)
+    return f'"{"".join(letters)}"'
+
+
+def _literals(texts: Sequence[str]) -> str:
+    return f"[{', '.join(map(_literal, texts))}]"
+
+
 @dataclass(frozen=True)
 class Kernel:
     """What is pushed.
@@ -97,12 +108,12 @@ class Kernel:
         return _TEXT.format(
             purpose=STAGES[self.stage],
             stage=self.stage,
-            recipe=json.dumps(self.recipe),
-            competition=json.dumps(self.competition),
-            arguments=json.dumps(list(self.arguments)),
-            pack=json.dumps(self.pack),
-            push=json.dumps(self.push),
-            after=json.dumps(list(self.after)),
+            recipe=_literal(self.recipe),
+            competition=_literal(self.competition),
+            arguments=_literals(self.arguments),
+            pack=_literal(self.pack),
+            push=_literal(self.push),
+            after=_literals(self.after),
         )
 
     def metadata(self) -> dict[str, Any]:

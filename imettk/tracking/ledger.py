@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,15 +50,18 @@ class Entry:
 class Ledger:
     """A store in a folder, held by this process alone while it is open.
 
+    Args:
+        way: to the same folder, by a name that a URI takes as it is.
+
     Raises:
         UserError: MLflow is missing.
         BusyError: another process writes there.
         DataError: the database is of something else, or damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, way: Path | None = None) -> None:
         self.path = folder / DATABASE
-        self._client = _open(self.path)
+        self._client = _open(self.path, way or folder)
         found = self._client.get_experiment_by_name(EXPERIMENT)
         artifacts = (folder / "artifacts").resolve().as_uri()
         self._experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT, artifacts)
@@ -188,8 +192,8 @@ class Ledger:
 def open_ledger(folder: Path) -> Iterator[Ledger]:
     """The log of this folder, made where it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    with hold_folder(folder):
-        yield Ledger(folder)
+    with hold_folder(folder), _plain_way(folder) as way, _one_line(folder / DATABASE):
+        yield Ledger(folder, way)
 
 
 def find_entry(entries: Sequence[Entry], name: str) -> Entry:
@@ -201,7 +205,7 @@ def find_entry(entries: Sequence[Entry], name: str) -> Entry:
     return found[0]
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, way: Path) -> Any:
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
     try:
         from mlflow.tracking import MlflowClient
@@ -212,9 +216,36 @@ def _open(path: Path) -> Any:
     if not path.exists():
         say(f"making {path}, which takes some seconds")
     try:
-        return MlflowClient(f"sqlite:///{path.resolve()}")
+        return MlflowClient(f"sqlite:///{(way / DATABASE).absolute()}")
     except Exception as error:  # of MLflow, alembic, SQLAlchemy or SQLite
         raise DataError(f"{path} is no log of imettk ({str(error).splitlines()[0]}): give another one") from None
+
+
+@contextlib.contextmanager
+def _plain_way(folder: Path) -> Iterator[Path]:
+    """A way to the folder that no URI misreads: by a link, where its name has a letter that means something there.
+
+    Quoted, it would be read as it is by some versions of SQLAlchemy, and by parts of MLflow.
+    """
+    if not set(str(folder.absolute())) & set("%?#"):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="imettk-log-") as place:
+        link = Path(place, "log")
+        link.symlink_to(folder.absolute(), target_is_directory=True)
+        yield link
+
+
+@contextlib.contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """What MLflow and the libraries below it raise while they read or write, as an `OSError` with one line."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in ("mlflow", "alembic", "sqlalchemy", "sqlite3"):
+            raise
+        reason = next((line for line in str(error).splitlines() if "sqlite3" in line), str(error).splitlines()[0])
+        raise OSError(f"{path} cannot be read or written ({reason})") from error
 
 
 def _tags(run: RunSummary) -> dict[str, str]:

@@ -57,14 +57,14 @@ def find_credentials() -> Credentials | None:
     Raises:
         UserError: the file is readable by others, or damaged.
     """
-    values = {name: os.environ.get(PREFIX + name.upper(), "") for name in ("token", "chat", "server")}
-    if not values["token"]:
+    values: dict[str, Any] = {name: os.environ.get(PREFIX + name.upper(), "") for name in ("token", "chat", "server")}
+    if not values["token"].strip():
         values = _read_file(_config() / "imettk" / "telegram.json") or {
             name: _secret(PREFIX + name.upper()) for name in ("token", "chat")
         }
-    if not values.get("token") or not values.get("chat"):
-        return None
-    return Credentials(str(values["token"]), str(values["chat"]), str(values.get("server") or SERVER))
+    # A copied secret often ends with a newline.
+    token, chat, server = (str(values.get(name) or "").strip() for name in ("token", "chat", "server"))
+    return Credentials(token, chat, server or SERVER) if token and chat else None
 
 
 def _config() -> Path:
@@ -77,8 +77,10 @@ def _read_file(path: Path) -> dict[str, Any] | None:
         if path.stat().st_mode & 0o077 and os.name == "posix":
             raise UserError(f"{path} holds a token and can be read by others: chmod 600 {path}")
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError:
         content = None
     if not isinstance(content, dict) or not {"token", "chat"} <= set(content):

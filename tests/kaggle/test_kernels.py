@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import shutil
@@ -133,6 +134,26 @@ def test_the_scripts_are_those_that_imettk_pushes():
         )
         assert (KERNELS / stage / f"{stage}.py").read_text() == kernel.text()
         assert json.loads((KERNELS / stage / "kernel-metadata.json").read_text()) == kernel.metadata()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["mein \U0001f600.py", "ä\u20ac\u0301", "\"quoted\" 'twice'", "back\\slash\\n", "two\nlines\r\t",
+     "{recipe} {{x}} %s", "\udcff", "\ud83d\ude00", "\x7f\x00\x1b", "\U0010ffff\uffff", "#\"\"\""],
+)  # fmt: skip
+def test_every_text_arrives_in_a_script_as_it_was(text):
+    script = Kernel(
+        reference="me/imettk-digits-train", stage="train", recipe=text, competition=text, arguments=(text, "--a", text),
+        pack=text, push=text, after=(text,),
+    ).text()  # fmt: skip
+    assert script.isascii()
+    found = {
+        (node.targets[0] if isinstance(node, ast.Assign) else node.target).id: ast.literal_eval(node.value)
+        for node in ast.parse(script).body
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, (ast.Constant, ast.List))
+    }
+    assert found["ARGUMENTS"] == [text, "--a", text] and found["AFTER"] == [text]
+    assert [found[name] for name in ("RECIPE", "COMPETITION", "PACK", "PUSH")] == [text] * 4
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -144,6 +144,13 @@ def test_another_pack_is_refused_and_its_hash_is_that_of_its_content(pack, tmp_p
     [
         ("kaggle.json", "{}", "looks like credentials"),
         (".env", "x", "looks like credentials"),
+        ("Kaggle.JSON", "{}", "looks like credentials"),
+        ("server.PEM", "x", "looks like credentials"),
+        ("a.Key", "x", "looks like credentials"),
+        (".ENV.local", "x", "looks like credentials"),
+        ("ID_RSA", "x", "looks like credentials"),
+        ("Weights.PTH", "x", "must not go into a pack; weights travel as .safetensors"),
+        ("More.ZIP", "x", "must not go into a pack; the platform would unpack"),
         ("weights.pt", "x", "must not go into a pack; weights travel as .safetensors"),
         ("a@b.csv", "x", "no @ and &"),
         ("more.zip", "x", "must not go into a pack; the platform would unpack"),

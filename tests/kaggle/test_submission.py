@@ -32,6 +32,14 @@ def test_it_is_written_in_the_order_and_columns_of_the_sample(tmp_path, sample):
     check_submission(path, sample, id_column="Id")
 
 
+def test_ids_and_answers_that_a_spreadsheet_takes_for_formulas_stay_as_they_are(tmp_path, sample):
+    names = ["=1+1", "+a", "-b", "@c"]
+    sample.write_text("Id,Predicted\n" + "".join(f"{name},0\n" for name in names))
+    path = write(tmp_path, sample, names, [[f"{name}!"] for name in names])
+    assert path.read_text() == "Id,Predicted\n" + "".join(f"{name},{name}!\n" for name in names)
+    check_submission(path, sample, id_column="Id")
+
+
 def test_columns_that_nothing_fills_are_refused_unless_they_are_to_stay(tmp_path, sample):
     sample.write_text("Predicted,Usage,Id\n0,Public,a\n0,Private,b\n")
     with pytest.raises(DataError, match=r"nothing fills column Usage, where the sample's own values would stay"):

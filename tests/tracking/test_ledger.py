@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -246,6 +247,36 @@ def test_a_database_of_something_else_is_one_line(tmp_path):
     (tmp_path / "damaged" / "mlflow.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(DataError, match=r"mlflow\.db is no log of imettk"):
         Ledger(tmp_path / "damaged")
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%41b", "100%", "a b", "ä€\U0001f600", "a&b=c", "file:x"])
+def test_a_store_of_any_name(name, empty, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    folder = make_run(tmp_path / "run")
+    store = Path(shutil.copytree(empty, tmp_path / "stores" / name / "log"))
+    before = (store / "mlflow.db").read_bytes()
+    for words in (["import", str(folder)], []):
+        main(["log", "--store", f"stores/{name}/log", *words])
+        assert "digits" in capsys.readouterr().out
+    assert (store / "mlflow.db").read_bytes() != before
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "stores", "temporary"}
+    assert not list((tmp_path / "temporary").iterdir())
+    assert [path.name for path in (tmp_path / "stores").iterdir()] == [name]
+
+
+def test_a_store_that_cannot_be_written_is_one_line(store, tmp_path, monkeypatch, capsys):
+    folder = make_run(tmp_path / "run")
+    connection = sqlite3.connect(store / "mlflow.db")
+    connection.execute("create trigger full before insert on runs begin select raise(fail, 'disk I/O error'); end")
+    connection.commit()
+    connection.close()
+    with pytest.raises(SystemExit) as ending:
+        main(["log", "--store", str(store), "import", str(folder)])
+    line = capsys.readouterr().err
+    assert ending.value.code == 1 and line.count("\n") == 1
+    assert line.startswith(f"imettk: {store / 'mlflow.db'} cannot be read or written (") and "disk I/O error" in line
 
 
 def test_facts_that_a_kill_cut_and_facts_that_are_damaged(tmp_path):

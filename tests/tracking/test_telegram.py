@@ -207,6 +207,34 @@ def test_where_credentials_come_from(tmp_path, monkeypatch):
     assert find_credentials() == Credentials("t", "c")
 
 
+@pytest.mark.parametrize("end", ["\n", " ", "\r\n", "\t"])
+def test_what_was_copied_with_an_end_of_line_is_what_was_meant(box, tmp_path, monkeypatch, end):
+    """In the environment, in the file, and as a notebook's secret; the message arrives."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
+    values = {"token": TOKEN + end, "chat": end + CHAT + end, "server": box.url + end}
+    for name, value in values.items():
+        monkeypatch.setenv(f"IMETTK_TELEGRAM_{name.upper()}", value)
+    assert find_credentials() == credentials(box)
+    one = Notifier(pause_seconds=0.01)
+    one.send(lambda: Message("it arrives"))
+    one.close(20)
+    assert [fields["text"] for fields in box.sent("sendMessage")] == ["it arrives"]
+    for name in values:
+        monkeypatch.setenv(f"IMETTK_TELEGRAM_{name.upper()}", end)
+    assert find_credentials() is None
+    module = types.ModuleType("kaggle_secrets")
+    module.__spec__ = types.SimpleNamespace(name="kaggle_secrets")
+    secrets = {f"IMETTK_TELEGRAM_{name.upper()}": value for name, value in values.items()}
+    module.UserSecretsClient = lambda: types.SimpleNamespace(get_secret=secrets.__getitem__)
+    monkeypatch.setitem(sys.modules, "kaggle_secrets", module)
+    assert find_credentials() == Credentials(TOKEN, CHAT)
+    path = Path(tmp_path, ".config", "imettk", "telegram.json")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(values))
+    path.chmod(0o600)
+    assert find_credentials() == credentials(box)
+
+
 def test_secrets_of_a_notebook(tmp_path, monkeypatch):
     """Kaggle's module, in its place: attached, and offline."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
