@@ -7,7 +7,9 @@ def main() -> None:
     """Import the command line and run it."""
     try:
         from imettk.cli import main as run
+        from imettk.threads import let_idle_threads_sleep
 
+        let_idle_threads_sleep()
         run()
     except KeyboardInterrupt:
         sys.exit("imettk: stopped")  # with code 1

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "imettk"
 
 PLANS = {"plans", "model_plans", "train_plans", "answer_plans"}
 PICTURES = {"plots", "charts", "galleries"}
-BASE = PLANS | PICTURES | {"errors", "fields", "files", "config", "overrides", "device", "metrics", "progress"}
+BASE = PLANS | PICTURES | {"errors", "fields", "files", "config", "overrides", "device", "metrics", "progress", "threads"}
 BASE |= {"separator"}  # of csv files, which data and kaggle both read
 MIDDLE = {"losses", "models", "data", "tracking", "postprocess"}
 ENGINES = {"training", "inference"}
@@ -19,6 +19,7 @@ ALLOWED = {
     **{name: {"errors"} for name in BASE},
     **{name: {"errors", "files"} for name in PICTURES},
     "files": set(),
+    "threads": set(),
     "plans": {"errors"},
     **{name: {"plans"} for name in PLANS - {"plans"}},
     "config": {"errors", "fields"} | PLANS,
@@ -51,7 +52,7 @@ ALLOWED = {
         "models",
         "runs",
     },
-    "__main__": {"cli"},
+    "__main__": {"cli", "threads"},
     "__init__": set(),
 }
 

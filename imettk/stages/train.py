@@ -33,6 +33,7 @@ from imettk.stages.shared import (
     read_prepared,
 )
 from imettk.stages.teacher import with_teacher
+from imettk.threads import wait_policy
 from imettk.tracking.board import Board
 from imettk.tracking.code import code_version
 from imettk.tracking.files import write_json
@@ -195,6 +196,7 @@ class _FoldTraining:
         if self._journal is not None:
             position = {"step": trainer.at.step, "owes_validation": trainer.at.owes_validation}
             values = {"num_steps": trainer.num_steps, "environment": environment, "code": code_version()}
+            values["omp_wait_policy"] = wait_policy()  # not of the environment: no bit depends on it
             self._journal.write("session", **position, **values)
             if recipe.session.tensorboard:
                 self._board = Board(self._folder / "tensorboard", read_journal(self._journal.path))
