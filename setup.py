@@ -36,6 +36,7 @@ setup(
         "warmup-scheduler>=0.3",
     ],
     extras_require={
+        "bench": ["ckpt-chaos>=0.1.8"],
         "kaggle": ["kaggle>=2.2"],
         "log": ["mlflow>=3.1"],
         "test": [

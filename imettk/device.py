@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from importlib.metadata import version
 from typing import Literal
@@ -69,6 +70,51 @@ def _cpu_has_bfloat16() -> bool:
     # Private names of torch: one that a version lacks counts as no.
     tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, bool)() for name in tests)
+
+
+@functools.cache
+def bfloat16_convolutions_fail() -> bool:
+    """Whether bfloat16 convolutions on maps of one pixel have wrong gradients on this CPU.
+
+    torch 2.14.1 reads bare memory in the backward pass of a 3 x 3 convolution of stride 2 on such maps, where the CPU
+    has bfloat16: gradients are other ones each time, and sometimes no numbers.
+    """
+    generator = torch.Generator().manual_seed(0)
+    convolution = torch.nn.Conv2d(16, 16, 3, stride=2, padding=1, bias=False)
+    with torch.no_grad():
+        convolution.weight.copy_(torch.randn(convolution.weight.shape, generator=generator))
+    maps = torch.randn((4, 16, 1, 1), generator=generator).requires_grad_()
+    exact = torch.autograd.grad(convolution(maps).square().sum(), [maps, convolution.weight])
+    for _ in range(8):
+        litter = [torch.full((1 << 12,), float("nan")) for _ in range(64)]  # what bare memory may hold
+        del litter
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = convolution(maps).float().square().sum()
+        found = torch.autograd.grad(loss, [maps, convolution.weight])
+        # bfloat16 has 8 bits: a wrong gradient is off by far more than rounding.
+        if not all(torch.allclose(one, other, rtol=0.2, atol=1.0) for one, other in zip(found, exact, strict=True)):
+            return True
+    return False
+
+
+def meets_single_pixels(network: torch.nn.Module, image: torch.Tensor) -> bool:
+    """Whether some convolution larger than 1 x 1 in the network sees a map of one pixel, for an image like this."""
+    found = False
+
+    def look(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal found
+        found |= max(module.kernel_size) > 1 and max(inputs[0].shape[2:]) == 1  # type: ignore[arg-type]
+
+    hooks = [
+        module.register_forward_pre_hook(look) for module in network.modules() if isinstance(module, torch.nn.Conv2d)
+    ]
+    try:
+        with torch.inference_mode():
+            network.eval()(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 def use_deterministic_algorithms() -> None:

@@ -14,6 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageFont import FreeTypeFont
 
+from imettk.files import replace_atomically, write_atomically
+
 TILE, FRAME, GAP, MARGIN = 176, 5, 14, 28  # pixels: a square with its frame, between squares, around all
 TITLE, HEADER, CAPTION = 44, 38, 52  # heights of text
 ROW = HEADER + TILE + CAPTION
@@ -75,13 +77,11 @@ def draw_gallery(
         _show(page, pen, query._replace(label="query", id=""), MARGIN, y + HEADER)
         for place, hit in enumerate(hits, start=1):
             _show(page, pen, hit, MARGIN + GAP + place * (TILE + GAP), y + HEADER)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page.save(path)
+    with replace_atomically(path) as temporary:
+        page.save(temporary, "PNG")
     kept = [{"query": _kept(query), "hits": [_kept(hit) for hit in hits]} for query, hits in rows]
     content = {"title": title, "truth": truth, "legend": legend, "rows": kept}
-    part = path.with_suffix(".json.part")  # a half one, which a kill would leave, the report could not read
-    part.write_text(json.dumps(content), encoding="utf-8")
-    part.replace(path.with_suffix(".json"))
+    write_atomically(path.with_suffix(".json"), json.dumps(content).encode())
 
 
 def thumbnail(image: np.ndarray) -> str:

@@ -99,6 +99,7 @@ class TableFormat(Section):
             all take the label of the one with the most rows.
         answer_column: of the sample submission, where it differs from `label_column`.
         answer_columns: or several of them, one for each ranked answer, best first.
+        kept_columns: of the sample submission, those that stay as they are; any other that nothing fills is an error.
         only_group: learn the labels of this group alone, as one of several models; others in a row are passed over.
         name_separator: what ends the group in a label's name, as in `culture::french`.
         image_suffix: what follows the id in a file's name; empty where the id holds it.
@@ -126,6 +127,7 @@ class TableFormat(Section):
     merged_csv: str | None = None
     answer_column: str | None = None
     answer_columns: tuple[str, ...] = ()
+    kept_columns: tuple[str, ...] = ()
     only_group: str | None = None
     labels_csv: str | None = None
     label_id_column: str = "attribute_id"
@@ -236,6 +238,8 @@ class ImageFormat(Section):
         reduced_decode: decode a JPEG at 1/2, 1/4 or 1/8 where that is still large enough: twice as fast or more.
         fast_resize: bilinear up to a factor of 2, where it still reads every pixel; False takes the area mean.
         max_pixels: an image with more is a bad one.
+        white: the value that is white in images of more than 8 bits a channel, such as 4095 for 12 bits in a 16-bit
+            file; all above is white too. None takes 65535, and in a TIFF of fewer bits their largest value.
         on_bad_image: in training, a bad image is an error, or skipped: left out where `prepare` found it, else without
             weight. Predictions never fail for it: it gets the mean of the others.
     """
@@ -254,6 +258,7 @@ class ImageFormat(Section):
     reduced_decode: bool = True
     fast_resize: bool = True
     max_pixels: int = 178_956_970
+    white: int | None = None
     on_bad_image: Literal["error", "skip"] = "error"
 
     def __post_init__(self) -> None:
@@ -278,6 +283,7 @@ class ImageFormat(Section):
             f"1 or {self.channels} values from 0 to 255",
         )
         self._require(self.max_pixels >= 1, "max_pixels", "at least 1")
+        self._require(self.white is None or self.white >= 1, "white", "at least 1, or none")
 
 
 @dataclass(frozen=True, kw_only=True)

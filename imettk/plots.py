@@ -8,6 +8,8 @@ from typing import IO
 
 import numpy as np
 
+from imettk.files import replace_atomically
+
 
 def draw_rates(path: Path, rates: np.ndarray, names: Sequence[str], borders: Sequence[int]) -> None:
     """Learning rates over the steps of a training, as a PNG.
@@ -50,8 +52,8 @@ def draw_rates(path: Path, rates: np.ndarray, names: Sequence[str], borders: Seq
     axes.set_xlim(-0.5, rates.shape[1] - 0.5)
     axes.grid(alpha=0.25)
     axes.legend(loc="lower left", fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with replace_atomically(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
 
 
 def draw_images(path: Path, rows: Sequence[Sequence[np.ndarray]], columns: Sequence[str]) -> None:
@@ -78,8 +80,8 @@ def draw_images(path: Path, rows: Sequence[Sequence[np.ndarray]], columns: Seque
     write = ImageDraw.Draw(page)
     for name, x in zip(columns, lefts, strict=True):
         write.text((x, 3), name, fill="black")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page.save(path)
+    with replace_atomically(path) as temporary:
+        page.save(temporary, "PNG")
 
 
 def draw_pairs(
@@ -104,8 +106,8 @@ def draw_pairs(
             page.paste(shown, (left + place * (side + gap), top))
         for place, text in enumerate(caption):
             write.text((left, top + side + 2 + place * line), text[: wide // 6], fill="black")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page.save(path)
+    with replace_atomically(path) as temporary:
+        page.save(temporary, "PNG")
 
 
 def draw_shares(path: Path, labels: Sequence[str], shares: dict[str, np.ndarray], *, most: int = 60) -> None:
@@ -139,8 +141,8 @@ def draw_shares(path: Path, labels: Sequence[str], shares: dict[str, np.ndarray]
     axes.grid(alpha=0.25, axis="y")
     side_by_side = int(np.clip(inches // 3.6, 1, len(shares)))  # an entry is 3.6 inches wide at most
     figure.legend(fontsize=9, loc="outside upper right", ncols=side_by_side)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with replace_atomically(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
 
 
 def draw_leaderboard(path: Path, names: Sequence[str], cv: np.ndarray, intervals: np.ndarray, lb: np.ndarray) -> None:
@@ -168,8 +170,8 @@ def draw_leaderboard(path: Path, names: Sequence[str], cv: np.ndarray, intervals
     axes.set_xlabel("out of fold, with its 95% interval")
     axes.set_ylabel("public leaderboard")
     axes.grid(alpha=0.25)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with replace_atomically(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
 
 
 def draw_curve(file: IO[bytes], scores: Sequence[tuple[int, float]], losses: Sequence[tuple[int, float]]) -> None:

@@ -45,6 +45,7 @@ def progress_bar(what: str, *, total: int | None, done: int = 0, unit: str = "it
 
 
 def say(text: str) -> None:
-    """Print a line at once, above a bar that is being drawn."""
-    tqdm.write(text, file=sys.stdout)
+    """Print a line at once, above a bar that is being drawn; what the output cannot encode is escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    tqdm.write(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stdout)
     sys.stdout.flush()

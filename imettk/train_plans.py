@@ -102,6 +102,11 @@ class StagePlan(Section):
             "accumulate",
             f"a divisor of batch_size ({self.batch_size})",
         )
+        self._require(
+            self.batch_size >= 2 * self.accumulate,
+            "accumulate",
+            f"at most half of `batch_size` ({self.batch_size}): BatchNorm cannot train on micro-batches of one sample",
+        )
         self._require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "above 0, or none")
         self._require(self.frozen_groups >= 0, "frozen_groups", "0 or above")
         self._require(0 <= self.label_smoothing < 1, "label_smoothing", "in [0, 1)")

@@ -7,14 +7,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forked import PATIENCE, ForkServer
 
 from imettk.data.made import DigitsSize, make_digits
 
-# Idle threads of torch sleep instead of spinning: beside subprocesses on two shared cores that is several times faster.
+# Tests share the cores with each other, and threads of torch that wait for each other spin: a step of oneDNN's in
+# bfloat16 takes ten times longer where one of two threads has no core, whatever the wait policy is. One thread is the
+# fastest for networks as small as these; OMP_NUM_THREADS=2 runs all with two.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Tests tell nobody: neither these, nor a file with a developer's own, are taken by what they start.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="imettk-tests-")
@@ -45,22 +49,35 @@ def own_data(digits_data: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(digits_data / "data", tmp_path / "data"))
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServer]:
+    """Processes that need not import torch and the rest first, which takes seconds."""
+    with ForkServer() as server:
+        yield server
+
+
 Imettk = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def imettk() -> Imettk:
-    """Run the command line in a process of its own; `code` is the exit code that it must have."""
+def imettk(forks: ForkServer) -> Imettk:
+    """Run the command line in a process of its own; `code` is the exit code that it must have.
 
-    def run(*arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "imettk", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            env=os.environ | environment,
-            timeout=600,
-            check=False,
-        )
+    The process is forked, if it is not asked to be `real`: for what is about the start itself. Where a variable is
+    given that libraries read when they start, it is real in any case.
+    """
+
+    def run(
+        *arguments: object, code: int = 0, real: bool = False, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "imettk", *map(str, arguments)]
+        if real or not forks.fits(environment):
+            done = subprocess.run(
+                words, capture_output=True, text=True, env=os.environ | environment, timeout=PATIENCE, check=False
+            )
+        else:
+            process = forks.start(arguments, environment=environment)
+            done = subprocess.CompletedProcess(words, process.wait(PATIENCE), process.stdout, process.stderr)
         assert done.returncode == code, f"{arguments}: code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 

@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import PATIENCE
 
 BENCH = Path(__file__).resolve().parents[1] / "tools" / "bench"
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
-def run(name: str, *options: str, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, BENCH / name, *options], capture_output=True, text=True, timeout=500, check=False
-    )
-    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
+@pytest.fixture(scope="module")
+def run(forks) -> Callable[..., str]:
+    """Run a benchmark's `main` in a forked process: it may set threads, and some fork or measure memory themselves."""
+
+    def run_main(name: str, *options: str) -> str:
+        code = f"import sys; sys.path.insert(0, {str(BENCH)!r}); from {name} import main; main()"
+        process = forks.start(options, code=code)
+        assert process.wait(PATIENCE) == 0, f"{process.stdout}\n{process.stderr}"
+        return process.stdout
+
+    return run_main
 
 
-def test_killed_trainings_end_with_the_same_bits():
-    table = run("resume.py", "--quick", "--check")
+def test_each_is_a_script_that_runs_its_main():
+    """The others are what benchmarks share."""
+    scripts = [path.read_text() for path in BENCH.glob("*.py") if "def main(" in path.read_text()]
+    assert len(scripts) > 9
+    for text in scripts:
+        assert 'if __name__ == "__main__":' in text and text.endswith("\n    main()\n")
+
+
+def test_killed_trainings_end_with_the_same_bits(run):
+    table = run("resume", "--quick", "--check")
     (row,) = [line.split() for line in table.splitlines() if line.startswith("imettk, 2 loader processes")]
     kills, trainings, same = map(int, row[-3:])
     assert kills == 4 and same == trainings >= 1
 
 
-def test_no_simulated_session_overruns():
-    assert "MISSED" not in run("sessions.py", "--quick", "--check")
+def test_no_simulated_session_overruns(run):
+    assert "MISSED" not in run("sessions", "--quick", "--check")
 
 
-def test_the_trainers_table_has_its_rows():
+def test_the_trainers_table_has_its_rows(run):
     """Timings are for the table alone: these machines are shared."""
-    assert "tiny MLP: imettk, us a step" in run("trainer.py", "--quick")
+    assert "tiny MLP: imettk, us a step" in run("trainer", "--quick")
 
 
 @pytest.mark.parametrize(
@@ -51,29 +64,29 @@ def test_a_row_is_judged_by_its_median(values, bar, at_least, holds, monkeypatch
 
 
 @pytest.mark.parametrize("part", ["decode", "geometry", "start"])
-def test_the_input_table_has_its_rows(part):
+def test_the_input_table_has_its_rows(run, part):
     rows = {"decode": "1 to 3 MP to 256: imettk", "geometry": "one warp: geometry alone", "start": "first batch of"}
-    assert rows[part] in run("input.py", "--quick", "--rows", part)
+    assert rows[part] in run("input", "--quick", "--rows", part)
 
 
-def test_duplicates_are_found_and_look_alikes_are_not():
-    table = run("duplicates.py", "--quick", "--check")
+def test_duplicates_are_found_and_look_alikes_are_not(run):
+    table = run("duplicates", "--quick", "--check")
     assert "pairs of 3,000 images after hashing" in table
 
 
-def test_the_retrieval_table_has_its_rows():
-    assert "scikit-learn" in run("retrieval.py", "--quick")
+def test_the_retrieval_table_has_its_rows(run):
+    assert "scikit-learn" in run("retrieval", "--quick")
 
 
-def test_folds_and_decisions_hold_their_bars_on_small_tables():
+def test_folds_and_decisions_hold_their_bars_on_small_tables(run):
     """Evenness and scores, which no machine changes; their seconds are for the table alone."""
     if not SHARED.is_dir():
         pytest.skip("shared/data is not here")
-    run("folds.py", "--quick", "--check")
-    assert "chexnet: one a label, shrunk to shares" in run("decisions.py", "--quick")
+    run("folds", "--quick", "--check")
+    assert "chexnet: one a label, shrunk to shares" in run("decisions", "--quick")
 
 
-def test_the_thresholds_table_has_its_rows():
+def test_the_thresholds_table_has_its_rows(run):
     if not SHARED.is_dir():
         pytest.skip("shared/data is not here")
-    assert "samples, 1 to 10 labels: seconds" in run("thresholds.py", "--quick", "--check")
+    assert "samples, 1 to 10 labels: seconds" in run("thresholds", "--quick", "--check")

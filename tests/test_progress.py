@@ -9,13 +9,15 @@ import subprocess
 import sys
 import termios
 
+# 300 steps in 600 seconds, by the bar's clock.
 CODE = """
-import time
+import tqdm.std
 from imettk import progress
-progress.LOG_SECONDS = 0.2
+now = 0.0
+tqdm.std.time = lambda: now
 with progress.progress_bar("train", total=400, done=100, unit="step") as bar:
     for step in range(300):
-        time.sleep(0.002)
+        now += 2.0
         bar.set_postfix(loss="0.5", refresh=False)
         bar.update()
         if step == 150:
@@ -24,14 +26,15 @@ with progress.progress_bar("train", total=400, done=100, unit="step") as bar:
 
 
 def in_a_log() -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
 
 
 def test_a_log_gets_plain_lines_and_few_of_them():
     done = in_a_log()
     lines = done.stderr.splitlines()
     assert "\r" not in done.stderr and "\x1b" not in done.stderr and done.stderr.isascii()
-    assert 3 <= len(lines) <= 12 and all(line.startswith("train:") for line in lines)
+    # One every 15 seconds, which is every eighth step; the first, the last, and one below the line between.
+    assert 600 // 16 <= len(lines) <= 600 // 15 + 3 and all(line.startswith("train:") for line in lines)
     counts = [int(found) for line in lines for found in re.findall(r"(\d+)/400", line)]
     assert counts[0] == 100 and counts[-1] == 400 and counts == sorted(counts)
     assert "loss=0.5" in lines[-1] and done.stdout == "a line between\n"
@@ -57,3 +60,13 @@ def test_a_terminal_gets_one_line_that_moves():
     assert text.count("\r") > 3 and "a line between" in text
     assert len([line for line in text.split("\n") if line.strip()]) <= 3  # the bar, the line, and the bar below it
     assert "400/400" in text
+
+
+def test_what_the_output_cannot_say_is_escaped():
+    code = r"from imettk.progress import say; say('caf\udce9, \u732b')"
+    for encoding, line in (("utf-8:strict", "caf\\udce9, 猫\n"), ("ascii:strict", "caf\\udce9, \\u732b\n")):
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True, env=environment, timeout=60
+        )
+        assert done.stdout.decode() == line

@@ -11,6 +11,7 @@ import pandas as pd
 from imettk.errors import DataError
 from imettk.separator import csv_separator
 
+TABLE_ENDINGS = (".csv", ".tsv")
 LISTED = 5  # how many bad rows a message names before it only counts
 
 
@@ -40,6 +41,21 @@ def require_columns(frame: pd.DataFrame, csv: Path, columns: Iterable[str | None
         )
 
 
+def require_filled(frame: pd.DataFrame, csv: Path, filled: Iterable[str], kept: Iterable[str]) -> None:
+    """Raise `DataError` where a sample submission has columns that nothing would fill.
+
+    Args:
+        filled: those of ids and answers.
+        kept: those that stay as they are.
+    """
+    filled = list(filled)
+    if rest := [column for column in frame.columns if column not in (*filled, *kept)]:
+        raise DataError(
+            f"{csv}: nothing would fill {named(rest, 'column')}, for answers go into {', '.join(filled[1:])} alone: a "
+            "number for each label cannot be written yet; columns that stay as they are go into table.kept_columns"
+        )
+
+
 def refuse_doubles(ids: pd.Series, csv: Path) -> None:
     """Raise `DataError` where an id stands twice."""
     doubles = ids[ids.duplicated()].unique()
@@ -52,8 +68,30 @@ def as_text(column: Iterable[str]) -> np.ndarray:
     return np.array(list(column), np.str_)
 
 
+def printable(name: str) -> str:
+    """A name on one line and in any encoding: what cannot be printed in it is escaped."""
+    if name.isprintable():
+        return name
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file's name is text, which on Linux it need not be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def require_utf8(folder: Path) -> None:
+    """Raise `DataError` where the path of a folder is no text."""
+    if not is_utf8(str(folder)):
+        raise DataError(f"{printable(str(folder))}: its name is no UTF-8, as those of files in tables are: rename it")
+
+
 def named(items: Iterable[str], what: str) -> str:
     """Count and name things: `7 rows (a, b, c, d, e, ...)`."""
     names = list(items)
-    first = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
+    first = ", ".join(map(printable, names[:LISTED])) + (", ..." if len(names) > LISTED else "")
     return f"{len(names)} {what}{'s' if len(names) != 1 else ''} ({first})"

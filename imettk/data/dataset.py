@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections import deque
@@ -29,6 +32,7 @@ if TYPE_CHECKING:  # albumentations takes seconds to import, and only training a
     from imettk.data.augment import Augmentation
 
 
+PR_SET_PDEATHSIG = 1  # of Linux' prctl
 MAX_DEATHS = 3  # of loader processes in a row over the same batch
 PREFETCH = 4  # batches that each loader process is asked for ahead
 
@@ -177,7 +181,7 @@ def load_batches(
             sampler=_noted(chain(tuple(pending), requests), pending),
             collate_fn=_as_it_is,  # type: ignore[arg-type]
             num_workers=num_workers,
-            worker_init_fn=_start_worker,
+            worker_init_fn=functools.partial(_start_worker, trainer=os.getpid(), signalled=_is_main_thread()),
             prefetch_factor=PREFETCH if num_workers else None,
             pin_memory=pin,
         )
@@ -255,13 +259,31 @@ def _signals_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if on_child is not None and threading.current_thread() is threading.main_thread():
+        if on_child is not None and _is_main_thread():
             # torch's handler raises wherever this thread happens to be when a worker dies, in the middle of an
             # optimizer's step as well. Without it the loader finds out by itself, within 5 seconds.
             signal.signal(signal.SIGCHLD, on_child)
 
 
-def _start_worker(worker: int) -> None:
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _die_with(trainer: int, *, signalled: bool) -> None:
+    """End this process with its trainer, also if that was killed while this one was starting.
+
+    torch's own watch takes whatever is the parent when it begins for the trainer: of a process that is an orphan by
+    then that is init, which never ends, and neither would the loader.
+    """
+    if signalled and sys.platform == "linux":
+        # The system sends it when the thread that started this process ends, so only the main one will do.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != trainer and hasattr(os, "setsid"):  # on Windows a process keeps the number of a dead parent
+        os._exit(1)
+
+
+def _start_worker(worker: int, *, trainer: int, signalled: bool) -> None:
+    _die_with(trainer, signalled=signalled)
     warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
     cv2.setNumThreads(0)  # the workers are the parallelism; OpenCV's own threads would fight over the same cores
     for number in _SIGNALS:

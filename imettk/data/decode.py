@@ -3,36 +3,72 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
+import warnings
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
-from imettk.data.header import Header
+from imettk.data.depth import FULL_16, Depth, grey_values, is_grey, put_colours, read_colours, read_depth, to_eight_bits
+from imettk.data.file_facts import FileFacts
+from imettk.data.header import Header, has_broken_profile
 from imettk.errors import DataError
 
+# Opening a pipe would wait for somebody to write into it.
+_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_CHUNK = 1 << 20
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
 _RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # cv2.IMREAD_REDUCED_*, which may be joined with both colours
 
 
 def read_content(path: str) -> bytes:
-    """The bytes of a file; `DataError` where it cannot be read."""
+    """The bytes of a file; `DataError` where it cannot be read, or is a pipe, a device or anything but a file."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
+        file = os.open(path, _READ)
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(f"{path} cannot be read: it is {_kind(status.st_mode)}, not a file")
+            content = os.read(file, status.st_size + 1)
+            if len(content) != status.st_size:  # cut short by a signal, or grown in the meantime
+                content = b"".join([content, *iter(lambda: os.read(file, _CHUNK), b"")])
+            return content
+        finally:
+            os.close(file)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise DataError(f"{path!r} cannot be read: {error}") from None
 
 
-def decode_fast(content: bytes, header: Header, *, channels: int, orient: bool, reduction: int) -> np.ndarray:
+def _kind(mode: int) -> str:
+    """What something in a folder is that is no file."""
+    kinds = {stat.S_ISDIR: "a directory", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "a device")
+
+
+def decode_fast(
+    content: bytes,
+    header: Header,
+    *,
+    channels: int,
+    orient: bool,
+    reduction: int,
+    white: int | None = None,
+    facts: FileFacts | None = None,
+) -> np.ndarray:
     """Pixels of a file that `read_header` vouches for, uint8 (H, W, channels).
 
     Args:
         channels: 1 for grey, 3 for RGB.
         orient: turn it as EXIF says.
         reduction: decode at 1/2, 1/4 or 1/8 of the size, by computing fewer frequencies of a JPEG; 1 for all.
+        white: the value that is white in files of more than 8 bits; None takes their upper 8 bits.
+        facts: is told how bright a file of more than 8 bits is.
 
     Raises:
         ValueError: it cannot be decoded, or may have been cut.
@@ -40,10 +76,25 @@ def decode_fast(content: bytes, header: Header, *, channels: int, orient: bool, 
     if not header.whole and (fault := find_fault(content)):
         raise ValueError(fault)
     flags = _REDUCED[reduction] | (0 if orient else cv2.IMREAD_IGNORE_ORIENTATION)
-    pixels = decode_pixels(np.frombuffer(content, np.uint8), channels, flags)
+    scaled = header.deep and white is not None
+    wanted = np.frombuffer(_without_spare(content, header, channels), np.uint8)
+    pixels = decode_pixels(wanted, channels, flags | (cv2.IMREAD_ANYDEPTH if scaled else 0))
     if pixels is None:
         raise ValueError(find_fault(content) or "it is damaged")
-    return pixels
+    if facts is not None and header.deep:
+        facts.note_brightness(float(np.max(cv2.imdecode(wanted, cv2.IMREAD_UNCHANGED))), white or FULL_16)  # type: ignore[arg-type]
+    return to_eight_bits(pixels, white) if scaled and white is not None else pixels
+
+
+def _without_spare(content: bytes, header: Header, channels: int) -> bytes:
+    """A file without what its decoder may complain of; its pixels stay the same."""
+    spare = header.spare
+    if header.profile is not None and (channels != 1 or has_broken_profile(content)):
+        spare = tuple(sorted((*spare, header.profile)))
+    if not spare:
+        return content
+    starts, ends = [0, *(end for _, end in spare)], [*(start for start, _ in spare), len(content)]
+    return b"".join(content[start:end] for start, end in zip(starts, ends, strict=True))
 
 
 def decode_pixels(content: np.ndarray, channels: int, flags: int = 0) -> np.ndarray | None:
@@ -63,13 +114,22 @@ def decode_pixels(content: np.ndarray, channels: int, flags: int = 0) -> np.ndar
 
 
 def decode_any(
-    content: bytes, *, channels: int, orient: bool, background: tuple[int, ...], max_pixels: int
+    content: bytes,
+    *,
+    channels: int,
+    orient: bool,
+    background: tuple[int, ...],
+    max_pixels: int,
+    white: int | None = None,
+    facts: FileFacts | None = None,
 ) -> np.ndarray:
     """Pixels of any other file at its full size, uint8 (H, W, channels): the first frame of an animation.
 
     Args:
         channels: 1 for grey and 3 for RGB, both over `background` where the file is transparent; any other number
             takes the file's channels as they are, and it must have so many.
+        white: the value that is white in files of more than 8 bits; None takes what the file says, or 16 bits.
+        facts: is told how bright a file of more than 8 bits is.
 
     Raises:
         ValueError: it cannot be decoded, is larger than `max_pixels`, or its values have no known white.
@@ -77,12 +137,18 @@ def decode_any(
     try:
         with Image.open(io.BytesIO(content)) as image:
             _refuse_size(image.width, image.height, max_pixels)
+            depth = None if white is None and facts is None else read_depth(image, content)
             image.load()
+            if depth is not None and depth.white > 255:
+                _treat_depth(image, content, depth, white, facts)
             # A TIFF may have 12 bits, which Pillow leaves in the lower part of 16.
             bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImageFile) else 16
             upright = _oriented(image) if orient else image
             if channels not in (1, 3):
                 return _unchanged(upright, channels)
+            if white is not None and depth is not None and is_grey(upright):
+                grey = to_eight_bits(grey_values(upright, depth.step), white)
+                return np.repeat(grey[:, :, None], channels, 2)
             return _eight_bit(upright, channels, background, bits)
     except Image.DecompressionBombError:
         raise ValueError(f"it has more than {MAX_PIXELS} pixels, Pillow's limit") from None
@@ -92,9 +158,38 @@ def decode_any(
         raise ValueError(_one_line(error)) from None
 
 
+def _treat_depth(image: Image.Image, content: bytes, depth: Depth, white: int | None, facts: FileFacts | None) -> None:
+    """Tell `facts` how bright a deep image is; where `white` is given, scale its colours in place."""
+    if is_grey(image):
+        if facts is not None:
+            facts.note_brightness(float(np.max(grey_values(image, depth.step))), white or depth.white)
+        return
+    values = read_colours(image, content)
+    if values is not None and facts is not None:
+        facts.note_brightness(float(values[:, :, :3].max()), white or depth.white)
+    if values is not None and white is not None:
+        put_colours(image, values, white)
+    elif white is not None:
+        raise ValueError(
+            f"only 8 bits of its channels can be read ({image.mode}), which `images.white` cannot scale: convert it to "
+            "a PNG of 16 bits"
+        )
+
+
 def check_size(header: Header, max_pixels: int) -> None:
     """Raise ValueError where an image has no pixels, or more than the limit."""
     _refuse_size(header.width, header.height, max_pixels)
+
+
+def is_image(path: str) -> bool:
+    """Whether a file can be decoded, whatever its name; of any other only the beginning is read."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            image.load()
+    except Exception:  # Pillow raises SyntaxError, struct.error and others besides OSError
+        return False
+    return True
 
 
 def find_fault(content: bytes) -> str | None:
@@ -125,10 +220,12 @@ def _eight_bit(image: Image.Image, channels: int, background: tuple[int, ...], b
     if image.mode.startswith("I"):  # 16 bits a pixel, in one of Pillow's several modes: it would cut values above 255
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError("its values lie outside 16 bits, so what is white is unknown: convert it to 8 or 16 bits")
+            raise ValueError(
+                "its values lie outside 16 bits, so what is white is unknown: set `images.white`, or convert it"
+            )
         return np.repeat((values >> (bits - 8 if 8 < bits < 16 else 8)).astype(np.uint8)[:, :, None], channels, 2)
     if image.mode == "F":
-        raise ValueError("its values are floats, so what is white is unknown: convert it to 8 or 16 bits")
+        raise ValueError("its values are floats, so what is white is unknown: set `images.white`, or convert it")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         colour = background * 3 if len(background) == 1 else background[:3]
         below = Image.new("RGBA", image.size, (*colour, 255))

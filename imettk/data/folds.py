@@ -14,6 +14,7 @@ from imettk.data.identity_folds import MIXED, deal_evenly, hold_out, identities_
 from imettk.data.stratify import stratify
 from imettk.data.table import SampleTable
 from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
+from imettk.files import write_atomically
 
 ONLY_TRAINS, LEFT_OUT, ONLY_ENROLLED = -1, -2, -3  # instead of a fold
 MOST_CELLS = 100_000  # groups x classes
@@ -155,8 +156,22 @@ def _deal_table(targets: np.ndarray, units: np.ndarray, plan: FoldPlan, *, first
 
 
 def write_folds(path: Path, ids: np.ndarray, folds: np.ndarray) -> None:
-    """Write `id,fold` rows."""
-    pd.DataFrame({"id": ids, "fold": folds}).to_csv(path, index=False)
+    """Write `id,fold` rows; a file that holds just these is left alone."""
+    content = _as_csv(ids, folds)
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomically(path, content)
+
+
+def is_beginning(path: Path, ids: np.ndarray, folds: np.ndarray) -> bool:
+    """Whether a file holds nothing but the beginning of what `write_folds` would write, or is not there.
+
+    That is what a kill or a full disk left of it in versions that did not write it in one piece.
+    """
+    return not path.is_file() or _as_csv(ids, folds).startswith(path.read_bytes())
+
+
+def _as_csv(ids: np.ndarray, folds: np.ndarray) -> bytes:
+    return pd.DataFrame({"id": ids, "fold": folds}).to_csv(index=False).encode()
 
 
 def read_folds(path: Path, table: SampleTable) -> np.ndarray:
@@ -170,11 +185,17 @@ def read_folds(path: Path, table: SampleTable) -> np.ndarray:
         frame = pd.read_csv(path, dtype={"id": str, "fold": np.int64}, keep_default_na=False)
     except FileNotFoundError:
         raise MissingFileError(f"{path} is missing: run `imettk prepare` first, which makes the folds") from None
+    except (ValueError, KeyError) as error:  # pandas' own are of these
+        raise MismatchError(
+            f"{path} is damaged ({' '.join(str(error).split())}): run `imettk prepare` again in this folder"
+        ) from None
+    if not {"id", "fold"} <= set(frame.columns):
+        raise MismatchError(f"{path} has no columns id and fold: run `imettk prepare` again in this folder")
     folds = dict(zip(frame["id"], frame["fold"], strict=True))
     if len(folds) != len(table) or not all(name in folds for name in table.ids):
         raise MismatchError(
             f"{path} is not of this table ({len(folds)} ids against {len(table)}): the data has changed; "
-            "run `imettk prepare` in a new --run-dir"
+            "run `imettk prepare` in a new --run-dir, or in this one if the file was cut"
         )
     return np.array([folds[name] for name in table.ids], np.int64)
 

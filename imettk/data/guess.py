@@ -15,17 +15,20 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
+from imettk.data.csv_files import require_filled
 from imettk.data.guess_columns import (
-    TRAIN_NAME,
     Choices,
     Finding,
     find_group,
     find_label,
     find_rows,
     find_sample,
+    require_rows,
     tell_ids,
 )
+from imettk.data.guess_folders import choose_folder, label_folders, likely_labels
 from imettk.data.guess_labels import Ranked, Task, is_identity, labels_of, read_cells, read_ranked, unknown_among
+from imettk.data.guess_misfits import TOLD, describe_places, find_misfit, find_places
 from imettk.data.identities import list_folders
 from imettk.data.look import Contents, match_names
 from imettk.errors import DataError
@@ -45,6 +48,7 @@ class Guess:
         test: the sample submission, None where there is none.
         test_found: which of its rows have an image, bool (M,).
         ranked: what it says of answers in order.
+        remarks: what was passed over.
     """
 
     task: Task
@@ -57,6 +61,7 @@ class Guess:
     test_found: np.ndarray
     ranked: Ranked | None
     findings: tuple[Finding, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
@@ -71,7 +76,7 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     rows = None
     if choices.train_csv is None or choices.train_csv in contents.tables:
         rows = find_rows(contents, choices, {sample_csv})
-    if rows is None:
+    if rows is None or _name_others(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
         return _from_folders(contents, data_dir, choices, sample_csv)
     frame = contents.tables[rows.csv]
     findings.append(Finding("training table", f"{rows.csv}, {len(frame)} rows", rows.reason, "--train-csv"))
@@ -110,25 +115,16 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
 
 def _from_folders(contents: Contents, data_dir: Path, choices: Choices, sample_csv: str | None) -> Guess:
     """Where no table names images: folders are the labels."""
-    if choices.task == "multilabel" or choices.label_column is not None:
-        raise DataError(_no_table(contents, data_dir))
-    parents = Counter(folder.rpartition("/")[0] or "." for folder in contents.images if folder != ".")
-    tops = [folder for folder, count in parents.items() if count >= 2]
-    if choices.train_csv is not None:
-        tops = [folder for folder in tops if folder == choices.train_csv.strip("/")]
-        if not tops:
-            raise DataError(
-                f"--train-csv {choices.train_csv}: {data_dir} has no such table, nor folder of folders with images; "
-                f"there is {', '.join([*contents.tables, *sorted(parents)])}"
-            )
-    elif trains := [folder for folder in tops if TRAIN_NAME.fullmatch(folder.rpartition("/")[2])]:
-        tops = trains
-    if not tops:
-        raise DataError(_no_table(contents, data_dir))
-    if len(tops) > 1:
-        listed = " or ".join(sorted(tops))
-        raise DataError(f"{data_dir}: labels may be the folders of {listed}; give one of them as --train-csv")
-    top = tops[0]
+    tops = label_folders(contents)
+    asked = [*contents.tables] if choices.train_csv is None else [choices.train_csv]
+    asked = [csv for csv in asked if csv in contents.tables and csv != sample_csv]
+    if (misfit := find_misfit(contents, asked, choices.id_column)) is not None:
+        likely = likely_labels(tops, contents)
+        more = f"; where folders are the labels, give --train-csv {likely[0]}" if len(likely) == 1 else ""
+        raise DataError(f"{misfit}{more}")
+    if choices.train_csv not in tops:
+        require_rows(contents, choices)
+    top = choose_folder(tops, contents, data_dir, choices)
     test = None if sample_csv is None else contents.tables[sample_csv]
     id_column = "id" if test is None else str(test.columns[0])
     form = TableFormat(
@@ -139,8 +135,11 @@ def _from_folders(contents: Contents, data_dir: Path, choices: Choices, sample_c
         id_column=id_column,
         label_column="label",
     )
-    frame = list_folders(form, data_dir, [])
+    remarks: list[str] = []
+    frame = list_folders(form, data_dir, remarks)
     labels = labels_of(frame["label"].tolist(), None)
+    if len(labels) < 2:
+        raise DataError(f"{data_dir / top} has no two folders of images that can be labels, only {', '.join(labels)}")
     findings = [
         Finding("labels", f"{len(labels)} folders in {top}", "no table names images with a label", "--train-csv"),
     ]
@@ -150,18 +149,15 @@ def _from_folders(contents: Contents, data_dir: Path, choices: Choices, sample_c
     form = replace(form, **_unknown(task, labels, ranked, findings))
     form, test_found = _with_test(form, contents, sample_csv, ranked, findings)
     found = np.ones(len(frame), bool)
-    return Guess(task, form, frame, found, labels, False, test, test_found, ranked, tuple(findings))
-
-
-def _no_table(contents: Contents, data_dir: Path) -> str:
-    where, files = max(contents.images.items(), key=lambda item: len(item[1]))
-    tables = ", ".join(f"{csv} ({', '.join(map(str, frame.columns[:6]))})" for csv, frame in contents.tables.items())
-    unread = "".join(f"; {fault}" for fault in contents.unread)
-    return (
-        f"{data_dir}: no table has a column whose values are names of images, such as {files[0]} in {where}/, with "
-        "labels beside it, and no folder holds a folder of images a label; "
-        f"there is {tables or 'no csv file that can be read'}{unread}"
+    return Guess(
+        task, form, frame, found, labels, False, test, test_found, ranked, tuple(findings), remarks=tuple(remarks)
     )
+
+
+def _name_others(ids: pd.Series, found: np.ndarray, contents: Contents) -> bool:
+    """Whether many ids without an image name one all the same, in another way than most."""
+    lost = ids[~found]
+    return len(lost) > 0 and len(find_places(lost, contents, training=True)) > TOLD * len(ids)
 
 
 def _choose_task(
@@ -235,8 +231,9 @@ def _with_test(
         )
     answers = [column for column in sample.columns if column != form.id_column]
     changes: dict[str, Any] = {"sample_csv": csv}
+    filled: tuple[str, ...] = (form.label_column,)
     if ranked is not None and ranked.columns:
-        changes["answer_columns"] = ranked.columns
+        changes["answer_columns"] = filled = ranked.columns
     elif form.label_column not in answers:
         if len(answers) != 1:
             listed = ", ".join(answers[:4]) + (", ..." if len(answers) > 4 else "")
@@ -244,12 +241,18 @@ def _with_test(
                 f"{csv} has {len(answers)} columns beside {form.id_column} ({listed}): answers can be written into one "
                 "column, or in order into numbered ones, but not as a number for each label"
             )
-        changes["answer_column"] = answers[0]
+        changes["answer_column"], filled = answers[0], (answers[0],)
+    require_filled(sample, Path(csv), [form.id_column, *filled], ())
     names = sample[form.id_column]
     namings = [each for each in match_names(names, contents) if each.suffix == form.image_suffix]
     found = np.zeros(len(sample), bool)
     if namings:
         found, changes["test_images"] = namings[0].found, namings[0].folder
+    if len(others := find_places(names[~found], contents, training=False)) > TOLD * len(names):
+        raise DataError(
+            f"{csv}: {len(others)} of {len(names)} values of column {form.id_column} "
+            f"{describe_places(others, suffix=form.image_suffix)}"
+        )
     where = f"by its name; none of its {len(sample)} ids has an image"
     if namings:
         where = f"by its name; {int(found.sum())} of its {len(sample)} ids are files in {namings[0].folder}/"

@@ -15,6 +15,7 @@ import pandas as pd
 from imettk.data.csv_files import LISTED, require_columns
 from imettk.data.guess_labels import Task
 from imettk.data.look import Contents, Naming, match_names
+from imettk.data.part_names import is_held_out, is_training
 from imettk.errors import DataError
 
 LABEL_NAME = re.compile(
@@ -28,10 +29,10 @@ GROUP_NAME = re.compile(
 )
 BOX_NAME = re.compile(r"[xy]_?(\d|min|max|center|centre)?|left|top|right|bottom|w|h|width|height", re.IGNORECASE)
 NO_LABEL = re.compile(r"unnamed.*|folds?|split|width|height|size|url|path|date.*|time.*|index|", re.IGNORECASE)
-TRAIN_NAME = re.compile(r"(.*[^a-z])?train([^a-z].*)?", re.IGNORECASE)
 SAMPLE_NAME = re.compile(r".*(sample|submission).*", re.IGNORECASE)
 MOST = 0.5  # share of rows that must have an image
 FEWEST = 0.1  # different values a row, below which a column is no id, however often it stands
+FEW_CLASSES = 10  # of whole numbers that are written with a point
 CLEARLY = 2  # times as many images as the next table names
 
 
@@ -72,31 +73,23 @@ def find_sample(contents: Contents, choices: Choices) -> str | None:
 
 
 def find_rows(contents: Contents, choices: Choices, others: set[str | None]) -> TrainingRows | None:
-    """The training table: what names images and has something to learn beside them."""
+    """The training table: what names images and has something to learn beside them; None where there is none."""
     names = [choices.train_csv] if choices.train_csv else [csv for csv in contents.tables if csv not in others]
     candidates = []
     for csv in names:
         frame = contents.tables[csv]
         found = _find_ids(csv, frame, contents, choices)
-        if found is not None and (choices.train_csv or _candidates(frame, found.id_column)):
+        if found is None or (choices.train_csv is None and _is_of_tests(found)):
+            continue
+        asked_for = choices.train_csv is not None or choices.label_column in frame.columns
+        if asked_for or label_candidates(frame, found.id_column):
             candidates.append(found)
-    if not candidates and choices.train_csv:
-        columns, folders = contents.tables[choices.train_csv].columns, contents.folders()
-        raise DataError(
-            f"{choices.train_csv}: no column of {', '.join(columns)} names an image in half of its rows or more; "
-            f"images lie in {', '.join(folders[:5])}"
-        )
-    if not candidates and choices.id_column:
-        folder, files = next(iter(contents.images.items()))
-        raise DataError(
-            f"no table has a column {choices.id_column} that names an image in half of its rows or more, such as "
-            f"{files[0]} in {folder}/, and labels beside it; leave --id-column out, or give another"
-        )
     if len(candidates) <= 1:
         what = "as asked for" if choices.train_csv else "the only table that names images and something beside them"
         return candidates[0]._replace(reason=what) if candidates else None
-    for pattern in ("train", TRAIN_NAME.pattern):
-        called = [rows for rows in candidates if re.fullmatch(pattern, Path(rows.csv).stem, re.IGNORECASE)]
+    stems = [Path(rows.csv).stem for rows in candidates]
+    for fits in ([stem.lower() == "train" for stem in stems], [is_training(stem) for stem in stems]):
+        called = [rows for rows, fit in zip(candidates, fits, strict=True) if fit]
         if len(called) == 1:
             return called[0]._replace(reason="by its name")
     first, second = sorted(candidates, key=lambda rows: -int(rows.naming.found.sum()))[:2]
@@ -105,6 +98,27 @@ def find_rows(contents: Contents, choices: Choices, others: set[str | None]) -> 
         return first._replace(reason=f"it names {counts[0]} images, {second.csv} {counts[1]}")
     listed = " or ".join(sorted(rows.csv for rows in candidates))
     raise DataError(f"the training table may be {listed}: each names images; give --train-csv")
+
+
+def _is_of_tests(rows: TrainingRows) -> bool:
+    """Whether a table is about test images, by its name and that of their folder."""
+    return (is_held_out(rows.naming.folder) or is_held_out(Path(rows.csv).stem)) and not is_training(rows.csv)
+
+
+def require_rows(contents: Contents, choices: Choices) -> None:
+    """Raise `DataError` where a table or column was given that names no images."""
+    if choices.train_csv in contents.tables:
+        columns, folders = contents.tables[choices.train_csv].columns, contents.folders()
+        raise DataError(
+            f"{choices.train_csv}: no column of {', '.join(columns)} names an image in half of its rows or more; "
+            f"images lie in {', '.join(folders[:5])}"
+        )
+    if choices.id_column:
+        folder, files = next(iter(contents.images.items()))
+        raise DataError(
+            f"no table has a column {choices.id_column} that names an image in half of its rows or more, such as "
+            f"{files[0]} in {folder}/, and labels beside it; leave --id-column out, or give another"
+        )
 
 
 def _find_ids(csv: str, frame: pd.DataFrame, contents: Contents, choices: Choices) -> TrainingRows | None:
@@ -118,7 +132,7 @@ def _find_ids(csv: str, frame: pd.DataFrame, contents: Contents, choices: Choice
         if not namings or namings[0].share < MOST:
             continue
         called = [each for each in namings if each.share == namings[0].share]
-        naming = next((each for each in called if TRAIN_NAME.fullmatch(each.folder.rpartition("/")[2])), called[0])
+        naming = next((each for each in called if is_training(each.folder.rpartition("/")[2])), called[0])
         score = naming.share * ids.nunique() / len(ids)
         if best is None or score > best[0]:
             best = score, TrainingRows(csv, str(column), naming, "")
@@ -141,17 +155,33 @@ def tell_ids(rows: TrainingRows, frame: pd.DataFrame) -> Finding:
     return Finding("ids and images", f"column {rows.id_column}", reason, change)
 
 
-def _candidates(frame: pd.DataFrame, id_column: str) -> list[str]:
+def label_candidates(frame: pd.DataFrame, id_column: str) -> list[str]:
     """Columns that may hold labels."""
+    return [column for column in _beside(frame, id_column) if _may_be_labels(frame[column].str.strip())]
+
+
+def number_columns(frame: pd.DataFrame, id_column: str) -> list[str]:
+    """Columns that may hold numbers to be learned."""
+    return [column for column in _beside(frame, id_column) if _are_numbers(frame[column].str.strip())]
+
+
+def _beside(frame: pd.DataFrame, id_column: str) -> list[str]:
+    """Columns that are neither ids nor boxes nor called like something else that is not learned."""
     columns = [column for column in frame.columns if column != id_column and not NO_LABEL.fullmatch(column)]
     boxes = [column for column in columns if BOX_NAME.fullmatch(column)]
-    columns = [column for column in columns if len(boxes) < 4 or column not in boxes]
-    return [column for column in columns if _may_be_labels(frame[column].str.strip())]
+    return [column for column in columns if len(boxes) < 4 or column not in boxes]
 
 
 def _may_be_labels(cells: pd.Series) -> bool:
+    return cells[cells != ""].nunique() > 1 and not _are_numbers(cells)
+
+
+def _are_numbers(cells: pd.Series) -> bool:
+    """Whether half of the cells or more have a point, unless they are a few whole numbers: such as 1.0 are classes."""
     full = cells[cells != ""]
-    return full.nunique() > 1 and full.str.fullmatch(r"-?\d*\.\d+(e-?\d+)?").mean() < 0.5
+    if full.empty or full.str.fullmatch(r"-?\d*\.\d+(e-?\d+)?").mean() < 0.5:
+        return False
+    return full.nunique() > FEW_CLASSES or not full.str.fullmatch(r"-?\d+(\.0+)?").all()
 
 
 def find_label(frame: pd.DataFrame, rows: TrainingRows, answers: list[str], choices: Choices) -> tuple[str, str]:
@@ -159,7 +189,7 @@ def find_label(frame: pd.DataFrame, rows: TrainingRows, answers: list[str], choi
     if choices.label_column is not None:
         require_columns(frame, Path(rows.csv), [choices.label_column])
         return choices.label_column, "as asked for"
-    columns = [column for column in _candidates(frame, rows.id_column) if column != choices.group_column]
+    columns = [column for column in label_candidates(frame, rows.id_column) if column != choices.group_column]
     asked = [column for column in columns if column in answers]
     if len(asked) == 1:
         return asked[0], "the sample submission asks for it"
@@ -167,10 +197,7 @@ def find_label(frame: pd.DataFrame, rows: TrainingRows, answers: list[str], choi
         return columns[0], "no other column can be it"
     flags = [column for column in columns if set(frame[column]) <= {"0", "1"}]
     if len(flags) > 2 and len(flags) >= len(columns) - 2:
-        raise DataError(
-            f"{rows.csv} has a column of 0 and 1 for each label ({', '.join(flags[:4])}, ...): join the names of those "
-            "that are 1 into one column first, separated by spaces"
-        )
+        raise DataError(_tell_flags(rows.csv, flags, answers))
     called = [column for column in columns if LABEL_NAME.fullmatch(column)]
     if len(called) == 1:
         return called[0], "by its name"
@@ -182,6 +209,15 @@ def find_label(frame: pd.DataFrame, rows: TrainingRows, answers: list[str], choi
     listed = ", ".join(f"{column} ({frame[column].nunique()} different values)" for column in left[:LISTED])
     listed += f" or {len(left) - LISTED} others" if len(left) > LISTED else ""
     raise DataError(f"{rows.csv}: the labels may be in {listed}; give --label-column")
+
+
+def _tell_flags(csv: str, flags: list[str], answers: list[str]) -> str:
+    """Why a column of 0 and 1 for each label cannot be read, and what helps."""
+    text = f"{csv} has a column of 0 and 1 for each label ({', '.join(flags[:4])}{', ...' if len(flags) > 4 else ''})"
+    if len(set(flags) & set(answers)) > 1:
+        return f"{text}, and the sample submission wants a number in each: that cannot be learned and written yet"
+    sign = next((sign for sign in "|;," if not any(sign in flag for flag in flags)), "a sign that no name holds")
+    return f"{text}: join the names of those that are 1 into one column first, with {sign} between them"
 
 
 def find_group(

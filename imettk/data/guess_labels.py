@@ -152,8 +152,8 @@ def odd_labels(counts: Counter[str], *, task: Task, unknown: str | None) -> list
     rare = [f"{label!r}: {count}" for label, count in known.items() if count <= 2]
     if rare and task != "retrieval":
         lines.append(f"{named(rare, 'label')} with 1 or 2 rows: too few to learn, and not in every fold")
-    if rare and task == "retrieval":
-        single = sum(count == 1 for count in known.values())
+    single = sum(count == 1 for count in known.values())
+    if single and task == "retrieval":
         lines.append(f"{single} of {len(known)} identities have a single row: it can only be found, never validated")
     spelled: dict[str, list[str]] = {}
     for label in known:

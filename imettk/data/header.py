@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from typing import NamedTuple
 
 
@@ -20,6 +21,9 @@ class Header(NamedTuple):
         transposed: its EXIF orientation exchanges height and width.
         reducible: it can be decoded at 1/2, 1/4 or 1/8 of its size in less time.
         whole: its end is there; where it is not seen, the file may have been cut, or something else follows the image.
+        deep: it has more than 8 bits a channel.
+        spare: bytes (from, to) that say nothing of the pixels, and that OpenCV's decoders may complain of.
+        profile: those of a colour profile of a colour image, which may change what is made of it in grey.
     """
 
     height: int
@@ -27,6 +31,9 @@ class Header(NamedTuple):
     transposed: bool
     reducible: bool
     whole: bool
+    deep: bool = False
+    spare: tuple[tuple[int, int], ...] = ()
+    profile: tuple[int, int] | None = None
 
 
 def read_header(content: bytes) -> Header | None:
@@ -107,24 +114,64 @@ def _orientation(tiff: bytes) -> int:
 
 # Chunks by which a PNG has alpha (tRNS), is animated (acTL), or may hold an orientation (the others).
 _PNG_RARITIES = (b"tRNS", b"acTL", b"eXIf")
+# Chunks that libpng heeds where it makes grey of colours, and frames of animations.
+_PNG_KEPT = (b"gAMA", b"cHRM", b"sRGB", b"fcTL", b"fdAT")
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _PNG_PROFILES = (b"Raw profile type", b"XML:com.adobe.xmp")
+_LONGEST_PROFILE = 8_000_000  # bytes, libpng's own limit
+_LOWER = 0x20  # of a chunk's first letter: a decoder may pass it over (PNG, 5.4)
 
 
 def _read_png(content: bytes) -> Header | None:
-    """Walks all chunks to the last; grey, RGB and palette without alpha."""
+    """Walks all chunks to the last; grey, RGB and palette without alpha.
+
+    Most chunks that a decoder may pass over are spare: OpenCV takes nothing from them, and libpng prints a line for
+    each that is broken, whenever it is decoded.
+    """
     width, height = struct.unpack_from(">II", content, 16)
     if content[25] not in (0, 2, 3) or 0 in (height, width):
         return None
+    at, end, whole = 8, len(content), False
+    spare, profile = [], None
+    while at + 8 <= end:
+        length, kind = struct.unpack_from(">I4s", content, at)
+        if kind[0] & _LOWER:
+            if kind in _PNG_RARITIES or (kind in _PNG_TEXTS and content.startswith(_PNG_PROFILES, at + 8)):
+                return None
+            if kind == b"iCCP" and content[25] != 0:
+                profile = (at, at + length + 12)
+            elif kind not in _PNG_KEPT:
+                spare.append((at, at + length + 12))
+        at += length + 12
+        if kind == b"IEND":
+            whole = at <= end
+            break
+    return Header(height, width, False, False, whole, content[24] == 16, tuple(spare), profile)
+
+
+def has_broken_profile(content: bytes) -> bool:
+    """Whether a PNG has a colour profile that cannot be one."""
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return False
     at = 8
     while at + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, at)
-        if kind in _PNG_RARITIES or (kind in _PNG_TEXTS and content.startswith(_PNG_PROFILES, at + 8)):
-            return None
+        if kind == b"iCCP":
+            return not _holds_profile(content[at + 8 : at + 8 + length])
+        if kind in (b"IDAT", b"IEND"):
+            return False
         at += length + 12
-        if kind == b"IEND":
-            return Header(height, width, False, False, at <= len(content))
-    return Header(height, width, False, False, False)
+    return False
+
+
+def _holds_profile(chunk: bytes) -> bool:
+    """Whether a profile has a name, is as long as it says, and is signed (PNG, 11.3.3.3; ICC.1, 7.2)."""
+    name, _, packed = chunk.partition(b"\0")
+    try:
+        profile = zlib.decompressobj().decompress(packed[1:], _LONGEST_PROFILE)
+    except zlib.error:
+        return False
+    return name != b"" and len(profile) == int.from_bytes(profile[:4], "big") and profile[36:40] == b"acsp"
 
 
 def _read_webp(content: bytes) -> Header | None:

@@ -6,25 +6,27 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from imettk.data.csv_files import read_csv
-from imettk.data.decode import MAX_PIXELS, decode_any, read_content
+from imettk.data.csv_files import LISTED, TABLE_ENDINGS, is_utf8, named, read_csv, require_utf8
+from imettk.data.decode import MAX_PIXELS, decode_any, is_image, read_content
+from imettk.data.file_facts import FileFacts, join_facts, suggest_white
+from imettk.data.image_files import ENDING_SIGNS
 from imettk.errors import DataError
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-TABLE_ENDINGS = (".csv", ".tsv")
+IMAGE_ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
+ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"))
+TRIED = 5  # files of any other ending, by which it shows whether they are images
 DEPTH = 5  # folders below the competition's that are looked into
 LOOKED_AT = 48  # images that are decoded
 GREY_LIMIT = 1.0  # mean difference between channels of what is grey, of 255: JPEGs are not exact
 WIDE = 2.0  # the aspect ratio from which on an image is a strip
 COLOURS = ("red", "green", "blue")  # the order in which they come first among channels
-CUTS = "._-"  # what an image's name has behind its id begins with one of these
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ class Contents:
     Attributes:
         tables: every csv file that can be read, as text.
         images: the image files that lie directly in each folder, sorted; the competition's own folder is `.`.
-        unread: why a csv file cannot be read, one line each.
+        others: how many files there are of each other ending, in small letters; '' is none.
+        unread: why a csv file cannot be read, and what else was passed over, one line each.
     """
 
     tables: dict[str, pd.DataFrame]
     images: dict[str, list[str]]
     unread: list[str]
+    others: Counter[str] = field(default_factory=Counter)
 
     @property
     def num_images(self) -> int:
@@ -72,30 +76,86 @@ def look_into(data_dir: Path) -> Contents:
     """
     if not data_dir.is_dir():
         raise DataError(f"{data_dir} is no folder: --data must be the competition's, with its images and tables")
-    contents = Contents({}, {}, [])
-    for folder, files in _walk(data_dir):
-        images = [name for name in files if name.lower().endswith(IMAGE_ENDINGS)]
-        if images:
-            contents.images[folder] = images
+    require_utf8(data_dir)
+    contents, odd, others = Contents({}, {}, []), list[str](), list[str]()
+    for folder, files in _walk(data_dir, ".", odd, contents.unread):
         for name in files:
-            if not name.lower().endswith(TABLE_ENDINGS):
-                continue
-            csv = name if folder == "." else f"{folder}/{name}"
-            try:
-                contents.tables[csv] = read_csv(data_dir / csv)
-            except DataError as error:
-                contents.unread.append(str(error))
+            path, ending = (name if folder == "." else f"{folder}/{name}"), _ending(name)
+            if ending in IMAGE_ENDINGS:
+                contents.images.setdefault(folder, []).append(name)
+            elif ending not in TABLE_ENDINGS:
+                others.append(path)
+            else:
+                try:
+                    contents.tables[path] = read_csv(data_dir / path)
+                except DataError as error:
+                    contents.unread.append(str(error))
+    if odd:
+        what = "that are neither files nor folders, or whose names are no UTF-8"
+        contents.unread.append(f"passed over {named(sorted(odd), 'thing')} {what}")
+    _sort_others(others, data_dir, contents)
     if not contents.images:
-        raise DataError(f"{data_dir} holds no image ({', '.join(IMAGE_ENDINGS)}); are they still in an archive?")
+        raise DataError(f"{data_dir} holds no image ({', '.join(sorted(IMAGE_ENDINGS))}){_why_none(contents.others)}")
     return contents
 
 
-def _walk(data_dir: Path) -> Iterator[tuple[str, list[str]]]:
-    """Folders with their files, both sorted, without hidden ones."""
-    for place, folders, files in os.walk(data_dir, followlinks=True):
-        way = os.path.relpath(place, data_dir)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and way.count("/") < DEPTH)
-        yield way.replace(os.sep, "/"), sorted(name for name in files if not name.startswith("."))
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _sort_others(paths: Sequence[str], data_dir: Path, contents: Contents) -> None:
+    """Files of other endings: those that turn out to be images are some, all others are counted."""
+    for ending in sorted({_ending(path) for path in paths}):
+        files = [path for path in paths if _ending(path) == ending]
+        tried = [files[row] for row in np.unique(np.linspace(0, len(files) - 1, TRIED).astype(int))]
+        if 2 * sum(is_image(str(data_dir / path)) for path in tried) <= len(tried):
+            contents.others[ending] += len(files)
+            continue
+        for path in files:
+            folder, _, name = path.rpartition("/")
+            contents.images.setdefault(folder or ".", []).append(name)
+    for names in contents.images.values():
+        names.sort()
+
+
+def _why_none(others: Counter[str]) -> str:
+    """What a folder without images holds, and what to do."""
+    if archives := {ending: count for ending, count in others.items() if ending in ARCHIVES}:
+        return f"; it holds {list_endings(Counter(archives))}: unpack them"
+    if others:
+        return f"; it holds {list_endings(others)}, which are not read: write images from them, such as PNG"
+    return ": is it the right folder?"
+
+
+def list_endings(others: Counter[str]) -> str:
+    """How many files there are of each ending: `160 .dcm, 2 .json`."""
+    listed = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in others.most_common(LISTED))
+    return listed + (", ..." if len(others) > LISTED else "")
+
+
+def _walk(data_dir: Path, way: str, odd: list[str], unread: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Folders with their files, both sorted, without hidden ones; pipes, links to nothing and names that are no text go
+    to `odd`."""
+    folders, files = [], []
+    try:
+        entries = [entry for entry in os.scandir(data_dir / way) if not entry.name.startswith(".")]
+    except OSError as error:
+        unread.append(f"{data_dir / way} cannot be read: {error.strerror}")
+        return
+    for entry in entries:
+        inner = entry.name if way == "." else f"{way}/{entry.name}"
+        if not is_utf8(entry.name):
+            odd.append(inner)
+        elif entry.is_dir():
+            folders.append(inner)
+        elif entry.is_file():
+            files.append(entry.name)
+        else:
+            odd.append(inner)
+    yield way, sorted(files)
+    if way.count("/") < DEPTH:
+        for folder in sorted(folders):
+            yield from _walk(data_dir, folder, odd, unread)
 
 
 class Naming(NamedTuple):
@@ -147,7 +207,7 @@ def _find_suffix(ids: Collection[str], names: Sequence[str]) -> tuple[str | None
         if name in ids:
             counts[""] += 1
         for at, letter in enumerate(name):
-            if letter in CUTS and name[:at] in ids:
+            if letter in ENDING_SIGNS and name[:at] in ids:
                 counts[name[at:]] += 1
     if not counts:
         return None, ()
@@ -175,6 +235,8 @@ class Looks:
         strips: the share of them more than twice as long as wide, or the reverse.
         mean, std: of values in [0, 1], a channel each: one for grey images, three for colour, or one a channel file.
         unread: why an image cannot be read, one line each.
+        white: what seems to be white in those of more than 8 bits, where it is not what their files say.
+        facts: what else was noticed.
     """
 
     number: int
@@ -184,6 +246,8 @@ class Looks:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     unread: list[str]
+    white: int | None = None
+    facts: FileFacts = field(default_factory=FileFacts)
 
 
 def look_at(images: Sequence[Sequence[str]]) -> Looks:
@@ -193,12 +257,10 @@ def look_at(images: Sequence[Sequence[str]]) -> Looks:
         DataError: none of them can be read.
     """
     chosen = np.unique(np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).astype(int))
-    pixels, unread = [], []
-    for row in chosen.tolist():
-        try:
-            pixels.append([_decode(path) for path in images[row]])
-        except DataError as error:
-            unread.append(str(error))
+    samples = [images[row] for row in chosen.tolist()]
+    pixels, unread, facts = _decode_all(samples, None)
+    if (white := suggest_white(facts)) is not None:
+        pixels, unread, _ = _decode_all(samples, white)
     if not pixels:
         raise DataError(f"none of {len(chosen)} images can be read, the first: {unread[0]}")
     grey = all(np.abs(np.diff(part.astype(np.int16), axis=2)).mean() < GREY_LIMIT for image in pixels for part in image)
@@ -216,14 +278,38 @@ def look_at(images: Sequence[Sequence[str]]) -> Looks:
         mean=tuple(round(float(value), 3) for value in mean),
         std=tuple(round(float(value), 3) for value in std),
         unread=unread,
+        white=white,
+        facts=facts,
     )
 
 
-def _decode(path: str) -> np.ndarray:
+def _decode_all(
+    images: Sequence[Sequence[str]], white: int | None
+) -> tuple[list[list[np.ndarray]], list[str], FileFacts]:
+    """The files of each image that can be read, why others cannot, and what was noticed of them."""
+    pixels, unread, noticed = [], [], []
+    for paths in images:
+        noticed.append(facts := FileFacts())
+        try:
+            pixels.append([_decode(path, white, facts) for path in paths])
+        except DataError as error:
+            unread.append(str(error))
+    return pixels, unread, join_facts(noticed)
+
+
+def _decode(path: str, white: int | None, facts: FileFacts) -> np.ndarray:
     """RGB pixels, uint8 (H, W, 3)."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
-            return decode_any(read_content(path), channels=3, orient=True, background=(0,), max_pixels=MAX_PIXELS)
+            return decode_any(
+                read_content(path),
+                channels=3,
+                orient=True,
+                background=(0,),
+                max_pixels=MAX_PIXELS,
+                white=white,
+                facts=facts,
+            )
     except ValueError as error:
         raise DataError(f"{path} cannot be decoded: {error}") from None

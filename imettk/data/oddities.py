@@ -9,21 +9,25 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.data.csv_files import named
 from imettk.data.guess import Guess
-from imettk.data.guess_columns import BOX_NAME
+from imettk.data.guess_columns import BOX_NAME, FEWEST
 from imettk.data.guess_labels import odd_labels
-from imettk.data.look import Contents, Looks, match_names
+from imettk.data.look import Contents, Looks, list_endings, match_names
 
+MOST_FOLDERS = 10  # that are not used, before the others are only counted
 NUMBER = re.compile(r"\d*\.\d+")
 
 
 def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
     """Rows and images without each other, ids and labels that look wrong, tables and folders that are not used."""
     form, ids = guess.table, guess.frame[guess.table.id_column]
-    lines = list(contents.unread)
+    lines = [*contents.unread, *guess.remarks]
+    if contents.others:
+        lines.append(f"files of other kinds are not read: {list_endings(contents.others)}")
     if not guess.found.all():
         lines.append(f"{named(ids[~guess.found], 'row')} without an image: dropped, as table.on_missing_image says")
     if doubles := ids[ids.duplicated()].unique().tolist():
         lines.append(f"{named(doubles, 'id')} more than once: `prepare` stops there, for every id may stand once")
+    lines += _other_names(guess, contents)
     cells = guess.frame[form.label_column].str.strip()
     if (empty := cells == "").any():
         what = "kept, as rows to which no label applies" if guess.task == "multilabel" else "`prepare` stops there"
@@ -49,24 +53,46 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
     return lines + _other_tables(guess, contents)
 
 
+def _other_names(guess: Guess, contents: Contents) -> list[str]:
+    """Columns beside the ids that name images too."""
+    form, frame = guess.table, guess.frame
+    lines = []
+    for column in frame.columns:
+        if column in (form.id_column, form.label_column) or frame[column].nunique() < FEWEST * len(frame):
+            continue
+        if (namings := match_names(frame[column], contents)) and namings[0].share > 0.5:
+            same = (frame[column] + namings[0].suffix == frame[form.id_column] + form.image_suffix).all()
+            if not same:
+                lines.append(f"column {column} names images in {namings[0].folder}/ as well: they are not read")
+    return lines
+
+
 def _spare_images(guess: Guess, contents: Contents) -> list[str]:
     """Images in the folders that are used, and whole folders, that no row names."""
     form = guess.table
-    if form.train_folders:
-        return []
     wanted: dict[str, set[str]] = {form.train_images: _names(guess.frame[form.id_column], form)}
     if guess.test is not None:
         wanted.setdefault(form.test_images, set()).update(_names(guess.test[form.id_column], form))
     lines, used = [], set(wanted)
     for folder, names in wanted.items():
         nested = any("/" in name for name in names)
-        there = contents.below(folder) if nested else contents.images.get(folder, [])
+        there = contents.below(folder) if nested and not form.train_folders else contents.images.get(folder, [])
         if spare := sorted(set(there) - names):
             lines.append(f"{named(spare, 'image')} in {folder}/ without a row")
         if nested:
             used |= {each for each in contents.images if each.startswith(f"{folder}/") or folder == "."}
-    for folder in sorted(set(contents.images) - used):
+    if form.train_folders:
+        images = set(contents.below(form.train_images))
+        if strange := [name for name in guess.frame[form.id_column] if name not in images]:
+            lines.append(f"{named(strange, 'file')} in folders of labels are no images by their names: remove them")
+        labelled = {f"{form.train_images}/{label}".removeprefix("./") for label in guess.labels}
+        used = labelled if guess.test is None else {form.test_images, *labelled}
+    unused = sorted(set(contents.images) - used)
+    for folder in unused[:MOST_FOLDERS]:
         lines.append(f"{folder}/ is not used: {named(contents.images[folder], 'image')}")
+    if rest := unused[MOST_FOLDERS:]:
+        number = sum(len(contents.images[folder]) for folder in rest)
+        lines.append(f"{named(rest, 'folder')} more with {number} images are not used")
     return lines
 
 

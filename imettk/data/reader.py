@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from imettk.data.decode import MAX_PIXELS, check_size, decode_any, decode_fast, read_content
+from imettk.data.file_facts import FileFacts
 from imettk.data.framing import Aspect, Frame, frame_image
-from imettk.data.header import read_header
+from imettk.data.header import Header, has_broken_profile, read_header
 from imettk.errors import DataError
 
 PIXELS_VERSION = 2  # of what a file becomes: goes up when the same settings give other pixels, and caches are remade
@@ -33,6 +34,7 @@ class ImageReader:
         reduce: decode a large JPEG at 1/2, 1/4 or 1/8, as long as no side falls below what is wanted.
         fast_resize: see `resize`.
         max_pixels: larger images are refused before they are decoded.
+        white: the value that is white in files of more than 8 bits a channel; None takes 16 bits, or what a TIFF says.
     """
 
     size: tuple[int, int]
@@ -47,22 +49,26 @@ class ImageReader:
     reduce: bool = True
     fast_resize: bool = True
     max_pixels: int = MAX_PIXELS
+    white: int | None = None
 
-    def read(self, path: str, *, box: np.ndarray | None = None, turned: bool = False) -> np.ndarray:
+    def read(
+        self, path: str, *, box: np.ndarray | None = None, turned: bool = False, facts: FileFacts | None = None
+    ) -> np.ndarray:
         """One image, uint8 (height, width, channels).
 
         Args:
             box: (left, top, right, bottom), float (4,); NaN or None is the whole image.
             turned: turn the result by 180 degrees.
+            facts: is told what is noticed of its file or files, which takes time.
 
         Raises:
             DataError: the file is missing, damaged, too large, or its box lies outside; the message names it.
         """
         if self.channel_files:
             paths = [path.replace("*", name) for name in self.channel_files]
-            pixels = np.concatenate([self._open(each, 1, box) for each in paths], axis=2)
+            pixels = np.concatenate([self._open(each, 1, box, facts=facts) for each in paths], axis=2)
         else:
-            pixels = self._open(path, self.channels, box)
+            pixels = self._open(path, self.channels, box, facts=facts)
         return np.ascontiguousarray(pixels[::-1, ::-1]) if turned else pixels
 
     def read_whole(self, path: str) -> np.ndarray:
@@ -74,18 +80,33 @@ class ImageReader:
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides the pixels, as JSON values: the key of a cache."""
-        return {"version": PIXELS_VERSION, **asdict(self)}
+        settings = {"version": PIXELS_VERSION, **asdict(self)}
+        if self.white is None:  # as before there was such a setting
+            del settings["white"]
+        return settings
 
-    def _open(self, path: str, channels: int, box: np.ndarray | None, *, whole: bool = False) -> np.ndarray:
+    def _open(
+        self,
+        path: str,
+        channels: int,
+        box: np.ndarray | None,
+        *,
+        whole: bool = False,
+        facts: FileFacts | None = None,
+    ) -> np.ndarray:
         content = read_content(path)
+        if facts is not None and has_broken_profile(content):
+            facts.broken_profiles = 1
         try:
-            return self._decode(content, channels, box, whole)
+            return self._decode(content, channels, box, whole, facts)
         except ValueError as error:
             raise DataError(f"{path} ({len(content)} bytes): {error}") from None
         except (cv2.error, MemoryError) as error:
             raise DataError(f"{path} ({len(content)} bytes): {' '.join(str(error).split())}") from None
 
-    def _decode(self, content: bytes, channels: int, box: np.ndarray | None, whole: bool) -> np.ndarray:
+    def _decode(
+        self, content: bytes, channels: int, box: np.ndarray | None, whole: bool, facts: FileFacts | None
+    ) -> np.ndarray:
         header = read_header(content) if channels in (1, 3) else None
         if header is None:
             pixels = decode_any(
@@ -94,16 +115,30 @@ class ImageReader:
                 orient=self.orient,
                 background=self.background,
                 max_pixels=self.max_pixels,
+                white=self.white,
+                facts=facts,
             )
             return pixels if whole else self._fit(pixels, self._frame(pixels.shape[:2], box), 1)
         check_size(header, self.max_pixels)
         if whole:
-            return decode_fast(content, header, channels=channels, orient=self.orient, reduction=1)
+            return self._decode_fast(content, header, channels, 1, facts)
         swap = header.transposed and self.orient
         frame = self._frame((header.width, header.height) if swap else (header.height, header.width), box)
         reduction = _choose_reduction(frame) if self.reduce and header.reducible else 1
-        pixels = decode_fast(content, header, channels=channels, orient=self.orient, reduction=reduction)
-        return self._fit(pixels, frame, reduction)
+        return self._fit(self._decode_fast(content, header, channels, reduction, facts), frame, reduction)
+
+    def _decode_fast(
+        self, content: bytes, header: Header, channels: int, reduction: int, facts: FileFacts | None
+    ) -> np.ndarray:
+        return decode_fast(
+            content,
+            header,
+            channels=channels,
+            orient=self.orient,
+            reduction=reduction,
+            white=self.white,
+            facts=facts,
+        )
 
     def _frame(self, source: tuple[int, ...], box: np.ndarray | None) -> Frame:
         height, width = source

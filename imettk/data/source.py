@@ -12,6 +12,7 @@ import numpy as np
 from imettk.config import CachePlan, ImageFormat, TableFormat
 from imettk.data.cache import ImageCache
 from imettk.data.csv_files import named
+from imettk.data.file_facts import FileFacts
 from imettk.data.reader import ImageReader
 from imettk.data.stamps import hash_files, stat_files
 from imettk.data.table import SampleTable
@@ -32,6 +33,7 @@ def make_reader(images: ImageFormat, table: TableFormat) -> ImageReader:
         reduce=images.reduced_decode,
         fast_resize=images.fast_resize,
         max_pixels=images.max_pixels,
+        white=images.white,
     )
 
 
@@ -134,8 +136,11 @@ class ImageSource:
         """Where images come from, as far as it changes their pixels: JPEGs of a cache have lost a little."""
         return "jpeg cache" if self._cache is not None and self._cache.kind == "jpeg" else "exact"
 
-    def read(self, row: int) -> np.ndarray:
+    def read(self, row: int, *, facts: FileFacts | None = None) -> np.ndarray:
         """Pixels of an image, uint8 (height, width, channels).
+
+        Args:
+            facts: is told what is noticed of a file that is read.
 
         Raises:
             DataError: it cannot be read; the message names its file.
@@ -143,7 +148,8 @@ class ImageSource:
         if self._cache is not None and (cached := int(self._cached_rows[row])) >= 0:
             return self._cache.read(cached)
         box = None if self._boxes is None else self._boxes[row]
-        return self._reader.read(self.path(row), box=box, turned=self._turned is not None and self._turned[row])
+        turned = self._turned is not None and bool(self._turned[row])
+        return self._reader.read(self.path(row), box=box, turned=turned, facts=facts)
 
 
 def find_rows(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:

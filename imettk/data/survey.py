@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from imettk.data.cache import INDEX, encode_jpeg, part_path, plan_parts, read_part_values, write_part
+from imettk.data.file_facts import FileFacts, facts_as_json, facts_from_json, join_facts
 from imettk.data.stamps import FileStamps
 from imettk.errors import DataError
 from imettk.files import replace_atomically
@@ -47,10 +48,12 @@ class Survey:
     Attributes:
         bad: why an image cannot be read, by its position.
         histogram: pixels of each value, int64 (channels, 256), over all other images.
+        facts: what was noticed of all files, where somebody took notes.
     """
 
     bad: dict[int, str]
     histogram: np.ndarray
+    facts: FileFacts = field(default_factory=FileFacts)
 
     @property
     def mean(self) -> list[float]:
@@ -97,6 +100,7 @@ def survey_images(
     shape: tuple[int, int, int],
     *,
     cache: CacheTarget | None = None,
+    notes: Mapping[int, FileFacts] | None = None,
 ) -> Survey:
     """Read every image once.
 
@@ -106,11 +110,12 @@ def survey_images(
         stamps: of each image's file, by which it is noticed that one was replaced.
         shape: (height, width, channels).
         cache: to write; parts of it that are there already are kept if nothing has changed.
+        notes: where `read` leaves what it notices of each image's file, by position.
     """
     plan = plan_parts(len(names), float(np.prod(shape)))
     bad: dict[int, str] = {}
     contents: list[str] = []
-    histogram = np.zeros((shape[2], 256), np.int64)
+    histogram, facts = np.zeros((shape[2], 256), np.int64), []
     if cache is not None:
         for left in [*cache.folder.glob("*.tmp"), *cache.folder.glob(".tmp*")]:  # by a kill, ours and safetensors' own
             left.unlink()
@@ -126,17 +131,18 @@ def survey_images(
             contents.append(hashlib.sha256(lines.encode()).hexdigest())
             values = None if cache is None else _finished_part(cache, part, contents[part])
             if values is None:
-                values = _make_part(pool, read, rows, shape, cache, part, contents[part], bar.update)
+                values = _make_part(pool, read, rows, shape, cache, part, contents[part], bar.update, notes)
             else:
                 bar.update(len(rows))
             bad |= {int(row): fault for row, fault in values["bad"].items()}
             histogram += np.array(values["histogram"], np.int64)
+            facts.append(facts_from_json(values.get("facts")))
     if cache is not None:
         index = {"size": list(shape[:2]), "channels": shape[2], "rows_per_part": plan.rows_per_part, "parts": contents}
         images = {"names": list(names)} | {name: part.tolist() for name, part in stamps._asdict().items()}
         faults = {str(row): fault for row, fault in bad.items()}
         _finish(cache, index | {"bad": faults, "images": images})
-    return Survey(bad, histogram)
+    return Survey(bad, histogram, join_facts(facts))
 
 
 def _finished_part(cache: CacheTarget, part: int, contents: str) -> dict[str, Any] | None:
@@ -154,6 +160,7 @@ def _make_part(
     part: int,
     contents: str,
     update: Callable[[int], object],
+    notes: Mapping[int, FileFacts] | None,
 ) -> dict[str, Any]:
     """Read the images of a part, write it if there is a cache, and return what its header says."""
 
@@ -174,6 +181,7 @@ def _make_part(
     values = {
         "bad": {str(row): image.fault for row, image in zip(rows, images, strict=True) if image.fault is not None},
         "histogram": np.asarray(histogram).astype(np.int64).tolist(),
+        "facts": facts_as_json(join_facts(notes[row] for row in rows if row in notes) if notes else FileFacts()),
     }
     if cache is not None:
         empty = b"" if cache.kind == "jpeg" else np.zeros(shape, np.uint8)

@@ -13,8 +13,9 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
-from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns
+from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns, require_filled
 from imettk.data.identities import list_folders, merge_labels, merged_into, read_merged, short_names
+from imettk.data.image_files import find_images, refuse_leaving, say_where
 from imettk.data.labels import Labels, list_labels, make_targets, split
 from imettk.errors import DataError
 
@@ -164,21 +165,25 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     A row without an image is a remark: it needs an answer all the same.
 
     Raises:
-        DataError: the sample, its columns or every image is missing, or an id stands twice.
+        DataError: the sample, its columns or every image is missing, an id stands twice, or nothing would fill a
+            column.
     """
     csv = data_dir / table_format.sample_csv
     frame = read_csv(csv)
     answers = table_format.answer_columns or (table_format.answer_column or table_format.label_column,)
-    require_columns(frame, csv, [table_format.id_column, *answers])
+    require_columns(frame, csv, [table_format.id_column, *answers, *table_format.kept_columns])
+    require_filled(frame, csv, [table_format.id_column, *answers], table_format.kept_columns)
     ids, suffix = frame[table_format.id_column], table_format.image_suffix
     refuse_doubles(ids, csv)
     remarks: list[str] = []
     folder = data_dir / table_format.test_images
+    refuse_leaving(ids, csv, folder, data_dir)
     alone = _users(table_format)[table_format.test_images] == 1
-    found = _find_images(ids, folder, table_format, remarks, alone=alone)
+    found = find_images(ids, folder, table_format, remarks, alone=alone)
     if len(ids) and not found.any():
         raise DataError(
-            f"{csv}: {named(ids, 'row')} without an image in {folder} (they end in {suffix}): is that the right folder?"
+            f"{csv}: {named(ids, 'row')} without an image in {folder} ({say_where(ids, folder, table_format)}): is "
+            "that the right folder?"
         )
     if not found.all():
         remarks.append(f"{csv}: {named(ids[~found], 'row')} without an image in {folder}; they get a neutral answer")
@@ -221,7 +226,8 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
     if not kept.all():
         remarks.append(f"{csv}: left out {named(ids[~kept], 'row')} of {form.left_out_csv}")
     if not form.train_folders:  # whose rows are the images that are there
-        found = _find_images(ids, folder, form, remarks, alone=alone)
+        refuse_leaving(ids, csv, folder, data_dir)
+        found = find_images(ids, folder, form, remarks, alone=alone)
         if (lost := kept & ~found).any():
             _tell_lost(part, ids[lost], folder, remarks)
         kept &= found
@@ -249,7 +255,7 @@ def _tell_lost(part: _Part, lost: pd.Series, folder: Path, remarks: list[str]) -
     form = part.form
     if form.on_missing_image == "error":
         raise DataError(
-            f"{part.csv}: {named(lost, 'row')} without an image in {folder} (they end in {form.image_suffix}); add "
+            f"{part.csv}: {named(lost, 'row')} without an image in {folder} ({say_where(lost, folder, form)}); add "
             "them, or drop such rows with --table.on-missing-image drop"
         )
     remarks.append(f"{part.csv}: dropped {named(lost, 'row')} without an image in {folder}")
@@ -283,26 +289,6 @@ def read_answers(
         others = frozenset(label for cell in frame[table_format.label_column] for label in split(cell, table_format))
     merged = {} if data_dir is None else merged_into(labels, read_merged(table_format, data_dir))
     return make_targets(table_format, csv, frame, Labels(labels, (), others - set(labels), merged), [])
-
-
-def _find_images(
-    ids: pd.Series, folder: Path, table_format: TableFormat, remarks: list[str], *, alone: bool
-) -> np.ndarray:
-    """Which ids have an image, bool (N,); images that no row names become a remark where the folder is theirs alone."""
-    if not folder.is_dir():
-        raise DataError(f"{folder} is missing: the recipe's `table` names it as a folder of images")
-    top = {entry.name for entry in os.scandir(folder)}  # one listing, not one stat a row
-    found, wanted = np.ones(len(ids), bool), set()
-    for channel in table_format.channel_files or ("",):
-        names = (ids + table_format.image_suffix.replace("*", channel)).tolist()
-        # An id may hold a folder (`ab/ab12`): those few are asked one by one.
-        found &= np.array([(folder / name).is_file() if "/" in name else name in top for name in names], bool)
-        wanted.update(names)
-    ending = table_format.image_suffix.rpartition("*")[2]
-    spare = sorted(name for name in top - wanted if name.endswith(ending))
-    if spare and alone:
-        remarks.append(f"{folder}: {named(spare, 'image')} without a row in the table")
-    return found
 
 
 def _groups(table_format: TableFormat, frame: pd.DataFrame) -> np.ndarray | None:

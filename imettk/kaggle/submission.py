@@ -21,6 +21,7 @@ def write_submission(
     answer_columns: Sequence[str],
     ids: np.ndarray,
     answers: Sequence[Sequence[str]],
+    kept_columns: Sequence[str] = (),
     separator: str = " ",
     num_answers: int | None = None,
 ) -> None:
@@ -29,10 +30,11 @@ def write_submission(
     Args:
         answer_columns: one for all answers of a row, joined by the separator; or several, one for each answer.
         answers: of each row, the best first where their order counts.
+        kept_columns: of the sample, those that stay as they are.
         num_answers: that every row must have in a single column; None is any number.
 
     Raises:
-        DataError: the submission would not fit the sample; nothing is written.
+        DataError: the submission would not fit the sample, or leave a column of it as it is; nothing is written.
     """
     sample = _read(sample_csv)
     columns = len(answer_columns)
@@ -46,6 +48,11 @@ def write_submission(
         content |= {name: [row[place] for row in answers] for place, name in enumerate(answer_columns)}
     frame = pd.DataFrame(content, dtype=object)
     _check(frame, sample, f"the submission for {sample_csv}", id_column)
+    if unfilled := [column for column in sample.columns if column not in (*frame.columns, *kept_columns)]:
+        raise DataError(
+            f"the submission for {sample_csv}: nothing fills column {', '.join(unfilled)}, where the sample's own "
+            "values would stay; name columns that are to stay in table.kept_columns"
+        )
     ordered = frame.set_index(id_column).loc[list(sample[id_column])]
     submission = sample.assign(**{name: ordered[name].to_numpy() for name in answer_columns})
     write_atomically(path, submission.to_csv(index=False, sep=csv_separator(sample_csv)).encode())

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from imettk.errors import ConfigError, UserError
+from imettk.files import write_atomically
 from imettk.models.backbones import make_backbone
 from imettk.progress import say
 
@@ -72,9 +73,7 @@ def _note(path: Path, name: str, file: Path, source: str) -> None:
     """Add a file, by the name that it will have, to the list that a kernel holds it against."""
     files = _read_list(path)
     files[name] = {"source": source, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(files, indent=2), encoding="utf-8")
-    part.replace(path)
+    write_atomically(path, json.dumps(files, indent=2).encode())
 
 
 def _from_timm(model: str) -> dict[str, torch.Tensor]:

@@ -17,7 +17,7 @@ from imettk.stages.in_time import predict_in_time
 from imettk.stages.known import read_known_answers
 from imettk.stages.ranker import Ranker
 from imettk.stages.ranking import rank_test, read_threshold
-from imettk.stages.rule_file import read_rule
+from imettk.stages.rule_file import RULE, read_rule
 from imettk.stages.rules import metric_name, score
 from imettk.stages.scoring import tell_drift
 from imettk.stages.shared import open_source, trained_folds
@@ -45,6 +45,8 @@ def infer(
         MissingFileError: no fold is trained, or `validate` has not fitted a rule.
         DataError: the submission would not fit the sample.
     """
+    if recipe.rule.kind != "rank":
+        run.find(RULE, written_by="validate")
     folds = trained_folds(run, fold)
     labelled = read_table(recipe.table, data_dir)
     # All that can be wrong is found before the hours of prediction.

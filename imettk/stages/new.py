@@ -13,6 +13,7 @@ import pandas as pd
 
 from imettk.config import Recipe, TableFormat
 from imettk.data.csv_files import named, refuse_doubles
+from imettk.data.file_facts import describe_brightness
 from imettk.data.guess import Guess, guess
 from imettk.data.guess_columns import Choices
 from imettk.data.guess_labels import labels_of
@@ -55,6 +56,8 @@ def new(
     for finding in found.findings:
         say(f"  {finding.what:<19}{finding.value}: {finding.reason}  [{finding.change}]")
     say(f"  {'images':<19}{_looks(looks, found)}  [images.image_size, .channels, .aspect]")
+    if looks.white is not None:
+        say(f"  {'white':<19}{looks.white}: {describe_brightness(looks.facts)}  [images.white]")
     oddities = find_oddities(found, contents, looks)
     say("odd:" if oddities else "nothing odd")
     for line in oddities:

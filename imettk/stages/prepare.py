@@ -13,16 +13,26 @@ import pandas as pd
 from imettk.config import FoldPlan, Recipe, to_json
 from imettk.data.cache import INDEX, read_stamps
 from imettk.data.csv_files import named, read_csv
-from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, ONLY_TRAINS, make_table_folds, read_folds, write_folds
+from imettk.data.file_facts import FileFacts, tell_facts
+from imettk.data.folds import (
+    LEFT_OUT,
+    ONLY_ENROLLED,
+    ONLY_TRAINS,
+    is_beginning,
+    make_table_folds,
+    read_folds,
+    write_folds,
+)
 from imettk.data.source import ImageSource, cache_key, find_rows, image_names, make_reader, wanted_kinds
 from imettk.data.stamps import FileStamps, stamp_files
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
 from imettk.data.table import SampleTable, read_table, read_test_table
-from imettk.errors import ConfigError, DataError
+from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
 from imettk.files import write_atomically
 from imettk.progress import say
 from imettk.stages.groups import row_groups
 from imettk.tracking.files import write_json
+from imettk.tracking.lock import hold_folder
 from imettk.tracking.run_dir import BAD_IMAGES, CACHE, DROPPED, DUPLICATE_GROUPS, RunDir
 
 
@@ -35,7 +45,14 @@ def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
         DataError: the table is not what the recipe says, or images cannot be read; each fault is named and counted.
         ConfigError: the cache that the recipe asks for would not fit, or there are fewer labels than answers a row.
         MismatchError: the folder holds the training of another recipe, or of other data.
+        BusyError: another `prepare` works in the folder.
     """
+    run.path.mkdir(parents=True, exist_ok=True)
+    with hold_folder(run.path):
+        _prepare(recipe, data_dir, run)
+
+
+def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     table = read_table(recipe.table, data_dir)
     _check_answers(recipe, table)
     remarks = list(table.remarks)
@@ -49,17 +66,33 @@ def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
         say(f"note: {remark}")
     run.save_recipe(recipe)
     survey = _survey(recipe, data_dir, run, tables)
+    for remark in (odd := tell_facts(survey.facts, recipe.images.white)):
+        say(f"note: {remark}")
+    remarks += odd
     _tell_bad_images(recipe, run, tables, survey)
     folds = deal_folds(recipe, run, table)
     if run.has_training():
-        folds = read_folds(run.path / "folds.csv", table)
-        say("kept the folds that training has begun with")
+        folds = _kept_folds(run, table, folds)
     write_folds(run.path / "folds.csv", table.ids, folds)
     found = {"rows": len(table), "mean": survey.mean, "std": survey.std, "remarks": remarks}
     write_json(run.path / "table.json", {"recipe": json.loads(to_json(recipe)), **found})
     say(_summary(table, folds, recipe.folds))
     values = [", ".join(f"{value:.3f}" for value in each) for each in (survey.mean, survey.std)]
     say(f"channel mean {values[0]}, std {values[1]}, of values in [0, 1]")
+
+
+def _kept_folds(run: RunDir, table: SampleTable, dealt: np.ndarray) -> np.ndarray:
+    """The folds that training in this folder has begun with; those just `dealt` where the file is gone or was cut."""
+    path = run.path / "folds.csv"
+    try:
+        folds = read_folds(path, table)
+    except (MissingFileError, MismatchError):
+        if not is_beginning(path, table.ids, dealt):
+            raise
+        say(f"note: {path} was cut or is gone: the folds are dealt again, which gives the same ones")
+        return dealt
+    say("kept the folds that training has begun with")
+    return folds
 
 
 def _check_answers(recipe: Recipe, table: SampleTable) -> None:
@@ -111,9 +144,12 @@ def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, Sampl
     sources = [ImageSource(table, reader) for table in tables.values()]
     places = [(source, row) for source in sources for row in range(len(source))]
 
+    notes: dict[int, FileFacts] = {}
+
     def read(place: int) -> np.ndarray:
         source, row = places[place]
-        return source.read(row)
+        facts = notes[place] = FileFacts()
+        return source.read(row, facts=facts)
 
     names = [name for table in tables.values() for name in image_names(table, data_dir)]
     shape = (*reader.size, reader.channels)
@@ -127,7 +163,7 @@ def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, Sampl
         cache = CacheTarget(folder=run.path / CACHE, kind=kind, key=key, quality=recipe.cache.quality)
     paths = np.concatenate([table.paths for table in tables.values()])
     stamps = stamp_files(paths, recipe.table.channel_files, known=_known_stamps(run, names))
-    return survey_images(read, names, stamps, shape, cache=cache)
+    return survey_images(read, names, stamps, shape, cache=cache, notes=notes)
 
 
 def _known_stamps(run: RunDir, names: list[str]) -> FileStamps | None:
@@ -177,8 +213,8 @@ def _size(count: int) -> str:
 def _tell_bad_images(recipe: Recipe, run: RunDir, tables: dict[str, SampleTable], survey: Survey) -> None:
     """Write the list of bad images; those of the test set stop nothing, those to train on as the recipe says."""
     path = run.path / BAD_IMAGES
-    path.unlink(missing_ok=True)
     if not survey.bad:
+        path.unlink(missing_ok=True)
         return
     kinds = np.repeat(list(tables), [len(table) for table in tables.values()])
     ids = np.concatenate([table.ids for table in tables.values()])

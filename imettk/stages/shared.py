@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from imettk.data.data_identity import DataIdentity, identify_data
 from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, read_folds
 from imettk.data.source import ImageSource, cache_key, image_names, make_reader
 from imettk.data.table import SampleTable, read_table
-from imettk.device import choose_device, choose_precision
-from imettk.errors import MismatchError, MissingFileError
+from imettk.device import bfloat16_convolutions_fail, choose_device, choose_precision, meets_single_pixels
+from imettk.errors import MismatchError, MissingFileError, TrainingError
 from imettk.models.network import Network
 from imettk.progress import say
 from imettk.stages.rules import read_shares
@@ -86,6 +86,24 @@ def choose_compute(recipe: Recipe, rank: int = 0) -> Compute:
     """
     device = choose_device(recipe.session.device, rank)
     return Compute(device, choose_precision(recipe.train.precision, device))
+
+
+def choose_training_compute(recipe: Recipe, num_labels: int, rank: int = 0) -> Compute:
+    """The same for training: float32 where bfloat16 gives the network wrong gradients on this CPU, which it says."""
+    compute = choose_compute(recipe, rank)
+    if compute.device.type != "cpu" or compute.dtype is not torch.bfloat16 or not bfloat16_convolutions_fail():
+        return compute
+    network = make_network(recipe, num_labels)
+    sizes = {stage.image_size or recipe.images.image_size for stage in recipe.stages}
+    images = (torch.zeros((1, *size, recipe.images.channels), dtype=torch.uint8) for size in sizes)
+    if not any(meets_single_pixels(network, image) for image in images):
+        return compute
+    if rank == 0:
+        say(
+            "note: float32 in place of bfloat16: at this image size a convolution sees maps of one pixel, whose "
+            f"gradients torch {torch.__version__} gets wrong on this CPU"
+        )
+    return replace(compute, dtype=torch.float32)
 
 
 def trained_folds(run: RunDir, fold: int | None) -> list[int]:
@@ -183,6 +201,7 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
 
     Raises:
         MismatchError: it was trained by another recipe, or for other labels.
+        TrainingError: its weights are not finite.
     """
     model = read_tensors(path)
     if model.values["fingerprint"] != fingerprint(recipe):
@@ -195,6 +214,8 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
             f"{path} knows {len(model.values['labels'])} labels, the table has {len(table.labels)} others: "
             "was the table changed after training?"
         )
+    if not all(bool(value.isfinite().all()) for value in model.tensors.values() if value.is_floating_point()):
+        raise TrainingError(f"{path} holds weights that are not finite: delete it, and train this fold again")
     network = make_network(recipe, len(table.labels))
     network.load_state_dict(model.tensors)
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from imettk.config import Recipe
 from imettk.data.annotations import find_boxes
+from imettk.data.csv_files import printable
 from imettk.data.labels import find_titles
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import SampleTable, read_table
@@ -93,7 +94,8 @@ def _boxes(recipe: Recipe, data_dir: Path, paths: list[Path]) -> np.ndarray | No
     """The boxes that the recipe's file has for files of these names; says which have none."""
     if recipe.table.boxes_csv is None or not (data_dir / recipe.table.boxes_csv).is_file():
         return None
-    names, stems = pd.Series([path.name for path in paths]), pd.Series([path.stem for path in paths])
+    names, stems = (pd.Series([printable(name) for name in part], dtype=str) for part in
+                    ([path.name for path in paths], [path.stem for path in paths]))  # fmt: skip
     remarks: list[str] = []
     boxes = find_boxes(recipe.table, data_dir, Path("--images"), names, stems, remarks, needed=False)
     for remark in remarks:

@@ -17,6 +17,7 @@ from imettk.config import (
     StagePlan,
     TrainPlan,
 )
+from imettk.data.framing import Aspect
 from imettk.data.guess import Guess
 from imettk.data.guess_labels import Task
 from imettk.data.look import Looks
@@ -96,6 +97,8 @@ def recipe_like(base: Recipe, guess: Guess, looks: Looks, name: str) -> tuple[Re
         one = len(images.background) != images.channels or images.channels == 1
         background = images.background if one else images.background[:1]
         images = replace(images, channels=channels, mean=looks.mean, std=looks.std, background=background)
+    if looks.white is not None:
+        images = replace(images, white=looks.white)
     rule = base.rule if ranks and guess.task == "retrieval" else _rule(guess, base.rule)
     try:
         recipe = replace(
@@ -147,7 +150,8 @@ def _channels(looks: Looks, guess: Guess) -> int:
 
 def _images(looks: Looks, guess: Guess) -> ImageFormat:
     channels = _channels(looks, guess)
-    form = ImageFormat(image_size=_image_size(looks), aspect="crop_marginal" if looks.strips > STRIPS else "stretch")
+    aspect: Aspect = "crop_marginal" if looks.strips > STRIPS else "stretch"
+    form = ImageFormat(image_size=_image_size(looks), aspect=aspect, white=looks.white)
     if channels == form.channels and not looks.grey:  # the usual mean and std of photos
         return form
     return replace(form, channels=channels, mean=looks.mean, std=looks.std)

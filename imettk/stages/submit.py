@@ -40,6 +40,7 @@ def submit(recipe: Recipe, data_dir: Path, run: RunDir, ids: np.ndarray, answers
         sample,
         id_column=form.id_column,
         answer_columns=form.answer_columns or (form.answer_column or form.label_column,),
+        kept_columns=form.kept_columns,
         ids=ids,
         answers=answers,
         separator=form.label_separator,

@@ -28,6 +28,7 @@ from imettk.stages.shared import (
     Compute,
     Prepared,
     choose_compute,
+    choose_training_compute,
     make_network,
     read_prepared,
 )
@@ -41,6 +42,7 @@ from imettk.tracking.run_dir import RunDir
 from imettk.tracking.telegram import Notifier
 from imettk.tracking.tensors import save_tensors
 from imettk.train_plans import StagePlan
+from imettk.training.checkpoint import make_room
 from imettk.training.feed import TrainingData
 from imettk.training.recorder import Recorder
 from imettk.training.session import Session, Watchdog
@@ -64,11 +66,12 @@ def train(
         BusyError: another process trains the same fold in this folder.
     """
     folds = chosen_folds(recipe, fold)
-    compute = choose_compute(recipe, local_rank())
+    compute = choose_compute(recipe, local_rank())  # before the data is read: it may not be there at all
     if recipe.train.deterministic and compute.device.type == "cuda":
         use_deterministic_algorithms()
     team = join_team(compute.device)
     prepared = read_prepared(recipe, data_dir, run)
+    compute = choose_training_compute(recipe, len(prepared.table.labels), local_rank())
     if team.is_main:
         run.save_recipe(recipe)
     plan = recipe.session
@@ -134,7 +137,8 @@ class _FoldTraining:
                 if reason is None and self._team.is_main:
                     self._save_model(trainer)
             except BaseException as error:
-                fault = str(error) if isinstance(error, UserError) else traceback.format_exc()
+                told = isinstance(error, (UserError, OSError))  # the machine's faults need no traceback either
+                fault = str(error) if told else traceback.format_exc()
                 self._tell("failed", " ".join(str(error).split()) or type(error).__name__, fault)
                 raise
             self._tell("done" if reason is None else "paused", reason)
@@ -209,7 +213,9 @@ class _FoldTraining:
             "model": asdict(self._recipe.model),
             "images": asdict(self._recipe.images),
         }
-        save_tensors(self._folder / "model.safetensors", trainer.final_weights(), values)
+        weights = trainer.final_weights()
+        make_room(self._folder / "checkpoints", sum(value.nbytes for value in weights.values()))
+        save_tensors(self._folder / "model.safetensors", weights, values)
 
     def _tell(self, state: str, reason: str | None, fault: str = "") -> None:
         """The last word of this session on the fold, in status and journal; the watchdog's is the last of all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,15 +126,24 @@ class Feed:
         return lambda _: np.concatenate([seen[np.argsort(rank[seen], kind="stable")], left])
 
 
-def check_batches(data: TrainingData, spans: list[Span], num_processes: int) -> None:
-    """Raise `ConfigError` where a stage's batches cannot be shared by so many processes."""
-    for span in spans:
+def check_batches(data: TrainingData, spans: list[Span], num_processes: int, least: Sequence[int]) -> None:
+    """Raise `ConfigError` where a stage's batches cannot be shared by so many processes.
+
+    Args:
+        least: samples that a micro-batch of each stage needs; see `least_samples`.
+    """
+    for span, few in zip(spans, least, strict=True):
         plan, parts = span.plan, span.plan.accumulate * num_processes
         num_samples = min(plan.batch_size, len(data.rows))
         if num_samples < parts:
             raise ConfigError(
                 f"`stages.{span.stage}`: {num_processes} processes with {plan.accumulate} micro-batches each need as "
                 f"many samples a step, got {num_samples}; use fewer --processes"
+            )
+        if num_samples // parts < few:
+            raise ConfigError(
+                f"`stages.{span.stage}`: {num_samples} samples a step in {parts} micro-batches leave one of a single "
+                "sample, which BatchNorm cannot train on: set `accumulate` lower, or train on more rows"
             )
         if num_samples % parts and getattr(data.loss_for(plan), "whole_batch", False):
             raise ConfigError(

@@ -82,6 +82,16 @@ def freeze(network: nn.Module, layer_groups: list[list[str]], num_frozen: int) -
     ]
 
 
+def least_samples(network: nn.Module, layer_groups: list[list[str]], num_frozen: int) -> int:
+    """How many samples a micro-batch needs at least: two where some BatchNorm learns, since one has no variance."""
+    frozen = {name for names in layer_groups[:num_frozen] for name in names}
+    learns = any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm) and f"{name}.weight" not in frozen
+        for name, module in network.named_modules()
+    )
+    return 2 if learns else 1
+
+
 def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The optimizer's memory as tensors named `INDEX.KEY`, and what is no tensor as plain values.
 

@@ -67,6 +67,11 @@ class Session:
         """Record how long a checkpoint took to write."""
         self._save_seconds = max(self._save_seconds, seconds)
 
+    @property
+    def save_seconds(self) -> float:
+        """How long the slowest checkpoint of this session took to write; 0 before the first."""
+        return self._save_seconds
+
     def fits(self, seconds: float = 0.0) -> bool:
         """Whether something that takes so long, one more step and a save fit in what is left."""
         until = self._clock() + seconds + self._save_seconds
@@ -119,14 +124,22 @@ class Watchdog:
 
     Args:
         on_hang: tells what happened, before the process ends.
+        leave: ends the process with an exit code.
+        wait: waits for the end of training for so many seconds of the session's clock, and returns whether it came.
     """
 
     def __init__(
-        self, session: Session, on_hang: Callable[[], None], *, leave: Callable[[int], object] = os._exit
+        self,
+        session: Session,
+        on_hang: Callable[[], None],
+        *,
+        leave: Callable[[int], object] = os._exit,
+        wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
     ) -> None:
-        self._session, self._on_hang, self._leave = session, on_hang, leave
+        self._session, self._on_hang, self._leave, self._wait = session, on_hang, leave, wait
         self._stopped = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Training came to its end by itself."""
@@ -134,7 +147,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while (seconds := self._session.seconds_until_hang()) > 0:
-            if self._stopped.wait(min(seconds, threading.TIMEOUT_MAX)):
+            if self._wait(self._stopped, min(seconds, threading.TIMEOUT_MAX)):
                 return
         try:
             self._on_hang()

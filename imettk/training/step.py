@@ -34,6 +34,7 @@ class StageSetup(NamedTuple):
             that is true it sees the samples of all processes at once.
         samples_per_step: over all micro-batches and processes.
         mining: records the samples' losses, or None.
+        least_samples: that a micro-batch needs, also after halving.
     """
 
     plan: StagePlan
@@ -42,6 +43,7 @@ class StageSetup(NamedTuple):
     loss_fn: LossFn
     samples_per_step: int
     mining: Mining | None
+    least_samples: int = 1
 
 
 class StepResult(NamedTuple):
@@ -116,7 +118,7 @@ class StepRunner:
             batches: gives the step's micro-batches first.
 
         Raises:
-            DeviceError: memory does not suffice even for single samples.
+            DeviceError: memory does not suffice even for the fewest samples that can train.
         """
         setup = self._setup
         set_lr(setup.optimizer, share)
@@ -174,7 +176,7 @@ class StepRunner:
             if place == len(taken):
                 taken.append(next(batches))
             batch = taken[place] if self._device.type == "cpu" else self._to_device(taken[place])
-            pieces = [batch] if self.split == 1 else _split(batch, self.split)
+            pieces = [batch] if self.split == 1 else _split(batch, self.split, setup.least_samples)
             for number, piece in enumerate(pieces, place * self.split):
                 is_last = place == accumulate - 1 and piece is pieces[-1]
                 if self._team.size == 1 or is_last:
@@ -249,9 +251,11 @@ class StepRunner:
         """Start the step again with pieces of half the size."""
         self._drop_gradients()
         self._keep_buffers(back=True)
-        if micro_batch <= self.split:
+        least = self._setup.least_samples
+        if micro_batch // least <= self.split:
+            how_many = "one sample" if least == 1 else "two samples (BatchNorm needs as many)"
             raise DeviceError(
-                f"out of memory on {self._device} in step {step} even with one sample at a time: "
+                f"out of memory on {self._device} in step {step} even with {how_many} at a time: "
                 "choose smaller images or another backbone"
             )
         if self._team.size > 1:
@@ -269,9 +273,9 @@ class StepRunner:
         )
 
 
-def _split(batch: Batch, count: int) -> list[Batch]:
-    """A batch in `count` pieces of nearly equal size, in order; in fewer where it has fewer samples."""
+def _split(batch: Batch, count: int, least: int) -> list[Batch]:
+    """A batch in `count` pieces of nearly equal size, in order; in fewer where one would have less than `least`."""
     size = len(batch.images)
-    count = min(count, size)
+    count = max(1, min(count, size // least))
     parts = [slice(size * piece // count, size * (piece + 1) // count) for piece in range(count)]
     return [Batch(*(None if one is None else one[part] for one in batch)) for part in parts]  # type: ignore[arg-type]

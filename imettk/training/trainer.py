@@ -28,7 +28,7 @@ from imettk.training.checkpoint import CheckpointWriter
 from imettk.training.feed import Feed, TrainingData, check_batches
 from imettk.training.history import is_gain, validations_without_gain
 from imettk.training.mining import Mining
-from imettk.training.optimizer import freeze
+from imettk.training.optimizer import freeze, least_samples
 from imettk.training.position import Position
 from imettk.training.recorder import Recorder
 from imettk.training.schedule import Span, lr_shares, plan_spans
@@ -38,10 +38,11 @@ from imettk.training.step import StageSetup, StepRunner
 from imettk.training.team import Team
 
 ROLLBACK_SCALE = 1 / 16  # of the loss scale, after a rollback
+SAVE_SHARE = 0.05  # of the time that may go into checkpoints after validations, beside those that are due
 
 
 class _Diverged(Exception):
-    """Too many steps in a row whose loss is not finite."""
+    """Too many steps in a row whose loss is not finite, or an end with weights that are not."""
 
 
 class Trainer:
@@ -113,9 +114,11 @@ class Trainer:
         self._resting_norms: list[nn.Module] = []
         self._saved: tuple[int, bool] | None = None
         self._saved_at = time.monotonic()
+        self._validated = False  # since the last checkpoint
         self._samples = [data.samples_per_epoch(stage) for stage in stages]
         self.spans = plan_spans(stages, self._samples)
-        check_batches(data, self.spans, team.size)
+        self._least = [least_samples(network, layer_groups, stage.frozen_groups) for stage in stages]
+        check_batches(data, self.spans, team.size, self._least)
 
     @property
     def num_steps(self) -> int:
@@ -174,6 +177,7 @@ class Trainer:
         """Begin to write the checkpoint of the current step; all processes call it, the first one writes."""
         mining = {} if self._mining is None else self._mining.tensors()
         self._saved, self._saved_at = (self.at.step, self.at.owes_validation), time.monotonic()
+        self._validated = False
         if self._team.is_main:
             tensors, values = self._state.tensors(mining)
             self._writer.write(self.at.step, tensors, self._experiment | values)
@@ -206,6 +210,8 @@ class Trainer:
             try:
                 if (reason := self._run_span(span, bar)) is not None:
                     return reason
+                if self._current_span() is None:
+                    self._check_weights()
             except _Diverged:
                 # A second time at the same place is no chance; far behind it, it is another fault.
                 again = bad_step is not None and self.at.step <= bad_step + self._session_plan.nonfinite_steps
@@ -213,6 +219,13 @@ class Trainer:
                 self._roll_back(again=again)
                 bar.n = self.at.step
         return None
+
+    def _check_weights(self) -> None:
+        """Raise `_Diverged`, in all processes, where the training would end with weights that are not finite."""
+        weights = (*self.network.state_dict().values(), *self.final_weights().values())
+        finite = all(bool(value.isfinite().all()) for value in weights if value.is_floating_point())
+        if self._team.agree([int(not finite)])[0]:
+            raise _Diverged
 
     def _current_span(self) -> Span | None:
         for span in self.spans:
@@ -259,7 +272,10 @@ class Trainer:
             validation_seconds = at.validation_seconds or expected
         reason = self._session.stop_reason(validation_seconds=validation_seconds)
         # Not while steps are being skipped: what is written last must be good to go back to.
-        is_due = time.monotonic() - self._saved_at > self._session_plan.checkpoint_seconds
+        # After a validation sooner than is due, if that costs little: a training that diverges is not lost as a whole.
+        seconds = time.monotonic() - self._saved_at
+        is_due = seconds > self._session_plan.checkpoint_seconds
+        is_due |= self._validated and seconds * SAVE_SHARE > self._session.save_seconds
         save = is_due and at.nonfinite_in_a_row == 0 and self._saved != (at.step, at.owes_validation)
         if self._team.size > 1:
             code, saves = self._team.agree(
@@ -282,6 +298,7 @@ class Trainer:
                 loss_fn=self._data.loss_for(span.plan),
                 samples_per_step=min(span.plan.batch_size, span.samples_per_epoch),
                 mining=self._mining if span.plan.goes_by_losses else None,
+                least_samples=self._least[span.stage],
             )
         )
         self._learn()
@@ -303,6 +320,7 @@ class Trainer:
         seconds = self._team.share(time.monotonic() - started)
         at.validation_seconds = max(at.validation_seconds, seconds)
         at.owes_validation = False
+        self._validated = True
         at.history.append({"step": at.step, "stage": span.stage, **scores})
         self._recorder.validation(at.step, seconds, scores)
         if self._plan.keep == "best" and is_gain(scores[watched], at.best, lower_is_better=lower):
@@ -331,8 +349,11 @@ class Trainer:
         bad_step, count = self.at.step, self.at.nonfinite_in_a_row
         good = None if again else self._find_checkpoint(lambda one: one.values["position"]["nonfinite_in_a_row"] == 0)
         if good is None:
+            what = f"the loss was infinite or not a number in {count} steps in a row up to step {bad_step}"
+            if count < self._session_plan.nonfinite_steps:
+                what = f"the weights were infinite or not a number after the last step, {bad_step}"
             raise TrainingError(
-                f"the loss was infinite or not a number in {count} steps in a row up to step {bad_step}"
+                what
                 + (", also after going back to the last good checkpoint" if again else ", with no checkpoint before it")
                 + ": lower the learning rate, set clip_norm, or train in float32"
             )

@@ -1,5 +1,8 @@
 """Pixels equal Pillow's; files that are not whole images are named; speed costs no more than it says."""
 
+import os
+import signal
+import socket
 import warnings
 import zlib
 from pathlib import Path
@@ -8,11 +11,12 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from imettk.data import decode
-from imettk.data.decode import find_fault
-from imettk.data.header import read_header
+from imettk.data.decode import find_fault, read_content
+from imettk.data.file_facts import FileFacts
+from imettk.data.header import has_broken_profile, read_header
 from imettk.data.reader import ImageReader
 from imettk.errors import DataError
 
@@ -391,3 +395,101 @@ def test_an_older_opencv_gives_the_same_pixels(tmp_path, monkeypatch, channels):
         with monkeypatch.context() as older:
             older.setattr(decode, "_RGB", None)
             np.testing.assert_array_equal(read(path, channels, size), now)
+
+
+def png_with(pixels, *chunks):
+    """A PNG with more chunks behind its header."""
+    content = cv2.imencode(".png", pixels if pixels.ndim == 2 else pixels[:, :, ::-1])[1].tobytes()
+    more = [len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+            for kind, data in chunks]  # fmt: skip
+    return content[:33] + b"".join(more) + content[33:]
+
+
+BROKEN = b"x\0\0" + zlib.compress(b"not a profile" * 20)
+GAMMA, CHROMA = (45455).to_bytes(4, "big"), b"".join(value.to_bytes(4, "big") for value in range(30000, 38000, 1000))
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [(b"iCCP", BROKEN)],
+        [(b"iCCP", b"no zlib stream")],
+        [(b"tIME", b"short"), (b"iCCP", BROKEN), (b"pHYs", b""), (b"tEXt", b"Software\0x")],
+        [(b"gAMA", GAMMA), (b"cHRM", CHROMA), (b"iCCP", BROKEN), (b"bKGD", b"\0")],
+        [(b"sRGB", b"\0"), (b"zTXt", b"a\0\0damaged")],
+    ],
+)
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
+def test_libpng_says_nothing_and_pixels_are_its_own(tmp_path, capfd, chunks, shape):
+    """It takes grey of colours by gAMA, cHRM and sRGB, which stay."""
+    path = tmp_path / "a.png"
+    path.write_bytes(png_with(noise(*shape), *chunks))
+    reference = [cv2.imread(str(path), flag) for flag in (cv2.IMREAD_GRAYSCALE, cv2.IMREAD_COLOR_RGB)]
+    assert "libpng warning" in capfd.readouterr().err, "so there is something to be silent of"
+    for channels, pixels in zip((1, 3), reference, strict=True):
+        facts = FileFacts()
+        decoded = ImageReader(size=(20, 30), channels=channels).read(str(path), facts=facts)
+        np.testing.assert_array_equal(decoded, pixels.reshape(20, 30, channels))
+        assert facts.broken_profiles == any(kind == b"iCCP" for kind, _ in chunks)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_whole_profile_is_not_broken(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(noise(9, 8, 3)).save(tmp_path / "a.png", icc_profile=profile)
+    assert not has_broken_profile((tmp_path / "a.png").read_bytes())
+    for broken in (profile[:-1], profile.replace(b"acsp", b"acsq"), profile[:100]):
+        Image.fromarray(noise(9, 8, 3)).save(tmp_path / "a.png", icc_profile=broken)
+        assert has_broken_profile((tmp_path / "a.png").read_bytes())
+
+
+@pytest.fixture
+def no_waiting():
+    """Ends a test that would wait for ever, as opening a pipe does."""
+
+    def end(*_):
+        raise TimeoutError("it still waits after two minutes")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_what_is_no_file_is_named_and_never_waited_for(tmp_path, no_waiting, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # names of sockets are short
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "device.png").symlink_to("/dev/zero")  # which has no end
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket.png")
+        for name, why in {
+            "pipe.png": "it is a pipe, not a file",
+            "folder.png": "it is a directory, not a file",
+            "device.png": "it is a device, not a file",
+            "gone.png": "No such file or directory",
+            "socket.png": "No such device or address",
+            "null\0.png": "embedded null",
+        }.items():
+            with pytest.raises(DataError, match=rf"cannot be read: {why}"):
+                read(tmp_path / name, size=(8, 8))
+
+
+def test_a_pipe_that_somebody_writes_into_is_no_image_either(tmp_path, no_waiting):
+    Image.fromarray(noise(8, 8)).save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    writer = os.open(tmp_path / "pipe.png", os.O_RDWR)
+    os.write(writer, (tmp_path / "a.png").read_bytes())
+    with pytest.raises(DataError, match="a pipe, not a file"):
+        read(tmp_path / "pipe.png", size=(8, 8))
+    os.close(writer)
+
+
+def test_files_are_read_whole(tmp_path):
+    for size in (0, 1, 4096, decode._CHUNK - 1, decode._CHUNK, 3 * decode._CHUNK + 7):
+        content = np.random.default_rng(size).bytes(size)
+        (tmp_path / "a").write_bytes(content)
+        assert read_content(str(tmp_path / "a")) == content
+    assert read_content("/proc/self/status").startswith(b"Name:"), "it says that it is empty"

@@ -1,16 +1,21 @@
 """What is guessed of a folder is what the built-in recipe says of the same format; what cannot be told is asked."""
 
+import os
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from imettk.config import TableFormat
 from imettk.data.csv_files import read_csv
 from imettk.data.guess import guess
 from imettk.data.guess_columns import Choices
+from imettk.data.guess_labels import odd_labels
 from imettk.data.look import Contents, look_at, look_into
 from imettk.data.made_artworks import make_artworks
 from imettk.data.made_cells import make_cells
@@ -319,6 +324,14 @@ def test_a_submission_of_probabilities_is_refused(tmp_path):
         look(tmp_path)
 
 
+def test_a_column_of_the_sample_that_nothing_fills_is_refused(tmp_path):
+    """Whatever the table's own columns are called: with --label-column owl the others kept the sample's numbers."""
+    lay_out(tmp_path, "id,owl,hen,jay\na,1,0,0\nb,0,1,0\nc,0,0,1\nd,1,0,0\n", *ABC, "test/x.jpg")
+    (tmp_path / "sample_submission.csv").write_text("id,owl,hen,jay\nx,0.3,0.3,0.4\n")
+    with pytest.raises(DataError, match=r"nothing would fill 2 columns \(hen, jay\), for answers go into owl alone"):
+        look(tmp_path, label_column="owl")
+
+
 def test_a_sample_without_its_images_is_told(tmp_path):
     lay_out(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
     (tmp_path / "sample_submission.csv").write_text("id,label\nx,owl\n")
@@ -414,6 +427,79 @@ def test_numbered_rows_are_no_list_of_labels(tmp_path):
     lay_out(tmp_path, "number,name\n0,owl\n1,hen\n2,jay\n", csv="names.csv")
     form = look(tmp_path).table
     assert (form.labels_csv, form.label_id_column, form.label_name_column) == ("names.csv", "number", "name")
+
+
+def test_what_is_no_file_is_passed_over_and_told(tmp_path):
+    lay_out(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
+    os.mkfifo(tmp_path / "train" / "e.jpg")
+    os.mkfifo(tmp_path / "more.csv")
+    (tmp_path / "gone").symlink_to(tmp_path / "nothing")
+    assert look_into(tmp_path).num_images == 4
+    assert has(
+        oddities(tmp_path), "passed over 3 things (gone, more.csv, train/e.jpg) that are neither files nor folders"
+    )
+
+
+def test_names_that_are_no_text_are_passed_over_and_told(tmp_path):
+    lay_out(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
+    for name in ("caf\udce9.csv", "train/caf\udce9.jpg"):
+        (tmp_path / name).touch()
+    told = r"passed over 2 things (caf\udce9.csv, train/caf\udce9.jpg) that are neither files nor folders, or"
+    assert has(oddities(tmp_path), told)
+    (tmp_path / "train").rename(tmp_path / "tr\udce9in")
+    with pytest.raises(DataError, match="holds no image"):
+        look(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["train/a.dcm", "train/b.dcm", "more.json"], r"; it holds 2 \.dcm, 1 \.json, which are not read: write"),
+        (["train/a.npy", "train/b.npy", "train/b"], r"; it holds 2 \.npy, 1 without an ending, which are not read"),
+        (["train.zip", "more.zip", "more.7z", "readme.txt"], r"; it holds 2 \.zip, 1 \.7z: unpack them"),
+        ([], ": is it the right folder?"),
+    ],
+)
+def test_what_is_there_in_place_of_images_is_said(tmp_path, files, message):
+    lay_out(tmp_path, "id,label\na,owl\n")
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("no image")
+    with pytest.raises(DataError, match=rf"holds no image \(\.bmp, .*\){message}"):
+        look(tmp_path)
+
+
+def test_images_count_whatever_they_are_called(tmp_path):
+    """What is in a file decides, as it does when it is read."""
+    for folder in ("owl", "hen"):
+        lay_out(tmp_path, "x", f"{folder}/1.jpg", f"{folder}/2.png", csv="notes.txt")
+        for name in ("3.pgm", "4.jp2", "5.tga"):
+            Image.new("L", (8, 8)).save(tmp_path / folder / name)
+        for name, copied in (("6", "1.jpg"), ("7.dat", "2.png"), ("8.jfif", "1.jpg")):
+            shutil.copy(tmp_path / folder / copied, tmp_path / folder / name)
+        (tmp_path / folder / "list.txt").write_text("1 2 3")
+    contents = look_into(tmp_path)
+    assert contents.num_images == 16 and contents.others == {".txt": 3}
+    lines = oddities(tmp_path)
+    assert has(lines, "files of other kinds are not read: 3 .txt")
+    assert has(lines, "2 files (hen/list.txt, owl/list.txt) in folders of labels are no images by their names")
+
+
+def test_identities_with_a_single_row_are_told_where_there_are_some():
+    told = "identities have a single row"
+    assert not has(odd_labels(Counter(a=2, b=2, c=3), task="retrieval", unknown=None), told)
+    assert has(odd_labels(Counter(a=1, b=2, c=3), task="retrieval", unknown=None), f"1 of 3 {told}")
+
+
+def test_columns_of_0_and_1_are_refused_with_what_helps(tmp_path):
+    lay_out(tmp_path, "id,owl,hen,a|b\na,1,0,0\nb,0,1,1\nc,1,0,1\nd,1,1,0\n", *ABC, "test/x.jpg")
+    with pytest.raises(
+        DataError, match=r"\(owl, hen, a\|b\): join the names of those that are 1 .*, with ; between them$"
+    ):
+        look(tmp_path)
+    (tmp_path / "sample_submission.csv").write_text("id,owl,hen,a|b\nx,0.3,0.3,0.4\n")
+    with pytest.raises(DataError, match=r"the sample submission wants a number in each: that cannot be learned"):
+        look(tmp_path)
 
 
 def test_no_images(tmp_path):

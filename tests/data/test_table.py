@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from imettk.config import ExtraTable, TableFormat
+from imettk.config import ExtraTable, Recipe, TableFormat, from_json, to_json
 from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
 from imettk.errors import ConfigError, DataError
 
@@ -344,3 +344,37 @@ def test_the_sample_may_name_its_answers_otherwise(tmp_path):
     assert read_test_table(replace(MULTILABEL, answer_column="Predicted"), tmp_path, table).ids.tolist() == ["t2"]
     with pytest.raises(DataError, match="no column attribute_ids"):
         read_test_table(MULTILABEL, tmp_path, table)
+
+
+def test_a_column_of_the_sample_that_nothing_fills_is_an_error_before_any_training(tmp_path):
+    """As with one column for each label, of which the table names one."""
+    sample = "id,owl,hen,width\nt1,0.3,0.3,64\n"
+    lay_out(tmp_path, "id,owl,hen\n007,1,0\n008,0,1\n", "train/007", "train/008", "test/t1", sample=sample)
+    form = TableFormat(task="multiclass", label_column="owl", kept_columns=("width",))
+    table = read_table(form, tmp_path)
+    with pytest.raises(DataError, match=r"nothing would fill 1 column \(hen\), for answers go into owl alone"):
+        read_test_table(form, tmp_path, table)
+    both = replace(form, kept_columns=("width", "hen"))
+    assert read_test_table(both, tmp_path, table).ids.tolist() == ["t1"]
+    assert from_json(to_json(Recipe())).table.kept_columns == ()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "ids", "hint"),
+    [
+        ("", ("007", "008"), r"that of 007 would be 007; there is 007\.png, so try --table\.image-suffix \.png"),
+        (".png", ("007.png", "008.png"), r"would be 007\.png\.png; there is 007\.png, so try --table\.image-suffix ''"),
+        ("_x.png", ("007", "008"), r"would be 007_x\.png; there is 007\.png, so try --table\.image-suffix \.png"),
+        (".jpg", ("17", "18"), r"\(that of 17 would be 17\.jpg\)"),
+    ],
+)
+def test_where_an_image_was_looked_for_is_said(tmp_path, suffix, ids, hint):
+    sample = "id,attribute_ids\n" + "".join(f"{name},0\n" for name in ids)
+    images = [f"{folder}/{name}" for folder in ("train", "test") for name in ("007", "008")]
+    lay_out(tmp_path, sample, *images, sample=sample)
+    form = TableFormat(image_suffix=suffix)
+    with pytest.raises(DataError, match=rf"train\.csv: 2 rows \(.*\) without an image in .*{hint}.*; add them"):
+        read_table(form, tmp_path)
+    labels = SampleTable(np.array([]), np.array([]), ("0",), ("",))
+    with pytest.raises(DataError, match=rf"without an image in .*{hint}.*: is that the right folder\?"):
+        read_test_table(form, tmp_path, labels)

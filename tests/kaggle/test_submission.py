@@ -40,9 +40,12 @@ def test_ids_and_answers_that_a_spreadsheet_takes_for_formulas_stay_as_they_are(
     check_submission(path, sample, id_column="Id")
 
 
-def test_other_columns_of_the_sample_stay(tmp_path, sample):
+def test_columns_that_nothing_fills_are_refused_unless_they_are_to_stay(tmp_path, sample):
     sample.write_text("Predicted,Usage,Id\n0,Public,a\n0,Private,b\n")
-    path = write(tmp_path, sample, ["b", "a"], ["x,y", "z"])
+    with pytest.raises(DataError, match=r"nothing fills column Usage, where the sample's own values would stay"):
+        write(tmp_path, sample, ["b", "a"], ["x,y", "z"])
+    assert not (tmp_path / "out").exists()
+    path = write(tmp_path, sample, ["b", "a"], ["x,y", "z"], kept_columns=["Usage"])
     assert path.read_text() == 'Predicted,Usage,Id\nz,Public,a\n"x,y",Private,b\n'
 
 

@@ -180,6 +180,17 @@ def test_bad_training_images_are_listed_and_left_out_where_the_recipe_says_so(ow
     assert "cannot be read, and got the mean prediction" in capsys.readouterr().out
 
 
+def test_a_pipe_among_the_images_is_a_bad_one(own_data, tmp_path, imettk):
+    (own_data / "train" / "s00004.png").unlink()
+    os.mkfifo(own_data / "train" / "s00004.png")
+    common = ["prepare", "digits", "--data", own_data, "--run-dir", tmp_path / "run", *TINY]
+    said = imettk(*common, code=2).stderr
+    assert "1 of 72 train images cannot be read" in said and "s00004.png cannot be read: it is a pipe, not" in said
+    said = imettk(*common, "--images.on-bad-image", "skip").stdout
+    assert "note: 1 of 72 train images cannot be read" in said
+    assert pd.read_csv(tmp_path / "run" / "bad_images.csv")["id"].tolist() == ["s00004"]
+
+
 class Unsure(nn.Module):
     """A network that says NaN of some images, told by their first pixel."""
 
@@ -270,6 +281,42 @@ def test_rows_of_extra_tables_only_train_as_often_as_their_weight(own_data, tmp_
     more.iloc[:1].assign(id="s00001").to_csv(own_data / "external.csv", index=False)
     shutil.copy(own_data / "train" / "s00000.png", own_data / "external" / "s00001.png")
     assert "1 id (s00001) more than once" in refused(capsys, "prepare", recipe, *common, *TINY)
+
+
+def test_files_that_hold_fewer_bits_than_they_say_are_told_and_seen(own_data, tmp_path, capsys):
+    """12 bits of brightness in 16: also where the cache is kept from before."""
+    stored = {}
+    for number, path in enumerate(sorted(own_data.glob("t*/*.png"))):
+        stored[path] = np.asarray(Image.open(path)).astype(np.uint16) * 14 + number % 3
+        Image.fromarray(stored[path]).save(path)
+    most = max(values.max() for values in stored.values())
+    common = ["prepare", "digits", "--data", own_data, "--run-dir", tmp_path / "run", *TINY]
+    for _ in range(2):
+        run(*common)
+        said = capsys.readouterr().out
+        assert f"note: the brightest pixel of 96 images of more than 8 bits is {most}" in said
+        assert "they are seen as dark; try --images.white 4095" in said
+    found = json.loads((tmp_path / "run" / "table.json").read_text())
+    assert any("--images.white 4095" in line for line in found["remarks"])
+    run(*common, "--images.white", 4095)
+    said = capsys.readouterr().out
+    assert "brightest" not in said and "images of 32 x 32 x 1 as pixels" in said
+    mean = np.mean([values / 4095 for values in stored.values()])
+    assert json.loads((tmp_path / "run" / "table.json").read_text())["mean"] == pytest.approx([mean], abs=1e-3)
+    run(*common, "--images.white", 3000)
+    assert f"the brightest pixel of 96 images of more than 8 bits is {most}" in (said := capsys.readouterr().out)
+    assert "of `images.white` 3000: all above that is seen as white" in said
+
+
+def test_broken_colour_profiles_are_counted_once(own_data, tmp_path, capfd):
+    for path in sorted(own_data.glob("train/*.png"))[:5]:
+        Image.open(path).save(path, icc_profile=b"not a profile" * 20)
+    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
+    run("prepare", "digits", *common, *TINY, "--cache.kind", "none")
+    run("train", *common, "--fold", 0)
+    said = capfd.readouterr()
+    assert said.out.count("note: 5 images have a broken colour profile, which is ignored") == 1
+    assert "libpng" not in said.err
 
 
 def test_the_picture_of_an_augmentation_has_originals_first(own_data, tmp_path, capsys):

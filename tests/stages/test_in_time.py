@@ -36,6 +36,7 @@ def run(monkeypatch):
     monkeypatch.setattr(in_time, "time", clock)
     monkeypatch.setattr(in_time, "predict_file", clock.predict)
     monkeypatch.setattr(in_time, "_measure", lambda *arguments: SECONDS)
+    monkeypatch.setattr(in_time, "describe", lambda *arguments: {})
     monkeypatch.setattr(in_time, "find_predictions", lambda *arguments: None)
     monkeypatch.setattr(in_time, "choose_compute", lambda recipe: None)
     recipe = load_recipe("digits")

@@ -239,3 +239,17 @@ def test_rows_without_a_class_are_left_out_where_a_table_is_written(made, here, 
     command("new", "mine", "--data", "birds", "--hold-out", 0.25)
     assert "1 row (p05) without a label: left out of mine-data/train.csv" in capsys.readouterr().out
     command("prepare", "mine.py", "--data", "mine-data", "--run-dir", "runs/mine")
+
+
+def test_white_is_set_where_files_hold_fewer_bits_than_they_say(made, here, capsys):
+    shutil.copytree(made / "birds", here / "birds")
+    for path in (here / "birds" / "photos").glob("*.jpg"):
+        cv2.imwrite(str(path.with_suffix(".png")), cv2.imread(str(path)).astype(np.uint16) * 14)
+        path.unlink()
+    for like in ([], ["--like", "turtle2022"]):
+        command("new", "mine", "--data", "birds", *like)
+        assert "4095: the brightest pixel of 47 images of more than 8 bits is" in capsys.readouterr().out
+        assert check_source(here / "mine.py").images.white == 4095
+        (here / "mine.py").unlink()
+    command("new", "other", "--data", made / "birds")
+    assert load_recipe("other.py").images.white is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forked import COMMAND, PATIENCE
 from safetensors.torch import load_file
 
 from imettk.cli import main
@@ -159,11 +161,11 @@ def test_weights_of_another_network_are_refused(prepared, trained, tmp_path, cap
 def test_a_second_process_is_refused_and_a_killed_one_leaves_nothing(prepared, tmp_path, capsys):
     (tmp_path / "fold0").mkdir()
     code = (
-        "import sys, time; from pathlib import Path; from imettk.tracking.lock import hold_folder\n"
-        "with hold_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+        "import sys; from pathlib import Path; from imettk.tracking.lock import hold_folder\n"
+        "with hold_folder(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "fold0")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         line = refused(capsys, "train", *prepared, "--run-dir", tmp_path)
         assert f"fold0 is in use by process {holder.pid}" in line
@@ -207,44 +209,59 @@ def test_what_a_session_leaves_is_enough_for_the_next_one_however_it_ends(prepar
     assert status(tmp_path / "3")["step"] == 5
 
 
-HANGS = """
-import sys, time
-import imettk.training.session
-from imettk.cli import main
+# A step that hangs once the checkpoint before it is in its place; from then on hours pass at once.
+HANGS = f"""
+import os, threading, time
+from imettk.training.session import Session, Watchdog
 from imettk.training.step import StepRunner
 
-imettk.training.session.HANG_SECONDS = 0.1
-run = StepRunner.run
-StepRunner.run = lambda self, step, share, batches: time.sleep(100) if step == 4 else run(self, step, share, batches)
-main(sys.argv[1:])
-sys.exit(3)
+hung, run, ahead = threading.Event(), StepRunner.run, 0.0
+
+def hangs(self, step, share, batches):
+    if step < 4:
+        return run(self, step, share, batches)
+    path = os.environ["IMETTK_TEST_CHECKPOINT"]
+    while not os.path.exists(path + ".safetensors"):
+        time.sleep(0.01)
+    hung.set()
+    threading.Event().wait()
+
+def wait(stopped, seconds):
+    global ahead
+    hung.wait()
+    ahead += seconds
+    return stopped.is_set()
+
+StepRunner.run = hangs
+Session.__init__.__kwdefaults__["clock"] = lambda: time.monotonic() + ahead
+Watchdog.__init__.__kwdefaults__["wait"] = wait
+{COMMAND}
 """
 
 
-def test_a_hanging_step_ends_the_session_with_code_0_and_the_checkpoint_in_place(prepared, tmp_path):
-    limits = ["--session.limit-seconds", 24, "--session.margin-seconds", 8, "--session.checkpoint-seconds", 0]
-    words = ["train", *prepared, "--run-dir", tmp_path, *limits, "--session.tensorboard", "False"]
-    done = subprocess.run([sys.executable, "-c", HANGS, *map(str, words)], timeout=60, check=False)
-    assert done.returncode == 0
+def test_a_hanging_step_ends_the_session_with_code_0_and_the_checkpoint_in_place(prepared, forks, tmp_path):
+    words = ["train", *prepared, "--run-dir", tmp_path, "--session.checkpoint-seconds", 0]
+    checkpoint = tmp_path / "fold0" / "checkpoints" / "step-00000004"
+    process = forks.start(words, code=HANGS, environment={"IMETTK_TEST_CHECKPOINT": str(checkpoint)})
+    assert process.wait(PATIENCE) == 0, process.stderr
     assert status(tmp_path)["state"] == "paused" and "hung" in status(tmp_path)["reason"]
-    assert (tmp_path / "fold0" / "checkpoints" / "step-00000004.safetensors").is_file()
+    assert checkpoint.with_suffix(".safetensors").is_file()
     train(prepared, tmp_path)
     assert status(tmp_path)["state"] == "done"
 
 
-def test_two_processes_pause_on_sigterm_with_code_0_and_one_goes_on(prepared, tmp_path):
-    command = [sys.executable, "-m", "imettk", "train", *prepared, "--run-dir", str(tmp_path), "--processes", "2"]
-    with subprocess.Popen([*command, "--stages.1.num-epochs", "400"], stdout=subprocess.PIPE, text=True) as process:
-        journal = tmp_path / "fold0" / "journal.jsonl"
-        while not journal.exists() or b'"train"' not in journal.read_bytes():
-            time.sleep(0.05)
-            assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        output = process.communicate(timeout=60)[0]
-    assert process.returncode == 0, output
+def test_two_processes_pause_on_sigterm_with_code_0_and_one_goes_on(prepared, forks, tmp_path):
+    words = ["train", *prepared, "--run-dir", tmp_path, "--processes", 2, "--stages.1.num-epochs", 4000]
+    process = forks.start(words)
+    journal = tmp_path / "fold0" / "journal.jsonl"
+    while not journal.exists() or b'"train"' not in journal.read_bytes():
+        time.sleep(0.05)
+        assert process.poll() is None, process.stderr
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0, process.stdout + process.stderr
     assert status(tmp_path)["reason"] == "received SIGTERM"
     step = status(tmp_path)["step"]
-    train(prepared, tmp_path, "--stages.1.num-epochs", 400, "--session.limit-steps", 5)
+    train(prepared, tmp_path, "--stages.1.num-epochs", 4000, "--session.limit-steps", 5)
     assert status(tmp_path)["step"] == step + 5
 
 

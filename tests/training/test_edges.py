@@ -186,7 +186,8 @@ def test_one_process_that_fails_ends_all(tmp_path, capfd, monkeypatch):
     )
     started = time.monotonic()
     assert launch([sys.executable, "-W", "ignore", str(script)], 2, started=0.0) == 2
-    assert "image is broken" in capfd.readouterr().err and time.monotonic() - started < 60
+    assert "image is broken" in capfd.readouterr().err
+    assert time.monotonic() - started < 900  # the collective would have waited for half an hour
 
 
 def test_every_step_micro_batch_and_process_draws_its_own_random_numbers(make_trainer):

@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+from forked import COMMAND, PATIENCE
 
 from imettk.overrides import apply_overrides
 from imettk.recipes import load_recipe
@@ -43,6 +44,7 @@ def recipe():
     )
 """
 
+SIGNALLED = 6  # the step in which signals come
 STEPS = 14  # 4 in the first stage; 10 in the second, where 48 rows and 12 hard ones make an epoch of 7
 
 
@@ -56,10 +58,19 @@ def prepared(digits_data, imettk, tmp_path_factory) -> tuple[Path, Path, Path]:
     return recipe, digits_data / "data", folder / "prepared"
 
 
-def train(prepared: tuple[Path, Path, Path], run_dir: Path, *extra: object) -> list[str]:
+@pytest.fixture(scope="module")
+def train(prepared, imettk) -> Callable[..., CompletedProcess[str]]:
+    """Train fold 0 into a folder, in a process of its own."""
+
+    def run(run_dir: Path, *extra: object, code: int = 0, real: bool = False) -> CompletedProcess[str]:
+        return imettk(*words(prepared, run_dir, *extra), code=code, real=real)
+
+    return run
+
+
+def words(prepared: tuple[Path, Path, Path], run_dir: Path, *extra: object) -> list[object]:
     recipe, data, inputs = prepared
-    common = ["--data", data, "--run-dir", run_dir, "--inputs", inputs, "--fold", 0]
-    return [sys.executable, "-m", "imettk", "train", *map(str, [recipe, *common, *extra])]
+    return ["train", recipe, "--data", data, "--run-dir", run_dir, "--inputs", inputs, "--fold", 0, *extra]
 
 
 def model_hash(run_dir: Path) -> str:
@@ -71,24 +82,38 @@ def status(run_dir: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def in_one_go(prepared, tmp_path_factory) -> Path:
+def in_one_go(train, tmp_path_factory) -> Path:
+    """A training by a process that was really started; most others here are forked, and must have its bits."""
     run_dir = tmp_path_factory.mktemp("one")
-    subprocess.run(train(prepared, run_dir), check=True, capture_output=True)
+    train(run_dir, real=True)
     assert status(run_dir) == {"state": "done", "fold": 0, "step": STEPS, "num_steps": STEPS, "sessions": 1}
     return run_dir
 
 
-def test_three_processes_end_with_the_bits_of_one(prepared, in_one_go, tmp_path):
+def test_three_processes_end_with_the_bits_of_one(train, in_one_go, tmp_path):
     # 4 steps are the first stage; the sessions stop within it, within the second, and use other numbers of workers.
     for workers, steps in ((0, 3), (2, 4), (3, 100)):
         extra = ["--session.limit-steps", steps, "--session.num-workers", workers]
-        subprocess.run(train(prepared, tmp_path, *extra), check=True, capture_output=True)
+        train(tmp_path, *extra, real=workers == 2)
     assert status(tmp_path)["sessions"] == 3
     assert model_hash(tmp_path) == model_hash(in_one_go)
     newest = sorted((tmp_path / "fold0/checkpoints").glob("*.safetensors"))[-1]
     assert newest.name == f"step-{STEPS:08d}.safetensors"
     # Weights, averaged weights and optimizer, not only what inference uses.
     assert _tensors(newest) == _tensors(in_one_go / "fold0/checkpoints" / newest.name)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_with_two_threads_it_is_the_same(prepared, forks, tmp_path, precision):
+    """They add in another order than one thread, but in the same order each time."""
+    code = f"import torch; torch.set_num_threads(2); {COMMAND}"
+    for name, steps in (("one", 100), ("two", 6), ("two", 100)):
+        extra = ["--session.limit-steps", steps, "--train.precision", precision]
+        process = forks.start(words(prepared, tmp_path / name, *extra), code=code)
+        assert process.wait(PATIENCE) == 0, process.stderr
+    events = read_journal(tmp_path / "two" / "fold0" / "journal.jsonl")
+    assert [event["environment"]["threads"] for event in events if event["event"] == "session"] == ["2", "2"]
+    assert model_hash(tmp_path / "one") == model_hash(tmp_path / "two")
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
@@ -105,79 +130,87 @@ def test_a_stop_at_every_step_changes_nothing(prepared, tmp_path, precision):
     assert model_hash(tmp_path / "one") == model_hash(tmp_path / "many")
 
 
-def test_another_seed_gives_other_bits(prepared, in_one_go, tmp_path):
+def test_another_seed_gives_other_bits(train, in_one_go, tmp_path):
     """Else the equalities above would prove nothing."""
-    subprocess.run(train(prepared, tmp_path, "--train.seed", 6), check=True, capture_output=True)
+    train(tmp_path, "--train.seed", 6)
     assert model_hash(tmp_path) != model_hash(in_one_go)
 
 
-def test_sigkill_and_the_same_command_again_end_with_the_same_bits(prepared, in_one_go, tmp_path):
-    every_step = ["--session.checkpoint-seconds", 0]
-    command = train(prepared, tmp_path, *every_step)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def test_sigkill_and_the_same_command_again_end_with_the_same_bits(prepared, forks, in_one_go, tmp_path):
+    command = words(prepared, tmp_path, "--session.checkpoint-seconds", 0)
+    process = forks.start(command)
     checkpoints = tmp_path / "fold0" / "checkpoints"
     while len(list(checkpoints.glob("step-*.safetensors"))) < 2:
         time.sleep(0.005)
         assert process.poll() is None, "ended before it could be killed"
     process.kill()
-    process.wait()
+    assert process.wait(PATIENCE) == -signal.SIGKILL
     assert status(tmp_path)["state"] == "running"  # nothing could say goodbye
     assert not (tmp_path / "fold0" / "model.safetensors").exists()
-    subprocess.run(command, check=True, capture_output=True)
+    assert forks.start(command).wait(PATIENCE) == 0
     assert model_hash(tmp_path) == model_hash(in_one_go)
     events = read_journal(tmp_path / "fold0" / "journal.jsonl")
     for kind, steps in (("train", [4, 10, 14]), ("validate", [3, 4, 8, 12, 14])):  # none twice, none left out
         assert [event["step"] for event in events if event["event"] == kind] == steps
 
 
+# Says when a step has begun, and stays in it until a signal has come.
+STAYS = f"""
+import sys, time
+from imettk.training.session import Session
+from imettk.training.step import StepRunner
+
+listen, run, sessions = Session.listen, StepRunner.run, []
+
+def stays(self, step, share, batches):
+    if step == {SIGNALLED}:
+        print("in the step", flush=True)
+        while sessions[0].stop_reason() is None:
+            time.sleep(0.01)
+    return run(self, step, share, batches)
+
+Session.listen = lambda self: sessions.append(self) or listen(self)
+StepRunner.run = stays
+{COMMAND}
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_the_whole_group_pauses_with_code_0(prepared, in_one_go, tmp_path, number):
-    command = train(prepared, tmp_path, "--session.num-workers", 2)
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    ) as process:
-        journal = tmp_path / "fold0" / "journal.jsonl"
-        while not journal.exists() or b'"session"' not in journal.read_bytes():
-            time.sleep(0.005)
-        time.sleep(0.3)
-        os.killpg(process.pid, number)
-        output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output
-    if status(tmp_path)["state"] == "paused":
-        assert status(tmp_path)["reason"] == f"received {signal.Signals(number).name}"
-    subprocess.run(train(prepared, tmp_path), check=True, capture_output=True)
+def test_a_signal_to_the_whole_group_pauses_with_code_0(prepared, train, forks, in_one_go, tmp_path, number):
+    process = forks.start(words(prepared, tmp_path, "--session.num-workers", 2), code=STAYS, session=True)
+    while "in the step" not in process.stdout:
+        time.sleep(0.005)
+        assert process.poll() is None, process.stderr
+    os.killpg(process.pid, number)
+    assert process.wait(PATIENCE) == 0, process.stderr
+    expected = {"state": "paused", "step": SIGNALLED + 1, "reason": f"received {signal.Signals(number).name}"}
+    assert status(tmp_path).items() >= expected.items()
+    train(tmp_path)
     assert model_hash(tmp_path) == model_hash(in_one_go)
 
 
-def test_the_time_limit_pauses_before_it_is_reached(prepared, tmp_path):
-    started = time.time()
-    extra = ["--session.limit-seconds", 0.001, "--session.margin-seconds", 0]
-    subprocess.run(train(prepared, tmp_path, *extra), check=True, capture_output=True)
-    assert status(tmp_path)["state"] == "paused"
+def test_the_time_limit_pauses_before_it_is_reached(train, tmp_path):
+    train(tmp_path, "--session.limit-seconds", 0.001, "--session.margin-seconds", 0)
+    assert status(tmp_path)["state"] == "paused" and status(tmp_path)["step"] == 0
     assert status(tmp_path)["reason"] == "time limit of the session"
-    assert time.time() - started < 60
 
 
-def test_a_session_in_another_run_dir_continues_from_its_inputs(prepared, in_one_go, tmp_path):
+def test_a_session_in_another_run_dir_continues_from_its_inputs(prepared, train, imettk, in_one_go, tmp_path):
     """As on Kaggle: the first kernel's output is read-only input of the second."""
     recipe, data, inputs = prepared
     first, second = tmp_path / "first", tmp_path / "second"
-    subprocess.run(train(prepared, first, "--session.limit-steps", 5), check=True, capture_output=True)
+    train(first, "--session.limit-steps", 5)
     before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
-    command = [sys.executable, "-m", "imettk", "train", str(recipe), "--data", str(data), "--run-dir", str(second)]
-    subprocess.run([*command, "--inputs", str(inputs), str(first), "--fold", "0"], check=True, capture_output=True)
+    imettk("train", recipe, "--data", data, "--run-dir", second, "--inputs", inputs, first, "--fold", 0)
     assert model_hash(second) == model_hash(in_one_go)
     assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
     sessions = [event["step"] for event in read_journal(second / "fold0/journal.jsonl") if event["event"] == "session"]
     assert sessions == [0, 5]
 
 
-def test_another_recipe_is_refused_with_the_fields_that_differ(prepared, tmp_path):
-    subprocess.run(train(prepared, tmp_path, "--session.limit-steps", 1), check=True, capture_output=True)
-    done = subprocess.run(
-        train(prepared, tmp_path, "--train.ema-decay", 0.5), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
+def test_another_recipe_is_refused_with_the_fields_that_differ(train, tmp_path):
+    train(tmp_path, "--session.limit-steps", 1)
+    done = train(tmp_path, "--train.ema-decay", 0.5, code=2)
     assert "train.ema_decay: 0.9 -> 0.5" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 

@@ -6,12 +6,15 @@ import errno
 import os
 import shutil
 import signal
+import threading
 import time
 
 import pytest
 import safetensors.torch
 import torch
+from forked import PATIENCE
 from torch import Tensor
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from imettk.config import StagePlan
 from imettk.data.dataset import Batch, load_batches
@@ -164,9 +167,9 @@ def test_out_of_memory_halves_the_micro_batch_and_changes_nothing_else(make_trai
     assert same(weights(asked), weights(resumed))
 
 
-def test_out_of_memory_with_single_samples_is_a_clear_error(make_trainer):
+def test_out_of_memory_with_as_few_samples_as_can_train_is_a_clear_error(make_trainer):
     network = type(make_trainer("other").network)
-    with pytest.raises(DeviceError, match="out of memory on cpu in step 0 even with one sample at a time"):
+    with pytest.raises(DeviceError, match="out of memory on cpu in step 0 even with two samples"):
         make_trainer(network=SmallMemory(network(), room=0)).fit()
 
 
@@ -222,7 +225,13 @@ def test_going_back_past_a_damaged_checkpoint_leaves_only_good_ones(make_trainer
     assert load_newest([folder], warn=pytest.fail).values["position"]["step"] == 5
 
 
-def test_a_killed_loader_process_is_replaced_and_no_batch_is_lost(capsys):
+@pytest.fixture
+def watchful(monkeypatch) -> None:
+    """Loaders look after their processes every 50 ms, in place of every 5 s, when no batch comes."""
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.05,))
+
+
+def test_a_killed_loader_process_is_replaced_and_no_batch_is_lost(watchful, capsys):
     class Slow(torch.utils.data.Dataset):
         def __getitem__(self, request) -> Batch:
             rows = torch.from_numpy(request.rows)
@@ -242,7 +251,7 @@ def test_a_killed_loader_process_is_replaced_and_no_batch_is_lost(capsys):
     assert "a loader process died" in capsys.readouterr().out
 
 
-def test_a_loader_process_that_always_dies_is_an_error():
+def test_a_loader_process_that_always_dies_is_an_error(watchful):
     class Deadly(torch.utils.data.Dataset):
         def __getitem__(self, request) -> Batch:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -251,26 +260,45 @@ def test_a_loader_process_that_always_dies_is_an_error():
         list(load_batches(Deadly(), sequential_requests(torch.arange(4).numpy(), 2), num_workers=1, pin=False))
 
 
-def test_the_watchdog_ends_what_hangs_with_code_0(monkeypatch):
-    monkeypatch.setattr("imettk.training.session.HANG_SECONDS", 0.2)
-    told, left = [], []
-    session = Session(started=time.monotonic(), limit_seconds=0.4, margin_seconds=0.4)
-    Watchdog(session, lambda: told.append(session.seconds_until_hang()), leave=left.append)
-    time.sleep(0.15)
-    assert not left
-    time.sleep(0.35)
-    assert left == [0] and len(told) == 1
+class Clock:
+    """Seconds that pass while somebody waits for them, and never else."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        self.now += seconds
+        return event.is_set()
 
 
-def test_the_watchdog_lets_go_when_training_ends(monkeypatch):
-    monkeypatch.setattr("imettk.training.session.HANG_SECONDS", 0.1)
-    left = []
-    watchdog = Watchdog(
-        Session(started=time.monotonic(), limit_seconds=0.1, margin_seconds=0), print, leave=left.append
-    )
+@pytest.mark.parametrize(
+    ("begun", "end"),
+    [(100.0, 900.0), (880.0, 940.0), (5000.0, 5060.0)],  # a quarter of the margin is left, or 60 seconds to see it
+)
+def test_the_watchdog_ends_what_hangs_with_code_0(begun, end):
+    clock, told, left = Clock(begun), [], []
+    session = Session(started=0.0, limit_seconds=1000.0, margin_seconds=400.0, clock=clock)
+    watchdog = Watchdog(session, lambda: told.append((clock.now, list(left))), leave=left.append, wait=clock.wait)
+    watchdog._thread.join(PATIENCE)
+    assert told == [(end, [])] and left == [0]
+
+
+def test_the_watchdog_lets_go_when_training_ends():
+    clock, told, left, waits = Clock(100.0), [], [], []
+    session = Session(started=0.0, limit_seconds=1000.0, margin_seconds=400.0, clock=clock)
+
+    def wait(event: threading.Event, seconds: float) -> bool:
+        waits.append(seconds)
+        return event.wait(PATIENCE)
+
+    watchdog = Watchdog(session, lambda: told.append(clock.now), leave=left.append, wait=wait)
     watchdog.stop()
-    time.sleep(0.3)
-    assert not left
+    watchdog._thread.join(PATIENCE)
+    assert not watchdog._thread.is_alive() and waits == [800.0]
+    assert not told and not left
 
 
 def test_a_clock_that_jumps_changes_nothing(make_trainer, tmp_path, monkeypatch):

@@ -163,7 +163,7 @@ rank = int(os.environ["RANK"])
         ("sys.exit(0)", 0, ""),
         ("time.sleep(0.3 * rank); sys.exit('imettk: wrong input' if rank == 2 else 0) ", 1, "imettk: wrong input"),
         ("sys.exit(2 if rank == 1 else 1)", 2, ""),
-        ("os.kill(os.getpid(), 9) if rank == 1 else time.sleep(60)", 1, "process 1 was killed by SIGKILL"),
+        ("os.kill(os.getpid(), 9) if rank == 1 else time.sleep(3600)", 1, "process 1 was killed by SIGKILL"),
     ],
 )
 def test_the_exit_code_is_that_of_the_process_that_is_the_cause(tmp_path, capfd, monkeypatch, body, code, text):

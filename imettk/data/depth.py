@@ -1,0 +1,91 @@
+"""Images of more than 8 bits a channel: what their files count as white, and how their values become 8 bits."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+FULL_16 = 65535  # white, where nothing says otherwise
+# Where the channels of a file lie in what OpenCV reads of it, by Pillow's mode.
+_PLACES = {"RGB": [2, 1, 0], "RGBA": [2, 1, 0, 3]}
+
+
+class Depth(NamedTuple):
+    """How the values of a file are to be taken.
+
+    Attributes:
+        white: the value that the file counts as white; 255 and below where it has no more than 8 bits a channel.
+        step: of Pillow's grey values, for a step of 1 in the file: it stretches some formats to 16 bits.
+    """
+
+    white: int
+    step: float = 1.0
+
+
+def read_depth(image: Image.Image, content: bytes) -> Depth:
+    """The depth of an image that Pillow has opened, and not loaded yet."""
+    if image.mode == "F":
+        return Depth(FULL_16)
+    if image.format == "PNG":
+        return Depth(FULL_16 if content[24] == 16 else 255)
+    if isinstance(image, TiffImageFile):  # it may have 12 bits, which Pillow leaves in the lower part of 16
+        bits = image.tag_v2.get(258, (8,))[0]
+        return Depth(min(FULL_16, 2**bits - 1))
+    if image.format == "PPM" and (tiles := getattr(image, "tile", [])):
+        settings = tiles[0].args  # the mode, and where that does not say all, the largest value
+        if isinstance(settings, tuple) and len(settings) > 1:
+            return Depth(int(settings[1]), FULL_16 / int(settings[1]))
+    if image.format == "JPEG2000" and (bits := _jpeg2000_bits(content)) > 8:
+        return Depth(2**bits - 1, 2.0 ** (16 - bits))
+    return Depth(FULL_16 if image.mode.startswith("I") else 255)
+
+
+def _jpeg2000_bits(content: bytes) -> int:
+    """Of the first component, by the marker of the image's size (ITU-T T.800, A.5.1); 8 where there is none."""
+    at = content.find(b"\xff\x4f\xff\x51")
+    return (content[at + 42] & 0x7F) + 1 if 0 <= at < len(content) - 42 else 8
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether Pillow keeps all bits of a deep image: it does of grey ones alone."""
+    return image.mode.startswith(("I", "F"))
+
+
+def grey_values(image: Image.Image, step: float) -> np.ndarray:
+    """What the file of a grey deep image holds, (H, W); `step` is that of its depth."""
+    values = np.asarray(image)
+    return values if step == 1 else np.rint(values / step).astype(np.int32)
+
+
+def read_colours(image: Image.Image, content: bytes) -> np.ndarray | None:
+    """The channels of a deep image of which Pillow keeps 8 bits, uint16 (H, W, channels of its mode); None where
+    OpenCV does not read them either."""
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    places = _PLACES.get(image.mode, [])
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[2] != len(places):
+        return None
+    return pixels[:, :, places]
+
+
+def to_eight_bits(values: np.ndarray, white: int) -> np.ndarray:
+    """Scale values so that `white` and all above are 255, uint8 of the same shape.
+
+    Raises:
+        ValueError: a value is no number, or below 0.
+    """
+    if not np.min(values) >= 0:  # so that NaN fails as well
+        raise ValueError("it has values below 0, or that are no numbers: convert it to 8 or 16 bits")
+    exact = values.dtype in (np.uint16, np.int32)
+    native = np.ascontiguousarray(values, values.dtype.newbyteorder("=") if exact else np.float32)
+    return cv2.convertScaleAbs(native, alpha=255 / white).reshape(values.shape)
+
+
+def put_colours(image: Image.Image, values: np.ndarray, white: int) -> None:
+    """Replace an image's colours by values scaled to `white`, in place; alpha stays."""
+    pixels = np.asarray(image).copy()
+    pixels[:, :, :3] = to_eight_bits(values[:, :, :3], white)
+    image.paste(Image.fromarray(pixels))

@@ -1,0 +1,75 @@
+"""Folders as labels: which folder holds them, where no table names images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from imettk.data.guess_columns import Choices
+from imettk.data.look import Contents, list_endings
+from imettk.data.part_names import is_held_out, is_part, is_training
+from imettk.errors import DataError
+
+LEAST_INSIDE = 0.5  # share of the images that must lie in folders which are taken for labels
+
+
+def label_folders(contents: Contents) -> list[str]:
+    """Folders of folders with images, which may be labels; not those that are named like a part of the data."""
+    parents: Counter[str] = Counter()
+    for folder in contents.images:
+        parent, _, name = folder.rpartition("/")
+        if folder != "." and not is_part(name):
+            parents[parent or "."] += 1
+    return sorted(folder for folder, count in parents.items() if count >= 2)
+
+
+def choose_folder(tops: list[str], contents: Contents, data_dir: Path, choices: Choices) -> str:
+    """The folder whose folders are labels."""
+    if choices.task == "multilabel" or choices.label_column is not None:
+        raise DataError(_no_labels(contents, data_dir))
+    if choices.train_csv is not None:
+        if (top := choices.train_csv.strip("/")) in tops:
+            return top
+        raise DataError(
+            f"--train-csv {choices.train_csv}: {data_dir} has no such table, nor folder of folders with images; "
+            f"there is {', '.join([*contents.tables, *tops])}"
+        )
+    if trains := [folder for folder in tops if is_training(folder.rpartition("/")[2])]:
+        tops = trains
+    if not tops:
+        raise DataError(_no_labels(contents, data_dir))
+    if len(tops) > 1:
+        listed = " or ".join(tops)
+        raise DataError(f"{data_dir}: labels may be the folders of {listed}; give one of them as --train-csv")
+    if (inside := _inside(tops[0], contents)) < LEAST_INSIDE:
+        raise DataError(
+            f"{data_dir}: labels may be the folders of {tops[0]}, but these hold {inside:.0%} of the images: give "
+            f"--train-csv {tops[0]} if no others count, or write a table with the path and the label of each image"
+        )
+    return tops[0]
+
+
+def likely_labels(tops: Iterable[str], contents: Contents) -> list[str]:
+    """Those folders whose folders hold most images."""
+    return [top for top in tops if _inside(top, contents) >= LEAST_INSIDE]
+
+
+def _inside(top: str, contents: Contents) -> float:
+    """The share of the images, without those for tests, that lie in the folders of a folder."""
+    counts = {folder: len(files) for folder, files in contents.images.items() if not is_held_out(folder)}
+    inside = sum(count for folder, count in counts.items() if (folder.rpartition("/")[0] or ".") == top)
+    return inside / max(1, sum(counts.values()))
+
+
+def _no_labels(contents: Contents, data_dir: Path) -> str:
+    where, files = max(contents.images.items(), key=lambda item: len(item[1]))
+    tables = ", ".join(f"{csv} ({', '.join(map(str, frame.columns[:6]))})" for csv, frame in contents.tables.items())
+    unread = "".join(f"; {fault}" for fault in contents.unread)
+    if contents.others:
+        unread += f"; not read: {list_endings(contents.others)}"
+    return (
+        f"{data_dir}: no table has a column whose values are names of images, such as {files[0]} in {where}/, with "
+        "labels beside it, and no folder holds a folder of images a label; "
+        f"there is {tables or 'no csv file that can be read'}{unread}"
+    )

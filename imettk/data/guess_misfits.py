@@ -1,0 +1,204 @@
+"""Tables that name images otherwise than a recipe can say: in one line how, so that none is passed over in silence."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pandas as pd
+
+from imettk.data.guess_columns import FEWEST, label_candidates, number_columns
+from imettk.data.image_files import ENDING_SIGNS
+from imettk.data.look import Contents
+from imettk.data.part_names import is_held_out, is_training
+
+LEAST = 2  # ids that must name something, so that it is no accident
+SHARE = 0.01  # of the ids that must
+FILES_AN_ID = 10  # what names more files than these, on average, is a class
+TOLD = 0.05  # share of a table's rows from which on such names are an error
+LISTED_ENDINGS = 4
+
+
+class Place(NamedTuple):
+    """An image file that an id means, and how.
+
+    Attributes:
+        kind: it begins with the id (`plain`), it does in another Unicode form, it ends otherwise than the id
+            (`ending`), or the id is a path that is not there.
+        ending: what follows the id in its name.
+    """
+
+    folder: str
+    name: str
+    kind: str
+    ending: str
+
+    @property
+    def path(self) -> str:
+        return self.name if self.folder == "." else f"{self.folder}/{self.name}"
+
+
+class Misfit(NamedTuple):
+    """A table that may be the training table, though its ids do not name images as they should.
+
+    Attributes:
+        named: how many rows name something.
+        what: says what they name, and what to do.
+    """
+
+    csv: str
+    column: str
+    named: int
+    rows: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.csv}: {self.named} of {self.rows} values of column {self.column} {self.what}"
+
+
+def find_misfit(contents: Contents, names: Iterable[str], id_column: str | None) -> Misfit | None:
+    """The one of these tables that names the most images, in whatever way, and has something to learn beside; of
+    several the one that is called after training.
+
+    Args:
+        id_column: the only column that may hold ids, None for any.
+    """
+    found = [misfit for csv in names if (misfit := _misfit(csv, contents, id_column)) is not None]
+    return max(found, key=lambda misfit: (is_training(misfit.csv), misfit.named), default=None)
+
+
+def _misfit(csv: str, contents: Contents, id_column: str | None) -> Misfit | None:
+    frame = contents.tables[csv]
+    columns = [column for column in map(str, frame.columns) if frame[column].nunique() >= FEWEST * len(frame)]
+    folders_of = {column: _find_folders(frame[column], contents) for column in columns}
+    lists_folders = any(
+        frame[column].is_unique and len(folders) >= len(frame) for column, folders in folders_of.items()
+    )
+    files = {column: {} if lists_folders else _name_files(frame[column], contents) for column in columns}
+    best: Misfit | None = None
+    for column in columns if id_column is None else {id_column} & {*columns}:
+        beside = [other for other in label_candidates(frame, column) if not files.get(other)]
+        folders = folders_of[column]
+        if beside and files[column]:
+            what, known = describe_places(files[column]), list(files[column])
+        elif any(frame[other].nunique() < len(frame) for other in beside) and _enough(len(folders), frame[column]):
+            # Where no value beside comes again, it may be a list of labels with their names.
+            known = [folder.rpartition("/")[2] for folder in folders]
+            what = (
+                f"name folders of images, such as {folders[0]}/: one answer for several images cannot be said yet; "
+                "write a table with the path and the label of each image"
+            )
+        elif files[column] and is_training(csv) and (numbers := number_columns(frame, column)):
+            known = list(files[column])
+            what = (
+                f"name images, with numbers beside them ({', '.join(numbers[:3])}), which cannot be learned as numbers "
+                "yet; give --label-column if they are classes"
+            )
+        else:
+            continue
+        if best is None or len(known) > best.named:
+            best = Misfit(csv, column, int(frame[column].isin(known).sum()), len(frame), what)
+    return best
+
+
+def _name_files(ids: pd.Series, contents: Contents) -> dict[str, list[Place]]:
+    """The files that the ids of a column mean; none where that is an accident."""
+    places = find_places(ids, contents, training=True)
+    few = sum(map(len, places.values())) <= FILES_AN_ID * len(places)
+    return places if few and _enough(len(places), ids) else {}
+
+
+def _enough(number: int, ids: pd.Series) -> bool:
+    return number >= max(min(LEAST, ids.nunique()), SHARE * ids.nunique())
+
+
+def _find_folders(ids: pd.Series, contents: Contents) -> list[str]:
+    """The folders with images that ids name."""
+    known = set(ids)
+    return [folder for folder in contents.images if folder.rpartition("/")[2] in known and not is_held_out(folder)]
+
+
+def find_places(ids: pd.Series, contents: Contents, *, training: bool) -> dict[str, list[Place]]:
+    """The image files that ids mean, whatever their folder, their ending and the Unicode form of their name.
+
+    Args:
+        training: pass over folders whose name says that they are for testing or validation.
+    """
+    wanted: dict[str, str] = {}
+    for known in ids.unique():
+        for key in _keys(known):
+            wanted.setdefault(key, known)
+    places: dict[str, list[Place]] = {}
+    for folder, files in contents.images.items():
+        if training and is_held_out(folder):
+            continue
+        for file in files:
+            plain = _composed(file)
+            ends = [len(plain), *(at for at in range(len(plain) - 1, 0, -1) if plain[at] in ENDING_SIGNS)]
+            name = next((wanted[plain[:end]] for end in ends if plain[:end] in wanted), None)
+            if name is not None:
+                places.setdefault(name, []).append(_place(name, folder, file))
+    return places
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _keys(name: str) -> list[str]:
+    """By what a file may be known to an id: the whole of it, the end of its path, and that without its ending."""
+    name = _composed(name.strip())
+    file = name.replace("\\", "/").rpartition("/")[2]
+    return [key for key in (name, file, file.rpartition(".")[0]) if key]
+
+
+def _place(name: str, folder: str, file: str) -> Place:
+    """How an id means a file."""
+    path = "/" + _composed(file if folder == "." else f"{folder}/{file}")
+    at = path.rfind("/" + _composed(name))
+    if at >= 0:
+        kind = "plain" if name.rpartition("/")[2] in file else "unicode"
+        return Place(folder, file, kind, path[at + 1 + len(_composed(name)) :])
+    return Place(folder, file, "path" if set("/\\") & set(name) else "ending", "")
+
+
+def describe_places(places: dict[str, list[Place]], *, suffix: str | None = None) -> str:
+    """How ids name images by which a recipe does not find them, and what to do about it.
+
+    Args:
+        suffix: what the ids of the training table have behind them.
+    """
+    first = [(name, found[0]) for name, found in places.items()]
+    kind = Counter(place.kind for _, place in first).most_common(1)[0][0]
+    name, place = next(pair for pair in first if pair[1].kind == kind)
+    example = f"{name} is {place.path}"
+    if kind == "unicode":
+        return f"name images in another Unicode form ({example}): rename the files in composed form (NFC)"
+    if kind == "path":
+        return f"are paths that are not there ({example}): write paths from the folder of images into the column"
+    if kind == "ending":
+        return (
+            f"name images that end otherwise ({example}): give both the same ending; what a file holds is seen anyway"
+        )
+    endings = {place.ending for _, place in first}
+    if suffix == "" not in endings:
+        return (
+            f"name images without their ending ({example}), which the ids of training rows have: write a table without"
+        )
+    if suffix is not None and suffix not in endings:
+        return (
+            f"name images ({example}) behind which stands {place.ending!r}, and {suffix!r} behind those of training "
+            "rows: make them alike"
+        )
+    if len(endings) > 1:
+        listed = ", ".join(sorted(endings)[:LISTED_ENDINGS]) + (", ..." if len(endings) > LISTED_ENDINGS else "")
+        return f"name images with different endings ({listed}): rename them to one; what a file holds is seen anyway"
+    folders = {place.folder for name, place in first if "/" not in name}
+    if len(folders) > 1:
+        return (
+            f"name images in {len(folders)} folders ({example}): put them, or links to them, into one, or write the "
+            "way there into the column as well"
+        )
+    return f"name images ({example}), fewer than half: leave the others out of the table, or add their images"

@@ -1,0 +1,213 @@
+"""No table that names images, in whatever way, is passed over in silence; parts of the data are never labels."""
+
+import unicodedata
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from imettk.cli import main
+from imettk.data.guess import guess
+from imettk.data.guess_columns import Choices
+from imettk.data.look import look_at, look_into
+from imettk.data.oddities import find_oddities
+from imettk.data.table import read_table
+from imettk.errors import DataError
+from imettk.recipes import load_recipe
+
+
+def lay_out(folder, images, **tables):
+    """Tiny images, and tables of lines by their name without `.csv`."""
+    for name in images:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    for name, lines in tables.items():
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def look(folder, **choices):
+    return guess(look_into(folder), folder, Choices(**choices))
+
+
+def rows(head, *ids):
+    return [head, *(f"{name},{'ab'[place % 2]}" for place, name in enumerate(ids))]
+
+
+def by_class(folder, count=12, ending=".jpg"):
+    return [f"{folder}{('cat', 'dog')[number % 2]}/{number}{ending}" for number in range(count)]
+
+
+TWELVE = [str(number) for number in range(12)]
+CLASSES = by_class("train/")
+
+
+@pytest.mark.parametrize("test", ["Test", "test_images", "TestSet", "Validation", "valid", "VAL"])
+def test_a_part_of_the_data_beside_classes_is_no_class(tmp_path, monkeypatch, capsys, test):
+    """It was one, and most answers were its name; a recipe of one's own gets the same labels."""
+    monkeypatch.chdir(tmp_path)
+    names = [f"q{number}.jpg" for number in range(5)]
+    sample = ["id,label", *(f"{name},cat" for name in names)]
+    lay_out(tmp_path / "data", [*by_class(""), *(f"{test}/{name}" for name in names)], sample_submission=sample)
+    main(["new", "mine", "--data", "data"])
+    said = capsys.readouterr().out
+    assert "2 folders in ." in said and f"5 of its 5 ids are files in {test}/" in said
+    assert f"passed over 1 folder ({test}) named like a part of the data, not like a label" in said
+    main(["prepare", "mine.py", "--data", "data", "--run-dir", "run"])
+    assert f"note: data: passed over 1 folder ({test}) named like a part" in capsys.readouterr().out
+    table = read_table(load_recipe("mine.py").table, Path("data"))
+    assert table.labels == ("cat", "dog") and len(table) == 12
+
+
+@pytest.mark.parametrize(
+    ("images", "tables", "message"),
+    [
+        # The endings differ (mixed_endings); in the greater part of the rows they do not.
+        (
+            [f"train/{name}{('.jpg', '.JPG', '.png')[int(name) % 3]}" for name in TWELVE],
+            {"train": rows("id,label", *TWELVE)},
+            r"train\.csv: 12 of 12 .* id name images with different endings \(\.JPG, \.jpg, \.png\): rename them",
+        ),
+        (
+            [f"train/{name}{'.jpg' if int(name) < 8 else '.png'}" for name in TWELVE],
+            {"train": rows("id,label", *TWELVE)},
+            r"12 of 12 values of column id name images with different endings \(\.jpg, \.png\)",
+        ),
+        # Landmarks, in folders by their first letters; hotels, in folders of their chains.
+        (
+            [f"train/{name[0]}/{name[1]}/{name}.jpg" for name in ("abx", "aby", "acz", "bax", "bbz", "cax")],
+            {"train": rows("id,landmark_id", "abx", "aby", "acz", "bax", "bbz", "cax")},
+            r"train\.csv: 6 of 6 .* name images in 5 folders \(abx is train/a/b/abx\.jpg\): put them, or links",
+        ),
+        (
+            CLASSES,
+            {"train": ["image,chain,hotel_id", *(f"{name}.jpg,{int(name) % 2},h{int(name) % 3}" for name in TWELVE)]},
+            r"train\.csv: 12 of 12 values of column image name images in 2 folders .*give --train-csv train$",
+        ),
+        # A study is a folder.
+        (
+            [f"train/s{study}/{number}.jpg" for study in range(6) for number in range(3)],
+            {"train": rows("study_id,label", *(f"s{study}" for study in range(6)))},
+            r"train\.csv: 6 of 6 .* study_id name folders of images, such as train/s0/: one answer for several",
+        ),
+        # Fewer than half are there.
+        (
+            [f"train/{name}.jpg" for name in TWELVE],
+            {"train": rows("id,label", *map(str, range(40)))},
+            r"train\.csv: 12 of 40 values of column id name images \(0 is train/0\.jpg\), fewer than half",
+        ),
+        (
+            [f"train/{name}.png" for name in TWELVE],
+            {"labels": rows("file,label", *(f"{name}.jpg" for name in TWELVE))},
+            r"labels\.csv: 12 of 12 values of column file name images that end otherwise \(0\.jpg is train/0\.png\)",
+        ),
+        (
+            [f"train/{name}.jpg" for name in TWELVE],
+            {"train": rows("path,label", *(f"C:\\data\\train\\{name}.jpg" for name in TWELVE))},
+            r"are paths that are not there \(C:\\data\\train\\0\.jpg is train/0\.jpg\)",
+        ),
+        (
+            [unicodedata.normalize("NFD", f"train/é{name}.jpg") for name in TWELVE],
+            {"train": rows("id,label", *(f"é{name}" for name in TWELVE))},
+            r"12 of 12 values of column id name images in another Unicode form",
+        ),
+        (
+            [f"train/{name}.jpg" for name in TWELVE],
+            {"train": ["id,score", *(f"{name},0.{int(name) * 7 + 1}" for name in TWELVE)]},
+            r"train\.csv: 12 of 12 .* name images, with numbers beside them \(score\), which cannot be learned",
+        ),
+        # What is said of images in folders that are labels: it may be what is to be learned.
+        (
+            CLASSES,
+            {"info": ["file,camera", *(f"{name}.jpg,{'xy'[int(name) % 3 == 0]}" for name in TWELVE)]},
+            r"info\.csv: .*; where folders are the labels, give --train-csv train$",
+        ),
+        # Parts of the data alone are no labels (dogs-vs-cats), nor is a small part of nested folders (herbarium).
+        (
+            [f"{part}/{part}{name}.jpg" for name in TWELVE for part in ("train", "valid", "TEST")],
+            {},
+            "no table has a column whose values are names of images, .* and no folder holds a folder of images a label",
+        ),
+        (
+            [f"train_images/{number // 30:03d}/{number % 30:02d}/x.jpg" for number in (1, 2, 33, 65, 98, 127, 159)],
+            {},
+            r"labels may be the folders of train_images/000, but these hold 29% of the images: give --train-csv",
+        ),
+        ([*by_class("train/", 1), *by_class("Test/", 3)], {}, "the folders of Test, but these hold 0% of the images"),
+        ([f"train/{name}/1.jpg" for name in ("cat", "Test", "val")], {}, "and no folder holds a folder of images"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_one_line(tmp_path, images, tables, message):
+    lay_out(tmp_path, images, **tables)
+    with pytest.raises(DataError, match=message) as caught:
+        look(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("images", "ids", "message"),
+    [
+        ([f"train/{name}.png" for name in TWELVE], "q{}", r"behind which stands '\.jpg', and '\.png' behind those"),
+        (CLASSES, "q{}", r"values of column id name images without their ending \(q0 is test/q0\.jpg\), which"),
+    ],
+)  # fmt: skip
+def test_test_images_that_end_otherwise_are_told_at_once(tmp_path, images, ids, message):
+    tables = {"sample_submission": rows("id,label", *(ids.format(name) for name in TWELVE))}
+    if "train/0.png" in images:
+        tables["train"] = rows("id,label", *TWELVE)
+    lay_out(tmp_path, [*images, *(f"test/q{name}.jpg" for name in TWELVE)], **tables)
+    with pytest.raises(DataError, match=rf"sample_submission\.csv: 12 of 12 .*{message}"):
+        look(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("tables", "choices", "unused"),
+    [
+        ({"classes": ["name,number", "cat,0", "dog,1"]}, {}, "classes.csv is not used: 2 rows, columns name, number"),
+        (
+            {"pairs": ["a,b", *(f"{number}.jpg,{(number + 1) % 12}.jpg" for number in range(12))]},
+            {},
+            "pairs.csv is not used: 12 rows, columns a, b",
+        ),
+        (
+            {"info": ["file,camera", *(f"{name}.jpg,{'xy'[int(name) % 3 == 0]}" for name in TWELVE)]},
+            {"train_csv": "train"},
+            "info.csv is not used: 12 rows, columns file, camera",
+        ),
+        ({"test": rows("file,camera", *(f"t{name}.jpg" for name in TWELVE))}, {}, "test.csv is not used: 12 rows"),
+    ],
+)  # fmt: skip
+def test_folders_are_labels_beside_tables_of_something_else(tmp_path, tables, choices, unused):
+    lay_out(tmp_path, [*CLASSES, *(f"test/t{name}.jpg" for name in TWELVE), "more/x.jpg"], **tables)
+    if not choices:
+        (tmp_path / "more" / "x.jpg").unlink()
+    contents = look_into(tmp_path)
+    found = guess(contents, tmp_path, Choices(**choices))
+    assert found.table.train_folders and set(found.labels) == {"cat", "dog"}
+    lines = find_oddities(found, contents, look_at([[str(tmp_path / CLASSES[0])]]))
+    assert any(unused in line for line in lines)
+    assert any("test/ is not used: 12 images (t0.jpg, " in line for line in lines)
+    assert any("more/ is not used: 1 image (x.jpg)" in line for line in lines) == bool(choices)
+
+
+def test_few_rows_whose_image_lies_elsewhere_are_told_and_dropped(tmp_path):
+    names = [str(number) for number in range(30)]
+    lay_out(tmp_path, [*(f"train/{name}.jpg" for name in names[1:]), "more/0.jpg"], train=rows("id,label", *names))
+    assert look(tmp_path).found.tolist() == [False] + [True] * 29
+
+
+def test_classes_that_were_made_numbers_by_empty_cells_are_classes(tmp_path):
+    images = [f"train/{name}.jpg" for name in TWELVE]
+    lay_out(tmp_path, images, train=["id,target", *(f"{name},{int(name) % 2}.0" for name in TWELVE)])
+    assert set(look(tmp_path).labels) == {"0.0", "1.0"}
+
+
+def test_a_second_column_of_images_is_told(tmp_path):
+    images = [f"train/{name}_{side}.jpg" for name in TWELVE for side in "LR"]
+    lines = ["left,right,label", *(f"{name}_L.jpg,{name}_R.jpg,{'ab'[int(name) % 2]}" for name in TWELVE)]
+    contents = look_into(lay_out(tmp_path, images, train=lines))
+    found = guess(contents, tmp_path, Choices())
+    lines = find_oddities(found, contents, look_at([[str(tmp_path / images[0])]]))
+    assert any("column right names images in train/ as well: they are not read" in line for line in lines)
