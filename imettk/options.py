@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,8 +126,15 @@ def _add_log(log: argparse.ArgumentParser) -> None:
     noted.add_argument("text")
     scored = actions.add_parser("lb", help="write a leaderboard's scores into a run folder, and bring them in")
     scored.add_argument("folder", type=Path, metavar="RUN_DIR")
-    scored.add_argument("public", type=float)
-    scored.add_argument("private", type=float, nargs="?")
+    scored.add_argument("public", type=score)
+    scored.add_argument("private", type=score, nargs="?")
+
+
+def score(text: str) -> float:
+    """A number, for argparse; NaN and infinity are no scores."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError
+    return number
 
 
 def _stage_parser(name: str) -> StageParser:

@@ -100,6 +100,12 @@ def test_a_number_out_of_every_range_is_one_line(words, capsys):
     assert text.startswith("imettk: `") and text.count("\n") == 1 and "got" in text
 
 
+@pytest.mark.parametrize("scores", [["nan"], ["inf"], ["0.5", "-inf"], ["x"]])
+def test_what_is_no_score_does_not_come_into_the_log(scores, tmp_path, capsys):
+    assert code_of("log", "lb", str(tmp_path), "--", *scores) == 2
+    assert "invalid score value" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def entry_point() -> str:
     """What pip makes the `imettk` command of."""
     setup = (Path(__file__).resolve().parents[1] / "setup.py").read_text()

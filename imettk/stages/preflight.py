@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.miniature import make_miniature
+from imettk.data.miniature import IMAGES_A_LABEL, make_miniature
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import DataError
@@ -117,6 +117,11 @@ def miniature(recipe: Recipe) -> Recipe:
 
 
 def _num_rows(recipe: Recipe) -> int:
-    """Enough for two steps of the real batch in every stage."""
-    largest = max(plan.batch_size for plan in recipe.stages)
-    return max(MIN_ROWS, math.ceil(2 * largest * recipe.folds.num_folds / (recipe.folds.num_folds - 1)))
+    """Enough for two steps of the real batch in every stage, and for all the identities that a PK batch needs."""
+    needed = [2 * plan.batch_size for plan in recipe.stages]
+    needed += [
+        IMAGES_A_LABEL * plan.batch_size // plan.images_per_identity
+        for plan in recipe.stages
+        if plan.sampler == "identities"
+    ]
+    return max(MIN_ROWS, math.ceil(max(needed) * recipe.folds.num_folds / (recipe.folds.num_folds - 1)))

@@ -7,19 +7,21 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from imettk.cli import main
-from imettk.config import Recipe, RulePlan, TableFormat, TrainPlan
+from imettk.config import Recipe, RulePlan, StagePlan, TableFormat, TrainPlan
 from imettk.data import miniature
+from imettk.data.folds import make_folds
 from imettk.data.made import DigitsSize, make_digits
 from imettk.data.made_artworks import make_artworks
 from imettk.data.made_cells import make_cells
 from imettk.data.made_turtles import make_turtles
 from imettk.data.made_whales import WhalesSize, make_whale_folders, make_whales
-from imettk.data.miniature import make_miniature
-from imettk.data.table import read_table
+from imettk.data.miniature import choose_rows, make_miniature
+from imettk.data.table import SampleTable, read_table
 from imettk.recipes import load_recipe
 from imettk.stages import preflight
 
@@ -259,3 +261,16 @@ def test_what_would_leave_the_scratch_folder_is_stopped(tmp_path, name):
     with pytest.raises(RuntimeError, match="is not inside of"):
         miniature._place(tmp_path / "out", name)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("images_per_identity", [1, 2, 4, 8])
+def test_there_are_as_many_identities_as_a_batch_needs(images_per_identity):
+    """In fold 0 too, of five; from 100 identities with 12 images each."""
+    stage = StagePlan(batch_size=64, sampler="identities", images_per_identity=images_per_identity)
+    classes = TableFormat(task="multiclass")
+    recipe = Recipe(table=classes, train=TrainPlan(loss="cross_entropy"), rule=RulePlan(kind="argmax"), stages=(stage,))
+    targets, ids = np.repeat(np.arange(100), 12), np.arange(1200).astype(str)
+    table = SampleTable(ids, ids, tuple(map(str, range(100))), ("",) * 100, targets=targets, sources=0 * targets)
+    rows = choose_rows(table, preflight._num_rows(recipe))
+    trains = rows[make_folds(targets[rows], recipe.folds) != 0]
+    assert len(trains) >= 2 * 64 and len(np.unique(targets[trains])) >= 64 // images_per_identity
