@@ -186,8 +186,8 @@ class KaggleBox:
         """Data, and how a submission is scored: public and private."""
         self.competitions[slug] = (folder, score)
 
-    def wait(self, seconds: float) -> None:
-        """Until no session runs."""
+    def wait(self, seconds: float = 600.0) -> None:
+        """Until no session runs, or so long."""
         for thread in list(self._threads):
             thread.join(seconds)
 
@@ -505,4 +505,4 @@ class _Handler(BaseHTTPRequestHandler):
 
 def fast_patience() -> Patience:
     """Of a client that waits hundredths of a second."""
-    return Patience(tries=6, answer_seconds=10, sleep=lambda seconds: time.sleep(min(seconds, 0.03)))
+    return Patience(tries=6, answer_seconds=60, sleep=lambda seconds: time.sleep(min(seconds, 0.03)))

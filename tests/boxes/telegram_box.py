@@ -42,7 +42,7 @@ class TelegramBox:
     def sent(self, *methods: str) -> list[dict[str, Any]]:
         return [fields for method, fields in self.calls if method in methods]
 
-    def wait(self, count: int, seconds: float = 20.0) -> None:
+    def wait(self, count: int, seconds: float = 600.0) -> None:
         """Until so many messages have come."""
         end = time.monotonic() + seconds
         while len([one for one in self.calls if one[0] != "getMe"]) < count:
@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         _, token, method = self.path.replace("/bot", "/", 1).split("/")
         code, answer = box.answer(token, method, _fields(self.headers.get("Content-Type", ""), body))
         if code == 0:
-            box.free.wait(60)
+            box.free.wait(600)
             return
         content = json.dumps(answer).encode()
         self.send_response(code)

@@ -218,9 +218,9 @@ def test_a_real_table_takes_no_half_second(humpbacks, scheme):
     for members in (None, groups):
         times = []
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.process_time()
             folds_of(humpbacks, members, scheme=scheme, min_images=2, unknown_identities=0.02)
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
         assert min(times) < 0.5
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from forked import PATIENCE
 
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.sandbox import Mounts, run_session
@@ -24,7 +25,7 @@ def run_kernel(script: str, root: Path, python: Path, mounts: Mounts, *, code: i
     """As `kaggle run-local` does it; what the session prints."""
     shutil.rmtree(root, ignore_errors=True)
     lines: list[str] = []
-    ending = run_session(script, root, mounts, python=[str(python)], line=lines.append, limit_seconds=600)
+    ending = run_session(script, root, mounts, python=[str(python)], line=lines.append, limit_seconds=PATIENCE)
     assert ending.code == code, "\n".join(lines)
     return "\n".join(lines)
 
@@ -73,7 +74,7 @@ def test_the_four_kernels_one_after_another(pack, python, digits_data, tmp_path,
     text = kernel(text_of("train", PUSH="p3", AFTER=["p1", "p2"]), "imettk-digits-train")
     assert "fold 0: continues at step 4 of 11" in text and "fold 0: done" in text
     listed = json.loads((outputs["me/imettk-digits-train"] / "imettk-output.json").read_text())
-    assert (listed["push"], listed["stage"], listed["code"]) == ("p3", "train", 0) and 0 < listed["seconds"] < 600
+    assert (listed["push"], listed["stage"], listed["code"]) == ("p3", "train", 0) and 0 < listed["seconds"] < PATIENCE
     found = hashes(outputs["me/imettk-digits-train"])
     assert {file["sha256"] for file in listed["files"].values()} | {
         found[str(outputs["me/imettk-digits-train"] / "imettk-output.json")]

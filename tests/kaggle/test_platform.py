@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -70,7 +68,7 @@ def test_a_stage_by_hand_from_pack_to_score(box, capsys):
     command(
         "push", "infer", "digits", "--competition", "cells", "--after", "me/imettk-digits-prepare", "--limit-hours", 2
     )
-    box.wait(10)
+    box.wait()
     prepare, infer = (box.kernels[f"me/imettk-digits-{stage}"][0] for stage in ("prepare", "infer"))
     assert settings_of(prepare.request["text"])["ARGUMENTS"] == ["--stages.0.num-epochs", "3"]
     assert not prepare.job.gpu and infer.job.gpu and infer.request["sessionTimeoutSeconds"] == 7200
@@ -124,7 +122,7 @@ def test_each_session_of_a_fold_has_a_kernel_of_its_own(box):
     command(*words)
     first, second = "me/imettk-digits-train-f0", "me/imettk-digits-train-f0-next"
     for before, kernel in [(first, second), (second, first), (first, second)]:
-        box.wait(10)
+        box.wait()
         command(*words, "--after", before)
         pushed = box.kernels[kernel][-1].request
         assert pushed["kernelDataSources"] == [before]
@@ -266,12 +264,11 @@ def test_what_is_wrong_is_one_line(box, capsys, words, code, says):
     assert len(lines) == 1 and says in lines[0] and "Traceback" not in error and "kkkk" not in error
 
 
-def test_without_credentials_it_is_one_line(box, monkeypatch, tmp_path):
+def test_without_credentials_it_is_one_line(box, monkeypatch, imettk):
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
         monkeypatch.delenv(name)
-    words = [sys.executable, "-m", "imettk", "kaggle", "status", "me/x/1"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 2 and done.stderr.startswith("imettk: no Kaggle credentials") and done.stdout == ""
+    done = imettk("kaggle", "status", "me/x/1", code=2, real=True)
+    assert done.stderr.startswith("imettk: no Kaggle credentials") and done.stdout == ""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
@@ -301,6 +298,16 @@ def test_an_upload_that_lacks_a_file_is_refused(box, capsys):
     assert "me/imettk-pack" not in box.datasets and "answers 400" in capsys.readouterr().err
 
 
+# A recipe that a session never gets to the end of.
+HANGS_THERE = """
+import os, time
+from imettk.recipes.digits import digits as recipe
+
+if "IMETTK_KAGGLE_ROOT" in os.environ:
+    time.sleep(3600)
+"""
+
+
 def test_run_local_runs_the_script_as_it_is(digits_data, tmp_path, monkeypatch, capfd):
     """In Kaggle's layout, with the package from the pack; then from its output, and killed at its limit."""
     monkeypatch.chdir(tmp_path)
@@ -313,8 +320,8 @@ def test_run_local_runs_the_script_as_it_is(digits_data, tmp_path, monkeypatch, 
     command("run-local", "train", "digits", *data, "--run-dir", "second", "--inputs", "first/working", "--fold", 0,
             "--session.limit-steps", 3)  # fmt: skip
     assert "paused at step 3 of 11" in capfd.readouterr().out
-    command("run-local", "train", "digits", *data, "--run-dir", "third", "--inputs", "first/working", "--fold", 0,
-            "--limit-seconds", 3, "--session.margin-seconds", 0, code=1)  # fmt: skip
-    assert "killed at its limit after 3 s" in capfd.readouterr().out
+    Path("hangs.py").write_text(HANGS_THERE)
+    command("run-local", "prepare", "hangs.py", *data, "--run-dir", "third", "--limit-seconds", 2, code=1)
+    assert "killed at its limit after 2 s" in capfd.readouterr().out
     command("run-local", "prepare", "digits", *data, "--run-dir", "first", code=2)
     assert "is not empty" in capfd.readouterr().err

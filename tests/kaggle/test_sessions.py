@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from forked import PATIENCE
 from kaggle_box import Fault, Job, KaggleBox, fast_patience
 
 from imettk.errors import MismatchError, PlatformError
@@ -32,7 +33,7 @@ def working(make_box, tmp_path) -> tuple[KaggleBox, Kaggle]:
     def run(job: Job) -> str:
         job.log.write_text("first line\nlast line\n")
         if "wait" in job.text:
-            return "CANCEL_ACKNOWLEDGED" if job.cancel.wait(20) else "ERROR"
+            return "CANCEL_ACKNOWLEDGED" if job.cancel.wait(PATIENCE) else "ERROR"
         (job.working / "fold0").mkdir()
         (job.working / "fold0" / "weights.bin").write_bytes(bytes(range(256)) * 2000)
         (job.working / "submission.csv").write_text("id,label\n1,2\n")
@@ -52,7 +53,7 @@ def test_a_push_has_all_that_the_kernel_says(working):
     assert find_push(account, pushed) == 0
     assert push_kernel(account, pushed) == 1 and find_push(account, pushed) == 1
     assert find_push(account, kernel(push="other")) == 0
-    box.wait(10)
+    box.wait()
     assert ask_session(account, REFERENCE, 1).status == "COMPLETE"
     request = next(request for method, request in box.requests if method == "SaveKernel")
     assert request["text"] == pushed.text() and request["enableInternet"] is False and request["isPrivate"] is True
@@ -84,7 +85,7 @@ def test_a_push_without_one_of_its_sources_is_ended_and_told(working):
         PlatformError, match=r"does not know me/pack/7, me/never-pushed .*; the kernel without it has been deleted"
     ):
         push_kernel(account, waiting)
-    box.wait(10)
+    box.wait()
     assert box.deleted[REFERENCE][0].status == "CANCEL_ACKNOWLEDGED"
 
 
@@ -92,7 +93,7 @@ def test_a_wrong_source_does_not_cost_the_outputs_of_earlier_versions(working):
     """The platform deletes a kernel with all of its versions: nine hours of training for a mistyped name."""
     box, account = working
     push_kernel(account, kernel(datasets=("me/pack",)))
-    box.wait(10)
+    box.wait()
     with pytest.raises(PlatformError, match=r"know me/pakc .* still runs beside earlier versions: cancel it at kaggle"):
         push_kernel(account, kernel(datasets=("me/pakc",), push="p1"))
     assert not box.deleted and len(box.kernels[REFERENCE]) == 2
@@ -112,7 +113,7 @@ def test_too_many_sessions_are_an_error_of_their_own(working):
 def test_a_session_is_asked_for_by_its_version(working):
     box, account = working
     push_kernel(account, kernel())
-    box.wait(10)
+    box.wait()
     push_kernel(account, kernel(arguments=("wait",)))
     assert ask_session(account, REFERENCE, 1).ended
     assert not ask_session(account, REFERENCE, 2).ended
@@ -124,7 +125,7 @@ def test_a_session_is_asked_for_by_its_version(working):
 def pushed_output(working) -> tuple[KaggleBox, Kaggle]:
     box, account = working
     push_kernel(account, kernel())
-    box.wait(10)
+    box.wait()
     return box, account
 
 
@@ -219,7 +220,7 @@ def test_a_submission_is_made_once_and_its_score_comes_back(working, tmp_path, m
     if fault is not None:
         box.faults.add("CreateSubmission", fault)
     number = submit_file(account, "cells", tmp_path / "submission.csv", "from a test")
-    score = wait_score(account, "cells", number, limit_seconds=20)
+    score = wait_score(account, "cells", number, limit_seconds=PATIENCE)
     assert (score.status, score.public, score.private) == ("COMPLETE", 0.13, 0.5)
     assert len(box.submissions) == 1
 
@@ -228,6 +229,6 @@ def test_a_kernels_version_is_submitted_in_a_code_competition(working, monkeypat
     _box, account = pushed_output(working)
     monkeypatch.setattr(leaderboard, "POLL_SECONDS", 0.01)
     number = submit_kernel(account, "cells", REFERENCE, 1, "submission.csv", "from a test")
-    assert wait_score(account, "cells", number, limit_seconds=20).public == 0.13
+    assert wait_score(account, "cells", number, limit_seconds=PATIENCE).public == 0.13
     with pytest.raises(PlatformError, match="404"):
         submit_kernel(account, "unknown", REFERENCE, 1, "submission.csv", "x")

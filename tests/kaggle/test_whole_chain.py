@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from forked import PATIENCE
 from kaggle_box import Job, KaggleBox, fast_patience
 from sklearn.metrics import fbeta_score
 
@@ -35,7 +36,7 @@ def run_for_real(python: Path):
                 job.working.parent,
                 mounts,
                 internet=job.internet,
-                limit_seconds=job.limit_seconds or 600,
+                limit_seconds=job.limit_seconds or PATIENCE,
                 cancel=job.cancel,
                 line=lambda line: print(line, file=log, flush=True),
                 python=[str(python)],
@@ -68,7 +69,6 @@ def whole(make_box, python, pack, digits_data, monkeypatch) -> KaggleBox:
     monkeypatch.setattr(client, "Patience", fast_patience)
     # Behind the box's proxy there is no package index; these are the wheels that it gave before.
     monkeypatch.setattr(packing, "_build_wheels", lambda out: [shutil.copy(path, out) for path in pack.glob("*.whl")])
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # another number of threads adds in another order
     box = make_box(run_for_real(python))
     box.add_competition("digits", digits_data / "data", f2_of(digits_data / "answers.csv"))
     return box
@@ -85,7 +85,7 @@ def test_from_a_laptop_to_a_score(whole, imettk, digits_data, tmp_path, capsys):
     """Two folds of three sessions each, the command started anew for every look; then once without any platform."""
     run_dir, words = tmp_path / "run", ["--pack", str(tmp_path / "pack")]
     chain = ["kaggle", "chain", "digits", "--competition", "digits", "--folds", "0,1", "--run-dir", str(run_dir)]
-    limit = time.monotonic() + 500
+    limit = time.monotonic() + PATIENCE
     while time.monotonic() < limit:
         command(*chain, *words, "--once", "--session.limit-steps", "4")
         state = read_chain(run_dir)

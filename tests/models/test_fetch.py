@@ -68,14 +68,14 @@ def test_of_timm_through_the_hub(server, tmp_path):
     Server.files = {f"/{name}/resolve/main/model.safetensors": save(body.state_dict())}
     environment = os.environ | {"HF_ENDPOINT": server, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_DISABLE_XET": "1"}
     words = [sys.executable, "-m", "imettk", "weights", "timm:test_resnet", "--out", tmp_path / "weights"]
-    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=200)
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     found = load_file(tmp_path / "weights" / "test_resnet.safetensors")
     assert all(torch.equal(found[key], value) for key, value in body.state_dict().items())
     make_backbone("timm:test_resnet", channels=3, weights=str(tmp_path / "weights"))
     Server.files = {}
     words[4] = "timm:test_vit"
-    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=200)
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("imettk: timm:test_vit cannot be fetched")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forked import PATIENCE
 from telegram_box import CHAT, TOKEN, TelegramBox
 
 from imettk.errors import UserError
@@ -45,7 +46,7 @@ def credentials(box: TelegramBox, **changes: str) -> Credentials:
 
 
 def notifier(box: TelegramBox, **settings: object) -> Notifier:
-    quick = {"pause_seconds": 0.01, "answer_seconds": 5.0}
+    quick = {"pause_seconds": 0.01, "answer_seconds": 60.0}
     return Notifier(lambda: credentials(box), **(quick | settings))
 
 
@@ -53,7 +54,7 @@ def test_messages_come_in_order(box):
     one = notifier(box)
     for number in range(5):
         one.send(lambda number=number: Message(f"message {number}"))
-    one.close(20)
+    one.close(PATIENCE)
     assert [fields["text"] for fields in box.sent("sendMessage")] == [f"message {number}" for number in range(5)]
 
 
@@ -64,7 +65,7 @@ def test_a_shown_message_is_sent_once_and_then_edited(box):
     one.show("fold0", lambda: Message("0.6", PNG))
     box.wait(2)
     one.show("fold1", lambda: Message("0.4", PNG))
-    one.close(20)
+    one.close(PATIENCE)
     assert [method for method, _ in box.calls if method != "getMe"] == ["sendPhoto", "editMessageMedia", "sendPhoto"]
     first, edit, _ = [fields for method, fields in box.calls if method != "getMe"]
     assert first["caption"] == "0.5" and first["photo"].startswith(b"\x89PNG")
@@ -73,22 +74,22 @@ def test_a_shown_message_is_sent_once_and_then_edited(box):
 
 def test_what_waits_is_replaced_and_not_piled_up(box):
     made = []
-    one = notifier(box, pause_seconds=5.0)
+    one = notifier(box, pause_seconds=PATIENCE)
     one.send(lambda: Message("first"))
     box.wait(1)
     for number in range(100):
         one.show("fold0", lambda number=number: made.append(number) or Message(str(number), PNG))
-    one.close(20)
+    one.close(PATIENCE)
     assert made == [99] and [fields["caption"] for fields in box.sent("sendPhoto")] == ["99"]
 
 
 def test_the_queue_is_bounded(box, printed):
-    one = notifier(box, pause_seconds=5.0)
+    one = notifier(box, pause_seconds=PATIENCE)
     one.send(lambda: Message("first"))
     box.wait(1)
     for number in range(80):
         one.send(lambda number=number: Message(str(number)))
-    one.close(60)
+    one.close(PATIENCE)
     assert [fields["text"] for fields in box.sent("sendMessage")] == ["first", *map(str, range(30, 80))]
     assert "Telegram: 30 messages were dropped" in printed()
 
@@ -102,15 +103,15 @@ def test_a_bad_server_delays_nobody(box, fault, printed):
     }
     server = box.url if fault != "dead" else "http://127.0.0.1:9/bot"
     box.fault = lambda method, number: answers.get(fault) if method != "getMe" else None
-    one = Notifier(lambda: credentials(box, server=server), pause_seconds=0.01, answer_seconds=0.5)
+    one = Notifier(lambda: credentials(box, server=server), pause_seconds=0.01, answer_seconds=300.0)
     started = time.perf_counter()
     for number in range(20):
         one.send(lambda number=number: Message(str(number)))
         one.show("fold0", lambda: Message("x", PNG))
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < 25  # one that waited for an answer, or to try again, would take minutes
     started = time.perf_counter()
-    one.close(3)
-    assert time.perf_counter() - started < 4
+    one.close(1)
+    assert time.perf_counter() - started < 25
 
 
 def test_a_server_that_recovers_gets_the_message(box):
@@ -120,7 +121,7 @@ def test_a_server_that_recovers_gets_the_message(box):
     one = notifier(box)
     one.send(lambda: Message("hello"))
     box.wait(2)
-    one.close(20)
+    one.close(PATIENCE)
     assert [fields["text"] for fields in box.sent("sendMessage")] == ["hello"]
 
 
@@ -129,7 +130,7 @@ def test_a_wrong_token_is_told_once(box, printed):
     for _ in range(5):
         one.send(lambda: Message("x"))
         time.sleep(0.05)
-    one.close(20)
+    one.close(PATIENCE)
     text = printed()
     assert text.count("Telegram:") == 1 and "no messages from here on" in text and "BBBB" not in text
 
@@ -142,7 +143,7 @@ def test_a_message_that_is_refused_does_not_stop_the_next(box, printed):
     one = notifier(box)
     one.send(lambda: Message("first"))
     one.send(lambda: Message("second"))
-    one.close(20)
+    one.close(PATIENCE)
     assert [fields["text"] for fields in box.sent("sendMessage")] == ["second"]
     assert "an't parse; a message is left out" in printed()
 
@@ -154,7 +155,7 @@ def test_an_edit_that_changes_nothing_is_no_fault(box, printed):
     one.show("a", lambda: Message("x", PNG))
     box.wait(1)
     one.show("a", lambda: Message("x", PNG))
-    one.close(20)
+    one.close(PATIENCE)
     assert box.sent("editMessageMedia refused") and "Telegram" not in printed()
 
 
@@ -162,7 +163,7 @@ def test_a_message_that_cannot_be_made_is_left_out(box, printed):
     one = notifier(box)
     one.show("a", lambda: 1 / 0)
     one.send(lambda: Message("x"))
-    one.close(20)
+    one.close(PATIENCE)
     assert "a message is left out (ZeroDivisionError" in printed() and box.sent("sendMessage")[0]["text"] == "x"
 
 
@@ -180,7 +181,7 @@ def test_over_long_messages_arrive(box):
     one = notifier(box)
     one.send(lambda: Message("Traceback\n" + "x" * 9000 + "\nValueError: the end", keep_end=True))
     one.show("a", lambda: Message("caption " + "y" * 3000, PNG))
-    one.close(20)
+    one.close(PATIENCE)
     assert box.sent("sendMessage")[0]["text"].endswith("ValueError: the end")
     assert box.sent("sendPhoto")[0]["caption"].startswith("caption y")
 
