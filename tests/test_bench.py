@@ -40,6 +40,26 @@ def test_killed_trainings_end_with_the_same_bits(run):
     assert kills == 4 and same == trainings >= 1
 
 
+def test_crashes_at_some_file_events_leave_a_run_that_goes_on(run):
+    """A sample with its seed; every event is for the table."""
+    pytest.importorskip("ckpt_chaos", reason="needs pip install -e .[bench]")
+    assert "4 crashes, 0 failures" in run("crash_points", "--quick", "--check")
+
+
+@pytest.mark.parametrize(("beside", "held"), [(0.3, True), (0.6, False)])
+def test_idle_threads_are_judged_alone_and_beside_others(beside, held, monkeypatch, capsys):
+    """Seconds are made up: processes that train are for the table alone."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    import threads
+
+    monkeypatch.setattr(threads, "BUSY", "import time; time.sleep(600)")
+    seconds = iter([1.0, 1.0, 1.0, beside])  # by default and passive, alone; then beside two others
+    monkeypatch.setattr(threads, "step_seconds", lambda network, policy: next(seconds))
+    with pytest.raises(SystemExit) as ending:
+        threads.main(["--quick", "--check"])
+    assert (ending.value.code == 0) == held and "beside two busy ones" in capsys.readouterr().out
+
+
 def test_no_simulated_session_overruns(run):
     assert "MISSED" not in run("sessions", "--quick", "--check")
 

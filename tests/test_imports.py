@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "imettk"
 
 PLANS = {"plans", "model_plans", "train_plans", "answer_plans"}
 PICTURES = {"plots", "charts", "galleries"}
-BASE = PLANS | PICTURES | {"errors", "fields", "files", "config", "overrides", "device", "metrics", "progress", "threads"}
-BASE |= {"separator"}  # of csv files, which data and kaggle both read
+BASE = PLANS | PICTURES | {"errors", "fields", "files", "config", "overrides", "device", "metrics", "progress"}
+BASE |= {"separator", "threads"}  # the first of csv files, which data and kaggle both read
 MIDDLE = {"losses", "models", "data", "tracking", "postprocess"}
 ENGINES = {"training", "inference"}
 ALLOWED = {

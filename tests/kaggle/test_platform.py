@@ -272,17 +272,16 @@ def test_without_credentials_it_is_one_line(box, monkeypatch, imettk):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
-def test_a_key_that_others_can_read_is_told(box, monkeypatch):
+def test_a_key_that_others_can_read_is_told(box, monkeypatch, imettk):
     path = Path(os.environ["KAGGLE_CONFIG_DIR"], "kaggle.json")
     path.write_text(json.dumps({"username": os.environ["KAGGLE_USERNAME"], "key": os.environ["KAGGLE_KEY"]}))
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
         monkeypatch.delenv(name)
-    words = [sys.executable, "-m", "imettk", "kaggle", "status", "me/no-such-kernel/1"]
     for mode, told in ((0o640, True), (0o604, True), (0o600, False)):
         path.chmod(mode)
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+        done = imettk("kaggle", "status", "me/no-such-kernel/1", code=1, real=True)
         line = f"warning: {path} holds a Kaggle key and can be read by others: chmod 600 {path}"
-        assert done.returncode == 1 and (line in done.stdout.splitlines()) is told
+        assert (line in done.stdout.splitlines()) is told
 
 
 def test_a_wrong_key_is_one_line(box, capsys):

@@ -260,3 +260,30 @@ def test_a_damaged_checkpoint_is_replaced_by_the_good_one_of_the_inputs(mine, ca
     run(*at, "--inputs", mine / "prepared", mine / "begun", "--session.limit-steps", 1)
     assert "passed over" in capsys.readouterr().out
     assert path.read_bytes() == (mine / "begun" / "fold0" / "checkpoints" / path.name).read_bytes()
+
+
+def test_an_empty_test_set_is_answered_twice(mine, capsys):
+    """The second time from the file: no id is not one id."""
+    (mine / "data" / "sample_submission.csv").write_text("id,attribute_ids\n")
+    at = ["--data", mine / "data", "--run-dir", mine / "done", "--inputs", mine / "prepared"]
+    for _ in range(2):
+        run("infer", *at)
+    assert "fold 0 test: taken from" in capsys.readouterr().out
+    assert (mine / "done" / "submission.csv").read_text() == "id,attribute_ids\n"
+
+
+def test_an_id_may_hold_a_newline(own_data, tmp_path, capsys):
+    """In a quoted cell; it has a cache and predictions like any other."""
+    table = pd.read_csv(own_data / "train.csv", dtype=str)
+    name = table["id"][3]
+    table["id"] = table["id"].replace(name, "two\nlines")
+    table.to_csv(own_data / "train.csv", index=False)
+    (own_data / "train" / f"{name}.png").rename(own_data / "train" / "two\nlines.png")
+    at = ["--data", own_data, "--run-dir", tmp_path / "run"]
+    run("prepare", "digits", *at, *TINY)
+    for fold in range(3):
+        run("train", "digits", *at, *TINY, "--fold", fold)
+    for _ in range(2):
+        run("validate", "digits", *at, *TINY)
+    text = capsys.readouterr().out
+    assert text.count("oof: taken from") == 3 and "read from their files" not in text

@@ -33,7 +33,7 @@ from table import Row, arguments_of, finish, print_machine
 from tqdm import tqdm
 
 MODES = ("before", "torn", "unsynced")
-QUICK_POINTS = 9
+QUICK_POINTS = 4
 KEPT = ("folds.csv", "table.json", "rule.json", "scores.json", "label_scores.csv", "submission.csv")
 CONTINUES = re.compile(r"continues at step (\d+)")
 

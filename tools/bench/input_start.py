@@ -1,6 +1,7 @@
 """Part of `input.py`: a table of iMet's size over made-up images, and the time to its first batch.
 
-`input_start.py make FOLDER ROWS`, then `input_start.py time FOLDER` in a process of its own.
+`input_start.py make FOLDER ROWS`, then `input_start.py time FOLDER` in a process of its own; `input_start.py open
+FOLDER` times how a cache of these images is opened, with a look at the size and time of every file.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import ImageFormat, TableFormat
+from imettk.data.cache import ImageCache
 from imettk.data.dataset import ImageDataset, load_batches
+from imettk.data.reader import ImageReader
 from imettk.data.samplers import Sampler
 from imettk.data.sampling import train_requests
-from imettk.data.source import ImageSource, make_reader
+from imettk.data.source import ImageSource, cache_key, image_names, make_reader
+from imettk.data.stamps import stamp_files
+from imettk.data.survey import CacheTarget, survey_images
 from imettk.data.table import read_table
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "tables" / "imet2019" / "train_with_folds.csv"
 FORMAT = TableFormat(labels_csv="labels.csv")
+SMALL = ImageReader(size=(8, 8))
 
 
 def make(folder: Path, num_rows: int) -> None:
@@ -65,8 +71,29 @@ def time_first_batch(folder: Path) -> None:
     print(time.perf_counter() - started)
 
 
+def make_cache(folder: Path) -> None:
+    """A cache of all rows, of 8 x 8 made-up pixels each: what is timed does not read them."""
+    table, pixels = read_table(FORMAT, folder), np.zeros((*SMALL.size, 3), np.uint8)
+    target = CacheTarget(folder=folder / "cache", kind="pixels", key=cache_key(SMALL, "pixels", 95), quality=95)
+    stamps = stamp_files(table.paths, ())
+    survey_images(lambda row: pixels, image_names(table, folder), stamps, pixels.shape, cache=target)
+
+
+def time_cache(folder: Path) -> None:
+    """Print the seconds from the table to a source that knows which images the cache still holds as they are."""
+    table = read_table(FORMAT, folder)
+    started = time.perf_counter()
+    source = ImageSource(table, SMALL, cache=ImageCache(folder / "cache"), names=image_names(table, folder))
+    seconds = time.perf_counter() - started
+    assert source.num_cached == len(table)
+    print(seconds)
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "make":
         make(Path(sys.argv[2]), int(sys.argv[3]))
+        make_cache(Path(sys.argv[2]))
+    elif sys.argv[1] == "open":
+        time_cache(Path(sys.argv[2]))
     else:
         time_first_batch(Path(sys.argv[2]))
