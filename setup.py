@@ -4,7 +4,7 @@ from setuptools import find_packages, setup
 
 setup(
     name="imettk",
-    version="0.1.0",
+    version="0.2.0",
     description="Win image competitions without a GPU: training over Kaggle sessions that continues exactly",
     license="MIT",
     python_requires=">=3.11",
