@@ -125,13 +125,14 @@ def survey_images(
         progress_bar("read images" if cache is None else "cache images", total=len(names), unit="image") as bar,
     ):
         warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
+        maker = _PartMaker(pool, read, shape, cache, {} if notes is None else notes, bar.update)
         for part in range(plan.num_parts):
             rows = plan.rows(part)
             lines = json.dumps([[names[row], int(stamps.hashes[row])] for row in rows])
             contents.append(hashlib.sha256(lines.encode()).hexdigest())
             values = None if cache is None else _finished_part(cache, part, contents[part])
             if values is None:
-                values = _make_part(pool, read, rows, shape, cache, part, contents[part], bar.update, notes)
+                values = maker.make(part, rows, contents[part])
             else:
                 bar.update(len(rows))
             bad |= {int(row): fault for row, fault in values["bad"].items()}
@@ -151,45 +152,47 @@ def _finished_part(cache: CacheTarget, part: int, contents: str) -> dict[str, An
     return values if same else None
 
 
-def _make_part(
-    pool: ThreadPoolExecutor,
-    read: Callable[[int], np.ndarray],
-    rows: range,
-    shape: tuple[int, int, int],
-    cache: CacheTarget | None,
-    part: int,
-    contents: str,
-    update: Callable[[int], object],
-    notes: Mapping[int, FileFacts] | None,
-) -> dict[str, Any]:
-    """Read the images of a part, write it if there is a cache, and return what its header says."""
+class _PartMaker(NamedTuple):
+    """What all parts of a pass have in common; `update` is told of each image that was read."""
 
-    def work(row: int) -> _Image:
+    pool: ThreadPoolExecutor
+    read: Callable[[int], np.ndarray]
+    shape: tuple[int, int, int]
+    cache: CacheTarget | None
+    notes: Mapping[int, FileFacts]
+    update: Callable[[int], object]
+
+    def make(self, part: int, rows: range, contents: str) -> dict[str, Any]:
+        """Read the images of a part, write it if there is a cache, and return what its header says."""
+        images = []
+        for image in self.pool.map(self._work, rows):
+            images.append(image)
+            self.update(1)
+        zero = np.zeros((self.shape[2], 256))
+        histogram = sum((image.histogram for image in images if image.histogram is not None), zero)
+        values = {
+            "bad": {str(row): image.fault for row, image in zip(rows, images, strict=True) if image.fault is not None},
+            "histogram": np.asarray(histogram).astype(np.int64).tolist(),
+            "facts": facts_as_json(join_facts(self.notes[row] for row in rows if row in self.notes)),
+        }
+        if (cache := self.cache) is not None:
+            empty = b"" if cache.kind == "jpeg" else np.zeros(self.shape, np.uint8)
+            kept = [empty if image.kept is None else image.kept for image in images]
+            cache.folder.mkdir(parents=True, exist_ok=True)
+            (cache.folder / INDEX).unlink(missing_ok=True)  # from here on it is not whole
+            header = values | {"key": cache.key, "contents": contents}
+            write_part(part_path(cache.folder, part), kept, self.shape[:2], header)
+        return values
+
+    def _work(self, row: int) -> _Image:
         try:
-            pixels = read(row)
+            pixels = self.read(row)
         except DataError as error:
             return _Image(None, None, str(error))
-        jpeg = cache is not None and cache.kind == "jpeg"
-        kept = encode_jpeg(pixels, cache.quality) if cache is not None and jpeg else pixels
-        return _Image(None if cache is None else kept, _histogram(pixels), None)
-
-    images = []
-    for image in pool.map(work, rows):
-        images.append(image)
-        update(1)
-    histogram = sum((image.histogram for image in images if image.histogram is not None), np.zeros((shape[2], 256)))
-    values = {
-        "bad": {str(row): image.fault for row, image in zip(rows, images, strict=True) if image.fault is not None},
-        "histogram": np.asarray(histogram).astype(np.int64).tolist(),
-        "facts": facts_as_json(join_facts(notes[row] for row in rows if row in notes) if notes else FileFacts()),
-    }
-    if cache is not None:
-        empty = b"" if cache.kind == "jpeg" else np.zeros(shape, np.uint8)
-        kept = [empty if image.kept is None else image.kept for image in images]
-        cache.folder.mkdir(parents=True, exist_ok=True)
-        (cache.folder / INDEX).unlink(missing_ok=True)  # from here on it is not whole
-        write_part(part_path(cache.folder, part), kept, shape[:2], values | {"key": cache.key, "contents": contents})
-    return values
+        kept: np.ndarray | bytes | None = None
+        if self.cache is not None:
+            kept = encode_jpeg(pixels, self.cache.quality) if self.cache.kind == "jpeg" else pixels
+        return _Image(kept, _histogram(pixels), None)
 
 
 def _histogram(pixels: np.ndarray) -> np.ndarray:

@@ -31,7 +31,13 @@ def is_done(recipe: Recipe, run: RunDir, fold: int, data: DataIdentity, *, other
     """
     for folder in run.fold_everywhere(fold):
         if (path := folder / "model.safetensors").is_file():
-            values = read_values(path)
+            try:
+                values = read_values(path)
+            except CheckpointError as error:
+                if not any(any(other.glob("checkpoints/step-*.safetensors")) for other in run.fold_everywhere(fold)):
+                    raise
+                say(f"warning: {error}: made anew from the last checkpoint")
+                continue
             if values["fingerprint"] == fingerprint(recipe):
                 if others_allowed and not _is_of(values, data):
                     continue

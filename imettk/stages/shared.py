@@ -19,7 +19,7 @@ from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, read_folds
 from imettk.data.source import ImageSource, cache_key, image_names, make_reader
 from imettk.data.table import SampleTable, read_table
 from imettk.device import bfloat16_convolutions_fail, choose_device, choose_precision, meets_single_pixels
-from imettk.errors import MismatchError, MissingFileError, TrainingError
+from imettk.errors import CheckpointError, MismatchError, MissingFileError, TrainingError
 from imettk.models.network import Network
 from imettk.progress import say
 from imettk.stages.rules import read_shares
@@ -200,10 +200,14 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
     """The trained network of a fold.
 
     Raises:
+        CheckpointError: it is damaged.
         MismatchError: it was trained by another recipe, or for other labels.
         TrainingError: its weights are not finite.
     """
-    model = read_tensors(path)
+    try:
+        model = read_tensors(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; delete it, and `imettk train` makes it anew from the last checkpoint") from None
     if model.values["fingerprint"] != fingerprint(recipe):
         raise MismatchError(
             f"{path} was trained by another recipe (fingerprint {model.values['fingerprint']}, this one has "

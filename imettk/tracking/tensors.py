@@ -71,7 +71,7 @@ def parse_tensors(content: bytes, path: Path, *, hashed: bool = False) -> Tensor
         hashed: the content has been compared with its SHA-256 already.
     """
     if not hashed and matches_digest(content) is False:
-        raise CheckpointError(f"{path} is damaged: its content does not match the SHA-256 in it")
+        raise CheckpointError(f"{path} is damaged, its content does not match the SHA-256 in it")
     try:
         tensors = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])

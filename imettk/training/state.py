@@ -60,6 +60,12 @@ class TrainingState:
             "split": self._runner.split,
         }
 
+    def is_finite(self) -> bool:
+        """Whether all weights are: the last ones, the averaged and the best."""
+        averaged = {} if self._ema is None else self._ema.module.state_dict()
+        weights = (*self._network.state_dict().values(), *averaged.values(), *self.best.values())
+        return all(bool(value.isfinite().all()) for value in weights if value.is_floating_point())
+
     def load(self, checkpoint: TensorFile, *, scale: float = 1.0) -> None:
         """Go on from a checkpoint of the same experiment.
 

@@ -210,8 +210,8 @@ class Trainer:
             try:
                 if (reason := self._run_span(span, bar)) is not None:
                     return reason
-                if self._current_span() is None:
-                    self._check_weights()
+                if self._current_span() is None and self._team.agree([int(not self._state.is_finite())])[0]:
+                    raise _Diverged
             except _Diverged:
                 # A second time at the same place is no chance; far behind it, it is another fault.
                 again = bad_step is not None and self.at.step <= bad_step + self._session_plan.nonfinite_steps
@@ -219,13 +219,6 @@ class Trainer:
                 self._roll_back(again=again)
                 bar.n = self.at.step
         return None
-
-    def _check_weights(self) -> None:
-        """Raise `_Diverged`, in all processes, where the training would end with weights that are not finite."""
-        weights = (*self.network.state_dict().values(), *self.final_weights().values())
-        finite = all(bool(value.isfinite().all()) for value in weights if value.is_floating_point())
-        if self._team.agree([int(not finite)])[0]:
-            raise _Diverged
 
     def _current_span(self) -> Span | None:
         for span in self.spans:

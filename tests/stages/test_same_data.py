@@ -287,3 +287,40 @@ def test_an_id_may_hold_a_newline(own_data, tmp_path, capsys):
         run("validate", "digits", *at, *TINY)
     text = capsys.readouterr().out
     assert text.count("oof: taken from") == 3 and "read from their files" not in text
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_model_is_made_anew_from_the_last_checkpoint(mine, capsys, damage):
+    path = mine / "done" / "fold0" / "model.safetensors"
+    whole = path.read_bytes()
+    at = ["train", "digits", *TINY, "--data", mine / "data", "--inputs", mine / "prepared", "--fold", 0]
+    if damage == "cut":
+        path.write_bytes(whole[:-10])
+    else:
+        path.write_bytes(whole[:-10] + bytes([whole[-10] ^ 1]) + whole[-9:])
+        (mine / "done" / "fold0" / "oof.safetensors").unlink()
+        validate = ["validate", "--data", mine / "data", "--inputs", mine / "prepared", "--run-dir", mine / "done"]
+        assert "is damaged" in refused(capsys, *validate)
+        path.unlink()
+    run(*at, "--run-dir", mine / "done")
+    assert path.read_bytes() == whole
+    shutil.rmtree(mine / "done" / "fold0" / "checkpoints")
+    path.write_bytes(whole[:-10])
+    assert "damaged" in refused(capsys, *at, "--run-dir", mine / "done")  # and nothing starts over
+
+
+def test_the_final_model_makes_room_as_a_checkpoint_does(mine, monkeypatch):
+    folder = mine / "begun" / "fold0"
+    (first,) = (folder / "checkpoints").glob("*.safetensors")
+    model = (mine / "done" / "fold0" / "model.safetensors").stat().st_size
+    room = 2 * first.stat().st_size + model // 2  # for two checkpoints, and not for the model beside them
+    usage = shutil.disk_usage(folder)
+
+    def nearly_full(path: Path):
+        return usage._replace(free=room - sum(each.stat().st_size for each in folder.rglob("*.safetensors")))
+
+    monkeypatch.setattr("imettk.training.checkpoint.SPARE_BYTES", 0)
+    monkeypatch.setattr("shutil.disk_usage", nearly_full)
+    at = ["--data", mine / "data", "--inputs", mine / "prepared", "--fold", 0, "--run-dir", mine / "begun"]
+    run("train", "digits", *TINY, *at)
+    assert len(list((folder / "checkpoints").glob("*.safetensors"))) == 1 and (folder / "model.safetensors").is_file()
