@@ -207,7 +207,7 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
     try:
         model = read_tensors(path)
     except CheckpointError as error:
-        raise CheckpointError(f"{error}; delete it, and `imettk train` makes it anew from the last checkpoint") from None
+        raise CheckpointError(f"{error}; delete it: `imettk train` makes it anew from the last checkpoint") from None
     if model.values["fingerprint"] != fingerprint(recipe):
         raise MismatchError(
             f"{path} was trained by another recipe (fingerprint {model.values['fingerprint']}, this one has "
