@@ -15,9 +15,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 READ_AT_START = ("GOMP", "HF_", "LD_", "MKL", "MPL", "OMP", "OPENBLAS", "PYTHON", "TORCH_")
 HEAVY = (
@@ -192,7 +193,18 @@ def become(request: dict[str, Any]) -> None:
     sys.argv = ["imettk" if request["code"] == COMMAND else "-c", *request["words"]]
 
 
-def leave(ending: BaseException | None) -> None:
+def run(code: str) -> NoReturn:
+    """Run this as `python -c` would, and end."""
+    imettk.cli.STARTED = time.monotonic()
+    ending: BaseException | None = None
+    try:
+        exec(compile(code, "<forked>", "exec"), {"__name__": "__main__"})
+    except BaseException as error:
+        ending = error
+    leave(ending)
+
+
+def leave(ending: BaseException | None) -> NoReturn:
     """End as Python does, but for taking its memory apart, which copies every page that is shared."""
     import atexit
     import threading
@@ -231,7 +243,6 @@ def import_all() -> None:
 
 if __name__ == "__main__":
     import gc
-    import time
 
     import imettk.cli
 
@@ -243,12 +254,6 @@ if __name__ == "__main__":
         request = serve(requests, replies)
     if request is not None:
         become(request)
-        imettk.cli.STARTED = time.monotonic()
         os.write(replies, f"{os.getpid()}\n".encode())
         os.close(replies)
-        ending: BaseException | None = None
-        try:
-            exec(compile(request["code"], "<forked>", "exec"), {"__name__": "__main__"})
-        except BaseException as error:
-            ending = error
-        leave(ending)
+        run(request["code"])
