@@ -9,21 +9,16 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 # The demo's own processes are forked as well: each is what `python -m imettk` with its words is, without the imports.
 FORKS = """
-import os, subprocess, sys
-from __main__ import COMMAND, run
-import imettk.demo
+import subprocess
+from __main__ import Fork
+import imettk.cli, imettk.demo
 
-def fork(command, *, env, check):
-    assert command[:3] == [sys.executable, "-m", "imettk"] and not check
-    sys.stdout.flush()
-    if (child := os.fork()) == 0:
-        os.environ.clear()
-        os.environ.update(env)
-        sys.argv = ["imettk", *command[3:]]
-        run(COMMAND)
-    return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+class Forking:
+    def run(command, *, env, check):
+        assert not check
+        return subprocess.CompletedProcess(command, Fork(command, env=env).wait())
 
-imettk.demo.subprocess = type("Forking", (), {"run": staticmethod(fork)})
+imettk.demo.subprocess = Forking
 imettk.cli.main()
 """
 

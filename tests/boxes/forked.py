@@ -29,6 +29,21 @@ HEAVY = (
 PATIENCE = 3600.0  # seconds, against what hangs: the slowest machine has ended before
 COMMAND = "from imettk.cli import main; main()"
 
+# Arguments: a number of processes, and the code and words of each. `imettk.launch`, but for how a process starts.
+LAUNCH = """
+import sys, time
+from __main__ import Fork
+import imettk.launch
+
+class Forking:
+    Popen = Fork
+
+imettk.launch.subprocess = Forking
+imettk.launch.GRACE_SECONDS = 1.0
+num_processes, *words = sys.argv[1:]
+sys.exit(imettk.launch.launch([sys.executable, "-c", *words], int(num_processes), started=time.monotonic()))
+"""
+
 
 class Forked:
     """A process that was forked; has what the tests need of `subprocess.Popen`.
@@ -173,8 +188,8 @@ def serve(requests: IO[str], replies: int) -> dict[str, Any] | None:
     return None
 
 
-def become(request: dict[str, Any]) -> None:
-    """Take on what the request says."""
+def become(request: dict[str, Any], outputs: Mapping[int, int]) -> None:
+    """Take on what the request says, and these descriptors in place of 1 and 2."""
     import random
 
     import numpy as np
@@ -184,10 +199,10 @@ def become(request: dict[str, Any]) -> None:
     os.chdir(request["cwd"])
     if request["session"]:
         os.setsid()
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        file = os.open(os.path.join(request["folder"], name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for number, file in outputs.items():
         os.dup2(file, number)
-        os.close(file)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     random.seed()
     np.random.seed()
     sys.argv = ["imettk" if request["code"] == COMMAND else "-c", *request["words"]]
@@ -228,6 +243,53 @@ def leave(ending: BaseException | None) -> NoReturn:
     os._exit(code)
 
 
+class Fork:
+    """What `imettk.launch` and `imettk.demo` need of `subprocess.Popen`, for `python -c CODE` and `python -m imettk`.
+
+    It forks where it is, in a process that was forked itself and has not computed.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        stderr: IO[bytes] | None = None,
+        start_new_session: bool = False,
+    ) -> None:
+        assert command[0] == sys.executable and command[1] in ("-c", "-m")
+        self.returncode: int | None = None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid:
+            return
+        code, words = (command[2], command[3:]) if command[1] == "-c" else (COMMAND, command[3:])
+        request = {"environment": dict(env), "session": start_new_session, "code": code, "words": words}
+        become(request | {"cwd": os.getcwd()}, {} if stderr is None else {2: stderr.fileno()})
+        run(code)
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        return self.wait(os.WNOHANG)
+
+    def wait(self, options: int = 0) -> int | None:
+        """Return the exit code when it has ended."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Send SIGKILL, if it has not ended."""
+        self.send_signal(signal.SIGKILL)
+
+
 def import_all() -> None:
     """Import what commands need."""
     import importlib
@@ -253,7 +315,11 @@ if __name__ == "__main__":
     with open(int(sys.argv[1])) as requests:
         request = serve(requests, replies)
     if request is not None:
-        become(request)
+        paths = [os.path.join(request["folder"], name) for name in ("stdout", "stderr")]
+        files = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) for path in paths]
+        become(request, {1: files[0], 2: files[1]})
+        for file in files:
+            os.close(file)
         os.write(replies, f"{os.getpid()}\n".encode())
         os.close(replies)
         run(request["code"])
