@@ -3,6 +3,7 @@
 import json
 
 import pandas as pd
+import pytest
 from forked import PATIENCE
 from sklearn.metrics import fbeta_score
 from sklearn.preprocessing import MultiLabelBinarizer
@@ -23,6 +24,7 @@ imettk.cli.main()
 """
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_an_honest_score_far_above_the_constant_answer(forks, tmp_path):
     process = forks.start(["demo", "--run-dir", tmp_path / "demo"], code=FORKS)
     assert process.wait(PATIENCE) == 0, process.stdout + process.stderr

@@ -180,12 +180,21 @@ def serve(requests: IO[str], replies: int) -> dict[str, Any] | None:
     for line in iter(requests.readline, ""):
         request = json.loads(line)
         if "wait" not in request:
-            if os.fork() == 0:
+            if fork() == 0:
                 return request  # and it answers for itself, when it is what it has to be
             continue
         pid, status = os.waitpid(request["wait"], 0 if request["blocking"] else os.WNOHANG)
         os.write(replies, (json.dumps(os.waitstatus_to_exitcode(status) if pid else None) + "\n").encode())
     return None
+
+
+def fork() -> int:
+    """Fork: 0 in the child. Python 3.12 warns where libraries have threads; OpenBLAS's know of forks."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 def become(request: dict[str, Any], outputs: Mapping[int, int]) -> None:
@@ -261,7 +270,7 @@ class Fork:
         self.returncode: int | None = None
         sys.stdout.flush()
         sys.stderr.flush()
-        self.pid = os.fork()
+        self.pid = fork()
         if self.pid:
             return
         code, words = (command[2], command[3:]) if command[1] == "-c" else (COMMAND, command[3:])

@@ -81,6 +81,7 @@ def command(*words: str) -> None:
     assert ending.value.code == 0
 
 
+@pytest.mark.slow
 def test_from_a_laptop_to_a_score(whole, imettk, digits_data, tmp_path, capsys):
     """Two folds of three sessions each, the command started anew for every look; then once without any platform."""
     run_dir, words = tmp_path / "run", ["--pack", str(tmp_path / "pack")]

@@ -249,6 +249,7 @@ def test_a_hanging_step_ends_the_session_with_code_0_and_the_checkpoint_in_place
     assert status(tmp_path)["state"] == "done"
 
 
+@pytest.mark.slow
 def test_two_processes_pause_on_sigterm_with_code_0_and_one_goes_on(prepared, forks, tmp_path):
     words = ["train", *prepared, "--run-dir", tmp_path, "--processes", 2, "--stages.1.num-epochs", 4000]
     process = forks.start(words)
