@@ -8,12 +8,13 @@ checkpoints.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imettk.answer_plans import PredictPlan, RankPlan, RulePlan
 from imettk.errors import ConfigError, MissingFileError
@@ -21,6 +22,9 @@ from imettk.fields import leaves, unknown_field
 from imettk.model_plans import MetricPlan, ModelPlan
 from imettk.plans import CachePlan, ExtraTable, FoldPlan, ImageFormat, Section, TableFormat
 from imettk.train_plans import ANGULAR_LOSSES, PAIR_LOSSES, SessionPlan, StagePlan, TrainPlan
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 __all__ = [
     "CachePlan",
@@ -224,10 +228,10 @@ def from_json(text: str, *, where: str = "recipe.json") -> Recipe:
         ConfigError: not JSON, or a field is unknown, of the wrong type or out of range; the message names the field
             and, for an unknown one, the nearest valid name.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(Recipe).validate_json(text)
+        return _reader().validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
     except ConfigError as error:
@@ -236,6 +240,14 @@ def from_json(text: str, *, where: str = "recipe.json") -> Recipe:
     if first["type"] == "unexpected_keyword_argument":
         raise ConfigError(f"{where}: {unknown_field(name, Recipe())}")
     raise ConfigError(f"{where}: {name + ': ' if name else ''}{first['msg']}, got {str(first['input'])[:80]!r}")
+
+
+@functools.cache
+def _reader() -> TypeAdapter[Recipe]:
+    """What reads JSON into a recipe; making it takes longer than a hundred readings, so it is made once."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Recipe)
 
 
 def read_recipe(path: Path) -> Recipe:

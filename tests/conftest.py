@@ -26,12 +26,16 @@ for name in [name for name in os.environ if name.startswith("IMETTK_TELEGRAM_")]
     del os.environ[name]
 
 PROJECT = Path(__file__).resolve().parents[1]
-LONG = ("test_demo.py", "test_whole_chain.py", "test_exact_resume.py")  # begun first, so that no process ends alone
+# Begun first, in this order, so that no process is left alone with one at the end.
+LONG = (
+    "test_whole_chain.py", "test_kernels.py", "test_demo.py", "test_exact_resume.py", "test_train.py", "test_bench.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where files are shared between processes, the order is the one in which they are begun."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ def test_each_is_a_script_that_runs_its_main():
         assert 'if __name__ == "__main__":' in text and text.endswith("\n    main()\n")
 
 
+@pytest.mark.slow
 def test_killed_trainings_end_with_the_same_bits(run):
     table = run("resume", "--quick", "--check")
     (row,) = [line.split() for line in table.splitlines() if line.startswith("imettk, 2 loader processes")]

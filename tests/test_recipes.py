@@ -101,6 +101,7 @@ def test_imet2019_runs_with_its_real_structure(tmp_path, capsys, name):
     assert len(set(rule["thresholds"][:8])) == 1 == len(set(rule["thresholds"][8:]))
 
 
+@pytest.mark.slow
 def test_hpa2018_runs_with_its_real_structure(tmp_path, capsys):
     """Four files an image, an external table with antibodies, duplicates, the wide head, crops, the choice by focal
     loss, shares."""

@@ -15,9 +15,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 READ_AT_START = ("GOMP", "HF_", "LD_", "MKL", "MPL", "OMP", "OPENBLAS", "PYTHON", "TORCH_")
 HEAVY = (
@@ -27,6 +28,21 @@ HEAVY = (
 )  # fmt: skip
 PATIENCE = 3600.0  # seconds, against what hangs: the slowest machine has ended before
 COMMAND = "from imettk.cli import main; main()"
+
+# Arguments: a number of processes, and the code and words of each. `imettk.launch`, but for how a process starts.
+LAUNCH = """
+import sys, time
+from __main__ import Fork
+import imettk.launch
+
+class Forking:
+    Popen = Fork
+
+imettk.launch.subprocess = Forking
+imettk.launch.GRACE_SECONDS = 1.0
+num_processes, *words = sys.argv[1:]
+sys.exit(imettk.launch.launch([sys.executable, "-c", *words], int(num_processes), started=time.monotonic()))
+"""
 
 
 class Forked:
@@ -164,7 +180,7 @@ def serve(requests: IO[str], replies: int) -> dict[str, Any] | None:
     for line in iter(requests.readline, ""):
         request = json.loads(line)
         if "wait" not in request:
-            if os.fork() == 0:
+            if fork() == 0:
                 return request  # and it answers for itself, when it is what it has to be
             continue
         pid, status = os.waitpid(request["wait"], 0 if request["blocking"] else os.WNOHANG)
@@ -172,8 +188,17 @@ def serve(requests: IO[str], replies: int) -> dict[str, Any] | None:
     return None
 
 
-def become(request: dict[str, Any]) -> None:
-    """Take on what the request says."""
+def fork() -> int:
+    """Fork: 0 in the child. Python 3.12 warns where libraries have threads; OpenBLAS's know of forks."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def become(request: dict[str, Any], outputs: Mapping[int, int]) -> None:
+    """Take on what the request says, and these descriptors in place of 1 and 2."""
     import random
 
     import numpy as np
@@ -183,16 +208,27 @@ def become(request: dict[str, Any]) -> None:
     os.chdir(request["cwd"])
     if request["session"]:
         os.setsid()
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        file = os.open(os.path.join(request["folder"], name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for number, file in outputs.items():
         os.dup2(file, number)
-        os.close(file)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     random.seed()
     np.random.seed()
     sys.argv = ["imettk" if request["code"] == COMMAND else "-c", *request["words"]]
 
 
-def leave(ending: BaseException | None) -> None:
+def run(code: str) -> NoReturn:
+    """Run this as `python -c` would, and end."""
+    imettk.cli.STARTED = time.monotonic()
+    ending: BaseException | None = None
+    try:
+        exec(compile(code, "<forked>", "exec"), {"__name__": "__main__"})
+    except BaseException as error:
+        ending = error
+    leave(ending)
+
+
+def leave(ending: BaseException | None) -> NoReturn:
     """End as Python does, but for taking its memory apart, which copies every page that is shared."""
     import atexit
     import threading
@@ -216,6 +252,53 @@ def leave(ending: BaseException | None) -> None:
     os._exit(code)
 
 
+class Fork:
+    """What `imettk.launch` and `imettk.demo` need of `subprocess.Popen`, for `python -c CODE` and `python -m imettk`.
+
+    It forks where it is, in a process that was forked itself and has not computed.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        stderr: IO[bytes] | None = None,
+        start_new_session: bool = False,
+    ) -> None:
+        assert command[0] == sys.executable and command[1] in ("-c", "-m")
+        self.returncode: int | None = None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = fork()
+        if self.pid:
+            return
+        code, words = (command[2], command[3:]) if command[1] == "-c" else (COMMAND, command[3:])
+        request = {"environment": dict(env), "session": start_new_session, "code": code, "words": words}
+        become(request | {"cwd": os.getcwd()}, {} if stderr is None else {2: stderr.fileno()})
+        run(code)
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        return self.wait(os.WNOHANG)
+
+    def wait(self, options: int = 0) -> int | None:
+        """Return the exit code when it has ended."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Send SIGKILL, if it has not ended."""
+        self.send_signal(signal.SIGKILL)
+
+
 def import_all() -> None:
     """Import what commands need."""
     import importlib
@@ -231,7 +314,6 @@ def import_all() -> None:
 
 if __name__ == "__main__":
     import gc
-    import time
 
     import imettk.cli
 
@@ -242,13 +324,11 @@ if __name__ == "__main__":
     with open(int(sys.argv[1])) as requests:
         request = serve(requests, replies)
     if request is not None:
-        become(request)
-        imettk.cli.STARTED = time.monotonic()
+        paths = [os.path.join(request["folder"], name) for name in ("stdout", "stderr")]
+        files = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) for path in paths]
+        become(request, {1: files[0], 2: files[1]})
+        for file in files:
+            os.close(file)
         os.write(replies, f"{os.getpid()}\n".encode())
         os.close(replies)
-        ending: BaseException | None = None
-        try:
-            exec(compile(request["code"], "<forked>", "exec"), {"__name__": "__main__"})
-        except BaseException as error:
-            ending = error
-        leave(ending)
+        run(request["code"])

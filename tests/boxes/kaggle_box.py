@@ -191,6 +191,12 @@ class KaggleBox:
         for thread in list(self._threads):
             thread.join(seconds)
 
+    def wait_for_an_end(self) -> None:
+        """Until one of the sessions that run has ended; not at all where none runs."""
+        running = [thread for thread in self._threads if thread.is_alive()]
+        while running and all(thread.is_alive() for thread in running):
+            running[0].join(0.05)
+
     def answer(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to a call; `Refusal` for an error."""
         with self._lock:

@@ -43,6 +43,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["older", "newer"])
 def test_the_four_kernels_one_after_another(pack, python, digits_data, tmp_path, layout):
     """The older layout with the pack as it was uploaded, the newer one with its zip unpacked, as the platform does."""

@@ -307,6 +307,7 @@ if "IMETTK_KAGGLE_ROOT" in os.environ:
 """
 
 
+@pytest.mark.slow
 def test_run_local_runs_the_script_as_it_is(digits_data, tmp_path, monkeypatch, capfd):
     """In Kaggle's layout, with the package from the pack; then from its output, and killed at its limit."""
     monkeypatch.chdir(tmp_path)

@@ -81,6 +81,7 @@ def command(*words: str) -> None:
     assert ending.value.code == 0
 
 
+@pytest.mark.slow
 def test_from_a_laptop_to_a_score(whole, imettk, digits_data, tmp_path, capsys):
     """Two folds of three sessions each, the command started anew for every look; then once without any platform."""
     run_dir, words = tmp_path / "run", ["--pack", str(tmp_path / "pack")]
@@ -91,7 +92,7 @@ def test_from_a_laptop_to_a_score(whole, imettk, digits_data, tmp_path, capsys):
         state = read_chain(run_dir)
         if state is not None and state.is_done("infer"):
             break
-        whole.wait(0.5)
+        whole.wait_for_an_end()
     assert state is not None and state.is_done("infer"), capsys.readouterr().out
     notes = {fold: [job.note for job in state.of("train", fold)] for fold in FOLDS}
     assert notes == {fold: [f"step {step} of 11" for step in (4, 8, 11)] for fold in FOLDS}

@@ -60,6 +60,7 @@ def server() -> Iterator[str]:
     one.server_close()
 
 
+@pytest.mark.slow
 def test_of_timm_through_the_hub(server, tmp_path):
     """In a process of its own: the hub's library reads its address when it is imported."""
     torch.manual_seed(1)

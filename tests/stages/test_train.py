@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from forked import COMMAND, PATIENCE
+from forked import COMMAND, LAUNCH, PATIENCE
 from safetensors.torch import load_file
 
 from imettk.cli import main
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
-from imettk.launch import launch
 from imettk.stages.teacher import teach
 from imettk.tracking.journal import read_journal
 
@@ -250,6 +249,7 @@ def test_a_hanging_step_ends_the_session_with_code_0_and_the_checkpoint_in_place
     assert status(tmp_path)["state"] == "done"
 
 
+@pytest.mark.slow
 def test_two_processes_pause_on_sigterm_with_code_0_and_one_goes_on(prepared, forks, tmp_path):
     words = ["train", *prepared, "--run-dir", tmp_path, "--processes", 2, "--stages.1.num-epochs", 4000]
     process = forks.start(words)
@@ -284,12 +284,12 @@ main(sys.argv[1:])
 
 
 def test_several_processes_start_again_with_smaller_micro_batches_when_one_has_no_memory(
-    prepared, trained, tmp_path, capfd, monkeypatch
+    prepared, trained, forks, tmp_path
 ):
-    monkeypatch.setattr("imettk.launch.GRACE_SECONDS", 1.0)
-    command = [sys.executable, "-c", SMALL_MEMORY, "train", *prepared, "--run-dir", str(tmp_path)]
-    assert launch([*command, "--session.tensorboard", "false"], 2, started=time.monotonic()) == 0
-    assert "start again with micro-batches in 2 pieces" in capfd.readouterr().out
+    words = ["train", *prepared, "--run-dir", tmp_path, "--session.tensorboard", "false"]
+    process = forks.start([2, SMALL_MEMORY, *words], code=LAUNCH)
+    assert process.wait(PATIENCE) == 0, process.stderr
+    assert "start again with micro-batches in 2 pieces" in process.stdout
     assert status(tmp_path)["state"] == "done"
     expected, found = (load_file(run / "fold0" / "model.safetensors") for run in (trained, tmp_path))
     for name, value in expected.items():

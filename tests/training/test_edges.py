@@ -170,6 +170,7 @@ def test_a_second_fault_far_behind_the_first_has_its_own_way_back(make_trainer, 
     assert sum(one["event"] == "rollback" for one in read_journal(tmp_path / "run" / "journal.jsonl")) == 2
 
 
+@pytest.mark.slow
 def test_one_process_that_fails_ends_all(tmp_path, capfd, monkeypatch):
     """The others wait for it in a collective; nothing but its end can tell them."""
     monkeypatch.setattr("imettk.launch.GRACE_SECONDS", 1.0)

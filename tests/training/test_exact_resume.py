@@ -90,6 +90,7 @@ def in_one_go(train, tmp_path_factory) -> Path:
     return run_dir
 
 
+@pytest.mark.slow
 def test_three_processes_end_with_the_bits_of_one(train, in_one_go, tmp_path):
     # 4 steps are the first stage; the sessions stop within it, within the second, and use other numbers of workers.
     for workers, steps in ((0, 3), (2, 4), (3, 100)):
@@ -116,6 +117,7 @@ def test_with_two_threads_it_is_the_same(prepared, forks, tmp_path, precision):
     assert model_hash(tmp_path / "one") == model_hash(tmp_path / "two")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_stop_at_every_step_changes_nothing(prepared, tmp_path, precision):
     """In this process, for speed: fourteen sessions of one step each; float16 brings the loss scale."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from forked import LAUNCH, PATIENCE, ForkServer
 from safetensors.torch import load_file
 
 from imettk.launch import launch
@@ -99,15 +98,14 @@ if team.size > 1:  # as the command does: Python's end may abort over the thread
 """
 
 
-def run(folder: Path, names: str, num_processes: int) -> None:
-    script = folder.parent / "script.py"
-    script.write_text(SCRIPT)
+def run(forks: ForkServer, folder: Path, names: str, num_processes: int) -> None:
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-W", "ignore", str(script), str(HERE / "conftest.py"), str(folder), names]
+    words = [HERE / "conftest.py", folder, names]
     if num_processes == 1:
-        subprocess.run(command, check=True)
+        process = forks.start(words, code=SCRIPT)
     else:
-        assert launch(command, num_processes, started=time.monotonic()) == 0
+        process = forks.start([num_processes, SCRIPT, *words], code=LAUNCH)
+    assert process.wait(PATIENCE) == 0, process.stderr
 
 
 def rows_of(folder: Path, name: str, size: int) -> dict[int, list[list[int]]]:
@@ -121,11 +119,11 @@ def rows_of(folder: Path, name: str, size: int) -> dict[int, list[list[int]]]:
     return steps
 
 
-def test_two_processes_follow_one_and_take_over_from_it(tmp_path):
+def test_two_processes_follow_one_and_take_over_from_it(forks, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    run(one, '["plain", "pairs", "continued"]', 1)
-    run(two, '["norms", "plain", "pairs"]', 2)
-    run(tmp_path / "one", '["continued"]', 2)  # the second session of what one process began
+    run(forks, one, '["plain", "pairs", "continued"]', 1)
+    run(forks, two, '["norms", "plain", "pairs"]', 2)
+    run(forks, one, '["continued"]', 2)  # the second session of what one process began
     for name in ("plain", "pairs"):
         expected, found = load_file(one / f"{name}.safetensors"), load_file(two / f"{name}.safetensors")
         for key, value in expected.items():
