@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from imettk.config import read_recipe
@@ -30,10 +32,24 @@ def cpu() -> str:
     return " ".join(fields.get(name, "?") for name in wanted)
 
 
+def environment_then() -> dict[str, str]:
+    """What 356eef0 noted of its first session."""
+    events = read_journal(BEGUN / "run" / "fold0" / "journal.jsonl")
+    return next(event["environment"] for event in events if event["event"] == "session")
+
+
+@pytest.fixture(autouse=True)
+def threads_as_then() -> Iterator[None]:
+    """Other numbers of threads add in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(environment_then()["threads"]))
+    yield
+    torch.set_num_threads(before)
+
+
 def same_machine() -> bool:
     """Whether bits can be compared: processor, threads and versions are those that 356eef0 ran with."""
-    events = read_journal(BEGUN / "run" / "fold0" / "journal.jsonl")
-    then = next(event["environment"] for event in events if event["event"] == "session")
+    then = environment_then()
     now = describe(choose_compute(read_recipe(BEGUN / "run" / "recipe.json")).device)
     known = Path("/proc/cpuinfo").is_file() and cpu() == (BEGUN / "cpu.txt").read_text().strip()
     return known and all(then[name] == value for name, value in now.items())
