@@ -81,10 +81,14 @@ class Compute:
 def choose_compute(recipe: Recipe, rank: int = 0) -> Compute:
     """The device and precision that the recipe asks for and the hardware has; `DeviceError` where it has not.
 
+    Sets the number of torch's threads, where the recipe says one.
+
     Args:
         rank: which of several processes on this machine asks; each has a GPU of its own.
     """
     device = choose_device(recipe.session.device, rank)
+    if recipe.session.num_threads is not None:
+        torch.set_num_threads(recipe.session.num_threads)
     return Compute(device, choose_precision(recipe.train.precision, device))
 
 

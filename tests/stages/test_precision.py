@@ -81,3 +81,16 @@ def test_small_images_train_to_the_same_bits_twice_by_default(own_data, tmp_path
     line = (tmp_path / "one" / "fold0" / "journal.jsonl").read_text().splitlines()[0]
     if bfloat16_convolutions_fail():
         assert json.loads(line)["environment"]["precision"] == "torch.float32"
+
+
+def test_the_number_of_threads_is_the_recipes_and_is_noted(own_data, tmp_path):
+    before = torch.get_num_threads()
+    at = ["--data", own_data, "--run-dir", tmp_path / "run", *TINY]
+    try:
+        run("prepare", "digits", *at)
+        run("train", "digits", *at, "--fold", 0, "--session.num-threads", 3)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    line = (tmp_path / "run" / "fold0" / "journal.jsonl").read_text().splitlines()[0]
+    assert json.loads(line)["environment"]["threads"] == "3"

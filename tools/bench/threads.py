@@ -2,7 +2,8 @@
 
 A training's steps, forward and backward, in processes of their own: with torch's default, whose idle OpenMP threads
 spin for milliseconds, and with the passive wait policy that `imettk` sets before torch is imported. Alone, and beside
-two processes that keep both cores busy, as loaders and other trainings do.
+two processes that keep both cores busy, as loaders and other trainings do. In bfloat16 the threads of one operation wait
+for each other by spinning, which no policy changes: there fewer threads help, by `session.num_threads`.
 
 `python tools/bench/threads.py [--check] [--quick]`
 """
@@ -29,14 +30,18 @@ images, targets = torch.rand(batch, 3, size, size), torch.randint(10, (batch,))
 seconds = []
 for step in range(count + 2):
     started = time.perf_counter()
-    torch.nn.functional.cross_entropy(network(images), targets).backward()
+    with torch.autocast("cpu", torch.bfloat16, enabled=sys.argv[5] == "bfloat16"):
+        outputs = network(images)
+    torch.nn.functional.cross_entropy(outputs, targets).backward()
     optimizer.step()
     optimizer.zero_grad()
     seconds.append(time.perf_counter() - started)
 print(sorted(seconds[2:])[count // 2])
 """
 BUSY = "while True: sum(range(1000))"
-NETWORKS = (("test_resnet", 64, 16, 60), ("resnet18", 64, 16, 20))
+NETWORKS = (("test_resnet", 64, 16, 60, "float32"), ("resnet18", 64, 16, 20, "float32"))
+BFLOAT16 = ("resnet18", 64, 16, 10, "bfloat16")  # where threads spin inside an operation, whatever OpenMP is told
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # `session.num_threads` 1
 ROUNDS = 7
 
 
@@ -47,14 +52,16 @@ def step_seconds(network: Sequence[object], policy: dict[str, str]) -> float:
     return float(subprocess.run(command, env=environment | policy, check=True, capture_output=True, text=True).stdout)
 
 
-def measure(network: Sequence[object], rounds: int, *, neighbours: int) -> tuple[list[float], list[float]]:
-    """Seconds a step, passive and by default, round by round in turn, beside so many busy processes."""
+def measure(
+    network: Sequence[object], rounds: int, *, neighbours: int, policy: dict[str, str] = POLICY
+) -> tuple[list[float], list[float]]:
+    """Seconds a step, by this policy and by default, round by round in turn, beside so many busy processes."""
     others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(neighbours)]
     try:
         pairs = []
         for number in range(rounds):
-            order = [dict(POLICY), {}] if number % 2 else [{}, dict(POLICY)]
-            found = [step_seconds(network, policy) for policy in order]
+            order = [policy, {}] if number % 2 else [{}, policy]
+            found = [step_seconds(network, environment) for environment in order]
             pairs.append(found if number % 2 else found[::-1])
     finally:
         for other in others:
@@ -74,6 +81,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             where = "beside two busy ones" if neighbours else "alone"
             ours, default = measure(network, rounds, neighbours=neighbours)
             rows.append(Row(f"{network[0]} {network[1]} px, {where}", ours, "s a step", default, bar))
+    for policy, name in () if arguments.quick else ((POLICY, "bfloat16"), (ONE_THREAD, "bfloat16, one thread")):
+        for neighbours in (0, 2):
+            where = "beside two busy ones" if neighbours else "alone"
+            ours, default = measure(BFLOAT16, rounds, neighbours=neighbours, policy=policy)
+            rows.append(Row(f"{BFLOAT16[0]}, {name}, {where}", ours, "s a step", default))
     finish(rows, arguments)
 
 
