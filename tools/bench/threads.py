@@ -2,8 +2,8 @@
 
 A training's steps, forward and backward, in processes of their own: with torch's default, whose idle OpenMP threads
 spin for milliseconds, and with the passive wait policy that `imettk` sets before torch is imported. Alone, and beside
-two processes that keep both cores busy, as loaders and other trainings do. In bfloat16 the threads of one operation wait
-for each other by spinning, which no policy changes: there fewer threads help, by `session.num_threads`.
+two processes that keep both cores busy, as loaders and other trainings do. In bfloat16 the threads of one operation
+wait for each other by spinning, which no policy changes: there fewer threads help, by `session.num_threads`.
 
 `python tools/bench/threads.py [--check] [--quick]`
 """
