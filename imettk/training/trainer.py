@@ -8,6 +8,7 @@ and a run that continues from one ends with the same bits.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,7 @@ SAVE_SHARE = 0.05  # of the time that may go into checkpoints after validations,
 
 
 class _Diverged(Exception):
-    """Too many steps in a row whose loss is not finite, or an end with weights that are not."""
+    """Too many steps in a row whose loss is not finite, or an end with a network that gives no numbers."""
 
 
 class Trainer:
@@ -211,7 +212,7 @@ class Trainer:
                 if (reason := self._run_span(span, bar)) is not None:
                     return reason
                 if self._current_span() is None:
-                    self._check_weights()
+                    self._check_end()
             except _Diverged:
                 # A second time at the same place is no chance; far behind it, it is another fault.
                 again = bad_step is not None and self.at.step <= bad_step + self._session_plan.nonfinite_steps
@@ -220,12 +221,19 @@ class Trainer:
                 bar.n = self.at.step
         return None
 
-    def _check_weights(self) -> None:
-        """Raise `_Diverged`, in all processes, where the training would end with weights that are not finite."""
-        weights = (*self.network.state_dict().values(), *self.final_weights().values())
-        finite = all(bool(value.isfinite().all()) for value in weights if value.is_floating_point())
+    def _check_end(self) -> None:
+        """Raise `_Diverged`, in all processes, where the training would end with a network that gives no numbers."""
+        finite = self._weights_are_finite()
+        # Weights may be finite and far too large. A last step that was skipped is no proof of that, since its images
+        # may be odd; with the last validation it is.
+        if self.at.nonfinite_in_a_row and not math.isfinite(self.at.history[-1].get("loss", math.nan)):
+            finite = False
         if self._team.agree([int(not finite)])[0]:
             raise _Diverged
+
+    def _weights_are_finite(self) -> bool:
+        weights = (*self.network.state_dict().values(), *self.final_weights().values())
+        return all(bool(value.isfinite().all()) for value in weights if value.is_floating_point())
 
     def _current_span(self) -> Span | None:
         for span in self.spans:
@@ -349,9 +357,10 @@ class Trainer:
         bad_step, count = self.at.step, self.at.nonfinite_in_a_row
         good = None if again else self._find_checkpoint(lambda one: one.values["position"]["nonfinite_in_a_row"] == 0)
         if good is None:
-            what = f"the loss was infinite or not a number in {count} steps in a row up to step {bad_step}"
-            if count < self._session_plan.nonfinite_steps:
-                what = f"the weights were infinite or not a number after the last step, {bad_step}"
+            what = f"the weights were infinite or not a number after the last step, {bad_step}"
+            if count and (count >= self._session_plan.nonfinite_steps or self._weights_are_finite()):
+                steps = f"{count} steps in a row up to step" if count > 1 else "step"
+                what = f"the loss was infinite or not a number in {steps} {bad_step}"
             raise TrainingError(
                 what
                 + (", also after going back to the last good checkpoint" if again else ", with no checkpoint before it")
