@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from timm.utils import ModelEmaV3
@@ -65,6 +66,15 @@ class TrainingState:
         averaged = {} if self._ema is None else self._ema.module.state_dict()
         weights = (*self._network.state_dict().values(), *averaged.values(), *self.best.values())
         return all(bool(value.isfinite().all()) for value in weights if value.is_floating_point())
+
+    def is_sound(self) -> bool:
+        """Whether the training may end here: with weights that are finite, and that give numbers.
+
+        Weights may be finite and far too large. A last step that was skipped is no proof of that, since its images may
+        be odd; with a last validation whose loss is no number it is.
+        """
+        skipped = self.at.nonfinite_in_a_row > 0
+        return self.is_finite() and not (skipped and not math.isfinite(self.at.history[-1].get("loss", math.nan)))
 
     def load(self, checkpoint: TensorFile, *, scale: float = 1.0) -> None:
         """Go on from a checkpoint of the same experiment.

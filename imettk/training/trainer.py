@@ -42,7 +42,7 @@ SAVE_SHARE = 0.05  # of the time that may go into checkpoints after validations,
 
 
 class _Diverged(Exception):
-    """Too many steps in a row whose loss is not finite, or an end with weights that are not."""
+    """Too many steps in a row whose loss is not finite, or an end with a network that gives no numbers."""
 
 
 class Trainer:
@@ -210,7 +210,7 @@ class Trainer:
             try:
                 if (reason := self._run_span(span, bar)) is not None:
                     return reason
-                if self._current_span() is None and self._team.agree([int(not self._state.is_finite())])[0]:
+                if self._current_span() is None and self._team.agree([int(not self._state.is_sound())])[0]:
                     raise _Diverged
             except _Diverged:
                 # A second time at the same place is no chance; far behind it, it is another fault.
@@ -342,9 +342,10 @@ class Trainer:
         bad_step, count = self.at.step, self.at.nonfinite_in_a_row
         good = None if again else self._find_checkpoint(lambda one: one.values["position"]["nonfinite_in_a_row"] == 0)
         if good is None:
-            what = f"the loss was infinite or not a number in {count} steps in a row up to step {bad_step}"
-            if count < self._session_plan.nonfinite_steps:
-                what = f"the weights were infinite or not a number after the last step, {bad_step}"
+            what = f"the weights were infinite or not a number after the last step, {bad_step}"
+            if count and (count >= self._session_plan.nonfinite_steps or self._state.is_finite()):
+                steps = f"{count} steps in a row up to step" if count > 1 else "step"
+                what = f"the loss was infinite or not a number in {steps} {bad_step}"
             raise TrainingError(
                 what
                 + (", also after going back to the last good checkpoint" if again else ", with no checkpoint before it")

@@ -68,6 +68,36 @@ def test_weights_that_were_never_finite_leave_nothing_that_looks_good(make_train
     assert list((tmp_path / "run" / "checkpoints").glob("step-*")) == []
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_weights_that_are_finite_and_useless_are_no_result(make_trainer, tmp_path, count):
+    """Far too large ones: the last losses are no numbers, and neither is what the last validation finds."""
+    calls = 0
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return LOSSES["cross_entropy"](logits, targets) * (torch.nan if calls > STEPS - count else 1)
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        return {"loss": 1.0 if calls < STEPS else torch.nan, "score": 0.0}
+
+    with pytest.raises(TrainingError, match=r"loss was .* not a number in \d steps in a row up to step 12, also after"):
+        make_trainer(loss=loss, validate=validate).fit()
+    kept = load_newest([tmp_path / "run" / "checkpoints"], pytest.fail)
+    assert 0 < kept.values["position"]["step"] < STEPS
+
+
+def test_a_last_step_that_is_skipped_for_its_images_spoils_nothing(make_trainer):
+    """The last validation finds numbers."""
+    calls = iter(range(1, 100))
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        return LOSSES["cross_entropy"](logits, targets) * (torch.nan if next(calls) == STEPS else 1)
+
+    trainer = make_trainer(loss=loss)
+    assert trainer.fit() is None and trainer.at.nonfinite_in_a_row == 1
+
+
 def test_each_validation_is_followed_by_a_checkpoint_where_that_costs_little(make_trainer, tmp_path):
     """Long before the 600 seconds of `session.checkpoint_seconds` have passed."""
     make_trainer().fit()
