@@ -153,7 +153,7 @@ def _identity(file: int) -> tuple[int, ...]:
 
 
 def read_stamps(folder: Path) -> tuple[np.ndarray, FileStamps] | None:
-    """The names of the images of a cache, str (N,), and the stamps of their files; None where they are not known."""
+    """Return the names of a cache's images, str (N,), and the stamps of their files; None where it has none."""
     try:
         images = json.loads((folder / INDEX).read_text(encoding="utf-8"))["images"]
         return np.array(images["names"], np.str_), _stamps(images)
@@ -265,7 +265,7 @@ class ImageCache:
             raise MismatchError(f"{self._paths[part]} is shorter than it was; run `imettk prepare` again")
 
     def _open_same(self, part: int) -> int:
-        """A descriptor of the part that was there when the cache was opened; another one's offsets differ."""
+        """Open the part that was there when the cache was opened; another one has other offsets."""
         path = self._paths[part]
         try:
             file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))

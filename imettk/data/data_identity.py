@@ -1,4 +1,4 @@
-"""Which data something was made of: what of it makes a training, its models and its predictions what they are."""
+"""The identity of a training table, by which checkpoints, models, rules and answers of other data are told."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OTHERS = {
 
 @dataclass(frozen=True)
 class DataIdentity:
-    """The rows of a training table, their labels and their folds, as hashes of 16 hex digits ("" where there are none).
+    """Hashes of a training table's rows, labels, folds and boxes, 16 hex digits each ("" where it has none).
 
     Attributes:
         labels: names of the labels, in the order of the network's outputs.
@@ -45,16 +45,16 @@ class DataIdentity:
     left_out: str = ""
 
     def to_values(self) -> dict[str, Any]:
-        """Plain values, for the header of a file."""
+        """Return plain values, for the header of a file."""
         return asdict(self) | {"labels": list(self.labels)}
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> DataIdentity:
-        """What `to_values` gave."""
+        """Read what `to_values` returned."""
         return cls(**(values | {"labels": tuple(values["labels"])}))
 
     def changes_to(self, new: DataIdentity) -> list[str]:
-        """What differs between this data and newer one, one phrase each; what follows from another is left out."""
+        """Return one phrase for each difference to newer data; one that follows from another is left out."""
         changes = _label_changes(self.labels, new.labels)
         if self.sorted_ids != new.sorted_ids:
             counts = f"{self.num_rows} -> {new.num_rows}" if self.num_rows != new.num_rows else f"{new.num_rows} others"
@@ -69,7 +69,7 @@ class DataIdentity:
 def identify_data(
     table: SampleTable, folds: np.ndarray | None = None, left_out: np.ndarray | None = None
 ) -> DataIdentity:
-    """The identity of a training table.
+    """Hash a training table.
 
     Args:
         folds: of each row, int64 (N,).
@@ -91,7 +91,7 @@ def identify_data(
 
 
 def hash_text(texts: Iterable[str]) -> str:
-    """16 hex digits of some texts, in order."""
+    """Return 16 hex digits for some texts in this order."""
     return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
 
 

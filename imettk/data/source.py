@@ -101,7 +101,7 @@ class ImageSource:
         self.num_cached = int((self._cached_rows >= 0).sum())
 
     def _are_unchanged(self, cache: ImageCache, rows: np.ndarray) -> np.ndarray:
-        """Which images are in the cache, at these rows (-1 where not), as their files are now, bool (N,)."""
+        """Return which images the cache holds, at these rows (-1 where not), as their files are now, bool (N,)."""
         sizes, times = stat_files(self._paths, self._reader.channel_files)
         same = (rows >= 0) & (cache.sizes[rows] == sizes)
         if cache.stamps is None:
@@ -113,7 +113,7 @@ class ImageSource:
         return same
 
     def fingerprint(self, rows: np.ndarray) -> str:
-        """16 hex digits of the files of some images, int64 (M,), and of what is looked at in them."""
+        """Hash the files of some images, int64 (M,), and which part of them is looked at; 16 hex digits."""
         places = rows[~self._hashed[rows]]
         self._hashes[places] = hash_files(self._paths[places], self._reader.channel_files)
         self._hashed[places] = True

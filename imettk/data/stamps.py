@@ -1,4 +1,4 @@
-"""What tells whether image files are still those of before: size and time, and a hash of head, middle and tail."""
+"""Tell whether image files have changed: by their size and time, else by a hash of head, middle and tail."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class FileStamps(NamedTuple):
     hashes: np.ndarray
 
     def take(self, rows: np.ndarray) -> FileStamps:
-        """Those of some images, in this order."""
+        """Return the stamps of some images, int64 (M,), in this order."""
         return FileStamps(*(part[rows] for part in self))
 
 
 def stamp_files(
     paths: np.ndarray, channel_files: tuple[str, ...], *, known: FileStamps | None = None
 ) -> FileStamps:
-    """The stamps of image files; none is opened whose size and time are `known`."""
+    """Stamp image files; none is opened whose size and time are `known`."""
     sizes, times = stat_files(paths, channel_files)
     hashes = np.zeros(len(paths), np.int64)
     same = np.zeros(len(paths), bool)
@@ -52,7 +52,7 @@ def stamp_files(
 
 
 def stat_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Size and time of each image's file or files, int64 (N,) each; see `FileStamps`.
+    """Return size and time of each image's file or files, int64 (N,) each; see `FileStamps`.
 
     Args:
         paths: str (N,), with a `*` where an image is several files.
@@ -64,9 +64,9 @@ def stat_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> tuple[np.nd
 
 
 def hash_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> np.ndarray:
-    """A hash of the size and of `SAMPLE_BYTES` at head, middle and tail of each image's files, int64 (N,).
+    """Hash the size and `SAMPLE_BYTES` at head, middle and tail of each image's files, int64 (N,).
 
-    Whoever replaces an image changes its size or one of these; a file that is not there or cannot be read has 0.
+    Another image differs in one of these; a file that is missing or cannot be read has 0.
     """
     if not len(paths):
         return np.zeros(0, np.int64)

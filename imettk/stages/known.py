@@ -1,4 +1,4 @@
-"""Known answers: labels of test images that are duplicates of training images, from `duplicates` to `infer`."""
+"""Known answers: labels of test images that duplicate a training image; `duplicates` writes them, `infer` reads them."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def keep_known_answers(
 
 
 def read_known_answers(run: RunDir, recipe: Recipe, labelled: SampleTable, table: SampleTable) -> dict[str, str]:
-    """The known label of test images by id; of images that are no longer those that were looked at there is none.
+    """Return the known label of test images by id; images that have changed since have none.
 
     Raises:
-        MismatchError: it is not known which images or labels the file is of, or the training labels have changed.
+        MismatchError: the file does not say which images it is about, or the training labels have changed.
     """
     path = run.find_optional(KNOWN_ANSWERS)
     if path is None or (recipe.rule.kind == "rank" and recipe.ranking.answers == "images"):
@@ -59,5 +59,5 @@ def read_known_answers(run: RunDir, recipe: Recipe, labelled: SampleTable, table
 
 
 def _hash_labels(identity: DataIdentity) -> str:
-    """16 hex digits of the rows and labels of a training table; folds and boxes do not change what a duplicate is."""
+    """Hash the rows and labels of a training table; folds and boxes do not change what a duplicate is."""
     return hash_text([*identity.labels, identity.ids, identity.targets])

@@ -171,10 +171,10 @@ def describe(
     recipe: Recipe,
     views: tuple[str, ...],
 ) -> dict[str, Any]:
-    """What belongs to the predictions of a fold: they count only where all of it is the same.
+    """Return what identifies the predictions of a fold: those in a file count only where all of it is the same.
 
-    Of the images it is the content of their files, the box that is looked at, and whether they are turned: one may have
-    been mended, or have taken the name of another.
+    Images count by the content of their files, the box that is looked at and whether they are turned: one may have been
+    mended, or have taken the name of another.
     """
     targets = None if table.targets is None else hashlib.sha256(table.targets[rows].tobytes()).hexdigest()[:16]
     return {

@@ -86,7 +86,7 @@ def find_checkpoint(
 
 
 def _is_of(values: dict[str, Any], data: DataIdentity) -> bool:
-    """Whether a checkpoint or model is of this data, as far as it says."""
+    """Return whether a checkpoint or model is of this data, or does not say."""
     return "data" not in values or not DataIdentity.from_values(values["data"]).changes_to(data)
 
 
@@ -126,7 +126,7 @@ def carry_checkpoint(run: RunDir, fold: int, checkpoint: TensorFile) -> None:
 
 
 def carry_journal(recipe: Recipe, run: RunDir, fold: int, data: DataIdentity, checkpoint: TensorFile | None) -> Journal:
-    """The fold's journal, with what earlier sessions of this training wrote in the inputs where it lacks that.
+    """Open the fold's journal, completed by what earlier sessions of this training wrote in the inputs.
 
     A fold that begins, be it with another training's weights, has a journal of its own.
     """
@@ -138,12 +138,12 @@ def carry_journal(recipe: Recipe, run: RunDir, fold: int, data: DataIdentity, ch
 
 
 def _last_step(journal: Path) -> int:
-    """The last step that a journal knows of; -1 where it knows nothing."""
+    """Return the last step in a journal; -1 where it is empty or missing."""
     return max((event.get("step", 0) for event in read_journal(journal)), default=-1)
 
 
 def _holds_training(folder: Path, recipe: Recipe, data: DataIdentity) -> bool:
-    """Whether the fold in this folder is of this recipe and data, as its model or a checkpoint says."""
+    """Return whether the fold in this folder is of this recipe and data, by its model or a checkpoint."""
     for path in (folder / "model.safetensors", *sorted((folder / "checkpoints").glob("step-*.safetensors"))):
         try:
             values = read_values(path)

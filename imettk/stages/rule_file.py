@@ -1,4 +1,4 @@
-"""`rule.json`: the fitted rule, and what it was fitted for: the recipe's plan, the folds and the labels."""
+"""Write and read `rule.json`: the fitted rule, and the plan, folds and labels that it was fitted for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def keep_rule(
 
 
 def read_rule(run: RunDir, recipe: Recipe, labels: Sequence[str], folds: Iterable[int] | None = None) -> dict[str, Any]:
-    """The JSON of the rule, for answers of this plan to these labels.
+    """Return the JSON of the rule, if it was fitted for this plan and these labels.
 
     Args:
         folds: that predict; it is told where the rule was fitted on fewer or others.

@@ -61,7 +61,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 
 
 def merge_journals(paths: Iterable[Path]) -> bytes:
-    """The events of several journals of one training, each once, in order of time; what a journal's file is to hold."""
+    """Join several journals of one training: each event once, in order of time, as the content of a journal's file."""
     events = {json.dumps(event): event["time"] for path in paths for event in _read_lines(path)}
     return "".join(f"{line}\n" for line, _ in sorted(events.items(), key=lambda pair: pair[1])).encode()
 

@@ -90,7 +90,7 @@ def read_values(path: Path) -> dict[str, Any]:
 
 
 def matches_digest(content: bytes) -> bool | None:
-    """Whether a file's content matches the SHA-256 in it; None where it carries none (versions up to 0.1.0)."""
+    """Return whether a file's content matches the SHA-256 in it; None where it carries none (up to version 0.1.0)."""
     place = _place_of_digest(content)
     if place is None:
         return None
@@ -103,7 +103,7 @@ def matches_digest(content: bytes) -> bool | None:
 
 
 def _place_of_digest(content: bytes | mmap.mmap) -> int | None:
-    """Where in a file its SHA-256 stands, as the first of the plain values, which come first in the header."""
+    """Return the offset of a file's SHA-256: the first of the plain values, which come first in the header."""
     key = json.dumps({"__metadata__": {"imettk": _DIGEST_KEY}}, separators=(",", ":"))[: -len('"}}')].encode()
     return 8 + len(key) if content[8 : 8 + len(key)] == key else None
 

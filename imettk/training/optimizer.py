@@ -83,7 +83,7 @@ def freeze(network: nn.Module, layer_groups: list[list[str]], num_frozen: int) -
 
 
 def least_samples(network: nn.Module, layer_groups: list[list[str]], num_frozen: int) -> int:
-    """How many samples a micro-batch needs at least: two where some BatchNorm learns, since one has no variance."""
+    """Return how many samples a micro-batch needs: two where some BatchNorm learns, since one has no variance."""
     frozen = {name for names in layer_groups[:num_frozen] for name in names}
     learns = any(
         isinstance(module, nn.modules.batchnorm._BatchNorm) and f"{name}.weight" not in frozen

@@ -62,13 +62,13 @@ class TrainingState:
         }
 
     def is_finite(self) -> bool:
-        """Whether all weights are: the last ones, the averaged and the best."""
+        """Return whether all weights are finite: the last ones, the averaged and the best."""
         averaged = {} if self._ema is None else self._ema.module.state_dict()
         weights = (*self._network.state_dict().values(), *averaged.values(), *self.best.values())
         return all(bool(value.isfinite().all()) for value in weights if value.is_floating_point())
 
     def is_sound(self) -> bool:
-        """Whether the training may end here: with weights that are finite, and that give numbers.
+        """Return whether the training may end here, with weights that are finite and give finite losses.
 
         Weights may be finite and far too large. A last step that was skipped is no proof of that, since its images may
         be odd; with a last validation whose loss is no number it is.
