@@ -1,4 +1,4 @@
-"""Known answers: labels of test images that duplicate a training image; `duplicates` writes them, `infer` reads them."""
+"""Labels of test images that duplicate a training image: `duplicates` writes them, `infer` reads them."""
 
 from __future__ import annotations
 
