@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make or reuse .venv, install imettk with its test extra, and run the linters and the whole test suite, in two processes
-# (most of it waits for processes that import torch). `bash tools/test.sh [--like-kaggle] [PYTEST OPTIONS]`; with
+# that take one file after another. `bash tools/test.sh [--like-kaggle] [PYTEST OPTIONS]`; with
 # --like-kaggle under the platform's versions, in .venv-like-kaggle, without the linters.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 two=(-n 2 --dist loadfile --no-loadscope-reorder)

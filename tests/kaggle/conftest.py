@@ -52,7 +52,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     # A path in a .pth file is added to sys.path, but .pth files in it (imettk's editable install) are not read.
     (folder / "lib" / version / "site-packages" / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    probe = [interpreter, "-c", "import torch, imettk"]
+    probe = [interpreter, "-c", "from importlib.util import find_spec; assert find_spec('torch'); import imettk"]
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # as a session has it
     missing = subprocess.run(probe, cwd=folder, env=clean, capture_output=True, text=True, check=False)
     assert "No module named 'imettk'" in missing.stderr

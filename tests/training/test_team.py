@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -153,6 +154,19 @@ import os, sys, time
 rank = int(os.environ["RANK"])
 {body}
 """
+
+
+@pytest.mark.parametrize(("given", "expected"), [("5", "5"), (None, str(max(1, (os.cpu_count() or 1) // 3)))])
+def test_processes_share_the_cores_and_a_number_of_threads_that_is_given_is_theirs(
+    tmp_path, monkeypatch, given, expected
+):
+    """Threads that wait for each other spin: more of them than cores make a step many times slower."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    code = "import os, sys; open(f'{sys.argv[1]}/{os.environ[\"RANK\"]}', 'w').write(os.environ['OMP_NUM_THREADS'])"
+    assert launch([sys.executable, "-c", code, str(tmp_path)], 3, started=0.0) == 0
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {rank: expected for rank in "012"}
 
 
 @pytest.mark.parametrize(
