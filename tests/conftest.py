@@ -67,15 +67,14 @@ Imettk = Callable[..., subprocess.CompletedProcess[str]]
 def imettk(forks: ForkServer) -> Imettk:
     """Run the command line in a process of its own; `code` is the exit code that it must have.
 
-    The process is forked, if it is not asked to be `real`: for what is about the start itself. Where a variable is
-    given that libraries read when they start, it is real in any case.
+    The process is forked, if it is not asked to be `real`: for what is about the start itself.
     """
 
     def run(
         *arguments: object, code: int = 0, real: bool = False, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         words = [sys.executable, "-m", "imettk", *map(str, arguments)]
-        if real or not forks.fits(environment):
+        if real:
             done = subprocess.run(
                 words, capture_output=True, text=True, env=os.environ | environment, timeout=PATIENCE, check=False
             )

@@ -68,8 +68,10 @@ def test_what_runs_is_waited_for_polled_and_killed(forks):
     assert other.returncode == other.poll() == -signal.SIGKILL
 
 
-def test_what_libraries_read_when_they_start_takes_a_real_start(forks, imettk):
-    assert forks.fits({"IMETTK_LOOK": "x"}) and not forks.fits({"OMP_NUM_THREADS": "7"})
-    with pytest.raises(ValueError, match="cannot have another environment"):
-        forks.start(["--help"], environment={"OMP_NUM_THREADS": "7"})
-    assert "prepare" in imettk("--help", OMP_NUM_THREADS="7").stdout
+def test_what_libraries_read_when_they_start_takes_a_real_start(forks, imettk, monkeypatch):
+    with pytest.raises(ValueError, match="OMP_NUM_THREADS: read when a process starts"):
+        imettk("--help", OMP_NUM_THREADS="7")
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="HF_ENDPOINT: read when a process starts"):
+        patch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+        forks.start(["--help"])
+    assert "prepare" in imettk("--help", OMP_NUM_THREADS="7", real=True).stdout

@@ -1,8 +1,8 @@
 """Commands in processes forked from one that has imported what is heavy (`fork_server.py`): 0.07 s in place of 5.
 
 A process has its own environment, folder, output files and, where asked, session, and is what `python -m imettk` is.
-Only what Python and libraries read when they start stays as it was in the first process: `ForkServer.fits` tells which
-environments need a real start.
+Only what Python and libraries read when they start is that of the first process: where a test changes it, it needs a
+real start.
 """
 
 from __future__ import annotations
@@ -120,12 +120,16 @@ class ForkServer:
         Args:
             environment: beside that of this process.
             session: as the leader of a session of its own.
+
+        Raises:
+            ValueError: the environment differs from the first process's in what is read when a process starts.
         """
-        whole = dict(os.environ) | dict(environment or {})
-        if not self.fits(environment):
-            raise ValueError("a forked process cannot have another environment of what libraries read when they start")
         if self._process is None:
             self._start_server()
+        whole = dict(os.environ) | dict(environment or {})
+        names = {name for name in {*whole, *self._environment} if name.startswith(READ_AT_START)}
+        if late := [name for name in sorted(names) if whole.get(name) != self._environment.get(name)]:
+            raise ValueError(f"{', '.join(late)}: read when a process starts, and this one is forked; start a real one")
         folder = Path(self._folder.name) / str(len(self._children))
         folder.mkdir()
         words = [str(word) for word in arguments]
@@ -134,13 +138,6 @@ class ForkServer:
         assert pid is not None, "it could not become what it has to be: see stderr"
         self._children.append(Forked(self, pid, folder))
         return self._children[-1]
-
-    def fits(self, environment: Mapping[str, str] | None = None) -> bool:
-        """Whether a forked process with these variables is what a real one would be."""
-        whole = dict(os.environ) | dict(environment or {})
-        began = os.environ if self._process is None else self._environment
-        names = {name for name in {*whole, *began} if name.startswith(READ_AT_START)}
-        return all(whole.get(name) == began.get(name) for name in names)
 
     def ask(
         self, request: dict[str, Any], timeout: float | None = None, on_timeout: Callable[[], object] = lambda: None
