@@ -86,13 +86,16 @@ def describe_fault(error: BaseException) -> tuple[str, int] | None:
     """
     if isinstance(error, MemoryError):
         return f"memory is short: {_MEMORY[1]}", 1
-    if not isinstance(error, OSError):
-        # Libraries written in Rust, such as safetensors, say a system's fault in these words.
-        found = re.search(r"\(os error (\d+)\)", str(error))
-        if found is None:
-            return None
-        error = OSError(int(found[1]), os.strerror(int(found[1])))
+    # Libraries written in Rust, such as safetensors, say a system's fault in these words.
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(found[1]) if found else 0
+    if isinstance(error, OSError):
+        number = error.errno or number
+    elif found:
+        error = OSError(number, os.strerror(number))
+    else:
+        return None
     places = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
-    code, advice = _ADVICE.get(error.errno or 0, (1, "IMETTK_TRACEBACK=1 shows where"))
+    code, advice = _ADVICE.get(number, (1, "IMETTK_TRACEBACK=1 shows where"))
     what = error.strerror or " ".join(str(error).split()) or type(error).__name__
     return ": ".join([*([" -> ".join(places)] if places else []), what, advice]), code

@@ -16,7 +16,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """Gives the name to write the new content under; it takes the place of `path` when the block ends well."""
+    """Gives the name to write the new content under; it takes the place of `path` when the block ends well.
+
+    Raises:
+        OSError: it cannot be written; what the system says of an open file, without its name, names `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -24,6 +28,8 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         with open(temporary, "rb+") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise

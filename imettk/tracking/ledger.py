@@ -218,7 +218,10 @@ def _open(path: Path, way: Path) -> Any:
     try:
         return MlflowClient(f"sqlite:///{(way / DATABASE).absolute()}")
     except Exception as error:  # of MLflow, alembic, SQLAlchemy or SQLite
-        raise DataError(f"{path} is no log of imettk ({str(error).splitlines()[0]}): give another one") from None
+        reason = str(error).splitlines()[0]
+        if any(words in reason for words in ("disk", "readonly", "unable to open")):  # SQLite's, of the machine
+            raise OSError(f"{path} cannot be read or written ({reason})") from None
+        raise DataError(f"{path} is no log of imettk ({reason}): give another one") from None
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """A file holds its old content or its new, whatever happens in between."""
 
+import errno
 import json
 import subprocess
 
@@ -39,6 +40,16 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     monkeypatch.setattr("imettk.files.os.fsync", lambda _: seen.append(("fsync", path.exists())))
     write_atomically(path, b"new")
     assert seen == [("fsync", False)]
+
+
+def test_what_the_system_says_of_an_open_file_names_the_one_that_cannot_be_written(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("imettk.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomically(tmp_path / "file", b"new")
+    assert caught.value.filename == str(tmp_path / "file") and list(tmp_path.iterdir()) == []
 
 
 def test_json_is_read_back_and_a_missing_file_is_none(tmp_path):

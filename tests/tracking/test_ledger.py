@@ -235,6 +235,18 @@ def test_one_writer_at_a_time(store):
     assert take(store) == []
 
 
+def test_a_full_disk_is_no_fault_of_the_log(tmp_path):
+    resource = pytest.importorskip("resource")
+    (tmp_path / "mlflow.db").touch()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))  # what a full disk does, without one
+    try:
+        with pytest.raises(OSError, match=r"mlflow\.db cannot be read or written \(.*disk"):
+            Ledger(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_a_database_of_something_else_is_one_line(tmp_path):
     connection = sqlite3.connect(tmp_path / "mlflow.db")
     connection.execute("create table alembic_version (version_num text)")
