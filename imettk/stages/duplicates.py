@@ -102,11 +102,12 @@ def duplicates(
     _tell(frame)
     say(f"{run.path / 'duplicates.csv'}, {run.path / 'duplicates.png'}")
     parts = components(len(files), pairs)
-    for action in actions:
-        if action == "answer":
-            _answer(run, recipe, table, images, parts)
-        else:
-            {"group": _group, "drop": _drop}[action](run, images, parts)
+    if "group" in actions:
+        _group(run, images, parts)
+    if "drop" in actions:
+        _drop(run, images, parts)
+    if "answer" in actions:
+        _answer(run, recipe, table, images, parts)
 
 
 def _check_choice(recipe: Recipe, limit: int, actions: Sequence[str], similarity: float) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 from imettk.config import Recipe
 from imettk.plots import draw_rates
 from imettk.progress import say
+from imettk.stages.assembly import make_trainer, training_data
 from imettk.stages.resume import is_done
 from imettk.stages.shared import Compute, Prepared, choose_compute, read_prepared
-from imettk.stages.train import chosen_folds, make_trainer, training_data
+from imettk.stages.train import chosen_folds
 from imettk.tracking.run_dir import RunDir
 from imettk.training.optimizer import peak_rates
 from imettk.training.recorder import Recorder
