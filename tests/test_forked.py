@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from forked import PATIENCE
 
 LOOK = """
 import os, sys
@@ -36,6 +37,13 @@ def test_a_process_has_its_own_words_folder_environment_and_session(forks, tmp_p
     assert process.stdout.startswith(f"['-c', 'a', '1', '{tmp_path}'] {tmp_path} x {os.environ['OMP_NUM_THREADS']} ")
     assert process.stderr == f"{session} of stderr\n"
     assert "IMETTK_LOOK" not in os.environ
+
+
+def test_it_spawns_processes_of_its_own(forks):
+    code = "import json, multiprocessing as m; print(m.get_context('spawn').Pool(1).map(json.dumps, [[1], [2]]))"
+    process = forks.start([], code=code)
+    assert process.wait(PATIENCE) == 0, process.stderr
+    assert process.stdout == "['[1]', '[2]']\n"
 
 
 @pytest.mark.parametrize(

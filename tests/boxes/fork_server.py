@@ -70,6 +70,7 @@ def become(request: dict[str, Any], outputs: Mapping[int, int]) -> None:
     is_command = request["code"] == COMMAND
     sys.argv = ["imettk" if is_command else "-c", *request["words"]]
     sys.path[0] = request["cwd"] if is_command else ""
+    globals().pop("__file__", None)  # what `multiprocessing` spawns would run that file
 
 
 def run(code: str) -> NoReturn:

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 READ_AT_START = ("GOMP", "HF_", "LD_", "MKL", "MPL", "OMP", "OPENBLAS", "PYTHON", "TORCH_")
 SERVER = Path(__file__).with_name("fork_server.py")
-PATIENCE = 3600.0  # seconds, against what hangs: the slowest machine has ended before
+PATIENCE = 1800.0  # seconds, against what hangs: the slowest machine has ended before
 COMMAND = "from imettk.cli import main; main()"
 
 # Arguments: a number of processes, and the code and words of each. `imettk.launch`, but for how a process starts.
