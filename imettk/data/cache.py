@@ -192,7 +192,8 @@ class ImageCache:
             path = error.filename
             raise MismatchError(f"{path} is missing: the cache is not whole; run `imettk prepare` again") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise MismatchError(f"{folder} is damaged ({error!r}): run `imettk prepare` again") from None
+            fault = f"{type(error).__name__}: {error}"
+            raise MismatchError(f"{folder} is damaged ({fault}): run `imettk prepare` again") from None
 
     def _open(self, folder: Path) -> None:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))

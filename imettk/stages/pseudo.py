@@ -111,6 +111,8 @@ def _write(
     Args:
         levels: how sure the surest fold is of each test row, float (N,).
     """
+    if not len(levels):
+        raise ConfigError(f"the test set that {run.path} has predicted is empty: there is no row to be sure of")
     if not cells:
         raise ConfigError(
             f"no test row is as sure as {confidence:g} in any fold: lower --confidence; a tenth of the rows is as sure "

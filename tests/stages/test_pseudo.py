@@ -205,6 +205,13 @@ def test_a_run_that_cannot_give_pseudo_labels_says_why(made, capsys, fault, mess
     assert not list(folder.glob("pseudo.*"))
 
 
+def test_a_test_set_without_rows_is_one_line(tmp_path, capsys):
+    folder = tmp_path / "run"
+    write_run(folder, {0: np.zeros((2, 0, len(LABELS)), np.float32)}, rule_of(), ids=[])
+    (folder / "recipe.json").write_text(to_json(digits()))
+    assert "run has predicted is empty" in refused(capsys, "pseudo", "--run-dir", folder, "--confidence", 0.9)
+
+
 @pytest.fixture
 def students(own_data, tmp_path, capsys):
     """A run with pseudo labels of the tiny competition, and the words of a training on them; each row is sure in one
