@@ -19,7 +19,7 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     """Gives the name to write the new content under; it takes the place of `path` when the block ends well.
 
     Raises:
-        OSError: it cannot be written; what the system says of an open file, without its name, names `path`.
+        OSError: it cannot be written; the error names `path`, where the system gives the temporary name or none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -30,6 +30,6 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise

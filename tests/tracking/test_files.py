@@ -3,6 +3,7 @@
 import errno
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,10 @@ def test_what_the_system_says_of_an_open_file_names_the_one_that_cannot_be_writt
     with pytest.raises(OSError, match="No space left") as caught:
         write_atomically(tmp_path / "file", b"new")
     assert caught.value.filename == str(tmp_path / "file") and list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    with pytest.raises(OSError) as caught:  # nothing can be made there
+        write_atomically(Path("/proc/file"), b"new")
+    assert caught.value.filename == "/proc/file"
 
 
 def test_json_is_read_back_and_a_missing_file_is_none(tmp_path):
