@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Tests tell nobody: neither these, nor a file with a developer's own, are taken by what they start.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="imettk-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
 for name in [name for name in os.environ if name.startswith("IMETTK_TELEGRAM_")]:
     del os.environ[name]
 

@@ -6,12 +6,15 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imettk.data.csv_files import named
 from imettk.data.table import SampleTable
+
+MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 _OTHERS = {
     "folds": "rows are in other folds",
@@ -88,6 +91,19 @@ def identify_data(
         turned="" if table.turned is None or not table.turned.any() else _hash(table.turned),
         left_out="" if left_out is None or not left_out.any() else _hash(left_out),
     )
+
+
+def read_identity(path: Path) -> DataIdentity | None:
+    """Read the identity in the header of a checkpoint or model; None where it has none or cannot be read.
+
+    Needs no torch: the header of a safetensors file is its length (uint64) and JSON.
+    """
+    try:
+        with open(path, "rb") as file:
+            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), MOST_HEADER_BYTES)))
+        return DataIdentity.from_values(json.loads(header["__metadata__"]["imettk"])["data"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def hash_text(texts: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 from imettk.config import FoldPlan, Recipe, to_json
 from imettk.data.cache import INDEX, read_stamps
 from imettk.data.csv_files import named, read_csv
+from imettk.data.data_identity import identify_data, read_identity
 from imettk.data.file_facts import FileFacts, tell_facts
 from imettk.data.folds import (
     LEFT_OUT,
@@ -73,6 +74,7 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     folds = deal_folds(recipe, run, table)
     if run.has_training():
         folds = _kept_folds(run, table, folds)
+        _require_same_data(recipe, run, table, folds, survey)
     write_folds(run.path / "folds.csv", table.ids, folds)
     found = {"rows": len(table), "mean": survey.mean, "std": survey.std, "remarks": remarks}
     write_json(run.path / "table.json", {"recipe": json.loads(to_json(recipe)), **found})
@@ -93,6 +95,20 @@ def _kept_folds(run: RunDir, table: SampleTable, dealt: np.ndarray) -> np.ndarra
         return dealt
     say("kept the folds that training has begun with")
     return folds
+
+
+def _require_same_data(recipe: Recipe, run: RunDir, table: SampleTable, folds: np.ndarray, survey: Survey) -> None:
+    """Raise `MismatchError` where a training in this folder began with other rows, labels or boxes."""
+    bad = np.zeros(len(table), bool)
+    if recipe.images.on_bad_image == "skip":
+        bad[[row for row in survey.bad if row < len(table)]] = True  # the training table comes first
+    identity = identify_data(table, folds, bad)
+    for path in sorted(run.path.glob("fold*/model.safetensors")) or sorted(run.path.glob("fold*/checkpoints/step-*")):
+        if (values := read_identity(path)) is not None and (changes := values.changes_to(identity)):
+            raise MismatchError(
+                f"{path.parent} was trained on other data ({'; '.join(changes)}): put the tables back as they were, or "
+                "prepare them in another --run-dir"
+            )
 
 
 def _check_answers(recipe: Recipe, table: SampleTable) -> None:

@@ -73,6 +73,8 @@ def find_checkpoint(
         ours = checkpoint.values["fingerprint"] == fingerprint(recipe)
         if ours and not others_allowed:
             require_same_data(f"fold {fold}", checkpoint.values, data)
+            if "data" not in checkpoint.values:
+                say(f"note: fold {fold} was begun by version 0.1.0: whether its rows and labels are these is not known")
         if not ours and not others_allowed:
             old = from_json(json.dumps(checkpoint.values["recipe"]), where="the checkpoint")
             raise MismatchError(

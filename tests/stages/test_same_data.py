@@ -108,6 +108,19 @@ def test_a_training_does_not_go_on_with_other_data(mine, capsys, change):
     assert "model.safetensors was trained on other data" in line and CHANGES[change] in line
 
 
+@pytest.mark.parametrize("change", [reverse_labels, add_label, correct_label], ids=lambda change: change.__name__)
+def test_prepare_in_the_folder_of_a_training_refuses_other_data(digits_data, tmp_path, capsys, change):
+    """Whose folds are joined by id, so that they would fit."""
+    data = Path(shutil.copytree(digits_data / "data", tmp_path / "data"))
+    at = ["digits", "--data", data, "--run-dir", tmp_path / "run", *TINY]
+    run("prepare", *at)
+    run("train", *at, "--fold", 0, "--session.limit-steps", 1)
+    run("prepare", *at)
+    change(data)
+    line = refused(capsys, "prepare", *at)
+    assert "was trained on other data" in line and CHANGES[change] in line
+
+
 def test_an_unchanged_table_goes_on_from_another_folder(mine, tmp_path, capsys):
     data = Path(shutil.move(mine / "data", tmp_path / "elsewhere"))
     at = ["--data", data, "--inputs", mine / "prepared", "--fold", 0, "--run-dir", mine / "begun"]
@@ -139,7 +152,8 @@ def test_a_training_that_did_not_note_its_data_goes_on(mine, capsys):
     save_tensors(path, load_file(path), values)
     at = ["--data", mine / "data", "--inputs", mine / "prepared", "--fold", 0, "--run-dir", mine / "begun"]
     run("train", "digits", *TINY, *at)
-    assert "continues at step 1" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "continues at step 1" in text and "whether its rows and labels are these is not known" in text
 
 
 def test_predictions_are_not_taken_where_rows_have_other_labels_by_now(mine, capsys):
