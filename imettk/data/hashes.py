@@ -103,7 +103,7 @@ def hash_images(
         warnings.filterwarnings("ignore", module="PIL")
         for _ in pool.map(work, range(count)):
             bar.update()
-    return hashes
+    return hashes._replace(bad=dict(sorted(hashes.bad.items())))  # threads find them in any order
 
 
 def _first_readable(load: Callable[[int], np.ndarray], count: int) -> np.ndarray:
