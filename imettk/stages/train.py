@@ -185,7 +185,7 @@ class _FoldTraining:
         if self._journal is not None:
             position = {"step": trainer.at.step, "owes_validation": trainer.at.owes_validation}
             values = {"num_steps": trainer.num_steps, "environment": environment, "code": code_version()}
-            values["omp_wait_policy"] = wait_policy()  # not of the environment: no bit depends on it
+            values["idle_threads"] = wait_policy()  # not of the environment: no bit depends on it
             self._journal.write("session", **position, **values)
             if recipe.session.tensorboard:
                 self._board = Board(self._folder / "tensorboard", read_journal(self._journal.path))

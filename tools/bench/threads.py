@@ -1,11 +1,11 @@
 """Idle threads that sleep instead of spinning: what that costs alone, and what it saves beside other processes.
 
 A training's steps, forward and backward, in processes of their own: with torch's default, whose idle OpenMP threads
-spin for milliseconds, and with the passive wait policy that `imettk` sets before torch is imported. Alone, and beside
-two processes that keep both cores busy, as loaders and other trainings do. In bfloat16 the threads of one operation
+spin for milliseconds, and with the shorter spin that `imettk` sets before torch is imported. Alone, and beside two
+processes that keep both cores busy, as loaders and other trainings do. In bfloat16 the threads of one operation
 wait for each other by spinning, which no policy changes: there fewer threads help, by `session.num_threads`.
 
-`python tools/bench/threads.py [--check] [--quick]`
+`python tools/bench/threads.py [--check] [--quick] [--rounds N]`
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ print(sorted(seconds[2:])[count // 2])
 """
 BUSY = "while True: sum(range(1000))"
 NETWORKS = (("test_resnet", 64, 16, 60, "float32"), ("resnet18", 64, 16, 20, "float32"))
-BFLOAT16 = ("resnet18", 64, 16, 10, "bfloat16")  # where threads spin inside an operation, whatever OpenMP is told
+BFLOAT16 = ("resnet18", 64, 16, 6, "bfloat16")  # where threads spin inside an operation, whatever OpenMP is told
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # `session.num_threads` 1
-ROUNDS = 7
+ROUNDS = 5
 
 
 def step_seconds(network: Sequence[object], policy: dict[str, str]) -> float:
     """The median step of a training in a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if name not in (*POLICY, "GOMP_SPINCOUNT")}
+    environment = {name: value for name, value in os.environ.items() if name not in (*POLICY, "OMP_WAIT_POLICY")}
     command = [sys.executable, "-c", STEPS, *map(str, network)]
     return float(subprocess.run(command, env=environment | policy, check=True, capture_output=True, text=True).stdout)
 
@@ -72,8 +72,10 @@ def measure(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
-    arguments = arguments_of(__doc__).parse_args(argv)
-    rounds = 1 if arguments.quick else ROUNDS
+    parser = arguments_of(__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help="default: %(default)s")
+    arguments = parser.parse_args(argv)
+    rounds = 1 if arguments.quick else arguments.rounds
     print_machine()
     rows = []
     for network in NETWORKS[: 1 if arguments.quick else None]:
