@@ -81,7 +81,7 @@ def find_checkpoint(
                 f"fold {fold} has a checkpoint of another recipe: {'; '.join(differences(old, recipe))}. "
                 "Use a new --run-dir, or the same settings, or `--resume weights` to start from its weights alone"
             )
-        return ours and _is_of(checkpoint.values, data) and fits(checkpoint)
+        return ours and (not others_allowed or _is_of(checkpoint.values, data)) and fits(checkpoint)
 
     folders = [folder / "checkpoints" for folder in run.fold_everywhere(fold)]
     return load_newest(folders, warn=lambda text: say(f"warning: {text}"), fits=is_ours)

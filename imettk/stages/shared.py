@@ -25,7 +25,7 @@ from imettk.progress import say
 from imettk.stages.rules import read_shares
 from imettk.tracking.files import read_json
 from imettk.tracking.run_dir import BAD_IMAGES, CACHE, RunDir
-from imettk.tracking.tensors import read_tensors
+from imettk.tracking.tensors import all_finite, read_tensors
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
             f"{path} knows {len(model.values['labels'])} labels, the table has {len(table.labels)} others: "
             "was the table changed after training?"
         )
-    if not all(bool(value.isfinite().all()) for value in model.tensors.values() if value.is_floating_point()):
+    if not all_finite(model.tensors.values()):
         raise TrainingError(f"{path} holds weights that are not finite: delete it, and train this fold again")
     network = make_network(recipe, len(table.labels))
     network.load_state_dict(model.tensors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,16 @@ def matches_digest(content: bytes) -> bool | None:
     digest.update(_NO_DIGEST.encode())
     digest.update(view[end:])
     return digest.hexdigest().encode() == content[place:end]
+
+
+def carries_digest(content: bytes) -> bool:
+    """Return whether a file's content holds a SHA-256 of itself, without comparing it."""
+    return _place_of_digest(content) is not None
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Return whether no number in any of the tensors is infinite or NaN."""
+    return all(bool(value.isfinite().all()) for value in tensors if value.is_floating_point())
 
 
 def _place_of_digest(content: bytes | mmap.mmap) -> int | None:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from imettk.errors import CheckpointError
-from imettk.tracking.tensors import TensorFile, matches_digest, parse_tensors, save_tensors
+from imettk.tracking.tensors import TensorFile, all_finite, carries_digest, matches_digest, parse_tensors, save_tensors
 
 KEPT = 2  # so that one bad file does not cost the run
 SPARE_BYTES = 64 << 20  # left free on the disk, for journals and predictions
@@ -68,7 +68,7 @@ class CheckpointWriter:
     def _run(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         started = time.monotonic()
         try:
-            bad = [name for name, value in tensors.items() if name.startswith("model.") and not _is_finite(value)]
+            bad = [name for name, value in tensors.items() if name.startswith("model.") and not all_finite([value])]
             if bad:
                 # A gradient that is no number gets by where nothing clips it; the next losses will show it.
                 raise OSError(f"{bad[0]} is not finite")
@@ -117,7 +117,7 @@ def load_newest(
         if fault := _fault(path, content):
             warn(f"{path} {fault}: passed over")
             continue
-        if matches_digest(content) is None and not _digests(path):
+        if not carries_digest(content) and not _digests(path):
             warn(f"{path} has lost its SHA-256; header, size and weights agree, so it is taken")
         num_valid += 1
         if fits(checkpoint := parse_tensors(content, path, hashed=True)):
@@ -155,7 +155,7 @@ def _fault(path: Path, content: bytes) -> str | None:
         tensors = parse_tensors(content, path, hashed=True).part("model")
     except CheckpointError:
         return "is short or damaged"
-    return None if all(map(_is_finite, tensors.values())) else "has no SHA-256, and weights that are not finite"
+    return None if all_finite(tensors.values()) else "has no SHA-256, and weights that are not finite"
 
 
 def is_valid(path: Path) -> bool:
@@ -176,10 +176,6 @@ def _digests(path: Path) -> list[str]:
     except OSError:
         return []
     return [line.split()[0] for line in lines if line.strip()]
-
-
-def _is_finite(value: Tensor) -> bool:
-    return not value.is_floating_point() or bool(value.isfinite().all())
 
 
 def make_room(folder: Path, num_bytes: int) -> None:

@@ -9,7 +9,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from imettk.tracking.tensors import TensorFile
+from imettk.tracking.tensors import TensorFile, all_finite
 from imettk.training.mining import Mining
 from imettk.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state
 from imettk.training.position import Position
@@ -65,7 +65,7 @@ class TrainingState:
         """Return whether all weights are finite: the last ones, the averaged and the best."""
         averaged = {} if self._ema is None else self._ema.module.state_dict()
         weights = (*self._network.state_dict().values(), *averaged.values(), *self.best.values())
-        return all(bool(value.isfinite().all()) for value in weights if value.is_floating_point())
+        return all_finite(weights)
 
     def is_sound(self) -> bool:
         """Return whether the training may end here, with weights that are finite and give finite losses.
