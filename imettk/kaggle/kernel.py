@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from imettk.errors import UserError
+from imettk.kaggle.names import MAX_SLUG, check_reference
+
+__all__ = ["GPU", "MACHINES", "MAX_SLUG", "STAGES", "Kernel", "check_machine"]
 
 STAGES = {  # and what a kernel of it is for
     "prepare": "Check the data, make the folds and decode the images once for all later kernels.",
@@ -14,8 +20,18 @@ STAGES = {  # and what a kernel of it is for
     "infer": "Predict the test set with the trained folds, offline, and write a checked submission.csv.",
     "preflight": "Every stage in miniature, before hours are spent on them.",
 }
-GPU = "NvidiaTeslaT4"
-MAX_SLUG = 50
+GPU = "NvidiaTeslaT4"  # two cards of 15 GB
+# As the official client lists them; all but the first are for some competitions, or some people, alone.
+MACHINES = (
+    GPU,
+    "NvidiaTeslaT4Highmem",
+    "NvidiaL4",
+    "NvidiaL4X1",
+    "NvidiaTeslaA100",
+    "NvidiaH100",
+    "NvidiaRtxPro6000",
+)
+ANY = "any:"  # before a name that is not listed here
 
 _TEXT = '''"""{purpose}"""
 
@@ -62,6 +78,26 @@ def _literals(texts: Sequence[str]) -> str:
     return f"[{', '.join(map(_literal, texts))}]"
 
 
+def check_machine(name: str) -> str:
+    """The accelerator of this name, in the platform's spelling; `any:NAME` is NAME, whatever that may be.
+
+    Raises:
+        UserError: it is not known, is retired, or can run no torch of ours.
+    """
+    plain = name.removeprefix(ANY)
+    if plain.lower().startswith("tpu"):
+        raise UserError(f"--accelerator: {plain} is a TPU, for which this torch has no code; {GPU} is the default")
+    if plain.lower() == "nvidiateslap100":
+        raise UserError(
+            f"--accelerator: {plain} is retired, and today's torch has no code for it (sm_60); {GPU} is the default"
+        )
+    if (known := {machine.lower(): machine for machine in MACHINES}.get(plain.lower())) is not None:
+        return known
+    if name.startswith(ANY) and re.fullmatch(r"[A-Za-z0-9]+", plain):
+        return plain
+    raise UserError(f"--accelerator: {name!r} is none of {', '.join(MACHINES)}; a new one is given as {ANY}NAME")
+
+
 @dataclass(frozen=True)
 class Kernel:
     """What is pushed.
@@ -72,6 +108,8 @@ class Kernel:
         arguments: options of the stage.
         datasets: owner/slug, or owner/slug/version.
         kernels: owner/slug of those whose output is taken in.
+        models: owner/model/framework/variation/version of Kaggle's own models.
+        machine: name of the accelerator, where there is to be a GPU.
         pack: hash of the pack that it must find; "" takes any.
         push: of this push alone, by which a lost answer's kernel and every output are recognised.
         after: the pushes whose outputs it takes up.
@@ -86,7 +124,9 @@ class Kernel:
     datasets: tuple[str, ...] = ()
     competitions: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     gpu: bool = True
+    machine: str = GPU
     internet: bool = False
     pack: str = ""
     push: str = ""
@@ -94,9 +134,7 @@ class Kernel:
     limit_seconds: int | None = None
 
     def __post_init__(self) -> None:
-        slug = self.reference.partition("/")[2]
-        if not 5 <= len(slug) <= MAX_SLUG or slug != slug.lower() or not slug.replace("-", "").isalnum():
-            raise ValueError(f"slug must have 5 to {MAX_SLUG} lower-case letters, digits and -, got {slug!r}")
+        check_reference(self.reference)
 
     @property
     def title(self) -> str:
@@ -128,9 +166,9 @@ class Kernel:
             "enable_gpu": self.gpu,
             "enable_tpu": False,
             "enable_internet": self.internet,  # the client takes a missing one as true
-            **({"machine_shape": GPU} if self.gpu else {}),
+            **({"machine_shape": self.machine} if self.gpu else {}),
             "dataset_sources": list(self.datasets),
             "competition_sources": list(self.competitions),
             "kernel_sources": list(self.kernels),
-            "model_sources": [],
+            "model_sources": list(self.models),
         }

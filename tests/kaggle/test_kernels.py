@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from forked import PATIENCE
 
-from imettk.kaggle.kernel import Kernel
+from imettk.errors import UserError
+from imettk.kaggle.kernel import GPU, MACHINES, Kernel, check_machine
 from imettk.kaggle.sandbox import Mounts, run_session
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
@@ -171,3 +172,27 @@ def test_a_script_is_thin_and_its_metadata_complete(stage):
     slug = metadata["id"].split("/")[1]
     assert slug == metadata["title"].lower().replace(" ", "-") and len(slug) >= 5  # the slug follows from the title
     assert any(source.endswith("/imettk-pack") for source in metadata["dataset_sources"])
+
+
+def test_a_kernel_says_which_machine_and_models_it_wants():
+    kernel = Kernel(
+        reference="me/imettk-digits-train", stage="train", recipe="digits", competition="cells", machine="NvidiaL4",
+        models=("timm/resnet/pyTorch/resnet18/1",),
+    )  # fmt: skip
+    found = kernel.metadata()
+    assert (found["machine_shape"], found["model_sources"]) == ("NvidiaL4", ["timm/resnet/pyTorch/resnet18/1"])
+    without = Kernel(reference="me/imettk-digits-train", stage="train", recipe="digits", competition="x", gpu=False)
+    assert "machine_shape" not in without.metadata() and MACHINES[0] == GPU
+
+
+def test_an_accelerator_is_known_or_meant():
+    assert [check_machine(name) for name in MACHINES] == list(MACHINES)
+    assert check_machine("nvidial4") == "NvidiaL4" and check_machine("any:NvidiaB200") == "NvidiaB200"
+    for name, says in [
+        ("NvidiaTeslaP100", "is retired"), ("any:nvidiateslap100", "sm_60"), ("TpuV5E8", "no code"),
+        ("any:TpuV6E8", "is a TPU"), ("NvidiaTelsaT4", "is none of NvidiaTeslaT4, "), ("any:", "any:NAME"),
+        ("any:a b", "any:NAME"), ("", "none of"),
+    ]:  # fmt: skip
+        with pytest.raises(UserError, match=says) as error:
+            check_machine(name)
+        assert str(error.value).startswith("--accelerator: ") and "\n" not in str(error.value)
