@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imettk.config import SESSION_START
-from imettk.errors import DataError, MismatchError, MissingFileError, UserError
-from imettk.kaggle.outputs import OUTPUT, read_output_list, write_output_list
+from imettk.errors import DeviceError, UserError, describe_fault
+from imettk.kaggle.kernel import GPU
+from imettk.kaggle.mounts import MissingOutputs, find_mount, find_outputs, mounted_files, resolve, split_word
+from imettk.kaggle.outputs import write_output_list
 from imettk.kaggle.pack import check_pack, missing_libraries
 from imettk.kaggle.publish import MANIFEST as MODELS
 from imettk.kaggle.publish import unfold_models
-from imettk.tracking.files import read_json, sha256
 
-WEIGHTS = "weights.json"  # names and hashes of pretrained weights, as `imettk weights` writes it
-INPUT = "input:"  # in an argument: a dataset by its slug, wherever it is mounted
+_FAULT = "fault: "
+_LOOK = f"""
+import torch
+from imettk.device import unsupported_gpu
+fault = unsupported_gpu() if torch.cuda.is_available() else "torch sees no GPU, though nvidia-smi lists one"
+if fault:
+    print({_FAULT!r} + fault)
+"""
 SITE = "imettk-site"  # where wheels are installed, outside of what the platform keeps
 
 
@@ -52,8 +60,9 @@ def run_stage(order: Order, *, root: Path, pack: Path, code: Path, started: floa
     """Run one stage as a kernel; returns the kernel's exit code.
 
     The working folder is the run folder; outputs of earlier kernels are its inputs. At the end stands a list of what
-    it leaves, which says how the stage ended. A kernel with a `push` ends with code 0 whatever its stage did: the
-    platform gives the output of a failed kernel to no other, and hours of training would be lost with it.
+    it leaves, which says how the stage ended, and which outputs it lacked; until then one without a code and files
+    is there. A kernel with a `push` ends with code 0 whatever its stage did: the platform gives the output of a failed
+    kernel to no other, and hours of training would be lost with it.
 
     Args:
         root: `/kaggle`.
@@ -61,17 +70,34 @@ def run_stage(order: Order, *, root: Path, pack: Path, code: Path, started: floa
         started: when the kernel started, on `time.monotonic()`.
     """
     working = root / "working"
+    lacks: Sequence[str] = ()
     try:
+        _leave_list(order, working, started, None)  # the output of a session that is killed is recognised by it
         status = _run(order, root, pack, code, started)
-    except UserError as error:
-        print(f"imettk: {error}", file=sys.stderr)
-        status = 2
-    seconds = time.monotonic() - started
-    write_output_list(working, push=order.push, stage=order.stage, code=status, seconds=seconds)
+    except MissingOutputs as error:
+        status, lacks = _told(error), error.pushes
+    except (UserError, OSError, MemoryError) as error:
+        status = _told(error)
+    try:
+        _leave_list(order, working, started, status, lacks)
+    except (OSError, MemoryError) as error:
+        status = status or _told(error)
     if status and order.push:
         print(f"imettk: {order.stage} ended with code {status}; this session counts as complete to keep its output")
         return 0
     return status
+
+
+def _leave_list(order: Order, working: Path, started: float, code: int | None, lacks: Sequence[str] = ()) -> None:
+    seconds = time.monotonic() - started
+    write_output_list(working, push=order.push, stage=order.stage, code=code, seconds=seconds, lacks=lacks)
+
+
+def _told(error: BaseException) -> int:
+    """The exit code of a fault, which is said in one line."""
+    text, code = describe_fault(error) or (str(error), 2)
+    print(f"imettk: {text}", file=sys.stderr, flush=True)
+    return code
 
 
 def _run(order: Order, root: Path, pack: Path, code: Path, started: float) -> int:
@@ -84,85 +110,41 @@ def _run(order: Order, root: Path, pack: Path, code: Path, started: float) -> in
     inputs = [*find_outputs(root, order.after), *_unfold(root)]
     command = [sys.executable, "-u", "-m", "imettk", order.stage, recipe]
     command += ["--data", str(data), "--run-dir", str(root / "working")]
-    command += (["--inputs", *map(str, inputs)] if inputs else []) + _resolve(order.arguments, root)
+    command += (["--inputs", *map(str, inputs)] if inputs else []) + resolve(order.arguments, root)
     paths = [str(code), str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), SESSION_START: repr(started)}
+    _check_accelerator(order, environment)
     print("$", shlex.join(command), flush=True)
     # Not delegator: with block=True it holds every line back until the stage ends, nine silent hours later.
     return subprocess.run(command, env=environment, check=False).returncode
 
 
-def find_outputs(root: Path, after: Sequence[str]) -> list[Path]:
-    """Folders with outputs of earlier kernels: those of these pushes, or all that are attached where none is named.
+def _check_accelerator(order: Order, environment: Mapping[str, str]) -> None:
+    """Say what accelerator the session has; one that the stage could not use ends it before hours are spent.
+
+    torch is asked in a process of its own, which leaves memory and the device to the stage.
 
     Raises:
-        MismatchError: the output of one of the pushes is not attached, or an older one is in its place.
+        DeviceError: the installed torch has no code for it, or does not see it.
     """
-    folders = [path.parent for path in _mounted(root, "recipe.json")]
-    if not after:
-        return folders
-    lists = {folder: read_output_list(folder) for folder in {path.parent for path in _mounted(root, OUTPUT)}}
-    by_push = {content["push"]: folder for folder, content in lists.items() if content is not None}
-    missing = [push for push in after if push not in by_push]
-    if missing:
-        there = ", ".join(sorted(filter(None, by_push))) or "none"
-        raise MismatchError(f"the output of push {missing[0]} is not attached (there: {there}): attach its kernel")
-    return [by_push[push] for push in after]
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    cards = ""
+    with contextlib.suppress(OSError):  # there is no such command where there is no GPU
+        found = subprocess.run(query, capture_output=True, text=True, check=False)
+        cards = "; ".join(found.stdout.strip().splitlines()) if found.returncode == 0 else ""
+    print("accelerator:", cards or "none", flush=True)
+    if not cards or order.stage == "prepare" or "cpu" in (split_word(word)[1] for word in order.arguments):
+        return
+    done = subprocess.run([sys.executable, "-c", _LOOK], env=environment, capture_output=True, text=True, check=False)
+    _, mark, fault = done.stdout.partition(_FAULT)
+    if mark:  # whatever else goes wrong, the stage says better
+        raise DeviceError(f"{fault.strip()}; push it with --accelerator {GPU}")
 
 
 def _unfold(root: Path) -> list[Path]:
     """Folders of published runs, whose datasets are flat."""
-    mounted = [path.parent for path in _mounted(root, MODELS)]
+    mounted = [path.parent for path in mounted_files(root, MODELS)]
     return [unfold_models(folder, root / "temp" / "imettk-models" / str(n)) for n, folder in enumerate(mounted)]
-
-
-def _resolve(arguments: Sequence[str], root: Path) -> list[str]:
-    """`input:SLUG/FILE` as a path to what is attached, the same one in every session and layout."""
-    found = []
-    for word in arguments:
-        if word.startswith(INPUT):
-            slug, _, name = word.removeprefix(INPUT).partition("/")
-            link = root / "temp" / "inputs" / slug
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.unlink(missing_ok=True)
-            mounted = find_mount(root, slug)
-            _check_hashes(mounted)
-            link.symlink_to(mounted)
-            word = str(link / name) if name else str(link)
-        found.append(word)
-    return found
-
-
-def _check_hashes(folder: Path) -> None:
-    """Hold a folder's files against its `weights.json`, where it has one."""
-    for name, file in (read_json(folder / WEIGHTS) or {}).items():
-        path = folder / Path(name).name
-        if not path.is_file() or sha256(path) != file["sha256"]:
-            raise DataError(f"{path} is {'damaged' if path.is_file() else 'missing'}: upload the weights again")
-
-
-def find_mount(root: Path, slug: str) -> Path:
-    """The folder of a dataset, competition or kernel output, in the platform's newer layout or the older one.
-
-    Raises:
-        MissingFileError: it is not attached; the message lists what is.
-    """
-    mounts = root / "input"
-    patterns = (f"competitions/{slug}", f"datasets/*/{slug}", f"notebooks/*/{slug}", slug)
-    for pattern in patterns:
-        for path in sorted(mounts.glob(pattern)):
-            if path.is_dir():
-                return path
-    attached = sorted(path.name for path in mounts.iterdir()) if mounts.is_dir() else []
-    raise MissingFileError(
-        f"{slug!r} is not under {mounts} (there: {', '.join(attached) or 'nothing'}); add it to the kernel's sources"
-    )
-
-
-def _mounted(root: Path, name: str) -> list[Path]:
-    """Files of this name at the top of a mounted folder; not deeper, where a data set may hold 100,000 files."""
-    patterns = (f"*/{name}", f"datasets/*/*/{name}", f"notebooks/*/*/{name}")
-    return sorted({path for pattern in patterns for path in (root / "input").glob(pattern)})
 
 
 def _install(wheels: list[Path], root: Path) -> Path:
@@ -177,7 +159,6 @@ def _install(wheels: list[Path], root: Path) -> Path:
     shutil.rmtree(site, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target", str(site)]
     _shell(delegator, shlex.join([*pip, *map(str, wheels)]), required=True)
-    _shell(delegator, "nvidia-smi --query-gpu=name,memory.total --format=csv,noheader || true")
     _shell(delegator, f"df -h {shlex.quote(str(root / 'working'))} | tail -1")
     return site
 

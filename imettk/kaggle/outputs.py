@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,20 +18,23 @@ _PAGE = 100
 _CHUNK = 1 << 20
 
 
-def write_output_list(folder: Path, *, push: str, stage: str, code: int, seconds: float) -> None:
+def write_output_list(
+    folder: Path, *, push: str, stage: str, code: int | None, seconds: float, lacks: Sequence[str] = ()
+) -> None:
     """Write `imettk-output.json`: which push made this output, how its stage ended, size and SHA-256 of every file.
 
     Args:
+        code: of the stage; None where it has not ended: the list then names no files.
         seconds: since the kernel's first line.
+        lacks: the pushes whose outputs were to be taken up and are not there.
     """
     files = {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)}
-        for path in sorted(folder.rglob("*"))
+        for path in (sorted(folder.rglob("*")) if code is not None else [])
         if path.is_file() and path.name != OUTPUT
     }
-    write_json(
-        folder / OUTPUT, {"push": push, "stage": stage, "code": code, "seconds": round(seconds, 1), "files": files}
-    )
+    content: dict[str, Any] = {"push": push, "stage": stage, "code": code, "seconds": round(seconds, 1)}
+    write_json(folder / OUTPUT, content | ({"lacks": list(lacks)} if lacks else {}) | {"files": files})
 
 
 def read_output_list(folder: Path) -> dict[str, Any] | None:

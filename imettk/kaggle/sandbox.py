@@ -32,19 +32,26 @@ class Mounts:
         datasets, notebooks: folders by `owner/slug`.
         competitions: folders by slug.
         older: mount all of them as `/kaggle/input/SLUG`, as the platform did before.
+        models: folders by `owner/model/framework/variation/version`.
     """
 
     datasets: Mapping[str, Path] = field(default_factory=dict)
     notebooks: Mapping[str, Path] = field(default_factory=dict)
     competitions: Mapping[str, Path] = field(default_factory=dict)
     older: bool = False
+    models: Mapping[str, Path] = field(default_factory=dict)
 
     def places(self) -> dict[str, Path]:
         """Folders by where they are under `/kaggle/input`."""
+        models = {name.lower(): path for name, path in self.models.items()}  # the framework `pyTorch` among them
         if self.older:
             everything = {**self.datasets, **self.notebooks, **self.competitions}
-            return {name.rpartition("/")[2]: path for name, path in everything.items()}
+            return {
+                **{name.rpartition("/")[2]: path for name, path in everything.items()},
+                **{name.partition("/")[2]: path for name, path in models.items()},
+            }
         return {
+            **{f"models/{name}": path for name, path in models.items()},
             **{f"datasets/{name}": path for name, path in self.datasets.items()},
             **{f"notebooks/{name}": path for name, path in self.notebooks.items()},
             **{f"competitions/{name}": path for name, path in self.competitions.items()},

@@ -10,7 +10,7 @@ import pytest
 
 from imettk.config import to_json
 from imettk.errors import DataError, MissingFileError
-from imettk.kaggle.environment import _resolve
+from imettk.kaggle.mounts import resolve
 from imettk.kaggle.publish import make_models, unfold_models
 from imettk.recipes import load_recipe
 from imettk.tracking.run_dir import RunDir
@@ -81,12 +81,12 @@ def test_what_is_attached_has_one_path_in_both_layouts(tmp_path, place):
     folder.mkdir(parents=True)
     (folder / "resnet18.safetensors").write_bytes(b"x")
     words = ["--model.weights", "input:imettk-weights", "--x", "input:imettk-weights/resnet18.safetensors"]
-    found = _resolve(words, tmp_path)
+    found = resolve(words, tmp_path)
     assert found[1] == str(tmp_path / "temp" / "inputs" / "imettk-weights") and found[0] == "--model.weights"
     assert Path(found[3]).read_bytes() == b"x"
     listed = {"resnet18.safetensors": {"source": "timm:resnet18", "sha256": hashlib.sha256(b"y").hexdigest()}}
     (folder / "weights.json").write_text(json.dumps(listed))
     with pytest.raises(DataError, match=r"resnet18\.safetensors is damaged: upload the weights again"):
-        _resolve(words, tmp_path)
+        resolve(words, tmp_path)
     with pytest.raises(MissingFileError, match="'other' is not under"):
-        _resolve(["input:other"], tmp_path)
+        resolve(["input:other"], tmp_path)

@@ -1,0 +1,205 @@
+"""Inside a kernel: what it says of its own end, what it finds where, and what it refuses before hours are spent."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imettk.errors import DeviceError, MismatchError, MissingFileError, UserError
+from imettk.kaggle import environment
+from imettk.kaggle.environment import Order, run_stage
+from imettk.kaggle.mounts import MissingOutputs, find_outputs, read_model, resolve
+from imettk.kaggle.outputs import OUTPUT, read_output_list, write_output_list
+from imettk.kaggle.sandbox import Mounts
+
+ORDER = Order("train", "digits", "cells", push="p9", after=["p1", "p2"])
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "kaggle" / "working").mkdir(parents=True)
+    return tmp_path / "kaggle"
+
+
+@pytest.fixture
+def stage(root, monkeypatch) -> Callable[..., int]:
+    """Runs a kernel whose stage is this callable; its exit code."""
+
+    def run(stage: Callable[[], int], order: Order = ORDER) -> int:
+        monkeypatch.setattr(environment, "_run", lambda *_: stage())
+        return run_stage(order, root=root, pack=root, code=root, started=0.0)
+
+    return run
+
+
+def attach(root: Path, name: str, push: str | None, code: int | None = 0) -> Path:
+    folder = root / "input" / "notebooks" / "me" / name
+    folder.mkdir(parents=True)
+    (folder / "recipe.json").write_text("{}")
+    if push is not None:
+        write_output_list(folder, push=push, stage="train", code=code, seconds=1.0)
+    return folder
+
+
+def test_a_list_without_a_code_is_there_before_anything_can_fail(stage, root):
+    """A session that is killed leaves it: its output is recognised by its push."""
+    found = []
+
+    def look() -> int:
+        found.append(read_output_list(root / "working"))
+        (root / "working" / "journal.jsonl").write_text("{}")
+        return 0
+
+    (root / "working" / "early.txt").write_text("x")
+    assert stage(look) == 0
+    assert (found[0]["push"], found[0]["stage"], found[0]["code"], found[0]["files"]) == ("p9", "train", None, {})
+    ended = read_output_list(root / "working")
+    assert ended["code"] == 0 and set(ended["files"]) == {"early.txt", "journal.jsonl"} and "lacks" not in ended
+
+
+@pytest.mark.parametrize("push", ["p9", ""])
+def test_a_full_disk_is_one_line_and_the_list_is_left_all_the_same(stage, root, capsys, push):
+    def fail() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "/kaggle/temp/imettk-site")
+
+    (root / "working" / "kept.txt").write_text("x")
+    assert stage(fail, Order("train", "digits", "cells", push=push)) == (0 if push else 1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "imettk: /kaggle/temp/imettk-site: No space left on device: free some space, or use another disk, and run the "
+        "same command again"
+    ]
+    ended = read_output_list(root / "working")
+    assert ended["code"] == 1 and set(ended["files"]) == {"kept.txt"}
+
+
+def test_a_list_that_cannot_be_written_is_one_line(stage, root, capsys, monkeypatch):
+    def fill() -> int:
+        monkeypatch.setattr(environment, "write_output_list", full)
+        return 0
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert stage(fill) == 0  # its checkpoints are there, and an output of a failed kernel would not be
+    output = capsys.readouterr()
+    assert "No space left on device" in output.err and "train ended with code 1" in output.out
+    assert read_output_list(root / "working")["code"] is None
+
+
+def test_whoever_watches_reads_which_outputs_were_lacking(stage, root, capsys):
+    attach(root, "a", "p1")
+    attach(root, "b", "p0")  # an older one in the place of p2
+    assert stage(lambda: len(find_outputs(root, ["p1", "p2", "p3"]))) == 0
+    assert "the output of push p2 is not attached (there: p0, p1)" in capsys.readouterr().err
+    ended = read_output_list(root / "working")
+    assert (ended["code"], ended["lacks"]) == (2, ["p2", "p3"])
+
+
+def test_the_output_of_a_killed_session_is_taken_up(root):
+    killed = attach(root, "killed", "p1", code=None)
+    other = attach(root, "other", "p2")
+    attach(root, "by-hand", None)
+    assert find_outputs(root, ["p2", "p1"]) == [other, killed]
+    assert json.loads((killed / OUTPUT).read_text())["files"] == {}
+    with pytest.raises(MissingOutputs) as error:
+        find_outputs(root, ["p1", "p3"])
+    assert error.value.pushes == ("p3",) and isinstance(error.value, MismatchError)
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "file"),
+    [
+        ("timm/resnet/pyTorch/resnet18/1", "timm/resnet/pyTorch/resnet18/1", ""),
+        ("timm/resnet/pyTorch/resnet18", "timm/resnet/pyTorch/resnet18", ""),
+        ("timm/resnet/pyTorch/resnet18/12/a/b.safetensors", "timm/resnet/pyTorch/resnet18/12", "a/b.safetensors"),
+        ("timm/resnet/pyTorch/resnet18/model.pth", "timm/resnet/pyTorch/resnet18", "model.pth"),
+        ("timm/resnet/pyTorch/resnet18/1/2", "timm/resnet/pyTorch/resnet18/1", "2"),
+    ],
+)
+def test_a_model_is_named_without_ambiguity(text, source, file):
+    model = read_model(f"kaggle-model:{text}")
+    assert (model.source, model.file) == (source, file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "timm", "timm/resnet/pyTorch", "timm//pyTorch/a", "a/b/c/d/", "a/b/c/../1", "a/b/c/d/1/../x", "a/b/c/ d"],
+)
+def test_a_malformed_model_is_one_line(text):
+    with pytest.raises(UserError, match="it is written kaggle-model:OWNER/MODEL/FRAMEWORK/VARIATION/VERSION") as error:
+        read_model(f"kaggle-model:{text}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_model_has_one_path_in_both_layouts(root, tmp_path, older):
+    """It is part of the recipe's fingerprint, by which a session knows the training of the one before."""
+    for version in ("1", "2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "model.safetensors").write_text(version)
+    (tmp_path / "2" / "other.pth").write_text("x")
+    sources = {f"timm/resnet/pyTorch/resnet18/{version}": tmp_path / version for version in ("1", "2")}
+
+    def mount(**models: Path) -> None:
+        for place, folder in Mounts(models=models, older=older).places().items():
+            (root / "input" / place).parent.mkdir(parents=True, exist_ok=True)
+            (root / "input" / place).symlink_to(folder)
+
+    name, place = "kaggle-model:timm/resnet/pyTorch/resnet18", root / "temp/inputs/models/timm/resnet/pyTorch/resnet18"
+    with pytest.raises(MissingFileError, match="the model timm/resnet/pyTorch/resnet18/1 is not under"):
+        resolve([f"{name}/1"], root)
+    mount(**{"timm/resnet/pyTorch/resnet18/1": sources["timm/resnet/pyTorch/resnet18/1"]})
+    assert resolve(["--model.weights", name, f"--model.weights={name}/1", f"{name}/1/model.safetensors"], root) == [
+        "--model.weights", str(place / "any" / "model.safetensors"),
+        f"--model.weights={place / '1' / 'model.safetensors'}", str(place / "1" / "model.safetensors"),
+    ]  # fmt: skip
+    assert (place / "any" / "model.safetensors").read_text() == "1"
+    mount(**{"timm/resnet/pyTorch/resnet18/2": sources["timm/resnet/pyTorch/resnet18/2"]})
+    assert resolve([f"{name}/2"], root) == [str(place / "2")]  # of its several files the backbone takes its own
+    with pytest.raises(MismatchError, match="is mounted in versions 1, 2: name one of them"):
+        resolve([name], root)
+    with pytest.raises(MissingFileError, match=r"has no file 'a\.pth' \(there: model\.safetensors, other\.pth\)"):
+        resolve([f"{name}/2/a.pth"], root)
+
+
+TORCH = """
+__version__ = "2.10"
+class cuda:
+    is_available = staticmethod(lambda: {seen})
+    get_device_capability = staticmethod(lambda: (6, 0))
+    get_arch_list = staticmethod(lambda: ["sm_70", "sm_{arch}"])
+    get_device_name = staticmethod(lambda: "Tesla P100")
+"""
+
+
+@pytest.mark.parametrize(
+    ("seen", "arch", "says"),
+    [(True, 75, "has no code for Tesla P100"), (False, 75, "torch sees no GPU"), (True, 60, "")],
+)
+@pytest.mark.skipif(os.name != "posix", reason="a script in the place of nvidia-smi")
+def test_a_card_that_torch_cannot_use_is_refused_at_once(tmp_path, monkeypatch, capfd, seen, arch, says):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(TORCH.format(seen=seen, arch=arch))
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho Tesla P100, 16384 MiB\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    paths = os.pathsep.join([str(tmp_path), str(Path(environment.__file__).parents[2]), *sys.path])
+    surroundings = os.environ | {"PYTHONPATH": paths}
+    if says:
+        with pytest.raises(DeviceError, match=rf"{says}.*; push it with --accelerator NvidiaTeslaT4"):
+            environment._check_accelerator(ORDER, surroundings)
+    else:
+        environment._check_accelerator(ORDER, surroundings)
+    for order in (Order("prepare", "digits", "x"), Order("train", "digits", "x", ["--session.device", "cpu"])):
+        environment._check_accelerator(order, surroundings)
+    assert "accelerator: Tesla P100, 16384 MiB" in capfd.readouterr().out
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho NVIDIA-SMI has failed\nexit 9\n")
+    environment._check_accelerator(ORDER, surroundings)
+    assert capfd.readouterr().out == "accelerator: none\n"
