@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING
 
 from imettk.config import read_recipe
 from imettk.errors import PlatformError, UserError
-from imettk.platform_chain import checked_recipe, limit_seconds, limit_words, run_chain, take_into_log
+from imettk.platform_chain import run_chain, take_into_log
+from imettk.platform_checks import (
+    check_fold,
+    check_inputs,
+    check_limit,
+    checked_recipe,
+    chosen_machine,
+    chosen_name,
+    folders_of_models,
+    input_words,
+    limit_seconds,
+    limit_words,
+    models_in,
+)
 from imettk.progress import say
 from imettk.tracking.files import write_json
 
@@ -111,38 +124,47 @@ def _preflight(arguments: argparse.Namespace) -> int:
 
 
 def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
-    """The kernel that is asked for; its pack is uploaded."""
+    """The kernel that is asked for, after every check that can be made here; its pack is uploaded."""
     from imettk.kaggle.account import Sources, remembered, upload_pack
     from imettk.kaggle.kernel import Kernel
-    from imettk.kaggle.plan import check_name
+    from imettk.kaggle.names import fit, next_slug
 
-    recipe = checked_recipe(arguments)
+    recipe, seconds = checked_recipe(arguments), limit_seconds(arguments)
+    check_limit(recipe, seconds)
+    check_fold(arguments.fold, recipe)
+    name, machine, models = chosen_name(arguments, recipe), chosen_machine(arguments), models_in(recipe)
     sources = Sources(arguments.competition, arguments.dataset, arguments.attach)
-    name = check_name(arguments.name or recipe.name.replace("_", "-").lower())
-    after = [remembered(arguments.run_dir, one)[1] for one in arguments.after]
-    pinned, digest = upload_pack(kaggle, arguments.pack, arguments.recipe)
-    fold = [] if arguments.fold is None else ["--fold", str(arguments.fold)]
+    after = [remembered(arguments.run_dir, reference)[1] for reference in arguments.after]
+    kernels = tuple("/".join(reference.split("/")[:2]) for reference in arguments.after)
+    check_inputs(recipe, [*sources.datasets, *sources.competitions, *kernels])
     place = arguments.stage if arguments.fold is None else f"{arguments.stage}-f{arguments.fold}"
-    kernels = tuple("/".join(one.split("/")[:2]) for one in arguments.after)
-    reference = f"{kaggle.username}/imettk-{name}-{place}"
-    if reference in kernels:  # whether a kernel may take up its own earlier output is not known
-        reference += "-next"
+    slug = fit(f"imettk-{name}", f"-{place}")
+    while f"{kaggle.username}/{slug}" in kernels:  # whether a kernel may take up its own earlier output is not known
+        slug = next_slug(slug)
+    pinned, digest = upload_pack(kaggle, arguments.pack, arguments.recipe)
+    overrides = [*arguments.overrides, *input_words(recipe, arguments.overrides)]
     return Kernel(
-        reference=reference,
+        reference=f"{kaggle.username}/{slug}",
         stage=arguments.stage,
         recipe=Path(arguments.recipe).name if arguments.recipe.endswith(".py") else arguments.recipe,
         competition=sources.folder,
-        arguments=(*arguments.overrides, *limit_words(arguments), *fold),
+        arguments=(*overrides, *limit_words(arguments), *_fold_words(arguments)),
         datasets=(pinned, *sources.datasets),
         competitions=tuple(sources.competitions),
         kernels=kernels,
+        models=models,
         gpu=not arguments.cpu and arguments.stage != "prepare",
+        machine=machine,
         internet=arguments.internet,
         pack=digest,
         push=secrets.token_hex(8),
         after=tuple(filter(None, after)),
-        limit_seconds=limit_seconds(arguments),
+        limit_seconds=seconds,
     )
+
+
+def _fold_words(arguments: argparse.Namespace) -> list[str]:
+    return [] if arguments.fold is None else ["--fold", str(arguments.fold)]
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -202,15 +224,17 @@ def _submit(arguments: argparse.Namespace) -> int:
 def _run_local(arguments: argparse.Namespace) -> int:
     from imettk.kaggle.local import run_local
 
-    checked_recipe(arguments)
-    fold = [] if arguments.fold is None else ["--fold", str(arguments.fold)]
+    recipe = checked_recipe(arguments)
+    check_fold(arguments.fold, recipe)
+    models_in(recipe)
     return run_local(
         arguments.stage,
         arguments.recipe,
         arguments.data,
         arguments.run_dir,
         inputs=arguments.inputs,
-        arguments=[*arguments.overrides, *fold],
+        models=folders_of_models(arguments.models),
+        arguments=[*arguments.overrides, *input_words(recipe, arguments.overrides), *_fold_words(arguments)],
         limit_seconds=arguments.limit_seconds,
         pack=arguments.pack,
     )

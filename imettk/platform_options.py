@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from imettk.kaggle.kernel import STAGES
+from imettk.kaggle.kernel import GPU, STAGES
 
 
 def add_kaggle(kaggle: argparse.ArgumentParser) -> None:
@@ -67,7 +67,9 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", default="", metavar="OWNER/SLUG", help="a dataset with the data instead")
     parser.add_argument("--attach", nargs="+", default=[], metavar="OWNER/SLUG", help="more datasets, such as weights")
     parser.add_argument("--pack", type=Path, default=Path("runs/pack"), help="the pack's folder (default: %(default)s)")
-    parser.add_argument("--cpu", action="store_true", help="sessions without GPU")
+    machine = parser.add_mutually_exclusive_group()
+    machine.add_argument("--cpu", action="store_true", help="sessions without GPU")
+    machine.add_argument("--accelerator", metavar="NAME", help=f"another GPU than {GPU}, which is two T4")
     parser.add_argument("--limit-hours", type=float, metavar="H", help="of a session (default: the platform's)")
     _add_run_dir(parser)
 
@@ -113,5 +115,8 @@ def _add_local(local: argparse.ArgumentParser) -> None:
     local.add_argument("--run-dir", type=Path, required=True, help="a new folder, in the place of /kaggle")
     local.add_argument("--inputs", type=Path, nargs="+", default=[], help="outputs of earlier sessions")
     local.add_argument("--fold", type=int, help="one fold; without it all")
+    local.add_argument(
+        "--models", nargs="+", default=[], metavar="NAME=DIR", help="folders in the place of Kaggle models"
+    )
     local.add_argument("--limit-seconds", type=float, help="after which the session is killed")
     local.add_argument("--pack", type=Path, help="a pack's folder; without it one is made")

@@ -37,7 +37,8 @@ ALLOWED = {
     "options": {"errors", "platform_options", "recipes"},
     "platform_options": {"kaggle"},
     "platform_chain": BASE | {"kaggle", "recipes", "runs", "tracking"},
-    "platform": BASE | {"kaggle", "platform_chain", "tracking"},
+    "platform_checks": BASE | {"kaggle", "recipes"},
+    "platform": BASE | {"kaggle", "platform_chain", "platform_checks", "tracking"},
     "cli": BASE
     | {
         "options",

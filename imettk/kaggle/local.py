@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from imettk.errors import DataError
+from imettk.errors import DataError, UserError
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.pack import DATASET, make_pack
 from imettk.kaggle.sandbox import CANCELLED, Mounts, can_isolate, run_session
@@ -23,6 +24,7 @@ def run_local(
     root: Path,
     *,
     inputs: Sequence[Path] = (),
+    models: Mapping[str, Path] | None = None,
     arguments: Sequence[str] = (),
     limit_seconds: float | None = None,
     pack: Path | None = None,
@@ -34,13 +36,17 @@ def run_local(
         data: the competition's folder.
         root: a new folder; what the session leaves is in `working`.
         inputs: outputs of earlier sessions.
+        models: folders in the place of Kaggle's models, by owner/model/framework/variation/version.
         limit_seconds: after which the session is killed, as the platform does; the stage is told of it, and stops
             before.
         pack: a pack's folder; without it one is made, without wheels: libraries are those of this Python.
 
     Raises:
         DataError: `root` is in use, or there is no data.
+        UserError: the limit is none.
     """
+    if limit_seconds is not None and not 0 < limit_seconds < math.inf:
+        raise UserError(f"--limit-seconds: {limit_seconds:g} must be above 0, and finite")
     if root.exists() and any(root.iterdir()):
         raise DataError(f"{root} is not empty: a session starts in a new folder; give another --run-dir")
     if not data.is_dir():
@@ -56,11 +62,13 @@ def run_local(
             recipe=recipe if own is None else own.name,
             competition="data",
             arguments=tuple(arguments) + _limit(limit_seconds),
+            models=tuple(models or ()),
         )
         mounts = Mounts(
             datasets={f"{OWNER}/{DATASET}": pack},
             notebooks={f"{OWNER}/input-{number}": folder for number, folder in enumerate(inputs)},
             competitions={"data": data},
+            models=models or {},
         )
         if can_isolate():
             say(f"session in {root}: inputs read-only, no network")

@@ -43,6 +43,7 @@ class Job:
     competitions: dict[str, Path]
     working: Path
     log: Path
+    models: dict[str, Path] = field(default_factory=dict)
     cancel: threading.Event = field(default_factory=threading.Event)
 
 
@@ -146,6 +147,7 @@ class KaggleBox:
         self.faults = Faults()
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.datasets: dict[str, Dataset] = {}
+        self.models: dict[str, Path] = {}  # by owner/model/framework/variation/version
         self.kernels: dict[str, list[Version]] = defaultdict(list)
         self.deleted: dict[str, list[Version]] = {}
         self.competitions: dict[str, tuple[Path, Callable[[Path], tuple[float, float]]]] = {}
@@ -276,7 +278,7 @@ class KaggleBox:
 
     def _sources(self, request: dict[str, Any]) -> tuple[dict[str, dict[str, Path]], dict[str, list[str]]]:
         """Folders of what is attached, and what is not known."""
-        found: dict[str, dict[str, Path]] = {"datasets": {}, "notebooks": {}, "competitions": {}}
+        found: dict[str, dict[str, Path]] = {"datasets": {}, "notebooks": {}, "competitions": {}, "models": {}}
         unknown: dict[str, list[str]] = defaultdict(list)
         for source in request.get("datasetDataSources", []):
             name, number = "/".join(source.split("/")[:2]), source.split("/")[2:]
@@ -297,12 +299,17 @@ class KaggleBox:
                 found["competitions"][source] = self.competitions[source][0]
             else:
                 unknown["invalidCompetitionSources"].append(source)
+        for source in request.get("modelDataSources", []):
+            if source in self.models:
+                found["models"][source] = self.models[source]
+            else:
+                unknown["invalidModelSources"].append(source)
         return found, unknown
 
     def _save_kernel(self, request: dict[str, Any]) -> dict[str, Any]:
-        reference, gpu = request["slug"], request.get("enableGpu", False)
-        if request.get("newTitle", "").lower().replace(" ", "-") != reference.split("/")[1]:
-            return {"error": "Kernel title does not match its slug"}
+        gpu, title = request.get("enableGpu", False), request.get("newTitle", "").lower()
+        # The slug follows from the title, whatever is asked for.
+        reference = f"{request['slug'].split('/')[0]}/{re.sub('[^a-z0-9]+', '-', title).strip('-')}"
         running = [one for versions in self.kernels.values() for one in versions if one.status in ("QUEUED", "RUNNING")]
         limit = self.max_gpu if gpu else self.max_cpu
         if sum(one.job.gpu == gpu for one in running) >= limit:
@@ -343,11 +350,9 @@ class KaggleBox:
 
     def _get_kernel(self, request: dict[str, Any]) -> dict[str, Any]:
         version = self._version(request)
-        sources = ("datasetDataSources", "kernelDataSources", "competitionDataSources")
+        sources = ("datasetDataSources", "kernelDataSources", "competitionDataSources", "modelDataSources")
         found, _ = self._sources(version.request)
-        known = dict(
-            zip(sources, (list(found[name]) for name in ("datasets", "notebooks", "competitions")), strict=True)
-        )
+        known = dict(zip(sources, map(list, found.values()), strict=True))
         metadata = {"ref": version.job.slug, "currentVersionNumber": version.number, **known}
         return {"metadata": metadata, "blob": {"source": version.request["text"], "slug": version.job.slug}}
 
