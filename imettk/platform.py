@@ -44,6 +44,7 @@ def run_action(arguments: argparse.Namespace, overrides: list[str]) -> int:
         "push": _push,
         "chain": run_chain,
         "status": _status,
+        "follow": _follow,
         "pull": _pull,
         "submit": _submit,
         "run-local": _run_local,
@@ -182,6 +183,33 @@ def _status(arguments: argparse.Namespace) -> int:
         say(describe(chain))
     tell_quota(kaggle)
     return 0
+
+
+def _follow(arguments: argparse.Namespace) -> int:
+    """Show the log of a kernel's session, or of all that run in a chain; code 0 where all end well."""
+    from imettk.kaggle.account import remembered
+    from imettk.kaggle.client import Kaggle
+    from imettk.kaggle.logs import follow_all
+    from imettk.kaggle.plan import read_chain
+
+    sessions: dict[str, tuple[str, int]] = {}
+    if arguments.kernel is not None:
+        version, _ = remembered(arguments.run_dir, arguments.kernel)
+        sessions[""] = "/".join(arguments.kernel.split("/")[:2]), version
+    elif (chain := read_chain(arguments.run_dir)) is not None:
+        jobs = {job.slug.removeprefix(f"imettk-{chain.name}-"): job for job in chain.open_jobs}
+        sessions = {name: (chain.reference(job), job.version) for name, job in jobs.items() if job.version}
+    if not sessions:
+        raise UserError(f"{arguments.run_dir} has no chain with a session that runs: name a kernel, OWNER/SLUG")
+    try:
+        ended = follow_all(Kaggle(), sessions, say)
+    except KeyboardInterrupt:
+        names = ", ".join(reference for reference, _ in sessions.values())
+        say(f"{names} {'goes' if len(sessions) == 1 else 'go'} on; the same command shows the log again")
+        return 1
+    for name, status in ended.items():
+        say(f"{sessions[name][0]} version {sessions[name][1]}: {status}")
+    return int(set(ended.values()) != {"COMPLETE"})
 
 
 def _pull(arguments: argparse.Namespace) -> int:

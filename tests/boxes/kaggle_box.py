@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+import box_logs
+
 from imettk.kaggle.client import Patience
 
 PROCESSING = ("NOT_YET_PERSISTED", "BLOBS_RECEIVED", "BLOBS_DECOMPRESSED", "INDIVIDUAL_BLOBS_COMPRESSED")
@@ -478,6 +480,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(code, b"", headers)
 
     def do_GET(self) -> None:
+        if self.path.partition("://localhost")[2].startswith(box_logs.PATH):
+            box_logs.answer_log_stream(self)
+            return
         path = self.box.output_file(unquote(urlsplit(self.path).path).removeprefix("/output/"))
         content = path.read_bytes()
         fault = self.box.faults.draw("GET", {"name": path.name})

@@ -1,0 +1,150 @@
+"""The log of a session while it runs: streamed where the platform gives that, else asked for again and again."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from imettk.kaggle.client import Kaggle, owner_of
+from imettk.kaggle.sessions import ask_session
+
+POLL_SECONDS = 10.0  # between two looks, where no stream is open
+_END = "END_OF_LOG"
+_EVENT = b"data:"
+
+
+def follow(kaggle: Kaggle, reference: str, version: int, line: Callable[[str], None]) -> str:
+    """Give `line` every line of a session's log as it comes; the session's status when it has ended.
+
+    The platform sends a log from its beginning each time: after a connection that broke, or was silent for longer than
+    an answer may take, lines that were given already are passed over.
+
+    Raises:
+        PlatformError, UserError: the platform does not say how the session is; as in `Kaggle.ask`.
+    """
+    seen = 0
+    while True:
+        session = ask_session(kaggle, reference, version)  # first: what is read after the end is the whole log
+        if session.status != "QUEUED":
+            for number, text in enumerate(_read(kaggle, reference, version), start=1):
+                if number > seen:
+                    line(text)
+                    seen = number
+        if session.ended:
+            return session.status
+        kaggle.patience.sleep(POLL_SECONDS)
+
+
+def follow_all(kaggle: Kaggle, sessions: Mapping[str, tuple[str, int]], line: Callable[[str], None]) -> dict[str, str]:
+    """Follow several sessions side by side; the status of each at its end.
+
+    Args:
+        sessions: reference and version by the name that each of its lines begins with; "" begins none.
+
+    Raises:
+        PlatformError, UserError: as in `follow`, when the others have ended.
+    """
+    ended: dict[str, str] = {}
+    faults: list[Exception] = []
+
+    def run(name: str, reference: str, version: int) -> None:
+        try:
+            ended[name] = follow(kaggle, reference, version, lambda text: line(f"{name}: {text}" if name else text))
+        except Exception as error:
+            faults.append(error)
+
+    threads = [
+        threading.Thread(target=run, args=(name, *session), daemon=True)  # Ctrl-C waits for none of them
+        for name, session in sessions.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if faults:
+        raise faults[0]
+    return ended
+
+
+def _read(kaggle: Kaggle, reference: str, version: int) -> Iterator[str]:
+    """Lines from the first to the last that can be had now."""
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    try:
+        answer = _open_stream(kaggle, reference, version)
+        if answer is not None:
+            with answer:
+                yield from _streamed(answer)
+            return
+    except (requests.RequestException, HTTPError):  # the next look goes on behind what has come
+        return
+    yield from _lines(_pieces(_ask_log(kaggle, reference, version)))
+
+
+def _open_stream(kaggle: Kaggle, reference: str, version: int) -> Any:
+    """The open answer to a request for the stream, as the official client makes it; None where there is no stream."""
+    from kagglesdk.kaggle_env import KaggleEnv
+
+    http = kaggle._client.http_client()
+    start = http._endpoint if http._env == KaggleEnv.PROD else f"{http._endpoint}/api"
+    owner, slug = owner_of(reference)
+    answer = http._session.get(
+        f"{start}/v1/kernels/logs/stream/{owner}/{slug}",
+        params={"versionLabel": f"v{version}"},
+        # Packed, lines would be held back until a block of them is full.
+        headers={"Accept": "text/event-stream, */*", "Accept-Encoding": "identity", "Content-Type": None},
+        stream=True,
+    )
+    if answer.status_code == 200:
+        return answer
+    answer.close()
+    return None
+
+
+def _streamed(answer: Any) -> Iterator[str]:
+    """Lines of a running session's events, or of the whole log of one that has ended."""
+    if not answer.headers.get("Content-Type", "").lower().startswith("text/event-stream"):
+        yield from _lines(_pieces(answer.content.decode(errors="replace")))
+        return
+    for event in answer.iter_lines(chunk_size=1):  # more would wait until so much has come
+        if not event.startswith(_EVENT):
+            continue
+        text = event.removeprefix(_EVENT).strip().decode(errors="replace")
+        if text == _END:
+            return
+        yield from _lines(_pieces(text))
+
+
+def _ask_log(kaggle: Kaggle, reference: str, version: int) -> str:
+    """The log as it stands beside a session's output."""
+    from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
+
+    request = ApiListKernelSessionOutputRequest()
+    request.user_name, request.kernel_slug = owner_of(reference)
+    request.version_label, request.page_size = f"v{version}", 1
+    answer = kaggle.ask("kernels", "list_kernel_session_output", request, what=f"log of {reference}")
+    return answer.log or ""
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The texts of a log's pieces: JSON objects with `data`, one or a list of them; whatever else comes is text."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        yield text
+        return
+    for piece in content if isinstance(content, list) else [content]:
+        if not isinstance(piece, dict):
+            yield str(piece)
+        elif piece.get("data") is not None:
+            yield str(piece["data"])
+
+
+def _lines(pieces: Iterator[str]) -> Iterator[str]:
+    """The same lines whether a piece ends with its line or leaves that out; of a bar that is redrawn the last state."""
+    for piece in pieces:
+        for text in piece.removesuffix("\n").split("\n"):
+            yield text.rstrip("\r").rpartition("\r")[2]
