@@ -8,6 +8,7 @@ import json
 import shutil
 import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -101,10 +102,26 @@ def test_lines_of_a_stage_reach_the_log_as_they_come(pack, python, digits_data, 
             cancel.set()
 
     mounts = Mounts({"me/imettk-pack": pack, "me/imettk-digits": digits_data / "data"})
-    script = (KERNELS / "prepare" / "prepare.py").read_text()
+    script = text_of("prepare", PUSH="p1")
     ending = run_session(script, tmp_path / "kaggle", mounts, python=[str(python)], line=line, cancel=cancel)
     assert "72 rows in 12 groups, 15 labels, 0 of them without a row" in seen
     assert ending.status == "CANCEL_ACKNOWLEDGED"  # it was still at work when the line came
+    left = json.loads((ending.working / "imettk-output.json").read_text())  # whose output it is can be told
+    assert (left["push"], left["stage"], left["code"], left["files"]) == ("p1", "prepare", None, {})
+
+
+def test_weights_of_the_platform_have_one_path_whatever_is_mounted(pack, python, digits_data, tmp_path):
+    """The training itself fails here: nothing is prepared."""
+    root, weights = tmp_path / "kaggle", "timm/resnet/pyTorch/resnet18/1"
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.safetensors").write_bytes(b"x")
+    script = text_of("train", ARGUMENTS=["--fold", "0", "--model.weights", f"kaggle-model:{weights}"])
+    mounts = Mounts({"me/imettk-pack": pack, "me/imettk-digits": digits_data / "data"})
+    text = run_kernel(script, root, python, mounts, code=2)
+    assert f"the model {weights} is not under" in text
+    text = run_kernel(script, root, python, replace(mounts, models={weights: tmp_path / "weights"}), code=2)
+    assert f"--model.weights {root}/temp/inputs/models/{weights}/model.safetensors" in text
+    assert text.count("imettk: ") == 1 and "accelerator: " in text
 
 
 def test_what_is_not_attached_or_another_is_named(pack, python, digits_data, tmp_path):

@@ -10,8 +10,9 @@ from kaggle_box import KaggleBox, fast_patience
 
 from imettk.cli import main
 from imettk.errors import UserError
-from imettk.kaggle import client
+from imettk.kaggle import client, local
 from imettk.kaggle import pack as packing
+from imettk.kaggle.sandbox import COMPLETE, Ending, Mounts
 from imettk.overrides import apply_overrides
 from imettk.platform_checks import check_fold, check_limit, folds_of, input_words, limit_seconds, models_in
 from imettk.recipes import load_recipe
@@ -165,6 +166,7 @@ def test_run_local_checks_as_well(box, tmp_path, capsys):
     for more, says in [
         (["--fold", "7"], "--fold: 7"),
         (["--limit-seconds", "nan"], "--limit-seconds: nan must be above 0"),
+        (["--limit-seconds", "inf"], "--limit-seconds: inf must be above 0"),
         (["--limit-seconds", "0"], "--limit-seconds: 0 must be above 0"),
         (["--model.weights", "kaggle-model:x"], "names no Kaggle model"),
         (["--models", "timm/resnet=data"], "names no Kaggle model"),
@@ -174,3 +176,18 @@ def test_run_local_checks_as_well(box, tmp_path, capsys):
         command(*words, *more, code=2)
         assert says in capsys.readouterr().err
     assert not Path("r").exists()
+
+
+def test_run_local_mounts_folders_in_the_place_of_models(box, tmp_path, monkeypatch):
+    found = []
+
+    def session(script: str, root: Path, mounts: Mounts, **_: object) -> Ending:
+        found.append((script, mounts))
+        return Ending(COMPLETE, 0, 1.0, root)
+
+    monkeypatch.setattr(local, "run_session", session)
+    Path("mine.py").write_text(OWN.format(weights=f"kaggle-model:{MODEL}"))
+    command("run-local", "train", "mine.py", "--data", "data", "--run-dir", "r", "--models", f"{MODEL}=data")
+    ((script, mounts),) = found
+    assert dict(mounts.models) == {MODEL: Path("data")}
+    assert f'["--model.weights", "kaggle-model:{MODEL}"]' in script

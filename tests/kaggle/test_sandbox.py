@@ -62,6 +62,25 @@ def mounts(tmp_path: Path) -> Mounts:
     return Mounts({"me/data": folders["data"]}, {"me/before": folders["before"]}, {"cells": folders["cells"]})
 
 
+MODEL = """
+import os
+from pathlib import Path
+folder = Path(os.environ["IMETTK_KAGGLE_ROOT"], "input")
+print(*(path.relative_to(folder) for path in folder.rglob("1") if (path / "name.txt").is_file()))
+"""
+
+
+@BOTH
+@pytest.mark.parametrize(("older", "place"), [(True, ""), (False, "models/timm/")])
+def test_a_model_of_the_platform_is_where_that_mounts_it(tmp_path, isolate, older, place):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "name.txt").write_text("weights")
+    mounts = Mounts(models={"timm/resnet/pyTorch/resnet18/1": tmp_path / "weights"}, older=older)
+    lines: list[str] = []
+    assert run_session(MODEL, tmp_path / "kaggle", mounts, line=lines.append, isolate=isolate).code == 0
+    assert lines == [f"{place}resnet/pytorch/resnet18/1"]
+
+
 def alive(mark: str) -> bool:
     lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
     return any(mark in line and "sleep" in line for line in lines)
