@@ -111,7 +111,7 @@ def _run(argv: list[str]) -> None:
     elif arguments.command == "doctor":
         from imettk.doctor import doctor
 
-        sys.exit(doctor(telegram=arguments.telegram))
+        sys.exit(doctor(telegram=arguments.telegram, kaggle=arguments.kaggle))
     elif arguments.command == "weights":
         from imettk.models.fetch import fetch_weights
 

@@ -35,14 +35,16 @@ PACKAGES = {  # distribution -> module
 }
 
 
-def doctor(*, telegram: bool = False) -> int:
+def doctor(*, telegram: bool = False, kaggle: bool = False) -> int:
     """Print versions, cores, disk and devices; returns 0 when everything is there, else 2.
 
     Args:
         telegram: send a test message too.
+        kaggle: sign in to Kaggle too.
 
     Raises:
-        UserError: why it cannot be sent.
+        UserError: why it cannot be sent, or Kaggle does not take the credentials.
+        PlatformError: Kaggle does not answer.
     """
     from imettk.progress import say
 
@@ -56,12 +58,35 @@ def doctor(*, telegram: bool = False) -> int:
             faults.append(package)
     if "torch" not in faults:
         faults += _devices(say)
+    _kaggle(say, sign_in=kaggle)
     if telegram:
         _telegram(say)
     say(
         "everything is there" if not faults else f"missing or broken: {', '.join(faults)}; try `pip install -e .` again"
     )
     return 2 if faults else 0
+
+
+def _kaggle(say, *, sign_in: bool) -> None:  # type: ignore[no-untyped-def]
+    """Which credentials `imettk kaggle` would take; nobody is asked, if not for `sign_in`."""
+    from imettk.errors import UserError
+    from imettk.kaggle.credentials import find_credentials
+
+    try:
+        found = find_credentials()
+        say(f"kaggle     {found}" + (f", {found.username}'s" if found.username else ""))
+    except UserError as error:
+        if sign_in:
+            raise
+        say(f"kaggle     {error}")
+    if sign_in:
+        from imettk.kaggle.client import Kaggle
+        from imettk.kaggle.sessions import gpu_hours
+
+        account = Kaggle()
+        hours = gpu_hours(account)  # a key is not looked at before the first call
+        quota = f"; GPU hours: {hours[0]:.1f} of {hours[1]:.1f} used" if hours else ""
+        say(f"kaggle     signed in as {account.username}{quota}")
 
 
 def _telegram(say) -> None:  # type: ignore[no-untyped-def]

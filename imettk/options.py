@@ -81,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_new(commands.add_parser("new", help="look at a competition's folder, and write a recipe for it"))
     doctor = commands.add_parser("doctor", help="versions, devices, cores, disk, and what is missing")
     doctor.add_argument("--telegram", action="store_true", help="send a test message too")
+    doctor.add_argument("--kaggle", action="store_true", help="sign in to Kaggle too")
     weights = commands.add_parser("weights", help="fetch pretrained weights, for kernels that have no network")
     weights.add_argument("names", nargs="+", metavar="BACKBONE", help="timm:NAME or pretrainedmodels:NAME")
     weights.add_argument("--out", type=Path, default=Path("weights"), help="where to (default: %(default)s)")

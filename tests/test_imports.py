@@ -30,7 +30,7 @@ ALLOWED = {
     "kaggle": BASE | {"tracking"},
     "recipes": {"config", "errors", "fields"},
     "stages": BASE | MIDDLE | ENGINES | {"kaggle"},
-    "doctor": BASE | {"tracking"},
+    "doctor": BASE | {"kaggle", "tracking"},
     "launch": {"config"},
     "runs": BASE | {"tracking"},
     "demo": BASE | {"data", "tracking", "recipes"},

@@ -7,20 +7,19 @@ many failures. So its typed requests are used, and what it does around them is d
 from __future__ import annotations
 
 import contextlib
-import io
-import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imettk.errors import PlatformError, UserError
-from imettk.kaggle.contents import KAGGLE_FILES
+from imettk.kaggle.connection import Connection, Unreadable
+from imettk.kaggle.credentials import Credentials, find_credentials, is_plain, refusal, renewed, tell_readable
 from imettk.progress import say
 
 TOLD_AFTER = 3  # failures in a row, from which on the user is told
+PASSING_TRIES = 3  # of a call whose answer is final, and may be one in passing all the same
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,11 @@ class Patience:
 
 
 class Unclear(PlatformError):
-    """No answer, or a server's fault: what was asked for may have been done or not."""
+    """No answer, a server's fault, or nothing that can be read: what was asked for may have been done or not."""
+
+
+class NotSignedIn(Unclear, UserError):
+    """Kaggle does not take the credentials, for now: new ones are looked for at the next call."""
 
 
 class NotThere(PlatformError):
@@ -66,7 +69,8 @@ class Kaggle:
     """One user's account.
 
     Raises:
-        UserError: the `kaggle` package is missing, or no credentials are to be found.
+        UserError: the `kaggle` package is missing, no credentials are to be found, or Kaggle does not take them.
+        Unclear: no answer to whose they are.
 
     Attributes:
         username: whose account it is.
@@ -74,39 +78,156 @@ class Kaggle:
 
     def __init__(self, patience: Patience | None = None) -> None:
         self.patience = patience or Patience()
-        self.username, self._client = _sign_in(self.patience.answer_seconds)
+        self.username = ""
+        self._connection = Connection(self.patience.answer_seconds)
+        tell_readable()
+        self._use(find_credentials())
 
-    def ask(self, service: str, method: str, request: Any, *, what: str, repeat: bool = True) -> Any:
+    def ask(
+        self,
+        service: str,
+        method: str,
+        request: Any,
+        *,
+        what: str,
+        repeat: bool = True,
+        there: bool = False,
+        tries: int | None = None,
+    ) -> Any:
         """Send a request of kagglesdk, and give its typed answer.
 
         Args:
             service: of `blobs`, `datasets`, `kernels`, `competitions`.
             what: the call in words, for messages: "push of me/slug".
             repeat: whether doing it twice does no harm. Otherwise only what was surely not done is repeated.
+            there: it must be there, so that a 403 or 404 may be one in passing, and is asked again a few times.
+            tries: fewer than the patience's, for what is information only.
 
         Raises:
             NotThere, Refused: Kaggle's answer.
             Unclear: every try failed, or the first did where it must not be repeated.
-            UserError: Kaggle does not take the credentials.
+            NotSignedIn: Kaggle does not take the credentials, nor what has been found in their place meanwhile.
         """
-        client = getattr(getattr(self._client, service), _CLIENTS[service])
-        return self.repeat(lambda: getattr(client, method)(request), what=what, repeat=repeat)
+        send, needs = self._connection.method(service, method), _NEEDS.get(method, ())
+
+        def call() -> Any:
+            answer = send(request)
+            if lacking := [name for name in needs if not getattr(answer, name)]:
+                raise Unreadable(f"without {lacking[0]}")
+            return answer
+
+        if self._credentials.ends:
+            self._renew()
+        try:
+            return self._persist(call, what, repeat=repeat, there=there, tries=tries, renew=self._renew)
+        except _Unauthorized as error:
+            raise NotSignedIn(f"{error}; {refusal(self._credentials)}") from None
 
     def repeat(self, call: Callable[[], Any], *, what: str, repeat: bool = True) -> Any:
-        """The result of a call over HTTP, tried again after the faults that pass; errors as in `ask`."""
-        for failures in range(1, self.patience.tries + 1):
+        """The result of a call over HTTP without credentials, tried again after the faults that pass; errors as above.
+
+        Whatever `get` and `put` raise is explained here.
+        """
+        try:
+            return self._persist(call, what, repeat=repeat)
+        except _Unauthorized:  # not for credentials: an address carries its own right, which ends
+            raise NotThere(f"{what}: Kaggle does not know it, or does not show it to this user (401)") from None
+
+    def now(self) -> float | None:
+        """The platform's clock, in seconds since the epoch; None before any answer."""
+        return self._connection.now()
+
+    def _persist(
+        self,
+        call: Callable[[], Any],
+        what: str,
+        *,
+        repeat: bool = True,
+        there: bool = False,
+        tries: int | None = None,
+        renew: Callable[[], None] | None = None,
+    ) -> Any:
+        """The result of a call, tried as often as its faults may pass; `renew` comes after a 401."""
+        tries, passing = min(tries or self.patience.tries, self.patience.tries), 0
+        for failures in range(1, tries + 1):
             error = None
             try:
                 return call()
             except Exception as caught:
                 error, asked = _explain(caught, what), _retry_after(caught)
                 sure = _was_not_done(caught)
-            if not isinstance(error, Unclear) or failures == self.patience.tries or not (repeat or sure):
+            unauthorized = isinstance(error, _Unauthorized) and renew is not None
+            if unauthorized or (there and isinstance(error, NotThere)):
+                passing += 1
+                again = passing < PASSING_TRIES
+            else:
+                again = isinstance(error, Unclear) and (repeat or sure)
+            if not again or failures == tries:
                 raise error from None
-            if failures >= TOLD_AFTER:
-                say(f"{error}; trying again ({failures} of {self.patience.tries})")
+            if failures >= min(TOLD_AFTER, tries - 1):
+                say(f"{error}; trying again ({failures} of {tries})")
             self.patience.wait(failures, asked)
+            if unauthorized and renew is not None:
+                renew()
         raise AssertionError("unreachable")
+
+    def _use(self, credentials: Credentials) -> None:
+        """Sign in with these from now on, if they are this account's."""
+        if credentials.ends:
+            credentials = self._with_new_token(credentials)
+        name = credentials.username or self._introspect(credentials)
+        if self.username and name.lower() != self.username.lower():
+            raise NotSignedIn(f"{credentials} is {name}'s: this began in the name of {self.username}; sign in so again")
+        self.username = self.username or name
+        self._credentials, self._connection.authorization = credentials, credentials.authorization
+
+    def _renew(self) -> None:
+        """Take what the user has put in place of the credentials meanwhile; else a login's next access token."""
+        try:
+            found = find_credentials()
+        except UserError:  # gone, or about to be written: those in use may be good all the same
+            found = self._credentials
+        if found.secret == self._credentials.secret:
+            if not found.refresh_token:
+                return
+            found = replace(found, expires=None)
+        if found.source != self._credentials.source:
+            say(f"signing in to Kaggle with {found}")
+        self._use(found)
+
+    def _with_new_token(self, login: Credentials) -> Credentials:
+        from kagglesdk import KaggleCredentials
+
+        stored = KaggleCredentials(self._connection.client, refresh_token=login.refresh_token)
+
+        def generate() -> Any:
+            answer = stored.generate_access_token()
+            if not is_plain(answer.token):
+                raise Unreadable("without token")
+            return answer
+
+        answer = self._sign_in(generate, "renewal of the login", login, "")
+        return renewed(login, answer.token, int(answer.expires_in))
+
+    def _introspect(self, credentials: Credentials) -> str:
+        """Whose token it is."""
+        from kagglesdk.security.types.oauth_service import IntrospectTokenRequest
+
+        request = IntrospectTokenRequest()
+        request.token = credentials.secret
+        introspect = self._connection.method("security", "introspect_token")
+        answer = self._sign_in(lambda: introspect(request), "sign-in", credentials, credentials.authorization)
+        if not answer.active or not answer.username:
+            raise NotSignedIn(f"sign-in: Kaggle does not take these credentials; {refusal(credentials)}")
+        return str(answer.username)
+
+    def _sign_in(self, call: Callable[[], Any], what: str, credentials: Credentials, authorization: str) -> Any:
+        """The answer to one of the calls before all others; any no means that Kaggle does not take these."""
+        try:
+            with self._connection.signed(authorization):
+                return self._persist(call, what, there=True, tries=PASSING_TRIES, renew=lambda: None)
+        except (_Unauthorized, NotThere, Refused) as error:
+            raise NotSignedIn(f"{error}; {refusal(credentials)}") from None
 
     def get(self, url: str, *, start: int = 0) -> Any:
         """A streamed answer to a plain GET of a file's address, from a byte on; the caller closes it."""
@@ -124,80 +245,45 @@ class Kaggle:
         return requests.put(url, data=content, headers=headers, timeout=self.patience.answer_seconds)
 
 
-_CLIENTS = {
-    "blobs": "blob_api_client",
-    "datasets": "dataset_api_client",
-    "kernels": "kernels_api_client",
-    "competitions": "competition_api_client",
+class _Unauthorized(PlatformError):
+    """A 401, before it is said whose fault it is."""
+
+
+# What an answer must have: a page in its place would be read as one without anything.
+_NEEDS = {
+    "start_blob_upload": ("token", "create_url"),
+    "start_submission_upload": ("token", "create_url"),
+    "get_kernel": ("metadata", "blob"),
 }
-
-
-def _sign_in(answer_seconds: float) -> tuple[str, Any]:
-    """The user's name and a client, with the credentials that the official package finds."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # where there are none it prints a page about them
-            from kaggle import api  # signs in when it is imported
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: `pip install imettk[kaggle]`") from None
-    _tell_readable(Path(api.config).parent)
-    values = api.config_values
-    username, key, token = (values.get(name) for name in (api.CONFIG_NAME_USER, api.CONFIG_NAME_KEY, "token"))
-    if not username or not (key or token):
-        raise UserError(
-            "no Kaggle credentials: make a token under kaggle.com/settings, and put it into ~/.kaggle/kaggle.json "
-            "or into KAGGLE_USERNAME and KAGGLE_KEY"
-        )
-    from kagglesdk import KaggleClient
-    from kagglesdk.kaggle_env import get_env
-    from requests.adapters import HTTPAdapter
-
-    class Limited(HTTPAdapter):
-        """Every call gets a time limit: the client gives none, and a dead connection would hold it for ever."""
-
-        def send(self, *arguments: Any, **options: Any) -> Any:
-            return super().send(*arguments, **(options | {"timeout": answer_seconds}))
-
-    client = KaggleClient(env=get_env(), username=username, password=key, api_token=token)
-    client.__enter__()  # makes the session
-    for scheme in ("https://", "http://"):
-        client.http_client()._session.mount(scheme, Limited())
-    return username, client
-
-
-def _tell_readable(folder: Path) -> None:
-    """Warn of keys that other users of this machine can read: what the official client says of them is not shown."""
-    if os.name != "posix":
-        return
-    for path in (folder / name for name in KAGGLE_FILES):
-        with contextlib.suppress(OSError):
-            if path.stat().st_mode & 0o077:
-                say(f"warning: {path} holds a Kaggle key and can be read by others: chmod 600 {path}")
 
 
 def _explain(error: Exception, what: str) -> Exception:
     """A fault in one line; what is no fault of the connection or the server is given back as it is."""
     import requests
 
+    if isinstance(error, Unreadable | requests.JSONDecodeError):
+        return Unclear(f"{what}: Kaggle's answer cannot be read ({error})")
     if not isinstance(error, requests.RequestException):
         return error
     response = error.response
     if response is None:
         return Unclear(f"{what}: no answer from Kaggle ({type(error).__name__})")
     code, text = _answer(response)
+    if code in (403, 404):
+        return NotThere(f"{what}: Kaggle does not know it, or does not show it to this user ({code}){text}")
     if code == 401:
-        return UserError(f"{what}: Kaggle does not take these credentials (401): make a new token")
-    if code in (408, 429) or code >= 500 or code < 400:
-        return Unclear(f"{what}: Kaggle answers {code}{text}")
-    return (NotThere if code == 404 else Refused)(f"{what}: Kaggle answers {code}{text}")
+        return _Unauthorized(f"{what}: Kaggle does not take these credentials (401){text}")
+    passing = code in (408, 429) or code >= 500 or code < 400
+    return (Unclear if passing else Refused)(f"{what}: Kaggle answers {code}{text}")
 
 
 def _answer(response: Any) -> tuple[int, str]:
     """The code and the message of a failed call; both may stand in the body of what HTTP calls a success."""
-    try:
+    code, text = response.status_code, ""
+    # Of a file that is being streamed the body may be gone, or break off: then the status has to do.
+    with contextlib.suppress(Exception):
         body = response.json()
-        code, text = int(body.get("code", response.status_code)), str(body.get("message", ""))
-    except (ValueError, TypeError, AttributeError):
-        code, text = response.status_code, ""
+        code, text = int(body.get("code", code)), str(body.get("message", ""))
     return code, f": {' '.join(text.split())[:200]}" if text else ""
 
 
@@ -205,7 +291,7 @@ def _retry_after(error: Exception) -> float | None:
     """How many seconds a server asks to wait, if it does so in seconds."""
     response = getattr(error, "response", None)
     value = response.headers.get("Retry-After", "") if response is not None else ""
-    return float(value) if value.isdigit() else None
+    return float(value) if value.isascii() and value.isdigit() else None
 
 
 def _was_not_done(error: Exception) -> bool:

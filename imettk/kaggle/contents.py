@@ -8,7 +8,8 @@ from pathlib import Path
 from imettk.errors import DataError
 
 METADATA = "dataset-metadata.json"  # what the platform is told of a dataset; not one of its files
-KAGGLE_FILES = ("kaggle.json", "access_token", "credentials.json")  # where the official client keeps a user's keys
+# Where the official client keeps a user's keys.
+KAGGLE_FILES = ("kaggle.json", "access_token", "access_token.txt", "credentials.json")
 SECRET_NAMES = {*KAGGLE_FILES, "telegram.json", "id_rsa", "id_ed25519", ".netrc"}
 # The platform unpacks archives, and a .pt file or an .npz is one; the rest is pickle, which runs what it likes.
 FORBIDDEN_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt", ".npz", ".pkl", ".pickle", ".joblib"}

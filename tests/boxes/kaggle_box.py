@@ -7,7 +7,6 @@ to a callable in a thread of its own. Faults are laid on before a call and happe
 
 from __future__ import annotations
 
-import base64
 import json
 import random
 import re
@@ -24,6 +23,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import box_logs
+from box_accounts import Accounts
 
 from imettk.kaggle.client import Patience
 
@@ -135,7 +135,7 @@ class Refusal(Exception):
         super().__init__(message)
 
 
-class KaggleBox:
+class KaggleBox(Accounts):
     """The server; a context manager.
 
     Args:
@@ -145,6 +145,7 @@ class KaggleBox:
 
     def __init__(self, root: Path, *, run_kernel: Callable[[Job], str], username: str = "me", key: str = "k" * 32):
         self.root, self.username, self.key = root, username, key
+        self.open_accounts()
         self.processing_polls, self.score_polls, self.max_gpu, self.max_cpu = 2, 1, 2, 5
         self.faults = Faults()
         self.requests: list[tuple[str, dict[str, Any]]] = []
@@ -447,8 +448,7 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         request, method = json.loads(content or b"{}"), urlsplit(self.path).path.rpartition("/")[2]
         self.box.requests.append((method, request))
-        token = base64.b64encode(f"{self.box.username}:{self.box.key}".encode()).decode()
-        if self.headers.get("Authorization") != f"Basic {token}":
+        if not self.box.knows(method, self.headers.get("Authorization")):
             self._json(401, {"code": 401, "message": "Unauthenticated"})
             return
         fault = self.box.faults.draw(method, request)

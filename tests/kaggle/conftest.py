@@ -26,6 +26,7 @@ def make_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     def make(run_kernel: Callable[[Job], str] = lambda job: "COMPLETE") -> KaggleBox:
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
+        monkeypatch.delenv("KAGGLE_API_TOKEN", raising=False)  # a developer's own
         box = KaggleBox(tmp_path / "box", run_kernel=run_kernel)
         boxes.append(box.__enter__())
         for name, value in box.environment(home).items():

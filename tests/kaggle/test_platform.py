@@ -191,12 +191,15 @@ def test_one_folder_holds_one_chain_and_a_name_is_used_once(box, chain, capsys):
     command(*words, "--run-dir", "runs/other", "--name", "digits-b", code=1)
 
 
-def test_whoever_watches_says_when_he_ends(box, chain):
+def test_whoever_watches_says_when_he_ends(box, chain, monkeypatch):
+    """A key that is not taken may be put right while the chain looks again and again, but not for ever."""
     words, told = chain
     command(*words, "--once")
     box.key = "another"
-    command(*words, code=2)
+    monkeypatch.setattr(chain_module, "UNCLEAR_SECONDS", 0.0)
+    command(*words, code=1)
     assert told[-1].startswith("digits: nobody watches the chain any more: status of") and "kkkk" not in told[-1]
+    assert "does not take these credentials (401)" in told[-1]
 
 
 def test_a_preflight_that_fails_shows_its_log(box, capsys):
