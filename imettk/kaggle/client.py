@@ -76,7 +76,17 @@ class Kaggle:
         self.patience = patience or Patience()
         self.username, self._client = _sign_in(self.patience.answer_seconds)
 
-    def ask(self, service: str, method: str, request: Any, *, what: str, repeat: bool = True) -> Any:
+    def ask(
+        self,
+        service: str,
+        method: str,
+        request: Any,
+        *,
+        what: str,
+        repeat: bool = True,
+        there: bool = False,
+        tries: int | None = None,
+    ) -> Any:
         """Send a request of kagglesdk, and give its typed answer.
 
         Args:
@@ -116,6 +126,10 @@ class Kaggle:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         # No credentials: such an address carries its own right to be read, and may lead to another host.
         return requests.get(url, headers=headers, stream=True, timeout=self.patience.answer_seconds)
+
+    def now(self) -> float | None:
+        """The platform's clock."""
+        return time.time()
 
     def put(self, url: str, content: Any, headers: dict[str, str]) -> Any:
         """The answer to a PUT of a file's content, or of a question how much of it has arrived."""
@@ -178,6 +192,8 @@ def _explain(error: Exception, what: str) -> Exception:
     """A fault in one line; what is no fault of the connection or the server is given back as it is."""
     import requests
 
+    if isinstance(error, (KeyError, TypeError, ValueError, AttributeError)) and not isinstance(error, OSError):
+        return Unclear(f"{what}: Kaggle's answer cannot be read ({type(error).__name__})")
     if not isinstance(error, requests.RequestException):
         return error
     response = error.response
@@ -188,7 +204,7 @@ def _explain(error: Exception, what: str) -> Exception:
         return UserError(f"{what}: Kaggle does not take these credentials (401): make a new token")
     if code in (408, 429) or code >= 500 or code < 400:
         return Unclear(f"{what}: Kaggle answers {code}{text}")
-    return (NotThere if code == 404 else Refused)(f"{what}: Kaggle answers {code}{text}")
+    return (NotThere if code in (403, 404) else Refused)(f"{what}: Kaggle answers {code}{text}")
 
 
 def _answer(response: Any) -> tuple[int, str]:
