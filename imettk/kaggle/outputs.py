@@ -57,7 +57,7 @@ def list_files(kaggle: Kaggle, reference: str, version: int) -> tuple[dict[str, 
     files: dict[str, str] = {}
     log = ""
     while True:
-        answer = kaggle.ask("kernels", "list_kernel_session_output", request, what=f"output of {reference}")
+        answer = kaggle.ask("kernels", "list_kernel_session_output", request, what=f"output of {reference}", there=True)
         files |= {file.file_name: file.url for file in answer.files or []}
         log = log or answer.log or ""
         if not answer.next_page_token:
@@ -100,7 +100,9 @@ def wait_listed(
         nonlocal best
         listed = read_remote_list(kaggle, reference, version, push=push)
         best = listed or best
-        return (listed if listed is not None and listed["code"] is not None else None), "not listed"
+        if listed is None or listed["code"] is None:
+            return None, "not listed" if listed is None else "listed, but not by its stage's end"
+        return listed, ""
 
     hint = f"the output stays there: `imettk kaggle pull {reference}/{version} --out DIR`"
     found = wait_until(kaggle, f"output of {reference}", look, limit_seconds=limit_seconds, hint=hint)
