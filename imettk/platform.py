@@ -216,32 +216,36 @@ def _pull(arguments: argparse.Namespace) -> int:
     from imettk.kaggle.account import pull_output
     from imettk.kaggle.client import Kaggle
 
-    pull_output(Kaggle(), arguments.run_dir, arguments.kernel, arguments.out)
+    pull_output(Kaggle(), arguments.run_dir, arguments.kernel, arguments.out, only=arguments.only)
     return 0
 
 
 def _submit(arguments: argparse.Namespace) -> int:
-    from imettk.kaggle.account import remembered
+    from imettk.kaggle.account import find_version
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.leaderboard import submit_file, submit_kernel, wait_score
+    from imettk.kaggle.leaderboard import describe_score, list_scores, shown, submit_file, submit_kernel, wait_score
     from imettk.tracking.summary import write_fact
 
     competition, path = arguments.competition, arguments.file
+    if arguments.list:
+        scores = list_scores(Kaggle(), competition)
+        say("\n".join(map(describe_score, scores)) or f"no submission to {competition} is listed")
+        return 0
     if arguments.score is None and arguments.kernel is None and (path is None or not path.is_file()):
         raise UserError(f"{path or 'a file to submit'} is missing: give submission.csv, --kernel or --score")
     kaggle, number = Kaggle(), arguments.score
     if number is None and arguments.kernel is not None:
-        version, _ = remembered(arguments.run_dir, arguments.kernel)
-        name = "/".join(arguments.kernel.split("/")[:2])
+        name, version, _ = find_version(kaggle, arguments.run_dir, arguments.kernel)
         file_name = "submission.csv" if path is None else path.name
         number = submit_kernel(kaggle, competition, name, version, file_name, arguments.message)
     elif number is None:
         number = submit_file(kaggle, competition, path, arguments.message)
     say(f"submission {number} to {competition}")
-    score = wait_score(kaggle, competition, number, limit_seconds=60 * arguments.wait_minutes)
+    is_new, seconds = arguments.score is None, 60 * arguments.wait_minutes
+    score = wait_score(kaggle, competition, number, limit_seconds=seconds, new=is_new)
     if score.status != "COMPLETE":
         raise PlatformError(f"submission {number} to {competition}: {score.status.lower()}, {score.error}")
-    say(f"public {_shown(score.public)}, private {_shown(score.private)}")
+    say(f"public {shown(score.public)}, private {shown(score.private)}")
     if (arguments.run_dir / "recipe.json").is_file():
         values = {"competition": competition, "submission": number, "public": score.public, "private": score.private}
         write_fact(arguments.run_dir, "lb", **values)
@@ -266,7 +270,3 @@ def _run_local(arguments: argparse.Namespace) -> int:
         limit_seconds=arguments.limit_seconds,
         pack=arguments.pack,
     )
-
-
-def _shown(score: float | None) -> str:
-    return "-" if score is None else f"{score:.5f}"

@@ -33,6 +33,7 @@ def add_kaggle(kaggle: argparse.ArgumentParser) -> None:
     pull = actions.add_parser("pull", help="download a kernel's output, verified")
     pull.add_argument("kernel", metavar="OWNER/SLUG[/VERSION]")
     pull.add_argument("--out", type=Path, required=True, help="folder for the files; what is there and right is kept")
+    pull.add_argument("--only", nargs="+", default=[], metavar="PATTERN", help="names in it: 'fold*/model.safetensors'")
     _add_run_dir(pull)
     _add_submit(actions.add_parser("submit", help="submit a file or a kernel's version, and wait for the score"))
     _add_local(actions.add_parser("run-local", help="a stage as a kernel, on this machine", allow_abbrev=False))
@@ -104,6 +105,7 @@ def _add_submit(submit: argparse.ArgumentParser) -> None:
     submit.add_argument("--kernel", metavar="OWNER/SLUG[/VERSION]", help="submit this kernel: a code competition")
     submit.add_argument("--message", default="imettk", help="of the submission (default: %(default)s)")
     submit.add_argument("--score", type=int, metavar="NUMBER", help="only wait for the score of an earlier one")
+    submit.add_argument("--list", action="store_true", help="only list the submissions to COMPETITION")
     submit.add_argument("--wait-minutes", type=float, default=60.0, help="for the score (default: %(default)s)")
     _add_run_dir(submit)
 

@@ -8,12 +8,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imettk.errors import MismatchError, PlatformError
-from imettk.kaggle.client import Kaggle, Unclear, owner_of
+from imettk.kaggle.client import Kaggle, NotThere, Refused, Unclear, owner_of
+from imettk.kaggle.waiting import wait_until
 from imettk.progress import progress_bar
 from imettk.tracking.files import sha256, write_json
 
 OUTPUT = "imettk-output.json"
 PARTIAL = ".part"
+LATE_TRIES = 3  # until a list without its files, or the list of another push, is what there is
+LISTED_SECONDS = 900.0  # after the end of a session, until its output must be listed
 _PAGE = 100
 _CHUNK = 1 << 20
 
@@ -57,7 +60,7 @@ def list_files(kaggle: Kaggle, reference: str, version: int) -> tuple[dict[str, 
     files: dict[str, str] = {}
     log = ""
     while True:
-        answer = kaggle.ask("kernels", "list_kernel_session_output", request, what=f"output of {reference}")
+        answer = kaggle.ask("kernels", "list_kernel_session_output", request, what=f"output of {reference}", there=True)
         files |= {file.file_name: file.url for file in answer.files or []}
         log = log or answer.log or ""
         if not answer.next_page_token:
@@ -73,12 +76,40 @@ def plain_log(log: str) -> str:
         return log
 
 
-def read_remote_list(kaggle: Kaggle, reference: str, version: int) -> dict[str, Any] | None:
-    """The `imettk-output.json` of a session, or None where it left none."""
-    files, _ = list_files(kaggle, reference, version)
-    if OUTPUT not in files:
-        return None
-    return _get_list(kaggle, files[OUTPUT], f"{OUTPUT} of {reference}")
+def read_remote_list(kaggle: Kaggle, reference: str, version: int, *, push: str = "") -> dict[str, Any] | None:
+    """The `imettk-output.json` of a session, or None where the platform does not list one (yet).
+
+    Its "code" is None where the session was ended before its stage: its files are then those that the platform lists,
+    with size 0 and the SHA-256 "", since nobody has written them down.
+
+    Args:
+        push: whose list it must be, any other is out of date and None; "" takes any.
+    """
+    urls, _ = list_files(kaggle, reference, version)
+    listed = _find_list(kaggle, urls, reference)
+    return None if listed is None or (push and listed["push"] != push) else listed
+
+
+def wait_listed(
+    kaggle: Kaggle, reference: str, version: int, *, push: str = "", limit_seconds: float = LISTED_SECONDS
+) -> dict[str, Any] | None:
+    """The list of a session that has ended, as `read_remote_list` gives it, waited for where it is late or out of date.
+
+    None, or the list of a stage that was ended, where there is no better one within the limit.
+    """
+    best: dict[str, Any] | None = None
+
+    def look() -> tuple[dict[str, Any] | None, str]:
+        nonlocal best
+        listed = read_remote_list(kaggle, reference, version, push=push)
+        best = listed or best
+        if listed is None or listed["code"] is None:
+            return None, "not listed" if listed is None else "listed, but not by its stage's end"
+        return listed, ""
+
+    hint = f"the output stays there: `imettk kaggle pull {reference}/{version} --out DIR`"
+    found = wait_until(kaggle, f"output of {reference}", look, limit_seconds=limit_seconds, hint=hint)
+    return found or best
 
 
 def pull(
@@ -90,42 +121,60 @@ def pull(
     push: str = "",
     wanted: Callable[[str, int], bool] | None = None,
 ) -> dict[str, Any]:
-    """Download a session's output; every file is held against the list that the kernel wrote. Returns that list.
+    """Download a session's output; every file is held against the list that the kernel wrote.
+
+    Returns that list, with the files that were wanted. Those of a session that was ended before its stage are taken as
+    the platform gives them.
 
     Files that are there already and fit are kept, a file that broke off goes on where it stopped, and a name gets its
     content only when that is whole and right.
 
     Args:
         push: whose output it must be; "" takes any.
-        wanted: says of a name and its bytes whether to download it; None is all.
+        wanted: says of a name and its bytes (0 where nobody knows) whether to download it; None is all.
 
     Raises:
         MismatchError: it is the output of another push.
         Unclear: a file could not be had in all tries.
         PlatformError: a file is missing, or is not what the list says after all tries.
     """
-    urls, _ = list_files(kaggle, reference, version)
-    if OUTPUT not in urls:
+    urls, listed, files = _wanted_files(kaggle, reference, version, push, wanted)
+    total = sum(file["size"] for file in files.values())
+    with progress_bar(f"download {reference}", total=total or None, unit="B") as bar:
+        for name, file in files.items():
+            path, what = _inside(folder, name), f"{name} of {reference}"
+            try:
+                _pull_file(kaggle, urls[name], path, file["size"], file["sha256"], what)
+            except (NotThere, Refused):  # an address is good for some hours only
+                urls.update(list_files(kaggle, reference, version)[0])
+                _pull_file(kaggle, urls[name], path, file["size"], file["sha256"], what)
+            bar.update(path.stat().st_size)
+    if wanted is None:
+        write_json(folder / OUTPUT, listed)
+    return listed | {"files": files}
+
+
+def _wanted_files(
+    kaggle: Kaggle, reference: str, version: int, push: str, wanted: Callable[[str, int], bool] | None
+) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+    """Addresses of a session's files, its list, and of that list what is wanted; errors as in `pull`."""
+    for failures in range(1, LATE_TRIES + 1):
+        urls, _ = list_files(kaggle, reference, version)
+        listed = _find_list(kaggle, urls, reference)
+        if listed is not None and not (push and listed["push"] != push):
+            files = {name: file for name, file in listed["files"].items() if not wanted or wanted(name, file["size"])}
+            missing = sorted(set(files) - set(urls))
+            if not missing:
+                return urls, listed, files
+        if failures < LATE_TRIES:
+            kaggle.patience.wait(failures)
+    if listed is None:
         raise PlatformError(f"{reference} version {version} left no {OUTPUT}: its stage has not come to an end")
-    listed = _get_list(kaggle, urls[OUTPUT], f"{OUTPUT} of {reference}")
     if push and listed["push"] != push:
         raise MismatchError(
             f"the output of {reference} is of another push ({listed['push'] or 'by hand'}, not {push}): not taken"
         )
-    files = {name: file for name, file in listed["files"].items() if wanted is None or wanted(name, file["size"])}
-    missing = sorted(set(files) - set(urls))
-    if missing:
-        raise PlatformError(f"the output of {reference} lacks {missing[0]} ({len(missing)} files); try again later")
-    total = sum(file["size"] for file in files.values())
-    with progress_bar(f"download {reference}", total=total, unit="B") as bar:
-        for name, file in files.items():
-            _pull_file(
-                kaggle, urls[name], _inside(folder, name), file["size"], file["sha256"], f"{name} of {reference}"
-            )
-            bar.update(file["size"])
-    if wanted is None:
-        write_json(folder / OUTPUT, listed)
-    return dict(listed)
+    raise PlatformError(f"the output of {reference} lacks {missing[0]} ({len(missing)} files); try again later")
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -137,11 +186,16 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _pull_file(kaggle: Kaggle, url: str, path: Path, size: int, digest: str, what: str) -> None:
-    """Download one file until it is what the list says."""
-    if path.is_file() and path.stat().st_size == size and sha256(path) == digest:
+    """Download one file until it is what the list says; without a digest anew, as the platform gives it."""
+    if digest and path.is_file() and path.stat().st_size == size and sha256(path) == digest:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + PARTIAL)
+    if not digest:  # what is there of it proves nothing
+        part.unlink(missing_ok=True)
+        _fetch(kaggle, url, part, 0, what)
+        part.replace(path)
+        return
     for failures in range(1, kaggle.patience.tries + 1):
         if not part.is_file() or part.stat().st_size < size:
             _fetch(kaggle, url, part, size, what)
@@ -173,6 +227,17 @@ def _fetch(kaggle: Kaggle, url: str, part: Path, size: int, what: str) -> None:
                     file.write(chunk)
 
     kaggle.repeat(fetch, what=what)
+
+
+def _find_list(kaggle: Kaggle, urls: dict[str, str], reference: str) -> dict[str, Any] | None:
+    """The list among a session's files; of a stage that was ended it gets the names that the platform lists."""
+    if OUTPUT not in urls:
+        return None
+    listed = _get_list(kaggle, urls[OUTPUT], f"{OUTPUT} of {reference}")
+    if listed["code"] is None:
+        unknown = {name: {"size": 0, "sha256": ""} for name in urls if name != OUTPUT}
+        listed["files"] = unknown | listed["files"]
+    return listed
 
 
 def _get_list(kaggle: Kaggle, url: str, what: str) -> dict[str, Any]:

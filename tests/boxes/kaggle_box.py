@@ -59,6 +59,7 @@ class Version:
     status: str = "QUEUED"
     failure: str = ""
     seconds: float = 0.0
+    pushed_at: str = field(default_factory=lambda: now())
 
 
 @dataclass
@@ -356,7 +357,8 @@ class KaggleBox(Accounts):
         sources = ("datasetDataSources", "kernelDataSources", "competitionDataSources", "modelDataSources")
         found, _ = self._sources(version.request)
         known = dict(zip(sources, map(list, found.values()), strict=True))
-        metadata = {"ref": version.job.slug, "currentVersionNumber": version.number, **known}
+        metadata = {"ref": version.job.slug, "currentVersionNumber": version.number, "lastRunTime": version.pushed_at}
+        metadata |= known
         return {"metadata": metadata, "blob": {"source": version.request["text"], "slug": version.job.slug}}
 
     def _get_kernel_session_status(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -396,34 +398,41 @@ class KaggleBox(Accounts):
     def _start_submission_upload(self, request: dict[str, Any]) -> dict[str, Any]:
         return self._start_blob_upload({"name": request["fileName"], "contentLength": request.get("contentLength", 0)})
 
-    def _submit(self, competition: str, content: bytes) -> dict[str, Any]:
+    def _submit(self, competition: str, content: bytes, description: str) -> dict[str, Any]:
         if competition not in self.competitions:
             raise Refusal(404, "Not found")
         number = len(self.submissions) + 1
         path = self.root / "submissions" / f"{number}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        self.submissions.insert(0, {"ref": number, "competition": competition, "path": path, "polls": self.score_polls})
+        self.submissions.insert(0, {"ref": number, "competition": competition, "path": path, "polls": self.score_polls,
+                                    "description": description, "date": now()})  # fmt: skip
         return {"message": "Successfully submitted", "ref": number}
 
     def _create_submission(self, request: dict[str, Any]) -> dict[str, Any]:
-        return self._submit(request["competitionName"], self._blobs[request["blobFileTokens"]]["content"])
+        return self._submit(request["competitionName"], self._blobs[request["blobFileTokens"]]["content"],
+                            request.get("submissionDescription", ""))  # fmt: skip
 
     def _create_code_submission(self, request: dict[str, Any]) -> dict[str, Any]:
         version = self.kernels[f"{request['kernelOwner']}/{request['kernelSlug']}"][int(request["kernelVersion"]) - 1]
-        return self._submit(request["competitionName"], (version.job.working / request["fileName"]).read_bytes())
+        return self._submit(request["competitionName"], (version.job.working / request["fileName"]).read_bytes(),
+                            request.get("submissionDescription", ""))  # fmt: skip
 
     def _list_submissions(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request["competitionName"] not in self.competitions:
+            raise Refusal(404, "Not found")
         answers = []
-        for one in self.submissions:
-            answer = {"ref": one["ref"], "status": "PENDING"}
+        for one in [one for one in self.submissions if one["competition"] == request["competitionName"]]:
+            answer = {name: one[name] for name in ("ref", "description", "date")} | {"status": "PENDING"}
             if one["polls"] > 0:
                 one["polls"] -= 1
             else:
                 public, private = self.competitions[one["competition"]][1](one["path"])
                 answer |= {"status": "COMPLETE", "publicScore": str(public), "privateScore": str(private)}
             answers.append(answer)
-        return {"submissions": answers}
+        first, size = int(request.get("pageToken") or 0), int(request.get("pageSize") or 20)
+        answer = {"submissions": answers[first : first + size]}
+        return answer | ({"nextPageToken": str(first + size)} if first + size < len(answers) else {})
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -501,11 +510,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if fault.code == 0:
             return
-        body = content if fault.body is None else fault.body
+        body, headers = content if fault.body is None else fault.body, fault.headers | {"Connection": "close"}
         if fault.cut and body:
-            self._send(fault.code, body, fault.headers, sent=len(body) // 2)
+            self._send(fault.code, body, headers, sent=len(body) // 2)
         else:
-            self._send(fault.code, body if fault.body is not None or fault.code == 200 else b"", fault.headers)
+            self._send(fault.code, body if fault.body is not None or fault.code == 200 else b"", headers)
 
     def _json(self, code: int, answer: dict[str, Any]) -> None:
         self._send(code, json.dumps(answer).encode(), {"Content-Type": "application/json"})
@@ -517,6 +526,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body if sent is None else body[:sent])
+
+
+def now() -> str:
+    """The time as the platform writes it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
 
 
 def fast_patience() -> Patience:

@@ -10,10 +10,9 @@ from forked import PATIENCE
 from kaggle_box import Fault, Job, KaggleBox, fast_patience
 
 from imettk.errors import MismatchError, PlatformError
-from imettk.kaggle import leaderboard, outputs
+from imettk.kaggle import outputs
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.kernel import Kernel
-from imettk.kaggle.leaderboard import submit_file, submit_kernel, wait_score
 from imettk.kaggle.outputs import OUTPUT, list_files, pull, read_remote_list, write_output_list
 from imettk.kaggle.sessions import NoRoom, ask_session, end_session, find_push, gpu_hours, push_kernel
 
@@ -43,7 +42,7 @@ def working(make_box, tmp_path) -> tuple[KaggleBox, Kaggle]:
 
     box = make_box(run)
     box.add_dataset("me/pack", tmp_path)
-    box.add_competition("cells", tmp_path, lambda path: (len(path.read_bytes()) / 100, 0.5))
+    box.add_competition("cells", tmp_path, lambda path: (0.13, 0.5))
     return box, Kaggle(fast_patience())
 
 
@@ -210,25 +209,3 @@ def test_the_log_and_the_list_of_files_are_read_page_by_page(working, monkeypatc
     assert log == "first line\nlast line\n"
     listed = read_remote_list(account, REFERENCE, 1)
     assert listed is not None and (listed["push"], listed["seconds"]) == ("p0", 1.5)
-
-
-@pytest.mark.parametrize("fault", [None, *BROKEN])
-def test_a_submission_is_made_once_and_its_score_comes_back(working, tmp_path, monkeypatch, fault):
-    box, account = working
-    monkeypatch.setattr(leaderboard, "POLL_SECONDS", 0.01)
-    (tmp_path / "submission.csv").write_text("id,label\n1,2\n")
-    if fault is not None:
-        box.faults.add("CreateSubmission", fault)
-    number = submit_file(account, "cells", tmp_path / "submission.csv", "from a test")
-    score = wait_score(account, "cells", number, limit_seconds=PATIENCE)
-    assert (score.status, score.public, score.private) == ("COMPLETE", 0.13, 0.5)
-    assert len(box.submissions) == 1
-
-
-def test_a_kernels_version_is_submitted_in_a_code_competition(working, monkeypatch):
-    _box, account = pushed_output(working)
-    monkeypatch.setattr(leaderboard, "POLL_SECONDS", 0.01)
-    number = submit_kernel(account, "cells", REFERENCE, 1, "submission.csv", "from a test")
-    assert wait_score(account, "cells", number, limit_seconds=PATIENCE).public == 0.13
-    with pytest.raises(PlatformError, match="404"):
-        submit_kernel(account, "unknown", REFERENCE, 1, "submission.csv", "x")

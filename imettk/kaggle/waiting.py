@@ -1,0 +1,105 @@
+"""Wait for the platform: a bar in a terminal, a line now and then in a log, and a word of goodbye after Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from imettk.errors import PlatformError, UserError
+from imettk.kaggle.client import Kaggle, Unclear
+from imettk.progress import progress_bar, say
+
+POLL_SECONDS = 15.0
+LINE_SECONDS = 180.0  # between two lines of a log where nothing changes
+REFUSALS = 5  # looks in a row that Kaggle turns away; fewer may do so in passing
+
+Found = TypeVar("Found")
+
+
+def wait_until(
+    kaggle: Kaggle,
+    what: str,
+    look: Callable[[], tuple[Found | None, str]],
+    *,
+    limit_seconds: float,
+    hint: str,
+) -> Found | None:
+    """Look at the platform until there is a result; None where there is none within the limit.
+
+    Answers that are lost, cannot be read, or say no in passing do not end it.
+
+    Args:
+        what: the thing that is waited for, in words.
+        look: gives the result, or None and the state in words ("RUNNING"), which is shown with its duration.
+        hint: what remains and which command goes on, in words; for Ctrl-C and for the end.
+
+    Raises:
+        PlatformError, UserError: Kaggle has said no in `REFUSALS` looks in a row, or the last look failed.
+    """
+    start, slept, since = time.monotonic(), 0.0, 0.0
+    state, refusals = "", 0
+    fault: PlatformError | UserError | None
+    with goodbye(hint), _shown(what) as show:
+        while True:
+            try:
+                result, new_state = look()
+                fault, refusals = None, 0
+                if result is not None:
+                    return result
+                passed = max(slept, time.monotonic() - start)
+                if new_state != state:
+                    state, since = new_state, passed
+                show(state, passed - since)
+            except (PlatformError, UserError) as error:
+                fault = error
+                refusals += isinstance(error, UserError) or not isinstance(error, Unclear)
+                if refusals < REFUSALS:
+                    say(f"{error}; looking again")
+            over = max(slept, time.monotonic() - start) >= limit_seconds
+            if fault is not None and (over or refusals >= REFUSALS):
+                raise type(fault)(f"{fault}; {hint}") from None
+            if over:
+                return None
+            kaggle.patience.sleep(POLL_SECONDS)
+            slept += POLL_SECONDS  # counted, for a laptop's clock may stand still meanwhile
+
+
+@contextmanager
+def goodbye(hint: str) -> Iterator[None]:
+    """Say what goes on without us, and which command looks again, when the user stops the waiting."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(hint)
+        raise
+
+
+@contextmanager
+def _shown(what: str) -> Iterator[Callable[[str, float], None]]:
+    """A function that shows a state and how long it has lasted."""
+    if sys.stderr.isatty():
+        with progress_bar(what, total=None, unit=" looks") as bar:
+
+            def show(state: str, seconds: float) -> None:
+                bar.set_postfix_str(_in_words(state, seconds))
+                bar.update()
+
+            yield show
+        return
+    last: tuple[str, float] = "", 0.0
+
+    def show_line(state: str, seconds: float) -> None:
+        nonlocal last
+        if state != last[0] or seconds - last[1] >= LINE_SECONDS:
+            say(f"{what}: {_in_words(state, seconds)}")
+            last = state, seconds
+
+    yield show_line
+
+
+def _in_words(state: str, seconds: float) -> str:
+    """`RUNNING for 12 min`."""
+    return f"{state} for {seconds / 60:.0f} min" if seconds >= 60 else state

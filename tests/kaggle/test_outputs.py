@@ -1,0 +1,124 @@
+"""Lists of outputs that are late, out of date or never finished, and what can be had of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from kaggle_box import Fault, Job, KaggleBox, fast_patience
+
+from imettk.errors import MismatchError, PlatformError
+from imettk.kaggle.client import Kaggle
+from imettk.kaggle.outputs import LISTED_SECONDS, OUTPUT, pull, read_remote_list, wait_listed, write_output_list
+
+REFERENCE = "me/imettk-x-f0"
+NOTHING = Fault(200, body=b"{}")  # an output without files
+
+
+@pytest.fixture
+def session(make_box) -> tuple[KaggleBox, Kaggle]:
+    """A session that has left weights, a checkpoint and a list."""
+
+    def run(job: Job) -> str:
+        (job.working / "fold0" / "checkpoints").mkdir(parents=True)
+        (job.working / "fold0" / "checkpoints" / "step-8.safetensors").write_bytes(bytes(range(256)) * 40)
+        (job.working / "fold0" / "model.safetensors").write_bytes(bytes(range(256)) * 20)
+        write_output_list(job.working, push="p0", stage="train", code=0, seconds=1.5)
+        return "COMPLETE"
+
+    box = make_box(run)
+    box._save_kernel({"slug": REFERENCE, "newTitle": "imettk x f0", "text": ""})
+    box.wait()
+    return box, Kaggle(fast_patience())
+
+
+def change_list(box: KaggleBox, **values: object) -> None:
+    """Say something else in the session's list."""
+    path = box.kernels[REFERENCE][0].job.working / OUTPUT
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def listings(box: KaggleBox) -> int:
+    return sum(method == "ListKernelSessionOutput" for method, _ in box.requests)
+
+
+def test_a_list_of_another_push_is_none(session):
+    box, account = session
+    for push, is_there in (("", True), ("p0", True), ("p1", False)):
+        assert (read_remote_list(account, REFERENCE, 1, push=push) is not None) is is_there
+    box.faults.add("ListKernelSessionOutput", NOTHING)
+    assert read_remote_list(account, REFERENCE, 1) is None
+
+
+def test_a_list_that_is_late_or_out_of_date_is_waited_for(session, capsys):
+    box, account = session
+    box.faults.add("ListKernelSessionOutput", NOTHING, times=8)
+    stale = json.dumps({"push": "older", "code": 0, "files": {}}).encode()
+    half = json.dumps({"push": "p0", "code": None, "files": {}}).encode()
+    for body in (stale, stale, half):
+        box.faults.add("GET", Fault(200, body=body))
+    for fault in (Fault(403), Fault(404), Fault(200, body=b"<html>"), Fault(503)):
+        box.faults.add("ListKernelSessionOutput", fault)
+    listed = wait_listed(account, REFERENCE, 1, push="p0")
+    assert listed is not None and listed["push"] == "p0" and len(listed["files"]) == 2
+    assert not any(box.faults._laid.values())
+    assert "output of me/imettk-x-f0: not listed\n" in capsys.readouterr().out
+
+
+def test_the_waiting_for_a_list_ends(session):
+    box, account = session
+    assert wait_listed(account, REFERENCE, 1, push="p1") is None
+    assert listings(box) == LISTED_SECONDS // 15 + 1
+    change_list(box, code=None, files={})
+    listed = wait_listed(account, REFERENCE, 1, push="p0", limit_seconds=60)
+    assert listed is not None and listed["code"] is None
+
+
+def test_a_pull_waits_a_moment_for_files_that_are_late(session, tmp_path):
+    box, account = session
+    box.faults.add("ListKernelSessionOutput", NOTHING)
+    path = box.kernels[REFERENCE][0].job.working / OUTPUT
+    only_list = {"files": [{"fileName": OUTPUT, "url": f"http://localhost/output/{REFERENCE}/v1/{path.name}"}]}
+    box.faults.add("ListKernelSessionOutput", Fault(200, body=json.dumps(only_list).encode()))
+    assert len(pull(account, REFERENCE, 1, tmp_path / "out", push="p0")["files"]) == 2
+    with pytest.raises(MismatchError, match=r"of another push \(p0, not p1\)"):
+        pull(account, REFERENCE, 1, tmp_path / "out", push="p1")
+
+
+def test_an_address_that_has_expired_is_asked_for_again(session, tmp_path):
+    box, account = session
+    box.faults.add("GET", Fault(403, where=lambda request: request["name"] == "model.safetensors"))
+    pull(account, REFERENCE, 1, tmp_path)
+    assert listings(box) == 2 and (tmp_path / "fold0" / "model.safetensors").stat().st_size == 5120
+    box.faults.add("GET", Fault(400, where=lambda request: request["name"] == "model.safetensors"), times=2)
+    (tmp_path / "fold0" / "model.safetensors").unlink()
+    with pytest.raises(PlatformError, match=r"model\.safetensors of me/imettk-x-f0: Kaggle answers 400"):
+        pull(account, REFERENCE, 1, tmp_path)
+
+
+@pytest.mark.parametrize("fault", [None, Fault(503), Fault(0), Fault(200, cut=True), Fault(403)])
+def test_what_a_killed_session_left_is_taken_as_it_is(session, tmp_path, fault):
+    """Its list was written at its start: whose output it is, and no files."""
+    box, account = session
+    change_list(box, code=None, files={})
+    if fault is not None:
+        fault.where = lambda request: request["name"] == "step-8.safetensors"
+        box.faults.add("GET", fault)
+    (tmp_path / "fold0").mkdir()
+    (tmp_path / "fold0" / "model.safetensors.part").write_bytes(b"of another day" * 10)
+    taken = pull(account, REFERENCE, 1, tmp_path, push="p0")
+    assert set(taken["files"]) == {"fold0/model.safetensors", "fold0/checkpoints/step-8.safetensors"}
+    theirs = box.kernels[REFERENCE][0].job.working
+    for name, file in taken["files"].items():
+        assert (tmp_path / name).read_bytes() == (theirs / name).read_bytes() and file["sha256"] == ""
+    with pytest.raises(MismatchError):
+        pull(account, REFERENCE, 1, tmp_path, push="p1")
+    listed = read_remote_list(account, REFERENCE, 1, push="p0")
+    assert listed is not None and listed["code"] is None and set(listed["files"]) == set(taken["files"])
+
+
+def test_one_file_can_be_had_whatever_its_size(session, tmp_path):
+    _, account = session
+    out = tmp_path / "out"
+    pull(account, REFERENCE, 1, out, wanted=lambda name, _: name == "fold0/model.safetensors")
+    assert [path.name for path in out.rglob("*") if path.is_file()] == ["model.safetensors"]  # no list: of all of them
