@@ -1,4 +1,4 @@
-"""What is looked at before a push: whatever else only a kernel would find out, an hour later."""
+"""Checks before a push, of whatever else only a kernel would find out, an hour later."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def input_words(recipe: Recipe, overrides: Iterable[str]) -> list[str]:
     Args:
         recipe: with its overrides.
     """
-    said = {split_word(word)[1] for word in overrides}
-    fields = [(flag, values) for flag, values, inputs in _mounted(recipe) if not said.issuperset(inputs)]
+    given = {split_word(word)[1] for word in overrides}
+    fields = [(flag, values) for flag, values, inputs in _mounted(recipe) if not given.issuperset(inputs)]
     return [word for flag, values in fields for word in (flag, *values)]
 
 
@@ -126,7 +126,7 @@ def check_inputs(recipe: Recipe, attached: Iterable[str]) -> None:
 
 def folders_of_models(words: Iterable[str]) -> dict[str, Path]:
     """`OWNER/MODEL/FRAMEWORK/VARIATION/VERSION=DIR` as folders by what they stand for."""
-    found = {}
+    folders = {}
     for word in words:
         name, _, folder = word.partition("=")
         model = read_model(name)
@@ -134,5 +134,5 @@ def folders_of_models(words: Iterable[str]) -> dict[str, Path]:
             raise UserError(
                 f"--models: {word!r} must be OWNER/MODEL/FRAMEWORK/VARIATION/VERSION=DIR, an existing folder"
             )
-        found[model.source] = Path(folder)
-    return found
+        folders[model.source] = Path(folder)
+    return folders

@@ -1,4 +1,4 @@
-"""What `imettk kaggle` understands. Options of a recipe's fields are passed on to the stages, as they are."""
+"""The options of `imettk kaggle`. Those of a recipe's fields are passed on to the stages, as they are."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def add_kaggle(kaggle: argparse.ArgumentParser) -> None:
 
 
 def _pass_on(parser: argparse.ArgumentParser) -> None:
-    """What the parser does not know are fields of the recipe, for the stages."""
+    """Take what the parser does not know for fields of the recipe, and leave it to the stages."""
     parser.set_defaults(passes_on=True)
 
 

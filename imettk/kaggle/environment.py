@@ -35,7 +35,7 @@ SITE = "imettk-site"  # where wheels are installed, outside of what the platform
 
 @dataclass(frozen=True)
 class Order:
-    """What a kernel's text asks for.
+    """An order as it stands in a kernel's text.
 
     Attributes:
         stage: a command of imettk.
@@ -94,8 +94,9 @@ def _leave_list(order: Order, working: Path, started: float, code: int | None, l
 
 
 def _told(error: BaseException) -> int:
-    """The exit code of a fault, which is said in one line."""
-    text, code = describe_fault(error) or (str(error), 2)
+    """Print a fault as one line, and return its exit code."""
+    fault = None if isinstance(error, UserError) else describe_fault(error)
+    text, code = fault or (str(error), 2)
     print(f"imettk: {text}", file=sys.stderr, flush=True)
     return code
 
@@ -130,8 +131,8 @@ def _check_accelerator(order: Order, environment: Mapping[str, str]) -> None:
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     cards = ""
     with contextlib.suppress(OSError):  # there is no such command where there is no GPU
-        found = subprocess.run(query, capture_output=True, text=True, check=False)
-        cards = "; ".join(found.stdout.strip().splitlines()) if found.returncode == 0 else ""
+        listed = subprocess.run(query, capture_output=True, text=True, check=False)
+        cards = "; ".join(listed.stdout.strip().splitlines()) if listed.returncode == 0 else ""
     print("accelerator:", cards or "none", flush=True)
     if not cards or order.stage == "prepare" or "cpu" in (split_word(word)[1] for word in order.arguments):
         return

@@ -100,7 +100,7 @@ def check_machine(name: str) -> str:
 
 @dataclass(frozen=True)
 class Kernel:
-    """What is pushed.
+    """A kernel as it is pushed.
 
     Attributes:
         reference: owner/slug, at most 50 characters of slug; the title is the slug with spaces.
@@ -155,7 +155,7 @@ class Kernel:
         )
 
     def metadata(self) -> dict[str, Any]:
-        """What `kernel-metadata.json` holds, for a push by hand with the official command."""
+        """Return the content of `kernel-metadata.json`, for a push by hand with the official command."""
         return {
             "id": self.reference,
             "title": self.title,

@@ -102,7 +102,7 @@ def find_outputs(root: Path, after: Sequence[str]) -> list[Path]:
 
 def resolve(arguments: Sequence[str], root: Path) -> list[str]:
     """Words with `input:SLUG/FILE` and `kaggle-model:...` as paths, the same ones in every session and layout."""
-    found = []
+    words = []
     for word in arguments:
         flag, value = split_word(word)
         if value.startswith(INPUT):
@@ -112,8 +112,8 @@ def resolve(arguments: Sequence[str], root: Path) -> list[str]:
             value = str(_link(root, slug, mounted) / name)
         elif value.startswith(MODEL):
             value = str(_resolve_model(read_model(value), root))
-        found.append(flag + value)
-    return found
+        words.append(flag + value)
+    return words
 
 
 def find_mount(root: Path, slug: str) -> Path:

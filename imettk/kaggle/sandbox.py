@@ -26,7 +26,7 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Mounts:
-    """What is attached to a kernel.
+    """Folders that a kernel has attached.
 
     Attributes:
         datasets, notebooks: folders by `owner/slug`.
@@ -60,7 +60,7 @@ class Mounts:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a session ended.
+    """The end of a session.
 
     Attributes:
         status: COMPLETE, ERROR, or CANCEL_ACKNOWLEDGED: cancelled, or killed at its limit.
@@ -76,7 +76,7 @@ class Ending:
 
 @functools.cache
 def can_isolate() -> bool:
-    """Whether this system lets a user make a session without network and with mounts of its own."""
+    """Try whether this system lets a user make a session without network and with mounts of its own."""
     if shutil.which("unshare") is None:
         return False
     probe = [*_UNSHARE, "--net", "mount", "--bind", "/tmp", "/tmp"]

@@ -1,4 +1,4 @@
-"""What only a kernel would find out is told before anything is pushed."""
+"""Checks before a push: faults that only a kernel would find out are told at once."""
 
 from __future__ import annotations
 
