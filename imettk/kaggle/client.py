@@ -21,6 +21,7 @@ from imettk.kaggle.contents import KAGGLE_FILES
 from imettk.progress import say
 
 TOLD_AFTER = 3  # failures in a row, from which on the user is told
+PASSING_TRIES = 3  # after which what must be there is believed to be gone
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,16 @@ class Kaggle:
         self.patience = patience or Patience()
         self.username, self._client = _sign_in(self.patience.answer_seconds)
 
-    def ask(self, service: str, method: str, request: Any, *, what: str, repeat: bool = True) -> Any:
+    def ask(
+        self, service: str, method: str, request: Any, *, what: str, repeat: bool = True, there: bool = False
+    ) -> Any:
         """Send a request of kagglesdk, and give its typed answer.
 
         Args:
             service: of `blobs`, `datasets`, `kernels`, `competitions`.
             what: the call in words, for messages: "push of me/slug".
             repeat: whether doing it twice does no harm. Otherwise only what was surely not done is repeated.
+            there: it must be there: a 403 or 404, which may be one in passing, is asked again.
 
         Raises:
             NotThere, Refused: Kaggle's answer.
@@ -90,6 +94,11 @@ class Kaggle:
             UserError: Kaggle does not take the credentials.
         """
         client = getattr(getattr(self._client, service), _CLIENTS[service])
+        for failures in range(1, PASSING_TRIES if there else 1):
+            try:
+                return self.repeat(lambda: getattr(client, method)(request), what=what, repeat=repeat)
+            except NotThere:
+                self.patience.wait(failures)
         return self.repeat(lambda: getattr(client, method)(request), what=what, repeat=repeat)
 
     def repeat(self, call: Callable[[], Any], *, what: str, repeat: bool = True) -> Any:
@@ -188,7 +197,7 @@ def _explain(error: Exception, what: str) -> Exception:
         return UserError(f"{what}: Kaggle does not take these credentials (401): make a new token")
     if code in (408, 429) or code >= 500 or code < 400:
         return Unclear(f"{what}: Kaggle answers {code}{text}")
-    return (NotThere if code == 404 else Refused)(f"{what}: Kaggle answers {code}{text}")
+    return (NotThere if code in (403, 404) else Refused)(f"{what}: Kaggle answers {code}{text}")
 
 
 def _answer(response: Any) -> tuple[int, str]:
