@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from box_datasets import DatasetFiles
+
 from imettk.kaggle.client import Patience
 
 PROCESSING = ("NOT_YET_PERSISTED", "BLOBS_RECEIVED", "BLOBS_DECOMPRESSED", "INDIVIDUAL_BLOBS_COMPRESSED")
@@ -132,7 +134,7 @@ class Refusal(Exception):
         super().__init__(message)
 
 
-class KaggleBox:
+class KaggleBox(DatasetFiles):
     """The server; a context manager.
 
     Args:
@@ -454,6 +456,8 @@ class _Handler(BaseHTTPRequestHandler):
             code, answer = error.code, {"code": error.code, "message": error.message}
         if fault is not None:
             self._fail(fault, json.dumps(answer).encode())
+        elif "Location" in answer:
+            self._send(302, b"", answer)
         else:
             self._json(code, answer)
 
@@ -473,7 +477,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(code, b"", headers)
 
     def do_GET(self) -> None:
-        path = self.box.output_file(unquote(urlsplit(self.path).path).removeprefix("/output/"))
+        path = self.box.file_behind(unquote(urlsplit(self.path).path))
         content = path.read_bytes()
         fault = self.box.faults.draw("GET", {"name": path.name})
         if fault is not None:

@@ -11,7 +11,7 @@ from kaggle_box import Fault
 from imettk.errors import DataError, PlatformError, UserError
 from imettk.kaggle import datasets
 from imettk.kaggle.client import Refused
-from imettk.kaggle.datasets import current_version, upload_folder, wait_ready
+from imettk.kaggle.datasets import current_version, wait_ready
 
 
 @pytest.fixture
@@ -23,6 +23,12 @@ def folder(tmp_path: Path) -> Path:
     metadata = {"title": "imettk pack", "id": "me/imettk-pack", "licenses": [{"name": "MIT"}]}
     (folder / "dataset-metadata.json").write_text(json.dumps(metadata))
     return folder
+
+
+def upload_folder(account, folder: Path, notes: str) -> tuple[str, int]:
+    """All files of a folder."""
+    names = [path.name for path in folder.iterdir() if path.name != "dataset-metadata.json"]
+    return datasets.upload_folder(account, folder, names, notes)
 
 
 def held(box, version: int) -> dict[str, bytes]:
