@@ -9,7 +9,7 @@ from typing import Any
 
 from imettk.errors import DataError, PlatformError
 from imettk.kaggle.blobs import send_blob
-from imettk.kaggle.client import Kaggle, NotThere, Unclear, owner_of
+from imettk.kaggle.client import Kaggle, NotThere, Refused, Unclear, owner_of
 from imettk.kaggle.contents import METADATA, read_metadata
 from imettk.progress import progress_bar, say
 
@@ -78,7 +78,7 @@ def wait_ready(kaggle: Kaggle, reference: str, version: int, *, limit_seconds: f
     def is_ready(status: str | None) -> bool:
         if status in _BAD:
             raise PlatformError(
-                f"dataset {reference}: the platform says {status} of version {version}; upload it again"
+                f"dataset {reference}: the platform says {status} of version {version}; run the same command again"
             )
         return status == "READY" and current_version(kaggle, reference) >= version
 
@@ -127,7 +127,7 @@ def _create(kaggle: Kaggle, metadata: dict[str, Any], tokens: list[str]) -> str:
     request.license_name = metadata["licenses"][0]["name"]
     request.is_private = True
     request.files = _new_files(tokens)
-    return _made(kaggle, "create_dataset", request, metadata["id"], 0)
+    return _made(kaggle, "create_dataset", request, metadata["id"], None)
 
 
 def _create_version(kaggle: Kaggle, reference: str, tokens: list[str], notes: str, before: int) -> None:
@@ -145,7 +145,7 @@ def _create_version(kaggle: Kaggle, reference: str, tokens: list[str], notes: st
         raise PlatformError(refusal)
 
 
-def _made(kaggle: Kaggle, method: str, request: Any, reference: str, before: int) -> str:
+def _made(kaggle: Kaggle, method: str, request: Any, reference: str, before: int | None) -> str:
     """Ask for a version once; where the answer was lost, look whether it is there before asking again.
 
     Returns "", or what the platform has against it.
@@ -153,7 +153,7 @@ def _made(kaggle: Kaggle, method: str, request: Any, reference: str, before: int
     what = f"upload of dataset {reference}"
     for failures in range(1, kaggle.patience.tries + 1):
         try:
-            answer = kaggle.ask("datasets", method, request, what=what, repeat=False)
+            answer = kaggle.ask("datasets", method, request, what=what, repeat=False, there=True)
         except Unclear as error:
             kaggle.patience.wait(failures)
             if _arrived(kaggle, reference, before):
@@ -162,18 +162,23 @@ def _made(kaggle: Kaggle, method: str, request: Any, reference: str, before: int
                 raise
             say(f"{error}; trying again")
             continue
-        if str(answer.status).lower() == "ok" or (failures > 1 and _arrived(kaggle, reference, before)):
-            return ""  # refused as already in use after a lost answer, it is the one that was asked for before
-        return f"{what}: Kaggle says {answer.error or answer.status!r}"
+        except Refused as error:
+            refusal = str(error)
+        else:
+            if str(answer.status).lower() == "ok":
+                return ""
+            refusal = f"{what}: Kaggle says {answer.error or answer.status!r}"
+        # Already in use, after an answer was lost: it is the one that was asked for then.
+        return "" if failures > 1 and _arrived(kaggle, reference, before) else refusal
     raise AssertionError("unreachable")
 
 
-def _arrived(kaggle: Kaggle, reference: str, before: int) -> bool:
-    """Whether a version after this one is there or in processing."""
+def _arrived(kaggle: Kaggle, reference: str, before: int | None) -> bool:
+    """Whether a version after this one (None: any) is there or in processing."""
     status = _status(kaggle, reference)
-    if status is None:
-        return False
-    return before == 0 or status != "READY" or current_version(kaggle, reference) > before
+    if status is None or before is None:
+        return status is not None
+    return status not in _SETTLED or current_version(kaggle, reference) > before
 
 
 def _status(kaggle: Kaggle, reference: str) -> str | None:
@@ -211,7 +216,7 @@ def _upload_file(kaggle: Kaggle, path: Path, moved: Callable[[int], Any]) -> str
     request.content_length = path.stat().st_size
     request.last_modified_epoch_seconds = int(path.stat().st_mtime)
     what = f"upload of {path.name}"
-    started = kaggle.ask("blobs", "start_blob_upload", request, what=what)
+    started = kaggle.ask("blobs", "start_blob_upload", request, what=what, there=True)
     send_blob(kaggle, path, started.create_url, what=what, size=request.content_length)
     moved(request.content_length)
     return str(started.token)

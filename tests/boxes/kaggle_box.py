@@ -248,7 +248,7 @@ class KaggleBox(DatasetFiles):
                     archive.extractall(folder / path.stem)
                 path.unlink()
         dataset.versions.append(folder)
-        dataset.polls_left = self.processing_polls
+        dataset.polls_left, dataset.failed = self.processing_polls, False
         return {"ref": reference, "url": f"http://localhost/datasets/{reference}", "status": "ok"}
 
     def _create_dataset(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -462,8 +462,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(code, answer)
 
     def do_PUT(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = int(self.headers.get("Content-Length", 0))
+        content = self.rfile.read(length)
         token, place = urlsplit(self.path).path.rpartition("/")[2], self.headers.get("Content-Range", "")
+        if len(content) < length:  # the client has gone away
+            self.close_connection = True
+            return
         fault = None if place.startswith("bytes */") else self.box.faults.draw("PUT", {"token": token})
         if fault is not None and not fault.after:
             if fault.cut:
@@ -496,10 +500,11 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.code == 0:
             return
         body = content if fault.body is None else fault.body
+        headers = {"Connection": "close", **fault.headers}  # said, or the next call may be lost on its way
         if fault.cut and body:
-            self._send(fault.code, body, fault.headers, sent=len(body) // 2)
+            self._send(fault.code, body, headers, sent=len(body) // 2)
         else:
-            self._send(fault.code, body if fault.body is not None or fault.code == 200 else b"", fault.headers)
+            self._send(fault.code, body if fault.body is not None or fault.code == 200 else b"", headers)
 
     def _json(self, code: int, answer: dict[str, Any]) -> None:
         self._send(code, json.dumps(answer).encode(), {"Content-Type": "application/json"})

@@ -99,6 +99,18 @@ def test_a_version_that_has_vanished_is_uploaded_again(kaggle, out):
     assert upload(account, out)[0] == f"{PACK}/2"
 
 
+def test_a_version_whose_processing_failed_is_followed_by_another(kaggle, out):
+    box, account = kaggle
+    box.faults.add("GetDatasetStatus", Fault(404), times=6)
+    failed = Fault(200, body=b'{"status": "FAILED"}', headers={"Content-Type": "application/json"})
+    box.faults.add("GetDatasetStatus", failed)
+    with pytest.raises(PlatformError, match="the platform says FAILED of version 1; run the same command again"):
+        upload(account, out)
+    box.datasets[PACK].failed, box.datasets[PACK].polls_left = True, 0
+    pinned, digest = upload(account, out)
+    assert pinned == f"{PACK}/2" and held(box, pinned) == digest
+
+
 def test_of_two_uploads_at_once_each_finds_its_own(kaggle, out):
     """Another version comes between the look and the upload, and takes the number that was to be expected."""
     box, account = kaggle
