@@ -27,8 +27,9 @@ ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
 _SECRETS = {
     "a Kaggle token": re.compile(rb"KGAT_[0-9a-zA-Z]{20,}"),
     "a Kaggle key": re.compile(
-        rb"""KAGGLE_KEY["']?\s*[:=]\s*["']?[0-9a-f]{32}\b|\bkey["']?\s*[:=]\s*["'][0-9a-f]{32}["']"""
+        rb"""(?i)KAGGLE_KEY["']?\s*[:=]\s*["']?[0-9a-f]{32}\b|\bkey["']?\s*[:=]\s*["'][0-9a-f]{32}["']"""
     ),
+    "a login token": re.compile(rb"""(?i)\brefresh_?token["']?\s*[:=]\s*["'][A-Za-z0-9_./+=-]{20,}["']"""),
     "a Telegram token": re.compile(rb"\b[0-9]{8,10}:[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
     "a private key": re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
     "an access key of AWS": re.compile(rb"\bAKIA[0-9A-Z]{16}\b"),
