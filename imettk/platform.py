@@ -24,7 +24,6 @@ from imettk.platform_checks import (
     models_in,
 )
 from imettk.progress import say
-from imettk.tracking.files import write_json
 
 if TYPE_CHECKING:
     from imettk.kaggle.client import Kaggle
@@ -54,55 +53,41 @@ def run_action(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _pack(arguments: argparse.Namespace) -> int:
+    from imettk.kaggle.client import Kaggle
     from imettk.kaggle.pack import make_pack
+    from imettk.kaggle.packs import upload_pack
+    from imettk.kaggle.versions import hold_upload
 
+    wheels = not arguments.no_wheels
     if arguments.upload:
-        from imettk.kaggle.account import upload_pack
-        from imettk.kaggle.client import Kaggle
-
         recipe = "" if arguments.recipe is None else str(arguments.recipe)
-        upload_pack(Kaggle(), arguments.out, recipe, wheels=not arguments.no_wheels, extra=arguments.add)
+        upload_pack(Kaggle(), arguments.out, recipe, wheels=wheels, extra=arguments.add)
         return 0
-    make_pack(
-        arguments.out,
-        owner=arguments.owner,
-        recipe=arguments.recipe,
-        wheels=not arguments.no_wheels,
-        extra=arguments.add,
-    )
+    with hold_upload(arguments.out):  # an upload may be reading the older pack
+        make_pack(arguments.out, owner=arguments.owner, recipe=arguments.recipe, wheels=wheels, extra=arguments.add)
     say(f"upload it with --upload, or `kaggle datasets create -p {arguments.out}`")
     return 0
 
 
 def _publish(arguments: argparse.Namespace) -> int:
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.datasets import upload_folder, wait_ready
     from imettk.kaggle.plan import check_name
-    from imettk.kaggle.publish import make_models
+    from imettk.kaggle.publish import upload_models
 
     recipe = read_recipe(arguments.run_dir / "recipe.json")
     name = check_name(arguments.name or recipe.name.replace("_", "-").lower())
-    kaggle = Kaggle()
-    make_models(arguments.run_dir, arguments.out, owner=kaggle.username, slug=f"imettk-{name}-models")
-    reference, version = upload_folder(kaggle, arguments.out, f"models of {recipe.name}")
-    wait_ready(kaggle, reference, version)
+    slug, notes = f"imettk-{name}-models", f"models of {recipe.name}"
+    reference, version = upload_models(Kaggle(), arguments.run_dir, arguments.out, slug=slug, notes=notes)
     say(f"published as {reference} version {version}: `imettk kaggle push infer ... --attach {reference}`")
     return 0
 
 
 def upload_weights(folder: Path) -> None:
     """Make or renew the dataset `imettk-weights` of a folder of weights, and wait until it is ready."""
+    from imettk.kaggle import publish
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.contents import METADATA
-    from imettk.kaggle.datasets import upload_folder, wait_ready
 
-    kaggle = Kaggle()
-    about = {"title": "imettk weights", "id": f"{kaggle.username}/imettk-weights", "licenses": [{"name": "other"}]}
-    write_json(folder / METADATA, about)
-    reference, version = upload_folder(
-        kaggle, folder, ", ".join(sorted(path.stem for path in folder.glob("*.safetensors")))
-    )
-    wait_ready(kaggle, reference, version)
+    reference, version = publish.upload_weights(Kaggle(), folder)
     say(f"{reference} version {version}: `--attach {reference}` and `--model.weights input:imettk-weights`")
 
 
@@ -126,9 +111,10 @@ def _preflight(arguments: argparse.Namespace) -> int:
 
 def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
     """The kernel that is asked for, after every check that can be made here; its pack is uploaded."""
-    from imettk.kaggle.account import Sources, remembered, upload_pack
+    from imettk.kaggle.account import Sources, remembered
     from imettk.kaggle.kernel import Kernel
     from imettk.kaggle.names import fit, next_slug
+    from imettk.kaggle.packs import upload_pack
 
     recipe, seconds = checked_recipe(arguments), limit_seconds(arguments)
     check_limit(recipe, seconds)

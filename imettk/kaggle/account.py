@@ -1,4 +1,4 @@
-"""What is done from a laptop: upload the pack, push a stage, start a chain, ask, download, submit."""
+"""What is done from a laptop: push a stage, start a chain, ask, download, submit."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from typing import Any
 
 from imettk.errors import MissingFileError, PlatformError, UserError
 from imettk.kaggle.client import Kaggle, NotThere, Unclear, owner_of
-from imettk.kaggle.datasets import last_version, upload_folder, wait_ready
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.outputs import LISTED_SECONDS, list_files, pull, wait_listed
-from imettk.kaggle.pack import DATASET, make_pack
+from imettk.kaggle.packs import upload_pack
 from imettk.kaggle.plan import Chain
 from imettk.kaggle.sessions import Session, ask_session, gpu_hours, is_there, push_kernel
 from imettk.kaggle.waiting import wait_until
 from imettk.progress import say
 from imettk.tracking.files import read_json, write_json
 
-PACKS = "packs.json"  # beside the pack: which version of the dataset holds which pack
 PREFLIGHT = "preflight.json"  # what the stage of this name has measured
 UNSURE_LISTED_SECONDS = 60.0  # until a session that failed, or that was pushed by hand, has left no list
 WAIT_SECONDS = 3600.0
@@ -63,26 +61,6 @@ class Sources:
     @property
     def competitions(self) -> list[str]:
         return [self.competition] if self.competition else []
-
-
-def upload_pack(
-    kaggle: Kaggle, out: Path, recipe: str, *, wheels: bool = True, extra: Sequence[Path] = ()
-) -> tuple[str, str]:
-    """Make the pack and see to it that the platform has it, ready; `owner/slug/version` and the pack's hash.
-
-    A pack that the platform has already, as far as is known here, is not uploaded again.
-    """
-    own = Path(recipe) if recipe.endswith(".py") else None
-    digest = make_pack(out, owner=kaggle.username, recipe=own, wheels=wheels, extra=extra)
-    reference, known = f"{kaggle.username}/{DATASET}", out.parent / PACKS
-    versions = (read_json(known) or {}).get(reference, {})
-    version = versions.get(digest, 0)
-    if not version or version > (last_version(kaggle, reference) or 0):
-        reference, version = upload_folder(kaggle, out, f"pack {digest}")
-        write_json(known, (read_json(known) or {}) | {reference: versions | {digest: version}})
-    wait_ready(kaggle, reference, version)
-    say(f"pack {digest} is {reference} version {version}")
-    return f"{reference}/{version}", digest
 
 
 def push(kaggle: Kaggle, kernel: Kernel, folder: Path) -> int:

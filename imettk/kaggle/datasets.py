@@ -1,62 +1,69 @@
-"""Datasets: upload a folder file by file, make a version of it, and wait until kernels can have that version."""
+"""Datasets: upload files one by one, make a version of it, and wait until kernels can have that version."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from imettk.errors import DataError, PlatformError
+from imettk.kaggle.blobs import send_blob
 from imettk.kaggle.client import Kaggle, NotThere, Refused, Unclear, owner_of
-from imettk.kaggle.contents import METADATA
+from imettk.kaggle.contents import METADATA, read_metadata
 from imettk.progress import progress_bar, say
 
 MAX_FILES = 1000
 POLL_SECONDS = 10.0
 READY_SECONDS = 3600.0  # a few gigabytes take minutes
 _BAD = ("FAILED", "DELETED")
+_SETTLED = ("READY", *_BAD)
 
 
 def current_version(kaggle: Kaggle, reference: str) -> int:
-    """The version that kernels get at present; 0 where there is no such dataset."""
+    """The version that kernels get at present; 0 where there is no such dataset, after several looks."""
     from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetRequest
 
     request = ApiGetDatasetRequest()
     request.owner_slug, request.dataset_slug = owner_of(reference)
     try:
-        dataset = kaggle.ask("datasets", "get_dataset", request, what=f"look-up of dataset {reference}")
-    except (NotThere, Refused):  # another's private dataset and one that is not there answer alike
+        dataset = kaggle.ask("datasets", "get_dataset", request, what=f"look-up of dataset {reference}", there=True)
+    except NotThere:  # another's private dataset and one that is not there answer alike
         return 0
     return int(dataset.current_version_number or 0)
 
 
-def upload_folder(kaggle: Kaggle, folder: Path, notes: str) -> tuple[str, int]:
-    """Upload a folder as a new dataset, or as a new version of it; `owner/slug` and the version to wait for.
+def upload_folder(kaggle: Kaggle, folder: Path, files: Sequence[str], notes: str) -> tuple[str, int]:
+    """Upload files of a folder as a new dataset, or as a new version of it; `owner/slug` and the version to wait for.
 
     Args:
-        folder: flat, with a `dataset-metadata.json`.
+        folder: with a `dataset-metadata.json`.
+        files: their names in the folder.
         notes: what is said about this version.
 
     Raises:
-        DataError: a folder inside, or too many files: the platform would drop them in silence.
+        DataError: a folder among them, too many files (the platform would drop them in silence), or no metadata.
+        OSError: a file cannot be read, or changes while it is sent.
         PlatformError: a file or the version was not taken.
     """
-    files = sorted(path for path in folder.iterdir() if path.name != METADATA)
-    inside = [path.name for path in files if not path.is_file()]
-    if inside or not 0 < len(files) <= MAX_FILES:
-        fault = f"has {inside[0]}, a folder" if inside else f"has {len(files)} files"
+    paths = [folder / name for name in sorted(files)]
+    if (inside := [path.name for path in paths if path.is_dir()]) or not 0 < len(paths) <= MAX_FILES:
+        fault = f"has {inside[0]}, a folder" if inside else f"has {len(paths)} files"
         raise DataError(f"{folder} {fault}: a dataset is uploaded as 1 to {MAX_FILES} files without folders")
-    metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-    reference = metadata["id"]
-    size = sum(path.stat().st_size for path in files)
+    metadata = read_metadata(folder / METADATA)
+    if metadata is None:
+        raise DataError(f"{folder / METADATA} is missing: it names the dataset")
+    reference = str(metadata["id"])
+    size = sum(path.stat().st_size for path in paths)
     with progress_bar(f"upload {reference}", total=size, unit="B") as bar:
-        tokens = [_upload_file(kaggle, path, bar.update) for path in files]
+        tokens = [_upload_file(kaggle, path, bar.update) for path in paths]
     before = last_version(kaggle, reference)
-    if before is None:
-        _create(kaggle, metadata, tokens)
-    else:
+    if before is None and (refusal := _create(kaggle, metadata, tokens)):
+        before = last_version(kaggle, reference)
+        if before is None:
+            raise PlatformError(refusal)
+        say(f"{refusal}: it was made meanwhile, this becomes a version of it")
+    if before is not None:
         _create_version(kaggle, reference, tokens, notes, before)
     return reference, (before or 0) + 1
 
@@ -71,7 +78,7 @@ def wait_ready(kaggle: Kaggle, reference: str, version: int, *, limit_seconds: f
     def is_ready(status: str | None) -> bool:
         if status in _BAD:
             raise PlatformError(
-                f"dataset {reference}: the platform says {status} of version {version}; upload it again"
+                f"dataset {reference}: the platform says {status} of version {version}; run the same command again"
             )
         return status == "READY" and current_version(kaggle, reference) >= version
 
@@ -83,10 +90,13 @@ def last_version(kaggle: Kaggle, reference: str) -> int | None:
 
     Before, the next one's number is not known: that of an upload that was killed is still to come.
     """
-    if _status(kaggle, reference) is None:
+    status = _status(kaggle, reference)
+    if status is None:
         return None
-    _wait(kaggle, reference, "before this", lambda status: status in (None, "READY", *_BAD), READY_SECONDS)
-    return current_version(kaggle, reference)
+    if status not in _SETTLED:
+        _wait(kaggle, reference, "before this", lambda status: status in (None, *_SETTLED), READY_SECONDS)
+    version = current_version(kaggle, reference)
+    return None if status == "DELETED" and not version else version
 
 
 def _wait(
@@ -107,7 +117,8 @@ def _wait(
         kaggle.patience.sleep(POLL_SECONDS)
 
 
-def _create(kaggle: Kaggle, metadata: dict[str, Any], tokens: list[str]) -> None:
+def _create(kaggle: Kaggle, metadata: dict[str, Any], tokens: list[str]) -> str:
+    """Make a dataset, private; "", or what the platform has against it."""
     from kagglesdk.datasets.types.dataset_api_service import ApiCreateDatasetRequest
 
     request = ApiCreateDatasetRequest()
@@ -116,7 +127,7 @@ def _create(kaggle: Kaggle, metadata: dict[str, Any], tokens: list[str]) -> None
     request.license_name = metadata["licenses"][0]["name"]
     request.is_private = True
     request.files = _new_files(tokens)
-    _made(kaggle, "create_dataset", request, metadata["id"], 0)
+    return _made(kaggle, "create_dataset", request, metadata["id"], None)
 
 
 def _create_version(kaggle: Kaggle, reference: str, tokens: list[str], notes: str, before: int) -> None:
@@ -130,45 +141,56 @@ def _create_version(kaggle: Kaggle, reference: str, tokens: list[str], notes: st
     request.body = ApiCreateDatasetVersionRequestBody()
     request.body.version_notes = notes
     request.body.files = _new_files(tokens)
-    _made(kaggle, "create_dataset_version", request, reference, before)
+    if refusal := _made(kaggle, "create_dataset_version", request, reference, before):
+        raise PlatformError(refusal)
 
 
-def _made(kaggle: Kaggle, method: str, request: Any, reference: str, before: int) -> None:
-    """Ask for a version once; where the answer was lost, look whether it is there before asking again."""
+def _made(kaggle: Kaggle, method: str, request: Any, reference: str, before: int | None) -> str:
+    """Ask for a version once; where the answer was lost, look whether it is there before asking again.
+
+    Returns "", or what the platform has against it.
+    """
     what = f"upload of dataset {reference}"
     for failures in range(1, kaggle.patience.tries + 1):
         try:
-            answer = kaggle.ask("datasets", method, request, what=what, repeat=False)
+            answer = kaggle.ask("datasets", method, request, what=what, repeat=False, there=True)
         except Unclear as error:
             kaggle.patience.wait(failures)
             if _arrived(kaggle, reference, before):
-                return
+                return ""
             if failures == kaggle.patience.tries:
                 raise
             say(f"{error}; trying again")
             continue
-        if str(answer.status).lower() != "ok":
-            raise PlatformError(f"{what}: Kaggle says {answer.error or answer.status!r}")
-        return
+        except Refused as error:
+            refusal = str(error)
+        else:
+            if str(answer.status).lower() == "ok":
+                return ""
+            refusal = f"{what}: Kaggle says {answer.error or answer.status!r}"
+        # Already in use, after an answer was lost: it is the one that was asked for then.
+        return "" if failures > 1 and _arrived(kaggle, reference, before) else refusal
+    raise AssertionError("unreachable")
 
 
-def _arrived(kaggle: Kaggle, reference: str, before: int) -> bool:
-    """Whether a version after this one is there or in processing."""
+def _arrived(kaggle: Kaggle, reference: str, before: int | None) -> bool:
+    """Whether a version after this one (None: any) is there or in processing."""
     status = _status(kaggle, reference)
-    if status is None:
-        return False
-    return before == 0 or status != "READY" or current_version(kaggle, reference) > before
+    if status is None or before is None:
+        return status is not None
+    return status not in _SETTLED or current_version(kaggle, reference) > before
 
 
 def _status(kaggle: Kaggle, reference: str) -> str | None:
-    """How far the platform is with a dataset, or None where there is none."""
+    """How far the platform is with a dataset, or None where there is none, after several looks."""
     from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetStatusRequest
 
     request = ApiGetDatasetStatusRequest()
     request.owner_slug, request.dataset_slug = owner_of(reference)
     try:
-        answer = kaggle.ask("datasets", "get_dataset_status", request, what=f"status of dataset {reference}")
-    except (NotThere, Refused):
+        what = f"status of dataset {reference}"
+        answer = kaggle.ask("datasets", "get_dataset_status", request, what=what, there=True)
+    except NotThere:
         return None
     return str(answer.status.name)
 
@@ -194,54 +216,7 @@ def _upload_file(kaggle: Kaggle, path: Path, moved: Callable[[int], Any]) -> str
     request.content_length = path.stat().st_size
     request.last_modified_epoch_seconds = int(path.stat().st_mtime)
     what = f"upload of {path.name}"
-    started = kaggle.ask("blobs", "start_blob_upload", request, what=what)
-    send_blob(kaggle, path, started.create_url, what=what)
+    started = kaggle.ask("blobs", "start_blob_upload", request, what=what, there=True)
+    send_blob(kaggle, path, started.create_url, what=what, size=request.content_length)
     moved(request.content_length)
     return str(started.token)
-
-
-def send_blob(kaggle: Kaggle, path: Path, url: str, *, what: str) -> None:
-    """PUT a file's content to an upload address, in as many pieces as it takes.
-
-    Raises:
-        Refused: the server does not take the file.
-        Unclear: it could not be sent in all tries.
-    """
-    size, start = path.stat().st_size, 0
-
-    def put() -> None:
-        nonlocal start
-        with open(path, "rb") as file:
-            file.seek(start)
-            part = {"Content-Range": f"bytes {start}-{size - 1}/{size}"} if start else {}
-            # A request without body must say so: requests would send an empty file in chunks.
-            answer = kaggle.put(url, file if size else b"", {"Content-Length": str(size - start), **part})
-        answer.raise_for_status()
-        if answer.status_code == 308:
-            raise Unclear(f"{what}: only a part has arrived")
-
-    for failures in range(1, kaggle.patience.tries + 1):
-        try:
-            kaggle.repeat(put, what=what, repeat=False)
-            return
-        except Unclear:
-            if failures == kaggle.patience.tries:
-                raise
-        kaggle.patience.wait(failures)
-        start = _held(kaggle, url, size, start)
-        if start >= size:
-            return
-
-
-def _held(kaggle: Kaggle, url: str, size: int, known: int) -> int:
-    """How many bytes of an upload the server has (the protocol of resumable uploads: 308 and the range it holds)."""
-    try:
-        answer = kaggle.put(url, b"", {"Content-Length": "0", "Content-Range": f"bytes */{size}"})
-    except Exception:  # no answer: the next try tells
-        return known
-    if answer.status_code in (200, 201):
-        return size
-    held = answer.headers.get("Range", "")
-    if answer.status_code == 308:
-        return int(held.rpartition("-")[2]) + 1 if held else 0
-    return 0

@@ -13,10 +13,11 @@ import zipfile
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import imettk
 from imettk.errors import DataError, MismatchError, UserError
-from imettk.kaggle.contents import METADATA, check_travels
+from imettk.kaggle.contents import METADATA, check_travels, keep_metadata, replace_folder
 from imettk.progress import say
 from imettk.tracking.files import sha256, write_json
 
@@ -46,7 +47,8 @@ def make_pack(
 ) -> str:
     """Build the dataset folder `out`; an older pack there is replaced. Returns the hash of its content.
 
-    The same sources, recipe, wheels and extra files give the same bytes, and so the same hash.
+    The same sources, recipe, wheels and extra files give the same bytes, and so the same hash. What an older pack's
+    metadata say of this dataset (title, licence) is kept.
 
     Args:
         owner: the Kaggle user name in the dataset's id.
@@ -55,37 +57,61 @@ def make_pack(
         extra: more files, such as pretrained weights.
 
     Raises:
-        DataError: `out` holds something else than a pack; the recipe is missing; a file must not travel, or has the
-            name of another.
+        DataError: `out` holds something else than a pack, or that of another dataset with metadata of the user's; the
+            recipe is missing; a file must not travel, or has the name of another.
         UserError: a wheel cannot be had.
     """
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise DataError(f"{out} is not empty and not an older pack; give another --out")
-    if recipe is not None and recipe.suffix != ".py":
-        raise DataError(f"{recipe} is not a .py recipe")
     if not re.fullmatch(r"[A-Za-z0-9-]+", owner):
         raise DataError(f"--owner: {owner!r} is no Kaggle user name (letters, digits and -)")
+    about = keep_metadata(out / METADATA, _about(f"{owner}/{DATASET}"), _about)
+    given = _check_given(recipe, extra)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:  # a failure leaves none behind
+        made = Path(folder, "pack")
+        digest = _fill(made, given, wheels=wheels)["pack"]
+        (made / METADATA).write_bytes(about)
+        replace_folder(out, made)
+    sizes = [path.stat().st_size for path in out.iterdir()]
+    say(f"{out}: pack {digest}, {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB")
+    return str(digest)
+
+
+def make_manifest(*, recipe: Path | None = None, wheels: bool = True, extra: Sequence[Path] = ()) -> dict[str, Any]:
+    """The manifest that a pack made now would have, which is not kept; arguments and errors as of `make_pack`.
+
+    Returns:
+        `pack`, the hash of its content; `files` and `sources`, the SHA-256 of each file in it and in its package by
+        name; `python` and `needs`.
+    """
+    given = _check_given(recipe, extra)
+    with tempfile.TemporaryDirectory() as folder:
+        return _fill(Path(folder, "pack"), given, wheels=wheels)
+
+
+def _about(reference: str) -> dict[str, Any]:
+    """What the platform is told of the dataset."""
+    return {"title": "imettk pack", "id": reference, "licenses": [{"name": "MIT"}]}
+
+
+def _check_given(recipe: Path | None, extra: Sequence[Path]) -> list[Path]:
+    """The user's own files in a pack; each may travel and has a name of its own."""
+    if recipe is not None and recipe.suffix != ".py":
+        raise DataError(f"{recipe} is not a .py recipe")
     given = [*([recipe] if recipe is not None else []), *extra]
     for path in given:
         if not path.is_file():
             raise DataError(f"{path} is missing")
         check_travels(path)
-    names = [PACKAGE, MANIFEST, METADATA, *(path.name for path in given)]
-    if double := [path for path in given if names.count(path.name) > 1]:
+    names = [name.casefold() for name in (PACKAGE, MANIFEST, METADATA, *(path.name for path in given))]
+    if double := [path for path in given if names.count(path.name.casefold()) > 1]:
         raise DataError(f"{double[-1]}: {double[-1].name} would lie in the pack twice; give it another name")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:  # a failure leaves none behind
-        made = Path(folder, "pack")
-        digest = _fill(made, owner, given, wheels=wheels)
-        shutil.rmtree(out, ignore_errors=True)
-        made.rename(out)
-    sizes = [path.stat().st_size for path in out.iterdir()]
-    say(f"{out}: pack {digest}, {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB")
-    return digest
+    return given
 
 
-def _fill(folder: Path, owner: str, given: Sequence[Path], *, wheels: bool) -> str:
-    """Put everything into a new folder; the content's hash."""
+def _fill(folder: Path, given: Sequence[Path], *, wheels: bool) -> dict[str, Any]:
+    """Put everything into a new folder; its manifest, which is written last."""
     folder.mkdir()
     sources = _zip_package(Path(imettk.__file__).parent, folder / PACKAGE)
     if wheels:
@@ -97,10 +123,9 @@ def _fill(folder: Path, owner: str, given: Sequence[Path], *, wheels: bool) -> s
     python = metadata.metadata("imettk")["Requires-Python"]
     content = {"python": python, "needs": needs, "sources": sources, "files": files}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-    write_json(folder / MANIFEST, {"pack": digest, **content})
-    about = {"title": "imettk pack", "id": f"{owner}/{DATASET}", "licenses": [{"name": "MIT"}]}
-    write_json(folder / METADATA, about)
-    return digest
+    manifest = {"pack": digest, **content}
+    write_json(folder / MANIFEST, manifest)
+    return manifest
 
 
 def check_pack(pack: Path, *, wanted: str = "") -> list[Path]:

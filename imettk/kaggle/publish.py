@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from imettk.config import read_recipe
-from imettk.errors import DataError, MissingFileError
-from imettk.kaggle.contents import METADATA, check_travels
+from imettk.errors import DataError, MissingFileError, UserError
+from imettk.files import write_atomically
+from imettk.kaggle.client import Kaggle
+from imettk.kaggle.contents import METADATA, check_travels, keep_metadata, replace_folder
+from imettk.kaggle.versions import hold_upload, upload_version
 from imettk.progress import say
-from imettk.tracking.files import sha256, write_json
+from imettk.tracking.files import read_json, sha256, write_json
 
 MANIFEST = "imettk-run.json"
 WANTED = ("recipe.json", "table.json", "folds.csv", "rule.json", "scores.json")
 OF_FOLDS = ("model.safetensors", "gallery.safetensors")
+WEIGHTS = "weights.json"  # names and hashes of pretrained weights, as `imettk weights` writes it
+WEIGHTS_SLUG = "imettk-weights"
 
 
 def make_models(run_dir: Path, out: Path, *, owner: str, slug: str) -> list[str]:
@@ -22,7 +29,7 @@ def make_models(run_dir: Path, out: Path, *, owner: str, slug: str) -> list[str]
 
     Raises:
         MissingFileError: no fold is trained.
-        DataError: `out` is in use.
+        DataError: `out` is in use, or holds the models of another dataset with metadata of the user's.
     """
     read_recipe(run_dir / "recipe.json")
     paths = [run_dir / name for name in WANTED if (run_dir / name).is_file()]
@@ -31,21 +38,78 @@ def make_models(run_dir: Path, out: Path, *, owner: str, slug: str) -> list[str]
         raise MissingFileError(f"{run_dir} has no trained fold: run `imettk train` first, or pull its output")
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise DataError(f"{out} is not empty and holds no models; give another --out")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    files = {}
-    for path in [*paths, *models]:
+    about = keep_metadata(out / METADATA, _about(f"{owner}/{slug}"), _about)
+    for path in (*paths, *models):
         check_travels(path)
-        name = path.relative_to(run_dir).as_posix()
-        flat = "run--" + name.replace("/", "--")
-        shutil.copyfile(path, out / flat)
-        files[name] = {"file": flat, "sha256": sha256(path)}
-    write_json(out / MANIFEST, {"files": files})
-    about = {"title": slug.replace("-", " "), "id": f"{owner}/{slug}", "licenses": [{"name": "MIT"}]}
-    write_json(out / METADATA, about)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:  # a failure leaves none behind
+        made = Path(folder, "models")
+        made.mkdir()
+        files = {}
+        for path in (*paths, *models):
+            name = path.relative_to(run_dir).as_posix()
+            flat = "run--" + name.replace("/", "--")
+            shutil.copyfile(path, made / flat)
+            files[name] = {"file": flat, "sha256": sha256(made / flat)}
+        write_json(made / MANIFEST, {"files": files})
+        (made / METADATA).write_bytes(about)
+        replace_folder(out, made)
     size = sum(path.stat().st_size for path in out.iterdir())
     say(f"{out}: {len(models)} files of folds, {size / 1e6:.1f} MB")
     return sorted(files)
+
+
+def upload_models(kaggle: Kaggle, run_dir: Path, out: Path, *, slug: str, notes: str) -> tuple[str, int]:
+    """Make the dataset of a run's models and see to it that the platform has it; `owner/slug` and its version."""
+    with hold_upload(out, kaggle.patience.sleep):
+        make_models(run_dir, out, owner=kaggle.username, slug=slug)
+        files = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"].values()
+        return upload_version(kaggle, out, [MANIFEST, *(file["file"] for file in files)], mark=MANIFEST, notes=notes)
+
+
+def upload_weights(kaggle: Kaggle, folder: Path) -> tuple[str, int]:
+    """See to it that the platform has a folder of weights as `imettk-weights`; `owner/slug` and its version.
+
+    What its `weights.json` lists is sent, with that list; other files are named. A `dataset-metadata.json` of this
+    dataset is kept as it is.
+
+    Raises:
+        UserError: nothing is listed.
+        DataError: a file is missing, damaged, or must not travel; the metadata are of another dataset.
+    """
+    with hold_upload(folder, kaggle.patience.sleep):
+        names = _listed(folder)
+        wanted = {"title": "imettk weights", "id": f"{kaggle.username}/{WEIGHTS_SLUG}", "licenses": [{"name": "other"}]}
+        about = keep_metadata(folder / METADATA, wanted)
+        for name in names:
+            check_travels(folder / name)
+        if others := sorted({path.name for path in folder.iterdir()} - {*names, METADATA}):
+            say(f"{folder}: not sent, as {WEIGHTS} does not list them: {', '.join(others)}")
+        write_atomically(folder / METADATA, about)
+        notes = ", ".join(sorted(Path(name).stem for name in names if name != WEIGHTS))
+        return upload_version(kaggle, folder, names, mark=WEIGHTS, notes=notes)
+
+
+def _about(reference: str) -> dict[str, Any]:
+    """What the platform is told of a dataset of models."""
+    title = reference.partition("/")[2].replace("-", " ")
+    return {"title": title, "id": reference, "licenses": [{"name": "MIT"}]}
+
+
+def _listed(folder: Path) -> list[str]:
+    """The files that a folder's `weights.json` lists, held against their hashes, and itself."""
+    listed = read_json(folder / WEIGHTS)
+    if not listed:
+        raise UserError(f"{folder / WEIGHTS} lists no weights: `imettk weights BACKBONE --out {folder} --upload`")
+    for name, about in listed.items():
+        path = folder / name
+        if Path(name).name != name:
+            raise DataError(f"{folder / WEIGHTS} names {name!r}, which is no file of this folder: take it out")
+        if not path.is_file():
+            raise DataError(f"{path} is missing, and {WEIGHTS} lists it: fetch it again, or take it out of the list")
+        if not isinstance(about, dict) or about.get("sha256") != sha256(path):
+            raise DataError(f"{path} is not what {WEIGHTS} says: remove it, and fetch it again")
+    return [*listed, WEIGHTS]
 
 
 def unfold_models(mounted: Path, folder: Path) -> Path:

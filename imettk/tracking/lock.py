@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,27 +13,35 @@ NAME = ".lock"
 
 
 @contextmanager
-def hold_folder(folder: Path) -> Iterator[None]:
+def hold_folder(folder: Path, *, lock: Path | None = None, wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold a folder for this process alone.
 
     A POSIX record lock: it ends with the process that took it, whatever becomes of its children (with `flock`, loader
     workers that outlive a killed trainer for a moment would hold it on).
 
+    Args:
+        lock: the file that is locked, where it must not lie in the folder.
+        wait: is told who holds the folder, again and again until it is free; it may raise.
+
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process holds it, and there is no `wait`.
     """
     try:
         import fcntl
     except ImportError:  # Windows
         yield
         return
-    with open(folder / NAME, "a+") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            owner = file.read().strip() or "another process"
-            raise BusyError(f"{folder} is in use by {owner}: wait for it, stop it, or use another --run-dir") from None
+    with open(lock or folder / NAME, "a+") as file:
+        while True:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except (BlockingIOError, PermissionError):  # other faults, such as a disk without locks, are told as such
+                file.seek(0)
+                busy = f"{folder} is in use by {file.read().strip() or 'another process'}"
+            if wait is None:
+                raise BusyError(f"{busy}: wait for it, stop it, or use another --run-dir")
+            wait(busy)
         file.truncate(0)
         file.write(f"process {os.getpid()}")
         file.flush()

@@ -24,6 +24,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import box_logs
 from box_accounts import Accounts
+from box_datasets import DatasetFiles
 
 from imettk.kaggle.client import Patience
 
@@ -136,7 +137,7 @@ class Refusal(Exception):
         super().__init__(message)
 
 
-class KaggleBox(Accounts):
+class KaggleBox(Accounts, DatasetFiles):
     """The server; a context manager.
 
     Args:
@@ -252,7 +253,7 @@ class KaggleBox(Accounts):
                     archive.extractall(folder / path.stem)
                 path.unlink()
         dataset.versions.append(folder)
-        dataset.polls_left = self.processing_polls
+        dataset.polls_left, dataset.failed = self.processing_polls, False
         return {"ref": reference, "url": f"http://localhost/datasets/{reference}", "status": "ok"}
 
     def _create_dataset(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -470,12 +471,18 @@ class _Handler(BaseHTTPRequestHandler):
             code, answer = error.code, {"code": error.code, "message": error.message}
         if fault is not None:
             self._fail(fault, json.dumps(answer).encode())
+        elif "Location" in answer:
+            self._send(302, b"", answer)
         else:
             self._json(code, answer)
 
     def do_PUT(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = int(self.headers.get("Content-Length", 0))
+        content = self.rfile.read(length)
         token, place = urlsplit(self.path).path.rpartition("/")[2], self.headers.get("Content-Range", "")
+        if len(content) < length:  # the client has gone away
+            self.close_connection = True
+            return
         fault = None if place.startswith("bytes */") else self.box.faults.draw("PUT", {"token": token})
         if fault is not None and not fault.after:
             if fault.cut:
@@ -492,7 +499,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.partition("://localhost")[2].startswith(box_logs.PATH):
             box_logs.answer_log_stream(self)
             return
-        path = self.box.output_file(unquote(urlsplit(self.path).path).removeprefix("/output/"))
+        path = self.box.file_behind(unquote(urlsplit(self.path).path))
         content = path.read_bytes()
         fault = self.box.faults.draw("GET", {"name": path.name})
         if fault is not None:
@@ -510,7 +517,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if fault.code == 0:
             return
-        body, headers = content if fault.body is None else fault.body, fault.headers | {"Connection": "close"}
+        body = content if fault.body is None else fault.body
+        headers = {"Connection": "close", **fault.headers}  # said, or the next call may be lost on its way
         if fault.cut and body:
             self._send(fault.code, body, headers, sent=len(body) // 2)
         else:

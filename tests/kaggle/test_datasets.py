@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from kaggle_box import Fault
 
-from imettk.errors import DataError, PlatformError, UserError
+from imettk.errors import DataError, PlatformError, UserError, describe_fault
 from imettk.kaggle import datasets
 from imettk.kaggle.client import Refused
-from imettk.kaggle.datasets import current_version, upload_folder, wait_ready
+from imettk.kaggle.datasets import current_version, wait_ready
 
 
 @pytest.fixture
@@ -23,6 +23,12 @@ def folder(tmp_path: Path) -> Path:
     metadata = {"title": "imettk pack", "id": "me/imettk-pack", "licenses": [{"name": "MIT"}]}
     (folder / "dataset-metadata.json").write_text(json.dumps(metadata))
     return folder
+
+
+def upload_folder(account, folder: Path, notes: str) -> tuple[str, int]:
+    """All files of a folder."""
+    names = [path.name for path in folder.iterdir() if path.name != "dataset-metadata.json"]
+    return datasets.upload_folder(account, folder, names, notes)
 
 
 def held(box, version: int) -> dict[str, bytes]:
@@ -103,6 +109,92 @@ def test_a_first_version_that_is_in_processing_or_has_failed_is_followed_by_anot
     assert [method for method, _ in box.requests].count("CreateDataset") == 1
 
 
+PASSING = Fault(
+    403, body=b'{"code": 403, "message": "Permission denied"}', headers={"Content-Type": "application/json"}
+)
+
+
+@pytest.mark.parametrize("fault", [PASSING, Fault(404)], ids=["403", "404"])
+@pytest.mark.parametrize("method", ["StartBlobUpload", "GetDataset", "GetDatasetStatus", "CreateDatasetVersion"])
+def test_a_refusal_in_passing_is_no_absence(kaggle, folder, method, fault):
+    box, account = kaggle
+    upload_folder(account, folder, "first")
+    wait_ready(account, "me/imettk-pack", 1)
+    box.faults.add(method, fault, times=2)
+    assert upload_folder(account, folder, "second") == ("me/imettk-pack", 2)
+    wait_ready(account, "me/imettk-pack", 2)
+    assert [name for name, _ in box.requests].count("CreateDataset") == 1 and len(box.faults.happened) == 2
+
+
+@pytest.mark.parametrize("code", [200, 400])
+def test_a_dataset_that_is_there_after_all_gets_a_version(kaggle, folder, capsys, code):
+    """Another process has made it between the look and the creation, or all looks were refused."""
+    box, account = kaggle
+    upload_folder(account, folder, "first")
+    wait_ready(account, "me/imettk-pack", 1)
+    box.faults.add("GetDatasetStatus", PASSING, times=3)
+    if code == 400:
+        box.faults.add("CreateDataset", Fault(400))
+    assert upload_folder(account, folder, "second") == ("me/imettk-pack", 2)
+    wait_ready(account, "me/imettk-pack", 2)
+    assert held(box, 2) == WHOLE and "this becomes a version of it" in capsys.readouterr().out
+
+
+def test_a_creation_whose_answer_was_lost_is_not_followed_by_a_version(kaggle, folder):
+    """It is not seen for a while, and the second attempt is told that the name is in use."""
+    box, account = kaggle
+    box.faults.add("CreateDataset", Fault(500, after=True))
+    box.faults.add("GetDatasetStatus", Fault(404), times=6)  # before it, and after it
+    assert upload_folder(account, folder, "first") == ("me/imettk-pack", 1)
+    assert len(box.datasets["me/imettk-pack"].versions) == 1
+    assert [name for name, _ in box.requests].count("CreateDataset") == 2
+
+
+def test_a_version_that_failed_is_not_taken_for_one_that_has_arrived(kaggle, folder):
+    box, account = kaggle
+    upload_folder(account, folder, "first")
+    wait_ready(account, "me/imettk-pack", 1)
+    upload_folder(account, folder, "second")
+    box.datasets["me/imettk-pack"].failed, box.datasets["me/imettk-pack"].polls_left = True, 0
+    box.faults.add("CreateDatasetVersion", Fault(503))
+    upload_folder(account, folder, "third")
+    assert len(box.datasets["me/imettk-pack"].versions) == 3
+
+
+def test_a_deleted_dataset_is_made_again(kaggle, folder):
+    """For a while after its end its status may still be given."""
+    box, account = kaggle
+    gone = Fault(200, body=b'{"status": "DELETED"}', headers={"Content-Type": "application/json"})
+    box.faults.add("GetDatasetStatus", gone)
+    assert upload_folder(account, folder, "first") == ("me/imettk-pack", 1)
+
+
+def test_a_file_that_becomes_shorter_is_one_line_and_no_version(kaggle, folder):
+    """Not a fault of the connection, which would be waited for."""
+    box, account = kaggle
+    path = folder / "a.txt"
+    box.faults.add("StartBlobUpload", Fault(503, where=lambda request: path.write_bytes(b"short") == 5))
+    with pytest.raises(OSError) as caught:
+        upload_folder(account, folder, "first")
+    said, code = describe_fault(caught.value)
+    assert said.startswith(f"{path}: became shorter while it was sent: ") and code == 1
+    assert box.datasets == {} and [method for method, _ in box.requests].count("StartBlobUpload") == 2
+
+
+@pytest.mark.parametrize(
+    "content", [None, "{", "[]", "{}", '{"id": "me", "title": "x", "licenses": [{"name": "MIT"}]}']
+)
+def test_metadata_that_name_no_dataset_are_one_line(kaggle, folder, content):
+    box, account = kaggle
+    path = folder / "dataset-metadata.json"
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=str(path)):
+        upload_folder(account, folder, "first")
+    assert box.requests == []
+
+
 def test_a_file_that_is_not_taken_makes_no_version(kaggle, folder):
     """The official command makes one without the file, and ends with code 0."""
     box, account = kaggle
@@ -116,7 +208,7 @@ def test_what_fails_on_the_platform_is_told(kaggle, folder, monkeypatch):
     box, account = kaggle
     upload_folder(account, folder, "first")
     box.datasets["me/imettk-pack"].failed = True
-    with pytest.raises(PlatformError, match="the platform says FAILED of version 1; upload it again"):
+    with pytest.raises(PlatformError, match="the platform says FAILED of version 1; run the same command again"):
         wait_ready(account, "me/imettk-pack", 1)
     box.datasets["me/imettk-pack"].failed = False
     box.datasets["me/imettk-pack"].polls_left = 10**9

@@ -18,7 +18,7 @@ import imettk
 from imettk.config import to_json
 from imettk.errors import DataError, MismatchError, UserError
 from imettk.kaggle import pack as packing
-from imettk.kaggle.pack import check_pack, make_pack, missing_libraries
+from imettk.kaggle.pack import check_pack, make_manifest, make_pack, missing_libraries
 from imettk.recipes import load_recipe
 
 
@@ -149,14 +149,32 @@ def test_another_pack_is_refused_and_its_hash_is_that_of_its_content(pack, tmp_p
         ("a.Key", "x", "looks like credentials"),
         (".ENV.local", "x", "looks like credentials"),
         ("ID_RSA", "x", "looks like credentials"),
-        ("Weights.PTH", "x", "must not go into a pack; weights travel as .safetensors"),
-        ("More.ZIP", "x", "must not go into a pack; the platform would unpack"),
-        ("weights.pt", "x", "must not go into a pack; weights travel as .safetensors"),
+        (".ENV", "x", "looks like credentials"),
+        (".env-old", "x", "looks like credentials"),
+        ("Prod.Env", "x", "looks like credentials"),
+        ("credentials.JSON", "{}", "looks like credentials"),
+        ("kaggle.json.bak", "{}", "looks like credentials"),
+        ("Kaggle.json~", "{}", "looks like credentials"),
+        ("kaggle (1).json", "{}", "looks like credentials"),
+        ("kaggle - Copy.JSON", "{}", "looks like credentials"),
+        ("Access_Token.txt", "x", "looks like credentials"),
+        ("id_ecdsa.old", "x", "looks like credentials"),
+        ("\uff2baggle.json", "{}", "looks like credentials"),  # a full-width K
+        ("weights.PT ", "x", "must not go into a dataset; weights travel as .safetensors"),
+        ("a#b.csv", "x", "may not come through; rename it"),
+        ("100%.csv", "x", "may not come through; rename it"),
+        ("a.csv ", "x", "may not come through; rename it"),
+        ("a\nb.csv", "x", r"a\\nb\.csv.*may not come through; rename it"),
+        ("Weights.PTH", "x", "must not go into a dataset; weights travel as .safetensors"),
+        ("More.ZIP", "x", "must not go into a dataset; the platform would unpack"),
+        ("weights.pt", "x", "must not go into a dataset; weights travel as .safetensors"),
         ("a@b.csv", "x", "no @ and &"),
-        ("more.zip", "x", "must not go into a pack; the platform would unpack"),
-        ("more.tar.gz", "x", "must not go into a pack; the platform would unpack"),
+        ("more.zip", "x", "must not go into a dataset; the platform would unpack"),
+        ("more.tar.gz", "x", "must not go into a dataset; the platform would unpack"),
         ("run.sh", "export KAGGLE_KEY=0123456789abcdef0123456789abcdef", "line 1 holds what looks like a Kaggle key"),
         ("notes.txt", "one\nkey = '0123456789abcdef0123456789abcdef'", "line 2 holds what looks like a Kaggle key"),
+        ("run.sh", "kaggle_key = 0123456789abcdef0123456789abcdef", "line 1 holds what looks like a Kaggle key"),
+        ("mine.json", '{"refresh_token": "0123456789abcdef0xyz"}', "line 1 holds what looks like a login token"),
         ("notes.txt", "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw-", "line 1 holds what looks like a Telegram token"),
         ("notes.txt", "-----BEGIN RSA PRIVATE KEY-----", "a private key"),
     ],
@@ -169,13 +187,58 @@ def test_what_must_not_travel_does_not(tmp_path, name, content, says):
     assert not (tmp_path / "pack").exists()
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["kaggle_notes.py", "credentials.py", "kaggle-cells.json", "environment.py", "my table (2).csv", "monkey.csv"],
+)
+def test_what_only_resembles_it_travels(tmp_path, name):
+    (tmp_path / name).write_text("x")
+    make_pack(tmp_path / "pack", owner="me", wheels=False, extra=[tmp_path / name])
+    assert (tmp_path / "pack" / name).is_file()
+
+
+def test_metadata_of_this_dataset_are_kept_and_those_of_another_are_not_overwritten(pack, tmp_path):
+    path = pack / "dataset-metadata.json"
+    own = {"title": "My packed code", "id": "some-one/imettk-pack", "licenses": [{"name": "CC0-1.0"}], "keywords": []}
+    path.write_text(json.dumps(own))
+    make_pack(pack, owner="some-one", wheels=False)
+    assert json.loads(path.read_text()) == own
+    with pytest.raises(DataError, match=r"is of dataset some-one/imettk-pack, not of me/imettk-pack: nothing is sent"):
+        make_pack(pack, owner="me", wheels=False)
+    assert json.loads(path.read_text()) == own
+
+
+def test_the_manifest_of_a_pack_is_known_without_making_one(pack, tmp_path):
+    (tmp_path / "mine.py").write_text("x = 1\n")
+    own = make_manifest(recipe=tmp_path / "mine.py", wheels=False)
+    assert own["files"]["mine.py"] == hashlib.sha256(b"x = 1\n").hexdigest()
+    assert make_manifest(wheels=False) == json.loads((pack / "imettk-pack.json").read_text())
+    assert own["pack"] == make_pack(tmp_path / "other", owner="me", recipe=tmp_path / "mine.py", wheels=False)
+
+
+def test_a_kill_while_an_older_pack_is_replaced_leaves_nothing_in_the_way(pack, monkeypatch):
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if target == pack:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        make_pack(pack, owner="some-one", wheels=False)
+    monkeypatch.undo()
+    make_pack(pack, owner="some-one", wheels=False)
+    assert check_pack(pack) == []
+
+
 @pytest.mark.parametrize("name", ["mine.txt", "imettk-pack.json", "dataset-metadata.json"])
 def test_no_file_takes_the_place_of_another(tmp_path, name):
     """A dataset is flat: of two files with one name only one would travel."""
     paths = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        paths.append(tmp_path / folder / name)
+        paths.append(tmp_path / folder / (name if folder == "a" else name.upper()))
         paths[-1].write_text(folder)
     with pytest.raises(DataError, match="would lie in the pack twice"):
         make_pack(tmp_path / "pack", owner="me", wheels=False, extra=paths)

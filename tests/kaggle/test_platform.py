@@ -12,12 +12,10 @@ from kaggle_box import Fault, Job, KaggleBox, fast_patience
 
 from imettk.cli import main
 from imettk.config import to_json
-from imettk.kaggle import account as account_module
 from imettk.kaggle import chain as chain_module
-from imettk.kaggle import client
+from imettk.kaggle import client, versions
 from imettk.kaggle import pack as packing
 from imettk.kaggle.outputs import write_output_list
-from imettk.platform import upload_weights
 from imettk.recipes import load_recipe
 from imettk.tracking import telegram
 
@@ -133,7 +131,7 @@ def test_each_session_of_a_fold_has_a_kernel_of_its_own(box):
 def test_a_pack_in_processing_is_not_uploaded_again(box, monkeypatch):
     """Whoever waits for it may be killed; another process waits on."""
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-        patch.setattr(account_module, "wait_ready", lambda *_: 1 / 0)
+        patch.setattr(versions, "wait_ready", lambda *_: 1 / 0)
         main(["kaggle", "pack", "--upload"])
     command("pack", "--upload")
     assert len(box.datasets["me/imettk-pack"].versions) == 1
@@ -227,14 +225,6 @@ def test_a_published_run_can_be_pushed_against(box, capsys):
     assert box.kernels["me/imettk-digits-infer"][0].request["datasetDataSources"] == [
         "me/imettk-pack/1", "me/imettk-digits-models",
     ]  # fmt: skip
-
-
-def test_weights_become_a_dataset(box, capsys):
-    Path("weights").mkdir()
-    Path("weights/resnet18.safetensors").write_bytes(b"x")
-    upload_weights(Path("weights"))
-    assert "`--model.weights input:imettk-weights`" in capsys.readouterr().out
-    assert [path.name for path in box.datasets["me/imettk-weights"].versions[0].iterdir()] == ["resnet18.safetensors"]
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from kaggle_box import fast_patience
 
+from imettk import platform
 from imettk.config import to_json
-from imettk.errors import DataError, MissingFileError
+from imettk.errors import DataError, MissingFileError, UserError
+from imettk.kaggle import client
 from imettk.kaggle.mounts import resolve
-from imettk.kaggle.publish import make_models, unfold_models
+from imettk.kaggle.publish import make_models, unfold_models, upload_models, upload_weights
 from imettk.recipes import load_recipe
 from imettk.tracking.run_dir import RunDir
 
@@ -90,3 +94,126 @@ def test_what_is_attached_has_one_path_in_both_layouts(tmp_path, place):
         resolve(words, tmp_path)
     with pytest.raises(MissingFileError, match="'other' is not under"):
         resolve(["input:other"], tmp_path)
+
+
+def test_models_that_the_platform_has_are_not_sent_again(kaggle, run, tmp_path):
+    box, account = kaggle
+    for _ in range(2):
+        found = upload_models(account, run, tmp_path / "out", slug="imettk-digits-models", notes="models")
+        assert found == ("me/imettk-digits-models", 1)
+    (run / "rule.json").write_text('{"other": 1}')
+    found = upload_models(account, run, tmp_path / "out", slug="imettk-digits-models", notes="models")
+    assert found == ("me/imettk-digits-models", 2)
+    sent = box.datasets["me/imettk-digits-models"].versions[1]
+    assert unfold_models(sent, tmp_path / "temp") and (tmp_path / "temp" / "rule.json").read_text() == '{"other": 1}'
+
+
+def test_a_title_and_a_licence_of_the_users_own_are_kept(run, tmp_path):
+    path = tmp_path / "out" / "dataset-metadata.json"
+    for slug in ("imettk-a-models", "imettk-b-models"):  # what was made for another run gives way
+        make_models(run, tmp_path / "out", owner="me", slug=slug)
+        assert json.loads(path.read_text())["id"] == f"me/{slug}"
+    own = json.loads(path.read_text()) | {"title": "Mine", "licenses": [{"name": "CC0-1.0"}]}
+    path.write_text(json.dumps(own))
+    make_models(run, tmp_path / "out", owner="me", slug="imettk-b-models")
+    assert json.loads(path.read_text()) == own
+    with pytest.raises(DataError, match=r"is of dataset me/imettk-b-models, not of me/imettk-a-models"):
+        make_models(run, tmp_path / "out", owner="me", slug="imettk-a-models")
+    assert json.loads(path.read_text()) == own
+
+
+WEIGHTS = "me/imettk-weights"
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    listed = {}
+    for name in ("resnet18", "resnet34"):
+        (folder / f"{name}.safetensors").write_bytes(name.encode())
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        listed[f"{name}.safetensors"] = {"source": f"timm:{name}", "sha256": digest}
+    (folder / "weights.json").write_text(json.dumps(listed))
+    return folder
+
+
+def sent(box, version: int = 1) -> list[str]:
+    return sorted(path.name for path in box.datasets[WEIGHTS].versions[version - 1].iterdir())
+
+
+def test_weights_become_a_dataset_of_what_is_listed(kaggle, weights, capsys):
+    box, account = kaggle
+    for name in (".env", "kaggle.json", "old.pth", "thesis.tex", "other.safetensors"):
+        (weights / name).write_text("private")
+    (weights / "inside").mkdir()
+    assert upload_weights(account, weights) == (WEIGHTS, 1)
+    assert sent(box) == ["resnet18.safetensors", "resnet34.safetensors", "weights.json"]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "not sent" in line]
+    others = ".env, inside, kaggle.json, old.pth, other.safetensors, thesis.tex"
+    assert lines == [f"{weights}: not sent, as weights.json does not list them: {others}"]
+    create = next(request for method, request in box.requests if method == "CreateDataset")
+    assert create["title"] == "imettk weights" and create["isPrivate"] is True
+    assert upload_weights(account, weights) == (WEIGHTS, 1)  # they are there
+
+
+def test_weights_by_command(kaggle, weights, capsys, monkeypatch):
+    monkeypatch.setattr(client, "Patience", fast_patience)
+    platform.upload_weights(weights)
+    assert "`--model.weights input:imettk-weights`" in capsys.readouterr().out
+
+
+def test_another_dataset_of_the_users_is_not_taken_for_the_weights(kaggle, weights):
+    """A private dataset of one's own would be renewed with them, or get their licence."""
+    box, account = kaggle
+    path = weights / "dataset-metadata.json"
+    own = json.dumps({"title": "My private thing", "id": "me/private-thing", "licenses": [{"name": "CC0-1.0"}]})
+    path.write_text(own)
+    with pytest.raises(DataError, match=rf"{path} is of dataset me/private-thing, not of {WEIGHTS}: nothing is sent"):
+        upload_weights(account, weights)
+    assert path.read_text() == own and box.requests == []
+    own = json.dumps({"title": "Weights of ours", "id": WEIGHTS, "licenses": [{"name": "apache-2.0"}]})
+    path.write_text(own)
+    upload_weights(account, weights)
+    create = next(request for method, request in box.requests if method == "CreateDataset")
+    assert path.read_text() == own and (create["title"], create["licenseName"]) == ("Weights of ours", "apache-2.0")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Kaggle.JSON", "looks like credentials"),
+        ("old.PTH", "weights travel as .safetensors"),
+        ("../recipe.json", "which is no file of this folder"),
+        ("none.safetensors", "is missing, and weights.json lists it"),
+    ],
+)
+def test_what_is_listed_is_looked_at(kaggle, weights, name, says):
+    box, account = kaggle
+    path = weights / name
+    path.write_text("x")
+    listed = json.loads((weights / "weights.json").read_text())
+    listed[name] = {"source": "x", "sha256": hashlib.sha256(b"x").hexdigest()}
+    (weights / "weights.json").write_text(json.dumps(listed))
+    if name.startswith("none"):
+        path.unlink()
+    with pytest.raises(DataError, match=says):
+        upload_weights(account, weights)
+    assert box.requests == [] and not (weights / "dataset-metadata.json").exists()
+
+
+def test_weights_that_are_damaged_or_not_listed_are_not_sent(kaggle, weights):
+    box, account = kaggle
+    (weights / "resnet18.safetensors").write_bytes(b"other")
+    with pytest.raises(DataError, match=r"resnet18\.safetensors is not what weights\.json says: remove it"):
+        upload_weights(account, weights)
+    (weights / "weights.json").write_text("damaged")
+    with pytest.raises(UserError, match=r"weights\.json is damaged"):
+        upload_weights(account, weights)
+    (weights / "weights.json").unlink()
+    with pytest.raises(UserError, match=r"weights\.json lists no weights: `imettk weights BACKBONE --out"):
+        upload_weights(account, weights)
+    shutil.rmtree(weights)
+    with pytest.raises(UserError, match="lists no weights"):
+        upload_weights(account, weights)
+    assert box.requests == []

@@ -1,0 +1,262 @@
+"""A pinned version holds what was uploaded, as the platform says, whatever else uploads, deletes or remembers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kaggle_box import Fault, KaggleBox
+
+from imettk.errors import BusyError, PlatformError
+from imettk.kaggle import versions
+from imettk.kaggle.client import Unclear
+from imettk.kaggle.packs import pack_digest, read_manifest, upload_pack
+from imettk.kaggle.versions import hold_upload, read_mark
+
+PACK = "me/imettk-pack"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "pack"
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    (tmp_path / "mine.py").write_text("from imettk.recipes.digits import digits as recipe\n")
+    return str(tmp_path / "mine.py")
+
+
+def upload(account, out: Path, recipe: str = "digits") -> tuple[str, str]:
+    return upload_pack(account, out, recipe, wheels=False)
+
+
+def held(box: KaggleBox, pinned: str) -> str:
+    """The pack in a version, as a kernel would find it."""
+    folder = box.datasets[PACK].versions[int(pinned.split("/")[2]) - 1]
+    return str(json.loads((folder / "imettk-pack.json").read_text())["pack"])
+
+
+def add_other(box: KaggleBox, name: str = "other") -> None:
+    """Another upload, of another pack, from somewhere else."""
+    folder = box.root / name
+    folder.mkdir(parents=True)
+    (folder / "imettk-pack.json").write_text(json.dumps({"pack": name, "files": {}}))
+    box.add_dataset(PACK, folder)
+
+
+def test_a_pack_is_looked_for_on_the_platform_before_it_is_uploaded(kaggle, out, mine):
+    box, account = kaggle
+    first, digest = upload(account, out)
+    second, other = upload(account, out, mine)
+    assert (first, second) == (f"{PACK}/1", f"{PACK}/2") and held(box, first) == digest != other == held(box, second)
+    assert upload(account, out) == (first, digest)
+    assert upload(account, out.parent / "of-another-machine", mine) == (second, other)
+    assert len(box.datasets[PACK].versions) == 2
+    assert sorted(path.name for path in box.datasets[PACK].versions[1].iterdir()) == [
+        "imettk", "imettk-pack.json", "mine.py",
+    ]  # fmt: skip
+
+
+def test_what_the_platform_holds_can_be_asked(kaggle, out, mine):
+    box, account = kaggle
+    pinned, digest = upload(account, out, mine)
+    assert pack_digest(account, pinned) == digest
+    manifest = read_manifest(account, pinned)
+    assert manifest is not None and manifest == json.loads((out / "imettk-pack.json").read_text())
+    assert "mine.py" in manifest["files"]
+    assert pack_digest(account, f"{PACK}/2") is None and pack_digest(account, "me/none/1") is None
+    (box.root / "photos").mkdir()
+    (box.root / "photos" / "imettk-pack.json").write_text("no pack")
+    box.add_dataset("me/photos", box.root / "photos")
+    assert pack_digest(account, "me/photos/1") is None
+
+
+def test_a_dataset_that_was_deleted_and_made_again_is_not_taken_for_the_old_one(kaggle, out):
+    box, account = kaggle
+    first, digest = upload(account, out)
+    (out.parent / "packs.json").write_text(json.dumps({PACK: {digest: 1}}))  # as earlier versions kept it
+    del box.datasets[PACK]
+    shutil.rmtree(box.root / "datasets")
+    add_other(box)
+    pinned, again = upload(account, out)
+    assert pinned == f"{PACK}/2" and again == digest == held(box, pinned)
+    (out.parent / "packs.json").write_text("damaged")
+    del box.datasets[PACK]
+    shutil.rmtree(box.root / "datasets")
+    pinned, _ = upload(account, out)
+    assert pinned == f"{PACK}/1" and held(box, pinned) == digest and first == pinned
+
+
+def test_a_version_that_has_vanished_is_uploaded_again(kaggle, out):
+    box, account = kaggle
+    upload(account, out)
+    shutil.rmtree(box.datasets[PACK].versions[0])
+    assert upload(account, out)[0] == f"{PACK}/2"
+
+
+def test_a_version_whose_processing_failed_is_followed_by_another(kaggle, out):
+    box, account = kaggle
+    box.faults.add("GetDatasetStatus", Fault(404), times=6)
+    failed = Fault(200, body=b'{"status": "FAILED"}', headers={"Content-Type": "application/json"})
+    box.faults.add("GetDatasetStatus", failed)
+    with pytest.raises(PlatformError, match="the platform says FAILED of version 1; run the same command again"):
+        upload(account, out)
+    box.datasets[PACK].failed, box.datasets[PACK].polls_left = True, 0
+    pinned, digest = upload(account, out)
+    assert pinned == f"{PACK}/2" and held(box, pinned) == digest
+
+
+def test_of_two_uploads_at_once_each_finds_its_own(kaggle, out):
+    """Another version comes between the look and the upload, and takes the number that was to be expected."""
+    box, account = kaggle
+    add_other(box, "first")
+    make = box._create_dataset_version
+    box._create_dataset_version = lambda request: add_other(box) or make(request)
+    pinned, digest = upload(account, out)
+    assert pinned == f"{PACK}/3" and held(box, pinned) == digest
+    assert [method for method, _ in box.requests].count("CreateDatasetVersion") == 1
+
+
+def test_the_later_of_two_uploads_is_waited_for(kaggle, out):
+    """The other one's version is ready, and current, before this one's."""
+    box, account = kaggle
+    add_other(box, "first")
+    make = box._create_dataset_version
+
+    def made_before(request):
+        answer = make(request)
+        box.datasets[PACK].versions.insert(1, box.root / "first")
+        return answer
+
+    box._create_dataset_version, box.processing_polls = made_before, 3
+    pinned, digest = upload(account, out)
+    assert pinned == f"{PACK}/3" and held(box, pinned) == digest
+
+
+def test_an_upload_that_is_mistaken_for_anothers_is_made_again(kaggle, out, capsys):
+    """Its answer was lost, it was not done, and another version came meanwhile."""
+    box, account = kaggle
+    add_other(box, "first")
+    box.faults.add("CreateDatasetVersion", Fault(500, where=lambda request: add_other(box) is None))
+    pinned, digest = upload(account, out)
+    assert pinned == f"{PACK}/3" and held(box, pinned) == digest
+    assert f"dataset {PACK}: version 2 is there and holds another upload, not this one" in capsys.readouterr().out
+
+
+def test_a_platform_that_never_holds_it_ends_in_one_line(kaggle, out):
+    box, account = kaggle
+
+    def other(request):
+        add_other(box, f"other{len(box.requests)}")
+        return {"status": "ok"}
+
+    box._create_dataset = box._create_dataset_version = other
+    with pytest.raises(PlatformError, match=rf"{PACK}: no version holds what was uploaded from .*pack, 3 times"):
+        upload(account, out)
+    assert len(box.datasets[PACK].versions) == 3
+
+
+REFUSAL = {"body": b'{"code": 403, "message": "no"}', "headers": {"Content-Type": "application/json"}}
+
+
+@pytest.mark.parametrize(
+    ("method", "fault"),
+    [
+        ("DownloadDataset", Fault(503)),
+        ("DownloadDataset", Fault(403)),
+        ("DownloadDataset", Fault(200, **REFUSAL)),
+        ("DownloadDataset", Fault(200, body=b"<html>maintenance</html>", headers={"Content-Type": "text/html"})),
+        ("DownloadDataset", Fault(0)),
+        ("GET", Fault(200, cut=True)),
+        ("GET", Fault(404)),
+        ("GET", Fault(200, body=b"[1]")),
+        ("GET", Fault(200, body=b"PK\x03\x04 is no zip")),
+    ],
+)
+def test_a_mark_is_read_through_faults_in_passing(kaggle, out, method, fault):
+    box, account = kaggle
+    pinned, digest = upload(account, out)
+    box.faults.add(method, fault, times=2)
+    assert pack_digest(account, pinned) == (None if fault.body == b"[1]" else digest)
+    assert method in box.faults.happened
+
+
+def test_a_mark_that_always_breaks_off_is_one_line(kaggle, out):
+    box, account = kaggle
+    pinned, _ = upload(account, out)
+    box.faults.add("GET", Fault(200, cut=True), times=99)
+    with pytest.raises(Unclear, match=rf"imettk-pack.json of {PACK} version 1: it breaks off; try again later"):
+        pack_digest(account, pinned)
+
+
+def test_a_file_that_comes_in_a_zip_is_read(kaggle, out):
+    box, account = kaggle
+    pinned, digest = upload(account, out)
+    box.wraps = True
+    assert pack_digest(account, pinned) == digest
+    assert read_mark(account, PACK, 1, "none.json") is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_storm_pins_what_was_uploaded(kaggle, out, mine, seed):
+    box, account = kaggle
+    add_other(box)
+    box.faults.storm(seed, 0.25)
+    for recipe in ("digits", mine):
+        pinned, digest = upload(account, out, recipe)
+        assert held(box, pinned) == digest
+    assert box.faults.happened
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from imettk.kaggle.versions import hold_upload
+with hold_upload(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(out):
+    """Another process, which makes and uploads a pack from the same folder until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.stdin.close()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_pack_folder_is_anothers_until_its_upload_has_ended(kaggle, out, holder, capsys):
+    box, account = kaggle
+    waits = []
+
+    def sleep(seconds: float) -> None:
+        assert not out.exists() and box.requests == []
+        waits.append(seconds)
+        if len(waits) == 2:
+            holder.stdin.close()
+            holder.wait()
+
+    with hold_upload(out, sleep):
+        assert waits and not out.exists()
+    text = capsys.readouterr().out
+    assert text == f"{out} is in use by process {holder.pid}; waiting\n"
+    assert upload(account, out)[0] == f"{PACK}/1"
+    assert ".pack.lock" not in {path.name for path in box.datasets[PACK].versions[0].iterdir()}
+
+
+def test_waiting_ends_some_time(out, holder, monkeypatch):
+    waits = []
+    with pytest.raises(BusyError, match=rf"in use by process {holder.pid} for an hour"), hold_upload(out, waits.append):
+        raise AssertionError("held twice")
+    assert sum(waits) == versions.HOLD_SECONDS
