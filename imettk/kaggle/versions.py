@@ -78,10 +78,10 @@ def upload_version(
         last = last_version(kaggle, reference) or 0
         if version := _find(kaggle, reference, mark, wanted, range(last, first - 1, -1), there=True):
             return reference, version
-        say(f"dataset {reference}: version {first} is there and holds another upload, not this one")
+        say(f"dataset {reference}: version {first} does not hold this upload, another may have come at the same time")
     raise PlatformError(
         f"dataset {reference}: no version holds what was uploaded from {folder}, {UPLOADS} times; does something else "
-        f"upload there, or remove it? look at kaggle.com/datasets/{reference}"
+        f"upload there, or remove it, or may this token not download? look at kaggle.com/datasets/{reference}"
     )
 
 

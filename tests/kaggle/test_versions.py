@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import kaggle_box
 import pytest
 from kaggle_box import Fault, KaggleBox
 
@@ -145,7 +147,7 @@ def test_an_upload_that_is_mistaken_for_anothers_is_made_again(kaggle, out, caps
     box.faults.add("CreateDatasetVersion", Fault(500, where=lambda request: add_other(box) is None))
     pinned, digest = upload(account, out)
     assert pinned == f"{PACK}/3" and held(box, pinned) == digest
-    assert f"dataset {PACK}: version 2 is there and holds another upload, not this one" in capsys.readouterr().out
+    assert f"dataset {PACK}: version 2 does not hold this upload" in capsys.readouterr().out
 
 
 def test_a_platform_that_never_holds_it_ends_in_one_line(kaggle, out):
@@ -253,6 +255,33 @@ def test_a_pack_folder_is_anothers_until_its_upload_has_ended(kaggle, out, holde
     assert text == f"{out} is in use by process {holder.pid}; waiting\n"
     assert upload(account, out)[0] == f"{PACK}/1"
     assert ".pack.lock" not in {path.name for path in box.datasets[PACK].versions[0].iterdir()}
+
+
+UPLOADS = """
+import sys
+from pathlib import Path
+from kaggle_box import fast_patience
+from imettk.kaggle.client import Kaggle
+from imettk.kaggle.packs import upload_pack
+print(*upload_pack(Kaggle(fast_patience()), Path(sys.argv[1]), sys.argv[2], wheels=False))
+"""
+
+
+def test_two_processes_with_one_folder_get_each_its_own(kaggle, out, mine):
+    box, _ = kaggle
+    path = os.pathsep.join(filter(None, [str(Path(kaggle_box.__file__).parent), os.environ.get("PYTHONPATH")]))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", UPLOADS, out, recipe],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": path},
+        )
+        for recipe in ("digits", mine)
+    ]
+    endings = [process.communicate()[0].splitlines()[-1].split() for process in processes]
+    assert {pinned for pinned, _ in endings} == {f"{PACK}/1", f"{PACK}/2"}
+    assert all(held(box, pinned) == digest for pinned, digest in endings)
 
 
 def test_waiting_ends_some_time(out, holder, monkeypatch):
