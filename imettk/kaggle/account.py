@@ -120,7 +120,7 @@ def find_version(kaggle: Kaggle, folder: Path, reference: str) -> tuple[str, int
     name, version = _split(reference)
     if not version and name not in (read_json(folder / PUSHES) or {}):
         current = ask_current(kaggle, name)
-        say(f"{name} was not pushed from {folder}: version {current.version} is taken, the current one of the platform")
+        say(f"{name} is not in {folder / PUSHES}: version {current.version} is taken, the current one of the platform")
         return name, current.version, ""
     return name, *remembered(folder, reference)
 
@@ -265,7 +265,8 @@ def run_preflight(kaggle: Kaggle, kernel: Kernel, folder: Path) -> None:
     failed = session.status != "COMPLETE" or (listed is not None and listed["code"] != 0)
     if failed:
         tell_log(kaggle, kernel.reference, version)
-        why = f"{session.status}{f': {session.failure}' if session.failure else ''}"
+        code = f", code {listed['code']}" if listed is not None and session.status == "COMPLETE" else ""
+        why = f"{session.status}{code}{f': {session.failure}' if session.failure else ''}"
         raise PlatformError(
             f"the preflight has failed ({why}), see above; all of its log: kaggle.com/code/{kernel.reference}"
         )

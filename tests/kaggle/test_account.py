@@ -201,7 +201,7 @@ def test_a_kernel_that_was_pushed_elsewhere_is_taken_in_its_current_version(box,
     capsys.readouterr()
     command("status", REFERENCE, *words)
     text = capsys.readouterr().out
-    assert f"{REFERENCE} was not pushed from runs/empty: version 2 is taken, the current one of the platform" in text
+    assert f"{REFERENCE} is not in runs/empty/pushes.json: version 2 is taken, the current one of the platform" in text
     assert re.search(r"version 2: COMPLETE, run at \d\d \w{3} \d\d:\d\d UTC\n", text)
     command("status", f"{REFERENCE}/1", *words)
     assert f"{REFERENCE} version 1: COMPLETE\n" in capsys.readouterr().out  # of the current version alone it is known
