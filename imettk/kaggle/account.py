@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -96,19 +97,23 @@ def find_version(kaggle: Kaggle, folder: Path, reference: str) -> tuple[str, int
         NotThere: the platform does not show it.
     """
     name, version = _split(reference)
-    if not version and name not in (read_json(folder / PUSHES) or {}):
-        current = ask_current(kaggle, name)
-        say(f"{name} was not pushed from {folder}: version {current.version} is taken, the current one of the platform")
-        return name, current.version, ""
-    return name, *remembered(folder, reference)
+    known = (read_json(folder / PUSHES) or {}).get(name)
+    if known is not None and version in (0, known["version"]):
+        return name, known["version"], known["push"]
+    if version:
+        return name, version, ""
+    current = ask_current(kaggle, name)
+    say(f"{name} is not in {folder / PUSHES}: version {current.version} is taken, the current one of the platform")
+    return name, current.version, current.push
 
 
 def _split(reference: str) -> tuple[str, int]:
     """`owner/slug` and version of a kernel's name; 0 where it names none."""
     parts = reference.split("/")
-    if len(parts) not in (2, 3) or not all(parts) or (len(parts) == 3 and not parts[2].isdecimal()):
+    number = parts[2] if len(parts) == 3 else "1"
+    if len(parts) not in (2, 3) or not all(parts) or not number.isdecimal() or int(number) < 1:
         raise UserError(f"{reference!r} is no kernel: it is written OWNER/SLUG or OWNER/SLUG/VERSION")
-    return "/".join(parts[:2]), int(parts[2]) if len(parts) == 3 else 0
+    return "/".join(parts[:2]), int(number) if len(parts) == 3 else 0
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,12 @@ class Current:
     version: int
     text: str
     run_at: datetime | None
+
+    @property
+    def push(self) -> str:
+        """What its text says of its push; "" where it is no kernel of ours."""
+        found = re.search(r'^PUSH = "(\w*)"', self.text, re.MULTILINE)
+        return found[1] if found else ""
 
 
 def ask_current(kaggle: Kaggle, reference: str, *, there: bool = True) -> Current:
@@ -243,7 +254,8 @@ def run_preflight(kaggle: Kaggle, kernel: Kernel, folder: Path) -> None:
     failed = session.status != "COMPLETE" or (listed is not None and listed["code"] != 0)
     if failed:
         tell_log(kaggle, kernel.reference, version)
-        why = f"{session.status}{f': {session.failure}' if session.failure else ''}"
+        code = f", code {listed['code']}" if listed is not None and session.status == "COMPLETE" else ""
+        why = f"{session.status}{code}{f': {session.failure}' if session.failure else ''}"
         raise PlatformError(
             f"the preflight has failed ({why}), see above; all of its log: kaggle.com/code/{kernel.reference}"
         )

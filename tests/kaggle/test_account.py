@@ -194,6 +194,12 @@ def test_a_status_and_a_look_up_that_say_no_in_passing_end_nothing(box):
     assert len(box.kernels[REFERENCE]) == 1
 
 
+@pytest.mark.parametrize("word", ["me", "me/", "me/x/", "me/x/0", "me/x/00", "me/x/v1", "me/x/1/2", "me/x/\u00b2"])
+def test_what_is_no_kernel_is_told(box, capsys, word):
+    command("status", word, code=2)
+    assert f"{word!r} is no kernel: it is written OWNER/SLUG or OWNER/SLUG/VERSION" in capsys.readouterr().err
+
+
 def test_a_kernel_that_was_pushed_elsewhere_is_taken_in_its_current_version(box, capsys):
     for _ in range(2):
         command(*PREFLIGHT)
@@ -201,7 +207,7 @@ def test_a_kernel_that_was_pushed_elsewhere_is_taken_in_its_current_version(box,
     capsys.readouterr()
     command("status", REFERENCE, *words)
     text = capsys.readouterr().out
-    assert f"{REFERENCE} was not pushed from runs/empty: version 2 is taken, the current one of the platform" in text
+    assert f"{REFERENCE} is not in runs/empty/pushes.json: version 2 is taken, the current one of the platform" in text
     assert re.search(r"version 2: COMPLETE, run at \d\d \w{3} \d\d:\d\d UTC\n", text)
     command("status", f"{REFERENCE}/1", *words)
     assert f"{REFERENCE} version 1: COMPLETE\n" in capsys.readouterr().out  # of the current version alone it is known
@@ -218,6 +224,17 @@ def test_a_kernel_that_was_pushed_elsewhere_is_taken_in_its_current_version(box,
         command("status", REFERENCE, *words, code=1)
         assert "Kaggle's answer cannot be read" in capsys.readouterr().err
         box.faults._laid.clear()
+
+
+@pytest.mark.parametrize("words", [[REFERENCE], [f"{REFERENCE}/2"], [REFERENCE, "--run-dir", "runs/empty"]])
+def test_a_pull_waits_for_the_listing_of_its_own_push(box, words):
+    for _ in range(2):
+        command(*PREFLIGHT)
+    stale = box._list_kernel_session_output({"userName": "me", "kernelSlug": REFERENCE[3:], "versionLabel": "v1"})
+    box.faults.add("ListKernelSessionOutput", Fault(200, body=json.dumps(stale).encode()), times=10)
+    command("pull", *words, "--out", "out")
+    pushes = json.loads(Path("runs/kaggle/pushes.json").read_text())
+    assert json.loads(Path("out", OUTPUT).read_text())["push"] == pushes[REFERENCE]["push"]
 
 
 def test_a_part_of_an_output_can_be_pulled(box, capsys):

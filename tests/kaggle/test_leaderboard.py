@@ -12,7 +12,7 @@ from kaggle_box import Fault, KaggleBox, Patience, fast_patience
 from imettk.cli import main
 from imettk.errors import PlatformError, UserError
 from imettk.kaggle import client, leaderboard, waiting
-from imettk.kaggle.client import Kaggle, NotThere
+from imettk.kaggle.client import Kaggle, NotThere, Unclear
 from imettk.kaggle.leaderboard import list_scores, submit_file, submit_kernel, wait_score
 
 HOUR = 3600.0
@@ -129,6 +129,25 @@ def test_a_lost_answer_is_looked_up_without_a_list_from_before(submitting, is_hi
     box.faults.add("ListSubmissions", Fault(503), times=account.patience.tries)
     box.faults.add("CreateSubmission", Fault(500, after=True))
     assert submit_file(account, "cells", path, "x") == 2 and len(box.submissions) == 2
+
+
+def test_a_401_that_stays_spends_nothing_even_where_it_counts_as_passing(submitting, monkeypatch):
+    class SignedOut(Unclear, UserError):
+        pass
+
+    box, account, path = submitting
+    ask = account.ask
+    for method in ("create_submission", "list_submissions"):
+
+        def refuse(service, asked, request, method=method, **options):
+            if asked == method:
+                raise SignedOut("make a new token (401)")
+            return ask(service, asked, request, **options)
+
+        monkeypatch.setattr(account, "ask", refuse)
+        with pytest.raises(SignedOut, match=r"^make a new token \(401\)$"):
+            submit_file(account, "cells", path, "x")
+    assert count(box, "CreateSubmission") == 0
 
 
 def test_credentials_that_are_refused_spend_nothing(submitting):

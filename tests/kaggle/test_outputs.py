@@ -60,7 +60,7 @@ def test_a_list_that_is_late_or_out_of_date_is_waited_for(session, capsys):
     for fault in (Fault(403), Fault(404), Fault(200, body=b"<html>"), Fault(503)):
         box.faults.add("ListKernelSessionOutput", fault)
     listed = wait_listed(account, REFERENCE, 1, push="p0")
-    assert listed is not None and listed["push"] == "p0" and len(listed["files"]) == 2
+    assert listed is not None and (listed["push"], listed["code"]) == ("p0", 0) and len(listed["files"]) == 2
     assert not any(box.faults._laid.values())
     assert "output of me/imettk-x-f0: not listed\n" in capsys.readouterr().out
 
