@@ -493,10 +493,12 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.code == 0:
             return
         body = content if fault.body is None else fault.body
+        # Said as well: otherwise the next call may come upon a connection that is just being closed, and be lost.
+        headers = {"Connection": "close", **fault.headers}
         if fault.cut and body:
-            self._send(fault.code, body, fault.headers, sent=len(body) // 2)
+            self._send(fault.code, body, headers, sent=len(body) // 2)
         else:
-            self._send(fault.code, body if fault.body is not None or fault.code == 200 else b"", fault.headers)
+            self._send(fault.code, body if fault.body is not None or fault.code == 200 else b"", headers)
 
     def _json(self, code: int, answer: dict[str, Any]) -> None:
         self._send(code, json.dumps(answer).encode(), {"Content-Type": "application/json"})
