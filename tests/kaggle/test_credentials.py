@@ -275,6 +275,15 @@ def test_the_package_is_missing(box, monkeypatch):
         Kaggle(fast_patience())
 
 
+def test_the_package_is_made_in_another_way(box, home, monkeypatch):
+    from kagglesdk.kaggle_http_client import KaggleHttpClient
+
+    keep(home / "access_token", box.add_token("a"))
+    monkeypatch.delattr(KaggleHttpClient, "_prepare_response")
+    with refused(box, UserError, "this kagglesdk is not understood", "_prepare_response", "pip install kagglesdk=="):
+        Kaggle(fast_patience())
+
+
 def test_the_package_that_asks_when_it_is_imported_is_not(box, home, monkeypatch):
     monkeypatch.setitem(sys.modules, "kaggle", None)
     keep(home / "access_token", box.add_token("a"))
@@ -506,6 +515,16 @@ def test_a_login_that_has_ended_says_so_and_is_left_alone(box, home):
     assert path.read_bytes() == before
     box.add_login(path, name="-again")
     assert ask(account) == 1  # whoever looks later goes on
+
+
+@pytest.mark.parametrize("lives", [0, 60, 10**30, f"{10**30}"])
+def test_a_lifetime_without_sense_ends_nothing(box, home, lives):
+    box.add_login(home / "credentials.json")
+    account = Kaggle(fast_patience())
+    box.clock += 13 * 3600
+    box.lifetime, generate = 3600, box._generate_access_token
+    box._generate_access_token = lambda request: generate(request) | {"expiresIn": lives}
+    assert [ask(account) for _ in range(2)] == [1, 1]
 
 
 @pytest.mark.parametrize("fault", [Fault(503), Fault(200, body=b"<html>"), Fault(200, body=b'{"token": "a b"}')])
