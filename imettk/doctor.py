@@ -68,7 +68,7 @@ def doctor(*, telegram: bool = False, kaggle: bool = False) -> int:
 
 
 def _kaggle(say, *, sign_in: bool) -> None:  # type: ignore[no-untyped-def]
-    """Which credentials `imettk kaggle` would take; nobody is asked, if not for `sign_in`."""
+    """Name the credentials that `imettk kaggle` would take; nobody is asked, if not for `sign_in`."""
     from imettk.errors import UserError
     from imettk.kaggle.credentials import find_credentials
 

@@ -210,7 +210,7 @@ class Kaggle:
         return renewed(login, answer.token, int(answer.expires_in))
 
     def _introspect(self, credentials: Credentials) -> str:
-        """Whose token it is."""
+        """The name of a token's user."""
         from kagglesdk.security.types.oauth_service import IntrospectTokenRequest
 
         request = IntrospectTokenRequest()
@@ -288,14 +288,14 @@ def _answer(response: Any) -> tuple[int, str]:
 
 
 def _retry_after(error: Exception) -> float | None:
-    """How many seconds a server asks to wait, if it does so in seconds."""
+    """The seconds that a server asks to wait, if it says so in seconds."""
     response = getattr(error, "response", None)
     value = response.headers.get("Retry-After", "") if response is not None else ""
     return float(value) if value.isascii() and value.isdigit() else None
 
 
 def _was_not_done(error: Exception) -> bool:
-    """Whether the call surely had no effect: it was turned away at the door, or never reached it."""
+    """Tell a call that surely had no effect: it was turned away at the door, or never reached it."""
     import requests
 
     response = getattr(error, "response", None)

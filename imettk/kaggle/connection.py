@@ -39,7 +39,7 @@ class Connection:
         authorization: the header of this name, or "" for nobody's.
 
     Raises:
-        UserError: the `kaggle` package is missing.
+        UserError: the `kaggle` package is missing, or of a version that is made in another way.
     """
 
     def __init__(self, answer_seconds: float) -> None:
@@ -53,10 +53,13 @@ class Connection:
         self.client = KaggleClient(env=get_env(), api_token="-")  # without one it looks for credentials itself
         self.client.__enter__()  # makes the session
         http = self.client.http_client()
-        http._session.auth = self._authorize
+        try:
+            session, self._read = http._session, http._prepare_response
+        except AttributeError as error:  # neither is promised
+            raise UserError(f"this kagglesdk is not understood ({error}): `pip install kagglesdk==0.1.38`") from None
+        session.auth, http._prepare_response = self._authorize, self._read_checked
         for scheme in ("https://", "http://"):
-            http._session.mount(scheme, _limited(answer_seconds, self._note_time))
-        self._read, http._prepare_response = http._prepare_response, self._read_checked
+            session.mount(scheme, _limited(answer_seconds, self._note_time))
 
     def method(self, service: str, name: str) -> Any:
         """One of the client's calls; it takes a request."""
@@ -87,7 +90,7 @@ class Connection:
             return
 
     def _read_checked(self, kind: Any, response: Any) -> Any:
-        """The client's own reading of an answer, and what it lets pass."""
+        """Read an answer as the client does, and refuse what it lets pass."""
         from requests import HTTPError
 
         try:
@@ -145,7 +148,7 @@ def _check(body: Any, kind: Any) -> None:
 
 
 def _is_number(value: Any, kind: Any) -> bool:
-    """Whether it can be read as one: a whole number of 64 bits comes as text."""
+    """Check that it can be read as one; a whole number of 64 bits comes as text."""
     try:
         kind(value)
     except (TypeError, ValueError, OverflowError):

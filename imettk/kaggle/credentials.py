@@ -1,8 +1,8 @@
-"""A user's Kaggle credentials: where the official client looks for them, in its order, and a login that is kept alive.
+"""A user's Kaggle credentials: found where the official client looks, in its order; and a login kept alive.
 
 Nothing here asks the server, and no token or key comes into a message. The client's own reading (kagglesdk 0.1.38) is
-not used: it knows `~/.kaggle` alone, names no file, fails with a traceback over one that cannot be read, and
-takes a login's token as good for half an hour after its end.
+not used: it knows `~/.kaggle` alone, names no file, fails over one that cannot be read, and takes a login's token as
+good for half an hour after its end.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Credentials:
 
     @property
     def ends(self) -> bool:
-        """Whether a login needs another access token by now."""
+        """True where a login needs another access token by now."""
         if not self.refresh_token:
             return False
         return not self.secret or self.expires is None or self.expires - datetime.now(UTC) < RENEWED_BEFORE
@@ -114,7 +114,8 @@ def tell_readable() -> None:
 
 def renewed(login: Credentials, token: str, lives_seconds: float) -> Credentials:
     """A login with its next access token, kept in its file for other processes and for the official client."""
-    login = replace(login, secret=token, expires=datetime.now(UTC) + timedelta(seconds=lives_seconds))
+    lives = timedelta(seconds=min(lives_seconds, 1e8))  # a number without sense must not end a chain
+    login = replace(login, secret=token, expires=datetime.now(UTC) + lives)
     assert login.path is not None and login.expires is not None
     try:
         content = _read_login(login.path)
@@ -142,7 +143,7 @@ def _write_private(path: Path, content: bytes) -> None:
 
 
 def _folders() -> list[Path]:
-    """Where the official client keeps its files, with those that it would look for elsewhere too."""
+    """The folders of the official client's files, in order; it looks for each file in one of them, we in all."""
     home = Path(os.path.expanduser("~"))
     places = [os.environ.get("KAGGLE_CONFIG_DIR"), home / ".kaggle"]
     places.append(Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config", "kaggle"))
@@ -150,7 +151,7 @@ def _folders() -> list[Path]:
 
 
 def _files(*names: str) -> Iterator[tuple[Path, str]]:
-    """Those that are there and not empty, with what they hold; the first folder's first."""
+    """Files that are there and not empty, with their text; the first folder's first."""
     for path in (folder / name for folder in _folders() for name in names):
         if text := _read(path):
             yield path, text
@@ -193,12 +194,12 @@ def _token(text: str, source: str) -> Credentials:
 
 
 def is_plain(text: str) -> bool:
-    """Whether it can stand in a header, where libraries would show what cannot."""
+    """Check that it can stand in a header: libraries show what cannot."""
     return re.fullmatch(r"[!-~]+", text) is not None
 
 
 def _is_token(value: Any) -> bool:
-    """Whether it is what kaggle.com/settings gives today, wherever somebody has put it."""
+    """Recognize a token as kaggle.com/settings gives it today, wherever somebody has put it."""
     return isinstance(value, str) and value.strip().startswith("KGAT_")
 
 
@@ -228,7 +229,7 @@ def _key(content: dict[str, Any], source: str) -> Credentials:
 
 
 def _key_file(path: Path, text: str) -> dict[str, Any]:
-    """What a kaggle.json holds; it may hold the client's settings alone."""
+    """Parse a kaggle.json, which may hold the client's settings alone."""
     try:
         content = json.loads(text)
     except ValueError:
@@ -241,7 +242,7 @@ def _key_file(path: Path, text: str) -> dict[str, Any]:
 
 
 def _find_login() -> Credentials | None:
-    """What `kaggle auth login` has left."""
+    """A login, as `kaggle auth login` has left it."""
     for path, _ in _files("credentials.json"):
         if (content := _read_login(path)) is not None:
             token = str(content.get("access_token") or "")
@@ -258,7 +259,7 @@ def _find_login() -> Credentials | None:
 
 
 def _read_login(path: Path) -> dict[str, Any] | None:
-    """What a login's file holds, or None where nobody is logged in."""
+    """Parse a login's file; None where nobody is logged in."""
     try:
         content = json.loads(_read(path) or "{}")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Who may call Kaggle in a box: a name and a key, bearer tokens, logins whose tokens end; and a silent server."""
+"""Users of Kaggle in a box: a name and a key, bearer tokens, logins whose tokens end; and a silent server."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Accounts:
         return token
 
     def add_login(self, path: Path, username: str = "me", *, hours_left: float = 12.0, name: str = "") -> str:
-        """What `kaggle auth login` leaves; the refresh token."""
+        """Leave the file that `kaggle auth login` leaves; its refresh token."""
         refresh = f"refresh-{username}{name}"
         self.refresh_tokens[refresh] = username
         token = self._make_access_token(username)
@@ -61,7 +61,7 @@ class Accounts:
         return refresh
 
     def knows(self, method: str, authorization: str | None) -> bool:
-        """Whether a call is taken; a login's token is given to whoever has the right to it."""
+        """Check who calls; a login's token is asked for without a name."""
         basic = "Basic " + base64.b64encode(f"{self.username}:{self.key}".encode()).decode()
         if method == "GenerateAccessToken":
             known = authorization is None
@@ -72,7 +72,7 @@ class Accounts:
         return known
 
     def secrets(self) -> list[str]:
-        """What must not be seen anywhere."""
+        """Texts that must not be seen anywhere."""
         return [self.key, *self.tokens, *self.refresh_tokens]
 
     def _alive(self, token: str) -> Token | None:

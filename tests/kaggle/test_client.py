@@ -252,8 +252,14 @@ def test_faults_of_files_are_explained_too(kaggle, monkeypatch):
         box.faults.add("GET", Fault(code))
         with pytest.raises(error, match=rf"a file: Kaggle .*{code}"):
             account.repeat(get, what="a file")
-    # An error whose own text breaks off, and a file that does.
-    for fault in (Fault(500, body=b"x" * 1000, cut=True), Fault(200, cut=True), Fault(0)):
+
+    def look() -> None:
+        account.get(url).raise_for_status()
+
+    box.faults.add("GET", Fault(500, body=b"{" * 1000, cut=True))
+    with pytest.raises(Unclear, match="a file: Kaggle answers 500"):  # whose own text breaks off
+        account.repeat(look, what="a file", repeat=False)
+    for fault in (Fault(200, cut=True), Fault(0)):
         box.faults.add("GET", fault)
         with pytest.raises(Unclear, match="a file: "):
             account.repeat(get, what="a file", repeat=False)

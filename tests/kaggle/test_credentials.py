@@ -275,6 +275,15 @@ def test_the_package_is_missing(box, monkeypatch):
         Kaggle(fast_patience())
 
 
+def test_the_package_is_made_in_another_way(box, home, monkeypatch):
+    from kagglesdk.kaggle_http_client import KaggleHttpClient
+
+    keep(home / "access_token", box.add_token("a"))
+    monkeypatch.delattr(KaggleHttpClient, "_prepare_response")
+    with refused(box, UserError, "this kagglesdk is not understood", "_prepare_response", "pip install kagglesdk=="):
+        Kaggle(fast_patience())
+
+
 def test_the_package_that_asks_when_it_is_imported_is_not(box, home, monkeypatch):
     monkeypatch.setitem(sys.modules, "kaggle", None)
     keep(home / "access_token", box.add_token("a"))
@@ -303,13 +312,14 @@ def test_signing_in_outlasts_a_fault(box, home, fault):
     assert Kaggle(fast_patience()).username == "me"
 
 
-def one_line(capsys, code: int, *says: str) -> None:
-    """`imettk kaggle status` ends so."""
+def one_line(capsys, code: int, *says: str) -> str:
+    """`imettk kaggle status` ends so, and says this."""
     with pytest.raises(SystemExit) as ending:
         main(["kaggle", "status", "me/no-such-kernel/1"])
     error = capsys.readouterr().err
     assert ending.value.code == code and error.count("\n") == 1 and error.startswith("imettk: ")
     assert not [word for word in says if word not in error], error
+    return error
 
 
 @pytest.mark.parametrize("kind", [TOKEN, KEY, LOGIN])
@@ -324,8 +334,8 @@ def test_a_refused_sign_in_is_code_2(box, home, monkeypatch, capsys, kind):
         box.add_login(path, hours_left=-1)
         box.refresh_tokens.clear()
     says = "log in again: kaggle auth login" if kind == LOGIN else "make a new token under kaggle.com/settings"
-    one_line(capsys, 2, f"the {kind} of {path}", says, "401")
-    assert path.is_file()
+    error = one_line(capsys, 2, f"the {kind} of {path}", says, "401")
+    assert path.is_file() and "not tried" not in error
 
 
 @pytest.mark.parametrize("kind", [TOKEN, KEY, LOGIN])
@@ -470,12 +480,13 @@ def test_a_renewal_undoes_nothing(box, home, monkeypatch, meanwhile):
     """While it waits for its answer, the user logs in anew, or out."""
     path = home / "credentials.json"
     box.add_login(path, hours_left=-1)
-    generate = box._generate_access_token
+    generate, written = box._generate_access_token, []
 
     def slowly(request):
         answer = generate(request)
         if meanwhile == "another login":
             box.add_login(path, name="-again")
+            written.append(path.read_bytes())
         else:
             path.unlink(missing_ok=True)
         return answer
@@ -484,7 +495,7 @@ def test_a_renewal_undoes_nothing(box, home, monkeypatch, meanwhile):
     account = Kaggle(fast_patience())
     assert ask(account) == 1
     if meanwhile == "another login":
-        assert json.loads(path.read_text())["refresh_token"] == "refresh-me-again"
+        assert path.read_bytes() == written[0]
     else:
         assert not path.exists()
     box.clock += 13 * 3600
@@ -506,6 +517,16 @@ def test_a_login_that_has_ended_says_so_and_is_left_alone(box, home):
     assert ask(account) == 1  # whoever looks later goes on
 
 
+@pytest.mark.parametrize("lives", [0, 60, 10**30, f"{10**30}"])
+def test_a_lifetime_without_sense_ends_nothing(box, home, lives):
+    box.add_login(home / "credentials.json")
+    account = Kaggle(fast_patience())
+    box.clock += 13 * 3600
+    box.lifetime, generate = 3600, box._generate_access_token
+    box._generate_access_token = lambda request: generate(request) | {"expiresIn": lives}
+    assert [ask(account) for _ in range(2)] == [1, 1]
+
+
 @pytest.mark.parametrize("fault", [Fault(503), Fault(200, body=b"<html>"), Fault(200, body=b'{"token": "a b"}')])
 def test_a_renewal_that_fails_is_unclear(box, home, fault):
     box.add_login(home / "credentials.json")
@@ -517,7 +538,7 @@ def test_a_renewal_that_fails_is_unclear(box, home, fault):
     assert ask(account) == 1
 
 
-def test_a_token_put_there_meanwhile_is_taken_up(box, home):
+def test_a_token_put_there_meanwhile_is_taken_up(box, home, capsys):
     path = keep(home / "access_token", box.add_token("a"))
     account = Kaggle(fast_patience())
     box.tokens.clear()
@@ -526,10 +547,11 @@ def test_a_token_put_there_meanwhile_is_taken_up(box, home):
     keep(path, box.add_token("b"))
     assert ask(account) == 1
     path.unlink()
-    keep(home / "kaggle.json", json.dumps({"username": "Me", "key": box.key}))
+    path = keep(home / "kaggle.json", json.dumps({"username": "Me", "key": box.key}))
     box.username = "Me"
     box.tokens.clear()
     assert ask(account) == 1
+    assert f"signing in to Kaggle with the API key of {path}\n" in capsys.readouterr().out
 
 
 def test_a_file_that_has_gone_is_said_to_be_the_source(box, home):
@@ -547,8 +569,9 @@ def test_another_users_token_does_not_take_over(box, home):
     account = Kaggle(fast_patience())
     box.tokens.clear()
     keep(path, box.add_token("b", "ann"))
-    with refused(box, NotSignedIn, f"the access token of {path} is ann's", "in the name of me"):
-        ask(account)
+    for _ in range(2):
+        with refused(box, NotSignedIn, f"the access token of {path} is ann's", "in the name of me"):
+            ask(account)
     assert account.username == "me"
     keep(path, box.add_token("c"))
     assert ask(account) == 1
