@@ -131,6 +131,7 @@ def _run(argv: list[str]) -> None:
     else:
         from imettk.platform import run_action
 
+        arguments.words = argv
         sys.exit(run_action(arguments, rest))
 
 

@@ -81,12 +81,12 @@ def _kaggle(say, *, sign_in: bool) -> None:  # type: ignore[no-untyped-def]
         say(f"kaggle     {error}")
     if sign_in:
         from imettk.kaggle.client import Kaggle
-        from imettk.kaggle.sessions import gpu_hours
+        from imettk.kaggle.sessions import read_quota
+        from imettk.kaggle.watch import hours_line
 
         account = Kaggle()
-        hours = gpu_hours(account)  # a key is not looked at before the first call
-        quota = f"; GPU hours: {hours[0]:.1f} of {hours[1]:.1f} used" if hours else ""
-        say(f"kaggle     signed in as {account.username}{quota}")
+        quota = read_quota(account)  # a key is not looked at before the first call
+        say(f"kaggle     signed in as {account.username}" + (f"; {hours_line(quota)}" if quota else ""))
 
 
 def _telegram(say) -> None:  # type: ignore[no-untyped-def]

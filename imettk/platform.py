@@ -22,6 +22,7 @@ from imettk.platform_checks import (
     limit_seconds,
     limit_words,
     models_in,
+    pack_folder,
 )
 from imettk.progress import say
 
@@ -71,11 +72,11 @@ def _pack(arguments: argparse.Namespace) -> int:
 
 def _publish(arguments: argparse.Namespace) -> int:
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.plan import check_name
+    from imettk.kaggle.names import check_name, name_of
     from imettk.kaggle.publish import upload_models
 
     recipe = read_recipe(arguments.run_dir / "recipe.json")
-    name = check_name(arguments.name or recipe.name.replace("_", "-").lower())
+    name = check_name(arguments.name) if arguments.name else name_of(recipe.name)
     slug, notes = f"imettk-{name}-models", f"models of {recipe.name}"
     reference, version = upload_models(Kaggle(), arguments.run_dir, arguments.out, slug=slug, notes=notes)
     say(f"published as {reference} version {version}: `imettk kaggle push infer ... --attach {reference}`")
@@ -128,7 +129,7 @@ def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
     slug = fit(f"imettk-{name}", f"-{place}")
     while f"{kaggle.username}/{slug}" in kernels:  # whether a kernel may take up its own earlier output is not known
         slug = next_slug(slug)
-    pinned, digest = upload_pack(kaggle, arguments.pack, arguments.recipe)
+    pinned, digest = upload_pack(kaggle, pack_folder(arguments), arguments.recipe)
     overrides = [*arguments.overrides, *input_words(recipe, arguments.overrides)]
     return Kernel(
         reference=f"{kaggle.username}/{slug}",
@@ -155,18 +156,21 @@ def _fold_words(arguments: argparse.Namespace) -> list[str]:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from imettk.kaggle.account import status, tell_quota
+    from imettk.kaggle.account import status
+    from imettk.kaggle.begin import tell_quota
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.plan import describe, read_chain
+    from imettk.kaggle.plan import STATE
+    from imettk.kaggle.rounds import show
 
-    chain = read_chain(arguments.run_dir)
-    if arguments.kernel is None and chain is None:
+    # Several recipes have folders of their own below it.
+    folders = sorted(path.parent for name in (STATE, f"*/{STATE}") for path in arguments.run_dir.glob(name))
+    if arguments.kernel is None and not folders:
         raise UserError(f"{arguments.run_dir} has no chain: name a kernel, OWNER/SLUG")
     kaggle = Kaggle()
     if arguments.kernel is not None:
         status(kaggle, arguments.run_dir, arguments.kernel)
-    elif chain is not None:
-        say(describe(chain))
+    for folder in folders if arguments.kernel is None else []:
+        show(kaggle, folder)
     tell_quota(kaggle)
     return 0
 

@@ -1,166 +1,251 @@
-"""`imettk kaggle chain`: from parsed words to a chain that begins, goes on or ends; and what its neighbours share."""
+"""`imettk kaggle chain`: from parsed words to chains that begin, go on or end; and what its neighbours share."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imettk.config import Recipe
-from imettk.errors import PlatformError, UserError
+from imettk.errors import PlatformError, UserError, describe_fault
 from imettk.overrides import apply_overrides
+from imettk.platform_checks import (
+    check_inputs,
+    check_limit,
+    checked_recipe,
+    chosen_machine,
+    chosen_name,
+    folds_of,
+    input_words,
+    limit_seconds,
+    limit_words,
+    models_in,
+    pack_folder,
+)
 from imettk.progress import say
-from imettk.recipes import load_recipe
 from imettk.tracking.files import read_json
 
 if TYPE_CHECKING:
+    from imettk.kaggle.chain import Follower
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.plan import Chain
+    from imettk.tracking.telegram import Notifier
 
 
 def run_chain(arguments: argparse.Namespace) -> int:
-    """Begin a chain, or go on with the one of `--run-dir`; the exit code."""
+    """Begin chains, or go on with those of their folders; the exit code."""
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.plan import read_chain
     from imettk.tracking.lock import hold_folder
 
-    recipe = checked_recipe(arguments)
-    folder: Path = arguments.run_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    with hold_folder(folder):
+    asked = _asked(arguments)
+    with ExitStack() as stack:
+        for one in asked:
+            one.run_dir.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(hold_folder(one.run_dir))
         kaggle = Kaggle()
-        chain = read_chain(folder)
-        if chain is not None:
-            _go_on(arguments, recipe, chain)
-        elif arguments.stop:
-            raise UserError(f"{folder} has no chain to stop")
-        else:
-            chain = _new_chain(arguments, recipe, kaggle)
-        return _follow(arguments, kaggle, chain)
+        chains = [_chain_of(one, kaggle) for one in asked]
+        return _follow(arguments, kaggle, chains, [one.run_dir for one in asked])
 
 
-def _settings(arguments: argparse.Namespace, recipe: Recipe) -> tuple[dict[str, Any], list[str]]:
-    """What makes a chain, by the names of its attributes, and the datasets that it has attached."""
+def _asked(arguments: argparse.Namespace) -> list[argparse.Namespace]:
+    """The words of each chain alone, its recipe checked; several have folders of their own below `--run-dir`."""
+    if len(arguments.recipe) > 1 and arguments.name:
+        raise UserError("--name: several recipes have names of their own; give one recipe, or leave it out")
+    asked = []
+    for recipe in arguments.recipe:
+        one = argparse.Namespace(**vars(arguments) | {"recipe": recipe})
+        one.checked = checked_recipe(one)
+        one.name = chosen_name(one, one.checked)
+        if len(arguments.recipe) > 1:
+            one.run_dir = arguments.run_dir / one.name
+        asked.append(one)
+    if len({one.name for one in asked}) < len(asked):
+        raise UserError(f"recipes need different names, got {', '.join(one.name for one in asked)}")
+    return asked
+
+
+def _chain_of(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
+    """The chain of a folder, brought up to what is asked for, or a new one."""
+    from imettk.kaggle.plan import read_chain
+
+    chain = read_chain(arguments.run_dir)
+    if chain is None and arguments.stop:
+        raise UserError(f"{arguments.run_dir} has no chain to stop")
+    if chain is None:
+        return _new_chain(arguments, kaggle)
+    if not arguments.stop:
+        _go_on(arguments, kaggle, chain)
+    return chain
+
+
+def _settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """The settings of a chain, by the names of its attributes, and the datasets that it has attached."""
     from imettk.kaggle.account import Sources
-    from imettk.kaggle.plan import check_name
+    from imettk.kaggle.revision import as_values
 
     for name, least in (("retries", 0), ("at_once", 1)):
         if (number := getattr(arguments, name)) < least:
             raise UserError(f"--{name.replace('_', '-')}: {number} must be at least {least}")
+    recipe: Recipe = arguments.checked
+    check_limit(recipe, limit_seconds(arguments))
     sources = Sources(arguments.competition, arguments.dataset, arguments.attach)
+    check_inputs(recipe, [*sources.datasets, *sources.competitions])
+    words = [*arguments.overrides, *input_words(recipe, arguments.overrides), *limit_words(arguments)]
     return {
-        "name": check_name(arguments.name or recipe.name.replace("_", "-").lower()),
+        "name": arguments.name,
         "recipe": Path(arguments.recipe).name if arguments.recipe.endswith(".py") else arguments.recipe,
         "competition": sources.folder,
         "competitions": sources.competitions,
-        "folds": _folds(arguments.folds, recipe),
-        "arguments": [*arguments.overrides, *limit_words(arguments)],
+        "folds": folds_of(arguments.folds, recipe),
+        "arguments": words,
         "gpu": not arguments.cpu,
+        "machine": chosen_machine(arguments),
+        "models": list(models_in(recipe)),
         "limit_seconds": limit_seconds(arguments),
+        "described": as_values(apply_overrides(recipe, limit_words(arguments))),
     }, sources.datasets
 
 
-def _go_on(arguments: argparse.Namespace, recipe: Recipe, chain: Chain) -> None:
+def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
     """Bring a chain that is there up to what is asked for; one that has stopped goes on if somebody says so."""
-    if arguments.stop:
-        return
-    settings, attached = _settings(arguments, recipe)
-    changed = chain.differences(settings)
-    if chain.datasets[1:] != attached:
-        changed.append(f"datasets {chain.datasets[1:]}, not {attached}")
-    if changed:
-        raise UserError(f"{arguments.run_dir} holds another chain ({'; '.join(changed)}): give another --run-dir")
-    chain.retries, chain.at_once = arguments.retries, arguments.at_once
-    if not chain.stopped:
-        return
-    if arguments.once:  # from cron it would fail again and again, and take the week's hours with it
+    from imettk.kaggle.begin import renew_pack, settle_pushes
+    from imettk.kaggle.revision import apply, revise
+
+    settings, attached = _settings(arguments)
+    asked = settings, attached, apply_overrides(arguments.checked, limit_words(arguments)), arguments.run_dir
+    revision = revise(chain, *asked, sure=False)
+    if chain.stopped and not revision.lines and arguments.once:
+        # From cron it would fail again and again, and take the week's hours with it.
         raise PlatformError(f"the chain has stopped: {chain.stopped}; the same command without --once goes on")
-    say(f"{arguments.run_dir} had stopped ({chain.stopped}); going on")
-    chain.try_again()
+    if revision.lines:
+        settle_pushes(kaggle, chain)
+        revision = revise(chain, *asked)
+    for line in revision.lines:
+        say(f"{chain.name}: from here on {line}")
+    if revision.again:
+        say(f"{chain.name}: {', '.join(revision.again)} again, where they are done")
+    if chain.stopped:
+        say(f"{arguments.run_dir} had stopped ({chain.stopped}); going on")
+        chain.try_again()
+    apply(chain, revision, settings, attached)
+    chain.retries, chain.at_once = arguments.retries, arguments.at_once
+    if revision.pack:
+        renew_pack(kaggle, chain, arguments.recipe, out=pack_folder(arguments))
+    chain.save(arguments.run_dir)
 
 
-def _new_chain(arguments: argparse.Namespace, recipe: Recipe, kaggle: Kaggle) -> Chain:
-    from imettk.kaggle.account import PREFLIGHT, start_chain, tell_expected
+def _new_chain(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
+    from imettk.kaggle.account import PREFLIGHT
+    from imettk.kaggle.begin import start_chain, tell_expected
     from imettk.kaggle.plan import expect
+    from imettk.kaggle.sessions import gpu_quota
 
-    settings, attached = _settings(arguments, recipe)
+    settings, attached = _settings(arguments)
     own = {"retries": arguments.retries, "at_once": arguments.at_once}
-    chain = start_chain(kaggle, arguments.recipe, settings | own, attached, out=arguments.pack)
+    chain = start_chain(kaggle, arguments.recipe, settings | own, attached, out=pack_folder(arguments))
     measured = read_json(arguments.run_dir / PREFLIGHT, needs=("recipe", "seconds_a_fold")) or {}
-    if measured.get("recipe") == recipe.name:
-        session = apply_overrides(recipe, limit_words(arguments)).session
+    if measured.get("recipe") == arguments.checked.name:
+        session = apply_overrides(arguments.checked, limit_words(arguments)).session
         expect(chain, measured, usable_seconds=session.limit_seconds - session.margin_seconds)
     chain.save(arguments.run_dir)
-    tell_expected(kaggle, chain)
+    tell_expected(chain, gpu_quota(kaggle))
     return chain
 
 
-def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> int:
-    """Bring a chain forward, tell what happened, and take it into the log."""
+def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chains: list[Chain], folders: list[Path]) -> int:
+    """Bring chains forward, tell what happened, and take it into the log."""
     from imettk.kaggle.chain import Follower
-    from imettk.kaggle.plan import DONE, describe
+    from imettk.kaggle.room import Room
+    from imettk.kaggle.rounds import follow
     from imettk.kaggle.telling import teller
     from imettk.tracking.telegram import Message, Notifier
 
-    folder: Path = arguments.run_dir
-    notifier, before = Notifier(), [job.state for job in chain.jobs]
+    notifier, room = Notifier(), Room(kaggle, chains, arguments.at_once)
+    followers = [
+        Follower(kaggle, chain, folder, teller(notifier, chain, folder), room)
+        for chain, folder in zip(chains, folders, strict=True)
+    ]
+    before = [[job.state for job in chain.jobs] for chain in chains]
+
+    def tell(text: str) -> None:
+        notifier.send(lambda: Message(text))
+
     try:
-        follower = Follower(kaggle, chain, folder, teller(notifier, chain, folder))
         if arguments.stop:
-            follower.stop()
-        end = follower.look() if arguments.once or arguments.stop else follower.follow()
-        news = before != [job.state for job in chain.jobs]
-        say(describe(chain))
-        if end == DONE:
-            last = chain.of("infer")[-1]
-            say(f"the submission is {folder / 'submission.csv'}, of {chain.reference(last)}/{last.version}")
-        if end and news:
-            text = f"{chain.name}: {'all is done' if end == DONE else end}, {chain.gpu_hours:.1f} GPU hours"
-            notifier.send(lambda: Message(text))
-    except (PlatformError, UserError) as error:
-        fault = f"{chain.name}: nobody watches the chain any more: {error}"
-        notifier.send(lambda: Message(fault))
+            for follower in followers:
+                follower.stop()
+        if arguments.once or arguments.stop:
+            ends = [follower.look() for follower in followers]
+        else:
+            ends = follow(followers, tell)
+        news = [states != [job.state for job in chain.jobs] for states, chain in zip(before, chains, strict=True)]
+        for follower, end, new in zip(followers, ends, news, strict=True):
+            _tell_end(follower, end, notifier if new else None)
+    except KeyboardInterrupt:
+        say(_tell_left(arguments, chains))
+        raise
+    except (PlatformError, UserError, OSError) as error:
+        fault = describe_fault(error) or (str(error), 1)
+        tell(f"{', '.join(chain.name for chain in chains)}: not watched any more: {fault[0]}; sessions go on")
         raise
     finally:
         notifier.close()
-    if news:
-        take_into_log(folder)
-    if end and end != DONE and not arguments.stop:
-        raise PlatformError(f"the chain has stopped: {end}")
+    for folder, new in zip(folders, news, strict=True):
+        if new:
+            take_into_log(folder)
+    return _exit_code(arguments, chains, ends)
+
+
+def _exit_code(arguments: argparse.Namespace, chains: list[Chain], ends: list[str]) -> int:
+    """0 where nothing has gone wrong; `PlatformError` with the first reason otherwise."""
+    from imettk.kaggle.plan import DONE
+
+    failed = [f"{chain.name}: {end}" for chain, end in zip(chains, ends, strict=True) if end not in ("", DONE)]
+    if failed and not arguments.stop:
+        raise PlatformError(f"the chain has stopped: {'; '.join(failed)}")
     return 0
 
 
-def _folds(text: str, recipe: Recipe) -> list[int]:
-    """`0,1,3` as numbers, each a fold of the recipe."""
-    words = text.split(",")
-    if not all(word.strip().isdigit() and int(word) < recipe.folds.num_folds for word in words):
-        raise UserError(f"--folds: {text!r} must be numbers from 0 to {recipe.folds.num_folds - 1}, as in 0,1,2")
-    return sorted({int(word) for word in words})
+def _tell_end(follower: Follower, end: str, notifier: Notifier | None) -> None:
+    """Say where a chain is; by a message too where it has ended just now."""
+    from imettk.kaggle.chain import SUBMISSION
+    from imettk.kaggle.plan import DONE
+    from imettk.kaggle.watch import describe
+    from imettk.tracking.telegram import Message
+
+    chain, folder = follower.chain, follower.folder
+    say(describe(chain, follower.now(), follower.room.quota() if not end else None))
+    if end == DONE:
+        last = chain.of("infer")[-1]
+        where = f"{chain.reference(last)}/{last.version}"
+        if (folder / SUBMISSION).is_file():
+            say(f"the submission is {folder / SUBMISSION}, of {where}")
+        else:
+            say(f"the submission is in the output: `imettk kaggle pull {where} --only {SUBMISSION} --out {folder}`")
+    if end and notifier is not None:
+        text = f"{chain.name}: {'all is done' if end == DONE else end}, {chain.gpu_hours:.1f} GPU hours"
+        notifier.send(lambda: Message(text))
 
 
-def checked_recipe(arguments: argparse.Namespace) -> Recipe:
-    """The recipe with its overrides: what is wrong with it is told here and not by a kernel an hour later."""
-    if arguments.recipe.endswith(".json"):
-        raise UserError(f"{arguments.recipe}: kernels take a built-in name or a .py file with a recipe() function")
-    return apply_overrides(load_recipe(arguments.recipe), arguments.overrides)
+def _tell_left(arguments: argparse.Namespace, chains: list[Chain]) -> str:
+    """What goes on when nobody watches."""
+    from imettk.kaggle.watch import session_line
 
-
-def limit_seconds(arguments: argparse.Namespace) -> int | None:
-    """`--limit-hours` in seconds; None is the platform's limit."""
-    hours = arguments.limit_hours
-    if hours is not None and not 0 < hours <= 12:
-        raise UserError(f"--limit-hours: {hours:g} must be above 0 and at most 12")
-    return None if hours is None else round(3600 * hours)
-
-
-def limit_words(arguments: argparse.Namespace) -> list[str]:
-    """The same limit for the stage, which stops before the platform kills it."""
-    seconds = limit_seconds(arguments)
-    return [] if seconds is None else ["--session.limit-seconds", str(seconds)]
+    jobs = [session_line(chain, job, time.time()) for chain in chains for job in chain.open_jobs]
+    command = shlex.join(["imettk", *arguments.words])
+    if not jobs:
+        return f"not watched any more, no session is open; `{command}` goes on"
+    return (
+        f"not watched any more; these go on at Kaggle: {', '.join(jobs)}\n"
+        f"  `{command}` watches again\n  `{command} --stop` deletes them"
+    )
 
 
 def take_into_log(folder: Path) -> None:
-    """The run's place in the log beside its folder; where that cannot be, it is said, and nothing is lost."""
+    """Take a run into the log beside its folder; where that cannot be, it is said, and nothing is lost."""
     from imettk.runs import import_runs
 
     if not (folder / "recipe.json").is_file():

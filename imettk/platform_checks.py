@@ -69,6 +69,11 @@ def check_limit(recipe: Recipe, seconds: int | None) -> None:
         )
 
 
+def pack_folder(arguments: argparse.Namespace) -> Path:
+    """The folder in which the pack is made: one below `--run-dir`, unless another is asked for."""
+    return arguments.run_dir / "pack" if arguments.pack is None else Path(arguments.pack)
+
+
 def check_fold(fold: int | None, recipe: Recipe) -> None:
     """Refuse a `--fold` that the recipe does not have."""
     if fold is not None and not 0 <= fold < recipe.folds.num_folds:

@@ -14,6 +14,7 @@ def add_kaggle(kaggle: argparse.ArgumentParser) -> None:
     actions = kaggle.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_pack(actions.add_parser("pack", help="build the dataset folder that kernels run from", allow_abbrev=False))
     preflight = actions.add_parser("preflight", help="every stage in miniature, in a short session", allow_abbrev=False)
+    preflight.add_argument("recipe", metavar="RECIPE", help="a built-in name, or a .py file, which goes into the pack")
     _add_sources(preflight)
     preflight.set_defaults(stage="preflight", fold=None, name=None, after=[], internet=False)  # as `push` would have it
     _add_push(actions.add_parser("push", help="run one stage as a kernel", allow_abbrev=False))
@@ -66,11 +67,10 @@ def _add_pack(pack: argparse.ArgumentParser) -> None:
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
     _pass_on(parser)
-    parser.add_argument("recipe", metavar="RECIPE", help="a built-in name, or a .py file, which goes into the pack")
     parser.add_argument("--competition", default="", metavar="SLUG", help="whose data the kernels read")
     parser.add_argument("--dataset", default="", metavar="OWNER/SLUG", help="a dataset with the data instead")
     parser.add_argument("--attach", nargs="+", default=[], metavar="OWNER/SLUG", help="more datasets, such as weights")
-    parser.add_argument("--pack", type=Path, default=Path("runs/pack"), help="the pack's folder (default: %(default)s)")
+    parser.add_argument("--pack", type=Path, metavar="DIR", help="the pack's folder (default: pack below --run-dir)")
     machine = parser.add_mutually_exclusive_group()
     machine.add_argument("--cpu", action="store_true", help="sessions without GPU")
     machine.add_argument("--accelerator", metavar="NAME", help=f"another GPU than {GPU}, which is two T4")
@@ -80,6 +80,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
 
 def _add_push(push: argparse.ArgumentParser) -> None:
     push.add_argument("stage", choices=tuple(STAGES))
+    push.add_argument("recipe", metavar="RECIPE", help="a built-in name, or a .py file, which goes into the pack")
     _add_sources(push)
     push.add_argument("--fold", type=int, help="one fold; without it all")
     push.add_argument("--name", help="in the kernel's slug (default: the recipe's)")
@@ -88,13 +89,19 @@ def _add_push(push: argparse.ArgumentParser) -> None:
 
 
 def _add_chain(chain: argparse.ArgumentParser) -> None:
+    chain.add_argument(
+        "recipe",
+        nargs="+",
+        metavar="RECIPE",
+        help="a built-in name, or a .py file, which goes into the pack; several run in this order",
+    )
     _add_sources(chain)
     chain.add_argument("--folds", default="0", metavar="0,1,...", help="to train (default: %(default)s)")
     chain.add_argument("--name", help="in the kernels' slugs (default: the recipe's)")
     chain.add_argument("--retries", type=int, default=2, help="of a session that fails (default: %(default)s)")
     chain.add_argument("--at-once", type=int, default=2, metavar="N", help="GPU sessions side by side (default: 2)")
     chain.add_argument("--once", action="store_true", help="look once, do what can be done, and end: for cron")
-    chain.add_argument("--stop", action="store_true", help="cancel what runs, and end")
+    chain.add_argument("--stop", action="store_true", help="delete what is queued or runs; what has ended is kept")
 
 
 def _add_submit(submit: argparse.ArgumentParser) -> None:

@@ -44,6 +44,16 @@ def progress_bar(what: str, *, total: int | None, done: int = 0, unit: str = "it
     )
 
 
+def status_line(place: int = 0) -> tqdm[Any]:
+    """A line in a terminal whose text changes by `set_description_str`; nothing where there is no terminal.
+
+    Args:
+        place: of this line among several, from the top.
+    """
+    hidden = not sys.stderr.isatty()
+    return tqdm(bar_format="{desc}", position=place, leave=False, dynamic_ncols=True, disable=hidden)
+
+
 def say(text: str) -> None:
     """Print a line at once, above a bar that is being drawn; what the output cannot encode is escaped."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"

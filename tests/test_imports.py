@@ -36,7 +36,7 @@ ALLOWED = {
     "demo": BASE | {"data", "tracking", "recipes"},
     "options": {"errors", "platform_options", "recipes"},
     "platform_options": {"kaggle"},
-    "platform_chain": BASE | {"kaggle", "recipes", "runs", "tracking"},
+    "platform_chain": BASE | {"kaggle", "platform_checks", "runs", "tracking"},
     "platform_checks": BASE | {"kaggle", "recipes"},
     "platform": BASE | {"kaggle", "platform_chain", "platform_checks", "tracking"},
     "cli": BASE

@@ -15,9 +15,7 @@ from imettk.errors import MissingFileError, PlatformError, UserError
 from imettk.kaggle.client import Kaggle, NotThere, Unclear, owner_of
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.outputs import LISTED_SECONDS, list_files, pull, wait_listed
-from imettk.kaggle.packs import upload_pack
-from imettk.kaggle.plan import Chain
-from imettk.kaggle.sessions import Session, ask_session, gpu_hours, is_there, push_kernel
+from imettk.kaggle.sessions import Pushed, Session, ask_session, push_kernel
 from imettk.kaggle.waiting import wait_until
 from imettk.progress import say
 from imettk.tracking.files import read_json, write_json
@@ -64,13 +62,13 @@ class Sources:
         return [self.competition] if self.competition else []
 
 
-def push(kaggle: Kaggle, kernel: Kernel, folder: Path) -> int:
-    """Push one kernel and remember its version in the run folder; the version."""
-    version = push_kernel(kaggle, kernel)
+def push(kaggle: Kaggle, kernel: Kernel, folder: Path) -> Pushed:
+    """Push one kernel and remember it in the run folder; where it is."""
+    pushed = push_kernel(kaggle, kernel)
     pushes = read_json(folder / PUSHES) or {}
-    write_json(folder / PUSHES, pushes | {kernel.reference: {"version": version, "push": kernel.push}})
-    say(f"{kernel.reference} version {version} is pushed; `imettk kaggle status {kernel.reference}`")
-    return version
+    write_json(folder / PUSHES, pushes | {pushed.reference: {"version": pushed.version, "push": kernel.push}})
+    say(f"{pushed.reference} version {pushed.version} is pushed; `imettk kaggle status {pushed.reference}`")
+    return pushed
 
 
 def remembered(folder: Path, reference: str) -> tuple[int, str]:
@@ -248,7 +246,9 @@ def run_preflight(kaggle: Kaggle, kernel: Kernel, folder: Path) -> None:
         PlatformError: it failed; the end of its log is printed.
     """
     kernel, version = _running_preflight(kaggle, kernel, folder)
-    version = version or push(kaggle, kernel, folder)
+    if not version:
+        pushed = push(kaggle, kernel, folder)
+        kernel, version = replace(kernel, reference=pushed.reference), pushed.version
     session = wait_session(kaggle, kernel.reference, version)
     listed = _wait_own_list(kaggle, kernel.reference, version, kernel.push, session)
     failed = session.status != "COMPLETE" or (listed is not None and listed["code"] != 0)
@@ -301,42 +301,3 @@ def tell_log(kaggle: Kaggle, reference: str, version: int) -> None:
     say("\n".join(f"  | {line}" for line in (log.rstrip() or "(the log is empty)").splitlines()[-LOG_LINES:]))
 
 
-def tell_expected(kaggle: Kaggle, chain: Chain) -> None:
-    """Print what a chain is expected to take, and what is left of the week's GPU hours."""
-    if chain.expected_sessions:
-        say(f"expected: {chain.expected_sessions} sessions, {chain.expected_hours:.1f} GPU hours")
-    else:
-        say("expected: not known; `imettk kaggle preflight` measures it before hours are spent")
-    left = tell_quota(kaggle)
-    if left is not None and left < chain.expected_hours:
-        say(f"warning: {left:.1f} GPU hours are left this week: the chain will wait for the next")
-
-
-def tell_quota(kaggle: Kaggle) -> float | None:
-    """Print the week's GPU hours; how many are left, or None where the platform does not say."""
-    hours = gpu_hours(kaggle)
-    if hours is None:
-        say("GPU quota: the platform does not say")
-        return None
-    say(f"GPU hours: {hours[0]:.1f} of {hours[1]:.1f} used")
-    return hours[1] - hours[0]
-
-
-def start_chain(kaggle: Kaggle, recipe: str, settings: dict[str, Any], attached: Sequence[str], *, out: Path) -> Chain:
-    """A new chain, its pack uploaded; nothing is pushed yet.
-
-    Args:
-        recipe: as it was asked for, a built-in name or a path.
-        settings: of the chain, by the names of its attributes.
-        attached: datasets beside the pack.
-        out: the pack's folder.
-
-    Raises:
-        UserError: the platform has the kernels of another chain of this name: theirs would be overwritten.
-    """
-    chain = Chain(owner=kaggle.username, datasets=list(attached), pack="", **settings)
-    first = chain.reference(chain.add("prepare", None, [], gpu=False))
-    if is_there(kaggle, first):
-        raise UserError(f"{first} is there already: its chain would be overwritten; give this one another --name")
-    pinned, digest = upload_pack(kaggle, out, recipe)
-    return replace(chain, datasets=[pinned, *attached], pack=digest, jobs=[])

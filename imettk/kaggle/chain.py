@@ -1,34 +1,46 @@
 """The unattended run: prepare, the folds side by side over as many sessions as they take, validate, infer.
 
 Every push is written down before it happens, so the process can be killed at any moment and started again: what was
-pushed is recognised by its nonce, what ended is settled by the list that its kernel wrote, and the rest goes on.
+pushed is recognised by its nonce, what ended is settled by the list that its kernel wrote, and the rest goes on. An
+answer that is not clear never ends a session and never begins a second one beside it: the platform is asked again.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from imettk.errors import MismatchError, PlatformError
-from imettk.kaggle.client import Kaggle, Unclear
+from imettk.errors import MismatchError, PlatformError, describe_fault
+from imettk.kaggle.client import Kaggle, NotThere, Refused, Unclear
 from imettk.kaggle.outputs import list_files, pull, read_remote_list
-from imettk.kaggle.plan import DONE, FAILED, PAUSED, PUSHING, RUNNING, Chain, Job
-from imettk.kaggle.sessions import ENDED, NoRoom, ask_session, end_session, find_push, push_kernel, recover_push
-from imettk.progress import progress_bar, say
+from imettk.kaggle.plan import DONE, FAILED, PAUSED, PUSHING, RUNNING, SKIPPED, Chain, Job
+from imettk.kaggle.room import Room
+from imettk.kaggle.sessions import (
+    COMPLETE,
+    ENDED,
+    LacksSources,
+    NoRoom,
+    Session,
+    ask_session,
+    end_session,
+    push_kernel,
+    recover_push,
+)
+from imettk.kaggle.watch import session_line, span
+from imettk.progress import say
 
-POLL_SECONDS = 60.0
 LOST_SECONDS = 900.0  # after the end of a session, until its output must be there
-UNCLEAR_SECONDS = 24 * 3600.0  # without one clear look at the platform, after which nobody goes on looking
-STUCK_SECONDS = 36 * 3600.0  # after a push, by which its session must have ended: none is longer than 12 hours
+STUCK_SECONDS = 36 * 3600.0  # that no session runs: none is longer than 12 hours
+LOOKS = 3  # in a row, before what is missing counts as missing, or a push as refused
 SESSION_SECONDS = 12 * 3600.0
-MAX_CPU = 5  # sessions at once that an account has
 LOG_LINES = 20
 SMALL_BYTES = 20_000_000
 SMALL_SUFFIXES = (".json", ".jsonl", ".csv", ".png", ".html")
+SUBMISSION = "submission.csv"
+USER_ERROR = 2  # exit code of a stage whose input is wrong: trying again would not help
 
 Tell = Callable[[str, Job, str], None]  # what happened ("started", "paused", "done", "failed"), to whom, in words
 
@@ -39,222 +51,271 @@ class Follower:
     Args:
         folder: with the chain's state; small files of every output are kept in it as a run folder.
         tell: is called when something happened.
+        room: shared with other chains; None is the chain's own.
+
+    Attributes:
+        unclear: what the last look did not find out; "" where everything was clear.
     """
 
-    def __init__(self, kaggle: Kaggle, chain: Chain, folder: Path, tell: Tell | None = None) -> None:
+    def __init__(
+        self, kaggle: Kaggle, chain: Chain, folder: Path, tell: Tell | None = None, room: Room | None = None
+    ) -> None:
         self.kaggle, self.chain, self.folder = kaggle, chain, folder
+        self.room = room or Room(kaggle, [chain], chain.at_once)
+        self.unclear = ""
         self._tell = tell or (lambda event, job, text: None)
-        self._no_room = False
-        self._unclear = ""  # what the last look did not find out
 
-    def follow(self) -> str:
-        """Go on until the end; "done", or why the chain has stopped.
-
-        Raises:
-            PlatformError: there was no clear look for a day. Nothing is given up: started again, it goes on.
-        """
-        clear_at = time.monotonic()  # stands still while a laptop sleeps
-        # In a log it would be a line a minute, for days.
-        with progress_bar(self.chain.name, total=None, unit=" looks", hidden=not sys.stderr.isatty()) as bar:
-            while not (end := self.look()):
-                bar.set_postfix_str(", ".join(job.slug.removeprefix("imettk-") for job in self.chain.open_jobs))
-                bar.update()
-                if not self._unclear:
-                    clear_at = time.monotonic()
-                elif time.monotonic() - clear_at > UNCLEAR_SECONDS:
-                    hours = UNCLEAR_SECONDS / 3600
-                    raise PlatformError(f"{self._unclear}; so for {hours:.0f} hours: the same command goes on later")
-                self.kaggle.patience.sleep(POLL_SECONDS)
-        return end
+    def now(self) -> float:
+        """The platform's clock, which no change of this machine's clock moves; ours until it has answered."""
+        return self.kaggle.now() or time.time()
 
     def look(self) -> str:
-        """Settle what has ended, and push what can be pushed; "" while there is more to do, else the end as above.
+        """Settle what has ended, and push what can be pushed; "" while there is more to do, else how it ended.
 
-        A chain that has to stop lets the sessions end that run, and takes note of them; no other is begun.
+        A chain that has to stop lets the sessions end that run, and takes note of them; no other is begun. A fault of
+        this machine (a full disk) is like an answer that is not clear: what it kept from happening is done later.
         """
+        self.unclear = ""
+        if self.room.chains[0] is self.chain:
+            self.room.begin_round()
+        try:
+            self._look()
+        except OSError as error:
+            fault = describe_fault(error)
+            self._look_later(fault[0] if fault else str(error))
+            return ""
+        if self.chain.open_jobs:
+            return ""
+        return DONE if self.chain.is_done("infer") else self.chain.stopped
+
+    def _look(self) -> None:
         chain = self.chain
-        self._no_room, self._unclear = False, ""
         for job in chain.open_jobs:
             if job.state == PUSHING:
                 self._push(job)
             else:
                 self._settle(job)
-        for stage, fold, after in self._next():
-            if not self._has_room(gpu=self._needs_gpu(stage)):
-                continue
-            job = chain.add(stage, fold, after, gpu=self._needs_gpu(stage))
-            chain.save(self.folder)  # first on disk: a push that nobody remembers would be lost
-            self._push(job)
+        self._check_failures()
+        for stage, fold, after in chain.next_sessions():
+            gpu = chain.gpu and stage != "prepare"
+            if self.room.has(gpu=gpu):
+                job = chain.add(stage, fold, after, gpu=gpu)
+                self._shorten(job)
+                self._push(job, new=True)
         chain.save(self.folder)
-        if chain.open_jobs:
-            return ""
-        return DONE if chain.is_done("infer") else chain.stopped
 
     def stop(self) -> None:
-        """End what runs; what these sessions have made is lost."""
+        """End what is queued or runs. What has ended is settled first, so that its output stays."""
+        self.chain.stopped = "stopped by the user"
         for job in self.chain.open_jobs:
             try:
-                if job.state == PUSHING and not find_push(self.kaggle, self.chain.kernel(job)):
-                    self._end(job, FAILED, "never pushed")
-                    continue
-                end_session(self.kaggle, self.chain.reference(job))
-                self._end(job, FAILED, "stopped by the user")
+                if job.state == PUSHING:
+                    self._push(job)  # which only looks whether it has arrived, now that the chain has stopped
+                if job.state == RUNNING:
+                    self._stop_session(job)
             except PlatformError as error:
                 say(f"{job.slug}: {error}; it may still run: `--stop` again")
-        self.chain.stopped = "stopped by the user"
         self.chain.save(self.folder)
 
-    def _next(self) -> list[tuple[str, int | None, list[Job]]]:
-        """Stage, fold and inputs of every session that can start now."""
-        chain = self.chain
-        if chain.stopped:
-            return []
-        if not chain.is_done("prepare"):
-            return [] if self._waits("prepare", None) else [("prepare", None, [])]
-        prepared = chain.last_output("prepare")
-        assert prepared is not None
-        waiting = [fold for fold in chain.folds if not chain.is_done("train", fold)]
-        if waiting:
-            last = {fold: chain.last_output("train", fold) for fold in waiting}
-            return [
-                ("train", fold, [prepared, *([one] if (one := last[fold]) is not None else [])])
-                for fold in waiting
-                if not self._waits("train", fold)
-            ]
-        trained = [job for fold in chain.folds if (job := chain.last_output("train", fold)) is not None]
-        if not chain.is_done("validate"):
-            return [] if self._waits("validate", None) else [("validate", None, [prepared, *trained])]
-        validated = chain.last_output("validate")
-        assert validated is not None
-        if chain.is_done("infer") or self._waits("infer", None):
-            return []
-        return [("infer", None, [prepared, *trained, validated])]
+    def _stop_session(self, job: Job) -> None:
+        session = self._settle(job)
+        if job.state != RUNNING or session is None:
+            return
+        if session.ended:
+            say(f"{job.slug}: {session.status}; it is kept, its output is waited for")
+            return
+        reference = self.chain.reference(job)
+        say(f"{session_line(self.chain, job, self.now())}: deleting {reference} and what this session has made")
+        end_session(self.kaggle, reference)
+        self._end(job, FAILED, "stopped by the user")
 
-    def _waits(self, stage: str, fold: int | None) -> bool:
-        """Whether a session of it is open, or it must not be tried again."""
-        jobs = self.chain.of(stage, fold)
-        if jobs and jobs[-1].state in (PUSHING, RUNNING):
-            return True
-        if self.chain.failures(stage, fold) > self.chain.retries:
-            last = jobs[-1]
-            self.chain.stopped = f"{last.slug} has failed {self.chain.failures(stage, fold)} times: {last.note}"
-            return True
-        return bool(self.chain.stopped)
+    def _check_failures(self) -> None:
+        """Stop the chain where a session has failed too often."""
+        for place in self.chain.places:
+            failures = self.chain.failures(*place)
+            if failures > self.chain.retries and not self.chain.stopped:
+                last = self.chain.of(*place)[-1]
+                self.chain.stopped = f"{last.slug} has failed {failures} times: {last.note}"
 
-    def _needs_gpu(self, stage: str) -> bool:
-        return self.chain.gpu and stage != "prepare"
+    def _shorten(self, job: Job) -> None:
+        """Let a session end by itself before the week's GPU hours do."""
+        left = self.room.seconds() if job.gpu else None
+        if left is not None and left < float(self.chain.limit_seconds or SESSION_SECONDS):
+            job.short_seconds = int(left)
 
-    def _has_room(self, *, gpu: bool) -> bool:
-        running = sum(job.gpu == gpu for job in self.chain.open_jobs)
-        return not self._no_room and running < (self.chain.at_once if gpu else MAX_CPU)
+    def _push(self, job: Job, *, new: bool = False) -> None:
+        """Push a session, if the platform does not have it already.
 
-    def _push(self, job: Job) -> None:
-        """Push a session that is written down, if the platform does not have it already."""
+        Args:
+            new: whether it cannot have been pushed before.
+        """
         kernel = self.chain.kernel(job)
         try:
-            version = recover_push(self.kaggle, kernel)
-            if not version and self.chain.stopped:
+            self.chain.save(self.folder)  # first on disk: a push that nobody remembers would be lost
+            pushed = None if new else recover_push(self.kaggle, kernel)
+            if pushed is None and self.chain.stopped:
                 self._end(job, FAILED, "never pushed")
                 return
-            job.version = version or push_kernel(self.kaggle, kernel)
-        except NoRoom as error:
-            self._no_room = True  # it stays written down, and is pushed at a later look
-            if job.note != str(error):
-                job.note = str(error)
-                say(f"{error}; {job.slug} waits")
-            return
+            pushed = pushed or push_kernel(self.kaggle, kernel)
+        except NoRoom as error:  # it stays written down, and is pushed at a later look
+            job.note = str(error)
+            self.room.refuse(error, gpu=job.gpu)
+        except LacksSources as error:
+            self._end_without_sources(job, error)
+        except (NotThere, Refused) as error:
+            job.looks += 1
+            if job.looks < LOOKS:
+                self._look_later(str(error))
+            else:
+                self._end(job, FAILED, str(error))
         except Unclear as error:
-            self._look_later(error)
-            return
+            self._look_later(str(error))
         except PlatformError as error:
             self._end(job, FAILED, str(error))
-            return
-        job.state, job.note, job.pushed_at = RUNNING, "", time.time()
-        self.chain.save(self.folder)
-        say(f"{job.slug}: pushed, version {job.version}")
-        self._tell("started", job, "")
+        else:
+            job.state, job.note, job.looks, job.pushed_at = RUNNING, "", 0, self.now()
+            job.version, job.reference = pushed.version, pushed.reference
+            self.chain.save(self.folder)
+            say(f"{job.slug}: pushed, version {job.version}")
+            self._tell("started", job, "")
 
-    def _settle(self, job: Job) -> None:
-        """Look how a session is, and take note of its end."""
-        reference = self.chain.reference(job)
+    def _settle(self, job: Job) -> Session | None:
+        """Look how a session is, and take note of its end; None where the platform did not say."""
         try:
-            session = ask_session(self.kaggle, reference, job.version)
-            if session.status not in ENDED:
-                self._end_if_stuck(job, session.status)
-                return
-        except Unclear as error:
-            self._look_later(error)
-            return
-        except PlatformError as error:
-            self._end(job, FAILED, str(error))
-            return
+            session = ask_session(self.kaggle, self.chain.reference(job), job.version)
+        except PlatformError as error:  # whatever it says, the session may run
+            job.note = str(error)
+            self._look_later(str(error))
+            return None
+        job.seen, job.seen_at, job.note = session.status, self.now(), ""
+        if session.status not in ENDED:
+            self._check_stuck(job)
+            return session
         try:
-            listed = read_remote_list(self.kaggle, reference, job.version)
-            if listed is None or listed.get("push") != job.push:
-                self._without_output(job, session.status, session.failure, listed)
-                return
-            # Known before anything is downloaded: whatever becomes of that, the next session can take it up.
-            job.seconds, job.has_output = float(listed.get("seconds", 0.0)), _can_be_taken_up(job, listed)
-            pull(self.kaggle, reference, job.version, self.folder, push=job.push, wanted=_is_small)
+            self._take_output(job, session)
         except Unclear as error:
-            self._look_later(error)
-            return
+            self._look_later(str(error))
         except (PlatformError, MismatchError) as error:
             if self._is_lost(job):
                 self._end(job, FAILED, str(error))
             else:
-                say(f"{error}; looking again later")
+                self._look_later(str(error))
+        return session
+
+    def _check_stuck(self, job: Job) -> None:
+        """Give up a session that runs longer than any can, by the platform's own clock; it is left where it is."""
+        now = self.kaggle.now()
+        if job.seen == "RUNNING" and not job.running_at:
+            job.running_at = self.now()
+        if now is None or not job.running_at or now - job.running_at < STUCK_SECONDS:
+            job.looks = 0
             return
-        if job.stage == "train":
+        job.looks += 1
+        if job.looks >= LOOKS:
+            note = f"still {job.seen} after {STUCK_SECONDS / 3600:.0f} hours; it has not been deleted"
+            self._end(job, FAILED, f"{note}: look at kaggle.com/code/{self.chain.reference(job)}")
+
+    def _take_output(self, job: Job, session: Session) -> None:
+        """Settle a session that has ended by what it has left."""
+        reference = self.chain.reference(job)
+        listed = read_remote_list(self.kaggle, reference, job.version, push=job.push)
+        if listed is None or (listed["code"] is None and session.status == COMPLETE):
+            self._without_list(job, session)
+            return
+        if listed["code"] is None:  # it was killed: the list is the one that its kernel wrote at the start
+            names, _ = list_files(self.kaggle, reference, job.version)
+            job.has_output = _can_be_taken_up(job, None, names)
+            taken = "its checkpoints are taken up" if job.has_output else "it left no checkpoint"
+            self._end(job, FAILED, f"{session.status} in the middle of {job.stage}: {taken}", self._log(job))
+            return
+        # Known before anything is downloaded: whatever becomes of that, the next session can take it up.
+        job.seconds = float(listed.get("seconds", 0.0))
+        job.has_output = _can_be_taken_up(job, listed["code"], listed["files"])
+        pull(self.kaggle, reference, job.version, self.folder, push=job.push, wanted=_is_small)
+        if lacks := listed.get("lacks"):
+            self._end_without_inputs(job, [other for other in self.chain.jobs if other.push in lacks])
+        elif job.stage == "train":
             self._settle_training(job, listed)
-        elif (code := listed.get("code")) != 0:
-            self._end(job, FAILED, f"{job.stage} ended with code {code}", self._log(job))
+        elif listed["code"] != 0:
+            self._end_with_code(job, listed["code"])
         else:
             self._end(job, DONE, "")
 
-    def _end_if_stuck(self, job: Job, status: str) -> None:
-        """A session that has not ended long after it must have is ended."""
-        if time.time() - job.pushed_at < STUCK_SECONDS:
-            return
-        try:
-            end_session(self.kaggle, self.chain.reference(job))
-        except PlatformError as error:
-            say(f"{job.slug}: {error}")
-        self._end(job, FAILED, f"still {status} after {STUCK_SECONDS / 3600:.0f} hours")
+    def _without_list(self, job: Job, session: Session) -> None:
+        """Wait for the list of a session that has ended, which may come late, or be one of another push for a while."""
+        if self._is_lost(job):
+            failure = f" ({session.failure})" if session.failure else ""
+            self._end(job, FAILED, f"{session.status}: it left no output{failure}", self._log(job))
+        elif job.looks == 1:
+            say(f"{job.slug}: {session.status}; its output is not there yet, waiting up to {span(LOST_SECONDS)}")
 
-    def _look_later(self, error: Unclear) -> None:
-        self._unclear = str(error)
+    def _look_later(self, error: str) -> None:
+        self.unclear = error
         say(f"{error}; looking again later")
 
     def _is_lost(self, job: Job) -> bool:
         """Whether what must be there has been missing for too long, in this process and those before it."""
-        job.waits_since = job.waits_since or time.time()
-        return time.time() - job.waits_since > LOST_SECONDS
+        job.looks += 1
+        job.waits_since = job.waits_since or self.now()
+        return job.looks >= LOOKS and self.now() - job.waits_since > LOST_SECONDS
 
     def _settle_training(self, job: Job, listed: dict[str, Any]) -> None:
-        """Done or paused, as the fold's status says."""
+        """Take a training for done or paused, as the fold's status says."""
         name = f"fold{job.fold}/status.json"
         status = json.loads((self.folder / name).read_text()) if name in listed["files"] else {}
-        place = f"step {status.get('step', '?')} of {status.get('num_steps', '?')}"
+        job.step, job.num_steps = int(status.get("step", 0)), int(status.get("num_steps", 0))
+        place = f"step {job.step} of {job.num_steps or '?'}"
         if status.get("state") == "done":
             self._end(job, DONE, place)
-        elif (code := listed.get("code")) != 0:
-            self._end(job, FAILED, f"train ended with code {code}", self._log(job))
+        elif listed["code"] != 0:
+            self._end_with_code(job, listed["code"])
         elif status.get("state") == "paused":
             before = self.chain.of("train", job.fold)[:-1]
-            if sum(one.note == place and one.state == PAUSED for one in before[-2:]) == 2:
+            if sum(other.note == place and other.state == PAUSED for other in before[-2:]) == 2:
                 self._end(job, FAILED, f"three sessions have not gone beyond {place}: is the limit too short?")
                 return
             self._end(job, PAUSED, place)
         else:
             self._end(job, FAILED, f"its output does not say whether the fold is done ({name})", self._log(job))
 
-    def _without_output(self, job: Job, status: str, failure: str, listed: dict[str, Any] | None) -> None:
-        """A session that ended without the list of its own output; a complete one may need some time to show it."""
-        if status == "COMPLETE" and not self._is_lost(job):
+    def _end_with_code(self, job: Job, code: int) -> None:
+        """Fail a session whose stage did; where its input is wrong the chain stops, for no other try would help."""
+        log = self._log(job)
+        self._end(job, FAILED, f"{job.stage} ended with code {code}", log)
+        if code == USER_ERROR and not self.chain.stopped:
+            said = [
+                line for line in log.splitlines() if line.startswith("imettk: ") and " ended with code " not in line
+            ]
+            why = said[-1].removeprefix("imettk: ") if said else f"{job.stage} ended with code {code}"
+            self.chain.stopped = f"{job.slug}: {why} (correct it, and run the same command)"
+
+    def _end_without_sources(self, job: Job, error: LacksSources) -> None:
+        """Fall back to earlier outputs where the platform does not attach one; anything else has to be corrected."""
+        lacking = [other for other in self.chain.jobs if self.chain.reference(other) in error.sources]
+        if len(lacking) == len(error.sources):
+            self._end_without_inputs(job, lacking)
             return
-        what = "its output is that of another push" if listed else "it left no output"
-        self._end(job, FAILED, f"{status}: {what}{f' ({failure})' if failure else ''}", self._log(job))
+        self._end(job, FAILED, str(error))
+        self.chain.stopped = self.chain.stopped or f"{job.slug}: {error}"
+
+    def _end_without_inputs(self, job: Job, lacking: list[Job]) -> None:
+        """End a session that did not get an output it was to take up.
+
+        That of a session that did not end well may never be attached: it is not asked for again, and the one before
+        counts. That of a complete one is asked for once more, which counts as a failure.
+        """
+        unusable = []
+        for source in lacking:
+            source.lacked += 1
+            if source.seen != COMPLETE or (source.stage == "train" and source.lacked > 1):
+                source.state, source.has_output = FAILED, False
+                source.note = f"{source.seen}: Kaggle does not attach its output"
+                unusable.append(source)
+        note = f"the output of {', '.join(source.slug for source in lacking)} was not attached"
+        if unusable:
+            note += "; going on from the one before"
+        job.has_output = False
+        self._end(job, SKIPPED if unusable else FAILED, note)
 
     def _log(self, job: Job) -> str:
         """The end of its log."""
@@ -265,22 +326,25 @@ class Follower:
         return "\n".join(log.rstrip().splitlines()[-LOG_LINES:])
 
     def _end(self, job: Job, state: str, note: str, log: str = "") -> None:
-        job.state, job.note, job.ended_at = state, note, time.time()
-        if job.pushed_at and not job.seconds:  # it has used hours all the same
-            job.seconds = min(job.ended_at - job.pushed_at, float(self.chain.limit_seconds or SESSION_SECONDS))
+        job.state, job.note, job.ended_at, job.looks = state, note, self.now(), 0
+        started = job.running_at or job.pushed_at
+        if started and not job.seconds:  # it has used hours all the same
+            job.seconds = min(max(0.0, job.ended_at - started), float(self.chain.limit_seconds or SESSION_SECONDS))
         self.chain.save(self.folder)
-        say(f"{job.slug}: {state}{f', {note}' if note else ''}" + "".join(f"\n  | {one}" for one in log.splitlines()))
+        say(f"{job.slug}: {state}{f', {note}' if note else ''}" + "".join(f"\n  | {line}" for line in log.splitlines()))
         self._tell(state, job, log or note)
 
 
-def _can_be_taken_up(job: Job, listed: dict[str, Any]) -> bool:
+def _can_be_taken_up(job: Job, code: int | None, names: dict[str, Any]) -> bool:
     """Whether the next session has what it needs in this output; a training that failed early may have left nothing."""
     if job.stage != "train":
-        return listed.get("code") == 0
+        return code == 0
     parts = (f"fold{job.fold}/checkpoints/", f"fold{job.fold}/model.safetensors")
-    return any(name.startswith(parts) for name in listed["files"])
+    return any(name.startswith(parts) for name in names)
 
 
 def _is_small(name: str, size: int) -> bool:
-    """What a run folder on the laptop needs for the log and the report: no weights, no images."""
+    """Whether a run folder on the laptop needs a file, for log, report or submission: no weights, no images."""
+    if name == SUBMISSION:
+        return True
     return name.endswith(SMALL_SUFFIXES) and size <= SMALL_BYTES and not name.startswith("cache/")

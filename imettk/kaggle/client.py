@@ -133,6 +133,11 @@ class Kaggle:
         except _Unauthorized:  # not for credentials: an address carries its own right, which ends
             raise NotThere(f"{what}: Kaggle does not know it, or does not show it to this user (401)") from None
 
+    @property
+    def http(self) -> Any:
+        """The official client's own HTTP client, signed in, for what it has no typed call for."""
+        return self._connection.client.http_client()
+
     def now(self) -> float | None:
         """The platform's clock, in seconds since the epoch; None before any answer."""
         return self._connection.now()

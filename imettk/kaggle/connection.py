@@ -91,10 +91,12 @@ class Connection:
 
     def _read_checked(self, kind: Any, response: Any) -> Any:
         """Read an answer as the client does, and refuse what it lets pass."""
+        from kagglesdk.common.types.file_download import FileDownload
+        from kagglesdk.common.types.http_redirect import HttpRedirect
         from requests import HTTPError
 
         try:
-            if response.ok and kind is not None:
+            if response.ok and kind not in (None, FileDownload, HttpRedirect):  # which are given as they come
                 body = response.json()
                 _check(body, kind)
                 if isinstance(body.get("code"), int) and body["code"] >= 400:

@@ -88,7 +88,7 @@ def _open_stream(kaggle: Kaggle, reference: str, version: int) -> Any:
     """The open answer to a request for the stream, as the official client makes it; None where there is no stream."""
     from kagglesdk.kaggle_env import KaggleEnv
 
-    http = kaggle._client.http_client()
+    http = kaggle.http
     start = http._endpoint if http._env == KaggleEnv.PROD else f"{http._endpoint}/api"
     owner, slug = owner_of(reference)
     answer = http._session.get(

@@ -1,4 +1,4 @@
-"""What a chain of sessions is, as one small file: settings, and every session that was ever started."""
+"""A chain of sessions as one small file: its settings, and every session that was ever started."""
 
 from __future__ import annotations
 
@@ -11,15 +11,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imettk.errors import MismatchError, UserError
+from imettk.errors import MismatchError
 from imettk.files import write_atomically
-from imettk.kaggle.kernel import MAX_SLUG, Kernel
+from imettk.kaggle.kernel import GPU, Kernel
+from imettk.kaggle.names import fit
 
 STATE = "chain.json"
+LIMIT_OPTION = "--session.limit-seconds"
 # How a job stands: written down, then pushed, then over.
 PUSHING, RUNNING, DONE, PAUSED, FAILED = "pushing", "running", "done", "paused", "failed"
 RETRIED = "failed, tried again"
+SKIPPED = "without its input"  # which the platform did not attach; no failure of its own
 OPEN = (PUSHING, RUNNING)
+# The stages in order, and whose outputs each takes up; a training takes up its own last one too.
+_INPUTS = {
+    "prepare": (),
+    "train": ("prepare",),
+    "validate": ("prepare", "train"),
+    "infer": ("prepare", "train", "validate"),
+}
 
 
 @dataclass
@@ -32,10 +42,18 @@ class Job:
         push: of this push alone, written down before it happens.
         after: the slugs whose outputs it takes up.
         version: of the kernel; 0 before the push is answered.
-        has_output: left something to take up; checkpoints of a failed training count too.
+        has_output: left something to take up; checkpoints of a failed or killed training count too.
         note: why it failed or waits, or how far it came.
         seconds: that its script ran; where it left no list, that it was open at most.
+        pushed_at, running_at, ended_at: when it was pushed, first seen running and settled, in seconds since the epoch
+            by the platform's clock; 0 where that has not happened.
         waits_since: since when its output, which must be there, is not; 0 where nothing is missing.
+        reference: owner/slug of its kernel, as the platform has answered; "" is the one that was asked for.
+        seen, seen_at: its last status that was read, and when.
+        looks: in a row that found nothing where something must be.
+        lacked: how often a later session did not get its output.
+        short_seconds: limit of this session alone, where the week's hours end before the chain's limit; 0 otherwise.
+        step, num_steps: of its fold at its end; 0 where they are not known.
     """
 
     stage: str
@@ -52,6 +70,20 @@ class Job:
     pushed_at: float = 0.0
     ended_at: float = 0.0
     waits_since: float = 0.0
+    reference: str = ""
+    running_at: float = 0.0
+    seen: str = ""
+    seen_at: float = 0.0
+    looks: int = 0
+    lacked: int = 0
+    short_seconds: int = 0
+    step: int = 0
+    num_steps: int = 0
+
+    @property
+    def place(self) -> str:
+        """Short name of its place in the chain and its number, such as `f0-s2`."""
+        return "-".join(self.slug.rsplit("-", 2)[1:])
 
 
 @dataclass
@@ -62,8 +94,11 @@ class Chain:
         recipe: a built-in name, or that of a `.py` file in the pack.
         arguments: overrides, for every stage.
         competition: slug of the data's folder.
-        datasets, competitions: what every kernel has attached, the pack with its version first.
+        datasets, competitions, models: what every kernel has attached, the pack with its version first.
         pack: the pack's hash.
+        machine: the accelerator of its GPU sessions.
+        described: the recipe with all overrides, as plain values; empty where an earlier imettk began the chain.
+        seconds_a_fold: of training, as a preflight has measured; 0 where there was none.
         retries: how often in a row a session may fail before the chain stops.
         at_once: GPU sessions that may run side by side.
         expected_sessions, expected_hours: in all, and on a GPU, as a preflight has measured; 0 where there was none.
@@ -87,6 +122,10 @@ class Chain:
     expected_hours: float = 0.0
     jobs: list[Job] = field(default_factory=list)
     stopped: str = ""
+    models: list[str] = field(default_factory=list)
+    machine: str = GPU
+    described: dict[str, Any] = field(default_factory=dict)
+    seconds_a_fold: float = 0.0
 
     def of(self, stage: str, fold: int | None = None) -> list[Job]:
         """The sessions of a stage (and fold), in order."""
@@ -97,26 +136,45 @@ class Chain:
         return next((job for job in reversed(self.of(stage, fold)) if job.has_output), None)
 
     def is_done(self, stage: str, fold: int | None = None) -> bool:
-        """Whether nothing is left to do there."""
+        """Whether nothing is left to do there, and its output can be taken up."""
         jobs = self.of(stage, fold)
-        return bool(jobs) and jobs[-1].state == DONE
+        return bool(jobs) and jobs[-1].state == DONE and jobs[-1].has_output
 
     def failures(self, stage: str, fold: int | None = None) -> int:
-        """How many of its last sessions have failed in a row."""
+        """How many of its last sessions have failed in a row; those that did not get their input do not count."""
         count = 0
         for job in reversed(self.of(stage, fold)):
+            if job.state == SKIPPED:
+                continue
             if job.state != FAILED:
                 break
             count += 1
         return count
 
-    def differences(self, asked: dict[str, Any]) -> list[str]:
-        """In which of these settings it is another chain than is asked for: "folds [0], not [0, 1]"."""
+    @property
+    def places(self) -> list[tuple[str, int | None]]:
+        """Every stage and fold, in order."""
+        return [("prepare", None), *(("train", fold) for fold in self.folds), ("validate", None), ("infer", None)]
+
+    def next_sessions(self) -> list[tuple[str, int | None, list[Job]]]:
+        """Stage, fold and inputs of every session that can start now."""
+        stage, folds = self._next_stage()
+        if self.stopped or stage is None:
+            return []
+        inputs = [job for place in self.places if place[0] in _INPUTS[stage] and (job := self.last_output(*place))]
         return [
-            f"{name} {getattr(self, name)!r}, not {value!r}"
-            for name, value in asked.items()
-            if getattr(self, name) != value
+            (stage, fold, [*inputs, *([own] if (own := self.last_output(stage, fold)) and stage == "train" else [])])
+            for fold in folds
+            if not any(job.state in OPEN for job in self.of(stage, fold))
         ]
+
+    def _next_stage(self) -> tuple[str | None, list[int | None]]:
+        """The first stage that is not done, and its folds that are not."""
+        for stage in _INPUTS:
+            folds = [fold for name, fold in self.places if name == stage and not self.is_done(name, fold)]
+            if folds:
+                return stage, folds
+        return None, []
 
     def try_again(self) -> None:
         """Forget why it stopped, and how often sessions have failed: somebody has looked into it."""
@@ -135,36 +193,39 @@ class Chain:
 
     def reference(self, job: Job) -> str:
         """owner/slug of its kernel."""
-        return f"{self.owner}/{job.slug}"
+        return job.reference or f"{self.owner}/{job.slug}"
 
     def add(self, stage: str, fold: int | None, after: list[Job], *, gpu: bool) -> Job:
         """Write down a session that is going to be pushed."""
         number = len(self.of(stage, fold)) + 1
-        place = stage if fold is None else f"f{fold}"
-        tail = f"-{place}-s{number}"
-        slug = f"imettk-{self.name}"[: MAX_SLUG - len(tail)].rstrip("-") + tail
-        job = Job(stage, fold, slug, secrets.token_hex(8), [one.slug for one in after], gpu)
+        tail = f"-{stage if fold is None else f'f{fold}'}-s{number}"
+        slug = fit(f"imettk-{self.name}", tail)
+        job = Job(stage, fold, slug, secrets.token_hex(8), [job.slug for job in after], gpu)
         self.jobs.append(job)
         return job
 
     def kernel(self, job: Job) -> Kernel:
-        """What is pushed for it."""
-        by_slug = {one.slug: one for one in self.jobs}
+        """The kernel to push for it."""
+        by_slug = {other.slug: other for other in self.jobs}
         fold = () if job.fold is None else ("--fold", str(job.fold))
+        limit = job.short_seconds or self.limit_seconds
+        arguments = _with_limit(self.arguments, job.short_seconds) if job.short_seconds else self.arguments
         return Kernel(
-            reference=self.reference(job),
+            reference=f"{self.owner}/{job.slug}",
             stage=job.stage,
             recipe=self.recipe,
             competition=self.competition,
-            arguments=(*self.arguments, *fold),
+            arguments=(*arguments, *fold),
             datasets=tuple(self.datasets),
             competitions=tuple(self.competitions),
-            kernels=tuple(f"{self.owner}/{slug}" for slug in job.after),
+            models=tuple(self.models),
+            kernels=tuple(self.reference(by_slug[slug]) for slug in job.after),
             gpu=job.gpu,
+            machine=self.machine,
             pack=self.pack,
             push=job.push,
             after=tuple(by_slug[slug].push for slug in job.after),
-            limit_seconds=self.limit_seconds,
+            limit_seconds=limit,
         )
 
     def save(self, folder: Path) -> None:
@@ -173,13 +234,22 @@ class Chain:
         write_atomically(folder / STATE, content.encode() + b"\n")
 
 
+def _with_limit(arguments: list[str], seconds: int) -> list[str]:
+    """Arguments with another limit of the session in the place of theirs."""
+    words = list(arguments)
+    if LIMIT_OPTION in words:
+        place = words.index(LIMIT_OPTION)
+        del words[place : place + 2]
+    return [*words, LIMIT_OPTION, str(seconds)]
+
+
 def expect(chain: Chain, preflight: dict[str, Any], *, usable_seconds: float) -> None:
     """Note how many sessions and GPU hours a chain will take, by what a preflight has measured.
 
     Args:
         usable_seconds: of a session.
     """
-    seconds = float(preflight["seconds_a_fold"])
+    seconds = chain.seconds_a_fold = float(preflight["seconds_a_fold"])
     chain.expected_hours = len(chain.folds) * seconds / 3600 if chain.gpu else 0.0
     chain.expected_sessions = len(chain.folds) * math.ceil(seconds / usable_seconds) + 3  # prepare, validate, infer
 
@@ -198,27 +268,3 @@ def read_chain(folder: Path) -> Chain | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise MismatchError(f"{folder / STATE} is damaged: {error}") from None
-
-
-def describe(chain: Chain) -> str:
-    """Where a chain is, a line for each stage and fold."""
-    lines = [f"{chain.name}: {chain.recipe}, folds {', '.join(map(str, chain.folds))}"]
-    places: list[tuple[str, int | None]] = [("prepare", None), *(("train", fold) for fold in chain.folds)]
-    for stage, fold in [*places, ("validate", None), ("infer", None)]:
-        jobs = chain.of(stage, fold)
-        name = stage if fold is None else f"{stage} fold {fold}"
-        last = jobs[-1] if jobs else None
-        note = f", {last.note}" if last is not None and last.note else ""
-        lines.append(f"  {name:<14}{len(jobs):>3} sessions  {last.state if last is not None else '-'}{note}")
-    pushed = sum(job.pushed_at > 0 for job in chain.jobs)
-    expected = (f" of {chain.expected_sessions} expected", f" of {chain.expected_hours:.1f} expected")
-    sessions, hours = expected if chain.expected_sessions else ("", "")
-    lines.append(f"  sessions {pushed}{sessions}, GPU hours used {chain.gpu_hours:.1f}{hours}")
-    return "\n".join([*lines, *([f"  {chain.stopped}"] if chain.stopped else [])])
-
-
-def check_name(name: str) -> str:
-    """A chain's name, part of its kernels' slugs; `UserError` where the platform would not take it."""
-    if not name.replace("-", "").isalnum() or name != name.lower() or not name.isascii() or len(name) > 30:
-        raise UserError(f"--name: {name!r} must have at most 30 lower-case letters, digits and -")
-    return name

@@ -1,24 +1,50 @@
-"""Sessions: push a kernel, ask how its session is, end it, and what is left of the quota."""
+"""Sessions: push a kernel, ask how its session is, end it, and read what is left of the week's GPU hours."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 from imettk.errors import PlatformError
 from imettk.kaggle.client import Kaggle, NotThere, Refused, Unclear, owner_of
-from imettk.kaggle.kernel import GPU, Kernel
+from imettk.kaggle.kernel import Kernel
 from imettk.progress import say
 
-ENDED = ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
-
+COMPLETE = "COMPLETE"
+ENDED = (COMPLETE, "ERROR", "CANCEL_ACKNOWLEDGED")
 
 _FULL = ("session count", "quota")  # "Maximum batch GPU session count of 2 reached.", "Maximum weekly GPU quota ..."
 
 
 class NoRoom(PlatformError):
     """The account's limit of sessions at once or of hours a week is reached: push again later."""
+
+
+class LacksSources(PlatformError):
+    """A kernel was started without some of its sources, and has been ended where nothing is lost with it.
+
+    Attributes:
+        sources: as they were asked for.
+    """
+
+    def __init__(self, message: str, sources: list[str]) -> None:
+        super().__init__(message)
+        self.sources = sources
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """A kernel that has arrived.
+
+    Attributes:
+        reference: owner/slug as the platform spells it, which is what it has to be asked for by.
+        version: of the kernel.
+    """
+
+    reference: str
+    version: int
 
 
 @dataclass(frozen=True)
@@ -38,28 +64,28 @@ class Session:
         return self.status in ENDED
 
 
-def push_kernel(kaggle: Kaggle, kernel: Kernel) -> int:
-    """Push a kernel, which starts its session; the version's number.
+def push_kernel(kaggle: Kaggle, kernel: Kernel) -> Pushed:
+    """Push a kernel, which starts its session.
 
     A push whose answer is lost may have started a session: the kernel that is there is looked at, and recognised by the
     `push` in its text, before it is pushed again.
 
     Raises:
         NoRoom: nothing was started.
-        PlatformError: it was not taken, or runs without one of its sources: then it has been ended if nothing is lost
-            with it.
+        LacksSources: it was started without one of its sources.
+        PlatformError: it was not taken.
     """
     what = f"push of {kernel.reference}"
     for failures in range(1, kaggle.patience.tries + 1):
         try:
             answer = kaggle.ask("kernels", "save_kernel", _request(kernel), what=what, repeat=False)
-        except Refused as error:
+        except (NotThere, Refused) as error:
             raise NoRoom(str(error)) if _is_full(str(error)) else error from None
         except Unclear as error:
             kaggle.patience.wait(failures)
-            if version := recover_push(kaggle, kernel):
-                say(f"{error}; it had arrived as version {version}")
-                return version
+            if found := recover_push(kaggle, kernel):
+                say(f"{error}; it had arrived as version {found.version}")
+                return found
             if failures == kaggle.patience.tries:
                 raise
             say(f"{error}; pushing again")
@@ -73,23 +99,24 @@ def is_there(kaggle: Kaggle, reference: str) -> bool:
     return _look_up(kaggle, reference) is not None
 
 
-def find_push(kaggle: Kaggle, kernel: Kernel) -> int:
-    """The version of this very push, or 0 where the platform does not have it."""
+def find_push(kaggle: Kaggle, kernel: Kernel) -> Pushed | None:
+    """This very push as the platform has it, or None where it does not."""
     found = _look_up(kaggle, kernel.reference)
-    there = found is not None and kernel.push and f"PUSH = {json.dumps(kernel.push)}" in (found.blob.source or "")
-    return int(found.metadata.current_version_number or 0) if there else 0
+    if found is None or not kernel.push or f"PUSH = {json.dumps(kernel.push)}" not in (found.blob.source or ""):
+        return None
+    return Pushed(kernel.reference, int(found.metadata.current_version_number or 0))
 
 
-def recover_push(kaggle: Kaggle, kernel: Kernel) -> int:
-    """The version of a push whose answer was never read, checked as that would have been; 0 where it is not there.
+def recover_push(kaggle: Kaggle, kernel: Kernel) -> Pushed | None:
+    """A push whose answer was never read, checked as that would have been; None where it has not arrived.
 
     Raises:
-        PlatformError: it runs without one of its sources; as in `push_kernel`.
+        LacksSources: as in `push_kernel`.
     """
-    version = find_push(kaggle, kernel)
-    if version:
-        _check_sources(kaggle, kernel, version)
-    return version
+    found = find_push(kaggle, kernel)
+    if found is not None:
+        _check_sources(kaggle, kernel, found.version)
+    return found
 
 
 def ask_session(kaggle: Kaggle, reference: str, version: int) -> Session:
@@ -99,7 +126,7 @@ def ask_session(kaggle: Kaggle, reference: str, version: int) -> Session:
     request = ApiGetKernelSessionStatusRequest()
     request.user_name, request.kernel_slug = owner_of(reference)
     request.version_label = f"v{version}"
-    answer = kaggle.ask("kernels", "get_kernel_session_status", request, what=f"status of {reference}")
+    answer = kaggle.ask("kernels", "get_kernel_session_status", request, what=f"status of {reference}", there=True)
     return Session(answer.status.name, answer.failure_message or "")
 
 
@@ -123,19 +150,47 @@ def end_session(kaggle: Kaggle, reference: str) -> None:
         raise PlatformError(f"deletion of {reference}: Kaggle says {answer.error_message!r}")
 
 
-def gpu_hours(kaggle: Kaggle) -> tuple[float, float] | None:
-    """GPU hours used this week and allowed, or None where the platform does not say."""
+@dataclass(frozen=True)
+class Quota:
+    """GPU hours of the week.
+
+    Attributes:
+        used: including what running sessions have reserved.
+        renewed_at: when the week ends, in seconds since the epoch; None where the platform does not say.
+    """
+
+    used: float
+    allowed: float
+    renewed_at: float | None
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.allowed - self.used)
+
+
+def gpu_quota(kaggle: Kaggle) -> Quota | None:
+    """Read the week's GPU hours, or None where they cannot be had now: nothing ever depends on the answer alone."""
+    try:
+        return read_quota(kaggle, tries=1)
+    except PlatformError:
+        return None
+
+
+def read_quota(kaggle: Kaggle, *, tries: int | None = None) -> Quota | None:
+    """Read the week's GPU hours, or None where the platform does not say; errors and `tries` as in `Kaggle.ask`."""
     from kagglesdk.kernels.types.kernels_api_service import ApiGetAcceleratorQuotaStatisticsRequest
 
     request = ApiGetAcceleratorQuotaStatisticsRequest()
     try:
-        quota = kaggle.ask("kernels", "get_accelerator_quota_statistics", request, what="GPU quota").gpu_quota
+        answer = kaggle.ask("kernels", "get_accelerator_quota_statistics", request, what="GPU quota", tries=tries)
     except (NotThere, Refused):
         return None
+    quota, renewed = answer.gpu_quota, answer.quota_refresh_time
     if quota is None or quota.total_time_allowed is None:
         return None
     used = [part.total_seconds() for part in (quota.time_used, quota.time_reserved) if part is not None]
-    return sum(used) / 3600, quota.total_time_allowed.total_seconds() / 3600
+    renewed_at = None if renewed is None else renewed.replace(tzinfo=UTC).timestamp()
+    return Quota(sum(used) / 3600, quota.total_time_allowed.total_seconds() / 3600, renewed_at)
 
 
 def _request(kernel: Kernel) -> Any:
@@ -148,18 +203,18 @@ def _request(kernel: Kernel) -> Any:
     request.dataset_data_sources = list(kernel.datasets)
     request.competition_data_sources = list(kernel.competitions)
     request.kernel_data_sources = list(kernel.kernels)
-    request.model_data_sources = []
+    request.model_data_sources = list(kernel.models)
     request.is_private = True
     request.enable_gpu, request.enable_tpu, request.enable_internet = kernel.gpu, False, kernel.internet
     if kernel.gpu:
-        request.machine_shape = GPU
+        request.machine_shape = kernel.machine
     if kernel.limit_seconds is not None:
         request.session_timeout_seconds = kernel.limit_seconds
     return request
 
 
-def _check(kaggle: Kaggle, kernel: Kernel, answer: Any) -> int:
-    """The version's number, where the push is what it should be."""
+def _check(kaggle: Kaggle, kernel: Kernel, answer: Any) -> Pushed:
+    """Where the push is, if it is what it should be."""
     what = f"push of {kernel.reference}"
     if answer.error:
         kind = NoRoom if _is_full(answer.error) else PlatformError
@@ -170,48 +225,62 @@ def _check(kaggle: Kaggle, kernel: Kernel, answer: Any) -> int:
         *(answer.invalid_kernel_sources or []),
         *(answer.invalid_model_sources or []),
     ]
+    reference = _reference_of(answer.ref, kernel.reference)
     if invalid:  # the platform has started it all the same
-        _stop_incomplete(kaggle, kernel, int(answer.version_number or 0), invalid)
+        _stop_incomplete(kaggle, kernel, Pushed(reference, int(answer.version_number or 0)), invalid)
     if not answer.version_number:
-        raise PlatformError(f"{what}: Kaggle names no version; look at kaggle.com/code/{kernel.reference}")
-    return int(answer.version_number)
+        raise PlatformError(f"{what}: Kaggle names no version; look at kaggle.com/code/{reference}")
+    if reference != kernel.reference:
+        say(f"Kaggle calls {kernel.reference} {reference}")
+    return Pushed(reference, int(answer.version_number))
+
+
+def _reference_of(answered: str | None, asked: str) -> str:
+    """`owner/slug` of an answer such as `/code/owner/slug`; the one that was asked for where it names none."""
+    parts = (answered or "").strip("/").split("/")[-2:]
+    return "/".join(parts) if len(parts) == 2 and all(parts) else asked
 
 
 def _check_sources(kaggle: Kaggle, kernel: Kernel, version: int) -> None:
-    """As the lost answer would have been: does this version have all its sources?"""
+    """Hold the sources of a kernel that is there against those that it must have, as its lost answer would have."""
     found = _look_up(kaggle, kernel.reference)
     if found is None:
-        raise PlatformError(f"{kernel.reference} version {version} is gone")
+        raise Unclear(f"{kernel.reference} version {version} was there, and Kaggle does not show it any more")
     has = {
         *(found.metadata.dataset_data_sources or []),
         *(found.metadata.competition_data_sources or []),
         *(found.metadata.kernel_data_sources or []),
+        *(found.metadata.model_data_sources or []),
     }
-    wanted = [*kernel.datasets, *kernel.competitions, *kernel.kernels]
+    wanted = [*kernel.datasets, *kernel.competitions, *kernel.kernels, *kernel.models]
     plain = {_plain(source) for source in has}
     missing = [source for source in wanted if _plain(source) not in plain]
     if missing:
-        _stop_incomplete(kaggle, kernel, version, missing)
+        _stop_incomplete(kaggle, kernel, Pushed(kernel.reference, version), missing)
 
 
 def _plain(source: str) -> str:
     """A source with or without a pinned version, in any case, as one name."""
-    return "/".join(source.lower().split("/")[:2])
+    parts = source.lower().split("/")
+    return "/".join(parts[:4] if len(parts) > 3 else parts[:2])
 
 
-def _stop_incomplete(kaggle: Kaggle, kernel: Kernel, version: int, missing: list[str]) -> None:
+def _stop_incomplete(kaggle: Kaggle, kernel: Kernel, pushed: Pushed, missing: list[str]) -> None:
     """End a session that lacks a source. Only the first version: with a kernel its earlier outputs would be deleted."""
     note = "has been deleted"
-    if version != 1:
-        note = f"still runs beside earlier versions: cancel it at kaggle.com/code/{kernel.reference}"
+    if pushed.version != 1:
+        note = f"still runs beside earlier versions: cancel it at kaggle.com/code/{pushed.reference}"
     else:
         try:
-            end_session(kaggle, kernel.reference)
+            end_session(kaggle, pushed.reference)
         except PlatformError as error:
             note = f"still runs ({error})"
-    raise PlatformError(
-        f"push of {kernel.reference}: Kaggle does not know {', '.join(missing)} (or it is not yours); "
-        f"the kernel without it {note}"
+    rules = [f"kaggle.com/c/{source}/rules" for source in missing if source in kernel.competitions]
+    hint = f"; if that is its name, accept its rules first: {', '.join(rules)}" if rules else ""
+    raise LacksSources(
+        f"push of {kernel.reference}: Kaggle does not know {', '.join(missing)} (or it is not yours){hint}; "
+        f"the kernel without it {note}",
+        missing,
     )
 
 
@@ -220,12 +289,12 @@ def _is_full(text: str) -> bool:
 
 
 def _look_up(kaggle: Kaggle, reference: str) -> Any:
-    """The kernel as the platform has it, or None."""
+    """The kernel as the platform has it, or None where several looks in a row do not find it."""
     from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
 
     request = ApiGetKernelRequest()
     request.user_name, request.kernel_slug = owner_of(reference)
     try:
-        return kaggle.ask("kernels", "get_kernel", request, what=f"look-up of {reference}")
-    except (NotThere, Refused):
+        return kaggle.ask("kernels", "get_kernel", request, what=f"look-up of {reference}", there=True)
+    except NotThere:
         return None

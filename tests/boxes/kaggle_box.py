@@ -7,6 +7,7 @@ to a callable in a thread of its own. Faults are laid on before a call and happe
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -17,6 +18,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,9 @@ from box_datasets import DatasetFiles
 from imettk.kaggle.client import Patience
 
 PROCESSING = ("NOT_YET_PERSISTED", "BLOBS_RECEIVED", "BLOBS_DECOMPRESSED", "INDIVIDUAL_BLOBS_COMPRESSED")
+
+
+ENDED = ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
 
 
 @dataclass
@@ -61,6 +66,8 @@ class Version:
     failure: str = ""
     seconds: float = 0.0
     pushed_at: str = field(default_factory=lambda: now())
+    listings: int = 0
+    lacks: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -98,6 +105,15 @@ class Fault:
     where: Callable[[dict[str, Any]], bool] = lambda request: True
 
 
+PAGE = b"<!doctype html><title>Kaggle</title><p>We are down for maintenance."
+WEATHER = [
+    Fault(503), Fault(500, after=True), Fault(0), Fault(0, after=True), Fault(429, body=b"slow down"),
+    Fault(200, cut=True, after=True),
+]  # fmt: skip
+# What passes and looks like an answer: pages in its place, and refusals that are none.
+PASSING = [Fault(200, body=PAGE, after=True), Fault(200, body=b""), Fault(401), Fault(403), Fault(404)]
+
+
 class Faults:
     """Which calls fail: laid on one by one, or drawn."""
 
@@ -119,14 +135,16 @@ class Faults:
         if fault is not None:
             self._laid[method].remove(fault)
         elif self._storm is not None and self._storm[0].random() < self._storm[1]:
-            kinds = [
-                Fault(503), Fault(500, after=True), Fault(0), Fault(0, after=True), Fault(429, body=b"slow down"),
-                Fault(200, cut=True, after=True),
-            ]  # fmt: skip
-            fault = self._storm[0].choice(kinds)
+            fault = self._storm[0].choice(WEATHER if method in ("PUT", "GET") else [*WEATHER, *PASSING])
         if fault is not None:
             self.happened.append(method)
         return fault
+
+
+def _steady() -> Callable[[], float]:
+    """A clock that is right now and then goes its own way."""
+    ahead = time.time() - time.monotonic()
+    return lambda: time.monotonic() + ahead
 
 
 class Refusal(Exception):
@@ -149,6 +167,11 @@ class KaggleBox(Accounts, DatasetFiles):
         self.root, self.username, self.key = root, username, key
         self.open_accounts()
         self.processing_polls, self.score_polls, self.max_gpu, self.max_cpu = 2, 1, 2, 5
+        self.quota_seconds, self.renewed_at = 108_000.0, "2027-01-02T00:00:00Z"
+        self.failed_outputs = "refused"  # of sessions that did not end well: or "omitted", "older", "attached"
+        self.late_listings = 0  # answers of a session that has ended, before its files are listed
+        self.spell: Callable[[str], str] = lambda slug: slug  # what becomes of a slug
+        self.date: Callable[[], float] = _steady()  # the platform's, which no change of this machine's clock moves
         self.faults = Faults()
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.datasets: dict[str, Dataset] = {}
@@ -294,11 +317,11 @@ class KaggleBox(Accounts, DatasetFiles):
             else:
                 found["datasets"][name] = dataset.versions[wanted - 1]
         for source in request.get("kernelDataSources", []):
-            done = [one for one in self.kernels.get(source, []) if one.status == "COMPLETE"]
-            if done:
-                found["notebooks"][source] = done[-1].job.working
-            else:
+            output = self._attached(source)
+            if output is None:
                 unknown["invalidKernelSources"].append(source)
+            else:
+                found["notebooks"][source] = output
         for source in request.get("competitionDataSources", []):
             if source in self.competitions:
                 found["competitions"][source] = self.competitions[source][0]
@@ -311,11 +334,28 @@ class KaggleBox(Accounts, DatasetFiles):
                 unknown["invalidModelSources"].append(source)
         return found, unknown
 
+    def _attached(self, source: str) -> Path | None:
+        """What a kernel gets as the output of another; None where it is refused."""
+        ended = [one for one in self.kernels.get(source, []) if one.status in ENDED]
+        done = [one for one in ended if one.status == "COMPLETE"]
+        if ended and (ended[-1] in done or self.failed_outputs == "attached"):
+            return ended[-1].job.working
+        if done and self.failed_outputs == "older":
+            return done[-1].job.working
+        if not ended or self.failed_outputs == "refused":
+            return None
+        nothing = self.root / "nothing"
+        nothing.mkdir(exist_ok=True)
+        return nothing
+
     def _save_kernel(self, request: dict[str, Any]) -> dict[str, Any]:
-        gpu, title = request.get("enableGpu", False), request.get("newTitle", "").lower()
-        # The slug follows from the title, whatever is asked for.
-        reference = f"{request['slug'].split('/')[0]}/{re.sub('[^a-z0-9]+', '-', title).strip('-')}"
+        gpu = request.get("enableGpu", False)
+        # As the platform does, in silence: whoever asks for another slug afterwards does not find the kernel.
+        slug = self.spell(re.sub("[^a-z0-9]+", "-", request["newTitle"].lower()).strip("-"))
+        reference = f"{request['slug'].split('/')[0]}/{slug}"
         running = [one for versions in self.kernels.values() for one in versions if one.status in ("QUEUED", "RUNNING")]
+        if gpu and self._used_seconds() >= self.quota_seconds:
+            return {"error": "Maximum weekly GPU quota of 30.00 hours reached."}
         limit = self.max_gpu if gpu else self.max_cpu
         if sum(one.job.gpu == gpu for one in running) >= limit:
             return {"error": f"Maximum batch {'GPU' if gpu else 'CPU'} session count of {limit} reached."}
@@ -327,7 +367,7 @@ class KaggleBox(Accounts, DatasetFiles):
             reference, len(versions) + 1, request["text"], gpu, request.get("enableInternet", True),
             request.get("sessionTimeoutSeconds"), working=folder / "working", log=folder / "log.txt", **found,
         )  # fmt: skip
-        version = Version(job.version, request, job)
+        version = Version(job.version, request, job, lacks=sorted(itertools.chain(*unknown.values())))
         versions.append(version)
         thread = threading.Thread(target=self._run, args=(version,), daemon=True)
         self._threads.append(thread)
@@ -369,6 +409,9 @@ class KaggleBox(Accounts, DatasetFiles):
     def _list_kernel_session_output(self, request: dict[str, Any]) -> dict[str, Any]:
         version = self._version(request)
         files = sorted(path for path in version.job.working.rglob("*") if path.is_file())
+        if version.listings < self.late_listings:
+            version.listings += 1
+            files = []
         first, size = int(request.get("pageToken") or 0), int(request.get("pageSize") or 20)
         base = f"http://localhost/output/{version.job.slug}/v{version.number}"
         names = [path.relative_to(version.job.working).as_posix() for path in files[first : first + size]]
@@ -391,8 +434,11 @@ class KaggleBox(Accounts, DatasetFiles):
         return {}
 
     def _get_accelerator_quota_statistics(self, request: dict[str, Any]) -> dict[str, Any]:
-        used = sum(one.seconds for versions in self.kernels.values() for one in versions if one.job.gpu)
-        return {"gpuQuota": {"timeUsed": f"{used:.3f}s", "totalTimeAllowed": "108000s"}}
+        quota = {"timeUsed": f"{self._used_seconds():.3f}s", "totalTimeAllowed": f"{self.quota_seconds:.0f}s"}
+        return {"gpuQuota": quota, "quotaRefreshTime": self.renewed_at}
+
+    def _used_seconds(self) -> float:
+        return sum(one.seconds for versions in self.kernels.values() for one in versions if one.job.gpu)
 
     # competitions
 
@@ -448,6 +494,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return formatdate(self.box.date() if timestamp is None else timestamp, usegmt=True)
 
     def handle_one_request(self) -> None:
         # The same on the other side: a client behind a proxy holds a body back until the headers are acknowledged.

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 from kaggle_box import Job, KaggleBox, fast_patience
+from pretended import new_chain, pretend
 
 from imettk.errors import UserError
+from imettk.kaggle import chain as chain_module
+from imettk.kaggle.chain import Follower
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.pack import make_pack
 
@@ -71,3 +74,17 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.skip(f"no package index here: {error}")
         raise
     return folder
+
+
+@pytest.fixture
+def begin(make_box, tmp_path, monkeypatch) -> Callable[..., tuple[KaggleBox, Follower]]:
+    """A box with these sessions, and a follower of a new chain."""
+    monkeypatch.setattr(chain_module, "LOST_SECONDS", -1.0)  # looks alone count
+
+    def make(run: Callable[[Job], str] = pretend, **settings) -> tuple[KaggleBox, Follower]:
+        box = make_box(run)
+        box.add_dataset("me/imettk-pack", tmp_path)
+        box.add_competition("cells", tmp_path, lambda path: (1.0, 1.0))
+        return box, Follower(Kaggle(fast_patience()), new_chain(**settings), tmp_path / "run")
+
+    return make

@@ -142,7 +142,7 @@ def test_the_status_of_an_error_counts_whatever_comes_with_it(kaggle):
 def test_a_push_whose_answer_cannot_be_read_is_recognized(kaggle):
     box, account = kaggle
     box.faults.add("SaveKernel", Fault(200, after=True, body=b"<html>"))
-    assert push_kernel(account, KERNEL) == 1
+    assert push_kernel(account, KERNEL).version == 1
     assert count(box, "SaveKernel") == 1
 
 

@@ -603,6 +603,6 @@ def test_doctor_asks_nobody_unless_told_to(box, home, monkeypatch, capsys):
     assert doctor() == 0 and f"kaggle     the API key of {path}, me's\n" in capsys.readouterr().out
     assert box.requests == []
     assert doctor("--kaggle") == 0
-    assert "kaggle     signed in as me; GPU hours: 0.0 of 30.0 used\n" in capsys.readouterr().out
+    assert "kaggle     signed in as me; 30.0 of 30.0 GPU hours left" in capsys.readouterr().out
     box.key = "another"
     assert doctor("--kaggle") == 2 and f"the API key of {path}" in capsys.readouterr().err

@@ -60,7 +60,7 @@ def begin(make_box) -> Callable[..., tuple[KaggleBox, Kaggle]]:
 def push(box: KaggleBox, kaggle: Kaggle, reference: str) -> None:
     box.add_dataset("me/imettk-pack", Path())
     kernel = Kernel(reference=reference, stage="train", recipe="digits", competition="cells")
-    assert push_kernel(kaggle, kernel) == 1
+    assert push_kernel(kaggle, kernel).version == 1
 
 
 def asked(box: KaggleBox) -> list[str]:

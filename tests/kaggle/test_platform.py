@@ -12,12 +12,10 @@ from kaggle_box import Fault, Job, KaggleBox, fast_patience
 
 from imettk.cli import main
 from imettk.config import to_json
-from imettk.kaggle import chain as chain_module
 from imettk.kaggle import client, versions
 from imettk.kaggle import pack as packing
 from imettk.kaggle.outputs import write_output_list
 from imettk.recipes import load_recipe
-from imettk.tracking import telegram
 
 
 def settings_of(text: str) -> dict[str, object]:
@@ -139,66 +137,15 @@ def test_a_pack_in_processing_is_not_uploaded_again(box, monkeypatch):
 
 def test_a_preflight_tells_a_chain_what_it_will_take(box, capsys):
     command("chain", "digits", "--competition", "cells", "--name", "unknown", "--run-dir", "runs/unknown", "--once")
-    assert "expected: not known; `imettk kaggle preflight` measures it" in capsys.readouterr().out
+    assert "unknown: what it takes is not known; `imettk kaggle preflight` measures it" in capsys.readouterr().out
     command("preflight", "digits", "--competition", "cells")
     assert "a fold takes about 10.0 h on cuda" in capsys.readouterr().out
     kernel = box.kernels["me/imettk-digits-preflight"][0]
     assert kernel.job.gpu and '"preflight", RECIPE' in kernel.request["text"]
     command("chain", "digits", "--competition", "cells", "--folds", "0,1", "--once", "--limit-hours", 6)
     text = capsys.readouterr().out
-    assert "expected: 7 sessions, 20.0 GPU hours" in text  # two of six hours a fold, and three more
-    assert "of 30.0 used" in text and "20.0 expected" in text
-
-
-@pytest.fixture
-def chain(box, monkeypatch) -> tuple[list[str], list[str]]:
-    """The words of a chain whose `prepare` fails, and what is told of it."""
-    told: list[str] = []
-    monkeypatch.setattr(telegram.Notifier, "send", lambda self, make: told.append(make().text))
-    monkeypatch.setattr(chain_module, "POLL_SECONDS", 0.02)
-    box._run_kernel = lambda job: "ERROR"
-    return ["chain", "digits", "--competition", "cells", "--folds", "0", "--retries", "0"], told
-
-
-def test_a_chain_that_has_stopped_stays_so_for_cron(box, chain, capsys):
-    """Otherwise what fails would be tried at every look, and take the week's hours with it."""
-    words, told = chain
-    command(*words, code=1)
-    told_before, kernels = len(told), len(box.kernels)
-    for _ in range(2):
-        capsys.readouterr()
-        command(*words, "--once", code=1)
-        assert "the same command without --once goes on" in capsys.readouterr().err
-    assert len(box.kernels) == kernels and len(told) == told_before
-    command(*words, code=1)  # somebody has looked into it
-    assert sorted(box.kernels) == ["me/imettk-digits-prepare-s1", "me/imettk-digits-prepare-s2"]
-    assert told[-1].startswith("digits: imettk-digits-prepare-s2 has failed 1 times")
-    command(*words, "--stop")
-
-
-def test_one_folder_holds_one_chain_and_a_name_is_used_once(box, chain, capsys):
-    words, _ = chain
-    command(*words, code=1)
-    capsys.readouterr()
-    command(*words[:-4], "--folds", "0,1", "--once", "--cpu", code=2)
-    assert "holds another chain (folds [0], not [0, 1]; gpu True, not False): give another" in capsys.readouterr().err
-    command(*words, "--stages.0.num-epochs", "9", code=2)
-    command(*words, "--attach", "me/weights", code=2)
-    command(*words, "--run-dir", "runs/other", code=2)
-    assert "me/imettk-digits-prepare-s1 is there already" in capsys.readouterr().err
-    assert not Path("runs/other/chain.json").exists()
-    command(*words, "--run-dir", "runs/other", "--name", "digits-b", code=1)
-
-
-def test_whoever_watches_says_when_he_ends(box, chain, monkeypatch):
-    """A key that is not taken may be put right while the chain looks again and again, but not for ever."""
-    words, told = chain
-    command(*words, "--once")
-    box.key = "another"
-    monkeypatch.setattr(chain_module, "UNCLEAR_SECONDS", 0.0)
-    command(*words, code=1)
-    assert told[-1].startswith("digits: nobody watches the chain any more: status of") and "kkkk" not in told[-1]
-    assert "does not take these credentials (401)" in told[-1]
+    assert "digits: 7 sessions, 20.0 GPU hours expected" in text  # two of six hours a fold, and three more
+    assert "30.0 of 30.0 GPU hours left" in text and "of 20.0 expected" in text and "trained about" in text
 
 
 def test_a_preflight_that_fails_shows_its_log(box, capsys):
@@ -243,7 +190,7 @@ def test_a_published_run_can_be_pushed_against(box, capsys):
         (["chain", "digits", "--competition", "cells", "--at-once", "0"], 2, "--at-once: 0 must be at least 1"),
         (["chain", "digits", "--stop", "--competition", "cells"], 2, "no chain to stop"),
         (["status"], 2, "name a kernel"),
-        (["status", "me/none"], 1, "look-up of me/none: Kaggle answers 404"),
+        (["status", "me/none"], 1, "look-up of me/none: Kaggle does not know it, or does not show it"),
         (["pull", "me/none/1", "--out", "x"], 1, "404"),
         (["submit", "cells", "none.csv"], 2, "none.csv is missing"),
         (["submit", "cells", "--score", "99", "--wait-minutes", "0"], 1, "is not listed"),
@@ -266,16 +213,16 @@ def test_without_credentials_it_is_one_line(box, monkeypatch, imettk):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
-def test_a_key_that_others_can_read_is_told(box, monkeypatch, imettk):
+def test_a_key_that_others_can_read_is_told(box, monkeypatch, capsys):
     path = Path(os.environ["KAGGLE_CONFIG_DIR"], "kaggle.json")
     path.write_text(json.dumps({"username": os.environ["KAGGLE_USERNAME"], "key": os.environ["KAGGLE_KEY"]}))
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
         monkeypatch.delenv(name)
     for mode, told in ((0o640, True), (0o604, True), (0o600, False)):
         path.chmod(mode)
-        done = imettk("kaggle", "status", "me/no-such-kernel/1", code=1, real=True)
+        command("status", "me/no-such-kernel/1", code=1)
         line = f"warning: {path} holds a Kaggle key and can be read by others: chmod 600 {path}"
-        assert (line in done.stdout.splitlines()) is told
+        assert (line in capsys.readouterr().out.splitlines()) is told
 
 
 def test_a_wrong_key_is_one_line(box, capsys):

@@ -150,8 +150,6 @@ def test_a_kernel_with_a_long_name_can_be_followed_by_another(box):
     assert all(len(reference.split("/")[1]) <= 50 for reference in box.kernels)
 
 
-# `sessions.py` does not send them yet.
-@pytest.mark.xfail(strict=True, reason="the push does not carry the kernel's machine and models")
 def test_accelerator_and_models_arrive(box, tmp_path):
     box.models[MODEL] = tmp_path
     Path("mine.py").write_text(OWN.format(weights=f"kaggle-model:{MODEL}/a.pth"))

@@ -14,7 +14,7 @@ from imettk.kaggle import outputs
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.outputs import OUTPUT, list_files, pull, read_remote_list, write_output_list
-from imettk.kaggle.sessions import NoRoom, ask_session, end_session, find_push, gpu_hours, push_kernel
+from imettk.kaggle.sessions import NoRoom, Pushed, ask_session, end_session, find_push, gpu_quota, push_kernel
 
 REFERENCE = "me/imettk-test-prepare"
 BROKEN = [Fault(503), Fault(0), Fault(500, after=True), Fault(0, after=True), Fault(200, cut=True, after=True)]
@@ -49,9 +49,9 @@ def working(make_box, tmp_path) -> tuple[KaggleBox, Kaggle]:
 def test_a_push_has_all_that_the_kernel_says(working):
     box, account = working
     pushed = kernel(datasets=("me/pack/1",), competitions=("cells",), limit_seconds=600)
-    assert find_push(account, pushed) == 0
-    assert push_kernel(account, pushed) == 1 and find_push(account, pushed) == 1
-    assert find_push(account, kernel(push="other")) == 0
+    assert find_push(account, pushed) is None
+    assert push_kernel(account, pushed) == Pushed(REFERENCE, 1) == find_push(account, pushed)
+    assert find_push(account, kernel(push="other")) is None
     box.wait()
     assert ask_session(account, REFERENCE, 1).status == "COMPLETE"
     request = next(request for method, request in box.requests if method == "SaveKernel")
@@ -65,7 +65,7 @@ def test_a_push_has_all_that_the_kernel_says(working):
 def test_a_push_whose_answer_is_lost_is_recognised_and_not_repeated(working, fault):
     box, account = working
     box.faults.add("SaveKernel", fault)
-    assert push_kernel(account, kernel()) == 1
+    assert push_kernel(account, kernel()).version == 1
     assert len(box.kernels[REFERENCE]) == 1
 
 
@@ -118,7 +118,8 @@ def test_a_session_is_asked_for_by_its_version(working):
     assert not ask_session(account, REFERENCE, 2).ended
     box.faults.add("GetKernelSessionStatus", Fault(503), times=5)
     assert ask_session(account, REFERENCE, 1).status == "COMPLETE"
-    assert gpu_hours(account) == (pytest.approx(0, abs=0.01), 30.0)
+    quota = gpu_quota(account)
+    assert quota is not None and quota.used == pytest.approx(0, abs=0.01) and quota.allowed == 30.0
 
 
 def pushed_output(working) -> tuple[KaggleBox, Kaggle]:

@@ -1,0 +1,146 @@
+"""Screens of waiting: where a chain is, what its sessions do, when it may be done, and what comes next."""
+
+from __future__ import annotations
+
+import heapq
+import time
+
+from imettk.kaggle.plan import DONE, PUSHING, RUNNING, Chain, Job
+from imettk.kaggle.sessions import Quota
+
+PLATFORM_SECONDS = 12 * 3600.0  # of a session, where the chain has no limit of its own
+
+
+def clock(seconds: float) -> str:
+    """A time of day here, such as `14:05`."""
+    return time.strftime("%H:%M", time.localtime(seconds))
+
+
+def day(seconds: float) -> str:
+    """A time with its day, such as `Sat 28 Nov 14:05`."""
+    return time.strftime("%a %d %b %H:%M", time.localtime(seconds))
+
+
+def span(seconds: float) -> str:
+    """A duration in hours and minutes, such as `3:12 h`."""
+    minutes = max(0, int(seconds // 60))
+    return f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def session_line(chain: Chain, job: Job, now: float) -> str:
+    """A session that is open, in a few words: `f0-s2 RUNNING 3:12 h of 9:00 h`."""
+    if job.state == PUSHING:
+        return f"{job.place} not pushed yet" + (f" ({job.note})" if job.note else "")
+    if job.seen == "RUNNING" and job.running_at:
+        limit = float(job.short_seconds or chain.limit_seconds or PLATFORM_SECONDS)
+        return f"{job.place} RUNNING {span(now - job.running_at)} of {span(limit)}"
+    note = f" ({job.note})" if job.note else ""
+    return f"{job.place} {job.seen or 'pushed'} {span(now - job.pushed_at)}{note}"
+
+
+def watch_line(chain: Chain, now: float, quota: Quota | None) -> str:
+    """Everything that people wait for, in one line."""
+    parts = [
+        ", ".join(session_line(chain, job, now) for job in chain.open_jobs) or "no session",
+        *([hours_line(quota)] if quota is not None and chain.gpu else []),
+        *([end] if (end := end_line(chain, now, quota)) else []),
+        f"next: {next_action(chain)}",
+    ]
+    return f"{chain.name}: {'; '.join(parts)}"
+
+
+def hours_line(quota: Quota) -> str:
+    """What is left of the week's GPU hours."""
+    renewed = f", renewed {day(quota.renewed_at)}" if quota.renewed_at else ""
+    return f"{quota.left:.1f} of {quota.allowed:.1f} GPU hours left{renewed}"
+
+
+def end_line(chain: Chain, now: float, quota: Quota | None) -> str:
+    """When training may be done, as far as anything has been measured."""
+    left = _seconds_left(chain, now)
+    if not left:
+        return ""
+    end = f"trained about {day(now + _side_by_side(left, chain.at_once))}"
+    needed = sum(left) / 3600
+    if chain.gpu and quota is not None and needed > quota.left:
+        return f"{needed:.1f} GPU hours are needed, more than this week has left"
+    return end
+
+
+def next_action(chain: Chain) -> str:
+    """What the chain does when what runs has ended."""
+    if chain.stopped:
+        return f"an end when these are over, for {chain.stopped}" if chain.open_jobs else f"nothing: {chain.stopped}"
+    if any(job.state == PUSHING for job in chain.open_jobs):
+        return "a push, when there is room"
+    stage = next((place[0] for place in chain.places if not chain.is_done(*place)), None)
+    if stage == "train":
+        waiting = [str(fold) for fold in chain.folds if not chain.is_done("train", fold)]
+        return f"sessions of fold{'s' if len(waiting) > 1 else ''} {', '.join(waiting)} until trained, then validate"
+    after = {"prepare": "train", "validate": "infer", "infer": "submission.csv", None: "nothing, all is done"}
+    return after[stage]
+
+
+def describe(chain: Chain, now: float | None = None, quota: Quota | None = None) -> str:
+    """Where a chain is, a line for each stage and fold.
+
+    Args:
+        now: by the platform's clock, where it has just been looked at; None shows states as they were last seen.
+    """
+    lines = [f"{chain.name}: {chain.recipe}, folds {', '.join(map(str, chain.folds))}"]
+    for stage, fold in chain.places:
+        jobs = chain.of(stage, fold)
+        name = stage if fold is None else f"{stage} fold {fold}"
+        state = _state(chain, jobs[-1], now) if jobs else "-"
+        lines.append(f"  {name:<14}{len(jobs):>3} session{'s' if len(jobs) != 1 else ' '}  {state}")
+    pushed = sum(job.pushed_at > 0 for job in chain.jobs)
+    expected = (f" of {chain.expected_sessions} expected", f" of {chain.expected_hours:.1f} expected")
+    sessions, hours = expected if chain.expected_sessions else ("", "")
+    lines.append(f"  sessions {pushed}{sessions}, GPU hours used {chain.gpu_hours:.1f}{hours}")
+    if now is not None and (end := end_line(chain, now, quota)):
+        lines.append(f"  {end}")
+    lines.append(f"  next: {next_action(chain)}")
+    return "\n".join(lines)
+
+
+def _state(chain: Chain, job: Job, now: float | None) -> str:
+    """How the last session of a stage or fold is."""
+    if job.state in (PUSHING, RUNNING):
+        if now is not None:
+            return session_line(chain, job, now).removeprefix(f"{job.place} ")
+        seen = f"{job.seen}, seen {day(job.seen_at)}" if job.seen_at else f"pushed {day(job.pushed_at)}"
+        return f"{job.state}, {job.note}" if job.state == PUSHING and job.note else seen if job.pushed_at else job.state
+    return f"{job.state}, {job.note}" if job.note else job.state
+
+
+def _seconds_left(chain: Chain, now: float) -> list[float]:
+    """Seconds of training that each fold still takes; empty where nothing has been measured."""
+    rates: dict[int, tuple[float, int]] = {}  # steps a second and steps in all, by fold
+    for fold in chain.folds:
+        before = 0
+        for job in chain.of("train", fold):
+            if job.num_steps and job.seconds and job.step > before:
+                rates[fold] = (job.step - before) / job.seconds, job.num_steps
+                before = job.step
+    usual = max((steps / rate for rate, steps in rates.values()), default=chain.seconds_a_fold)
+    left = []
+    for fold in chain.folds:
+        jobs = chain.of("train", fold)
+        if jobs and jobs[-1].state == DONE:
+            continue
+        if not usual:
+            return []
+        rate, steps = rates.get(fold, (0.0, 0))
+        step = max((job.step for job in jobs), default=0)
+        seconds = (steps - step) / rate if rate else usual
+        running = [now - job.running_at for job in jobs if job.state == RUNNING and job.running_at]
+        left.append(max(0.0, seconds - sum(running)))
+    return left
+
+
+def _side_by_side(seconds: list[float], at_once: int) -> float:
+    """How long this takes with so many at once, the longest first."""
+    ends = [0.0] * max(1, at_once)
+    for length in sorted(seconds, reverse=True):
+        heapq.heapreplace(ends, ends[0] + length)
+    return max(ends)

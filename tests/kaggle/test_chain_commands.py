@@ -1,0 +1,326 @@
+"""`imettk kaggle chain` and `status` as they are typed: what has changed, what people wait for, what goes on."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from kaggle_box import Fault, Job, KaggleBox, fast_patience
+from pretended import failing, pretend, settings_of
+
+from imettk.cli import main
+from imettk.config import to_json
+from imettk.kaggle import chain as chain_module
+from imettk.kaggle import client, rounds
+from imettk.kaggle import pack as packing
+from imettk.kaggle.client import Patience
+from imettk.kaggle.plan import read_chain
+from imettk.recipes import load_recipe
+from imettk.tracking import telegram
+
+# MLflow's, about SQLAlchemy.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+MINE = """
+from dataclasses import replace
+from imettk.recipes.digits import digits
+
+def recipe():
+    return replace(digits(), name="{name}")
+"""
+RUN = Path("runs/kaggle")
+
+
+@pytest.fixture
+def told(monkeypatch) -> list[str]:
+    messages: list[str] = []
+    monkeypatch.setattr(telegram.Notifier, "send", lambda self, make: messages.append(make().text))
+    return messages
+
+
+@pytest.fixture
+def box(make_box, tmp_path, monkeypatch, told) -> KaggleBox:
+    monkeypatch.setattr(client, "Patience", fast_patience)
+    monkeypatch.setattr(packing, "_build_wheels", lambda out: None)
+    monkeypatch.setattr(chain_module, "LOST_SECONDS", -1.0)
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(MINE.format(name="cells"))
+    box = make_box(pretend)
+    (tmp_path / "data").mkdir()
+    box.add_competition("cells", tmp_path / "data", lambda path: (0.75, 0.5))
+    return box
+
+
+CHAIN = ("chain", "mine.py", "--competition", "cells")
+
+
+def command(*words: object, code: int = 0) -> None:
+    with pytest.raises(SystemExit) as ending:
+        main(["kaggle", *map(str, words)])
+    assert ending.value.code == code
+
+
+def once_until(box: KaggleBox, place: str, *words: object) -> None:
+    """Look as cron does until the last session of this place has been settled."""
+    for _ in range(100):
+        command(*(words or CHAIN), "--once")
+        box.wait()
+        state = read_chain(RUN)
+        assert state is not None
+        if any(job.place == place and job.has_output for job in state.jobs):
+            return
+    raise AssertionError(place)
+
+
+def test_one_command_to_the_end(box, capsys, told):
+    command(*CHAIN)
+    text = capsys.readouterr().out
+    assert f"the submission is {RUN / 'submission.csv'}, of me/imettk-cells-infer-s1/1" in text
+    assert told[-1] == "cells: all is done, 5.0 GPU hours"
+    state = read_chain(RUN)
+    assert state is not None and state.datasets == ["me/imettk-pack/1"] and (RUN / "pack" / "mine.py").is_file()
+    kernels = len(box.kernels)
+    command(*CHAIN)  # nothing is left to do
+    assert len(box.kernels) == kernels and len(box.datasets["me/imettk-pack"].versions) == 1
+
+
+def test_a_submission_is_not_said_to_be_where_it_is_not(box, capsys):
+    command(*CHAIN)
+    (RUN / "submission.csv").unlink()
+    capsys.readouterr()
+    command(*CHAIN)
+    line = "`imettk kaggle pull me/imettk-cells-infer-s1/1 --only submission.csv --out runs/kaggle`"
+    assert line in capsys.readouterr().out
+    command(*line.strip("`").split()[2:])
+    assert (RUN / "submission.csv").is_file()
+
+
+def test_a_recipe_that_is_edited_before_it_has_trained_is_packed_anew(box, capsys):
+    box.max_gpu = 0  # so that nothing begins to train
+    once_until(box, "prepare-s1")
+    box.max_gpu = 2
+    Path("mine.py").write_text(MINE.format(name="cells") + "# better\n")
+    capsys.readouterr()
+    command(*CHAIN)
+    text = capsys.readouterr().out
+    assert "cells: from here on source_sha256" in text and "packed anew, from here on me/imettk-pack/2" in text
+    state = read_chain(RUN)
+    assert state is not None and len(state.of("prepare")) == 1 and state.datasets == ["me/imettk-pack/2"]
+    sent = [box.kernels[f"me/{job.slug}"][0] for job in state.jobs if f"me/{job.slug}" in box.kernels]
+    versions = [version.request["datasetDataSources"] for version in sent]
+    assert ["me/imettk-pack/1"] in versions and versions[-1] == ["me/imettk-pack/2"]
+    assert settings_of(sent[-1].request["text"])["PACK"] == state.pack
+
+
+def test_folds_that_are_dealt_otherwise_are_prepared_again(box, capsys):
+    box.max_gpu = 0
+    once_until(box, "prepare-s1")
+    box.max_gpu = 2
+    command(*CHAIN, "--folds.seed", "7")
+    assert "prepare, validate, infer again" in capsys.readouterr().out
+    state = read_chain(RUN)
+    assert [job.state for job in state.of("prepare")] == ["failed, tried again", "done"]
+    first = box.kernels["me/imettk-cells-f0-s1"][0]
+    assert first.request["kernelDataSources"] == ["me/imettk-cells-prepare-s2"]
+
+
+def test_a_recipe_that_is_edited_while_it_trains_is_refused(box, capsys):
+    """Its checkpoints are of the older one; the older file is on the platform."""
+    once_until(box, "f0-s1")
+    before = Path("mine.py").read_text()
+    Path("mine.py").write_text(before + "# better\n")
+    kernels = len(box.kernels)
+    capsys.readouterr()
+    for words in (CHAIN, (*CHAIN, "--once")):
+        command(*words, code=2)
+        line = capsys.readouterr().err
+        assert "its training cannot go on with another recipe: take the change back (dataset me/imettk-pack/1" in line
+        assert "--name NAME --run-dir DIR" in line and "source_sha256" in line
+    assert len(box.kernels) == kernels
+    Path("mine.py").write_text(before)
+    command(*CHAIN)
+
+
+def test_what_changes_no_weights_goes_on_at_once(box, capsys):
+    command(*CHAIN)
+    capsys.readouterr()
+    command(*CHAIN, "--rule.beta", "1", "--limit-hours", "6")
+    text = capsys.readouterr().out
+    assert "cells: from here on rule.beta: 2.0 -> 1.0" in text and "validate, infer again" in text
+    state = read_chain(RUN)
+    assert state is not None
+    assert [len(state.of(*place)) for place in state.places] == [1, 3, 2, 2]
+    last = box.kernels["me/imettk-cells-infer-s2"][0]
+    assert "--rule.beta" in settings_of(last.request["text"])["ARGUMENTS"]
+    assert last.request["sessionTimeoutSeconds"] == 6 * 3600
+    command(*CHAIN, "--rule.beta", "1", "--folds", "0,1")  # one fold more
+    state = read_chain(RUN)
+    assert state is not None and [len(state.of(*place)) for place in state.places] == [1, 3, 3, 3, 3]
+
+
+def test_a_wrong_competition_is_put_right_in_the_same_folder(box, capsys, told):
+    command("chain", "mine.py", "--competition", "cell", code=1)
+    line = capsys.readouterr().err
+    assert "accept its rules first: kaggle.com/c/cell/rules" in line
+    assert len(read_chain(RUN).jobs) == 1 and "does not know cell" in told[-1]
+    command(*CHAIN)
+    assert read_chain(RUN).is_done("infer")
+
+
+def test_other_data_is_another_chain(box, capsys):
+    once_until(box, "prepare-s1")
+    command("chain", "mine.py", "--competition", "whales", code=2)
+    assert "competition: 'cells' -> 'whales'" in capsys.readouterr().err
+
+
+def test_a_chain_that_has_stopped_stays_so_for_cron(box, capsys, told):
+    """Otherwise what fails would be tried at every look, and take the week's hours with it."""
+    box._run_kernel = lambda job: "ERROR"
+    words = (*CHAIN, "--retries", "0")
+    command(*words, code=1)
+    told_before, kernels = len(told), len(box.kernels)
+    for _ in range(2):
+        capsys.readouterr()
+        command(*words, "--once", code=1)
+        assert "the same command without --once goes on" in capsys.readouterr().err
+    assert len(box.kernels) == kernels and len(told) == told_before
+    command(*words, code=1)  # somebody has looked into it
+    assert sorted(box.kernels) == ["me/imettk-cells-prepare-s1", "me/imettk-cells-prepare-s2"]
+    assert told[-1].startswith("cells: imettk-cells-prepare-s2 has failed 1 times")
+    command(*words, "--stop")
+
+
+def test_a_name_is_used_once(box, capsys):
+    command(*CHAIN)
+    command(*CHAIN, "--run-dir", "runs/other", code=2)
+    assert "me/imettk-cells-prepare-s1 is there already" in capsys.readouterr().err
+    assert not Path("runs/other/chain.json").exists()
+    command(*CHAIN, "--run-dir", "runs/other", "--name", "cells-b")
+
+
+def test_several_recipes_are_a_queue(box, capsys, monkeypatch):
+    monkeypatch.setattr(rounds, "LINE_SECONDS", -1.0)
+    Path("other.py").write_text(MINE.format(name="Whales__2"))
+    command("chain", "mine.py", "other.py", "--competition", "cells", "--folds", "0,1")
+    assert all(read_chain(RUN / name).is_done("infer") for name in ("cells", "whales-2"))
+    pushed = [request["slug"] for method, request in box.requests if method == "SaveKernel"]
+    assert pushed.index("me/imettk-cells-f1-s1") < pushed.index("me/imettk-whales-2-f0-s1")
+    capsys.readouterr()
+    command("status")
+    text = capsys.readouterr().out
+    assert "cells: mine.py, folds 0, 1" in text and "whales-2: other.py, folds 0, 1" in text
+    command("chain", "mine.py", "mine.py", "--competition", "cells", code=2)
+    assert "need different names" in capsys.readouterr().err
+    command("chain", "mine.py", "other.py", "--competition", "cells", "--name", "x", code=2)
+
+
+@pytest.fixture
+def running(box, monkeypatch):
+    """A chain whose training runs until it is cancelled, as cron has left it."""
+    gate = threading.Event()
+
+    def run(job: Job) -> str:
+        if "-f" not in job.slug:
+            return pretend(job)
+        while not gate.wait(0.01):
+            if job.cancel.is_set():
+                return "CANCEL_ACKNOWLEDGED"
+        return pretend(job)
+
+    box._run_kernel = run
+    command(*CHAIN, "--once", "--limit-hours", "9")
+    for _ in range(100):
+        command(*CHAIN, "--once", "--limit-hours", "9")
+        state = read_chain(RUN)
+        if any(job.place == "f0-s1" and job.seen == "RUNNING" for job in state.jobs):
+            break
+    yield box
+    gate.set()
+
+
+def test_a_log_has_a_line_with_all_that_people_wait_for(running, monkeypatch, capsys):
+    monkeypatch.setattr(rounds, "LINE_SECONDS", -1.0)
+    ahead, looks = running.date, [0]
+    running.date = lambda: ahead() + 3 * 3600 + 12 * 60 + 30
+
+    def sleep(seconds):
+        looks[0] += 1
+        if looks[0] > 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "Patience", lambda: Patience(tries=6, sleep=sleep))
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["kaggle", *CHAIN, "--limit-hours", "9"])
+    said = capsys.readouterr().out
+    line = next(line for line in said.splitlines() if "RUNNING 3:12 h of 9:00 h" in line)
+    assert line.split()[0].count(":") == 1 and " cells: f0-s1 RUNNING" in line
+    assert "30.0 of 30.0 GPU hours left, renewed Sat 02 Jan 00:00" in line
+    assert line.endswith("next: sessions of fold 0 until trained, then validate")
+    words = "imettk kaggle chain mine.py --competition cells --limit-hours 9"
+    assert f"`{words}` watches again" in said and f"`{words} --stop` deletes them" in said
+    assert "these go on at Kaggle: f0-s1 RUNNING" in said
+
+
+def test_status_looks_at_the_platform_or_says_how_old_its_view_is(running, capsys):
+    ahead = running.date
+    running.date = lambda: ahead() + 3630
+    command("status")
+    text = capsys.readouterr().out
+    assert "train fold 0    1 session   RUNNING 1:00 h of 9:00 h" in text and "30.0 of 30.0 GPU hours left" in text
+    before = (RUN / "chain.json").read_bytes()
+    running.faults.add("GetKernelSessionStatus", Fault(503), times=6)
+    command("status")
+    text = capsys.readouterr().out
+    assert "as last seen:" in text and "RUNNING, seen " in text and (RUN / "chain.json").read_bytes() == before
+
+
+def test_stop_says_what_it_deletes(running, capsys):
+    command(*CHAIN, "--limit-hours", "9", "--stop")
+    text = capsys.readouterr().out
+    assert "deleting me/imettk-cells-f0-s1 and what this session has made" in text
+    assert list(running.deleted) == ["me/imettk-cells-f0-s1"]
+
+
+def test_whoever_watches_says_when_he_ends(running, monkeypatch, told):
+    """A key that is not taken may be put right while the chain looks again and again, but not for ever."""
+    running.key = "another"
+    monkeypatch.setattr(rounds, "UNCLEAR_SECONDS", 0.0)
+    monkeypatch.setattr(rounds, "TELL_SECONDS", -1.0)
+    command(*CHAIN, "--limit-hours", "9", code=1)
+    assert "does not take these credentials (401)" in told[-1] and "kkkk" not in " ".join(told)
+
+
+def test_a_failure_that_cannot_heal_is_told_with_its_line(box, capsys, told):
+    box._run_kernel = failing({"-f0-": 1}, "user error")
+    command(*CHAIN, code=1)
+    assert "`lr` must be above 0 (correct it, and run the same command)" in capsys.readouterr().err
+    assert "`lr` must be above 0" in told[-1]
+    command(*CHAIN)
+
+
+def test_an_earlier_versions_chain_goes_on(box):
+    """It knows nothing of recipes, references and times of the platform."""
+    once_until(box, "f0-s1")
+    path = RUN / "chain.json"
+    content = json.loads(path.read_text())
+    for name in ("models", "machine", "described", "seconds_a_fold"):
+        del content[name]
+    for job in content["jobs"]:
+        for name in (
+            "reference",
+            "running_at",
+            "seen",
+            "seen_at",
+            "looks",
+            "lacked",
+            "short_seconds",
+            "step",
+            "num_steps",
+        ):
+            del job[name]
+    path.write_text(json.dumps(content))
+    (RUN / "recipe.json").write_text(to_json(load_recipe("mine.py")))
+    command(*CHAIN)
+    assert read_chain(RUN).is_done("infer")
