@@ -159,17 +159,16 @@ def _status(arguments: argparse.Namespace) -> int:
     from imettk.kaggle.account import status
     from imettk.kaggle.begin import tell_quota
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.plan import STATE
+    from imettk.kaggle.plan import chain_folders
     from imettk.kaggle.rounds import show
 
-    # Several recipes have folders of their own below it.
-    folders = sorted(path.parent for name in (STATE, f"*/{STATE}") for path in arguments.run_dir.glob(name))
+    folders = [] if arguments.kernel is not None else chain_folders(arguments.run_dir)
     if arguments.kernel is None and not folders:
         raise UserError(f"{arguments.run_dir} has no chain: name a kernel, OWNER/SLUG")
     kaggle = Kaggle()
     if arguments.kernel is not None:
         status(kaggle, arguments.run_dir, arguments.kernel)
-    for folder in folders if arguments.kernel is None else []:
+    for folder in folders:
         show(kaggle, folder)
     tell_quota(kaggle)
     return 0
@@ -177,22 +176,26 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _follow(arguments: argparse.Namespace) -> int:
     """Show the log of a kernel's session, or of all that run in a chain; code 0 where all end well."""
-    from imettk.kaggle.account import remembered
+    from imettk.kaggle.account import find_version
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.logs import follow_all
-    from imettk.kaggle.plan import read_chain
+    from imettk.kaggle.plan import chain_folders, read_chain
 
     sessions: dict[str, tuple[str, int]] = {}
+    if arguments.kernel is None:
+        chains = [chain for folder in chain_folders(arguments.run_dir) if (chain := read_chain(folder)) is not None]
+        for chain in chains:
+            prefix = f"{chain.name} " if len(chains) > 1 else ""
+            running = [job for job in chain.open_jobs if job.version]
+            sessions |= {f"{prefix}{job.place}": (chain.reference(job), job.version) for job in running}
+        if not sessions:
+            raise UserError(f"{arguments.run_dir} has no chain with a session that runs: name a kernel, OWNER/SLUG")
+    kaggle = Kaggle()
     if arguments.kernel is not None:
-        version, _ = remembered(arguments.run_dir, arguments.kernel)
-        sessions[""] = "/".join(arguments.kernel.split("/")[:2]), version
-    elif (chain := read_chain(arguments.run_dir)) is not None:
-        jobs = {job.slug.removeprefix(f"imettk-{chain.name}-"): job for job in chain.open_jobs}
-        sessions = {name: (chain.reference(job), job.version) for name, job in jobs.items() if job.version}
-    if not sessions:
-        raise UserError(f"{arguments.run_dir} has no chain with a session that runs: name a kernel, OWNER/SLUG")
+        name, version, _ = find_version(kaggle, arguments.run_dir, arguments.kernel)
+        sessions[""] = name, version
     try:
-        ended = follow_all(Kaggle(), sessions, say)
+        ended = follow_all(kaggle, sessions, say)
     except KeyboardInterrupt:
         names = ", ".join(reference for reference, _ in sessions.values())
         say(f"{names} {'goes' if len(sessions) == 1 else 'go'} on; the same command shows the log again")

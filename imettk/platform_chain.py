@@ -211,7 +211,7 @@ def _exit_code(arguments: argparse.Namespace, chains: list[Chain], ends: list[st
 
 def _tell_end(follower: Follower, end: str, notifier: Notifier | None) -> None:
     """Say where a chain is; by a message too where it has ended just now."""
-    from imettk.kaggle.chain import SUBMISSION
+    from imettk.kaggle.outcome import SUBMISSION
     from imettk.kaggle.plan import DONE
     from imettk.kaggle.watch import describe
     from imettk.tracking.telegram import Message

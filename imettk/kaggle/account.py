@@ -299,5 +299,3 @@ def tell_log(kaggle: Kaggle, reference: str, version: int) -> None:
     except (PlatformError, UserError) as error:
         log = f"(no log: {error})"
     say("\n".join(f"  | {line}" for line in (log.rstrip() or "(the log is empty)").splitlines()[-LOG_LINES:]))
-
-

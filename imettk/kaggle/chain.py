@@ -7,16 +7,15 @@ answer that is not clear never ends a session and never begins a second one besi
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from imettk.errors import MismatchError, PlatformError, describe_fault
 from imettk.kaggle.client import Kaggle, NotThere, Refused, Unclear
+from imettk.kaggle.outcome import Outcome, can_be_taken_up, is_small, judge, last_words, skip
 from imettk.kaggle.outputs import list_files, pull, read_remote_list
-from imettk.kaggle.plan import DONE, FAILED, PAUSED, PUSHING, RUNNING, SKIPPED, Chain, Job
+from imettk.kaggle.plan import DONE, FAILED, PUSHING, RUNNING, Chain, Job
 from imettk.kaggle.room import Room
 from imettk.kaggle.sessions import (
     COMPLETE,
@@ -31,16 +30,13 @@ from imettk.kaggle.sessions import (
 )
 from imettk.kaggle.watch import session_line, span
 from imettk.progress import say
+from imettk.tracking.files import read_json
 
 LOST_SECONDS = 900.0  # after the end of a session, until its output must be there
 STUCK_SECONDS = 36 * 3600.0  # that no session runs: none is longer than 12 hours
 LOOKS = 3  # in a row, before what is missing counts as missing, or a push as refused
 SESSION_SECONDS = 12 * 3600.0
 LOG_LINES = 20
-SMALL_BYTES = 20_000_000
-SMALL_SUFFIXES = (".json", ".jsonl", ".csv", ".png", ".html")
-SUBMISSION = "submission.csv"
-USER_ERROR = 2  # exit code of a stage whose input is wrong: trying again would not help
 
 Tell = Callable[[str, Job, str], None]  # what happened ("started", "paused", "done", "failed"), to whom, in words
 
@@ -62,7 +58,7 @@ class Follower:
     ) -> None:
         self.kaggle, self.chain, self.folder = kaggle, chain, folder
         self.room = room or Room(kaggle, [chain], chain.at_once)
-        self.unclear = ""
+        self.unclear = self._said = ""
         self._tell = tell or (lambda event, job, text: None)
 
     def now(self) -> float:
@@ -98,7 +94,7 @@ class Follower:
         self._check_failures()
         for stage, fold, after in chain.next_sessions():
             gpu = chain.gpu and stage != "prepare"
-            if self.room.has(gpu=gpu):
+            if self.room.has(gpu=gpu, least_seconds=chain.least_seconds):
                 job = chain.add(stage, fold, after, gpu=gpu)
                 self._shorten(job)
                 self._push(job, new=True)
@@ -139,7 +135,7 @@ class Follower:
 
     def _shorten(self, job: Job) -> None:
         """Let a session end by itself before the week's GPU hours do."""
-        left = self.room.seconds() if job.gpu else None
+        left = self.room.seconds() if job.gpu and job.stage == "train" else None  # the others cannot stop half-way
         if left is not None and left < float(self.chain.limit_seconds or SESSION_SECONDS):
             job.short_seconds = int(left)
 
@@ -175,6 +171,7 @@ class Follower:
         else:
             job.state, job.note, job.looks, job.pushed_at = RUNNING, "", 0, self.now()
             job.version, job.reference = pushed.version, pushed.reference
+            self.room.note_push()
             self.chain.save(self.folder)
             say(f"{job.slug}: pushed, version {job.version}")
             self._tell("started", job, "")
@@ -219,39 +216,43 @@ class Follower:
         """Settle a session that has ended by what it has left."""
         reference = self.chain.reference(job)
         listed = read_remote_list(self.kaggle, reference, job.version, push=job.push)
-        if listed is None or (listed["code"] is None and session.status == COMPLETE):
-            self._without_list(job, session)
+        # The list that a kernel writes at its start names no code. It is the last one of a session that was killed, and
+        # one that comes late of a session that was not.
+        late = listed is None or (listed["code"] is None and session.status == COMPLETE)
+        if late and not self._is_lost(job):
+            if job.looks == 1:
+                say(f"{job.slug}: {session.status}; its output is not there yet, waiting up to {span(LOST_SECONDS)}")
             return
-        if listed["code"] is None:  # it was killed: the list is the one that its kernel wrote at the start
-            names, _ = list_files(self.kaggle, reference, job.version)
-            job.has_output = _can_be_taken_up(job, None, names)
-            taken = "its checkpoints are taken up" if job.has_output else "it left no checkpoint"
+        if listed is None:
+            failure = f" ({session.failure})" if session.failure else ""
+            self._end(job, FAILED, f"{session.status}: it left no output{failure}", self._log(job))
+            return
+        if listed["code"] is None:
+            job.has_output = can_be_taken_up(job, None, listed["files"])
+            taken = "its checkpoints are taken up" if job.has_output else "it left nothing to take up"
             self._end(job, FAILED, f"{session.status} in the middle of {job.stage}: {taken}", self._log(job))
             return
         # Known before anything is downloaded: whatever becomes of that, the next session can take it up.
         job.seconds = float(listed.get("seconds", 0.0))
-        job.has_output = _can_be_taken_up(job, listed["code"], listed["files"])
-        pull(self.kaggle, reference, job.version, self.folder, push=job.push, wanted=_is_small)
-        if lacks := listed.get("lacks"):
-            self._end_without_inputs(job, [other for other in self.chain.jobs if other.push in lacks])
-        elif job.stage == "train":
-            self._settle_training(job, listed)
-        elif listed["code"] != 0:
-            self._end_with_code(job, listed["code"])
-        else:
-            self._end(job, DONE, "")
+        job.has_output = can_be_taken_up(job, listed["code"], listed["files"])
+        pull(self.kaggle, reference, job.version, self.folder, push=job.push, wanted=is_small)
+        status = self.folder / f"fold{job.fold}" / "status.json"
+        has_status = status.relative_to(self.folder).as_posix() in listed["files"]
+        self._settle_as(job, judge(self.chain, job, listed, (read_json(status) or {}) if has_status else {}))
 
-    def _without_list(self, job: Job, session: Session) -> None:
-        """Wait for the list of a session that has ended, which may come late, or be one of another push for a while."""
-        if self._is_lost(job):
-            failure = f" ({session.failure})" if session.failure else ""
-            self._end(job, FAILED, f"{session.status}: it left no output{failure}", self._log(job))
-        elif job.looks == 1:
-            say(f"{job.slug}: {session.status}; its output is not there yet, waiting up to {span(LOST_SECONDS)}")
+    def _settle_as(self, job: Job, outcome: Outcome) -> None:
+        """Take note of an outcome; the chain stops where no other try would go better."""
+        log = self._log(job) if outcome.has_failed else ""
+        self._end(job, outcome.state, outcome.note, log)
+        if not outcome.heals and not self.chain.stopped:
+            why = last_words(log) or outcome.note
+            self.chain.stopped = f"{job.slug}: {why} (correct it, and run the same command)"
 
     def _look_later(self, error: str) -> None:
         self.unclear = error
-        say(f"{error}; looking again later")
+        if error != self._said:  # an outage of hours is one line
+            self._said = error
+            say(f"{error}; looking again later")
 
     def _is_lost(self, job: Job) -> bool:
         """Whether what must be there has been missing for too long, in this process and those before it."""
@@ -259,63 +260,14 @@ class Follower:
         job.waits_since = job.waits_since or self.now()
         return job.looks >= LOOKS and self.now() - job.waits_since > LOST_SECONDS
 
-    def _settle_training(self, job: Job, listed: dict[str, Any]) -> None:
-        """Take a training for done or paused, as the fold's status says."""
-        name = f"fold{job.fold}/status.json"
-        status = json.loads((self.folder / name).read_text()) if name in listed["files"] else {}
-        job.step, job.num_steps = int(status.get("step", 0)), int(status.get("num_steps", 0))
-        place = f"step {job.step} of {job.num_steps or '?'}"
-        if status.get("state") == "done":
-            self._end(job, DONE, place)
-        elif listed["code"] != 0:
-            self._end_with_code(job, listed["code"])
-        elif status.get("state") == "paused":
-            before = self.chain.of("train", job.fold)[:-1]
-            if sum(other.note == place and other.state == PAUSED for other in before[-2:]) == 2:
-                self._end(job, FAILED, f"three sessions have not gone beyond {place}: is the limit too short?")
-                return
-            self._end(job, PAUSED, place)
-        else:
-            self._end(job, FAILED, f"its output does not say whether the fold is done ({name})", self._log(job))
-
-    def _end_with_code(self, job: Job, code: int) -> None:
-        """Fail a session whose stage did; where its input is wrong the chain stops, for no other try would help."""
-        log = self._log(job)
-        self._end(job, FAILED, f"{job.stage} ended with code {code}", log)
-        if code == USER_ERROR and not self.chain.stopped:
-            said = [
-                line for line in log.splitlines() if line.startswith("imettk: ") and " ended with code " not in line
-            ]
-            why = said[-1].removeprefix("imettk: ") if said else f"{job.stage} ended with code {code}"
-            self.chain.stopped = f"{job.slug}: {why} (correct it, and run the same command)"
-
     def _end_without_sources(self, job: Job, error: LacksSources) -> None:
         """Fall back to earlier outputs where the platform does not attach one; anything else has to be corrected."""
         lacking = [other for other in self.chain.jobs if self.chain.reference(other) in error.sources]
         if len(lacking) == len(error.sources):
-            self._end_without_inputs(job, lacking)
+            self._settle_as(job, skip(job, lacking))
             return
         self._end(job, FAILED, str(error))
         self.chain.stopped = self.chain.stopped or f"{job.slug}: {error}"
-
-    def _end_without_inputs(self, job: Job, lacking: list[Job]) -> None:
-        """End a session that did not get an output it was to take up.
-
-        That of a session that did not end well may never be attached: it is not asked for again, and the one before
-        counts. That of a complete one is asked for once more, which counts as a failure.
-        """
-        unusable = []
-        for source in lacking:
-            source.lacked += 1
-            if source.seen != COMPLETE or (source.stage == "train" and source.lacked > 1):
-                source.state, source.has_output = FAILED, False
-                source.note = f"{source.seen}: Kaggle does not attach its output"
-                unusable.append(source)
-        note = f"the output of {', '.join(source.slug for source in lacking)} was not attached"
-        if unusable:
-            note += "; going on from the one before"
-        job.has_output = False
-        self._end(job, SKIPPED if unusable else FAILED, note)
 
     def _log(self, job: Job) -> str:
         """The end of its log."""
@@ -333,18 +285,3 @@ class Follower:
         self.chain.save(self.folder)
         say(f"{job.slug}: {state}{f', {note}' if note else ''}" + "".join(f"\n  | {line}" for line in log.splitlines()))
         self._tell(state, job, log or note)
-
-
-def _can_be_taken_up(job: Job, code: int | None, names: dict[str, Any]) -> bool:
-    """Whether the next session has what it needs in this output; a training that failed early may have left nothing."""
-    if job.stage != "train":
-        return code == 0
-    parts = (f"fold{job.fold}/checkpoints/", f"fold{job.fold}/model.safetensors")
-    return any(name.startswith(parts) for name in names)
-
-
-def _is_small(name: str, size: int) -> bool:
-    """Whether a run folder on the laptop needs a file, for log, report or submission: no weights, no images."""
-    if name == SUBMISSION:
-        return True
-    return name.endswith(SMALL_SUFFIXES) and size <= SMALL_BYTES and not name.startswith("cache/")

@@ -17,6 +17,7 @@ from imettk.kaggle.kernel import GPU, Kernel
 from imettk.kaggle.names import fit
 
 STATE = "chain.json"
+LEAST_SECONDS = 1800.0
 LIMIT_OPTION = "--session.limit-seconds"
 # How a job stands: written down, then pushed, then over.
 PUSHING, RUNNING, DONE, PAUSED, FAILED = "pushing", "running", "done", "paused", "failed"
@@ -187,6 +188,11 @@ class Chain:
         return [job for job in self.jobs if job.state in OPEN]
 
     @property
+    def least_seconds(self) -> float:
+        """A session's limit below which it is not worth beginning: what is kept free for saving comes off it."""
+        return max(LEAST_SECONDS, 2 * float(self.described.get("session", {}).get("margin_seconds", 0.0)))
+
+    @property
     def gpu_hours(self) -> float:
         """That its sessions have used, as far as they are over."""
         return sum(job.seconds for job in self.jobs if job.gpu) / 3600
@@ -252,6 +258,11 @@ def expect(chain: Chain, preflight: dict[str, Any], *, usable_seconds: float) ->
     seconds = chain.seconds_a_fold = float(preflight["seconds_a_fold"])
     chain.expected_hours = len(chain.folds) * seconds / 3600 if chain.gpu else 0.0
     chain.expected_sessions = len(chain.folds) * math.ceil(seconds / usable_seconds) + 3  # prepare, validate, infer
+
+
+def chain_folders(folder: Path) -> list[Path]:
+    """This folder, where it has a chain, and those right below it that have one: several recipes run side by side."""
+    return sorted(path.parent for name in (STATE, f"*/{STATE}") for path in folder.glob(name))
 
 
 def read_chain(folder: Path) -> Chain | None:

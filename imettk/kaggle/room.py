@@ -13,7 +13,6 @@ from imettk.progress import say
 
 MAX_CPU = 5  # sessions at once that an account has
 QUOTA_SECONDS = 600.0  # after which the week's hours are asked for again
-LEAST_HOURS = 0.5  # of the week that a GPU session is begun for
 
 
 class Room:
@@ -41,13 +40,17 @@ class Room:
         self._full.add(gpu)
         self._say(f"{error}; GPU sessions wait" if gpu else f"{error}; sessions wait")
 
-    def has(self, *, gpu: bool) -> bool:
-        """Whether one more session may start."""
+    def note_push(self) -> None:
+        """Ask for the week's hours anew: a session that has begun reserves some."""
+        self._asked_at = None
+
+    def has(self, *, gpu: bool, least_seconds: float) -> bool:
+        """Whether one more session may start, with at least so much of the week's hours."""
         running = sum(job.gpu == gpu for chain in self.chains for job in chain.open_jobs)
         if gpu in self._full or running >= (self.at_once if gpu else MAX_CPU):
             return False
         quota = self.quota() if gpu else None
-        if quota is None or quota.left >= LEAST_HOURS:
+        if quota is None or 3600 * quota.left >= least_seconds:
             return True
         until = f" until {day(quota.renewed_at)}" if quota.renewed_at else ", until the platform renews them"
         self._say(f"GPU hours of this week: {quota.used:.1f} of {quota.allowed:.1f} used; GPU sessions wait{until}")

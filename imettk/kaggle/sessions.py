@@ -229,7 +229,7 @@ def _check(kaggle: Kaggle, kernel: Kernel, answer: Any) -> Pushed:
     if invalid:  # the platform has started it all the same
         _stop_incomplete(kaggle, kernel, Pushed(reference, int(answer.version_number or 0)), invalid)
     if not answer.version_number:
-        raise PlatformError(f"{what}: Kaggle names no version; look at kaggle.com/code/{reference}")
+        raise Unclear(f"{what}: Kaggle names no version; look at kaggle.com/code/{reference}")
     if reference != kernel.reference:
         say(f"Kaggle calls {kernel.reference} {reference}")
     return Pushed(reference, int(answer.version_number))
