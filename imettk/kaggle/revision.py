@@ -13,6 +13,7 @@ from imettk.kaggle.plan import RETRIED, Chain
 
 CACHED_SECTIONS = (*PREPARE_SECTIONS, "images", "cache")  # what `prepare` leaves depends on
 DATA = ("competition", "competitions")
+COMPUTE = ("gpu", "machine", "limit_seconds")  # which change no answer
 ALL_SECTIONS = tuple(field.name for field in fields(Recipe))
 
 
@@ -41,48 +42,48 @@ def revise(
         attached: datasets beside the pack.
         recipe: with all overrides.
         folder: the chain's.
-        sure: whether it is sure of every open session that it runs; otherwise they keep nothing from being compared.
+        sure: every open session is known to run; otherwise none keeps a change from being made.
 
     Raises:
         UserError: it cannot go on so; the message says what to do.
     """
-    lines = [
-        f"{name}: {getattr(chain, name)!r} -> {value!r}"
-        for name, value in asked.items()
-        if name not in ("arguments", "described") and getattr(chain, name) != value
-    ]
+    changed = {name for name in asked if name not in ("arguments", "described") and getattr(chain, name) != asked[name]}
+    lines = [f"{name}: {getattr(chain, name)!r} -> {asked[name]!r}" for name in asked if name in changed]
     if chain.datasets[1:] != attached:
         lines.append(f"datasets: {chain.datasets[1:]} -> {attached}")
-    settings = {line.split(":")[0] for line in lines}
     before = _before(chain, folder)
-    if before is not None and _may_differ(chain, asked, before, recipe):
-        lines += differences(before, recipe, ALL_SECTIONS)
-    made = [job for job in chain.jobs if job.has_output]
-    trained = any(job.stage == "train" for job in made)
+    fields_changed = _differences(chain, asked, before, recipe)
+    lines += fields_changed
+    trained = any(job.stage == "train" and job.has_output for job in chain.jobs)
     if not lines:
         return Revision([], pack=bool(chain.stopped) and not trained)
-    told = f"{folder} holds a chain that began otherwise ({'; '.join(lines)})"
-    retrain = before is not None and fingerprint(before) != fingerprint(recipe)
-    other_data = bool(settings & {*DATA, "name"})
-    if made and other_data:
-        raise UserError(f"{told}: give this one another --run-dir")
-    if trained and retrain and before is not None:
-        pack = (
-            f" (dataset {chain.datasets[0]} has it as it was)" if before.source_sha256 != recipe.source_sha256 else ""
-        )
-        raise UserError(
-            f"{told}, and its training cannot go on with another recipe: take the change back{pack}, or begin another "
-            "chain with --name NAME --run-dir DIR"
-        )
-    if (retrain or other_data) and chain.open_jobs and sure:
-        raise UserError(f"{told}, and its sessions still run: wait for them, or delete them with --stop first")
+    other_data = bool(changed & {*DATA, "name"})
+    other_weights = before is not None and fingerprint(before) != fingerprint(recipe)
+    other_source = before is not None and before.source_sha256 != recipe.source_sha256
+    refusal = _refusal(chain, other_data=other_data, other_weights=other_weights, other_source=other_source, sure=sure)
+    if refusal:
+        raise UserError(f"{folder} holds a chain that began otherwise ({'; '.join(lines)}){refusal}")
     again: tuple[str, ...] = ()
-    if settings - {"gpu", "machine", "limit_seconds", "folds"} or _names(lines) - {"session"} or "folds" in settings:
+    if changed - {*COMPUTE, "recipe"} or any(not line.startswith("session.") for line in fields_changed):
         again = ("validate", "infer")
     if before is not None and fingerprint(before, CACHED_SECTIONS) != fingerprint(recipe, CACHED_SECTIONS):
         again = ("prepare", *again)
-    source = before is None or before.source_sha256 != recipe.source_sha256
-    return Revision(lines, again, pack=source or "recipe" in settings or not trained)
+    return Revision(lines, again, pack=before is None or other_source or "recipe" in changed or not trained)
+
+
+def _refusal(chain: Chain, *, other_data: bool, other_weights: bool, other_source: bool, sure: bool) -> str:
+    """The reason why a chain cannot go on, and what to do; "" where it can."""
+    if other_data and any(job.has_output for job in chain.jobs):
+        return ": give this one another --run-dir"
+    if other_weights and any(job.stage == "train" and job.has_output for job in chain.jobs):
+        there = f" (dataset {chain.datasets[0]} has the file as it was)" if other_source else ""
+        return (
+            f", and its training cannot go on with another recipe: take the change back{there}, or begin another chain "
+            "with --name NAME --run-dir DIR"
+        )
+    if (other_weights or other_data) and chain.open_jobs and sure:
+        return ", and its sessions still run: wait for them, or delete them with --stop first"
+    return ""
 
 
 def apply(chain: Chain, revision: Revision, asked: dict[str, Any], attached: list[str]) -> None:
@@ -110,15 +111,15 @@ def _before(chain: Chain, folder: Path) -> Recipe | None:
         return None
 
 
-def _may_differ(chain: Chain, asked: dict[str, Any], before: Recipe, recipe: Recipe) -> bool:
-    """Whether somebody has changed the recipe; a later imettk may read the same words as more fields."""
-    return (
-        chain.recipe != asked["recipe"]
-        or chain.arguments != asked["arguments"]
-        or before.source_sha256 != recipe.source_sha256
-    )
+def _differences(chain: Chain, asked: dict[str, Any], before: Recipe | None, recipe: Recipe) -> list[str]:
+    """One line for each field of the recipe that somebody has changed.
 
-
-def _names(lines: list[str]) -> set[str]:
-    """The sections, or settings, that differ."""
-    return {line.split(":")[0].split(".")[0] for line in lines}
+    A built-in recipe of the same name and options is the same, whatever a later imettk reads into it: kernels run the
+    pack that they are pinned to.
+    """
+    if before is None:
+        return []
+    same_words = chain.recipe == asked["recipe"] and chain.arguments == asked["arguments"]
+    if same_words and before.source_sha256 == recipe.source_sha256:
+        return []
+    return differences(before, recipe, ALL_SECTIONS)

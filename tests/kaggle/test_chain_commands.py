@@ -135,7 +135,8 @@ def test_a_recipe_that_is_edited_while_it_trains_is_refused(box, capsys):
     for words in (CHAIN, (*CHAIN, "--once")):
         command(*words, code=2)
         line = capsys.readouterr().err
-        assert "its training cannot go on with another recipe: take the change back (dataset me/imettk-pack/1" in line
+        assert "its training cannot go on with another recipe: take the change back" in line
+        assert "(dataset me/imettk-pack/1 has the file as it was)" in line
         assert "--name NAME --run-dir DIR" in line and "source_sha256" in line
     assert len(box.kernels) == kernels
     Path("mine.py").write_text(before)
