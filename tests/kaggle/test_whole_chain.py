@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -14,8 +15,10 @@ from kaggle_box import Job, KaggleBox, fast_patience
 from sklearn.metrics import fbeta_score
 
 from imettk.cli import main
+from imettk.kaggle import chain as chain_module
 from imettk.kaggle import client
 from imettk.kaggle import pack as packing
+from imettk.kaggle.outputs import OUTPUT
 from imettk.kaggle.plan import read_chain
 from imettk.kaggle.sandbox import Mounts, run_session
 from imettk.tracking.tensors import read_tensors
@@ -74,28 +77,52 @@ def whole(make_box, python, pack, digits_data, monkeypatch) -> KaggleBox:
     return box
 
 
-def command(*words: str) -> None:
-    """A command in this process, which ends well."""
+def command(*words: str, code: int | None = 0) -> None:
+    """A command in this process, which ends with this code; None is any but that of a user's fault."""
     with pytest.raises(SystemExit) as ending:
         main(list(words))
-    assert ending.value.code == 0
+    assert ending.value.code == code if code is not None else ending.value.code != 2
+
+
+def killed_at_its_end(run, slug: str):
+    """Sessions of which one is killed after its last checkpoint, before its kernel has listed what it leaves."""
+
+    def run_or_kill(job: Job) -> str:
+        status = run(job)
+        if slug not in job.slug:
+            return status
+        path = job.working / OUTPUT
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"code": None, "files": {}}))
+        return "CANCEL_ACKNOWLEDGED"
+
+    return run_or_kill
 
 
 @pytest.mark.slow
-def test_from_a_laptop_to_a_score(whole, imettk, digits_data, tmp_path, capsys):
-    """Two folds of three sessions each, the command started anew for every look; then once without any platform."""
-    run_dir, words = tmp_path / "run", ["--pack", str(tmp_path / "pack")]
+def test_from_a_laptop_to_a_score(whole, imettk, digits_data, tmp_path, capsys, monkeypatch):
+    """Two folds of three sessions each, the command started anew for every look; then once without any platform.
+
+    Every call may fail in every way, lists come late, and one session is killed in the middle of its training.
+    """
+    run_dir = tmp_path / "run"
+    monkeypatch.setattr(chain_module, "LOST_SECONDS", -1.0)
+    whole.late_listings, whole.failed_outputs = 1, "attached"
+    whole._run_kernel = killed_at_its_end(whole._run_kernel, "-f0-s2")
+    whole.faults.storm(seed=1, rate=0.05)
     chain = ["kaggle", "chain", "digits", "--competition", "digits", "--folds", "0,1", "--run-dir", str(run_dir)]
     limit = time.monotonic() + PATIENCE
     while time.monotonic() < limit:
-        command(*chain, *words, "--once", "--session.limit-steps", "4")
+        command(*chain, "--once", "--session.limit-steps", "4", code=None)
         state = read_chain(run_dir)
         if state is not None and state.is_done("infer"):
             break
         whole.wait_for_an_end()
     assert state is not None and state.is_done("infer"), capsys.readouterr().out
     notes = {fold: [job.note for job in state.of("train", fold)] for fold in FOLDS}
-    assert notes == {fold: [f"step {step} of 11" for step in (4, 8, 11)] for fold in FOLDS}
+    killed = "CANCEL_ACKNOWLEDGED in the middle of train: its checkpoints are taken up"
+    assert notes == {0: ["step 4 of 11", killed, "step 11 of 11"], 1: [f"step {step} of 11" for step in (4, 8, 11)]}
+    assert len(whole.faults.happened) > 5 and all(len(versions) == 1 for versions in whole.kernels.values())
+    whole.faults.storm(seed=1, rate=0)
 
     local = tmp_path / "local"
     for stage, fold in [("prepare", None), *(("train", fold) for fold in FOLDS), ("validate", None), ("infer", None)]:
