@@ -111,7 +111,7 @@ def _settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]
 
 def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
     """Bring a chain that is there up to what is asked for; one that has stopped goes on if somebody says so."""
-    from imettk.kaggle.begin import renew_pack, settle_pushes
+    from imettk.kaggle.begin import holds_pack, renew_pack, settle_pushes
     from imettk.kaggle.revision import apply, revise
 
     settings, attached = _settings(arguments)
@@ -127,12 +127,13 @@ def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
         say(f"{chain.name}: from here on {line}")
     if revision.again:
         say(f"{chain.name}: {', '.join(revision.again)} again, where they are done")
+    pack = revision.pack or bool(chain.stopped and not holds_pack(kaggle, chain))
     if chain.stopped:
         say(f"{arguments.run_dir} had stopped ({chain.stopped}); going on")
         chain.try_again()
     apply(chain, revision, settings, attached)
     chain.retries, chain.at_once = arguments.retries, arguments.at_once
-    if revision.pack:
+    if pack:
         renew_pack(kaggle, chain, arguments.recipe, out=pack_folder(arguments))
     chain.save(arguments.run_dir)
 

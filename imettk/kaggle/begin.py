@@ -10,7 +10,7 @@ from typing import Any
 
 from imettk.errors import UserError
 from imettk.kaggle.client import Kaggle
-from imettk.kaggle.packs import upload_pack
+from imettk.kaggle.packs import pack_digest, upload_pack
 from imettk.kaggle.plan import PUSHING, RUNNING, Chain
 from imettk.kaggle.sessions import Quota, find_push, gpu_quota, is_there
 from imettk.kaggle.watch import hours_line
@@ -54,6 +54,11 @@ def settle_pushes(kaggle: Kaggle, chain: Chain) -> None:
         else:
             job.state, job.version, job.reference = RUNNING, pushed.version, pushed.reference
             job.pushed_at = kaggle.now() or time.time()
+
+
+def holds_pack(kaggle: Kaggle, chain: Chain) -> bool:
+    """Whether the platform still has the pack that the chain is pinned to, by its own manifest."""
+    return pack_digest(kaggle, chain.datasets[0]) == chain.pack
 
 
 def renew_pack(kaggle: Kaggle, chain: Chain, recipe: str, *, out: Path) -> None:

@@ -169,6 +169,20 @@ def test_a_wrong_competition_is_put_right_in_the_same_folder(box, capsys, told):
     assert read_chain(RUN).is_done("infer")
 
 
+def test_a_pack_that_is_not_there_any_more_is_made_again(box, capsys):
+    """Its dataset was deleted, and made again by another chain: each kernel finds another pack under the number."""
+    box._run_kernel = failing({"-f0-s2": 1}, "user error")
+    command(*CHAIN, code=1)
+    box.datasets.clear()
+    Path("other.py").write_text(MINE.format(name="whales"))
+    command("pack", "other.py", "--upload")
+    capsys.readouterr()
+    command(*CHAIN)
+    assert "packed anew" not in capsys.readouterr().out  # the same content under another number
+    state = read_chain(RUN)
+    assert state.is_done("infer") and state.datasets == ["me/imettk-pack/2"]
+
+
 def test_other_data_is_another_chain(box, capsys):
     once_until(box, "prepare-s1")
     command("chain", "mine.py", "--competition", "whales", code=2)
