@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -174,6 +175,7 @@ def test_a_pack_that_is_not_there_any_more_is_made_again(box, capsys):
     box._run_kernel = failing({"-f0-s2": 1}, "user error")
     command(*CHAIN, code=1)
     box.datasets.clear()
+    shutil.rmtree(box.root / "datasets")
     Path("other.py").write_text(MINE.format(name="whales"))
     command("pack", "other.py", "--upload")
     capsys.readouterr()
