@@ -159,6 +159,7 @@ def _new_chain(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
 def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chains: list[Chain], folders: list[Path]) -> int:
     """Bring chains forward, tell what happened, and take it into the log."""
     from imettk.kaggle.chain import Follower
+    from imettk.kaggle.plan import DONE
     from imettk.kaggle.room import Room
     from imettk.kaggle.rounds import follow
     from imettk.kaggle.telling import teller
@@ -184,9 +185,10 @@ def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chains: list[Chain], 
             ends = follow(followers, tell)
         news = [states != [job.state for job in chain.jobs] for states, chain in zip(before, chains, strict=True)]
         for follower, end, new in zip(followers, ends, news, strict=True):
-            _tell_end(follower, end, notifier if new else None)
+            left = not follower.chain.stopped and end != DONE  # while its sessions may go on
+            _tell_end(follower, end, notifier if new or left else None)
     except KeyboardInterrupt:
-        say(_tell_left(arguments, chains))
+        say(_tell_left(arguments, chains, kaggle.now() or time.time()))
         raise
     except (PlatformError, UserError, OSError) as error:
         fault = describe_fault(error) or (str(error), 1)
@@ -204,9 +206,13 @@ def _exit_code(arguments: argparse.Namespace, chains: list[Chain], ends: list[st
     """0 where nothing has gone wrong; `PlatformError` with the first reason otherwise."""
     from imettk.kaggle.plan import DONE
 
-    failed = [f"{chain.name}: {end}" for chain, end in zip(chains, ends, strict=True) if end not in ("", DONE)]
+    failed = [
+        f"{chain.name} {'has stopped' if chain.stopped else 'is not watched any more'}: {end}"
+        for chain, end in zip(chains, ends, strict=True)
+        if end not in ("", DONE)
+    ]
     if failed and not arguments.stop:
-        raise PlatformError(f"the chain has stopped: {'; '.join(failed)}")
+        raise PlatformError("; ".join(failed))
     return 0
 
 
@@ -231,11 +237,11 @@ def _tell_end(follower: Follower, end: str, notifier: Notifier | None) -> None:
         notifier.send(lambda: Message(text))
 
 
-def _tell_left(arguments: argparse.Namespace, chains: list[Chain]) -> str:
-    """What goes on when nobody watches."""
+def _tell_left(arguments: argparse.Namespace, chains: list[Chain], now: float) -> str:
+    """The sessions that go on when nobody watches, and the commands for them."""
     from imettk.kaggle.watch import session_line
 
-    jobs = [session_line(chain, job, time.time()) for chain in chains for job in chain.open_jobs]
+    jobs = [session_line(chain, job, now) for chain in chains for job in chain.open_jobs]
     command = shlex.join(["imettk", *arguments.words])
     if not jobs:
         return f"not watched any more, no session is open; `{command}` goes on"

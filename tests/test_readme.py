@@ -5,25 +5,20 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from pathlib import Path
 
+import pages
 import pytest
+from pages import PROJECT, commands_in_blocks
 
 from imettk.cli import main
-from imettk.options import STAGES, make_parser, split_overrides
-from imettk.overrides import apply_overrides
-from imettk.recipes import load_recipe
+from imettk.options import STAGES
 
-PROJECT = Path(__file__).resolve().parents[1]
 CLOTHING = PROJECT.parent / "shared" / "data" / "clothing"
 TEXT = (PROJECT / "README.md").read_text()
 
 
 def block(mark: str) -> str:
-    """The fenced block after a `<!-- test: mark -->` line."""
-    found = re.search(rf"<!-- test: {re.escape(mark)} -->\n```\w+\n(.*?)```", TEXT, re.DOTALL)
-    assert found is not None
-    return found[1]
+    return pages.block(TEXT, mark)
 
 
 def test_a_first_own_competition_runs_as_written(own_data, tmp_path, monkeypatch, imettk):
@@ -52,47 +47,22 @@ def test_a_folder_becomes_a_competition_as_written(tmp_path, monkeypatch, capsys
         assert re.search(rf"^{re.escape(line)}", text, re.MULTILINE), line
 
 
-PLACEHOLDERS = {
-    "RECIPE": "digits", "STAGE": "train", "BACKBONE": "timm:test_resnet", "OWNER/SLUG": "me/one", "RUN": "abcdef",
-}  # fmt: skip
-
-
-def commands() -> list[str]:
-    """Every `imettk` command in a block of code, without what stands beside it."""
-    lines = [line for part in re.findall(r"```\w*\n(.*?)```", TEXT, re.DOTALL) for line in part.splitlines()]
-    of_ours = [re.split(r" {2,}| # ", line)[0] for line in lines if line.startswith("imettk ")]
-    return [re.sub(r" (one stage|the same) .*", "", line) for line in of_ours]
-
-
-@pytest.mark.parametrize("line", sorted(set(commands())))
+@pytest.mark.parametrize("line", sorted(set(commands_in_blocks(TEXT))))
 def test_every_command_is_understood(line):
     """Its words and fields are those of the command line; the tests of each stage run it."""
-    words = [PLACEHOLDERS.get(word, word) for word in shlex.split(line)[1:]]
-    parser = make_parser()
-    if words[0] in STAGES:
-        own, overrides = split_overrides(words)
-        parser.parse_args(own)
-    else:
-        arguments, overrides = parser.parse_known_args(words)
-        assert not overrides or arguments.passes_on
-    apply_overrides(load_recipe("digits"), overrides)
+    pages.understand(line)
 
 
 def test_there_are_many_commands_and_none_is_passed_over():
-    assert len(set(commands())) > 35
+    commands = set(commands_in_blocks(TEXT))
+    assert len(commands) > 35
     for name in (*STAGES, "kaggle chain", "kaggle pull", "log compare", "report", "weights", "new"):
-        assert any(line.startswith(f"imettk {name}") for line in commands()), name
+        assert any(line.startswith(f"imettk {name}") for line in commands), name
 
 
 def test_messages_that_are_explained_are_still_said():
     """Each is a piece of text that stands in the code as it is."""
-    table = TEXT.split("## When it says")[1].split("\n## ")[0]
-    code = "".join(path.read_text() for folder in ("imettk", "kernels") for path in (PROJECT / folder).rglob("*.py"))
-    joined = re.sub(r'"\s*\n\s*f?"', "", code)  # a string may go on in the next line
-    rows = [re.findall(r"`([^`]+)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
-    assert len(rows) > 12
-    for message in (message for row in rows for message in row):
-        assert message.removeprefix("... ") in joined, message
+    assert pages.check_messages(TEXT.split("## When it says")[1].split("\n## ")[0]) > 12
 
 
 def test_the_recipe_has_about_ten_lines():

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from imettk.errors import PlatformError
 from imettk.kaggle.chain import Follower
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.plan import RUNNING, read_chain
 from imettk.kaggle.sessions import ask_session, gpu_quota
-from imettk.kaggle.watch import clock, describe, watch_line
+from imettk.kaggle.watch import clock, describe, watch_parts
 from imettk.progress import say, status_line
 
 POLL_SECONDS = 60.0
 LINE_SECONDS = 300.0  # between two lines in a log
 TELL_SECONDS = 900.0  # without one clear look, after which a message says so
 UNCLEAR_SECONDS = 24 * 3600.0  # without one clear look, after which nobody goes on looking
+INDENT = " " * 6  # of lines below the time of day
 
 
 class Silence:
@@ -49,7 +53,32 @@ class Silence:
             )
         if seconds <= UNCLEAR_SECONDS:
             return ""
-        return f"{unclear}; so for {UNCLEAR_SECONDS / 3600:.0f} hours: the same command goes on later"
+        hours = f"{UNCLEAR_SECONDS / 3600:.0f} hours"
+        return f"not seen clearly for {hours} ({unclear}); its sessions may go on, and the same command watches again"
+
+
+class Screen:
+    """The lines below everything else in a terminal, broken where its width ends; nothing where there is none."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._lines: list[Any] = []
+
+    def show(self, chains: Sequence[list[str]]) -> None:
+        """Draw the parts of each chain in the place of what stood there."""
+        if not sys.stderr.isatty():
+            return
+        width = max(20, shutil.get_terminal_size().columns - 1)
+        texts = [
+            line
+            for first, *others in chains
+            for part, indent in [(first, ""), *((other, INDENT) for other in others)]
+            for line in textwrap.wrap(part, width, initial_indent=indent, subsequent_indent=INDENT)
+        ]
+        while len(self._lines) < len(texts):
+            self._lines.append(self._stack.enter_context(status_line(len(self._lines))))
+        for line, text in zip(self._lines, texts + [""] * (len(self._lines) - len(texts)), strict=True):
+            line.set_description_str(text)
 
 
 def follow(followers: Sequence[Follower], tell: Callable[[str], None] = lambda text: None) -> list[str]:
@@ -65,18 +94,17 @@ def follow(followers: Sequence[Follower], tell: Callable[[str], None] = lambda t
     silences = [Silence(follower, tell) for follower in followers]
     line_at = time.monotonic()
     with ExitStack() as stack:
-        lines = [stack.enter_context(status_line(place)) for place in range(len(followers))]
+        screen = Screen(stack)
         while True:
             for place, follower in enumerate(followers):
                 ends[place] = ends[place] or follower.look() or silences[place].note()
             if all(ends):
                 return ends
-            texts = [_screen(follower) for follower, end in zip(followers, ends, strict=True) if not end]
-            for line, text in zip(lines, texts, strict=False):
-                line.set_description_str(text)
+            parts = [_parts(follower) for follower, end in zip(followers, ends, strict=True) if not end]
+            screen.show(parts)
             if not sys.stderr.isatty() and time.monotonic() - line_at >= LINE_SECONDS:
                 line_at = time.monotonic()
-                say("\n".join(texts))
+                say("\n".join("; ".join(of_chain) for of_chain in parts))
             followers[0].kaggle.patience.sleep(POLL_SECONDS)
 
 
@@ -104,6 +132,7 @@ def show(kaggle: Kaggle, folder: Path) -> None:
     say(describe(chain, None if fault else kaggle.now() or time.time(), None if fault else gpu_quota(kaggle)))
 
 
-def _screen(follower: Follower) -> str:
+def _parts(follower: Follower) -> list[str]:
     now = follower.now()
-    return f"{clock(now)} {watch_line(follower.chain, now, follower.room.quota())}"
+    first, *others = watch_parts(follower.chain, now, follower.room.quota())
+    return [f"{clock(now)} {first}", *others]

@@ -1,4 +1,4 @@
-"""Wait for the platform: a bar in a terminal, a line now and then in a log, and a word of goodbye after Ctrl-C."""
+"""Wait for the platform: a changing line in a terminal, one now and then in a log, a word of goodbye after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from imettk.errors import PlatformError, UserError
 from imettk.kaggle.client import Kaggle, Unclear
-from imettk.progress import progress_bar, say
+from imettk.progress import say, status_line
 
 POLL_SECONDS = 15.0
 LINE_SECONDS = 180.0  # between two lines of a log where nothing changes
@@ -81,13 +81,8 @@ def goodbye(hint: str) -> Iterator[None]:
 def _shown(what: str) -> Iterator[Callable[[str, float], None]]:
     """A function that shows a state and how long it has lasted."""
     if sys.stderr.isatty():
-        with progress_bar(what, total=None, unit=" looks") as bar:
-
-            def show(state: str, seconds: float) -> None:
-                bar.set_postfix_str(_in_words(state, seconds))
-                bar.update()
-
-            yield show
+        with status_line() as line:
+            yield lambda state, seconds: line.set_description_str(f"{what}: {_in_words(state, seconds)}")
         return
     last: tuple[str, float] = "", 0.0
 

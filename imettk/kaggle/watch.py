@@ -8,7 +8,7 @@ import time
 from imettk.kaggle.plan import DONE, PUSHING, RUNNING, Chain, Job
 from imettk.kaggle.sessions import Quota
 
-PLATFORM_SECONDS = 12 * 3600.0  # of a session, where the chain has no limit of its own
+PLATFORM_SECONDS = 12 * 3600.0  # of a session
 
 
 def clock(seconds: float) -> str:
@@ -32,21 +32,30 @@ def session_line(chain: Chain, job: Job, now: float) -> str:
     if job.state == PUSHING:
         return f"{job.place} not pushed yet" + (f" ({job.note})" if job.note else "")
     if job.seen == "RUNNING" and job.running_at:
-        limit = float(job.short_seconds or chain.limit_seconds or PLATFORM_SECONDS)
-        return f"{job.place} RUNNING {span(now - job.running_at)} of {span(limit)}"
-    note = f" ({job.note})" if job.note else ""
-    return f"{job.place} {job.seen or 'pushed'} {span(now - job.pushed_at)}{note}"
+        limit = float(job.short_seconds or chain.limit_seconds or _own_limit(chain))
+        return f"{job.place} RUNNING {span(now - job.running_at)} of {span(limit)}{_last_seen(job)}"
+    return f"{job.place} {job.seen or 'pushed'} {span(now - job.pushed_at)}{_last_seen(job)}"
 
 
-def watch_line(chain: Chain, now: float, quota: Quota | None) -> str:
-    """Everything that people wait for, in one line."""
-    parts = [
-        ", ".join(session_line(chain, job, now) for job in chain.open_jobs) or "no session",
-        *([hours_line(quota)] if quota is not None and chain.gpu else []),
-        *([end] if (end := end_line(chain, now, quota)) else []),
-        f"next: {next_action(chain)}",
-    ]
-    return f"{chain.name}: {'; '.join(parts)}"
+def _own_limit(chain: Chain) -> float:
+    """The seconds after which a session ends by itself, as its recipe says; the platform's where that is not known."""
+    return float(chain.described.get("session", {}).get("limit_seconds", PLATFORM_SECONDS))
+
+
+def _last_seen(job: Job) -> str:
+    """When a session was last seen, where the last look did not show it; the reason has a line of its own."""
+    if not job.note:
+        return ""
+    return f" (last seen {clock(job.seen_at)})" if job.seen_at else f" ({job.note})"
+
+
+def watch_parts(chain: Chain, now: float, quota: Quota | None) -> list[str]:
+    """Everything that people wait for: the sessions; hours and expected end, where they are known; what comes next."""
+    sessions = ", ".join(session_line(chain, job, now) for job in chain.open_jobs) or "no session runs"
+    hours = [hours_line(quota)] if quota is not None and chain.gpu else []
+    end = end_line(chain, now, quota)
+    known = "; ".join([*hours, *([end] if end else [])])
+    return [f"{chain.name}: {sessions}", *([known] if known else []), f"next: {next_action(chain)}"]
 
 
 def hours_line(quota: Quota) -> str:
@@ -72,7 +81,7 @@ def next_action(chain: Chain) -> str:
     if chain.stopped:
         return f"an end when these are over, for {chain.stopped}" if chain.open_jobs else f"nothing: {chain.stopped}"
     if any(job.state == PUSHING for job in chain.open_jobs):
-        return "a push, when there is room"
+        return "a push, as soon as Kaggle takes it"
     stage = next((place[0] for place in chain.places if not chain.is_done(*place)), None)
     if stage == "train":
         waiting = [str(fold) for fold in chain.folds if not chain.is_done("train", fold)]

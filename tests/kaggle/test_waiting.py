@@ -38,7 +38,7 @@ def test_a_line_when_the_state_changes_and_every_three_minutes(capsys):
     ]  # fmt: skip
 
 
-def test_a_bar_in_a_terminal(capsys, monkeypatch):
+def test_a_line_that_changes_in_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert wait("QUEUED", *["RUNNING"] * 30) == "result"
     output = capsys.readouterr()

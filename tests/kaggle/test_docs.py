@@ -1,0 +1,439 @@
+"""docs/kaggle.md is true: each of its screens is what the commands show, its commands and messages are ours.
+
+Every screen is made by the command itself, of a chain, a clock and a server that are fixed; the page must have that
+very text.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pages
+import pytest
+from kaggle_box import Fault, KaggleBox, Version
+from kaggle_box import Job as BoxJob
+from pages import PROJECT
+
+from imettk.cli import main
+from imettk.doctor import _kaggle as doctor_lines
+from imettk.kaggle import begin, client, packs, room, rounds, waiting
+from imettk.kaggle.client import Patience
+from imettk.kaggle.outputs import write_output_list
+from imettk.kaggle.plan import DONE, PAUSED, RUNNING, Chain, Job, read_chain
+from imettk.progress import say
+from imettk.tracking import telegram
+from imettk.tracking.files import write_json
+
+# MLflow's, about SQLAlchemy.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+TEXT = (PROJECT / "docs" / "kaggle.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```text\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+RUN = Path("runs/kaggle")
+HOUR = 3600.0
+NOW = datetime(2026, 11, 27, 14, 5, 30, tzinfo=UTC).timestamp()
+MINE = """
+from dataclasses import replace
+from imettk.recipes.digits import digits
+
+def recipe():
+    return replace(digits(), name="{name}")
+"""
+WORDS = ("kaggle", "chain", "mine.py", "--competition", "cells", "--folds", "0,1")
+
+
+class Clock:
+    """The platform's clock and ours; it goes on while somebody sleeps, who presses Ctrl-C after so many looks."""
+
+    def __init__(self) -> None:
+        self.now, self.looks = NOW, 0
+        self.between_looks: Callable[[], None] = lambda: None
+
+    def sleep(self, seconds: float) -> None:
+        if seconds in (rounds.POLL_SECONDS, waiting.POLL_SECONDS):
+            self.between_looks()
+            self.looks -= 1
+            if not self.looks:
+                raise KeyboardInterrupt
+        self.now += seconds
+
+
+class Page:
+    """A laptop with a chain whose trainings are under way, and what its commands print."""
+
+    def __init__(self, box: KaggleBox, clock: Clock, capsys: Any, told: list[str], patch: pytest.MonkeyPatch) -> None:
+        self.box, self.clock, self.capsys, self.told, self.patch = box, clock, capsys, told, patch
+
+    def command(self, *words: object, looks: int = 1) -> tuple[str, str]:
+        """What a command writes to both streams."""
+        self.clock.looks = looks
+        self.capsys.readouterr()
+        with pytest.raises(SystemExit):
+            main(list(map(str, words)))
+        return self.capsys.readouterr()
+
+    def terminal(self) -> None:
+        """Let what is drawn look at a terminal of 100 columns."""
+        self.patch.setenv("COLUMNS", "100")
+        self.patch.setattr(sys.stderr, "isatty", lambda: True)
+
+    def session(self, place: str, status: str, *, hours: float = 0.0, name: str = "cells", log: str = "") -> Version:
+        """A session on the platform."""
+        reference = f"me/imettk-{name}-{place}"
+        working = self.box.root / name / place / "working"
+        working.mkdir(parents=True)
+        (working.parent / "log.txt").write_text(log)
+        job = BoxJob(reference, 1, "", True, False, None, {}, {}, {}, working, working.parent / "log.txt")
+        version = Version(1, {"text": ""}, job, status, seconds=HOUR * hours, pushed_at="2026-11-27T10:53:00.000Z")
+        self.box.kernels[reference] = [version]
+        return version
+
+    def chain(self, *, trained: bool = True, running: bool = True, name: str = "cells", folder: Path = RUN) -> Chain:
+        """A chain in the middle of its second sessions; or before the first, or between them."""
+        words = [word if word != "mine.py" else f"{name}.py" if name != "cells" else word for word in WORDS]
+        if not (folder / "chain.json").is_file():
+            write_json(folder / "preflight.json", {"recipe": name, "seconds_a_fold": 51_120.0, "device": "cuda"})
+            shown = self.command(*words, "--once", "--run-dir", folder)
+            self.box.wait()
+            self.clock.now = NOW
+        chain = read_chain(folder)
+        assert chain is not None, shown
+        chain.jobs.clear()
+        _add(chain, "prepare", None, state=DONE, seconds=600.0)
+        self.session("prepare-s1", "COMPLETE", name=name)
+        for fold, step in ((0, 2980), (1, 2950)) if trained else ():
+            _add(chain, "train", fold, state=PAUSED, step=step, note=f"step {step} of 4800", num_steps=4800)
+            self.session(f"f{fold}-s1", "COMPLETE", hours=8.92, name=name)
+        if running:
+            _add(chain, "train", 0, pushed_at=NOW - 3.3 * HOUR, running_at=NOW - 3.2 * HOUR, seen="RUNNING")
+            _add(chain, "train", 1, pushed_at=NOW - 240.0, seen="QUEUED")
+            self.session("f0-s2", "RUNNING", hours=3.2, name=name)
+            self.session("f1-s2", "QUEUED", name=name)
+        chain.save(folder)
+        return chain
+
+
+def _add(chain: Chain, stage: str, fold: int | None, *, state: str = RUNNING, **values: Any) -> Job:
+    job = chain.add(stage, fold, chain.of("prepare"), gpu=stage != "prepare")
+    usual = {"version": 1, "pushed_at": NOW - 12 * HOUR, "seconds": 0.0 if state == RUNNING else 32_100.0}
+    usual |= {"has_output": state != RUNNING, "ended_at": 0.0 if state == RUNNING else NOW - 3.3 * HOUR}
+    usual |= {"seen_at": NOW - 60.0, "state": state}
+    for name, value in (usual | values).items():
+        setattr(job, name, value)
+    return job
+
+
+@pytest.fixture
+def universal() -> Iterator[None]:
+    """Times of day in UTC."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture
+def page(universal, make_box, tmp_path, monkeypatch, capsys) -> Page:
+    clock, told = Clock(), []
+    patience = Patience(sleep=clock.sleep, _random=SimpleNamespace(uniform=lambda low, high: high))
+    monkeypatch.setattr(client, "Patience", lambda: patience)
+    monkeypatch.setattr(rounds, "time", SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now))
+    monkeypatch.setattr("tqdm.std.time", lambda: clock.now)
+    monkeypatch.setattr(telegram.Notifier, "send", lambda self, make: told.append(make().text))
+    versions = iter(range(1, 9))  # the pack's hash is another with each change of the code: it is not shown
+    for module in (begin, packs):
+        monkeypatch.setattr(module, "upload_pack", lambda *_, **__: (f"me/imettk-pack/{next(versions)}", "abc"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "whales"):
+        Path(f"{name}.py").write_text(MINE.format(name="cells" if name == "mine" else name))
+    box = make_box()
+    box.date = lambda: clock.now
+    box.renewed_at = "2026-11-28T00:00:00Z"
+    (tmp_path / "data").mkdir()
+    box.add_competition("cells", tmp_path / "data", lambda path: (0.61234, None))
+    for _ in range(8):
+        box.add_dataset("me/imettk-pack", tmp_path)
+    return Page(box, clock, capsys, told, monkeypatch)
+
+
+def drawn(text: str) -> str:
+    """The lines that a terminal has after this."""
+    rows, row, column = [""], 0, 0
+    for piece in re.findall(r"\x1b\[A|\r|\n|[^\r\n\x1b]+", text):
+        if piece == "\x1b[A":
+            row -= 1
+        elif piece == "\r":
+            column = 0
+        elif piece == "\n":
+            row, column = row + 1, 0
+            rows += [""] * (row + 1 - len(rows))
+        else:
+            rows[row] = rows[row][:column].ljust(column) + piece + rows[row][column + len(piece) :]
+            column += len(piece)
+    return "".join(f"{line.rstrip()}\n" for line in rows if line.strip())
+
+
+def lines_with(text: str, *words: str) -> str:
+    """The lines that have one of these, whole."""
+    return "".join(f"{line}\n" for line in text.splitlines() if any(word in line for word in words))
+
+
+def drawn_while_it_waits(page: Page, *words: object) -> str:
+    """What a terminal shows after the first look, before the next."""
+    page.terminal()
+    pieces: list[str] = []
+    page.clock.between_looks = lambda: pieces.append(page.capsys.readouterr().err)
+    page.command(*words)
+    return drawn(pieces[0])
+
+
+# One function a screen.
+
+
+def doctor(page: Page) -> str:
+    page.box.add_login(Path("home/.kaggle/credentials.json"))
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR"):
+        page.patch.delenv(name)
+    page.capsys.readouterr()
+    doctor_lines(say, sign_in=True)
+    return page.capsys.readouterr().out.replace(str(Path("home").resolve()), "/home/me")
+
+
+def begins(page: Page) -> str:
+    write_json(RUN / "preflight.json", {"recipe": "cells", "seconds_a_fold": 51_120.0, "device": "cuda"})
+    page.session("hours", "COMPLETE", hours=12.7)
+    return page.command(*WORDS)[0].partition("not watched")[0]
+
+
+def terminal(page: Page) -> str:
+    page.chain()
+    return drawn_while_it_waits(page, *WORDS)
+
+
+def log_line(page: Page) -> str:
+    page.chain()
+    out = page.command(*WORDS, looks=6)[0]
+    return lines_with(out, "next:")
+
+
+def ctrl_c(page: Page) -> str:
+    page.chain()
+    out, err = page.command(*WORDS)
+    return out + err
+
+
+def status_chain(page: Page) -> str:
+    page.chain()
+    return page.command("kaggle", "status")[0]
+
+
+def status_kernel(page: Page) -> str:
+    page.chain()
+    return page.command("kaggle", "status", "me/imettk-cells-f0-s2/1")[0]
+
+
+def status_unanswered(page: Page) -> str:
+    page.chain()
+    page.box.faults.add("GetKernelSessionStatus", Fault(403), times=3)
+    page.box.faults.add("GetAcceleratorQuotaStatistics", Fault(503))
+    return lines_with(page.command("kaggle", "status", looks=99)[0], "as last seen", "fold 0", "does not say")
+
+
+def preflight(page: Page) -> str:
+    _preflight_states(page)
+    return page.command("kaggle", "preflight", "mine.py", "--competition", "cells", looks=99)[0]
+
+
+def preflight_left(page: Page) -> str:
+    _preflight_states(page)
+    out, err = page.command("kaggle", "preflight", "mine.py", "--competition", "cells", looks=9)
+    return out.splitlines()[-1] + "\n" + err
+
+
+def _preflight_states(page: Page) -> None:
+    """Two minutes in the queue, four in which it runs, from when it is pushed."""
+
+    def follow_time() -> None:
+        for versions in page.box.kernels.values():
+            seconds = page.clock.now - NOW
+            versions[0].status = "QUEUED" if seconds < 120 else "RUNNING" if seconds < 360 else "COMPLETE"
+
+    def run(job: BoxJob) -> str:
+        push = re.search(r'PUSH = "(\w+)"', job.text)
+        measured = {"recipe": "cells", "seconds_a_fold": 51_120.0, "device": "cuda"}
+        write_json(job.working / "preflight.json", measured)
+        write_output_list(job.working, push=push[1] if push else "", stage="preflight", code=0, seconds=360.0)
+        return "QUEUED"
+
+    page.box._run_kernel = run
+    answer = page.box.answer
+
+    def answer_in_time(method: str, request: dict[str, Any]) -> dict[str, Any]:
+        given = answer(method, request)
+        if method == "SaveKernel":
+            page.box.wait()
+        follow_time()
+        return answer(method, request) if method == "GetKernelSessionStatus" else given
+
+    page.box.answer = answer_in_time  # type: ignore[method-assign]
+
+
+def score(page: Page) -> str:
+    page.box.score_polls = 16
+    Path("submission.csv").write_text("id,label\n")
+    return page.command("kaggle", "submit", "cells", "submission.csv", looks=99)[0]
+
+
+def stop(page: Page) -> str:
+    page.chain()
+    return page.command(*WORDS, "--stop")[0].partition("cells: mine.py")[0]
+
+
+def quota(page: Page) -> str:
+    page.chain(running=False)
+    page.session("hours", "COMPLETE", hours=11.96)
+    page.patch.setattr(room, "QUOTA_SECONDS", -1.0)  # so that the platform's clock is read at each look
+    return page.command(*WORDS, looks=6)[0].partition("not watched")[0]
+
+
+def _one_session(page: Page) -> None:
+    chain = page.chain()
+    chain.jobs.pop()
+    chain.save(RUN)
+
+
+def unclear(page: Page) -> str:
+    _one_session(page)
+    page.box.faults.add("GetKernelSessionStatus", Fault(503), times=999)
+    out = page.command(*WORDS, looks=1)[0]
+    first = out.splitlines()[: out.splitlines().index(lines_with(out, "next:").splitlines()[0]) + 1]
+    return "".join(f"{line}\n" for line in first if not re.search(r"\([4-8] of 10\)", line))
+
+
+def unclear_messages(page: Page) -> str:
+    _one_session(page)
+    page.box.faults.add("GetKernelSessionStatus", Fault(503), times=40)
+    page.told.clear()
+    page.command(*WORDS, looks=5)
+    return "".join(f"{text}\n" for text in page.told)
+
+
+def unclear_end(page: Page) -> str:
+    _one_session(page)
+    page.box.faults.add("GetKernelSessionStatus", Fault(503), times=9_999)
+    return page.command(*WORDS, looks=9_999)[1]
+
+
+def failed(page: Page) -> str:
+    chain = page.chain()
+    running = page.box.kernels["me/imettk-cells-f0-s2"][0]
+    running.status, running.job.gpu = "COMPLETE", True
+    running.job.log.write_text(
+        "fold 0: continues at step 2980 of 4800\n"
+        "torch.AcceleratorError: CUDA error: unspecified launch failure\n"
+        "imettk: train ended with code 1; this session counts as complete to keep its output\n"
+    )
+    (running.job.working / "fold0" / "checkpoints").mkdir(parents=True)
+    (running.job.working / "fold0" / "checkpoints" / "step-00003600.safetensors").write_text("x")
+    write_output_list(running.job.working, push=chain.open_jobs[0].push, stage="train", code=1, seconds=11_520.0)
+    return page.command(*WORDS)[0].partition("not watched")[0]
+
+
+def cannot_heal(page: Page) -> str:
+    chain = page.chain(trained=False, running=False)
+    chain.jobs.clear()
+    job = _add(chain, "prepare", None, seen="RUNNING")
+    ended = page.box.kernels["me/imettk-cells-prepare-s1"][0]
+    fault = "1 of 4812 training images cannot be read: a.png: it is empty"
+    ended.job.log.write_text(f"imettk: {fault}\n")
+    write_output_list(ended.job.working, push=job.push, stage="prepare", code=2, seconds=60.0)
+    chain.save(RUN)
+    out, err = page.command(*WORDS)
+    return out.partition("cells: mine.py")[0] + err.splitlines(True)[-1]  # without the bar of a download
+
+
+def queue(page: Page) -> str:
+    for name in ("cells", "whales"):
+        page.chain(name=name, folder=RUN / name, running=name == "cells", trained=name == "cells")
+    words = [word for name in WORDS for word in ((name, "whales.py") if name == "mine.py" else (name,))]
+    return drawn_while_it_waits(page, *words)
+
+
+def edited_before(page: Page) -> str:
+    page.chain(trained=False, running=False)
+    out = page.command(*WORDS, "--stages.0.lr", "0.001")[0]
+    return out.partition("not watched")[0]
+
+
+def edited_after(page: Page) -> str:
+    page.chain()
+    return page.command(*WORDS, "--stages.0.lr", "0.001")[1]
+
+
+def follow(page: Page) -> str:
+    page.chain()
+    logs = {
+        "f0-s2": "fold 0: continues at step 2980 of 4800\nfold 0: done after 4800 steps\n",
+        "f1-s2": "fold 1: continues at step 2950 of 4800\n",
+    }
+    for place, log in logs.items():
+        version = page.box.kernels[f"me/imettk-cells-{place}"][0]
+        version.job.log.write_text(log)
+        version.status = "COMPLETE"
+    out = page.command("kaggle", "follow")[0]
+    return "".join(sorted(out.splitlines(True)))  # sessions are followed side by side
+
+
+SCREENS = [
+    doctor, preflight, preflight_left, begins, terminal, log_line, status_chain, status_kernel,
+    status_unanswered, follow, ctrl_c, stop, quota, unclear, unclear_messages, unclear_end, failed, cannot_heal, queue,
+    edited_before, edited_after, score,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", SCREENS, ids=lambda make: make.__name__)
+def test_each_screen_is_what_is_shown(page, make):
+    shown = make(page)
+    assert shown in BLOCKS, f"docs/kaggle.md has no such screen:\n{shown}"
+
+
+def test_no_screen_stands_there_unchecked():
+    assert len(set(BLOCKS)) == len(BLOCKS) == len(SCREENS)
+
+
+def test_a_chain_that_has_ended_leaves_no_line_behind(page):
+    page.terminal()
+    page.capsys.readouterr()
+    with ExitStack() as stack:
+        screen = rounds.Screen(stack)
+        screen.show([["14:05 cells: no session runs", "next: infer"], ["14:05 whales: no session runs"]])
+        screen.show([["14:06 whales: no session runs"]])
+        shown = page.capsys.readouterr().err
+    assert drawn(shown) == "14:06 whales: no session runs\n"
+    assert drawn(shown + page.capsys.readouterr().err) == ""
+
+
+def commands() -> Sequence[str]:
+    return sorted({*pages.commands_in_blocks(TEXT), *pages.commands_in_words(TEXT)})
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_is_understood(line):
+    pages.understand(line)
+
+
+def test_every_action_is_there():
+    for action in ("pack", "preflight", "publish", "push", "chain", "status", "follow", "pull", "submit", "run-local"):
+        assert any(line.startswith(f"imettk kaggle {action}") for line in commands()), action
+
+
+def test_messages_that_are_explained_are_still_said():
+    assert pages.check_messages(TEXT) >= 3
