@@ -125,8 +125,8 @@ def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
         revision = revise(chain, *asked)
     for line in revision.lines:
         say(f"{chain.name}: from here on {line}")
-    if revision.again:
-        say(f"{chain.name}: {', '.join(revision.again)} again, where they are done")
+    if again := [stage for stage in revision.again if any(job.has_output for job in chain.of(stage))]:
+        say(f"{chain.name}: to be made again: {', '.join(again)}")
     pack = revision.pack or bool(chain.stopped and not holds_pack(kaggle, chain))
     if chain.stopped:
         say(f"{arguments.run_dir} had stopped ({chain.stopped}); going on")

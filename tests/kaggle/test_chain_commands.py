@@ -119,7 +119,7 @@ def test_folds_that_are_dealt_otherwise_are_prepared_again(box, capsys):
     once_until(box, "prepare-s1")
     box.max_gpu = 2
     command(*CHAIN, "--folds.seed", "7")
-    assert "prepare, validate, infer again" in capsys.readouterr().out
+    assert "cells: to be made again: prepare\n" in capsys.readouterr().out
     state = read_chain(RUN)
     assert [job.state for job in state.of("prepare")] == ["failed, tried again", "done"]
     first = box.kernels["me/imettk-cells-f0-s1"][0]
@@ -149,7 +149,7 @@ def test_what_changes_no_weights_goes_on_at_once(box, capsys):
     capsys.readouterr()
     command(*CHAIN, "--rule.beta", "1", "--limit-hours", "6")
     text = capsys.readouterr().out
-    assert "cells: from here on rule.beta: 2.0 -> 1.0" in text and "validate, infer again" in text
+    assert "cells: from here on rule.beta: 2.0 -> 1.0" in text and "cells: to be made again: validate, infer" in text
     state = read_chain(RUN)
     assert state is not None
     assert [len(state.of(*place)) for place in state.places] == [1, 3, 2, 2]
