@@ -78,7 +78,7 @@ def plot(entries: Sequence[Entry], path: Path) -> None:
     Raises:
         UserError: none has, or they are of different metrics.
     """
-    from imettk.plots import draw_leaderboard
+    from imettk.pictures.plots import draw_leaderboard
 
     both = [entry for entry in entries if {"oof", "lb_public"} <= set(entry.metrics)]
     if not both:

@@ -25,7 +25,7 @@ from imettk.data.source import make_reader
 from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import ConfigError, DataError
 from imettk.files import write_atomically
-from imettk.plots import draw_pairs
+from imettk.pictures.plots import draw_pairs
 from imettk.progress import say
 from imettk.stages.embeddings import TableRows, read_fold_files
 from imettk.stages.known import keep_known_answers

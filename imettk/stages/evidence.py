@@ -10,7 +10,7 @@ import numpy as np
 from imettk.config import Recipe
 from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable
-from imettk.galleries import thumbnail
+from imettk.pictures.galleries import thumbnail
 from imettk.postprocess.ranking import Ranked
 from imettk.postprocess.rule import Rule, relative_to_row
 from imettk.postprocess.trace import trace_threshold

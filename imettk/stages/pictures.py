@@ -12,8 +12,8 @@ from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable
 from imettk.errors import DataError
 from imettk.files import write_atomically
-from imettk.galleries import Shown, draw_conflicts, draw_gallery
 from imettk.inference.retrieval import Neighbours
+from imettk.pictures.galleries import Shown, draw_conflicts, draw_gallery
 from imettk.postprocess.neighbours import label_conflicts
 from imettk.progress import say
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.plots import draw_rates
+from imettk.pictures.plots import draw_rates
 from imettk.progress import say
 from imettk.stages.assembly import make_trainer, training_data
 from imettk.stages.resume import is_done

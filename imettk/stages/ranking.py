@@ -11,10 +11,10 @@ import numpy as np
 from imettk.config import Recipe
 from imettk.data.table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
-from imettk.galleries import pick_worst
 from imettk.inference.predictor import Predictions
 from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
 from imettk.models.heads import Outputs
+from imettk.pictures.galleries import pick_worst
 from imettk.postprocess.ranking import Ranked
 from imettk.progress import say
 from imettk.stages.embeddings import TableRows

@@ -13,7 +13,7 @@ from imettk.data.reader import resize, visible
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import read_table
 from imettk.errors import ConfigError, DataError
-from imettk.plots import draw_images
+from imettk.pictures.plots import draw_images
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
 

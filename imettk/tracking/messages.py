@@ -89,7 +89,7 @@ def _curve(events: Events, kind: str, name: str) -> list[tuple[int, float]]:
 
 
 def _picture(scores: Sequence[tuple[int, float]], losses: Sequence[tuple[int, float]]) -> bytes:
-    from imettk.plots import draw_curve
+    from imettk.pictures.plots import draw_curve
 
     file = io.BytesIO()
     draw_curve(file, scores, losses)

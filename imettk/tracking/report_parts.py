@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imettk.charts import Line, Span, draw_histograms, draw_lines, draw_scores, draw_shares, draw_time_line
 from imettk.config import Recipe, fingerprint, read_recipe, to_json
 from imettk.errors import MissingFileError, UserError
+from imettk.pictures.charts import Line, Span, draw_histograms, draw_lines, draw_scores, draw_shares, draw_time_line
 from imettk.tracking.files import read_json
 from imettk.tracking.journal import read_sessions
 from imettk.tracking.run_dir import CURVES, ERRORS, LABEL_SCORES, RunDir

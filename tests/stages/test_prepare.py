@@ -114,7 +114,7 @@ def test_two_at_once_in_one_folder_are_refused(digits_data, tmp_path, capsys):
 def test_pictures_are_whole_or_not_there(tmp_path, monkeypatch):
     import numpy as np
 
-    from imettk.plots import draw_images
+    from imettk.pictures.plots import draw_images
 
     path = tmp_path / "picture.png"
     draw_images(path, [[np.zeros((8, 8, 3), np.uint8)]], ["one"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import to_json
-from imettk.galleries import Shown, draw_gallery, thumbnail
+from imettk.pictures.galleries import Shown, draw_gallery, thumbnail
 from imettk.recipes import load_recipe
 
 NASTY = '<script>alert("x")</script> $a_b$'  # a label that would be more than text on a careless page

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from report_runs import NASTY, make_run, write
 
-from imettk import charts
 from imettk.cli import main
 from imettk.errors import MissingFileError
+from imettk.pictures import charts
 from imettk.tracking import report as report_module
 from imettk.tracking.journal import read_sessions
 from imettk.tracking.report import MOST_BYTES, write_report

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from imettk.charts import (
+from imettk.pictures.charts import (
     MOST_POINTS,
     Line,
     Span,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageDraw
 
-from imettk import galleries
-from imettk.galleries import FRAME, GAP, HEADER, MARGIN, ROW, TILE, TITLE, Shown, draw_conflicts, draw_gallery
+from imettk.pictures import galleries
+from imettk.pictures.galleries import FRAME, GAP, HEADER, MARGIN, ROW, TILE, TITLE, Shown, draw_conflicts, draw_gallery
 
 OMNIGLOT = Path(__file__).resolve().parents[1] / "../shared/data/omniglot_small.zip"
 GREEN, RED = (ImageColor.getrgb(galleries.MARKS[right][0]) for right in (True, False))

@@ -1,0 +1,1 @@
+"""Every chart and gallery, drawn without a display."""
