@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 from imettk.config import SESSION_START
-from imettk.data.made import make_digits
 from imettk.errors import DataError, UserError
 from imettk.progress import say
 from imettk.recipes.digits import digits
+from imettk.synthetic.digits import make_digits
 from imettk.tracking.files import read_json
 
 SESSION_STEPS = 250  # of the 407 that a fold takes: every fold needs two sessions

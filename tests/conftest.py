@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from forked import PATIENCE, ForkServer
 
-from imettk.data.made import DigitsSize, make_digits
+from imettk.synthetic.digits import DigitsSize, make_digits
 
 # Tests share the cores with each other, and threads of torch that wait for each other spin: a step of oneDNN's in
 # bfloat16 takes ten times longer where one of two threads has no core, whatever the wait policy is. One thread is the

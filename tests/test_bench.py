@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from forked import PATIENCE
+from places import PROJECT, SHARED
 
-BENCH = Path(__file__).resolve().parents[1] / "tools" / "bench"
-SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+BENCH = PROJECT / "tools" / "bench"
+DATA = SHARED / "data"
 
 
 @pytest.fixture(scope="module")
@@ -101,13 +101,13 @@ def test_the_retrieval_table_has_its_rows(run):
 
 def test_folds_and_decisions_hold_their_bars_on_small_tables(run):
     """Evenness and scores, which no machine changes; their seconds are for the table alone."""
-    if not SHARED.is_dir():
+    if not DATA.is_dir():
         pytest.skip("shared/data is not here")
     run("folds", "--quick", "--check")
     assert "chexnet: one a label, shrunk to shares" in run("decisions", "--quick")
 
 
 def test_the_thresholds_table_has_its_rows(run):
-    if not SHARED.is_dir():
+    if not DATA.is_dir():
         pytest.skip("shared/data is not here")
     assert "samples, 1 to 10 labels: seconds" in run("thresholds", "--quick", "--check")

@@ -9,11 +9,12 @@ import subprocess
 import pages
 import pytest
 from pages import PROJECT, commands_in_blocks
+from places import SHARED
 
 from imettk.cli import main
 from imettk.options import STAGES
 
-CLOTHING = PROJECT.parent / "shared" / "data" / "clothing"
+CLOTHING = SHARED / "data" / "clothing"
 TEXT = (PROJECT / "README.md").read_text()
 
 
@@ -87,7 +88,11 @@ def test_the_tree_lists_every_module_and_wing():
     for line in tree.split("kernels/")[0].splitlines()[2:]:
         if folder := re.match(r"  (\w+)/", line):
             wing = folder[1]
-        else:
+        elif folder := re.match(r"    (\w+)/", line):
+            wing = f"{wing.split('/')[0]}/{folder[1]}"
+        elif not line.startswith(" " * 6) and "/" in wing and line.startswith("    "):
+            wing = wing.split("/")[0]
+        if not folder:
             listed |= {f"{wing}/{name}" if line.startswith("    ") else name for name in re.findall(r"\w+\.py", line)}
     there = {str(path.relative_to(package)) for path in package.rglob("*.py") if not path.stem.startswith("__")}
     assert listed == there

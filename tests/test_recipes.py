@@ -9,15 +9,15 @@ import timm
 
 from imettk.cli import main
 from imettk.config import fingerprint, to_json
-from imettk.data.made_artworks import make_artworks
-from imettk.data.made_cells import make_cells
-from imettk.data.made_turtles import make_turtles
-from imettk.data.made_whales import make_whale_folders
 from imettk.errors import ConfigError, MissingFileError
 from imettk.inference.predictor import load_predictions
 from imettk.metrics import focal_loss
 from imettk.recipes import RECIPES, load_recipe
 from imettk.recipes.turtle2022 import BACKBONES
+from imettk.synthetic.artworks import make_artworks
+from imettk.synthetic.cells import make_cells
+from imettk.synthetic.turtles import make_turtles
+from imettk.synthetic.whales import make_whale_folders
 
 SOURCE = "from imettk.config import Recipe\n\ndef recipe():\n    return Recipe(name='mine')\n"
 

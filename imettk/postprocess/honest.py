@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from imettk.metrics import f_beta_from_counts, sum_units
-from imettk.postprocess.goal import Goal
 from imettk.postprocess.rule import Rule
-from imettk.postprocess.sweep import ABOVE_ALL
+from imettk.postprocess.thresholds.goal import Goal
+from imettk.postprocess.thresholds.sweep import ABOVE_ALL
 
 STRENGTHS = (0.0, 5.0, 20.0, 50.0, 100.0, 200.0, 500.0, 2000.0)  # in rows that have the label
 EDGE = 1e-6  # probabilities are kept away from 0 and 1, for their logit

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from imettk.metrics import count_labels
-from imettk.postprocess.goal import Goal, best_change
-from imettk.postprocess.sweep import ABOVE_ALL, TOLERANCE, Best, Counts
+from imettk.postprocess.thresholds.goal import Goal, best_change
+from imettk.postprocess.thresholds.sweep import ABOVE_ALL, TOLERANCE, Best, Counts
 
 NEVER = float("inf")  # a threshold at which nothing is replaced
 GRID = tuple(round(0.60 + 0.01 * step, 2) for step in range(21))  # what first place in HPA 2018 looked at

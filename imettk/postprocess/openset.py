@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from imettk.postprocess.ranking import Ranked, drop_repeats
-from imettk.postprocess.sweep import between
+from imettk.postprocess.thresholds.sweep import between
 
 BEYOND = 2.0  # from all scores: farther than two cosines, or two probabilities, can be from each other
 TOLERANCE = 1e-9  # of a sum of reciprocal ranks: other sums differ by more

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from imettk.postprocess.curves import find_top
-from imettk.postprocess.sweep import ABOVE_ALL, between
+from imettk.postprocess.thresholds.curves import find_top
+from imettk.postprocess.thresholds.sweep import ABOVE_ALL, between
 
 
 def share_thresholds(probs: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from imettk.data.table import SampleTable
 from imettk.pictures.galleries import thumbnail
 from imettk.postprocess.ranking import Ranked
 from imettk.postprocess.rule import Rule, relative_to_row
-from imettk.postprocess.trace import trace_threshold
+from imettk.postprocess.thresholds.trace import trace_threshold
 from imettk.stages.pictures import look_at
 from imettk.stages.ranker import Ranker
 from imettk.stages.rules import metric_name

@@ -14,16 +14,16 @@ import pandas as pd
 from imettk.config import Recipe, TableFormat
 from imettk.data.csv_files import named, refuse_doubles
 from imettk.data.file_facts import describe_brightness
-from imettk.data.guess import Guess, guess
-from imettk.data.guess_columns import Choices
-from imettk.data.guess_labels import labels_of
-from imettk.data.hold_out import choose_test_rows
-from imettk.data.look import Looks, look_at, look_into
-from imettk.data.oddities import find_oddities
 from imettk.errors import ConfigError, DataError
 from imettk.progress import say
-from imettk.stages.recipe_source import write_source
-from imettk.stages.starts import recipe_like, start_recipe
+from imettk.starter.guess import Guess, guess
+from imettk.starter.guess_columns import Choices
+from imettk.starter.guess_labels import labels_of
+from imettk.starter.hold_out import choose_test_rows
+from imettk.starter.look import Looks, look_at, look_into
+from imettk.starter.oddities import find_oddities
+from imettk.starter.recipe_source import write_source
+from imettk.starter.starts import recipe_like, start_recipe
 
 ANSWERS = "answers.csv"
 

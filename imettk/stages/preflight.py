@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.miniature import IMAGES_A_LABEL, make_miniature
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import DataError
@@ -22,6 +21,7 @@ from imettk.stages.prepare import deal_folds, prepare
 from imettk.stages.shared import Prepared, choose_compute, read_prepared
 from imettk.stages.train import train
 from imettk.stages.validate import validate
+from imettk.synthetic.miniature import IMAGES_A_LABEL, make_miniature
 from imettk.tracking.files import read_json, write_json
 from imettk.tracking.run_dir import RunDir
 

@@ -13,12 +13,12 @@ from imettk.config import Recipe
 from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
 from imettk.errors import DataError
 from imettk.metrics import accuracy, f_beta
-from imettk.postprocess.candidates import Candidates, find_candidates
-from imettk.postprocess.goal import Goal
 from imettk.postprocess.honest import choose_strength, shrink
 from imettk.postprocess.ratio import share_thresholds
 from imettk.postprocess.rule import Rule, relative_to_row
-from imettk.postprocess.thresholds import fit_candidates, fit_top
+from imettk.postprocess.thresholds.candidates import Candidates, find_candidates
+from imettk.postprocess.thresholds.fit import fit_candidates, fit_top
+from imettk.postprocess.thresholds.goal import Goal
 from imettk.progress import progress_bar
 
 NUM_FOLDS = 5  # of the cross-validation that chooses how far thresholds are shrunk

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
+
+from places import PROJECT
 
 from imettk.options import STAGES, make_parser, split_overrides
 from imettk.overrides import apply_overrides
 from imettk.recipes import load_recipe
 
-PROJECT = Path(__file__).resolve().parents[2]
 PLACEHOLDERS = {
     "RECIPE": "digits", "STAGE": "train", "BACKBONE": "timm:test_resnet", "OWNER/SLUG": "me/one", "RUN": "abcdef",
     "NUMBER": "1",

@@ -5,13 +5,13 @@ import signal
 import socket
 import warnings
 import zlib
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageCms, ImageOps
+from places import SHARED
 
 from imettk.data import decode
 from imettk.data.decode import find_fault, read_content
@@ -20,7 +20,7 @@ from imettk.data.header import has_broken_profile, read_header
 from imettk.data.reader import ImageReader
 from imettk.errors import DataError
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+DATA = SHARED / "data"
 RARITIES = pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning")
 
 

@@ -1,20 +1,20 @@
 """Images of more than 8 bits: `white` scales every kind of file, files that hold fewer bits than they say are told."""
 
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from places import SHARED
 
 from imettk.config import ImageFormat, TableFormat
 from imettk.data.file_facts import FileFacts, join_facts, suggest_white, tell_facts
-from imettk.data.look import look_at
 from imettk.data.reader import ImageReader
 from imettk.data.source import cache_key, make_reader
 from imettk.errors import ConfigError, DataError
+from imettk.starter.look import look_at
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+DATA = SHARED / "data"
 SIZE = (14, 12)
 
 

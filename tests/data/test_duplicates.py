@@ -1,6 +1,5 @@
 """Pairs are those of brute force; copies of real photos are found, and look-alikes judged by eye are not."""
 
-from pathlib import Path
 
 import cv2
 import networkx as nx
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from places import SHARED
 
 from imettk.data import duplicates as module
 from imettk.data.duplicates import (
@@ -24,7 +24,7 @@ from imettk.data.duplicates import (
 from imettk.data.hashes import THUMB, hash_images, phash
 from imettk.data.reader import ImageReader
 
-CLOTHING = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "clothing"
+CLOTHING = SHARED / "data" / "clothing"
 
 
 def photos(count, first=0):

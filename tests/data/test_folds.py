@@ -1,10 +1,10 @@
 """Folds are even, whole and repeatable, on made and on real labels."""
 
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from places import SHARED
 from sklearn.model_selection import StratifiedKFold
 
 from imettk.config import FoldPlan
@@ -12,7 +12,7 @@ from imettk.data.folds import LEFT_OUT, ONLY_TRAINS, make_folds, make_table_fold
 from imettk.data.table import SampleTable
 from imettk.errors import DataError, MismatchError, MissingFileError
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+DATA = SHARED / "data"
 
 
 def classes(num_samples=203):

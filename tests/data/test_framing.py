@@ -1,11 +1,11 @@
 """Which part of an image is seen: against Pillow's own fits and pads, and against plain slices on real whale boxes."""
 
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageOps
+from places import SHARED
 
 from imettk.config import TableFormat
 from imettk.data.framing import frame_image
@@ -14,7 +14,7 @@ from imettk.data.source import ImageSource
 from imettk.data.table import read_table
 from imettk.errors import DataError
 
-WHALES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "whale_flukes"
+WHALES = SHARED / "data" / "whale_flukes"
 
 
 def saved(tmp_path, height, width):

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import SHARED
 
 from imettk.config import ExtraTable, TableFormat
 from imettk.data.table import read_answers, read_table, read_test_table
 from imettk.errors import DataError
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "tables" / "humpback2019"
+REAL = SHARED / "data" / "tables" / "humpback2019"
 WHALES = TableFormat(
     task="multiclass", id_column="Image", label_column="Id", image_suffix="", unknown_label="new_whale"
 )  # fmt: skip

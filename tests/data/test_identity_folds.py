@@ -2,17 +2,17 @@
 
 import time
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from places import SHARED
 
 from imettk.config import FoldPlan
 from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, ONLY_TRAINS, make_table_folds
 from imettk.errors import ConfigError, DataError
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "tables" / "humpback2019"
+REAL = SHARED / "data" / "tables" / "humpback2019"
 
 
 def made(seed=0):

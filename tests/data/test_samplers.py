@@ -1,11 +1,11 @@
 """Every sampler is a function of (seed, epoch) with the counts it promises."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from places import SHARED
 
 from imettk.config import StagePlan
 from imettk.data.samplers import Sampler, balance, repeat_rows
@@ -17,7 +17,7 @@ SIZES = (100, 60, 30, 9, 1)
 CLASSES = np.repeat(np.arange(5), SIZES)
 
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "tables" / "humpback2019" / "train.csv"
+REAL = SHARED / "data" / "tables" / "humpback2019" / "train.csv"
 
 
 def sampler(kind, **options):

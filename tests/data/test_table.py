@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import SHARED
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from imettk.config import ExtraTable, Recipe, TableFormat, from_json, to_json
 from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
 from imettk.errors import ConfigError, DataError
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+DATA = SHARED / "data"
 MULTILABEL = TableFormat(labels_csv="labels.csv", group_column="group")
 MULTICLASS = TableFormat(task="multiclass", label_column="kind")
 NO_CSV = TableFormat(train_csv="gone.csv")

@@ -14,12 +14,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from forked import PATIENCE
+from places import PROJECT
 
 from imettk.errors import UserError
 from imettk.kaggle.kernel import GPU, MACHINES, Kernel, check_machine
 from imettk.kaggle.sandbox import Mounts, run_session
 
-KERNELS = Path(__file__).resolve().parents[2] / "kernels"
+KERNELS = PROJECT / "kernels"
 STAGES = ("prepare", "train", "validate", "infer")
 
 

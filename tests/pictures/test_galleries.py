@@ -4,16 +4,16 @@ import base64
 import io
 import json
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageDraw
+from places import SHARED
 
 from imettk.pictures import galleries
 from imettk.pictures.galleries import FRAME, GAP, HEADER, MARGIN, ROW, TILE, TITLE, Shown, draw_conflicts, draw_gallery
 
-OMNIGLOT = Path(__file__).resolve().parents[1] / "../shared/data/omniglot_small.zip"
+OMNIGLOT = SHARED / "data" / "omniglot_small.zip"
 GREEN, RED = (ImageColor.getrgb(galleries.MARKS[right][0]) for right in (True, False))
 
 

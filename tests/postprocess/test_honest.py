@@ -5,7 +5,6 @@ import pytest
 from sklearn.metrics import fbeta_score
 
 from imettk.config import Recipe, RulePlan
-from imettk.postprocess.goal import Goal
 from imettk.postprocess.honest import (
     STRENGTHS,
     choose_strength,
@@ -16,9 +15,10 @@ from imettk.postprocess.honest import (
     threshold_intervals,
 )
 from imettk.postprocess.rule import Rule
+from imettk.postprocess.thresholds.goal import Goal
 from imettk.stages.rules import RuleFitter
 
-from .test_thresholds import AVERAGES, chexnet, make
+from .thresholds.test_thresholds import AVERAGES, chexnet, make
 
 
 def test_no_rule_answers_rows_that_it_was_fitted_on():

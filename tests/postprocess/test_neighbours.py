@@ -1,16 +1,15 @@
 """Neighbours' labels replace answers as a plain loop does, the best threshold is the best, planted errors are found."""
 
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from places import SHARED
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, fbeta_score, pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
-from imettk.postprocess.goal import Goal
 from imettk.postprocess.neighbours import (
     GRID,
     NEVER,
@@ -21,8 +20,9 @@ from imettk.postprocess.neighbours import (
     scan_thresholds,
     standardise,
 )
+from imettk.postprocess.thresholds.goal import Goal
 
-HPA = Path(__file__).resolve().parents[2] / "../shared/data/tables/hpa2018/train.csv"
+HPA = SHARED / "data" / "tables" / "hpa2018" / "train.csv"
 
 
 def test_standardised_columns_are_those_of_scikit_learn():

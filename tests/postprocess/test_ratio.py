@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from imettk.metrics import f_beta, f_beta_from_counts
-from imettk.postprocess import curves
-from imettk.postprocess.curves import find_top, fit_macro, fit_micro
 from imettk.postprocess.ratio import drift, sensitivity, share_thresholds
-from imettk.postprocess.sweep import best_threshold
+from imettk.postprocess.thresholds import curves
+from imettk.postprocess.thresholds.curves import find_top, fit_macro, fit_micro
+from imettk.postprocess.thresholds.sweep import best_threshold
 
-from .test_thresholds import chexnet
+from .thresholds.test_thresholds import chexnet
 
 
 @pytest.fixture(params=[1, 8, 4096])

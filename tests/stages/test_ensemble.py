@@ -16,8 +16,8 @@ from scipy.stats import rankdata
 from imettk.cli import main
 from imettk.config import fingerprint, read_recipe, to_json
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
-from imettk.postprocess.goal import Goal
 from imettk.postprocess.honest import cross_fit, score_interval
+from imettk.postprocess.thresholds.goal import Goal
 from imettk.recipes.digits import digits
 from imettk.stages.rules import RuleFitter
 

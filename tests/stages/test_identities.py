@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from imettk.cli import main
-from imettk.data.made_whales import WhalesSize, make_whales
 from imettk.data.table import SampleTable
 from imettk.errors import MismatchError
 from imettk.inference.predictor import load_predictions
 from imettk.metrics import map_at_k
 from imettk.stages.embeddings import read_fold_files
 from imettk.stages.neighbours import _Embedded
+from imettk.synthetic.whales import WhalesSize, make_whales
 from imettk.tracking.tensors import read_tensors
 
 SMALL = [

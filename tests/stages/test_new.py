@@ -12,19 +12,20 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from places import PROJECT
 
 import imettk.config
 from imettk.cli import main
-from imettk.data.made_artworks import make_artworks
-from imettk.data.made_cells import make_cells
-from imettk.data.made_turtles import TurtlesSize, make_turtles
-from imettk.data.made_whales import WhalesSize, make_whale_folders
 from imettk.recipes import RECIPES, load_recipe
+from imettk.synthetic.artworks import make_artworks
+from imettk.synthetic.cells import make_cells
+from imettk.synthetic.turtles import TurtlesSize, make_turtles
+from imettk.synthetic.whales import WhalesSize, make_whale_folders
 
 TURTLES = TurtlesSize(scored=6, extra=4, extra_of_scored=2, test=8, test_extra=2, test_new=2, side=48)
 WHALES = WhalesSize(whales=8, singletons=2, unknown_train=12, test=8, unknown_test=4, merged=1, width=48)
 BIRDS = ("owl", "hen", "jay")
-RUFF = Path(__file__).resolve().parents[2] / "pyproject.toml"
+RUFF = PROJECT / "pyproject.toml"
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,17 @@ import pytest
 
 from imettk.cli import main
 from imettk.config import Recipe, RulePlan, StagePlan, TableFormat, TrainPlan
-from imettk.data import miniature
 from imettk.data.folds import make_folds
-from imettk.data.made import DigitsSize, make_digits
-from imettk.data.made_artworks import make_artworks
-from imettk.data.made_cells import make_cells
-from imettk.data.made_turtles import make_turtles
-from imettk.data.made_whales import WhalesSize, make_whale_folders, make_whales
-from imettk.data.miniature import choose_rows, make_miniature
 from imettk.data.table import SampleTable, read_table
 from imettk.recipes import load_recipe
 from imettk.stages import preflight
+from imettk.synthetic import miniature
+from imettk.synthetic.artworks import make_artworks
+from imettk.synthetic.cells import make_cells
+from imettk.synthetic.digits import DigitsSize, make_digits
+from imettk.synthetic.miniature import choose_rows, make_miniature
+from imettk.synthetic.turtles import make_turtles
+from imettk.synthetic.whales import WhalesSize, make_whale_folders, make_whales
 
 TINY = ["--model.backbone", "timm:test_resnet", "--session.num-workers", "0"]
 

@@ -68,8 +68,8 @@ def test_the_printed_test_score_is_scikit_learns(story, digits_data):
 
 def test_the_oof_scores_follow_from_the_prediction_files(story, digits_data):
     """Predictions of each fold are of its own rows, and its threshold was not fitted on them."""
-    from imettk.postprocess.goal import Goal
-    from imettk.postprocess.thresholds import fit_thresholds
+    from imettk.postprocess.thresholds.fit import fit_thresholds
+    from imettk.postprocess.thresholds.goal import Goal
 
     run_dir, _ = story
     truth = labels_of(digits_data / "data" / "train.csv")

@@ -178,7 +178,7 @@ def read_events(log: Path, modes: Sequence[str]) -> list[Point]:
 
 def campaign(folder: Path, modes: Sequence[str], num_points: int | None, seed: int) -> tuple[int, list[Outcome]]:
     """The number of file events, and what came of each crash."""
-    from imettk.data.made import DigitsSize, make_digits
+    from imettk.synthetic.digits import DigitsSize, make_digits
 
     data = folder / "data"
     size = DigitsSize(train_sheets=36, test_sheets=9, sheet_pixels=24)

@@ -29,10 +29,10 @@ from table import Row, arguments_of, finish, print_machine
 
 import imettk.training.feed
 from imettk.config import ImageFormat, ModelPlan, Recipe, SessionPlan, StagePlan, TrainPlan
-from imettk.data.made import DigitsSize, make_digits
 from imettk.recipes.digits import digits
 from imettk.stages.prepare import prepare
 from imettk.stages.train import train
+from imettk.synthetic.digits import DigitsSize, make_digits
 from imettk.tracking.run_dir import RunDir
 
 PEER_STEPS, PEER_SAVES = 24, 5

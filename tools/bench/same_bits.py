@@ -23,11 +23,11 @@ from safetensors.torch import load_file
 from table import print_machine
 
 from imettk.cli import main
-from imettk.data.made import make_digits
-from imettk.data.made_artworks import make_artworks
-from imettk.data.made_cells import make_cells
-from imettk.data.made_turtles import make_turtles
-from imettk.data.made_whales import make_whale_folders, make_whales
+from imettk.synthetic.artworks import make_artworks
+from imettk.synthetic.cells import make_cells
+from imettk.synthetic.digits import make_digits
+from imettk.synthetic.turtles import make_turtles
+from imettk.synthetic.whales import make_whale_folders, make_whales
 
 SMALL = ["--folds.num-folds", "2", "--model.backbone", "timm:test_resnet", "--session.num-workers", "0"]
 SIDE = ["--images.image-size", "48", "48"]

@@ -18,10 +18,10 @@ from folds import IMET, read_targets
 from table import Row, arguments_of, finish, print_machine
 
 from imettk.metrics import f_beta
-from imettk.postprocess.candidates import Candidates, find_candidates
-from imettk.postprocess.goal import Goal
 from imettk.postprocess.ratio import share_thresholds
-from imettk.postprocess.thresholds import fit_candidates, fit_thresholds
+from imettk.postprocess.thresholds.candidates import Candidates, find_candidates
+from imettk.postprocess.thresholds.fit import fit_candidates, fit_thresholds
+from imettk.postprocess.thresholds.goal import Goal
 
 POINTS, BETA = 50, 2.0
 BARS = {"micro": 100.0, "macro": 100.0, "samples": 50.0}

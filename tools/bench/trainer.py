@@ -250,7 +250,8 @@ def start_row(rounds: int) -> Row:
     resumed: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "imettk"]
-        make = "from pathlib import Path; from imettk.data.made import make_digits; import sys; f = Path(sys.argv[1]);"
+        make = "import sys; from pathlib import Path; from imettk.synthetic.digits import make_digits;"
+        make += "f = Path(sys.argv[1]);"
         make += "make_digits(f / 'data', f / 'answers.csv')"
         subprocess.run([sys.executable, "-c", make, folder], check=True)
         common = ["digits", "--data", f"{folder}/data"]

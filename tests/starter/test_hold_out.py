@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imettk.data.hold_out import choose_test_rows
 from imettk.errors import DataError
+from imettk.starter.hold_out import choose_test_rows
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.25, 0.3, 0.5])

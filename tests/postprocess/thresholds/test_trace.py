@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import fbeta_score
 
-from imettk.postprocess import trace
-from imettk.postprocess.trace import trace_threshold
+from imettk.postprocess.thresholds import trace
+from imettk.postprocess.thresholds.trace import trace_threshold
 
 THRESHOLDS = np.array([0.05, 0.3, 0.5, 0.75, 0.99])
 

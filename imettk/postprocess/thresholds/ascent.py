@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from imettk.metrics import f_beta_from_counts
-from imettk.postprocess.candidates import Candidates, columns_of
-from imettk.postprocess.goal import Goal, best_change
 from imettk.postprocess.rule import top_labels
-from imettk.postprocess.sorting import falling_order, rising_order
-from imettk.postprocess.sweep import ABOVE_ALL, SAMPLE, TOLERANCE, Best, pairs_between, units_of
+from imettk.postprocess.thresholds.candidates import Candidates, columns_of
+from imettk.postprocess.thresholds.goal import Goal, best_change
+from imettk.postprocess.thresholds.sorting import falling_order, rising_order
+from imettk.postprocess.thresholds.sweep import ABOVE_ALL, SAMPLE, TOLERANCE, Best, pairs_between, units_of
 
 CHUNK = 8192  # rows that are answered anew in one go
 LEAST_PAIRS = 1 << 14  # probabilities that are looked at first

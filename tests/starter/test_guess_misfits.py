@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from imettk.cli import main
-from imettk.data.guess import guess
-from imettk.data.guess_columns import Choices
-from imettk.data.look import look_at, look_into
-from imettk.data.oddities import find_oddities
 from imettk.data.table import read_table
 from imettk.errors import DataError
 from imettk.recipes import load_recipe
+from imettk.starter.guess import guess
+from imettk.starter.guess_columns import Choices
+from imettk.starter.look import look_at, look_into
+from imettk.starter.oddities import find_oddities
 
 
 def lay_out(folder, images, **tables):

@@ -16,7 +16,9 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.csv_files import require_filled
-from imettk.data.guess_columns import (
+from imettk.data.identities import list_folders
+from imettk.errors import DataError
+from imettk.starter.guess_columns import (
     Choices,
     Finding,
     find_group,
@@ -26,12 +28,10 @@ from imettk.data.guess_columns import (
     require_rows,
     tell_ids,
 )
-from imettk.data.guess_folders import choose_folder, label_folders, likely_labels
-from imettk.data.guess_labels import Ranked, Task, is_identity, labels_of, read_cells, read_ranked, unknown_among
-from imettk.data.guess_misfits import TOLD, describe_places, find_misfit, find_places
-from imettk.data.identities import list_folders
-from imettk.data.look import Contents, match_names
-from imettk.errors import DataError
+from imettk.starter.guess_folders import choose_folder, label_folders, likely_labels
+from imettk.starter.guess_labels import Ranked, Task, is_identity, labels_of, read_cells, read_ranked, unknown_among
+from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, find_places
+from imettk.starter.look import Contents, match_names
 
 MOST_LISTED = 3  # labels that a table lists, for each that is used: the numbers of its rows are no list of labels
 

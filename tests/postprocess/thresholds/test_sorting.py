@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imettk.postprocess.sorting import falling_order, rising_order
+from imettk.postprocess.thresholds.sorting import falling_order, rising_order
 
 
 @pytest.mark.parametrize("most", [1, 5, 1 << 16, (1 << 16) + 1, 1 << 20, (1 << 32) - 1])

@@ -1,24 +1,24 @@
 """Fitted thresholds are the best there are, by brute force over every answer that thresholds can give."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from places import SHARED
 from sklearn.metrics import fbeta_score
 
 from imettk.errors import MismatchError
 from imettk.metrics import f_beta
-from imettk.postprocess import ascent, sweep
-from imettk.postprocess.ascent import ascend
-from imettk.postprocess.candidates import find_candidates
-from imettk.postprocess.goal import Goal
 from imettk.postprocess.rule import Rule, limit_labels, relative_to_row
-from imettk.postprocess.sweep import best_threshold
-from imettk.postprocess.thresholds import fit_thresholds, fit_top
+from imettk.postprocess.thresholds import ascent, sweep
+from imettk.postprocess.thresholds.ascent import ascend
+from imettk.postprocess.thresholds.candidates import find_candidates
+from imettk.postprocess.thresholds.fit import fit_thresholds, fit_top
+from imettk.postprocess.thresholds.goal import Goal
+from imettk.postprocess.thresholds.sweep import best_threshold
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+DATA = SHARED / "data"
 AVERAGES = ("samples", "macro", "micro")
 LIMITS = [(0, None), (1, None), (0, 2), (1, 2), (2, 3), (2, None)]
 

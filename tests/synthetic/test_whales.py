@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from imettk.config import TableFormat
-from imettk.data.made_whales import UNKNOWN, WhalesSize, make_whale_folders, make_whales
 from imettk.data.table import read_answers, read_table, read_test_table
 from imettk.errors import DataError
+from imettk.synthetic.whales import UNKNOWN, WhalesSize, make_whale_folders, make_whales
 
 FORM = TableFormat(
     task="multiclass", id_column="Image", label_column="Id", image_suffix="", unknown_label=UNKNOWN,

@@ -3,25 +3,16 @@
 import os
 import shutil
 from collections import Counter
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from places import SHARED
 
 from imettk.config import TableFormat
 from imettk.data.csv_files import read_csv
-from imettk.data.guess import guess
-from imettk.data.guess_columns import Choices
-from imettk.data.guess_labels import odd_labels
-from imettk.data.look import Contents, look_at, look_into
-from imettk.data.made_artworks import make_artworks
-from imettk.data.made_cells import make_cells
-from imettk.data.made_turtles import TurtlesSize, make_turtles
-from imettk.data.made_whales import WhalesSize, make_whale_folders, make_whales
-from imettk.data.oddities import find_oddities
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
 from imettk.recipes.digits import digits
@@ -30,8 +21,17 @@ from imettk.recipes.hpa2018 import hpa2018
 from imettk.recipes.humpback2018 import humpback2018
 from imettk.recipes.imet2019 import imet2019
 from imettk.recipes.turtle2022 import turtle2022
+from imettk.starter.guess import guess
+from imettk.starter.guess_columns import Choices
+from imettk.starter.guess_labels import odd_labels
+from imettk.starter.look import Contents, look_at, look_into
+from imettk.starter.oddities import find_oddities
+from imettk.synthetic.artworks import make_artworks
+from imettk.synthetic.cells import make_cells
+from imettk.synthetic.turtles import TurtlesSize, make_turtles
+from imettk.synthetic.whales import WhalesSize, make_whale_folders, make_whales
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+DATA = SHARED / "data"
 CLOTHING, TABLES = DATA / "clothing", DATA / "tables"
 # What no folder tells: which of the other tables are boxes, lists or more rows, and what is in an id.
 BEYOND = {"extra", "group_pattern", "merged_csv", "turned_csv", "left_out_csv"}

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from imettk.data.guess_columns import Choices
-from imettk.data.look import Contents, list_endings
 from imettk.data.part_names import is_held_out, is_part, is_training
 from imettk.errors import DataError
+from imettk.starter.guess_columns import Choices
+from imettk.starter.look import Contents, list_endings
 
 LEAST_INSIDE = 0.5  # share of the images that must lie in folders which are taken for labels
 

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from imettk.data.made import FACTS, LABEL_NAMES, DigitsSize, _deal_scans, make_digits, sheet_labels
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
 from imettk.recipes.digits import digits
+from imettk.synthetic.digits import FACTS, LABEL_NAMES, DigitsSize, _deal_scans, make_digits, sheet_labels
 
 SMALL = DigitsSize(train_sheets=26, test_sheets=9, num_groups=4, sheet_pixels=32)
 

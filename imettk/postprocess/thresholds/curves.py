@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from imettk.metrics import f_beta_from_counts
-from imettk.postprocess.sorting import falling_order, rising_order
-from imettk.postprocess.sweep import ABOVE_ALL, best_threshold, pairs_between
+from imettk.postprocess.thresholds.sorting import falling_order, rising_order
+from imettk.postprocess.thresholds.sweep import ABOVE_ALL, best_threshold, pairs_between
 
 SAMPLE_ROWS = 4096  # of large tables, to guess levels
 MAX_ROUNDS = 100  # of Dinkelbach's iteration, which takes 4 or 5

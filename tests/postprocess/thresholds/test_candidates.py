@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from imettk.config import Recipe, RulePlan
-from imettk.postprocess.candidates import Candidates, find_candidates
-from imettk.postprocess.goal import Goal
 from imettk.postprocess.rule import relative_to_row
-from imettk.postprocess.thresholds import fit_candidates, fit_thresholds
+from imettk.postprocess.thresholds.candidates import Candidates, find_candidates
+from imettk.postprocess.thresholds.fit import fit_candidates, fit_thresholds
+from imettk.postprocess.thresholds.goal import Goal
 from imettk.stages import rules
 from imettk.stages.rules import RuleFitter
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from imettk.data.guess_columns import FEWEST, label_candidates, number_columns
 from imettk.data.image_files import ENDING_SIGNS
-from imettk.data.look import Contents
 from imettk.data.part_names import is_held_out, is_training
+from imettk.starter.guess_columns import FEWEST, label_candidates, number_columns
+from imettk.starter.look import Contents
 
 LEAST = 2  # ids that must name something, so that it is no accident
 SHARE = 0.01  # of the ids that must

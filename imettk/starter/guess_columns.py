@@ -13,10 +13,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from imettk.data.csv_files import LISTED, require_columns
-from imettk.data.guess_labels import Task
-from imettk.data.look import Contents, Naming, match_names
 from imettk.data.part_names import is_held_out, is_training
 from imettk.errors import DataError
+from imettk.starter.guess_labels import Task
+from imettk.starter.look import Contents, Naming, match_names
 
 LABEL_NAME = re.compile(
     r".*(labels?|class(es)?|targets?|categor(y|ies)|attributes?|attribute_ids|tags?|breed|species|diagnosis|kind)",

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from imettk.postprocess.ascent import ascend
-from imettk.postprocess.candidates import Candidates, find_candidates
-from imettk.postprocess.curves import fit_macro, fit_micro
-from imettk.postprocess.goal import Goal, best_change
 from imettk.postprocess.rule import Rule, limit_labels, top_labels
-from imettk.postprocess.sorting import falling_order
-from imettk.postprocess.sweep import ABOVE_ALL, Best, best_threshold, units_of
+from imettk.postprocess.thresholds.ascent import ascend
+from imettk.postprocess.thresholds.candidates import Candidates, find_candidates
+from imettk.postprocess.thresholds.curves import fit_macro, fit_micro
+from imettk.postprocess.thresholds.goal import Goal, best_change
+from imettk.postprocess.thresholds.sorting import falling_order
+from imettk.postprocess.thresholds.sweep import ABOVE_ALL, Best, best_threshold, units_of
 
 
 def fit_thresholds(

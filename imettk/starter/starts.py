@@ -18,10 +18,10 @@ from imettk.config import (
     TrainPlan,
 )
 from imettk.data.framing import Aspect
-from imettk.data.guess import Guess
-from imettk.data.guess_labels import Task
-from imettk.data.look import Looks
 from imettk.errors import ConfigError
+from imettk.starter.guess import Guess
+from imettk.starter.guess_labels import Task
+from imettk.starter.look import Looks
 from imettk.train_plans import LossName
 
 BACKBONE = "timm:test_resnet"  # of random weights, few images teach a larger one no more, in three times the time

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from imettk.postprocess.goal import Goal
 from imettk.postprocess.rule import relative_to_row, top_labels
-from imettk.postprocess.sweep import Counts, true_counts
+from imettk.postprocess.thresholds.goal import Goal
+from imettk.postprocess.thresholds.sweep import Counts, true_counts
 
 
 @dataclass(frozen=True)

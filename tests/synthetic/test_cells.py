@@ -11,8 +11,8 @@ from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
-from imettk.data.made_cells import COLOURS, PATTERNS, make_cells
 from imettk.errors import DataError
+from imettk.synthetic.cells import COLOURS, PATTERNS, make_cells
 
 RARE = [8, 9, 10, 15, 20, 27]
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from imettk.config import ExtraTable, TableFormat
-from imettk.data.made_turtles import UNKNOWN, TurtlesSize, make_turtles
 from imettk.data.table import read_answers, read_table, read_test_table
 from imettk.errors import DataError
+from imettk.synthetic.turtles import UNKNOWN, TurtlesSize, make_turtles
 
 FORM = TableFormat(
     task="multiclass", id_column="image_id", label_column="turtle_id", image_suffix=".JPG", train_images="images",

@@ -8,7 +8,7 @@ import numpy as np
 
 from imettk.metrics import Average, f_beta
 from imettk.postprocess.rule import limit_labels
-from imettk.postprocess.sweep import ABOVE_ALL, TOLERANCE, Best, Counts, between, running_scores, units_of
+from imettk.postprocess.thresholds.sweep import ABOVE_ALL, TOLERANCE, Best, Counts, between, running_scores, units_of
 
 
 class Goal(NamedTuple):

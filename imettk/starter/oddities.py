@@ -8,10 +8,10 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.csv_files import named
-from imettk.data.guess import Guess
-from imettk.data.guess_columns import BOX_NAME, FEWEST
-from imettk.data.guess_labels import odd_labels
-from imettk.data.look import Contents, Looks, list_endings, match_names
+from imettk.starter.guess import Guess
+from imettk.starter.guess_columns import BOX_NAME, FEWEST
+from imettk.starter.guess_labels import odd_labels
+from imettk.starter.look import Contents, Looks, list_endings, match_names
 
 MOST_FOLDERS = 10  # that are not used, before the others are only counted
 NUMBER = re.compile(r"\d*\.\d+")

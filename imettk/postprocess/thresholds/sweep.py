@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imettk.metrics import Average, f_beta_from_counts, sum_units
-from imettk.postprocess.sorting import falling_order, rising_order
+from imettk.postprocess.thresholds.sorting import falling_order, rising_order
 
 ABOVE_ALL = 2.0  # a threshold that no probability reaches
 TOLERANCE = 1e-12  # of a score: sums in another order differ by less

@@ -1,0 +1,6 @@
+"""Folders that tests look at, wherever a test lies."""
+
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+SHARED = PROJECT.parent / "shared"  # real data and weights, which a checkout may lack
