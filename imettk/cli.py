@@ -125,7 +125,7 @@ def _run(argv: list[str]) -> None:
 
         run_log(arguments)
     elif arguments.command == "report":
-        from imettk.stages.report import report
+        from imettk.commands.write_report import report
 
         report(arguments.folders, out=arguments.out, inputs=arguments.inputs)
     else:
@@ -150,7 +150,7 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
         overrides = [*overrides, "--session.num-processes", str(arguments.processes)]
     recipe = apply_overrides(recipe, overrides)
     if getattr(arguments, "pseudo", None) is not None:
-        from imettk.stages.pseudo import add_pseudo_table
+        from imettk.commands.pseudo_label import add_pseudo_table
 
         recipe = add_pseudo_table(recipe, arguments.pseudo, arguments.pseudo_weight)
     arguments.words = argv
@@ -158,7 +158,7 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
 
 
 def _new(arguments: argparse.Namespace) -> None:
-    from imettk.stages.new import Choices, new
+    from imettk.commands.new import Choices, new
 
     choices = Choices(**{item.name: getattr(arguments, item.name) for item in fields(Choices)})
     like = None if arguments.like is None else RECIPES[arguments.like]
@@ -166,7 +166,7 @@ def _new(arguments: argparse.Namespace) -> None:
 
 
 def _duplicates(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
-    from imettk.stages.duplicates import duplicates
+    from imettk.commands.find_duplicates import duplicates
 
     duplicates(
         recipe,
@@ -181,7 +181,7 @@ def _duplicates(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> N
 
 
 def _validate(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
-    from imettk.stages.validate import validate
+    from imettk.commands.validate import validate
     from imettk.tracking.messages import scored
     from imettk.tracking.telegram import notify
 
@@ -194,11 +194,11 @@ def _infer(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     if arguments.images:
         if arguments.answers is not None:
             raise ConfigError("--answers are of the test set's table, and --images go without one: give one of them")
-        from imettk.stages.single import infer_images
+        from imettk.commands.infer_images import infer_images
 
         infer_images(recipe, arguments.data, run, arguments.images, fold=arguments.fold)
         return
-    from imettk.stages.infer import infer
+    from imettk.commands.infer import infer
     from imettk.tracking.telegram import notify
 
     infer(recipe, arguments.data, run, fold=arguments.fold, started=_started(), answers_csv=arguments.answers)
@@ -206,20 +206,20 @@ def _infer(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
 
 
 def _ensemble(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
-    from imettk.stages.ensemble import ensemble
+    from imettk.commands.ensemble import ensemble
 
     members, weights = arguments.members, arguments.weights
     ensemble(recipe, arguments.data, run, members=members, method=arguments.method, weights=weights)
 
 
 def _pseudo(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
-    from imettk.stages.pseudo import pseudo
+    from imettk.commands.pseudo_label import pseudo
 
     pseudo(recipe, run, confidence=arguments.confidence, hard=arguments.hard)
 
 
 def _neighbours(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
-    from imettk.stages.neighbours import neighbours
+    from imettk.commands.replace_labels import neighbours
 
     neighbours(recipe, arguments.data, run, classifier=arguments.classifier, features=arguments.features)
 
@@ -227,17 +227,17 @@ def _neighbours(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> N
 def _prepare(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     """Prepare, or only show what augmentation does."""
     if arguments.show_augmentation is not None:
-        from imettk.stages.show import show_augmentation
+        from imettk.commands.show_augmentation import show_augmentation
 
         show_augmentation(recipe, arguments.data, run, arguments.show_augmentation)
         return
-    from imettk.stages.prepare import prepare
+    from imettk.commands.prepare import prepare
 
     prepare(recipe, arguments.data, run)
 
 
 def _preflight(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
-    from imettk.stages.preflight import preflight
+    from imettk.commands.preflight import preflight
 
     preflight(recipe, arguments.data, run)
 
@@ -250,7 +250,7 @@ def _started() -> float:
 def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     """Train in this process, or in several that this one starts; or only say what training would do."""
     if arguments.dry_run:
-        from imettk.stages.plan import dry_run
+        from imettk.commands.dry_run import dry_run
 
         dry_run(recipe, arguments.data, run, fold=arguments.fold)
         return
@@ -260,7 +260,7 @@ def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     plan = recipe.session
     if (num_processes := choose_num_processes(plan.num_processes, plan.device)) > 1:
         sys.exit(launch([sys.executable, "-m", "imettk", *arguments.words], num_processes, started=started))
-    from imettk.stages.train import train
+    from imettk.commands.train import train
 
     other_weights = arguments.resume == "weights"
     train(recipe, arguments.data, run, fold=arguments.fold, started=started, other_weights=other_weights)

@@ -30,7 +30,9 @@ ALLOWED = {
     "recipes": {"config", "errors", "fields"},
     "starter": BASE | {"data"},
     "synthetic": BASE | {"data"},
-    "stages": BASE | MIDDLE | ENGINES | {"kaggle", "starter", "synthetic"},
+    "experiment": BASE | MIDDLE | ENGINES,
+    "evaluation": BASE | MIDDLE | ENGINES | {"experiment", "kaggle"},
+    "commands": BASE | MIDDLE | ENGINES | {"evaluation", "experiment", "starter", "synthetic"},
     "doctor": BASE | {"kaggle", "tracking"},
     "launch": {"config"},
     "runs": BASE | {"tracking"},
@@ -44,7 +46,7 @@ ALLOWED = {
     | {
         "options",
         "platform",
-        "stages",
+        "commands",
         "recipes",
         "kaggle",
         "tracking",
@@ -99,4 +101,4 @@ def test_the_command_line_loads_nothing_heavy():
 
 
 def test_prepare_needs_no_torch():
-    assert not loaded_after("import imettk.stages.prepare") & {"torch", "timm", "albumentations"}
+    assert not loaded_after("import imettk.commands.prepare") & {"torch", "timm", "albumentations"}

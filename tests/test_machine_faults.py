@@ -134,7 +134,7 @@ def test_answers_that_cannot_be_scored_are_found_before_any_prediction(
     shutil.copytree(trained / "run", tmp_path / "run")
     if content is not None:
         (tmp_path / "answers.csv").write_text(content)
-    monkeypatch.setattr("imettk.stages.infer.predict_in_time", lambda *_, **__: pytest.fail("predicts"))
+    monkeypatch.setattr("imettk.commands.infer.predict_in_time", lambda *_, **__: pytest.fail("predicts"))
     at = ["--data", digits_data / "data", "--run-dir", tmp_path / "run"]
     assert ending_of("infer", *at, "--answers", tmp_path / "answers.csv") == 2
     line = last_line(capsys)

@@ -37,7 +37,7 @@ def test_a_first_own_competition_runs_as_written(own_data, tmp_path, monkeypatch
 
 @pytest.mark.skipif(not CLOTHING.is_dir(), reason="needs the real clothing photos in ../shared/data")
 def test_a_folder_becomes_a_competition_as_written(tmp_path, monkeypatch, capsys):
-    """The first command is run; it prints the others, which tests/stages/test_new.py runs on a smaller folder."""
+    """The first command is run; it prints the others, which tests/commands/test_new.py runs on a smaller folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "clothing").symlink_to(CLOTHING)
     first, *others = block("new").splitlines()

@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import fbeta_score
 
 from imettk.config import Recipe, RulePlan
+from imettk.evaluation.rules import RuleFitter
 from imettk.postprocess.honest import (
     STRENGTHS,
     choose_strength,
@@ -16,7 +17,6 @@ from imettk.postprocess.honest import (
 )
 from imettk.postprocess.rule import Rule
 from imettk.postprocess.thresholds.goal import Goal
-from imettk.stages.rules import RuleFitter
 
 from .thresholds.test_thresholds import AVERAGES, chexnet, make
 

@@ -1,4 +1,4 @@
-"""Run folders made by hand, with every file that a report reads; what stages write is tried in tests/stages."""
+"""Run folders made by hand, with every file that a report reads; what commands write is tried in tests/commands."""
 
 from __future__ import annotations
 

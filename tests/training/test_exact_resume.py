@@ -14,9 +14,9 @@ from subprocess import CompletedProcess
 import pytest
 from forked import COMMAND, PATIENCE
 
+from imettk.commands.train import train as train_stage
 from imettk.overrides import apply_overrides
 from imettk.recipes import load_recipe
-from imettk.stages.train import train as train_stage
 from imettk.tracking.journal import read_journal
 from imettk.tracking.run_dir import RunDir
 

@@ -72,10 +72,10 @@ def play(data: Path, run_dir: Path) -> None:
     """The whole story, or what is left of it."""
     import torch
 
-    from imettk.stages.infer import infer
-    from imettk.stages.prepare import prepare
-    from imettk.stages.train import train
-    from imettk.stages.validate import validate
+    from imettk.commands.infer import infer
+    from imettk.commands.prepare import prepare
+    from imettk.commands.train import train
+    from imettk.commands.validate import validate
     from imettk.tracking.run_dir import RunDir
 
     torch.set_num_threads(1)  # the process that this one is forked from may have had others
@@ -213,10 +213,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("ckpt-chaos is missing: pip install -e .[bench]", file=sys.stderr)
         sys.exit(2)
     # Loaded once, and nothing is computed here: what is forked must find no threads.
-    import imettk.stages.infer
-    import imettk.stages.prepare
-    import imettk.stages.train
-    import imettk.stages.validate  # noqa: F401
+    import imettk.commands.infer
+    import imettk.commands.prepare
+    import imettk.commands.train
+    import imettk.commands.validate  # noqa: F401
 
     num_points = QUICK_POINTS if arguments.quick else arguments.points
     with tempfile.TemporaryDirectory() as scratch:

@@ -18,10 +18,10 @@ from table import Row, arguments_of, finish, print_machine
 from thresholds import make_probs
 
 from imettk.config import Recipe, RulePlan
+from imettk.evaluation.rules import RuleFitter
 from imettk.metrics import count_labels, f_beta, f_beta_from_counts
 from imettk.postprocess.honest import cross_fit, score_interval
 from imettk.postprocess.rule import Rule
-from imettk.stages.rules import RuleFitter
 
 CHEXNET = SHARED / "chexnet_preds" / "test_predictions.csv.gz"
 HPA = SHARED / "tables" / "hpa2018" / "train.csv"

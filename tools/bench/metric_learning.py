@@ -35,11 +35,11 @@ from omniglot import NUM_ANSWERS, lay_out, read_run, recipe
 from table import Row, arguments_of, finish, print_machine, print_table
 
 from imettk.config import from_json, to_json
+from imettk.experiment.prepared import make_network
 from imettk.inference.predictor import load_predictions
 from imettk.inference.reranking import rank_reranked
 from imettk.inference.retrieval import rank_gallery
 from imettk.metrics import map_at_k
-from imettk.stages.shared import make_network
 from imettk.tracking.tensors import read_tensors
 
 QUIET = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait do not spin, for ours and for theirs

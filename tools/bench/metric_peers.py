@@ -25,8 +25,8 @@ from imettk.data.dataset import ImageDataset
 from imettk.data.sampling import BatchRequest, sequential_requests
 from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable, read_table, read_test_table
+from imettk.experiment.prepared import make_network, open_source
 from imettk.models.network import Network
-from imettk.stages.shared import make_network, open_source
 from imettk.tracking.run_dir import RunDir
 
 IMAGES_PER_IDENTITY = 4

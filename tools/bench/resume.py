@@ -28,10 +28,10 @@ import peers
 from table import Row, arguments_of, finish, print_machine
 
 import imettk.training.feed
+from imettk.commands.prepare import prepare
+from imettk.commands.train import train
 from imettk.config import ImageFormat, ModelPlan, Recipe, SessionPlan, StagePlan, TrainPlan
 from imettk.recipes.digits import digits
-from imettk.stages.prepare import prepare
-from imettk.stages.train import train
 from imettk.synthetic.digits import DigitsSize, make_digits
 from imettk.tracking.run_dir import RunDir
 

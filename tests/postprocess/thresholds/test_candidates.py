@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from imettk.config import Recipe, RulePlan
+from imettk.evaluation import rules
+from imettk.evaluation.rules import RuleFitter
 from imettk.postprocess.rule import relative_to_row
 from imettk.postprocess.thresholds.candidates import Candidates, find_candidates
 from imettk.postprocess.thresholds.fit import fit_candidates, fit_thresholds
 from imettk.postprocess.thresholds.goal import Goal
-from imettk.stages import rules
-from imettk.stages.rules import RuleFitter
 
 from .test_thresholds import best_by_hand, candidates, limited_by_hand, make, small_blocks
 

@@ -1,0 +1,116 @@
+"""From a recipe and its data to a trainer at step 0."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import torch
+
+from imettk.config import SPLIT, Recipe, fingerprint, to_json
+from imettk.data.augment import Augmentation
+from imettk.data.dataset import ImageDataset
+from imettk.data.sampling import derive_seed
+from imettk.evaluation.curve import loss_of, make_validation
+from imettk.experiment.prepared import Compute, Prepared, make_network
+from imettk.experiment.resume import find_checkpoint, load_other_weights
+from imettk.tracking.run_dir import RunDir
+from imettk.train_plans import StagePlan
+from imettk.training.feed import TrainingData
+from imettk.training.recorder import Recorder
+from imettk.training.session import Session
+from imettk.training.team import Team
+from imettk.training.trainer import Trainer
+
+
+def make_trainer(
+    recipe: Recipe,
+    prepared: Prepared,
+    taught: Prepared,
+    run: RunDir,
+    fold: int,
+    compute: Compute,
+    session: Session,
+    team: Team,
+    recorder: Recorder,
+    environment: dict[str, str],
+    *,
+    other_weights: bool = False,
+) -> Trainer:
+    """A trainer at step 0: everything that is random about the start comes from the seed and the fold.
+
+    Args:
+        taught: `prepared` with a teacher's part in the targets; only training sees it.
+    """
+    seed = derive_seed(recipe.train.seed, fold)
+    torch.manual_seed(seed)
+    network = make_network(recipe, len(prepared.table.labels), weights=recipe.model.weights)
+    if other_weights:
+        load_other_weights(network, run, fold)
+    return Trainer(
+        network,
+        data=training_data(recipe, prepared, taught, fold, seed),
+        stages=recipe.stages,
+        plan=recipe.train,
+        layer_groups=network.layer_groups(recipe.model.layer_groups),
+        seed=seed,
+        device=compute.device,
+        dtype=compute.dtype,
+        session=session,
+        session_plan=recipe.session,
+        validate=make_validation(recipe, prepared, fold, compute, team),
+        find_checkpoint=lambda fits: find_checkpoint(
+            recipe, run, fold, prepared.identity, fits=fits, others_allowed=True
+        ),
+        folder=run.fold(fold),
+        recorder=recorder,
+        experiment={
+            "fingerprint": fingerprint(recipe),
+            "recipe": json.loads(to_json(recipe)),
+            "environment": environment,
+            "data": prepared.identity.to_values(),
+        },
+        team=team,
+        split=int(os.environ.get(SPLIT, "1")),
+    )
+
+
+def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: int, seed: int) -> TrainingData:
+    """What a fold trains on, and how much of it an epoch of each stage sees; `taught` as in `make_trainer`."""
+
+    def dataset_for(stage: StagePlan) -> ImageDataset:
+        size, images = stage.image_size or recipe.images.image_size, recipe.images
+        return ImageDataset(
+            taught.source,
+            targets,
+            image_size=size,
+            augmentation=Augmentation(
+                stage.augmentation, seed=seed, size=size, channels=images.channels, erasing=stage.erasing
+            ),
+            centre_crop=images.fit == "centre_crop",
+            skip_bad=images.on_bad_image == "skip",
+            mirrors=mirrors,
+        )
+
+    rows, table, targets = taught.rows(fold, valid=False), prepared.table, taught.targets
+    hard_targets = prepared.targets if np.issubdtype(targets.dtype, np.floating) else targets
+    num_classes, sources = len(table.labels), table.sources
+    if mirrors := recipe.metric.mirrored_identities:
+        # Mirrored images are rows behind those of the table, and their identities classes behind its labels.
+        rows = np.concatenate([rows, rows + len(table)])
+        targets = hard_targets = np.concatenate([hard_targets, hard_targets + num_classes])
+        num_classes *= 2
+        sources = None if sources is None else np.concatenate([sources, sources])
+    weights = np.array([1.0, *(extra.weight for extra in recipe.table.extra)])
+    counts = np.bincount(hard_targets[rows], minlength=num_classes) if hard_targets.ndim == 1 else None
+    return TrainingData(
+        rows=rows,
+        dataset_for=dataset_for,
+        loss_for=lambda stage: loss_of(recipe, stage.loss, counts=counts),
+        num_classes=num_classes,
+        multiclass=recipe.table.task == "multiclass",
+        num_valid=len(prepared.rows(fold, valid=True)),
+        targets=hard_targets[rows],
+        repeats=weights[sources[rows]] if recipe.table.extra and sources is not None else None,
+    )

@@ -1,0 +1,119 @@
+"""`train --dry-run`: what a training will do and how long it takes, before it does it."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from imettk.commands.assembly import make_trainer, training_data
+from imettk.commands.train import chosen_folds
+from imettk.config import Recipe
+from imettk.experiment.prepared import Compute, Prepared, choose_compute, read_prepared
+from imettk.experiment.resume import is_done
+from imettk.pictures.plots import draw_rates
+from imettk.progress import say
+from imettk.tracking.run_dir import RunDir
+from imettk.training.optimizer import peak_rates
+from imettk.training.recorder import Recorder
+from imettk.training.schedule import Span, lr_table, plan_spans
+from imettk.training.session import Session
+from imettk.training.team import Team
+from imettk.training.trainer import Trainer
+
+TIMED_STEPS = 4
+PICTURE = "plan.png"
+
+
+def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -> None:
+    """Print stages, steps and estimated sessions, and draw the learning rates of all groups to `plan.png`.
+
+    A few steps of each stage are taken for their time, on this machine and with one process; nothing of them is kept.
+    """
+    folds = chosen_folds(recipe, fold)
+    compute = choose_compute(recipe)
+    prepared = read_prepared(recipe, data_dir, run)
+    trainer, step_seconds, validation_seconds = measure(recipe, prepared, compute, fold=folds[0])
+    group_names = [*(f"group {number}" for number in range(recipe.model.layer_groups)), "head"]
+    say(_table(trainer, step_seconds))
+    validations = sum(_num_validations(recipe, span) for span in trainer.spans)
+    seconds = total_seconds(recipe, trainer.spans, step_seconds, validation_seconds)
+    say(f"\na fold: {trainer.num_steps} steps and {validations} validations of {validation_seconds:.1f} s")
+    usable = recipe.session.limit_seconds - recipe.session.margin_seconds
+    left = [number for number in folds if not is_done(recipe, run, number, prepared.identity)]
+    say(
+        f"about {duration(seconds)} a fold here, {math.ceil(seconds / usable)} sessions of "
+        f"{duration(recipe.session.limit_seconds)}; {len(left)} of {len(folds)} folds to train: "
+        f"{duration(seconds * len(left))}"
+    )
+    path = run.path / PICTURE
+    draw_rates(path, _rates(trainer), group_names, [span.first_step for span in trainer.spans])
+    say(f"learning rates: {path}")
+
+
+def measure(recipe: Recipe, prepared: Prepared, compute: Compute, *, fold: int) -> tuple[Trainer, list[float], float]:
+    """A trainer that has taken a few steps of each stage; seconds a step of each, and of a validation."""
+    with tempfile.TemporaryDirectory() as scratch:
+        session = Session(started=time.monotonic(), limit_seconds=math.inf, margin_seconds=0)
+        trainer = make_trainer(
+            recipe, prepared, prepared, RunDir(Path(scratch)), fold, compute, session, Team(), Recorder(), {}
+        )
+        say(f"taking {TIMED_STEPS} steps of each stage on {compute.device} for their time")
+        step_seconds, validation_seconds = trainer.time_plan(TIMED_STEPS)
+    return trainer, step_seconds, validation_seconds
+
+
+def plan_fold(recipe: Recipe, prepared: Prepared, fold: int) -> list[Span]:
+    """The span of each stage of a fold's training, as its trainer would have them."""
+    data = training_data(recipe, prepared, prepared, fold, seed=0)
+    return plan_spans(recipe.stages, [data.samples_per_epoch(stage) for stage in recipe.stages])
+
+
+def total_seconds(recipe: Recipe, spans: list[Span], step_seconds: list[float], validation_seconds: float) -> float:
+    """What a fold takes, from seconds a step of each stage and seconds a validation."""
+    validations = sum(_num_validations(recipe, span) for span in spans)
+    return validations * validation_seconds + sum(
+        (span.last_step - span.first_step) * each for span, each in zip(spans, step_seconds, strict=True)
+    )
+
+
+def _table(trainer: Trainer, step_seconds: list[float]) -> str:
+    lines = [
+        f"{'stage':<6}{'epochs':>8}{'steps':>9}{'batch':>7}{'frozen':>8}  {'optimizer':<14}{'schedule':<12}"
+        f"{'peak rates':<24}{'ms a step':>10}"
+    ]
+    for span, seconds in zip(trainer.spans, step_seconds, strict=True):
+        plan = span.plan
+        rates = " ".join(f"{rate:g}" for rate in dict.fromkeys(peak_rates(plan, trainer.num_groups)))
+        batch = f"{plan.batch_size}" if plan.accumulate == 1 else f"{plan.batch_size}/{plan.accumulate}"
+        lines.append(
+            f"{span.stage:<6}{plan.num_epochs:>8g}{span.last_step - span.first_step:>9}{batch:>7}"
+            f"{plan.frozen_groups:>8}  {plan.optimizer:<14}{plan.schedule:<12}{rates:<24}{seconds * 1000:>10.1f}"
+        )
+    return "\n".join(lines)
+
+
+def _rates(trainer: Trainer) -> np.ndarray:
+    """The learning rate of each layer group in each step, before any plateau, float64 (G, S)."""
+    rates = np.full((trainer.num_groups, trainer.num_steps), np.nan)
+    for span in trainer.spans:
+        shares = lr_table(span.plan, steps_per_epoch=span.steps_per_epoch)
+        for group, peak in enumerate(peak_rates(span.plan, trainer.num_groups)):
+            if group >= span.plan.frozen_groups:
+                rates[group, span.first_step : span.last_step] = peak * shares
+    return rates
+
+
+def _num_validations(recipe: Recipe, span: Span) -> int:
+    interval = max(1, round(recipe.train.validate_epochs * span.steps_per_epoch))
+    return math.ceil((span.last_step - span.first_step) / interval)
+
+
+def duration(seconds: float) -> str:
+    """In words: "90 s", "45 min", "3.5 h"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,306 @@
+"""`prepare`: check the table and every image, make the folds, keep the images decoded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from imettk.config import FoldPlan, Recipe, to_json
+from imettk.data.cache import INDEX, read_stamps
+from imettk.data.csv_files import named, read_csv
+from imettk.data.data_identity import identify_data, read_identity
+from imettk.data.file_facts import FileFacts, tell_facts
+from imettk.data.folds import (
+    LEFT_OUT,
+    ONLY_ENROLLED,
+    ONLY_TRAINS,
+    is_beginning,
+    make_table_folds,
+    read_folds,
+    write_folds,
+)
+from imettk.data.source import ImageSource, cache_key, find_rows, image_names, make_reader, wanted_kinds
+from imettk.data.stamps import FileStamps, stamp_files
+from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
+from imettk.data.table import SampleTable, read_table, read_test_table
+from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
+from imettk.experiment.groups import row_groups
+from imettk.files import write_atomically
+from imettk.progress import say
+from imettk.tracking.files import write_json
+from imettk.tracking.lock import hold_folder
+from imettk.tracking.run_dir import BAD_IMAGES, CACHE, DROPPED, DUPLICATE_GROUPS, RunDir
+
+
+def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
+    """Write `recipe.json`, `folds.csv`, `table.json` (what was found and what was odd) and the cache of images.
+
+    Every image is read once; `bad_images.csv` lists those that cannot be.
+
+    Raises:
+        DataError: the table is not what the recipe says, or images cannot be read; each fault is named and counted.
+        ConfigError: the cache that the recipe asks for would not fit, or there are fewer labels than answers a row.
+        MismatchError: the folder holds the training of another recipe, or of other data.
+        BusyError: another `prepare` works in the folder.
+    """
+    run.path.mkdir(parents=True, exist_ok=True)
+    with hold_folder(run.path):
+        _prepare(recipe, data_dir, run)
+
+
+def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
+    table = read_table(recipe.table, data_dir)
+    _check_answers(recipe, table)
+    remarks = list(table.remarks)
+    tables = {"train": table}
+    if (data_dir / recipe.table.sample_csv).is_file():
+        tables["test"] = read_test_table(recipe.table, data_dir, table)
+        remarks += tables["test"].remarks
+    else:
+        remarks.append(f"{data_dir / recipe.table.sample_csv} is missing: `infer` will need it")
+    for remark in remarks:
+        say(f"note: {remark}")
+    run.save_recipe(recipe)
+    survey = _survey(recipe, data_dir, run, tables)
+    for remark in (odd := tell_facts(survey.facts, recipe.images.white)):
+        say(f"note: {remark}")
+    remarks += odd
+    _tell_bad_images(recipe, run, tables, survey)
+    folds = deal_folds(recipe, run, table)
+    if run.has_training():
+        folds = _kept_folds(run, table, folds)
+        _require_same_data(recipe, run, table, folds, survey)
+    write_folds(run.path / "folds.csv", table.ids, folds)
+    found = {"rows": len(table), "mean": survey.mean, "std": survey.std, "remarks": remarks}
+    write_json(run.path / "table.json", {"recipe": json.loads(to_json(recipe)), **found})
+    say(_summary(table, folds, recipe.folds))
+    values = [", ".join(f"{value:.3f}" for value in each) for each in (survey.mean, survey.std)]
+    say(f"channel mean {values[0]}, std {values[1]}, of values in [0, 1]")
+
+
+def _kept_folds(run: RunDir, table: SampleTable, dealt: np.ndarray) -> np.ndarray:
+    """The folds that training in this folder has begun with; those just `dealt` where the file is gone or was cut."""
+    path = run.path / "folds.csv"
+    try:
+        folds = read_folds(path, table)
+    except (MissingFileError, MismatchError):
+        if not is_beginning(path, table.ids, dealt):
+            raise
+        say(f"note: {path} was cut or is gone: the folds are dealt again, which gives the same ones")
+        return dealt
+    say("kept the folds that training has begun with")
+    return folds
+
+
+def _require_same_data(recipe: Recipe, run: RunDir, table: SampleTable, folds: np.ndarray, survey: Survey) -> None:
+    """Raise `MismatchError` where a training in this folder began with other rows, labels or boxes."""
+    bad = np.zeros(len(table), bool)
+    if recipe.images.on_bad_image == "skip":
+        bad[[row for row in survey.bad if row < len(table)]] = True  # the training table comes first
+    identity = identify_data(table, folds, bad)
+    for path in sorted(run.path.glob("fold*/model.safetensors")) or sorted(run.path.glob("fold*/checkpoints/step-*")):
+        if (values := read_identity(path)) is not None and (changes := values.changes_to(identity)):
+            raise MismatchError(
+                f"{path.parent} was trained on other data ({'; '.join(changes)}): put the tables back as they were, or "
+                "prepare them in another --run-dir"
+            )
+
+
+def _check_answers(recipe: Recipe, table: SampleTable) -> None:
+    """Raise `ConfigError` where a row is to get more answers than there are: else `infer` would, after the training."""
+    plan, targets = recipe.ranking, _targets(table)
+    if recipe.rule.kind != "rank" or plan.answers != "identities":
+        return
+    own = targets[(table.sources == 0) & (targets >= 0)]
+    count = len(table.labels) if plan.scored == "all" else len(np.unique(own))
+    count += recipe.table.unknown_label is not None
+    if count < plan.num_answers:
+        raise ConfigError(
+            f"a row gets {plan.num_answers} different answers, and there are {count}: set --ranking.num-answers lower"
+        )
+
+
+def deal_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
+    """The fold of each row, or why it has none, int64 (N,); duplicates are heeded where they were looked for."""
+    folds = np.full(len(table), LEFT_OUT, np.int64)
+    dropped = np.zeros(len(table), bool)
+    if (path := run.find_optional(DROPPED)) is not None:
+        dropped = np.isin(table.ids, read_csv(path)["id"].to_numpy(str))
+        say(f"{path}: {int(dropped.sum())} duplicates neither train nor validate")
+    kept = np.flatnonzero(~dropped)
+    some = table.take(kept)
+    groups = row_groups(some, run)
+    if (path := run.find_optional(DUPLICATE_GROUPS)) is not None:
+        assert groups is not None
+        say(f"{path}: duplicates stay in one fold, {len(np.unique(groups))} groups in all")
+    assert some.sources is not None  # a training table has them
+    validates = [True, *(extra.validates for extra in recipe.table.extra)]
+    folds[kept] = make_table_folds(_targets(some), some.sources, recipe.folds, validates=validates, groups=groups)
+    if few := int((folds == ONLY_ENROLLED).sum()):
+        least = recipe.folds.min_images
+        say(f"{few} rows are of identities with fewer than {least} images: they only stand in the gallery")
+    if left_out := int((folds[kept] == LEFT_OUT).sum()):
+        say(f"{left_out} rows of extra tables are left out: they are of one group with rows that validate")
+    return folds
+
+
+def _targets(table: SampleTable) -> np.ndarray:
+    assert table.targets is not None  # a training table has them
+    return table.targets
+
+
+def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, SampleTable]) -> Survey:
+    """Read every image of all tables once, into the cache if there is to be one."""
+    reader = make_reader(recipe.images, recipe.table)
+    sources = [ImageSource(table, reader) for table in tables.values()]
+    places = [(source, row) for source in sources for row in range(len(source))]
+
+    notes: dict[int, FileFacts] = {}
+
+    def read(place: int) -> np.ndarray:
+        source, row = places[place]
+        facts = notes[place] = FileFacts()
+        return source.read(row, facts=facts)
+
+    names = [name for table in tables.values() for name in image_names(table, data_dir)]
+    shape = (*reader.size, reader.channels)
+    kind = _choose_kind(recipe, run, read, len(names), shape)
+    cache = None
+    if kind is None and (old := run.path / CACHE / INDEX).is_file():
+        old.unlink()  # without it none is whole
+        say(f"note: {old.parent}, of an earlier `prepare`, is not used any more and may be deleted")
+    if kind is not None:
+        key = cache_key(reader, kind, recipe.cache.quality)
+        cache = CacheTarget(folder=run.path / CACHE, kind=kind, key=key, quality=recipe.cache.quality)
+    paths = np.concatenate([table.paths for table in tables.values()])
+    stamps = stamp_files(paths, recipe.table.channel_files, known=_known_stamps(run, names))
+    return survey_images(read, names, stamps, shape, cache=cache, notes=notes)
+
+
+def _known_stamps(run: RunDir, names: list[str]) -> FileStamps | None:
+    """What an earlier `prepare` in this folder noted of these images' files; sizes are -2 where it did not know one."""
+    if (known := read_stamps(run.path / CACHE)) is None:
+        return None
+    rows = find_rows(known[0], np.array(names, np.str_))
+    stamps = known[1].take(rows)
+    return stamps._replace(sizes=np.where(rows >= 0, stamps.sizes, -2))
+
+
+def _choose_kind(
+    recipe: Recipe,
+    run: RunDir,
+    read: Callable[[int], np.ndarray],
+    num_images: int,
+    shape: tuple[int, int, int],
+) -> str | None:
+    """The first kind of cache that fits the recipe's limit and the disk, after saying how large it will be."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    there = sum(path.stat().st_size for path in (run.path / CACHE).glob("part-*"))
+    free = shutil.disk_usage(run.path).free + there
+    refused = []
+    for kind in wanted_kinds(recipe.cache):
+        needed = estimate_bytes(read, num_images, shape, kind, recipe.cache.quality)
+        size = f"{num_images} images of {shape[0]} x {shape[1]} x {shape[2]} as {kind}: about {_size(needed)}"
+        if needed <= min(recipe.cache.max_gb * 1e9, free):
+            say(f"cache: {size}")
+            return kind
+        limit = f"`cache.max_gb` {recipe.cache.max_gb:g}" if needed <= free else f"{_size(free)} free"
+        refused.append(f"{size}, more than {limit}")
+    if recipe.cache.kind not in ("none", "auto"):
+        raise ConfigError(f"the cache would not fit: {refused[0]}; set --cache.max-gb, --cache.kind auto or none")
+    for line in refused:
+        say(f"note: no cache of {line}")
+    return None
+
+
+def _size(count: int) -> str:
+    """Bytes as text, such as `2.4 GB`."""
+    for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= power:
+            return f"{count / power:.3g} {unit}"
+    return f"{count} bytes"
+
+
+def _tell_bad_images(recipe: Recipe, run: RunDir, tables: dict[str, SampleTable], survey: Survey) -> None:
+    """Write the list of bad images; those of the test set stop nothing, those to train on as the recipe says."""
+    path = run.path / BAD_IMAGES
+    if not survey.bad:
+        path.unlink(missing_ok=True)
+        return
+    kinds = np.repeat(list(tables), [len(table) for table in tables.values()])
+    ids = np.concatenate([table.ids for table in tables.values()])
+    rows = sorted(survey.bad)
+    frame = pd.DataFrame({"table": kinds[rows], "id": ids[rows], "fault": [survey.bad[row] for row in rows]})
+    write_atomically(path, frame.to_csv(index=False).encode())
+    for kind, faults in frame.groupby("table", sort=False)["fault"]:
+        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+        text = f"{len(faults)} of {len(tables[str(kind)])} {kind} images cannot be read: {'; '.join(faults[:3])}{more}"
+        if kind == "train" and len(faults) == len(tables["train"]):
+            raise DataError(f"{text} (all in {path}): none is left to train on")
+        if kind == "train" and recipe.images.on_bad_image == "error":
+            raise DataError(f"{text} (all in {path}); replace them, or leave them out with --images.on-bad-image skip")
+        say(f"note: {text} (all in {path})")
+
+
+def _summary(table: SampleTable, folds: np.ndarray, plan: FoldPlan) -> str:
+    """What was made, in a few lines: folds, their sizes, and how evenly labels fell."""
+    targets, dealt = _targets(table), table.take(np.flatnonzero(folds >= 0))
+    one_label = targets.ndim == 1
+    rows = np.bincount(targets[targets >= 0], minlength=len(table.labels)) if one_label else targets.sum(0)
+    groups = "" if table.groups is None else f" in {len(np.unique(table.groups))} groups"
+    lines = [f"{len(table)} rows{groups}, {len(table.labels)} labels, {int((rows == 0).sum())} of them without a row"]
+    if one_label and (alone := int((rows == 1).sum())):
+        lines.append(f"{alone} labels have a single row")
+    if one_label and (unknown := int((targets < 0).sum())):
+        lines.append(f"{unknown} rows are of no known identity: they never train")
+    if not len(dealt):
+        return "\n".join([*lines, "all rows train, and none is validated"])
+    sizes = np.bincount(folds[folds >= 0], minlength=plan.num_folds)
+    lines.append("folds: " + ", ".join(f"{fold}: {size} rows" for fold, size in enumerate(sizes)))
+    only = (folds == ONLY_TRAINS) & (targets >= 0 if one_label else True)
+    if only.any():
+        of_extra = table.sources is not None and (table.sources[only] > 0).all()
+        lines.append(f"{int(only.sum())} rows {'of extra tables ' if of_extra else ''}only train")
+    if one_label:
+        lines += _unknown_lines(targets, folds, plan)
+    if plan.scheme == "deal":
+        lines += _evenness(table.labels, _targets(dealt), folds[folds >= 0])
+    return "\n".join(lines)
+
+
+def _unknown_lines(targets: np.ndarray, folds: np.ndarray, plan: FoldPlan) -> list[str]:
+    """Of each fold, how many identities validate in it that it does not train on."""
+    never_train = (targets < 0) | np.isin(folds, (LEFT_OUT, ONLY_ENROLLED))
+    counts = []
+    for fold in range(plan.num_folds):
+        known = np.unique(targets[~never_train & (folds != fold)])
+        counts.append(len(np.setdiff1d(targets[~never_train & (folds == fold)], known)))
+    if not any(counts):
+        return []
+    return ["identities that only validate: " + ", ".join(f"{fold}: {count}" for fold, count in enumerate(counts))]
+
+
+def _evenness(labels: tuple[str, ...], targets: np.ndarray, folds: np.ndarray) -> list[str]:
+    """How far the folds' rows of each label lie apart, and which labels cannot be in every fold."""
+    if targets.ndim == 1:
+        cells = np.where(targets < 0, len(labels), targets) + (len(labels) + 1) * folds
+        counts = np.bincount(cells, minlength=(len(labels) + 1) * (folds.max() + 1))
+        counts = counts.reshape(-1, len(labels) + 1)[:, :-1]
+    else:
+        counts = np.stack([targets[folds == fold].sum(0) for fold in range(folds.max() + 1)])
+    mean, few = counts.mean(0), counts.sum(0) < len(counts)
+    seen = mean > 0
+    judged = ~few if targets.ndim == 1 and not few.all() else seen  # a row alone is always uneven, and says nothing
+    if not judged.any():
+        return []
+    spread = np.abs(counts - mean).max(0)[judged] / mean[judged]
+    lines = [f"a label's rows differ between folds by {spread.mean():.1%} on average, {spread.max():.1%} at most"]
+    rare = [label for label, lacks in zip(labels, seen & few, strict=True) if lacks]
+    if rare:
+        lines.append(f"fewer rows than folds: {named(rare, 'label')}; folds without one say nothing about it")
+    return lines

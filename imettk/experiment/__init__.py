@@ -1,0 +1,1 @@
+"""One run's files in memory: what `prepare` left, predictions, where a fold goes on."""

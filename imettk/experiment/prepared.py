@@ -1,0 +1,248 @@
+"""What `prepare` left, read back: the table, its folds, and a network from its file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from imettk.config import PREPARE_SECTIONS, Recipe, differences, fingerprint, from_json
+from imettk.data.cache import INDEX, ImageCache
+from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
+from imettk.data.data_identity import DataIdentity, identify_data
+from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, read_folds
+from imettk.data.source import ImageSource, cache_key, image_names, make_reader
+from imettk.data.table import SampleTable, read_table
+from imettk.device import bfloat16_convolutions_fail, choose_device, choose_precision, meets_single_pixels
+from imettk.errors import CheckpointError, DataError, MismatchError, MissingFileError, TrainingError
+from imettk.models.network import Network
+from imettk.progress import say
+from imettk.tracking.files import read_json
+from imettk.tracking.run_dir import BAD_IMAGES, CACHE, RunDir
+from imettk.tracking.tensors import all_finite, read_tensors
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The training table, and what `prepare` found.
+
+    Attributes:
+        folds: of each row, int64 (N,); -1 for rows that only train, -2 for those that are left out, -3 for those that
+            only stand in the gallery that queries are compared with.
+        source: reads the images.
+        bad: rows whose image cannot be read, bool (N,); they do not train.
+        given_shares: of the rows that each label should have, float64 (C,), where the recipe names a table of them.
+    """
+
+    table: SampleTable
+    folds: np.ndarray
+    source: ImageSource
+    bad: np.ndarray
+    given_shares: np.ndarray | None = None
+
+    @property
+    def targets(self) -> np.ndarray:
+        """int64 (N,) or uint8 (N, C)."""
+        assert self.table.targets is not None
+        return self.table.targets
+
+    @cached_property
+    def identity(self) -> DataIdentity:
+        """Which data this is; see `require_same_data`."""
+        return identify_data(self.table, self.folds, self.bad)
+
+    def rows(self, fold: int, *, valid: bool) -> np.ndarray:
+        """Positions of the rows that validate (or train) in this fold, int64 (M,); unknown identities never train."""
+        trains = ~np.isin(self.folds, (fold, LEFT_OUT, ONLY_ENROLLED)) & ~self.bad
+        if self.targets.ndim == 1:
+            trains &= self.targets >= 0
+        return np.flatnonzero(self.folds == fold if valid else trains)
+
+    def enrolled(self, fold: int) -> np.ndarray:
+        """Positions of the rows that this fold's queries are compared with, int64 (M,); those of no known identity are
+        among them, and no answer."""
+        return np.flatnonzero((self.folds != fold) & (self.folds != LEFT_OUT) & ~self.bad)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how to compute."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+def choose_compute(recipe: Recipe, rank: int = 0) -> Compute:
+    """The device and precision that the recipe asks for and the hardware has; `DeviceError` where it has not.
+
+    Sets the number of torch's threads, where the recipe says one.
+
+    Args:
+        rank: which of several processes on this machine asks; each has a GPU of its own.
+    """
+    device = choose_device(recipe.session.device, rank)
+    if recipe.session.num_threads is not None:
+        torch.set_num_threads(recipe.session.num_threads)
+    return Compute(device, choose_precision(recipe.train.precision, device))
+
+
+def choose_training_compute(recipe: Recipe, num_labels: int, rank: int = 0) -> Compute:
+    """The same for training: float32 where bfloat16 gives the network wrong gradients on this CPU, which it says."""
+    compute = choose_compute(recipe, rank)
+    if compute.device.type != "cpu" or compute.dtype is not torch.bfloat16 or not bfloat16_convolutions_fail():
+        return compute
+    network = make_network(recipe, num_labels)
+    sizes = {stage.image_size or recipe.images.image_size for stage in recipe.stages}
+    images = (torch.zeros((1, *size, recipe.images.channels), dtype=torch.uint8) for size in sizes)
+    if not any(meets_single_pixels(network, image) for image in images):
+        return compute
+    if rank == 0:
+        say(
+            "note: float32 in place of bfloat16: at this image size a convolution sees maps of one pixel, whose "
+            f"gradients torch {torch.__version__} gets wrong on this CPU"
+        )
+    return replace(compute, dtype=torch.float32)
+
+
+def trained_folds(run: RunDir, fold: int | None) -> list[int]:
+    """The trained folds, or this one; `MissingFileError` where there is none."""
+    folds = [one for one in run.trained_folds() if fold in (None, one)]
+    if not folds:
+        what = "fold" if fold is None else f"fold {fold}"
+        raise MissingFileError(
+            f"{run.path} has no trained {what}: run `imettk train` first, which writes model.safetensors"
+        )
+    return folds
+
+
+def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:
+    """The table and folds that `prepare` left.
+
+    Raises:
+        MissingFileError: `prepare` has not run.
+        MismatchError: it ran for other data or for another recipe; the fields that differ are named.
+    """
+    path = run.find("table.json", written_by="prepare")
+    prepared = from_json(json.dumps(read_json(path, needs=("recipe",))["recipe"]), where=str(path))
+    changed = differences(prepared, recipe, PREPARE_SECTIONS)
+    if changed:
+        raise MismatchError(
+            f"{path.parent} was prepared for another recipe: {'; '.join(changed)}. "
+            "Leave RECIPE out to use the folder's own, or use a new --run-dir"
+        )
+    table = read_table(recipe.table, data_dir)
+    folds = read_folds(run.find("folds.csv", written_by="prepare"), table)
+    bad = np.zeros(len(table), bool)
+    if recipe.images.on_bad_image == "skip" and (listed := path.with_name(BAD_IMAGES)).is_file():
+        frame = read_csv(listed)
+        bad = np.isin(table.ids, frame["id"][frame["table"] == "train"].to_numpy(str))
+    shares = read_shares(recipe, data_dir, table.labels)
+    return Prepared(table, folds, open_source(recipe, table, data_dir, run), bad, shares)
+
+
+def require_same_data(what: str, values: dict[str, Any], identity: DataIdentity) -> None:
+    """Refuse a checkpoint or model, named by `what`, that was trained on other data.
+
+    Raises:
+        MismatchError: it says which rows, labels, folds or boxes differ.
+    """
+    if "data" not in values:  # of version 0.1.0, which did not note it
+        return
+    if changes := DataIdentity.from_values(values["data"]).changes_to(identity):
+        raise MismatchError(
+            f"{what} was trained on other data ({'; '.join(changes)}): put the tables back as they were, or train "
+            "anew in another --run-dir"
+        )
+
+
+def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir) -> ImageSource:
+    """Reads the images of a table, from the cache that `prepare` left where it holds them as they are; says so."""
+    reader = make_reader(recipe.images, recipe.table)
+    index = run.find_optional(f"{CACHE}/{INDEX}")
+    if index is None:
+        return ImageSource(table, reader)
+    folder = index.parent
+    cache = ImageCache(folder)
+    if cache.key != cache_key(reader, cache.kind, recipe.cache.quality):
+        say(f"note: {folder} was made by other settings: images are read from their files; `imettk prepare` remakes it")
+        return ImageSource(table, reader)
+    source = ImageSource(table, reader, cache=cache, names=image_names(table, data_dir))
+    if lacking := len(source) - source.num_cached:
+        changed = f" or have changed since ({source.num_changed})" if source.num_changed else ""
+        say(f"note: {lacking} of {len(source)} images are not in {folder}{changed}: read from their files")
+    return source
+
+
+def make_network(recipe: Recipe, num_labels: int, *, weights: str | None = None) -> Network:
+    """The network of a recipe; `weights` is where pretrained ones lie, None for random ones."""
+    num_classes = num_labels * (2 if recipe.metric.mirrored_identities else 1)
+    return Network(
+        backbone=recipe.model.backbone,
+        num_classes=num_classes,
+        mean=recipe.images.mean,
+        std=recipe.images.std,
+        weights=weights,
+        head=recipe.model.head,
+        last_stages=recipe.model.last_stages,
+        hidden=recipe.model.hidden,
+        dropout=recipe.model.dropout,
+        pool=recipe.model.pool,
+        embedding_size=recipe.model.embedding_size,
+        centres=recipe.model.centres,
+        centre_std=recipe.model.centre_std,
+        joint_dropout=recipe.model.joint_dropout,
+    )
+
+
+def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.device) -> Network:
+    """The trained network of a fold.
+
+    Raises:
+        CheckpointError: it is damaged.
+        MismatchError: it was trained by another recipe, or for other labels.
+        TrainingError: its weights are not finite.
+    """
+    try:
+        model = read_tensors(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; delete it: `imettk train` makes it anew from the last checkpoint") from None
+    if model.values["fingerprint"] != fingerprint(recipe):
+        raise MismatchError(
+            f"{path} was trained by another recipe (fingerprint {model.values['fingerprint']}, this one has "
+            f"{fingerprint(recipe)}); leave RECIPE out to use the run folder's own"
+        )
+    if tuple(model.values["labels"]) != table.labels:
+        raise MismatchError(
+            f"{path} knows {len(model.values['labels'])} labels, the table has {len(table.labels)} others: "
+            "was the table changed after training?"
+        )
+    if not all_finite(model.tensors.values()):
+        raise TrainingError(f"{path} holds weights that are not finite: delete it, and train this fold again")
+    network = make_network(recipe, len(table.labels))
+    network.load_state_dict(model.tensors)
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def read_shares(recipe: Recipe, data_dir: Path, labels: tuple[str, ...]) -> np.ndarray | None:
+    """The shares of the table that the recipe names, float64 (C,); None where it names none.
+
+    Raises:
+        DataError: the table has no share for a label, or one that is none.
+    """
+    if recipe.rule.shares_csv is None:
+        return None
+    path = data_dir / recipe.rule.shares_csv
+    frame = read_csv(path)
+    require_columns(frame, path, ["label", "share"])
+    refuse_doubles(frame["label"], path)
+    shares = pd.to_numeric(frame.set_index("label")["share"], errors="coerce").reindex(list(labels))
+    wrong = shares.index[~((shares >= 0) & (shares <= 1)).to_numpy()]
+    if len(wrong):
+        raise DataError(f"{path}: {named(wrong, 'label')} without a share in [0, 1]")
+    return shares.to_numpy(np.float64)

@@ -1,0 +1,173 @@
+"""Where a fold goes on: its own newest checkpoint, or another training's weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from imettk.config import Recipe, differences, fingerprint, from_json
+from imettk.data.data_identity import DataIdentity
+from imettk.errors import CheckpointError, MismatchError, MissingFileError
+from imettk.experiment.prepared import require_same_data
+from imettk.files import write_atomically
+from imettk.progress import say
+from imettk.tracking.journal import Journal, merge_journals, read_journal
+from imettk.tracking.run_dir import RunDir
+from imettk.tracking.tensors import TensorFile, read_tensors, read_values
+from imettk.training.checkpoint import is_valid, load_newest, save_checkpoint
+
+MAX_NAMED = 12  # tensors that do not fit, named one by one
+
+
+def is_done(recipe: Recipe, run: RunDir, fold: int, data: DataIdentity, *, others_allowed: bool = False) -> bool:
+    """Whether some folder has the fold's trained model; one of another recipe or other data is refused, or passed over.
+
+    Raises:
+        MismatchError: it is of another recipe, or of other data; what differs is named.
+    """
+    for folder in run.fold_everywhere(fold):
+        if (path := folder / "model.safetensors").is_file():
+            try:
+                values = read_values(path)
+            except CheckpointError as error:
+                if not any(any(other.glob("checkpoints/step-*.safetensors")) for other in run.fold_everywhere(fold)):
+                    raise
+                say(f"warning: {error}: made anew from the last checkpoint")
+                continue
+            if values["fingerprint"] == fingerprint(recipe):
+                if others_allowed and not _is_of(values, data):
+                    continue
+                require_same_data(str(path), values, data)
+                return True
+            if not others_allowed:
+                raise MismatchError(
+                    f"{path} was trained by another recipe; use a new --run-dir, or other --inputs, or "
+                    "`--resume weights` to start from its weights"
+                )
+    return False
+
+
+def find_checkpoint(
+    recipe: Recipe,
+    run: RunDir,
+    fold: int,
+    data: DataIdentity,
+    *,
+    others_allowed: bool = False,
+    fits: Callable[[TensorFile], bool] = lambda _: True,
+) -> TensorFile | None:
+    """The newest valid checkpoint of this fold, of this recipe and data, in any folder.
+
+    Args:
+        others_allowed: pass over those of another recipe or other data instead of refusing to go on.
+
+    Raises:
+        MismatchError: the newest is of another recipe or of other data; what differs is named.
+    """
+
+    def is_ours(checkpoint: TensorFile) -> bool:
+        ours = checkpoint.values["fingerprint"] == fingerprint(recipe)
+        if ours and not others_allowed:
+            require_same_data(f"fold {fold}", checkpoint.values, data)
+            if "data" not in checkpoint.values:
+                say(f"note: fold {fold} was begun by version 0.1.0: whether its rows and labels are these is not known")
+        if not ours and not others_allowed:
+            old = from_json(json.dumps(checkpoint.values["recipe"]), where="the checkpoint")
+            raise MismatchError(
+                f"fold {fold} has a checkpoint of another recipe: {'; '.join(differences(old, recipe))}. "
+                "Use a new --run-dir, or the same settings, or `--resume weights` to start from its weights alone"
+            )
+        return ours and (not others_allowed or _is_of(checkpoint.values, data)) and fits(checkpoint)
+
+    folders = [folder / "checkpoints" for folder in run.fold_everywhere(fold)]
+    return load_newest(folders, warn=lambda text: say(f"warning: {text}"), fits=is_ours)
+
+
+def _is_of(values: dict[str, Any], data: DataIdentity) -> bool:
+    """Return whether a checkpoint or model is of this data, or does not say."""
+    return "data" not in values or not DataIdentity.from_values(values["data"]).changes_to(data)
+
+
+def load_other_weights(network: nn.Module, run: RunDir, fold: int) -> None:
+    """Give a network what fits of the weights that another training left in the inputs, and print what did not.
+
+    The inputs' trained model of this fold counts, else its newest checkpoint, else those of their first other fold.
+
+    Raises:
+        MissingFileError: the inputs hold no weights.
+        MismatchError: they do, and none fits.
+    """
+    source, weights = _other_weights(run, fold)
+    own = network.state_dict()
+    taken = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    if not any(name.startswith("backbone.") for name in taken):
+        raise MismatchError(f"{source}: none of its layers fits this backbone: was it trained with another one?")
+    network.load_state_dict(taken, strict=False)
+    say(f"weights of {source}: {len(taken)} of {len(own)} tensors taken ({_layers(taken)})")
+    left = [name for name in {**own, **weights} if name not in taken]
+    for name in left[:MAX_NAMED]:
+        shapes = [tuple(one[name].shape) if name in one else "absent" for one in (weights, own)]
+        say(f"  not taken: {name}, {shapes[0]} there, {shapes[1]} here")
+    if left[MAX_NAMED:]:
+        say(f"  nor {len(left) - MAX_NAMED} more ({_layers(left[MAX_NAMED:])})")
+
+
+def carry_checkpoint(run: RunDir, fold: int, checkpoint: TensorFile) -> None:
+    """Write a checkpoint that was found in the inputs into the run folder too.
+
+    The next session may be given this folder alone, and this one may end before it has a checkpoint of its own.
+    """
+    folder, step = run.fold(fold) / "checkpoints", checkpoint.values["position"]["step"]
+    path = folder / f"step-{step:08d}.safetensors"
+    if not (path.is_file() and is_valid(path)):
+        save_checkpoint(folder, step, checkpoint.tensors, checkpoint.values)
+
+
+def carry_journal(recipe: Recipe, run: RunDir, fold: int, data: DataIdentity, checkpoint: TensorFile | None) -> Journal:
+    """Open the fold's journal, completed by what earlier sessions of this training wrote in the inputs.
+
+    A fold that begins, be it with another training's weights, has a journal of its own.
+    """
+    own, *others = (folder / "journal.jsonl" for folder in run.fold_everywhere(fold))
+    if checkpoint is not None and _last_step(own) < checkpoint.values["position"]["step"]:
+        found = [path for path in others if path.is_file() and _holds_training(path.parent, recipe, data)]
+        write_atomically(own, merge_journals([own, *found]))
+    return Journal(own)
+
+
+def _last_step(journal: Path) -> int:
+    """Return the last step in a journal; -1 where it is empty or missing."""
+    return max((event.get("step", 0) for event in read_journal(journal)), default=-1)
+
+
+def _holds_training(folder: Path, recipe: Recipe, data: DataIdentity) -> bool:
+    """Return whether the fold in this folder is of this recipe and data, by its model or a checkpoint."""
+    for path in (folder / "model.safetensors", *sorted((folder / "checkpoints").glob("step-*.safetensors"))):
+        try:
+            values = read_values(path)
+        except (OSError, CheckpointError):
+            continue
+        return values["fingerprint"] == fingerprint(recipe) and _is_of(values, data)
+    return False
+
+
+def _other_weights(run: RunDir, fold: int) -> tuple[Path, dict[str, Tensor]]:
+    folders = [path for root in run.inputs for path in sorted(root.glob("fold*")) if path.is_dir()]
+    for folder in sorted(folders, key=lambda path: path.name != f"fold{fold}"):
+        if (path := folder / "model.safetensors").is_file():
+            return path, read_tensors(path).tensors
+        checkpoint = load_newest([folder / "checkpoints"], warn=lambda text: say(f"warning: {text}"))
+        if checkpoint is not None:
+            return folder / "checkpoints", checkpoint.part("ema") or checkpoint.part("model")
+    raise MissingFileError(
+        "--resume weights: no --inputs folder holds a trained fold; give the run folder of another training there"
+    )
+
+
+def _layers(names: Iterable[str]) -> str:
+    """The modules these tensors belong to, two names deep."""
+    return ", ".join(dict.fromkeys(".".join(name.split(".")[:2]) for name in names))

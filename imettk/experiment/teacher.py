@@ -1,0 +1,127 @@
+"""Distillation: probabilities that other models gave become part of the targets."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from imettk.config import Recipe
+from imettk.data.csv_files import named
+from imettk.data.table import SampleTable
+from imettk.errors import MismatchError, MissingFileError
+from imettk.experiment.prepared import Prepared
+from imettk.inference.predictor import load_predictions
+
+
+def with_teacher(recipe: Recipe, prepared: Prepared, fold: int) -> tuple[Prepared, str]:
+    """What to train on, with what other models said in the targets, and a hash of what they added.
+
+    Pseudo-labelled rows that the fold's models are not sure of are marked as bad: they do not train.
+    """
+    plan, table = recipe.train, prepared.table
+    assert table.targets is not None and table.sources is not None
+    targets, unsure = with_pseudo_labels(recipe, table.targets, table.sources, table.ids, table.labels, fold)
+    taught = "none"
+    if targets is not table.targets:
+        taught = hashlib.sha256(targets.tobytes()).hexdigest()[:16]
+        prepared = replace(prepared, table=replace(table, targets=targets), bad=prepared.bad | unsure)
+    if not plan.teacher:
+        return prepared, taught
+    rows, num_classes = prepared.rows(fold, valid=False), len(table.labels)
+    rows = rows[prepared.folds[rows] >= 0]  # no out-of-fold prediction knows rows that only train
+    mixed, taught = teach(prepared.table, rows, plan.teacher, weight=plan.teacher_weight, num_classes=num_classes)
+    return replace(prepared, table=mixed), taught
+
+
+def teach(
+    table: SampleTable, rows: np.ndarray, paths: tuple[str, ...], *, weight: float, num_classes: int
+) -> tuple[SampleTable, str]:
+    """A table whose targets are (1 - weight) * its own + weight * the mean of the teachers' probabilities.
+
+    Args:
+        rows: those that must have a teacher, int64 (N,); others keep their targets.
+        paths: prediction files; each image takes the mean over the views and files that know it.
+
+    Returns:
+        The table, targets float32 (M, C), and a hash of what was mixed in.
+
+    Raises:
+        MissingFileError: a file is not there, or no file knows some row.
+        MismatchError: a file is of other labels.
+    """
+    assert table.targets is not None
+    hard = table.targets
+    own = np.eye(num_classes, dtype=np.float32)[hard] if hard.ndim == 1 else hard.astype(np.float32)
+    place = {name: row for row, name in enumerate(table.ids.tolist())}
+    total, count = np.zeros(own.shape, np.float32), np.zeros(len(own), np.int64)
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise MissingFileError(
+                f"`train.teacher`: {path} is missing; give prediction files of `validate` or `infer`"
+            )
+        predictions = load_predictions(path)
+        if predictions.values.get("labels") != list(table.labels):
+            raise MismatchError(f"`train.teacher`: {path} is of other labels than the table")
+        for name, probs in zip(predictions.ids.tolist(), predictions.merged, strict=True):
+            if (row := place.get(name)) is not None:
+                total[row] += probs
+                count[row] += 1
+    if (unknown := rows[count[rows] == 0]).size:
+        raise MissingFileError(
+            f"`train.teacher`: no file knows {unknown.size} of {rows.size} training rows (such as "
+            f"{table.ids[unknown[0]]}); out-of-fold predictions of all folds together know every row"
+        )
+    known = count > 0
+    own[known] = (1 - weight) * own[known] + weight * total[known] / count[known, None]
+    return replace(table, targets=own), hashlib.sha256(own.tobytes()).hexdigest()[:16]
+
+
+def with_pseudo_labels(
+    recipe: Recipe, targets: np.ndarray, sources: np.ndarray, ids: np.ndarray, labels: tuple[str, ...], fold: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets with what the fold's own models say of pseudo-labelled rows, and which rows they are not sure of.
+
+    Args:
+        targets: int64 (N,) or uint8 (N, C).
+        sources: the table of each row, int (N,).
+
+    Returns:
+        Targets, float32 (N, C) where a file changes them, and rows to leave out, bool (N,).
+
+    Raises:
+        MissingFileError: no such file, or it knows nothing of the fold or of a row.
+        MismatchError: it is of other labels.
+    """
+    unsure = np.zeros(len(ids), bool)
+    for number, extra in enumerate(recipe.table.extra, start=1):
+        if extra.predictions is None:
+            continue
+        path, name = Path(extra.predictions), f"`table.extra.{number - 1}.predictions`"
+        if not path.is_file():
+            raise MissingFileError(f"{name}: {path} is missing; `imettk pseudo` writes it beside its csv")
+        file = load_predictions(path)
+        if file.values.get("kind") != "pseudo" or tuple(file.values["labels"]) != labels:
+            raise MismatchError(f"{name}: {path} is no file of `imettk pseudo`, or of other labels than the table")
+        if fold not in file.values["folds"]:
+            raise MissingFileError(f"{name}: {path} holds nothing of fold {fold}, only of {file.values['folds']}")
+        view = file.values["folds"].index(fold)
+        place = {one: row for row, one in enumerate(file.ids.tolist())}
+        rows = np.flatnonzero(sources == number)
+        unknown = [one for one in ids[rows].tolist() if one not in place]
+        if unknown:
+            raise MissingFileError(f"{name}: {path} lacks {named(unknown, 'row')} of {extra.csv}")
+        found = np.array([place[one] for one in ids[rows].tolist()], np.int64)
+        unsure[rows] = ~np.array(file.values["sure"], bool)[view, found]
+        if file.values.get("classes"):
+            targets = targets.copy()
+            targets[rows] = file.probs[view, found, 0].astype(np.int64)
+            continue
+        if targets.dtype != np.float32:
+            targets = (
+                np.eye(len(labels), dtype=np.float32)[targets] if targets.ndim == 1 else targets.astype(np.float32)
+            )
+        targets[rows] = file.probs[view, found]
+    return targets, unsure

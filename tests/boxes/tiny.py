@@ -1,0 +1,12 @@
+"""Commands in this process, on recipes that are small."""
+
+from __future__ import annotations
+
+from imettk.cli import main
+
+TINY = ["--stages.0.num-epochs", "1", "--stages.0.batch-size", "16", "--stages.0.warmup-epochs", "0.5"]
+TINY += ["--images.image-size", "32", "32", "--session.tensorboard", "false"]
+
+
+def run(*words: object) -> None:
+    main([str(word) for word in words])

@@ -1,0 +1,276 @@
+"""Every stage in miniature, in each of the competitions' formats; and what it says a run will take."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from imettk.cli import main
+from imettk.commands import preflight
+from imettk.config import Recipe, RulePlan, StagePlan, TableFormat, TrainPlan
+from imettk.data.folds import make_folds
+from imettk.data.table import SampleTable, read_table
+from imettk.recipes import load_recipe
+from imettk.synthetic import miniature
+from imettk.synthetic.artworks import make_artworks
+from imettk.synthetic.cells import make_cells
+from imettk.synthetic.digits import DigitsSize, make_digits
+from imettk.synthetic.miniature import choose_rows, make_miniature
+from imettk.synthetic.turtles import make_turtles
+from imettk.synthetic.whales import WhalesSize, make_whale_folders, make_whales
+
+TINY = ["--model.backbone", "timm:test_resnet", "--session.num-workers", "0"]
+
+
+def test_it_plays_every_stage_and_leaves_an_estimate(digits_data, tmp_path, capsys):
+    main(["preflight", "digits", "--data", str(digits_data / "data"), "--run-dir", str(tmp_path / "run")])
+    text = capsys.readouterr().out
+    for part in ("paused at step 1 of 2", "continues at step 1 of 2", "OOF", "checked against", "everything works"):
+        assert part in text
+    result = json.loads((tmp_path / "run" / "preflight.json").read_text())
+    assert result["recipe"] == "digits" and 0 < result["seconds_a_fold"] < 600 and result["sessions_a_fold"] == 1
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["preflight.json"]
+
+
+def test_its_estimate_is_made_of_steps_and_validations_of_the_real_size(tmp_path, monkeypatch):
+    """By hand: of 132 rows in 3 folds 88 train and 44 validate. Whole batches of 20, in 4 parts each: 4 steps an epoch,
+    8 and 20 in 2 + 5 epochs, of 10 and 20 s. Every 2 epochs, and at the end of each stage, comes a validation, 1 + 3 in
+    all, which takes 6 s for the 32 rows of the 96 in miniature."""
+    make_digits(
+        tmp_path / "data", tmp_path / "answers.csv", size=DigitsSize(train_sheets=132, test_sheets=24, sheet_pixels=32)
+    )
+    monkeypatch.setattr(preflight, "measure", lambda *_, fold: (None, [10.0, 20.0], 6.0))
+    at = ["--data", str(tmp_path / "data"), "--run-dir", str(tmp_path / "run")]
+    (tmp_path / "mine.py").write_text(
+        "import dataclasses\nfrom imettk.recipes.digits import digits\n\n\ndef recipe():\n    one = digits()\n"
+        "    (stage,) = one.stages\n"
+        "    stages = [dataclasses.replace(stage, num_epochs=e, batch_size=20, accumulate=4) for e in (2.0, 5.0)]\n"
+        "    return dataclasses.replace(one, stages=tuple(stages))\n"
+    )
+    main(
+        ["preflight", str(tmp_path / "mine.py"), *at, "--train.validate-epochs", "2", "--session.limit-seconds", "600"]
+    )
+    found = json.loads((tmp_path / "run" / "preflight.json").read_text())
+    assert found["seconds_a_fold"] == 8 * 10 + 20 * 20 + (1 + 3) * 6 * 44 / 32
+    assert found["sessions_a_fold"] == 2  # of 600 - 300 seconds each
+
+
+@pytest.mark.parametrize("name", ["imet2019", "hpa2018", "humpback2018", "gdsc2020", "turtle2022"])
+def test_each_format_in_miniature(tmp_path, name):
+    """Fewer rows that are still of the right format: read back by the same recipe, with folds to be made of them."""
+    data, answers = tmp_path / "data", tmp_path / "answers.csv"
+    if name == "imet2019":
+        make_artworks(data, answers, num_train=96, num_test=24)
+    elif name == "hpa2018":
+        make_cells(data, answers, num_train=60, num_external=24, num_test=16, side=64)
+    elif name == "turtle2022":
+        make_turtles(data, answers)
+    else:
+        (make_whales if name == "humpback2018" else make_whale_folders)(data, answers, size=WhalesSize())
+    recipe = load_recipe(name)
+    whole = read_table(recipe.table, data)
+    recipe, count = make_miniature(recipe, whole, data, tmp_path / "small", rows=40, test_rows=5)
+    small = read_table(recipe.table, tmp_path / "small")
+    assert 20 <= count == len(small) < len(whole) and set(small.ids) <= set(whole.ids)
+    assert len(pd.read_csv(tmp_path / "small" / recipe.table.sample_csv)) == 5
+    if small.targets is not None and small.targets.ndim == 1:
+        assert (pd.Series(small.targets[small.targets >= 0]).value_counts() >= 2).any()
+    assert all(Path(path).exists() for path in small.paths if "*" not in path)
+
+
+def test_an_identity_recipe_flies_too(tmp_path, capsys):
+    make_whales(tmp_path / "data", tmp_path / "answers.csv", size=WhalesSize())
+    at = ["--data", str(tmp_path / "data"), "--run-dir", str(tmp_path / "run"), "--folds.num-folds", "2", *TINY]
+    sizes = ["--images.image-size", "32", "64", "--model.embedding-size", "16", "--stages.0.batch-size", "16"]
+    main(["preflight", "humpback2018-arcface", *at, *sizes])
+    assert "everything works" in capsys.readouterr().out
+
+
+def test_what_would_fail_after_hours_fails_now(digits_data, tmp_path, capsys):
+    at = ["--data", str(digits_data / "data"), "--run-dir", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as ending:
+        main(["preflight", "digits", *at, "--model.weights", str(tmp_path / "none.pth")])
+    assert ending.value.code == 2 and "none.pth not found" in capsys.readouterr().err
+
+
+def tree_of(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Bytes and time of change of every file below a folder; folders have no bytes."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes() if path.is_file() else b"", path.lstat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def fly(user: Path, run_dir: Path, *words: str, data: str = "data") -> None:
+    """Preflight the digits in the user's folder, and hold every file there against what it was."""
+    before = tree_of(user)
+    main(["preflight", "digits", "--data", str(user / data), "--run-dir", str(run_dir), *TINY, *words])
+    assert tree_of(user) == before
+    assert [path.name for path in run_dir.iterdir()] == ["preflight.json"]
+
+
+@pytest.fixture
+def user(tmp_path) -> Path:
+    """A user's folder: a competition larger than any miniature in `data`, and beside it tables of their own."""
+    folder = tmp_path / "user"
+    data = folder / "data"
+    make_digits(data, folder / "answers.csv", size=DigitsSize(train_sheets=132, test_sheets=40, sheet_pixels=32))
+    frame = pd.read_csv(data / "train.csv", dtype=str)
+    (folder / "more").mkdir()
+    more = []
+    for number in range(40):
+        shutil.copy(data / "train" / f"{frame['id'][number]}.png", folder / "more" / f"more{number}.png")
+        more.append({"id": f"more{number}", "attribute_ids": frame["attribute_ids"][number]})
+    pd.DataFrame(more).to_csv(folder / "more.csv", index=False)
+    for name in ("train.csv", "labels.csv", "sample_submission.csv"):
+        shutil.copy(data / name, folder / f"my_{name}")
+    (folder / "shares.csv").write_text("label,share\n" + "".join(f"{one},0.3\n" for one in labels_of(data)))
+    for name in ("turned.csv", "left_out.csv"):
+        (folder / name).write_text(f"id\n{frame['id'][0 if name == 'turned.csv' else 1]}\n")
+    boxes = frame[["id"]].assign(x0=0, y0=0, x1=24, y1=24).rename(columns={"id": "Image"})
+    boxes.to_csv(folder / "boxes.csv", index=False)
+    return folder
+
+
+def labels_of(data: Path) -> list[str]:
+    return pd.read_csv(data / "labels.csv", dtype=str)["attribute_id"].tolist()
+
+
+@pytest.mark.parametrize("way", ["absolute", "upward"])
+def test_it_writes_nothing_where_the_recipe_points(user, tmp_path, way):
+    """Every table and every folder of images that a recipe can name, somewhere else than in the data folder."""
+
+    def at(name: str) -> str:
+        return str(user / name) if way == "absolute" else f"../{name}"
+
+    words = []
+    for field, name in (
+        ("table.train-csv", "my_train.csv"),
+        ("table.sample-csv", "my_sample_submission.csv"),
+        ("table.labels-csv", "my_labels.csv"),
+        ("table.boxes-csv", "boxes.csv"),
+        ("table.turned-csv", "turned.csv"),
+        ("table.left-out-csv", "left_out.csv"),
+        ("table.train-images", "data/train"),
+        ("table.test-images", "data/test"),
+        ("rule.shares-csv", "shares.csv"),
+    ):
+        words += [f"--{field}", at(name)]
+    (tmp_path / "mine.py").write_text(
+        "import dataclasses\nfrom imettk.config import ExtraTable\nfrom imettk.recipes.digits import digits\n\n\n"
+        "def recipe():\n    one = digits()\n"
+        f"    more = ExtraTable(csv={at('more.csv')!r}, images={at('more')!r})\n"
+        "    table = dataclasses.replace(one.table, extra=(more,))\n"
+        "    return dataclasses.replace(one, table=table)\n"
+    )
+    before = tree_of(user)
+    at_ = ["--data", str(user / "data"), "--run-dir", str(tmp_path / "run"), *TINY]
+    main(["preflight", str(tmp_path / "mine.py"), *at_, *words, "--rule.kind", "share", "--rule.shares", "csv"])
+    assert tree_of(user) == before
+    assert {path.name for path in tmp_path.iterdir()} == {"user", "mine.py", "run"}
+
+
+def test_tables_in_a_folder_below_the_data(user, tmp_path):
+    (user / "data" / "csv").mkdir()
+    for name in ("train.csv", "labels.csv", "sample_submission.csv"):
+        (user / "data" / name).rename(user / "data" / "csv" / name)
+    words = ["--table.train-csv", "csv/train.csv", "--table.labels-csv", "csv/labels.csv"]
+    fly(user, tmp_path / "run", *words, "--table.sample-csv", "csv/sample_submission.csv")
+
+
+def test_folders_as_labels_by_an_absolute_path(tmp_path):
+    user = tmp_path / "user"
+    make_whale_folders(user / "data", tmp_path / "answers.csv", size=WhalesSize())
+    form = load_recipe("gdsc2020").table
+    (user / "data" / form.train_images).rename(user / "elsewhere")
+    before = tree_of(user)
+    for images in (str(user / "elsewhere"), "../elsewhere"):
+        recipe = load_recipe("gdsc2020")
+        recipe = replace(recipe, table=replace(form, train_images=images))
+        table = read_table(recipe.table, user / "data")
+        out = tmp_path / f"small{len(images)}"
+        small, count = make_miniature(recipe, table, user / "data", out, rows=40, test_rows=5)
+        assert len(read_table(small.table, out)) == count < len(table)
+        assert tree_of(user) == before
+
+
+def test_pseudo_labels_stay_whole(user, tmp_path, capsys):
+    """Their csv is named by its absolute path, always."""
+    run = tmp_path / "labelled"
+    at = ["--data", str(user / "data"), "--run-dir", str(run), *TINY, "--stages.0.num-epochs", "1"]
+    main(["prepare", "digits", *at])
+    for command in ("train", "validate", "infer"):
+        main([command, *at[:4]])
+    main(["pseudo", "--run-dir", str(run), "--confidence", "0.5"])
+    before = tree_of(run)
+    fly(user, tmp_path / "run", "--pseudo", str(run))
+    assert tree_of(run) == before and len(pd.read_csv(run / "pseudo.csv")) > 24
+
+
+def test_a_recipe_of_new_with_a_held_out_test_set(user, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(user)
+    (user / "data" / "sample_submission.csv").unlink()
+    main(["new", "mine", "--data", "data", "--hold-out", "0.2"])
+    before = tree_of(user)
+    words = ["--data", "mine-data", "--run-dir", str(tmp_path / "run"), *TINY, "--images.image-size", "32", "32"]
+    main(["preflight", "mine.py", *words])
+    assert tree_of(user) == before
+    assert "checked against" in capsys.readouterr().out
+
+
+def test_a_missing_table_or_folder_is_named_as_the_user_knows_it(user, tmp_path, capsys):
+    for field, name in (("test-images", "no_such_folder"), ("turned-csv", "no_such.csv")):
+        with pytest.raises(SystemExit) as ending:
+            fly(user, tmp_path / "run", f"--table.{field}", name)
+        assert ending.value.code == 2
+        assert f"{user / 'data' / name} is missing" in capsys.readouterr().err
+
+
+def test_classes_whose_names_are_not_their_ids(tmp_path):
+    """The miniature's list of labels keeps the rows of its labels, and of names that became one of them."""
+    data = tmp_path / "data"
+    (data / "train").mkdir(parents=True)
+    rows = [(f"i{number}", "abc"[number % 3]) for number in range(60)] + [("last", "d")]
+    for name, _ in rows:
+        (data / "train" / f"{name}.png").touch()
+    pd.DataFrame(rows, columns=["id", "label"]).to_csv(data / "train.csv", index=False)
+    (data / "labels.csv").write_text("key,title\n" + "".join(f"{one},the {one}\n" for one in "abcde"))
+    (data / "merged.csv").write_text("names\na d\n")
+    form = TableFormat(
+        task="multiclass", label_column="label", labels_csv="labels.csv", label_id_column="key",
+        label_name_column="title", merged_csv="merged.csv",
+    )  # fmt: skip
+    loss, rule = TrainPlan(loss="cross_entropy"), RulePlan(kind="argmax")
+    recipe, table = Recipe(table=form, train=loss, rule=rule), read_table(form, data)
+    small, count = make_miniature(recipe, table, data, tmp_path / "small", rows=16, test_rows=4)
+    found = read_table(small.table, tmp_path / "small")
+    assert found.labels == ("a", "b") and len(found) == count == 16
+
+
+@pytest.mark.parametrize("name", ["../train.csv", "a/../../train.csv", "/tmp/train.csv", "link/train.csv", "alias.csv"])
+def test_what_would_leave_the_scratch_folder_is_stopped(tmp_path, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path)
+    (tmp_path / "out" / "alias.csv").symlink_to(tmp_path / "train.csv")
+    with pytest.raises(RuntimeError, match="is not inside of"):
+        miniature._place(tmp_path / "out", name)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("images_per_identity", [1, 2, 4, 8])
+def test_there_are_as_many_identities_as_a_batch_needs(images_per_identity):
+    """In fold 0 too, of five; from 100 identities with 12 images each."""
+    stage = StagePlan(batch_size=64, sampler="identities", images_per_identity=images_per_identity)
+    classes = TableFormat(task="multiclass")
+    recipe = Recipe(table=classes, train=TrainPlan(loss="cross_entropy"), rule=RulePlan(kind="argmax"), stages=(stage,))
+    targets, ids = np.repeat(np.arange(100), 12), np.arange(1200).astype(str)
+    table = SampleTable(ids, ids, tuple(map(str, range(100))), ("",) * 100, targets=targets, sources=0 * targets)
+    rows = choose_rows(table, preflight._num_rows(recipe))
+    trains = rows[make_folds(targets[rows], recipe.folds) != 0]
+    assert len(trains) >= 2 * 64 and len(np.unique(targets[trains])) >= 64 // images_per_identity
