@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from imettk.config import MEMORY_SHORT_CODE, SESSION_START, Recipe
+from imettk.config.fields import field_names, field_type
+from imettk.config.overrides import apply_overrides
 from imettk.errors import ConfigError, MemoryShortError, MissingFileError, PlatformError, UserError, describe_fault
-from imettk.fields import field_names, field_type
 from imettk.options import STAGES, make_parser, split_overrides
-from imettk.overrides import apply_overrides
 from imettk.recipes import RECIPES, load_recipe
 from imettk.tracking.run_dir import RunDir
 

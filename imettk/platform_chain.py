@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imettk.config import Recipe
+from imettk.config.overrides import apply_overrides
 from imettk.errors import PlatformError, UserError, describe_fault
-from imettk.overrides import apply_overrides
 from imettk.platform_checks import (
     check_inputs,
     check_limit,

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from imettk.config import Recipe
+from imettk.config.fields import leaves
+from imettk.config.overrides import apply_overrides
 from imettk.errors import UserError
-from imettk.fields import leaves
 from imettk.kaggle.kernel import GPU, check_machine
 from imettk.kaggle.mounts import INPUT, MODEL, read_model, split_word
 from imettk.kaggle.names import check_name, name_of
-from imettk.overrides import apply_overrides
 from imettk.recipes import load_recipe
 
 MOST_HOURS = 12  # that the platform gives a session

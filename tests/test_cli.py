@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from imettk.cli import STAGE_RUNNERS, main
+from imettk.config.fields import field_names
 from imettk.doctor import PACKAGES
-from imettk.fields import field_names
 from imettk.kaggle.kernel import STAGES as KERNEL_STAGES
 from imettk.options import STAGES, make_parser, split_overrides
 from imettk.recipes.digits import digits

@@ -9,8 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "imettk"
 
-PLANS = {"plans", "model_plans", "train_plans", "answer_plans"}
-BASE = PLANS | {"pictures", "errors", "fields", "files", "config", "overrides", "device", "metrics", "progress"}
+BASE = {"config", "device", "errors", "files", "metrics", "pictures", "progress"}
 BASE |= {"separator", "threads"}  # the first of csv files, which data and kaggle both read
 MIDDLE = {"losses", "models", "data", "tracking", "postprocess"}
 ENGINES = {"training", "inference"}
@@ -19,15 +18,10 @@ ALLOWED = {
     "pictures": {"errors", "files"},
     "files": set(),
     "threads": set(),
-    "plans": {"errors"},
-    **{name: {"plans"} for name in PLANS - {"plans"}},
-    "config": {"errors", "fields"} | PLANS,
-    "fields": set(),
-    "overrides": {"config", "errors", "fields"},
     **{name: BASE for name in MIDDLE},
     **{name: BASE | MIDDLE for name in ENGINES},
     "kaggle": BASE | {"tracking"},
-    "recipes": {"config", "errors", "fields"},
+    "recipes": {"config", "errors"},
     "starter": BASE | {"data"},
     "synthetic": BASE | {"data"},
     "experiment": BASE | MIDDLE | ENGINES,

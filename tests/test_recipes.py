@@ -11,7 +11,7 @@ from imettk.cli import main
 from imettk.config import fingerprint, to_json
 from imettk.errors import ConfigError, MissingFileError
 from imettk.inference.predictor import load_predictions
-from imettk.metrics import focal_loss
+from imettk.metrics.labels import focal_loss
 from imettk.recipes import RECIPES, load_recipe
 from imettk.recipes.turtle2022 import BACKBONES
 from imettk.synthetic.artworks import make_artworks

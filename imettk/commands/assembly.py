@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from imettk.config import SPLIT, Recipe, fingerprint, to_json
+from imettk.config.training import StagePlan
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
 from imettk.data.sampling import derive_seed
@@ -16,7 +17,6 @@ from imettk.evaluation.curve import loss_of, make_validation
 from imettk.experiment.prepared import Compute, Prepared, make_network
 from imettk.experiment.resume import find_checkpoint, load_other_weights
 from imettk.tracking.run_dir import RunDir
-from imettk.train_plans import StagePlan
 from imettk.training.feed import TrainingData
 from imettk.training.recorder import Recorder
 from imettk.training.session import Session

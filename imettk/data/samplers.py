@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imettk.config.training import SamplerName
 from imettk.data.sampling import derive_seed
 from imettk.errors import ConfigError
-from imettk.train_plans import SamplerName
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from imettk.config import Recipe
+from imettk.config.training import PAIR_LOSSES
 from imettk.evaluation.identities import rank_validation
 from imettk.evaluation.rules import RuleFitter, score
 from imettk.experiment.predictions import evaluate
 from imettk.experiment.prepared import Compute, Prepared
 from imettk.inference.predictor import to_probs
 from imettk.losses import OutputLoss, make_loss
-from imettk.metrics import focal_loss
+from imettk.metrics.labels import focal_loss
 from imettk.models.heads import Outputs
 from imettk.progress import say
-from imettk.train_plans import PAIR_LOSSES
 from imettk.training.team import Team
 
 MIN_SPREAD = 0.01  # of embeddings: below, they are all but alike

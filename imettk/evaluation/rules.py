@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.metrics import accuracy, f_beta
+from imettk.metrics.labels import accuracy, f_beta
 from imettk.postprocess.honest import choose_strength, shrink
 from imettk.postprocess.ratio import share_thresholds
 from imettk.postprocess.rule import Rule, relative_to_row

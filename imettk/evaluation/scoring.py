@@ -14,7 +14,7 @@ from imettk.data.csv_files import read_csv
 from imettk.data.table import SampleTable
 from imettk.evaluation.rules import RuleFitter, metric_name, score
 from imettk.files import write_atomically
-from imettk.metrics import Average, best_constant, f_beta, focal_loss, label_rows, log_loss
+from imettk.metrics.labels import Average, best_constant, f_beta, focal_loss, label_rows, log_loss
 from imettk.pictures.plots import draw_shares
 from imettk.postprocess.honest import cross_fit, draw_rows, score_interval, threshold_intervals
 from imettk.postprocess.ratio import drift, sensitivity

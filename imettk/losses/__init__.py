@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
+from imettk.config.model import MetricPlan
+from imettk.config.training import PAIR_LOSSES
 from imettk.losses.arcface import arcface, margins_by_size
 from imettk.losses.asymmetric import asymmetric
 from imettk.losses.bce import bce
@@ -26,8 +28,6 @@ from imettk.losses.focal_lovasz_hard import focal_lovasz_hard
 from imettk.losses.hard_negative import hard_negative_bce
 from imettk.losses.lovasz import lovasz
 from imettk.losses.triplet import triplet
-from imettk.model_plans import MetricPlan
-from imettk.train_plans import PAIR_LOSSES
 
 
 class NetworkOutputs(Protocol):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from imettk.config.model import HeadName
 from imettk.errors import ConfigError
-from imettk.model_plans import HeadName
 from imettk.models.backbones import make_backbone
 from imettk.models.embedding import EmbeddingHead, PoolName
 from imettk.models.heads import LinearHead, MapHead, Outputs

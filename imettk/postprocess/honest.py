@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from imettk.metrics import f_beta_from_counts, sum_units
+from imettk.metrics.labels import f_beta_from_counts, sum_units
 from imettk.postprocess.rule import Rule
 from imettk.postprocess.thresholds.goal import Goal
 from imettk.postprocess.thresholds.sweep import ABOVE_ALL

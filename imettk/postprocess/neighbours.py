@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imettk.metrics import count_labels
+from imettk.metrics.labels import count_labels
 from imettk.postprocess.thresholds.goal import Goal, best_change
 from imettk.postprocess.thresholds.sweep import ABOVE_ALL, TOLERANCE, Best, Counts
 

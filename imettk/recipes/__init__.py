@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from imettk.config import Recipe, from_json, read_recipe, to_json
+from imettk.config.fields import leaves
 from imettk.errors import ConfigError, UserError
-from imettk.fields import leaves
 from imettk.recipes.digits import digits
 from imettk.recipes.gdsc2020 import gdsc2020, gdsc2020_densenet, gdsc2020_triplet
 from imettk.recipes.hpa2018 import hpa2018, hpa2018_metric

@@ -17,12 +17,12 @@ from imettk.config import (
     StagePlan,
     TrainPlan,
 )
+from imettk.config.training import LossName
 from imettk.data.framing import Aspect
 from imettk.errors import ConfigError
 from imettk.starter.guess import Guess
 from imettk.starter.guess_labels import Task
 from imettk.starter.look import Looks
-from imettk.train_plans import LossName
 
 BACKBONE = "timm:test_resnet"  # of random weights, few images teach a larger one no more, in three times the time
 SIDE, MULTIPLE = 128, 16  # pixels

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from imettk.config import WEIGHT_SECTIONS
+from imettk.config.fields import leaves
 from imettk.errors import DataError, MismatchError, UserError
-from imettk.fields import leaves
 from imettk.progress import say
 from imettk.tracking.lock import hold_folder
 from imettk.tracking.summary import RunSummary

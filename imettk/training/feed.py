@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imettk.config.training import StagePlan
 from imettk.data.dataset import Batch, ImageDataset, load_batches
 from imettk.data.samplers import Sampler
 from imettk.data.sampling import train_requests
 from imettk.errors import ConfigError
-from imettk.train_plans import StagePlan
 from imettk.training.mining import Mining
 from imettk.training.schedule import Span
 from imettk.training.step import LossFn

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from imettk.config.training import StagePlan
 from imettk.errors import ConfigError
-from imettk.train_plans import StagePlan
 
 
 def make_optimizer(network: nn.Module, layer_groups: list[list[str]], plan: StagePlan) -> Optimizer:

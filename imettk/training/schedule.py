@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch.optim import SGD
 
+from imettk.config.training import StagePlan
 from imettk.data.sampling import count_steps
 from imettk.errors import ConfigError
-from imettk.train_plans import StagePlan
 from imettk.training.history import plateau_share
 
 

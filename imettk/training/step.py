@@ -12,11 +12,11 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
+from imettk.config.training import StagePlan
 from imettk.data.dataset import Batch
 from imettk.data.sampling import derive_seed
 from imettk.errors import DeviceError, MemoryShortError
 from imettk.progress import say
-from imettk.train_plans import StagePlan
 from imettk.training.mining import Mining
 from imettk.training.mixing import Mixing, soft_targets
 from imettk.training.optimizer import set_lr

@@ -20,10 +20,10 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from imettk.config.training import SessionPlan, StagePlan, TrainPlan
 from imettk.errors import DeviceError, TrainingError
 from imettk.progress import progress_bar
 from imettk.tracking.tensors import TensorFile
-from imettk.train_plans import SessionPlan, StagePlan, TrainPlan
 from imettk.training.checkpoint import CheckpointWriter
 from imettk.training.feed import Feed, TrainingData, check_batches
 from imettk.training.history import is_gain, validations_without_gain

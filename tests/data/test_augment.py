@@ -8,10 +8,10 @@ import albumentations as A
 import numpy as np
 import pytest
 
+from imettk.config.training import AugmentationName
 from imettk.data.augment import PIPELINES, Augmentation
 from imettk.data.sampling import derive_seed
 from imettk.data.warp import Warp
-from imettk.train_plans import AugmentationName
 
 SIZE = (24, 32)
 PLACES = [(epoch, position) for epoch in range(3) for position in range(6)]

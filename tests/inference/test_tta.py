@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imettk.answer_plans import View
+from imettk.config.answers import View
 from imettk.data.geometry import VIEW_MAPS
 from imettk.data.warp import Warp
 from imettk.inference.tta import VIEWS, apply_view, crop

@@ -9,11 +9,11 @@ import pytest
 from kaggle_box import KaggleBox, fast_patience
 
 from imettk.cli import main
+from imettk.config.overrides import apply_overrides
 from imettk.errors import UserError
 from imettk.kaggle import client, local
 from imettk.kaggle import pack as packing
 from imettk.kaggle.sandbox import COMPLETE, Ending, Mounts
-from imettk.overrides import apply_overrides
 from imettk.platform_checks import check_fold, check_limit, folds_of, input_words, limit_seconds, models_in
 from imettk.recipes import load_recipe
 

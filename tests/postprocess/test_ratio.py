@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from imettk.metrics import f_beta, f_beta_from_counts
+from imettk.metrics.labels import f_beta, f_beta_from_counts
 from imettk.postprocess.ratio import drift, sensitivity, share_thresholds
 from imettk.postprocess.thresholds import curves
 from imettk.postprocess.thresholds.curves import find_top, fit_macro, fit_micro

@@ -15,7 +15,7 @@ import pytest
 from forked import COMMAND, PATIENCE
 
 from imettk.commands.train import train as train_stage
-from imettk.overrides import apply_overrides
+from imettk.config.overrides import apply_overrides
 from imettk.recipes import load_recipe
 from imettk.tracking.journal import read_journal
 from imettk.tracking.run_dir import RunDir

@@ -19,7 +19,7 @@ from thresholds import make_probs
 
 from imettk.config import Recipe, RulePlan
 from imettk.evaluation.rules import RuleFitter
-from imettk.metrics import count_labels, f_beta, f_beta_from_counts
+from imettk.metrics.labels import count_labels, f_beta, f_beta_from_counts
 from imettk.postprocess.honest import cross_fit, score_interval
 from imettk.postprocess.rule import Rule
 

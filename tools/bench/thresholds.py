@@ -17,7 +17,7 @@ import numpy as np
 from folds import IMET, read_targets
 from table import Row, arguments_of, finish, print_machine
 
-from imettk.metrics import f_beta
+from imettk.metrics.labels import f_beta
 from imettk.postprocess.ratio import share_thresholds
 from imettk.postprocess.thresholds.candidates import Candidates, find_candidates
 from imettk.postprocess.thresholds.fit import fit_candidates, fit_thresholds

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imettk.metrics import f_beta_from_counts
+from imettk.metrics.labels import f_beta_from_counts
 from imettk.postprocess.rule import top_labels
 from imettk.postprocess.thresholds.candidates import Candidates, columns_of
 from imettk.postprocess.thresholds.goal import Goal, best_change

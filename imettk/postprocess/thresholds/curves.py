@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imettk.metrics import f_beta_from_counts
+from imettk.metrics.labels import f_beta_from_counts
 from imettk.postprocess.thresholds.sorting import falling_order, rising_order
 from imettk.postprocess.thresholds.sweep import ABOVE_ALL, best_threshold, pairs_between
 

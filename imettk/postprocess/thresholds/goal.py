@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imettk.metrics import Average, f_beta
+from imettk.metrics.labels import Average, f_beta
 from imettk.postprocess.rule import limit_labels
 from imettk.postprocess.thresholds.sweep import ABOVE_ALL, TOLERANCE, Best, Counts, between, running_scores, units_of
 

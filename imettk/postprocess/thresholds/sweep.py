@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imettk.metrics import Average, f_beta_from_counts, sum_units
+from imettk.metrics.labels import Average, f_beta_from_counts, sum_units
 from imettk.postprocess.thresholds.sorting import falling_order, rising_order
 
 ABOVE_ALL = 2.0  # a threshold that no probability reaches

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imettk.metrics import Average, f_beta_from_counts, sum_units
+from imettk.metrics.labels import Average, f_beta_from_counts, sum_units
 
 ROWS = 4096  # of a matrix that are looked at in one go
 

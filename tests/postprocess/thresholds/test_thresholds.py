@@ -9,7 +9,7 @@ from places import SHARED
 from sklearn.metrics import fbeta_score
 
 from imettk.errors import MismatchError
-from imettk.metrics import f_beta
+from imettk.metrics.labels import f_beta
 from imettk.postprocess.rule import Rule, limit_labels, relative_to_row
 from imettk.postprocess.thresholds import ascent, sweep
 from imettk.postprocess.thresholds.ascent import ascend

@@ -6,8 +6,8 @@ import contextlib
 import io
 
 from imettk.config import Recipe
+from imettk.config.fields import field_names, field_type, unknown_field
 from imettk.errors import ConfigError
-from imettk.fields import field_names, field_type, unknown_field
 
 
 def apply_overrides(recipe: Recipe, arguments: list[str]) -> Recipe:

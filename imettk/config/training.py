@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from imettk.plans import MOST_EPOCHS, MOST_PIXELS, MOST_ROWS, Section
+from imettk.config.data import MOST_EPOCHS, MOST_PIXELS, MOST_ROWS, Section
 
 LossName = Literal[
     "bce", "focal", "f_beta", "lovasz", "focal_lovasz", "focal_lovasz_hard", "hard_negative_bce", "asymmetric",

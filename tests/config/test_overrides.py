@@ -3,8 +3,8 @@
 import pytest
 
 from imettk.config import Recipe, differences
+from imettk.config.overrides import apply_overrides
 from imettk.errors import ConfigError
-from imettk.overrides import apply_overrides
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from imettk.plans import MOST_LISTED, MOST_ROWS, Section
+from imettk.config.data import MOST_LISTED, MOST_ROWS, Section
 
 View = Literal[
     "plain", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "transverse", "rot45", "rot135", "rot225",

@@ -16,7 +16,7 @@ from sklearn.metrics import (
 from sklearn.metrics import log_loss as sklearn_log_loss
 from torchvision.ops import sigmoid_focal_loss
 
-from imettk.metrics import (
+from imettk.metrics.labels import (
     accuracy,
     best_constant,
     f_beta,

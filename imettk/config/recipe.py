@@ -16,37 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imettk.answer_plans import PredictPlan, RankPlan, RulePlan
+from imettk.config.answers import PredictPlan, RankPlan, RulePlan
+from imettk.config.data import CachePlan, FoldPlan, ImageFormat, Section, TableFormat
+from imettk.config.fields import leaves, unknown_field
+from imettk.config.model import MetricPlan, ModelPlan
+from imettk.config.training import ANGULAR_LOSSES, PAIR_LOSSES, SessionPlan, StagePlan, TrainPlan
 from imettk.errors import ConfigError, MissingFileError
-from imettk.fields import leaves, unknown_field
-from imettk.model_plans import MetricPlan, ModelPlan
-from imettk.plans import CachePlan, ExtraTable, FoldPlan, ImageFormat, Section, TableFormat
-from imettk.train_plans import ANGULAR_LOSSES, PAIR_LOSSES, SessionPlan, StagePlan, TrainPlan
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
-
-__all__ = [
-    "CachePlan",
-    "ExtraTable",
-    "FoldPlan",
-    "ImageFormat",
-    "MetricPlan",
-    "ModelPlan",
-    "PredictPlan",
-    "RankPlan",
-    "Recipe",
-    "RulePlan",
-    "SessionPlan",
-    "StagePlan",
-    "TableFormat",
-    "TrainPlan",
-    "differences",
-    "fingerprint",
-    "from_json",
-    "read_recipe",
-    "to_json",
-]
 
 
 @dataclass(frozen=True, kw_only=True)

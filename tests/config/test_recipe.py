@@ -21,15 +21,15 @@ from imettk.config import (
     StagePlan,
     TableFormat,
     TrainPlan,
-    _beyond_defaults,
     differences,
     fingerprint,
     from_json,
     read_recipe,
     to_json,
 )
+from imettk.config.fields import field_names, field_type
+from imettk.config.recipe import _beyond_defaults
 from imettk.errors import ConfigError, MissingFileError
-from imettk.fields import field_names, field_type
 from imettk.recipes import RECIPES
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from imettk.plans import MOST_LISTED, Section
+from imettk.config.data import MOST_LISTED, Section
 
 MOST_WIDTH = 2**20  # of a layer
 HeadName = Literal["linear", "relu", "wide", "embedding", "wide_embedding"]
