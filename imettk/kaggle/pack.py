@@ -17,7 +17,7 @@ from typing import Any
 
 import imettk
 from imettk.errors import DataError, MismatchError, UserError
-from imettk.kaggle.contents import METADATA, check_travels, keep_metadata, replace_folder
+from imettk.kaggle.contents import METADATA, check_travels, keep_metadata, name_fault, replace_folder
 from imettk.progress import say
 from imettk.tracking.files import sha256, write_json
 
@@ -68,7 +68,8 @@ def make_pack(
     about = keep_metadata(out / METADATA, _about(f"{owner}/{DATASET}"), _about)
     given = _check_given(recipe, extra)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:  # a failure leaves none behind
+    # A failure leaves none behind.
+    with name_fault(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         made = Path(folder, "pack")
         digest = _fill(made, given, wheels=wheels)["pack"]
         (made / METADATA).write_bytes(about)
