@@ -79,7 +79,8 @@ def _publish(arguments: argparse.Namespace) -> int:
     name = check_name(arguments.name) if arguments.name else name_of(recipe.name)
     slug, notes = f"imettk-{name}-models", f"models of {recipe.name}"
     reference, version = upload_models(Kaggle(), arguments.run_dir, arguments.out, slug=slug, notes=notes)
-    say(f"published as {reference} version {version}: `imettk kaggle push infer ... --attach {reference}`")
+    hint = f"`imettk kaggle push infer RECIPE --competition SLUG --attach {reference}`"
+    say(f"published as {reference} version {version}: {hint} takes them up")
     return 0
 
 
@@ -112,17 +113,18 @@ def _preflight(arguments: argparse.Namespace) -> int:
 
 def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
     """The kernel that is asked for, after every check that can be made here; its pack is uploaded."""
-    from imettk.kaggle.account import Sources, remembered
+    from imettk.kaggle.account import find_version
     from imettk.kaggle.kernel import Kernel
     from imettk.kaggle.names import fit, next_slug
     from imettk.kaggle.packs import upload_pack
+    from imettk.kaggle.sources import Sources
 
     recipe, seconds = checked_recipe(arguments), limit_seconds(arguments)
     check_limit(recipe, seconds)
     check_fold(arguments.fold, recipe)
     name, machine, models = chosen_name(arguments, recipe), chosen_machine(arguments), models_in(recipe)
     sources = Sources(arguments.competition, arguments.dataset, arguments.attach)
-    after = [remembered(arguments.run_dir, reference)[1] for reference in arguments.after]
+    after = [find_version(kaggle, arguments.run_dir, reference)[2] for reference in arguments.after]
     kernels = tuple("/".join(reference.split("/")[:2]) for reference in arguments.after)
     check_inputs(recipe, [*sources.datasets, *sources.competitions, *kernels])
     place = arguments.stage if arguments.fold is None else f"{arguments.stage}-f{arguments.fold}"
@@ -159,11 +161,10 @@ def _status(arguments: argparse.Namespace) -> int:
     from imettk.kaggle.account import status
     from imettk.kaggle.begin import tell_quota
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.plan import STATE
+    from imettk.kaggle.plan import chain_folders
     from imettk.kaggle.rounds import show
 
-    # Several recipes have folders of their own below it.
-    folders = sorted(path.parent for name in (STATE, f"*/{STATE}") for path in arguments.run_dir.glob(name))
+    folders = chain_folders(arguments.run_dir)
     if arguments.kernel is None and not folders:
         raise UserError(f"{arguments.run_dir} has no chain: name a kernel, OWNER/SLUG")
     kaggle = Kaggle()
@@ -176,30 +177,37 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _follow(arguments: argparse.Namespace) -> int:
-    """Show the log of a kernel's session, or of all that run in a chain; code 0 where all end well."""
-    from imettk.kaggle.account import remembered
+    """Show the log of a kernel's session, or of all that run in the folder's chains; code 0 where all end well."""
+    from imettk.kaggle.account import find_version, stage_fault
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.logs import follow_all
-    from imettk.kaggle.plan import read_chain
+    from imettk.kaggle.plan import chain_folders, read_chain
+    from imettk.kaggle.sessions import COMPLETE
 
     sessions: dict[str, tuple[str, int]] = {}
+    kaggle = Kaggle()
     if arguments.kernel is not None:
-        version, _ = remembered(arguments.run_dir, arguments.kernel)
-        sessions[""] = "/".join(arguments.kernel.split("/")[:2]), version
-    elif (chain := read_chain(arguments.run_dir)) is not None:
-        jobs = {job.slug.removeprefix(f"imettk-{chain.name}-"): job for job in chain.open_jobs}
-        sessions = {name: (chain.reference(job), job.version) for name, job in jobs.items() if job.version}
+        sessions[""] = find_version(kaggle, arguments.run_dir, arguments.kernel)[:2]
+    else:
+        chains = [chain for folder in chain_folders(arguments.run_dir) if (chain := read_chain(folder)) is not None]
+        for chain in chains:
+            prefix = f"{chain.name} " if len(chains) > 1 else ""
+            open_jobs = {f"{prefix}{job.place}": job for job in chain.open_jobs if job.version}
+            sessions |= {name: (chain.reference(job), job.version) for name, job in open_jobs.items()}
     if not sessions:
         raise UserError(f"{arguments.run_dir} has no chain with a session that runs: name a kernel, OWNER/SLUG")
     try:
-        ended = follow_all(Kaggle(), sessions, say)
+        ended = follow_all(kaggle, sessions, say)
     except KeyboardInterrupt:
         names = ", ".join(reference for reference, _ in sessions.values())
         say(f"{names} {'goes' if len(sessions) == 1 else 'go'} on; the same command shows the log again")
         return 1
+    is_well = True
     for name, status in ended.items():
-        say(f"{sessions[name][0]} version {sessions[name][1]}: {status}")
-    return int(set(ended.values()) != {"COMPLETE"})
+        fault = stage_fault(kaggle, *sessions[name], status)
+        is_well = is_well and status == COMPLETE and not fault
+        say(f"{sessions[name][0]} version {sessions[name][1]}: {status}{fault}")
+    return int(not is_well)
 
 
 def _pull(arguments: argparse.Namespace) -> int:

@@ -254,6 +254,11 @@ def expect(chain: Chain, preflight: dict[str, Any], *, usable_seconds: float) ->
     chain.expected_sessions = len(chain.folds) * math.ceil(seconds / usable_seconds) + 3  # prepare, validate, infer
 
 
+def chain_folders(folder: Path) -> list[Path]:
+    """Folders with a chain: this one, and those below it, which several recipes have."""
+    return sorted(path.parent for name in (STATE, f"*/{STATE}") for path in folder.glob(name))
+
+
 def read_chain(folder: Path) -> Chain | None:
     """The chain of this folder, or None.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 import threading
 from pathlib import Path
 
 import pytest
 from kaggle_box import Fault, Job, KaggleBox, fast_patience
-from pretended import failing, pretend, settings_of
+from pretended import failing, new_chain, pretend, settings_of
 
+from imettk import platform_chain
 from imettk.cli import main
 from imettk.config import to_json
 from imettk.kaggle import chain as chain_module
@@ -215,6 +218,14 @@ def test_several_recipes_are_a_queue(box, capsys, monkeypatch):
     command("chain", "mine.py", "other.py", "--competition", "cells", "--name", "x", code=2)
 
 
+def test_ctrl_c_tells_the_sessions_of_a_queue_apart():
+    chains = [new_chain(name=name) for name in ("cells", "whales")]
+    for chain in chains:
+        chain.add("train", 0, [], gpu=True)
+    text = platform_chain._tell_left(argparse.Namespace(words=["kaggle", "chain"]), chains)
+    assert "go on at Kaggle: cells f0-s1 not pushed yet, whales f0-s1 not pushed yet\n" in text
+
+
 @pytest.fixture
 def running(box, monkeypatch):
     """A chain whose training runs until it is cancelled, as cron has left it."""
@@ -281,6 +292,33 @@ def test_stop_says_what_it_deletes(running, capsys):
     text = capsys.readouterr().out
     assert "deleting me/imettk-cells-f0-s1 and what this session has made" in text
     assert list(running.deleted) == ["me/imettk-cells-f0-s1"]
+    assert f"`imettk kaggle {shlex.join([*CHAIN, '--limit-hours', '9'])}` goes on from what is kept" in text
+
+
+def test_a_chain_that_has_stopped_is_not_said_to_end_some_day(running, capsys):
+    Path(RUN / "preflight.json").unlink(missing_ok=True)
+    state = read_chain(RUN)
+    state.seconds_a_fold = 3600.0
+    state.save(RUN)
+    command("status")
+    assert "trained about" in capsys.readouterr().out
+    command(*CHAIN, "--limit-hours", "9", "--stop")
+    command("status")
+    assert "trained about" not in capsys.readouterr().out
+
+
+def test_another_accounts_chain_is_left_alone(box, capsys, monkeypatch):
+    """Its sessions are not shown to this account, and would be pushed anew."""
+    once_until(box, "prepare-s1")
+    before, kernels = (RUN / "chain.json").read_bytes(), len(box.kernels)
+    monkeypatch.delenv("KAGGLE_KEY")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", box.add_token("b", "other"))
+    for words in (CHAIN, (*CHAIN, "--stop")):
+        command(*words, code=2)
+        assert "runs/kaggle holds a chain of me, and this is other's account: sign in as me" in capsys.readouterr().err
+    assert (RUN / "chain.json").read_bytes() == before and len(box.kernels) == kernels
+    monkeypatch.setenv("KAGGLE_API_TOKEN", box.add_token("c", "Me"))
+    command(*CHAIN)
 
 
 def test_whoever_watches_says_when_he_ends(running, monkeypatch, told):
