@@ -113,10 +113,10 @@ def _preflight(arguments: argparse.Namespace) -> int:
 
 def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
     """The kernel that is asked for, after every check that can be made here; its pack is uploaded."""
-    from imettk.kaggle.account import find_version
     from imettk.kaggle.kernel import Kernel
     from imettk.kaggle.names import fit, next_slug
     from imettk.kaggle.packs import upload_pack
+    from imettk.kaggle.pushes import find_version
     from imettk.kaggle.sources import Sources
 
     recipe, seconds = checked_recipe(arguments), limit_seconds(arguments)
@@ -178,10 +178,11 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _follow(arguments: argparse.Namespace) -> int:
     """Show the log of a kernel's session, or of all that run in the folder's chains; code 0 where all end well."""
-    from imettk.kaggle.account import find_version, stage_fault
+    from imettk.kaggle.account import stage_fault
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.logs import follow_all
     from imettk.kaggle.plan import chain_folders, read_chain
+    from imettk.kaggle.pushes import find_version
     from imettk.kaggle.sessions import COMPLETE
 
     sessions: dict[str, tuple[str, int]] = {}
@@ -219,9 +220,9 @@ def _pull(arguments: argparse.Namespace) -> int:
 
 
 def _submit(arguments: argparse.Namespace) -> int:
-    from imettk.kaggle.account import find_version
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.leaderboard import describe_score, list_scores, shown, submit_file, submit_kernel, wait_score
+    from imettk.kaggle.pushes import find_version
     from imettk.tracking.summary import write_fact
 
     competition, path = arguments.competition, arguments.file

@@ -147,14 +147,14 @@ def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
 def _new_chain(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
     from imettk.kaggle.account import PREFLIGHT
     from imettk.kaggle.begin import start_chain, tell_expected
-    from imettk.kaggle.plan import expect
+    from imettk.kaggle.plan import expect, is_measured
     from imettk.kaggle.sessions import gpu_quota
 
     settings, attached = _settings(arguments)
     own = {"retries": arguments.retries, "at_once": arguments.at_once}
     chain = start_chain(kaggle, arguments.recipe, settings | own, attached, out=pack_folder(arguments))
     measured = read_json(arguments.run_dir / PREFLIGHT, needs=("recipe", "seconds_a_fold")) or {}
-    if measured.get("recipe") == arguments.checked.name:
+    if measured.get("recipe") == arguments.checked.name and is_measured(measured):
         session = apply_overrides(arguments.checked, limit_words(arguments)).session
         expect(chain, measured, usable_seconds=session.limit_seconds - session.margin_seconds)
     chain.save(arguments.run_dir)
@@ -267,4 +267,5 @@ def take_into_log(folder: Path) -> None:
     try:
         import_runs([folder], folder.parent / "log")
     except (UserError, OSError) as error:
-        say(f"not in the log: {error}; `imettk log import {folder}` later")
+        words = ["imettk", "log", "--store", str(folder.parent / "log"), "import", str(folder)]
+        say(f"not in the log: {error}; `{shlex.join(words)}` later")

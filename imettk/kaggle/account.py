@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from imettk.errors import PlatformError, UserError
-from imettk.kaggle.client import Kaggle, NotThere, Unclear, owner_of
+from imettk.kaggle.client import Kaggle, NotThere
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.outputs import LISTED_SECONDS, list_files, pull, read_remote_list, wait_listed
-from imettk.kaggle.plan import read_chain
+from imettk.kaggle.plan import is_measured
+from imettk.kaggle.pushes import PUSHES, ask_current, find_version, read_pushes
 from imettk.kaggle.sessions import COMPLETE, Pushed, Session, ask_session, push_kernel
 from imettk.kaggle.waiting import wait_until
 from imettk.progress import say
@@ -26,7 +25,6 @@ PREFLIGHT = "preflight.json"  # what the stage of this name has measured
 UNSURE_LISTED_SECONDS = 60.0  # until a session that failed, or that was pushed by hand, has left no list
 WAIT_SECONDS = 3600.0
 LOG_LINES = 40
-PUSHES = "pushes.json"  # in a run folder: kernels that were pushed from here, by reference
 
 
 def push(kaggle: Kaggle, kernel: Kernel, folder: Path) -> Pushed:
@@ -34,7 +32,7 @@ def push(kaggle: Kaggle, kernel: Kernel, folder: Path) -> Pushed:
 
     A fault of the disk shows before anything is pushed: whoever repeats the command must not begin a second session.
     """
-    pushes = read_json(folder / PUSHES) or {}
+    pushes = read_pushes(folder)
     write_json(folder / PUSHES, pushes)
     pushed = push_kernel(kaggle, kernel)
     say(f"{pushed.reference} version {pushed.version} is pushed; `imettk kaggle status {pushed.reference}`")
@@ -43,80 +41,6 @@ def push(kaggle: Kaggle, kernel: Kernel, folder: Path) -> Pushed:
     except OSError as error:
         say(f"{folder / PUSHES}: {error.strerror}; the session runs all the same, and is found by its name")
     return pushed
-
-
-def find_version(kaggle: Kaggle, folder: Path, reference: str) -> tuple[str, int, str]:
-    """`owner/slug`, version and push of a kernel: as named, as it was pushed from this folder, or the current one.
-
-    Raises:
-        UserError: it is no such name.
-        NotThere: the platform does not show it.
-    """
-    name, version = _split(reference)
-    known_version, push_id = _known(folder, name)
-    if known_version and version in (0, known_version):
-        return name, known_version, push_id
-    if version:
-        return name, version, ""
-    current = ask_current(kaggle, name)
-    say(f"{name} was not pushed from {folder}: version {current.version} is taken, the current one of the platform")
-    return name, current.version, current.push
-
-
-def _known(folder: Path, name: str) -> tuple[int, str]:
-    """Version and push of a kernel that was pushed from this folder, by hand or by its chain; 0 and "" of any other."""
-    if (pushed := (read_json(folder / PUSHES) or {}).get(name)) is not None:
-        return pushed["version"], pushed["push"]
-    chain = read_chain(folder)
-    jobs = [] if chain is None else [job for job in chain.jobs if chain.reference(job) == name]
-    return (jobs[-1].version, jobs[-1].push) if jobs else (0, "")
-
-
-def _split(reference: str) -> tuple[str, int]:
-    """`owner/slug` and version of a kernel's name; 0 where it names none."""
-    parts = reference.split("/")
-    number = parts[2] if len(parts) == 3 else "1"
-    if len(parts) not in (2, 3) or not all(parts) or not number.isdecimal() or int(number) < 1:
-        raise UserError(f"{reference!r} is no kernel: it is written OWNER/SLUG or OWNER/SLUG/VERSION")
-    return "/".join(parts[:2]), int(number) if len(parts) == 3 else 0
-
-
-@dataclass(frozen=True)
-class Current:
-    """The current version of a kernel.
-
-    Attributes:
-        text: its script.
-        run_at: when it was last run, UTC; None where the platform does not say.
-    """
-
-    version: int
-    text: str
-    run_at: datetime | None
-
-    @property
-    def push(self) -> str:
-        """What its text says of its push; "" where it is no kernel of ours."""
-        found = re.search(r'^PUSH = "(\w*)"', self.text, re.MULTILINE)
-        return found[1] if found else ""
-
-
-def ask_current(kaggle: Kaggle, reference: str, *, there: bool = True) -> Current:
-    """The current version of a kernel `owner/slug`.
-
-    Args:
-        there: it must be; see `Kaggle.ask`.
-    """
-    from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
-
-    request = ApiGetKernelRequest()
-    request.user_name, request.kernel_slug = owner_of(reference)
-    answer = kaggle.ask("kernels", "get_kernel", request, what=f"look-up of {reference}", there=there)
-    try:
-        about = answer.metadata
-        return Current(int(about.current_version_number), str(answer.blob.source or ""), about.last_run_time or None)
-    except (AttributeError, TypeError, ValueError) as error:  # the official client does not look at types
-        raise Unclear(f"look-up of {reference}: Kaggle's answer cannot be read ({type(error).__name__})") from None
 
 
 def status(kaggle: Kaggle, folder: Path, reference: str) -> Session:
@@ -263,14 +187,16 @@ def run_preflight(kaggle: Kaggle, kernel: Kernel, folder: Path) -> None:
         )
     pull(kaggle, kernel.reference, version, folder, push=kernel.push, wanted=lambda name, _: name == PREFLIGHT)
     found = read_json(folder / PREFLIGHT, needs=("seconds_a_fold", "device"))
-    if found is None:
-        raise PlatformError(f"the preflight has left no {PREFLIGHT}: see its log, kaggle.com/code/{kernel.reference}")
+    if found is None or not is_measured(found):
+        raise PlatformError(
+            f"the preflight has left no {PREFLIGHT} with its times: see its log, kaggle.com/code/{kernel.reference}"
+        )
     say(f"everything works there; a fold takes about {found['seconds_a_fold'] / 3600:.1f} h on {found['device']}")
 
 
 def _running_preflight(kaggle: Kaggle, kernel: Kernel, folder: Path) -> tuple[Kernel, int]:
     """The kernel and version of a preflight of this name that runs; the kernel as it is and 0 where none does."""
-    known = (read_json(folder / PUSHES) or {}).get(kernel.reference)
+    known = read_pushes(folder).get(kernel.reference)
     try:
         current = ask_current(kaggle, kernel.reference, there=known is not None)
     except NotThere:

@@ -62,7 +62,7 @@ def make_pack(
         UserError: a wheel cannot be had.
     """
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise DataError(f"{out} is not empty and not an older pack; give another --out")
+        raise DataError(f"{out} is not empty and not an older pack; name another folder")
     if not re.fullmatch(r"[A-Za-z0-9-]+", owner):
         raise DataError(f"--owner: {owner!r} is no Kaggle user name (letters, digits and -)")
     about = keep_metadata(out / METADATA, _about(f"{owner}/{DATASET}"), _about)

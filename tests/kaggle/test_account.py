@@ -253,6 +253,16 @@ def test_a_part_of_an_output_can_be_pulled(box, capsys):
     assert "left out" not in capsys.readouterr().out and Path("out/preflight.json").is_file()
 
 
+@pytest.mark.parametrize("content", ["[]", "{", '{"me/x": 3}', '{"me/x": {"version": "1", "push": "p"}}'])
+def test_damaged_memories_are_one_line_and_push_nothing(box, capsys, content):
+    Path("runs/kaggle").mkdir(parents=True)
+    Path("runs/kaggle/pushes.json").write_text(content)
+    for words in (["status", REFERENCE], PREFLIGHT, ["push", "prepare", "digits", "--competition", "cells"]):
+        command(*words, code=2)
+        assert "pushes.json is damaged" in capsys.readouterr().err
+    assert not box.kernels
+
+
 def test_a_stage_that_failed_in_a_complete_session_is_told(box, capsys):
     """Its kernel ends well whatever its stage did, so that the platform keeps its output."""
     box._run_kernel = lambda job: preflight(job, 2)

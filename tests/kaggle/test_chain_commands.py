@@ -12,16 +12,18 @@ import pytest
 from kaggle_box import Fault, Job, KaggleBox, fast_patience
 from pretended import failing, new_chain, pretend, settings_of
 
-from imettk import platform_chain
+from imettk import platform_chain, runs
 from imettk.cli import main
 from imettk.config import to_json
+from imettk.errors import UserError
+from imettk.kaggle import begin, client, rounds
 from imettk.kaggle import chain as chain_module
-from imettk.kaggle import client, rounds
 from imettk.kaggle import pack as packing
 from imettk.kaggle.client import Patience
 from imettk.kaggle.plan import read_chain
 from imettk.recipes import load_recipe
 from imettk.tracking import telegram
+from imettk.tracking.files import write_json
 
 # MLflow's, about SQLAlchemy.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -202,6 +204,33 @@ def test_a_name_is_used_once(box, capsys):
     command(*CHAIN, "--run-dir", "runs/other", "--name", "cells-b")
 
 
+def test_a_name_that_is_taken_during_the_upload_is_refused(box, capsys, monkeypatch):
+    """Two chains that begin at once both find it free, and would overwrite each other's kernels."""
+    upload, begun = begin.upload_pack, []
+
+    def slow(*arguments, **options):
+        found = upload(*arguments, **options)
+        if not begun:
+            begun.append(True)
+            command(*CHAIN, "--run-dir", "runs/other", "--once")
+        return found
+
+    monkeypatch.setattr(begin, "upload_pack", slow)
+    command(*CHAIN, code=2)
+    assert "me/imettk-cells-prepare-s1 is there already" in capsys.readouterr().err
+    assert all(len(versions) == 1 for versions in box.kernels.values()) and not (RUN / "chain.json").exists()
+
+
+def test_a_preflight_that_says_nothing_is_not_believed(box, capsys):
+    for seconds in ("x", -1.0, float("nan")):
+        write_json(RUN / "preflight.json", {"recipe": "cells", "seconds_a_fold": seconds})
+        command(*CHAIN, "--once")
+        assert "what it takes is not known" in capsys.readouterr().out
+        (RUN / "chain.json").unlink()
+        box.wait()
+        box.kernels.clear()
+
+
 def test_several_recipes_are_a_queue(box, capsys, monkeypatch):
     monkeypatch.setattr(rounds, "LINE_SECONDS", -1.0)
     Path("other.py").write_text(MINE.format(name="Whales__2"))
@@ -362,3 +391,17 @@ def test_an_earlier_versions_chain_goes_on(box):
     (RUN / "recipe.json").write_text(to_json(load_recipe("mine.py")))
     command(*CHAIN)
     assert read_chain(RUN).is_done("infer")
+
+
+def test_a_run_that_is_not_in_the_log_can_be_taken_into_the_same_one(tmp_path, capsys, monkeypatch):
+    def busy(*_: object) -> None:
+        raise UserError("log is in use")
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text(to_json(load_recipe("digits")))
+    monkeypatch.setattr(runs, "import_runs", busy)
+    platform_chain.take_into_log(tmp_path / "run")
+    hint = capsys.readouterr().out.split("`")[1]
+    monkeypatch.undo()
+    main(shlex.split(hint)[1:])
+    assert (tmp_path / "log").is_dir()
