@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -17,6 +19,7 @@ from imettk.kaggle.watch import clock, describe, watch_line
 from imettk.progress import say, status_line
 
 POLL_SECONDS = 60.0
+ROWS = 4  # of a terminal, for each chain
 LINE_SECONDS = 300.0  # between two lines in a log
 TELL_SECONDS = 900.0  # without one clear look, after which a message says so
 UNCLEAR_SECONDS = 24 * 3600.0  # without one clear look, after which nobody goes on looking
@@ -65,15 +68,16 @@ def follow(followers: Sequence[Follower], tell: Callable[[str], None] = lambda t
     silences = [Silence(follower, tell) for follower in followers]
     line_at = time.monotonic()
     with ExitStack() as stack:
-        lines = [stack.enter_context(status_line(place)) for place in range(len(followers))]
+        lines = [stack.enter_context(status_line(place)) for place in range(ROWS * len(followers))]
         while True:
             for place, follower in enumerate(followers):
                 ends[place] = ends[place] or follower.look() or silences[place].note()
             if all(ends):
                 return ends
             texts = [_screen(follower) for follower, end in zip(followers, ends, strict=True) if not end]
-            for line, text in zip(lines, texts, strict=False):
-                line.set_description_str(text)
+            rows = [row for text in texts for row in _rows(text, shutil.get_terminal_size().columns)]
+            for line, row in zip(lines, rows + [""] * len(lines), strict=False):
+                line.set_description_str(row)
             if not sys.stderr.isatty() and time.monotonic() - line_at >= LINE_SECONDS:
                 line_at = time.monotonic()
                 say("\n".join(texts))
@@ -102,6 +106,12 @@ def show(kaggle: Kaggle, folder: Path) -> None:
     if fault:
         say(f"{fault}; as last seen:")
     say(describe(chain, None if fault else kaggle.now() or time.time(), None if fault else gpu_quota(kaggle)))
+
+
+def _rows(text: str, columns: int) -> list[str]:
+    """A text as the `ROWS` rows of a terminal: in a single one its end, which people wait for, would be cut off."""
+    rows = textwrap.wrap(text, max(20, columns - 1), max_lines=ROWS, placeholder=" ...", subsequent_indent="  ")
+    return rows + [""] * (ROWS - len(rows))
 
 
 def _screen(follower: Follower) -> str:

@@ -6,7 +6,11 @@ import argparse
 import json
 import shlex
 import threading
+from contextlib import nullcontext
+from functools import partial
+from operator import setitem
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kaggle_box import Fault, Job, KaggleBox, fast_patience
@@ -301,6 +305,27 @@ def test_a_log_has_a_line_with_all_that_people_wait_for(running, monkeypatch, ca
     words = "imettk kaggle chain mine.py --competition cells --limit-hours 9"
     assert f"`{words}` watches again" in said and f"`{words} --stop` deletes them" in said
     assert "these go on at Kaggle: f0-s1 RUNNING" in said
+
+
+def test_a_terminal_of_80_columns_shows_all_of_it(running, monkeypatch):
+    rows: dict[int, str] = {}
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(
+        rounds,
+        "status_line",
+        lambda place: nullcontext(SimpleNamespace(set_description_str=partial(setitem, rows, place))),
+    )
+
+    def sleep(seconds):
+        if rows:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "Patience", lambda: Patience(tries=6, sleep=sleep))
+    with pytest.raises(SystemExit):
+        main(["kaggle", *CHAIN, "--limit-hours", "9"])
+    assert max(map(len, rows.values())) < 80
+    text = " ".join(" ".join(rows.values()).split())
+    assert "f0-s1 RUNNING" in text and text.endswith("next: sessions of fold 0 until trained, then validate")
 
 
 def test_status_looks_at_the_platform_or_says_how_old_its_view_is(running, capsys):
