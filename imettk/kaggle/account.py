@@ -17,6 +17,7 @@ from imettk.kaggle.outputs import LISTED_SECONDS, list_files, pull, read_remote_
 from imettk.kaggle.plan import is_measured
 from imettk.kaggle.pushes import PUSHES, ask_current, find_version, read_pushes
 from imettk.kaggle.sessions import COMPLETE, Pushed, Session, ask_session, push_kernel
+from imettk.kaggle.versions import hold_upload
 from imettk.kaggle.waiting import wait_until
 from imettk.progress import say
 from imettk.tracking.files import read_json, write_json
@@ -100,7 +101,9 @@ def pull_output(kaggle: Kaggle, folder: Path, reference: str, out: Path, *, only
             f"--only {' '.join(only)}: no such file in the output of {name}, which has {_some(list(files))}"
         )
     started = time.monotonic()
-    taken = pull(kaggle, name, version, out, push=push_id, wanted=(lambda file, _: file in wanted) if only else None)
+    chosen = (lambda file, _: file in wanted) if only else None
+    with hold_upload(out, kaggle.patience.sleep):  # of two processes each would take the other's parts for its own
+        taken = pull(kaggle, name, version, out, push=push_id, wanted=chosen)
     seconds, size = time.monotonic() - started, sum((out / file).stat().st_size for file in taken["files"])
     is_verified = all(file["sha256"] for file in taken["files"].values())
     left = [file["size"] for other, file in files.items() if other not in taken["files"]]

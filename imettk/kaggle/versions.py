@@ -26,7 +26,7 @@ HOLD_SECONDS = 3600.0  # an upload and its processing take minutes
 
 @contextmanager
 def hold_upload(folder: Path, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
-    """Hold a folder from its making to the end of its upload; another process that has it is waited for.
+    """Hold a folder while it is made and uploaded, or filled by a download; another process that has it is waited for.
 
     The lock lies beside the folder: what lies in it is replaced, and sent.
 

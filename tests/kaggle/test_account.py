@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -261,6 +263,25 @@ def test_damaged_memories_are_one_line_and_push_nothing(box, capsys, content):
         command(*words, code=2)
         assert "pushes.json is damaged" in capsys.readouterr().err
     assert not box.kernels
+
+
+def test_of_two_pulls_into_a_folder_the_second_waits(box, capsys, monkeypatch):
+    """Each would go on with the parts of the other, and remove them."""
+    command(*PREFLIGHT)
+    holder = "import sys; from imettk.kaggle.versions import hold_upload; from pathlib import Path\n"
+    holder += "with hold_upload(Path('out')): print(flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", holder], **pipes) as process:
+        assert process.stdout.readline()
+
+        def sleep(seconds: float) -> None:
+            assert not Path("out").exists()
+            process.communicate()
+
+        monkeypatch.setattr(client, "Patience", lambda: Patience(tries=6, sleep=sleep))
+        command("pull", REFERENCE, "--out", "out")
+    assert f"out is in use by process {process.pid}; waiting\n" in capsys.readouterr().out
+    assert Path("out/preflight.json").is_file()
 
 
 def test_a_stage_that_failed_in_a_complete_session_is_told(box, capsys):
