@@ -32,6 +32,7 @@ def start_chain(kaggle: Kaggle, recipe: str, settings: dict[str, Any], attached:
     chain = Chain(owner=kaggle.username, datasets=list(attached), pack="", **settings)
     require_free_name(kaggle, chain)
     pinned, digest = upload_pack(kaggle, out, recipe)
+    require_free_name(kaggle, chain)  # again: an upload takes minutes, in which another may have begun
     return replace(chain, datasets=[pinned, *attached], pack=digest, jobs=[])
 
 

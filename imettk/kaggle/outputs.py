@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -9,6 +10,7 @@ from typing import Any
 
 from imettk.errors import MismatchError, PlatformError
 from imettk.kaggle.client import Kaggle, NotThere, Refused, Unclear, owner_of
+from imettk.kaggle.contents import name_fault
 from imettk.kaggle.waiting import wait_until
 from imettk.progress import progress_bar
 from imettk.tracking.files import sha256, write_json
@@ -69,11 +71,10 @@ def list_files(kaggle: Kaggle, reference: str, version: int) -> tuple[dict[str, 
 
 
 def plain_log(log: str) -> str:
-    """A session's log as text; the platform gives it as a JSON list of pieces."""
-    try:
-        return "".join(str(piece.get("data", "")) for piece in json.loads(log))
-    except (ValueError, AttributeError, TypeError):
-        return log
+    """A session's log as text, of a bar that is redrawn the last state; the platform gives a JSON list of pieces."""
+    with contextlib.suppress(ValueError, AttributeError, TypeError):
+        log = "".join(str(piece.get("data") or "") for piece in json.loads(log))
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in log.split("\n"))
 
 
 def read_remote_list(kaggle: Kaggle, reference: str, version: int, *, push: str = "") -> dict[str, Any] | None:
@@ -222,7 +223,7 @@ def _fetch(kaggle: Kaggle, url: str, part: Path, size: int, what: str) -> None:
         with kaggle.get(url, start=start) as answer:
             answer.raise_for_status()
             going_on = start > 0 and answer.status_code == 206
-            with open(part, "ab" if going_on else "wb") as file:
+            with name_fault(part), open(part, "ab" if going_on else "wb") as file:
                 for chunk in answer.iter_content(_CHUNK):
                     file.write(chunk)
 

@@ -249,6 +249,12 @@ def _with_limit(arguments: list[str], seconds: int) -> list[str]:
     return [*words, LIMIT_OPTION, str(seconds)]
 
 
+def is_measured(preflight: dict[str, Any]) -> bool:
+    """Whether a preflight says what a fold takes; a file that somebody has changed may say anything."""
+    seconds = preflight.get("seconds_a_fold")
+    return isinstance(seconds, int | float) and math.isfinite(seconds) and seconds > 0
+
+
 def expect(chain: Chain, preflight: dict[str, Any], *, usable_seconds: float) -> None:
     """Note how many sessions and GPU hours a chain will take, by what a preflight has measured.
 
@@ -278,4 +284,7 @@ def read_chain(folder: Path) -> Chain | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise MismatchError(f"{folder / STATE} is damaged: {error}") from None
+        raise MismatchError(
+            f"{folder / STATE} is damaged ({type(error).__name__}: {error}): put a copy in its place, or begin another "
+            "chain with --name NAME --run-dir DIR"
+        ) from None

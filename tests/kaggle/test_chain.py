@@ -293,9 +293,10 @@ def test_what_happened_is_told(begin):
     assert told[-1] == ("done", "infer-s1", "")
 
 
-def test_a_damaged_state_is_one_line(tmp_path):
-    (tmp_path / "chain.json").write_text("{")
-    with pytest.raises(MismatchError, match=r"chain\.json is damaged"):
+@pytest.mark.parametrize("content", ["{", "[]", '{"time": 1}', ""])
+def test_a_damaged_state_is_one_line(tmp_path, content):
+    (tmp_path / "chain.json").write_text(content)
+    with pytest.raises(MismatchError, match=r"chain\.json is damaged \(\w+: .*\): put a copy in its place, or begin"):
         read_chain(tmp_path)
     assert read_chain(tmp_path / "none") is None
 

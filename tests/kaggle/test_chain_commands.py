@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 import shutil
+import sys
 import threading
+from contextlib import nullcontext
+from functools import partial
+from operator import setitem
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kaggle_box import Fault, Job, KaggleBox, fast_patience
-from pretended import failing, pretend, settings_of
+from pretended import failing, new_chain, pretend, settings_of
 
+from imettk import platform_chain, runs
 from imettk.cli import main
 from imettk.config import to_json
+from imettk.errors import UserError
+from imettk.kaggle import begin, client, rounds
 from imettk.kaggle import chain as chain_module
-from imettk.kaggle import client, rounds
 from imettk.kaggle import pack as packing
 from imettk.kaggle.client import Patience
 from imettk.kaggle.plan import read_chain
 from imettk.recipes import load_recipe
 from imettk.tracking import telegram
+from imettk.tracking.files import write_json
 
 # MLflow's, about SQLAlchemy.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -216,6 +226,33 @@ def test_a_name_is_used_once(box, capsys):
     command(*CHAIN, "--run-dir", "runs/other", "--name", "cells-b")
 
 
+def test_a_name_that_is_taken_during_the_upload_is_refused(box, capsys, monkeypatch):
+    """Two chains that begin at once both find it free, and would overwrite each other's kernels."""
+    upload, begun = begin.upload_pack, []
+
+    def slow(*arguments, **options):
+        found = upload(*arguments, **options)
+        if not begun:
+            begun.append(True)
+            command(*CHAIN, "--run-dir", "runs/other", "--once")
+        return found
+
+    monkeypatch.setattr(begin, "upload_pack", slow)
+    command(*CHAIN, code=2)
+    assert "me/imettk-cells-prepare-s1 is there already" in capsys.readouterr().err
+    assert all(len(versions) == 1 for versions in box.kernels.values()) and not (RUN / "chain.json").exists()
+
+
+def test_a_preflight_that_says_nothing_is_not_believed(box, capsys):
+    for seconds in ("x", -1.0, float("nan")):
+        write_json(RUN / "preflight.json", {"recipe": "cells", "seconds_a_fold": seconds})
+        command(*CHAIN, "--once")
+        assert "what it takes is not known" in capsys.readouterr().out
+        (RUN / "chain.json").unlink()
+        box.wait()
+        box.kernels.clear()
+
+
 def test_several_recipes_are_a_queue(box, capsys, monkeypatch):
     monkeypatch.setattr(rounds, "LINE_SECONDS", -1.0)
     Path("other.py").write_text(MINE.format(name="Whales__2"))
@@ -230,6 +267,14 @@ def test_several_recipes_are_a_queue(box, capsys, monkeypatch):
     command("chain", "mine.py", "mine.py", "--competition", "cells", code=2)
     assert "need different names" in capsys.readouterr().err
     command("chain", "mine.py", "other.py", "--competition", "cells", "--name", "x", code=2)
+
+
+def test_ctrl_c_tells_the_sessions_of_a_queue_apart():
+    chains = [new_chain(name=name) for name in ("cells", "whales")]
+    for chain in chains:
+        chain.add("train", 0, [], gpu=True)
+    text = platform_chain._tell_left(argparse.Namespace(words=["kaggle", "chain"]), chains, 0.0)
+    assert "go on at Kaggle: cells f0-s1 not pushed yet, whales f0-s1 not pushed yet\n" in text
 
 
 @pytest.fixture
@@ -280,6 +325,27 @@ def test_a_log_has_a_line_with_all_that_people_wait_for(running, monkeypatch, ca
     assert "these go on at Kaggle: f0-s1 RUNNING" in said
 
 
+def test_a_terminal_of_80_columns_shows_all_of_it(running, monkeypatch):
+    rows: dict[int, str] = {}
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(
+        rounds,
+        "status_line",
+        lambda place: nullcontext(SimpleNamespace(set_description_str=partial(setitem, rows, place))),
+    )
+
+    def sleep(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "Patience", lambda: Patience(tries=6, sleep=sleep))
+    with pytest.raises(SystemExit):
+        main(["kaggle", *CHAIN, "--limit-hours", "9"])
+    assert max(map(len, rows.values())) < 80
+    text = " ".join(" ".join(rows.values()).split())
+    assert "f0-s1 RUNNING" in text and text.endswith("next: sessions of fold 0 until trained, then validate")
+
+
 def test_status_looks_at_the_platform_or_says_how_old_its_view_is(running, capsys):
     ahead = running.date
     running.date = lambda: ahead() + 3630
@@ -298,6 +364,33 @@ def test_stop_says_what_it_deletes(running, capsys):
     text = capsys.readouterr().out
     assert "deleting me/imettk-cells-f0-s1 and what this session has made" in text
     assert list(running.deleted) == ["me/imettk-cells-f0-s1"]
+    assert f"`imettk kaggle {shlex.join([*CHAIN, '--limit-hours', '9'])}` goes on from what is kept" in text
+
+
+def test_a_chain_that_has_stopped_is_not_said_to_end_some_day(running, capsys):
+    Path(RUN / "preflight.json").unlink(missing_ok=True)
+    state = read_chain(RUN)
+    state.seconds_a_fold = 3600.0
+    state.save(RUN)
+    command("status")
+    assert "trained about" in capsys.readouterr().out
+    command(*CHAIN, "--limit-hours", "9", "--stop")
+    command("status")
+    assert "trained about" not in capsys.readouterr().out
+
+
+def test_another_accounts_chain_is_left_alone(box, capsys, monkeypatch):
+    """Its sessions are not shown to this account, and would be pushed anew."""
+    once_until(box, "prepare-s1")
+    before, kernels = (RUN / "chain.json").read_bytes(), len(box.kernels)
+    monkeypatch.delenv("KAGGLE_KEY")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", box.add_token("b", "other"))
+    for words in (CHAIN, (*CHAIN, "--stop")):
+        command(*words, code=2)
+        assert "runs/kaggle holds a chain of me, and this is other's account: sign in as me" in capsys.readouterr().err
+    assert (RUN / "chain.json").read_bytes() == before and len(box.kernels) == kernels
+    monkeypatch.setenv("KAGGLE_API_TOKEN", box.add_token("c", "Me"))
+    command(*CHAIN)
 
 
 def test_whoever_watches_says_when_he_ends(running, monkeypatch, told):
@@ -341,3 +434,17 @@ def test_an_earlier_versions_chain_goes_on(box):
     (RUN / "recipe.json").write_text(to_json(load_recipe("mine.py")))
     command(*CHAIN)
     assert read_chain(RUN).is_done("infer")
+
+
+def test_a_run_that_is_not_in_the_log_can_be_taken_into_the_same_one(tmp_path, capsys, monkeypatch):
+    def busy(*_: object) -> None:
+        raise UserError("log is in use")
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text(to_json(load_recipe("digits")))
+    monkeypatch.setattr(runs, "import_runs", busy)
+    platform_chain.take_into_log(tmp_path / "run")
+    hint = capsys.readouterr().out.split("`")[1]
+    monkeypatch.undo()
+    main(shlex.split(hint)[1:])
+    assert (tmp_path / "log").is_dir()
