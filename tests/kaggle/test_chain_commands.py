@@ -12,8 +12,7 @@ from pretended import failing, pretend, settings_of
 
 from imettk.cli import main
 from imettk.config import to_json
-from imettk.kaggle import chain as chain_module
-from imettk.kaggle import client, rounds
+from imettk.kaggle import client, jobs, rounds
 from imettk.kaggle import pack as packing
 from imettk.kaggle.client import Patience
 from imettk.kaggle.plan import read_chain
@@ -43,7 +42,7 @@ def told(monkeypatch) -> list[str]:
 def box(make_box, tmp_path, monkeypatch, told) -> KaggleBox:
     monkeypatch.setattr(client, "Patience", fast_patience)
     monkeypatch.setattr(packing, "_build_wheels", lambda out: None)
-    monkeypatch.setattr(chain_module, "LOST_SECONDS", -1.0)
+    monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(MINE.format(name="cells"))
     box = make_box(pretend)
