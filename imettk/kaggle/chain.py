@@ -46,7 +46,7 @@ class Follower(Jobs):
         self._check_failures()
         for stage, fold, after in chain.next_sessions():
             gpu = chain.gpu and stage != "prepare"
-            if self.room.has(chain, gpu=gpu):
+            if not self.must_wait(after) and self.room.has(chain, gpu=gpu):
                 self.push(chain.add(stage, fold, after, gpu=gpu))
         chain.save(self.folder)
 

@@ -6,7 +6,7 @@ An answer that is not clear never ends a session and never begins a second one b
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from imettk.errors import MismatchError, PlatformError
@@ -101,7 +101,6 @@ class Jobs:
             self._end_without_sources(job, error)
             return
         except PlatformError as error:
-            job.looks = 0
             self.look_later(str(error))
             return
         if pushed is not None:
@@ -125,7 +124,7 @@ class Jobs:
             session = ask_session(self.kaggle, self.chain.reference(job), job.version)
         except PlatformError as error:  # whatever it says, the session may run
             hint = "; if you have deleted it, `--stop` gives it up" if isinstance(error, NotThere) else ""
-            job.note, job.looks = f"{error}{hint}", 0
+            job.note = f"{error}{hint}"
             self.look_later(job.note)
             return None
         job.note = ""
@@ -140,7 +139,6 @@ class Jobs:
         try:
             self._take_output(job, session, lost=lasts)
         except Unclear as error:
-            job.looks = 0
             self.look_later(str(error))
         except (PlatformError, MismatchError) as error:
             if lasts:
@@ -150,7 +148,7 @@ class Jobs:
         return session
 
     def _lasts(self, job: Job, seen: str, limit: float) -> bool:
-        """Note how a job is seen now; whether it has been so for longer than this, and in several looks in a row.
+        """Note how a job is seen now; whether it has been so for longer than this, and in several looks.
 
         It is counted from look to look, and an eighth of the limit at most for each: the platform's clock may jump, and
         so may ours, which counts where it has none.
@@ -204,6 +202,13 @@ class Jobs:
             why = (outcome.in_log and last_words(log)) or outcome.note
             self.chain.stopped = f"{job.slug}: {why} (correct it, and run the same command)"
         self.end(job, outcome.state, outcome.note, log)
+
+    def must_wait(self, inputs: Sequence[Job]) -> bool:
+        """Whether one of these outputs was not attached, and may be soon: its session has only just ended."""
+        late = [job for job in inputs if job.lacked and abs(self.now() - job.ended_at) < LOST_SECONDS]
+        for job in late:
+            self.look_later(f"{job.slug}: its output is not attached yet")
+        return bool(late)
 
     def look_later(self, error: str) -> None:
         self.unclear = error

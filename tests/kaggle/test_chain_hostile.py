@@ -18,6 +18,7 @@ from imettk.kaggle.outputs import write_output_list
 from imettk.kaggle.plan import DONE, Chain, read_chain
 from imettk.kaggle.room import Room
 from imettk.kaggle.rounds import follow
+from imettk.kaggle.sessions import gpu_quota
 
 FULL = b'{"error": "Maximum batch %s session count of 2 reached."}'
 JSON = {"Content-Type": "application/json"}
@@ -69,8 +70,10 @@ def test_a_push_that_never_arrives_is_made_again(begin, monkeypatch):
         follower.look()
         assert not box.kernels
     minutes[0] = 18
+    box.faults.add("SaveKernel", Fault(403))  # in passing: it counts as one refusal alone
     follower.look()
-    assert versions(box) == [1]
+    follower.look()
+    assert versions(box) == [1] and len(follower.chain.jobs) == 1
 
 
 def test_a_push_that_arrives_after_a_stop_is_stopped(begin, monkeypatch):
@@ -290,6 +293,22 @@ def test_the_checkpoints_of_a_killed_session_may_be_listed_late(begin):
     box._list_kernel_session_output = late
     assert follow([follower])[0] == DONE
     assert [job.has_output for job in follower.chain.of("train", 0)] == [True] * 3
+
+
+def test_an_output_that_is_attached_minutes_later_is_not_given_up(begin, monkeypatch):
+    """Its session was complete: nine hours of training."""
+    box, follower = begin(folds=[0], retries=1)
+    monkeypatch.setattr(jobs, "LOST_SECONDS", 900.0)
+    real, minutes, attached = box.date, [0], box._attached
+    box.date = lambda: real() + minutes[0] * 60
+    box._attached = lambda source: None if "-f0-s1" in source and minutes[0] < 10 else attached(source)
+    while not follower.look() and minutes[0] < 60:
+        box.wait()
+        minutes[0] += len(follower.chain.of("train", 0)) > 1
+        gpu_quota(follower.kaggle)  # as the screen does now and then: every answer has the time
+    assert follower.chain.is_done("infer") and minutes[0] > 10
+    assert_finished(box, follower, (0,))
+    assert [job.state for job in follower.chain.of("train", 0)] == ["paused", "failed", "paused", "done"]
 
 
 def test_a_failure_that_cannot_heal_is_not_repeated_after_a_full_disk(begin, monkeypatch):
