@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from imettk.errors import MismatchError, PlatformError
-from imettk.kaggle.client import Kaggle, NotThere, Refused, Unclear
+from imettk.kaggle.client import Kaggle, NotThere, Unclear
 from imettk.kaggle.outcome import Outcome, can_be_taken_up, is_small, judge, last_words, skip
 from imettk.kaggle.outputs import list_files, pull, read_remote_list
 from imettk.kaggle.plan import FAILED, PUSHING, RUNNING, Chain, Job
@@ -82,7 +82,7 @@ class Jobs:
             self.room.refuse(error, gpu=job.gpu)
             return
         job.looks += 1
-        if isinstance(error, NotThere | Refused) and job.looks < LOOKS:  # it may be one in passing
+        if job.looks < LOOKS:  # it may be one in passing
             self.look_later(str(error))
         else:
             self.end(job, FAILED, str(error))

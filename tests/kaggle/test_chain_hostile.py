@@ -251,6 +251,14 @@ def test_failures_between_sessions_that_come_no_further_are_counted(begin):
     assert end == "imettk-cells-f0-s6 has failed 3 times: ERROR: it left no output"
 
 
+def test_a_session_that_repeats_steps_that_were_given_up_has_come_further(begin):
+    _, follower = begin(folds=[0])
+    for state, step, has_output in (("paused", 4, True), ("failed", 8, False), ("paused", 8, True)):
+        job = follower.chain.add("train", 0, [], gpu=True)
+        job.state, job.step, job.has_output = state, step, has_output
+    assert not follower.chain.failed("train", 0)
+
+
 def test_validation_is_made_again_where_an_output_was_given_up_since(begin):
     """Attached to one kernel, and to the next not any more."""
 
@@ -347,6 +355,48 @@ def test_a_clock_that_jumps_loses_no_output(begin, monkeypatch):
     assert follower.chain.jobs[0].state == "done"
 
 
+def test_a_session_that_has_run_for_hours_has_its_time_to_leave_an_output(begin, monkeypatch):
+    gate = threading.Event()
+    box, follower = begin(lambda job: pretend(job) if gate.wait(PATIENCE) else "ERROR", folds=[0])
+    monkeypatch.setattr(jobs, "LOST_SECONDS", 900.0)
+    look_while(follower, lambda: not any(job.seen == "RUNNING" for job in follower.chain.jobs))
+    real, hours, box.late_listings = box.date, [0], jobs.LOOKS + 1
+    box.date = lambda: real() + hours[0] * 3600
+    for hours[0] in range(11):
+        follower.look()
+    gate.set()
+    box.wait()
+    look_while(follower, lambda: not follower.chain.jobs[0].ended_at)
+    assert follower.chain.jobs[0].state == "done"
+
+
+def test_a_session_may_be_queued_for_days(begin):
+    box, follower = begin(folds=[0])
+    follower.look()
+    real, hours = box.date, [0]
+    box._get_kernel_session_status = lambda request: {"status": "QUEUED"}
+    box.date = lambda: real() + hours[0] * 3600
+    for hours[0] in range(0, 100, 2):
+        assert follower.look() == "" and follower.chain.jobs[0].state == "running"
+
+
+def test_an_early_list_of_a_complete_session_is_not_its_last(begin):
+    """It names no code yet; the checkpoints are there."""
+    box, follower = begin(folds=[0], retries=0)
+    output, looks = box.output_file, []
+
+    def early(path):
+        file = output(path)
+        if "-f0-s1" not in path or file.name != "imettk-output.json" or looks.append(1) or len(looks) > 2:
+            return file
+        content = json.loads(file.read_text()) | {"code": None, "files": {}}
+        (box.root / "early.json").write_text(json.dumps(content))
+        return box.root / "early.json"
+
+    box.output_file = early
+    assert follow([follower])[0] == DONE and len(looks) > 2
+
+
 def test_an_outage_is_one_line_for_each_session_and_told_anew_the_next_time(begin, capsys):
     box, follower = begin(lambda job: waiting(job) if "-f" in job.slug else pretend(job))
     look_while(follower, lambda: sum(job.state == "running" for job in follower.chain.open_jobs) < 2)
@@ -414,9 +464,19 @@ def test_a_session_that_has_waited_gets_the_hours_that_there_are_by_then(begin, 
     box.quota_seconds, box.max_gpu = 3600, 0
     look_while(follower, lambda: not follower.chain.of("train", 0))
     assert follower.chain.of("train", 0)[0].short_seconds == 3600
-    box.quota_seconds, box.max_gpu = 108_000, 2
+    for box.quota_seconds in (60, 108_000):  # with a minute it would come to nothing
+        follower.look()
+        assert last_push(box).get("sessionTimeoutSeconds") is None
+    box.max_gpu = 2
     follower.look()
-    assert last_push(box).get("sessionTimeoutSeconds") is None
+
+
+def test_validation_cannot_stop_half_way_and_is_not_shortened(begin, monkeypatch):
+    monkeypatch.setattr(room, "QUOTA_SECONDS", -1.0)
+    box, follower = begin(folds=[0])
+    box.quota_seconds = 3600
+    assert follow([follower])[0] == DONE
+    assert [bool(job.short_seconds) for job in follower.chain.jobs] == [False, True, True, True, False, False]
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '"text"', "7", '{"jobs": 7}', '{"jobs": [7]}', "{}"])
