@@ -6,6 +6,7 @@ import argparse
 import shlex
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,8 @@ def _asked(arguments: argparse.Namespace) -> list[argparse.Namespace]:
     """The words of each chain alone, its recipe checked; several have folders of their own below `--run-dir`."""
     if len(arguments.recipe) > 1 and arguments.name:
         raise UserError("--name: several recipes have names of their own; give one recipe, or leave it out")
+    if arguments.stop and len(arguments.recipe) == 1:  # whatever has become of its recipe
+        return [arguments]
     asked = []
     for recipe in arguments.recipe:
         one = argparse.Namespace(**vars(arguments) | {"recipe": recipe})
@@ -118,7 +121,8 @@ def _settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]
 
 def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
     """Bring a chain that is there up to what is asked for; one that has stopped goes on if somebody says so."""
-    from imettk.kaggle.begin import holds_pack, renew_pack, settle_pushes
+    from imettk.kaggle.begin import holds_pack, renew_pack, require_free_name
+    from imettk.kaggle.chain import Follower
     from imettk.kaggle.revision import apply, revise
 
     settings, attached = _settings(arguments)
@@ -128,8 +132,10 @@ def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
         # From cron it would fail again and again, and take the week's hours with it.
         raise PlatformError(f"the chain has stopped: {chain.stopped}; the same command without --once goes on")
     if revision.lines:
-        settle_pushes(kaggle, chain)
+        Follower(kaggle, chain, arguments.run_dir).settle()
         revision = revise(chain, *asked)
+    if chain.name != arguments.name:
+        require_free_name(kaggle, replace(chain, name=arguments.name))
     for line in revision.lines:
         say(f"{chain.name}: from here on {line}")
     if again := [stage for stage in revision.again if any(job.has_output for job in chain.of(stage))]:
@@ -210,9 +216,13 @@ def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chains: list[Chain], 
 
 
 def _exit_code(arguments: argparse.Namespace, chains: list[Chain], ends: list[str]) -> int:
-    """0 where nothing has gone wrong; `PlatformError` with the first reason otherwise."""
+    """0 where nothing has gone wrong; `PlatformError` with the reasons otherwise."""
     from imettk.kaggle.plan import DONE
+    from imettk.kaggle.sessions import ENDED
 
+    open_jobs = [job for chain in chains for job in chain.open_jobs]
+    if arguments.stop and (left := [job.slug for job in open_jobs if job.seen not in ENDED]):
+        raise PlatformError(f"not stopped yet: {', '.join(left)}; the same command again")
     failed = [
         f"{chain.name} {'has stopped' if chain.stopped else 'is not watched any more'}: {end}"
         for chain, end in zip(chains, ends, strict=True)

@@ -22,8 +22,7 @@ from imettk import platform_chain, runs
 from imettk.cli import main
 from imettk.config import to_json
 from imettk.errors import UserError
-from imettk.kaggle import begin, client, rounds
-from imettk.kaggle import chain as chain_module
+from imettk.kaggle import begin, client, jobs, rounds
 from imettk.kaggle import pack as packing
 from imettk.kaggle.client import Patience
 from imettk.kaggle.plan import read_chain
@@ -54,7 +53,7 @@ def told(monkeypatch) -> list[str]:
 def box(make_box, tmp_path, monkeypatch, told) -> KaggleBox:
     monkeypatch.setattr(client, "Patience", fast_patience)
     monkeypatch.setattr(packing, "_build_wheels", lambda out: None)
-    monkeypatch.setattr(chain_module, "LOST_SECONDS", -1.0)
+    monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(MINE.format(name="cells"))
     box = make_box(pretend)
@@ -448,3 +447,106 @@ def test_a_run_that_is_not_in_the_log_can_be_taken_into_the_same_one(tmp_path, c
     monkeypatch.undo()
     main(shlex.split(hint)[1:])
     assert (tmp_path / "log").is_dir()
+
+
+def test_a_rule_that_changes_while_it_is_fitted_waits_for_its_session(box, capsys):
+    """Its session would count as one with the rule that is asked for now."""
+    gate = threading.Event()
+    box._run_kernel = lambda job: pretend(job) if "validate" not in job.slug or gate.wait(600) else "ERROR"
+    for _ in range(100):
+        command(*CHAIN, "--once")
+        if read_chain(RUN).of("validate"):
+            break
+    capsys.readouterr()
+    for _ in range(2):
+        command(*CHAIN, "--once", "--rule.beta", "1", code=2)
+        assert "its sessions still run, or may: wait for them" in capsys.readouterr().err
+    gate.set()
+    box.wait()
+    command(*CHAIN, "--rule.beta", "1")  # that it has ended is found out by the same command
+    state = read_chain(RUN)
+    assert [len(state.of(*place)) for place in state.places] == [1, 3, 2, 1]
+    assert "--rule.beta" in settings_of(box.kernels["me/imettk-cells-infer-s1"][0].request["text"])["ARGUMENTS"]
+
+
+def test_a_push_that_is_not_clear_is_not_forgotten_by_a_change(box, capsys):
+    """It may arrive, with the words of before."""
+    box.faults.add("SaveKernel", Fault(503))
+    command(*CHAIN, "--once")
+    command(*CHAIN, "--once", "--folds.seed", "7", code=2)
+    assert "or may: wait for them, or delete them with --stop first" in capsys.readouterr().err
+    assert [job.sent for job in read_chain(RUN).jobs] == [True]
+    command(*CHAIN, "--once", "--limit-hours", "6")  # which changes nothing that it makes
+    command(*CHAIN, "--limit-hours", "6")
+    assert len(box.kernels["me/imettk-cells-prepare-s1"]) == 1
+
+
+def test_a_push_for_which_there_was_no_room_is_made_as_is_asked_later(box):
+    box.max_cpu = 0
+    command(*CHAIN, "--once")
+    assert read_chain(RUN).jobs[0].note
+    box.max_cpu = 5
+    command(*CHAIN, "--once", "--folds.seed", "7")
+    assert "--folds.seed" in settings_of(box.kernels["me/imettk-cells-prepare-s1"][0].request["text"])["ARGUMENTS"]
+
+
+def test_other_versions_of_attached_data_are_told_apart(box, capsys, tmp_path):
+    for name in ("data", "extra", "other"):
+        for _ in range(2):
+            box.add_dataset(f"me/{name}", tmp_path / "data")
+    words = ("chain", "mine.py", "--dataset", "me/data/1", "--attach", "me/extra/1", "me/other/1")
+    words += ("--model.weights", "input:extra")
+    command(*words)
+    command(*words[:3], "me/data/2", *words[4:], code=2)
+    assert "begin another chain with --name NAME --run-dir DIR" in capsys.readouterr().err
+    command(*words[:5], "me/extra/2", *words[6:], code=2)
+    assert "its training cannot go on with another recipe" in capsys.readouterr().err
+    command(*words[:6], "me/other/2", *words[7:])
+    assert "to be made again: validate, infer" in capsys.readouterr().out
+    state = read_chain(RUN)
+    assert state.datasets[1:] == ["me/data/1", "me/extra/1", "me/other/2"]
+    assert [len(state.of(*place)) for place in state.places] == [1, 3, 2, 2]
+
+
+def test_a_new_name_must_be_free_too(box, capsys):
+    box._run_kernel = lambda job: "ERROR"
+    command(*CHAIN, "--name", "taken", "--run-dir", "runs/other", "--retries", "0", code=1)
+    command(*CHAIN, "--retries", "0", code=1)
+    command(*CHAIN, "--name", "taken", code=2)
+    assert "me/imettk-taken-prepare-s1 is there already" in capsys.readouterr().err
+    assert len(box.kernels["me/imettk-taken-prepare-s1"]) == 1 and read_chain(RUN).name == "cells"
+
+
+def test_another_account_does_not_go_on_with_it(box, capsys):
+    once_until(box, "prepare-s1")
+    state, pushed = read_chain(RUN), len(box.kernels)
+    state.owner = "you"
+    state.save(RUN)
+    for words in (CHAIN, (*CHAIN, "--stop")):
+        command(*words, code=2)
+        assert "a chain of you, and this is me" in capsys.readouterr().err
+    assert len(box.kernels) == pushed
+
+
+def test_a_stop_needs_no_recipe_and_says_what_it_could_not_stop(running, capsys):
+    Path("mine.py").write_text("def recipe(:")
+    running.faults.add("GetKernelSessionStatus", Fault(503), times=12)
+    command(*CHAIN, "--stop", code=1)
+    assert "not stopped yet: imettk-cells-f0-s1; the same command again" in capsys.readouterr().err
+    command(*CHAIN, "--stop")
+    assert list(running.deleted) == ["me/imettk-cells-f0-s1"]
+
+
+def test_an_earlier_versions_chain_that_has_not_trained_is_packed_anew(box, capsys):
+    """Nothing says which recipe it has packed."""
+    box.max_gpu = 0
+    once_until(box, "prepare-s1")
+    path = RUN / "chain.json"
+    content = json.loads(path.read_text())
+    del content["described"]
+    path.write_text(json.dumps(content))
+    (RUN / "recipe.json").unlink()
+    Path("mine.py").write_text(MINE.format(name="cells") + "# better\n")
+    box.max_gpu = 2
+    command(*CHAIN)
+    assert read_chain(RUN).datasets == ["me/imettk-pack/2"]
