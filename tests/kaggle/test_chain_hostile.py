@@ -69,10 +69,14 @@ def test_a_push_that_never_arrives_is_made_again(begin, monkeypatch):
     for minutes[0] in range(16):
         follower.look()
         assert not box.kernels
-    minutes[0] = 18
+    box.faults.add("SaveKernel", Fault(503))  # the next one too
+    for minutes[0] in range(18, 33):
+        follower.look()
+        assert not box.kernels
+    assert box.faults.happened == ["SaveKernel"] * 2
     box.faults.add("SaveKernel", Fault(403))  # in passing: it counts as one refusal alone
-    follower.look()
-    follower.look()
+    for minutes[0] in range(33, 40):
+        follower.look()
     assert versions(box) == [1] and len(follower.chain.jobs) == 1
 
 
