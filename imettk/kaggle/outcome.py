@@ -59,7 +59,7 @@ def judge(chain: Chain, job: Job, listed: dict[str, Any], status: dict[str, Any]
     if status.get("state") != "paused":
         return Outcome(FAILED, f"its output does not say whether the fold is done (fold{job.fold}/status.json)")
     before = chain.of("train", job.fold)[:-1]
-    if sum(other.note == place and other.state == PAUSED for other in before[-2:]) == 2:
+    if sum(other.note == place for other in before[-2:]) == 2:
         return Outcome(FAILED, f"three sessions have not gone beyond {place}: is the limit too short?", heals=False)
     return Outcome(PAUSED, place)
 
@@ -79,7 +79,6 @@ def skip(job: Job, lacking: list[Job]) -> Outcome:
             source.state, source.has_output = FAILED, False
             source.note = f"{source.seen}: Kaggle does not attach its output"
             unusable = True
-    job.has_output = False
     note = f"the output of {', '.join(source.slug for source in lacking)} was not attached"
     return Outcome(SKIPPED, f"{note}; going on from the one before") if unusable else Outcome(FAILED, note)
 

@@ -18,7 +18,7 @@ from imettk.kaggle.outputs import write_output_list
 from imettk.kaggle.plan import DONE, Chain, read_chain
 from imettk.kaggle.room import Room
 from imettk.kaggle.rounds import follow
-from imettk.kaggle.sessions import gpu_quota
+from imettk.kaggle.sessions import NoRoom, gpu_quota
 
 FULL = b'{"error": "Maximum batch %s session count of 2 reached."}'
 JSON = {"Content-Type": "application/json"}
@@ -69,10 +69,14 @@ def test_a_push_that_never_arrives_is_made_again(begin, monkeypatch):
     for minutes[0] in range(16):
         follower.look()
         assert not box.kernels
-    minutes[0] = 18
+    box.faults.add("SaveKernel", Fault(503))  # the next one too
+    for minutes[0] in range(18, 33):
+        follower.look()
+        assert not box.kernels
+    assert box.faults.happened == ["SaveKernel"] * 2
     box.faults.add("SaveKernel", Fault(403))  # in passing: it counts as one refusal alone
-    follower.look()
-    follower.look()
+    for minutes[0] in range(33, 40):
+        follower.look()
     assert versions(box) == [1] and len(follower.chain.jobs) == 1
 
 
@@ -257,6 +261,8 @@ def test_a_session_that_repeats_steps_that_were_given_up_has_come_further(begin)
         job = follower.chain.add("train", 0, [], gpu=True)
         job.state, job.step, job.has_output = state, step, has_output
     assert not follower.chain.failed("train", 0)
+    follower.chain.jobs[2].state, follower.chain.jobs[2].has_output = "failed, tried again", False
+    assert not follower.chain.failed("train", 0)  # nor does what was before a new beginning
 
 
 def test_validation_is_made_again_where_an_output_was_given_up_since(begin):
@@ -437,6 +443,26 @@ def test_the_first_chain_of_a_queue_is_pushed_first_and_waiting_is_said_once(beg
     assert capsys.readouterr().out.count("session count of 0 reached") == 2  # with GPU and without
     asked = [request["slug"] for method, request in box.requests if method == "SaveKernel"]
     assert asked.index("me/imettk-cells-prepare-s1") == 0 and "me/imettk-whales-prepare-s1" not in asked
+
+
+def test_room_is_the_first_chains_and_is_asked_for_anew_after_a_push(begin, tmp_path, capsys):
+    box, follower = begin(folds=[0])
+    first, second = two_chains(follower, tmp_path / "other")
+    shared, chains = first.room, (first.chain, second.chain)
+    unclear = first.chain.add("train", 0, [], gpu=True)
+    assert [shared.has(chain, gpu=True) for chain in chains] == [True, True]
+    unclear.note = "refused"
+    assert [shared.has(chain, gpu=True) for chain in chains] == [False, False]
+    first.chain.jobs.clear()
+    second.chain.add("train", 0, [], gpu=True).note = "refused"
+    assert [shared.has(chain, gpu=True) for chain in chains] == [True, False]
+    for _ in range(2):
+        shared.refuse(NoRoom("full"), gpu=True)
+        shared.refuse(NoRoom("fuller"), gpu=True)
+        shared.note_push()
+        shared.quota()
+    assert capsys.readouterr().out.splitlines() == ["full; GPU sessions wait"] * 2
+    assert [method for method, _ in box.requests].count("GetAcceleratorQuotaStatistics") == 3
 
 
 @pytest.mark.parametrize("renewed", ["2020-01-01T00:00:00Z", None])
