@@ -79,7 +79,8 @@ def _publish(arguments: argparse.Namespace) -> int:
     name = check_name(arguments.name) if arguments.name else name_of(recipe.name)
     slug, notes = f"imettk-{name}-models", f"models of {recipe.name}"
     reference, version = upload_models(Kaggle(), arguments.run_dir, arguments.out, slug=slug, notes=notes)
-    say(f"published as {reference} version {version}: `imettk kaggle push infer ... --attach {reference}`")
+    hint = f"`imettk kaggle push infer RECIPE --competition SLUG --attach {reference}`"
+    say(f"published as {reference} version {version}: {hint} takes them up")
     return 0
 
 
@@ -112,17 +113,18 @@ def _preflight(arguments: argparse.Namespace) -> int:
 
 def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
     """The kernel that is asked for, after every check that can be made here; its pack is uploaded."""
-    from imettk.kaggle.account import Sources, remembered
     from imettk.kaggle.kernel import Kernel
     from imettk.kaggle.names import fit, next_slug
     from imettk.kaggle.packs import upload_pack
+    from imettk.kaggle.pushes import find_version
+    from imettk.kaggle.sources import Sources
 
     recipe, seconds = checked_recipe(arguments), limit_seconds(arguments)
     check_limit(recipe, seconds)
     check_fold(arguments.fold, recipe)
     name, machine, models = chosen_name(arguments, recipe), chosen_machine(arguments), models_in(recipe)
     sources = Sources(arguments.competition, arguments.dataset, arguments.attach)
-    after = [remembered(arguments.run_dir, reference)[1] for reference in arguments.after]
+    after = [find_version(kaggle, arguments.run_dir, reference)[2] for reference in arguments.after]
     kernels = tuple("/".join(reference.split("/")[:2]) for reference in arguments.after)
     check_inputs(recipe, [*sources.datasets, *sources.competitions, *kernels])
     place = arguments.stage if arguments.fold is None else f"{arguments.stage}-f{arguments.fold}"
@@ -175,34 +177,38 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _follow(arguments: argparse.Namespace) -> int:
-    """Show the log of a kernel's session, or of all that run in a chain; code 0 where all end well."""
-    from imettk.kaggle.account import find_version
+    """Show the log of a kernel's session, or of all that run in the folder's chains; code 0 where all end well."""
+    from imettk.kaggle.account import stage_fault
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.logs import follow_all
     from imettk.kaggle.plan import chain_folders, read_chain
+    from imettk.kaggle.pushes import find_version
+    from imettk.kaggle.sessions import COMPLETE
 
     sessions: dict[str, tuple[str, int]] = {}
-    if arguments.kernel is None:
+    kaggle = Kaggle()
+    if arguments.kernel is not None:
+        sessions[""] = find_version(kaggle, arguments.run_dir, arguments.kernel)[:2]
+    else:
         chains = [chain for folder in chain_folders(arguments.run_dir) if (chain := read_chain(folder)) is not None]
         for chain in chains:
             prefix = f"{chain.name} " if len(chains) > 1 else ""
-            running = [job for job in chain.open_jobs if job.version]
-            sessions |= {f"{prefix}{job.place}": (chain.reference(job), job.version) for job in running}
-        if not sessions:
-            raise UserError(f"{arguments.run_dir} has no chain with a session that runs: name a kernel, OWNER/SLUG")
-    kaggle = Kaggle()
-    if arguments.kernel is not None:
-        name, version, _ = find_version(kaggle, arguments.run_dir, arguments.kernel)
-        sessions[""] = name, version
+            open_jobs = {f"{prefix}{job.place}": job for job in chain.open_jobs if job.version}
+            sessions |= {name: (chain.reference(job), job.version) for name, job in open_jobs.items()}
+    if not sessions:
+        raise UserError(f"{arguments.run_dir} has no chain with a session that runs: name a kernel, OWNER/SLUG")
     try:
         ended = follow_all(kaggle, sessions, say)
     except KeyboardInterrupt:
         names = ", ".join(reference for reference, _ in sessions.values())
         say(f"{names} {'goes' if len(sessions) == 1 else 'go'} on; the same command shows the log again")
         return 1
+    is_well = True
     for name, status in ended.items():
-        say(f"{sessions[name][0]} version {sessions[name][1]}: {status}")
-    return int(set(ended.values()) != {"COMPLETE"})
+        fault = stage_fault(kaggle, *sessions[name], status)
+        is_well = is_well and status == COMPLETE and not fault
+        say(f"{sessions[name][0]} version {sessions[name][1]}: {status}{fault}")
+    return int(not is_well)
 
 
 def _pull(arguments: argparse.Namespace) -> int:
@@ -214,9 +220,9 @@ def _pull(arguments: argparse.Namespace) -> int:
 
 
 def _submit(arguments: argparse.Namespace) -> int:
-    from imettk.kaggle.account import find_version
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.leaderboard import describe_score, list_scores, shown, submit_file, submit_kernel, wait_score
+    from imettk.kaggle.pushes import find_version
     from imettk.tracking.summary import write_fact
 
     competition, path = arguments.competition, arguments.file

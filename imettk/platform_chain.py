@@ -6,6 +6,7 @@ import argparse
 import shlex
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +39,15 @@ if TYPE_CHECKING:
 def run_chain(arguments: argparse.Namespace) -> int:
     """Begin chains, or go on with those of their folders; the exit code."""
     from imettk.kaggle.client import Kaggle
+    from imettk.kaggle.contents import name_fault
     from imettk.tracking.lock import hold_folder
 
     asked = _asked(arguments)
     with ExitStack() as stack:
         for one in asked:
             one.run_dir.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(hold_folder(one.run_dir))
+            with name_fault(one.run_dir):
+                stack.enter_context(hold_folder(one.run_dir))
         kaggle = Kaggle()
         chains = [_chain_of(one, kaggle) for one in asked]
         return _follow(arguments, kaggle, chains, [one.run_dir for one in asked])
@@ -54,6 +57,8 @@ def _asked(arguments: argparse.Namespace) -> list[argparse.Namespace]:
     """The words of each chain alone, its recipe checked; several have folders of their own below `--run-dir`."""
     if len(arguments.recipe) > 1 and arguments.name:
         raise UserError("--name: several recipes have names of their own; give one recipe, or leave it out")
+    if arguments.stop and len(arguments.recipe) == 1:  # whatever has become of its recipe
+        return [arguments]
     asked = []
     for recipe in arguments.recipe:
         one = argparse.Namespace(**vars(arguments) | {"recipe": recipe})
@@ -76,6 +81,11 @@ def _chain_of(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
         raise UserError(f"{arguments.run_dir} has no chain to stop")
     if chain is None:
         return _new_chain(arguments, kaggle)
+    if chain.owner.lower() != kaggle.username.lower():
+        raise UserError(
+            f"{arguments.run_dir} holds a chain of {chain.owner}, and this is {kaggle.username}'s account: sign in as "
+            f"{chain.owner}, or begin another with --run-dir DIR"
+        )
     if not arguments.stop:
         _go_on(arguments, kaggle, chain)
     return chain
@@ -83,8 +93,8 @@ def _chain_of(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
 
 def _settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """The settings of a chain, by the names of its attributes, and the datasets that it has attached."""
-    from imettk.kaggle.account import Sources
     from imettk.kaggle.revision import as_values
+    from imettk.kaggle.sources import Sources
 
     for name, least in (("retries", 0), ("at_once", 1)):
         if (number := getattr(arguments, name)) < least:
@@ -111,7 +121,8 @@ def _settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]
 
 def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
     """Bring a chain that is there up to what is asked for; one that has stopped goes on if somebody says so."""
-    from imettk.kaggle.begin import holds_pack, renew_pack, settle_pushes
+    from imettk.kaggle.begin import holds_pack, renew_pack, require_free_name
+    from imettk.kaggle.chain import Follower
     from imettk.kaggle.revision import apply, revise
 
     settings, attached = _settings(arguments)
@@ -121,8 +132,10 @@ def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
         # From cron it would fail again and again, and take the week's hours with it.
         raise PlatformError(f"the chain has stopped: {chain.stopped}; the same command without --once goes on")
     if revision.lines:
-        settle_pushes(kaggle, chain)
+        Follower(kaggle, chain, arguments.run_dir).settle()
         revision = revise(chain, *asked)
+    if chain.name != arguments.name:
+        require_free_name(kaggle, replace(chain, name=arguments.name))
     for line in revision.lines:
         say(f"{chain.name}: from here on {line}")
     if again := [stage for stage in revision.again if any(job.has_output for job in chain.of(stage))]:
@@ -141,14 +154,14 @@ def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
 def _new_chain(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
     from imettk.kaggle.account import PREFLIGHT
     from imettk.kaggle.begin import start_chain, tell_expected
-    from imettk.kaggle.plan import expect
+    from imettk.kaggle.plan import expect, is_measured
     from imettk.kaggle.sessions import gpu_quota
 
     settings, attached = _settings(arguments)
     own = {"retries": arguments.retries, "at_once": arguments.at_once}
     chain = start_chain(kaggle, arguments.recipe, settings | own, attached, out=pack_folder(arguments))
     measured = read_json(arguments.run_dir / PREFLIGHT, needs=("recipe", "seconds_a_fold")) or {}
-    if measured.get("recipe") == arguments.checked.name:
+    if measured.get("recipe") == arguments.checked.name and is_measured(measured):
         session = apply_overrides(arguments.checked, limit_words(arguments)).session
         expect(chain, measured, usable_seconds=session.limit_seconds - session.margin_seconds)
     chain.save(arguments.run_dir)
@@ -203,9 +216,13 @@ def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chains: list[Chain], 
 
 
 def _exit_code(arguments: argparse.Namespace, chains: list[Chain], ends: list[str]) -> int:
-    """0 where nothing has gone wrong; `PlatformError` with the first reason otherwise."""
+    """0 where nothing has gone wrong; `PlatformError` with the reasons otherwise."""
     from imettk.kaggle.plan import DONE
+    from imettk.kaggle.sessions import ENDED
 
+    open_jobs = [job for chain in chains for job in chain.open_jobs]
+    if arguments.stop and (left := [job.slug for job in open_jobs if job.seen not in ENDED]):
+        raise PlatformError(f"not stopped yet: {', '.join(left)}; the same command again")
     failed = [
         f"{chain.name} {'has stopped' if chain.stopped else 'is not watched any more'}: {end}"
         for chain, end in zip(chains, ends, strict=True)
@@ -213,6 +230,9 @@ def _exit_code(arguments: argparse.Namespace, chains: list[Chain], ends: list[st
     ]
     if failed and not arguments.stop:
         raise PlatformError("; ".join(failed))
+    if arguments.stop:
+        words = [word for word in arguments.words if word != "--stop"]
+        say(f"`{shlex.join(['imettk', *words])}` goes on from what is kept")
     return 0
 
 
@@ -241,7 +261,11 @@ def _tell_left(arguments: argparse.Namespace, chains: list[Chain], now: float) -
     """The sessions that go on when nobody watches, and the commands for them."""
     from imettk.kaggle.watch import session_line
 
-    jobs = [session_line(chain, job, now) for chain in chains for job in chain.open_jobs]
+    jobs = [
+        f"{f'{chain.name} ' if len(chains) > 1 else ''}{session_line(chain, job, now)}"
+        for chain in chains
+        for job in chain.open_jobs
+    ]
     command = shlex.join(["imettk", *arguments.words])
     if not jobs:
         return f"not watched any more, no session is open; `{command}` goes on"
@@ -260,4 +284,5 @@ def take_into_log(folder: Path) -> None:
     try:
         import_runs([folder], folder.parent / "log")
     except (UserError, OSError) as error:
-        say(f"not in the log: {error}; `imettk log import {folder}` later")
+        words = ["imettk", "log", "--store", str(folder.parent / "log"), "import", str(folder)]
+        say(f"not in the log: {error}; `{shlex.join(words)}` later")

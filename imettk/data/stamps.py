@@ -36,9 +36,7 @@ class FileStamps(NamedTuple):
         return FileStamps(*(part[rows] for part in self))
 
 
-def stamp_files(
-    paths: np.ndarray, channel_files: tuple[str, ...], *, known: FileStamps | None = None
-) -> FileStamps:
+def stamp_files(paths: np.ndarray, channel_files: tuple[str, ...], *, known: FileStamps | None = None) -> FileStamps:
     """Stamp image files; none is opened whose size and time are `known`."""
     sizes, times = stat_files(paths, channel_files)
     hashes = np.zeros(len(paths), np.int64)

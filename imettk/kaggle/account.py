@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Sequence, Sized
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from imettk.errors import MissingFileError, PlatformError, UserError
-from imettk.kaggle.client import Kaggle, NotThere, Unclear, owner_of
+from imettk.errors import PlatformError, UserError
+from imettk.kaggle.client import Kaggle, NotThere
 from imettk.kaggle.kernel import Kernel
-from imettk.kaggle.outputs import LISTED_SECONDS, list_files, pull, wait_listed
-from imettk.kaggle.sessions import Pushed, Session, ask_session, push_kernel
+from imettk.kaggle.outputs import LISTED_SECONDS, list_files, pull, read_remote_list, wait_listed
+from imettk.kaggle.plan import is_measured
+from imettk.kaggle.pushes import PUSHES, ask_current, find_version, read_pushes
+from imettk.kaggle.sessions import COMPLETE, Pushed, Session, ask_session, push_kernel
+from imettk.kaggle.versions import hold_upload
 from imettk.kaggle.waiting import wait_until
 from imettk.progress import say
 from imettk.tracking.files import read_json, write_json
@@ -24,141 +26,49 @@ PREFLIGHT = "preflight.json"  # what the stage of this name has measured
 UNSURE_LISTED_SECONDS = 60.0  # until a session that failed, or that was pushed by hand, has left no list
 WAIT_SECONDS = 3600.0
 LOG_LINES = 40
-PUSHES = "pushes.json"  # in a run folder: kernels that were pushed from here, by reference
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What kernels have attached beside the pack.
-
-    Attributes:
-        competition: slug of the competition whose data they read.
-        dataset: owner/slug of a dataset with the data instead.
-        attach: owner/slug of more datasets, such as weights.
-    """
-
-    competition: str = ""
-    dataset: str = ""
-    attach: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        if bool(self.competition) == bool(self.dataset):
-            raise UserError("where is the data? give --competition SLUG, or --dataset OWNER/SLUG, one of them")
-        for reference in [*([self.dataset] if self.dataset else []), *self.attach]:
-            if reference.count("/") not in (1, 2):
-                raise UserError(f"{reference!r} is no dataset: it is written OWNER/SLUG")
-
-    @property
-    def folder(self) -> str:
-        """The slug under which the data is mounted."""
-        return self.competition or self.dataset.split("/")[1]
-
-    @property
-    def datasets(self) -> list[str]:
-        return [*([self.dataset] if self.dataset else []), *self.attach]
-
-    @property
-    def competitions(self) -> list[str]:
-        return [self.competition] if self.competition else []
 
 
 def push(kaggle: Kaggle, kernel: Kernel, folder: Path) -> Pushed:
-    """Push one kernel and remember it in the run folder; where it is."""
+    """Push one kernel and remember it in the run folder; where it is.
+
+    A fault of the disk shows before anything is pushed: whoever repeats the command must not begin a second session.
+    """
+    pushes = read_pushes(folder)
+    write_json(folder / PUSHES, pushes)
     pushed = push_kernel(kaggle, kernel)
-    pushes = read_json(folder / PUSHES) or {}
-    write_json(folder / PUSHES, pushes | {pushed.reference: {"version": pushed.version, "push": kernel.push}})
     say(f"{pushed.reference} version {pushed.version} is pushed; `imettk kaggle status {pushed.reference}`")
-    return pushed
-
-
-def remembered(folder: Path, reference: str) -> tuple[int, str]:
-    """Version and push of a kernel `owner/slug`, or `owner/slug/version` with any push.
-
-    Raises:
-        UserError: it is no such name.
-        MissingFileError: it was not pushed from this run folder.
-    """
-    _, version = _split(reference)
-    if version:
-        return version, ""
-    known = (read_json(folder / PUSHES) or {}).get(reference)
-    if known is None:
-        raise MissingFileError(f"{folder / PUSHES} does not have {reference}: name its version, {reference}/VERSION")
-    return known["version"], known["push"]
-
-
-def find_version(kaggle: Kaggle, folder: Path, reference: str) -> tuple[str, int, str]:
-    """`owner/slug`, version and push of a kernel: as named, as it was pushed from this folder, or the current one.
-
-    Raises:
-        UserError: it is no such name.
-        NotThere: the platform does not show it.
-    """
-    name, version = _split(reference)
-    known = (read_json(folder / PUSHES) or {}).get(name)
-    if known is not None and version in (0, known["version"]):
-        return name, known["version"], known["push"]
-    if version:
-        return name, version, ""
-    current = ask_current(kaggle, name)
-    say(f"{name} is not in {folder / PUSHES}: version {current.version} is taken, the current one of the platform")
-    return name, current.version, current.push
-
-
-def _split(reference: str) -> tuple[str, int]:
-    """`owner/slug` and version of a kernel's name; 0 where it names none."""
-    parts = reference.split("/")
-    number = parts[2] if len(parts) == 3 else "1"
-    if len(parts) not in (2, 3) or not all(parts) or not number.isdecimal() or int(number) < 1:
-        raise UserError(f"{reference!r} is no kernel: it is written OWNER/SLUG or OWNER/SLUG/VERSION")
-    return "/".join(parts[:2]), int(number) if len(parts) == 3 else 0
-
-
-@dataclass(frozen=True)
-class Current:
-    """The current version of a kernel.
-
-    Attributes:
-        text: its script.
-        run_at: when it was last run, UTC; None where the platform does not say.
-    """
-
-    version: int
-    text: str
-    run_at: datetime | None
-
-    @property
-    def push(self) -> str:
-        """What its text says of its push; "" where it is no kernel of ours."""
-        found = re.search(r'^PUSH = "(\w*)"', self.text, re.MULTILINE)
-        return found[1] if found else ""
-
-
-def ask_current(kaggle: Kaggle, reference: str, *, there: bool = True) -> Current:
-    """The current version of a kernel `owner/slug`.
-
-    Args:
-        there: it must be; see `Kaggle.ask`.
-    """
-    from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
-
-    request = ApiGetKernelRequest()
-    request.user_name, request.kernel_slug = owner_of(reference)
-    answer = kaggle.ask("kernels", "get_kernel", request, what=f"look-up of {reference}", there=there)
     try:
-        about = answer.metadata
-        return Current(int(about.current_version_number), str(answer.blob.source or ""), about.last_run_time or None)
-    except (AttributeError, TypeError, ValueError) as error:  # the official client does not look at types
-        raise Unclear(f"look-up of {reference}: Kaggle's answer cannot be read ({type(error).__name__})") from None
+        write_json(folder / PUSHES, pushes | {pushed.reference: {"version": pushed.version, "push": kernel.push}})
+    except OSError as error:
+        say(f"{folder / PUSHES}: {error.strerror}; the session runs all the same, and is found by its name")
+    return pushed
 
 
 def status(kaggle: Kaggle, folder: Path, reference: str) -> Session:
     """How the session of a kernel is, asked of the platform and printed."""
     name, version, _ = find_version(kaggle, folder, reference)
     session = ask_session(kaggle, name, version)
-    when = _when(kaggle, name, version)
-    say(f"{name} version {version}: {session.status}{when}{f' ({session.failure})' if session.failure else ''}")
+    about = f"{_when(kaggle, name, version)}{f' ({session.failure})' if session.failure else ''}"
+    say(f"{name} version {version}: {session.status}{stage_fault(kaggle, name, version, session.status)}{about}")
     return session
+
+
+def stage_fault(kaggle: Kaggle, name: str, version: int, status: str) -> str:
+    """Words for a stage that failed in a session that is COMPLETE all the same, to keep its output; else "".
+
+    Where the list of its output cannot be had, nothing is known, which is no fault.
+    """
+    if status != COMPLETE:
+        return ""
+    try:
+        return _fault_in(read_remote_list(kaggle, name, version))
+    except (PlatformError, UserError):
+        return ""
+
+
+def _fault_in(listed: dict[str, Any] | None) -> str:
+    code = (listed or {}).get("code")
+    return f", but {listed.get('stage') or 'its stage'} ended with code {code}" if listed and code else ""
 
 
 def _when(kaggle: Kaggle, name: str, version: int) -> str:
@@ -191,15 +101,23 @@ def pull_output(kaggle: Kaggle, folder: Path, reference: str, out: Path, *, only
             f"--only {' '.join(only)}: no such file in the output of {name}, which has {_some(list(files))}"
         )
     started = time.monotonic()
-    taken = pull(kaggle, name, version, out, push=push_id, wanted=(lambda file, _: file in wanted) if only else None)
+    chosen = (lambda file, _: file in wanted) if only else None
+    with hold_upload(out, kaggle.patience.sleep):  # of two processes each would take the other's parts for its own
+        taken = pull(kaggle, name, version, out, push=push_id, wanted=chosen)
     seconds, size = time.monotonic() - started, sum((out / file).stat().st_size for file in taken["files"])
     is_verified = all(file["sha256"] for file in taken["files"].values())
     left = [file["size"] for other, file in files.items() if other not in taken["files"]]
+    fault = _fault_in(listed)
     say(
-        f"{out}: {len(taken['files'])} files of {name} version {version}, {size / 1e6:.1f} MB, "
+        f"{out}: {_count(taken['files'])} of {name} version {version}, {size / 1e6:.1f} MB, "
         f"{'verified' if is_verified else 'NOT verified, for the session was ended before it listed them'}, "
-        f"in {seconds:.0f} s" + (f"; left out: {len(left)} files, {sum(left) / 1e6:.1f} MB" if left else "")
+        f"in {seconds:.0f} s{f'; left out: {_count(left)}, {sum(left) / 1e6:.1f} MB' if left else ''}{fault}"
     )
+
+
+def _count(files: Sized) -> str:
+    """A number of files, in words."""
+    return f"{len(files)} file{'' if len(files) == 1 else 's'}"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -214,8 +132,13 @@ def _wait_own_list(kaggle: Kaggle, name: str, version: int, push_id: str, sessio
     return wait_listed(kaggle, name, version, push=push_id, limit_seconds=seconds)
 
 
-def wait_session(kaggle: Kaggle, reference: str, version: int, *, limit_seconds: float = WAIT_SECONDS) -> Session:
+def wait_session(
+    kaggle: Kaggle, reference: str, version: int, fetch: str, *, limit_seconds: float = WAIT_SECONDS
+) -> Session:
     """The session of a kernel when it has ended.
+
+    Args:
+        fetch: the command that fetches what is wanted of it later.
 
     Raises:
         PlatformError: it has not within the limit.
@@ -228,7 +151,7 @@ def wait_session(kaggle: Kaggle, reference: str, version: int, *, limit_seconds:
     what = f"{reference} version {version}"
     hint = (
         f"the session goes on: `imettk kaggle status {reference}/{version}` looks again, and "
-        f"`imettk kaggle pull {reference}/{version} --out DIR` fetches its output when it has ended"
+        f"`{fetch}` fetches its output when it has ended"
     )
     session = wait_until(kaggle, what, look, limit_seconds=limit_seconds, hint=hint)
     if session is None:
@@ -249,7 +172,8 @@ def run_preflight(kaggle: Kaggle, kernel: Kernel, folder: Path) -> None:
     if not version:
         pushed = push(kaggle, kernel, folder)
         kernel, version = replace(kernel, reference=pushed.reference), pushed.version
-    session = wait_session(kaggle, kernel.reference, version)
+    fetch = f"imettk kaggle pull {kernel.reference}/{version} --only {PREFLIGHT} --out {shlex.quote(str(folder))}"
+    session = wait_session(kaggle, kernel.reference, version, fetch)
     listed = _wait_own_list(kaggle, kernel.reference, version, kernel.push, session)
     failed = session.status != "COMPLETE" or (listed is not None and listed["code"] != 0)
     if failed:
@@ -262,18 +186,20 @@ def run_preflight(kaggle: Kaggle, kernel: Kernel, folder: Path) -> None:
     if listed is None:
         raise PlatformError(
             f"the preflight is COMPLETE, but its output is not listed after {LISTED_SECONDS / 60:.0f} minutes: "
-            f"`imettk kaggle pull {kernel.reference}/{version} --only {PREFLIGHT} --out {folder}` later"
+            f"`{fetch}` later"
         )
     pull(kaggle, kernel.reference, version, folder, push=kernel.push, wanted=lambda name, _: name == PREFLIGHT)
     found = read_json(folder / PREFLIGHT, needs=("seconds_a_fold", "device"))
-    if found is None:
-        raise PlatformError(f"the preflight has left no {PREFLIGHT}: see its log, kaggle.com/code/{kernel.reference}")
+    if found is None or not is_measured(found):
+        raise PlatformError(
+            f"the preflight has left no {PREFLIGHT} with its times: see its log, kaggle.com/code/{kernel.reference}"
+        )
     say(f"everything works there; a fold takes about {found['seconds_a_fold'] / 3600:.1f} h on {found['device']}")
 
 
 def _running_preflight(kaggle: Kaggle, kernel: Kernel, folder: Path) -> tuple[Kernel, int]:
     """The kernel and version of a preflight of this name that runs; the kernel as it is and 0 where none does."""
-    known = (read_json(folder / PUSHES) or {}).get(kernel.reference)
+    known = read_pushes(folder).get(kernel.reference)
     try:
         current = ask_current(kaggle, kernel.reference, there=known is not None)
     except NotThere:

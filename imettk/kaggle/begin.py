@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 from imettk.errors import UserError
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.packs import pack_digest, upload_pack
-from imettk.kaggle.plan import PUSHING, RUNNING, Chain
-from imettk.kaggle.sessions import Quota, find_push, gpu_quota, is_there
+from imettk.kaggle.plan import Chain
+from imettk.kaggle.sessions import Quota, gpu_quota, is_there
 from imettk.kaggle.watch import hours_line
 from imettk.progress import say
 
@@ -32,6 +31,7 @@ def start_chain(kaggle: Kaggle, recipe: str, settings: dict[str, Any], attached:
     chain = Chain(owner=kaggle.username, datasets=list(attached), pack="", **settings)
     require_free_name(kaggle, chain)
     pinned, digest = upload_pack(kaggle, out, recipe)
+    require_free_name(kaggle, chain)  # again: an upload takes minutes, in which another may have begun
     return replace(chain, datasets=[pinned, *attached], pack=digest, jobs=[])
 
 
@@ -41,19 +41,6 @@ def require_free_name(kaggle: Kaggle, chain: Chain) -> None:
     reference = first.reference(first.add("prepare", None, [], gpu=False))
     if is_there(kaggle, reference):
         raise UserError(f"{reference} is there already: its chain would be overwritten; give this one another --name")
-
-
-def settle_pushes(kaggle: Kaggle, chain: Chain) -> None:
-    """Make sure of every push that was written down: it has arrived, or it is forgotten, to be made as is asked now."""
-    for job in chain.open_jobs:
-        if job.state != PUSHING:
-            continue
-        pushed = find_push(kaggle, chain.kernel(job))
-        if pushed is None:
-            chain.jobs.remove(job)
-        else:
-            job.state, job.version, job.reference = RUNNING, pushed.version, pushed.reference
-            job.pushed_at = kaggle.now() or time.time()
 
 
 def holds_pack(kaggle: Kaggle, chain: Chain) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,17 @@ def keep_metadata(path: Path, wanted: dict[str, Any], made: Callable[[str], dict
             "folder"
         )
     return (json.dumps(wanted, indent=2) + "\n").encode()
+
+
+@contextmanager
+def name_fault(path: Path) -> Iterator[None]:
+    """Give a fault of the disk the path that was to be written, where the system names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def replace_folder(out: Path, made: Path) -> None:

@@ -189,7 +189,7 @@ def _find_token() -> Credentials | None:
 
 def _token(text: str, source: str) -> Credentials:
     if not is_plain(text):
-        raise UserError(f"{source} does not hold a token, and nothing else: {_NEW_TOKEN}")
+        raise UserError(f"{source} must hold a token and nothing else: {_NEW_TOKEN}")
     return Credentials(TOKEN, source, secret=text)
 
 

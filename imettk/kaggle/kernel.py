@@ -87,7 +87,7 @@ def check_machine(name: str) -> str:
     plain = name.removeprefix(ANY)
     if plain.lower().startswith("tpu"):
         raise UserError(f"--accelerator: {plain} is a TPU, for which this torch has no code; {GPU} is the default")
-    if plain.lower() == "nvidiateslap100":
+    if plain.lower().endswith("p100"):
         raise UserError(
             f"--accelerator: {plain} is retired, and today's torch has no code for it (sm_60); {GPU} is the default"
         )

@@ -23,11 +23,13 @@ class Outcome:
         state: of its job.
         note: how far it came, or why it failed.
         heals: whether another try may go better.
+        in_log: whether the end of the log says why better than the note does.
     """
 
     state: str
     note: str = ""
     heals: bool = True
+    in_log: bool = False
 
     @property
     def has_failed(self) -> bool:
@@ -41,21 +43,24 @@ def judge(chain: Chain, job: Job, listed: dict[str, Any], status: dict[str, Any]
         listed: the list.
         status: of its fold; empty where it has none.
     """
-    if lacks := listed.get("lacks"):
-        return skip(job, [other for other in chain.jobs if other.push in lacks])
-    code = int(listed["code"])
+    if lacking := [other for other in chain.jobs if other.push in listed["lacks"]]:
+        return skip(job, lacking)
+    code = listed["code"]
     if job.stage == "train":
-        job.step, job.num_steps = int(status.get("step", 0)), int(status.get("num_steps", 0))
+        job.step, job.num_steps = _whole(status.get("step")), _whole(status.get("num_steps"))
     place = f"step {job.step} of {job.num_steps or '?'}" if job.stage == "train" else ""
     if code == 0 if job.stage != "train" else status.get("state") == "done":
-        return Outcome(DONE, place)
+        if job.has_output:
+            return Outcome(DONE, place)
+        return Outcome(FAILED, f"fold {job.fold} is done, and its output has neither model nor checkpoints")
     if code != 0:
-        return Outcome(FAILED, f"{job.stage} ended with code {code}", heals=code != USER_ERROR)
+        cannot_heal = code == USER_ERROR
+        return Outcome(FAILED, f"{job.stage} ended with code {code}", heals=not cannot_heal, in_log=cannot_heal)
     if status.get("state") != "paused":
         return Outcome(FAILED, f"its output does not say whether the fold is done (fold{job.fold}/status.json)")
     before = chain.of("train", job.fold)[:-1]
-    if sum(other.note == place and other.state == PAUSED for other in before[-2:]) == 2:
-        return Outcome(FAILED, f"three sessions have not gone beyond {place}: is the limit too short?")
+    if sum(other.note == place for other in before[-2:]) == 2:
+        return Outcome(FAILED, f"three sessions have not gone beyond {place}: is the limit too short?", heals=False)
     return Outcome(PAUSED, place)
 
 
@@ -68,11 +73,12 @@ def skip(job: Job, lacking: list[Job]) -> Outcome:
     unusable = False
     for source in lacking:
         source.lacked += 1
-        if source.seen != COMPLETE or (source.stage == "train" and source.lacked > 1):
+        if source.seen not in ("", COMPLETE) or (  # an earlier imettk has not noted how it was seen
+            source.stage == "train" and source.lacked > 1
+        ):
             source.state, source.has_output = FAILED, False
             source.note = f"{source.seen}: Kaggle does not attach its output"
             unusable = True
-    job.has_output = False
     note = f"the output of {', '.join(source.slug for source in lacking)} was not attached"
     return Outcome(SKIPPED, f"{note}; going on from the one before") if unusable else Outcome(FAILED, note)
 
@@ -90,6 +96,11 @@ def is_small(name: str, size: int) -> bool:
     if name == SUBMISSION:
         return True
     return name.endswith(SMALL_SUFFIXES) and size <= SMALL_BYTES and not name.startswith("cache/")
+
+
+def _whole(value: Any) -> int:
+    """A number of steps in a status, which may hold anything; 0 where it is none."""
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def last_words(log: str) -> str:

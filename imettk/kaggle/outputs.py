@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imettk.errors import MismatchError, PlatformError
 from imettk.kaggle.client import Kaggle, NotThere, Refused, Unclear, owner_of
+from imettk.kaggle.contents import name_fault
 from imettk.kaggle.waiting import wait_until
 from imettk.progress import progress_bar
 from imettk.tracking.files import sha256, write_json
@@ -69,11 +72,10 @@ def list_files(kaggle: Kaggle, reference: str, version: int) -> tuple[dict[str, 
 
 
 def plain_log(log: str) -> str:
-    """A session's log as text; the platform gives it as a JSON list of pieces."""
-    try:
-        return "".join(str(piece.get("data", "")) for piece in json.loads(log))
-    except (ValueError, AttributeError, TypeError):
-        return log
+    """A session's log as text, of a bar that is redrawn the last state; the platform gives a JSON list of pieces."""
+    with contextlib.suppress(ValueError, AttributeError, TypeError):
+        log = "".join(str(piece.get("data") or "") for piece in json.loads(log))
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in log.split("\n"))
 
 
 def read_remote_list(kaggle: Kaggle, reference: str, version: int, *, push: str = "") -> dict[str, Any] | None:
@@ -222,7 +224,7 @@ def _fetch(kaggle: Kaggle, url: str, part: Path, size: int, what: str) -> None:
         with kaggle.get(url, start=start) as answer:
             answer.raise_for_status()
             going_on = start > 0 and answer.status_code == 206
-            with open(part, "ab" if going_on else "wb") as file:
+            with name_fault(part), open(part, "ab" if going_on else "wb") as file:
                 for chunk in answer.iter_content(_CHUNK):
                     file.write(chunk)
 
@@ -243,13 +245,39 @@ def _find_list(kaggle: Kaggle, urls: dict[str, str], reference: str) -> dict[str
 def _get_list(kaggle: Kaggle, url: str, what: str) -> dict[str, Any]:
     """What an `imettk-output.json` holds."""
 
-    def fetch() -> dict[str, Any]:
+    def fetch() -> Any:
         with kaggle.get(url) as answer:
             answer.raise_for_status()
             content = answer.content
         try:
-            return {"push": "", "code": None, **json.loads(content)} | {"files": dict(json.loads(content)["files"])}
-        except (ValueError, TypeError, KeyError):  # a page of the platform in its place, or a part of it
+            return json.loads(content)
+        except ValueError:  # a page of the platform in its place, or a part of it
             raise Unclear(f"{what}: the platform gave something else") from None
 
-    return dict(kaggle.repeat(fetch, what=what))
+    listed = kaggle.repeat(fetch, what=what)
+    if not isinstance(listed, dict):
+        raise PlatformError(f"{what} is damaged: it is no list of files")
+    listed = {"push": "", "code": None, "seconds": 0.0, "lacks": [], **listed}
+    if faulty := [name for name, fits in _SHAPE.items() if not fits(listed.get(name))]:
+        raise PlatformError(f"{what} is damaged: {', '.join(faulty)}")
+    return listed
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+# What each part of a list must be: a stage may have written another file in its place.
+_SHAPE: dict[str, Callable[[Any], bool]] = {
+    "push": lambda push: isinstance(push, str),
+    "code": lambda code: code is None or (isinstance(code, int) and not isinstance(code, bool)),
+    "seconds": lambda seconds: isinstance(seconds, int | float) and 0 <= seconds < math.inf,
+    "lacks": lambda lacks: isinstance(lacks, list) and all(isinstance(push, str) for push in lacks),
+    "files": lambda files: (
+        isinstance(files, dict)
+        and all(
+            isinstance(file, dict) and _is_whole(file.get("size")) and isinstance(file.get("sha256"), str)
+            for file in files.values()
+        )
+    ),
+}

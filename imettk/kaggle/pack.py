@@ -17,7 +17,7 @@ from typing import Any
 
 import imettk
 from imettk.errors import DataError, MismatchError, UserError
-from imettk.kaggle.contents import METADATA, check_travels, keep_metadata, replace_folder
+from imettk.kaggle.contents import METADATA, check_travels, keep_metadata, name_fault, replace_folder
 from imettk.progress import say
 from imettk.tracking.files import sha256, write_json
 
@@ -62,13 +62,14 @@ def make_pack(
         UserError: a wheel cannot be had.
     """
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise DataError(f"{out} is not empty and not an older pack; give another --out")
+        raise DataError(f"{out} is not empty and not an older pack; name another folder")
     if not re.fullmatch(r"[A-Za-z0-9-]+", owner):
         raise DataError(f"--owner: {owner!r} is no Kaggle user name (letters, digits and -)")
     about = keep_metadata(out / METADATA, _about(f"{owner}/{DATASET}"), _about)
     given = _check_given(recipe, extra)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:  # a failure leaves none behind
+    # A failure leaves none behind.
+    with name_fault(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         made = Path(folder, "pack")
         digest = _fill(made, given, wheels=wheels)["pack"]
         (made / METADATA).write_bytes(about)

@@ -9,21 +9,25 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from imettk.errors import MismatchError
 from imettk.files import write_atomically
 from imettk.kaggle.kernel import GPU, Kernel
 from imettk.kaggle.names import fit
+from imettk.tracking.files import read_json
 
 STATE = "chain.json"
 LEAST_SECONDS = 1800.0
+_REPLACE = "put a copy in its place, or begin another chain with --name NAME --run-dir DIR"
 LIMIT_OPTION = "--session.limit-seconds"
 # How a job stands: written down, then pushed, then over.
 PUSHING, RUNNING, DONE, PAUSED, FAILED = "pushing", "running", "done", "paused", "failed"
+FORMER = {"waits_since"}  # what an earlier imettk has noted of a session, and nobody needs
 RETRIED = "failed, tried again"
 SKIPPED = "without its input"  # which the platform did not attach; no failure of its own
 OPEN = (PUSHING, RUNNING)
+Made = TypeVar("Made", "Chain", "Job")
 # The stages in order, and whose outputs each takes up; a training takes up its own last one too.
 _INPUTS = {
     "prepare": (),
@@ -48,10 +52,11 @@ class Job:
         seconds: that its script ran; where it left no list, that it was open at most.
         pushed_at, running_at, ended_at: when it was pushed, first seen running and settled, in seconds since the epoch
             by the platform's clock; 0 where that has not happened.
-        waits_since: since when its output, which must be there, is not; 0 where nothing is missing.
         reference: owner/slug of its kernel, as the platform has answered; "" is the one that was asked for.
+        sent: it is pushed, or may be: an answer that was never read may have been a yes. True where an earlier imettk
+            wrote it.
         seen, seen_at: its last status that was read, and when.
-        looks: in a row that found nothing where something must be.
+        looks, lasted: how many looks have seen it so, and for how many seconds, as counted from look to look.
         lacked: how often a later session did not get its output.
         short_seconds: limit of this session alone, where the week's hours end before the chain's limit; 0 otherwise.
         step, num_steps: of its fold at its end; 0 where they are not known.
@@ -70,12 +75,13 @@ class Job:
     seconds: float = 0.0
     pushed_at: float = 0.0
     ended_at: float = 0.0
-    waits_since: float = 0.0
     reference: str = ""
     running_at: float = 0.0
     seen: str = ""
     seen_at: float = 0.0
     looks: int = 0
+    lasted: float = 0.0
+    sent: bool = True
     lacked: int = 0
     short_seconds: int = 0
     step: int = 0
@@ -137,20 +143,31 @@ class Chain:
         return next((job for job in reversed(self.of(stage, fold)) if job.has_output), None)
 
     def is_done(self, stage: str, fold: int | None = None) -> bool:
-        """Whether nothing is left to do there, and its output can be taken up."""
-        jobs = self.of(stage, fold)
-        return bool(jobs) and jobs[-1].state == DONE and jobs[-1].has_output
+        """Whether nothing is left to do there, and its output can be taken up.
 
-    def failures(self, stage: str, fold: int | None = None) -> int:
-        """How many of its last sessions have failed in a row; those that did not get their input do not count."""
-        count = 0
-        for job in reversed(self.of(stage, fold)):
-            if job.state == SKIPPED:
-                continue
-            if job.state != FAILED:
-                break
-            count += 1
-        return count
+        Validation and inference are, where they were made from the outputs that count now. A training is, whatever it
+        began from: its weights stay what they are.
+        """
+        jobs = self.of(stage, fold)
+        if not jobs or jobs[-1].state != DONE or not jobs[-1].has_output:
+            return False
+        return stage in ("prepare", "train") or set(jobs[-1].after) == {job.slug for job in self._inputs(stage)}
+
+    def failed(self, stage: str, fold: int | None = None) -> list[Job]:
+        """The sessions that have failed since one came further, the last one first."""
+        failed: list[Job] = []
+        farthest = 0
+        for job in self.of(stage, fold):
+            if job.state in (DONE, RETRIED) or (job.state == PAUSED and job.step > farthest):
+                failed.clear()
+            elif job.state == FAILED:
+                failed.insert(0, job)
+            farthest = max(farthest, job.step if job.has_output else 0)
+        return failed
+
+    def _inputs(self, stage: str) -> list[Job]:
+        """The outputs of other stages that a session of this one takes up now."""
+        return [job for place in self.places if place[0] in _INPUTS[stage] and (job := self.last_output(*place))]
 
     @property
     def places(self) -> list[tuple[str, int | None]]:
@@ -162,7 +179,7 @@ class Chain:
         stage, folds = self._next_stage()
         if self.stopped or stage is None:
             return []
-        inputs = [job for place in self.places if place[0] in _INPUTS[stage] and (job := self.last_output(*place))]
+        inputs = self._inputs(stage)
         return [
             (stage, fold, [*inputs, *([own] if (own := self.last_output(stage, fold)) and stage == "train" else [])])
             for fold in folds
@@ -189,8 +206,12 @@ class Chain:
 
     @property
     def least_seconds(self) -> float:
-        """A session's limit below which it is not worth beginning: what is kept free for saving comes off it."""
-        return max(LEAST_SECONDS, 2 * float(self.described.get("session", {}).get("margin_seconds", 0.0)))
+        """Hours of the week, in seconds, below which a session is not worth beginning.
+
+        What is kept free for saving comes off them; a session with a short limit of its own needs no more than that.
+        """
+        least = max(LEAST_SECONDS, 2 * float(self.described.get("session", {}).get("margin_seconds", 0.0)))
+        return min(least, float(self.limit_seconds or least))
 
     @property
     def gpu_hours(self) -> float:
@@ -206,7 +227,7 @@ class Chain:
         number = len(self.of(stage, fold)) + 1
         tail = f"-{stage if fold is None else f'f{fold}'}-s{number}"
         slug = fit(f"imettk-{self.name}", tail)
-        job = Job(stage, fold, slug, secrets.token_hex(8), [job.slug for job in after], gpu)
+        job = Job(stage, fold, slug, secrets.token_hex(8), [job.slug for job in after], gpu, sent=False)
         self.jobs.append(job)
         return job
 
@@ -249,6 +270,12 @@ def _with_limit(arguments: list[str], seconds: int) -> list[str]:
     return [*words, LIMIT_OPTION, str(seconds)]
 
 
+def is_measured(preflight: dict[str, Any]) -> bool:
+    """Whether a preflight says what a fold takes; a file that somebody has changed may say anything."""
+    seconds = preflight.get("seconds_a_fold")
+    return isinstance(seconds, int | float) and math.isfinite(seconds) and seconds > 0
+
+
 def expect(chain: Chain, preflight: dict[str, Any], *, usable_seconds: float) -> None:
     """Note how many sessions and GPU hours a chain will take, by what a preflight has measured.
 
@@ -269,13 +296,24 @@ def read_chain(folder: Path) -> Chain | None:
     """The chain of this folder, or None.
 
     Raises:
-        MismatchError: the file holds something else.
+        MismatchError: the file holds something else, or is a later imettk's.
     """
     try:
-        content: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        content.pop("time")
-        return Chain(**(content | {"jobs": [Job(**job) for job in content["jobs"]]}))
-    except FileNotFoundError:
+        content = read_json(folder / STATE)
+    except MismatchError as error:
+        raise MismatchError(f"{error}: {_REPLACE}") from None
+    if content is None:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise MismatchError(f"{folder / STATE} is damaged: {error}") from None
+    content.pop("time", None)
+    try:
+        return _make(Chain, content | {"jobs": [_make(Job, job, folder) for job in content["jobs"]]}, folder)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MismatchError(f"{folder / STATE} is damaged ({type(error).__name__}: {error}): {_REPLACE}") from None
+
+
+def _make(kind: type[Made], values: dict[str, Any], folder: Path) -> Made:
+    """One of the file's parts as an object."""
+    known = {item.name for item in dataclasses.fields(kind)}
+    if later := sorted(values.keys() - known - FORMER):
+        raise MismatchError(f"{folder / STATE} has {later[0]!r}, of a later imettk: go on with that one")
+    return kind(**{name: value for name, value in values.items() if name in known})

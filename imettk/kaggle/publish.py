@@ -12,7 +12,7 @@ from imettk.config import read_recipe
 from imettk.errors import DataError, MissingFileError, UserError
 from imettk.files import write_atomically
 from imettk.kaggle.client import Kaggle
-from imettk.kaggle.contents import METADATA, check_travels, keep_metadata, replace_folder
+from imettk.kaggle.contents import METADATA, check_travels, keep_metadata, name_fault, replace_folder
 from imettk.kaggle.versions import hold_upload, upload_version
 from imettk.progress import say
 from imettk.tracking.files import read_json, sha256, write_json
@@ -42,7 +42,8 @@ def make_models(run_dir: Path, out: Path, *, owner: str, slug: str) -> list[str]
     for path in (*paths, *models):
         check_travels(path)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:  # a failure leaves none behind
+    # A failure leaves none behind.
+    with name_fault(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         made = Path(folder, "models")
         made.mkdir()
         files = {}

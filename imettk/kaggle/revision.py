@@ -9,6 +9,8 @@ from typing import Any
 
 from imettk.config import PREPARE_SECTIONS, Recipe, differences, fingerprint, from_json, read_recipe, to_json
 from imettk.errors import UserError
+from imettk.fields import leaves
+from imettk.kaggle.mounts import INPUT
 from imettk.kaggle.plan import RETRIED, Chain
 
 CACHED_SECTIONS = (*PREPARE_SECTIONS, "images", "cache")  # what `prepare` leaves depends on
@@ -56,34 +58,44 @@ def revise(
     lines += fields_changed
     trained = any(job.stage == "train" and job.has_output for job in chain.jobs)
     if not lines:
-        return Revision([], pack=bool(chain.stopped) and not trained)
-    other_data = bool(changed & {*DATA, "name"})
-    other_weights = before is not None and fingerprint(before) != fingerprint(recipe)
+        return Revision([], pack=(bool(chain.stopped) or before is None) and not trained)
+    swapped = {reference.split("/")[1] for reference in {*chain.datasets[1:]} ^ {*attached}}
+    other_data = bool(changed & {*DATA, "name"}) or asked["competition"] in swapped
     other_source = before is not None and before.source_sha256 != recipe.source_sha256
-    refusal = _refusal(chain, other_data=other_data, other_weights=other_weights, other_source=other_source, sure=sure)
-    if refusal:
-        raise UserError(f"{folder} holds a chain that began otherwise ({'; '.join(lines)}){refusal}")
+    other_weights = bool(swapped & _inputs_of(recipe))
+    other_weights |= before is not None and fingerprint(before) != fingerprint(recipe)
     again: tuple[str, ...] = ()
-    if changed - {*COMPUTE, "recipe"} or any(not line.startswith("session.") for line in fields_changed):
+    if swapped or changed - {*COMPUTE, "recipe"} or any(not line.startswith("session.") for line in fields_changed):
         again = ("validate", "infer")
     if before is not None and fingerprint(before, CACHED_SECTIONS) != fingerprint(recipe, CACHED_SECTIONS):
         again = ("prepare", *again)
+    refusal = _refusal_of_outputs(chain, other_data=other_data, other_weights=other_weights, other_source=other_source)
+    stale = [job for job in chain.open_jobs if other_data or other_weights or job.stage in again]
+    if not refusal and stale and sure:
+        refusal = ", and its sessions still run, or may: wait for them, or delete them with --stop first"
+    if refusal:
+        raise UserError(f"{folder} holds a chain that began otherwise ({'; '.join(lines)}){refusal}")
     return Revision(lines, again, pack=before is None or other_source or "recipe" in changed or not trained)
 
 
-def _refusal(chain: Chain, *, other_data: bool, other_weights: bool, other_source: bool, sure: bool) -> str:
-    """The reason why a chain cannot go on, and what to do; "" where it can."""
+def _refusal_of_outputs(chain: Chain, *, other_data: bool, other_weights: bool, other_source: bool) -> str:
+    """The reason why a chain cannot go on with the outputs that it has, and what to do; "" where it can."""
     if other_data and any(job.has_output for job in chain.jobs):
-        return ": give this one another --run-dir"
+        return ": begin another chain with --name NAME --run-dir DIR"
     if other_weights and any(job.stage == "train" and job.has_output for job in chain.jobs):
         there = f" (dataset {chain.datasets[0]} has the file as it was)" if other_source else ""
         return (
             f", and its training cannot go on with another recipe: take the change back{there}, or begin another chain "
             "with --name NAME --run-dir DIR"
         )
-    if (other_weights or other_data) and chain.open_jobs and sure:
-        return ", and its sessions still run: wait for them, or delete them with --stop first"
     return ""
+
+
+def _inputs_of(recipe: Recipe) -> set[str]:
+    """The slugs of attached inputs that the fields of a recipe name."""
+    values = [item for _, value in leaves(recipe) for item in (value if isinstance(value, tuple) else (value,))]
+    named = [value for value in values if isinstance(value, str) and value.startswith(INPUT)]
+    return {value.removeprefix(INPUT).partition("/")[0] for value in named}
 
 
 def apply(chain: Chain, revision: Revision, asked: dict[str, Any], attached: list[str]) -> None:

@@ -27,11 +27,12 @@ class LacksSources(PlatformError):
 
     Attributes:
         sources: as they were asked for.
+        running: the kernel, where it could not be ended.
     """
 
-    def __init__(self, message: str, sources: list[str]) -> None:
+    def __init__(self, message: str, sources: list[str], running: Pushed | None) -> None:
         super().__init__(message)
-        self.sources = sources
+        self.sources, self.running = sources, running
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,9 @@ def push_kernel(kaggle: Kaggle, kernel: Kernel) -> Pushed:
         LacksSources: it was started without one of its sources.
         PlatformError: it was not taken.
     """
-    what = f"push of {kernel.reference}"
     for failures in range(1, kaggle.patience.tries + 1):
         try:
-            answer = kaggle.ask("kernels", "save_kernel", _request(kernel), what=what, repeat=False)
-        except (NotThere, Refused) as error:
-            raise NoRoom(str(error)) if _is_full(str(error)) else error from None
+            return push_once(kaggle, kernel)
         except Unclear as error:
             kaggle.patience.wait(failures)
             if found := recover_push(kaggle, kernel):
@@ -89,9 +87,23 @@ def push_kernel(kaggle: Kaggle, kernel: Kernel) -> Pushed:
             if failures == kaggle.patience.tries:
                 raise
             say(f"{error}; pushing again")
-            continue
-        return _check(kaggle, kernel, answer)
     raise AssertionError("unreachable")
+
+
+def push_once(kaggle: Kaggle, kernel: Kernel) -> Pushed:
+    """Push a kernel as `push_kernel` does, for a caller that looks later whether an unclear push has arrived.
+
+    Raises:
+        NoRoom, LacksSources, PlatformError: as in `push_kernel`.
+        Unclear: it may have arrived, or may still arrive.
+    """
+    try:
+        answer = kaggle.ask(
+            "kernels", "save_kernel", _request(kernel), what=f"push of {kernel.reference}", repeat=False
+        )
+    except (NotThere, Refused) as error:
+        raise NoRoom(str(error)) if _is_full(str(error)) else error from None
+    return _check(kaggle, kernel, answer)
 
 
 def is_there(kaggle: Kaggle, reference: str) -> bool:
@@ -252,6 +264,8 @@ def _check_sources(kaggle: Kaggle, kernel: Kernel, version: int) -> None:
         *(found.metadata.kernel_data_sources or []),
         *(found.metadata.model_data_sources or []),
     }
+    if not has:  # every kernel has a pack: this answer does not say what is attached
+        return
     wanted = [*kernel.datasets, *kernel.competitions, *kernel.kernels, *kernel.models]
     plain = {_plain(source) for source in has}
     missing = [source for source in wanted if _plain(source) not in plain]
@@ -267,20 +281,22 @@ def _plain(source: str) -> str:
 
 def _stop_incomplete(kaggle: Kaggle, kernel: Kernel, pushed: Pushed, missing: list[str]) -> None:
     """End a session that lacks a source. Only the first version: with a kernel its earlier outputs would be deleted."""
-    note = "has been deleted"
+    note, running = "has been deleted", None
     if pushed.version != 1:
+        running = pushed
         note = f"still runs beside earlier versions: cancel it at kaggle.com/code/{pushed.reference}"
     else:
         try:
             end_session(kaggle, pushed.reference)
         except PlatformError as error:
-            note = f"still runs ({error})"
+            note, running = f"still runs ({error})", pushed
     rules = [f"kaggle.com/c/{source}/rules" for source in missing if source in kernel.competitions]
     hint = f"; if that is its name, accept its rules first: {', '.join(rules)}" if rules else ""
     raise LacksSources(
         f"push of {kernel.reference}: Kaggle does not know {', '.join(missing)} (or it is not yours){hint}; "
         f"the kernel without it {note}",
         missing,
+        running,
     )
 
 

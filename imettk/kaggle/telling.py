@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imettk.kaggle.chain import Tell
+from imettk.kaggle.jobs import Tell
 from imettk.kaggle.plan import DONE, FAILED, PAUSED, Chain, Job
 from imettk.tracking.journal import read_journal
 from imettk.tracking.messages import ended, scored, validated

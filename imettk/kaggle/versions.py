@@ -7,13 +7,13 @@ import json
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from imettk.errors import BusyError, PlatformError
 from imettk.kaggle.client import Kaggle, NotThere, Unclear, owner_of
-from imettk.kaggle.contents import METADATA, read_metadata
+from imettk.kaggle.contents import METADATA, name_fault, read_metadata
 from imettk.kaggle.datasets import last_version, upload_folder, wait_ready
 from imettk.progress import say
 from imettk.tracking.lock import hold_folder
@@ -26,7 +26,7 @@ HOLD_SECONDS = 3600.0  # an upload and its processing take minutes
 
 @contextmanager
 def hold_upload(folder: Path, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
-    """Hold a folder from its making to the end of its upload; another process that has it is waited for.
+    """Hold a folder while it is made and uploaded, or filled by a download; another process that has it is waited for.
 
     The lock lies beside the folder: what lies in it is replaced, and sent.
 
@@ -46,7 +46,9 @@ def hold_upload(folder: Path, sleep: Callable[[float], None] = time.sleep) -> It
 
     place = folder.resolve()
     place.parent.mkdir(parents=True, exist_ok=True)
-    with hold_folder(folder, lock=place.parent / f".{place.name}.lock", wait=wait):
+    with ExitStack() as held:
+        with name_fault(place.parent):
+            held.enter_context(hold_folder(folder, lock=place.parent / f".{place.name}.lock", wait=wait))
         yield
 
 

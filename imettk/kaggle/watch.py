@@ -67,7 +67,7 @@ def hours_line(quota: Quota) -> str:
 def end_line(chain: Chain, now: float, quota: Quota | None) -> str:
     """When training may be done, as far as anything has been measured."""
     left = _seconds_left(chain, now)
-    if not left:
+    if not left or (chain.stopped and not chain.open_jobs):
         return ""
     end = f"trained about {day(now + _side_by_side(left, chain.at_once))}"
     needed = sum(left) / 3600

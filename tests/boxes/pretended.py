@@ -157,6 +157,8 @@ def follow_killed(follower: Follower) -> Follower:
 
 
 def push_and_die(follower: Follower, job) -> None:
+    """A push that arrives, and whose answer nobody reads."""
+    job.sent = True
     ask, account = follower.kaggle.ask, follower.kaggle
 
     def once(service, method, request, **options):

@@ -249,9 +249,7 @@ def test_a_fingerprint_changes_with_a_file_its_box_and_its_turn_and_with_nothing
     boxes = np.full((7, 4), np.nan, np.float32)
     boxes[4] = (0, 0, 9, 9)
     moved = boxes + 1
-    tables = [
-        replace(table, boxes=part, turned=np.arange(7) == turned) for part in (boxes, moved) for turned in (1, 2)
-    ]
+    tables = [replace(table, boxes=part, turned=np.arange(7) == turned) for part in (boxes, moved) for turned in (1, 2)]
     first, *others = [ImageSource(each, reader).fingerprint(rows) for each in tables]
     assert len({first, *others}) == 4
     assert ImageSource(tables[0], reader).fingerprint(rows) == first

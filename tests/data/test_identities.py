@@ -201,9 +201,7 @@ def test_names_that_are_no_text_are_one_line(tmp_path):
     """As a zip of another system unpacks: pandas keeps no such text."""
     lay_out(tmp_path, {}, "t/cat/1.jpg", "t/cat/caf\udce9.jpg", "t/d\udce9g/2.jpg")
     form = TableFormat(task="multiclass", train_folders=True, train_images="t", image_suffix="", label_column="label")
-    with pytest.raises(
-        DataError, match=r"t: 2 files \(cat/caf\\udce9\.jpg, d\\udce9g/2\.jpg\) whose name, or that of"
-    ):
+    with pytest.raises(DataError, match=r"t: 2 files \(cat/caf\\udce9\.jpg, d\\udce9g/2\.jpg\) whose name, or that of"):
         read_table(form, tmp_path)
     (tmp_path / "t").rename(tmp_path / "t\udce9")
     with pytest.raises(DataError, match=r"t\\udce9: its name is no UTF-8"):

@@ -15,7 +15,7 @@ from kaggle_box import Job, KaggleBox, fast_patience
 from pretended import new_chain, pretend
 
 from imettk.errors import UserError
-from imettk.kaggle import chain as chain_module
+from imettk.kaggle import jobs
 from imettk.kaggle.chain import Follower
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.pack import make_pack
@@ -79,7 +79,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def begin(make_box, tmp_path, monkeypatch) -> Callable[..., tuple[KaggleBox, Follower]]:
     """A box with these sessions, and a follower of a new chain."""
-    monkeypatch.setattr(chain_module, "LOST_SECONDS", -1.0)  # looks alone count
+    monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)  # looks alone count
 
     def make(run: Callable[[Job], str] = pretend, **settings) -> tuple[KaggleBox, Follower]:
         box = make_box(run)

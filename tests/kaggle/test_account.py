@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -120,8 +122,9 @@ def test_ctrl_c_says_that_the_session_goes_on_and_the_same_command_waits_again(b
     text = capsys.readouterr().out
     assert "version 1 is RUNNING, with the same recipe: waiting for it" in text and "everything works there" in text
     assert len(box.kernels[REFERENCE]) == 1
-    command(*(word.replace("DIR", "pulled") for word in hints[1].split()))
-    assert Path("pulled/preflight.json").is_file()
+    Path("runs/kaggle/preflight.json").unlink()
+    command(*hints[1].split())
+    assert Path("runs/kaggle/preflight.json").is_file()  # where a chain looks for it
 
 
 @pytest.mark.parametrize("other", ["recipe", "folder"])
@@ -208,7 +211,7 @@ def test_a_kernel_that_was_pushed_elsewhere_is_taken_in_its_current_version(box,
     capsys.readouterr()
     command("status", REFERENCE, *words)
     text = capsys.readouterr().out
-    assert f"{REFERENCE} is not in runs/empty/pushes.json: version 2 is taken, the current one of the platform" in text
+    assert f"{REFERENCE} was not pushed from runs/empty: version 2 is taken, the current one of the platform" in text
     assert re.search(r"version 2: COMPLETE, run at \d\d \w{3} \d\d:\d\d UTC\n", text)
     command("status", f"{REFERENCE}/1", *words)
     assert f"{REFERENCE} version 1: COMPLETE\n" in capsys.readouterr().out  # of the current version alone it is known
@@ -243,13 +246,59 @@ def test_a_part_of_an_output_can_be_pulled(box, capsys):
     capsys.readouterr()
     command("pull", REFERENCE, "--out", "out", "--only", "fold*/model.safetensors")
     text = capsys.readouterr().out
-    assert "out: 1 files of" in text and "3.0 MB, verified" in text and "; left out: 1 files, 0.0 MB" in text
+    assert "out: 1 file of" in text and "3.0 MB, verified" in text and "; left out: 1 file, 0.0 MB" in text
     assert [path.name for path in Path("out").rglob("*") if path.is_file()] == ["model.safetensors"]
     command("pull", REFERENCE, "--out", "out", "--only", "fold*/checkpoints/*", "*.csv", code=2)
     error = capsys.readouterr().err
     assert "no such file in the output" in error and "which has fold0/model.safetensors, preflight.json" in error
     command("pull", REFERENCE, "--out", "out")
     assert "left out" not in capsys.readouterr().out and Path("out/preflight.json").is_file()
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"me/x": 3}', '{"me/x": {"version": "1", "push": "p"}}'])
+def test_damaged_memories_are_one_line_and_push_nothing(box, capsys, content):
+    Path("runs/kaggle").mkdir(parents=True)
+    Path("runs/kaggle/pushes.json").write_text(content)
+    for words in (["status", REFERENCE], PREFLIGHT, ["push", "prepare", "digits", "--competition", "cells"]):
+        command(*words, code=2)
+        assert "pushes.json is damaged" in capsys.readouterr().err
+    assert not box.kernels
+
+
+def test_of_two_pulls_into_a_folder_the_second_waits(box, capsys, monkeypatch):
+    """Each would go on with the parts of the other, and remove them."""
+    command(*PREFLIGHT)
+    holder = "import sys; from imettk.kaggle.versions import hold_upload; from pathlib import Path\n"
+    holder += "with hold_upload(Path('out')): print(flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", holder], **pipes) as process:
+        assert process.stdout.readline()
+
+        def sleep(seconds: float) -> None:
+            assert not Path("out").exists()
+            process.communicate()
+
+        monkeypatch.setattr(client, "Patience", lambda: Patience(tries=6, sleep=sleep))
+        command("pull", REFERENCE, "--out", "out")
+    assert f"out is in use by process {process.pid}; waiting\n" in capsys.readouterr().out
+    assert Path("out/preflight.json").is_file()
+
+
+def test_a_stage_that_failed_in_a_complete_session_is_told(box, capsys):
+    """Its kernel ends well whatever its stage did, so that the platform keeps its output."""
+    box._run_kernel = lambda job: preflight(job, 2)
+    command(*PREFLIGHT, code=1)
+    capsys.readouterr()
+    fault = "but preflight ended with code 2"
+    command("status", REFERENCE)
+    assert f"version 1: COMPLETE, {fault}, run at" in capsys.readouterr().out
+    command("pull", REFERENCE, "--out", "out")
+    assert f", {fault}" in capsys.readouterr().out
+    command("follow", REFERENCE, code=1)
+    assert f"version 1: COMPLETE, {fault}\n" in capsys.readouterr().out
+    box.faults.add("ListKernelSessionOutput", Fault(500), times=20)
+    command("status", REFERENCE)  # nothing is known of it now
+    assert "version 1: COMPLETE, run at" in capsys.readouterr().out
 
 
 def test_what_a_killed_session_left_is_pulled_and_said_to_be_unverified(box, capsys):

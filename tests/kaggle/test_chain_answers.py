@@ -11,8 +11,7 @@ from forked import PATIENCE
 from kaggle_box import PAGE, Fault, Job, KaggleBox
 from pretended import STEPS, assert_finished, failing, pretend
 
-from imettk.kaggle import chain as chain_module
-from imettk.kaggle import room, rounds
+from imettk.kaggle import jobs, room, rounds
 from imettk.kaggle.chain import Follower
 from imettk.kaggle.plan import DONE, Chain, read_chain
 from imettk.kaggle.room import Room
@@ -141,7 +140,7 @@ def test_this_machines_clock_ends_nothing(begin, monkeypatch, hours):
     real = time.time
     for jump in (hours, 0, hours, -hours):
         monkeypatch.setattr("time.time", lambda jump=jump: real() + jump * 3600)
-        for _ in range(chain_module.LOOKS + 1):
+        for _ in range(jobs.LOOKS + 1):
             assert follower.look() == ""
     assert [job.state for job in follower.chain.of("train", 0)] == ["running"]
     assert_once(box)
@@ -153,15 +152,14 @@ def test_a_session_that_runs_longer_than_any_can_is_left_and_told(begin):
     while not any("-f0-" in slug for slug in box.kernels):
         follower.look()
     follower.look()
-    real = box.date
-    box.date = lambda: real() + 37 * 3600
-    follower.look()
-    box.date = real  # one answer with a wrong time counts for nothing
-    follower.look()
-    box.date = lambda: real() + 37 * 3600
-    for _ in range(chain_module.LOOKS - 1):
+    real, hours = box.date, 0
+    for jump in (37, 0, -37, 0, 80, 0):  # answers with a wrong time count for little
+        box.date = lambda jump=jump: real() + jump * 3600
         assert follower.look() == ""
-    end = follower.look()
+    box.date = lambda: real() + hours * 3600
+    while not (end := follower.look()):
+        hours += 3
+    assert 20 <= hours <= 30
     assert "still RUNNING after 36 hours; it has not been deleted: look at kaggle.com/code/me/imettk-cells-f0-s1" in end
     assert not box.deleted
 

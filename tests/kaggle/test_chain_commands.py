@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 import shutil
+import sys
 import threading
+from contextlib import nullcontext
+from functools import partial
+from operator import setitem
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kaggle_box import Fault, Job, KaggleBox, fast_patience
-from pretended import failing, pretend, settings_of
+from pretended import failing, new_chain, pretend, settings_of
 
+from imettk import platform_chain, runs
 from imettk.cli import main
 from imettk.config import to_json
-from imettk.kaggle import chain as chain_module
-from imettk.kaggle import client, rounds
+from imettk.errors import UserError
+from imettk.kaggle import begin, client, jobs, rounds
 from imettk.kaggle import pack as packing
 from imettk.kaggle.client import Patience
 from imettk.kaggle.plan import read_chain
 from imettk.recipes import load_recipe
 from imettk.tracking import telegram
+from imettk.tracking.files import write_json
 
 # MLflow's, about SQLAlchemy.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -44,7 +53,7 @@ def told(monkeypatch) -> list[str]:
 def box(make_box, tmp_path, monkeypatch, told) -> KaggleBox:
     monkeypatch.setattr(client, "Patience", fast_patience)
     monkeypatch.setattr(packing, "_build_wheels", lambda out: None)
-    monkeypatch.setattr(chain_module, "LOST_SECONDS", -1.0)
+    monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(MINE.format(name="cells"))
     box = make_box(pretend)
@@ -216,6 +225,33 @@ def test_a_name_is_used_once(box, capsys):
     command(*CHAIN, "--run-dir", "runs/other", "--name", "cells-b")
 
 
+def test_a_name_that_is_taken_during_the_upload_is_refused(box, capsys, monkeypatch):
+    """Two chains that begin at once both find it free, and would overwrite each other's kernels."""
+    upload, begun = begin.upload_pack, []
+
+    def slow(*arguments, **options):
+        found = upload(*arguments, **options)
+        if not begun:
+            begun.append(True)
+            command(*CHAIN, "--run-dir", "runs/other", "--once")
+        return found
+
+    monkeypatch.setattr(begin, "upload_pack", slow)
+    command(*CHAIN, code=2)
+    assert "me/imettk-cells-prepare-s1 is there already" in capsys.readouterr().err
+    assert all(len(versions) == 1 for versions in box.kernels.values()) and not (RUN / "chain.json").exists()
+
+
+def test_a_preflight_that_says_nothing_is_not_believed(box, capsys):
+    for seconds in ("x", -1.0, float("nan")):
+        write_json(RUN / "preflight.json", {"recipe": "cells", "seconds_a_fold": seconds})
+        command(*CHAIN, "--once")
+        assert "what it takes is not known" in capsys.readouterr().out
+        (RUN / "chain.json").unlink()
+        box.wait()
+        box.kernels.clear()
+
+
 def test_several_recipes_are_a_queue(box, capsys, monkeypatch):
     monkeypatch.setattr(rounds, "LINE_SECONDS", -1.0)
     Path("other.py").write_text(MINE.format(name="Whales__2"))
@@ -230,6 +266,14 @@ def test_several_recipes_are_a_queue(box, capsys, monkeypatch):
     command("chain", "mine.py", "mine.py", "--competition", "cells", code=2)
     assert "need different names" in capsys.readouterr().err
     command("chain", "mine.py", "other.py", "--competition", "cells", "--name", "x", code=2)
+
+
+def test_ctrl_c_tells_the_sessions_of_a_queue_apart():
+    chains = [new_chain(name=name) for name in ("cells", "whales")]
+    for chain in chains:
+        chain.add("train", 0, [], gpu=True)
+    text = platform_chain._tell_left(argparse.Namespace(words=["kaggle", "chain"]), chains, 0.0)
+    assert "go on at Kaggle: cells f0-s1 not pushed yet, whales f0-s1 not pushed yet\n" in text
 
 
 @pytest.fixture
@@ -280,6 +324,27 @@ def test_a_log_has_a_line_with_all_that_people_wait_for(running, monkeypatch, ca
     assert "these go on at Kaggle: f0-s1 RUNNING" in said
 
 
+def test_a_terminal_of_80_columns_shows_all_of_it(running, monkeypatch):
+    rows: dict[int, str] = {}
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(
+        rounds,
+        "status_line",
+        lambda place: nullcontext(SimpleNamespace(set_description_str=partial(setitem, rows, place))),
+    )
+
+    def sleep(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "Patience", lambda: Patience(tries=6, sleep=sleep))
+    with pytest.raises(SystemExit):
+        main(["kaggle", *CHAIN, "--limit-hours", "9"])
+    assert max(map(len, rows.values())) < 80
+    text = " ".join(" ".join(rows.values()).split())
+    assert "f0-s1 RUNNING" in text and text.endswith("next: sessions of fold 0 until trained, then validate")
+
+
 def test_status_looks_at_the_platform_or_says_how_old_its_view_is(running, capsys):
     ahead = running.date
     running.date = lambda: ahead() + 3630
@@ -298,6 +363,33 @@ def test_stop_says_what_it_deletes(running, capsys):
     text = capsys.readouterr().out
     assert "deleting me/imettk-cells-f0-s1 and what this session has made" in text
     assert list(running.deleted) == ["me/imettk-cells-f0-s1"]
+    assert f"`imettk kaggle {shlex.join([*CHAIN, '--limit-hours', '9'])}` goes on from what is kept" in text
+
+
+def test_a_chain_that_has_stopped_is_not_said_to_end_some_day(running, capsys):
+    Path(RUN / "preflight.json").unlink(missing_ok=True)
+    state = read_chain(RUN)
+    state.seconds_a_fold = 3600.0
+    state.save(RUN)
+    command("status")
+    assert "trained about" in capsys.readouterr().out
+    command(*CHAIN, "--limit-hours", "9", "--stop")
+    command("status")
+    assert "trained about" not in capsys.readouterr().out
+
+
+def test_another_accounts_chain_is_left_alone(box, capsys, monkeypatch):
+    """Its sessions are not shown to this account, and would be pushed anew."""
+    once_until(box, "prepare-s1")
+    before, kernels = (RUN / "chain.json").read_bytes(), len(box.kernels)
+    monkeypatch.delenv("KAGGLE_KEY")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", box.add_token("b", "other"))
+    for words in (CHAIN, (*CHAIN, "--stop")):
+        command(*words, code=2)
+        assert "runs/kaggle holds a chain of me, and this is other's account: sign in as me" in capsys.readouterr().err
+    assert (RUN / "chain.json").read_bytes() == before and len(box.kernels) == kernels
+    monkeypatch.setenv("KAGGLE_API_TOKEN", box.add_token("c", "Me"))
+    command(*CHAIN)
 
 
 def test_whoever_watches_says_when_he_ends(running, monkeypatch, told):
@@ -341,3 +433,120 @@ def test_an_earlier_versions_chain_goes_on(box):
     (RUN / "recipe.json").write_text(to_json(load_recipe("mine.py")))
     command(*CHAIN)
     assert read_chain(RUN).is_done("infer")
+
+
+def test_a_run_that_is_not_in_the_log_can_be_taken_into_the_same_one(tmp_path, capsys, monkeypatch):
+    def busy(*_: object) -> None:
+        raise UserError("log is in use")
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text(to_json(load_recipe("digits")))
+    monkeypatch.setattr(runs, "import_runs", busy)
+    platform_chain.take_into_log(tmp_path / "run")
+    hint = capsys.readouterr().out.split("`")[1]
+    monkeypatch.undo()
+    main(shlex.split(hint)[1:])
+    assert (tmp_path / "log").is_dir()
+
+
+def test_a_rule_that_changes_while_it_is_fitted_waits_for_its_session(box, capsys):
+    """Its session would count as one with the rule that is asked for now."""
+    gate = threading.Event()
+    box._run_kernel = lambda job: pretend(job) if "validate" not in job.slug or gate.wait(600) else "ERROR"
+    for _ in range(100):
+        command(*CHAIN, "--once")
+        if read_chain(RUN).of("validate"):
+            break
+    capsys.readouterr()
+    for _ in range(2):
+        command(*CHAIN, "--once", "--rule.beta", "1", code=2)
+        assert "its sessions still run, or may: wait for them" in capsys.readouterr().err
+    gate.set()
+    box.wait()
+    command(*CHAIN, "--rule.beta", "1")  # that it has ended is found out by the same command
+    state = read_chain(RUN)
+    assert [len(state.of(*place)) for place in state.places] == [1, 3, 2, 1]
+    assert "--rule.beta" in settings_of(box.kernels["me/imettk-cells-infer-s1"][0].request["text"])["ARGUMENTS"]
+
+
+def test_a_push_that_is_not_clear_is_not_forgotten_by_a_change(box, capsys):
+    """It may arrive, with the words of before."""
+    box.faults.add("SaveKernel", Fault(503))
+    command(*CHAIN, "--once")
+    command(*CHAIN, "--once", "--folds.seed", "7", code=2)
+    assert "or may: wait for them, or delete them with --stop first" in capsys.readouterr().err
+    assert [job.sent for job in read_chain(RUN).jobs] == [True]
+    command(*CHAIN, "--once", "--limit-hours", "6")  # which changes nothing that it makes
+    command(*CHAIN, "--limit-hours", "6")
+    assert len(box.kernels["me/imettk-cells-prepare-s1"]) == 1
+
+
+def test_a_push_for_which_there_was_no_room_is_made_as_is_asked_later(box):
+    box.max_cpu = 0
+    command(*CHAIN, "--once")
+    assert read_chain(RUN).jobs[0].note
+    box.max_cpu = 5
+    command(*CHAIN, "--once", "--folds.seed", "7")
+    assert "--folds.seed" in settings_of(box.kernels["me/imettk-cells-prepare-s1"][0].request["text"])["ARGUMENTS"]
+
+
+def test_other_versions_of_attached_data_are_told_apart(box, capsys, tmp_path):
+    for name in ("data", "extra", "other"):
+        for _ in range(2):
+            box.add_dataset(f"me/{name}", tmp_path / "data")
+    words = ("chain", "mine.py", "--dataset", "me/data/1", "--attach", "me/extra/1", "me/other/1")
+    words += ("--model.weights", "input:extra")
+    command(*words)
+    command(*words[:3], "me/data/2", *words[4:], code=2)
+    assert "begin another chain with --name NAME --run-dir DIR" in capsys.readouterr().err
+    command(*words[:5], "me/extra/2", *words[6:], code=2)
+    assert "its training cannot go on with another recipe" in capsys.readouterr().err
+    command(*words[:6], "me/other/2", *words[7:])
+    assert "to be made again: validate, infer" in capsys.readouterr().out
+    state = read_chain(RUN)
+    assert state.datasets[1:] == ["me/data/1", "me/extra/1", "me/other/2"]
+    assert [len(state.of(*place)) for place in state.places] == [1, 3, 2, 2]
+
+
+def test_a_new_name_must_be_free_too(box, capsys):
+    box._run_kernel = lambda job: "ERROR"
+    command(*CHAIN, "--name", "taken", "--run-dir", "runs/other", "--retries", "0", code=1)
+    command(*CHAIN, "--retries", "0", code=1)
+    command(*CHAIN, "--name", "taken", code=2)
+    assert "me/imettk-taken-prepare-s1 is there already" in capsys.readouterr().err
+    assert len(box.kernels["me/imettk-taken-prepare-s1"]) == 1 and read_chain(RUN).name == "cells"
+
+
+def test_another_account_does_not_go_on_with_it(box, capsys):
+    once_until(box, "prepare-s1")
+    state, pushed = read_chain(RUN), len(box.kernels)
+    state.owner = "you"
+    state.save(RUN)
+    for words in (CHAIN, (*CHAIN, "--stop")):
+        command(*words, code=2)
+        assert "a chain of you, and this is me" in capsys.readouterr().err
+    assert len(box.kernels) == pushed
+
+
+def test_a_stop_needs_no_recipe_and_says_what_it_could_not_stop(running, capsys):
+    Path("mine.py").write_text("def recipe(:")
+    running.faults.add("GetKernelSessionStatus", Fault(503), times=12)
+    command(*CHAIN, "--stop", code=1)
+    assert "not stopped yet: imettk-cells-f0-s1; the same command again" in capsys.readouterr().err
+    command(*CHAIN, "--stop")
+    assert list(running.deleted) == ["me/imettk-cells-f0-s1"]
+
+
+def test_an_earlier_versions_chain_that_has_not_trained_is_packed_anew(box, capsys):
+    """Nothing says which recipe it has packed."""
+    box.max_gpu = 0
+    once_until(box, "prepare-s1")
+    path = RUN / "chain.json"
+    content = json.loads(path.read_text())
+    del content["described"]
+    path.write_text(json.dumps(content))
+    (RUN / "recipe.json").unlink()
+    Path("mine.py").write_text(MINE.format(name="cells") + "# better\n")
+    box.max_gpu = 2
+    command(*CHAIN)
+    assert read_chain(RUN).datasets == ["me/imettk-pack/2"]

@@ -43,12 +43,12 @@ def test_all_at_once(begin, monkeypatch, tmp_path, capfd, seed):
     Faults of the wire, pages in place of answers, refusals in passing, sessions that end in every wrong way, outputs
     that are listed late, and attached or not, a full account, a full disk, and this machine's clock anywhere.
     """
-    rng, lock, ended = random.Random(seed), threading.Lock(), []
+    rng, fates, lock, ended = random.Random(seed), random.Random(seed), threading.Lock(), []
     ways = ["ERROR", "CANCEL_ACKNOWLEDGED", "code", "stale", "nothing", "killed", "errored"]
 
     def run(job: Job) -> str:
         with lock:
-            how = rng.choice(ways) if rng.random() < 0.3 else ""
+            how = fates.choice(ways) if fates.random() < 0.3 else ""
             ended.append(how)
         if how == "nothing":  # ended before there was a checkpoint
             write_output_list(job.working, push=settings_of(job.text)["PUSH"], stage="x", code=1, seconds=1.0)

@@ -208,8 +208,8 @@ def test_the_order_is_that_of_the_official_client(box, home, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("access_token", b"KGAT_one two", "does not hold a token, and nothing else"),
-        ("access_token", "KGAT_ü".encode(), "does not hold a token"),
+        ("access_token", b"KGAT_one two", "must hold a token and nothing else"),
+        ("access_token", "KGAT_ü".encode(), "must hold a token"),
         ("access_token", b"\xff\xfeK\x00G\x00", "is not text in UTF-8"),
         ("kaggle.json", b"0123456789abcdef", "must hold"),
         ("kaggle.json", b'{"username": "me", "key": "0123', "must hold"),

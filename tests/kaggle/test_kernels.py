@@ -207,7 +207,8 @@ def test_an_accelerator_is_known_or_meant():
     assert [check_machine(name) for name in MACHINES] == list(MACHINES)
     assert check_machine("nvidial4") == "NvidiaL4" and check_machine("any:NvidiaB200") == "NvidiaB200"
     for name, says in [
-        ("NvidiaTeslaP100", "is retired"), ("any:nvidiateslap100", "sm_60"), ("TpuV5E8", "no code"),
+        ("NvidiaTeslaP100", "is retired"), ("P100", "is retired"), ("any:nvidiateslap100", "sm_60"),
+        ("TpuV5E8", "no code"),
         ("any:TpuV6E8", "is a TPU"), ("NvidiaTelsaT4", "is none of NvidiaTeslaT4, "), ("any:", "any:NAME"),
         ("any:a b", "any:NAME"), ("", "none of"),
     ]:  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from imettk.kaggle import client, logs
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.logs import follow, follow_all
-from imettk.kaggle.plan import RUNNING, Chain
+from imettk.kaggle.plan import RUNNING, Chain, read_chain
 from imettk.kaggle.sessions import push_kernel
 
 LINES = [f"line {number}: ä 日" for number in range(6)]
@@ -195,6 +196,21 @@ def test_a_chain_is_followed_with_the_name_of_each_session(chain, capsys):
 def test_one_kernel_is_followed_without_a_name(chain, capsys):
     command("follow", "me/imettk-cells-f0-s1/1")
     assert capsys.readouterr().out.splitlines() == ["begins", "ends", "me/imettk-cells-f0-s1 version 1: COMPLETE"]
+
+
+def test_a_kernel_of_the_chain_needs_no_version(chain, capsys):
+    command("follow", "me/imettk-cells-f0-s1")
+    assert capsys.readouterr().out.splitlines() == ["begins", "ends", "me/imettk-cells-f0-s1 version 1: COMPLETE"]
+
+
+def test_chains_of_a_queue_are_followed_together(chain, capsys):
+    read = read_chain(Path("runs/kaggle"))
+    assert read is not None
+    for name in ("cells", "whales"):
+        replace(read, name=name).save(Path("runs/queue") / name)
+    command("follow", "--run-dir", "runs/queue", code=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert {"cells f0-s1: begins", "whales f1-s1: ends"} <= set(lines)
 
 
 def test_a_folder_without_sessions_is_one_line(chain, capsys):

@@ -9,7 +9,15 @@ from kaggle_box import Fault, Job, KaggleBox, fast_patience
 
 from imettk.errors import MismatchError, PlatformError
 from imettk.kaggle.client import Kaggle
-from imettk.kaggle.outputs import LISTED_SECONDS, OUTPUT, pull, read_remote_list, wait_listed, write_output_list
+from imettk.kaggle.outputs import (
+    LISTED_SECONDS,
+    OUTPUT,
+    plain_log,
+    pull,
+    read_remote_list,
+    wait_listed,
+    write_output_list,
+)
 
 REFERENCE = "me/imettk-x-f0"
 NOTHING = Fault(200, body=b"{}")  # an output without files
@@ -36,6 +44,29 @@ def change_list(box: KaggleBox, **values: object) -> None:
     """Say something else in the session's list."""
     path = box.kernels[REFERENCE][0].job.working / OUTPUT
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize(
+    ("log", "text"),
+    [
+        (
+            '[{"data": "a\\n"}, {"data": "\\r 10%"}, {"data": "\\r 20%"}, {"data": null}, {"data": "\\nend\\n"}]',
+            "a\n 20%\nend\n",
+        ),
+        ("10%\r20%\r\nplain", "20%\nplain"),
+    ],
+)
+def test_a_log_shows_of_a_bar_its_last_state(log, text):
+    """Otherwise the end of a log is nothing but states of a bar."""
+    assert plain_log(log) == text
+
+
+def test_a_full_disk_is_told_with_the_file(session, tmp_path):
+    _, kaggle = session
+    (tmp_path / "out" / "fold0").mkdir(parents=True)
+    (tmp_path / "out" / "fold0" / "model.safetensors.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: .*model\.safetensors\.part"):
+        pull(kaggle, REFERENCE, 1, tmp_path / "out", wanted=lambda name, _: name.endswith("model.safetensors"))
 
 
 def listings(box: KaggleBox) -> int:

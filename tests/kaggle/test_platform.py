@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from kaggle_box import Fault, Job, KaggleBox, fast_patience
 
 from imettk.cli import main
 from imettk.config import to_json
-from imettk.kaggle import client, versions
+from imettk.kaggle import account, client, versions
 from imettk.kaggle import pack as packing
 from imettk.kaggle.outputs import write_output_list
 from imettk.recipes import load_recipe
@@ -126,6 +127,44 @@ def test_each_session_of_a_fold_has_a_kernel_of_its_own(box):
         assert settings_of(pushed["text"])["AFTER"] == [settings_of(box.kernels[before][-1].request["text"])["PUSH"]]
 
 
+def test_a_kernel_that_was_pushed_elsewhere_is_taken_up_by_its_push(box, capsys):
+    """The push in its text is what its output is known by."""
+    command("push", "prepare", "digits", "--competition", "cells", "--run-dir", "runs/other")
+    box.wait()
+    command("push", "infer", "digits", "--competition", "cells", "--after", "me/imettk-digits-prepare")
+    assert "me/imettk-digits-prepare was not pushed from runs/kaggle: version 1 is taken" in capsys.readouterr().out
+    pushes = [
+        settings_of(box.kernels[f"me/imettk-digits-{stage}"][0].request["text"]) for stage in ("prepare", "infer")
+    ]
+    assert pushes[1]["AFTER"] == [pushes[0]["PUSH"]]
+
+
+@pytest.mark.parametrize("writes", [0, 1])
+def test_a_full_disk_never_leads_to_a_second_session(box, capsys, monkeypatch, writes):
+    """Nothing is pushed where it shows before; where it comes after, the command ends well, and is not repeated."""
+    write = account.write_json
+
+    def full(path, content):
+        nonlocal writes
+        if writes == 0:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        writes -= 1
+        write(path, content)
+
+    monkeypatch.setattr(account, "write_json", full)
+    words = ("push", "prepare", "digits", "--competition", "cells")
+    if writes == 0:
+        command(*words, code=1)
+        assert "pushes.json: No space left" in capsys.readouterr().err and not box.kernels
+        return
+    command(*words)
+    text = capsys.readouterr().out
+    assert (
+        "version 1 is pushed" in text and "pushes.json: No space left on device; the session runs all the same" in text
+    )
+    command("status", "me/imettk-digits-prepare")
+
+
 def test_a_pack_in_processing_is_not_uploaded_again(box, monkeypatch):
     """Whoever waits for it may be killed; another process waits on."""
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
@@ -182,7 +221,7 @@ def test_a_published_run_can_be_pushed_against(box, capsys):
         (["push", "train", "nothing", "--competition", "cells"], 2, "nothing"),
         (["push", "train", "digits", "--competition", "cells", "--stages.0.epochs", "3"], 2, "is not a field"),
         (["push", "train", "digits", "--competition", "other"], 1, "Kaggle does not know other"),
-        (["push", "train", "digits", "--competition", "cells", "--after", "me/none"], 2, "does not have me/none"),
+        (["push", "train", "digits", "--competition", "cells", "--after", "me/none"], 1, "look-up of me/none"),
         (["chain", "digits", "--competition", "cells", "--folds", "0,7"], 2, "--folds"),
         (["chain", "digits", "--competition", "cells", "--name", "Bad Name"], 2, "lower-case"),
         (["chain", "digits", "--competition", "cells", "--limit-hours", "13"], 2, "at most 12"),

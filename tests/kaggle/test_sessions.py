@@ -93,8 +93,11 @@ def test_a_wrong_source_does_not_cost_the_outputs_of_earlier_versions(working):
     box, account = working
     push_kernel(account, kernel(datasets=("me/pack",)))
     box.wait()
-    with pytest.raises(PlatformError, match=r"know me/pakc .* still runs beside earlier versions: cancel it at kaggle"):
+    with pytest.raises(
+        PlatformError, match=r"know me/pakc .* still runs beside earlier versions: cancel it at kaggle"
+    ) as caught:
         push_kernel(account, kernel(datasets=("me/pakc",), push="p1"))
+    assert caught.value.running == Pushed(REFERENCE, 2)
     assert not box.deleted and len(box.kernels[REFERENCE]) == 2
 
 
