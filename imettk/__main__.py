@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Import the command line and run it."""
     try:
-        from imettk.cli import main as run
+        from imettk.cli.main import main as run
         from imettk.threads import let_idle_threads_sleep
 
         let_idle_threads_sleep()

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "imettk"
 
 BASE = {"config", "device", "errors", "files", "metrics", "pictures", "progress"}
-BASE |= {"separator", "threads"}  # the first of csv files, which data and kaggle both read
+BASE |= {"threads"}
 MIDDLE = {"losses", "models", "data", "tracking", "postprocess"}
 ENGINES = {"training", "inference"}
 ALLOWED = {
@@ -25,31 +25,9 @@ ALLOWED = {
     "starter": BASE | {"data"},
     "synthetic": BASE | {"data"},
     "experiment": BASE | MIDDLE | ENGINES,
-    "evaluation": BASE | MIDDLE | ENGINES | {"experiment", "kaggle"},
+    "evaluation": BASE | MIDDLE | ENGINES | {"experiment"},
     "commands": BASE | MIDDLE | ENGINES | {"evaluation", "experiment", "starter", "synthetic"},
-    "doctor": BASE | {"kaggle", "tracking"},
-    "launch": {"config"},
-    "runs": BASE | {"tracking"},
-    "demo": BASE | {"synthetic", "tracking", "recipes"},
-    "options": {"errors", "platform_options", "recipes"},
-    "platform_options": {"kaggle"},
-    "platform_chain": BASE | {"kaggle", "platform_checks", "runs", "tracking"},
-    "platform_checks": BASE | {"kaggle", "recipes"},
-    "platform": BASE | {"kaggle", "platform_chain", "platform_checks", "tracking"},
-    "cli": BASE
-    | {
-        "options",
-        "platform",
-        "commands",
-        "recipes",
-        "kaggle",
-        "tracking",
-        "demo",
-        "doctor",
-        "launch",
-        "models",
-        "runs",
-    },
+    "cli": BASE | {"commands", "kaggle", "models", "recipes", "synthetic", "tracking"},
     "__main__": {"cli", "threads"},
     "__init__": set(),
 }
@@ -83,7 +61,7 @@ def test_importing_the_package_loads_nothing():
 
 
 def test_the_command_line_loads_nothing_heavy():
-    assert not loaded_after("import imettk.cli") & {
+    assert not loaded_after("import imettk.cli.main") & {
         "torch",
         "timm",
         "numpy",

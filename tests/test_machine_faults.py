@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from imettk import cli
-from imettk.cli import main
+from imettk.cli import main as cli
+from imettk.cli.main import main
+from imettk.cli.options import STAGES
 from imettk.errors import describe_fault
-from imettk.options import STAGES
 
 resource = pytest.importorskip("resource")
 SMALL = ["--model.backbone", "timm:test_resnet", "--images.image-size", "32", "32", "--stages.0.num-epochs", "1"]

@@ -11,8 +11,8 @@ import pytest
 from pages import PROJECT, commands_in_blocks
 from places import SHARED
 
-from imettk.cli import main
-from imettk.options import STAGES
+from imettk.cli.main import main
+from imettk.cli.options import STAGES
 
 CLOTHING = SHARED / "data" / "clothing"
 TEXT = (PROJECT / "README.md").read_text()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import timm
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.config import fingerprint, to_json
 from imettk.errors import ConfigError, MissingFileError
 from imettk.inference.predictor import load_predictions

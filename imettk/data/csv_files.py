@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from imettk.errors import DataError
-from imettk.separator import csv_separator
 
 TABLE_ENDINGS = (".csv", ".tsv")
 LISTED = 5  # how many bad rows a message names before it only counts
@@ -95,3 +94,15 @@ def named(items: Iterable[str], what: str) -> str:
     names = list(items)
     first = ", ".join(map(printable, names[:LISTED])) + (", ..." if len(names) > LISTED else "")
     return f"{len(names)} {what}{'s' if len(names) != 1 else ''} ({first})"
+
+
+def csv_separator(path: Path) -> str:
+    """A comma wherever the first line has one; else the semicolon or tab that it has instead.
+
+    Raises:
+        OSError, UnicodeDecodeError: the file cannot be read as text.
+    """
+    with path.open(encoding="utf-8-sig") as file:
+        header = file.readline()
+    bare = "".join(header.split('"')[::2])  # a quoted name may hold any of them
+    return next((separator for separator in (",", ";", "\t") if separator in bare), ",")

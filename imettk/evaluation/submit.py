@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.kaggle.submission import write_submission
+from imettk.data.submission import write_submission
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from imettk.errors import PlatformError, UserError
+from imettk.kaggle.chain_state import is_measured
 from imettk.kaggle.client import Kaggle, NotThere
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.outputs import LISTED_SECONDS, list_files, pull, read_remote_list, wait_listed
-from imettk.kaggle.plan import is_measured
 from imettk.kaggle.pushes import PUSHES, ask_current, find_version, read_pushes
 from imettk.kaggle.sessions import COMPLETE, Pushed, Session, ask_session, push_kernel
 from imettk.kaggle.versions import hold_upload

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from imettk.errors import UserError
+from imettk.kaggle.chain_state import Chain
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.packs import pack_digest, upload_pack
-from imettk.kaggle.plan import Chain
 from imettk.kaggle.sessions import Quota, gpu_quota, is_there
 from imettk.kaggle.watch import hours_line
 from imettk.progress import say

@@ -7,8 +7,8 @@ pushed is recognised by its nonce, what ended is settled by the list that its ke
 from __future__ import annotations
 
 from imettk.errors import PlatformError, describe_fault
+from imettk.kaggle.chain_state import DONE, FAILED, PUSHING, RUNNING, Job
 from imettk.kaggle.jobs import Jobs
-from imettk.kaggle.plan import DONE, FAILED, PUSHING, RUNNING, Job
 from imettk.kaggle.sessions import end_session, is_there
 from imettk.kaggle.watch import session_line
 from imettk.progress import say

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from imettk.errors import MismatchError, PlatformError
+from imettk.kaggle.chain_state import FAILED, PUSHING, RUNNING, Chain, Job
 from imettk.kaggle.client import Kaggle, NotThere, Unclear
 from imettk.kaggle.outcome import Outcome, can_be_taken_up, is_small, judge, last_words, skip
 from imettk.kaggle.outputs import list_files, pull, read_remote_list
-from imettk.kaggle.plan import FAILED, PUSHING, RUNNING, Chain, Job
 from imettk.kaggle.room import Room
 from imettk.kaggle.sessions import COMPLETE, LacksSources, NoRoom, Pushed, Session, ask_session, push_once, recover_push
 from imettk.kaggle.watch import span

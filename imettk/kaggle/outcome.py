@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from imettk.kaggle.plan import DONE, FAILED, PAUSED, SKIPPED, Chain, Job
+from imettk.kaggle.chain_state import DONE, FAILED, PAUSED, SKIPPED, Chain, Job
 from imettk.kaggle.sessions import COMPLETE
 
 SMALL_BYTES = 20_000_000

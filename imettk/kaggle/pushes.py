@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from imettk.errors import MismatchError, UserError
+from imettk.kaggle.chain_state import read_chain
 from imettk.kaggle.client import Kaggle, Unclear, owner_of
-from imettk.kaggle.plan import read_chain
 from imettk.progress import say
 from imettk.tracking.files import read_json
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from imettk.config import PREPARE_SECTIONS, Recipe, differences, fingerprint, from_json, read_recipe, to_json
+from imettk.config.fields import leaves
 from imettk.errors import UserError
-from imettk.fields import leaves
+from imettk.kaggle.chain_state import RETRIED, Chain
 from imettk.kaggle.mounts import INPUT
-from imettk.kaggle.plan import RETRIED, Chain
 
 CACHED_SECTIONS = (*PREPARE_SECTIONS, "images", "cache")  # what `prepare` leaves depends on
 DATA = ("competition", "competitions")

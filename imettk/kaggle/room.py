@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from imettk.kaggle.chain_state import PUSHING, Chain
 from imettk.kaggle.client import Kaggle
-from imettk.kaggle.plan import PUSHING, Chain
 from imettk.kaggle.sessions import NoRoom, Quota, gpu_quota
 from imettk.kaggle.watch import day
 from imettk.progress import say

@@ -13,8 +13,8 @@ from typing import Any
 
 from imettk.errors import PlatformError
 from imettk.kaggle.chain import Follower
+from imettk.kaggle.chain_state import RUNNING, read_chain
 from imettk.kaggle.client import Kaggle
-from imettk.kaggle.plan import RUNNING, read_chain
 from imettk.kaggle.sessions import ask_session, gpu_quota
 from imettk.kaggle.watch import clock, describe, watch_parts
 from imettk.progress import say, status_line

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from imettk.kaggle.chain_state import DONE, FAILED, PAUSED, Chain, Job
 from imettk.kaggle.jobs import Tell
-from imettk.kaggle.plan import DONE, FAILED, PAUSED, Chain, Job
 from imettk.tracking.journal import read_journal
 from imettk.tracking.messages import ended, scored, validated
 from imettk.tracking.telegram import Message, Notifier

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 
-from imettk.kaggle.plan import DONE, PUSHING, RUNNING, Chain, Job
+from imettk.kaggle.chain_state import DONE, PUSHING, RUNNING, Chain, Job
 from imettk.kaggle.sessions import Quota
 
 PLATFORM_SECONDS = 12 * 3600.0  # of a session

@@ -25,7 +25,7 @@ from typing import IO, Any, NoReturn
 import numpy as np
 from forked import COMMAND
 
-import imettk.cli
+import imettk.cli.main
 
 # What commands import when they need it.
 LATE = (
@@ -75,7 +75,7 @@ def become(request: dict[str, Any], outputs: Mapping[int, int]) -> None:
 
 def run(code: str) -> NoReturn:
     """Run this as `python -c` would, and end."""
-    imettk.cli.STARTED = time.monotonic()
+    imettk.cli.main.STARTED = time.monotonic()
     ending: BaseException | None = None
     try:
         exec(compile(code, "<forked>", "exec"), {"__name__": "__main__"})
@@ -105,7 +105,7 @@ def leave(ending: BaseException | None) -> NoReturn:
 
 
 class Fork:
-    """What `imettk.launch` and `imettk.demo` need of `subprocess.Popen`, for `python -c CODE` and `python -m imettk`.
+    """What `cli.launch` and `cli.demo` need of `subprocess.Popen`, for `python -c CODE` and `python -m imettk`.
 
     It forks where it is, in a process that was forked itself and has not computed.
     """

@@ -21,21 +21,21 @@ from typing import IO, Any
 READ_AT_START = ("GOMP", "HF_", "LD_", "MKL", "MPL", "OMP", "OPENBLAS", "PYTHON", "TORCH_")
 SERVER = Path(__file__).with_name("fork_server.py")
 PATIENCE = 1800.0  # seconds, against what hangs: the slowest machine has ended before
-COMMAND = "from imettk.cli import main; main()"
+COMMAND = "from imettk.cli.main import main; main()"
 
-# Arguments: a number of processes, and the code and words of each. `imettk.launch`, but for how a process starts.
+# Arguments: a number of processes, and the code and words of each. `imettk.cli.launch`, but for how a process starts.
 LAUNCH = """
 import sys, time
 from __main__ import Fork
-import imettk.launch
+import imettk.cli.launch
 
 class Forking:
     Popen = Fork
 
-imettk.launch.subprocess = Forking
-imettk.launch.GRACE_SECONDS = 1.0
+imettk.cli.launch.subprocess = Forking
+imettk.cli.launch.GRACE_SECONDS = 1.0
 num_processes, *words = sys.argv[1:]
-sys.exit(imettk.launch.launch([sys.executable, "-c", *words], int(num_processes), started=time.monotonic()))
+sys.exit(imettk.cli.launch.launch([sys.executable, "-c", *words], int(num_processes), started=time.monotonic()))
 """
 
 

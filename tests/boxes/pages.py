@@ -7,8 +7,8 @@ import shlex
 
 from places import PROJECT
 
+from imettk.cli.options import STAGES, make_parser, split_overrides
 from imettk.config.overrides import apply_overrides
-from imettk.options import STAGES, make_parser, split_overrides
 from imettk.recipes import load_recipe
 
 PLACEHOLDERS = {

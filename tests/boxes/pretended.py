@@ -11,9 +11,9 @@ from collections.abc import Callable
 from kaggle_box import Job, KaggleBox
 
 from imettk.kaggle.chain import Follower
+from imettk.kaggle.chain_state import Chain, read_chain
 from imettk.kaggle.mounts import MissingOutputs, find_outputs
 from imettk.kaggle.outputs import write_output_list
-from imettk.kaggle.plan import Chain, read_chain
 from imettk.kaggle.sessions import push_kernel
 
 STEPS, STEPS_A_SESSION = 10, 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imettk.cli import main
+from imettk.cli.main import main
 
 TINY = ["--stages.0.num-epochs", "1", "--stages.0.batch-size", "16", "--stages.0.warmup-epochs", "0.5"]
 TINY += ["--images.image-size", "32", "32", "--session.tensorboard", "false"]

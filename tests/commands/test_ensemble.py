@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.config import fingerprint, read_recipe, to_json
 from imettk.evaluation.rules import RuleFitter
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tiny import TINY, run
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.commands import validate
 from imettk.commands.infer import _with_known_answers
 from imettk.config import read_recipe

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.commands.replace_labels import _Embedded
 from imettk.data.table import SampleTable
 from imettk.errors import MismatchError

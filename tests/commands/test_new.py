@@ -15,7 +15,7 @@ import pytest
 from places import PROJECT
 
 import imettk.config
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.recipes import RECIPES, load_recipe
 from imettk.synthetic.artworks import make_artworks
 from imettk.synthetic.cells import make_cells

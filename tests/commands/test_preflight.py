@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.commands import preflight
 from imettk.config import Recipe, RulePlan, StagePlan, TableFormat, TrainPlan
 from imettk.data.folds import make_folds

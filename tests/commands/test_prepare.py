@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tiny import TINY, run
 
-from imettk.cli import main
+from imettk.cli.main import main
 
 HOLDER = """
 import sys

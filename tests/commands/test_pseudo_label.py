@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.config import to_json
 from imettk.experiment.prepared import read_prepared
 from imettk.experiment.teacher import with_teacher

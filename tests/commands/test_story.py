@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from sklearn.metrics import fbeta_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from imettk.cli import main
+from imettk.cli.main import main
 
 TINY = [
     "--images.image-size", "32", "32", "--stages.0.num-epochs", "2", "--stages.0.batch-size", "16",

@@ -19,7 +19,7 @@ import torch
 from forked import COMMAND, LAUNCH, PATIENCE
 from safetensors.torch import load_file
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.experiment.teacher import teach
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
 from imettk.tracking.journal import read_journal
@@ -268,7 +268,7 @@ def test_two_processes_pause_on_sigterm_with_code_0_and_one_goes_on(prepared, fo
 SMALL_MEMORY = """
 import os, sys
 import torch
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.models.network import Network
 
 forward = Network.forward

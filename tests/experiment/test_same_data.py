@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from tiny import TINY, run
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.data.data_identity import DataIdentity, identify_data
 from imettk.data.table import SampleTable
 from imettk.tracking.journal import read_journal

@@ -14,7 +14,7 @@ import pytest
 from forked import PATIENCE
 from kaggle_box import Fault, Job, KaggleBox, Patience, fast_patience
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.kaggle import account as account_module
 from imettk.kaggle import client
 from imettk.kaggle import pack as packing
@@ -110,7 +110,7 @@ def test_a_preflight_shows_what_its_session_does(box, monkeypatch, capsys):
 def test_ctrl_c_says_that_the_session_goes_on_and_the_same_command_waits_again(box, monkeypatch, capsys):
     event = hold(box, monkeypatch, stop)
     box.processing_polls = 0
-    monkeypatch.setattr("imettk.cli._leave", leave)
+    monkeypatch.setattr("imettk.cli.main._leave", leave)
     command(*PREFLIGHT, code=1)
     text = capsys.readouterr().out
     hints = re.findall(r"`imettk kaggle (.*?)`", text.splitlines()[-1])
@@ -131,7 +131,7 @@ def test_ctrl_c_says_that_the_session_goes_on_and_the_same_command_waits_again(b
 def test_a_second_preflight_is_not_pushed_beside_one_that_runs(box, monkeypatch, capsys, other):
     event = hold(box, monkeypatch, stop)
     box.processing_polls = 0
-    monkeypatch.setattr("imettk.cli._leave", leave)
+    monkeypatch.setattr("imettk.cli.main._leave", leave)
     command(*PREFLIGHT, code=1)
     words = ["--stages.0.num-epochs", "3"] if other == "recipe" else ["--run-dir", "runs/other"]
     command(*PREFLIGHT, *words, code=2)

@@ -18,8 +18,8 @@ from telegram_box import CHAT, TOKEN, TelegramBox
 from imettk.errors import MismatchError
 from imettk.kaggle import rounds
 from imettk.kaggle.chain import Follower
+from imettk.kaggle.chain_state import DONE, read_chain
 from imettk.kaggle.outputs import write_output_list
-from imettk.kaggle.plan import DONE, read_chain
 from imettk.kaggle.rounds import follow
 from imettk.kaggle.telling import teller
 from imettk.kaggle.watch import describe

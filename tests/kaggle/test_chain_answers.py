@@ -13,7 +13,7 @@ from pretended import STEPS, assert_finished, failing, pretend
 
 from imettk.kaggle import jobs, room, rounds
 from imettk.kaggle.chain import Follower
-from imettk.kaggle.plan import DONE, Chain, read_chain
+from imettk.kaggle.chain_state import DONE, Chain, read_chain
 from imettk.kaggle.room import Room
 from imettk.kaggle.rounds import follow
 

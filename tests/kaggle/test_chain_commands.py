@@ -18,14 +18,15 @@ import pytest
 from kaggle_box import Fault, Job, KaggleBox, fast_patience
 from pretended import failing, new_chain, pretend, settings_of
 
-from imettk import platform_chain, runs
-from imettk.cli import main
+from imettk.cli import kaggle_chain as platform_chain
+from imettk.cli import log as runs
+from imettk.cli.main import main
 from imettk.config import to_json
 from imettk.errors import UserError
 from imettk.kaggle import begin, client, jobs, rounds
 from imettk.kaggle import pack as packing
+from imettk.kaggle.chain_state import read_chain
 from imettk.kaggle.client import Patience
-from imettk.kaggle.plan import read_chain
 from imettk.recipes import load_recipe
 from imettk.tracking import telegram
 from imettk.tracking.files import write_json

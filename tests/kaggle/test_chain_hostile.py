@@ -14,8 +14,8 @@ from pretended import STEPS, Killed, assert_finished, failing, pretend, settings
 from imettk.errors import MismatchError
 from imettk.kaggle import jobs, outcome, room
 from imettk.kaggle.chain import Follower
+from imettk.kaggle.chain_state import DONE, Chain, read_chain
 from imettk.kaggle.outputs import write_output_list
-from imettk.kaggle.plan import DONE, Chain, read_chain
 from imettk.kaggle.room import Room
 from imettk.kaggle.rounds import follow
 from imettk.kaggle.sessions import NoRoom, gpu_quota

@@ -10,8 +10,8 @@ import pytest
 from kaggle_box import Fault, Job
 from pretended import assert_finished, failing, follow_killed, make_deadly, settings_of
 
+from imettk.kaggle.chain_state import DONE
 from imettk.kaggle.outputs import write_output_list
-from imettk.kaggle.plan import DONE
 
 
 @pytest.mark.parametrize("seed", range(3))

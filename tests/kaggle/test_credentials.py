@@ -15,8 +15,8 @@ import pytest
 from box_accounts import silent_server
 from kaggle_box import Fault, KaggleBox, fast_patience
 
-from imettk import doctor as doctor_module
-from imettk.cli import main
+from imettk.cli import doctor as doctor_module
+from imettk.cli.main import main
 from imettk.errors import UserError
 from imettk.kaggle import client, credentials
 from imettk.kaggle.client import Kaggle, NotSignedIn, Patience, Unclear

@@ -22,12 +22,12 @@ from kaggle_box import Fault, KaggleBox, Version
 from kaggle_box import Job as BoxJob
 from pages import PROJECT
 
-from imettk.cli import main
-from imettk.doctor import _kaggle as doctor_lines
+from imettk.cli.doctor import _kaggle as doctor_lines
+from imettk.cli.main import main
 from imettk.kaggle import begin, client, packs, room, rounds, waiting
+from imettk.kaggle.chain_state import DONE, PAUSED, RUNNING, Chain, Job, read_chain
 from imettk.kaggle.client import Patience
 from imettk.kaggle.outputs import write_output_list
-from imettk.kaggle.plan import DONE, PAUSED, RUNNING, Chain, Job, read_chain
 from imettk.progress import say
 from imettk.tracking import telegram
 from imettk.tracking.files import write_json

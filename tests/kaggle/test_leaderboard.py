@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kaggle_box import Fault, KaggleBox, Patience, fast_patience
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.errors import PlatformError, UserError
 from imettk.kaggle import client, leaderboard, waiting
 from imettk.kaggle.client import Kaggle, NotThere, Unclear
@@ -237,7 +237,7 @@ def test_ctrl_c_says_what_stands_and_which_command_looks(submitting, monkeypatch
     if moment == "the answer":
         box.faults.add("CreateSubmission", Fault(500, after=True))
     with pytest.raises(SystemExit):  # the command line leaves without Python's end: see `cli._leave`
-        monkeypatch.setattr("imettk.cli._leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
+        monkeypatch.setattr("imettk.cli.main._leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
         main(["kaggle", "submit", "cells", str(path)])
     text = capsys.readouterr().out
     told = "--list cells` looks" if moment == "the answer" else "stands whatever happens here: `imettk kaggle submit"

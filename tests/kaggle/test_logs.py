@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from kaggle_box import Fault, Job, KaggleBox, fast_patience
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.errors import PlatformError
 from imettk.kaggle import client, logs
+from imettk.kaggle.chain_state import RUNNING, Chain, read_chain
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.logs import follow, follow_all
-from imettk.kaggle.plan import RUNNING, Chain, read_chain
 from imettk.kaggle.sessions import push_kernel
 
 LINES = [f"line {number}: ä 日" for number in range(6)]

@@ -41,7 +41,7 @@ def test_a_report_is_written_from_the_zip(pack, tmp_path):
     """Its template is read from where the code is."""
     write_journal(tmp_path / "fold0" / "journal.jsonl", 0.0, "done")
     (tmp_path / "recipe.json").write_text(to_json(load_recipe("digits")))
-    code = "import sys; from imettk.cli import main; main(sys.argv[1:])"
+    code = "import sys; from imettk.cli.main import main; main(sys.argv[1:])"
     subprocess.run(
         [sys.executable, "-c", code, "report", tmp_path],
         check=True,
@@ -52,7 +52,7 @@ def test_a_report_is_written_from_the_zip(pack, tmp_path):
 
 
 def test_python_imports_it_from_the_zip(pack):
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import imettk.cli; print(imettk.cli.__file__)"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import imettk.cli.main; print(imettk.cli.main.__file__)"
     done = subprocess.run(
         [sys.executable, "-S", "-E", "-c", code, pack / "imettk.zip"],
         capture_output=True,
@@ -122,9 +122,9 @@ def test_an_unpacked_package_is_checked_too(pack, place):
         archive.extractall(pack / place)
     (pack / "imettk.zip").unlink()
     assert check_pack(pack) == []
-    source = pack / place / "imettk" / "config.py"
+    source = pack / place / "imettk" / "errors.py"
     source.write_text(source.read_text() + "# changed\n")
-    with pytest.raises(DataError, match=r"config\.py is damaged"):
+    with pytest.raises(DataError, match=r"errors\.py is damaged"):
         check_pack(pack)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from kaggle_box import Fault, Job, KaggleBox, fast_patience
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.config import to_json
 from imettk.kaggle import account, client, versions
 from imettk.kaggle import pack as packing

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from kaggle_box import KaggleBox, fast_patience
 
-from imettk.cli import main
+from imettk.cli.kaggle_checks import check_fold, check_limit, folds_of, input_words, limit_seconds, models_in
+from imettk.cli.main import main
 from imettk.config.overrides import apply_overrides
 from imettk.errors import UserError
 from imettk.kaggle import client, local
 from imettk.kaggle import pack as packing
 from imettk.kaggle.sandbox import COMPLETE, Ending, Mounts
-from imettk.platform_checks import check_fold, check_limit, folds_of, input_words, limit_seconds, models_in
 from imettk.recipes import load_recipe
 
 DIGITS = load_recipe("digits")  # of three folds

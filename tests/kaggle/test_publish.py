@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from kaggle_box import fast_patience
 
-from imettk import platform
+from imettk.cli import kaggle as platform
 from imettk.config import to_json
 from imettk.errors import DataError, MissingFileError, UserError
 from imettk.kaggle import client

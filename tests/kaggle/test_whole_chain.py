@@ -14,12 +14,12 @@ from forked import PATIENCE
 from kaggle_box import Job, KaggleBox, fast_patience
 from sklearn.metrics import fbeta_score
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.kaggle import chain as chain_module
 from imettk.kaggle import client
 from imettk.kaggle import pack as packing
+from imettk.kaggle.chain_state import read_chain
 from imettk.kaggle.outputs import OUTPUT
-from imettk.kaggle.plan import read_chain
 from imettk.kaggle.sandbox import Mounts, run_session
 from imettk.tracking.tensors import read_tensors
 

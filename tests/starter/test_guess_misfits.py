@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.data.table import read_table
 from imettk.errors import DataError
 from imettk.recipes import load_recipe

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from imettk.cli import main
+from imettk.cli.log import compare, import_runs, table
+from imettk.cli.main import main
 from imettk.config import to_json
 from imettk.errors import BusyError, DataError, MismatchError, UserError
 from imettk.recipes import load_recipe
-from imettk.runs import compare, import_runs, table
 from imettk.tracking.ledger import Ledger, find_entry, open_ledger
 from imettk.tracking.summary import read_facts, summarise, write_fact
 

@@ -70,7 +70,7 @@ def test_a_score(tmp_path):
 
 # A server that never answers is waited for at the end: here not for the 20 seconds that a user's last message gets.
 IMPATIENT = """
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.tracking.telegram import Notifier
 
 Notifier.close.__defaults__ = (1.0,)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from report_runs import NASTY, make_run, write
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.errors import MissingFileError
 from imettk.pictures import charts
 from imettk.tracking import report as report_module

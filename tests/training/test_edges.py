@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from imettk.cli.launch import launch
 from imettk.config import StagePlan
 from imettk.data.sampling import derive_seed
-from imettk.launch import launch
 from imettk.losses import LOSSES
 from imettk.tracking.journal import Journal, read_journal
 from imettk.training.checkpoint import CheckpointWriter, load_newest, save_checkpoint
@@ -173,7 +173,7 @@ def test_a_second_fault_far_behind_the_first_has_its_own_way_back(make_trainer, 
 @pytest.mark.slow
 def test_one_process_that_fails_ends_all(tmp_path, capfd, monkeypatch):
     """The others wait for it in a collective; nothing but its end can tell them."""
-    monkeypatch.setattr("imettk.launch.GRACE_SECONDS", 1.0)
+    monkeypatch.setattr("imettk.cli.launch.GRACE_SECONDS", 1.0)
     script = tmp_path / "fails.py"
     script.write_text(
         "import sys, torch\n"

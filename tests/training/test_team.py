@@ -12,7 +12,7 @@ import torch
 from forked import LAUNCH, PATIENCE, ForkServer
 from safetensors.torch import load_file
 
-from imettk.launch import launch
+from imettk.cli.launch import launch
 from imettk.training.team import Team
 
 HERE = Path(__file__).parent
@@ -179,7 +179,7 @@ def test_processes_share_the_cores_and_a_number_of_threads_that_is_given_is_thei
     ],
 )
 def test_the_exit_code_is_that_of_the_process_that_is_the_cause(tmp_path, capfd, monkeypatch, body, code, text):
-    monkeypatch.setattr("imettk.launch.GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("imettk.cli.launch.GRACE_SECONDS", 0.5)
     script = tmp_path / "exits.py"
     script.write_text(EXITS.format(body=body))
     assert launch([sys.executable, str(script)], 3, started=0.0) == code

@@ -22,7 +22,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from table import print_machine
 
-from imettk.cli import main
+from imettk.cli.main import main
 from imettk.synthetic.artworks import make_artworks
 from imettk.synthetic.cells import make_cells
 from imettk.synthetic.digits import make_digits

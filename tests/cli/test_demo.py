@@ -12,15 +12,15 @@ from sklearn.preprocessing import MultiLabelBinarizer
 FORKS = """
 import subprocess
 from __main__ import Fork
-import imettk.cli, imettk.demo
+import imettk.cli.main, imettk.cli.demo
 
 class Forking:
     def run(command, *, env, check):
         assert not check
         return subprocess.CompletedProcess(command, Fork(command, env=env).wait())
 
-imettk.demo.subprocess = Forking
-imettk.cli.main()
+imettk.cli.demo.subprocess = Forking
+imettk.cli.main.main()
 """
 
 

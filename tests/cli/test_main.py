@@ -4,15 +4,15 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import PROJECT
 
-from imettk.cli import STAGE_RUNNERS, main
+from imettk.cli.doctor import PACKAGES
+from imettk.cli.main import STAGE_RUNNERS, main
+from imettk.cli.options import STAGES, make_parser, split_overrides
 from imettk.config.fields import field_names
-from imettk.doctor import PACKAGES
 from imettk.kaggle.kernel import STAGES as KERNEL_STAGES
-from imettk.options import STAGES, make_parser, split_overrides
 from imettk.recipes.digits import digits
 
 
@@ -68,7 +68,7 @@ def test_an_option_of_another_stage_is_named_as_that(capsys):
 
 
 def test_doctor_looks_for_whatever_the_package_needs():
-    setup = (Path(__file__).resolve().parents[1] / "setup.py").read_text()
+    setup = (PROJECT / "setup.py").read_text()
     needed = re.findall(r'^        "([\w.-]+)', setup.split("install_requires")[1].split("extras_require")[0], re.M)
     assert len(needed) > 15 and set(needed) == set(PACKAGES)
 
@@ -108,13 +108,13 @@ def test_what_is_no_score_does_not_come_into_the_log(scores, tmp_path, capsys):
 
 def entry_point() -> str:
     """What pip makes the `imettk` command of."""
-    setup = (Path(__file__).resolve().parents[1] / "setup.py").read_text()
+    setup = (PROJECT / "setup.py").read_text()
     module, function = re.findall(r'"imettk = ([\w.]+):(\w+)"', setup)[0]
     return f"import sys; from {module} import {function}; sys.exit({function}())"
 
 
 @pytest.mark.parametrize("start", [["-m", "imettk"], ["-c", entry_point()]], ids=["module", "command"])
-@pytest.mark.parametrize("module", ["imettk.cli", "imettk.config", "imettk.recipes.digits", "argparse"])
+@pytest.mark.parametrize("module", ["imettk.cli.main", "imettk.config", "imettk.recipes.digits", "argparse"])
 def test_ctrl_c_while_python_still_imports_is_one_line(start, module, tmp_path):
     """As if it came at the moment when the module is looked for."""
     (tmp_path / "sitecustomize.py").write_text(
@@ -122,7 +122,7 @@ def test_ctrl_c_while_python_still_imports_is_one_line(start, module, tmp_path):
         f"        if name == {module!r}:\n            raise KeyboardInterrupt\n\n\n"
         "sys.meta_path.insert(0, Interrupt())\n"
     )
-    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).resolve().parents[1])])
+    paths = os.pathsep.join([str(tmp_path), str(PROJECT)])
     done = subprocess.run(
         [sys.executable, *start, "--help"], capture_output=True, text=True, check=False, cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": paths},
@@ -149,6 +149,6 @@ def test_doctor_finds_everything(capfd):
 
 
 def test_doctor_names_what_is_broken(monkeypatch, capsys):
-    monkeypatch.setitem(__import__("imettk.doctor").doctor.PACKAGES, "nothing-such", "no_such_module")
+    monkeypatch.setitem(PACKAGES, "nothing-such", "no_such_module")
     assert code_of("doctor") == 2
     assert "missing or broken: nothing-such" in capsys.readouterr().out

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from imettk.data.submission import check_submission, write_submission
 from imettk.errors import DataError
-from imettk.kaggle.submission import check_submission, write_submission
 
 SAMPLE = "Id,Predicted\n007,0\nt2,0\nNA,0\n"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from imettk.data.csv_files import csv_separator
 from imettk.errors import DataError
 from imettk.files import write_atomically
-from imettk.separator import csv_separator
 
 
 def write_submission(

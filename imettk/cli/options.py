@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from imettk.cli.kaggle_options import add_kaggle
 from imettk.errors import ConfigError
-from imettk.platform_options import add_kaggle
 from imettk.recipes import RECIPES
 
 EPILOG = "Every field of the recipe can be set, as in `--stages.0.num-epochs 2`; --fields lists them."

@@ -10,10 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imettk.config import Recipe
-from imettk.config.overrides import apply_overrides
-from imettk.errors import PlatformError, UserError, describe_fault
-from imettk.platform_checks import (
+from imettk.cli.kaggle_checks import (
     check_inputs,
     check_limit,
     checked_recipe,
@@ -26,13 +23,16 @@ from imettk.platform_checks import (
     models_in,
     pack_folder,
 )
+from imettk.config import Recipe
+from imettk.config.overrides import apply_overrides
+from imettk.errors import PlatformError, UserError, describe_fault
 from imettk.progress import say
 from imettk.tracking.files import read_json
 
 if TYPE_CHECKING:
     from imettk.kaggle.chain import Follower
+    from imettk.kaggle.chain_state import Chain
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.plan import Chain
     from imettk.tracking.telegram import Notifier
 
 
@@ -74,7 +74,7 @@ def _asked(arguments: argparse.Namespace) -> list[argparse.Namespace]:
 
 def _chain_of(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
     """The chain of a folder, brought up to what is asked for, or a new one."""
-    from imettk.kaggle.plan import read_chain
+    from imettk.kaggle.chain_state import read_chain
 
     chain = read_chain(arguments.run_dir)
     if chain is None and arguments.stop:
@@ -154,7 +154,7 @@ def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
 def _new_chain(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
     from imettk.kaggle.account import PREFLIGHT
     from imettk.kaggle.begin import start_chain, tell_expected
-    from imettk.kaggle.plan import expect, is_measured
+    from imettk.kaggle.chain_state import expect, is_measured
     from imettk.kaggle.sessions import gpu_quota
 
     settings, attached = _settings(arguments)
@@ -172,7 +172,7 @@ def _new_chain(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
 def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chains: list[Chain], folders: list[Path]) -> int:
     """Bring chains forward, tell what happened, and take it into the log."""
     from imettk.kaggle.chain import Follower
-    from imettk.kaggle.plan import DONE
+    from imettk.kaggle.chain_state import DONE
     from imettk.kaggle.room import Room
     from imettk.kaggle.rounds import follow
     from imettk.kaggle.telling import teller
@@ -217,7 +217,7 @@ def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chains: list[Chain], 
 
 def _exit_code(arguments: argparse.Namespace, chains: list[Chain], ends: list[str]) -> int:
     """0 where nothing has gone wrong; `PlatformError` with the reasons otherwise."""
-    from imettk.kaggle.plan import DONE
+    from imettk.kaggle.chain_state import DONE
     from imettk.kaggle.sessions import ENDED
 
     open_jobs = [job for chain in chains for job in chain.open_jobs]
@@ -238,8 +238,8 @@ def _exit_code(arguments: argparse.Namespace, chains: list[Chain], ends: list[st
 
 def _tell_end(follower: Follower, end: str, notifier: Notifier | None) -> None:
     """Say where a chain is; by a message too where it has ended just now."""
+    from imettk.kaggle.chain_state import DONE
     from imettk.kaggle.outcome import SUBMISSION
-    from imettk.kaggle.plan import DONE
     from imettk.kaggle.watch import describe
     from imettk.tracking.telegram import Message
 
@@ -277,7 +277,7 @@ def _tell_left(arguments: argparse.Namespace, chains: list[Chain], now: float) -
 
 def take_into_log(folder: Path) -> None:
     """Take a run into the log beside its folder; where that cannot be, it is said, and nothing is lost."""
-    from imettk.runs import import_runs
+    from imettk.cli.log import import_runs
 
     if not (folder / "recipe.json").is_file():
         return

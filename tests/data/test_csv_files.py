@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from imettk.separator import csv_separator
+from imettk.data.csv_files import csv_separator
 
 
 @pytest.mark.parametrize(

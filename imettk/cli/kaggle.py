@@ -7,10 +7,8 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imettk.config import read_recipe
-from imettk.errors import PlatformError, UserError
-from imettk.platform_chain import run_chain, take_into_log
-from imettk.platform_checks import (
+from imettk.cli.kaggle_chain import run_chain, take_into_log
+from imettk.cli.kaggle_checks import (
     check_fold,
     check_inputs,
     check_limit,
@@ -24,6 +22,8 @@ from imettk.platform_checks import (
     models_in,
     pack_folder,
 )
+from imettk.config import read_recipe
+from imettk.errors import PlatformError, UserError
 from imettk.progress import say
 
 if TYPE_CHECKING:
@@ -160,8 +160,8 @@ def _fold_words(arguments: argparse.Namespace) -> list[str]:
 def _status(arguments: argparse.Namespace) -> int:
     from imettk.kaggle.account import status
     from imettk.kaggle.begin import tell_quota
+    from imettk.kaggle.chain_state import chain_folders
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.plan import chain_folders
     from imettk.kaggle.rounds import show
 
     folders = [] if arguments.kernel is not None else chain_folders(arguments.run_dir)
@@ -179,9 +179,9 @@ def _status(arguments: argparse.Namespace) -> int:
 def _follow(arguments: argparse.Namespace) -> int:
     """Show the log of a kernel's session, or of all that run in the folder's chains; code 0 where all end well."""
     from imettk.kaggle.account import stage_fault
+    from imettk.kaggle.chain_state import chain_folders, read_chain
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.logs import follow_all
-    from imettk.kaggle.plan import chain_folders, read_chain
     from imettk.kaggle.pushes import find_version
     from imettk.kaggle.sessions import COMPLETE
 

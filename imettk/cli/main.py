@@ -15,11 +15,11 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import fields
 
+from imettk.cli.options import STAGES, make_parser, split_overrides
 from imettk.config import MEMORY_SHORT_CODE, SESSION_START, Recipe
 from imettk.config.fields import field_names, field_type
 from imettk.config.overrides import apply_overrides
 from imettk.errors import ConfigError, MemoryShortError, MissingFileError, PlatformError, UserError, describe_fault
-from imettk.options import STAGES, make_parser, split_overrides
 from imettk.recipes import RECIPES, load_recipe
 from imettk.tracking.run_dir import RunDir
 
@@ -103,13 +103,13 @@ def _run(argv: list[str]) -> None:
     if rest and not (arguments.command == "kaggle" and arguments.passes_on):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if arguments.command == "demo":
-        from imettk.demo import demo
+        from imettk.cli.demo import demo
 
         demo(arguments.run_dir)
     elif arguments.command == "new":
         _new(arguments)
     elif arguments.command == "doctor":
-        from imettk.doctor import doctor
+        from imettk.cli.doctor import doctor
 
         sys.exit(doctor(telegram=arguments.telegram, kaggle=arguments.kaggle))
     elif arguments.command == "weights":
@@ -117,11 +117,11 @@ def _run(argv: list[str]) -> None:
 
         fetch_weights(arguments.names, arguments.out)
         if arguments.upload:
-            from imettk.platform import upload_weights
+            from imettk.cli.kaggle import upload_weights
 
             upload_weights(arguments.out)
     elif arguments.command == "log":
-        from imettk.runs import run_log
+        from imettk.cli.log import run_log
 
         run_log(arguments)
     elif arguments.command == "report":
@@ -129,7 +129,7 @@ def _run(argv: list[str]) -> None:
 
         report(arguments.folders, out=arguments.out, inputs=arguments.inputs)
     else:
-        from imettk.platform import run_action
+        from imettk.cli.kaggle import run_action
 
         arguments.words = argv
         sys.exit(run_action(arguments, rest))
@@ -254,7 +254,7 @@ def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
 
         dry_run(recipe, arguments.data, run, fold=arguments.fold)
         return
-    from imettk.launch import choose_num_processes, launch
+    from imettk.cli.launch import choose_num_processes, launch
 
     started = _started()
     plan = recipe.session

@@ -1,0 +1,1 @@
+"""The `imettk` command: it parses, calls one command, and prints."""
