@@ -106,7 +106,7 @@ class Jobs:
         if pushed is not None:
             self._note_pushed(job, pushed)
         elif self._lasts(job, "", LOST_SECONDS):
-            job.sent, job.looks = False, 0
+            job.sent, job.looks, job.lasted = False, 0, 0.0
         else:
             self.look_later(f"push of {self.chain.reference(job)}: not there; it may still arrive")
 
