@@ -168,3 +168,9 @@ def push_and_die(follower: Follower, job) -> None:
 
     account.ask = once
     push_kernel(account, follower.chain.kernel(job))
+
+
+def look_while(follower: Follower, condition: Callable[[], bool]) -> None:
+    while condition():
+        follower.look()
+        follower.kaggle.patience.sleep(0.01)

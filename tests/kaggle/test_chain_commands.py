@@ -551,3 +551,14 @@ def test_an_earlier_versions_chain_that_has_not_trained_is_packed_anew(box, caps
     box.max_gpu = 2
     command(*CHAIN)
     assert read_chain(RUN).datasets == ["me/imettk-pack/2"]
+
+
+@pytest.mark.parametrize("change", [(), ("--folds.seed", "7")])
+def test_what_has_not_trained_is_packed_anew_when_it_goes_on(box, change):
+    """What runs is the imettk and the recipe that are here, and on the platform the pack may be gone."""
+    box._run_kernel = lambda job: "ERROR"
+    command(*CHAIN, "--retries", "0", code=1)
+    box.datasets.clear()
+    box._run_kernel = pretend
+    command(*CHAIN, *change)
+    assert read_chain(RUN).is_done("infer")
