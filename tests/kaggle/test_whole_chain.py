@@ -15,8 +15,7 @@ from kaggle_box import Job, KaggleBox, fast_patience
 from sklearn.metrics import fbeta_score
 
 from imettk.cli.main import main
-from imettk.kaggle import chain as chain_module
-from imettk.kaggle import client
+from imettk.kaggle import client, jobs
 from imettk.kaggle import pack as packing
 from imettk.kaggle.chain_state import read_chain
 from imettk.kaggle.outputs import OUTPUT
@@ -105,7 +104,7 @@ def test_from_a_laptop_to_a_score(whole, imettk, digits_data, tmp_path, capsys, 
     Every call may fail in every way, lists come late, and one session is killed in the middle of its training.
     """
     run_dir = tmp_path / "run"
-    monkeypatch.setattr(chain_module, "LOST_SECONDS", -1.0)
+    monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)
     whole.late_listings, whole.failed_outputs = 1, "attached"
     whole._run_kernel = killed_at_its_end(whole._run_kernel, "-f0-s2")
     whole.faults.storm(seed=1, rate=0.05)
