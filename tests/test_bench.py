@@ -111,3 +111,9 @@ def test_the_thresholds_table_has_its_rows(run):
     if not DATA.is_dir():
         pytest.skip("shared/data is not here")
     assert "samples, 1 to 10 labels: seconds" in run("thresholds", "--quick", "--check")
+
+
+def test_the_same_bits_are_found_to_be_the_same(run, tmp_path):
+    assert "submission.csv" in run("same_bits", "imet2019-freezing", "--save", str(tmp_path / "bits.json"))
+    text = run("same_bits", "imet2019-freezing", "--against", str(tmp_path / "bits.json"), "--check")
+    assert text.count("same\n") == 6 and "DIFFERS" not in text

@@ -22,7 +22,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from table import print_machine
 
-from imettk.cli.main import main
+from imettk.cli.main import main as imettk
 from imettk.synthetic.artworks import make_artworks
 from imettk.synthetic.cells import make_cells
 from imettk.synthetic.digits import make_digits
@@ -77,7 +77,7 @@ def command(*words: object) -> None:
     shown = io.StringIO()
     try:
         with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
-            main([str(word) for word in words])
+            imettk([str(word) for word in words])
     except SystemExit as ending:
         if ending.code:
             raise SystemExit(shown.getvalue()) from None
@@ -133,12 +133,17 @@ def run(arguments: argparse.Namespace) -> int:
     return faults
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", help="built-in names (default: all)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep the hashes as JSON")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare with hashes that were saved before")
     parser.add_argument("--check", action="store_true", help="exit 1 where any differs")
-    asked = parser.parse_args()
-    differing = run(asked)
-    sys.exit(1 if asked.check and differing else 0)
+    arguments = parser.parse_args()
+    differing = run(arguments)
+    if arguments.check and differing:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
