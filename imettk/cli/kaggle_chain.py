@@ -44,13 +44,13 @@ def run_chain(arguments: argparse.Namespace) -> int:
 
     asked = _asked(arguments)
     with ExitStack() as stack:
-        for one in asked:
-            one.run_dir.mkdir(parents=True, exist_ok=True)
-            with name_fault(one.run_dir):
-                stack.enter_context(hold_folder(one.run_dir))
+        for words in asked:
+            words.run_dir.mkdir(parents=True, exist_ok=True)
+            with name_fault(words.run_dir):
+                stack.enter_context(hold_folder(words.run_dir))
         kaggle = Kaggle()
-        chains = [_chain_of(one, kaggle) for one in asked]
-        return _follow(arguments, kaggle, chains, [one.run_dir for one in asked])
+        chains = [_chain_of(words, kaggle) for words in asked]
+        return _follow(arguments, kaggle, chains, [words.run_dir for words in asked])
 
 
 def _asked(arguments: argparse.Namespace) -> list[argparse.Namespace]:
@@ -61,14 +61,14 @@ def _asked(arguments: argparse.Namespace) -> list[argparse.Namespace]:
         return [arguments]
     asked = []
     for recipe in arguments.recipe:
-        one = argparse.Namespace(**vars(arguments) | {"recipe": recipe})
-        one.checked = checked_recipe(one)
-        one.name = chosen_name(one, one.checked)
+        words = argparse.Namespace(**vars(arguments) | {"recipe": recipe})
+        words.checked = checked_recipe(words)
+        words.name = chosen_name(words, words.checked)
         if len(arguments.recipe) > 1:
-            one.run_dir = arguments.run_dir / one.name
-        asked.append(one)
-    if len({one.name for one in asked}) < len(asked):
-        raise UserError(f"recipes need different names, got {', '.join(one.name for one in asked)}")
+            words.run_dir = arguments.run_dir / words.name
+        asked.append(words)
+    if len({words.name for words in asked}) < len(asked):
+        raise UserError(f"recipes need different names, got {', '.join(words.name for words in asked)}")
     return asked
 
 
