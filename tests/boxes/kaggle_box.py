@@ -11,6 +11,7 @@ import itertools
 import json
 import random
 import re
+import shutil
 import socket
 import threading
 import time
@@ -264,6 +265,7 @@ class KaggleBox(Accounts, DatasetFiles):
     def _add_version(self, reference: str, tokens: list[dict[str, Any]]) -> dict[str, Any]:
         dataset = self.datasets.setdefault(reference, Dataset())
         folder = self.root / "datasets" / reference / f"v{len(dataset.versions) + 1}"
+        shutil.rmtree(folder, ignore_errors=True)  # of a dataset that was deleted
         folder.mkdir(parents=True)
         for token in tokens:
             blob = self._blobs[token["token"]]

@@ -10,3 +10,13 @@ TINY += ["--images.image-size", "32", "32", "--session.tensorboard", "false"]
 
 def run(*words: object) -> None:
     main([str(word) for word in words])
+
+
+def kaggle_command(*words: object, code: int = 0) -> None:
+    """A command of `imettk kaggle` that ends with this code."""
+    try:
+        run("kaggle", *words)
+    except SystemExit as ending:
+        assert ending.code == code, ending.code
+        return
+    raise AssertionError("it did not end")

@@ -15,7 +15,8 @@ from kaggle_box import Job, KaggleBox, fast_patience
 from pretended import new_chain, pretend
 
 from imettk.errors import UserError
-from imettk.kaggle import jobs
+from imettk.kaggle import client, jobs
+from imettk.kaggle import pack as packing
 from imettk.kaggle.chain import Follower
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.pack import make_pack
@@ -39,6 +40,22 @@ def make_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     yield make
     for box in boxes:
         box.__exit__()
+
+
+@pytest.fixture
+def open_cells(make_box, tmp_path, monkeypatch) -> Callable[..., KaggleBox]:
+    """Opens a box with the competition `cells`, for commands that are typed in the test's own folder."""
+    monkeypatch.setattr(client, "Patience", fast_patience)
+    monkeypatch.setattr(packing, "_build_wheels", lambda out: None)
+    monkeypatch.chdir(tmp_path)
+
+    def make(*run_kernel: Callable[[Job], str]) -> KaggleBox:
+        box = make_box(*run_kernel)
+        (tmp_path / "data").mkdir()
+        box.add_competition("cells", tmp_path / "data", lambda path: (0.75, 0.5))
+        return box
+
+    return make
 
 
 @pytest.fixture

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 from forked import PATIENCE
 from kaggle_box import Fault, Job, KaggleBox, Patience, fast_patience
+from tiny import kaggle_command as command
 
-from imettk.cli.main import main
 from imettk.kaggle import account as account_module
 from imettk.kaggle import client
-from imettk.kaggle import pack as packing
 from imettk.kaggle.outputs import OUTPUT, write_output_list
 
 REFERENCE = "me/imettk-digits-preflight"
@@ -41,20 +40,8 @@ def preflight(job: Job, code: int | None = 0) -> str:
 
 
 @pytest.fixture
-def box(make_box, tmp_path, monkeypatch) -> KaggleBox:
-    monkeypatch.setattr(client, "Patience", fast_patience)
-    monkeypatch.setattr(packing, "_build_wheels", lambda out: None)
-    monkeypatch.chdir(tmp_path)
-    box = make_box(preflight)
-    (tmp_path / "data").mkdir()
-    box.add_competition("cells", tmp_path / "data", lambda path: (0.75, 0.5))
-    return box
-
-
-def command(*words: object, code: int = 0) -> None:
-    with pytest.raises(SystemExit) as ending:
-        main(["kaggle", *map(str, words)])
-    assert ending.value.code == code
+def box(open_cells) -> KaggleBox:
+    return open_cells(preflight)
 
 
 def hold(box: KaggleBox, monkeypatch: pytest.MonkeyPatch, on_wait: Callable[[int], None]) -> threading.Event:

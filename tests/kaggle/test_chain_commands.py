@@ -15,8 +15,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from kaggle_box import Fault, Job, KaggleBox, fast_patience
+from kaggle_box import Fault, Job, KaggleBox
 from pretended import failing, new_chain, pretend, settings_of
+from tiny import kaggle_command as command
 
 from imettk.cli import kaggle_chain as platform_chain
 from imettk.cli import log as runs
@@ -51,25 +52,13 @@ def told(monkeypatch) -> list[str]:
 
 
 @pytest.fixture
-def box(make_box, tmp_path, monkeypatch, told) -> KaggleBox:
-    monkeypatch.setattr(client, "Patience", fast_patience)
-    monkeypatch.setattr(packing, "_build_wheels", lambda out: None)
+def box(open_cells, monkeypatch, told) -> KaggleBox:
     monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)
-    monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(MINE.format(name="cells"))
-    box = make_box(pretend)
-    (tmp_path / "data").mkdir()
-    box.add_competition("cells", tmp_path / "data", lambda path: (0.75, 0.5))
-    return box
+    return open_cells(pretend)
 
 
 CHAIN = ("chain", "mine.py", "--competition", "cells")
-
-
-def command(*words: object, code: int = 0) -> None:
-    with pytest.raises(SystemExit) as ending:
-        main(["kaggle", *map(str, words)])
-    assert ending.value.code == code
 
 
 def once_until(box: KaggleBox, place: str, *words: object) -> None:

@@ -9,12 +9,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from kaggle_box import Fault, Job, KaggleBox, fast_patience
+from kaggle_box import Fault, Job, KaggleBox
+from tiny import kaggle_command as command
 
 from imettk.cli.main import main
 from imettk.config import to_json
-from imettk.kaggle import account, client, versions
-from imettk.kaggle import pack as packing
+from imettk.kaggle import account, versions
 from imettk.kaggle.outputs import write_output_list
 from imettk.recipes import load_recipe
 
@@ -44,20 +44,8 @@ def pretend(job: Job) -> str:
 
 
 @pytest.fixture
-def box(make_box, tmp_path, monkeypatch) -> KaggleBox:
-    monkeypatch.setattr(client, "Patience", fast_patience)
-    monkeypatch.setattr(packing, "_build_wheels", lambda out: None)
-    monkeypatch.chdir(tmp_path)
-    box = make_box(pretend)
-    (tmp_path / "data").mkdir()
-    box.add_competition("cells", tmp_path / "data", lambda path: (0.75, 0.5))
-    return box
-
-
-def command(*words: object, code: int = 0) -> None:
-    with pytest.raises(SystemExit) as ending:
-        main(["kaggle", *map(str, words)])
-    assert ending.value.code == code
+def box(open_cells) -> KaggleBox:
+    return open_cells(pretend)
 
 
 def test_a_stage_by_hand_from_pack_to_score(box, capsys):

@@ -6,14 +6,13 @@ import argparse
 from pathlib import Path
 
 import pytest
-from kaggle_box import KaggleBox, fast_patience
+from kaggle_box import KaggleBox
+from tiny import kaggle_command as command
 
 from imettk.cli.kaggle_checks import check_fold, check_limit, folds_of, input_words, limit_seconds, models_in
-from imettk.cli.main import main
 from imettk.config.overrides import apply_overrides
 from imettk.errors import UserError
-from imettk.kaggle import client, local
-from imettk.kaggle import pack as packing
+from imettk.kaggle import local
 from imettk.kaggle.sandbox import COMPLETE, Ending, Mounts
 from imettk.recipes import load_recipe
 
@@ -30,20 +29,8 @@ MODEL = "timm/resnet/pyTorch/resnet18/1"
 
 
 @pytest.fixture
-def box(make_box, tmp_path, monkeypatch) -> KaggleBox:
-    monkeypatch.setattr(client, "Patience", fast_patience)
-    monkeypatch.setattr(packing, "_build_wheels", lambda out: None)
-    monkeypatch.chdir(tmp_path)
-    box = make_box()
-    (tmp_path / "data").mkdir()
-    box.add_competition("cells", tmp_path / "data", lambda path: (0.75, 0.5))
-    return box
-
-
-def command(*words: object, code: int = 0) -> None:
-    with pytest.raises(SystemExit) as ending:
-        main(["kaggle", *map(str, words)])
-    assert ending.value.code == code
+def box(open_cells) -> KaggleBox:
+    return open_cells()
 
 
 @pytest.mark.parametrize(("text", "folds"), [("0", [0]), ("0,1,2", [0, 1, 2]), ("2, 0", [0, 2]), (" 1 ", [1])])
