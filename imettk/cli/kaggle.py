@@ -21,6 +21,7 @@ from imettk.cli.kaggle_checks import (
     limit_words,
     models_in,
     pack_folder,
+    packed_recipe,
 )
 from imettk.config import read_recipe
 from imettk.errors import PlatformError, UserError
@@ -124,8 +125,8 @@ def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
     check_fold(arguments.fold, recipe)
     name, machine, models = chosen_name(arguments, recipe), chosen_machine(arguments), models_in(recipe)
     sources = Sources(arguments.competition, arguments.dataset, arguments.attach)
-    after = [find_version(kaggle, arguments.run_dir, reference)[2] for reference in arguments.after]
-    kernels = tuple("/".join(reference.split("/")[:2]) for reference in arguments.after)
+    earlier = [find_version(kaggle, arguments.run_dir, reference) for reference in arguments.after]
+    kernels = tuple(name for name, _, _ in earlier)
     check_inputs(recipe, [*sources.datasets, *sources.competitions, *kernels])
     place = arguments.stage if arguments.fold is None else f"{arguments.stage}-f{arguments.fold}"
     slug = fit(f"imettk-{name}", f"-{place}")
@@ -136,7 +137,7 @@ def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
     return Kernel(
         reference=f"{kaggle.username}/{slug}",
         stage=arguments.stage,
-        recipe=Path(arguments.recipe).name if arguments.recipe.endswith(".py") else arguments.recipe,
+        recipe=packed_recipe(arguments),
         competition=sources.folder,
         arguments=(*overrides, *limit_words(arguments), *_fold_words(arguments)),
         datasets=(pinned, *sources.datasets),
@@ -148,7 +149,7 @@ def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
         internet=arguments.internet,
         pack=digest,
         push=secrets.token_hex(8),
-        after=tuple(filter(None, after)),
+        after=tuple(push for _, _, push in earlier if push),
         limit_seconds=seconds,
     )
 

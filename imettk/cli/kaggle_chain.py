@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from imettk.cli.kaggle_checks import (
     limit_words,
     models_in,
     pack_folder,
+    packed_recipe,
 )
 from imettk.config import Recipe
 from imettk.config.overrides import apply_overrides
@@ -91,6 +91,11 @@ def _chain_of(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
     return chain
 
 
+def _limited(arguments: argparse.Namespace) -> Recipe:
+    """The recipe as the stages get it, with the limit that was asked for."""
+    return apply_overrides(arguments.checked, limit_words(arguments))
+
+
 def _settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """The settings of a chain, by the names of its attributes, and the datasets that it has attached."""
     from imettk.kaggle.revision import as_values
@@ -106,7 +111,7 @@ def _settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]
     words = [*arguments.overrides, *input_words(recipe, arguments.overrides), *limit_words(arguments)]
     return {
         "name": arguments.name,
-        "recipe": Path(arguments.recipe).name if arguments.recipe.endswith(".py") else arguments.recipe,
+        "recipe": packed_recipe(arguments),
         "competition": sources.folder,
         "competitions": sources.competitions,
         "folds": folds_of(arguments.folds, recipe),
@@ -115,7 +120,7 @@ def _settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]
         "machine": chosen_machine(arguments),
         "models": list(models_in(recipe)),
         "limit_seconds": limit_seconds(arguments),
-        "described": as_values(apply_overrides(recipe, limit_words(arguments))),
+        "described": as_values(_limited(arguments)),
     }, sources.datasets
 
 
@@ -126,7 +131,7 @@ def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
     from imettk.kaggle.revision import apply, revise
 
     settings, attached = _settings(arguments)
-    asked = settings, attached, apply_overrides(arguments.checked, limit_words(arguments)), arguments.run_dir
+    asked = settings, attached, _limited(arguments), arguments.run_dir
     revision = revise(chain, *asked, sure=False)
     if chain.stopped and not revision.lines and arguments.once:
         # From cron it would fail again and again, and take the week's hours with it.
@@ -162,7 +167,7 @@ def _new_chain(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
     chain = start_chain(kaggle, arguments.recipe, settings | own, attached, out=pack_folder(arguments))
     measured = read_json(arguments.run_dir / PREFLIGHT, needs=("recipe", "seconds_a_fold")) or {}
     if measured.get("recipe") == arguments.checked.name and is_measured(measured):
-        session = apply_overrides(arguments.checked, limit_words(arguments)).session
+        session = _limited(arguments).session
         expect(chain, measured, usable_seconds=session.limit_seconds - session.margin_seconds)
     chain.save(arguments.run_dir)
     tell_expected(chain, gpu_quota(kaggle))
@@ -201,7 +206,7 @@ def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chains: list[Chain], 
             left = not follower.chain.stopped and end != DONE  # while its sessions may go on
             _tell_end(follower, end, notifier if new or left else None)
     except KeyboardInterrupt:
-        say(_tell_left(arguments, chains, kaggle.now() or time.time()))
+        say(_tell_left(arguments, chains, kaggle.time()))
         raise
     except (PlatformError, UserError, OSError) as error:
         fault = describe_fault(error) or (str(error), 1)

@@ -10,12 +10,12 @@ from imettk.config import Recipe
 from imettk.config.fields import leaves
 from imettk.config.overrides import apply_overrides
 from imettk.errors import UserError
-from imettk.kaggle.kernel import GPU, check_machine
+from imettk.kaggle.kernel import GPU, MOST_SECONDS, check_machine
 from imettk.kaggle.mounts import INPUT, MODEL, read_model, split_word
 from imettk.kaggle.names import check_name, name_of
 from imettk.recipes import load_recipe
 
-MOST_HOURS = 12  # that the platform gives a session
+MOST_HOURS = round(MOST_SECONDS / 3600)
 
 
 def checked_recipe(arguments: argparse.Namespace) -> Recipe:
@@ -67,6 +67,11 @@ def check_limit(recipe: Recipe, seconds: int | None) -> None:
             f"session.limit_seconds: {session.limit_seconds:g} s are more than the {MOST_HOURS} hours of a session on "
             f"Kaggle: give --limit-hours {MOST_HOURS} or less"
         )
+
+
+def packed_recipe(arguments: argparse.Namespace) -> str:
+    """RECIPE as kernels name it: a built-in name, or that of a `.py` file in the pack."""
+    return Path(arguments.recipe).name if arguments.recipe.endswith(".py") else str(arguments.recipe)
 
 
 def pack_folder(arguments: argparse.Namespace) -> Path:

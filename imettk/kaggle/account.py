@@ -14,7 +14,7 @@ from imettk.errors import PlatformError, UserError
 from imettk.kaggle.chain_state import is_measured
 from imettk.kaggle.client import Kaggle, NotThere
 from imettk.kaggle.kernel import Kernel
-from imettk.kaggle.outputs import LISTED_SECONDS, list_files, pull, read_remote_list, wait_listed
+from imettk.kaggle.outputs import LISTED_SECONDS, log_end, pull, read_remote_list, wait_listed
 from imettk.kaggle.pushes import PUSHES, ask_current, find_version, read_pushes
 from imettk.kaggle.sessions import COMPLETE, Pushed, Session, ask_session, push_kernel
 from imettk.kaggle.versions import hold_upload
@@ -127,7 +127,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _wait_own_list(kaggle: Kaggle, name: str, version: int, push_id: str, session: Session) -> dict[str, Any] | None:
     """The list of a session that has ended; long waited for only where it is sure that there must be one."""
-    is_sure = session.status == "COMPLETE" and push_id
+    is_sure = session.status == COMPLETE and push_id
     seconds = LISTED_SECONDS if is_sure else UNSURE_LISTED_SECONDS
     return wait_listed(kaggle, name, version, push=push_id, limit_seconds=seconds)
 
@@ -175,10 +175,10 @@ def run_preflight(kaggle: Kaggle, kernel: Kernel, folder: Path) -> None:
     fetch = f"imettk kaggle pull {kernel.reference}/{version} --only {PREFLIGHT} --out {shlex.quote(str(folder))}"
     session = wait_session(kaggle, kernel.reference, version, fetch)
     listed = _wait_own_list(kaggle, kernel.reference, version, kernel.push, session)
-    failed = session.status != "COMPLETE" or (listed is not None and listed["code"] != 0)
+    failed = session.status != COMPLETE or (listed is not None and listed["code"] != 0)
     if failed:
         tell_log(kaggle, kernel.reference, version)
-        code = f", code {listed['code']}" if listed is not None and session.status == "COMPLETE" else ""
+        code = f", code {listed['code']}" if listed is not None and session.status == COMPLETE else ""
         why = f"{session.status}{code}{f': {session.failure}' if session.failure else ''}"
         raise PlatformError(
             f"the preflight has failed ({why}), see above; all of its log: kaggle.com/code/{kernel.reference}"
@@ -220,8 +220,5 @@ def _running_preflight(kaggle: Kaggle, kernel: Kernel, folder: Path) -> tuple[Ke
 
 def tell_log(kaggle: Kaggle, reference: str, version: int) -> None:
     """Print the end of a session's log; where it cannot be had, say so."""
-    try:
-        _, log = list_files(kaggle, reference, version)
-    except (PlatformError, UserError) as error:
-        log = f"(no log: {error})"
-    say("\n".join(f"  | {line}" for line in (log.rstrip() or "(the log is empty)").splitlines()[-LOG_LINES:]))
+    lines = log_end(kaggle, reference, version, LOG_LINES) or ["(the log is empty)"]
+    say("\n".join(f"  | {line}" for line in lines))

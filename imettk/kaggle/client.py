@@ -138,6 +138,10 @@ class Kaggle:
         """The official client's own HTTP client, signed in, for what it has no typed call for."""
         return self._connection.client.http_client()
 
+    def time(self) -> float:
+        """The platform's clock, which no change of this machine's clock moves; ours until it has answered."""
+        return self.now() or time.time()
+
     def now(self) -> float | None:
         """The platform's clock, in seconds since the epoch; None before any answer."""
         return self._connection.now()

@@ -5,15 +5,15 @@ An answer that is not clear never ends a session and never begins a second one b
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from imettk.errors import MismatchError, PlatformError
 from imettk.kaggle.chain_state import FAILED, PUSHING, RUNNING, Chain, Job
 from imettk.kaggle.client import Kaggle, NotThere, Unclear
+from imettk.kaggle.kernel import MOST_SECONDS
 from imettk.kaggle.outcome import Outcome, can_be_taken_up, is_small, judge, last_words, skip
-from imettk.kaggle.outputs import list_files, pull, read_remote_list
+from imettk.kaggle.outputs import log_end, pull, read_remote_list
 from imettk.kaggle.room import Room
 from imettk.kaggle.sessions import COMPLETE, LacksSources, NoRoom, Pushed, Session, ask_session, push_once, recover_push
 from imettk.kaggle.watch import span
@@ -23,7 +23,6 @@ from imettk.tracking.files import read_json
 LOST_SECONDS = 900.0  # until the output of a session that has ended, or a push that was not answered, must be there
 STUCK_SECONDS = 36 * 3600.0  # that no session runs: none is longer than 12 hours
 LOOKS = 3  # in a row, before what is missing counts as missing, or a push as refused
-SESSION_SECONDS = 12 * 3600.0
 LOG_LINES = 20
 
 Tell = Callable[[str, Job, str], None]  # what happened ("started", "paused", "done", "failed"), to whom, in words
@@ -50,8 +49,8 @@ class Jobs:
         self._tell = tell or (lambda event, job, text: None)
 
     def now(self) -> float:
-        """The platform's clock, which no change of this machine's clock moves; ours until it has answered."""
-        return self.kaggle.now() or time.time()
+        """The platform's clock; see `Kaggle.time`."""
+        return self.kaggle.time()
 
     def push(self, job: Job) -> None:
         """Push a session. One that may be on its way already is only looked for, until it surely does not arrive."""
@@ -235,11 +234,7 @@ class Jobs:
 
     def _log(self, job: Job) -> str:
         """The end of its log."""
-        try:
-            _, log = list_files(self.kaggle, self.chain.reference(job), job.version)
-        except PlatformError as error:
-            return f"(no log: {error})"
-        return "\n".join(log.rstrip().splitlines()[-LOG_LINES:])
+        return "\n".join(log_end(self.kaggle, self.chain.reference(job), job.version, LOG_LINES))
 
     def end(self, job: Job, state: str, note: str, log: str = "") -> None:
         job.state, job.note, job.ended_at, job.looks = state, note, self.now(), 0
@@ -253,4 +248,4 @@ class Jobs:
     @property
     def _limit(self) -> float:
         """A session's longest time, in seconds."""
-        return float(self.chain.limit_seconds or SESSION_SECONDS)
+        return float(self.chain.limit_seconds or MOST_SECONDS)

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imettk.errors import UserError
-from imettk.kaggle.names import MAX_SLUG, check_reference
-
-__all__ = ["GPU", "MACHINES", "MAX_SLUG", "STAGES", "Kernel", "check_machine"]
+from imettk.kaggle.names import check_reference
 
 STAGES = {  # and what a kernel of it is for
     "prepare": "Check the data, make the folds and decode the images once for all later kernels.",
@@ -20,6 +18,7 @@ STAGES = {  # and what a kernel of it is for
     "infer": "Predict the test set with the trained folds, offline, and write a checked submission.csv.",
     "preflight": "Every stage in miniature, before hours are spent on them.",
 }
+MOST_SECONDS = 12 * 3600.0  # that the platform gives a session
 GPU = "NvidiaTeslaT4"  # two cards of 15 GB
 # As the official client lists them; all but the first are for some competitions, or some people, alone.
 MACHINES = (
@@ -76,6 +75,12 @@ def _literal(text: str) -> str:
 
 def _literals(texts: Sequence[str]) -> str:
     return f"[{', '.join(map(_literal, texts))}]"
+
+
+def push_in(text: str) -> str:
+    """The push that wrote a kernel's text; "" where it is no kernel of ours."""
+    found = re.search(r'^PUSH = "(\w*)"', text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def check_machine(name: str) -> str:

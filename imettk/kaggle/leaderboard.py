@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from imettk.errors import PlatformError, UserError
+from imettk.kaggle.blobs import send_blob
 from imettk.kaggle.client import Kaggle, NotThere, Unclear, owner_of
-from imettk.kaggle.datasets import send_blob
 from imettk.kaggle.waiting import goodbye, wait_until
 from imettk.progress import say
 

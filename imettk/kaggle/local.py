@@ -45,12 +45,7 @@ def run_local(
         DataError: `root` is in use, or there is no data.
         UserError: the limit is none.
     """
-    if limit_seconds is not None and not 0 < limit_seconds < math.inf:
-        raise UserError(f"--limit-seconds: {limit_seconds:g} must be above 0, and finite")
-    if root.exists() and any(root.iterdir()):
-        raise DataError(f"{root} is not empty: a session starts in a new folder; give another --run-dir")
-    if not data.is_dir():
-        raise DataError(f"--data: {data} is no folder")
+    _check(data, root, limit_seconds)
     own = Path(recipe) if recipe.endswith(".py") else None
     with tempfile.TemporaryDirectory() as scratch:
         if pack is None:
@@ -70,11 +65,26 @@ def run_local(
             competitions={"data": data},
             models=models or {},
         )
-        if can_isolate():
-            say(f"session in {root}: inputs read-only, no network")
-        else:
-            say(f"session in {root}: a plain folder (no `unshare` here): inputs are not protected, the network is open")
-        ending = run_session(kernel.text(), root, mounts, limit_seconds=limit_seconds)
+        return _play(kernel, mounts, root, limit_seconds)
+
+
+def _check(data: Path, root: Path, limit_seconds: float | None) -> None:
+    """Refuse what no session can begin with; errors as in `run_local`."""
+    if limit_seconds is not None and not 0 < limit_seconds < math.inf:
+        raise UserError(f"--limit-seconds: {limit_seconds:g} must be above 0, and finite")
+    if root.exists() and any(root.iterdir()):
+        raise DataError(f"{root} is not empty: a session starts in a new folder; give another --run-dir")
+    if not data.is_dir():
+        raise DataError(f"--data: {data} is no folder")
+
+
+def _play(kernel: Kernel, mounts: Mounts, root: Path, limit_seconds: float | None) -> int:
+    """Run a session to its end and say how it was; the script's exit code."""
+    if can_isolate():
+        say(f"session in {root}: inputs read-only, no network")
+    else:
+        say(f"session in {root}: a plain folder (no `unshare` here): inputs are not protected, the network is open")
+    ending = run_session(kernel.text(), root, mounts, limit_seconds=limit_seconds)
     for folder in (root / "input", root / "temp"):
         shutil.rmtree(folder, ignore_errors=True)
     if ending.status == CANCELLED:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from imettk.kaggle.client import Kaggle, owner_of
+from imettk.kaggle.outputs import last_state
 from imettk.kaggle.sessions import ask_session
 
 POLL_SECONDS = 10.0  # between two looks, where no stream is open
@@ -147,4 +148,4 @@ def _lines(pieces: Iterator[str]) -> Iterator[str]:
     """The same lines whether a piece ends with its line or leaves that out; of a bar that is redrawn the last state."""
     for piece in pieces:
         for text in piece.removesuffix("\n").split("\n"):
-            yield text.rstrip("\r").rpartition("\r")[2]
+            yield last_state(text)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from imettk.errors import MismatchError, PlatformError
+from imettk.errors import MismatchError, PlatformError, UserError
 from imettk.kaggle.client import Kaggle, NotThere, Refused, Unclear, owner_of
 from imettk.kaggle.contents import name_fault
 from imettk.kaggle.waiting import wait_until
@@ -71,11 +71,25 @@ def list_files(kaggle: Kaggle, reference: str, version: int) -> tuple[dict[str, 
         request.page_token = answer.next_page_token
 
 
+def log_end(kaggle: Kaggle, reference: str, version: int, num_lines: int) -> list[str]:
+    """The last lines of a session's log, or one that says why it cannot be had."""
+    try:
+        _, log = list_files(kaggle, reference, version)
+    except (PlatformError, UserError) as error:
+        log = f"(no log: {error})"
+    return log.rstrip().splitlines()[-num_lines:]
+
+
 def plain_log(log: str) -> str:
     """A session's log as text, of a bar that is redrawn the last state; the platform gives a JSON list of pieces."""
     with contextlib.suppress(ValueError, AttributeError, TypeError):
         log = "".join(str(piece.get("data") or "") for piece in json.loads(log))
-    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in log.split("\n"))
+    return "\n".join(map(last_state, log.split("\n")))
+
+
+def last_state(line: str) -> str:
+    """A line of a log as it was last drawn: a bar goes back to its start again and again."""
+    return line.rstrip("\r").rpartition("\r")[2]
 
 
 def read_remote_list(kaggle: Kaggle, reference: str, version: int, *, push: str = "") -> dict[str, Any] | None:

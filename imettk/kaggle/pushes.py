@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import Any
 
 from imettk.errors import MismatchError, UserError
 from imettk.kaggle.chain_state import read_chain
-from imettk.kaggle.client import Kaggle, Unclear, owner_of
+from imettk.kaggle.client import Kaggle, Unclear
+from imettk.kaggle.kernel import push_in
+from imettk.kaggle.sessions import read_kernel
 from imettk.progress import say
 from imettk.tracking.files import read_json
 
@@ -84,8 +85,7 @@ class Current:
     @property
     def push(self) -> str:
         """What its text says of its push; "" where it is no kernel of ours."""
-        found = re.search(r'^PUSH = "(\w*)"', self.text, re.MULTILINE)
-        return found[1] if found else ""
+        return push_in(self.text)
 
 
 def ask_current(kaggle: Kaggle, reference: str, *, there: bool = True) -> Current:
@@ -94,11 +94,7 @@ def ask_current(kaggle: Kaggle, reference: str, *, there: bool = True) -> Curren
     Args:
         there: it must be; see `Kaggle.ask`.
     """
-    from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
-
-    request = ApiGetKernelRequest()
-    request.user_name, request.kernel_slug = owner_of(reference)
-    answer = kaggle.ask("kernels", "get_kernel", request, what=f"look-up of {reference}", there=there)
+    answer = read_kernel(kaggle, reference, there=there)
     try:
         about = answer.metadata
         return Current(int(about.current_version_number), str(answer.blob.source or ""), about.last_run_time or None)

@@ -124,12 +124,12 @@ def show(kaggle: Kaggle, folder: Path) -> None:
         except PlatformError as error:
             fault = str(error)
             break
-        job.seen, job.seen_at = session.status, kaggle.now() or time.time()
+        job.seen, job.seen_at = session.status, kaggle.time()
         if session.status == "RUNNING":
             job.running_at = job.running_at or job.seen_at
     if fault:
         say(f"{fault}; as last seen:")
-    say(describe(chain, None if fault else kaggle.now() or time.time(), None if fault else gpu_quota(kaggle)))
+    say(describe(chain, None if fault else kaggle.time(), None if fault else gpu_quota(kaggle)))
 
 
 def _parts(follower: Follower) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
 from imettk.errors import PlatformError
 from imettk.kaggle.client import Kaggle, NotThere, Refused, Unclear, owner_of
-from imettk.kaggle.kernel import Kernel
+from imettk.kaggle.kernel import Kernel, push_in
 from imettk.progress import say
 
 COMPLETE = "COMPLETE"
@@ -113,10 +112,8 @@ def is_there(kaggle: Kaggle, reference: str) -> bool:
 
 def find_push(kaggle: Kaggle, kernel: Kernel) -> Pushed | None:
     """This very push as the platform has it, or None where it does not."""
-    found = _look_up(kaggle, kernel.reference)
-    if found is None or not kernel.push or f"PUSH = {json.dumps(kernel.push)}" not in (found.blob.source or ""):
-        return None
-    return Pushed(kernel.reference, int(found.metadata.current_version_number or 0))
+    found = _find(kaggle, kernel)
+    return None if found is None else _pushed(kernel, found)
 
 
 def recover_push(kaggle: Kaggle, kernel: Kernel) -> Pushed | None:
@@ -125,10 +122,12 @@ def recover_push(kaggle: Kaggle, kernel: Kernel) -> Pushed | None:
     Raises:
         LacksSources: as in `push_kernel`.
     """
-    found = find_push(kaggle, kernel)
-    if found is not None:
-        _check_sources(kaggle, kernel, found.version)
-    return found
+    found = _find(kaggle, kernel)
+    if found is None:
+        return None
+    pushed = _pushed(kernel, found)
+    _check_sources(kaggle, kernel, pushed, found.metadata)
+    return pushed
 
 
 def ask_session(kaggle: Kaggle, reference: str, version: int) -> Session:
@@ -253,16 +252,13 @@ def _reference_of(answered: str | None, asked: str) -> str:
     return "/".join(parts) if len(parts) == 2 and all(parts) else asked
 
 
-def _check_sources(kaggle: Kaggle, kernel: Kernel, version: int) -> None:
+def _check_sources(kaggle: Kaggle, kernel: Kernel, pushed: Pushed, about: Any) -> None:
     """Hold the sources of a kernel that is there against those that it must have, as its lost answer would have."""
-    found = _look_up(kaggle, kernel.reference)
-    if found is None:
-        raise Unclear(f"{kernel.reference} version {version} was there, and Kaggle does not show it any more")
     has = {
-        *(found.metadata.dataset_data_sources or []),
-        *(found.metadata.competition_data_sources or []),
-        *(found.metadata.kernel_data_sources or []),
-        *(found.metadata.model_data_sources or []),
+        *(about.dataset_data_sources or []),
+        *(about.competition_data_sources or []),
+        *(about.kernel_data_sources or []),
+        *(about.model_data_sources or []),
     }
     if not has:  # every kernel has a pack: this answer does not say what is attached
         return
@@ -270,7 +266,7 @@ def _check_sources(kaggle: Kaggle, kernel: Kernel, version: int) -> None:
     plain = {_plain(source) for source in has}
     missing = [source for source in wanted if _plain(source) not in plain]
     if missing:
-        _stop_incomplete(kaggle, kernel, Pushed(kernel.reference, version), missing)
+        _stop_incomplete(kaggle, kernel, pushed, missing)
 
 
 def _plain(source: str) -> str:
@@ -304,13 +300,29 @@ def _is_full(text: str) -> bool:
     return any(word in text.lower() for word in _FULL)
 
 
+def _find(kaggle: Kaggle, kernel: Kernel) -> Any:
+    """The kernel as the platform has it, where it was written by this very push."""
+    found = _look_up(kaggle, kernel.reference)
+    is_own = found is not None and kernel.push and push_in(found.blob.source or "") == kernel.push
+    return found if is_own else None
+
+
+def _pushed(kernel: Kernel, found: Any) -> Pushed:
+    return Pushed(kernel.reference, int(found.metadata.current_version_number or 0))
+
+
 def _look_up(kaggle: Kaggle, reference: str) -> Any:
     """The kernel as the platform has it, or None where several looks in a row do not find it."""
+    try:
+        return read_kernel(kaggle, reference)
+    except NotThere:
+        return None
+
+
+def read_kernel(kaggle: Kaggle, reference: str, *, there: bool = True) -> Any:
+    """The current version of a kernel `owner/slug`, its text and metadata; `there` as in `Kaggle.ask`."""
     from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
 
     request = ApiGetKernelRequest()
     request.user_name, request.kernel_slug = owner_of(reference)
-    try:
-        return kaggle.ask("kernels", "get_kernel", request, what=f"look-up of {reference}", there=True)
-    except NotThere:
-        return None
+    return kaggle.ask("kernels", "get_kernel", request, what=f"look-up of {reference}", there=there)

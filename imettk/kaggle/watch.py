@@ -6,9 +6,8 @@ import heapq
 import time
 
 from imettk.kaggle.chain_state import DONE, PUSHING, RUNNING, Chain, Job
+from imettk.kaggle.kernel import MOST_SECONDS
 from imettk.kaggle.sessions import Quota
-
-PLATFORM_SECONDS = 12 * 3600.0  # of a session
 
 
 def clock(seconds: float) -> str:
@@ -39,7 +38,7 @@ def session_line(chain: Chain, job: Job, now: float) -> str:
 
 def _own_limit(chain: Chain) -> float:
     """The seconds after which a session ends by itself, as its recipe says; the platform's where that is not known."""
-    return float(chain.described.get("session", {}).get("limit_seconds", PLATFORM_SECONDS))
+    return float(chain.described.get("session", {}).get("limit_seconds", MOST_SECONDS))
 
 
 def _last_seen(job: Job) -> str:

@@ -60,6 +60,23 @@ def pretend(job: Job) -> str:
     return "COMPLETE"
 
 
+class Counted:
+    """Sessions that pretend, and the most GPU sessions that ran at once."""
+
+    def __init__(self) -> None:
+        self.most, self._running, self._lock = 0, 0, threading.Lock()
+
+    def __call__(self, job: Job) -> str:
+        with self._lock:
+            self._running += job.gpu
+            self.most = max(self.most, self._running)
+        try:
+            return pretend(job)
+        finally:
+            with self._lock:
+                self._running -= job.gpu
+
+
 def new_chain(**settings) -> Chain:
     usual = {"name": "cells", "owner": "me", "recipe": "digits", "competition": "cells", "folds": [0, 1]}
     sources = {"datasets": ["me/imettk-pack/1"], "competitions": ["cells"], "pack": "abc"}

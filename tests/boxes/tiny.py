@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from imettk.cli.main import main
 
 TINY = ["--stages.0.num-epochs", "1", "--stages.0.batch-size", "16", "--stages.0.warmup-epochs", "0.5"]
@@ -10,6 +12,16 @@ TINY += ["--images.image-size", "32", "32", "--session.tensorboard", "false"]
 
 def run(*words: object) -> None:
     main([str(word) for word in words])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """The one line that a refused command prints."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        run(*words)
+    assert caught.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("imettk:")]
+    return line
 
 
 def kaggle_command(*words: object, code: int = 0) -> None:

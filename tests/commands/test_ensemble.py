@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import rankdata
+from tiny import refused, run
 
-from imettk.cli.main import main
 from imettk.config import fingerprint, read_recipe, to_json
 from imettk.evaluation.rules import RuleFitter
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
@@ -24,20 +24,6 @@ from imettk.recipes.digits import digits
 LABELS = ("a", "b", "c", "d")
 GROUPS = ("x", "x", "y", "y")
 NUM_FOLDS, ROWS, TEST_ROWS = 3, 60, 20  # rows of training in all, fold by fold in turn
-
-
-def run(*words: object) -> None:
-    main([str(word) for word in words])
-
-
-def refused(capsys, *words: object) -> str:
-    """The one line that a refused command prints."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        run(*words)
-    assert caught.value.code == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("imettk:")]
-    return line
 
 
 def recipe_of(task: str = "multilabel"):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import load_file
-from tiny import TINY, run
+from tiny import TINY, refused, run
 from torch import nn
 
 from imettk.config import read_recipe
@@ -26,16 +26,6 @@ from imettk.experiment.prepared import Compute, open_source, read_prepared
 from imettk.models.heads import Outputs
 from imettk.recipes.digits import digits
 from imettk.tracking.run_dir import RunDir
-
-
-def refused(capsys, *words: object) -> str:
-    """The one line that a refused command prints."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        run(*words)
-    assert caught.value.code == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("imettk:")]
-    return line
 
 
 def test_a_cache_changes_no_bit_of_a_training(own_data, tmp_path, capsys):

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tiny import refused, run
 
-from imettk.cli.main import main
 from imettk.config import to_json
 from imettk.experiment.prepared import read_prepared
 from imettk.experiment.teacher import with_teacher
@@ -24,20 +24,6 @@ TINY += ["--images.image-size", "32", "32", "--session.tensorboard", "false"]
 LABELS = ("a", "b", "c")
 THRESHOLDS = (0.3, 0.5, 0.6)
 IDS = [f"t{row:02d}" for row in range(40)]
-
-
-def run(*words: object) -> None:
-    main([str(word) for word in words])
-
-
-def refused(capsys, *words: object) -> str:
-    """The one line that a refused command prints."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        run(*words)
-    assert caught.value.code == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("imettk:")]
-    return line
 
 
 def logit(values: np.ndarray) -> np.ndarray:

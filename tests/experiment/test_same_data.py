@@ -11,25 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import TINY, run
+from tiny import TINY, refused, run
 
-from imettk.cli.main import main
 from imettk.data.data_identity import DataIdentity, identify_data
 from imettk.data.table import SampleTable
 from imettk.tracking.journal import read_journal
 from imettk.tracking.tensors import read_values
 
 STEPS = 3  # of a whole training
-
-
-def refused(capsys, *words: object) -> str:
-    """The one line with which a command is refused."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ending:
-        main(list(map(str, words)))
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("imettk: ")]
-    assert ending.value.code == 2 and len(lines) == 1
-    return lines[0]
 
 
 def edit_csv(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:

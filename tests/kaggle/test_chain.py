@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 
 import pytest
 from forked import PATIENCE
 from kaggle_box import Fault, Job
-from pretended import STEPS, assert_finished, failing, pretend, push_and_die, settings_of
+from pretended import STEPS, Counted, assert_finished, failing, pretend, push_and_die, settings_of
 from telegram_box import CHAT, TOKEN, TelegramBox
 
 from imettk.errors import MismatchError
@@ -42,20 +41,9 @@ def test_two_folds_of_three_sessions_side_by_side(begin):
 
 
 def test_never_more_sessions_than_the_account_has(begin):
-    running, most, lock = [0], [0], threading.Lock()
-
-    def counted(job: Job) -> str:
-        with lock:
-            running[0] += job.gpu
-            most[0] = max(most[0], running[0])
-        try:
-            return pretend(job)
-        finally:
-            with lock:
-                running[0] -= job.gpu
-
+    counted = Counted()
     box, follower = begin(counted, folds=[0, 1, 2, 3])
-    assert follow([follower])[0] == DONE and most[0] <= 2
+    assert follow([follower])[0] == DONE and counted.most <= 2
     assert_finished(box, follower, (0, 1, 2, 3))
 
 

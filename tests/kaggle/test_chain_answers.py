@@ -9,7 +9,7 @@ import time
 import pytest
 from forked import PATIENCE
 from kaggle_box import PAGE, Fault, Job, KaggleBox
-from pretended import STEPS, assert_finished, failing, pretend
+from pretended import STEPS, Counted, assert_finished, failing, pretend
 
 from imettk.kaggle import jobs, room, rounds
 from imettk.kaggle.chain import Follower
@@ -271,18 +271,7 @@ def test_stopping_deletes_nothing_that_is_not_seen_clearly(begin, capsys):
 
 
 def test_a_queue_shares_the_accounts_sessions_in_its_order(begin, tmp_path):
-    running, most, lock = [0], [0], threading.Lock()
-
-    def counted(job: Job) -> str:
-        with lock:
-            running[0] += job.gpu
-            most[0] = max(most[0], running[0])
-        try:
-            return pretend(job)
-        finally:
-            with lock:
-                running[0] -= job.gpu
-
+    counted = Counted()
     box, first = begin(counted)
     second = Chain(**{**vars(first.chain), "name": "whales", "folds": [0], "jobs": []})
     shared = Room(first.kaggle, [first.chain, second], 2)
@@ -291,7 +280,7 @@ def test_a_queue_shares_the_accounts_sessions_in_its_order(begin, tmp_path):
         Follower(first.kaggle, second, tmp_path / "other", room=shared),
     ]
     assert follow(followers) == [DONE, DONE]
-    assert most[0] <= 2
+    assert counted.most <= 2
     assert_finished(box, followers[0])
     assert_finished(box, followers[1], (0,))
     pushed = [request["slug"].removeprefix("me/imettk-") for method, request in box.requests if method == "SaveKernel"]
