@@ -9,12 +9,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "imettk"
 
-BASE = {"config", "device", "errors", "files", "metrics", "pictures", "progress"}
+BASE = {"config", "device", "errors", "files", "metrics", "pictures", "progress", "tasks"}
 BASE |= {"threads"}
 MIDDLE = {"losses", "models", "data", "tracking", "postprocess"}
 ENGINES = {"training", "inference"}
 ALLOWED = {
     **{name: {"errors"} for name in BASE},
+    "config": {"errors", "metrics", "tasks"},
     "pictures": {"errors", "files"},
     "files": set(),
     "threads": set(),

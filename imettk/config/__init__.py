@@ -1,6 +1,6 @@
 """What a recipe says: its sections, each with its own ranges, JSON in and out, and a fingerprint."""
 
-from imettk.config.answers import PredictPlan, RankPlan, RulePlan
+from imettk.config.answers import PredictPlan, RankPlan, RulePlan, ScorePlan
 from imettk.config.data import CachePlan, ExtraTable, FoldPlan, ImageFormat, TableFormat
 from imettk.config.model import MetricPlan, ModelPlan
 from imettk.config.recipe import (
@@ -34,6 +34,7 @@ __all__ = [
     "RankPlan",
     "Recipe",
     "RulePlan",
+    "ScorePlan",
     "SessionPlan",
     "StagePlan",
     "TableFormat",

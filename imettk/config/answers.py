@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
+from imettk.config.choices import RULES
 from imettk.config.data import MOST_LISTED, MOST_ROWS, Section
 
 View = Literal[
@@ -34,9 +35,32 @@ class PredictPlan(Section):
         self._require(self.batch_size >= 1, "batch_size", "at least 1")
 
 
+Parameter: TypeAlias = bool | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorePlan(Section):
+    """By which metric runs are judged: what is watched, printed, bootstrapped, logged and reported.
+
+    Attributes:
+        metric: a row of METRICS, or one's own as `recipe:name`; None is that of the rule: F-beta for labels, accuracy
+            for classes, MAP@k for ranked answers.
+        params: its parameters by name; those left out are what `rule` and `ranking` say, else the metric's own.
+    """
+
+    metric: str | None = None
+    params: dict[str, Parameter] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from imettk.metrics import METRICS  # here, for it loads numpy, which `--help` does without
+
+        super().__post_init__()
+        self._one_of("metric", METRICS)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RulePlan(Section):
-    """How probabilities become answers, and by which F-beta they are judged.
+    """How probabilities become answers, and by which F-beta rules for labels are fitted.
 
     Attributes:
         kind: `threshold` is one for all labels, `group_thresholds` one for each label group, `class_thresholds` one for
@@ -55,7 +79,7 @@ class RulePlan(Section):
         shares_csv: columns `label` and `share`, relative to the data folder.
     """
 
-    kind: Literal["threshold", "group_thresholds", "class_thresholds", "top", "share", "argmax", "rank"] = "threshold"
+    kind: str = "threshold"
     beta: float = 2.0
     average: Literal["samples", "macro", "micro"] = "samples"
     min_labels: int = 1
@@ -68,6 +92,7 @@ class RulePlan(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._one_of("kind", RULES)
         self._require(self.beta > 0, "beta", "above 0")
         self._require(self.min_labels >= 0, "min_labels", "0 or above")
         self._require(

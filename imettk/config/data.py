@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
+from imettk.config.own import is_own
 from imettk.errors import ConfigError
 
 
@@ -45,6 +47,12 @@ class Section:
             value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):
                 self._require(number is None or number <= limit, name, f"at most {limit:,}")
+
+    def _one_of(self, name: str, rows: Mapping[str, object]) -> None:
+        """Raise `ConfigError` where a field is neither the name of a row, nor a user's own, nor None."""
+        value = getattr(self, name)
+        known = value is None or value in rows or is_own(value)
+        self._require(known, name, f"one of {', '.join(rows)}, or your own as recipe:name")
 
     def _require(self, ok: bool, name: str, rule: str) -> None:
         if not ok:
@@ -113,7 +121,7 @@ class TableFormat(Section):
         left_out_csv: those of training rows to leave out.
     """
 
-    task: Literal["multilabel", "multiclass"] = "multilabel"
+    task: str = "multilabel"
     train_csv: str = "train.csv"
     sample_csv: str = "sample_submission.csv"
     id_column: str = "id"
@@ -147,6 +155,8 @@ class TableFormat(Section):
     extra: tuple[ExtraTable, ...] = ()
 
     def __post_init__(self) -> None:
+        from imettk.tasks import TASKS  # here, for it loads numpy, which `--help` does without
+
         super().__post_init__()
         self._require(
             self.group_column is None or self.group_pattern is None, "group_pattern", "none beside a group_column"
@@ -156,7 +166,8 @@ class TableFormat(Section):
             "group_pattern",
             "a regular expression with a group",
         )
-        one_label = self.task == "multiclass"
+        self._require(self.task in TASKS, "task", f"one of {', '.join(TASKS)}")
+        one_label = TASKS[self.task].exclusive
         pattern = self.label_pattern
         self._require(
             pattern is None or (one_label and _has_group(pattern)),

@@ -16,15 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imettk.config.answers import PredictPlan, RankPlan, RulePlan
+from imettk.config import fits
+from imettk.config.answers import PredictPlan, RankPlan, RulePlan, ScorePlan
+from imettk.config.choices import RuleChoice
 from imettk.config.data import CachePlan, FoldPlan, ImageFormat, Section, TableFormat
 from imettk.config.fields import leaves, unknown_field
 from imettk.config.model import MetricPlan, ModelPlan
+from imettk.config.own import load_own
 from imettk.config.training import ANGULAR_LOSSES, PAIR_LOSSES, SessionPlan, StagePlan, TrainPlan
 from imettk.errors import ConfigError, MissingFileError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+    from imettk.metrics import Scorer
+    from imettk.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,7 @@ class Recipe(Section):
     train: TrainPlan = field(default_factory=TrainPlan)
     stages: tuple[StagePlan, ...] = (StagePlan(),)
     predict: PredictPlan = field(default_factory=PredictPlan)
+    score: ScorePlan = field(default_factory=ScorePlan)
     rule: RulePlan = field(default_factory=RulePlan)
     ranking: RankPlan = field(default_factory=RankPlan)
     session: SessionPlan = field(default_factory=SessionPlan)
@@ -61,7 +68,7 @@ class Recipe(Section):
             raise ConfigError(
                 "`predict.views` with crops need `images.fit` centre_crop and a larger `images.load_size`"
             )
-        self._check_task()
+        fits.check_fits(self, self._losses)
         self._check_identities()
         self._check_watch()
         self._check_ranking()
@@ -74,7 +81,34 @@ class Recipe(Section):
     def validation_scores(self) -> tuple[str, ...]:
         """The names of what a validation during training gives, which can be watched."""
         losses = () if self.train.loss in PAIR_LOSSES else ("loss",)
-        return (*losses, "score", *(("focal",) if self.table.task == "multilabel" else ()))
+        return (*losses, "score", *self.task.watched)
+
+    @property
+    def task(self) -> Task:
+        """What is asked of an image."""
+        return fits.task_of(self)
+
+    @property
+    def scorer(self) -> Scorer:
+        """The metric that runs are judged by, with its parameters."""
+        scorer = fits.scorer_of(self)
+        if scorer is None:
+            load_own(self.score.metric or self.rule.kind, self.source_sha256)
+        assert scorer is not None
+        return scorer
+
+    @property
+    def rule_row(self) -> RuleChoice:
+        """How predictions become answers."""
+        row = fits.rule_row(self)
+        if row is None:
+            load_own(self.rule.kind, self.source_sha256)
+        assert row is not None
+        return row
+
+    def lower_is_better(self) -> bool:
+        """Return whether what `train.watch` follows is better when it is lower."""
+        return fits.lower_is_better(self)
 
     def _check_watch(self) -> None:
         if self._losses & set(PAIR_LOSSES) and self.train.watch == "loss":
@@ -83,20 +117,6 @@ class Recipe(Section):
             raise ConfigError(
                 f"`train.watch` must be {' or '.join(self.validation_scores)} with a {self.table.task} table, got "
                 f"{self.train.watch}, which no validation gives there"
-            )
-
-    def _check_task(self) -> None:
-        multiclass, of_classes = self.table.task == "multiclass", {"cross_entropy", *ANGULAR_LOSSES, *PAIR_LOSSES}
-        fits = self._losses <= of_classes if multiclass else not self._losses & of_classes
-        if (self.rule.kind in ("argmax", "rank")) != multiclass or not fits:
-            raise ConfigError(
-                f"a {self.table.task} table needs "
-                + (
-                    "`train.loss` cross_entropy (or one of embeddings, such as arcface) and `rule.kind` argmax or rank"
-                    if multiclass
-                    else "a `train.loss` and `rule.kind` for several labels a row, such as bce and threshold"
-                )
-                + f", got {', '.join(sorted(self._losses))} and {self.rule.kind}"
             )
 
     def _check_identities(self) -> None:
@@ -158,7 +178,7 @@ class Recipe(Section):
                 f"`stages.{position}.frozen_groups` must be at most model.layer_groups "
                 f"({groups}), got {stage.frozen_groups}"
             )
-        if stage.sampler == "identities" and self.table.task == "multilabel":
+        if stage.sampler == "identities" and not self.task.exclusive:
             raise ConfigError(f"`stages.{position}.sampler` identities needs a multiclass table: one identity an image")
 
 
@@ -177,7 +197,7 @@ def fingerprint(recipe: Recipe, sections: tuple[str, ...] = WEIGHT_SECTIONS) -> 
 
     Fields at their default are left out: a training goes on, and its weights are read, by a later imettk that has more.
     """
-    normal = _normal(recipe)
+    normal, sections = _normal(recipe), _with_score(recipe, sections)
     chosen = json.dumps({name: _beyond_defaults(getattr(normal, name)) for name in sections}, sort_keys=True)
     return hashlib.sha256(chosen.encode()).hexdigest()[:16]
 
@@ -185,6 +205,7 @@ def fingerprint(recipe: Recipe, sections: tuple[str, ...] = WEIGHT_SECTIONS) -> 
 def differences(old: Recipe, new: Recipe, sections: tuple[str, ...] = WEIGHT_SECTIONS) -> list[str]:
     """One line for each field of `sections` that differs: its name, old and new value."""
     before, after = (dict(leaves(_normal(recipe))) for recipe in (old, new))
+    sections = tuple({*_with_score(old, sections), *_with_score(new, sections)})
     names = [name for name in {**before, **after} if name.split(".")[0] in sections]
     absent = "(absent)"
     return [
@@ -192,6 +213,12 @@ def differences(old: Recipe, new: Recipe, sections: tuple[str, ...] = WEIGHT_SEC
         for name in names
         if before.get(name, absent) != after.get(name, absent)
     ]
+
+
+def _with_score(recipe: Recipe, sections: tuple[str, ...]) -> tuple[str, ...]:
+    """The sections, and the metric's where it decides which weights are kept and when a rate falls."""
+    follows = "train" in sections and recipe.train.watch == "score" and recipe.score != ScorePlan()
+    return (*sections, "score") if follows else sections
 
 
 def to_json(recipe: Recipe) -> str:

@@ -14,7 +14,7 @@ from imettk.device import choose_device
 from imettk.errors import DataError
 from imettk.inference.reranking import rank_reranked
 from imettk.inference.retrieval import expand_queries, find_neighbours, rank_gallery
-from imettk.metrics.labels import map_at_k, recall_at_k
+from imettk.metrics.ranked import map_at_k, recall_at_k
 from imettk.postprocess.honest import draw_rows
 from imettk.postprocess.openset import fit_unknown, insert_unknown, threshold_for_share, unknown_auc
 from imettk.postprocess.ranking import Ranked, rank_probs, to_scored

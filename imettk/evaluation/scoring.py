@@ -14,7 +14,8 @@ from imettk.data.csv_files import read_csv
 from imettk.data.table import SampleTable
 from imettk.evaluation.rules import RuleFitter, metric_name, score
 from imettk.files import write_atomically
-from imettk.metrics.labels import Average, best_constant, f_beta, focal_loss, label_rows, log_loss
+from imettk.metrics import METRICS
+from imettk.metrics.labels import Average, f_beta, focal_loss, label_rows
 from imettk.pictures.plots import draw_shares
 from imettk.postprocess.honest import cross_fit, draw_rows, score_interval, threshold_intervals
 from imettk.postprocess.ratio import drift, sensitivity
@@ -55,8 +56,8 @@ def honest_scores(
             str(fold): score(recipe, answers[folds == fold], targets[folds == fold]) for fold in np.unique(folds)
         },
         "oof": score(recipe, answers, targets),
-        "constant": best_constant(targets, beta=recipe.rule.beta, average=recipe.rule.average)[1],
-        "log_loss": log_loss(probs, targets),
+        "constant": recipe.scorer.best_constant(targets),
+        "log_loss": METRICS["log_loss"].bound(recipe.task.targets).score(probs, targets),
         "rows": len(probs),
         "rule_fitted_on_other_folds": several,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -45,6 +46,28 @@ def sum_units(mask: np.ndarray, average: Average) -> np.ndarray:
     return parts.sum(0, dtype=np.int64) + mask[whole:].sum(0, dtype=np.int64)
 
 
+def f_beta_resampled(
+    chosen: np.ndarray, targets: np.ndarray, *, beta: float, average: Average = "samples"
+) -> Callable[[np.ndarray], float]:
+    """F-beta of rows drawn with repeats: each row is counted once for all of them."""
+    truth = targets != 0
+    parts = [_sums_of_rows(mask, average) for mask in (chosen & truth, chosen, truth)]
+    return lambda rows: float(f_beta_from_counts(*(part(rows) for part in parts), beta=beta).mean())
+
+
+def _sums_of_rows(mask: np.ndarray, average: Average) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from rows, with repeats, to how many are true in each unit (of `samples`: in each of these rows)."""
+    counts = sum_units(mask, "samples")
+    if average == "samples":
+        return lambda rows: counts[rows]
+    if average == "micro":
+        return lambda rows: counts[rows].sum(keepdims=True)
+    from scipy.sparse import csr_matrix
+
+    sparse = csr_matrix(mask, dtype=np.float64).T.tocsr()
+    return lambda rows: sparse @ np.bincount(rows, minlength=len(mask))
+
+
 def f_beta_from_counts(hits: np.ndarray, num_chosen: np.ndarray, num_true: np.ndarray, *, beta: float) -> np.ndarray:
     """F-beta = (1 + beta^2) hits / (num_chosen + beta^2 num_true), elementwise float64; 0 where there is nothing."""
     weight = beta * beta
@@ -57,31 +80,41 @@ def accuracy(chosen: np.ndarray, targets: np.ndarray) -> float:
     return float((chosen == targets).mean())
 
 
-def map_at_k(ranked: np.ndarray, targets: np.ndarray) -> float:
-    """MAP@k of samples with one right answer each: the mean of 1 / (its rank), 0 where it is not among the k.
-
-    Args:
-        ranked: answers, best first, int64 (N, k), none twice in a row.
-        targets: int64 (N,).
-    """
-    hit = ranked == targets[:, None]
-    return float(np.where(hit.any(1), 1 / (hit.argmax(1) + 1), 0.0).mean())
+def accuracy_resampled(chosen: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Accuracy of rows drawn with repeats."""
+    hits = chosen == targets
+    return lambda rows: float(hits[rows].mean())
 
 
-def recall_at_k(ranked: np.ndarray, targets: np.ndarray) -> float:
-    """Share of rows whose target, int64 (N,), is among their answers, int64 (N, k)."""
-    return float((ranked == targets[:, None]).any(1).mean())
+def best_constant_accuracy(targets: np.ndarray) -> float:
+    """The share of the most frequent class; targets int64 (N,)."""
+    return float(np.bincount(targets).max() / len(targets))
 
 
 def log_loss(probs: np.ndarray, targets: np.ndarray) -> float:
-    """Mean of -log of the probability of what is true: over labels, targets (N, C), or classes, int64 (N,).
+    """Mean over all (row, label) pairs of -log of the probability of what is true; both (N, C).
 
     Probabilities are kept 1e-7 away from 0 and 1, as float32 rounds them to these.
     """
     kept = np.clip(probs.astype(np.float64), 1e-7, 1 - 1e-7)
-    if targets.ndim == 1:
-        return float(-np.log(kept[np.arange(len(kept)), targets]).mean())
     return float(-np.log(np.where(targets > 0, kept, 1 - kept)).mean())
+
+
+def class_log_loss(probs: np.ndarray, targets: np.ndarray) -> float:
+    """Mean of -log of the probability of the true class: probabilities (N, C), targets int64 (N,); kept as above."""
+    kept = np.clip(probs.astype(np.float64), 1e-7, 1 - 1e-7)
+    return float(-np.log(kept[np.arange(len(kept)), targets]).mean())
+
+
+def best_constant_log_loss(targets: np.ndarray) -> float:
+    """The log loss of each label's share of the rows; targets uint8 (N, C)."""
+    return log_loss(np.broadcast_to((targets > 0).mean(0), targets.shape), targets)
+
+
+def best_constant_class_log_loss(targets: np.ndarray) -> float:
+    """The log loss of each class's share of the rows; targets int64 (N,)."""
+    shares = np.bincount(targets) / len(targets)
+    return class_log_loss(np.broadcast_to(shares, (len(targets), len(shares))), targets)
 
 
 def focal_loss(probs: np.ndarray, targets: np.ndarray, *, gamma: float = 2.0) -> float:
@@ -132,15 +165,12 @@ def best_constant(targets: np.ndarray, *, beta: float, average: Average = "sampl
     """The one answer for every sample that scores best: what a model has to beat.
 
     Args:
-        targets: uint8 (N, C) for F-beta, or int64 (N,) for accuracy.
+        targets: uint8 (N, C).
 
     Returns:
-        The answer, bool (C,) or the class as int64 (), and its score. Of `samples`, labels are added one by one while
+        The answer, bool (C,), and its score. Of `samples`, labels are added one by one while
         the F-beta rises (greedy: the score is the best constant's or just under it); the others are exact.
     """
-    if targets.ndim == 1:
-        counts = np.bincount(targets)
-        return np.asarray(counts.argmax()), float(counts.max() / len(targets))
     if average != "samples":
         return _best_constant_of_labels(targets, beta=beta, average=average)
     num_true = targets.sum(1).astype(np.float64)
@@ -156,6 +186,11 @@ def best_constant(targets: np.ndarray, *, beta: float, average: Average = "sampl
         best, answer[label] = float(scores[label]), True
         hits += targets[:, label]
     return answer, best
+
+
+def best_constant_f_beta(targets: np.ndarray, *, beta: float, average: Average = "samples") -> float:
+    """The score of `best_constant`."""
+    return best_constant(targets, beta=beta, average=average)[1]
 
 
 def _best_constant_of_labels(targets: np.ndarray, *, beta: float, average: Average) -> tuple[np.ndarray, float]:

@@ -13,7 +13,7 @@ from imettk.data.table import SampleTable
 from imettk.errors import MismatchError
 from imettk.evaluation.embeddings import read_fold_files
 from imettk.inference.predictor import load_predictions
-from imettk.metrics.labels import map_at_k
+from imettk.metrics.ranked import map_at_k
 from imettk.synthetic.whales import WhalesSize, make_whales
 from imettk.tracking.tensors import read_tensors
 

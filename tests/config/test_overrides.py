@@ -44,7 +44,7 @@ def test_none_and_no_words():
         (["--train.loss", "hinge"], "--train.loss must be one of bce, focal, "),
         (["--images.image-size", "64"], "--images.image-size must be tuple[int, int], got '64'"),
         (["--stages.0.batch-size", "0"], "`batch_size` of StagePlan must be at least 1, got 0"),
-        (["--train.loss", "cross_entropy"], "`train.loss` and `rule.kind`"),
+        (["--train.loss", "cross_entropy"], "`train.loss` cross_entropy does not take (but bce, "),
         (["--train.deterministic", "perhaps"], "must be true or false"),
         (["stray"], "'stray' is not understood"),
     ],

@@ -17,6 +17,7 @@ from imettk.config import (
     RankPlan,
     Recipe,
     RulePlan,
+    ScorePlan,
     SessionPlan,
     StagePlan,
     TableFormat,
@@ -54,6 +55,7 @@ NO_WEIGHTS = [
     {"name": "other"},
     {"predict": PredictPlan(views=("plain", "hflip"))},
     {"rule": RulePlan(beta=1.0)},
+    {"score": ScorePlan(metric="log_loss")},
     {"ranking": RankPlan(num_answers=20)},
     {"cache": CachePlan(kind="none")},
     {"session": SessionPlan(num_workers=7, limit_seconds=1000, limit_steps=3)},
@@ -68,6 +70,13 @@ def test_what_changes_the_weights_changes_the_fingerprint(change):
 @pytest.mark.parametrize("change", NO_WEIGHTS, ids=lambda change: next(iter(change)))
 def test_what_does_not_change_the_weights_does_not(change):
     assert fingerprint(replace(Recipe(), **change)) == fingerprint(Recipe())
+
+
+def test_a_metric_changes_the_weights_where_training_follows_it():
+    watching = replace(Recipe(), train=TrainPlan(watch="score"))
+    other = replace(watching, score=ScorePlan(metric="log_loss"))
+    assert fingerprint(other) != fingerprint(watching)
+    assert differences(watching, other) == ["score.metric: None -> 'log_loss'"]
 
 
 def test_every_section_is_in_one_of_the_two_lists():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from imettk.metrics.labels import map_at_k
+from imettk.metrics.ranked import map_at_k
 from imettk.postprocess.openset import fit_unknown, insert_unknown, threshold_for_share, unknown_auc
 from imettk.postprocess.ranking import Ranked
 

@@ -39,7 +39,7 @@ from imettk.experiment.prepared import make_network
 from imettk.inference.predictor import load_predictions
 from imettk.inference.reranking import rank_reranked
 from imettk.inference.retrieval import rank_gallery
-from imettk.metrics.labels import map_at_k
+from imettk.metrics.ranked import map_at_k
 from imettk.tracking.tensors import read_tensors
 
 QUIET = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait do not spin, for ours and for theirs

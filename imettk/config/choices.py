@@ -1,0 +1,128 @@
+"""What a recipe can name: one row a choice, with what fits what, and without importing what does the work.
+
+A row refers to its implementation as "module:name", so that reading a recipe loads no torch; `load` imports it. What is
+registered from outside may stand there as the object itself. Tasks and metrics have their rows in their own wings.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+LABELS, CLASSES = "labels", "classes"  # forms of targets, as tasks name them
+ANY = "any"  # form
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One thing that a recipe can name; `make` is what does it, or where that is."""
+
+    make: Any
+
+    def load(self) -> Any:
+        """Return the implementation."""
+        return load(self.make)
+
+
+def load(reference: Any) -> Any:
+    """Return what "module:name" refers to; anything else as it is."""
+    if not isinstance(reference, str):
+        return reference
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss(Choice):
+    """A loss: `make` is (what it takes, targets, **parameters) -> (B,).
+
+    Attributes:
+        targets: forms of targets that it takes.
+        takes: logits; cosines to class centres; or the embeddings of the batch.
+        whole_batch: a sample's share depends on the other samples.
+        settings: (recipe.embedding, rows of each class or None) -> parameters, of the losses of embeddings.
+        check: (recipe) -> what is wrong with its parameters, or None.
+        params: its own parameters, a dataclass, which `loss_params` of a recipe sets.
+    """
+
+    targets: tuple[str, ...]
+    takes: Literal["logits", "cosines", "embeddings"] = "logits"
+    whole_batch: bool = False
+    settings: Any = None
+    check: Any = None
+    params: type | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleChoice(Choice):
+    """A rule: how predictions become answers. `make` is a `postprocess.rules.RuleFitter`.
+
+    Attributes:
+        targets: forms of targets that it is fitted to.
+        metric: the default of `score.metric`.
+        gives: what metrics can judge with it.
+        judge: an `evaluation.judge.Judge`, which knows how runs with such a rule are validated and answered.
+    """
+
+    targets: tuple[str, ...]
+    metric: str
+    gives: tuple[str, ...]
+    judge: Any = "imettk.evaluation.by_rule:RuleJudge"
+
+
+def _labels(make: str) -> Loss:
+    return Loss(make=f"imettk.losses.{make}", targets=(LABELS,))
+
+
+LOSSES: dict[str, Loss] = {
+    "bce": _labels("bce:bce"),
+    "focal": _labels("focal:focal"),
+    "f_beta": _labels("fbeta:soft_f_beta"),
+    "lovasz": _labels("lovasz:lovasz"),
+    "focal_lovasz": _labels("focal_lovasz:focal_lovasz"),
+    "focal_lovasz_hard": _labels("focal_lovasz_hard:focal_lovasz_hard"),
+    "hard_negative_bce": _labels("hard_negative:hard_negative_bce"),
+    "asymmetric": _labels("asymmetric:asymmetric"),
+    "cross_entropy": Loss(make="imettk.losses.cross_entropy:cross_entropy", targets=(CLASSES,)),
+    "arcface": Loss(make="imettk.losses.arcface:arcface", targets=(CLASSES,), takes="cosines"),
+    "cosface": Loss(make="imettk.losses.cosface:cosface", targets=(CLASSES,), takes="cosines"),
+    "triplet": Loss(make="imettk.losses.triplet:triplet", targets=(CLASSES,), takes="embeddings", whole_batch=True),
+    "contrastive": Loss(
+        make="imettk.losses.contrastive:contrastive", targets=(CLASSES,), takes="embeddings", whole_batch=True
+    ),
+}
+
+
+def _for_labels(make: str) -> RuleChoice:
+    return RuleChoice(
+        make=f"imettk.postprocess.fitters:{make}", targets=(LABELS,), metric="f_beta", gives=("answers", "probs")
+    )
+
+
+RULES: dict[str, RuleChoice] = {
+    "threshold": _for_labels("OneThreshold"),
+    "group_thresholds": _for_labels("GroupThresholds"),
+    "class_thresholds": _for_labels("ClassThresholds"),
+    "top": _for_labels("TopLabels"),
+    "share": _for_labels("LabelShares"),
+    "argmax": RuleChoice(
+        make="imettk.postprocess.fitters:LikeliestClass",
+        targets=(CLASSES,),
+        metric="accuracy",
+        gives=("answers", "probs"),
+    ),
+    "rank": RuleChoice(
+        make=None,
+        targets=(CLASSES,),
+        metric="map_at_k",
+        gives=("ranked",),
+        judge="imettk.evaluation.by_ranking:RankingJudge",
+    ),
+}
+
+
+def names(rows: Mapping[str, Any]) -> str:
+    """Return the names of rows as a message lists them."""
+    return ", ".join(rows)

@@ -1,0 +1,9 @@
+"""What is asked of an image, one task a module; each is a row of TASKS."""
+
+from imettk.tasks.multiclass import Multiclass
+from imettk.tasks.multilabel import Multilabel
+from imettk.tasks.task import Task
+
+TASKS: dict[str, Task] = {"multilabel": Multilabel(), "multiclass": Multiclass()}
+
+__all__ = ["TASKS", "Task"]

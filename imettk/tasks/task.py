@@ -1,0 +1,103 @@
+"""What every task says of itself; the rest of the package asks here, never which task it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Task(ABC):
+    """How cells of a table become targets, what the network gives for them, and how rows count.
+
+    In shapes, N is the number of rows, C of labels, and O of the network's outputs.
+
+    Attributes:
+        targets: the form of targets, which losses, metrics and rules name as what they take.
+        loss: the default of `train.loss`.
+        rule: the default of `rule.kind`.
+        exclusive: a row has exactly one label, so that its cell is never split.
+        stratifier: a row of `data.folds.STRATIFIERS`, which deals rows to folds evenly.
+        watched: metrics that each validation gives beside the recipe's own, by the name that `train.watch` takes.
+        reported: metrics that `validate` keeps beside the recipe's own: title -> (metric, its parameters).
+    """
+
+    targets: ClassVar[str]
+    loss: ClassVar[str]
+    rule: ClassVar[str]
+    exclusive: ClassVar[bool] = False
+    stratifier: ClassVar[str]
+    watched: ClassVar[Mapping[str, str]] = {}
+    reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {}
+
+    def split(self, cell: str, separator: str) -> list[str]:
+        """Return the labels of a cell, without blanks around them."""
+        parts = [cell] if self.exclusive else cell.split(separator)
+        return [part.strip() for part in parts if part.strip()]
+
+    @abstractmethod
+    def make_targets(self, cells: Sequence[Sequence[str]], column: Mapping[str, int], num_labels: int) -> np.ndarray:
+        """Return the targets of rows with these labels, first axis N.
+
+        Args:
+            cells: the labels of each row; at least one where `exclusive`.
+            column: the number of each label, in [0, num_labels); -1 for the label of unknown identities.
+        """
+
+    def num_outputs(self, num_labels: int) -> int:
+        """Return how many logits the network gives an image."""
+        return num_labels
+
+    @abstractmethod
+    def activate(self, logits: Tensor) -> Tensor:
+        """Turn logits (..., O) into probabilities, or into values."""
+
+    @abstractmethod
+    def soften(self, targets: Tensor, num_outputs: int) -> Tensor:
+        """Return the targets as float32 (B, O), in which samples can be mixed; soft targets stay as they are."""
+
+    @abstractmethod
+    def smooth(self, targets: Tensor, share: float) -> Tensor:
+        """Spread this share of soft targets (B, O) evenly (label smoothing)."""
+
+    def learnable(self, targets: np.ndarray) -> np.ndarray:
+        """Return which rows can be trained on, bool (N,)."""
+        return np.ones(len(targets), bool)
+
+    def identities(self, targets: np.ndarray) -> np.ndarray | None:
+        """Return the one label of each row, int64 (N,), -1 where it is unknown; None where rows have several."""
+        return None
+
+    @abstractmethod
+    def label_matrix(self, values: np.ndarray, num_labels: int) -> np.ndarray:
+        """Return which labels rows have, bool (N, C), by their targets or by a rule's answers."""
+
+    @abstractmethod
+    def labels_of(self, value: np.ndarray) -> np.ndarray:
+        """Return the labels of one row's target or answer, int64 (M,)."""
+
+    def label_counts(self, targets: np.ndarray, num_labels: int) -> np.ndarray:
+        """Return the rows of each label, int (C,)."""
+        return self.label_matrix(targets, num_labels).sum(0)
+
+    @abstractmethod
+    def chances(self, targets: np.ndarray) -> np.ndarray:
+        """Return how often the `balanced` sampler draws each row relative to the others, float64 (N,)."""
+
+    @abstractmethod
+    def agreement(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Return how alike the labels of rows (M, A) and (M, B) are, in [0, 1], float (M, A, B)."""
+
+    def wrong(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return which answers differ from the truth, bool (N,)."""
+        differs = answers != targets
+        return differs.reshape(len(differs), -1).any(1)
+
+    @abstractmethod
+    def row_losses(self, probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return how sure each row's wrong answer was, float64 (N,): -log of the probability of what is true."""
