@@ -10,31 +10,16 @@ import pandas as pd
 from imettk.config import Recipe
 from imettk.data.annotations import find_boxes
 from imettk.data.csv_files import printable
-from imettk.data.labels import find_titles
 from imettk.data.source import ImageSource, make_reader
-from imettk.data.table import SampleTable, read_table
-from imettk.errors import DataError, MismatchError, MissingFileError
-from imettk.evaluation.embeddings import GALLERY, TableRows, read_fold_files
-from imettk.evaluation.identities import read_threshold
-from imettk.evaluation.pictures import Album, draw_queries
-from imettk.evaluation.ranker import Gallery, Ranker
-from imettk.evaluation.submit import label_rows
+from imettk.data.table import SampleTable
+from imettk.errors import DataError, MissingFileError
+from imettk.evaluation.judge import judge_of
+from imettk.evaluation.pictures import Album
 from imettk.experiment.predictions import evaluate
 from imettk.experiment.prepared import choose_compute, load_model, trained_folds
-from imettk.experiment.rule_file import read_rule
-from imettk.inference.predictor import to_probs
-from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
-from imettk.models.heads import Outputs
-from imettk.postprocess.ranking import Ranked
-from imettk.postprocess.rule import Rule
 from imettk.progress import say
-from imettk.tracking.files import sha256
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.tensors import read_values
-
-PICTURE = "nearest.png"
-NUM_NEAR = 5
-MOST_DRAWN = 50  # pictures in it
 
 
 def infer_images(recipe: Recipe, data_dir: Path, run: RunDir, images: list[Path], *, fold: int | None) -> None:
@@ -52,7 +37,7 @@ def infer_images(recipe: Recipe, data_dir: Path, run: RunDir, images: list[Path]
     paths = _files(images)
     folds = trained_folds(run, fold)
     labels = tuple(read_values(run.model(folds[0]))["labels"])
-    answerer = _Answerer(recipe, data_dir, run, folds, labels)
+    answerer = judge_of(recipe).image_answerer(data_dir, run, folds, labels)
     boxes = _boxes(recipe, data_dir, paths)
     table = SampleTable(_names(paths), np.array([str(path) for path in paths]), labels, (), boxes=boxes)
     source = ImageSource(table, make_reader(recipe.images, recipe.table))
@@ -101,78 +86,3 @@ def _boxes(recipe: Recipe, data_dir: Path, paths: list[Path]) -> np.ndarray | No
     for remark in remarks:
         say(f"note: {remark}")
     return boxes
-
-
-class _Answerer:
-    """Answers as the recipe's rule has them; whatever it needs is looked for before anything is predicted."""
-
-    def __init__(self, recipe: Recipe, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> None:
-        self._recipe, self._run = recipe, run
-        self._titles = find_titles(recipe.table, data_dir, labels) or labels
-        self._ranks = recipe.rule.kind == "rank"
-        self._rule = None if self._ranks else Rule.from_json(read_rule(run, recipe, labels, folds))
-        if not self._ranks:
-            return
-        self._table = read_table(recipe.table, data_dir)
-        if self._table.labels != labels:
-            raise MismatchError(f"{data_dir} has other labels than {run.model(folds[0])}: is --data another one?")
-        self._ranker = Ranker(recipe, self._table)
-        self._threshold = read_threshold(self._ranker, run)
-        if recipe.ranking.by == "neighbours":
-            self._gallery = self._read_gallery(folds)
-
-    def _read_gallery(self, folds: list[int]) -> np.ndarray:
-        """Embeddings of the training table by all folds, joined, float32 (N, D)."""
-        files, rows = read_fold_files(self._run.path, self._run.inputs), TableRows(self._table)
-        for fold in folds:
-            if fold not in files or files[fold].gallery.values["model"] != sha256(self._run.model(fold)):
-                raise MissingFileError(
-                    f"fold{fold}/{GALLERY} of its model is missing: run `imettk validate` first, which writes it, or "
-                    "choose another --fold"
-                )
-        return join_embeddings([rows.scatter(files[fold].known) for fold in folds])
-
-    def answer(self, said: list[Outputs], rows: np.ndarray, pictures: Album) -> list[str]:
-        """What is on some of the pictures, as text.
-
-        Args:
-            said: of all pictures, by each fold.
-            rows: the pictures, int64 (M,).
-        """
-        if self._ranks and self._recipe.ranking.by == "neighbours":
-            queries = [one.embeddings.mean(0)[rows].numpy() for one in said if one.embeddings is not None]
-            return self._nearest(join_embeddings(queries), rows, pictures)
-        scale = self._recipe.metric.scale if self._recipe.model.embeds else 1.0
-        multiclass = self._recipe.table.task == "multiclass"
-        probs = np.stack([to_probs(scale * one.logits[:, rows], multiclass=multiclass) for one in said])
-        merged = (probs.max(1) if self._recipe.predict.merge == "max" else probs.mean(1)).mean(0)
-        if self._rule is None:
-            return [", ".join(row) for row in self._ranked(self._ranker.by_probs(merged))]
-        answers = self._rule.apply(merged)
-        chosen = np.eye(len(self._titles), dtype=bool)[answers] if answers.ndim == 1 else answers
-        return [self._with_probs(mine, row) for mine, row in zip(chosen, merged, strict=True)]
-
-    def _with_probs(self, chosen: np.ndarray, probs: np.ndarray) -> str:
-        """Labels of one picture with their probabilities, (C,) both, the most likely first."""
-        likely = sorted(np.flatnonzero(chosen), key=lambda label: -probs[label])
-        return ", ".join(f"{self._titles[label]} ({probs[label]:.2f})" for label in likely) or "no label"
-
-    def _ranked(self, ranked: Ranked) -> list[list[str]]:
-        return label_rows(self._ranker.answer(ranked, self._threshold), self._ranker.names)
-
-    def _nearest(self, queries: np.ndarray, rows: np.ndarray, pictures: Album) -> list[str]:
-        """The identities of each picture, after drawing the images that are nearest to it."""
-        table = self._table
-        assert table.targets is not None
-        answers = self._ranked(self._ranker.by_neighbours(queries, Gallery(self._gallery, table.targets)))
-        near = find_neighbours(queries, self._gallery, NUM_NEAR, device=self._ranker.device)
-        source = ImageSource(table, make_reader(self._recipe.images, self._recipe.table))
-        known = Album(table, source, self._ranker.names)
-        first = slice(MOST_DRAWN)
-        some = Neighbours(near.rows[first], near.similarities[first])
-        draw_queries(self._run.path / PICTURE, pictures, known, rows[first], some, answers[first])
-        say(f"{self._run.path / PICTURE}: the images nearest to {len(some.rows)} of {len(rows)} pictures")
-        return [
-            f"{', '.join(row)} (similarity {value:.3f})"
-            for row, value in zip(answers, near.similarities[:, 0], strict=True)
-        ]

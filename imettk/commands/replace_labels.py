@@ -15,12 +15,13 @@ from imettk.errors import ConfigError, MismatchError
 from imettk.evaluation.embeddings import TableRows, read_fold_files
 from imettk.evaluation.members import Joined, blend_test, join_members, read_member, require_current_labels
 from imettk.evaluation.pictures import Album, list_conflicts
-from imettk.evaluation.rules import RuleFitter, metric_name, score
+from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.submit import label_rows, submit
 from imettk.experiment.prepared import read_shares
 from imettk.files import write_atomically
 from imettk.inference.predictor import Predictions
 from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
+from imettk.postprocess.fitters import RuleFitter
 from imettk.postprocess.honest import cross_fit
 from imettk.postprocess.neighbours import (
     NEVER,
@@ -58,7 +59,7 @@ def neighbours(recipe: Recipe, data_dir: Path, run: RunDir, *, classifier: Path,
     joined = join_members([member])
     require_current_labels(member.name, member.oof.values(), table)
     near = embedded.out_of_fold()
-    fitter = RuleFitter(recipe, table.label_groups, read_shares(recipe, data_dir, table.labels))
+    fitter = fitter_of(recipe, table.label_groups, read_shares(recipe, data_dir, table.labels))
     rows = TableRows(table).rows(joined.ids)
     own = Neighbours(near.rows[rows], near.similarities[rows])
     if not (own.rows[:, 0] >= 0).any():
@@ -137,17 +138,18 @@ def _fit(
     else:
         answers = fitter.fit(probs, truth).apply(probs)
     rows, similarities, sets = near.rows[:, 0], near.similarities[:, 0], table.targets
-    assert sets is not None
+    assert sets is not None and fitter.goal is not None
+    goal = fitter.goal
 
     def score_of(some: np.ndarray, right: np.ndarray) -> float:
-        return score(recipe, some, right)
+        return recipe.scorer.score(some, right)
 
     def fit(some: np.ndarray) -> float:
-        return best_threshold(answers[some], truth[some], rows[some], similarities[some], sets, fitter.goal).threshold
+        return best_threshold(answers[some], truth[some], rows[some], similarities[some], sets, goal).threshold
 
     scanned, _ = scan_thresholds(answers, truth, rows, similarities, sets, score_of)
     threshold = fit(np.arange(len(truth)))
-    name = metric_name(recipe)
+    name = recipe.scorer.title
     say(f"  {'threshold':>9}{'replaced':>10}{'changed':>9}{'right before':>14}{'and after':>11}{name:>12}")
     for one in scanned:
         shown = "never" if one.threshold == NEVER else f"{one.threshold:.2f}"

@@ -57,18 +57,21 @@ class Loss(Choice):
 
 @dataclass(frozen=True, kw_only=True)
 class RuleChoice(Choice):
-    """A rule: how predictions become answers. `make` is a `postprocess.rules.RuleFitter`.
+    """A rule: how predictions become answers. `make` is a `postprocess.fitters.RuleFitter`, or a
+    user's own `postprocess.rule.Rule`.
 
     Attributes:
         targets: forms of targets that it is fitted to.
         metric: the default of `score.metric`.
         gives: what metrics can judge with it.
+        sections: of the recipe, which say how it is fitted.
         judge: an `evaluation.judge.Judge`, which knows how runs with such a rule are validated and answered.
     """
 
     targets: tuple[str, ...]
     metric: str
     gives: tuple[str, ...]
+    sections: tuple[str, ...] = ("rule",)
     judge: Any = "imettk.evaluation.by_rule:RuleJudge"
 
 
@@ -118,6 +121,7 @@ RULES: dict[str, RuleChoice] = {
         targets=(CLASSES,),
         metric="map_at_k",
         gives=("ranked",),
+        sections=("rule", "ranking"),
         judge="imettk.evaluation.by_ranking:RankingJudge",
     ),
 }

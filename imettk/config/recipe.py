@@ -89,6 +89,16 @@ class Recipe(Section):
         return fits.task_of(self)
 
     @property
+    def answers_images(self) -> bool:
+        """Whether answers are images that are alike, and no labels."""
+        return "ranked" in self.rule_row.gives and self.ranking.answers == "images"
+
+    @property
+    def asks_neighbours(self) -> bool:
+        """Whether neighbours decide, and not what the network says of classes."""
+        return self.model.embeds and "ranked" in self.rule_row.gives and self.ranking.by == "neighbours"
+
+    @property
     def scorer(self) -> Scorer:
         """The metric that runs are judged by, with its parameters."""
         scorer = fits.scorer_of(self)

@@ -54,7 +54,7 @@ def ensemble_rankings(
     else:
         ids, ranked = group.rank_test()
         answers = label_rows(ranker.answer(ranked, threshold_of_test(ranker, ranked, run)), ranker.names)
-    submit(recipe, data_dir, run, ids, answers, f"of {len(members)} members")
+    submit(recipe, data_dir, run, ids, answers, f"of {len(members)} members", num_answers=recipe.ranking.num_answers)
 
 
 def _judge(

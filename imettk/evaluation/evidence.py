@@ -12,11 +12,10 @@ from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable
 from imettk.evaluation.pictures import look_at
 from imettk.evaluation.ranker import Ranker
-from imettk.evaluation.rules import metric_name
 from imettk.pictures.galleries import thumbnail
+from imettk.postprocess.fitters import RuleFitter
 from imettk.postprocess.ranking import Ranked
-from imettk.postprocess.rule import Rule, relative_to_row
-from imettk.postprocess.thresholds.trace import trace_threshold
+from imettk.postprocess.rule import Rule
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import CURVES, ERRORS, RunDir
 
@@ -26,14 +25,16 @@ THRESHOLDS = np.arange(1, 100) / 100
 NUM_POINTS = 60  # of the curve for an unknown identity
 
 
-def keep_threshold_curve(recipe: Recipe, run: RunDir, rule: Rule, probs: np.ndarray, targets: np.ndarray) -> None:
-    """Write `curves.json`: what one threshold for all labels scores out of fold, and where the rule's own lie."""
-    plan = recipe.rule
-    scale = relative_to_row(probs) if plan.relative else probs
-    scores = trace_threshold(scale, targets, THRESHOLDS, beta=plan.beta, average=plan.average)
-    own = [value for value in rule.thresholds if 0 <= value <= 1] if rule.kind == "threshold" else []
-    curve = _curve(THRESHOLDS, scores, metric_name(recipe)) | {"own": sorted(set(own)), "relative": plan.relative}
-    write_json(run.path / CURVES, {"threshold": curve})
+def keep_threshold_curve(run: RunDir, fitter: RuleFitter, rule: Rule, probs: np.ndarray, targets: np.ndarray) -> None:
+    """Write `curves.json`: what one threshold for all labels scores out of fold, and where the rule's own lie.
+
+    Nothing is written for a rule without thresholds.
+    """
+    traced = fitter.trace(rule, probs, targets, THRESHOLDS)
+    if traced is None:
+        return
+    curve = _curve(THRESHOLDS, traced["scores"], traced["metric"])
+    write_json(run.path / CURVES, {"threshold": curve | {name: traced[name] for name in ("own", "relative")}})
 
 
 def keep_unknown_curve(run: RunDir, ranker: Ranker, ranked: Ranked, truth: np.ndarray, threshold: float) -> None:
@@ -73,36 +74,32 @@ def keep_errors(
     Args:
         table: of the rows that were validated, with targets.
         rows: where these stand in `source`, int64 (N,).
-        probs: out of fold, float (N, C).
-        answers: bool (N, C) or int64 (N,).
+        probs: out of fold, float (N, O).
+        answers: in the form of the task's targets.
     """
     targets = table.targets
     assert targets is not None
-    one_label = targets.ndim == 1
-    wrong = np.flatnonzero(answers != targets if one_label else (answers != targets.astype(bool)).any(1))
-    losses = _row_losses(probs[wrong], targets[wrong])
+    task = recipe.task
+    wrong = np.flatnonzero(task.wrong(answers, targets))
+    losses, label_probs = task.row_losses(probs[wrong], targets[wrong]), task.label_probs(probs)
     worst = np.argsort(-losses, kind="stable")[:NUM_ERRORS]
     tiles = []
     for place in worst.tolist():
         row = int(wrong[place])
-        true, said = _labels_of(targets, row), _labels_of(answers, row)
+        true, answered = task.labels_of(targets[row]), task.labels_of(answers[row])
         tiles.append(
             {
                 "id": str(table.ids[row]),
                 "image": thumbnail(look_at(source, int(rows[row]))),
                 "loss": round(float(losses[place]), 3),
-                "truth": _describe(true, said, probs[row], table.titles),
-                "answers": _describe(said, true, probs[row], table.titles),
+                "truth": _describe(true, answered, label_probs[row], table.titles),
+                "answers": _describe(answered, true, label_probs[row], table.titles),
             }
         )
-    confused = _confusions(answers[wrong], targets[wrong], table.titles) if one_label else []
+    pairs = [task.identities(values[wrong]) for values in (answers, targets)]
+    confused = [] if pairs[0] is None or pairs[1] is None else _confusions(pairs[0], pairs[1], table.titles)
     content = {"rows": len(targets), "wrong": len(wrong), "tiles": tiles, "confused": confused}
     write_json(run.path / ERRORS, content)
-
-
-def _labels_of(values: np.ndarray, row: int) -> np.ndarray:
-    """Labels of a row, int64 (M,); of values (N, C), or of a class a row (N,)."""
-    return values[row : row + 1] if values.ndim == 1 else np.flatnonzero(values[row])
 
 
 def _describe(chosen: np.ndarray, others: np.ndarray, probs: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -110,14 +107,6 @@ def _describe(chosen: np.ndarray, others: np.ndarray, probs: np.ndarray, labels:
     order = chosen[np.argsort(-probs[chosen], kind="stable")][:NUM_LABELS].tolist()
     found = set(others.tolist())
     return [{"label": labels[label], "prob": round(float(probs[label]), 3), "right": label in found} for label in order]
-
-
-def _row_losses(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """-log of the probability of what is true, summed over each row's labels, float64 (N,)."""
-    if targets.ndim == 1:
-        return -np.log(np.maximum(probs[np.arange(len(probs)), targets], 1e-7).astype(np.float64))
-    right = np.where(targets > 0, probs, 1 - probs)
-    return -np.log(np.maximum(right, 1e-7)).sum(1, dtype=np.float64)
 
 
 def _confusions(answers: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:

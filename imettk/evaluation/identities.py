@@ -193,7 +193,8 @@ def tell_ranking(ranker: Ranker, scores: dict[str, Any], threshold: float | None
     for fold, value in scores["folds"].items():
         say(f"  fold {fold}   {ranker.metric} {value:.4f}")
     low, high = scores["interval"]
-    say(f"  OOF      {ranker.metric} {scores['oof']:.4f}   (best constant answer {scores['constant']:.4f})")
+    constant = "" if scores["constant"] is None else f"   (best constant answer {scores['constant']:.4f})"
+    say(f"  OOF      {ranker.metric} {scores['oof']:.4f}{constant}")
     say(f"           95% interval {low:.4f} to {high:.4f}")
     say(f"           top-1 {scores['top1']:.4f}, recall@{ranker.k} {scores[f'recall@{ranker.k}']:.4f}")
     if "all_identities" in scores:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from imettk.device import choose_device
 from imettk.errors import DataError
 from imettk.inference.reranking import rank_reranked
 from imettk.inference.retrieval import expand_queries, find_neighbours, rank_gallery
-from imettk.metrics.ranked import map_at_k, recall_at_k
+from imettk.metrics.ranked import recall_at_k
 from imettk.postprocess.honest import draw_rows
 from imettk.postprocess.openset import fit_unknown, insert_unknown, threshold_for_share, unknown_auc
 from imettk.postprocess.ranking import Ranked, rank_probs, to_scored
@@ -51,6 +50,7 @@ class Ranker:
 
     def __init__(self, recipe: Recipe, table: SampleTable) -> None:
         self.recipe, self.labels = recipe, table.labels
+        self.scorer = recipe.scorer
         self.plan, self.device = recipe.ranking, choose_device(recipe.session.device)
         self.k, self.num_labels = self.plan.num_answers, len(table.labels)
         self.unknown = None if recipe.table.unknown_label is None else self.num_labels
@@ -66,8 +66,8 @@ class Ranker:
 
     @property
     def metric(self) -> str:
-        """How to call the score."""
-        return f"MAP@{self.k}"
+        """The name of the score."""
+        return self.scorer.title
 
     def by_probs(self, probs: np.ndarray) -> Ranked:
         """Classes by their probability, float (N, C)."""
@@ -200,9 +200,9 @@ class Ranker:
         return wide
 
     def score(self, answers: np.ndarray, truth: np.ndarray) -> float:
-        """MAP@k of the rows that are judged; NaN where there is none."""
+        """The score of the rows that are judged; NaN where there is none."""
         judged = truth >= 0
-        return map_at_k(answers[judged], truth[judged]) if judged.any() else math.nan
+        return self.scorer.score(answers[judged], truth[judged])
 
     def scores(
         self, answers: np.ndarray, ranked: Ranked, truth: np.ndarray, groups: np.ndarray | None
@@ -217,15 +217,14 @@ class Ranker:
             raise DataError("no row of known identity is validated, so there is nothing to score: see `folds.scheme`")
         answers, ranked, truth = answers[judged], take(ranked, judged), truth[judged]
         groups = None if groups is None else groups[judged]
-        points = np.where((hit := answers == truth[:, None]).any(1), 1 / (hit.argmax(1) + 1), 0.0)
-        means = [points[rows].mean() for rows in draw_rows(len(points), groups, NUM_DRAWS)]
-        frequent = np.argsort(-np.bincount(truth, minlength=self.num_labels + 1), kind="stable")[: self.k]
+        score_of = self.scorer.resampled(answers, truth)
+        means = [score_of(rows) for rows in draw_rows(len(truth), groups, NUM_DRAWS)]
         result: dict[str, Any] = {
-            "oof": float(points.mean()),
+            "oof": self.scorer.score(answers, truth),
             "interval": [float(value) for value in np.quantile(means, [0.025, 0.975])],
-            "top1": float(hit[:, 0].mean()),
+            "top1": float((answers[:, 0] == truth).mean()),
             f"recall@{self.k}": recall_at_k(answers, truth),
-            "constant": map_at_k(np.broadcast_to(frequent, (len(truth), len(frequent))), truth),
+            "constant": self.scorer.best_constant(truth),
             "rows": len(truth),
         }
         if self.unknown is not None and self.plan.judge_unknown:

@@ -13,19 +13,26 @@ from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
 
 
-def label_rows(answers: np.ndarray, labels: Sequence[str]) -> list[list[str]]:
-    """The labels of each row: answers bool (N, C), int64 (N,), or ranked int64 (N, k), where -1 is none."""
-    if answers.dtype == bool:
-        return [[labels[label] for label in np.flatnonzero(row).tolist()] for row in answers]
-    ranked = answers[:, None] if answers.ndim == 1 else answers
+def label_rows(ranked: np.ndarray, labels: Sequence[str]) -> list[list[str]]:
+    """Return the labels of each row of ranked answers, int64 (N, k), where -1 is none."""
     return [[labels[label] for label in row if label >= 0] for row in ranked.tolist()]
 
 
-def submit(recipe: Recipe, data_dir: Path, run: RunDir, ids: np.ndarray, answers: list[list[str]], what: str) -> None:
+def submit(
+    recipe: Recipe,
+    data_dir: Path,
+    run: RunDir,
+    ids: np.ndarray,
+    answers: list[list[str]],
+    what: str,
+    *,
+    num_answers: int | None = None,
+) -> None:
     """Write `submission.csv`; without the sample say that there is none to write it for.
 
     Args:
         what: where the answers come from, for the line that is printed.
+        num_answers: the most answers of a row, which stand in order; None where they have none.
 
     Raises:
         DataError: the submission would not fit the sample.
@@ -44,6 +51,6 @@ def submit(recipe: Recipe, data_dir: Path, run: RunDir, ids: np.ndarray, answers
         ids=ids,
         answers=answers,
         separator=form.label_separator,
-        num_answers=recipe.ranking.num_answers if recipe.rule.kind == "rank" else None,
+        num_answers=num_answers,
     )
     say(f"{path}: {len(ids)} answers, {what}, checked against {form.sample_csv}")

@@ -38,7 +38,7 @@ def read_known_answers(run: RunDir, recipe: Recipe, labelled: SampleTable, table
         MismatchError: the file does not say which images it is about, or the training labels have changed.
     """
     path = run.find_optional(KNOWN_ANSWERS)
-    if path is None or (recipe.rule.kind == "rank" and recipe.ranking.answers == "images"):
+    if path is None or recipe.answers_images:
         return {}
     frame = read_csv(path)
     again = "run `imettk duplicates --action answer` again, or delete it"

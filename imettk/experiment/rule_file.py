@@ -73,8 +73,7 @@ def _is_whole(fitted: Any) -> bool:
 
 
 def _plan(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    sections = ("rule", "ranking") if recipe.rule.kind == "rank" else ("rule",)
-    return {section: asdict(getattr(recipe, section)) for section in sections}
+    return {section: asdict(getattr(recipe, section)) for section in recipe.rule_row.sections}
 
 
 def _plain(value: Any) -> Any:

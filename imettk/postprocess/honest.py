@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from imettk.metrics.labels import f_beta_from_counts, sum_units
-from imettk.postprocess.rule import Rule
+from imettk.postprocess.rule import Rule, Thresholds
 from imettk.postprocess.thresholds.goal import Goal
 from imettk.postprocess.thresholds.sweep import ABOVE_ALL
 
@@ -19,22 +18,23 @@ EDGE = 1e-6  # probabilities are kept away from 0 and 1, for their logit
 def cross_fit(
     fit: Callable[[np.ndarray], Rule], probs: np.ndarray, folds: np.ndarray
 ) -> tuple[np.ndarray, dict[int, Rule]]:
-    """Answers for each fold by a rule that was fitted on the others, bool (N, C), and the rule of each fold.
+    """Answers for each fold by a rule that was fitted on the others, first axis N, and the rule of each fold.
 
     Args:
         fit: a rule from some rows, int64 (M,).
         folds: int64 (N,), two or more different ones.
     """
-    chosen = np.zeros(probs.shape, bool)
-    rules = {}
+    rules, parts, order = {}, [], []
     for fold in np.unique(folds).tolist():
         rules[fold] = fit(np.flatnonzero(folds != fold))
-        rows = np.flatnonzero(folds == fold)
-        chosen[rows] = rules[fold].apply(probs[rows])
-    return chosen, rules
+        order.append(np.flatnonzero(folds == fold))
+        parts.append(rules[fold].apply(probs[order[-1]]))
+    answers = np.concatenate(parts)
+    answers[np.concatenate(order)] = answers.copy()
+    return answers, rules
 
 
-def shrink(each: Rule, toward: Rule, true: np.ndarray, strength: float) -> Rule:
+def shrink(each: Thresholds, toward: Thresholds, true: np.ndarray, strength: float) -> Thresholds:
     """Thresholds of labels pulled toward others, the more the rarer the label, on the scale of logits.
 
     Weight true / (true + strength) is the label's own: with as many rows as `strength`, halfway. A label that is never
@@ -53,8 +53,8 @@ def shrink(each: Rule, toward: Rule, true: np.ndarray, strength: float) -> Rule:
 
 
 def choose_strength(
-    fit_each: Callable[[np.ndarray], Rule],
-    fit_toward: Callable[[np.ndarray], Rule],
+    fit_each: Callable[[np.ndarray], Thresholds],
+    fit_toward: Callable[[np.ndarray], Thresholds],
     probs: np.ndarray,
     targets: np.ndarray,
     folds: np.ndarray,
@@ -111,19 +111,21 @@ def draw_rows(num_rows: int, groups: np.ndarray | None, num_draws: int, seed: in
 
 
 def score_interval(
-    chosen: np.ndarray,
-    targets: np.ndarray,
-    goal: Goal,
+    score_of: Callable[[np.ndarray], float],
+    num_rows: int,
     *,
+    low: float = -np.inf,
+    high: float = np.inf,
     groups: np.ndarray | None = None,
     other_rows: int | None = None,
     level: float = 0.95,
     num_draws: int = 400,
 ) -> tuple[float, float]:
-    """Where the score lies, as bootstrap samples of the rows tell.
+    """Where a score lies, as bootstrap samples of the rows tell.
 
     Args:
-        chosen: answers, bool (N, C).
+        score_of: rows, with repeats, int64 (M,) -> their score.
+        low, high: between which scores lie.
         groups: rows of a group are drawn together, any dtype (N,).
         other_rows: not the score of all rows there could be, but that of a new set with so many: of a public
             leaderboard, or another fold. It scatters as well, so the interval is wider.
@@ -132,33 +134,15 @@ def score_interval(
     Returns:
         Lowest and highest score.
     """
-    truth = targets != 0
-    parts = [_sums_of_rows(each, goal.average) for each in (chosen & truth, chosen, truth)]
-    scores = [
-        f_beta_from_counts(*(each(rows) for each in parts), beta=goal.beta).mean()
-        for rows in draw_rows(len(chosen), groups, num_draws)
-    ]
-    score = goal.score(chosen, targets)
-    wider = np.sqrt(1 + len(chosen) / other_rows) if other_rows else 1.0
-    low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2]) - np.mean(scores)
-    return float(max(0.0, score + low * wider)), float(min(1.0, score + high * wider))
-
-
-def _sums_of_rows(mask: np.ndarray, average: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from rows, with repeats, to how many are true in each unit (of `samples`: in each of these rows)."""
-    counts = sum_units(mask, "samples")
-    if average == "samples":
-        return lambda rows: counts[rows]
-    if average == "micro":
-        return lambda rows: counts[rows].sum(keepdims=True)
-    from scipy.sparse import csr_matrix
-
-    sparse = csr_matrix(mask, dtype=np.float64).T.tocsr()
-    return lambda rows: sparse @ np.bincount(rows, minlength=len(mask))
+    scores = [score_of(rows) for rows in draw_rows(num_rows, groups, num_draws)]
+    score = score_of(np.arange(num_rows))
+    wider = np.sqrt(1 + num_rows / other_rows) if other_rows else 1.0
+    lowest, highest = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2]) - np.mean(scores)
+    return float(max(low, score + lowest * wider)), float(min(high, score + highest * wider))
 
 
 def threshold_intervals(
-    fit: Callable[[np.ndarray], Rule], samples: Iterable[np.ndarray], *, level: float = 0.95
+    fit: Callable[[np.ndarray], Thresholds], samples: Iterable[np.ndarray], *, level: float = 0.95
 ) -> np.ndarray:
     """Lowest and highest threshold of each label over rules fitted on bootstrap samples, float64 (C, 2)."""
     thresholds = np.array([fit(rows).thresholds for rows in samples])

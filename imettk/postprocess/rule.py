@@ -2,80 +2,172 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from imettk.errors import MismatchError
-from imettk.postprocess.ratio import share_thresholds
+from imettk.errors import ConfigError, MismatchError
+from imettk.postprocess.pseudo import rank_confidence, row_confidence
+from imettk.postprocess.ratio import drift, share_thresholds
 
 CHUNK = 4096  # rows that are looked at in one go
 
 
-@dataclass(frozen=True)
-class Rule:
-    """How probabilities become answers.
+class Rule(ABC):
+    """A fitted rule, a dataclass; answers have the form of the task's targets.
 
     Attributes:
-        kind: `threshold` takes every label at or above its threshold; `share` finds, in the very probabilities that it
-            is applied to, thresholds at which each label has its share of the rows; `argmax` the most likely class.
-        thresholds: one a label, (C,); of `threshold` alone.
-        shares: of the rows that each label should have, (C,); of `share` alone.
+        kind: what its JSON calls it.
+    """
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def apply(self, probs: np.ndarray) -> np.ndarray:
+        """Turn what the network gives, float (N, O), into answers, first axis N."""
+
+    def confidence(self, probs: np.ndarray) -> np.ndarray:
+        """Return how far each row's answer is from every doubt, float (N,), in [0.5, 1) or above.
+
+        Raises:
+            ConfigError: the rule knows no doubt.
+        """
+        raise ConfigError(f"pseudo labels need to know how sure an answer is: the rule {self.kind} has no confidence()")
+
+    def drift(self, answers: np.ndarray) -> np.ndarray | None:
+        """Return by how many rows the answers are off what the rule promised each label, int64 (C,), or None."""
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rule as plain values, its kind among them."""
+        return {"kind": self.kind} | asdict(self)  # type: ignore[call-overload]  # every rule is a dataclass
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Return what `to_json` gave; `MismatchError` names fields that this version does not know."""
+        if not isinstance(content, dict) or "kind" not in content:
+            raise MismatchError("rule.json holds no rule: run `imettk validate` again")
+        known = {item.name for item in fields(cls)}  # type: ignore[arg-type]
+        plain = {name: value for name, value in content.items() if name != "kind"}
+        if unknown := sorted(name for name in set(plain) - known if plain[name] not in ([], None, False, 0)):
+            raise MismatchError(f"rule.json holds {', '.join(unknown)}, which this version does not know: `validate`")
+        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+        rule = cls(**{name: value for name, value in lists.items() if name in known})
+        if content["kind"] != cls.kind or not rule.is_sound():
+            raise MismatchError("rule.json holds values that no rule has: run `imettk validate` again")
+        return rule
+
+    def is_sound(self) -> bool:
+        """Return whether every field holds what it should: a file may have been changed by hand."""
+        return True
+
+
+@dataclass(frozen=True)
+class Likeliest(Rule):
+    """The most likely class."""
+
+    kind: ClassVar[str] = "argmax"
+
+    def apply(self, probs: np.ndarray) -> np.ndarray:
+        """Probabilities (N, C) -> the class, int64 (N,)."""
+        return probs.argmax(1)
+
+    def confidence(self, probs: np.ndarray) -> np.ndarray:
+        return row_confidence(probs, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LabelRule(Rule):
+    """Labels whose probability is at or above a threshold.
+
+    Attributes:
         relative: thresholds are on probabilities divided by the largest of their row.
         min_labels: a row below any thresholds gets so many of its most likely labels.
         max_labels: a row keeps the most likely ones of its labels; None keeps all.
     """
 
-    kind: Literal["threshold", "share", "argmax"]
-    thresholds: tuple[float, ...] = ()
-    shares: tuple[float, ...] = ()
     relative: bool = False
     min_labels: int = 0
     max_labels: int | None = None
 
+    @property
+    @abstractmethod
+    def _given(self) -> tuple[float, ...]:
+        """One number a label."""
+
     def apply(self, probs: np.ndarray) -> np.ndarray:
-        """Probabilities (N, C) -> chosen labels, bool (N, C), or the class, int64 (N,)."""
-        if self.kind == "argmax":
-            return probs.argmax(1)
+        """Probabilities (N, C) -> chosen labels, bool (N, C)."""
         scale = relative_to_row(probs) if self.relative else probs
         chosen = scale >= self.thresholds_for(scale).astype(probs.dtype)
         return limit_labels(chosen, probs, min_labels=self.min_labels, max_labels=self.max_labels)
 
     def thresholds_for(self, scale: np.ndarray) -> np.ndarray:
-        """The threshold of each label, float64 (C,), for probabilities (N, C), which are relative if the rule is."""
-        given = self.thresholds if self.kind == "threshold" else self.shares
-        if len(given) != scale.shape[1]:
-            raise MismatchError(f"the rule is for {len(given)} labels, the probabilities are of {scale.shape[1]}")
-        return np.array(given) if self.kind == "threshold" else share_thresholds(scale, np.array(given))
+        """Return the threshold of each label, float64 (C,), for probabilities (N, C), relative if the rule is."""
+        if len(self._given) != scale.shape[1]:
+            raise MismatchError(f"the rule is for {len(self._given)} labels, the probabilities are of {scale.shape[1]}")
+        return np.array(self._given)
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    def confidence(self, probs: np.ndarray) -> np.ndarray:
+        if self.relative:
+            raise ConfigError("pseudo labels need a rule with thresholds on probabilities: set --rule.relative False")
+        return row_confidence(probs, self.thresholds_for(probs))
 
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Rule:
-        """What `to_json` gave; `MismatchError` names fields that this version does not know."""
-        known = {item.name for item in fields(cls)}
-        if not isinstance(content, dict) or "kind" not in content:
-            raise MismatchError("rule.json holds no rule: run `imettk validate` again")
-        if unknown := sorted(set(content) - known):
-            raise MismatchError(f"rule.json holds {', '.join(unknown)}, which this version does not know: `validate`")
-        lists: Any = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
-        rule = cls(**(content | lists))
-        if not rule._is_sound():
-            raise MismatchError("rule.json holds values that no rule has: run `imettk validate` again")
-        return rule
-
-    def _is_sound(self) -> bool:
-        """Whether every field holds what it should: a file may have been changed by hand."""
+    def is_sound(self) -> bool:
         counts = [self.min_labels, *([] if self.max_labels is None else [self.max_labels])]
         return (
-            self.kind in get_args(get_type_hints(Rule)["kind"])
-            and isinstance(self.relative, bool)
+            isinstance(self.relative, bool)
             and all(isinstance(count, int) and count >= 0 for count in counts)
-            and all(isinstance(values, tuple) for values in (self.thresholds, self.shares))
-            and all(isinstance(value, (int, float)) and value == value for value in (*self.thresholds, *self.shares))
+            and isinstance(self._given, tuple)
+            and all(isinstance(value, (int, float)) and value == value for value in self._given)
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds(_LabelRule):
+    """Every label at or above its threshold.
+
+    Attributes:
+        thresholds: one a label, (C,).
+    """
+
+    kind: ClassVar[str] = "threshold"
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def _given(self) -> tuple[float, ...]:
+        return self.thresholds
+
+    def confidence(self, probs: np.ndarray) -> np.ndarray:
+        if self.relative or min(self.thresholds, default=0) <= 1:
+            return super().confidence(probs)
+        # No probability reaches any threshold: labels come by their rank alone.
+        if self.min_labels == 0:
+            raise ConfigError("the rule gives no row any label, so there is nothing to be sure of")
+        return rank_confidence(probs, self.min_labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares(_LabelRule):
+    """Thresholds at which each label has its share of the rows, found in the very probabilities they are applied to.
+
+    Attributes:
+        shares: of the rows that each label should have, (C,).
+    """
+
+    kind: ClassVar[str] = "share"
+    shares: tuple[float, ...] = ()
+
+    @property
+    def _given(self) -> tuple[float, ...]:
+        return self.shares
+
+    def thresholds_for(self, scale: np.ndarray) -> np.ndarray:
+        return share_thresholds(scale, super().thresholds_for(scale))
+
+    def drift(self, answers: np.ndarray) -> np.ndarray | None:
+        return drift(answers, np.array(self.shares))
 
 
 def relative_to_row(probs: np.ndarray) -> np.ndarray:

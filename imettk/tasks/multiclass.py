@@ -30,6 +30,9 @@ class Multiclass(Task):
             return targets.float()
         return targets.new_zeros((len(targets), num_outputs)).float().scatter_(1, targets[:, None], 1.0)
 
+    def soft_answers(self, answers: np.ndarray, num_outputs: int) -> np.ndarray:
+        return np.eye(num_outputs, dtype=np.float32)[answers]
+
     def smooth(self, targets: Tensor, share: float) -> Tensor:
         """Spread it over all classes (Szegedy et al., arXiv 1512.00567)."""
         return targets * (1 - share) + share * (1 / targets.shape[1])

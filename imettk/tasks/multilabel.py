@@ -18,7 +18,10 @@ class Multilabel(Task):
 
     targets, loss, rule, stratifier = "labels", "bce", "threshold", "labels"
     watched: ClassVar[Mapping[str, str]] = {"focal": "focal_loss"}
-    reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"focal_loss": ("focal_loss", {})} | {
+    reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {
+        "log_loss": ("log_loss", {}),
+        "focal_loss": ("focal_loss", {}),
+    } | {
         f"{average} F{beta}": ("f_beta", {"beta": float(beta), "average": average})
         for average in ("samples", "macro", "micro")
         for beta in (1, 2)
@@ -35,6 +38,9 @@ class Multilabel(Task):
 
     def soften(self, targets: Tensor, num_outputs: int) -> Tensor:
         return targets.float()
+
+    def soft_answers(self, answers: np.ndarray, num_outputs: int) -> np.ndarray:
+        return answers.astype(np.float32)
 
     def smooth(self, targets: Tensor, share: float) -> Tensor:
         """Spread it over yes and no of each label."""

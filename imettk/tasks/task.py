@@ -33,7 +33,7 @@ class Task(ABC):
     exclusive: ClassVar[bool] = False
     stratifier: ClassVar[str]
     watched: ClassVar[Mapping[str, str]] = {}
-    reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {}
+    reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"log_loss": ("log_loss", {})}
 
     def split(self, cell: str, separator: str) -> list[str]:
         """Return the labels of a cell, without blanks around them."""
@@ -65,6 +65,10 @@ class Task(ABC):
     def smooth(self, targets: Tensor, share: float) -> Tensor:
         """Spread this share of soft targets (B, O) evenly (label smoothing)."""
 
+    @abstractmethod
+    def soft_answers(self, answers: np.ndarray, num_outputs: int) -> np.ndarray:
+        """Return answers, or targets, as what a perfect network gives, float32 (N, O)."""
+
     def learnable(self, targets: np.ndarray) -> np.ndarray:
         """Return which rows can be trained on, bool (N,)."""
         return np.ones(len(targets), bool)
@@ -92,6 +96,14 @@ class Task(ABC):
     @abstractmethod
     def agreement(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Return how alike the labels of rows (M, A) and (M, B) are, in [0, 1], float (M, A, B)."""
+
+    def label_probs(self, probs: np.ndarray) -> np.ndarray:
+        """Return the probability of each label, (N, C), from what the network gives, (N, O)."""
+        return probs
+
+    def cells(self, answers: np.ndarray, labels: Sequence[str]) -> list[list[str]]:
+        """Return the labels of each answer, as cells of a submission name them."""
+        return [[labels[label] for label in self.labels_of(answer).tolist()] for answer in answers]
 
     def wrong(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return which answers differ from the truth, bool (N,)."""

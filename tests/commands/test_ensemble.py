@@ -15,10 +15,10 @@ from scipy.stats import rankdata
 from tiny import refused, run
 
 from imettk.config import fingerprint, read_recipe, to_json
-from imettk.evaluation.rules import RuleFitter
+from imettk.evaluation.rules import fitter_of
+from imettk.evaluation.scoring import interval_of
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
-from imettk.postprocess.honest import cross_fit, score_interval
-from imettk.postprocess.thresholds.goal import Goal
+from imettk.postprocess.honest import cross_fit
 from imettk.recipes.digits import digits
 
 LABELS = ("a", "b", "c", "d")
@@ -325,10 +325,10 @@ def test_intervals_are_of_whole_groups_where_the_table_is_there(tmp_path, out, c
     assert "whole groups" not in capsys.readouterr().out
     groups = json.loads((out.folder / "scores.json").read_text())
     made = out.file("oof")
-    fit = RuleFitter(recipe_of(), GROUPS).on(made.merged, made.targets)
+    fit = fitter_of(recipe_of(), GROUPS).on(made.merged, made.targets)
     answers, _ = cross_fit(fit, made.merged, np.array([int(name[1:]) * 73 % 100 % NUM_FOLDS for name in made.ids]))
     for found, drawn in ((rows, None), (groups, np.array([name[1] for name in made.ids]))):
-        interval = score_interval(answers, made.targets, Goal(2.0), groups=drawn)
+        interval = interval_of(recipe_of().scorer, answers, made.targets, groups=drawn)
         assert found["interval"] == pytest.approx(interval, abs=1e-9)
     assert rows["interval"] != groups["interval"]
 

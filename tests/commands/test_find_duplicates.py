@@ -11,11 +11,11 @@ from PIL import Image
 from tiny import TINY, run
 
 from imettk.cli.main import main
-from imettk.commands import validate
-from imettk.commands.infer import _with_known_answers
 from imettk.config import read_recipe
 from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import MismatchError
+from imettk.evaluation import by_rule
+from imettk.evaluation.judge import judge_of
 from imettk.evaluation.scoring import honest_scores
 from imettk.experiment.groups import row_groups
 from imettk.experiment.known import read_known_answers
@@ -62,7 +62,7 @@ def test_reports_actions_and_what_reads_them(copies, tmp_path, capsys, monkeypat
     run("train", *common, "--fold", 0)
     given = {}
     monkeypatch.setattr(
-        validate, "honest_scores", lambda *rows, **more: given.update(more) or honest_scores(*rows, **more)
+        by_rule, "honest_scores", lambda *rows, **more: given.update(more) or honest_scores(*rows, **more)
     )
     run("validate", *common)
     table = read_prepared(read_recipe(tmp_path / "run" / "recipe.json"), copies, RunDir(tmp_path / "run")).table
@@ -125,8 +125,8 @@ def test_answers_that_are_images_are_no_labels(tmp_path, capsys):
 
 def test_a_known_answer_may_be_several_labels_or_none():
     table = SampleTable(np.array(["a", "b", "c"]), np.array(["a.png", "b.png", "c.png"]), ("3", "7"), ("", ""))
-    known = {"a": "", "c": "7 3"}
-    answers = _with_known_answers(load_recipe("digits"), known, table, table, [["3"], ["7"], []])
+    known = {"a": [], "c": ["7", "3"]}
+    answers = judge_of(load_recipe("digits")).put_known(known, table, table, [["3"], ["7"], []])
     assert answers == [[], ["7"], ["7", "3"]]
 
 

@@ -161,7 +161,7 @@ def test_a_confidence_that_cannot_be_is_one_line(made, capsys, words, message):
     ("fault", "message"),
     [
         ("relative", "pseudo labels need a rule with thresholds on probabilities"),
-        ("nothing", "the rule of .* gives no row any label, so there is nothing to be sure of"),
+        ("nothing", "run: the rule gives no row any label, so there is nothing to be sure of"),
         ("labels of the rule", "the rule is for 2 labels, the probabilities are of 3"),
         ("no rule", "rule.json is not in .*: run `imettk validate` first"),
         ("no test", r"holds no fold\*/test.safetensors: run `imettk infer` first"),

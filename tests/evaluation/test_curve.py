@@ -12,7 +12,8 @@ from imettk.config import MetricPlan, ModelPlan, RankPlan, Recipe, RulePlan, Tab
 from imettk.data.table import SampleTable
 from imettk.errors import ConfigError
 from imettk.evaluation import curve
-from imettk.evaluation.curve import MIN_SPREAD, _judge_ranking, make_validation
+from imettk.evaluation.by_ranking import MIN_SPREAD, RankingJudge
+from imettk.evaluation.curve import make_validation
 from imettk.experiment.prepared import Compute, Prepared
 from imettk.models.heads import Outputs
 from imettk.training.team import Team
@@ -38,7 +39,7 @@ def prepared():
 def test_loss_and_score_are_those_of_plain_formulas():
     cosines = torch.tensor([[0.9, 0.1, 0.0], [0.8, 0.7, 0.1], [0.1, 0.2, 0.3], [0.2, 0.1, 0.1]])
     embeddings = normalize(torch.randn(4, 8, generator=torch.Generator().manual_seed(0)))
-    metrics = _judge_ranking(RECIPE, prepared(), 0, Outputs(cosines, embeddings), None)
+    metrics = RankingJudge(RECIPE).judge_fold(prepared(), 0, Outputs(cosines, embeddings), None)
     known = cross_entropy(10 * cosines[:2], torch.tensor([0, 1]))  # the others are of no class that trains
     assert metrics["loss"] == pytest.approx(float(known), rel=1e-5)
     # Between 0.3 and 0.7 the unknown label stands first for the last two, and behind the first answers of the others.
@@ -49,10 +50,10 @@ def test_loss_and_score_are_those_of_plain_formulas():
 def test_a_network_whose_embeddings_are_alike_is_told(capsys):
     cosines = torch.full((4, 3), 0.5)
     alike = normalize(torch.ones(4, 8) + 0.01 * torch.randn(4, 8, generator=torch.Generator().manual_seed(0)))
-    assert _judge_ranking(RECIPE, prepared(), 0, Outputs(cosines, alike), None)["spread"] < MIN_SPREAD
+    assert RankingJudge(RECIPE).judge_fold(prepared(), 0, Outputs(cosines, alike), None)["spread"] < MIN_SPREAD
     assert "all embeddings are alike" in capsys.readouterr().out
     apart = normalize(torch.eye(4, 8))
-    assert _judge_ranking(RECIPE, prepared(), 0, Outputs(cosines, apart), None)["spread"] > 0.4
+    assert RankingJudge(RECIPE).judge_fold(prepared(), 0, Outputs(cosines, apart), None)["spread"] > 0.4
     assert "alike" not in capsys.readouterr().out
 
 

@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix, fbeta_score
 
-from imettk.config import Recipe, RulePlan
+from imettk.config import Recipe, RulePlan, TableFormat, TrainPlan
 from imettk.data.table import SampleTable
 from imettk.errors import DataError
 from imettk.evaluation.evidence import NUM_ERRORS, keep_errors, keep_threshold_curve, keep_unknown_curve
+from imettk.evaluation.rules import fitter_of
 from imettk.postprocess.ranking import Ranked
-from imettk.postprocess.rule import Rule
+from imettk.postprocess.rule import Shares, Thresholds
 from imettk.recipes import load_recipe
 from imettk.tracking.run_dir import RunDir
 
@@ -47,7 +48,8 @@ def test_the_curve_is_scikit_learns_and_marks_the_rules_thresholds(tmp_path):
     targets = (rng.random((40, 4)) < 0.4).astype(np.uint8)
     probs = rng.random((40, 4)).astype(np.float32)
     recipe = Recipe(rule=RulePlan(kind="group_thresholds", beta=1, average="macro"))
-    keep_threshold_curve(recipe, RunDir(tmp_path), Rule("threshold", (0.4, 0.2, 0.4, 2.0)), probs, targets)
+    rule = Thresholds(thresholds=(0.4, 0.2, 0.4, 2.0))
+    keep_threshold_curve(RunDir(tmp_path), fitter_of(recipe), rule, probs, targets)
     curve = read(RunDir(tmp_path), "curves.json")["threshold"]
     assert curve["own"] == [0.2, 0.4] and curve["metric"] == "macro F1" and len(curve["scores"]) == 99
     for place in (0, 30, 70):
@@ -82,12 +84,17 @@ def test_the_surest_wrong_rows_come_first_with_their_pictures(tmp_path):
             assert abs(int(np.asarray(small).mean()) - row) <= 2
 
 
+CLASSES = Recipe(
+    table=TableFormat(task="multiclass"), train=TrainPlan(loss="cross_entropy"), rule=RulePlan(kind="argmax")
+)
+
+
 def test_classes_that_are_taken_for_each_other_are_counted(tmp_path):
     rng = np.random.default_rng(2)
     targets = rng.integers(0, 4, 80)
     probs = rng.dirichlet(np.ones(4), 80).astype(np.float32)
     answers = probs.argmax(1)
-    keep_errors(Recipe(), RunDir(tmp_path), table_of(targets), Images(), np.arange(80), probs, answers)
+    keep_errors(CLASSES, RunDir(tmp_path), table_of(targets), Images(), np.arange(80), probs, answers)
     kept = read(RunDir(tmp_path), "errors.json")
     matrix = confusion_matrix(targets, answers)
     np.fill_diagonal(matrix, 0)
@@ -132,6 +139,6 @@ def test_the_curve_of_the_unknown_label(tmp_path):
 
 def test_the_recipes_rules_have_a_curve_where_they_have_thresholds(tmp_path):
     probs, targets = np.full((5, 4), 0.4, np.float32), np.ones((5, 4), np.uint8)
-    share = Rule("share", shares=(1.0,) * 4)
-    keep_threshold_curve(load_recipe("hpa2018"), RunDir(tmp_path), share, probs, targets)
+    share = Shares(shares=(1.0,) * 4)
+    keep_threshold_curve(RunDir(tmp_path), fitter_of(load_recipe("hpa2018")), share, probs, targets)
     assert read(RunDir(tmp_path), "curves.json")["threshold"]["own"] == []

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imettk.commands.infer import _with_known_answers
 from imettk.config import ModelPlan, RankPlan, Recipe, RulePlan, StagePlan, TableFormat, TrainPlan
 from imettk.data.table import SampleTable
 from imettk.errors import ConfigError, DataError
+from imettk.evaluation.by_ranking import RankingJudge
 from imettk.evaluation.embeddings import TableRows
 from imettk.evaluation.identities import nearest_images
 from imettk.evaluation.ranker import Gallery, Ranker
@@ -89,14 +89,14 @@ def test_the_unknown_label_is_the_surer_the_lower_the_score():
 
 def test_labels_of_duplicates_come_first_as_what_may_be_answered(tmp_path):
     """`known_answers.csv` knows identities; some are not scored, and where images are answered it says nothing."""
-    known = {"r0": "dog", "r1": "bob", "r2": "new"}
+    cells = {"r0": ["dog"], "r1": ["bob"], "r2": ["new"]}
     (tmp_path / "known_answers.csv").write_text("id,label\nr0,dog\n")
     queries = table_of((0, 0, 0, 0))
     given = [["ann", "bob", "new"], ["ann", "new", "bob"], ["ann", "bob", "cat"], ["bob", "ann", "cat"]]
     labelled = table_of((0, 1, 2, 3), sources=np.array([0, 0, 0, 1], np.int16))
 
     def answers(**ranking):
-        return _with_known_answers(recipe_of(**ranking), known, labelled, queries, given)
+        return RankingJudge(recipe_of(**ranking)).put_known(cells, labelled, queries, given)
 
     rest = [["bob", "ann", "new"], ["new", "ann", "bob"], given[3]]
     assert answers(by="probs", scored="train") == [["new", "ann", "bob"], *rest]  # dog stands in the second table alone

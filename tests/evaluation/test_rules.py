@@ -9,7 +9,7 @@ import pytest
 
 from imettk.config import Recipe, RulePlan
 from imettk.errors import ConfigError, DataError, MissingFileError
-from imettk.evaluation.rules import RuleFitter
+from imettk.evaluation.rules import fitter_of
 from imettk.experiment.prepared import read_shares
 
 LABELS = ("a", "b", "c")
@@ -27,7 +27,7 @@ def test_shares_are_those_of_train_of_the_table_or_the_mean_of_both(tmp_path, sh
     (tmp_path / "shares.csv").write_text("share,label\n1,c\n0.25,other\n0,b\n0.5,a\n")  # another order, another label
     recipe = recipe_of(shares, None if shares == "train" else "shares.csv")
     given = read_shares(recipe, tmp_path, LABELS)
-    rule = RuleFitter(recipe, ("",) * 3, given).fit(np.zeros((4, 3), np.float32), TARGETS)
+    rule = fitter_of(recipe, ("",) * 3, given).fit(np.zeros((4, 3), np.float32), TARGETS)
     assert rule.kind == "share" and rule.shares == pytest.approx(tuple(expected))
     probs = np.random.default_rng(0).random((8, 3)).astype(np.float32)
     assert rule.apply(probs).sum(0).tolist() == [round(8 * share) for share in expected]

@@ -5,7 +5,8 @@ import pytest
 from sklearn.metrics import fbeta_score
 
 from imettk.config import Recipe, RulePlan
-from imettk.evaluation.rules import RuleFitter
+from imettk.evaluation.rules import fitter_of
+from imettk.metrics.labels import f_beta_resampled
 from imettk.postprocess.honest import (
     STRENGTHS,
     choose_strength,
@@ -15,7 +16,7 @@ from imettk.postprocess.honest import (
     shrink,
     threshold_intervals,
 )
-from imettk.postprocess.rule import Rule
+from imettk.postprocess.rule import Thresholds
 from imettk.postprocess.thresholds.goal import Goal
 
 from .thresholds.test_thresholds import AVERAGES, chexnet, make
@@ -26,7 +27,7 @@ def test_no_rule_answers_rows_that_it_was_fitted_on():
 
     def fit(rows):
         seen.append(rows)
-        return Rule("threshold", (0.1 * len(seen), 2.0))
+        return Thresholds(thresholds=(0.1 * len(seen), 2.0))
 
     chosen, rules = cross_fit(fit, probs, folds)
     assert [sorted(set(folds[rows])) for rows in seen] == [[1, 2], [0, 2], [0, 1]] and list(rules) == [0, 1, 2]
@@ -34,7 +35,7 @@ def test_no_rule_answers_rows_that_it_was_fitted_on():
 
 
 def test_shrinkage_is_a_weighted_mean_of_logits():
-    each, toward = Rule("threshold", (0.9, 0.02, 2.0, 0.3)), Rule("threshold", (0.5, 0.5, 0.5, 2.0))
+    each, toward = Thresholds(thresholds=(0.9, 0.02, 2.0, 0.3)), Thresholds(thresholds=(0.5, 0.5, 0.5, 2.0))
     true = np.array([30, 10, 0, 5])
     thresholds = shrink(each, toward, true, 10.0).thresholds
     logit = 0.75 * np.log(0.9 / 0.1) + 0.25 * 0
@@ -48,8 +49,8 @@ def test_shrinkage_is_a_weighted_mean_of_logits():
 def test_shrinkage_by_hand_for_any_counts_and_strength():
     rng = np.random.default_rng(0)
     own, other, true = 1e-5 + 0.99 * rng.random(40) ** 3, rng.random(40), rng.integers(0, 60, 40)
-    each = Rule("threshold", tuple(own.tolist()), min_labels=1, max_labels=3)
-    toward = Rule("threshold", tuple(other.tolist()))
+    each = Thresholds(thresholds=tuple(own.tolist()), min_labels=1, max_labels=3)
+    toward = Thresholds(thresholds=tuple(other.tolist()))
     for strength in (1.0, 20.0, 500.0):
         shrunk = shrink(each, toward, true, strength)
         assert (shrunk.min_labels, shrunk.max_labels, shrunk.kind) == (1, 3, "threshold")
@@ -69,9 +70,9 @@ def test_a_stronger_pull_is_chosen_where_labels_differ_by_chance_alone_and_none_
 
     def right(rows):
         seen.append(rows)
-        return Rule("threshold", (0.2, 0.8))
+        return Thresholds(thresholds=(0.2, 0.8))
 
-    wrong = Rule("threshold", (0.6, 0.6))
+    wrong = Thresholds(thresholds=(0.6, 0.6))
     strength, scores = choose_strength(right, lambda rows: wrong, probs, targets, folds, goal)
     assert strength == 0 and scores[0] == 1
     assert [set(folds[rows]) for rows in seen] == [{1, 2, 3}, {0, 2, 3}, {0, 1, 3}, {0, 1, 2}]
@@ -91,7 +92,7 @@ def test_the_strength_is_the_largest_within_a_standard_error_of_a_jackknife_over
     folds, goal = rng.integers(0, 5, 300), Goal(1.0, "micro")
     inner = []
     for trial in range(6):
-        each, toward = (Rule("threshold", tuple(rng.uniform(0.3, 0.7, 6))) for _ in range(2))
+        each, toward = (Thresholds(thresholds=tuple(rng.uniform(0.3, 0.7, 6))) for _ in range(2))
         found, scores = choose_strength(lambda rows, r=each: r, lambda rows, r=toward: r, probs, targets, folds, goal)
         answers = {}
         for strength in STRENGTHS:
@@ -119,10 +120,10 @@ def test_the_strength_is_one_that_scores_nearly_best_on_unseen_rows():
     rng = np.random.default_rng(0)
     probs = rng.random((400, 30)).astype(np.float32)
     targets = (rng.random(probs.shape) < 0.02 + 0.1 * (probs > 0.8)).astype(np.uint8)  # few rows a label, one threshold
-    fitter = RuleFitter(
+    fitter = fitter_of(
         Recipe(rule=RulePlan(kind="class_thresholds", beta=1.0, average="macro", min_labels=0)), ("",) * 30
     )
-    one = RuleFitter(Recipe(rule=RulePlan(kind="threshold", beta=1.0, average="macro", min_labels=0)), ("",) * 30)
+    one = fitter_of(Recipe(rule=RulePlan(kind="threshold", beta=1.0, average="macro", min_labels=0)), ("",) * 30)
     strength, scores = choose_strength(
         lambda rows: fitter.fit(probs[rows], targets[rows]),
         lambda rows: one.fit(probs[rows], targets[rows]),
@@ -138,7 +139,7 @@ def test_the_strength_is_one_that_scores_nearly_best_on_unseen_rows():
 
 def test_a_single_row_or_fold_has_no_unseen_rows_to_choose_a_strength_by():
     plan = RulePlan(kind="class_thresholds", min_labels=0, shrink_to="one", shrink_strength=None)
-    fitter, probs = RuleFitter(Recipe(rule=plan), ("",) * 2), np.array([[0.7, 0.2]], np.float32)
+    fitter, probs = fitter_of(Recipe(rule=plan), ("",) * 2), np.array([[0.7, 0.2]], np.float32)
     rule = fitter.fit(probs, np.array([[1, 0]], np.uint8), np.zeros(1, int))
     assert rule.apply(probs).tolist() == [[True, False]]
     each = lambda rows: rule  # noqa: E731
@@ -157,6 +158,12 @@ def test_draws_hold_whole_groups():
     assert any((a != b).any() for a, b in zip(draw_rows(9, None, 3, 0), draw_rows(9, None, 3, 1), strict=True))
 
 
+def interval(chosen, targets, goal, **more):
+    """The interval of an F-beta."""
+    score_of = f_beta_resampled(chosen, targets, beta=goal.beta, average=goal.average)
+    return score_interval(score_of, len(targets), low=0, high=1, **more)
+
+
 @pytest.mark.parametrize("average", AVERAGES)
 def test_an_interval_is_that_of_a_plain_bootstrap(average):
     probs, targets = make(0, num_samples=60)
@@ -167,9 +174,9 @@ def test_an_interval_is_that_of_a_plain_bootstrap(average):
     ]
     low, high = np.quantile(scores, [0.05, 0.95]) - np.mean(scores) + Goal(2.0, average).score(chosen, targets)
     goal = Goal(2.0, average)
-    interval = score_interval(chosen, targets, goal, groups=groups, level=0.9, num_draws=100)
-    assert interval == pytest.approx((low, high), abs=1e-9)
-    wider = score_interval(chosen, targets, goal, groups=groups, level=0.9, num_draws=100, other_rows=20)
+    ends = interval(chosen, targets, goal, groups=groups, level=0.9, num_draws=100)
+    assert ends == pytest.approx((low, high), abs=1e-9)
+    wider = interval(chosen, targets, goal, groups=groups, level=0.9, num_draws=100, other_rows=20)
     middle = goal.score(chosen, targets)
     assert wider[0] == pytest.approx(max(0, middle + (low - middle) * 2)) and wider[1] > high
 
@@ -183,12 +190,12 @@ def test_an_interval_without_groups_draws_single_rows_and_stays_within_0_and_1(a
         for rows in draw_rows(50, None, 80)
     ]
     ends = np.quantile(scores, [0.025, 0.975]) - np.mean(scores) + goal.score(chosen, targets)
-    assert score_interval(chosen, targets, goal, num_draws=80) == pytest.approx(tuple(ends), abs=1e-9)
-    widest = score_interval(chosen, targets, goal, num_draws=80, other_rows=1)
+    assert interval(chosen, targets, goal, num_draws=80) == pytest.approx(tuple(ends), abs=1e-9)
+    widest = interval(chosen, targets, goal, num_draws=80, other_rows=1)
     assert widest[0] >= 0 and widest[1] <= 1 and widest[0] < ends[0] and widest[1] > ends[1]
     perfect = np.ones_like(targets)
-    assert score_interval(perfect > 0, perfect, goal, num_draws=20, other_rows=2) == pytest.approx((1, 1))
-    assert score_interval(perfect < 0, perfect, goal, num_draws=20, other_rows=2) == (0, 0)
+    assert interval(perfect > 0, perfect, goal, num_draws=20, other_rows=2) == pytest.approx((1, 1))
+    assert interval(perfect < 0, perfect, goal, num_draws=20, other_rows=2) == (0, 0)
 
 
 def test_draws_are_repeated_by_their_seed_and_groups_may_be_names():
@@ -201,7 +208,9 @@ def test_draws_are_repeated_by_their_seed_and_groups_may_be_names():
 
 def test_threshold_intervals_are_quantiles():
     rules = iter([0.1, 0.3, 0.2])
-    found = threshold_intervals(lambda rows: Rule("threshold", (next(rules), 0.5)), draw_rows(4, None, 3), level=0.5)
+    found = threshold_intervals(
+        lambda rows: Thresholds(thresholds=(next(rules), 0.5)), draw_rows(4, None, 3), level=0.5
+    )
     np.testing.assert_allclose(found, [[0.15, 0.25], [0.5, 0.5]])
 
 
@@ -209,8 +218,8 @@ def test_on_real_predictions_shrinking_helps_and_the_interval_holds_the_other_ha
     probs, targets, patients = chexnet()
     names, member = np.unique(patients, return_inverse=True)
     plan = RulePlan(kind="class_thresholds", beta=1.0, average="macro", min_labels=0)
-    plain = RuleFitter(Recipe(rule=plan), ("",) * 14)
-    shrunk = RuleFitter(Recipe(rule=RulePlan(**{**vars(plan), "shrink_to": "shares"})), ("",) * 14)
+    plain = fitter_of(Recipe(rule=plan), ("",) * 14)
+    shrunk = fitter_of(Recipe(rule=RulePlan(**{**vars(plan), "shrink_to": "shares"})), ("",) * 14)
     gains, held = [], 0
     for seed in range(4):
         half = (np.random.default_rng(seed).permutation(len(names)) < len(names) // 2)[member]
@@ -221,6 +230,6 @@ def test_on_real_predictions_shrinking_helps_and_the_interval_holds_the_other_ha
         gains.append(scores[1] - scores[0])
         answers, _ = cross_fit(lambda rows, o=own, t=truth: shrunk.fit(o[rows], t[rows]), own, folds)
         options = {"groups": patients[half], "other_rows": int((~half).sum()), "num_draws": 100}
-        low, high = score_interval(answers, truth, shrunk.goal, **options)
+        low, high = interval(answers, truth, shrunk.goal, **options)
         held += low <= scores[1] <= high
     assert np.mean(gains) > 0 and held >= 3

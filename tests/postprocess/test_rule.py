@@ -7,21 +7,21 @@ import pytest
 
 from imettk.errors import MismatchError
 from imettk.postprocess.ratio import share_thresholds
-from imettk.postprocess.rule import Rule, limit_labels, relative_to_row, top_labels
+from imettk.postprocess.rule import Likeliest, Shares, Thresholds, limit_labels, relative_to_row, top_labels
 
 PROBS = np.random.default_rng(0).random((20, 3)).astype(np.float32)
 RULES = [
-    Rule("argmax"),
-    Rule("threshold", (0.5, 0.25, 2.0)),
-    Rule("threshold", (0.9, 0.9, 0.9), min_labels=1, max_labels=2),
-    Rule("threshold", (0.7, 0.8, 1.0), relative=True),
-    Rule("share", shares=(0.1, 0.5, 0.0), min_labels=1),
+    Likeliest(),
+    Thresholds(thresholds=(0.5, 0.25, 2.0)),
+    Thresholds(thresholds=(0.9, 0.9, 0.9), min_labels=1, max_labels=2),
+    Thresholds(thresholds=(0.7, 0.8, 1.0), relative=True),
+    Shares(shares=(0.1, 0.5, 0.0), min_labels=1),
 ]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
 def test_a_rule_read_back_from_json_gives_the_same_answers(rule):
-    again = Rule.from_json(json.loads(json.dumps(rule.to_json())))
+    again = type(rule).from_json(json.loads(json.dumps(rule.to_json())))
     assert again == rule
     np.testing.assert_array_equal(again.apply(PROBS), rule.apply(PROBS))
 
@@ -29,7 +29,7 @@ def test_a_rule_read_back_from_json_gives_the_same_answers(rule):
 @pytest.mark.parametrize("content", [{}, [], None, {"thresholds": [0.5]}, {"kind": "threshold", "fill_empty": True}])
 def test_what_is_no_rule_of_this_version_is_refused(content):
     with pytest.raises(MismatchError, match=r"rule.json holds .*validate"):
-        Rule.from_json(content)
+        Thresholds.from_json(content)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
@@ -47,26 +47,26 @@ def test_a_rule_with_junk_in_it_is_refused(rule):
             *([None] if name != "max_labels" else []),
         ):
             with pytest.raises(MismatchError, match=r"rule\.json holds .*validate"):
-                Rule.from_json(rule.to_json() | {name: junk})
+                type(rule).from_json(rule.to_json() | {name: junk})
 
 
 def test_a_label_at_its_threshold_is_chosen_and_empty_rows_are_filled_on_request():
     probs = np.array([[0.5, 0.1, 0.2], [0.1, 0.3, 0.2], [0.6, 0.7, 0.9]], np.float32)
     thresholds = (0.5, 0.7, 0.8)
     plain = [[True, False, False], [False, False, False], [True, True, True]]
-    assert Rule("threshold", thresholds).apply(probs).tolist() == plain
+    assert Thresholds(thresholds=thresholds).apply(probs).tolist() == plain
     plain[1][1] = True
-    assert Rule("threshold", thresholds, min_labels=1).apply(probs).tolist() == plain
+    assert Thresholds(thresholds=thresholds, min_labels=1).apply(probs).tolist() == plain
     plain[2][0] = False
-    assert Rule("threshold", thresholds, min_labels=1, max_labels=2).apply(probs).tolist() == plain
+    assert Thresholds(thresholds=thresholds, min_labels=1, max_labels=2).apply(probs).tolist() == plain
 
 
 def test_the_likeliest_class_and_thresholds_relative_to_the_row():
-    answer = Rule("argmax").apply(np.array([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3]], np.float32))
+    answer = Likeliest().apply(np.array([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3]], np.float32))
     assert (answer.tolist(), answer.dtype) == ([1, 0], np.int64)
     probs = np.array([[0.02, 0.01], [0.8, 0.1], [0.0, 0.0]], np.float32)
     np.testing.assert_allclose(relative_to_row(probs), [[1, 0.5], [1, 0.125], [0, 0]])
-    assert Rule("threshold", (0.5, 0.5), relative=True).apply(probs).tolist() == [
+    assert Thresholds(thresholds=(0.5, 0.5), relative=True).apply(probs).tolist() == [
         [True, True],
         [True, False],
         [False] * 2,
@@ -82,17 +82,32 @@ def test_the_top_labels_are_those_of_a_stable_sort(count):
 
 
 def test_json_names_every_field_and_the_error_every_unknown_one():
-    content = Rule("share", shares=(0.5,), max_labels=3).to_json()
-    assert list(content) == ["kind", "thresholds", "shares", "relative", "min_labels", "max_labels"]
+    content = Shares(shares=(0.5,), max_labels=3).to_json()
+    assert set(content) == {"kind", "shares", "relative", "min_labels", "max_labels"}
     with pytest.raises(MismatchError, match=r"rule\.json holds alpha, zeta, which"):
-        Rule.from_json(content | {"zeta": 1, "alpha": [2]})
-    assert Rule.from_json({"kind": "argmax"}) == Rule("argmax")
+        Shares.from_json(content | {"zeta": 1, "alpha": [2]})
+    assert Likeliest.from_json({"kind": "argmax"}) == Likeliest()
+
+
+def test_a_rule_that_an_earlier_version_wrote_is_read():
+    """Then all kinds had the fields of all."""
+    content = {
+        "kind": "threshold",
+        "thresholds": [0.5],
+        "shares": [],
+        "relative": False,
+        "min_labels": 1,
+        "max_labels": None,
+    }
+    assert Thresholds.from_json(content) == Thresholds(thresholds=(0.5,), min_labels=1)
+    argmax = content | {"kind": "argmax", "thresholds": [], "min_labels": 0}
+    assert Likeliest.from_json(argmax) == Likeliest()
 
 
 @pytest.mark.parametrize("relative", [False, True])
 def test_a_share_is_of_the_rows_that_the_rule_is_applied_to(relative):
     shares = (0.2, 0.5, 0.0)
-    rule = Rule("share", shares=shares, relative=relative)
+    rule = Shares(shares=shares, relative=relative)
     for probs in (PROBS, PROBS / 100, PROBS[:10] ** 3):
         scale = relative_to_row(probs) if relative else probs
         np.testing.assert_array_equal(rule.thresholds_for(scale), share_thresholds(scale, np.array(shares)))
@@ -100,15 +115,15 @@ def test_a_share_is_of_the_rows_that_the_rule_is_applied_to(relative):
         np.testing.assert_array_equal(rule.apply(probs), by_hand)
         if not relative:
             assert rule.apply(probs).sum(0).tolist() == [round(share * len(probs)) for share in shares]
-    filled = Rule("share", shares=shares, relative=relative, min_labels=1, max_labels=1).apply(PROBS)
+    filled = Shares(shares=shares, relative=relative, min_labels=1, max_labels=1).apply(PROBS)
     assert (filled.sum(1) == 1).all()
 
 
 def test_the_thresholds_of_a_rule_are_its_own_or_those_of_its_shares():
-    assert Rule("threshold", (0.1, 0.2, 2.0)).thresholds_for(PROBS).tolist() == [0.1, 0.2, 2.0]
-    thresholds = Rule("share", shares=(0.0, 1.0, 0.5)).thresholds_for(PROBS)
+    assert Thresholds(thresholds=(0.1, 0.2, 2.0)).thresholds_for(PROBS).tolist() == [0.1, 0.2, 2.0]
+    thresholds = Shares(shares=(0.0, 1.0, 0.5)).thresholds_for(PROBS)
     assert thresholds.dtype == np.float64 and thresholds[0] == 2 and thresholds[1] == PROBS[:, 1].min()
-    for rule in (Rule("threshold", (0.1, 0.2)), Rule("share", shares=(0.1, 0.2))):
+    for rule in (Thresholds(thresholds=(0.1, 0.2)), Shares(shares=(0.1, 0.2))):
         with pytest.raises(MismatchError, match="for 2 labels, the probabilities are of 3"):
             rule.thresholds_for(PROBS)
 
@@ -116,7 +131,7 @@ def test_the_thresholds_of_a_rule_are_its_own_or_those_of_its_shares():
 def test_a_threshold_is_rounded_to_the_type_of_the_probabilities():
     """0.1 in float32 lies above 0.1: the label must be chosen in either type."""
     for dtype in (np.float16, np.float32, np.float64):
-        assert Rule("threshold", (0.1, 0.7)).apply(np.array([[0.1, 0.7]], dtype)).all()
+        assert Thresholds(thresholds=(0.1, 0.7)).apply(np.array([[0.1, 0.7]], dtype)).all()
 
 
 def test_limits_follow_probabilities_that_differ_in_their_last_digit():

@@ -18,9 +18,11 @@ from table import Row, arguments_of, finish, print_machine
 from thresholds import make_probs
 
 from imettk.config import Recipe, RulePlan
-from imettk.evaluation.rules import RuleFitter
+from imettk.evaluation.rules import fitter_of
+from imettk.evaluation.scoring import interval_of
 from imettk.metrics.labels import count_labels, f_beta, f_beta_from_counts
-from imettk.postprocess.honest import cross_fit, score_interval
+from imettk.postprocess.fitters import RuleFitter
+from imettk.postprocess.honest import cross_fit
 from imettk.postprocess.rule import Rule
 
 CHEXNET = SHARED / "chexnet_preds" / "test_predictions.csv.gz"
@@ -93,14 +95,16 @@ def rows_of(name: str, probs: np.ndarray, targets: np.ndarray, groups: np.ndarra
         member = np.unique(groups[fit_rows], return_inverse=True)[1]
         folds = np.random.default_rng(seed).permutation(member.max() + 1)[member] % 5
         for what, plan in PLANS.items():
-            fitter = RuleFitter(Recipe(rule=plan), ("",) * probs.shape[1])
+            recipe = Recipe(rule=plan)
+            fitter = fitter_of(recipe, ("",) * probs.shape[1])
             answers = fitter.fit(own, truth, folds).apply(other)
             keep(what, answers)
             if what == "shares":
                 labels.append(float(answers.sum(1).mean()))
             if what == JUDGED:
                 nested, _ = cross_fit(partial(refit, fitter, own, truth, folds), own, folds)
-                low, high = score_interval(nested, truth, fitter.goal, groups=groups[fit_rows], other_rows=len(rows))
+                drawn = groups[fit_rows]
+                low, high = interval_of(recipe.scorer, nested, truth, groups=drawn, other_rows=len(rows))
                 held.append(low <= found[what][-1] <= high)
                 errors.append(f_beta(nested, truth, beta=1.0, average="macro") - found[what][-1])
     for what, values in found.items():

@@ -102,14 +102,16 @@ def play(name: str, folder: Path) -> dict[str, str]:
 
 
 def digest(path: Path) -> str:
-    """The hash of a file's numbers: tensors with name, dtype, shape and bytes, or what a JSON file says."""
+    """The hash of a file's numbers: tensors with name, dtype, shape and bytes, or what a JSON file says,
+    but for what it leaves empty."""
     found = hashlib.sha256()
     if path.suffix == ".safetensors":
         for name, tensor in sorted(load_file(path).items()):
             found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             found.update(tensor.contiguous().view(-1).numpy().tobytes() if tensor.numel() else b"")
     else:
-        content = {name: value for name, value in json.loads(path.read_text()).items() if name not in UNSTABLE}
+        said = json.loads(path.read_text()).items()
+        content = {name: value for name, value in said if name not in UNSTABLE and value not in ([], None)}
         found.update(json.dumps(content, sort_keys=True).encode())
     return found.hexdigest()[:16]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from imettk.postprocess.rule import Rule, limit_labels, top_labels
+from imettk.postprocess.rule import Thresholds, limit_labels, top_labels
 from imettk.postprocess.thresholds.ascent import ascend
 from imettk.postprocess.thresholds.candidates import Candidates, find_candidates
 from imettk.postprocess.thresholds.curves import fit_macro, fit_micro
@@ -23,7 +23,7 @@ def fit_thresholds(
     groups: np.ndarray | None = None,
     relative: bool = False,
     tell: Callable[[int], object] = lambda count: None,
-) -> Rule:
+) -> Thresholds:
     """The rule with the thresholds that score best on these rows.
 
     Args:
@@ -36,7 +36,7 @@ def fit_thresholds(
     return fit_candidates(find_candidates(probs, targets, goal, groups=groups, relative=relative), goal, tell=tell)
 
 
-def fit_candidates(found: Candidates, goal: Goal, *, tell: Callable[[int], object] = lambda count: None) -> Rule:
+def fit_candidates(found: Candidates, goal: Goal, *, tell: Callable[[int], object] = lambda count: None) -> Thresholds:
     """The rule with the thresholds that score best on these candidates, found once for many fits to some of the rows.
 
     One threshold for all labels is the exact optimum, with every average and any limits. Of several, those for macro
@@ -53,21 +53,20 @@ def fit_candidates(found: Candidates, goal: Goal, *, tell: Callable[[int], objec
         thresholds = _fit_macro_groups(found, goal)
     else:
         thresholds = ascend(found, goal, start=_fit_one(found, goal), tell=tell)
-    return Rule(
-        "threshold",
-        tuple(thresholds[found.groups_of_labels].tolist()),
+    return Thresholds(
+        thresholds=tuple(thresholds[found.groups_of_labels].tolist()),
         relative=found.relative,
         min_labels=goal.min_labels,
         max_labels=goal.max_labels,
     )
 
 
-def fit_top(probs: np.ndarray, targets: np.ndarray, goal: Goal, *, most: int = 20) -> Rule:
+def fit_top(probs: np.ndarray, targets: np.ndarray, goal: Goal, *, most: int = 20) -> Thresholds:
     """The rule that gives each row the same number of most likely labels, the number that scores best."""
     none, counts = np.zeros(probs.shape, bool), range(1, min(most, probs.shape[1]) + 1)
     scores = [goal.score(limit_labels(none.copy(), probs, min_labels=k, max_labels=k), targets) for k in counts]
     best = int(np.argmax(scores)) + 1
-    return Rule("threshold", (ABOVE_ALL,) * probs.shape[1], min_labels=best, max_labels=best)
+    return Thresholds(thresholds=(ABOVE_ALL,) * probs.shape[1], min_labels=best, max_labels=best)
 
 
 def _fit_macro_groups(found: Candidates, goal: Goal) -> np.ndarray:

@@ -10,7 +10,7 @@ from sklearn.metrics import fbeta_score
 
 from imettk.errors import MismatchError
 from imettk.metrics.labels import f_beta
-from imettk.postprocess.rule import Rule, limit_labels, relative_to_row
+from imettk.postprocess.rule import Thresholds, limit_labels, relative_to_row
 from imettk.postprocess.thresholds import ascent, sweep
 from imettk.postprocess.thresholds.ascent import ascend
 from imettk.postprocess.thresholds.candidates import find_candidates
@@ -279,4 +279,4 @@ def test_limits_and_a_threshold_for_each_label_on_real_predictions(monkeypatch):
 
 def test_a_rule_for_other_labels_is_refused():
     with pytest.raises(MismatchError, match="for 2 labels, the probabilities are of 3"):
-        Rule("threshold", (0.1, 0.2)).apply(np.zeros((4, 3), np.float32))
+        Thresholds(thresholds=(0.1, 0.2)).apply(np.zeros((4, 3), np.float32))

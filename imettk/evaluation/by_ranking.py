@@ -1,0 +1,199 @@
+"""Runs whose answers are ranked identities, or the images that are most alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from imettk.data.source import ImageSource, make_reader
+from imettk.data.table import SampleTable, read_table
+from imettk.errors import MismatchError, MissingFileError
+from imettk.evaluation.curve import loss_of
+from imettk.evaluation.embeddings import GALLERY, TableRows, read_fold_files
+from imettk.evaluation.ensemble_ranking import ensemble_rankings
+from imettk.evaluation.identities import rank_test, rank_validation, read_threshold, validate_ranking
+from imettk.evaluation.judge import Answers, ImageAnswerer, Judge
+from imettk.evaluation.pictures import Album, draw_queries
+from imettk.evaluation.pseudo import pseudo_classes, pseudo_identities
+from imettk.evaluation.ranker import Gallery, Ranker
+from imettk.evaluation.rules import merge_outputs
+from imettk.evaluation.submit import label_rows
+from imettk.experiment.prepared import Prepared
+from imettk.inference.predictor import Predictions
+from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
+from imettk.metrics import METRICS
+from imettk.models.heads import Outputs
+from imettk.postprocess.ranking import Ranked
+from imettk.progress import say
+from imettk.tracking.files import sha256
+from imettk.tracking.run_dir import RunDir
+
+MIN_SPREAD = 0.01  # of embeddings: below, they are all but alike
+PICTURE = "nearest.png"
+NUM_NEAR = 5
+MOST_DRAWN = 50  # pictures in it
+
+
+class RankingJudge(Judge):
+    """The rule `rank`."""
+
+    @property
+    def num_answers(self) -> int | None:
+        return self.recipe.ranking.num_answers
+
+    def gallery(self, prepared: Prepared, fold: int) -> np.ndarray:
+        """Return the training rows where there are no class centres: only neighbours can tell who is who."""
+        model = self.recipe.model
+        rows = prepared.rows(fold, valid=False)
+        return rows if model.embeds and model.centres == 0 else rows[:0]
+
+    def judge_fold(self, prepared: Prepared, fold: int, outputs: Outputs, gallery: Outputs | None) -> dict[str, float]:
+        """Return the loss of the rows whose identity is known; the score by class centres, or by neighbours where
+        there are none; and how far embeddings are spread."""
+        recipe = self.recipe
+        rows, train = (prepared.rows(fold, valid=valid) for valid in (True, False))
+        known = np.isin(prepared.targets[rows], prepared.targets[train])
+        metrics = {"score": rank_validation(recipe, prepared, fold, outputs, gallery)}
+        if "loss" in recipe.validation_scores:
+            counts = np.bincount(prepared.targets[train], minlength=len(prepared.table.labels))
+            some = Outputs(outputs.logits[torch.from_numpy(known)])
+            targets = torch.from_numpy(prepared.targets[rows[known]])
+            metrics["loss"] = float(loss_of(recipe, counts=counts)(some, targets).mean())
+        if outputs.embeddings is not None:
+            # The mean of unit vectors that all point one way has length 1.
+            metrics["spread"] = 1 - float(outputs.embeddings.nanmean(0).norm())
+            if metrics["spread"] < MIN_SPREAD:
+                say(
+                    f"warning: fold {fold}: all embeddings are alike (spread {metrics['spread']:.4f}), the network has "
+                    "collapsed: a lower `lr`, warmup, `metric.soft_margin`, or mining batch_all or semi_hard help"
+                )
+        return metrics
+
+    def validate(self, data_dir: Path, prepared: Prepared, run: RunDir, folds: list[int]) -> bool:
+        return validate_ranking(self.recipe, prepared, run, folds)
+
+    def require_validated(self, run: RunDir) -> None:
+        """Pass: a rule is needed only where the unknown label has to find its place."""
+
+    def require_rule(self, run: RunDir, labelled: SampleTable, folds: list[int]) -> None:
+        if self.recipe.ranking.answers == "identities":
+            read_threshold(Ranker(self.recipe, labelled), run)
+
+    def answer_test(
+        self, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]
+    ) -> tuple[Answers, np.ndarray | None]:
+        return rank_test(self.recipe, data_dir, run, table, tests), None
+
+    def put_known(
+        self, known: dict[str, list[str]], labelled: SampleTable, table: SampleTable, answers: Answers
+    ) -> Answers:
+        """Return the answers with known ones first; a label that is not scored is answered as the unknown one."""
+        ranker = Ranker(self.recipe, labelled)
+        if not ranker.scored.all():
+            others = {ranker.names[label] for label in np.flatnonzero(~ranker.scored)}
+            known = {
+                name: [ranker.names[-1] if label in others else label for label in labels]
+                for name, labels in known.items()
+            }
+        result = []
+        for name, row in zip(table.ids, answers, strict=True):
+            labels = known.get(name, row)
+            more = [label for label in row if label not in labels]
+            result.append([*labels, *more][: max(len(labels), len(row) if more else 0)])
+        return result
+
+    def score_answers(
+        self, labelled: SampleTable, table: SampleTable, answers: Answers, truth: np.ndarray, tests: np.ndarray | None
+    ) -> tuple[str, float | None]:
+        if self.recipe.ranking.answers == "images":
+            return self._score_images(labelled, table, answers, truth)
+        place = {label: number for number, label in enumerate(labelled.labels)}
+        ranker = Ranker(self.recipe, labelled)
+        ranked = np.full((len(answers), ranker.k), -1, np.int64)
+        for row, names in enumerate(answers):
+            ranked[row, : len(names)] = [place.get(name, len(place)) for name in names]
+        return ranker.metric, ranker.score(ranked, ranker.truth(truth))
+
+    def _score_images(
+        self, labelled: SampleTable, table: SampleTable, answers: Answers, truth: np.ndarray
+    ) -> tuple[str, float]:
+        """Return the share of the images answered to queries of known identity that shows the same one."""
+        assert labelled.targets is not None
+        shows = dict(zip([*labelled.ids, *table.ids], [*labelled.targets, *truth], strict=True))
+        known = np.flatnonzero(truth >= 0)
+        ranked = np.full((len(known), max(map(len, answers), default=0)), -1, np.int64)
+        for place, row in enumerate(known):
+            ranked[place, : len(answers[row])] = [shows[name] for name in answers[row]]
+        scorer = METRICS["precision_at_k"].bound(self.recipe.task.targets, {"k": self.recipe.ranking.num_answers})
+        return scorer.title, scorer.score(ranked, truth[known])
+
+    def image_answerer(self, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> ImageAnswerer:
+        return _RankingAnswerer(self, data_dir, run, folds, labels)
+
+    def pseudo_labels(self, run: RunDir, *, confidence: float, hard: bool) -> None:
+        if self.recipe.ranking.by == "neighbours":
+            pseudo_identities(self.recipe, run, similarity=confidence)
+        else:
+            pseudo_classes(self.recipe, run, confidence=confidence, hard=hard)
+
+    def ensemble(
+        self, data_dir: Path, run: RunDir, *, members: list[Path], method: str, weights: list[float] | None
+    ) -> None:
+        ensemble_rankings(self.recipe, data_dir, run, members=members, method=method, weights=weights)
+
+
+class _RankingAnswerer(ImageAnswerer):
+    """Ranked identities of single pictures; where neighbours decide, with a drawing of the nearest known images."""
+
+    def __init__(
+        self, judge: RankingJudge, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]
+    ) -> None:
+        self._recipe, self._run = judge.recipe, run
+        self._table = read_table(self._recipe.table, data_dir)
+        if self._table.labels != labels:
+            raise MismatchError(f"{data_dir} has other labels than {run.model(folds[0])}: is --data another one?")
+        self._ranker = Ranker(self._recipe, self._table)
+        self._threshold = read_threshold(self._ranker, run)
+        if self._recipe.ranking.by == "neighbours":
+            self._gallery = self._read_gallery(folds)
+
+    def _read_gallery(self, folds: list[int]) -> np.ndarray:
+        """Embeddings of the training table by all folds, joined, float32 (N, D)."""
+        files, rows = read_fold_files(self._run.path, self._run.inputs), TableRows(self._table)
+        for fold in folds:
+            if fold not in files or files[fold].gallery.values["model"] != sha256(self._run.model(fold)):
+                raise MissingFileError(
+                    f"fold{fold}/{GALLERY} of its model is missing: run `imettk validate` first, which writes it, or "
+                    "choose another --fold"
+                )
+        return join_embeddings([rows.scatter(files[fold].known) for fold in folds])
+
+    def answer(self, outputs: list[Outputs], rows: np.ndarray, pictures: Album) -> list[str]:
+        if self._recipe.ranking.by == "neighbours":
+            queries = [part.embeddings.mean(0)[rows].numpy() for part in outputs if part.embeddings is not None]
+            return self._nearest(join_embeddings(queries), rows, pictures)
+        merged = merge_outputs(self._recipe, outputs, rows)
+        return [", ".join(row) for row in self._ranked(self._ranker.by_probs(merged))]
+
+    def _ranked(self, ranked: Ranked) -> list[list[str]]:
+        return label_rows(self._ranker.answer(ranked, self._threshold), self._ranker.names)
+
+    def _nearest(self, queries: np.ndarray, rows: np.ndarray, pictures: Album) -> list[str]:
+        """The identities of each picture, after drawing the images that are nearest to it."""
+        table = self._table
+        assert table.targets is not None
+        answers = self._ranked(self._ranker.by_neighbours(queries, Gallery(self._gallery, table.targets)))
+        near = find_neighbours(queries, self._gallery, NUM_NEAR, device=self._ranker.device)
+        source = ImageSource(table, make_reader(self._recipe.images, self._recipe.table))
+        known = Album(table, source, self._ranker.names)
+        first = slice(MOST_DRAWN)
+        some = Neighbours(near.rows[first], near.similarities[first])
+        draw_queries(self._run.path / PICTURE, pictures, known, rows[first], some, answers[first])
+        say(f"{self._run.path / PICTURE}: the images nearest to {len(some.rows)} of {len(rows)} pictures")
+        return [
+            f"{', '.join(row)} (similarity {value:.3f})"
+            for row, value in zip(answers, near.similarities[:, 0], strict=True)
+        ]

@@ -1,0 +1,168 @@
+"""Runs whose answers a fitted rule makes of probabilities (or values)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from imettk.data.labels import find_titles
+from imettk.data.table import SampleTable
+from imettk.evaluation.curve import loss_of
+from imettk.evaluation.ensemble import ensemble_by_rule
+from imettk.evaluation.evidence import keep_errors, keep_threshold_curve
+from imettk.evaluation.judge import Answers, ImageAnswerer, Judge
+from imettk.evaluation.pictures import Album
+from imettk.evaluation.pseudo import pseudo_by_rule
+from imettk.evaluation.rules import fitter_of, merge_outputs, rule_from_json, score_quickly
+from imettk.evaluation.scoring import count_test_rows, honest_scores, tell_drift, tell_scores, write_label_table
+from imettk.experiment.predictions import predict_file
+from imettk.experiment.prepared import Prepared, choose_compute
+from imettk.experiment.rule_file import keep_rule, read_rule
+from imettk.inference.predictor import Predictions
+from imettk.metrics import METRICS
+from imettk.models.heads import Outputs
+from imettk.postprocess.fitters import RuleFitter
+from imettk.progress import say
+from imettk.tracking.files import write_json
+from imettk.tracking.run_dir import LABEL_SCORES, RunDir
+
+
+class RuleJudge(Judge):
+    """A rule of `postprocess.fitters`, or a user's own."""
+
+    def judge_fold(self, prepared: Prepared, fold: int, outputs: Outputs, gallery: Outputs | None) -> dict[str, float]:
+        """Return loss and score, the latter by a rule that was fitted on the same rows."""
+        recipe, targets = self.recipe, prepared.targets[prepared.rows(fold, valid=True)]
+        fitter = fitter_of(recipe, prepared.table.label_groups, prepared.given_shares)
+        probs = recipe.task.activate(outputs.logits).numpy()
+        loss = float(loss_of(recipe)(outputs, torch.from_numpy(targets)).mean())
+        metrics = {"loss": loss, "score": score_quickly(recipe, fitter, probs, targets)}
+        for name, metric in recipe.task.watched.items():
+            metrics[name] = METRICS[metric].bound(recipe.task.targets).score(probs, targets)
+        return metrics
+
+    def validate(self, data_dir: Path, prepared: Prepared, run: RunDir, folds: list[int]) -> bool:
+        recipe = self.recipe
+        compute = choose_compute(recipe)
+        predictions = {
+            fold: predict_file(
+                run, fold, "oof", prepared.table, prepared.source, prepared.rows(fold, valid=True), recipe, compute
+            )
+            for fold in folds
+        }
+        rows = np.flatnonzero(np.isin(prepared.folds, folds))
+        table, row_folds = prepared.table.take(rows), prepared.folds[rows]
+        oof = _collect(prepared, {fold: part.merged for fold, part in predictions.items()})
+        assert table.targets is not None
+        fitter = fitter_of(recipe, table.label_groups, prepared.given_shares)
+        rule = fitter.fit(oof, table.targets, row_folds)
+        num_test = count_test_rows(recipe, data_dir)
+        scores, answers = honest_scores(
+            recipe, fitter, oof, table.targets, row_folds, groups=table.groups, num_test=num_test
+        )
+        if len(recipe.predict.views) > 1:
+            scores["views"] = self._view_scores(prepared, fitter, predictions, oof, table.targets)
+        keep_rule(run, rule.to_json(), recipe, table.labels, folds)
+        write_json(run.path / "scores.json", scores)
+        path = run.path / LABEL_SCORES
+        write_label_table(path, recipe, fitter, rule, table, oof, answers)
+        say(f"{path} and .png: what each label scores, its threshold and share")
+        keep_threshold_curve(run, fitter, rule, oof, table.targets)
+        keep_errors(recipe, run, table, prepared.source, rows, oof, answers)
+        tell_scores(scores)
+        return True
+
+    def _view_scores(
+        self,
+        prepared: Prepared,
+        fitter: RuleFitter,
+        predictions: dict[int, Predictions],
+        together: np.ndarray,
+        targets: np.ndarray,
+    ) -> dict[str, float]:
+        """Return what each view scores alone, and all `together`: only the differences count."""
+        scores = {
+            view: score_quickly(
+                self.recipe,
+                fitter,
+                _collect(prepared, {fold: part.probs[number] for fold, part in predictions.items()}),
+                targets,
+            )
+            for number, view in enumerate(self.recipe.predict.views)
+        }
+        return scores | {"together": score_quickly(self.recipe, fitter, together, targets)}
+
+    def require_rule(self, run: RunDir, labelled: SampleTable, folds: list[int]) -> None:
+        read_rule(run, self.recipe, labelled.labels, folds)
+
+    def answer_test(
+        self, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]
+    ) -> tuple[Answers, np.ndarray | None]:
+        """Return the answers of the rule that `validate` fitted, to the mean of all folds."""
+        rule = rule_from_json(self.recipe, read_rule(run, self.recipe, table.labels))
+        total, count = np.zeros(()), 0
+        for _, predictions in tests:
+            total, count = total + predictions.merged.astype(np.float64), count + 1
+        probs = (total / count).astype(np.float32)
+        answers = rule.apply(probs)
+        tell_drift(rule, answers)
+        return self.recipe.task.cells(answers, table.labels), probs
+
+    def put_known(
+        self, known: dict[str, list[str]], labelled: SampleTable, table: SampleTable, answers: Answers
+    ) -> Answers:
+        return [known.get(name, row) for name, row in zip(table.ids, answers, strict=True)]
+
+    def score_answers(
+        self, labelled: SampleTable, table: SampleTable, answers: Answers, truth: np.ndarray, tests: np.ndarray | None
+    ) -> tuple[str, float | None]:
+        scorer, task = self.recipe.scorer, self.recipe.task
+        if scorer.needs != "answers":
+            return scorer.title, None if tests is None else scorer.score(tests, truth)
+        column = {label: number for number, label in enumerate(labelled.labels)}
+        return scorer.title, scorer.score(task.make_targets(answers, column, len(labelled.labels)), truth)
+
+    def image_answerer(self, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> ImageAnswerer:
+        return _RuleAnswerer(self, data_dir, run, folds, labels)
+
+    def pseudo_labels(self, run: RunDir, *, confidence: float, hard: bool) -> None:
+        pseudo_by_rule(self.recipe, run, confidence=confidence, hard=hard)
+
+    def ensemble(
+        self, data_dir: Path, run: RunDir, *, members: list[Path], method: str, weights: list[float] | None
+    ) -> None:
+        ensemble_by_rule(self.recipe, data_dir, run, members=members, method=method, weights=weights)
+
+
+class _RuleAnswerer(ImageAnswerer):
+    """Labels of single pictures, with their probabilities."""
+
+    def __init__(
+        self, judge: RuleJudge, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]
+    ) -> None:
+        self._recipe = judge.recipe
+        self._titles = find_titles(self._recipe.table, data_dir, labels) or labels
+        self._rule = rule_from_json(self._recipe, read_rule(run, self._recipe, labels, folds))
+
+    def answer(self, outputs: list[Outputs], rows: np.ndarray, pictures: Album) -> list[str]:
+        merged = merge_outputs(self._recipe, outputs, rows)
+        probs = self._recipe.task.label_probs(merged)
+        answers = self._rule.apply(merged)
+        return [
+            self._with_probs(self._recipe.task.labels_of(answer), row)
+            for answer, row in zip(answers, probs, strict=True)
+        ]
+
+    def _with_probs(self, labels: np.ndarray, probs: np.ndarray) -> str:
+        """Labels of one picture, int64 (M,), with their probabilities, the most likely first."""
+        likely = sorted(labels.tolist(), key=lambda label: -probs[label])
+        return ", ".join(f"{self._titles[label]} ({probs[label]:.2f})" for label in likely) or "no label"
+
+
+def _collect(prepared: Prepared, parts: dict[int, np.ndarray]) -> np.ndarray:
+    """Predictions of some folds' rows, (M, O) each, in the order of the table, (N, O)."""
+    rows = np.concatenate([prepared.rows(fold, valid=True) for fold in parts])
+    return np.concatenate(list(parts.values()))[np.argsort(rows, kind="stable")]

@@ -1,0 +1,194 @@
+"""`ensemble` where a rule makes answers of blended predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imettk.config import Recipe
+from imettk.data.csv_files import named
+from imettk.data.labels import find_titles
+from imettk.data.table import SampleTable, read_groups, read_table
+from imettk.errors import ConfigError, DataError
+from imettk.evaluation.evidence import keep_threshold_curve
+from imettk.evaluation.members import (
+    OOF,
+    TEST,
+    Joined,
+    Member,
+    blend_known,
+    blend_test,
+    join_labels,
+    join_members,
+    read_member,
+    require_current_labels,
+)
+from imettk.evaluation.rules import fitter_of, score_quickly
+from imettk.evaluation.scoring import count_test_rows, honest_scores, tell_drift, tell_scores, write_label_table
+from imettk.evaluation.submit import submit
+from imettk.experiment.prepared import read_shares
+from imettk.experiment.rule_file import keep_rule
+from imettk.inference.predictor import Predictions, save_predictions
+from imettk.postprocess.blend import Method, fit_weights
+from imettk.postprocess.fitters import RuleFitter
+from imettk.postprocess.rule import Rule
+from imettk.progress import progress_bar, say
+from imettk.tracking.files import write_json
+from imettk.tracking.run_dir import LABEL_SCORES, RunDir
+
+LARGEST = 20_000_000  # probabilities that weights are fitted on; of more, some of the rows
+
+
+def ensemble_by_rule(
+    recipe: Recipe, data_dir: Path, run: RunDir, *, members: list[Path], method: str, weights: list[float] | None
+) -> None:
+    """Write `ensemble.json`, `oof.safetensors`, `test.safetensors`, `rule.json`, `scores.json` and `submission.csv`.
+
+    Arguments as of `ensemble`.
+    """
+    found = _read_members(members, method)
+    how: Method = "mean" if method in ("weighted", "join") else method  # type: ignore[assignment]
+    joined = join_members(found, ranks=how == "rank")
+    first = next(iter(found[0].oof.values())).values
+    if first["task"] != recipe.table.task:
+        raise ConfigError(f"the recipe is for a {recipe.table.task} table, the members are of a {first['task']} one")
+    if method != "join":
+        _check_labels(recipe, data_dir, found)
+    shares = read_shares(recipe, data_dir, tuple(first["labels"]))
+    fitter = fitter_of(recipe, tuple(first["label_groups"]), shares)
+    score_of = _scorer(recipe, fitter, joined, how)
+    chosen = np.array(weights or [1.0] * len(found), np.float64)
+    chosen /= chosen.sum()
+    if method == "weighted":
+        chosen, _ = fit_member_weights(score_of, joined, len(found), higher=recipe.scorer.higher)
+        say("note: the weights are fitted on all rows, so the scores below flatter them a little")
+    gains = _tell_gains(found, chosen, score_of, joined, higher=recipe.scorer.higher)
+    probs = blend_known(joined, how, chosen)
+    run.save_recipe(recipe)
+    values = {name: first[name] for name in ("labels", "label_groups", "task")} | {"views": [method], "merge": "mean"}
+    kept = {member.name: float(weight) for member, weight in zip(found, chosen, strict=True)}
+    write_json(run.path / "ensemble.json", {"method": method, "weights": kept, "members": gains})
+    save_predictions(run.path / OOF, Predictions(joined.ids, probs[None], values, joined.targets))
+    rule = _judge(recipe, data_dir, run, fitter, joined, probs, values)
+    if lacking := [member.name for member in found if not member.test]:
+        say(f"note: no submission: {named(lacking, 'member')} without test predictions; run `imettk infer` there")
+    else:
+        test = blend_test(found, how, chosen)
+        save_predictions(run.path / TEST, Predictions(test.ids, test.probs, values))
+        answers = rule.apply(test.merged)
+        tell_drift(rule, answers)
+        submit(recipe, data_dir, run, test.ids, recipe.task.cells(answers, first["labels"]), f"of {len(found)} members")
+
+
+def _read_members(members: list[Path], method: str) -> list[Member]:
+    """Their predictions; of members that know different labels, one member that knows all."""
+    if method == "fuse":
+        raise ConfigError("--method fuse is for `rule.kind` rank, whose identities have scores")
+    found = [read_member(path) for path in members]
+    return [join_labels(found)] if method == "join" else found
+
+
+def _judge(
+    recipe: Recipe,
+    data_dir: Path,
+    run: RunDir,
+    fitter: RuleFitter,
+    joined: Joined,
+    probs: np.ndarray,
+    values: dict[str, Any],
+) -> Rule:
+    """Fit the rule, and write and print what it scores."""
+    rule = fitter.fit(probs, joined.targets, joined.folds)
+    keep_rule(run, rule.to_json(), recipe, values["labels"], np.unique(joined.folds))
+    row_groups, num_test = _groups_of(recipe, data_dir, joined.ids), count_test_rows(recipe, data_dir)
+    scores, answers = honest_scores(
+        recipe, fitter, probs, joined.targets, joined.folds, groups=row_groups, num_test=num_test
+    )
+    write_json(run.path / "scores.json", scores)
+    labels, groups = tuple(values["labels"]), tuple(values["label_groups"])
+    titles = find_titles(recipe.table, data_dir, labels)
+    table = SampleTable(
+        joined.ids, joined.ids, labels, groups, targets=joined.targets, groups=row_groups, label_titles=titles
+    )
+    write_label_table(run.path / LABEL_SCORES, recipe, fitter, rule, table, probs, answers)
+    keep_threshold_curve(run, fitter, rule, probs, joined.targets)
+    tell_scores(scores)
+    return rule
+
+
+def _check_labels(recipe: Recipe, data_dir: Path, members: list[Member]) -> None:
+    """Compare the members' rows with the training table, where that is there."""
+    try:
+        table = read_table(recipe.table, data_dir)
+    except DataError as error:
+        say(f"note: whether the members' labels are still those of the training table is not checked: {error}")
+        return
+    for member in members:
+        require_current_labels(member.name, member.oof.values(), table)
+
+
+def _groups_of(recipe: Recipe, data_dir: Path, ids: np.ndarray) -> np.ndarray | None:
+    """The group of each row, str (N,), as intervals draw whole groups; None without any, or without the table."""
+    try:
+        groups = read_groups(recipe.table, data_dir)
+    except DataError as error:
+        say(f"note: intervals are of single rows, not of whole groups: {error}")
+        return None
+    return np.array([groups.get(one, one) for one in ids.tolist()]) if groups else None
+
+
+def fit_member_weights(
+    score_of: Callable[[np.ndarray, np.ndarray], float], joined: Joined, num_members: int, *, higher: bool = True
+) -> tuple[np.ndarray, float]:
+    """Weights that score best out of fold, float64 (M,); of large sets on a part of the rows.
+
+    Args:
+        higher: whether more is better.
+    """
+    sign = 1 if higher else -1
+    count = min(len(joined.ids), max(1, LARGEST // joined.probs[0].shape[1]))
+    rows = np.sort(np.random.default_rng(0).permutation(len(joined.ids))[:count])
+    with progress_bar("fit weights", total=None, unit="blend") as bar:
+        return fit_weights(lambda weights: sign * score_of(weights, rows), num_members, tell=bar.update)
+
+
+def _scorer(
+    recipe: Recipe, fitter: RuleFitter, joined: Joined, method: Method
+) -> Callable[[np.ndarray, np.ndarray], float]:
+    """The score of the blend with some weights on some rows, by a rule fitted on the same rows."""
+
+    def score_of(weights: np.ndarray, rows: np.ndarray) -> float:
+        probs, targets = blend_known(joined, method, weights, rows), joined.targets[rows]
+        return score_quickly(recipe, fitter, probs, targets)
+
+    return score_of
+
+
+def _tell_gains(
+    members: list[Member],
+    weights: np.ndarray,
+    score_of: Callable[[np.ndarray, np.ndarray], float],
+    joined: Joined,
+    *,
+    higher: bool,
+) -> dict[str, dict[str, float | None]]:
+    """Each member's own score, and what the ensemble would lose without it: printed, and by its name."""
+    everything = np.arange(len(joined.ids))
+    whole, gains = score_of(weights, everything), {}
+    say(f"{'member':<32}{'folds':>6}{'rows':>9}{'weight':>8}{'OOF':>9}{'gain':>9}")
+    for number, member in enumerate(members):
+        own = np.flatnonzero(joined.known[number])
+        alone = score_of(np.eye(len(members))[number], own)
+        without = np.where(np.arange(len(members)) == number, 0, weights)
+        left = np.flatnonzero(np.delete(joined.known, number, 0).any(0)) if len(members) > 1 else own[:0]
+        gain = None
+        if len(left) and without.sum():
+            gain = (score_of(weights, left) - score_of(without, left)) * (1 if higher else -1)
+        gains[member.name] = {"oof": alone, "gain": gain}
+        text = "" if gain is None else f"{gain:+9.4f}"
+        say(f"{member.name:<32}{len(member.oof):>6}{len(own):>9}{weights[number]:>8.3f}{alone:>9.4f}{text}")
+    say(f"{'ensemble':<32}{'':>6}{len(joined.ids):>9}{'':>8}{whole:>9.4f}")
+    return gains

@@ -1,0 +1,118 @@
+"""How runs are validated and answered, by the kind of rule that a recipe has: what commands ask, and no more."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from imettk.config import Recipe
+from imettk.data.table import SampleTable
+from imettk.evaluation.pictures import Album
+from imettk.experiment.prepared import Prepared
+from imettk.experiment.rule_file import RULE
+from imettk.inference.predictor import Predictions
+from imettk.models.heads import Outputs
+from imettk.tracking.run_dir import RunDir
+
+Answers = list[list[str]]  # labels (or other cells) of each row
+
+
+class Judge(ABC):
+    """What follows prediction, for one recipe."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    @property
+    def num_answers(self) -> int | None:
+        """The most answers that a row of the submission may have, best first; None where they have no order."""
+        return None
+
+    def gallery(self, prepared: Prepared, fold: int) -> np.ndarray:
+        """Return rows that a validation during training needs embeddings of beside its own, int64 (M,)."""
+        return np.zeros(0, np.int64)
+
+    @abstractmethod
+    def judge_fold(self, prepared: Prepared, fold: int, outputs: Outputs, gallery: Outputs | None) -> dict[str, float]:
+        """Return what a validation during training gives, a curve's points, for the fold's validation rows."""
+
+    @abstractmethod
+    def validate(self, data_dir: Path, prepared: Prepared, run: RunDir, folds: list[int]) -> bool:
+        """Write out-of-fold predictions, `rule.json`, `scores.json` and what reports show; print the scores.
+
+        Returns:
+            Whether something was fitted on these rows.
+        """
+
+    def require_validated(self, run: RunDir) -> None:
+        """Raise `MissingFileError` where `infer` cannot do without what `validate` writes."""
+        run.find(RULE, written_by="validate")
+
+    @abstractmethod
+    def require_rule(self, run: RunDir, labelled: SampleTable, folds: list[int]) -> None:
+        """Raise where `infer` would lack a rule after hours of prediction."""
+
+    @abstractmethod
+    def answer_test(
+        self, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]
+    ) -> tuple[Answers, np.ndarray | None]:
+        """Return answers for the rows of the test table, and their mean predictions, float (N, O), where they have any.
+
+        Args:
+            tests: predictions of the test table, fold by fold.
+        """
+
+    @abstractmethod
+    def put_known(
+        self, known: dict[str, list[str]], labelled: SampleTable, table: SampleTable, answers: Answers
+    ) -> Answers:
+        """Return the answers with known ones in place, labels by the id of their row."""
+
+    @abstractmethod
+    def score_answers(
+        self, labelled: SampleTable, table: SampleTable, answers: Answers, truth: np.ndarray, tests: np.ndarray | None
+    ) -> tuple[str, float | None]:
+        """Return the metric's name and what answers to the test table score.
+
+        Args:
+            truth: targets of the test table.
+            tests: the mean predictions of the test table, float (N, O), for metrics of them.
+        """
+
+    @abstractmethod
+    def image_answerer(self, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> ImageAnswerer:
+        """Return what answers single pictures; whatever it needs is looked for before anything is predicted."""
+
+    @abstractmethod
+    def pseudo_labels(self, run: RunDir, *, confidence: float, hard: bool) -> None:
+        """Write test rows that models are sure of, as rows to train on."""
+
+    @abstractmethod
+    def ensemble(
+        self, data_dir: Path, run: RunDir, *, members: list[Path], method: str, weights: list[float] | None
+    ) -> None:
+        """Write the predictions of several runs made into one, and what they score."""
+
+
+class ImageAnswerer(ABC):
+    """Answers single pictures as text."""
+
+    @abstractmethod
+    def answer(self, outputs: list[Outputs], rows: np.ndarray, pictures: Album) -> list[str]:
+        """Return what is on some of the pictures.
+
+        Args:
+            outputs: of all pictures, by each fold.
+            rows: the pictures, int64 (M,).
+        """
+
+
+def judge_of(recipe: Recipe) -> Judge:
+    """Return what judges the recipe's runs."""
+    from imettk.config.choices import load
+
+    made: type[Judge] = load(recipe.rule_row.judge)
+    return made(recipe)

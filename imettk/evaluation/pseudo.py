@@ -1,0 +1,131 @@
+"""Test rows that models are sure of, as rows to train on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from imettk.config import Recipe
+from imettk.errors import ConfigError, MismatchError, MissingFileError
+from imettk.evaluation.embeddings import read_fold_files
+from imettk.evaluation.members import TEST
+from imettk.evaluation.rules import rule_from_json
+from imettk.experiment.rule_file import read_rule
+from imettk.files import write_atomically
+from imettk.inference.predictor import Predictions, load_predictions, save_predictions
+from imettk.inference.retrieval import find_neighbours
+from imettk.postprocess.rule import Likeliest, Rule
+from imettk.progress import say
+from imettk.tracking.run_dir import RunDir
+
+PSEUDO_CSV, PSEUDO = "pseudo.csv", "pseudo.safetensors"
+
+
+def pseudo_by_rule(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool) -> None:
+    """Write what the rule that `validate` fitted answers, where it is sure."""
+    folds, files = _read_folds(run)
+    content = read_rule(run, recipe, files[0].values["labels"], folds)
+    _keep_sure(recipe, run, rule_from_json(recipe, content), confidence, hard)
+
+
+def pseudo_classes(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool) -> None:
+    """Write the most likely class of the rows where a classifier is sure, whatever ranks the answers."""
+    _keep_sure(recipe, run, Likeliest(), confidence, hard)
+
+
+def _keep_sure(recipe: Recipe, run: RunDir, rule: Rule, confidence: float, hard: bool) -> None:
+    folds, files = _read_folds(run)
+    ids, labels = files[0].ids, tuple(files[0].values["labels"])
+    targets, levels = [], []
+    for predictions in files:
+        probs = predictions.merged
+        try:
+            levels.append(rule.confidence(probs))
+        except ConfigError as error:
+            raise ConfigError(f"{run.path}: {error}") from None
+        targets.append(recipe.task.soft_answers(rule.apply(probs), probs.shape[1]) if hard else probs)
+    sure = np.array(levels) >= confidence
+    rows = np.flatnonzero(sure.any(0))
+    cells = _cells(files, rule, sure, rows, labels, recipe) if len(rows) else []
+    values = {"labels": list(labels), "folds": folds, "kind": "pseudo", "sure": sure[:, rows].tolist()}
+    found = Predictions(ids[rows], np.stack(targets)[:, rows], values)
+    _write(recipe, run, cells, found, np.max(levels, axis=0), confidence)
+
+
+def pseudo_identities(recipe: Recipe, run: RunDir, *, similarity: float) -> None:
+    """The same for rows whose nearest image of known identity, among those that a fold trains on, is near enough.
+
+    Raises:
+        MissingFileError: the test set has not been embedded.
+    """
+    files = read_fold_files(run.path, run.inputs)
+    answers, levels, ids, labels = [], [], np.zeros(0, np.str_), []
+    for fold, one in files.items():
+        if one.test is None or one.gallery.targets is None:
+            raise MissingFileError(f"{run.path} holds no fold{fold}/{TEST}: run `imettk infer` first, which writes it")
+        order = np.argsort(one.test.ids)
+        ids, labels = one.test.ids[order], one.test.values["labels"]
+        gallery = one.gallery.merged_embeddings[one.gallery.targets >= 0]
+        near = find_neighbours(one.test.merged_embeddings[order], gallery, 1)
+        named = one.gallery.targets[one.gallery.targets >= 0][near.rows[:, 0]]
+        levels.append(near.similarities[:, 0])
+        answers.append(np.where(levels[-1] >= similarity, named, -1))
+    each = np.stack(answers)  # (folds, N), -1 where a fold is not sure
+    rows = np.flatnonzero((each >= 0).any(0))
+    cells = [labels[np.bincount(column[column >= 0]).argmax()] for column in each[:, rows].T]
+    values = {
+        "labels": labels,
+        "folds": list(files),
+        "kind": "pseudo",
+        "classes": True,  # the numbers of labels stand in place of probabilities
+        "sure": (each[:, rows] >= 0).tolist(),
+    }
+    classes = each[:, rows, None].astype(np.float32)
+    _write(recipe, run, cells, Predictions(ids[rows], classes, values), np.max(levels, axis=0), similarity)
+
+
+def _write(
+    recipe: Recipe, run: RunDir, cells: list[str], found: Predictions, levels: np.ndarray, confidence: float
+) -> None:
+    """The csv and the file beside it; `ConfigError` where no row is sure.
+
+    Args:
+        levels: how sure the surest fold is of each test row, float (N,).
+    """
+    if not len(levels):
+        raise ConfigError(f"the test set that {run.path} has predicted is empty: there is no row to be sure of")
+    if not cells:
+        raise ConfigError(
+            f"no test row is as sure as {confidence:g} in any fold: lower --confidence; a tenth of the rows is as sure "
+            f"as {np.quantile(levels, 0.9):.3g}, half of them as {np.median(levels):.3g}"
+        )
+    frame = pd.DataFrame({recipe.table.id_column: found.ids, recipe.table.label_column: cells})
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_atomically(run.path / PSEUDO_CSV, frame.to_csv(index=False).encode())
+    save_predictions(run.path / PSEUDO, found)
+    sure = zip(found.values["folds"], found.values["sure"], strict=True)
+    counts = ", ".join(f"fold {fold}: {sum(each)}" for fold, each in sure)
+    say(f"{run.path / PSEUDO_CSV}: {len(cells)} of {len(levels)} test rows are sure ({counts})")
+    say(f"train on them in a new --run-dir, which begins with `imettk prepare RECIPE --pseudo {run.path}`")
+
+
+def _read_folds(run: RunDir) -> tuple[list[int], list[Predictions]]:
+    """Test predictions of every fold that has some, of the same rows and labels."""
+    folds = [fold for fold in run.trained_folds() if run.find_optional(f"fold{fold}/{TEST}") is not None]
+    if not folds:
+        raise MissingFileError(f"{run.path} holds no fold*/{TEST}: run `imettk infer` first, which writes it")
+    files = [load_predictions(run.find(f"fold{fold}/{TEST}", written_by="infer")) for fold in folds]
+    for fold, one in zip(folds, files, strict=True):
+        if not np.array_equal(one.ids, files[0].ids) or one.values["labels"] != files[0].values["labels"]:
+            raise MismatchError(f"fold{fold}/{TEST} is of other rows or labels than fold{folds[0]}'s: `infer` again")
+    return folds, files
+
+
+def _cells(
+    files: list[Predictions], rule: Rule, sure: np.ndarray, rows: np.ndarray, labels: tuple[str, ...], recipe: Recipe
+) -> list[str]:
+    """The answer to the mean of the folds that are sure of a row, as text."""
+    weights = sure[:, rows].astype(np.float32)
+    mean = sum(weight[:, None] * one.merged[rows] for weight, one in zip(weights, files, strict=True))
+    answers = rule.apply(np.asarray(mean) / weights.sum(0)[:, None])
+    return [recipe.table.label_separator.join(cell) for cell in recipe.task.cells(answers, labels)]
