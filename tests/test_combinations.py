@@ -1,0 +1,144 @@
+"""Every task with every loss, rule and metric: what fits runs from table to submission, all else is refused at once."""
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, log_loss
+
+from imettk.config import (
+    FoldPlan,
+    ImageFormat,
+    ModelPlan,
+    RankPlan,
+    Recipe,
+    RulePlan,
+    ScorePlan,
+    SessionPlan,
+    StagePlan,
+    TableFormat,
+    TrainPlan,
+    to_json,
+)
+from imettk.config.choices import LOSSES, RULES
+from imettk.errors import ConfigError
+from imettk.inference.predictor import load_predictions
+from imettk.metrics import METRICS
+from imettk.tasks import TASKS
+
+from .boxes.pictures import make_pictures
+from .boxes.tiny import run
+
+CELLS = {"multilabel": ["a", "b", "a b", "c"], "multiclass": ["a", "b", "c", "d"]}
+
+
+def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
+    """A recipe of these choices, with the network that they need."""
+    takes = LOSSES[loss].takes
+    model = ModelPlan(backbone="timm:test_resnet")
+    if takes != "logits":
+        model = ModelPlan(
+            backbone="timm:test_resnet", head="embedding", embedding_size=8, centres=int(takes == "cosines")
+        )
+    by = "neighbours" if takes == "embeddings" else "probs"
+    return Recipe(
+        table=TableFormat(task=task, label_column="label"),
+        folds=FoldPlan(num_folds=2),
+        images=ImageFormat(image_size=(32, 32)),
+        model=model,
+        train=TrainPlan(loss=loss, watch="score" if takes == "embeddings" else "loss"),
+        stages=(StagePlan(num_epochs=1, batch_size=8),),
+        rule=RulePlan(kind=rule),
+        score=ScorePlan(metric=metric),
+        ranking=RankPlan(by=by, num_answers=2, num_neighbours=4),
+        session=SessionPlan(num_workers=0, tensorboard=False),
+    )
+
+
+def fits(task: str, loss: str, rule: str, metric: str) -> bool:
+    form = TASKS[task].targets
+    return (
+        form in LOSSES[loss].targets
+        and form in RULES[rule].targets
+        and form in METRICS[metric].targets
+        and METRICS[metric].needs in RULES[rule].gives
+        # A network without class centres knows no classes, only neighbours.
+        and (LOSSES[loss].takes != "embeddings" or RULES[rule].gives == ("ranked",))
+    )
+
+
+EVERY = list(itertools.product(TASKS, LOSSES, RULES, METRICS))
+
+
+def covering_set(task: str) -> list[tuple[str, str, str]]:
+    """Losses, rules and metrics that fit, such that each pair of choices that fits comes at least once; greedily."""
+    triples = [choice[1:] for choice in EVERY if choice[0] == task and fits(*choice)]
+    open_pairs = {pair for triple in triples for pair in itertools.combinations(enumerate(triple), 2)}
+    chosen = []
+    while open_pairs:
+        best = max(triples, key=lambda triple: len(open_pairs & {*itertools.combinations(enumerate(triple), 2)}))
+        open_pairs -= {*itertools.combinations(enumerate(best), 2)}
+        chosen.append(best)
+    return sorted(chosen)
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def competition(request, tmp_path_factory):
+    cells = [cell for cell in CELLS[request.param] for _ in range(6)]
+    return request.param, make_pictures(tmp_path_factory.mktemp(request.param) / "data", cells)
+
+
+def test_a_covering_set_of_what_fits_runs_from_table_to_submission(competition, tmp_path):
+    task, data = competition
+    sample = pd.read_csv(data / "sample_submission.csv")
+    for loss, rule, metric in covering_set(task):
+        recipe = recipe_of(task, loss, rule, metric)
+        # Where training follows the metric, it is part of what was trained.
+        folder = tmp_path / (loss if recipe.train.watch == "loss" else f"{loss}-{metric}")
+        path, common = tmp_path / "recipe.json", ["--data", data, "--run-dir", folder]
+        path.write_text(to_json(recipe))
+        if not folder.exists():
+            run("prepare", path, *common)
+            for fold in range(2):
+                run("train", path, *common, "--fold", fold)
+        run("validate", path, *common)
+        run("infer", path, *common)
+        scores = json.loads((folder / "scores.json").read_text())
+        bound = recipe.scorer
+        assert scores["metric"] == bound.title, (loss, rule, metric)
+        assert bound.metric.low <= scores["oof"] <= bound.metric.high and len(scores["folds"]) == 2
+        low, high = scores["interval"]
+        assert low <= scores["oof"] <= high
+        check_by_scikit_learn(folder, rule, metric, scores["oof"])
+        answers = pd.read_csv(folder / "submission.csv", keep_default_na=False)
+        assert answers["id"].tolist() == sample["id"].tolist() and list(answers) == list(sample)
+
+
+def check_by_scikit_learn(folder, rule, metric, score):
+    """The score of what the files hold, where scikit-learn has the metric."""
+    parts = [load_predictions(folder / f"fold{fold}" / "oof.safetensors") for fold in range(2)]
+    probs, targets = (np.concatenate(each) for each in ([one.merged for one in parts], [one.targets for one in parts]))
+    kept = np.clip(probs.astype(np.float64), 1e-7, 1 - 1e-7)
+    if metric == "log_loss" and targets.ndim == 1:
+        assert score == pytest.approx(-np.log(kept[np.arange(len(kept)), targets]).mean())
+    elif metric == "log_loss":
+        by_label = [log_loss(targets[:, label], kept[:, label], labels=[0, 1]) for label in range(probs.shape[1])]
+        assert score == pytest.approx(np.mean(by_label), abs=1e-5)
+    elif metric == "accuracy":
+        assert score == accuracy_score(targets, probs.argmax(1))
+
+
+def test_every_other_combination_is_refused_when_the_recipe_is_made():
+    refused = 0
+    for choice in EVERY:
+        if fits(*choice):
+            recipe_of(*choice)
+            continue
+        with pytest.raises(ConfigError) as caught:
+            recipe_of(*choice)
+        line = str(caught.value)
+        assert "\n" not in line and any(name in line for name in choice[1:]), (choice, line)
+        refused += 1
+    assert refused > len(EVERY) / 2
