@@ -1,6 +1,5 @@
 """Neighbours' labels replace answers as a plain loop does, the best threshold is the best, planted errors are found."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
