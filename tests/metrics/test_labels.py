@@ -14,6 +14,7 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 from sklearn.metrics import log_loss as sklearn_log_loss
+from threshold_tables import AVERAGES, make
 from torchvision.ops import sigmoid_focal_loss
 
 from imettk.metrics.labels import (
@@ -192,3 +193,14 @@ def test_recall_at_k_by_hand_and_by_scikit_learn():
     for k in (1, 3, 6):
         expected = top_k_accuracy_score(targets, scores, k=k, labels=range(7))
         assert recall_at_k(np.argsort(-scores, axis=1)[:, :k], targets) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_f_beta_of_small_tables_is_that_of_scikit_learn(average):
+    for seed in range(20):
+        probs, targets = make(seed, num_samples=300 if seed == 0 else 9)
+        for beta in (0.5, 1.0, 2.0):
+            ours = f_beta(probs >= 0.3, targets, beta=beta, average=average)
+            assert ours == pytest.approx(
+                fbeta_score(targets, probs >= 0.3, beta=beta, average=average, zero_division=0)
+            )
