@@ -111,3 +111,10 @@ def test_json_that_is_no_event_is_named_with_its_line(tmp_path, line):
     for read in (read_journal, read_sessions):
         with pytest.raises(MismatchError, match=r"journal\.jsonl line 3 is damaged, it .*: remove the line"):
             read(path)
+
+
+def test_sessions_with_their_ends(reported_run):
+    killed, again = read_sessions(reported_run / "fold0" / "journal.jsonl")
+    assert (killed.state, again.state) == ("killed", "killed")
+    assert [one.state for one in read_sessions(reported_run / "fold1" / "journal.jsonl")] == ["paused", "done"]
+    assert killed.start == 5000 and killed.end == 7200 and again.start == 12200
