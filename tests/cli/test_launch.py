@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 import pytest
 
@@ -44,3 +45,24 @@ def test_the_exit_code_is_that_of_the_process_that_is_the_cause(tmp_path, capfd,
     script.write_text(EXITS.format(body=body))
     assert launch([sys.executable, str(script)], 3, started=0.0) == code
     assert text in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_one_process_that_fails_ends_all(tmp_path, capfd, monkeypatch):
+    """The others wait for it in a collective; nothing but its end can tell them."""
+    monkeypatch.setattr("imettk.cli.launch.GRACE_SECONDS", 1.0)
+    script = tmp_path / "fails.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from imettk.errors import DataError\n"
+        "from imettk.training.team import join_team\n"
+        "team = join_team(torch.device('cpu'))\n"
+        "if team.rank == 1:\n"
+        "    print('imettk: image is broken', file=sys.stderr)\n"
+        "    sys.exit(2)\n"
+        "team.agree([1])\n"
+    )
+    started = time.monotonic()
+    assert launch([sys.executable, "-W", "ignore", str(script)], 2, started=0.0) == 2
+    assert "image is broken" in capfd.readouterr().err
+    assert time.monotonic() - started < 900  # the collective would have waited for half an hour
