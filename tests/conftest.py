@@ -27,6 +27,7 @@ atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True
 for name in [name for name in os.environ if name.startswith("IMETTK_TELEGRAM_")]:
     del os.environ[name]
 
+pytest_plugins = ["kaggle_fixtures"]  # for commands and for the platform's own wing alike
 PROJECT = Path(__file__).resolve().parents[1]
 # Begun first, in this order, so that no process is left alone with one at the end.
 LONG = (

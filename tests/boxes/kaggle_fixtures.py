@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from kaggle_box import Job, KaggleBox, fast_patience
 from pretended import new_chain, pretend
+from typed_chains import MINE
 
 from imettk.errors import UserError
 from imettk.kaggle import client, jobs
@@ -20,6 +21,7 @@ from imettk.kaggle import pack as packing
 from imettk.kaggle.chain import Follower
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.pack import make_pack
+from imettk.tracking import telegram
 
 
 @pytest.fixture
@@ -105,3 +107,19 @@ def begin(make_box, tmp_path, monkeypatch) -> Callable[..., tuple[KaggleBox, Fol
         return box, Follower(Kaggle(fast_patience()), new_chain(**settings), tmp_path / "run")
 
     return make
+
+
+@pytest.fixture
+def told(monkeypatch) -> list[str]:
+    """Messages that would go to Telegram."""
+    messages: list[str] = []
+    monkeypatch.setattr(telegram.Notifier, "send", lambda self, make: messages.append(make().text))
+    return messages
+
+
+@pytest.fixture
+def chain_box(open_cells, monkeypatch, told) -> KaggleBox:
+    """A box for a chain of a recipe in the test's own folder; sessions only pretend."""
+    monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)
+    Path("mine.py").write_text(MINE.format(name="cells"))
+    return open_cells(pretend)
