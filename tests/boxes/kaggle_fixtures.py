@@ -123,3 +123,9 @@ def chain_box(open_cells, monkeypatch, told) -> KaggleBox:
     monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)
     Path("mine.py").write_text(MINE.format(name="cells"))
     return open_cells(pretend)
+
+
+@pytest.fixture
+def cells_box(open_cells) -> KaggleBox:
+    """A box with the competition `cells`, whose sessions end at once."""
+    return open_cells()

@@ -14,6 +14,13 @@ def run(*words: object) -> None:
     main([str(word) for word in words])
 
 
+def code_of(*words: str) -> int:
+    """The code with which a command ends that does not return."""
+    with pytest.raises(SystemExit) as caught:
+        main(list(words))
+    return int(caught.value.code or 0)
+
+
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     """The one line that a refused command prints."""
     capsys.readouterr()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from logged_runs import make_run
+from tiny import code_of
 
 from imettk.cli.log import compare, import_runs, table
 from imettk.cli.main import main
@@ -139,3 +140,9 @@ def test_whatever_is_wrong_in_a_file_is_one_line_or_no_harm(name, store, tmp_pat
     with pytest.raises(SystemExit) as ending:
         main(["log", "--store", str(store), "import", str(run)])
     assert ending.value.code == 2 and f"{name}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scores", [["nan"], ["inf"], ["0.5", "-inf"], ["x"]])
+def test_what_is_no_score_does_not_come_into_the_log(scores, tmp_path, capsys):
+    assert code_of("log", "lb", str(tmp_path), "--", *scores) == 2
+    assert "invalid score value" in capsys.readouterr().err and not list(tmp_path.iterdir())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -263,33 +262,3 @@ def test_an_upload_that_lacks_a_file_is_refused(box, capsys):
     box.faults.add("PUT", Fault(400))
     command("pack", "--upload", code=1)
     assert "me/imettk-pack" not in box.datasets and "answers 400" in capsys.readouterr().err
-
-
-# A recipe that a session never gets to the end of.
-HANGS_THERE = """
-import os, time
-from imettk.recipes.digits import digits as recipe
-
-if "IMETTK_KAGGLE_ROOT" in os.environ:
-    time.sleep(3600)
-"""
-
-
-@pytest.mark.slow
-def test_run_local_runs_the_script_as_it_is(digits_data, tmp_path, monkeypatch, capfd):
-    """In Kaggle's layout, with the package from the pack; then from its output, and killed at its limit."""
-    monkeypatch.chdir(tmp_path)
-    data = ["--data", digits_data / "data"]
-    command("run-local", "prepare", "digits", *data, "--run-dir", "first")
-    text = capfd.readouterr().out
-    assert "72 rows in 12 groups" in text and "complete after" in text
-    assert ("read-only, no network" in text) is bool(shutil.which("unshare")) or "plain folder" in text
-    assert {"recipe.json", "folds.csv", "imettk-output.json"} <= {path.name for path in Path("first/working").iterdir()}
-    command("run-local", "train", "digits", *data, "--run-dir", "second", "--inputs", "first/working", "--fold", 0,
-            "--session.limit-steps", 3)  # fmt: skip
-    assert "paused at step 3 of 11" in capfd.readouterr().out
-    Path("hangs.py").write_text(HANGS_THERE)
-    command("run-local", "prepare", "hangs.py", *data, "--run-dir", "third", "--limit-seconds", 2, code=1)
-    assert "killed at its limit after 2 s" in capfd.readouterr().out
-    command("run-local", "prepare", "digits", *data, "--run-dir", "first", code=2)
-    assert "is not empty" in capfd.readouterr().err

@@ -6,31 +6,15 @@ import argparse
 from pathlib import Path
 
 import pytest
-from kaggle_box import KaggleBox
 from tiny import kaggle_command as command
+from typed_pushes import MODEL, OWN, PUSH
 
 from imettk.cli.kaggle_checks import check_fold, check_limit, folds_of, input_words, limit_seconds, models_in
 from imettk.config.overrides import apply_overrides
 from imettk.errors import UserError
-from imettk.kaggle import local
-from imettk.kaggle.sandbox import COMPLETE, Ending, Mounts
 from imettk.recipes import load_recipe
 
 DIGITS = load_recipe("digits")  # of three folds
-PUSH = ["push", "train", "digits", "--competition", "cells"]
-OWN = """
-from dataclasses import replace
-from imettk.recipes.digits import digits
-
-def recipe():
-    return replace(digits(), name="My__recipe", model=replace(digits().model, weights={weights!r}))
-"""
-MODEL = "timm/resnet/pyTorch/resnet18/1"
-
-
-@pytest.fixture
-def box(open_cells) -> KaggleBox:
-    return open_cells()
 
 
 @pytest.mark.parametrize(("text", "folds"), [("0", [0]), ("0,1,2", [0, 1, 2]), ("2, 0", [0, 2]), (" 1 ", [1])])
@@ -98,81 +82,44 @@ def test_inputs_of_a_recipe_of_ones_own_become_options():
         (["--model.weights=input:"], "no '' is attached"),
     ],
 )
-def test_nothing_is_pushed_that_would_fail(box, capsys, words, says):
+def test_nothing_is_pushed_that_would_fail(cells_box, capsys, words, says):
     command(*PUSH, *words, code=2)
     error = capsys.readouterr().err
     assert error.startswith("imettk: ") and says in error and error.count("\n") == 1
-    assert not box.kernels and not box.datasets
+    assert not cells_box.kernels and not cells_box.datasets
 
 
-def test_what_is_attached_is_found_by_its_slug(box, tmp_path):
-    box.add_dataset("you/imettk-weights", tmp_path)
+def test_what_is_attached_is_found_by_its_slug(cells_box, tmp_path):
+    cells_box.add_dataset("you/imettk-weights", tmp_path)
     weights = ["--model.weights", "input:imettk-weights"]
     command(*PUSH, *weights, "--attach", "you/imettk-weights/1")
     command("preflight", "digits", "--competition", "cells", *weights, code=2)
 
 
-def test_cpu_and_accelerator_are_one_choice(box, capsys):
-    command(*PUSH, "--cpu", "--accelerator", "NvidiaL4", code=2)
-    assert "not allowed with argument" in capsys.readouterr().err
-
-
-def test_a_recipe_of_any_name_is_pushed_and_found_again(box):
+def test_a_recipe_of_any_name_is_pushed_and_found_again(cells_box):
     Path("mine.py").write_text(OWN.format(weights=None))
     command("push", "train", "mine.py", "--competition", "cells", "--fold", 0)
-    assert set(box.kernels) == {"me/imettk-my-recipe-train-f0"}
+    assert set(cells_box.kernels) == {"me/imettk-my-recipe-train-f0"}
     command("status", "me/imettk-my-recipe-train-f0")
 
 
-def test_a_kernel_with_a_long_name_can_be_followed_by_another(box):
+def test_a_kernel_with_a_long_name_can_be_followed_by_another(cells_box):
     name = "x" * 30
     words = [*PUSH, "--fold", 0, "--name", name]
     command(*words)
-    box.wait()
+    cells_box.wait()
     for number in (2, 3, 4):
-        before = list(box.kernels)
+        before = list(cells_box.kernels)
         command(*words, "--after", *before)
-        box.wait()
-        assert len(box.kernels) == number  # none takes up its own earlier output
-    assert all(len(reference.split("/")[1]) <= 50 for reference in box.kernels)
+        cells_box.wait()
+        assert len(cells_box.kernels) == number  # none takes up its own earlier output
+    assert all(len(reference.split("/")[1]) <= 50 for reference in cells_box.kernels)
 
 
-def test_accelerator_and_models_arrive(box, tmp_path):
-    box.models[MODEL] = tmp_path
+def test_accelerator_and_models_arrive(cells_box, tmp_path):
+    cells_box.models[MODEL] = tmp_path
     Path("mine.py").write_text(OWN.format(weights=f"kaggle-model:{MODEL}/a.pth"))
     command("push", "train", "mine.py", "--competition", "cells", "--accelerator", "nvidial4")
-    (version,) = box.kernels["me/imettk-my-recipe-train"]
+    (version,) = cells_box.kernels["me/imettk-my-recipe-train"]
     assert f'"--model.weights", "kaggle-model:{MODEL}/a.pth"' in version.request["text"]
     assert version.request["machineShape"] == "NvidiaL4" and version.request["modelDataSources"] == [MODEL]
-
-
-def test_run_local_checks_as_well(box, tmp_path, capsys):
-    words = ["run-local", "train", "digits", "--data", "data", "--run-dir", "r"]
-    for more, says in [
-        (["--fold", "7"], "--fold: 7"),
-        (["--limit-seconds", "nan"], "--limit-seconds: nan must be above 0"),
-        (["--limit-seconds", "inf"], "--limit-seconds: inf must be above 0"),
-        (["--limit-seconds", "0"], "--limit-seconds: 0 must be above 0"),
-        (["--model.weights", "kaggle-model:x"], "names no Kaggle model"),
-        (["--models", "timm/resnet=data"], "names no Kaggle model"),
-        (["--models", "timm/resnet/pyTorch/resnet18=data"], "--models: "),
-        (["--models", f"{MODEL}=nowhere"], "an existing folder"),
-    ]:
-        command(*words, *more, code=2)
-        assert says in capsys.readouterr().err
-    assert not Path("r").exists()
-
-
-def test_run_local_mounts_folders_in_the_place_of_models(box, tmp_path, monkeypatch):
-    found = []
-
-    def session(script: str, root: Path, mounts: Mounts, **_: object) -> Ending:
-        found.append((script, mounts))
-        return Ending(COMPLETE, 0, 1.0, root)
-
-    monkeypatch.setattr(local, "run_session", session)
-    Path("mine.py").write_text(OWN.format(weights=f"kaggle-model:{MODEL}"))
-    command("run-local", "train", "mine.py", "--data", "data", "--run-dir", "r", "--models", f"{MODEL}=data")
-    ((script, mounts),) = found
-    assert dict(mounts.models) == {MODEL: Path("data")}
-    assert f'["--model.weights", "kaggle-model:{MODEL}"]' in script
