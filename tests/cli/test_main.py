@@ -1,12 +1,6 @@
 """The command line: help, listing of fields, exit codes."""
 
-import os
-import re
-import subprocess
-import sys
-
 import pytest
-from places import PROJECT
 from tiny import code_of
 
 from imettk.cli.main import main
@@ -53,30 +47,6 @@ def test_a_number_out_of_every_range_is_one_line(words, capsys):
     assert code_of("prepare", "digits", *words.split()) == 2
     text = capsys.readouterr().err
     assert text.startswith("imettk: `") and text.count("\n") == 1 and "got" in text
-
-
-def entry_point() -> str:
-    """What pip makes the `imettk` command of."""
-    setup = (PROJECT / "setup.py").read_text()
-    module, function = re.findall(r'"imettk = ([\w.]+):(\w+)"', setup)[0]
-    return f"import sys; from {module} import {function}; sys.exit({function}())"
-
-
-@pytest.mark.parametrize("start", [["-m", "imettk"], ["-c", entry_point()]], ids=["module", "command"])
-@pytest.mark.parametrize("module", ["imettk.cli.main", "imettk.config", "imettk.recipes.digits", "argparse"])
-def test_ctrl_c_while_python_still_imports_is_one_line(start, module, tmp_path):
-    """As if it came at the moment when the module is looked for."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\n\n\nclass Interrupt:\n    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name == {module!r}:\n            raise KeyboardInterrupt\n\n\n"
-        "sys.meta_path.insert(0, Interrupt())\n"
-    )
-    paths = os.pathsep.join([str(tmp_path), str(PROJECT)])
-    done = subprocess.run(
-        [sys.executable, *start, "--help"], capture_output=True, text=True, check=False, cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": paths},
-    )  # fmt: skip
-    assert (done.returncode, done.stderr, done.stdout) == (1, "imettk: stopped\n", "")
 
 
 def test_a_fold_that_does_not_exist(digits_data, tmp_path, capsys):
