@@ -1,4 +1,4 @@
-"""What several tests share: where the project and its real data are, a tiny competition, and the command line."""
+"""What several tests share: real data, a tiny competition, runs made by hand, and the command line."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True
 for name in [name for name in os.environ if name.startswith("IMETTK_TELEGRAM_")]:
     del os.environ[name]
 
+pytest_plugins = ["kaggle_fixtures"]  # for commands and for the platform's own wing alike
 PROJECT = Path(__file__).resolve().parents[1]
 # Begun first, in this order, so that no process is left alone with one at the end.
 LONG = (
@@ -87,3 +88,46 @@ def imettk(forks: ForkServer) -> Imettk:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store without runs: making its tables takes MLflow seconds."""
+    from imettk.tracking.ledger import open_ledger
+
+    folder = tmp_path_factory.mktemp("log") / "store"
+    with open_ledger(folder):
+        pass
+    return folder
+
+
+@pytest.fixture
+def store(empty_store: Path, tmp_path: Path) -> Path:
+    """A copy of that, to fill."""
+    return Path(shutil.copytree(empty_store, tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def reported_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder made by hand and its report, only read."""
+    from report_runs import make_run
+
+    from imettk.tracking.report import write_report
+
+    folder = make_run(tmp_path_factory.mktemp("report") / "run")
+    assert write_report([folder], folder / "report.html") == []
+    return folder
+
+
+@pytest.fixture
+def own_report(reported_run: Path, tmp_path: Path) -> Path:
+    """A copy of that, to change."""
+    return Path(shutil.copytree(reported_run, tmp_path / "own"))
+
+
+@pytest.fixture
+def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts are filled and not drawn, which takes most of the time."""
+    from imettk.pictures import charts
+
+    monkeypatch.setattr(charts, "_svg", lambda figure, legend_of: "<svg></svg>")

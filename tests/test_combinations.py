@@ -6,7 +6,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from pictures import make_pictures
 from sklearn.metrics import accuracy_score, log_loss
+from tiny import run
 
 from imettk.config import (
     FoldPlan,
@@ -27,9 +29,6 @@ from imettk.errors import ConfigError
 from imettk.inference.predictor import load_predictions
 from imettk.metrics import METRICS
 from imettk.tasks import TASKS
-
-from .boxes.pictures import make_pictures
-from .boxes.tiny import run
 
 CELLS = {"multilabel": ["a", "b", "a b", "c"], "multiclass": ["a", "b", "c", "d"]}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import signal
@@ -13,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tiny import code_of
 
-from imettk.cli import main as cli
 from imettk.cli.main import main
 from imettk.cli.options import STAGES
-from imettk.errors import describe_fault
 
 resource = pytest.importorskip("resource")
 SMALL = ["--model.backbone", "timm:test_resnet", "--images.image-size", "32", "32", "--stages.0.num-epochs", "1"]
@@ -32,12 +30,6 @@ def full_disk() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def ending_of(*words: object) -> int:
-    with pytest.raises(SystemExit) as ending:
-        main([str(word) for word in words])
-    return int(ending.value.code or 0)
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -99,7 +91,7 @@ def test_a_disk_that_is_full(command, trained, digits_data, tmp_path, monkeypatc
     shutil.copytree(trained, copy)
     words = words_of(command, copy, digits_data / "data")
     with full_disk():
-        code = ending_of(*words)
+        code = code_of(*words)
     line = last_line(capsys)
     assert ("File too large" in line or "disk" in line) and "IMETTK_TRACEBACK" not in line
     assert code == (2 if command == "report" else 1)  # which may go somewhere else
@@ -114,7 +106,7 @@ def test_a_run_folder_that_cannot_be(stage, where, trained, digits_data, tmp_pat
     words = [word for word in words if word not in ("--run-dir", trained / "run", trained / "prepared")]
     if stage == "ensemble":
         words += ["--members", trained / "run", trained / "again"]
-    assert ending_of(*words, "--inputs", trained / "run", "--run-dir", run_dir[where]) == 2
+    assert code_of(*words, "--inputs", trained / "run", "--run-dir", run_dir[where]) == 2
     line = last_line(capsys)
     assert str(run_dir[where]) in line or str(tmp_path / "file") in line
     assert (tmp_path / "file").read_text() == "mine"
@@ -136,10 +128,10 @@ def test_answers_that_cannot_be_scored_are_found_before_any_prediction(
         (tmp_path / "answers.csv").write_text(content)
     monkeypatch.setattr("imettk.commands.infer.predict_in_time", lambda *_, **__: pytest.fail("predicts"))
     at = ["--data", digits_data / "data", "--run-dir", tmp_path / "run"]
-    assert ending_of("infer", *at, "--answers", tmp_path / "answers.csv") == 2
+    assert code_of("infer", *at, "--answers", tmp_path / "answers.csv") == 2
     line = last_line(capsys)
     assert line.startswith(f"imettk: {tmp_path / 'answers.csv'}") and says in line
-    assert ending_of("infer", *at, "--answers", tmp_path / "answers.csv", "--images", tmp_path) == 2
+    assert code_of("infer", *at, "--answers", tmp_path / "answers.csv", "--images", tmp_path) == 2
     assert "--answers are of the test set's table" in last_line(capsys)
 
 
@@ -154,46 +146,9 @@ def test_a_damaged_file_of_the_run_folder(name, content, trained, digits_data, t
     if (name, content[:1]) == ("scores.json", b"{"):
         main([str(word) for word in words])  # it takes one more value, whatever it holds
         return
-    assert ending_of(*words) == 2
+    assert code_of(*words) == 2
     line = last_line(capsys)
     assert name in line or (name, content) == ("recipe.json", b"{}")  # which is a recipe, and another one
-
-
-@pytest.mark.parametrize(
-    ("error", "line", "code"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device: free some space", 1),
-        (OSError(errno.EROFS, "Read-only file system", "a/b"), "a/b: Read-only file system: name a place that may", 2),
-        (PermissionError(errno.EACCES, "Permission denied", b"a"), "a: Permission denied: name a place", 2),
-        (OSError(errno.EXDEV, "Invalid cross-device link", "a", None, "b"), "a -> b: Invalid cross-device link: ", 1),
-        (OSError("no number"), "no number: IMETTK_TRACEBACK=1 shows where", 1),
-        (TimeoutError(), "TimeoutError: IMETTK_TRACEBACK=1 shows where", 1),
-        (RuntimeError("I/O error: No space (os error 28)"), "No space left on device: free some space", 1),
-        (OSError("a cannot be written: (os error 28)"), "a cannot be written: (os error 28): free some space", 1),
-        (MemoryError(), "memory is short: lower", 1),
-    ],
-)
-def test_what_is_said_of_a_fault(error, line, code, monkeypatch, capsys):
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(cli, "_run", fail)
-    assert ending_of() == code
-    assert capsys.readouterr().err.startswith(f"imettk: {line}")
-    monkeypatch.setenv("IMETTK_TRACEBACK", "1")
-    assert ending_of() == code
-    text = capsys.readouterr().err
-    assert text.startswith("Traceback") and f"\nimettk: {line}" in text
-
-
-def test_a_bug_is_no_fault_of_the_machine(monkeypatch):
-    def fail(*_: object) -> None:
-        raise ValueError("an error of ours")
-
-    assert describe_fault(ValueError("an error of ours")) is None
-    monkeypatch.setattr(cli, "_run", fail)
-    with pytest.raises(ValueError, match="an error of ours"):
-        main([])
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

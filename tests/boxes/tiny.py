@@ -8,10 +8,18 @@ from imettk.cli.main import main
 
 TINY = ["--stages.0.num-epochs", "1", "--stages.0.batch-size", "16", "--stages.0.warmup-epochs", "0.5"]
 TINY += ["--images.image-size", "32", "32", "--session.tensorboard", "false"]
+SMALL = ["--folds.num-folds", 2, "--model.backbone", "timm:test_resnet", "--session.num-workers", 0]
 
 
 def run(*words: object) -> None:
     main([str(word) for word in words])
+
+
+def code_of(*words: object) -> int:
+    """The code with which a command ends that does not return."""
+    with pytest.raises(SystemExit) as caught:
+        run(*words)
+    return int(caught.value.code or 0)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:

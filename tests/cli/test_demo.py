@@ -7,6 +7,7 @@ import pytest
 from forked import PATIENCE
 from sklearn.metrics import fbeta_score
 from sklearn.preprocessing import MultiLabelBinarizer
+from tiny import code_of
 
 # The demo's own processes are forked as well: each is what `python -m imettk` with its words is, without the imports.
 FORKS = """
@@ -47,3 +48,9 @@ def test_the_demo_ends_with_an_honest_score_far_above_the_constant_answer(forks,
     truth, chosen = binarizer.transform(answers), binarizer.transform(submission[answers.index])
     assert fbeta_score(truth, chosen, beta=2, average="samples", zero_division=0) >= 0.97
     assert f"test {scores['test']:.4f}" in text
+
+
+def test_demo_refuses_a_folder_that_is_not_empty(tmp_path, capsys):
+    (tmp_path / "mine").write_text("x")
+    assert code_of("demo", "--run-dir", str(tmp_path)) == 2
+    assert "is not empty" in capsys.readouterr().err

@@ -5,26 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 from safetensors.numpy import load_file
 from tiny import TINY, refused, run
-from torch import nn
 
 from imettk.config import read_recipe
-from imettk.data.source import ImageSource, make_reader
-from imettk.data.table import SampleTable, read_table, read_test_table
-from imettk.errors import TrainingError
-from imettk.experiment.predictions import evaluate
-from imettk.experiment.prepared import Compute, open_source, read_prepared
-from imettk.models.heads import Outputs
-from imettk.recipes.digits import digits
+from imettk.data.table import read_table, read_test_table
+from imettk.experiment.prepared import open_source, read_prepared
 from imettk.tracking.run_dir import RunDir
 
 
@@ -66,28 +58,6 @@ def test_a_training_image_that_was_replaced_after_prepare_is_read_from_its_file(
     table = read_table(recipe.table, own_data)
     source = open_source(recipe, table, own_data, directory)
     np.testing.assert_array_equal(source.read(0), source.read(1))
-
-
-def test_predictions_are_made_anew_where_the_pixels_changed_and_the_size_did_not(own_data, tmp_path, capsys):
-    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
-    run("prepare", "digits", *common, *TINY)
-    run("train", *common, "--fold", 0)
-    run("validate", *common)
-    run("infer", *common)
-    capsys.readouterr()
-    run("infer", *common)
-    assert "fold 0 test: taken from" in capsys.readouterr().out
-    path = own_data / "test" / "t00001.png"
-    size = path.stat().st_size
-    content = (own_data / "test" / "t00002.png").read_bytes()
-    path.write_bytes(content[:size].ljust(size, b"\0"))
-    run("infer", *common)
-    assert "taken from" not in capsys.readouterr().out
-    damaged = tmp_path / "run" / "fold0" / "test.safetensors"
-    damaged.write_bytes(damaged.read_bytes()[:-7])
-    run("infer", *common)
-    text = capsys.readouterr().out
-    assert "test.safetensors is not a prediction file" in text and "made anew" in text
 
 
 def test_a_cache_that_does_not_fit_is_refused_or_passed_over(own_data, tmp_path, capsys):
@@ -174,68 +144,6 @@ def test_a_pipe_among_the_images_is_a_bad_one(own_data, tmp_path, imettk):
     assert pd.read_csv(tmp_path / "run" / "bad_images.csv")["id"].tolist() == ["s00004"]
 
 
-class Unsure(nn.Module):
-    """A network that says NaN of some images, told by their first pixel."""
-
-    def forward(self, images: torch.Tensor) -> Outputs:
-        pixel = images[:, 0, 0, :1].float()
-        return Outputs(torch.where(pixel < 2, torch.nan, pixel.expand(-1, 3)))
-
-
-def test_images_of_which_the_network_says_nan_get_the_mean_and_are_told(tmp_path, capsys):
-    for number in range(5):
-        Image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / f"{number}.png")
-    paths = np.array([str(tmp_path / f"{number}.png") for number in range(5)])
-    table = SampleTable(np.array(list("abcde")), paths, ("x", "y", "z"), ("",) * 3)
-    recipe = replace(digits(), images=replace(digits().images, image_size=(8, 8)))
-    source = ImageSource(table, make_reader(recipe.images, recipe.table))
-    compute = Compute(torch.device("cpu"), torch.float32)
-
-    def said(rows: list[int], what: str | None) -> list[float]:
-        outputs = evaluate(Unsure(), source, np.array(rows), recipe, compute, views=("plain",), what=what)
-        return outputs.logits[0, :, 0].tolist()
-
-    assert said([2, 1, 4, 0, 3], "fold 0 oof") == [2, 3, 4, 3, 3]
-    assert (
-        "warning: fold 0 oof: the network says NaN of 2 images (1.png, 0.png), which got the mean prediction"
-        in capsys.readouterr().out
-    )
-    with pytest.raises(TrainingError, match="fold 0 test: the network says NaN of all images: train it again"):
-        said([0, 1], "fold 0 test")
-    assert np.isnan(said([4, 0], None)).tolist() == [False, True]  # a curve shows it
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_no_test_image_can_fail_a_submission(own_data, tmp_path, capsys, workers):
-    common = ["--data", own_data, "--run-dir", tmp_path / "run"]
-    run("prepare", "digits", *common, *TINY, "--cache.kind", "none", "--predict.views", "plain", "hflip")
-    run("train", *common, "--fold", 1)
-    run("validate", *common)
-    (own_data / "test" / "t00003.png").unlink()
-    (own_data / "test" / "t00007.png").write_bytes(b"")
-    capsys.readouterr()
-    run("infer", *common, "--session.num-workers", workers)
-    text = capsys.readouterr().out
-    assert "1 row (t00003) without an image" in text and text.count("warning: skipped") == 2
-    assert "2 images (t00003.png, t00007.png) cannot be read, and got the mean prediction of the others" in text
-    submission = pd.read_csv(tmp_path / "run" / "submission.csv", dtype=str, keep_default_na=False)
-    assert len(submission) == 24 and (submission["attribute_ids"] != "").all()
-    file = load_file(tmp_path / "run" / "fold1" / "test.safetensors")
-    logits = np.log(file["probs"] / (1 - file["probs"]))
-    good = [row for row in range(24) if row not in (3, 7)]
-    for row in (3, 7):
-        np.testing.assert_allclose(logits[:, row], logits[:, good].mean(1), atol=1e-4)
-    if not workers:
-        run("infer", *common)
-        assert "taken from" in capsys.readouterr().out
-        shutil.copy(own_data / "test" / "t00004.png", own_data / "test" / "t00007.png")
-        run("infer", *common)
-        text = capsys.readouterr().out
-        assert "taken from" not in text and "1 image (t00003.png) cannot be read" in text, "it was mended"
-        probs = load_file(tmp_path / "run" / "fold1" / "test.safetensors")["probs"]
-        np.testing.assert_array_equal(probs[:, 7], probs[:, 4])
-
-
 def test_rows_of_extra_tables_only_train_as_often_as_their_weight(own_data, tmp_path, capsys):
     frame = pd.read_csv(own_data / "train.csv", dtype=str)
     more = frame.iloc[:10].assign(id=[f"x{row}" for row in range(10)])
@@ -300,33 +208,6 @@ def test_broken_colour_profiles_are_counted_once(own_data, tmp_path, capfd):
     said = capfd.readouterr()
     assert said.out.count("note: 5 images have a broken colour profile, which is ignored") == 1
     assert "libpng" not in said.err
-
-
-def test_the_picture_of_an_augmentation_has_originals_first(own_data, tmp_path, capsys):
-    common = ["prepare", "digits", "--data", own_data, "--run-dir", tmp_path / "run", *TINY, "--show-augmentation"]
-    run(*common, "flips", "affine")
-    path = tmp_path / "run" / "augmentation.png"
-    assert str(path) in capsys.readouterr().out
-    assert {item.name for item in (tmp_path / "run").iterdir()} == {"augmentation.png"}
-    page = np.asarray(Image.open(path))
-    assert page.shape[1] >= 17 * 32 and page.shape[0] >= 6 * 32
-    with Image.open(own_data / "train" / "s00000.png") as first:
-        np.testing.assert_array_equal(page[18 : 18 + 32, 2 : 2 + 32, 0], np.asarray(first))
-    assert "among none, flips" in refused(capsys, *common, "nothing")
-    run(*common)
-    assert "8 draws of affine" in capsys.readouterr().out, "without names the recipe's own"
-
-
-def test_the_picture_passes_over_bad_images_where_the_recipe_skips_them(own_data, tmp_path, capsys):
-    (own_data / "train" / "s00000.png").write_bytes(b"")
-    common = ["prepare", "digits", "--data", own_data, "--run-dir", tmp_path / "run", *TINY, "--show-augmentation"]
-    assert "s00000.png (0 bytes)" in refused(capsys, *common)
-    run(*common, "--images.on-bad-image", "skip")
-    text = capsys.readouterr().out
-    assert "note: passed over" in text and "5 images and 8 draws" in text
-    for path in own_data.glob("train/*.png"):
-        path.write_bytes(b"")
-    assert "none of the images" in refused(capsys, *common, "--images.on-bad-image", "skip")
 
 
 def test_mean_and_std_of_the_channels_are_printed_and_kept(own_data, tmp_path, capsys):

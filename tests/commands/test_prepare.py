@@ -108,21 +108,3 @@ def test_two_at_once_in_one_folder_are_refused(digits_data, tmp_path, capsys):
         line = refused(capsys, "prepare", "digits", "--data", digits_data / "data", "--run-dir", tmp_path, *TINY)
         assert f"is in use by process {holder.pid}" in line
         holder.communicate("")
-
-
-def test_pictures_are_whole_or_not_there(tmp_path, monkeypatch):
-    import numpy as np
-
-    from imettk.pictures.plots import draw_images
-
-    path = tmp_path / "picture.png"
-    draw_images(path, [[np.zeros((8, 8, 3), np.uint8)]], ["one"])
-    before = path.read_bytes()
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        draw_images(path, [[np.full((8, 8, 3), 255, np.uint8)]], ["two"])
-    assert path.read_bytes() == before and [each.name for each in tmp_path.iterdir()] == ["picture.png"]

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,9 @@ from forked import COMMAND, LAUNCH, PATIENCE
 from safetensors.torch import load_file
 
 from imettk.cli.main import main
-from imettk.experiment.teacher import teach
+from imettk.data.table import read_table
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
+from imettk.recipes.digits import digits
 from imettk.tracking.journal import read_journal
 
 RECIPE = """
@@ -302,62 +302,12 @@ def test_a_number_of_processes_that_cannot_be_is_refused(prepared, tmp_path, cap
     )
 
 
-class TestTeacher:
-    """Targets become (1 - weight) * own + weight * mean of the teachers, row by row."""
-
-    @pytest.fixture
-    def table(self, digits_data):
-        from imettk.data.table import read_table
-        from imettk.recipes.digits import digits
-
-        return read_table(digits().table, digits_data / "data")
-
-    def save(self, path: Path, table, rows, probs) -> str:
-        save_predictions(path, Predictions(table.ids[rows], probs, {"labels": list(table.labels)}))
-        return str(path)
-
-    def test_the_blend(self, table, tmp_path):
-        generator = np.random.default_rng(0)
-        first, second = np.arange(0, 50), np.arange(40, 72)
-        probs = [generator.random((2, len(rows), 15), np.float32) for rows in (first, second)]
-        paths = tuple(
-            self.save(tmp_path / f"{number}.safetensors", table, rows, one)
-            for number, (rows, one) in enumerate(zip((first, second), probs, strict=True))
-        )
-        taught, _ = teach(table, np.arange(72), paths, weight=0.3, num_classes=15)
-        for row in range(72):
-            known = [
-                one[:, list(rows).index(row)].mean(0)
-                for rows, one in zip((first, second), probs, strict=True)
-                if row in rows
-            ]
-            expected = 0.7 * table.targets[row] + 0.3 * np.mean(known, 0)
-            np.testing.assert_allclose(taught.targets[row], expected, rtol=1e-5)
-        assert taught.targets.dtype == np.float32
-
-    def test_classes_become_distributions(self, table, tmp_path):
-        classes = replace(table, targets=np.arange(72) % 15)
-        path = self.save(tmp_path / "p", table, np.arange(72), np.full((1, 72, 15), 1 / 15, np.float32))
-        taught, _ = teach(classes, np.arange(72), (path,), weight=0.5, num_classes=15)
-        np.testing.assert_allclose(taught.targets.sum(1), 1, rtol=1e-5)
-        assert (taught.targets.argmax(1) == classes.targets).all()
-
-    def test_what_is_missing_or_of_other_labels_is_refused(self, table, tmp_path):
-        from imettk.errors import MismatchError, MissingFileError
-
-        path = self.save(tmp_path / "half", table, np.arange(30), np.zeros((1, 30, 15), np.float32))
-        with pytest.raises(MissingFileError, match="no file knows 42 of 72 training rows"):
-            teach(table, np.arange(72), (path,), weight=0.5, num_classes=15)
-        with pytest.raises(MissingFileError, match=r"absent\.safetensors is missing"):
-            teach(table, np.arange(72), (str(tmp_path / "absent.safetensors"),), weight=0.5, num_classes=15)
-        other = replace(table, labels=(*table.labels[:-1], "x"))
-        with pytest.raises(MismatchError, match="other labels"):
-            teach(other, np.arange(72), (path,), weight=0.5, num_classes=15)
-
-    def test_a_student_trains_from_the_out_of_fold_predictions_of_its_teachers(self, prepared, tmp_path, table):
-        everything = self.save(tmp_path / "t", table, np.arange(72), np.full((1, 72, 15), 0.5, np.float32))
-        train(prepared, tmp_path / "run", "--train.teacher", everything, "--train.teacher-weight", 1.0)
-        events = read_journal(tmp_path / "run" / "fold0" / "journal.jsonl")
-        losses = [one["loss"] for one in events if one["event"] == "train"]
-        assert losses[-1] == pytest.approx(np.log(2), abs=0.02)  # all it can learn is that every label is open
-        assert load_predictions(Path(everything)).probs.shape == (1, 72, 15)
+def test_a_student_trains_from_the_out_of_fold_predictions_of_its_teachers(prepared, digits_data, tmp_path):
+    table, everything = read_table(digits().table, digits_data / "data"), tmp_path / "t"
+    open_labels = np.full((1, 72, 15), 0.5, np.float32)
+    save_predictions(everything, Predictions(table.ids, open_labels, {"labels": list(table.labels)}))
+    train(prepared, tmp_path / "run", "--train.teacher", everything, "--train.teacher-weight", 1.0)
+    events = read_journal(tmp_path / "run" / "fold0" / "journal.jsonl")
+    losses = [one["loss"] for one in events if one["event"] == "train"]
+    assert losses[-1] == pytest.approx(np.log(2), abs=0.02)  # all it can learn is that every label is open
+    assert load_predictions(everything).probs.shape == (1, 72, 15)

@@ -10,40 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from cached_images import COUNT, bitmaps, black_out, build, make_table
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from imettk.data import cache as cache_module
 from imettk.data.cache import INDEX, ImageCache, decode_jpeg, encode_jpeg, part_path, plan_parts
 from imettk.data.dataset import ImageDataset, load_batches
 from imettk.data.reader import ImageReader
 from imettk.data.sampling import BatchRequest
-from imettk.data.source import ImageSource, cache_key, image_names
-from imettk.data.stamps import hash_files, stamp_files, stat_files
-from imettk.data.survey import CacheTarget, estimate_bytes, survey_images
+from imettk.data.source import ImageSource, image_names
+from imettk.data.stamps import stamp_files
 from imettk.data.table import SampleTable
-from imettk.errors import DataError, MismatchError
-
-COUNT = 23
-
-
-@pytest.fixture
-def small_parts(monkeypatch):
-    """Five images a part: 24 x 32 x 3 bytes each."""
-    monkeypatch.setattr(cache_module, "PART_BYTES", 5 * 24 * 32 * 3)
-
-
-def make_table(folder, count=COUNT, channels=3):
-    (folder / "train").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for row in range(count):
-        blocks = rng.integers(0, 256, (5, 4, 3) if channels == 3 else (5, 4), np.uint8)
-        pixels = blocks.repeat(10, 0).repeat(10, 1)[: 30 + row % 20]
-        Image.fromarray(pixels).save(folder / "train" / f"{row}.png")
-    ids = np.array([str(row) for row in range(count)])
-    paths = np.array([str(folder / "train" / f"{row}.png") for row in range(count)])
-    return SampleTable(ids, paths, ("a",), ("",))
+from imettk.errors import MismatchError
 
 
 def replace_keeping_size(path):
@@ -51,34 +29,6 @@ def replace_keeping_size(path):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-
-
-class Reads:
-    """Counts what is read from files, and may be killed."""
-
-    def __init__(self, source, killed_at=None):
-        self.source, self.killed_at, self.rows = source, killed_at, []
-
-    def __call__(self, row):
-        if row == self.killed_at:
-            raise KeyboardInterrupt
-        self.rows.append(row)
-        return self.source.read(row)
-
-
-def build(tmp_path, table, kind, *, killed_at=None, **settings):
-    reader = ImageReader(size=(24, 32), **settings)
-    reads = Reads(ImageSource(table, reader), killed_at)
-    target = CacheTarget(folder=tmp_path / "cache", kind=kind, key=cache_key(reader, kind, 95), quality=95)
-    names = image_names(table, tmp_path)
-    stamps = stamp_files(table.paths, ())
-    survey = survey_images(reads, names, stamps, (24, 32, reader.channels), cache=target)
-    return (
-        ImageSource(table, reader),
-        ImageSource(table, reader, cache=ImageCache(target.folder), names=names),
-        reads,
-        survey,
-    )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -161,29 +111,6 @@ def test_images_are_found_by_name_and_box_whatever_their_place(tmp_path, small_p
     assert source.num_cached == COUNT - 1, "an image with another box comes from its file"
 
 
-def test_bad_images_are_found_kept_and_raised_again(tmp_path, small_parts):
-    table = make_table(tmp_path)
-    (tmp_path / "train" / "6.png").write_bytes(b"no image")
-    _, cached, _, survey = build(tmp_path, table, "pixels")
-    assert list(survey.bad) == [6] and "6.png" in survey.bad[6]
-    with pytest.raises(DataError, match=r"6\.png"):
-        cached.read(6)
-    assert build(tmp_path, table, "pixels")[3].bad == survey.bad, "also when all parts are there already"
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_statistics_are_numpys_over_all_pixels_but_bad_ones(tmp_path, small_parts, channels):
-    table = make_table(tmp_path)
-    (tmp_path / "train" / "6.png").write_bytes(b"")
-    files, _, _, survey = build(tmp_path, table, "pixels", channels=channels)
-    pixels = np.stack([files.read(row) for row in range(COUNT) if row != 6]) / 255
-    np.testing.assert_allclose(survey.mean, pixels.mean((0, 1, 2)))
-    np.testing.assert_allclose(survey.std, pixels.std((0, 1, 2)))
-    stamps = stamp_files(table.paths, ())
-    again = survey_images(files.read, image_names(table, tmp_path), stamps, (24, 32, channels))
-    np.testing.assert_array_equal(again.histogram, survey.histogram)
-
-
 def test_an_image_that_was_mended_since_is_read_from_its_file(tmp_path, small_parts):
     table = make_table(tmp_path)
     path = tmp_path / "train" / "6.png"
@@ -193,23 +120,6 @@ def test_an_image_that_was_mended_since_is_read_from_its_file(tmp_path, small_pa
     assert cached.num_cached == COUNT - 1
     path.write_bytes(content)
     np.testing.assert_array_equal(cached.read(6), files.read(6))
-
-
-def bitmaps(folder):
-    """A table of images whose files are all of one size, as uncompressed ones of one resolution are."""
-    (folder / "train").mkdir(parents=True)
-    paths = [folder / "train" / f"{row}.bmp" for row in range(7)]
-    for row, path in enumerate(paths):
-        Image.fromarray(np.full((60, 80, 3), 20 * row, np.uint8)).save(path)
-    assert len({path.stat().st_size for path in paths}) == 1
-    return SampleTable(np.arange(7).astype(str), np.array(list(map(str, paths))), ("a",), ("",))
-
-
-def black_out(path):
-    """Replace the pixels of a bitmap, and nothing else."""
-    size = path.stat().st_size
-    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(path)
-    assert path.stat().st_size == size
 
 
 def test_images_replaced_by_others_of_the_same_size_are_noticed(tmp_path, small_parts):
@@ -242,40 +152,6 @@ def test_no_file_is_opened_where_size_and_time_are_unchanged(tmp_path, small_par
     source = ImageSource(table, ImageReader(size=(24, 32)), cache=cache, names=image_names(table, tmp_path))
     assert source.num_cached == 7 and len(source.fingerprint(np.arange(7))) == 16
     assert stamp_files(table.paths, (), known=cache.stamps).hashes.tolist() == cache.stamps.hashes.tolist()
-
-
-def test_a_fingerprint_changes_with_a_file_its_box_and_its_turn_and_with_nothing_else(tmp_path):
-    table, reader, rows = bitmaps(tmp_path), ImageReader(size=(24, 32)), np.array([1, 4])
-    boxes = np.full((7, 4), np.nan, np.float32)
-    boxes[4] = (0, 0, 9, 9)
-    moved = boxes + 1
-    tables = [replace(table, boxes=part, turned=np.arange(7) == turned) for part in (boxes, moved) for turned in (1, 2)]
-    first, *others = [ImageSource(each, reader).fingerprint(rows) for each in tables]
-    assert len({first, *others}) == 4
-    assert ImageSource(tables[0], reader).fingerprint(rows) == first
-    black_out(Path(table.paths[0]))
-    assert ImageSource(tables[0], reader).fingerprint(rows) == first
-    black_out(Path(table.paths[4]))
-    assert ImageSource(tables[0], reader).fingerprint(rows) != first
-
-
-@pytest.mark.parametrize("place", ["head", "middle", "tail", "length"])
-def test_the_hash_sees_head_middle_tail_and_length(tmp_path, place):
-    path = tmp_path / "a_red.png"
-    content = bytearray(np.random.default_rng(0).integers(0, 256, 100_000, np.uint8).tobytes())
-    path.write_bytes(content)
-    (tmp_path / "a_green.png").write_bytes(b"green")
-    paths, files = np.array([str(tmp_path / "a_*.png")]), ("red", "green")
-    before = hash_files(paths, files)
-    assert stat_files(paths, files)[0].tolist() == [100_005]
-    if place == "length":
-        content += b"x"
-    else:
-        content[{"head": 17, "middle": 50_000, "tail": -17}[place]] ^= 1
-    path.write_bytes(content)
-    assert hash_files(paths, files) != before
-    path.unlink()
-    assert hash_files(paths, files).tolist() == [0] and stat_files(paths, files)[0].tolist() == [-1]
 
 
 @pytest.mark.parametrize("kind", ["pixels", "jpeg"])
@@ -359,14 +235,6 @@ def test_an_id_with_a_newline_has_a_cache(tmp_path, small_parts):
     assert cached.num_cached == COUNT
 
 
-def test_names_do_not_depend_on_how_the_data_folder_was_given(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for folder in (Path(), Path("."), tmp_path, Path("..") / tmp_path.name):
-        paths = np.array([str(folder / "train" / "a.png"), str(folder / ".." / "more" / "b.png"), "/elsewhere/c.png"])
-        table = SampleTable(np.array(["a", "b", "c"]), paths, ("a",), ("",))
-        assert image_names(table, folder) == ["train/a.png", "../more/b.png", "/elsewhere/c.png"]
-
-
 def test_a_cut_or_missing_part_is_noticed_when_the_cache_is_opened(tmp_path, small_parts):
     build(tmp_path, make_table(tmp_path), "pixels")
     path = part_path(tmp_path / "cache", 2)
@@ -401,16 +269,6 @@ def test_a_cache_of_any_size_is_few_enough_files():
         plan = plan_parts(num_images, image_bytes)
         assert 1 <= plan.num_parts <= 950
         assert sum(len(plan.rows(part)) for part in range(plan.num_parts)) == num_images
-
-
-def test_the_estimate_is_exact_for_pixels_and_near_for_jpegs(tmp_path, small_parts):
-    table = make_table(tmp_path)
-    for kind, tolerance in (("pixels", 0), ("jpeg", 0.2)):
-        build(tmp_path, table, kind)
-        size = sum(path.stat().st_size for path in (tmp_path / "cache").glob("part-*"))
-        source = ImageSource(table, ImageReader(size=(24, 32)))
-        expected = estimate_bytes(source.read, COUNT, (24, 32, 3), kind, 95)
-        assert abs(expected - size) <= tolerance * size + 5 * 9000  # five headers, with their histograms
 
 
 MEMORY = """

@@ -1,5 +1,10 @@
 """Batches hold the right samples, the same ones whatever the number of workers."""
 
+import os
+import select
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -7,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from imettk.data.augment import Augmentation
-from imettk.data.dataset import ImageDataset, load_batches
+from imettk.data.dataset import Batch, ImageDataset, load_batches
 from imettk.data.reader import ImageReader
 from imettk.data.samplers import Sampler
 from imettk.data.sampling import BatchRequest, sequential_requests, train_requests
@@ -199,3 +205,67 @@ def test_the_centre_is_cut_out_where_images_have_a_scale_of_their_own(table):
     for row in range(3):
         with Image.open(table.paths[row]) as file:
             np.testing.assert_array_equal(batch.images[row, :, :, 0], np.asarray(file)[8:24, 6:26])
+
+
+@pytest.fixture
+def watchful(monkeypatch) -> None:
+    """Loaders look after their processes every 50 ms, in place of every 5 s, when no batch comes."""
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.05,))
+
+
+def test_a_killed_loader_process_is_replaced_and_no_batch_is_lost(watchful, capsys):
+    class Slow(torch.utils.data.Dataset):
+        def __getitem__(self, request) -> Batch:
+            rows = torch.from_numpy(request.rows)
+            if 7 in request.rows and not os.path.exists(marker):
+                with open(marker, "w"):
+                    pass
+                os.kill(os.getpid(), signal.SIGKILL)
+            return Batch(torch.zeros(len(rows), 1), None, None, rows, rows)
+
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        marker = f"{folder}/died"
+        requests = sequential_requests(torch.arange(40).numpy(), 4)
+        batches = list(load_batches(Slow(), requests, num_workers=2, pin=False))
+    assert torch.cat([batch.rows for batch in batches]).tolist() == list(range(40))
+    assert "a loader process died" in capsys.readouterr().out
+
+
+def test_a_loader_process_that_always_dies_is_an_error(watchful):
+    class Deadly(torch.utils.data.Dataset):
+        def __getitem__(self, request) -> Batch:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        list(load_batches(Deadly(), sequential_requests(torch.arange(4).numpy(), 2), num_workers=1, pin=False))
+
+
+ORPHAN = """
+import os, sys
+from imettk.data.dataset import _die_with
+trainer, signalled = os.getpid(), sys.argv[1] == "signalled"
+if os.fork() == 0:
+    if not signalled:  # killed before the loader has begun to watch it
+        while os.getppid() == trainer:
+            pass
+    _die_with(trainer, signalled=signalled)
+    os.write(1, b"ready")
+while True:
+    os.read(0, 1)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux' prctl")
+@pytest.mark.parametrize("moment", ["before", "signalled"])
+def test_no_loader_outlives_a_trainer_that_was_killed(moment):
+    """While it starts, before or after it asked to be told; `read` ends when nobody holds the pipe any more."""
+    command = [sys.executable, "-c", ORPHAN, moment]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as trainer:
+        assert trainer.stdin is not None and trainer.stdout is not None
+        if moment == "signalled":
+            assert os.read(trainer.stdout.fileno(), 5) == b"ready"
+        trainer.send_signal(signal.SIGKILL)
+        readable, _, _ = select.select([trainer.stdout], [], [], 300)
+        assert readable and os.read(trainer.stdout.fileno(), 5) == b"", "a loader is still there"

@@ -1,17 +1,14 @@
 """Images of more than 8 bits: `white` scales every kind of file, files that hold fewer bits than they say are told."""
 
-
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from places import SHARED
 
-from imettk.config import ImageFormat, TableFormat
-from imettk.data.file_facts import FileFacts, join_facts, suggest_white, tell_facts
+from imettk.data.file_facts import FileFacts
 from imettk.data.reader import ImageReader
-from imettk.data.source import cache_key, make_reader
-from imettk.errors import ConfigError, DataError
+from imettk.errors import DataError
 from imettk.starter.look import look_at
 
 DATA = SHARED / "data"
@@ -127,38 +124,3 @@ def test_images_of_8_bits_are_as_they_were(tmp_path):
         facts = FileFacts()
         np.testing.assert_array_equal(read(tmp_path / name, 3, 4095, facts), read(tmp_path / name, 3, None))
         assert facts == FileFacts(), name
-
-
-def test_without_white_caches_stay_valid():
-    """Keys as they were before there was such a setting."""
-    assert cache_key(ImageReader(size=(24, 32)), "pixels", 95) == "ff646612f5952db8"
-    assert cache_key(make_reader(ImageFormat(), TableFormat()), "jpeg", 90) == "4497012d60db370f"
-    assert cache_key(ImageReader(size=(24, 32), white=4095), "pixels", 95) != "ff646612f5952db8"
-    with pytest.raises(ConfigError, match="`white` of ImageFormat must be at least 1, or none, got 0"):
-        ImageFormat(white=0)
-
-
-@pytest.mark.parametrize(
-    ("brightest", "file", "white", "suggestion"),
-    [
-        (3599, 65535, None, 4095),
-        (4095, 65535, None, 4095),
-        (4096, 65535, None, 8191),
-        (60, 65535, None, 511),
-        (0, 65535, None, None),
-        (16384, 65535, None, None),
-        (3599, 4095, None, None),
-        (700, 4095, None, 1023),
-        (3599, 40000, 40000, 4095),
-        (5000, 4095, 4095, None),
-    ],
-)
-def test_what_is_suggested(brightest, file, white, suggestion):
-    bright, dull = FileFacts(), FileFacts()
-    bright.note_brightness(brightest, file)
-    dull.note_brightness(brightest / 2, file)
-    facts = join_facts([dull, bright, FileFacts()])
-    assert facts.images == 2 and suggest_white(facts) == suggestion
-    lines = tell_facts(facts, white)
-    assert any(f"try --images.white {suggestion}" in line for line in lines) == (suggestion is not None)
-    assert any("all above that is seen as white" in line for line in lines) == (brightest == 5000)

@@ -1,13 +1,12 @@
 """Pairs are those of brute force; copies of real photos are found, and look-alikes judged by eye are not."""
 
-
 import cv2
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from image_samples import DATA, photos
 from PIL import Image
-from places import SHARED
 
 from imettk.data import duplicates as module
 from imettk.data.duplicates import (
@@ -21,16 +20,12 @@ from imettk.data.duplicates import (
     second_look,
     similar_pairs,
 )
-from imettk.data.hashes import THUMB, hash_images, phash
+from imettk.data.hashes import THUMB, hash_images
 from imettk.data.reader import ImageReader
 
-CLOTHING = SHARED / "data" / "clothing"
 
-
-def photos(count, first=0):
-    if not CLOTHING.is_dir():
-        pytest.skip("shared/data/clothing is not here")
-    return sorted((CLOTHING / "images").glob("*.jpg"))[first : first + count]
+def bits(one, other):
+    return (int(one) ^ int(other)).bit_count()
 
 
 def hashed(paths, **options):
@@ -40,10 +35,6 @@ def hashed(paths, **options):
 
 def found(hashes, same_pixels=lambda a, b: False, **options):
     return {(pair.first, pair.second): pair for pair in find_duplicates(hashes, same_pixels, **options) if pair.same}
-
-
-def bits(one, other):
-    return bin(int(one) ^ int(other)).count("1")
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -90,18 +81,6 @@ def test_similar_embeddings_are_those_of_the_whole_matrix(monkeypatch):
     np.testing.assert_allclose(values, matrix[pairs[:, 0], pairs[:, 1]], rtol=1e-5)
 
 
-def test_hashes_are_near_those_of_a_plain_recomputation_with_scipy():
-    from scipy.fft import dctn
-
-    for path in photos(12):
-        with Image.open(path) as image:
-            grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BOX), float)
-        low = dctn(grey, norm="ortho")[:8, :8]
-        theirs = int("".join("1" if value else "0" for value in (low > np.median(low)).ravel()), 2)
-        assert bits(phash(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)), theirs) <= 4
-        assert bits(phash(grey), theirs) <= 2
-
-
 def change(image, how):
     height, width = image.shape[:2]
     return {
@@ -143,9 +122,9 @@ def test_proposed_pairs_get_a_second_look_whatever_their_hashes_say(tmp_path):
 
 
 def test_pairs_judged_by_eye():
-    frame = pd.read_csv(CLOTHING / "near_dup_pairs.csv") if photos(1) else None
+    frame = pd.read_csv((DATA / "clothing") / "near_dup_pairs.csv") if photos(1) else None
     names = sorted({*frame["image_a"], *frame["image_b"]})
-    pairs = found(hashed([CLOTHING / "images" / f"{name}.jpg" for name in names]))
+    pairs = found(hashed([(DATA / "clothing") / "images" / f"{name}.jpg" for name in names]))
     ours = {frozenset((names[a], names[b])) for a, b in pairs}
     sure = frame[frame["verdict_by_eye"] != "unsure"]
     for one, other, verdict in sure[["image_a", "image_b", "verdict_by_eye"]].to_numpy():

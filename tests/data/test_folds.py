@@ -1,10 +1,8 @@
 """Folds are even, whole and repeatable, on made and on real labels."""
 
-
 import numpy as np
-import pandas as pd
 import pytest
-from places import SHARED
+from fold_targets import multilabel
 from sklearn.model_selection import StratifiedKFold
 
 from imettk.config import FoldPlan
@@ -12,36 +10,13 @@ from imettk.data.folds import LEFT_OUT, ONLY_TRAINS, make_folds, make_table_fold
 from imettk.data.table import SampleTable
 from imettk.errors import DataError, MismatchError, MissingFileError
 
-DATA = SHARED / "data"
-
 
 def classes(num_samples=203):
     return np.random.default_rng(0).choice(6, num_samples, p=[0.4, 0.25, 0.15, 0.1, 0.05, 0.05])
 
 
-def multilabel(num_samples=203):
-    return (np.random.default_rng(1).random((num_samples, 7)) < np.linspace(0.02, 0.5, 7)).astype(np.uint8)
-
-
 def groups(num_samples=203):
     return np.random.default_rng(2).choice([f"g{number}" for number in range(23)], num_samples)
-
-
-def unevenness(targets, folds, num_folds):
-    """How far the folds' shares of each label lie apart, summed over labels."""
-    total = 0.0
-    for label in range(targets.shape[1]):
-        counts = [targets[folds == fold, label].sum() for fold in range(num_folds)]
-        total += (max(counts) - min(counts)) / max(1, sum(counts))
-    return total
-
-
-def read_hpa(num_rows=4000):
-    source = DATA / "tables" / "hpa2018" / "train.csv"
-    if not source.is_file():
-        pytest.skip("shared/data/tables/hpa2018 is not here")
-    cells = pd.read_csv(source, nrows=num_rows)["Target"]
-    return np.array([[str(label) in cell.split() for label in range(28)] for cell in cells]).astype(np.uint8)
 
 
 @pytest.mark.parametrize("stratify", [True, False])
@@ -80,49 +55,6 @@ def test_classes_are_as_even_as_in_scikit_learn():
     assert (ours.max(0) - ours.min(0)).max() <= 1
 
 
-def test_real_labels_are_far_more_even_than_by_chance():
-    targets = read_hpa()
-    folds = make_folds(targets, FoldPlan(num_folds=5))
-    rng = np.random.default_rng(0)
-    by_chance = [unevenness(targets, rng.integers(0, 5, len(targets)), 5) for _ in range(10)]
-    assert unevenness(targets, folds, 5) < 0.5 * min(by_chance)
-
-
-def deviations(targets, folds, num_folds):
-    """How many rows each label is off its share in each fold, (F, C)."""
-    counts = np.stack([targets[folds == fold].sum(0, dtype=np.int64) for fold in range(num_folds)])
-    return np.abs(counts - targets.sum(0) / num_folds)
-
-
-def test_real_labels_are_no_less_even_than_by_the_known_library():
-    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
-
-    targets = read_hpa()
-    for num_folds in (5, 10):
-        ours = deviations(targets, make_folds(targets, FoldPlan(num_folds=num_folds)), num_folds)
-        splits = MultilabelStratifiedKFold(num_folds, shuffle=True, random_state=0).split(targets, targets)
-        folds = np.zeros(len(targets), int)
-        for fold, (_, valid) in enumerate(splits):
-            folds[valid] = fold
-        theirs = deviations(targets, folds, num_folds)
-        assert ours.mean() <= theirs.mean() and ours.max() <= theirs.max()
-        assert ours.max(0).mean() <= theirs.max(0).mean()
-
-
-def test_labels_and_sizes_are_nearly_as_even_as_whole_rows_can_be():
-    targets = multilabel(3000)
-    folds = make_folds(targets, FoldPlan(num_folds=7))
-    assert deviations(targets, folds, 7).max() < 3 and np.ptp(np.bincount(folds)) <= 3
-
-
-def test_rows_without_any_label_are_dealt_evenly_and_a_label_of_two_rows_to_two_folds():
-    targets = np.zeros((53, 4), np.uint8)
-    targets[:2, 0] = targets[:30, 1] = 1
-    folds = make_folds(targets, FoldPlan(num_folds=5))
-    assert folds[0] != folds[1]
-    assert np.ptp(np.bincount(folds[30:], minlength=5)) <= 1 and np.ptp(np.bincount(folds)) <= 1
-
-
 def test_extra_tables_are_dealt_by_themselves_and_groups_stay_whole_over_tables():
     rng = np.random.default_rng(0)
     targets = (rng.random((300, 5)) < 0.3).astype(np.uint8)
@@ -145,23 +77,6 @@ def test_extra_tables_are_dealt_by_themselves_and_groups_stay_whole_over_tables(
     assert (alone[100:200] == ONLY_TRAINS).all() and np.ptp(np.bincount(alone[200:])) <= 1
 
 
-def test_real_groups_of_patients_are_far_more_even_than_by_chance():
-    source = DATA / "chexnet_preds" / "test_predictions.csv.gz"
-    if not source.is_file():
-        pytest.skip("shared/data/chexnet_preds is not here")
-    frame = pd.read_csv(source, dtype={"patient": str})
-    targets = frame.filter(like="true_").to_numpy(np.uint8)
-    patients = frame["patient"].to_numpy(str)
-    folds = make_folds(targets, FoldPlan(num_folds=5), groups=patients)
-    names, member = np.unique(patients, return_inverse=True)
-    assert all(one == 1 for one in pd.Series(folds).groupby(member).nunique())
-    rng = np.random.default_rng(0)
-    by_chance = [unevenness(targets, rng.integers(0, 5, len(names))[member], 5) for _ in range(10)]
-    assert unevenness(targets, folds, 5) < 0.5 * min(by_chance)
-    sizes = np.bincount(folds)
-    assert sizes.max() - sizes.min() < 0.01 * len(targets)
-
-
 def test_a_class_rarer_than_the_folds_is_dealt_without_a_warning():
     targets = np.array([0] * 20 + [1] * 2)
     folds = make_folds(targets, FoldPlan(num_folds=5))
@@ -180,12 +95,6 @@ def test_too_few_units_are_refused(members, message):
 def test_classes_that_are_all_too_rare_are_refused():
     with pytest.raises(DataError, match=r"cannot be split evenly .* --folds.stratify False"):
         make_folds(np.arange(5), FoldPlan(num_folds=5))
-
-
-def test_one_label_is_dealt_evenly():
-    targets = (np.arange(40) % 4 == 0).astype(np.uint8)[:, None]
-    folds = make_folds(targets, FoldPlan(num_folds=5))
-    assert [int(targets[folds == fold].sum()) for fold in range(5)] == [2] * 5
 
 
 def table_of(*ids):

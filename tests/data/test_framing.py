@@ -1,6 +1,5 @@
 """Which part of an image is seen: against Pillow's own fits and pads, and against plain slices on real whale boxes."""
 
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -7,33 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from places import SHARED
-from sklearn.preprocessing import MultiLabelBinarizer
+from small_tables import DATA, KINDS, MULTICLASS, MULTILABEL, SAMPLE, TRAIN, lay_out
 
 from imettk.config import ExtraTable, Recipe, TableFormat, from_json, to_json
 from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
 from imettk.errors import ConfigError, DataError
 
-DATA = SHARED / "data"
-MULTILABEL = TableFormat(labels_csv="labels.csv", group_column="group")
-MULTICLASS = TableFormat(task="multiclass", label_column="kind")
 NO_CSV = TableFormat(train_csv="gone.csv")
-
-TRAIN = "id,attribute_ids,group\n007,2 0,a\n008,10,b\n9,0 1,a\n"
-LABELS = "attribute_id,attribute_name\n2,tag::cat\n0,culture::french\n1,plain\n10,tag::a::b\n"
-KINDS = "id,kind\n0,owl\n1,big cat\n2,owl\n"
-SAMPLE = "id,attribute_ids\nt2,0\nt1,0\n"
-
-
-def lay_out(folder, train, *images, labels=LABELS, sample=SAMPLE):
-    """A competition's folder with empty image files: only `prepare` looks into them."""
-    for name, text in {"train.csv": train, "labels.csv": labels, "sample_submission.csv": sample}.items():
-        (folder / name).write_text(text)
-    for kind in ("train", "test"):
-        (folder / kind).mkdir()
-    for name in images:
-        (folder / f"{name}.png").touch()
-    return folder
 
 
 def test_multilabel_with_names_and_groups(tmp_path):
@@ -48,30 +28,6 @@ def test_multilabel_with_names_and_groups(tmp_path):
     assert table.targets.dtype == np.uint8
     assert table.groups.tolist() == ["a", "b", "a"]
     assert table.remarks == ()
-
-
-def test_labels_from_the_train_table_are_its_own_sorted_as_text(tmp_path):
-    lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9")
-    table = read_table(TableFormat(), tmp_path)
-    assert table.labels == ("0", "1", "10", "2")
-    assert table.label_groups == ("",) * 4
-    assert table.groups is None
-    assert table.targets.tolist() == [[1, 0, 0, 1], [0, 0, 1, 0], [1, 1, 0, 0]]
-
-
-def test_multiclass_keeps_a_label_with_the_separator_whole(tmp_path):
-    lay_out(tmp_path, KINDS, "train/0", "train/1", "train/2")
-    table = read_table(MULTICLASS, tmp_path)
-    assert table.labels == ("big cat", "owl")
-    assert table.targets.tolist() == [1, 0, 1]
-    assert table.targets.dtype == np.int64
-
-
-def test_another_separator_and_blanks_around_labels(tmp_path):
-    lay_out(tmp_path, "id,attribute_ids\n0,a | b c\n1,b c|\n", "train/0", "train/1")
-    table = read_table(TableFormat(label_separator="|"), tmp_path)
-    assert table.labels == ("a", "b c")
-    assert table.targets.tolist() == [[1, 1], [0, 1]]
 
 
 def test_an_id_may_hold_a_folder(tmp_path):
@@ -107,19 +63,6 @@ def test_bad_tables_are_refused(tmp_path, table_format, train, message):
         read_table(table_format, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        ("attribute_id,name\n0,a\n", r"labels\.csv has no column attribute_name"),
-        (LABELS + "0,twice\n", r"labels\.csv: 1 id \(0\) more than once"),
-    ],
-)
-def test_bad_label_lists_are_refused(tmp_path, labels, message):
-    lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9", labels=labels)
-    with pytest.raises(DataError, match=message):
-        read_table(MULTILABEL, tmp_path)
-
-
 def test_a_missing_image_folder_is_named(tmp_path):
     lay_out(tmp_path, TRAIN)
     (tmp_path / "train").rmdir()
@@ -136,12 +79,6 @@ def test_rows_without_an_image_stop_or_are_dropped_and_only_the_first_are_named(
     table = read_table(TableFormat(on_missing_image="drop"), tmp_path)
     assert table.ids.tolist() == ["003", "008"]
     assert len(table.remarks) == 1 and "dropped 8 rows (000, 001, 002, 004, 005, ...)" in table.remarks[0]
-
-
-def test_a_label_of_dropped_rows_alone_stays_a_label(tmp_path):
-    lay_out(tmp_path, "id,attribute_ids\n003,0\n004,0 7\n", "train/003")
-    table = read_table(TableFormat(on_missing_image="drop"), tmp_path)
-    assert table.labels == ("0", "7") and table.targets.tolist() == [[1, 0]]
 
 
 def test_dropping_every_row_is_refused(tmp_path):
@@ -285,26 +222,6 @@ def test_real_multiclass_clothing():
     assert any("1 image (" in remark and "without a row" in remark for remark in table.remarks)
 
 
-@pytest.mark.parametrize(
-    ("name", "id_column", "label_column"),
-    [("imet2019/train_with_folds.csv", "id", "attribute_ids"), ("hpa2018/train.csv", "Id", "Target")],
-)
-def test_real_multilabel_tables_equal_scikit_learn(tmp_path, name, id_column, label_column):
-    source = DATA / "tables" / name
-    if not source.is_file():
-        pytest.skip(f"shared/data/tables/{name} is not here")
-    with open(source, newline="") as file:
-        lines = file.read().splitlines()[:1501]
-    rows = list(csv.DictReader(lines))
-    lay_out(tmp_path, "\n".join(lines), *(f"train/{row[id_column]}" for row in rows))
-    table = read_table(TableFormat(id_column=id_column, label_column=label_column), tmp_path)
-    binarizer = MultiLabelBinarizer()
-    expected = binarizer.fit_transform([row[label_column].split() for row in rows])
-    assert table.ids.tolist() == [row[id_column] for row in rows]
-    assert list(table.labels) == binarizer.classes_.tolist()
-    np.testing.assert_array_equal(table.targets, expected)
-
-
 def test_groups_by_a_pattern_of_the_id_also_in_extra_tables(tmp_path):
     lay_out(
         tmp_path, "id,attribute_ids\nE1_55_a,2\nE2_55_b,0\nplain,1\n", "train/E1_55_a", "train/E2_55_b", "train/plain"
@@ -320,22 +237,6 @@ def test_groups_by_a_pattern_of_the_id_also_in_extra_tables(tmp_path):
         TableFormat(group_pattern="[")
     with pytest.raises(ConfigError, match="group_pattern"):
         TableFormat(group_pattern="a", group_column="b")
-
-
-def test_the_labels_of_one_group_alone(tmp_path):
-    lay_out(tmp_path, TRAIN, "train/007", "train/008", "train/9", "test/t1", "test/t2")
-    table_format = replace(MULTILABEL, only_group="tag")
-    table = read_table(table_format, tmp_path)
-    assert table.labels == ("2", "10") and table.label_groups == ("tag", "tag")
-    assert table.titles == ("tag::cat", "tag::a::b")
-    assert table.targets.tolist() == [[1, 0], [0, 1], [0, 0]]
-    assert "1 row (9) without any label" in " ".join(table.remarks)
-    test = read_test_table(table_format, tmp_path, table)
-    assert test.labels == table.labels and test.titles == table.titles
-    answers = read_answers(table_format, tmp_path / "train.csv", table.labels, np.array(["9", "007"]))
-    assert answers.tolist() == [[0, 0], [1, 0]]
-    with pytest.raises(DataError, match="'colour' is no label group; there are 3 groups"):
-        read_table(replace(MULTILABEL, only_group="colour"), tmp_path)
 
 
 def test_the_sample_may_name_its_answers_otherwise(tmp_path):

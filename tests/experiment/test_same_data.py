@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ import pandas as pd
 import pytest
 from tiny import TINY, refused, run
 
-from imettk.data.data_identity import DataIdentity, identify_data
-from imettk.data.table import SampleTable
 from imettk.tracking.journal import read_journal
 from imettk.tracking.tensors import read_values
 
@@ -192,47 +189,6 @@ def test_a_rule_answers_for_the_plan_folds_and_labels_that_it_was_fitted_for(min
     del content["fitted"]
     path.write_text(json.dumps(content))
     run("infer", *at)  # of version 0.1.0, which did not say
-
-
-def table(**changes) -> SampleTable:
-    whole = SampleTable(
-        np.array(["a", "b", "c"]),
-        np.array(["a.png", "b.png", "c.png"]),
-        ("x", "y"),
-        ("", ""),
-        targets=np.array([0, 1, 1]),
-        boxes=np.full((3, 4), np.nan, np.float32),
-        turned=np.zeros(3, bool),
-    )
-    return replace(whole, **changes)
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({}, []),
-        ({"paths": np.array(["z/a.png", "z/b.png", "z/c.png"])}, []),
-        ({"labels": ("y", "x")}, ["the labels stand in another order"]),
-        ({"labels": ("x", "y", "z")}, ["1 label (z) added"]),
-        ({"labels": ("x", "z")}, ["1 label (z) added", "1 label (y) removed"]),
-        ({"ids": np.array(["a", "b", "d"])}, ["rows: 3 others"]),
-        ({"ids": np.array(["b", "a", "c"])}, ["the rows stand in another order"]),
-        ({"targets": np.array([0, 1, 0])}, ["rows have other labels"]),
-        ({"boxes": np.zeros((3, 4), np.float32)}, ["other boxes"]),
-        ({"turned": np.array([True, False, False])}, ["other images are turned"]),
-    ],
-)
-def test_what_makes_data_other_data(changes, told):
-    old, new = identify_data(table()), identify_data(table(**changes))
-    assert old.changes_to(new) == told
-    assert DataIdentity.from_values(json.loads(json.dumps(old.to_values()))) == old
-
-
-def test_folds_and_unreadable_rows_are_part_of_it():
-    folds, bad = np.array([0, 1, 0]), np.zeros(3, bool)
-    old = identify_data(table(), folds, bad)
-    assert old.changes_to(identify_data(table(), np.array([0, 1, 1]), bad)) == ["rows are in other folds"]
-    assert old.changes_to(identify_data(table(), folds, ~bad)) == ["other images cannot be read"]
 
 
 def sessions(run_dir: Path) -> list[int]:

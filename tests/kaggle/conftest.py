@@ -1,107 +1,48 @@
-"""Kaggle in a box, an account on it, and a Python that has to find imettk in the pack."""
+"""What several tests of the platform share."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import sysconfig
-import venv
-from collections.abc import Callable, Iterator
+import json
 from pathlib import Path
 
 import pytest
-from kaggle_box import Job, KaggleBox, fast_patience
-from pretended import new_chain, pretend
-
-from imettk.errors import UserError
-from imettk.kaggle import client, jobs
-from imettk.kaggle import pack as packing
-from imettk.kaggle.chain import Follower
-from imettk.kaggle.client import Kaggle
-from imettk.kaggle.pack import make_pack
+from kaggle_box import KaggleBox
+from typed_preflights import preflight
 
 
 @pytest.fixture
-def make_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., KaggleBox]]:
-    """Opens a box, to which the client of this process talks from then on."""
-    boxes = []
-
-    def make(run_kernel: Callable[[Job], str] = lambda job: "COMPLETE") -> KaggleBox:
-        home = tmp_path / "home"
-        home.mkdir(exist_ok=True)
-        monkeypatch.delenv("KAGGLE_API_TOKEN", raising=False)  # a developer's own
-        box = KaggleBox(tmp_path / "box", run_kernel=run_kernel)
-        boxes.append(box.__enter__())
-        for name, value in box.environment(home).items():
-            monkeypatch.setenv(name, value)
-        return box
-
-    yield make
-    for box in boxes:
-        box.__exit__()
+def root(tmp_path: Path) -> Path:
+    """The folder in which a session finds everything."""
+    (tmp_path / "kaggle" / "working").mkdir(parents=True)
+    return tmp_path / "kaggle"
 
 
 @pytest.fixture
-def open_cells(make_box, tmp_path, monkeypatch) -> Callable[..., KaggleBox]:
-    """Opens a box with the competition `cells`, for commands that are typed in the test's own folder."""
-    monkeypatch.setattr(client, "Patience", fast_patience)
-    monkeypatch.setattr(packing, "_build_wheels", lambda out: None)
-    monkeypatch.chdir(tmp_path)
-
-    def make(*run_kernel: Callable[[Job], str]) -> KaggleBox:
-        box = make_box(*run_kernel)
-        (tmp_path / "data").mkdir()
-        box.add_competition("cells", tmp_path / "data", lambda path: (0.75, 0.5))
-        return box
-
-    return make
+def out(tmp_path: Path) -> Path:
+    """Where a pack is made."""
+    return tmp_path / "runs" / "pack"
 
 
 @pytest.fixture
-def kaggle(make_box) -> tuple[KaggleBox, Kaggle]:
-    """A box whose sessions end at once, and an account."""
-    return make_box(), Kaggle(fast_patience())
+def mine(tmp_path: Path) -> str:
+    """A recipe of the user's own."""
+    (tmp_path / "mine.py").write_text("from imettk.recipes.digits import digits as recipe\n")
+    return str(tmp_path / "mine.py")
 
 
-@pytest.fixture(scope="session")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter with the libraries of this one, but without imettk: it has to come from the pack."""
-    folder = tmp_path_factory.mktemp("python")
-    venv.create(folder, with_pip=False, symlinks=True)
-    interpreter = folder / "bin" / "python"
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    # A path in a .pth file is added to sys.path, but .pth files in it (imettk's editable install) are not read.
-    (folder / "lib" / version / "site-packages" / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    probe = [interpreter, "-c", "from importlib.util import find_spec; assert find_spec('torch'); import imettk"]
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # as a session has it
-    missing = subprocess.run(probe, cwd=folder, env=clean, capture_output=True, text=True, check=False)
-    assert "No module named 'imettk'" in missing.stderr
-    return interpreter
-
-
-@pytest.fixture(scope="session")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With its wheels, which takes the package index."""
-    folder = tmp_path_factory.mktemp("pack") / "pack"
-    try:
-        make_pack(folder, owner="me")
-    except UserError as error:
-        if "could not be built" in str(error) and "CI" not in os.environ:
-            pytest.skip(f"no package index here: {error}")
-        raise
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that becomes a dataset."""
+    folder = tmp_path / "upload"
+    folder.mkdir()
+    (folder / "a.txt").write_bytes(b"abc" * 50_000)
+    (folder / "empty.txt").write_bytes(b"")
+    metadata = {"title": "imettk pack", "id": "me/imettk-pack", "licenses": [{"name": "MIT"}]}
+    (folder / "dataset-metadata.json").write_text(json.dumps(metadata))
     return folder
 
 
 @pytest.fixture
-def begin(make_box, tmp_path, monkeypatch) -> Callable[..., tuple[KaggleBox, Follower]]:
-    """A box with these sessions, and a follower of a new chain."""
-    monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)  # looks alone count
-
-    def make(run: Callable[[Job], str] = pretend, **settings) -> tuple[KaggleBox, Follower]:
-        box = make_box(run)
-        box.add_dataset("me/imettk-pack", tmp_path)
-        box.add_competition("cells", tmp_path, lambda path: (1.0, 1.0))
-        return box, Follower(Kaggle(fast_patience()), new_chain(**settings), tmp_path / "run")
-
-    return make
+def preflight_box(open_cells) -> KaggleBox:
+    """A box whose sessions leave what a preflight does."""
+    return open_cells(preflight)

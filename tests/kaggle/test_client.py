@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import kaggle_box
 import pytest
 from kaggle_box import Fault, KaggleBox
+from platform_calls import CALLS, JSON, send
 
 from imettk.errors import UserError
-from imettk.kaggle import connection
-from imettk.kaggle.client import PASSING_TRIES, Kaggle, NotSignedIn, NotThere, Refused, Unclear
+from imettk.kaggle.client import PASSING_TRIES, NotSignedIn, NotThere, Refused, Unclear
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.leaderboard import submit_file
 from imettk.kaggle.sessions import push_kernel
 
 KERNEL = Kernel("me/imettk-x-train", "train", "digits", "cells", push="p0")
-JSON = {"Content-Type": "application/json"}
+
+
 # How an answer with status 200 may be none, and what is said of it.
 SHAPES = {
     "a page": (b"<html>Kaggle is being maintained</html>", {"Content-Type": "text/html"}, "JSONDecodeError"),
@@ -29,54 +28,6 @@ SHAPES = {
     "a list": (b"[]", JSON, "TypeError: .* is a list"),
     "a word": (b'"maintenance"', JSON, "TypeError: .* is a str"),
 }
-CALLS = {
-    "GetDataset": ("datasets", "get_dataset", "ApiGetDatasetRequest"),
-    "GetDatasetStatus": ("datasets", "get_dataset_status", "ApiGetDatasetStatusRequest"),
-    "CreateDataset": ("datasets", "create_dataset", "ApiCreateDatasetRequest"),
-    "CreateDatasetVersion": ("datasets", "create_dataset_version", "ApiCreateDatasetVersionRequest"),
-    "StartBlobUpload": ("blobs", "start_blob_upload", "ApiStartBlobUploadRequest"),
-    "SaveKernel": ("kernels", "save_kernel", "ApiSaveKernelRequest"),
-    "GetKernel": ("kernels", "get_kernel", "ApiGetKernelRequest"),
-    "GetKernelSessionStatus": ("kernels", "get_kernel_session_status", "ApiGetKernelSessionStatusRequest"),
-    "ListKernelSessionOutput": ("kernels", "list_kernel_session_output", "ApiListKernelSessionOutputRequest"),
-    "DeleteKernel": ("kernels", "delete_kernel", "ApiDeleteKernelRequest"),
-    "GetAcceleratorQuotaStatistics": (
-        "kernels", "get_accelerator_quota_statistics", "ApiGetAcceleratorQuotaStatisticsRequest",
-    ),
-    "StartSubmissionUpload": ("competitions", "start_submission_upload", "ApiStartSubmissionUploadRequest"),
-    "CreateSubmission": ("competitions", "create_submission", "ApiCreateSubmissionRequest"),
-    "CreateCodeSubmission": ("competitions", "create_code_submission", "ApiCreateCodeSubmissionRequest"),
-    "ListSubmissions": ("competitions", "list_submissions", "ApiListSubmissionsRequest"),
-}  # fmt: skip
-# A part of an answer that has another shape, or a word that this client does not know.
-PARTS = {
-    "GetDataset": (b'{"currentVersionNumber": {"a": 1}}', "TypeError|ValueError: currentVersionNumber is no number"),
-    "GetDatasetStatus": (b'{"status": "RESTING"}', "KeyError: 'RESTING'"),
-    "StartBlobUpload": (b"{}", "without token"),
-    "SaveKernel": (b'{"versionNumber": "one"}', "versionNumber is no number"),
-    "GetKernel": (b'{"metadata": []}', "metadata is a list"),
-    "GetKernelSessionStatus": (b'{"status": "PAUSED"}', "KeyError: 'PAUSED'"),
-    "ListKernelSessionOutput": (b'{"files": ["a", "b"]}', "is a str"),
-    "DeleteKernel": (b'{"errorMessage": 5}', "errorMessage holds a int"),
-    "GetAcceleratorQuotaStatistics": (b'{"gpuQuota": {"timeUsed": 5}}', "AttributeError"),
-    "StartSubmissionUpload": (b'{"token": "t"}', "without create_url"),
-    "ListSubmissions": (b'{"submissions": "none"}', "submissions is a str"),
-}
-
-
-def send(account: Kaggle, method: str, **options: Any) -> Any:
-    """One call, with a request that names me/x."""
-    from importlib import import_module
-
-    service, name, request = CALLS[method]
-    module = {"blobs": "blob", "datasets": "dataset", "kernels": "kernels", "competitions": "competition"}[service]
-    types = import_module(f"kagglesdk.{service}.types.{module}_api_service")
-    asked = getattr(types, request)()
-    for names, value in ((("owner_slug", "user_name"), "me"), (("dataset_slug", "kernel_slug", "slug"), "x")):
-        for part in names:
-            if hasattr(asked, part):
-                setattr(asked, part, value)
-    return account.ask(service, name, asked, what=f"{method} of me/x", **options)
 
 
 def count(box: KaggleBox, method: str) -> int:
@@ -94,15 +45,6 @@ def test_what_is_no_answer_may_have_been_done(kaggle, shape, method):
     assert count(box, method) == 1
 
 
-@pytest.mark.parametrize("method", PARTS)
-def test_a_part_of_another_shape_is_no_answer_either(kaggle, method):
-    box, account = kaggle
-    body, says = PARTS[method]
-    box.faults.add(method, Fault(200, body=body, headers=JSON))
-    with pytest.raises(Unclear, match=rf"cannot be read \(.*({says})"):
-        send(account, method, repeat=False)
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_question_is_asked_again(kaggle, shape):
     box, account = kaggle
@@ -111,12 +53,6 @@ def test_a_question_is_asked_again(kaggle, shape):
     box.faults.add("GetDatasetStatus", Fault(200, body=body, headers=headers), times=3)
     assert send(account, "GetDatasetStatus").status.name == "READY"
     assert count(box, "GetDatasetStatus") == 4
-
-
-def test_whole_numbers_of_64_bits_come_as_text(kaggle):
-    box, account = kaggle
-    box.faults.add("GetDataset", Fault(200, body=b'{"currentVersionNumber": "7", "new": [{}]}', headers=JSON))
-    assert int(send(account, "GetDataset").current_version_number) == 7
 
 
 def test_an_error_in_the_body_of_a_success_counts(kaggle):
@@ -198,29 +134,6 @@ def test_what_is_information_only_is_asked_less_often(kaggle, capsys):
             send(account, "GetAcceleratorQuotaStatistics", tries=tries)
         assert len(box.requests) == tries
     assert "Kaggle answers 503; trying again (1 of 2)" in capsys.readouterr().out
-
-
-def test_the_platforms_clock_goes_on_from_its_last_answer(kaggle, monkeypatch):
-    box, account = kaggle
-    box.add_dataset("me/x", Path())
-    assert account.now() is None  # a key is not sent anywhere for signing in
-    dates = ["Sat, 28 Nov 2026 12:00:00 GMT", "no date", "Sat, 28 Nov 2026 14:00:00 GMT"]
-    monkeypatch.setattr(kaggle_box._Handler, "date_time_string", lambda *_: dates[0])
-    monkeypatch.setattr(connection.time, "monotonic", lambda: 1000.0)
-    send(account, "GetDataset")
-    noon = 1795867200.0
-    assert account.now() == noon
-    monkeypatch.setattr(connection.time, "monotonic", lambda: 1300.0)
-    assert account.now() == noon + 300
-    monkeypatch.setattr(connection.time, "time", lambda: 0.0)  # this machine's does not matter
-    del dates[0]
-    send(account, "GetDataset")
-    assert account.now() == noon + 300
-    del dates[0]
-    box.faults.add("GetDataset", Fault(400))
-    with pytest.raises(Refused):
-        send(account, "GetDataset")
-    assert account.now() == noon + 7200
 
 
 def test_a_401_in_passing_passes(kaggle):

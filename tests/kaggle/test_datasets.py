@@ -2,41 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
+from dataset_folders import WHOLE, held, upload_folder
 from kaggle_box import Fault
 
-from imettk.errors import DataError, PlatformError, UserError, describe_fault
+from imettk.errors import DataError, PlatformError, UserError
 from imettk.kaggle import datasets
-from imettk.kaggle.client import Refused
 from imettk.kaggle.datasets import current_version, wait_ready
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "upload"
-    folder.mkdir()
-    (folder / "a.txt").write_bytes(b"abc" * 50_000)
-    (folder / "empty.txt").write_bytes(b"")
-    metadata = {"title": "imettk pack", "id": "me/imettk-pack", "licenses": [{"name": "MIT"}]}
-    (folder / "dataset-metadata.json").write_text(json.dumps(metadata))
-    return folder
-
-
-def upload_folder(account, folder: Path, notes: str) -> tuple[str, int]:
-    """All files of a folder."""
-    names = [path.name for path in folder.iterdir() if path.name != "dataset-metadata.json"]
-    return datasets.upload_folder(account, folder, names, notes)
-
-
-def held(box, version: int) -> dict[str, bytes]:
-    folder = box.datasets["me/imettk-pack"].versions[version - 1]
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-WHOLE = {"a.txt": b"abc" * 50_000, "empty.txt": b""}
 
 
 def test_a_folder_becomes_a_dataset_and_then_versions_of_it(kaggle, folder):
@@ -52,19 +24,6 @@ def test_a_folder_becomes_a_dataset_and_then_versions_of_it(kaggle, folder):
     assert current_version(account, "me/imettk-pack") == 2 and held(box, 2) == WHOLE | {"b.txt": b"b"}
     create = next(request for method, request in box.requests if method == "CreateDataset")
     assert create["isPrivate"] is True and create["licenseName"] == "MIT" and create["title"] == "imettk pack"
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [Fault(503), Fault(429, headers={"Retry-After": "1"}), Fault(0), Fault(0, after=True), Fault(500, after=True),
-     Fault(503, cut=True)],
-    ids=["503", "429", "closed", "closed after", "500 after", "half of it"],
-)  # fmt: skip
-def test_a_broken_upload_of_a_file_goes_on(kaggle, folder, fault):
-    box, account = kaggle
-    box.faults.add("PUT", fault, times=2)
-    upload_folder(account, folder, "first")
-    assert len(box.faults.happened) == 2 and held(box, 1) == WHOLE
 
 
 @pytest.mark.parametrize("method", ["StartBlobUpload", "CreateDataset", "GetDataset", "GetDatasetStatus"])
@@ -169,18 +128,6 @@ def test_a_deleted_dataset_is_made_again(kaggle, folder):
     assert upload_folder(account, folder, "first") == ("me/imettk-pack", 1)
 
 
-def test_a_file_that_becomes_shorter_is_one_line_and_no_version(kaggle, folder):
-    """Not a fault of the connection, which would be waited for."""
-    box, account = kaggle
-    path = folder / "a.txt"
-    box.faults.add("StartBlobUpload", Fault(503, where=lambda request: path.write_bytes(b"short") == 5))
-    with pytest.raises(OSError) as caught:
-        upload_folder(account, folder, "first")
-    said, code = describe_fault(caught.value)
-    assert said.startswith(f"{path}: became shorter while it was sent: ") and code == 1
-    assert box.datasets == {} and [method for method, _ in box.requests].count("StartBlobUpload") == 2
-
-
 @pytest.mark.parametrize(
     "content", [None, "{", "[]", "{}", '{"id": "me", "title": "x", "licenses": [{"name": "MIT"}]}']
 )
@@ -193,15 +140,6 @@ def test_metadata_that_name_no_dataset_are_one_line(kaggle, folder, content):
     with pytest.raises(UserError, match=str(path)):
         upload_folder(account, folder, "first")
     assert box.requests == []
-
-
-def test_a_file_that_is_not_taken_makes_no_version(kaggle, folder):
-    """The official command makes one without the file, and ends with code 0."""
-    box, account = kaggle
-    box.faults.add("PUT", Fault(400))
-    with pytest.raises(Refused, match=r"upload of a\.txt: Kaggle answers 400"):
-        upload_folder(account, folder, "first")
-    assert "me/imettk-pack" not in box.datasets
 
 
 def test_what_fails_on_the_platform_is_told(kaggle, folder, monkeypatch):

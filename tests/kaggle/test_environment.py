@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from session_folders import attach
 
-from imettk.errors import DeviceError, MismatchError, MissingFileError, UserError
+from imettk.errors import DeviceError
 from imettk.kaggle import environment
 from imettk.kaggle.environment import Order, run_stage
-from imettk.kaggle.mounts import MissingOutputs, find_outputs, read_model, resolve
-from imettk.kaggle.outputs import OUTPUT, read_output_list, write_output_list
-from imettk.kaggle.sandbox import Mounts
+from imettk.kaggle.mounts import find_outputs
+from imettk.kaggle.outputs import read_output_list
 
 ORDER = Order("train", "digits", "cells", push="p9", after=["p1", "p2"])
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "kaggle" / "working").mkdir(parents=True)
-    return tmp_path / "kaggle"
 
 
 @pytest.fixture
@@ -36,15 +29,6 @@ def stage(root, monkeypatch) -> Callable[..., int]:
         return run_stage(order, root=root, pack=root, code=root, started=0.0)
 
     return run
-
-
-def attach(root: Path, name: str, push: str | None, code: int | None = 0) -> Path:
-    folder = root / "input" / "notebooks" / "me" / name
-    folder.mkdir(parents=True)
-    (folder / "recipe.json").write_text("{}")
-    if push is not None:
-        write_output_list(folder, push=push, stage="train", code=code, seconds=1.0)
-    return folder
 
 
 def test_a_list_without_a_code_is_there_before_anything_can_fail(stage, root):
@@ -100,73 +84,6 @@ def test_whoever_watches_reads_which_outputs_were_lacking(stage, root, capsys):
     assert "the output of push p2 is not attached (there: p0, p1)" in capsys.readouterr().err
     ended = read_output_list(root / "working")
     assert (ended["code"], ended["lacks"]) == (2, ["p2", "p3"])
-
-
-def test_the_output_of_a_killed_session_is_taken_up(root):
-    killed = attach(root, "killed", "p1", code=None)
-    other = attach(root, "other", "p2")
-    attach(root, "by-hand", None)
-    assert find_outputs(root, ["p2", "p1"]) == [other, killed]
-    assert json.loads((killed / OUTPUT).read_text())["files"] == {}
-    with pytest.raises(MissingOutputs) as error:
-        find_outputs(root, ["p1", "p3"])
-    assert error.value.pushes == ("p3",) and isinstance(error.value, MismatchError)
-
-
-@pytest.mark.parametrize(
-    ("text", "source", "file"),
-    [
-        ("timm/resnet/pyTorch/resnet18/1", "timm/resnet/pyTorch/resnet18/1", ""),
-        ("timm/resnet/pyTorch/resnet18", "timm/resnet/pyTorch/resnet18", ""),
-        ("timm/resnet/pyTorch/resnet18/12/a/b.safetensors", "timm/resnet/pyTorch/resnet18/12", "a/b.safetensors"),
-        ("timm/resnet/pyTorch/resnet18/model.pth", "timm/resnet/pyTorch/resnet18", "model.pth"),
-        ("timm/resnet/pyTorch/resnet18/1/2", "timm/resnet/pyTorch/resnet18/1", "2"),
-    ],
-)
-def test_a_model_is_named_without_ambiguity(text, source, file):
-    model = read_model(f"kaggle-model:{text}")
-    assert (model.source, model.file) == (source, file)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "timm", "timm/resnet/pyTorch", "timm//pyTorch/a", "a/b/c/d/", "a/b/c/../1", "a/b/c/d/1/../x", "a/b/c/ d"],
-)
-def test_a_malformed_model_is_one_line(text):
-    with pytest.raises(UserError, match="it is written kaggle-model:OWNER/MODEL/FRAMEWORK/VARIATION/VERSION") as error:
-        read_model(f"kaggle-model:{text}")
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("older", [False, True])
-def test_a_model_has_one_path_in_both_layouts(root, tmp_path, older):
-    """It is part of the recipe's fingerprint, by which a session knows the training of the one before."""
-    for version in ("1", "2"):
-        (tmp_path / version).mkdir()
-        (tmp_path / version / "model.safetensors").write_text(version)
-    (tmp_path / "2" / "other.pth").write_text("x")
-    sources = {f"timm/resnet/pyTorch/resnet18/{version}": tmp_path / version for version in ("1", "2")}
-
-    def mount(**models: Path) -> None:
-        for place, folder in Mounts(models=models, older=older).places().items():
-            (root / "input" / place).parent.mkdir(parents=True, exist_ok=True)
-            (root / "input" / place).symlink_to(folder)
-
-    name, place = "kaggle-model:timm/resnet/pyTorch/resnet18", root / "temp/inputs/models/timm/resnet/pyTorch/resnet18"
-    with pytest.raises(MissingFileError, match="the model timm/resnet/pyTorch/resnet18/1 is not under"):
-        resolve([f"{name}/1"], root)
-    mount(**{"timm/resnet/pyTorch/resnet18/1": sources["timm/resnet/pyTorch/resnet18/1"]})
-    assert resolve(["--model.weights", name, f"--model.weights={name}/1", f"{name}/1/model.safetensors"], root) == [
-        "--model.weights", str(place / "any" / "model.safetensors"),
-        f"--model.weights={place / '1' / 'model.safetensors'}", str(place / "1" / "model.safetensors"),
-    ]  # fmt: skip
-    assert (place / "any" / "model.safetensors").read_text() == "1"
-    mount(**{"timm/resnet/pyTorch/resnet18/2": sources["timm/resnet/pyTorch/resnet18/2"]})
-    assert resolve([f"{name}/2"], root) == [str(place / "2")]  # of its several files the backbone takes its own
-    with pytest.raises(MismatchError, match="is mounted in versions 1, 2: name one of them"):
-        resolve([name], root)
-    with pytest.raises(MissingFileError, match=r"has no file 'a\.pth' \(there: model\.safetensors, other\.pth\)"):
-        resolve([f"{name}/2/a.pth"], root)
 
 
 TORCH = """

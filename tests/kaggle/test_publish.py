@@ -14,7 +14,6 @@ from imettk.cli import kaggle as platform
 from imettk.config import to_json
 from imettk.errors import DataError, MissingFileError, UserError
 from imettk.kaggle import client
-from imettk.kaggle.mounts import resolve
 from imettk.kaggle.publish import make_models, unfold_models, upload_models, upload_weights
 from imettk.recipes import load_recipe
 from imettk.tracking.run_dir import RunDir
@@ -76,24 +75,6 @@ def test_a_run_without_models_and_a_folder_in_use(run, tmp_path):
         path.unlink()
     with pytest.raises(MissingFileError, match="has no trained fold"):
         make_models(run, tmp_path / "out", owner="me", slug="imettk-digits-models")
-
-
-@pytest.mark.parametrize("place", ["imettk-weights", "datasets/me/imettk-weights"])
-def test_what_is_attached_has_one_path_in_both_layouts(tmp_path, place):
-    """It is part of the recipe's fingerprint, by which a session knows the training of the one before."""
-    folder = tmp_path / "input" / place
-    folder.mkdir(parents=True)
-    (folder / "resnet18.safetensors").write_bytes(b"x")
-    words = ["--model.weights", "input:imettk-weights", "--x", "input:imettk-weights/resnet18.safetensors"]
-    found = resolve(words, tmp_path)
-    assert found[1] == str(tmp_path / "temp" / "inputs" / "imettk-weights") and found[0] == "--model.weights"
-    assert Path(found[3]).read_bytes() == b"x"
-    listed = {"resnet18.safetensors": {"source": "timm:resnet18", "sha256": hashlib.sha256(b"y").hexdigest()}}
-    (folder / "weights.json").write_text(json.dumps(listed))
-    with pytest.raises(DataError, match=r"resnet18\.safetensors is damaged: upload the weights again"):
-        resolve(words, tmp_path)
-    with pytest.raises(MissingFileError, match="'other' is not under"):
-        resolve(["input:other"], tmp_path)
 
 
 def test_models_that_the_platform_has_are_not_sent_again(kaggle, run, tmp_path):

@@ -12,35 +12,13 @@ from pathlib import Path
 import kaggle_box
 import pytest
 from kaggle_box import Fault, KaggleBox
+from pack_versions import PACK, held, upload
 
 from imettk.errors import BusyError, PlatformError
 from imettk.kaggle import versions
 from imettk.kaggle.client import Unclear
-from imettk.kaggle.packs import pack_digest, read_manifest, upload_pack
+from imettk.kaggle.packs import pack_digest
 from imettk.kaggle.versions import hold_upload, read_mark
-
-PACK = "me/imettk-pack"
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "runs" / "pack"
-
-
-@pytest.fixture
-def mine(tmp_path: Path) -> str:
-    (tmp_path / "mine.py").write_text("from imettk.recipes.digits import digits as recipe\n")
-    return str(tmp_path / "mine.py")
-
-
-def upload(account, out: Path, recipe: str = "digits") -> tuple[str, str]:
-    return upload_pack(account, out, recipe, wheels=False)
-
-
-def held(box: KaggleBox, pinned: str) -> str:
-    """The pack in a version, as a kernel would find it."""
-    folder = box.datasets[PACK].versions[int(pinned.split("/")[2]) - 1]
-    return str(json.loads((folder / "imettk-pack.json").read_text())["pack"])
 
 
 def add_other(box: KaggleBox, name: str = "other") -> None:
@@ -49,33 +27,6 @@ def add_other(box: KaggleBox, name: str = "other") -> None:
     folder.mkdir(parents=True)
     (folder / "imettk-pack.json").write_text(json.dumps({"pack": name, "files": {}}))
     box.add_dataset(PACK, folder)
-
-
-def test_a_pack_is_looked_for_on_the_platform_before_it_is_uploaded(kaggle, out, mine):
-    box, account = kaggle
-    first, digest = upload(account, out)
-    second, other = upload(account, out, mine)
-    assert (first, second) == (f"{PACK}/1", f"{PACK}/2") and held(box, first) == digest != other == held(box, second)
-    assert upload(account, out) == (first, digest)
-    assert upload(account, out.parent / "of-another-machine", mine) == (second, other)
-    assert len(box.datasets[PACK].versions) == 2
-    assert sorted(path.name for path in box.datasets[PACK].versions[1].iterdir()) == [
-        "imettk", "imettk-pack.json", "mine.py",
-    ]  # fmt: skip
-
-
-def test_what_the_platform_holds_can_be_asked(kaggle, out, mine):
-    box, account = kaggle
-    pinned, digest = upload(account, out, mine)
-    assert pack_digest(account, pinned) == digest
-    manifest = read_manifest(account, pinned)
-    assert manifest is not None and manifest == json.loads((out / "imettk-pack.json").read_text())
-    assert "mine.py" in manifest["files"]
-    assert pack_digest(account, f"{PACK}/2") is None and pack_digest(account, "me/none/1") is None
-    (box.root / "photos").mkdir()
-    (box.root / "photos" / "imettk-pack.json").write_text("no pack")
-    box.add_dataset("me/photos", box.root / "photos")
-    assert pack_digest(account, "me/photos/1") is None
 
 
 def test_a_dataset_that_was_deleted_and_made_again_is_not_taken_for_the_old_one(kaggle, out):

@@ -3,19 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from embedding_networks import network
 
-from imettk.errors import ConfigError
 from imettk.models.embedding import EmbeddingHead, Pool
-from imettk.models.network import Network
 
 MAPS = torch.rand(6, 5, 4, 3, generator=torch.Generator().manual_seed(0))
-
-
-def network(seed=0, num_classes=7, **options):
-    torch.manual_seed(seed)
-    options = {"head": "embedding", "embedding_size": 8} | options
-    return Network(backbone="timm:test_resnet", num_classes=num_classes, mean=(0.2,), std=(0.3,), **options)
 
 
 def test_pools_are_their_formulas():
@@ -85,28 +77,3 @@ def test_embeddings_and_cosines_are_float32_under_autocast():
     assert near.embeddings.dtype == near.logits.dtype == torch.float32
     assert near.embeddings.norm(dim=1).sub(1).abs().max() < 1e-5
     assert 0 < (near.logits - exact.logits).abs().max() < 0.05
-
-
-def saved(model, path):
-    save_file(model.state_dict(), path, {"imettk": "{}"})
-    return str(path)
-
-
-def test_weights_of_another_training_are_taken_over_but_for_its_classes(tmp_path, capsys):
-    old = network(num_classes=7, joint_dropout=0.1)
-    path = saved(old, tmp_path / "model.safetensors")
-    new = network(seed=1, num_classes=7, joint_dropout=0.1, weights=path)  # as many classes, but others
-    states = old.state_dict(), new.state_dict()
-    for name, value in states[1].items():
-        same = torch.equal(value, states[0][name])
-        assert same == (name not in ("head.centres", "head.joint.1.weight", "head.joint.1.bias")), name
-    assert "head.centres" in capsys.readouterr().out
-    classifier = network(head="linear", num_classes=3, weights=path)
-    body = {name: value for name, value in classifier.state_dict().items() if name.startswith("backbone.")}
-    assert all(torch.equal(value, states[0][name]) for name, value in body.items())
-
-
-def test_weights_of_another_backbone_are_refused(tmp_path):
-    path = saved(network(), tmp_path / "model.safetensors")
-    with pytest.raises(ConfigError, match=r"lacks \d+ tensors of this backbone, first backbone"):
-        Network(backbone="timm:test_vit", num_classes=2, mean=(0.5,), std=(0.5,), weights=path)

@@ -5,7 +5,6 @@ import pytest
 from scipy.stats import rankdata
 
 from imettk.postprocess.blend import blend, fit_weights, rank_shares
-from imettk.postprocess.pseudo import row_confidence
 
 MEMBERS = [np.random.default_rng(seed).random((12, 4)).astype(np.float32) for seed in range(3)]
 PLAIN = {
@@ -91,15 +90,3 @@ def test_fitted_weights_find_the_better_member_and_never_lose():
     assert weights.sum() == pytest.approx(1) and weights[1] > 0.9
     assert best == pytest.approx(score(weights)) and best >= score(np.array([0.5, 0.5])) and len(tries) >= 14
     assert fit_weights(lambda weights: 1.0, 3)[0] == pytest.approx([1 / 3] * 3)
-
-
-def test_sure_rows_are_far_from_every_threshold():
-    probs = np.array([[0.9, 0.1], [0.9, 0.45], [0.05, 0.2], [0.25, 0.001]])
-    thresholds = np.array([0.5, 0.3])
-    expected = []
-    for row in probs:
-        odds = [p / (1 - p) / (t / (1 - t)) for p, t in zip(row, thresholds, strict=True)]
-        expected.append(all(max(odd, 1 / odd) >= 0.7 / 0.3 for odd in odds))
-    assert (row_confidence(probs, thresholds) >= 0.7).tolist() == expected and len(set(expected)) == 2
-    classes = np.array([[0.2, 0.8], [0.45, 0.55]])
-    assert (row_confidence(classes, None) >= 0.6).tolist() == [True, False]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.metrics import fbeta_score
+from threshold_tables import AVERAGES, chexnet, make
 
 from imettk.config import Recipe, RulePlan
 from imettk.evaluation.rules import fitter_of
@@ -18,8 +19,6 @@ from imettk.postprocess.honest import (
 )
 from imettk.postprocess.rule import Thresholds
 from imettk.postprocess.thresholds.goal import Goal
-
-from .thresholds.test_thresholds import AVERAGES, chexnet, make
 
 
 def test_no_rule_answers_rows_that_it_was_fitted_on():

@@ -61,3 +61,15 @@ def test_where_the_likeliest_labels_are_taken_the_doubt_lies_between_the_last_an
         between = (odds(falling[count - 1]) * odds(falling[count])) ** 0.5
         assert level == pytest.approx(row_confidence(row[None], np.full(4, between / (1 + between)))[0])
     assert (rank_confidence(probs, 4) > 0.99).all() and rank_confidence(np.full((2, 3), 0.4), 1).tolist() == [0.5, 0.5]
+
+
+def test_sure_rows_are_far_from_every_threshold():
+    probs = np.array([[0.9, 0.1], [0.9, 0.45], [0.05, 0.2], [0.25, 0.001]])
+    thresholds = np.array([0.5, 0.3])
+    expected = []
+    for row in probs:
+        odds = [p / (1 - p) / (t / (1 - t)) for p, t in zip(row, thresholds, strict=True)]
+        expected.append(all(max(odd, 1 / odd) >= 0.7 / 0.3 for odd in odds))
+    assert (row_confidence(probs, thresholds) >= 0.7).tolist() == expected and len(set(expected)) == 2
+    classes = np.array([[0.2, 0.8], [0.45, 0.55]])
+    assert (row_confidence(classes, None) >= 0.6).tolist() == [True, False]

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from threshold_tables import LIMITS, limited_by_hand, make
 
 from imettk.errors import MismatchError
 from imettk.postprocess.ratio import share_thresholds
@@ -142,3 +143,30 @@ def test_limits_follow_probabilities_that_differ_in_their_last_digit():
         assert answer.tolist() == [[False, True, False]]
     unlikely = limit_labels(np.array([[False, False, True]]), probs, min_labels=2, max_labels=2)
     assert unlikely.tolist() == [[False, True, True]]  # what is chosen stays, however unlikely
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(("low", "high"), LIMITS)
+def test_limits_are_those_of_a_plain_loop_however_small_the_probabilities(low, high, dtype):
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        probs = (rng.random((40, 6)) ** rng.choice([1, 30, 300], (40, 1))).astype(dtype)  # down to 0, with ties there
+        chosen = rng.random(probs.shape) < rng.random((40, 1))
+        before = probs.copy()
+        answer = limit_labels(chosen.copy(), probs, min_labels=low, max_labels=high)
+        np.testing.assert_array_equal(answer, limited_by_hand(chosen, probs, low, high))
+        np.testing.assert_array_equal(probs, before)
+
+
+@pytest.mark.parametrize(("low", "high"), LIMITS)
+def test_limits_are_those_of_a_plain_loop(low, high):
+    for seed in range(10):
+        probs, _ = make(seed, num_samples=30, num_classes=6, decimals=1)
+        chosen = probs >= 0.4
+        expected = limited_by_hand(chosen, probs, low, high)
+        np.testing.assert_array_equal(limit_labels(chosen, probs, min_labels=low, max_labels=high), expected)
+
+
+def test_a_rule_for_other_labels_is_refused():
+    with pytest.raises(MismatchError, match="for 2 labels, the probabilities are of 3"):
+        Thresholds(thresholds=(0.1, 0.2)).apply(np.zeros((4, 3), np.float32))

@@ -111,3 +111,23 @@ def test_json_that_is_no_event_is_named_with_its_line(tmp_path, line):
     for read in (read_journal, read_sessions):
         with pytest.raises(MismatchError, match=r"journal\.jsonl line 3 is damaged, it .*: remove the line"):
             read(path)
+
+
+def test_sessions_with_their_ends(reported_run):
+    killed, again = read_sessions(reported_run / "fold0" / "journal.jsonl")
+    assert (killed.state, again.state) == ("killed", "killed")
+    assert [one.state for one in read_sessions(reported_run / "fold1" / "journal.jsonl")] == ["paused", "done"]
+    assert killed.start == 5000 and killed.end == 7200 and again.start == 12200
+
+
+def test_a_validation_that_is_owed_again_is_journalled_once(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.write("session", step=0, owes_validation=False)
+    journal.write("train", step=3, loss=1.0)
+    journal.write("validate", step=3, loss=1.0)  # killed before a checkpoint without the debt was written
+    journal.write("session", step=3, owes_validation=True)
+    journal.write("validate", step=3, loss=1.0)
+    journal.write("session", step=3, owes_validation=False)
+    journal.close()
+    kinds = [one["event"] for one in read_journal(tmp_path / "journal.jsonl")]
+    assert kinds == ["session", "train", "session", "validate", "session"]

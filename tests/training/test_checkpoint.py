@@ -1,16 +1,20 @@
 """Checkpoints are whole or not there, whatever happens to the file."""
 
+import errno
 import hashlib
 import json
+import resource
+import shutil
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from training_faults import EVERY_STEP, events, same, weights
 
 from imettk.errors import CheckpointError
-from imettk.tracking.tensors import read_tensors, save_tensors
-from imettk.training.checkpoint import load_newest, save_checkpoint
+from imettk.tracking.journal import read_journal
+from imettk.training.checkpoint import CheckpointWriter, load_newest, save_checkpoint
 
 
 def save_steps(folder, *steps):
@@ -156,30 +160,96 @@ def test_a_kill_between_write_and_rename_leaves_the_older_one(tmp_path, warnings
     assert load_newest([tmp_path], warnings.append).values == {"step": 1}
 
 
-def test_equal_content_gives_equal_bytes(tmp_path):
-    tensors = {f"t{number}": torch.arange(number + 1.0) for number in range(20)}
-    values = {"b": 1, "a": [1.5, None], "c": {"y": 1, "x": 2}}
-    digests = {
-        save_tensors(tmp_path / "one", tensors, values),
-        save_tensors(tmp_path / "two", dict(reversed(tensors.items())), values),
-    }
-    assert len(digests) == 1
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+def test_a_disk_that_is_really_full_is_told_and_the_older_checkpoint_counts(make_trainer, tmp_path, capsys):
+    """A limit on the size of files is what a quota does; the library's own error is no OSError."""
+    make_trainer(limit_steps=3).fit()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2500, before[1]))
+    try:
+        assert make_trainer(limit_steps=2).fit() is not None
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    failed = [one for one in read_journal(tmp_path / "run" / "journal.jsonl") if one["event"] == "checkpoint_failed"]
+    assert [one["step"] for one in failed] == [5]
+    assert "no checkpoint at step 5" in capsys.readouterr().out
+    assert make_trainer().at.step == 3
 
 
-def test_any_safetensors_reader_can_read_it_and_a_foreign_file_is_refused(tmp_path):
-    save_tensors(tmp_path / "ours", {"a": torch.ones(2)}, {"k": 1})
-    assert torch.equal(safetensors.torch.load_file(tmp_path / "ours")["a"], torch.ones(2))
-    safetensors.torch.save_file({"a": torch.ones(2)}, tmp_path / "foreign")
-    with pytest.raises(CheckpointError, match="foreign is not a file of imettk"):
-        read_tensors(tmp_path / "foreign")
+def test_a_fault_of_the_program_in_the_writer_is_not_lost(tmp_path):
+    writer = CheckpointWriter(tmp_path, on_done=lambda step, seconds: None, on_failure=lambda step, error: None)
+    writer.write(1, {"model.a": torch.zeros(2)}, {"no": object()})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        writer.wait()
+    writer.wait()
 
 
-def test_a_damaged_model_or_prediction_is_refused(tmp_path):
-    path = tmp_path / "model.safetensors"
-    save_tensors(path, {"a": torch.ones(20)}, {"fingerprint": "x"})
-    content = bytearray(path.read_bytes())
-    content[-3] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"model.safetensors is damaged"):
-        read_tensors(path)
+def test_a_checkpoint_of_the_same_step_takes_the_place_of_the_first_without_a_gap(tmp_path, monkeypatch):
+    """One that owes its validation is followed by one that does not: killed in between, one of them is there."""
+    import imettk.files as files
+
+    save_checkpoint(tmp_path, 3, {"model.a": torch.zeros(2)}, {"turn": 1})
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, 3, {"model.a": torch.ones(2)}, {"turn": 2})
+    assert load_newest([tmp_path], warn=pytest.fail).values == {"turn": 1}
+    monkeypatch.undo()
+    save_checkpoint(tmp_path, 3, {"model.a": torch.ones(2)}, {"turn": 2})
+    assert load_newest([tmp_path], warn=pytest.fail).values == {"turn": 2}
+
+
+def test_what_a_killed_writer_left_is_removed(make_trainer, tmp_path):
+    make_trainer(limit_steps=1).fit()
+    folder = tmp_path / "run" / "checkpoints"
+    before = set(folder.iterdir())
+    for name in (".step-00000002.safetensors.123.tmp", ".tmpaTpkNC"):  # ours; and safetensors' own, beside it
+        (folder / name).write_bytes(b"half")
+    make_trainer()
+    assert set(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("fault", ["no room", "full while writing"])
+def test_a_full_disk_does_not_stop_the_run(make_trainer, tmp_path, monkeypatch, capsys, fault):
+    folder = tmp_path / "run" / "checkpoints"
+    make_trainer(limit_steps=3).fit()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    if fault == "no room":
+        usage = shutil.disk_usage(tmp_path)
+        monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=1000))
+    else:
+
+        def full(tensors, path, header):
+            path.write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(safetensors.torch, "save_file", full)
+    trainer = make_trainer(session=EVERY_STEP)
+    assert trainer.fit() is None and trainer.at.step == 12
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert len(events(tmp_path, "checkpoint_failed")) >= 9
+    assert "the run goes on, the one before is intact" in capsys.readouterr().out
+    monkeypatch.undo()
+    whole = make_trainer("whole")
+    whole.fit()
+    resumed = make_trainer()
+    assert resumed.at.step == 3
+    resumed.fit()
+    assert same(weights(whole), weights(resumed))
+
+
+def test_on_a_nearly_full_disk_older_checkpoints_make_room(make_trainer, tmp_path, monkeypatch):
+    folder = tmp_path / "run" / "checkpoints"
+    make_trainer(limit_steps=3, session=EVERY_STEP).fit()
+    usage = shutil.disk_usage(tmp_path)
+
+    def nearly_full(path):
+        return usage._replace(free=usage.free if len(list(folder.glob("*.safetensors"))) < 2 else 1000)
+
+    monkeypatch.setattr("shutil.disk_usage", nearly_full)
+    make_trainer(limit_steps=1).fit()
+    assert sorted(path.name for path in folder.glob("*.safetensors")) == [
+        "step-00000003.safetensors", "step-00000004.safetensors"
+    ]  # fmt: skip

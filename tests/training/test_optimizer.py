@@ -108,3 +108,26 @@ def test_layer_decay_is_timms():
     by_parameter = {id(one): group["lr"] for group in optimizer.param_groups for one in group["params"]}
     for names, rate in zip(groups, rates, strict=True):
         assert {by_parameter[id(net.get_parameter(name))] for name in names} == {rate}
+
+
+def test_a_first_step_that_overflows_leaves_no_bare_memory_in_the_momentum():
+    """Fused SGD makes its momentum from uninitialised memory, and keeps that where float16's scale overflows."""
+    plan = StagePlan(optimizer="sgd", lr=(0.1,), weight_decay=0.0)
+    one, other = nn.Linear(64, 64), nn.Linear(64, 64)
+    other.load_state_dict(one.state_dict())
+    ours = make_optimizer(one, [["weight", "bias"]], plan)
+    torchs = torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    for step in range(4):
+        images = torch.rand(8, 64)
+        for network, optimizer in ((one, ours), (other, torchs)):
+            optimizer.zero_grad()
+            loss = network(images).square().mean() * (torch.inf if step == 0 else 1)
+            if optimizer is ours:
+                scaler.scale(loss).backward()
+                scaler.step(ours)
+                scaler.update()
+            elif step > 0:
+                loss.backward()
+                optimizer.step()
+    torch.testing.assert_close(one.weight, other.weight)

@@ -1,17 +1,27 @@
 """When a session stops, with a clock that the test turns."""
 
 import signal
+import threading
+import time
 
 import pytest
+from forked import PATIENCE
 
-from imettk.training.session import Session
+from imettk.training.session import Session, Watchdog
 
 
 class Clock:
-    now = 1000.0
+    """Seconds that pass while somebody waits for them, and never else."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        self.now += seconds
+        return event.is_set()
 
 
 def make(
@@ -93,3 +103,40 @@ def test_the_first_validation_is_estimated_from_the_steps():
     session.note_step(1.0)
     session.note_step(3.0)
     assert session.estimate(10) == 20.0
+
+
+@pytest.mark.parametrize(
+    ("begun", "end"),
+    [(100.0, 900.0), (880.0, 940.0), (5000.0, 5060.0)],  # a quarter of the margin is left, or 60 seconds to see it
+)
+def test_the_watchdog_ends_what_hangs_with_code_0(begun, end):
+    clock, told, left = Clock(begun), [], []
+    session = Session(started=0.0, limit_seconds=1000.0, margin_seconds=400.0, clock=clock)
+    watchdog = Watchdog(session, lambda: told.append((clock.now, list(left))), leave=left.append, wait=clock.wait)
+    watchdog._thread.join(PATIENCE)
+    assert told == [(end, [])] and left == [0]
+
+
+def test_the_watchdog_lets_go_when_training_ends():
+    clock, told, left, waits = Clock(100.0), [], [], []
+    session = Session(started=0.0, limit_seconds=1000.0, margin_seconds=400.0, clock=clock)
+
+    def wait(event: threading.Event, seconds: float) -> bool:
+        waits.append(seconds)
+        return event.wait(PATIENCE)
+
+    watchdog = Watchdog(session, lambda: told.append(clock.now), leave=left.append, wait=wait)
+    watchdog.stop()
+    watchdog._thread.join(PATIENCE)
+    assert not watchdog._thread.is_alive() and waits == [800.0]
+    assert not told and not left
+
+
+def test_a_clock_that_jumps_changes_nothing(make_trainer, tmp_path, monkeypatch):
+    """Only `time.time` can be set; nothing that decides reads it."""
+    now = time.time()
+    jumps = iter(range(10**6))
+    monkeypatch.setattr("time.time", lambda: now + (-1) ** next(jumps) * 86400)
+    trainer = make_trainer()
+    trainer._session = Session(started=time.monotonic(), limit_seconds=3600, margin_seconds=60)
+    assert trainer.fit() is None and trainer.at.step == 12

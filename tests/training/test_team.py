@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 
-import pytest
 import torch
 from forked import LAUNCH, PATIENCE, ForkServer
 from safetensors.torch import load_file
 
-from imettk.cli.launch import launch
 from imettk.training.team import Team
 
 HERE = Path(__file__).parent
+
 
 # What every process runs: the trainers of the scenarios, one after another; the first process keeps their weights.
 SCRIPT = """
@@ -147,40 +144,3 @@ def test_alone_nothing_of_it_changes_anything():
     values = torch.arange(3.0)
     assert team.gather(values) is values and team.gather_live(values) is values and team.sum(2.5) == 2.5
     assert team.agree([3, 0]) == [3, 0] and team.share("x") == "x" and team.is_main
-
-
-EXITS = """
-import os, sys, time
-rank = int(os.environ["RANK"])
-{body}
-"""
-
-
-@pytest.mark.parametrize(("given", "expected"), [("5", "5"), (None, str(max(1, (os.cpu_count() or 1) // 3)))])
-def test_processes_share_the_cores_and_a_number_of_threads_that_is_given_is_theirs(
-    tmp_path, monkeypatch, given, expected
-):
-    """Threads that wait for each other spin: more of them than cores make a step many times slower."""
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    if given is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", given)
-    code = "import os, sys; open(f'{sys.argv[1]}/{os.environ[\"RANK\"]}', 'w').write(os.environ['OMP_NUM_THREADS'])"
-    assert launch([sys.executable, "-c", code, str(tmp_path)], 3, started=0.0) == 0
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {rank: expected for rank in "012"}
-
-
-@pytest.mark.parametrize(
-    "body, code, text",
-    [
-        ("sys.exit(0)", 0, ""),
-        ("time.sleep(0.3 * rank); sys.exit('imettk: wrong input' if rank == 2 else 0) ", 1, "imettk: wrong input"),
-        ("sys.exit(2 if rank == 1 else 1)", 2, ""),
-        ("os.kill(os.getpid(), 9) if rank == 1 else time.sleep(3600)", 1, "process 1 was killed by SIGKILL"),
-    ],
-)
-def test_the_exit_code_is_that_of_the_process_that_is_the_cause(tmp_path, capfd, monkeypatch, body, code, text):
-    monkeypatch.setattr("imettk.cli.launch.GRACE_SECONDS", 0.5)
-    script = tmp_path / "exits.py"
-    script.write_text(EXITS.format(body=body))
-    assert launch([sys.executable, str(script)], 3, started=0.0) == code
-    assert text in capfd.readouterr().err

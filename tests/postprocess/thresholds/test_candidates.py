@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threshold_tables import best_by_hand, candidates, limited_by_hand, make
 
 from imettk.config import Recipe, RulePlan
 from imettk.evaluation.rules import fitter_of
@@ -11,10 +12,7 @@ from imettk.postprocess.thresholds.candidates import Candidates, find_candidates
 from imettk.postprocess.thresholds.fit import fit_candidates, fit_thresholds
 from imettk.postprocess.thresholds.goal import Goal
 
-from .test_thresholds import best_by_hand, candidates, limited_by_hand, make, small_blocks
-
-__all__ = ["small_blocks"]  # a fixture that all tests here use
-
+pytestmark = pytest.mark.usefixtures("small_blocks")
 GROUPS = [(0,) * 12, (0,) * 5 + (1,) * 7, (0, 1, 1, 0, 2, 1, 0, 0, 1, 2, 1, 0)]
 
 

@@ -1,0 +1,11 @@
+"""What several tests of the data share."""
+
+import pytest
+
+from imettk.data import cache as cache_module
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Five images a part: 24 x 32 x 3 bytes each."""
+    monkeypatch.setattr(cache_module, "PART_BYTES", 5 * 24 * 32 * 3)

@@ -1,0 +1,31 @@
+"""A white that is lower than that of the files is suggested where all of them are dark."""
+
+import pytest
+
+from imettk.data.file_facts import FileFacts, join_facts, suggest_white, tell_facts
+
+
+@pytest.mark.parametrize(
+    ("brightest", "file", "white", "suggestion"),
+    [
+        (3599, 65535, None, 4095),
+        (4095, 65535, None, 4095),
+        (4096, 65535, None, 8191),
+        (60, 65535, None, 511),
+        (0, 65535, None, None),
+        (16384, 65535, None, None),
+        (3599, 4095, None, None),
+        (700, 4095, None, 1023),
+        (3599, 40000, 40000, 4095),
+        (5000, 4095, 4095, None),
+    ],
+)
+def test_what_is_suggested(brightest, file, white, suggestion):
+    bright, dull = FileFacts(), FileFacts()
+    bright.note_brightness(brightest, file)
+    dull.note_brightness(brightest / 2, file)
+    facts = join_facts([dull, bright, FileFacts()])
+    assert facts.images == 2 and suggest_white(facts) == suggestion
+    lines = tell_facts(facts, white)
+    assert any(f"try --images.white {suggestion}" in line for line in lines) == (suggestion is not None)
+    assert any("all above that is seen as white" in line for line in lines) == (brightest == 5000)

@@ -1,0 +1,46 @@
+"""Images have names and a fingerprint that change with them alone, and caches keys that change with their settings."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cached_images import bitmaps, black_out
+
+from imettk.config import ImageFormat, TableFormat
+from imettk.data.reader import ImageReader
+from imettk.data.source import ImageSource, cache_key, image_names, make_reader
+from imettk.data.table import SampleTable
+from imettk.errors import ConfigError
+
+
+def test_a_fingerprint_changes_with_a_file_its_box_and_its_turn_and_with_nothing_else(tmp_path):
+    table, reader, rows = bitmaps(tmp_path), ImageReader(size=(24, 32)), np.array([1, 4])
+    boxes = np.full((7, 4), np.nan, np.float32)
+    boxes[4] = (0, 0, 9, 9)
+    moved = boxes + 1
+    tables = [replace(table, boxes=part, turned=np.arange(7) == turned) for part in (boxes, moved) for turned in (1, 2)]
+    first, *others = [ImageSource(each, reader).fingerprint(rows) for each in tables]
+    assert len({first, *others}) == 4
+    assert ImageSource(tables[0], reader).fingerprint(rows) == first
+    black_out(Path(table.paths[0]))
+    assert ImageSource(tables[0], reader).fingerprint(rows) == first
+    black_out(Path(table.paths[4]))
+    assert ImageSource(tables[0], reader).fingerprint(rows) != first
+
+
+def test_names_do_not_depend_on_how_the_data_folder_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path(), Path("."), tmp_path, Path("..") / tmp_path.name):
+        paths = np.array([str(folder / "train" / "a.png"), str(folder / ".." / "more" / "b.png"), "/elsewhere/c.png"])
+        table = SampleTable(np.array(["a", "b", "c"]), paths, ("a",), ("",))
+        assert image_names(table, folder) == ["train/a.png", "../more/b.png", "/elsewhere/c.png"]
+
+
+def test_without_white_caches_stay_valid():
+    """Keys as they were before there was such a setting."""
+    assert cache_key(ImageReader(size=(24, 32)), "pixels", 95) == "ff646612f5952db8"
+    assert cache_key(make_reader(ImageFormat(), TableFormat()), "jpeg", 90) == "4497012d60db370f"
+    assert cache_key(ImageReader(size=(24, 32), white=4095), "pixels", 95) != "ff646612f5952db8"
+    with pytest.raises(ConfigError, match="`white` of ImageFormat must be at least 1, or none, got 0"):
+        ImageFormat(white=0)

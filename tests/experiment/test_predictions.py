@@ -1,0 +1,50 @@
+"""Images of which a network says no number get the mean, and are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from imettk.data.source import ImageSource, make_reader
+from imettk.data.table import SampleTable
+from imettk.errors import TrainingError
+from imettk.experiment.predictions import evaluate
+from imettk.experiment.prepared import Compute
+from imettk.models.heads import Outputs
+from imettk.recipes.digits import digits
+
+
+class Unsure(nn.Module):
+    """A network that says NaN of some images, told by their first pixel."""
+
+    def forward(self, images: torch.Tensor) -> Outputs:
+        pixel = images[:, 0, 0, :1].float()
+        return Outputs(torch.where(pixel < 2, torch.nan, pixel.expand(-1, 3)))
+
+
+def test_images_of_which_the_network_says_nan_get_the_mean_and_are_told(tmp_path, capsys):
+    for number in range(5):
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / f"{number}.png")
+    paths = np.array([str(tmp_path / f"{number}.png") for number in range(5)])
+    table = SampleTable(np.array(list("abcde")), paths, ("x", "y", "z"), ("",) * 3)
+    recipe = replace(digits(), images=replace(digits().images, image_size=(8, 8)))
+    source = ImageSource(table, make_reader(recipe.images, recipe.table))
+    compute = Compute(torch.device("cpu"), torch.float32)
+
+    def said(rows: list[int], what: str | None) -> list[float]:
+        outputs = evaluate(Unsure(), source, np.array(rows), recipe, compute, views=("plain",), what=what)
+        return outputs.logits[0, :, 0].tolist()
+
+    assert said([2, 1, 4, 0, 3], "fold 0 oof") == [2, 3, 4, 3, 3]
+    assert (
+        "warning: fold 0 oof: the network says NaN of 2 images (1.png, 0.png), which got the mean prediction"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(TrainingError, match="fold 0 test: the network says NaN of all images: train it again"):
+        said([0, 1], "fold 0 test")
+    assert np.isnan(said([4, 0], None)).tolist() == [False, True]  # a curve shows it

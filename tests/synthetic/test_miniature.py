@@ -1,0 +1,88 @@
+"""A miniature of a competition keeps what commands need of it, and stays in its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from imettk.commands import preflight
+from imettk.config import Recipe, RulePlan, StagePlan, TableFormat, TrainPlan
+from imettk.data.folds import make_folds
+from imettk.data.table import SampleTable, read_table
+from imettk.recipes import load_recipe
+from imettk.synthetic import miniature
+from imettk.synthetic.artworks import make_artworks
+from imettk.synthetic.cells import make_cells
+from imettk.synthetic.miniature import choose_rows, make_miniature
+from imettk.synthetic.turtles import make_turtles
+from imettk.synthetic.whales import WhalesSize, make_whale_folders, make_whales
+
+
+@pytest.mark.parametrize("name", ["imet2019", "hpa2018", "humpback2018", "gdsc2020", "turtle2022"])
+def test_each_format_in_miniature(tmp_path, name):
+    """Fewer rows that are still of the right format: read back by the same recipe, with folds to be made of them."""
+    data, answers = tmp_path / "data", tmp_path / "answers.csv"
+    if name == "imet2019":
+        make_artworks(data, answers, num_train=96, num_test=24)
+    elif name == "hpa2018":
+        make_cells(data, answers, num_train=60, num_external=24, num_test=16, side=64)
+    elif name == "turtle2022":
+        make_turtles(data, answers)
+    else:
+        (make_whales if name == "humpback2018" else make_whale_folders)(data, answers, size=WhalesSize())
+    recipe = load_recipe(name)
+    whole = read_table(recipe.table, data)
+    recipe, count = make_miniature(recipe, whole, data, tmp_path / "small", rows=40, test_rows=5)
+    small = read_table(recipe.table, tmp_path / "small")
+    assert 20 <= count == len(small) < len(whole) and set(small.ids) <= set(whole.ids)
+    assert len(pd.read_csv(tmp_path / "small" / recipe.table.sample_csv)) == 5
+    if small.targets is not None and small.targets.ndim == 1:
+        assert (pd.Series(small.targets[small.targets >= 0]).value_counts() >= 2).any()
+    assert all(Path(path).exists() for path in small.paths if "*" not in path)
+
+
+def test_classes_whose_names_are_not_their_ids(tmp_path):
+    """The miniature's list of labels keeps the rows of its labels, and of names that became one of them."""
+    data = tmp_path / "data"
+    (data / "train").mkdir(parents=True)
+    rows = [(f"i{number}", "abc"[number % 3]) for number in range(60)] + [("last", "d")]
+    for name, _ in rows:
+        (data / "train" / f"{name}.png").touch()
+    pd.DataFrame(rows, columns=["id", "label"]).to_csv(data / "train.csv", index=False)
+    (data / "labels.csv").write_text("key,title\n" + "".join(f"{one},the {one}\n" for one in "abcde"))
+    (data / "merged.csv").write_text("names\na d\n")
+    form = TableFormat(
+        task="multiclass", label_column="label", labels_csv="labels.csv", label_id_column="key",
+        label_name_column="title", merged_csv="merged.csv",
+    )  # fmt: skip
+    loss, rule = TrainPlan(loss="cross_entropy"), RulePlan(kind="argmax")
+    recipe, table = Recipe(table=form, train=loss, rule=rule), read_table(form, data)
+    small, count = make_miniature(recipe, table, data, tmp_path / "small", rows=16, test_rows=4)
+    found = read_table(small.table, tmp_path / "small")
+    assert found.labels == ("a", "b") and len(found) == count == 16
+
+
+@pytest.mark.parametrize("name", ["../train.csv", "a/../../train.csv", "/tmp/train.csv", "link/train.csv", "alias.csv"])
+def test_what_would_leave_the_scratch_folder_is_stopped(tmp_path, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path)
+    (tmp_path / "out" / "alias.csv").symlink_to(tmp_path / "train.csv")
+    with pytest.raises(RuntimeError, match="is not inside of"):
+        miniature._place(tmp_path / "out", name)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("images_per_identity", [1, 2, 4, 8])
+def test_there_are_as_many_identities_as_a_batch_needs(images_per_identity):
+    """In fold 0 too, of five; from 100 identities with 12 images each."""
+    stage = StagePlan(batch_size=64, sampler="identities", images_per_identity=images_per_identity)
+    classes = TableFormat(task="multiclass")
+    recipe = Recipe(table=classes, train=TrainPlan(loss="cross_entropy"), rule=RulePlan(kind="argmax"), stages=(stage,))
+    targets, ids = np.repeat(np.arange(100), 12), np.arange(1200).astype(str)
+    table = SampleTable(ids, ids, tuple(map(str, range(100))), ("",) * 100, targets=targets, sources=0 * targets)
+    rows = choose_rows(table, preflight._num_rows(recipe))
+    trains = rows[make_folds(targets[rows], recipe.folds) != 0]
+    assert len(trains) >= 2 * 64 and len(np.unique(targets[trains])) >= 64 // images_per_identity
