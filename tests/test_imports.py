@@ -28,7 +28,7 @@ ALLOWED = {
     "experiment": BASE | MIDDLE | ENGINES,
     "evaluation": BASE | MIDDLE | ENGINES | {"experiment"},
     "commands": BASE | MIDDLE | ENGINES | {"evaluation", "experiment", "starter", "synthetic"},
-    "cli": BASE | {"commands", "kaggle", "models", "recipes", "synthetic", "tracking"},
+    "cli": BASE | {"commands", "kaggle", "models", "recipes", "starter", "synthetic", "tracking"},
     "__main__": {"cli", "threads"},
     "__init__": set(),
 }

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from imettk.cli.kaggle_options import add_kaggle
 from imettk.errors import ConfigError
 from imettk.recipes import RECIPES
+from imettk.starter.questions import QUESTIONS
 
 EPILOG = "Every field of the recipe can be set, as in `--stages.0.num-epochs 2`; --fields lists them."
 
@@ -100,7 +101,7 @@ def _add_new(new: argparse.ArgumentParser) -> None:
     new.add_argument(
         "--data", type=Path, default=Path("data"), help="the competition's folder, only read (default: %(default)s)"
     )
-    new.add_argument("--task", choices=("multiclass", "multilabel", "retrieval"), help="instead of guessing it")
+    new.add_argument("--task", dest="question", choices=sorted(QUESTIONS), help="instead of guessing it")
     new.add_argument("--like", choices=tuple(RECIPES), metavar="RECIPE", help="start from a built-in recipe")
     new.add_argument(
         "--hold-out", type=float, metavar="SHARE", help="make a test set of this share of the rows, in NAME-data"

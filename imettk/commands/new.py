@@ -126,12 +126,12 @@ def _deal(found: Guess, share: float) -> pd.Series:
     refuse_doubles(frame[form.id_column], Path(form.train_csv))
     cells = frame[form.label_column].str.strip()
     fit = pd.Series(found.found, index=frame.index)
-    if found.task != "multilabel":
+    if not found.question.several:
         fit = fit & (cells != "") & (cells != (form.unknown_label or ""))  # in place it would change `found`: pandas 2
-    separator = form.label_separator if found.task == "multilabel" else None
+    separator = form.label_separator if found.question.several else None
     labels = [sorted(labels_of([cell], separator)) for cell in cells[fit]]
     groups = None if form.group_column is None else frame[form.group_column][fit]
-    chosen, lost = choose_test_rows(labels, share, several=found.task == "multilabel", groups=groups)
+    chosen, lost = choose_test_rows(labels, share, several=found.question.several, groups=groups)
     if lost:
         say(f"{named(lost, 'label')} would have no row left to train on: one, or its group, is not held out")
     test = pd.Series(False, index=frame.index)
@@ -161,7 +161,7 @@ def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
     form, frame = found.table, found.frame
     train, answers = frame[~test], frame[test]
     bare = train[form.label_column].str.strip() == ""
-    if found.task != "multilabel" and bare.any():
+    if not found.question.several and bare.any():
         say(f"{named(train[form.id_column][bare], 'row')} without a label: left out of {made_dir / form.train_csv}")
         train = train[~bare]
     made_dir.mkdir()
@@ -178,8 +178,8 @@ def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
 
 
 def _summary(found: Guess, name: str) -> str:
-    what = {"multiclass": "classes, one a row", "multilabel": "labels, several a row", "retrieval": "identities"}
-    return f"{name}: {len(found.frame)} rows, {len(found.labels)} {what[found.task]}; begun by `imettk new`."
+    labels = f"{len(found.labels)} {found.question.kind_of_labels}"
+    return f"{name}: {len(found.frame)} rows, {labels}; begun by `imettk new`."
 
 
 def _tell_next(name: str, data_dir: Path, *, has_test: bool, dealt: bool) -> None:

@@ -29,9 +29,10 @@ from imettk.starter.guess_columns import (
     tell_ids,
 )
 from imettk.starter.guess_folders import choose_folder, label_folders, likely_labels
-from imettk.starter.guess_labels import Ranked, Task, is_identity, labels_of, read_cells, read_ranked, unknown_among
+from imettk.starter.guess_labels import labels_of, read_cells, read_ranked, unknown_among
 from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, find_places
 from imettk.starter.look import Contents, match_names
+from imettk.starter.questions import QUESTIONS, Evidence, Question, Ranked
 
 MOST_LISTED = 3  # labels that a table lists, for each that is used: the numbers of its rows are no list of labels
 
@@ -51,7 +52,7 @@ class Guess:
         remarks: what was passed over.
     """
 
-    task: Task
+    question: Question
     table: TableFormat
     frame: pd.DataFrame
     found: np.ndarray
@@ -83,19 +84,17 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     findings.append(tell_ids(rows, frame))
     answers = [] if test is None else [column for column in test.columns if column != rows.id_column]
     label_column, reason = find_label(frame, rows, answers, choices)
-    several = None if choices.task is None else choices.task == "multilabel"
-    reading = read_cells(frame[label_column].str.strip(), label_column, several=several)
+    reading = read_cells(frame[label_column].str.strip(), label_column, several=choices.several)
     labels = labels_of(frame[label_column].tolist(), reading.separator)
     if not labels:
         raise DataError(f"{data_dir / rows.csv}: column {label_column} holds no label at all; give --label-column")
     findings.append(Finding("labels", f"column {label_column}, {len(labels)} different", reason, "--label-column"))
-    several_a_row = reading.separator is not None
-    ranked = None
-    if test is not None and not several_a_row:
+    several, ranked = reading.separator is not None, None
+    if test is not None and not several:
         ranked = read_ranked(test, rows.id_column, set(labels), set(frame[rows.id_column]))
-    task = _choose_task(choices, labels, ranked, several_a_row, reading.reason, findings)
+    question = _choose_question(choices, Evidence(labels, several, reading.reason, ranked), findings)
     form = TableFormat(
-        task="multilabel" if task == "multilabel" else "multiclass",
+        task=question.task,
         train_csv=rows.csv,
         id_column=rows.id_column,
         label_column=label_column,
@@ -106,11 +105,11 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         on_missing_image="error" if rows.naming.found.all() else "drop",
         **_find_labels_csv(contents, labels, {rows.csv, sample_csv}, findings),
         group_column=find_group(frame, rows.id_column, label_column, choices, findings),
-        **_unknown(task, labels, ranked, findings),
+        **_unknown(question, labels, ranked, findings),
     )
     form, test_found = _with_test(form, contents, sample_csv, ranked, findings)
     grouped = form.labels_csv is not None and _grouped(contents.tables[form.labels_csv][form.label_name_column])
-    return Guess(task, form, frame, rows.naming.found, labels, grouped, test, test_found, ranked, tuple(findings))
+    return Guess(question, form, frame, rows.naming.found, labels, grouped, test, test_found, ranked, tuple(findings))
 
 
 def _from_folders(contents: Contents, data_dir: Path, choices: Choices, sample_csv: str | None) -> Guess:
@@ -145,12 +144,13 @@ def _from_folders(contents: Contents, data_dir: Path, choices: Choices, sample_c
     ]
     images = {*frame[id_column], *(name.rpartition("/")[2] for name in frame[id_column])}
     ranked = None if test is None else read_ranked(test, id_column, set(labels), images)
-    task = _choose_task(choices, labels, ranked, False, "each image lies in one folder", findings)
-    form = replace(form, **_unknown(task, labels, ranked, findings))
+    evidence = Evidence(labels, False, "each image lies in one folder", ranked)
+    question = _choose_question(choices, evidence, findings)
+    form = replace(form, task=question.task, **_unknown(question, labels, ranked, findings))
     form, test_found = _with_test(form, contents, sample_csv, ranked, findings)
     found = np.ones(len(frame), bool)
     return Guess(
-        task, form, frame, found, labels, False, test, test_found, ranked, tuple(findings), remarks=tuple(remarks)
+        question, form, frame, found, labels, False, test, test_found, ranked, tuple(findings), remarks=tuple(remarks)
     )
 
 
@@ -160,27 +160,14 @@ def _name_others(ids: pd.Series, found: np.ndarray, contents: Contents) -> bool:
     return len(lost) > 0 and len(find_places(lost, contents, training=True)) > TOLD * len(ids)
 
 
-def _choose_task(
-    choices: Choices,
-    labels: Counter[str],
-    ranked: Ranked | None,
-    several: bool,
-    reason: str,
-    findings: list[Finding],
-) -> Task:
-    if choices.task is not None:
-        task, reason = choices.task, "as asked for"
-    elif several:
-        task = "multilabel"
-    elif ranked is not None:
-        task, reason = "retrieval", f"one label a row, and the sample submission wants {ranked.number} answers in order"
-    elif is_identity(labels):
-        median = sorted(labels.values())[len(labels) // 2]
-        task, reason = "retrieval", f"one of {len(labels)} labels a row, most of them with {median} rows or fewer"
+def _choose_question(choices: Choices, evidence: Evidence, findings: list[Finding]) -> Question:
+    if choices.question is not None:
+        question, reason = QUESTIONS[choices.question], "as asked for"
     else:
-        task, reason = "multiclass", f"one label a row: {reason}"
-    findings.append(Finding("task", task, reason, "--task"))
-    return task
+        reasons = ((question, question.recognise(evidence)) for question in QUESTIONS.values())
+        question, reason = next((question, reason) for question, reason in reasons if reason is not None)
+    findings.append(Finding("task", question.name, reason, "--task"))
+    return question
 
 
 def _grouped(names: pd.Series) -> bool:
@@ -205,9 +192,11 @@ def _find_labels_csv(
     return {}
 
 
-def _unknown(task: Task, labels: Counter[str], ranked: Ranked | None, findings: list[Finding]) -> dict[str, Any]:
+def _unknown(
+    question: Question, labels: Counter[str], ranked: Ranked | None, findings: list[Finding]
+) -> dict[str, Any]:
     """The label of those that have no name, as a field of the format."""
-    if task != "retrieval":
+    if not question.unknown:
         return {}
     unknown = (ranked.foreign if ranked is not None else None) or unknown_among(labels)
     if unknown is None:

@@ -15,8 +15,8 @@ import pandas as pd
 from imettk.data.csv_files import LISTED, require_columns
 from imettk.data.part_names import is_held_out, is_training
 from imettk.errors import DataError
-from imettk.starter.guess_labels import Task
 from imettk.starter.look import Contents, Naming, match_names
+from imettk.starter.questions import QUESTIONS
 
 LABEL_NAME = re.compile(
     r".*(labels?|class(es)?|targets?|categor(y|ies)|attributes?|attribute_ids|tags?|breed|species|diagnosis|kind)",
@@ -38,13 +38,23 @@ CLEARLY = 2  # times as many images as the next table names
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What a user says instead of having it guessed; `group_column` `none` is for no groups."""
+    """Facts that a user gives instead of having them guessed.
 
-    task: Task | None = None
+    Attributes:
+        question: a row of QUESTIONS.
+        group_column: `none` is for no groups.
+    """
+
+    question: str | None = None
     train_csv: str | None = None
     id_column: str | None = None
     label_column: str | None = None
     group_column: str | None = None
+
+    @property
+    def several(self) -> bool | None:
+        """True where a row has several labels, None where the data must tell."""
+        return None if self.question is None else QUESTIONS[self.question].several
 
 
 class Finding(NamedTuple):

@@ -26,7 +26,7 @@ def label_folders(contents: Contents) -> list[str]:
 
 def choose_folder(tops: list[str], contents: Contents, data_dir: Path, choices: Choices) -> str:
     """The folder whose folders are labels."""
-    if choices.task == "multilabel" or choices.label_column is not None:
+    if choices.several or choices.label_column is not None:
         raise DataError(_no_labels(contents, data_dir))
     if choices.train_csv is not None:
         if (top := choices.train_csv.strip("/")) in tops:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from imettk.data.csv_files import named
 from imettk.errors import DataError
+from imettk.starter.questions import Question, Ranked
 
-Task = Literal["multiclass", "multilabel", "retrieval"]
 SEPARATORS = {"|": "|", ";": ";", ",": "a comma", " ": "a space"}  # the ones that no name holds first
-MANY_LABELS, FEW_ROWS = 300, 10  # identities: at least so many, in the median with so many rows at most
 FEWER = 0.8  # distinct parts beside distinct cells, from which on parts recur
 SEEN = 0.01  # share of rows that hold a separator, below which it is part of a name
 # Labels that say that nobody knows, or that the image does not count.
@@ -79,29 +77,6 @@ def _surely_several(cells: pd.Series, separator: str, parts: Counter[str]) -> bo
     return len(counts) > 1 and len(parts) < FEWER * cells.nunique()
 
 
-def is_identity(counts: Counter[str]) -> bool:
-    """Whether labels look like those of individuals: many, with few rows each."""
-    rows = sorted(counts.values())
-    return len(rows) >= MANY_LABELS and rows[len(rows) // 2] <= FEW_ROWS
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """What a sample submission with answers in order says.
-
-    Attributes:
-        columns: one an answer; empty where one column holds all, joined by spaces.
-        number: of answers.
-        of_images: they are names of images, not labels.
-        foreign: an answer that is no label of the training table, as `new_turtle` is.
-    """
-
-    columns: tuple[str, ...]
-    number: int
-    of_images: bool
-    foreign: str | None
-
-
 def read_ranked(sample: pd.DataFrame, id_column: str, labels: set[str], images: set[str]) -> Ranked | None:
     """Whether a sample submission wants several answers in order where each training row has one label.
 
@@ -140,7 +115,7 @@ def unknown_among(counts: Counter[str]) -> str | None:
     return max(named_so, key=lambda label: counts[label]) if named_so else None
 
 
-def odd_labels(counts: Counter[str], *, task: Task, unknown: str | None) -> list[str]:
+def odd_labels(counts: Counter[str], question: Question, *, unknown: str | None) -> list[str]:
     """What is odd in labels, one line each."""
     known = {label: count for label, count in counts.items() if label != unknown}
     lines = []
@@ -149,12 +124,8 @@ def odd_labels(counts: Counter[str], *, task: Task, unknown: str | None) -> list
             f"{named(doubtful, 'label')} may mean that there is no answer: such rows are left out with "
             "table.left_out_csv, or are a class"
         )
-    rare = [f"{label!r}: {count}" for label, count in known.items() if count <= 2]
-    if rare and task != "retrieval":
-        lines.append(f"{named(rare, 'label')} with 1 or 2 rows: too few to learn, and not in every fold")
-    single = sum(count == 1 for count in known.values())
-    if single and task == "retrieval":
-        lines.append(f"{single} of {len(known)} identities have a single row: it can only be found, never validated")
+    if rare := [f"{label!r}: {count}" for label, count in known.items() if count <= question.rare_rows]:
+        lines.append(question.rare.format(named=named(rare, "label"), number=len(rare), total=len(known)))
     spelled: dict[str, list[str]] = {}
     for label in known:
         spelled.setdefault(re.sub(r"[\W_]+", "", label).casefold(), []).append(label)

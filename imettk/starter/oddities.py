@@ -30,11 +30,10 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
     lines += _other_names(guess, contents)
     cells = guess.frame[form.label_column].str.strip()
     if (empty := cells == "").any():
-        what = "kept, as rows to which no label applies" if guess.task == "multilabel" else "`prepare` stops there"
-        lines.append(f"{named(ids[empty], 'row')} without a label: {what}")
+        lines.append(f"{named(ids[empty], 'row')} without a label: {guess.question.without_label}")
     if form.group_column is not None and (alone := guess.frame[form.group_column] == "").any():
         lines.append(f"{named(ids[alone], 'row')} without a {form.group_column}: they count as one group")
-    lines += odd_labels(guess.labels, task=guess.task, unknown=form.unknown_label)
+    lines += odd_labels(guess.labels, guess.question, unknown=form.unknown_label)
     if guess.test is not None:
         names = guess.test[form.id_column]
         if not guess.test_found.all():

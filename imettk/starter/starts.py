@@ -8,21 +8,17 @@ from dataclasses import replace
 from imettk.config import (
     FoldPlan,
     ImageFormat,
-    MetricPlan,
-    ModelPlan,
     PredictPlan,
     RankPlan,
     Recipe,
-    RulePlan,
     StagePlan,
     TrainPlan,
 )
-from imettk.config.training import LossName
 from imettk.data.framing import Aspect
 from imettk.errors import ConfigError
 from imettk.starter.guess import Guess
-from imettk.starter.guess_labels import Task
 from imettk.starter.look import Looks
+from imettk.starter.questions import QUESTIONS
 
 BACKBONE = "timm:test_resnet"  # of random weights, few images teach a larger one no more, in three times the time
 SIDE, MULTIPLE = 128, 16  # pixels
@@ -31,9 +27,7 @@ STRIPS = 0.1  # share of images that are strips, from which on they are cut befo
 SEEN_IMAGES = 16_000  # that training sees, for a table of a thousand rows some minutes on a CPU
 MOST_EPOCHS, LEAST_EPOCHS = 60, 5
 FEW_ROWS = 5_000  # up to which three folds do at first
-ANSWERS = 5  # of a retrieval whose sample submission does not say how many
 
-LOSSES: dict[Task, LossName] = {"multilabel": "bce", "multiclass": "cross_entropy", "retrieval": "arcface"}
 Comments = dict[str, tuple[str, ...]]
 
 WEIGHTS = (
@@ -47,20 +41,18 @@ def start_recipe(guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comment
     rows = int(guess.found.sum())
     epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(SEEN_IMAGES / max(1, rows))))
     stage = StagePlan(num_epochs=epochs, lr=(2e-3,), warmup_epochs=1, augmentation="flips")
-    embeds, model = guess.task == "retrieval", ModelPlan(backbone=BACKBONE)
-    if embeds:
-        model = replace(model, head="embedding", embedding_size=128)
+    question = guess.question
     recipe = Recipe(
         name=name,
         table=guess.table,
         folds=_folds(guess),
         images=_images(looks, guess),
-        model=model,
-        metric=MetricPlan(scale=30.0, margin=0.3) if embeds else MetricPlan(),
-        train=TrainPlan(loss=LOSSES[guess.task]),
+        model=replace(question.model, backbone=BACKBONE),
+        metric=question.embedding,
+        train=TrainPlan(loss=question.loss),
         stages=(stage,),
         predict=PredictPlan(views=("plain", "hflip")),
-        rule=_rule(guess, RulePlan(kind="threshold", beta=1.0)),
+        rule=question.rule,
         ranking=_ranking(guess, RankPlan()),
     )
     comments: Comments = {
@@ -71,25 +63,20 @@ def start_recipe(guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comment
             "Without flips (here, and in the views below) where left and right are not alike, as in text.",
         ),
     }
-    if guess.task == "multilabel":
-        comments["rule"] = ("The F-beta of the competition: which beta, and the mean over samples, labels or all?",)
-    if guess.task == "retrieval":
-        comments["ranking"] = ("How many answers a query gets, as the competition's MAP@k counts them.",)
-    return recipe, comments | _table_comments(guess)
+    return recipe, {**comments, **question.comments, **_table_comments(guess)}
 
 
 def recipe_like(base: Recipe, guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comments]:
     """A built-in recipe with table, folds, images and rule of this data.
 
     Raises:
-        ConfigError: it is one for other tasks.
+        ConfigError: its rows hold something else.
     """
-    ranks, several = base.rule.kind == "rank", base.table.task == "multilabel"
-    if several != (guess.task == "multilabel"):
-        rows = {True: "several labels", False: "one label"}
+    question, held = guess.question, {question.task: question.row_holds for question in QUESTIONS.values()}
+    if (holds := held.get(base.table.task, f"a {base.table.task} task")) != question.row_holds:
         raise ConfigError(
-            f"--like {base.name} is for rows with {rows[several]}, and these have {rows[not several]} each; take "
-            "another recipe, or none"
+            f"--like {base.name} is for rows with {holds}, and these have {question.row_holds} each; take another "
+            "recipe, or none"
         )
     images = base.images
     channels = _channels(looks, guess)
@@ -99,7 +86,6 @@ def recipe_like(base: Recipe, guess: Guess, looks: Looks, name: str) -> tuple[Re
         images = replace(images, channels=channels, mean=looks.mean, std=looks.std, background=background)
     if looks.white is not None:
         images = replace(images, white=looks.white)
-    rule = base.rule if ranks and guess.task == "retrieval" else _rule(guess, base.rule)
     try:
         recipe = replace(
             base,
@@ -107,8 +93,8 @@ def recipe_like(base: Recipe, guess: Guess, looks: Looks, name: str) -> tuple[Re
             table=guess.table,
             folds=replace(base.folds, num_folds=max(2, min(base.folds.num_folds, _units(guess)))),
             images=images,
-            rule=rule,
-            ranking=_ranking(guess, base.ranking) if ranks else base.ranking,
+            rule=question.fit_rule(base.rule, label_groups=guess.label_groups),
+            ranking=_ranking(guess, base.ranking),
         )
     except ConfigError as error:
         raise ConfigError(f"--like {base.name} does not fit this data: {error}") from None
@@ -136,12 +122,9 @@ def _units(guess: Guess) -> int:
 
 def _folds(guess: Guess) -> FoldPlan:
     number = max(2, min(3 if len(guess.frame) <= FEW_ROWS else 5, _units(guess)))
-    if guess.task != "retrieval":
-        return FoldPlan(num_folds=number)
     counts = Counter(guess.labels)
     counts.pop(guess.table.unknown_label or "", None)
-    enough = any(count >= 3 for count in counts.values())
-    return FoldPlan(num_folds=number, scheme="hold_out", hold_out_from=3 if enough else 2)
+    return guess.question.make_folds(number, counts)
 
 
 def _channels(looks: Looks, guess: Guess) -> int:
@@ -170,23 +153,5 @@ def _rounded(pixels: float) -> int:
     return round(pixels / MULTIPLE) * MULTIPLE
 
 
-def _rule(guess: Guess, plan: RulePlan) -> RulePlan:
-    if guess.task == "multiclass":
-        return RulePlan(kind="argmax")
-    if guess.task == "retrieval":
-        return RulePlan(kind="rank")
-    return replace(plan, kind="threshold") if plan.kind == "group_thresholds" and not guess.label_groups else plan
-
-
 def _ranking(guess: Guess, plan: RankPlan) -> RankPlan:
-    if guess.task != "retrieval":
-        return plan
-    ranked = guess.ranked
-    number = ANSWERS if ranked is None else ranked.number
-    return replace(
-        plan,
-        num_answers=number,
-        answers="images" if ranked is not None and ranked.of_images else "identities",
-        num_neighbours=max(plan.num_neighbours, number),
-        scored=plan.scored if guess.table.unknown_label is not None else "all",
-    )
+    return guess.question.fit_ranking(plan, guess.ranked, unknown=guess.table.unknown_label is not None)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from imettk.data.identities import read_merged
 from imettk.data.table import SampleTable
 
 Plan = TypeVar("Plan", TableFormat, ExtraTable, RulePlan)
+Labels: TypeAlias = Sequence[Sequence[int]]  # of each row
 IMAGES_A_LABEL = 8  # of a class or identity: enough for every scheme of folds
 
 
@@ -26,8 +28,8 @@ def make_miniature(
     Nothing is written under a name that the recipe gives, which may lead anywhere: a table that is made smaller gets
     a name of ours in `out`, and what is only read (images, boxes, lists) is named by its absolute path.
 
-    Rows of classes and identities are those of the most frequent ones, some of each; of several labels a row, every
-    n-th row. The sample submission keeps its first rows.
+    Where each row has one label, they are some rows of each of the most frequent labels, else every n-th row. The
+    sample submission keeps its first rows.
 
     Args:
         table: what `read_table` says of the recipe's own tables.
@@ -36,8 +38,11 @@ def make_miniature(
     Raises:
         DataError: a table cannot be read.
     """
+    assert table.targets is not None and table.sources is not None  # a training table has them
     form = _absolute(recipe.table, data_dir)
-    chosen = set(table.ids[choose_rows(table, rows)].tolist())
+    labels = [tuple(recipe.task.labels_of(target).tolist()) for target in table.targets]
+    taken = choose_rows(labels, table.sources, rows)
+    chosen = set(table.ids[taken].tolist())
     out.mkdir(parents=True)
     small: dict[str, Any] = {}
     if form.train_folders:
@@ -52,51 +57,62 @@ def make_miniature(
     )
     if Path(form.sample_csv).is_file():
         small["sample_csv"] = _write(read_csv(Path(form.sample_csv)).head(test_rows), out, "sample_submission.csv")
-    if form.labels_csv is not None and table.targets is not None and table.targets.ndim == 1:
+    if form.labels_csv is not None and recipe.task.exclusive:
         frame = read_csv(Path(form.labels_csv))
-        kept = frame[form.label_id_column].isin(_names_of_labels(form, table, chosen))
+        present = {table.labels[label] for label in _present(labels, taken) if label >= 0}
+        kept = frame[form.label_id_column].isin(_with_merged(form, present))
         small["labels_csv"] = _write(frame[kept], out, "labels.csv")
     return replace(recipe, table=replace(form, **small), rule=_absolute(recipe.rule, data_dir)), len(chosen)
 
 
-def choose_rows(table: SampleTable, rows: int) -> np.ndarray:
-    """Which rows to take, int64 (about `rows`,): of the training table, and a quarter as many of each extra one."""
-    assert table.targets is not None and table.sources is not None  # a training table has them
-    main = np.flatnonzero(table.sources == 0)
-    chosen = [main[_choose(table.targets[main], rows)]]
-    present = _present(table.targets, chosen[0])
-    for number in range(1, int(table.sources.max()) + 1):
-        extra = np.flatnonzero(table.sources == number)
+def choose_rows(labels: Labels, sources: np.ndarray, rows: int) -> np.ndarray:
+    """Choose about `rows` rows of the training table, and a quarter as many of each extra one.
+
+    Args:
+        labels: those of each row, -1 for no known identity, (N,).
+        sources: the number of each row's table, 0 for the training table, int (N,).
+
+    Returns:
+        Positions of rows, sorted, int64 (M,).
+    """
+    main = np.flatnonzero(sources == 0)
+    chosen = [_choose(labels, main, rows)]
+    present = _present(labels, chosen[0])
+    for number in range(1, int(sources.max()) + 1):
+        extra = np.flatnonzero(sources == number).tolist()
         # Rows of labels that are there; where a table brings only new ones, any.
-        known = [row for row in extra if _present(table.targets, np.array([row])) <= present]
-        chosen.append(np.array(known or extra.tolist(), np.int64)[: max(4, rows // 4)])
+        known = [row for row in extra if present.issuperset(labels[row])]
+        chosen.append(np.array(known or extra, np.int64)[: max(4, rows // 4)])
     return np.sort(np.concatenate(chosen))
 
 
-def _present(targets: np.ndarray, rows: np.ndarray) -> set[int]:
+def _is_one_each(labels: Labels) -> bool:
+    return all(len(row) == 1 for row in labels)
+
+
+def _present(labels: Labels, rows: np.ndarray) -> set[int]:
     """Labels that some of these rows have."""
-    found = targets[rows]
-    return set((np.flatnonzero(found.any(0)) if targets.ndim == 2 else found).tolist())
+    return {label for row in rows for label in labels[row]}
 
 
-def _choose(targets: np.ndarray, rows: int) -> np.ndarray:
-    if targets.ndim == 2:
-        return np.unique(np.linspace(0, len(targets) - 1, min(rows, len(targets))).round().astype(np.int64))
-    found: list[np.ndarray] = []
-    labels, counts = np.unique(targets[targets >= 0], return_counts=True)
-    for label in labels[np.argsort(-counts, kind="stable")]:
-        found.append(np.flatnonzero(targets == label)[:IMAGES_A_LABEL])
-        if sum(map(len, found)) >= rows:
+def _choose(labels: Labels, table: np.ndarray, rows: int) -> np.ndarray:
+    """Choose about `rows` of a table's rows."""
+    if not _is_one_each(labels):
+        return table[np.unique(np.linspace(0, len(table) - 1, min(rows, len(table))).round().astype(np.int64))]
+    members: dict[int, list[int]] = {}
+    for row in table.tolist():
+        members.setdefault(labels[row][0], []).append(row)
+    unknown = members.pop(-1, [])
+    chosen: list[int] = []
+    for label in sorted(members, key=lambda label: (-len(members[label]), label)):
+        chosen += members[label][:IMAGES_A_LABEL]
+        if len(chosen) >= rows:
             break
-    found.append(np.flatnonzero(targets < 0)[: max(1, rows // 8)])  # of no known identity
-    return np.concatenate(found)
+    return np.array(chosen + unknown[: max(1, rows // 8)], np.int64)
 
 
-def _names_of_labels(form: TableFormat, table: SampleTable, chosen: set[str]) -> set[str]:
-    """The labels of these rows, with the names that `merged_csv` says are the same: any of them may stay one here."""
-    assert table.targets is not None
-    rows = np.flatnonzero(np.isin(table.ids, list(chosen)))
-    names = {table.labels[label] for label in _present(table.targets, rows) if label >= 0}
+def _with_merged(form: TableFormat, names: set[str]) -> set[str]:
+    """Add the names that `merged_csv` says are the same: any of them may stay one here."""
     return names.union(*(line for line in read_merged(form, Path()) if names & set(line)))
 
 

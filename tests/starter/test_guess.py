@@ -26,6 +26,7 @@ from imettk.starter.guess_columns import Choices
 from imettk.starter.guess_labels import odd_labels
 from imettk.starter.look import Contents, look_at, look_into
 from imettk.starter.oddities import find_oddities
+from imettk.starter.questions import QUESTIONS
 from imettk.synthetic.artworks import make_artworks
 from imettk.synthetic.cells import make_cells
 from imettk.synthetic.turtles import TurtlesSize, make_turtles
@@ -87,7 +88,7 @@ def check_guess(data, real, task):
     passed_over = BEYOND | BOXES | ({"label_column"} if real.table.train_folders else set())
     differ = [name for name in vars(real.table) if getattr(found.table, name) != getattr(real.table, name)]
     assert set(differ) <= passed_over
-    assert found.task == task
+    assert found.question.name == task
     table = read_table(found.table, data)  # and it can be read so
     test = read_test_table(found.table, data, table)
     assert len(table) == len(found.frame) and found.found.all() and found.test_found.all() and len(test) > 0
@@ -157,7 +158,7 @@ def test_real_tables_beside_images_of_their_names(name, suffix, real, task):
     files = sorted(frame[real.id_column] + suffix)
     found = guess(Contents({"train.csv": frame}, {"train": files}, []), TABLES, Choices())
     assert {name for name in vars(real) if getattr(found.table, name) != getattr(real, name)} <= BEYOND | BOXES
-    assert found.task == task and found.found.all()
+    assert found.question.name == task and found.found.all()
 
 
 def lay_out(folder, text, *images, csv="train.csv", encoding="utf-8"):
@@ -211,7 +212,7 @@ def test_csv_files_as_they_come(tmp_path, text, encoding):
 def test_one_label_or_several(tmp_path, cells, task, separator):
     rows = "".join(f'{name},"{cell}"\n' for name, cell in zip("abcd", cells, strict=True))
     found = look(lay_out(tmp_path, "id,label\n" + rows, *ABC))
-    assert found.task == task
+    assert found.question.name == task
     assert separator is None or found.table.label_separator == separator
     wanted = {part.strip() for cell in cells for part in (cell.split(separator) if separator else [cell])}
     assert set(found.labels) == wanted == set(read_table(found.table, tmp_path).labels)
@@ -222,8 +223,8 @@ def test_individuals_without_a_sample_submission(tmp_path):
     lay_out(tmp_path, "id,whale\n" + "".join(f"{name},w{int(name) % 320}\n" for name in names), "train/000.jpg")
     for name in names[1:]:
         (tmp_path / "train" / f"{name}.jpg").touch()
-    assert look(tmp_path).task == "retrieval"
-    assert look(tmp_path, task="multiclass").task == "multiclass"
+    assert look(tmp_path).question.name == "retrieval"
+    assert look(tmp_path, question="multiclass").question.name == "multiclass"
 
 
 NESTED = ["p/1/a.jpg", "p/1/b.jpg", "p/2/a.jpg", "p/2/b.jpg"]
@@ -283,7 +284,7 @@ def test_a_column_that_is_the_label_again_is_no_group(tmp_path):
         ("id,label\na,owl\nb,hen\n", {"id_column": "label"}, "no table has a column label that names an image in half"),
         ("id,label\na,owl\nb,hen\n", {"id_column": "name"}, "no table has a column name that names an image in half"),
         ("id,tags\na,\"['x', 'y']\"\nb,['x']\nc,[]\nd,['y']\n", {}, "column tags holds lists, such as .* without"),
-        ('id,tags\na,"[3, 5]"\nb,[3]\nc,[]\nd,[5]\n', {"task": "multilabel"}, "column tags holds lists"),
+        ('id,tags\na,"[3, 5]"\nb,[3]\nc,[]\nd,[5]\n', {"question": "multilabel"}, "column tags holds lists"),
         ("id,label\nx,owl\ny,hen\n", {"train_csv": "train.csv"}, "no column of id, label names an image in half"),
     ],
 )  # fmt: skip
@@ -296,8 +297,8 @@ def test_what_cannot_be_told_is_one_line_with_the_option(tmp_path, text, choices
 
 def test_what_could_not_be_told_is_taken_as_asked_for(tmp_path):
     lay_out(tmp_path, CARS, *ABC, "train/e.jpg", "train/f.jpg")
-    assert look(tmp_path, task="multiclass").labels["red car"] == 1
-    assert look(tmp_path, task="multilabel").labels == {"red": 2, "blue": 2, "tan": 2, "car": 3, "bus": 3}
+    assert look(tmp_path, question="multiclass").labels["red car"] == 1
+    assert look(tmp_path, question="multilabel").labels == {"red": 2, "blue": 2, "tan": 2, "car": 3, "bus": 3}
 
 
 def test_two_training_tables(tmp_path):
@@ -410,14 +411,14 @@ def test_folders_as_labels(tmp_path):
     ]
     lay_out(tmp_path, "", *images, csv="readme.txt")
     found = look(tmp_path)
-    assert found.table.train_folders and found.table.train_images == "train" and found.task == "multiclass"
+    assert found.table.train_folders and found.table.train_images == "train" and found.question.name == "multiclass"
     assert read_table(found.table, tmp_path).labels == ("hen", "owl")
     (tmp_path / "train").rename(tmp_path / "first")
     with pytest.raises(DataError, match="may be the folders of first or val; give one of them as --train-csv"):
         look(tmp_path)
     assert look(tmp_path, train_csv="val").table.train_images == "val"
     with pytest.raises(DataError, match="no table has a column"):
-        look(tmp_path, task="multilabel")
+        look(tmp_path, question="multilabel")
 
 
 def test_numbered_rows_are_no_list_of_labels(tmp_path):
@@ -487,8 +488,8 @@ def test_images_count_whatever_they_are_called(tmp_path):
 
 def test_identities_with_a_single_row_are_told_where_there_are_some():
     told = "identities have a single row"
-    assert not has(odd_labels(Counter(a=2, b=2, c=3), task="retrieval", unknown=None), told)
-    assert has(odd_labels(Counter(a=1, b=2, c=3), task="retrieval", unknown=None), f"1 of 3 {told}")
+    assert not has(odd_labels(Counter(a=2, b=2, c=3), QUESTIONS["retrieval"], unknown=None), told)
+    assert has(odd_labels(Counter(a=1, b=2, c=3), QUESTIONS["retrieval"], unknown=None), f"1 of 3 {told}")
 
 
 def test_columns_of_0_and_1_are_refused_with_what_helps(tmp_path):

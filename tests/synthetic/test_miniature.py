@@ -11,12 +11,12 @@ import pytest
 from imettk.commands import preflight
 from imettk.config import Recipe, RulePlan, StagePlan, TableFormat, TrainPlan
 from imettk.data.folds import make_folds
-from imettk.data.table import SampleTable, read_table
+from imettk.data.table import read_table
 from imettk.recipes import load_recipe
 from imettk.synthetic import miniature
 from imettk.synthetic.artworks import make_artworks
 from imettk.synthetic.cells import make_cells
-from imettk.synthetic.miniature import choose_rows, make_miniature
+from imettk.synthetic.miniature import IMAGES_A_LABEL, choose_rows, make_miniature
 from imettk.synthetic.turtles import make_turtles
 from imettk.synthetic.whales import WhalesSize, make_whale_folders, make_whales
 
@@ -81,8 +81,33 @@ def test_there_are_as_many_identities_as_a_batch_needs(images_per_identity):
     stage = StagePlan(batch_size=64, sampler="identities", images_per_identity=images_per_identity)
     classes = TableFormat(task="multiclass")
     recipe = Recipe(table=classes, train=TrainPlan(loss="cross_entropy"), rule=RulePlan(kind="argmax"), stages=(stage,))
-    targets, ids = np.repeat(np.arange(100), 12), np.arange(1200).astype(str)
-    table = SampleTable(ids, ids, tuple(map(str, range(100))), ("",) * 100, targets=targets, sources=0 * targets)
-    rows = choose_rows(table, preflight._num_rows(recipe))
+    targets = np.repeat(np.arange(100), 12)
+    rows = choose_rows([(target,) for target in targets.tolist()], 0 * targets, preflight._num_rows(recipe))
     trains = rows[make_folds(targets[rows], recipe.folds) != 0]
     assert len(trains) >= 2 * 64 and len(np.unique(targets[trains])) >= 64 // images_per_identity
+
+
+FIRST = np.zeros(40, int)  # all rows are of the training table
+
+
+def test_rows_with_several_labels_are_spread_over_the_table():
+    labels = [(0,), (1, 2), (), (3,)] * 10
+    assert choose_rows(labels, FIRST, 4).tolist() == [0, 13, 26, 39]
+    assert choose_rows(labels, FIRST, 100).tolist() == [*range(40)]
+
+
+def test_rows_with_one_label_are_some_of_the_most_frequent():
+    labels = [(2,)] * 3 + [(5,)] * 12 + [(6,)] * 12 + [(-1,)] * 13
+    fives, sixes = [*range(3, 3 + IMAGES_A_LABEL)], [*range(15, 15 + IMAGES_A_LABEL)]
+    assert choose_rows(labels, FIRST, 8).tolist() == [*fives, 27]  # an eighth as many of no known identity
+    assert choose_rows(labels, FIRST, 16).tolist() == [*fives, *sixes, 27, 28]  # of as many rows the lower label first
+    assert choose_rows(labels, FIRST, 17).tolist() == [0, 1, 2, *fives, *sixes, 27, 28]
+
+
+def test_a_further_table_gives_rows_of_labels_that_are_there():
+    labels = [(0, 1)] * 8 + [(2,), (0,), (0, 2), (), (1, 0), (1,)]
+    sources = np.repeat([0, 1], [8, 6])
+    assert choose_rows(labels, sources, 8).tolist() == [*range(8), 9, 11, 12, 13]
+    only_new = labels[:8] + [(2,)] * 6
+    assert choose_rows(only_new, sources, 8).tolist() == [*range(8), 8, 9, 10, 11]
+    assert choose_rows(only_new, sources, 8)[8:].size == max(4, 8 // 4)
