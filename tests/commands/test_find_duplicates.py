@@ -12,8 +12,9 @@ from tiny import TINY, run
 
 from imettk.cli.main import main
 from imettk.commands import validate
+from imettk.commands.infer import _with_known_answers
 from imettk.config import read_recipe
-from imettk.data.table import read_table, read_test_table
+from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import MismatchError
 from imettk.evaluation.scoring import honest_scores
 from imettk.experiment.groups import row_groups
@@ -120,6 +121,13 @@ def test_answers_that_are_images_are_no_labels(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         run("duplicates", "gdsc2020", "--data", tmp_path, "--run-dir", tmp_path / "run", "--action", "answer")
     assert caught.value.code == 2 and "`ranking.answers` are images" in capsys.readouterr().err
+
+
+def test_a_known_answer_may_be_several_labels_or_none():
+    table = SampleTable(np.array(["a", "b", "c"]), np.array(["a.png", "b.png", "c.png"]), ("3", "7"), ("", ""))
+    known = {"a": "", "c": "7 3"}
+    answers = _with_known_answers(load_recipe("digits"), known, table, table, [["3"], ["7"], []])
+    assert answers == [[], ["7"], ["7", "3"]]
 
 
 def test_known_answers_are_of_the_images_and_labels_that_were_looked_at(copies, tmp_path, capsys):

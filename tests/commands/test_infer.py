@@ -10,10 +10,6 @@ import pytest
 from safetensors.numpy import load_file
 from tiny import TINY, run
 
-from imettk.commands.infer import _with_known_answers
-from imettk.data.table import SampleTable
-from imettk.recipes import load_recipe
-
 
 def test_predictions_are_made_anew_where_the_pixels_changed_and_the_size_did_not(own_data, tmp_path, capsys):
     common = ["--data", own_data, "--run-dir", tmp_path / "run"]
@@ -66,10 +62,3 @@ def test_no_test_image_can_fail_a_submission(own_data, tmp_path, capsys, workers
         assert "taken from" not in text and "1 image (t00003.png) cannot be read" in text, "it was mended"
         probs = load_file(tmp_path / "run" / "fold1" / "test.safetensors")["probs"]
         np.testing.assert_array_equal(probs[:, 7], probs[:, 4])
-
-
-def test_a_known_answer_may_be_several_labels_or_none():
-    table = SampleTable(np.array(["a", "b", "c"]), np.array(["a.png", "b.png", "c.png"]), ("3", "7"), ("", ""))
-    known = {"a": "", "c": "7 3"}
-    answers = _with_known_answers(load_recipe("digits"), known, table, table, [["3"], ["7"], []])
-    assert answers == [[], ["7"], ["7", "3"]]

@@ -35,6 +35,17 @@ def random_labels(seed, num_samples=50, num_classes=6, share=0.3):
     return (np.random.default_rng(seed).random((num_samples, num_classes)) < share).astype(np.uint8)
 
 
+@pytest.mark.parametrize("average", AVERAGES)
+def test_f_beta_of_small_tables_is_that_of_scikit_learn(average):
+    for seed in range(20):
+        probs, targets = make(seed, num_samples=300 if seed == 0 else 9)
+        for beta in (0.5, 1.0, 2.0):
+            ours = f_beta(probs >= 0.3, targets, beta=beta, average=average)
+            assert ours == pytest.approx(
+                fbeta_score(targets, probs >= 0.3, beta=beta, average=average, zero_division=0)
+            )
+
+
 @pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
 def test_f_beta_equals_scikit_learn(beta, share):
@@ -193,14 +204,3 @@ def test_recall_at_k_by_hand_and_by_scikit_learn():
     for k in (1, 3, 6):
         expected = top_k_accuracy_score(targets, scores, k=k, labels=range(7))
         assert recall_at_k(np.argsort(-scores, axis=1)[:, :k], targets) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("average", AVERAGES)
-def test_f_beta_of_small_tables_is_that_of_scikit_learn(average):
-    for seed in range(20):
-        probs, targets = make(seed, num_samples=300 if seed == 0 else 9)
-        for beta in (0.5, 1.0, 2.0):
-            ours = f_beta(probs >= 0.3, targets, beta=beta, average=average)
-            assert ours == pytest.approx(
-                fbeta_score(targets, probs >= 0.3, beta=beta, average=average, zero_division=0)
-            )
