@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from imettk.config import FoldPlan, MetricPlan, ModelPlan, RankPlan, RulePlan
 from imettk.config.training import LossName
@@ -13,7 +13,7 @@ from imettk.config.training import LossName
 MANY_LABELS, FEW_ROWS = 300, 10  # identities: at least so many, in the median with so many rows at most
 ANSWERS = 5  # of a retrieval whose sample submission does not say how many
 # Rules that need groups of labels, and those that take their place where there are none.
-UNGROUPED: dict[str, Literal["threshold"]] = {"group_thresholds": "threshold"}
+UNGROUPED: dict[str, str] = {"group_thresholds": "threshold"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Question:
     """
 
     name: str
-    task: Literal["multilabel", "multiclass"]
+    task: str
     recognise: Callable[[Evidence], str | None]
     several: bool = False
     unknown: bool = False

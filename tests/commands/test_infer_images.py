@@ -14,11 +14,15 @@ def pictures(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "empty").mkdir()
+    (tmp_path / "many").mkdir()
+    for number in range(30):
+        (tmp_path / "many" / f"{7 * number % 30:02}.png").touch()
     return tmp_path
 
 
 def test_a_folder_is_its_files_in_order_without_hidden_ones_and_other_folders(pictures):
     assert _files([pictures / "one"]) == [pictures / "one" / "a.jpg", pictures / "one" / "b.png"]
+    assert [path.name for path in _files([pictures / "many"])] == [f"{number:02}.png" for number in range(30)]
 
 
 def test_files_keep_their_order_and_an_image_of_several_files_is_one(pictures):

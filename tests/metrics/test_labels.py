@@ -34,6 +34,17 @@ def random_labels(seed, num_samples=50, num_classes=6, share=0.3):
     return (np.random.default_rng(seed).random((num_samples, num_classes)) < share).astype(np.uint8)
 
 
+@pytest.mark.parametrize("average", AVERAGES)
+def test_f_beta_of_small_tables_is_that_of_scikit_learn(average):
+    for seed in range(20):
+        probs, targets = make(seed, num_samples=300 if seed == 0 else 9)
+        for beta in (0.5, 1.0, 2.0):
+            ours = f_beta(probs >= 0.3, targets, beta=beta, average=average)
+            assert ours == pytest.approx(
+                fbeta_score(targets, probs >= 0.3, beta=beta, average=average, zero_division=0)
+            )
+
+
 @pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
 def test_f_beta_equals_scikit_learn(beta, share):
@@ -177,14 +188,3 @@ def test_sums_of_units_are_numpys_wherever_the_rows_lie_in_memory(average, num_r
 def test_any_number_but_0_counts_as_true():
     chosen, targets = random_labels(0), random_labels(1)
     assert f_beta(2 * chosen, 255 * targets, beta=1.0) == f_beta(chosen, targets, beta=1.0)
-
-
-@pytest.mark.parametrize("average", AVERAGES)
-def test_f_beta_of_small_tables_is_that_of_scikit_learn(average):
-    for seed in range(20):
-        probs, targets = make(seed, num_samples=300 if seed == 0 else 9)
-        for beta in (0.5, 1.0, 2.0):
-            ours = f_beta(probs >= 0.3, targets, beta=beta, average=average)
-            assert ours == pytest.approx(
-                fbeta_score(targets, probs >= 0.3, beta=beta, average=average, zero_division=0)
-            )
