@@ -94,22 +94,24 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
         )
 
     rows, table, targets = taught.rows(fold, valid=False), prepared.table, taught.targets
-    hard_targets = prepared.targets if np.issubdtype(targets.dtype, np.floating) else targets
-    num_classes, sources = len(table.labels), table.sources
+    task = recipe.task
+    hard_targets = prepared.targets if task.is_soft(targets) else targets  # which samplers go by
+    num_outputs, sources = task.num_outputs(len(table.labels)), table.sources
     if mirrors := recipe.metric.mirrored_identities:
         # Mirrored images are rows behind those of the table, and their identities classes behind its labels.
         rows = np.concatenate([rows, rows + len(table)])
-        targets = hard_targets = np.concatenate([hard_targets, hard_targets + num_classes])
-        num_classes *= 2
+        targets = hard_targets = np.concatenate([hard_targets, hard_targets + num_outputs])
+        num_outputs *= 2
         sources = None if sources is None else np.concatenate([sources, sources])
     weights = np.array([1.0, *(extra.weight for extra in recipe.table.extra)])
-    counts = np.bincount(hard_targets[rows], minlength=num_classes) if hard_targets.ndim == 1 else None
+    identities = task.identities(hard_targets[rows])
+    counts = None if identities is None else np.bincount(identities, minlength=num_outputs)
     return TrainingData(
         rows=rows,
         dataset_for=dataset_for,
         loss_for=lambda stage: loss_of(recipe, stage.loss, counts=counts),
-        num_classes=num_classes,
-        multiclass=recipe.table.task == "multiclass",
+        num_outputs=num_outputs,
+        task=task,
         num_valid=len(prepared.rows(fold, valid=True)),
         targets=hard_targets[rows],
         repeats=weights[sources[rows]] if recipe.table.extra and sources is not None else None,

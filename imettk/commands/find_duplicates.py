@@ -115,7 +115,7 @@ def _check_choice(recipe: Recipe, limit: int, actions: Sequence[str], similarity
         raise ConfigError(f"--limit must be in [0, 64] bits, got {limit}")
     if not 0 < similarity <= 1:
         raise ConfigError(f"--similarity must be in (0, 1], got {similarity}")
-    if "answer" in actions and recipe.rule.kind == "rank" and recipe.ranking.answers == "images":
+    if "answer" in actions and recipe.answers_images:
         raise ConfigError("--action answer gives test images a label, and `ranking.answers` are images")
 
 
@@ -142,11 +142,8 @@ def _gather(tables: list[SampleTable], recipe: Recipe) -> _Images:
         assert table.sources is not None
         kinds.append(np.where(table.sources == 0, "train", "external"))
         texts = np.array([*table.labels, recipe.table.unknown_label or ""])  # -1 is the unknown one
-        if table.targets.ndim == 1:
-            labels.append(texts[table.targets])
-        else:
-            separator = recipe.table.label_separator
-            labels.append(np.array([separator.join(texts[:-1][row > 0]) for row in table.targets]))
+        separator = recipe.table.label_separator
+        labels.append(np.array([separator.join(texts[recipe.task.labels_of(target)]) for target in table.targets]))
     return _Images(
         np.concatenate([table.ids for table in tables]),
         np.concatenate(kinds),

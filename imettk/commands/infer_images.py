@@ -50,7 +50,7 @@ def infer_images(recipe: Recipe, data_dir: Path, run: RunDir, images: list[Path]
     read = np.array([row for row in rows.tolist() if row not in source.faults], np.int64)
     if not len(read):
         raise DataError(f"--images: {source.unread()} cannot be read")
-    answers = dict(zip(read.tolist(), answerer.answer(said, read, Album(table, source, [""])), strict=True))
+    answers = dict(zip(read.tolist(), answerer.answer(said, read, Album(table, source)), strict=True))
     for row, name in enumerate(table.ids):
         say(f"{name}: {answers.get(row, 'cannot be read')}")
 

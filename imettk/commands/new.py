@@ -24,6 +24,7 @@ from imettk.starter.look import Looks, look_at, look_into
 from imettk.starter.oddities import find_oddities
 from imettk.starter.recipe_source import write_source
 from imettk.starter.starts import recipe_like, start_recipe
+from imettk.tasks import TASKS
 
 ANSWERS = "answers.csv"
 
@@ -131,7 +132,7 @@ def _deal(found: Guess, share: float) -> pd.Series:
     separator = form.label_separator if found.question.several else None
     labels = [sorted(labels_of([cell], separator)) for cell in cells[fit]]
     groups = None if form.group_column is None else frame[form.group_column][fit]
-    chosen, lost = choose_test_rows(labels, share, several=found.question.several, groups=groups)
+    chosen, lost = choose_test_rows(labels, share, task=TASKS[found.question.task], groups=groups)
     if lost:
         say(f"{named(lost, 'label')} would have no row left to train on: one, or its group, is not held out")
     test = pd.Series(False, index=frame.index)

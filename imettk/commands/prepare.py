@@ -78,7 +78,7 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     write_folds(run.path / "folds.csv", table.ids, folds)
     found = {"rows": len(table), "mean": survey.mean, "std": survey.std, "remarks": remarks}
     write_json(run.path / "table.json", {"recipe": json.loads(to_json(recipe)), **found})
-    say(_summary(table, folds, recipe.folds))
+    say(_summary(recipe, table, folds))
     values = [", ".join(f"{value:.3f}" for value in each) for each in (survey.mean, survey.std)]
     say(f"channel mean {values[0]}, std {values[1]}, of values in [0, 1]")
 
@@ -113,8 +113,8 @@ def _require_same_data(recipe: Recipe, run: RunDir, table: SampleTable, folds: n
 
 def _check_answers(recipe: Recipe, table: SampleTable) -> None:
     """Raise `ConfigError` where a row is to get more answers than there are: else `infer` would, after the training."""
-    plan, targets = recipe.ranking, _targets(table)
-    if recipe.rule.kind != "rank" or plan.answers != "identities":
+    plan, targets = recipe.ranking, recipe.task.identities(_targets(table))
+    if "ranked" not in recipe.rule_row.gives or recipe.answers_images or targets is None:
         return
     own = targets[(table.sources == 0) & (targets >= 0)]
     count = len(table.labels) if plan.scored == "all" else len(np.unique(own))
@@ -140,7 +140,9 @@ def deal_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
         say(f"{path}: duplicates stay in one fold, {len(np.unique(groups))} groups in all")
     assert some.sources is not None  # a training table has them
     validates = [True, *(extra.validates for extra in recipe.table.extra)]
-    folds[kept] = make_table_folds(_targets(some), some.sources, recipe.folds, validates=validates, groups=groups)
+    folds[kept] = make_table_folds(
+        _targets(some), some.sources, recipe.folds, task=recipe.task, validates=validates, groups=groups
+    )
     if few := int((folds == ONLY_ENROLLED).sum()):
         least = recipe.folds.min_images
         say(f"{few} rows are of identities with fewer than {least} images: they only stand in the gallery")
@@ -247,55 +249,58 @@ def _tell_bad_images(recipe: Recipe, run: RunDir, tables: dict[str, SampleTable]
         say(f"note: {text} (all in {path})")
 
 
-def _summary(table: SampleTable, folds: np.ndarray, plan: FoldPlan) -> str:
+def _summary(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str:
     """What was made, in a few lines: folds, their sizes, and how evenly labels fell."""
-    targets, dealt = _targets(table), table.take(np.flatnonzero(folds >= 0))
-    one_label = targets.ndim == 1
-    rows = np.bincount(targets[targets >= 0], minlength=len(table.labels)) if one_label else targets.sum(0)
+    task, plan, targets = recipe.task, recipe.folds, _targets(table)
+    identities, learnable = task.identities(targets), task.learnable(targets)
+    rows = task.label_counts(targets, len(table.labels))
     groups = "" if table.groups is None else f" in {len(np.unique(table.groups))} groups"
     lines = [f"{len(table)} rows{groups}, {len(table.labels)} labels, {int((rows == 0).sum())} of them without a row"]
-    if one_label and (alone := int((rows == 1).sum())):
+    if task.exclusive and (alone := int((rows == 1).sum())):
         lines.append(f"{alone} labels have a single row")
-    if one_label and (unknown := int((targets < 0).sum())):
+    if unknown := int((~learnable).sum()):
         lines.append(f"{unknown} rows are of no known identity: they never train")
+    dealt = np.flatnonzero(folds >= 0)
     if not len(dealt):
         return "\n".join([*lines, "all rows train, and none is validated"])
-    sizes = np.bincount(folds[folds >= 0], minlength=plan.num_folds)
+    sizes = np.bincount(folds[dealt], minlength=plan.num_folds)
     lines.append("folds: " + ", ".join(f"{fold}: {size} rows" for fold, size in enumerate(sizes)))
-    only = (folds == ONLY_TRAINS) & (targets >= 0 if one_label else True)
+    only = (folds == ONLY_TRAINS) & learnable
     if only.any():
         of_extra = table.sources is not None and (table.sources[only] > 0).all()
         lines.append(f"{int(only.sum())} rows {'of extra tables ' if of_extra else ''}only train")
-    if one_label:
-        lines += _unknown_lines(targets, folds, plan)
+    if identities is not None:
+        lines += _unknown_lines(identities, folds, plan)
     if plan.scheme == "deal":
-        lines += _evenness(table.labels, _targets(dealt), folds[folds >= 0])
+        counts = [
+            task.label_counts(targets[folds == fold], len(table.labels)) for fold in range(folds[dealt].max() + 1)
+        ]
+        lines += _evenness(table.labels, np.stack(counts), alone=task.exclusive)
     return "\n".join(lines)
 
 
-def _unknown_lines(targets: np.ndarray, folds: np.ndarray, plan: FoldPlan) -> list[str]:
+def _unknown_lines(identities: np.ndarray, folds: np.ndarray, plan: FoldPlan) -> list[str]:
     """Of each fold, how many identities validate in it that it does not train on."""
-    never_train = (targets < 0) | np.isin(folds, (LEFT_OUT, ONLY_ENROLLED))
+    never_train = (identities < 0) | np.isin(folds, (LEFT_OUT, ONLY_ENROLLED))
     counts = []
     for fold in range(plan.num_folds):
-        known = np.unique(targets[~never_train & (folds != fold)])
-        counts.append(len(np.setdiff1d(targets[~never_train & (folds == fold)], known)))
+        known = np.unique(identities[~never_train & (folds != fold)])
+        counts.append(len(np.setdiff1d(identities[~never_train & (folds == fold)], known)))
     if not any(counts):
         return []
     return ["identities that only validate: " + ", ".join(f"{fold}: {count}" for fold, count in enumerate(counts))]
 
 
-def _evenness(labels: tuple[str, ...], targets: np.ndarray, folds: np.ndarray) -> list[str]:
-    """How far the folds' rows of each label lie apart, and which labels cannot be in every fold."""
-    if targets.ndim == 1:
-        cells = np.where(targets < 0, len(labels), targets) + (len(labels) + 1) * folds
-        counts = np.bincount(cells, minlength=(len(labels) + 1) * (folds.max() + 1))
-        counts = counts.reshape(-1, len(labels) + 1)[:, :-1]
-    else:
-        counts = np.stack([targets[folds == fold].sum(0) for fold in range(folds.max() + 1)])
+def _evenness(labels: tuple[str, ...], counts: np.ndarray, *, alone: bool) -> list[str]:
+    """How far the folds' rows of each label lie apart, and which labels cannot be in every fold.
+
+    Args:
+        counts: rows of each label in each fold, int (F, C).
+        alone: rows have one label each: a label with fewer rows than folds is always uneven, and says nothing.
+    """
     mean, few = counts.mean(0), counts.sum(0) < len(counts)
     seen = mean > 0
-    judged = ~few if targets.ndim == 1 and not few.all() else seen  # a row alone is always uneven, and says nothing
+    judged = ~few if alone and not few.all() else seen
     if not judged.any():
         return []
     spread = np.abs(counts - mean).max(0)[judged] / mean[judged]

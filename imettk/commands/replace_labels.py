@@ -16,7 +16,7 @@ from imettk.evaluation.embeddings import TableRows, read_fold_files
 from imettk.evaluation.members import Joined, blend_test, join_members, read_member, require_current_labels
 from imettk.evaluation.pictures import Album, list_conflicts
 from imettk.evaluation.rules import fitter_of
-from imettk.evaluation.submit import label_rows, submit
+from imettk.evaluation.submit import submit
 from imettk.experiment.prepared import read_shares
 from imettk.files import write_atomically
 from imettk.inference.predictor import Predictions
@@ -51,7 +51,7 @@ def neighbours(recipe: Recipe, data_dir: Path, run: RunDir, *, classifier: Path,
         ConfigError: the classifier's rows have one label each.
         MismatchError: the two runs share no rows.
     """
-    if recipe.table.task != "multilabel":
+    if recipe.task.exclusive:
         raise ConfigError("label sets are replaced where rows have several labels, and this recipe's have one each")
     table = read_table(recipe.table, data_dir)
     embedded = _Embedded(table, features)
@@ -69,8 +69,8 @@ def neighbours(recipe: Recipe, data_dir: Path, run: RunDir, *, classifier: Path,
     threshold = _fit(recipe, run, fitter, joined, own, table)
     source = ImageSource(table, make_reader(recipe.images, recipe.table))
     assert table.targets is not None
-    texts = [recipe.table.label_separator.join(np.array(table.labels)[row > 0]) for row in table.targets]
-    list_conflicts(run.path, Album(table, source, []), near, table.targets, texts)
+    texts = [recipe.table.label_separator.join(cell) for cell in recipe.task.cells(table.targets, table.labels)]
+    list_conflicts(run.path, Album(table, source), near, table.targets, texts, task=recipe.task)
     if not member.test or embedded.lacks_test:
         say("note: no submission: run `imettk infer` for both runs first")
         return
@@ -138,8 +138,11 @@ def _fit(
     else:
         answers = fitter.fit(probs, truth).apply(probs)
     rows, similarities, sets = near.rows[:, 0], near.similarities[:, 0], table.targets
-    assert sets is not None and fitter.goal is not None
-    goal = fitter.goal
+    assert sets is not None
+    if (goal := fitter.goal) is None:
+        raise ConfigError(
+            f"label sets replace answers that are fitted for an F-beta, and those of the rule {recipe.rule.kind} are not"
+        )
 
     def score_of(some: np.ndarray, right: np.ndarray) -> float:
         return recipe.scorer.score(some, right)
@@ -184,4 +187,4 @@ def _submit(
         rule.apply(test.merged), near.rows[:, 0], near.similarities[:, 0], table.targets, threshold=threshold
     )
     what = f"{int(replaced.sum())} of them those of a neighbour"
-    submit(recipe, data_dir, run, test.ids, label_rows(answers, table.labels), what)
+    submit(recipe, data_dir, run, test.ids, recipe.task.cells(answers, table.labels), what)

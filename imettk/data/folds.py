@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,16 +16,29 @@ from imettk.data.stratify import stratify
 from imettk.data.table import SampleTable
 from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
 from imettk.files import write_atomically
+from imettk.tasks import Task
 
 ONLY_TRAINS, LEFT_OUT, ONLY_ENROLLED = -1, -2, -3  # instead of a fold
 MOST_CELLS = 100_000  # groups x classes
 
 
-def make_folds(targets: np.ndarray, plan: FoldPlan, *, groups: np.ndarray | None = None) -> np.ndarray:
-    """Deal samples to folds with even label counts; groups are never split.
+class Stratifier(NamedTuple):
+    """How rows are dealt such that folds are alike.
+
+    Attributes:
+        deal: (strata, plan, groups or None) -> the fold of each row, int64 (N,).
+        deal_few: (strata of rows or groups, plan) -> the same for tables that `deal` refuses, or takes minutes for.
+    """
+
+    deal: Callable[[np.ndarray, FoldPlan, np.ndarray | None], np.ndarray]
+    deal_few: Callable[[np.ndarray, FoldPlan], np.ndarray] | None = None
+
+
+def make_folds(targets: np.ndarray, plan: FoldPlan, *, task: Task, groups: np.ndarray | None = None) -> np.ndarray:
+    """Deal samples to folds that are alike; groups are never split.
 
     Args:
-        targets: int64 (N,) class index, or uint8 (N, C).
+        targets: as the task has them, first axis N.
         groups: any dtype (N,), or None.
 
     Returns:
@@ -39,19 +53,37 @@ def make_folds(targets: np.ndarray, plan: FoldPlan, *, groups: np.ndarray | None
             f"{units} {'samples' if groups is None else 'groups'} cannot fill {plan.num_folds} folds; "
             "set --folds.num-folds lower"
         )
-    if plan.stratify and targets.ndim == 2:
-        return stratify(targets, plan.num_folds, plan.seed, groups=groups)
+    deal = STRATIFIERS[task.stratifier].deal if plan.stratify else _split
+    return deal(task.strata(targets), plan, groups)
+
+
+def _split(classes: np.ndarray, plan: FoldPlan, groups: np.ndarray | None) -> np.ndarray:
+    """Deal by scikit-learn's splitters; classes int64 (N,) where the plan stratifies."""
     splitter = _splitter(plan, grouped=groups is not None)
-    folds = np.full(len(targets), -1, np.int64)
+    folds = np.full(len(classes), -1, np.int64)
     with warnings.catch_warnings():
         # A class rarer than the number of folds is missing from some of them: expected in these competitions.
         warnings.filterwarnings("ignore", message="The least populated class|The number of unique classes")
         try:
-            for fold, (_, valid) in enumerate(splitter.split(np.zeros(len(targets)), targets, groups)):
+            for fold, (_, valid) in enumerate(splitter.split(np.zeros(len(classes)), classes, groups)):
                 folds[valid] = fold
         except ValueError as error:
             raise DataError(f"the table cannot be split evenly ({error}); try --folds.stratify False") from None
     return folds
+
+
+def _stratify(labels: np.ndarray, plan: FoldPlan, groups: np.ndarray | None) -> np.ndarray:
+    return stratify(labels, plan.num_folds, plan.seed, groups=groups)
+
+
+def _deal_evenly(classes: np.ndarray, plan: FoldPlan) -> np.ndarray:
+    return deal_evenly(classes, plan.num_folds, plan.seed)
+
+
+STRATIFIERS: dict[str, Stratifier] = {
+    "labels": Stratifier(_stratify),
+    "classes": Stratifier(_split, _deal_evenly),
+}
 
 
 def make_table_folds(
@@ -59,6 +91,7 @@ def make_table_folds(
     sources: np.ndarray,
     plan: FoldPlan,
     *,
+    task: Task,
     validates: Sequence[bool],
     groups: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -69,7 +102,7 @@ def make_table_folds(
     (`hold_out`, `unknown_identities`) they hold out of all tables that validate, together.
 
     Args:
-        targets: int64 (N,), -1 for no known identity, or uint8 (N, C).
+        targets: as the task has them, first axis N.
         sources: the table of each row, int (N,), 0 for the training table.
         validates: of each table; others only train.
 
@@ -77,9 +110,9 @@ def make_table_folds(
         ConfigError: the plan goes by identities, and rows have several labels.
         DataError: there are too few rows, groups or identities.
     """
-    folds = np.full(len(targets), ONLY_TRAINS, np.int64)
-    if targets.ndim == 1:
-        folds[is_rare(targets, plan)] = ONLY_ENROLLED
+    folds, identities = np.full(len(targets), ONLY_TRAINS, np.int64), task.identities(targets)
+    if identities is not None:
+        folds[is_rare(identities, plan)] = ONLY_ENROLLED
     elif plan.scheme == "hold_out" or plan.unknown_identities or plan.min_images > 1:
         raise ConfigError(
             "`folds.scheme` hold_out, `folds.unknown_identities` and `folds.min_images` go by the one identity of a "
@@ -90,8 +123,8 @@ def make_table_folds(
     member = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
     deals = np.asarray(validates)[sources]
     fold_of_group = np.full(member.max(initial=0) + 1, ONLY_TRAINS, np.int64)
-    if targets.ndim == 1:
-        fold_of_group = _by_identity(targets, member, plan, kept=folds == ONLY_TRAINS, deals=deals)
+    if identities is not None:
+        fold_of_group = _by_identity(identities, member, plan, kept=folds == ONLY_TRAINS, deals=deals)
     for source in range(len(validates)):
         rows = np.flatnonzero((sources == source) & (folds == ONLY_TRAINS))
         dealt = fold_of_group[member[rows]]
@@ -99,21 +132,19 @@ def make_table_folds(
         rows = rows[dealt < 0]
         if plan.scheme == "deal" and validates[source] and len(rows):
             units = np.unique(member[rows], return_inverse=True)[1]
-            folds[rows] = _deal_table(targets[rows], units, plan, first=source == 0, grouped=groups is not None)
+            folds[rows] = _deal_table(targets[rows], units, plan, task, first=source == 0, grouped=groups is not None)
             fold_of_group[member[rows]] = folds[rows]
     return folds
 
 
-def is_rare(targets: np.ndarray, plan: FoldPlan) -> np.ndarray:
-    """Which rows are of an identity with fewer than `min_images` rows, bool (N,); none where rows have several labels.
+def is_rare(identities: np.ndarray, plan: FoldPlan) -> np.ndarray:
+    """Return which rows are of an identity with fewer than `min_images` rows, bool (N,).
 
     Args:
-        targets: int64 (N,), -1 for no known identity, or uint8 (N, C).
+        identities: int64 (N,), -1 for no known one.
     """
-    if targets.ndim == 2:
-        return np.zeros(len(targets), bool)
-    counts = np.bincount(targets[targets >= 0], minlength=targets.max(initial=0) + 1)
-    return (targets >= 0) & (counts[targets] < plan.min_images)
+    counts = np.bincount(identities[identities >= 0], minlength=identities.max(initial=0) + 1)
+    return (identities >= 0) & (counts[identities] < plan.min_images)
 
 
 def _by_identity(
@@ -141,18 +172,21 @@ def _by_identity(
     return folds
 
 
-def _deal_table(targets: np.ndarray, units: np.ndarray, plan: FoldPlan, *, first: bool, grouped: bool) -> np.ndarray:
+def _deal_table(
+    targets: np.ndarray, units: np.ndarray, plan: FoldPlan, task: Task, *, first: bool, grouped: bool
+) -> np.ndarray:
     """The folds of the rows of one table, int64 (N,); a later table may have fewer units than folds."""
     num_units = units.max() + 1
-    if targets.ndim == 1 and plan.stratify:
-        grouped = num_units < len(units)
+    deal_few = STRATIFIERS[task.stratifier].deal_few if plan.stratify else None
+    if deal_few is not None:
+        grouped, strata = num_units < len(units), task.strata(targets)
         # scikit-learn looks at every class for every group, which takes minutes for thousands of both, and refuses
         # classes that are all rarer than the folds, as those of a second table may be.
-        if not first or (grouped and num_units * len(np.unique(targets)) > MOST_CELLS):
-            return deal_evenly(targets[np.unique(units, return_index=True)[1]], plan.num_folds, plan.seed)[units]
+        if not first or (grouped and num_units * len(np.unique(strata)) > MOST_CELLS):
+            return deal_few(strata[np.unique(units, return_index=True)[1]], plan)[units]
     if not first and num_units < plan.num_folds:
         return units
-    return make_folds(targets, plan, groups=units if grouped else None)
+    return make_folds(targets, plan, task=task, groups=units if grouped else None)
 
 
 def write_folds(path: Path, ids: np.ndarray, folds: np.ndarray) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
 from imettk.errors import DataError
+from imettk.tasks import TASKS
 
 
 class Labels(NamedTuple):
@@ -99,19 +100,19 @@ def _titles_of(titles: Mapping[str, str], labels: Sequence[str]) -> tuple[str, .
 
 
 def split(cell: str, table_format: TableFormat) -> list[str]:
-    """The labels of one cell; a multi-class cell is one label whatever it holds."""
-    parts = [cell] if table_format.task == "multiclass" else cell.split(table_format.label_separator)
-    return [part.strip() for part in parts if part.strip()]
+    """Return the labels of one cell."""
+    return TASKS[table_format.task].split(cell, table_format.label_separator)
 
 
 def make_targets(
     table_format: TableFormat, csv: Path, frame: pd.DataFrame, labels: Labels, remarks: list[str]
 ) -> np.ndarray:
-    """int64 (N,), -1 for the unknown label, or uint8 (N, C); a row without any label becomes a remark.
+    """Return what the task makes of each row's labels; a row without any becomes a remark.
 
     Raises:
-        DataError: a label that is not listed, or a row without a class.
+        DataError: a label is not listed, or a row lacks its one label.
     """
+    task = TASKS[table_format.task]
     column = {label: position for position, label in enumerate(labels.names)}
     column |= {name: column[label] for name, label in labels.merged.items() if label in column}
     if table_format.unknown_label is not None:
@@ -123,13 +124,8 @@ def make_targets(
     if strange:
         raise DataError(f"{csv}: {named(strange, 'label')} not in {table_format.labels_csv or 'the training table'}")
     empty = frame[table_format.id_column][np.array([not cell for cell in cells], bool)]
-    if table_format.task == "multiclass":
-        if len(empty):
-            raise DataError(f"{csv}: {named(empty, 'row')} without a class in column {table_format.label_column}")
-        return np.array([column[cell[0]] for cell in cells], np.int64)
+    if len(empty) and task.exclusive:
+        raise DataError(f"{csv}: {named(empty, 'row')} without a class in column {table_format.label_column}")
     if len(empty):
         remarks.append(f"{csv}: {named(empty, 'row')} without any label; kept, as rows to which no label applies")
-    targets = np.zeros((len(cells), len(labels.names)), np.uint8)
-    rows = np.repeat(np.arange(len(cells)), [len(cell) for cell in cells])
-    targets[rows, [column[label] for cell in cells for label in cell]] = 1
-    return targets
+    return task.make_targets(cells, column, len(labels.names))

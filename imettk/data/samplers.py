@@ -9,6 +9,7 @@ import numpy as np
 from imettk.config.training import SamplerName
 from imettk.data.sampling import derive_seed
 from imettk.errors import ConfigError
+from imettk.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Sampler:
     seed: int
     kind: SamplerName = "shuffle"
     targets: np.ndarray | None = None
+    task: Task | None = None
     repeats: np.ndarray | None = None
     batch_size: int = 1
     images_per_identity: int = 1
@@ -57,7 +59,9 @@ class Sampler:
             return self._identities(rng)
         if self.kind == "balanced":
             weights = np.ones(len(self.rows)) if self.repeats is None else self.repeats
-            return self.rows[balance(self._targets, weights, self.samples_per_epoch, rng)]
+            assert self.task is not None
+            chances = self.task.chances(self._targets) * weights
+            return self.rows[balance(chances, self.samples_per_epoch, rng)]
         rows = self.rows if self.repeats is None else repeat_rows(self.rows, self.repeats, self.seed, epoch)
         return rows[rng.permutation(len(rows))]
 
@@ -94,24 +98,17 @@ def repeat_rows(rows: np.ndarray, repeats: np.ndarray, seed: int, epoch: int) ->
     return np.concatenate(parts)
 
 
-def balance(targets: np.ndarray, weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Places of `count` samples in which every class comes as often as the others, in random order, int64 (count,).
+def balance(chances: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Places of `count` samples, each as often as its chance says, in random order, int64 (count,).
 
-    The chance of a sample is the mean over its labels of 1 / samples that have the label; samples without any label
-    count as a class of their own. Drawn systematically (equal steps through the summed chances, Madow 1949), so a
-    sample comes as often as its chance says, give or take less than one.
+    Drawn systematically (equal steps through the summed chances, Madow 1949), so a sample comes as often as its chance
+    says, give or take less than one.
 
     Args:
-        targets: int64 (N,) or uint8 (N, C).
-        weights: factors of the chances, float64 (N,).
+        chances: relative to the others, float64 (N,).
     """
-    if targets.ndim == 1:
-        chances = 1 / np.bincount(targets)[targets]
-    else:
-        labels = np.column_stack([targets > 0, ~(targets > 0).any(1)])
-        chances = (labels / np.maximum(labels.sum(0), 1)).sum(1) / labels.sum(1)
-    order = rng.permutation(len(targets))
-    ends = np.cumsum((chances * weights)[order])
+    order = rng.permutation(len(chances))
+    ends = np.cumsum(chances[order])
     steps = (np.arange(count) + rng.random()) * (ends[-1] / count)
     places = order[np.minimum(np.searchsorted(ends, steps, side="right"), len(order) - 1)]
     return places[rng.permutation(count)]

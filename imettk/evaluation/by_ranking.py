@@ -188,7 +188,7 @@ class _RankingAnswerer(ImageAnswerer):
         answers = self._ranked(self._ranker.by_neighbours(queries, Gallery(self._gallery, table.targets)))
         near = find_neighbours(queries, self._gallery, NUM_NEAR, device=self._ranker.device)
         source = ImageSource(table, make_reader(self._recipe.images, self._recipe.table))
-        known = Album(table, source, self._ranker.names)
+        known = Album(table, source, [self._ranker.names[target] for target in table.targets])
         first = slice(MOST_DRAWN)
         some = Neighbours(near.rows[first], near.similarities[first])
         draw_queries(self._run.path / PICTURE, pictures, known, rows[first], some, answers[first])

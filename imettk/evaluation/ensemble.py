@@ -86,7 +86,7 @@ def ensemble_by_rule(
 def _read_members(members: list[Path], method: str) -> list[Member]:
     """Their predictions; of members that know different labels, one member that knows all."""
     if method == "fuse":
-        raise ConfigError("--method fuse is for `rule.kind` rank, whose identities have scores")
+        raise ConfigError("--method fuse is for ranked identities, which have scores")
     found = [read_member(path) for path in members]
     return [join_labels(found)] if method == "join" else found
 

@@ -150,7 +150,7 @@ def judge(
 def _draw(prepared: Prepared, run: RunDir, done: _Validated, answers: np.ndarray, threshold: float | None) -> None:
     """The surest wrong rankings, and some of all; probable label errors where there are neighbours."""
     names, targets = done.ranker.names, prepared.targets
-    album = Album(prepared.table, prepared.source, names)
+    album = Album(prepared.table, prepared.source, [names[target] for target in targets])
     sureness = done.ranker.sureness(answers, done.ranked, threshold)
     worst = pick_worst(answers, sureness, np.where(done.truth >= 0, done.truth, answers[:, 0]), NUM_SHOWN)
     some = np.linspace(0, len(answers) - 1, min(NUM_SHOWN, len(answers))).astype(int)
@@ -174,7 +174,8 @@ def _draw(prepared: Prepared, run: RunDir, done: _Validated, answers: np.ndarray
         )
     say(f"{run.path / 'ranking_worst.png'}, ranking_some.png: queries and what speaks for their answers")
     if done.ranker.plan.by == "neighbours":
-        list_conflicts(run.path, album, done.near, targets, [names[target] for target in targets])
+        labels = [names[target] for target in targets]
+        list_conflicts(run.path, album, done.near, targets, labels, task=prepared.task)
 
 
 def _witness(done: _Validated, prepared: Prepared, query: int, label: int) -> tuple[int, float | None]:

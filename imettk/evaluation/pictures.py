@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from imettk.inference.retrieval import Neighbours
 from imettk.pictures.galleries import Shown, draw_conflicts, draw_gallery
 from imettk.postprocess.neighbours import label_conflicts
 from imettk.progress import say
+from imettk.tasks import Task
 
 NUM_SHOWN, NUM_HITS = 12, 5
 NUM_CONFLICTS = 200  # rows of the table
@@ -33,11 +35,11 @@ class Album:
     """Images of a table with their labels, as galleries show them.
 
     Args:
-        names: of the labels; the last is that of an unknown identity (-1).
+        labels: each row's, for what is shown beside its image; None shows none.
     """
 
-    def __init__(self, table: SampleTable, source: ImageSource, names: list[str]) -> None:
-        self._table, self._source, self._names = table, source, names
+    def __init__(self, table: SampleTable, source: ImageSource, labels: Sequence[str] | None = None) -> None:
+        self._table, self._source, self._labels = table, source, labels
         self.ids = table.ids
 
     def show(
@@ -45,9 +47,7 @@ class Album:
     ) -> Shown:
         """One image; its own label unless another is given."""
         image = look_at(self._source, row)
-        own = (
-            "" if self._table.targets is None or self._table.targets.ndim > 1 else self._names[self._table.targets[row]]
-        )
+        own = "" if self._labels is None else self._labels[row]
         return Shown(image, own if label is None else label, str(self._table.ids[row]), similarity, right)
 
 
@@ -80,15 +80,17 @@ def draw_rankings(
     draw_gallery(path, lines, title=title)
 
 
-def list_conflicts(folder: Path, album: Album, near: Neighbours, targets: np.ndarray, labels: list[str]) -> None:
+def list_conflicts(
+    folder: Path, album: Album, near: Neighbours, targets: np.ndarray, labels: list[str], *, task: Task
+) -> None:
     """Write `label_conflicts.csv` and `.png`: rows whose near neighbours agree on another label than theirs.
 
     Args:
         near: neighbours of each row of the album, (N, k), by a model that has not trained on the row; -1 for none.
-        targets: int64 (N,), or label sets uint8 (N, C).
+        targets: as the task has them.
         labels: each row's as text.
     """
-    found = label_conflicts(near.rows, near.similarities, targets, num=NUM_CONFLICTS)
+    found = label_conflicts(near.rows, near.similarities, targets, task=task, num=NUM_CONFLICTS)
     ids, text = album.ids, np.array(labels, object)
     frame = pd.DataFrame(
         {

@@ -21,7 +21,7 @@ from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable
 from imettk.errors import MismatchError, TrainingError
 from imettk.experiment.prepared import Compute, load_model
-from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions, to_probs
+from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions
 from imettk.models.heads import Outputs
 from imettk.progress import say
 from imettk.tracking.files import sha256
@@ -206,7 +206,7 @@ def _nothing(network: nn.Module, recipe: Recipe, compute: Compute, num_views: in
 
 def _probs_of(logits: Tensor, recipe: Recipe) -> np.ndarray:
     """float32 (V, N, C); C is 0 where neighbours decide: thousands of identities times all rows would fill the disk."""
-    if recipe.model.embeds and recipe.rule.kind == "rank" and recipe.ranking.by == "neighbours":
+    if recipe.asks_neighbours:
         return np.zeros((*logits.shape[:2], 0), np.float32)
     scaled = recipe.metric.scale * logits if recipe.model.embeds else logits
-    return to_probs(scaled, multiclass=recipe.table.task == "multiclass")
+    return recipe.task.activate(scaled).numpy()

@@ -23,6 +23,7 @@ from imettk.device import bfloat16_convolutions_fail, choose_device, choose_prec
 from imettk.errors import CheckpointError, DataError, MismatchError, MissingFileError, TrainingError
 from imettk.models.network import Network
 from imettk.progress import say
+from imettk.tasks import Task
 from imettk.tracking.files import read_json
 from imettk.tracking.run_dir import BAD_IMAGES, CACHE, RunDir
 from imettk.tracking.tensors import all_finite, read_tensors
@@ -37,6 +38,7 @@ class Prepared:
             only stand in the gallery that queries are compared with.
         source: reads the images.
         bad: rows whose image cannot be read, bool (N,); they do not train.
+        task: what is asked of an image.
         given_shares: of the rows that each label should have, float64 (C,), where the recipe names a table of them.
     """
 
@@ -44,11 +46,12 @@ class Prepared:
     folds: np.ndarray
     source: ImageSource
     bad: np.ndarray
+    task: Task
     given_shares: np.ndarray | None = None
 
     @property
     def targets(self) -> np.ndarray:
-        """int64 (N,) or uint8 (N, C)."""
+        """As the task has them, first axis N."""
         assert self.table.targets is not None
         return self.table.targets
 
@@ -60,8 +63,7 @@ class Prepared:
     def rows(self, fold: int, *, valid: bool) -> np.ndarray:
         """Positions of the rows that validate (or train) in this fold, int64 (M,); unknown identities never train."""
         trains = ~np.isin(self.folds, (fold, LEFT_OUT, ONLY_ENROLLED)) & ~self.bad
-        if self.targets.ndim == 1:
-            trains &= self.targets >= 0
+        trains &= self.task.learnable(self.targets)
         return np.flatnonzero(self.folds == fold if valid else trains)
 
     def enrolled(self, fold: int) -> np.ndarray:
@@ -143,7 +145,7 @@ def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:
         frame = read_csv(listed)
         bad = np.isin(table.ids, frame["id"][frame["table"] == "train"].to_numpy(str))
     shares = read_shares(recipe, data_dir, table.labels)
-    return Prepared(table, folds, open_source(recipe, table, data_dir, run), bad, shares)
+    return Prepared(table, folds, open_source(recipe, table, data_dir, run), bad, recipe.task, shares)
 
 
 def require_same_data(what: str, values: dict[str, Any], identity: DataIdentity) -> None:
@@ -181,7 +183,7 @@ def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir)
 
 def make_network(recipe: Recipe, num_labels: int, *, weights: str | None = None) -> Network:
     """The network of a recipe; `weights` is where pretrained ones lie, None for random ones."""
-    num_classes = num_labels * (2 if recipe.metric.mirrored_identities else 1)
+    num_classes = recipe.task.num_outputs(num_labels) * (2 if recipe.metric.mirrored_identities else 1)
     return Network(
         backbone=recipe.model.backbone,
         num_classes=num_classes,

@@ -14,6 +14,7 @@ from imettk.data.table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.experiment.prepared import Prepared
 from imettk.inference.predictor import load_predictions
+from imettk.tasks import Task
 
 
 def with_teacher(recipe: Recipe, prepared: Prepared, fold: int) -> tuple[Prepared, str]:
@@ -24,20 +25,22 @@ def with_teacher(recipe: Recipe, prepared: Prepared, fold: int) -> tuple[Prepare
     plan, table = recipe.train, prepared.table
     assert table.targets is not None and table.sources is not None
     targets, unsure = with_pseudo_labels(recipe, table.targets, table.sources, table.ids, table.labels, fold)
+    # Soft targets do not say any more that an identity is unknown: such a row must not train.
+    unsure |= ~recipe.task.learnable(table.targets)
     taught = "none"
     if targets is not table.targets:
         taught = hashlib.sha256(targets.tobytes()).hexdigest()[:16]
         prepared = replace(prepared, table=replace(table, targets=targets), bad=prepared.bad | unsure)
     if not plan.teacher:
         return prepared, taught
-    rows, num_classes = prepared.rows(fold, valid=False), len(table.labels)
+    rows = prepared.rows(fold, valid=False)
     rows = rows[prepared.folds[rows] >= 0]  # no out-of-fold prediction knows rows that only train
-    mixed, taught = teach(prepared.table, rows, plan.teacher, weight=plan.teacher_weight, num_classes=num_classes)
-    return replace(prepared, table=mixed), taught
+    mixed, taught = teach(prepared.table, rows, plan.teacher, weight=plan.teacher_weight, task=recipe.task)
+    return replace(prepared, table=mixed, bad=prepared.bad | ~recipe.task.learnable(table.targets)), taught
 
 
 def teach(
-    table: SampleTable, rows: np.ndarray, paths: tuple[str, ...], *, weight: float, num_classes: int
+    table: SampleTable, rows: np.ndarray, paths: tuple[str, ...], *, weight: float, task: Task
 ) -> tuple[SampleTable, str]:
     """A table whose targets are (1 - weight) * its own + weight * the mean of the teachers' probabilities.
 
@@ -46,15 +49,14 @@ def teach(
         paths: prediction files; each image takes the mean over the views and files that know it.
 
     Returns:
-        The table, targets float32 (M, C), and a hash of what was mixed in.
+        The table, targets float32 (M, O), and a hash of what was mixed in.
 
     Raises:
         MissingFileError: a file is not there, or no file knows some row.
         MismatchError: a file is of other labels.
     """
     assert table.targets is not None
-    hard = table.targets
-    own = np.eye(num_classes, dtype=np.float32)[hard] if hard.ndim == 1 else hard.astype(np.float32)
+    own = task.soft_answers(table.targets, task.num_outputs(len(table.labels)))
     place = {name: row for row, name in enumerate(table.ids.tolist())}
     total, count = np.zeros(own.shape, np.float32), np.zeros(len(own), np.int64)
     for path in map(Path, paths):
@@ -85,17 +87,17 @@ def with_pseudo_labels(
     """Targets with what the fold's own models say of pseudo-labelled rows, and which rows they are not sure of.
 
     Args:
-        targets: int64 (N,) or uint8 (N, C).
+        targets: as the task has them, first axis N.
         sources: the table of each row, int (N,).
 
     Returns:
-        Targets, float32 (N, C) where a file changes them, and rows to leave out, bool (N,).
+        Targets, float32 (N, O) where a file changes them, and rows to leave out, bool (N,).
 
     Raises:
         MissingFileError: no such file, or it knows nothing of the fold or of a row.
         MismatchError: it is of other labels.
     """
-    unsure = np.zeros(len(ids), bool)
+    unsure, softened = np.zeros(len(ids), bool), False
     for number, extra in enumerate(recipe.table.extra, start=1):
         if extra.predictions is None:
             continue
@@ -119,9 +121,7 @@ def with_pseudo_labels(
             targets = targets.copy()
             targets[rows] = file.probs[view, found, 0].astype(np.int64)
             continue
-        if targets.dtype != np.float32:
-            targets = (
-                np.eye(len(labels), dtype=np.float32)[targets] if targets.ndim == 1 else targets.astype(np.float32)
-            )
+        if not softened:
+            targets, softened = recipe.task.soft_answers(targets, recipe.task.num_outputs(len(labels))), True
         targets[rows] = file.probs[view, found]
     return targets, unsure

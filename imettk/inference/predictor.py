@@ -100,11 +100,6 @@ def predict_outputs(
     return Outputs(torch.cat(parts, 1), torch.cat(others, 1) if others else None)
 
 
-def to_probs(logits: Tensor, *, multiclass: bool) -> np.ndarray:
-    """Probabilities, float32: over classes that exclude each other, or each label for itself."""
-    return (logits.softmax(-1) if multiclass else logits.sigmoid()).numpy()
-
-
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write all of them; ids as UTF-8 lines, and how many bytes each has, since one may hold a newline itself."""
     ids = [name.encode() for name in predictions.ids.tolist()]

@@ -13,6 +13,7 @@ import numpy as np
 from imettk.metrics.labels import count_labels
 from imettk.postprocess.thresholds.goal import Goal, best_change
 from imettk.postprocess.thresholds.sweep import ABOVE_ALL, TOLERANCE, Best, Counts
+from imettk.tasks import Task
 
 NEVER = float("inf")  # a threshold at which nothing is replaced
 GRID = tuple(round(0.60 + 0.01 * step, 2) for step in range(21))  # what first place in HPA 2018 looked at
@@ -190,7 +191,9 @@ class Conflicts(NamedTuple):
     suggestion: np.ndarray
 
 
-def label_conflicts(rows: np.ndarray, similarities: np.ndarray, targets: np.ndarray, *, num: int = 100) -> Conflicts:
+def label_conflicts(
+    rows: np.ndarray, similarities: np.ndarray, targets: np.ndarray, *, task: Task, num: int = 100
+) -> Conflicts:
     """Probable label errors: rows whose near neighbours agree on other labels than theirs.
 
     Neighbours vote with similarity^8. A row's suspicion is the share of the vote that the best of its neighbours' label
@@ -200,14 +203,14 @@ def label_conflicts(rows: np.ndarray, similarities: np.ndarray, targets: np.ndar
     Args:
         rows: neighbours of each row, without itself, int64 (N, k).
         similarities: float (N, k).
-        targets: classes int64 (N,), where -1 is unknown: it neither votes nor is suspected; or label sets uint8 (N, C).
+        targets: as the task has them; a row that cannot be learned neither votes nor is suspected.
         num: how many are listed at most; rows that no other label set suits better never are.
     """
     votes = np.where((rows >= 0) & (similarities > 0), similarities, 0.0).astype(np.float64)
-    if targets.ndim == 1:
-        votes[(targets[rows] < 0) | (targets < 0)[:, None]] = 0
+    silent = ~task.learnable(targets)
+    votes[silent[rows] | silent[:, None]] = 0
     parts = [
-        _suspect(np.arange(first, min(first + CHUNK, len(rows))), rows, votes, targets)
+        _suspect(np.arange(first, min(first + CHUNK, len(rows))), rows, votes, targets, task)
         for first in range(0, len(rows), CHUNK)
     ]
     if not parts:
@@ -218,14 +221,14 @@ def label_conflicts(rows: np.ndarray, similarities: np.ndarray, targets: np.ndar
     return Conflicts(*(column[order] for column in every))
 
 
-def _suspect(some: np.ndarray, rows: np.ndarray, votes: np.ndarray, targets: np.ndarray) -> Conflicts:
+def _suspect(some: np.ndarray, rows: np.ndarray, votes: np.ndarray, targets: np.ndarray, task: Task) -> Conflicts:
     """All of some rows, int64 (M,), in their order."""
     near, similarity = rows[some], votes[some]
     weights = similarity**WEIGHT_POWER
     weights /= np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float64).tiny)
-    own = _agreement(targets[some][:, None], targets[near])[:, 0]
+    own = task.agreement(targets[some][:, None], targets[near])[:, 0]
     fit_own = (weights * own).sum(1)
-    fit = np.einsum("mj,mkj->mk", weights, _agreement(targets[near], targets[near]))
+    fit = np.einsum("mj,mkj->mk", weights, task.agreement(targets[near], targets[near]))
     fit = np.where(weights > 0, fit, -1)
     best, every = fit.argmax(1), np.arange(len(some))
     others = np.where(own < 1, similarity, 0)
@@ -238,13 +241,3 @@ def _suspect(some: np.ndarray, rows: np.ndarray, votes: np.ndarray, targets: np.
         others[every, nearest],
         near[every, best],
     )
-
-
-def _agreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Jaccard indices of label sets (M, A, C) and (M, B, C), or equality of classes (M, A), (M, B), float (M, A, B)."""
-    if first.ndim == 2:
-        return (first[:, :, None] == second[:, None, :]).astype(np.float32)
-    one, other = ((each != 0).astype(np.float32) for each in (first, second))
-    both = one @ other.transpose(0, 2, 1)
-    union = one.sum(2)[:, :, None] + other.sum(2)[:, None, :] - both
-    return np.where(union > 0, both / np.maximum(union, 1), 1)

@@ -10,17 +10,18 @@ import pandas as pd
 from imettk.config import FoldPlan
 from imettk.data.folds import make_table_folds
 from imettk.errors import DataError
+from imettk.tasks import Task
 
 MOST_PARTS = 20  # that rows are dealt into, of which some become the test set
 
 
 def choose_test_rows(
-    labels: list[list[str]], share: float, *, several: bool, groups: pd.Series | None = None, seed: int = 0
+    labels: list[list[str]], share: float, *, task: Task, groups: pd.Series | None = None, seed: int = 0
 ) -> tuple[np.ndarray, list[str]]:
     """Which rows are for the test set.
 
     Args:
-        labels: of each row; without `several` exactly one.
+        labels: of each row; exactly one where the task has labels exclude each other.
         share: of the rows, above 0, at most 0.5.
         groups: rows of one value stay together.
 
@@ -32,9 +33,8 @@ def choose_test_rows(
     """
     names = sorted({label for row in labels for label in row})
     column = {label: place for place, label in enumerate(names)}
-    targets = np.zeros((len(labels), len(names)), np.uint8)
-    for place, row in enumerate(labels):
-        targets[place, [column[label] for label in row]] = 1
+    dealt = task.make_targets(labels, column, len(names))
+    targets = task.label_matrix(dealt, len(names))
     units = np.arange(len(labels)) if groups is None else np.unique(groups.to_numpy(str), return_inverse=True)[1]
     num_units, kind = len(np.unique(units)), "rows" if groups is None else "groups"
     if num_units < 2:
@@ -43,11 +43,10 @@ def choose_test_rows(
     if part == 0:
         raise DataError(f"--hold-out {share:g} is less than one of {num_units} {kind}")
     plan = FoldPlan(num_folds=part.denominator, seed=seed)
-    dealt = targets if several else targets.argmax(1).astype(np.int64)
     # Where every label is rarer than the parts, rows are dealt as those of a second table: that needs no common one.
     sources = np.full(len(labels), int(targets.sum(0).max() < part.denominator), np.int16)
     grouped = None if groups is None else units
-    folds = make_table_folds(dealt, sources, plan, validates=[True, True], groups=grouped)
+    folds = make_table_folds(dealt, sources, plan, task=task, validates=[True, True], groups=grouped)
     test = folds < part.numerator
     return _give_back(targets, units, test, names)
 

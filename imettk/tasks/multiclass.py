@@ -31,14 +31,14 @@ class Multiclass(Task):
         return targets.new_zeros((len(targets), num_outputs)).float().scatter_(1, targets[:, None], 1.0)
 
     def soft_answers(self, answers: np.ndarray, num_outputs: int) -> np.ndarray:
-        return np.eye(num_outputs, dtype=np.float32)[answers]
+        return answers if self.is_soft(answers) else np.eye(num_outputs, dtype=np.float32)[answers]
 
     def smooth(self, targets: Tensor, share: float) -> Tensor:
         """Spread it over all classes (Szegedy et al., arXiv 1512.00567)."""
         return targets * (1 - share) + share * (1 / targets.shape[1])
 
     def learnable(self, targets: np.ndarray) -> np.ndarray:
-        return targets >= 0
+        return np.ones(len(targets), bool) if self.is_soft(targets) else targets >= 0
 
     def identities(self, targets: np.ndarray) -> np.ndarray | None:
         return targets

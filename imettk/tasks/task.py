@@ -65,9 +65,17 @@ class Task(ABC):
     def smooth(self, targets: Tensor, share: float) -> Tensor:
         """Spread this share of soft targets (B, O) evenly (label smoothing)."""
 
+    def is_soft(self, targets: np.ndarray) -> bool:
+        """Return whether targets have probabilities mixed in, as a teacher's part makes them."""
+        return np.issubdtype(targets.dtype, np.floating)
+
     @abstractmethod
     def soft_answers(self, answers: np.ndarray, num_outputs: int) -> np.ndarray:
-        """Return answers, or targets, as what a perfect network gives, float32 (N, O)."""
+        """Return answers, or targets, as what a perfect network gives, float32 (N, O); soft targets as they are."""
+
+    def strata(self, targets: np.ndarray) -> np.ndarray:
+        """Return what folds are to hold evenly, as the `stratifier` takes it: labels (N, C), or classes int64 (N,)."""
+        return targets
 
     def learnable(self, targets: np.ndarray) -> np.ndarray:
         """Return which rows can be trained on, bool (N,)."""

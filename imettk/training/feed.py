@@ -12,6 +12,7 @@ from imettk.data.dataset import Batch, ImageDataset, load_batches
 from imettk.data.samplers import Sampler
 from imettk.data.sampling import train_requests
 from imettk.errors import ConfigError
+from imettk.tasks import Task
 from imettk.training.mining import Mining
 from imettk.training.schedule import Span
 from imettk.training.step import LossFn
@@ -27,15 +28,15 @@ class TrainingData:
         dataset_for: the dataset of a stage.
         loss_for: its loss.
         num_valid: samples of a validation, to estimate the first one's time.
-        targets: of `rows`, int64 (N,) or uint8 (N, C); for samplers that go by them.
+        targets: of `rows`, as the task has them; for samplers that go by them.
         repeats: how often each of `rows` comes in an epoch, float64 (N,); None is once.
     """
 
     rows: np.ndarray
     dataset_for: Callable[[StagePlan], ImageDataset]
     loss_for: Callable[[StagePlan], LossFn]
-    num_classes: int
-    multiclass: bool
+    num_outputs: int
+    task: Task
     num_valid: int = 0
     targets: np.ndarray | None = None
     repeats: np.ndarray | None = None
@@ -47,6 +48,7 @@ class TrainingData:
             seed=seed,
             kind=plan.sampler,
             targets=self.targets,
+            task=self.task,
             repeats=self.repeats,
             batch_size=plan.batch_size,
             images_per_identity=plan.images_per_identity,

@@ -8,20 +8,6 @@ import numpy as np
 import torch
 from timm.data.mixup import Mixup
 from torch import Tensor
-from torch.nn import functional
-
-
-def soft_targets(targets: Tensor, *, num_classes: int, multiclass: bool, smoothing: float = 0.0) -> Tensor:
-    """Targets as float32 (B, C), a share of each spread evenly.
-
-    Args:
-        targets: class indices int64 (B,), which become one-hot; soft classes float (B, C); or labels (B, C).
-        multiclass: whether a row is one distribution over classes, or C labels of their own.
-        smoothing: share in [0, 1): over all classes (Szegedy et al., arXiv 1512.00567), or over yes and no of each
-            label.
-    """
-    soft = functional.one_hot(targets, num_classes).float() if targets.ndim == 1 else targets.float()
-    return soft * (1 - smoothing) + smoothing * (1 / num_classes if multiclass else 0.5) if smoothing else soft
 
 
 class Mixing:

@@ -17,8 +17,9 @@ from imettk.data.dataset import Batch
 from imettk.data.sampling import derive_seed
 from imettk.errors import DeviceError, MemoryShortError
 from imettk.progress import say
+from imettk.tasks import Task
 from imettk.training.mining import Mining
-from imettk.training.mixing import Mixing, soft_targets
+from imettk.training.mixing import Mixing
 from imettk.training.optimizer import set_lr
 from imettk.training.team import Team
 
@@ -73,8 +74,8 @@ class StepRunner:
         self,
         network: nn.Module,
         *,
-        num_classes: int,
-        multiclass: bool,
+        num_outputs: int,
+        task: Task,
         ema: ModelEmaV3 | None,
         seed: int,
         device: torch.device,
@@ -83,7 +84,7 @@ class StepRunner:
         split: int = 1,
     ) -> None:
         self._network, self._ema, self._team = network, ema, team
-        self._num_classes, self._multiclass = num_classes, multiclass
+        self._num_outputs, self._task = num_outputs, task
         self._device = device
         self._seed = derive_seed(seed, team.rank)
         self._autocast: AbstractContextManager[object] = (
@@ -193,12 +194,9 @@ class StepRunner:
         images, targets = batch.images, batch.targets
         assert targets is not None
         if self._mixing is not None or setup.plan.label_smoothing:
-            targets = soft_targets(
-                targets,
-                num_classes=self._num_classes,
-                multiclass=self._multiclass,
-                smoothing=setup.plan.label_smoothing,
-            )
+            targets = self._task.soften(targets, self._num_outputs)
+        if setup.plan.label_smoothing:
+            targets = self._task.smooth(targets, setup.plan.label_smoothing)
         if self._mixing is not None:
             images, targets = self._mixing(images, targets, key=key)
         with self._autocast:

@@ -93,8 +93,8 @@ class Trainer:
         self._find_checkpoint, self._recorder, self._experiment = find_checkpoint, recorder, experiment
         self._runner = StepRunner(
             self.network,
-            num_classes=data.num_classes,
-            multiclass=data.multiclass,
+            num_outputs=data.num_outputs,
+            task=data.task,
             ema=self.ema,
             seed=seed,
             device=device,

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from by_targets import deal, deal_tables
 from fold_targets import multilabel
 from sklearn.model_selection import StratifiedKFold
 
 from imettk.config import FoldPlan
-from imettk.data.folds import LEFT_OUT, ONLY_TRAINS, make_folds, make_table_folds, read_folds, write_folds
+from imettk.data.folds import LEFT_OUT, ONLY_TRAINS, read_folds, write_folds
 from imettk.data.table import SampleTable
 from imettk.errors import DataError, MismatchError, MissingFileError
 
@@ -25,7 +26,7 @@ def groups(num_samples=203):
 def test_every_sample_has_one_fold_and_groups_stay_whole(make_targets, grouped, stratify):
     targets, plan = make_targets(), FoldPlan(num_folds=4, stratify=stratify, seed=3)
     members = groups() if grouped else None
-    folds = make_folds(targets, plan, groups=members)
+    folds = deal(targets, plan, groups=members)
     assert folds.dtype == np.int64
     assert set(folds.tolist()) == {0, 1, 2, 3}  # no -1: nobody is left out; no fold is empty
     if grouped:
@@ -37,9 +38,7 @@ def test_every_sample_has_one_fold_and_groups_stay_whole(make_targets, grouped, 
 @pytest.mark.parametrize("make_targets", [classes, multilabel])
 def test_the_seed_alone_decides(make_targets, grouped):
     members = groups() if grouped else None
-    first, again, other = (
-        make_folds(make_targets(), FoldPlan(num_folds=3, seed=seed), groups=members) for seed in (5, 5, 6)
-    )
+    first, again, other = (deal(make_targets(), FoldPlan(num_folds=3, seed=seed), groups=members) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     # scikit-learn's StratifiedGroupKFold takes groups by their spread of classes; the seed only orders equal ones.
     assert (first != other).any() or (grouped and make_targets is classes)
@@ -47,7 +46,7 @@ def test_the_seed_alone_decides(make_targets, grouped):
 
 def test_classes_are_as_even_as_in_scikit_learn():
     targets = classes()
-    folds = make_folds(targets, FoldPlan(num_folds=5, seed=1))
+    folds = deal(targets, FoldPlan(num_folds=5, seed=1))
     ours = np.array([np.bincount(targets[folds == fold], minlength=6) for fold in range(5)])
     splits = StratifiedKFold(5, shuffle=True, random_state=9).split(targets, targets)
     theirs = np.array([np.bincount(targets[valid], minlength=6) for _, valid in splits])
@@ -64,22 +63,22 @@ def test_extra_tables_are_dealt_by_themselves_and_groups_stay_whole_over_tables(
     groups[200:210] = groups[5:15]  # of the third
     groups[210:215] = groups[150:155]  # with rows of the second
     plan = FoldPlan(num_folds=4)
-    folds = make_table_folds(targets, sources, plan, validates=[True, True, False], groups=groups)
-    np.testing.assert_array_equal(folds[:100], make_folds(targets[:100], plan, groups=groups[:100]))
+    folds = deal_tables(targets, sources, plan, validates=[True, True, False], groups=groups)
+    np.testing.assert_array_equal(folds[:100], deal(targets[:100], plan, groups=groups[:100]))
     np.testing.assert_array_equal(folds[100:110], folds[:10])
     assert np.ptp(np.bincount(folds[110:200], minlength=4)) <= 1
     assert (folds[200:215] == LEFT_OUT).all() and (folds[215:] == ONLY_TRAINS).all()
     groups[100:198] = "g3"  # only two rows of the second table are left to deal
-    few = make_table_folds(targets, sources, plan, validates=[True, True, False], groups=groups)
+    few = deal_tables(targets, sources, plan, validates=[True, True, False], groups=groups)
     assert set(few[100:198]) == {few[3]} and sorted(few[198:200]) == [0, 1]
-    alone = make_table_folds(targets, sources, plan, validates=[True, False, True])
-    np.testing.assert_array_equal(alone[:100], make_folds(targets[:100], plan))
+    alone = deal_tables(targets, sources, plan, validates=[True, False, True])
+    np.testing.assert_array_equal(alone[:100], deal(targets[:100], plan))
     assert (alone[100:200] == ONLY_TRAINS).all() and np.ptp(np.bincount(alone[200:])) <= 1
 
 
 def test_a_class_rarer_than_the_folds_is_dealt_without_a_warning():
     targets = np.array([0] * 20 + [1] * 2)
-    folds = make_folds(targets, FoldPlan(num_folds=5))
+    folds = deal(targets, FoldPlan(num_folds=5))
     assert len(set(folds[20:])) == 2
 
 
@@ -89,12 +88,12 @@ def test_a_class_rarer_than_the_folds_is_dealt_without_a_warning():
 )
 def test_too_few_units_are_refused(members, message):
     with pytest.raises(DataError, match=message + "; set --folds.num-folds lower"):
-        make_folds(np.array([0, 1, 0]), FoldPlan(num_folds=4), groups=members)
+        deal(np.array([0, 1, 0]), FoldPlan(num_folds=4), groups=members)
 
 
 def test_classes_that_are_all_too_rare_are_refused():
     with pytest.raises(DataError, match=r"cannot be split evenly .* --folds.stratify False"):
-        make_folds(np.arange(5), FoldPlan(num_folds=5))
+        deal(np.arange(5), FoldPlan(num_folds=5))
 
 
 def table_of(*ids):

@@ -6,10 +6,11 @@ from collections import Counter, defaultdict
 import numpy as np
 import pandas as pd
 import pytest
+from by_targets import deal_tables
 from places import SHARED
 
 from imettk.config import FoldPlan
-from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, ONLY_TRAINS, make_table_folds
+from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, ONLY_TRAINS
 from imettk.errors import ConfigError, DataError
 
 REAL = SHARED / "data" / "tables" / "humpback2019"
@@ -38,7 +39,7 @@ def targets(request):
 
 def folds_of(targets, groups=None, sources=None, validates=(True,), **plan):
     sources = np.zeros(len(targets), np.int16) if sources is None else sources
-    return make_table_folds(targets, sources, FoldPlan(**plan), validates=validates, groups=groups)
+    return deal_tables(targets, sources, FoldPlan(**plan), validates=validates, groups=groups)
 
 
 def held_out(targets, folds):
@@ -189,7 +190,7 @@ def test_an_unknown_identity_never_trains_in_another_table_or_a_mixed_group():
     for scheme in ("deal", "hold_out"):
         plan = FoldPlan(num_folds=2, scheme=scheme, unknown_identities=0.05)
         targets[sources == 1] = np.minimum(targets[sources == 1], 14)  # 15 and more are of the first table alone
-        folds = make_table_folds(targets, sources, plan, validates=(True, False), groups=groups)
+        folds = deal_tables(targets, sources, plan, validates=(True, False), groups=groups)
         assert all(len(set(folds[(groups == name) & (folds != LEFT_OUT)])) <= 1 for name in set(groups))
         whole = [set(folds[targets == target].tolist()) for target in range(15, 30)]
         assert {0} in whole and {1} in whole

@@ -11,6 +11,7 @@ from imettk.config import StagePlan
 from imettk.data.samplers import Sampler, balance, repeat_rows
 from imettk.data.sampling import train_requests
 from imettk.errors import ConfigError
+from imettk.tasks import TASKS
 
 ROWS = np.arange(1000, 1200)  # they stand elsewhere in the table
 SIZES = (100, 60, 30, 9, 1)
@@ -21,7 +22,7 @@ REAL = SHARED / "data" / "tables" / "humpback2019" / "train.csv"
 
 
 def sampler(kind, **options):
-    return Sampler(rows=ROWS, seed=3, kind=kind, targets=CLASSES, **options)
+    return Sampler(rows=ROWS, seed=3, kind=kind, targets=CLASSES, task=TASKS["multiclass"], **options)
 
 
 ALL = [
@@ -97,7 +98,7 @@ def test_balanced_classes_come_as_often_as_each_other_and_samples_in_turn():
 def test_balanced_labels_come_nearer_to_each_other():
     rng = np.random.default_rng(0)
     targets = (rng.random((500, 6)) < [0.6, 0.3, 0.1, 0.05, 0.02, 0.01]).astype(np.uint8)
-    places = balance(targets, np.ones(500), 5000, rng)
+    places = balance(TASKS["multilabel"].chances(targets), 5000, rng)
     assert len(places) == 5000
     before, after = targets.mean(0), targets[places].mean(0)
     assert after.max() / after.min() < 0.25 * before.max() / before.min()

@@ -33,7 +33,7 @@ def prepared():
     targets = np.array([0, 1, 2, -1, 0, 1, 0])
     ids = np.array([f"r{row}" for row in range(7)])
     table = SampleTable(ids, ids, ("a", "b", "c"), ("",) * 3, targets=targets, sources=np.zeros(7, np.int16))
-    return Prepared(table, np.array([0, 0, 0, 0, -1, -1, -1]), None, np.zeros(7, bool))
+    return Prepared(table, np.array([0, 0, 0, 0, -1, -1, -1]), None, np.zeros(7, bool), RECIPE.task)
 
 
 def test_loss_and_score_are_those_of_plain_formulas():
@@ -81,7 +81,11 @@ def test_what_can_be_watched_is_what_a_validation_gives(name, valid, monkeypatch
     recipe = TASKS[name]
     table, rng = prepared(), torch.Generator().manual_seed(0)
     if name == "labels":
-        table = replace(table, table=replace(table.table, targets=np.eye(3, dtype=np.uint8)[[0, 1, 2, 0, 0, 1, 0]]))
+        table = replace(
+            table,
+            task=recipe.task,
+            table=replace(table.table, targets=np.eye(3, dtype=np.uint8)[[0, 1, 2, 0, 0, 1, 0]]),
+        )
     if not recipe.table.unknown_label:
         table = replace(table, folds=np.array([0, 0, -1, -1, -1, -1, -1]))
     if not valid:

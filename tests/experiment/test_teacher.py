@@ -11,6 +11,7 @@ from imettk.errors import MismatchError, MissingFileError
 from imettk.experiment.teacher import teach
 from imettk.inference.predictor import Predictions, save_predictions
 from imettk.recipes.digits import digits
+from imettk.tasks import TASKS
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_the_blend(table, tmp_path):
         save(tmp_path / f"{number}.safetensors", table, rows, one)
         for number, (rows, one) in enumerate(zip((first, second), probs, strict=True))
     )
-    taught, _ = teach(table, np.arange(72), paths, weight=0.3, num_classes=15)
+    taught, _ = teach(table, np.arange(72), paths, weight=0.3, task=TASKS["multilabel"])
     for row in range(72):
         known = [
             one[:, list(rows).index(row)].mean(0)
@@ -46,7 +47,7 @@ def test_the_blend(table, tmp_path):
 def test_classes_become_distributions(table, tmp_path):
     classes = replace(table, targets=np.arange(72) % 15)
     path = save(tmp_path / "p", table, np.arange(72), np.full((1, 72, 15), 1 / 15, np.float32))
-    taught, _ = teach(classes, np.arange(72), (path,), weight=0.5, num_classes=15)
+    taught, _ = teach(classes, np.arange(72), (path,), weight=0.5, task=TASKS["multiclass"])
     np.testing.assert_allclose(taught.targets.sum(1), 1, rtol=1e-5)
     assert (taught.targets.argmax(1) == classes.targets).all()
 
@@ -54,9 +55,9 @@ def test_classes_become_distributions(table, tmp_path):
 def test_what_is_missing_or_of_other_labels_is_refused(table, tmp_path):
     path = save(tmp_path / "half", table, np.arange(30), np.zeros((1, 30, 15), np.float32))
     with pytest.raises(MissingFileError, match="no file knows 42 of 72 training rows"):
-        teach(table, np.arange(72), (path,), weight=0.5, num_classes=15)
+        teach(table, np.arange(72), (path,), weight=0.5, task=TASKS["multilabel"])
     with pytest.raises(MissingFileError, match=r"absent\.safetensors is missing"):
-        teach(table, np.arange(72), (str(tmp_path / "absent.safetensors"),), weight=0.5, num_classes=15)
+        teach(table, np.arange(72), (str(tmp_path / "absent.safetensors"),), weight=0.5, task=TASKS["multilabel"])
     other = replace(table, labels=(*table.labels[:-1], "x"))
     with pytest.raises(MismatchError, match="other labels"):
-        teach(other, np.arange(72), (path,), weight=0.5, num_classes=15)
+        teach(other, np.arange(72), (path,), weight=0.5, task=TASKS["multilabel"])

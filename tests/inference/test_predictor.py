@@ -11,7 +11,7 @@ from imettk.data.sampling import sequential_requests
 from imettk.data.source import ImageSource
 from imettk.data.table import read_table
 from imettk.errors import MismatchError
-from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions, to_probs
+from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions
 from imettk.inference.tta import apply_view, crop
 from imettk.models.network import Network
 from imettk.recipes.digits import digits
@@ -76,14 +76,6 @@ def test_weights_learn_nothing_and_no_gradient_is_kept(network):
     ).logits  # fmt: skip
     assert not logits.requires_grad
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
-
-
-def test_probabilities_are_the_formula():
-    logits = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)) * 5
-    values = logits.double().numpy()
-    np.testing.assert_allclose(to_probs(logits, multiclass=False), 1 / (1 + np.exp(-values)), rtol=1e-5)
-    classes = np.exp(values) / np.exp(values).sum(-1, keepdims=True)
-    np.testing.assert_allclose(to_probs(logits, multiclass=True), classes, rtol=1e-5)
 
 
 def some_predictions():

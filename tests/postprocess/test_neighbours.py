@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from by_targets import find_conflicts
 from places import SHARED
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, fbeta_score, pairwise_distances
@@ -14,7 +15,6 @@ from imettk.postprocess.neighbours import (
     NEVER,
     best_threshold,
     cross_fit_threshold,
-    label_conflicts,
     replace_labels,
     scan_thresholds,
     standardise,
@@ -220,7 +220,7 @@ def test_conflicts_are_those_of_a_plain_loop(kind):
     rows[:20, 3:], similarities[:20, 3:] = -1, -np.inf
     rows[0], similarities[0] = -1, -np.inf
     targets = rng.integers(-1, 4, 80) if kind == "classes" else (rng.random((80, 3)) < 0.4).astype(np.uint8)
-    found = label_conflicts(rows, similarities, targets)
+    found = find_conflicts(rows, similarities, targets)
     expected = conflicts_by_hand(rows, similarities, targets)
     assert set(found.row.tolist()) == set(expected) and len(found.row) == len(expected) > 20
     assert (np.diff(found.suspicion) <= 0).all() and found.suspicion[0] > 0
@@ -229,7 +229,7 @@ def test_conflicts_are_those_of_a_plain_loop(kind):
         assert values == pytest.approx(expected_values, abs=1e-6) and suggestion in fitting
     frame = pd.DataFrame(found._asdict())
     assert list(frame.columns) == ["row", "suspicion", "disagreement", "nearest", "similarity", "suggestion"]
-    short = label_conflicts(rows, similarities, targets, num=7)
+    short = find_conflicts(rows, similarities, targets, num=7)
     np.testing.assert_array_equal(short.row, found.row[:7])
 
 
@@ -240,7 +240,7 @@ def test_places_without_a_neighbour_suggest_nothing():
     rows = np.array([[1, 2, 3, 4, 5, 6, -1]])
     for beside in (-np.inf, 0.9):
         similarities = np.array([[0.9] * 6 + [beside]], np.float32)
-        found = label_conflicts(np.repeat(rows, 9, axis=0), np.repeat(similarities, 9, axis=0), targets)
+        found = find_conflicts(np.repeat(rows, 9, axis=0), np.repeat(similarities, 9, axis=0), targets)
         assert not set(found.suggestion) - set(range(1, 7))
         place = found.row.tolist().index(0)
         assert found.suspicion[place] == pytest.approx((1 + 5 / 3) / 6 * 0.9**4)
@@ -265,7 +265,7 @@ def test_wrong_labels_in_clusters_are_found(seed):
     targets = np.repeat(np.arange(20), 100)
     features = rng.normal(size=(20, 32))[targets] + rng.normal(size=(2000, 32))
     wrong, planted = plant(targets, rng)
-    found = label_conflicts(*neighbours_of(features), wrong, num=len(planted))
+    found = find_conflicts(*neighbours_of(features), wrong, num=len(planted))
     assert precision(found, planted) >= 0.9
     right = np.isin(found.row, planted)
     assert (wrong[found.suggestion[right]] == targets[found.row[right]]).mean() >= 0.9
@@ -276,7 +276,7 @@ def test_wrong_labels_of_real_digits_are_found_by_their_raw_pixels(seed):
     """35 errors in 1,797 digits: measured 32 or 33 of the first 35."""
     pixels, digits = load_digits(return_X_y=True)
     wrong, planted = plant(digits, np.random.default_rng(seed))
-    found = label_conflicts(*neighbours_of(pixels), wrong, num=len(planted))
+    found = find_conflicts(*neighbours_of(pixels), wrong, num=len(planted))
     assert precision(found, planted) >= 0.8
 
 
@@ -287,10 +287,10 @@ def test_rows_of_rare_classes_are_not_suspected_for_being_rare():
     features = rng.normal(size=(300, 32))[targets] + 0.5 * rng.normal(size=(600, 32))
     rows, similarities = neighbours_of(features)
     assert (targets[rows] != targets[:, None]).mean() > 0.85
-    assert label_conflicts(rows, similarities, targets).suspicion.max(initial=0) < 0.05
+    assert find_conflicts(rows, similarities, targets).suspicion.max(initial=0) < 0.05
     wrong, planted = targets.copy(), rng.choice(300, 12, replace=False) * 2
     wrong[planted] = (targets[planted] + 7) % 300
-    found = label_conflicts(rows, similarities, wrong, num=24)
+    found = find_conflicts(rows, similarities, wrong, num=24)
     # Of a pair that is torn apart nobody can say which row is wrong: both are listed.
     assert np.isin(found.row // 2, planted // 2).mean() >= 0.9
 
@@ -309,10 +309,10 @@ def test_wrong_label_sets_are_found(kind, least):
     else:
         wrong[planted, rng.integers(0, 28, 60)] ^= 1
     planted = planted[(wrong[planted] != targets[planted]).any(1)]
-    found = label_conflicts(*neighbours_of(features), wrong, num=len(planted))
+    found = find_conflicts(*neighbours_of(features), wrong, num=len(planted))
     assert precision(found, planted) >= least
 
 
 def test_without_rows_there_is_no_conflict():
-    none = label_conflicts(np.zeros((0, 5), np.int64), np.zeros((0, 5), np.float32), np.zeros(0, np.int64))
+    none = find_conflicts(np.zeros((0, 5), np.int64), np.zeros((0, 5), np.float32), np.zeros(0, np.int64))
     assert [len(column) for column in none] == [0] * 6

@@ -8,18 +8,19 @@ import pytest
 
 from imettk.errors import DataError
 from imettk.starter.hold_out import choose_test_rows
+from imettk.tasks import TASKS
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.25, 0.3, 0.5])
 def test_the_share_and_the_labels_are_kept(share):
     labels = [["owl"]] * 200 + [["hen"]] * 100 + [["cat"]] * 20
-    test, kept_back = choose_test_rows(labels, share, several=False)
+    test, kept_back = choose_test_rows(labels, share, task=TASKS["multiclass"])
     assert test.mean() == pytest.approx(share, abs=0.01) and kept_back == []
     for label, count in Counter(row[0] for row in labels).items():
         chosen = sum(row == [label] for row, is_test in zip(labels, test, strict=True) if is_test)
         assert chosen == pytest.approx(share * count, abs=1)
-    assert (choose_test_rows(labels, share, several=False)[0] == test).all()
-    assert (choose_test_rows(labels, share, several=False, seed=1)[0] != test).any()
+    assert (choose_test_rows(labels, share, task=TASKS["multiclass"])[0] == test).all()
+    assert (choose_test_rows(labels, share, task=TASKS["multiclass"], seed=1)[0] != test).any()
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -31,7 +32,9 @@ def test_groups_stay_whole_and_no_label_is_lost(several):
         labels[number] = [f"rare{number}"]
     if several:
         labels = [sorted({*row, "often"}) for row in labels]
-    test, kept_back = choose_test_rows(labels, 0.3, several=several, groups=groups)
+    test, kept_back = choose_test_rows(
+        labels, 0.3, task=TASKS["multilabel" if several else "multiclass"], groups=groups
+    )
     assert (pd.Series(test).groupby(groups).nunique() == 1).all()
     train_labels = {label for row, is_test in zip(labels, test, strict=True) if not is_test for label in row}
     assert train_labels == {label for row in labels for label in row}
@@ -41,13 +44,13 @@ def test_groups_stay_whole_and_no_label_is_lost(several):
 
 def test_identities_with_two_images_each():
     labels = [[str(number // 2)] for number in range(100)]
-    test, _ = choose_test_rows(labels, 0.2, several=False)
+    test, _ = choose_test_rows(labels, 0.2, task=TASKS["multiclass"])
     assert 10 <= test.sum() <= 20
     assert {row[0] for row, is_test in zip(labels, test, strict=True) if not is_test} == {row[0] for row in labels}
 
 
 def test_too_little_to_deal():
     with pytest.raises(DataError, match="at least 2 groups, there are 1"):
-        choose_test_rows([["a"], ["b"]], 0.5, several=False, groups=pd.Series(["g", "g"]))
+        choose_test_rows([["a"], ["b"]], 0.5, task=TASKS["multiclass"], groups=pd.Series(["g", "g"]))
     with pytest.raises(DataError, match=r"0\.01 is less than one of 4 rows"):
-        choose_test_rows([["a"]] * 4, 0.01, several=False)
+        choose_test_rows([["a"]] * 4, 0.01, task=TASKS["multiclass"])

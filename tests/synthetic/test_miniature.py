@@ -83,7 +83,7 @@ def test_there_are_as_many_identities_as_a_batch_needs(images_per_identity):
     recipe = Recipe(table=classes, train=TrainPlan(loss="cross_entropy"), rule=RulePlan(kind="argmax"), stages=(stage,))
     targets = np.repeat(np.arange(100), 12)
     rows = choose_rows([(target,) for target in targets.tolist()], 0 * targets, preflight._num_rows(recipe))
-    trains = rows[make_folds(targets[rows], recipe.folds) != 0]
+    trains = rows[make_folds(targets[rows], recipe.folds, task=recipe.task) != 0]
     assert len(trains) >= 2 * 64 and len(np.unique(targets[trains])) >= 64 // images_per_identity
 
 

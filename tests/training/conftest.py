@@ -19,6 +19,7 @@ from imettk.data.dataset import Batch
 from imettk.data.sampling import BatchRequest
 from imettk.losses import LOSSES, OutputLoss
 from imettk.models.network import Outputs
+from imettk.tasks import TASKS
 from imettk.tracking.journal import Journal
 from imettk.training.checkpoint import load_newest
 from imettk.training.feed import TrainingData
@@ -86,8 +87,8 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
             rows=np.arange(ROWS),
             dataset_for=lambda stage: dataset or Pixels(),
             loss_for=lambda stage: OutputLoss(loss or LOSSES["cross_entropy"]),
-            num_classes=CLASSES,
-            multiclass=True,
+            num_outputs=CLASSES,
+            task=TASKS["multiclass"],
         )
 
         def find(fits: Callable[[Any], bool]) -> Any:

@@ -7,8 +7,10 @@ from timm.data.mixup import Mixup
 from torch.nn import functional
 
 from imettk.losses import LOSSES
-from imettk.training.mixing import Mixing, soft_targets
+from imettk.tasks import TASKS
+from imettk.training.mixing import Mixing
 
+MULTICLASS, MULTILABEL = TASKS["multiclass"], TASKS["multilabel"]
 IMAGES = torch.randint(0, 256, (6, 9, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.tensor([0, 3, 1, 1, 2, 0])
 
@@ -19,7 +21,7 @@ def test_it_is_what_timm_makes_of_the_same_draws(mode, mixup, cutmix):
     mixing = Mixing(mixup=mixup, cutmix=cutmix, mode=mode, share=0.8)
     changed = 0
     for key in range(20):
-        images, targets = mixing(IMAGES, soft_targets(CLASSES, num_classes=4, multiclass=True), key=key)
+        images, targets = mixing(IMAGES, MULTICLASS.soften(CLASSES, 4), key=key)
         np.random.seed(key)
         timms = Mixup(mixup, cutmix, prob=0.8, mode=mode, label_smoothing=0.0, num_classes=4)
         expected, expected_targets = timms(IMAGES.permute(0, 3, 1, 2).float(), CLASSES)
@@ -32,7 +34,7 @@ def test_it_is_what_timm_makes_of_the_same_draws(mode, mixup, cutmix):
 def test_labels_mix_as_images_do_and_an_odd_sample_stays():
     labels = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 1, 1], [0, 0, 0], [1, 0, 0]], dtype=torch.uint8)
     bright = torch.arange(5).view(5, 1, 1, 1).expand(5, 4, 4, 1) * 40.0
-    targets = soft_targets(labels, num_classes=3, multiclass=False)
+    targets = MULTILABEL.soften(labels, 3)
     images, mixed = Mixing(mixup=1.0, cutmix=0.0, mode="elem", share=1.0)(bright, targets, key=5)
     for place in range(4):
         partner = 3 - place
@@ -45,7 +47,7 @@ def test_labels_mix_as_images_do_and_an_odd_sample_stays():
 def test_it_leaves_its_input_alone_and_depends_on_the_key_alone():
     mixing = Mixing(mixup=1.0, cutmix=0.0, mode="batch", share=1.0)
     images, before = IMAGES.float(), IMAGES.float()
-    targets = soft_targets(CLASSES, num_classes=4, multiclass=True)
+    targets = MULTICLASS.soften(CLASSES, 4)
     first, _ = mixing(images, targets, key=1 << 40)
     assert torch.equal(images, before)
     np.random.seed(99)
@@ -56,17 +58,17 @@ def test_it_leaves_its_input_alone_and_depends_on_the_key_alone():
 
 def test_smoothing_of_classes_is_torchs():
     logits = torch.randn(6, 4)
-    targets = soft_targets(CLASSES, num_classes=4, multiclass=True, smoothing=0.1)
+    targets = MULTICLASS.smooth(MULTICLASS.soften(CLASSES, 4), 0.1)
     expected = functional.cross_entropy(logits, CLASSES, label_smoothing=0.1, reduction="none")
     torch.testing.assert_close(LOSSES["cross_entropy"](logits, targets), expected)
 
 
 def test_smoothing_of_labels_moves_each_toward_a_half():
-    targets = soft_targets(torch.tensor([[1, 0]], dtype=torch.uint8), num_classes=2, multiclass=False, smoothing=0.2)
+    targets = MULTILABEL.smooth(MULTILABEL.soften(torch.tensor([[1, 0]], dtype=torch.uint8), 2), 0.2)
     assert targets.tolist() == [[pytest.approx(0.9), pytest.approx(0.1)]]
 
 
 def test_hard_targets_as_soft_ones_give_the_same_loss():
     logits = torch.randn(6, 4)
-    soft = soft_targets(CLASSES, num_classes=4, multiclass=True)
+    soft = MULTICLASS.soften(CLASSES, 4)
     torch.testing.assert_close(LOSSES["cross_entropy"](logits, soft), LOSSES["cross_entropy"](logits, CLASSES))

@@ -9,6 +9,7 @@ from warmup_scheduler import GradualWarmupScheduler
 
 from imettk.config import StagePlan
 from imettk.errors import ConfigError
+from imettk.tasks import TASKS
 from imettk.training.feed import TrainingData
 from imettk.training.schedule import lr_table, plan_spans
 
@@ -103,7 +104,7 @@ def test_steps_are_a_function_of_the_epoch():
 def test_hard_examples_make_epochs_longer_and_an_early_end_moves_what_follows():
     stages = (StagePlan(num_epochs=4, batch_size=10, hard_examples=0.05), StagePlan(num_epochs=1, batch_size=10))
     data = TrainingData(
-        rows=np.arange(200), dataset_for=None, loss_for=None, num_classes=1, multiclass=False
+        rows=np.arange(200), dataset_for=None, loss_for=None, num_outputs=1, task=TASKS["multilabel"]
     )  # fmt: skip
     samples = [data.samples_per_epoch(stage) for stage in stages]
     first, second = plan_spans(stages, samples)

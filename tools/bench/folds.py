@@ -35,8 +35,9 @@ def ours(targets: np.ndarray) -> np.ndarray:
     """Folds by `imettk`, int64 (N,)."""
     from imettk.config import FoldPlan
     from imettk.data.folds import make_folds
+    from imettk.tasks import TASKS
 
-    return make_folds(targets, FoldPlan(num_folds=NUM_FOLDS))
+    return make_folds(targets, FoldPlan(num_folds=NUM_FOLDS), task=TASKS["multilabel"])
 
 
 def theirs(targets: np.ndarray) -> np.ndarray:

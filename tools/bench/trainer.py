@@ -31,6 +31,7 @@ from imettk.data.samplers import Sampler
 from imettk.data.sampling import BatchRequest, train_requests
 from imettk.losses import LOSSES, OutputLoss
 from imettk.models.network import Network, Outputs
+from imettk.tasks import TASKS
 from imettk.tracking.journal import Journal
 from imettk.training.checkpoint import CheckpointWriter
 from imettk.training.feed import TrainingData
@@ -104,8 +105,8 @@ def ours(make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, steps:
             rows=np.arange(ROWS),
             dataset_for=lambda stage: dataset,  # type: ignore[arg-type, return-value]
             loss_for=lambda stage: OutputLoss(LOSSES["cross_entropy"]),
-            num_classes=CLASSES,
-            multiclass=True,
+            num_outputs=CLASSES,
+            task=TASKS["multiclass"],
         )
         trainer = Trainer(
             network,
