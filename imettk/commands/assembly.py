@@ -96,7 +96,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
     rows, table, targets = taught.rows(fold, valid=False), prepared.table, taught.targets
     hard_targets = prepared.targets if np.issubdtype(targets.dtype, np.floating) else targets
     num_classes, sources = len(table.labels), table.sources
-    if mirrors := recipe.metric.mirrored_identities:
+    if mirrors := recipe.embedding.mirrored_identities:
         # Mirrored images are rows behind those of the table, and their identities classes behind its labels.
         rows = np.concatenate([rows, rows + len(table)])
         targets = hard_targets = np.concatenate([hard_targets, hard_targets + num_classes])
@@ -107,7 +107,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
     return TrainingData(
         rows=rows,
         dataset_for=dataset_for,
-        loss_for=lambda stage: loss_of(recipe, stage.loss, counts=counts),
+        loss_for=lambda stage: loss_of(recipe, stage, counts=counts),
         num_classes=num_classes,
         multiclass=recipe.table.task == "multiclass",
         num_valid=len(prepared.rows(fold, valid=True)),

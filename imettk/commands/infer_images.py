@@ -142,7 +142,7 @@ class _Answerer:
         if self._ranks and self._recipe.ranking.by == "neighbours":
             queries = [one.embeddings.mean(0)[rows].numpy() for one in said if one.embeddings is not None]
             return self._nearest(join_embeddings(queries), rows, pictures)
-        scale = self._recipe.metric.scale if self._recipe.model.embeds else 1.0
+        scale = self._recipe.embedding.scale if self._recipe.model.embeds else 1.0
         multiclass = self._recipe.table.task == "multiclass"
         probs = np.stack([to_probs(scale * one.logits[:, rows], multiclass=multiclass) for one in said])
         merged = (probs.max(1) if self._recipe.predict.merge == "max" else probs.mean(1)).mean(0)

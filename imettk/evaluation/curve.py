@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from imettk.config import Recipe
-from imettk.config.training import PAIR_LOSSES
+from imettk.config import Recipe, StagePlan
 from imettk.evaluation.identities import rank_validation
 from imettk.evaluation.rules import RuleFitter, score
 from imettk.experiment.predictions import evaluate
 from imettk.experiment.prepared import Compute, Prepared
 from imettk.inference.predictor import to_probs
-from imettk.losses import OutputLoss, make_loss
+from imettk.losses.output_loss import OutputLoss, make_loss
 from imettk.metrics.labels import focal_loss
 from imettk.models.heads import Outputs
 from imettk.progress import say
@@ -25,21 +24,14 @@ from imettk.training.team import Team
 MIN_SPREAD = 0.01  # of embeddings: below, they are all but alike
 
 
-def loss_of(recipe: Recipe, name: str | None = None, *, counts: np.ndarray | None = None) -> OutputLoss:
-    """The loss of this name, or the recipe's own.
+def loss_of(recipe: Recipe, stage: StagePlan | None = None, *, counts: np.ndarray | None = None) -> OutputLoss:
+    """Return the loss of a stage, or that of the whole training, by which validations go.
 
     Args:
         counts: rows of each class in training, int64 (C,), for margins that go by them.
     """
-    plan = recipe.train
-    return make_loss(
-        name or plan.loss,
-        gamma=plan.focal_gamma,
-        alpha=plan.focal_alpha,
-        constant_weight=plan.focal_constant,
-        metric=recipe.metric,
-        counts=counts,
-    )
+    row, params = recipe.loss_row(stage)
+    return make_loss(row, params=params, embedding=recipe.embedding, counts=counts)
 
 
 def make_validation(
@@ -92,7 +84,7 @@ def _judge_ranking(
     rows, train = (prepared.rows(fold, valid=valid) for valid in (True, False))
     known = np.isin(prepared.targets[rows], prepared.targets[train])
     metrics = {"score": rank_validation(recipe, prepared, fold, said, gallery)}
-    if recipe.train.loss not in PAIR_LOSSES:
+    if "loss" in recipe.validation_scores:
         counts = np.bincount(prepared.targets[train], minlength=len(prepared.table.labels))
         kept = torch.from_numpy(known)
         some = Outputs(said.logits[kept])
@@ -105,6 +97,6 @@ def _judge_ranking(
         if metrics["spread"] < MIN_SPREAD:
             say(
                 f"warning: fold {fold}: all embeddings are alike (spread {metrics['spread']:.4f}), the network has "
-                "collapsed: a lower `lr`, warmup, `metric.soft_margin`, or mining batch_all or semi_hard help"
+                "collapsed: a lower `lr`, warmup, `embedding.soft_margin`, or mining batch_all or semi_hard help"
             )
     return metrics

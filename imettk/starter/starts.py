@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import replace
 
 from imettk.config import (
+    EmbeddingPlan,
     FoldPlan,
     ImageFormat,
-    MetricPlan,
     ModelPlan,
     PredictPlan,
     RankPlan,
@@ -17,7 +17,6 @@ from imettk.config import (
     StagePlan,
     TrainPlan,
 )
-from imettk.config.training import LossName
 from imettk.data.framing import Aspect
 from imettk.errors import ConfigError
 from imettk.starter.guess import Guess
@@ -33,7 +32,7 @@ MOST_EPOCHS, LEAST_EPOCHS = 60, 5
 FEW_ROWS = 5_000  # up to which three folds do at first
 ANSWERS = 5  # of a retrieval whose sample submission does not say how many
 
-LOSSES: dict[Task, LossName] = {"multilabel": "bce", "multiclass": "cross_entropy", "retrieval": "arcface"}
+LOSSES: dict[Task, str] = {"multilabel": "bce", "multiclass": "cross_entropy", "retrieval": "arcface"}
 Comments = dict[str, tuple[str, ...]]
 
 WEIGHTS = (
@@ -56,7 +55,7 @@ def start_recipe(guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comment
         folds=_folds(guess),
         images=_images(looks, guess),
         model=model,
-        metric=MetricPlan(scale=30.0, margin=0.3) if embeds else MetricPlan(),
+        embedding=EmbeddingPlan(scale=30.0, margin=0.3) if embeds else EmbeddingPlan(),
         train=TrainPlan(loss=LOSSES[guess.task]),
         stages=(stage,),
         predict=PredictPlan(views=("plain", "hflip")),

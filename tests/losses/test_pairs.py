@@ -10,6 +10,7 @@ from pytorch_metric_learning.losses import ContrastiveLoss, TripletMarginLoss
 from pytorch_metric_learning.miners import BatchHardMiner, TripletMarginMiner
 from pytorch_metric_learning.reducers import AvgNonZeroReducer, MeanReducer
 
+from imettk.config.choices import LOSSES
 from imettk.losses.contrastive import contrastive
 from imettk.losses.triplet import triplet
 
@@ -289,7 +290,7 @@ def test_shares_follow_their_samples():
 
 
 def test_both_say_that_they_need_the_whole_batch_and_nan_shows():
-    assert triplet.whole_batch and contrastive.whole_batch
+    assert LOSSES["triplet"].whole_batch and LOSSES["contrastive"].whole_batch
     embeddings, targets = made()
     embeddings[3, 2] = torch.nan
     for shares in losses_of_all(embeddings, targets):

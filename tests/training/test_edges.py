@@ -13,7 +13,7 @@ from torch import nn
 from imettk.cli.launch import launch
 from imettk.config import StagePlan
 from imettk.data.sampling import derive_seed
-from imettk.losses import LOSSES
+from imettk.losses.cross_entropy import cross_entropy
 from imettk.tracking.journal import Journal, read_journal
 from imettk.training.checkpoint import CheckpointWriter, load_newest, save_checkpoint
 from imettk.training.optimizer import make_optimizer
@@ -102,7 +102,7 @@ def test_an_infinite_loss_with_a_finite_gradient_is_skipped_whole(make_trainer, 
 
         def __call__(self, logits, targets):
             self.calls += 1
-            return LOSSES["cross_entropy"](logits, targets) + (torch.inf if self.calls == 3 else 0)
+            return cross_entropy(logits, targets) + (torch.inf if self.calls == 3 else 0)
 
     trainer = make_trainer(loss=Infinite(), dtype=dtype, limit_steps=2)
     trainer.fit()
@@ -121,7 +121,7 @@ def test_weights_that_are_no_numbers_are_never_kept(make_trainer, tmp_path):
 
         def __call__(self, logits, targets):
             self.calls += 1
-            losses = LOSSES["cross_entropy"](logits, targets)
+            losses = cross_entropy(logits, targets)
             return losses + (logits.sum() * 0).abs().sqrt() if self.calls == 6 else losses  # 0 * inf on the way back
 
     trainer = make_trainer(loss=Poison(), session=EVERY_STEP | {"nonfinite_steps": 3})
@@ -162,7 +162,7 @@ def test_a_second_fault_far_behind_the_first_has_its_own_way_back(make_trainer, 
         def __call__(self, logits, targets):
             self.calls += 1
             bad = self.calls in (3, 4, 5) or self.calls in (25, 26, 27)
-            return LOSSES["cross_entropy"](logits, targets) * (torch.nan if bad else 1)
+            return cross_entropy(logits, targets) * (torch.nan if bad else 1)
 
     stages = (StagePlan(num_epochs=10, batch_size=8, lr=(0.02,)),)
     trainer = make_trainer(loss=Faults(), stages=stages, session=EVERY_STEP | {"nonfinite_steps": 3})

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from imettk.config import StagePlan
 from imettk.errors import ConfigError, DeviceError, TrainingError
-from imettk.losses import LOSSES
+from imettk.losses.cross_entropy import cross_entropy
+from imettk.losses.output_loss import OutputLoss
 from imettk.models.network import Outputs
 from imettk.tracking.journal import read_journal
 from imettk.training.checkpoint import load_newest
@@ -33,7 +34,7 @@ class BadGradient:
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         self.count += 1
-        losses = LOSSES["cross_entropy"](logits, targets)
+        losses = cross_entropy(logits, targets)
         return losses + (0 * logits.sum()).sqrt() if self.count in self.calls else losses
 
 
@@ -76,7 +77,7 @@ def test_weights_that_are_finite_and_useless_are_no_result(make_trainer, tmp_pat
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        return LOSSES["cross_entropy"](logits, targets) * (torch.nan if calls > STEPS - count else 1)
+        return cross_entropy(logits, targets) * (torch.nan if calls > STEPS - count else 1)
 
     def validate(network: nn.Module) -> dict[str, float]:
         return {"loss": 1.0 if calls < STEPS else torch.nan, "score": 0.0}
@@ -92,7 +93,7 @@ def test_a_last_step_that_is_skipped_for_its_images_spoils_nothing(make_trainer)
     calls = iter(range(1, 100))
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
-        return LOSSES["cross_entropy"](logits, targets) * (torch.nan if next(calls) == STEPS else 1)
+        return cross_entropy(logits, targets) * (torch.nan if next(calls) == STEPS else 1)
 
     trainer = make_trainer(loss=loss)
     assert trainer.fit() is None and trainer.at.nonfinite_in_a_row == 1
@@ -161,6 +162,19 @@ def test_few_rows_may_leave_a_micro_batch_of_one(rows, accumulate, least, fits):
     else:
         with pytest.raises(ConfigError, match="which BatchNorm cannot train on"):
             check_batches(data, [span], 1, [least])
+
+
+@pytest.mark.parametrize("whole_batch", [True, False])
+@pytest.mark.parametrize(("batch_size", "processes"), [(8, 2), (9, 2), (8, 3)])
+def test_a_loss_over_the_whole_batch_needs_equal_parts(whole_batch, batch_size, processes):
+    plan, loss = StagePlan(batch_size=batch_size), OutputLoss(cross_entropy, whole_batch=whole_batch)
+    data = SimpleNamespace(rows=np.arange(100), loss_for=lambda plan: loss)
+    span = SimpleNamespace(stage=0, plan=plan)
+    if batch_size % processes == 0 or not whole_batch:
+        check_batches(data, [span], processes, [1])
+    else:
+        with pytest.raises(ConfigError, match="a loss over the whole batch needs equal parts"):
+            check_batches(data, [span], processes, [1])
 
 
 ORPHAN = """
