@@ -15,7 +15,7 @@ MIDDLE = {"losses", "models", "data", "tracking", "postprocess"}
 ENGINES = {"training", "inference"}
 ALLOWED = {
     **{name: {"errors"} for name in BASE},
-    "config": {"errors", "metrics", "tasks"},
+    "config": {"errors", "metrics", "progress", "tasks"},
     "pictures": {"errors", "files"},
     "files": set(),
     "threads": set(),

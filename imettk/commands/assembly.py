@@ -97,7 +97,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
     task = recipe.task
     hard_targets = prepared.targets if task.is_soft(targets) else targets  # which samplers go by
     num_outputs, sources = task.num_outputs(len(table.labels)), table.sources
-    if mirrors := recipe.metric.mirrored_identities:
+    if mirrors := recipe.embedding.mirrored_identities:
         # Mirrored images are rows behind those of the table, and their identities classes behind its labels.
         rows = np.concatenate([rows, rows + len(table)])
         targets = hard_targets = np.concatenate([hard_targets, hard_targets + num_outputs])
@@ -109,7 +109,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
     return TrainingData(
         rows=rows,
         dataset_for=dataset_for,
-        loss_for=lambda stage: loss_of(recipe, stage.loss, counts=counts),
+        loss_for=lambda stage: loss_of(recipe, stage, counts=counts),
         num_outputs=num_outputs,
         task=task,
         num_valid=len(prepared.rows(fold, valid=True)),

@@ -141,7 +141,7 @@ def _fit(
     assert sets is not None
     if (goal := fitter.goal) is None:
         raise ConfigError(
-            f"label sets replace answers that are fitted for an F-beta, and those of the rule {recipe.rule.kind} are not"
+            f"label sets replace answers fitted for an F-beta; those of the rule {recipe.rule.kind} are not"
         )
 
     def score_of(some: np.ndarray, right: np.ndarray) -> float:

@@ -1,8 +1,10 @@
 """What a recipe says: its sections, each with its own ranges, JSON in and out, and a fingerprint."""
 
+from typing import Any
+
 from imettk.config.answers import PredictPlan, RankPlan, RulePlan, ScorePlan
 from imettk.config.data import CachePlan, ExtraTable, FoldPlan, ImageFormat, TableFormat
-from imettk.config.model import MetricPlan, ModelPlan
+from imettk.config.model import EmbeddingPlan, ModelPlan
 from imettk.config.recipe import (
     MEMORY_SHORT_CODE,
     PREPARE_SECTIONS,
@@ -25,10 +27,10 @@ __all__ = [
     "SPLIT",
     "WEIGHT_SECTIONS",
     "CachePlan",
+    "EmbeddingPlan",
     "ExtraTable",
     "FoldPlan",
     "ImageFormat",
-    "MetricPlan",
     "ModelPlan",
     "PredictPlan",
     "RankPlan",
@@ -45,3 +47,10 @@ __all__ = [
     "read_recipe",
     "to_json",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return EmbeddingPlan under its first name too, which recipes of earlier versions import."""
+    if name == "MetricPlan":
+        return EmbeddingPlan
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

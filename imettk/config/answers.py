@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from imettk.config.choices import RULES
-from imettk.config.data import MOST_LISTED, MOST_ROWS, Section
+from imettk.config.data import MOST_LISTED, MOST_ROWS, Parameter, Section
 
 View = Literal[
     "plain", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "transverse", "rot45", "rot135", "rot225",
@@ -33,9 +33,6 @@ class PredictPlan(Section):
         self._at_most(batch_size=MOST_ROWS)
         self._require(len(set(self.views)) == len(self.views) >= 1, "views", "one or more different views")
         self._require(self.batch_size >= 1, "batch_size", "at least 1")
-
-
-Parameter: TypeAlias = bool | int | float | str
 
 
 @dataclass(frozen=True, kw_only=True)

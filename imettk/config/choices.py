@@ -7,9 +7,15 @@ registered from outside may stand there as the object itself. Tasks and metrics 
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from imettk.config.data import Section
+
+if TYPE_CHECKING:
+    from imettk.config.recipe import Recipe
 
 LABELS, CLASSES = "labels", "classes"  # forms of targets, as tasks name them
 ANY = "any"  # form
@@ -43,8 +49,8 @@ class Loss(Choice):
         takes: logits; cosines to class centres; or the embeddings of the batch.
         whole_batch: a sample's share depends on the other samples.
         settings: (recipe.embedding, rows of each class or None) -> parameters, of the losses of embeddings.
-        check: (recipe) -> what is wrong with its parameters, or None.
-        params: its own parameters, a dataclass, which `loss_params` of a recipe sets.
+        check: (recipe) -> what is wrong with its settings, or None.
+        params: a dataclass of its own parameters, which checks their ranges; `loss_params` of a recipe sets them.
     """
 
     targets: tuple[str, ...]
@@ -53,6 +59,11 @@ class Loss(Choice):
     settings: Any = None
     check: Any = None
     params: type | None = None
+
+    @property
+    def own_params(self) -> Any:
+        """Return what says which parameters of its own it has: `params`, or a function from outside itself."""
+        return self.params or (self.make if callable(self.make) else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,26 +86,59 @@ class RuleChoice(Choice):
     judge: Any = "imettk.evaluation.by_rule:RuleJudge"
 
 
-def _labels(make: str) -> Loss:
-    return Loss(make=f"imettk.losses.{make}", targets=(LABELS,))
+@dataclass(frozen=True, kw_only=True)
+class FocalParams(Section):
+    """Parameters of `losses.focal`."""
+
+    gamma: float = 2.0
+    alpha: float = 0.25
+    constant_weight: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        lowest = 0.0 if self.constant_weight else 1.0  # the gradient of a power below 1 is infinite where it is 0
+        in_range = self.gamma == 0 or self.gamma >= lowest
+        self._require(in_range, "gamma", "0, 1 or above, or any with constant_weight")
+        self._require(0 < self.alpha < 1, "alpha", "in (0, 1)")
+
+
+def _in_radians(recipe: Recipe) -> str | None:
+    """Return what is wrong with the margin of arcface."""
+    margin = recipe.embedding.margin
+    if margin < math.pi / 2:
+        return None
+    return f"`embedding.margin` must be in [0, pi/2) radians for arcface, got {margin}; is it in degrees?"
+
+
+def _labels(make: str, *, whole_batch: bool = False, params: type | None = None) -> Loss:
+    return Loss(make=f"imettk.losses.{make}", targets=(LABELS,), whole_batch=whole_batch, params=params)
+
+
+def _embeddings(module: str, takes: Literal["cosines", "embeddings"], check: Any = None) -> Loss:
+    return Loss(
+        make=f"imettk.losses.{module}:{module}",
+        targets=(CLASSES,),
+        takes=takes,
+        whole_batch=takes == "embeddings",  # which are compared with each other
+        settings=f"imettk.losses.{module}:settings",
+        check=check,
+    )
 
 
 LOSSES: dict[str, Loss] = {
     "bce": _labels("bce:bce"),
-    "focal": _labels("focal:focal"),
+    "focal": _labels("focal:focal", params=FocalParams),
     "f_beta": _labels("fbeta:soft_f_beta"),
-    "lovasz": _labels("lovasz:lovasz"),
-    "focal_lovasz": _labels("focal_lovasz:focal_lovasz"),
-    "focal_lovasz_hard": _labels("focal_lovasz_hard:focal_lovasz_hard"),
+    "lovasz": _labels("lovasz:lovasz", whole_batch=True),
+    "focal_lovasz": _labels("focal_lovasz:focal_lovasz", whole_batch=True),
+    "focal_lovasz_hard": _labels("focal_lovasz_hard:focal_lovasz_hard", whole_batch=True),
     "hard_negative_bce": _labels("hard_negative:hard_negative_bce"),
     "asymmetric": _labels("asymmetric:asymmetric"),
     "cross_entropy": Loss(make="imettk.losses.cross_entropy:cross_entropy", targets=(CLASSES,)),
-    "arcface": Loss(make="imettk.losses.arcface:arcface", targets=(CLASSES,), takes="cosines"),
-    "cosface": Loss(make="imettk.losses.cosface:cosface", targets=(CLASSES,), takes="cosines"),
-    "triplet": Loss(make="imettk.losses.triplet:triplet", targets=(CLASSES,), takes="embeddings", whole_batch=True),
-    "contrastive": Loss(
-        make="imettk.losses.contrastive:contrastive", targets=(CLASSES,), takes="embeddings", whole_batch=True
-    ),
+    "arcface": _embeddings("arcface", "cosines", check=_in_radians),
+    "cosface": _embeddings("cosface", "cosines"),
+    "triplet": _embeddings("triplet", "embeddings"),
+    "contrastive": _embeddings("contrastive", "embeddings"),
 }
 
 

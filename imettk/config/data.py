@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from imettk.config.own import is_own
 from imettk.errors import ConfigError
@@ -24,6 +24,7 @@ MOST_EPOCHS = 100_000
 MOST_PIXELS = 16_384  # of a side
 MOST_ROWS = 2**20  # of a batch
 MOST_LISTED = 10_000  # neighbours, answers, folds
+Parameter: TypeAlias = bool | int | float | str  # of what a recipe names
 
 
 class Section:
@@ -35,7 +36,7 @@ class Section:
     def __post_init__(self) -> None:
         for item in fields(self):  # type: ignore[arg-type]  # every section is a dataclass
             value = getattr(self, item.name)
-            for number in value if isinstance(value, tuple) else (value,):
+            for number in _numbers(value):
                 if isinstance(number, float):
                     self._require(abs(number) <= LARGEST_FLOAT, item.name, "finite (in float32)")
                 elif isinstance(number, int):
@@ -57,6 +58,13 @@ class Section:
     def _require(self, ok: bool, name: str, rule: str) -> None:
         if not ok:
             raise ConfigError(f"`{name}` of {type(self).__name__} must be {rule}, got {getattr(self, name)!r}")
+
+
+def _numbers(value: Any) -> Iterable[Any]:
+    """Return what a field holds, one by one."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, tuple) else (value,)
 
 
 @dataclass(frozen=True, kw_only=True)

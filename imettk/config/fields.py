@@ -8,6 +8,8 @@ import typing
 from collections.abc import Iterator
 from typing import Any, Literal
 
+PAIRS = "pairs of a name and a value"  # the type of parameters
+
 
 def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted name, value) of every field; tuples of sections are walked by position, other tuples are values."""
@@ -34,6 +36,8 @@ def field_type(recipe: Any, name: str) -> str:
         kind = typing.get_args(kind)[0] if part.isdigit() else typing.get_type_hints(kind)[part]
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(kind)))
+    if typing.get_origin(kind) is dict:
+        return PAIRS
     text = kind.__name__ if type(kind) is type else str(kind)
     return text.replace("typing.", "").replace("NoneType", "none").replace("None", "none")
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from imettk.config.choices import LOSSES, RULES, Loss, RuleChoice
+from imettk.config.data import Parameter
 from imettk.config.own import find_own
+from imettk.config.parameters import bind as bind_params
 from imettk.errors import ConfigError
 
 if TYPE_CHECKING:
     from imettk.config.recipe import Recipe
+    from imettk.config.training import StagePlan
     from imettk.metrics import Scorer
     from imettk.tasks import Task
 
@@ -32,6 +35,20 @@ def loss_row(recipe: Recipe, name: str) -> Loss | None:
     if found is None or isinstance(found, Loss):
         return found
     return Loss(make=found, targets=(task_of(recipe).targets,))
+
+
+def stage_loss(recipe: Recipe, stage: StagePlan | None) -> tuple[str, dict[str, Parameter]]:
+    """Return the name of a stage's loss, and the parameters that the recipe gives it; None is the training's own."""
+    train = recipe.train
+    if stage is None:
+        return train.loss, train.loss_params
+    name = stage.loss or train.loss
+    return name, (train.loss_params if name == train.loss else {}) | stage.loss_params
+
+
+def loss_names(recipe: Recipe) -> list[str]:
+    """Return the names of all losses of a recipe, sorted."""
+    return sorted({stage_loss(recipe, stage)[0] for stage in (None, *recipe.stages)})
 
 
 def rule_row(recipe: Recipe) -> RuleChoice | None:
@@ -74,14 +91,14 @@ def lower_is_better(recipe: Recipe) -> bool:
     return watched != "score" or not recipe.scorer.higher
 
 
-def check_fits(recipe: Recipe, losses: Iterable[str]) -> None:
+def check_fits(recipe: Recipe) -> None:
     """Raise `ConfigError` where a loss, the rule or the metric does not fit the task, or the metric the rule."""
     from imettk.metrics import METRICS
 
     targets, rule, scorer = task_of(recipe).targets, rule_row(recipe), scorer_of(recipe)
     metric = recipe.score.metric or ("" if rule is None else rule.metric)
     named: list[tuple[str, str, Any, Mapping[str, Any]]] = [
-        *(("train.loss", name, loss_row(recipe, name), LOSSES) for name in sorted(losses)),
+        *(("train.loss", name, loss_row(recipe, name), LOSSES) for name in loss_names(recipe)),
         ("rule.kind", recipe.rule.kind, rule, RULES),
         *([] if scorer is None or recipe.score.metric is None else [("score.metric", metric, scorer.metric, METRICS)]),
     ]
@@ -98,3 +115,42 @@ def check_fits(recipe: Recipe, losses: Iterable[str]) -> None:
             f"`score.metric` {metric} judges {scorer.needs}, and `rule.kind` {recipe.rule.kind} gives "
             f"{' and '.join(rule.gives)}: take {' or '.join(fits)}"
         )
+
+
+def check_losses(recipe: Recipe) -> None:
+    """Raise `ConfigError` where a loss does not take its parameters, or the network does not give what losses take."""
+    for number, stage in enumerate((None, *recipe.stages), -1):
+        name, given = stage_loss(recipe, stage)
+        row = loss_row(recipe, name)
+        if row is not None:
+            field = "train" if stage is None else f"stages.{number}"
+            bind_params(f"{field}.loss_params", f"the loss {name}", row.own_params, given)
+            if row.check is not None and (wrong := row.check(recipe)):
+                raise ConfigError(wrong)
+    _check_embeddings(recipe)
+
+
+def _check_embeddings(recipe: Recipe) -> None:
+    """Raise `ConfigError` where losses and network do not fit each other, one of which is of embeddings."""
+    model, embeds = recipe.model, recipe.model.embeds
+    rows = {name: loss_row(recipe, name) for name in loss_names(recipe)}
+    taken, losses = {row.takes for row in rows.values() if row is not None}, ", ".join(rows)
+    if None in rows.values():
+        return
+    if embeds != bool(taken & {"cosines", "embeddings"}) or (embeds and "logits" in taken):
+        known = ", ".join(name for name, row in LOSSES.items() if row.takes != "logits")
+        raise ConfigError(
+            f"`model.head` embedding and a `train.loss` of embeddings ({known}) need each other, got {model.head} and "
+            f"{losses}"
+        )
+    if "cosines" in taken and model.centres == 0:
+        raise ConfigError(f"`model.centres` must be at least 1 for the cosines that {losses} takes, got 0")
+    if embeds and model.centres and "cosines" not in taken:
+        raise ConfigError(f"`model.centres` must be 0 for {losses}, got {model.centres}")
+    if embeds and recipe.train.teacher:
+        raise ConfigError("`train.teacher` mixes targets, which no loss of embeddings takes")
+    if recipe.embedding.mirrored_identities and not embeds:
+        raise ConfigError("`embedding.mirrored_identities` needs a `model.head` embedding")
+    for position, stage in enumerate(recipe.stages):
+        if embeds and (stage.mixup or stage.cutmix or stage.label_smoothing):
+            raise ConfigError(f"`stages.{position}` mixes images or smooths labels, which no loss of embeddings takes")

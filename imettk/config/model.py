@@ -78,12 +78,13 @@ class ModelPlan(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricPlan(Section):
+class EmbeddingPlan(Section):
     """How embeddings are learned: the losses `arcface`, `cosface`, `triplet` and `contrastive`.
 
     Attributes:
         scale: of the cosines, which ArcFace and CosFace take for logits; above 0.
-        margin: of ArcFace in radians, of CosFace as a cosine, of triplets and pairs as a distance.
+        margin: of ArcFace in radians, of CosFace as a cosine (0 is a softmax over cosines), of triplets and pairs as a
+            distance.
         frequent_margin: ArcFace's margin of the class with the most rows; rarer ones come nearer to `margin`, which
             the rarest has. None gives all classes `margin`.
         easy_margin: ArcFace widens only angles below a right one.

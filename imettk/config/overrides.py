@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
+from typing import Any
 
-from imettk.config import Recipe
-from imettk.config.fields import field_names, field_type, unknown_field
+from imettk.config import Recipe, earlier
+from imettk.config.fields import PAIRS, field_names, field_type, unknown_field
 from imettk.errors import ConfigError
+
+OLD_NAMES = {f"train.{name}" for name in earlier.FOCAL}
 
 
 def apply_overrides(recipe: Recipe, arguments: list[str]) -> Recipe:
@@ -18,7 +22,8 @@ def apply_overrides(recipe: Recipe, arguments: list[str]) -> Recipe:
     """
     if not arguments:
         return recipe
-    options = _split(arguments, recipe)
+    options = earlier.joined(_split(arguments, recipe), recipe.train.loss_params)
+    recipe = _emptied(recipe, options)
     overridden = _parse(recipe, [word for option in options for word in _words(recipe, option)])
     if overridden is not None:
         return overridden
@@ -39,7 +44,10 @@ def _parses(recipe: Recipe, option: tuple[str, list[str]]) -> bool:
 def _words(recipe: Recipe, option: tuple[str, list[str]]) -> list[str]:
     """The option as tyro wants it: for a field that is true or false, a flag of one of two names."""
     flag, values = option
-    if field_type(recipe, _field_name(flag)) == "bool" and len(values) == 1 and values[0].lower() in ("true", "false"):
+    kind = field_type(recipe, _field_name(flag))
+    if kind == PAIRS:
+        values = [value.capitalize() if value.lower() in ("true", "false") else value for value in values]
+    if kind == "bool" and len(values) == 1 and values[0].lower() in ("true", "false"):
         section, _, name = flag.rpartition(".")
         return [flag if values[0].lower() == "true" else f"{section}.no-{name}"]
     return [flag, *values]
@@ -67,11 +75,32 @@ def _split(arguments: list[str], recipe: Recipe) -> list[tuple[str, list[str]]]:
             options[-1][1].append(argument)
             continue
         flag, equals, value = argument.partition("=")
+        flag = earlier.renamed(flag)
         name = _field_name(flag)
-        if name not in known:
+        if name not in known and name not in OLD_NAMES:
             raise ConfigError(unknown_field(name, recipe))
         options.append((flag, [value] if equals else []))
     return options
+
+
+def _emptied(recipe: Recipe, options: list[tuple[str, list[str]]]) -> Recipe:
+    """Return the recipe without the parameters that an option says anew: tyro has an option for each it finds there."""
+    for flag, _ in options:
+        if field_type(recipe, name := _field_name(flag)) == PAIRS:
+            recipe = _without(recipe, name.split("."))
+    return recipe
+
+
+def _without(value: Any, path: list[str]) -> Any:
+    """Return a copy in which what the path leads to is empty; unchecked, for it is completed in the next step."""
+    if not path:
+        return {}
+    if isinstance(value, tuple):
+        place = int(path[0])
+        return (*value[:place], _without(value[place], path[1:]), *value[place + 1 :])
+    changed = copy.copy(value)
+    object.__setattr__(changed, path[0], _without(getattr(value, path[0]), path[1:]))
+    return changed
 
 
 def _field_name(flag: str) -> str:

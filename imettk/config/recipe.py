@@ -11,19 +11,19 @@ import dataclasses
 import functools
 import hashlib
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imettk.config import fits
+from imettk.config import earlier, fits
 from imettk.config.answers import PredictPlan, RankPlan, RulePlan, ScorePlan
-from imettk.config.choices import RuleChoice
-from imettk.config.data import CachePlan, FoldPlan, ImageFormat, Section, TableFormat
+from imettk.config.choices import LOSSES, Loss, RuleChoice
+from imettk.config.data import CachePlan, FoldPlan, ImageFormat, Parameter, Section, TableFormat
 from imettk.config.fields import leaves, unknown_field
-from imettk.config.model import MetricPlan, ModelPlan
+from imettk.config.model import EmbeddingPlan, ModelPlan
 from imettk.config.own import load_own
-from imettk.config.training import ANGULAR_LOSSES, PAIR_LOSSES, SessionPlan, StagePlan, TrainPlan
+from imettk.config.parameters import PLAIN, bind
+from imettk.config.training import SessionPlan, StagePlan, TrainPlan
 from imettk.errors import ConfigError, MissingFileError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from imettk.tasks import Task
 
 
+@earlier.takes_metric
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Section):
     """One experiment, complete. `source_sha256` is the hash of a user's own `.py` recipe, else empty."""
@@ -44,7 +45,7 @@ class Recipe(Section):
     images: ImageFormat = field(default_factory=ImageFormat)
     cache: CachePlan = field(default_factory=CachePlan)
     model: ModelPlan = field(default_factory=ModelPlan)
-    metric: MetricPlan = field(default_factory=MetricPlan)
+    embedding: EmbeddingPlan = field(default_factory=EmbeddingPlan)
     train: TrainPlan = field(default_factory=TrainPlan)
     stages: tuple[StagePlan, ...] = (StagePlan(),)
     predict: PredictPlan = field(default_factory=PredictPlan)
@@ -68,19 +69,16 @@ class Recipe(Section):
             raise ConfigError(
                 "`predict.views` with crops need `images.fit` centre_crop and a larger `images.load_size`"
             )
-        fits.check_fits(self, self._losses)
-        self._check_identities()
+        fits.check_fits(self)
+        fits.check_losses(self)
         self._check_watch()
         self._check_ranking()
 
     @property
-    def _losses(self) -> set[str]:
-        return {stage.loss or self.train.loss for stage in self.stages} | {self.train.loss}
-
-    @property
     def validation_scores(self) -> tuple[str, ...]:
         """The names of what a validation during training gives, which can be watched."""
-        losses = () if self.train.loss in PAIR_LOSSES else ("loss",)
+        row = fits.loss_row(self, self.train.loss)
+        losses = () if row is not None and row.takes == "embeddings" else ("loss",)
         return (*losses, "score", *self.task.watched)
 
     @property
@@ -116,45 +114,28 @@ class Recipe(Section):
         assert row is not None
         return row
 
+    def loss_row(self, stage: StagePlan | None = None) -> tuple[Loss, dict[str, Parameter]]:
+        """Return the loss of a stage, or of the training, and its own parameters."""
+        name, given = fits.stage_loss(self, stage)
+        row = fits.loss_row(self, name)
+        if row is None:
+            load_own(name, self.source_sha256)
+        assert row is not None
+        return row, bind("loss_params", f"the loss {name}", row.own_params, given)
+
     def lower_is_better(self) -> bool:
         """Return whether what `train.watch` follows is better when it is lower."""
         return fits.lower_is_better(self)
 
     def _check_watch(self) -> None:
-        if self._losses & set(PAIR_LOSSES) and self.train.watch == "loss":
+        rows = [fits.loss_row(self, name) for name in fits.loss_names(self)]
+        if self.train.watch == "loss" and any(row is not None and row.takes == "embeddings" for row in rows):
             raise ConfigError("`train.watch` must be score with triplets or pairs, whose loss depends on the batch")
         if self.train.watch not in self.validation_scores:
             raise ConfigError(
                 f"`train.watch` must be {' or '.join(self.validation_scores)} with a {self.table.task} table, got "
                 f"{self.train.watch}, which no validation gives there"
             )
-
-    def _check_identities(self) -> None:
-        """Losses and network fit each other where embeddings are learned."""
-        model, losses, embeds = self.model, self._losses, self.model.embeds
-        if embeds != bool(losses & {*ANGULAR_LOSSES, *PAIR_LOSSES}) or (embeds and "cross_entropy" in losses):
-            raise ConfigError(
-                "`model.head` embedding and a `train.loss` of embeddings (arcface, cosface, triplet, contrastive) need "
-                f"each other, got {model.head} and {', '.join(sorted(losses))}; softmax over cosines is cosface with "
-                "`metric.margin` 0"
-            )
-        if losses & set(ANGULAR_LOSSES) and model.centres == 0:
-            raise ConfigError("`model.centres` must be at least 1 for arcface and cosface, got 0")
-        if "arcface" in losses and self.metric.margin >= math.pi / 2:
-            raise ConfigError(
-                f"`metric.margin` must be in [0, pi/2) radians for arcface, got {self.metric.margin}; is it in degrees?"
-            )
-        if embeds and model.centres and not losses & set(ANGULAR_LOSSES):
-            raise ConfigError(f"`model.centres` must be 0 for {', '.join(sorted(losses))}, got {model.centres}")
-        if embeds and self.train.teacher:
-            raise ConfigError("`train.teacher` mixes targets, which no loss of embeddings takes")
-        if self.metric.mirrored_identities and not embeds:
-            raise ConfigError("`metric.mirrored_identities` needs a `model.head` embedding")
-        for position, stage in enumerate(self.stages):
-            if embeds and (stage.mixup or stage.cutmix or stage.label_smoothing):
-                raise ConfigError(
-                    f"`stages.{position}` mixes images or smooths labels, which no loss of embeddings takes"
-                )
 
     def _check_ranking(self) -> None:
         ranks, embeds, plan = self.rule.kind == "rank", self.model.embeds, self.ranking
@@ -199,7 +180,7 @@ SESSION_START = "IMETTK_SESSION_START"
 SPLIT = "IMETTK_SPLIT"
 MEMORY_SHORT_CODE = 75  # exit code of a process that asks for that
 PREPARE_SECTIONS = ("table", "folds")
-WEIGHT_SECTIONS = (*PREPARE_SECTIONS, "images", "model", "metric", "train", "stages", "source_sha256")
+WEIGHT_SECTIONS = (*PREPARE_SECTIONS, "images", "model", "embedding", "train", "stages", "source_sha256")
 
 
 def fingerprint(recipe: Recipe, sections: tuple[str, ...] = WEIGHT_SECTIONS) -> str:
@@ -208,8 +189,10 @@ def fingerprint(recipe: Recipe, sections: tuple[str, ...] = WEIGHT_SECTIONS) -> 
     Fields at their default are left out: a training goes on, and its weights are read, by a later imettk that has more.
     """
     normal, sections = _normal(recipe), _with_score(recipe, sections)
-    chosen = json.dumps({name: _beyond_defaults(getattr(normal, name)) for name in sections}, sort_keys=True)
-    return hashlib.sha256(chosen.encode()).hexdigest()[:16]
+    chosen = {name: _beyond_defaults(getattr(normal, name)) for name in sections}
+    losses = [_loss_beyond_defaults(normal, stage) for stage in (None, *normal.stages)]
+    content = json.dumps(earlier.hashed_as_before(chosen, losses), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def differences(old: Recipe, new: Recipe, sections: tuple[str, ...] = WEIGHT_SECTIONS) -> list[str]:
@@ -246,15 +229,27 @@ def from_json(text: str, *, where: str = "recipe.json") -> Recipe:
     from pydantic import ValidationError
 
     try:
-        return _reader().validate_json(text)
+        return _reader().validate_json(_of_today(text))
     except ValidationError as error:
         first = error.errors()[0]
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
-    name = ".".join(str(part) for part in first["loc"])
+    place = first["loc"]
+    if place and place[-1] in PLAIN:  # pydantic adds the type that it tried first
+        place, first["msg"] = place[:-1], "Input should be true or false, a number or a text"
+    name = ".".join(str(part) for part in place)
     if first["type"] == "unexpected_keyword_argument":
         raise ConfigError(f"{where}: {unknown_field(name, Recipe())}")
     raise ConfigError(f"{where}: {name + ': ' if name else ''}{first['msg']}, got {str(first['input'])[:80]!r}")
+
+
+def _of_today(text: str) -> str:
+    """Return a recipe's JSON under the names of today; what is no JSON as it is."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return json.dumps(earlier.read(content, dataclasses.asdict(EmbeddingPlan())))
 
 
 @functools.cache
@@ -291,6 +286,17 @@ def _beyond_defaults(value: Any) -> Any:
         if (content := getattr(value, item.name)) != default:
             said[item.name] = _beyond_defaults(content)
     return said
+
+
+def _loss_beyond_defaults(recipe: Recipe, stage: StagePlan | None) -> tuple[str, dict[str, Parameter]]:
+    """Return a stage's loss, or the training's, and its parameters that are not at their default."""
+    name, params = fits.stage_loss(recipe, stage)
+    if name not in LOSSES:  # one of a recipe file, which may not have been run
+        return name, params
+    takes = LOSSES[name].own_params
+    usual = bind("loss_params", name, takes, {})
+    said = bind("loss_params", name, takes, params)
+    return name, {key: value for key, value in said.items() if key not in usual or value != usual[key]}
 
 
 def _normal(recipe: Recipe) -> Recipe:

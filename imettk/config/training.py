@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from imettk.config.data import MOST_EPOCHS, MOST_PIXELS, MOST_ROWS, Section
+from imettk.config.choices import LOSSES
+from imettk.config.data import MOST_EPOCHS, MOST_PIXELS, MOST_ROWS, Parameter, Section
+from imettk.config.earlier import takes_focal
 
-LossName = Literal[
-    "bce", "focal", "f_beta", "lovasz", "focal_lovasz", "focal_lovasz_hard", "hard_negative_bce", "asymmetric",
-    "cross_entropy", "arcface", "cosface", "triplet", "contrastive",
-]  # fmt: skip
-ANGULAR_LOSSES = ("arcface", "cosface")  # of cosines to class centres
-PAIR_LOSSES = ("triplet", "contrastive")  # of the embeddings in a batch
 AugmentationName = Literal[
     "none", "flips", "affine", "strokes", "aggressive", "square", "whale_heavy", "dihedral", "protein"
 ]
@@ -49,7 +45,8 @@ class StagePlan(Section):
         images_per_identity: K of PK batches; an identity with fewer images gives some of them several times.
         cover_identities: each identity comes once an epoch, or more often where the last batch needs it; else drawn
             at random, for as many batches as the images would fill.
-        loss: of this stage; None takes `train.loss`.
+        loss: of this stage, a row of LOSSES or one's own as `recipe:name`; None takes `train.loss`.
+        loss_params: its parameters by name; those left out are `train.loss_params` where the loss is the same.
         label_smoothing: share of a target that is spread evenly: over all classes, or over yes and no of a label.
         image_size: (height, width) of this stage in pixels; None takes `images.image_size`.
         mixup: alpha of MixUp's Beta distribution, 0 for none.
@@ -83,7 +80,8 @@ class StagePlan(Section):
     sampler: SamplerName = "shuffle"
     images_per_identity: int = 4
     cover_identities: bool = True
-    loss: LossName | None = None
+    loss: str | None = None
+    loss_params: dict[str, Parameter] = field(default_factory=dict)
     label_smoothing: float = 0.0
     image_size: tuple[int, int] | None = None
     mixup: float = 0.0
@@ -95,6 +93,7 @@ class StagePlan(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._at_most(num_epochs=MOST_EPOCHS, batch_size=MOST_ROWS, image_size=MOST_PIXELS)
+        self._one_of("loss", LOSSES)
         self._require(self.num_epochs > 0, "num_epochs", "above 0")
         self._require(self.batch_size >= 1, "batch_size", "at least 1")
         self._require(
@@ -170,14 +169,14 @@ class StagePlan(Section):
         self._require(self.min_gain >= 0, "min_gain", "0 or above")
 
 
+@takes_focal
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan(Section):
     """What all stages of training share.
 
     Attributes:
-        focal_gamma: of the focal loss; easy labels count less the larger it is.
-        focal_alpha: of the focal loss, weight of present labels, (0, 1).
-        focal_constant: its weight is a constant, as in iMet 2019's kernels: no gradient flows through it.
+        loss: a row of LOSSES, or one's own as `recipe:name`.
+        loss_params: its parameters by name; those left out are the loss's own defaults.
         ema_decay: of the averaged weights that validation and inference use, (0, 1); None uses the last weights.
         precision: `auto` is bfloat16 where the hardware has it, else float16 on a GPU and float32 on a CPU.
         deterministic: on a GPU, use only algorithms that give the same bits each time.
@@ -192,10 +191,8 @@ class TrainPlan(Section):
     """
 
     seed: int = 0
-    loss: LossName = "bce"
-    focal_gamma: float = 2.0
-    focal_alpha: float = 0.25
-    focal_constant: bool = False
+    loss: str = "bce"
+    loss_params: dict[str, Parameter] = field(default_factory=dict)
     ema_decay: float | None = None
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     deterministic: bool = True
@@ -209,13 +206,7 @@ class TrainPlan(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._at_most(validate_epochs=MOST_EPOCHS)
-        lowest = 0.0 if self.focal_constant else 1.0  # the gradient of a power below 1 is infinite where it is 0
-        self._require(
-            self.focal_gamma == 0 or self.focal_gamma >= lowest,
-            "focal_gamma",
-            "0, 1 or above, or any with focal_constant",
-        )
-        self._require(0 < self.focal_alpha < 1, "focal_alpha", "in (0, 1)")
+        self._one_of("loss", LOSSES)
         self._require(self.ema_decay is None or 0 < self.ema_decay < 1, "ema_decay", "in (0, 1), or none")
         self._require(self.validate_epochs > 0, "validate_epochs", "above 0")
         self._require(0 < self.teacher_weight <= 1, "teacher_weight", "in (0, 1]")

@@ -68,7 +68,7 @@ class RankingJudge(Judge):
             if metrics["spread"] < MIN_SPREAD:
                 say(
                     f"warning: fold {fold}: all embeddings are alike (spread {metrics['spread']:.4f}), the network has "
-                    "collapsed: a lower `lr`, warmup, `metric.soft_margin`, or mining batch_all or semi_hard help"
+                    "collapsed: a lower `lr`, warmup, `embedding.soft_margin`, or mining batch_all or semi_hard help"
                 )
         return metrics
 

@@ -8,30 +8,23 @@ from collections.abc import Callable
 import numpy as np
 from torch import nn
 
-from imettk.config import Recipe
+from imettk.config import Recipe, StagePlan
 from imettk.evaluation.judge import judge_of
 from imettk.experiment.predictions import evaluate
 from imettk.experiment.prepared import Compute, Prepared
-from imettk.losses import OutputLoss, make_loss
+from imettk.losses.output_loss import OutputLoss, make_loss
 from imettk.models.heads import Outputs
 from imettk.training.team import Team
 
 
-def loss_of(recipe: Recipe, name: str | None = None, *, counts: np.ndarray | None = None) -> OutputLoss:
-    """The loss of this name, or the recipe's own.
+def loss_of(recipe: Recipe, stage: StagePlan | None = None, *, counts: np.ndarray | None = None) -> OutputLoss:
+    """Return the loss of a stage, or that of the whole training, by which validations go.
 
     Args:
         counts: rows of each class in training, int64 (C,), for margins that go by them.
     """
-    plan = recipe.train
-    return make_loss(
-        name or plan.loss,
-        gamma=plan.focal_gamma,
-        alpha=plan.focal_alpha,
-        constant_weight=plan.focal_constant,
-        metric=recipe.metric,
-        counts=counts,
-    )
+    row, params = recipe.loss_row(stage)
+    return make_loss(row, params=params, embedding=recipe.embedding, counts=counts)
 
 
 def make_validation(

@@ -47,6 +47,6 @@ def merge_outputs(recipe: Recipe, outputs: list[Outputs], rows: np.ndarray) -> n
         outputs: of each fold, logits (V, N, O).
         rows: images, int64 (M,).
     """
-    scale = recipe.metric.scale if recipe.model.embeds else 1.0
+    scale = recipe.embedding.scale if recipe.model.embeds else 1.0
     probs = np.stack([recipe.task.activate(scale * part.logits[:, rows]).numpy() for part in outputs])
     return (probs.max(1) if recipe.predict.merge == "max" else probs.mean(1)).mean(0)

@@ -76,7 +76,7 @@ def evaluate(
         say(f"warning: {what or 'evaluation'}: no time for {late} of {len(rows)} images: they get the others' mean")
         embeddings = None if said.embeddings is None else nn.functional.pad(said.embeddings, (0, 0, 0, late))
         said = Outputs(nn.functional.pad(said.logits, (0, 0, 0, late)), embeddings)
-    if recipe.metric.mirrored_identities:
+    if recipe.embedding.mirrored_identities:
         said = said._replace(logits=said.logits[..., : said.logits.shape[-1] // 2])  # the others are the mirrored ones
     unread = np.isin(rows, list(dataset.faults))
     lost = unread | (np.arange(len(rows)) >= len(rows) - late)
@@ -195,7 +195,7 @@ def _nothing(network: nn.Module, recipe: Recipe, compute: Compute, num_views: in
     image = torch.zeros((1, height, width, recipe.images.channels), dtype=torch.uint8, device=compute.device)
     with torch.inference_mode():
         said = network.eval()(image)
-    logits = said.logits if not recipe.metric.mirrored_identities else said.logits[:, : said.logits.shape[1] // 2]
+    logits = said.logits if not recipe.embedding.mirrored_identities else said.logits[:, : said.logits.shape[1] // 2]
     parts = [
         None if one is None else one[None, :0].expand(num_views, -1, -1).float().cpu()
         for one in (logits, said.embeddings)
@@ -208,5 +208,5 @@ def _probs_of(logits: Tensor, recipe: Recipe) -> np.ndarray:
     """float32 (V, N, C); C is 0 where neighbours decide: thousands of identities times all rows would fill the disk."""
     if recipe.asks_neighbours:
         return np.zeros((*logits.shape[:2], 0), np.float32)
-    scaled = recipe.metric.scale * logits if recipe.model.embeds else logits
+    scaled = recipe.embedding.scale * logits if recipe.model.embeds else logits
     return recipe.task.activate(scaled).numpy()

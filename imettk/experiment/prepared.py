@@ -183,7 +183,7 @@ def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir)
 
 def make_network(recipe: Recipe, num_labels: int, *, weights: str | None = None) -> Network:
     """The network of a recipe; `weights` is where pretrained ones lie, None for random ones."""
-    num_classes = recipe.task.num_outputs(num_labels) * (2 if recipe.metric.mirrored_identities else 1)
+    num_classes = recipe.task.num_outputs(num_labels) * (2 if recipe.embedding.mirrored_identities else 1)
     return Network(
         backbone=recipe.model.backbone,
         num_classes=num_classes,

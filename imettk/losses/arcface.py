@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+
+from imettk.config import EmbeddingPlan
 
 EPSILON = 1e-7  # cosines are kept so far from -1 and 1, where the angle's gradient is infinite
 
@@ -96,3 +99,16 @@ def margins_by_size(counts: np.ndarray | Tensor, *, low: float, high: float, pow
     spread = known.max() - known.min() if len(known) else weights.new_zeros(())
     share = (weights - known.min()) / spread if spread > 0 else torch.ones_like(weights)
     return (low + (high - low) * share.clamp(max=1)).float()
+
+
+def settings(embedding: EmbeddingPlan, counts: np.ndarray | None) -> dict[str, Any]:
+    """Return the parameters that a recipe's section `embedding` gives; see `losses.output_loss`."""
+    margin: float | Tensor = embedding.margin
+    if embedding.frequent_margin is not None and counts is not None:
+        margin = margins_by_size(counts, low=embedding.frequent_margin, high=embedding.margin)
+    return {
+        "scale": embedding.scale,
+        "margin": margin,
+        "easy_margin": embedding.easy_margin,
+        "plain_weight": embedding.plain_weight,
+    }

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from imettk.config import EmbeddingPlan
 from imettk.losses.distances import Distance, distances_between
 
 
@@ -30,4 +34,6 @@ def contrastive(
     return len(targets) * (means[0] + means[1])
 
 
-contrastive.whole_batch = True  # type: ignore[attr-defined]  # functions may have attributes; mypy knows none
+def settings(embedding: EmbeddingPlan, counts: np.ndarray | None) -> dict[str, Any]:
+    """Return the parameters that a recipe's section `embedding` gives; see `losses.output_loss`."""
+    return {"margin": embedding.margin, "distance": embedding.distance}

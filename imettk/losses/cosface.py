@@ -1,7 +1,14 @@
 """Cross-entropy over the cosines to class centres, with a margin for the own class."""
 
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
+
+from imettk.config import EmbeddingPlan
 
 
 def cosface(cosine: Tensor, targets: Tensor, *, scale: float = 30.0, margin: float = 0.35) -> Tensor:
@@ -18,3 +25,8 @@ def cosface(cosine: Tensor, targets: Tensor, *, scale: float = 30.0, margin: flo
     """
     lowered = cosine.float() - margin * one_hot(targets, cosine.shape[1])
     return cross_entropy(scale * lowered, targets, reduction="none")
+
+
+def settings(embedding: EmbeddingPlan, counts: np.ndarray | None) -> dict[str, Any]:
+    """Return the parameters that a recipe's section `embedding` gives; see `losses.output_loss`."""
+    return {"scale": embedding.scale, "margin": embedding.margin}

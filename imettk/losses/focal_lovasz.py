@@ -20,6 +20,3 @@ def focal_lovasz(logits: Tensor, targets: Tensor) -> Tensor:
         Each sample's focal loss plus its share of the Lovász hinge, float32 (B,): the mean is the loss.
     """
     return 2 * logits.shape[1] * focal(logits, targets, gamma=2.0, alpha=0.5) + lovasz(logits, targets)
-
-
-focal_lovasz.whole_batch = True  # type: ignore[attr-defined]  # functions may have attributes; mypy knows none

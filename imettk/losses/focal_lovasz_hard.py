@@ -17,6 +17,3 @@ def focal_lovasz_hard(logits: Tensor, targets: Tensor) -> Tensor:
         Of each sample, float32 (B,): the mean is the loss.
     """
     return focal_lovasz(logits, targets) + hard_negative_bce(logits, targets)
-
-
-focal_lovasz_hard.whole_batch = True  # type: ignore[attr-defined]  # functions may have attributes; mypy knows none

@@ -30,9 +30,6 @@ def lovasz(logits: Tensor, targets: Tensor) -> Tensor:
     return len(logits) * (weights * errors.relu()).mean(1)
 
 
-lovasz.whole_batch = True  # type: ignore[attr-defined]  # functions may have attributes; mypy knows none
-
-
 def _steps(present: Tensor) -> Tensor:
     """What each further mistake adds to 1 - Jaccard index, of labels, bool (B, C), ordered from the worst error on."""
     num_mistakes = torch.arange(1, len(present) + 1, device=present.device)[:, None]

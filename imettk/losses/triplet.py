@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from imettk.config import EmbeddingPlan
 from imettk.losses.distances import Distance, distances_between
 
 Mining = Literal["batch_hard", "batch_all", "semi_hard", "random"]
@@ -59,7 +61,14 @@ def triplet(
     return sums * len(targets) / total.clamp(min=1) + 0 * far.sum(1)
 
 
-triplet.whole_batch = True  # type: ignore[attr-defined]  # functions may have attributes; mypy knows none
+def settings(embedding: EmbeddingPlan, counts: np.ndarray | None) -> dict[str, Any]:
+    """Return the parameters that a recipe's section `embedding` gives; see `losses.output_loss`."""
+    return {
+        "mining": embedding.mining,
+        "distance": embedding.distance,
+        "margin": None if embedding.soft_margin else embedding.margin,
+        "violated_only": embedding.violated_only,
+    }
 
 
 def _hinge(gap: Tensor, margin: float | None) -> Tensor:

@@ -9,9 +9,9 @@ recipe first, and give its `model.safetensors` as `--model.weights`.
 from dataclasses import replace
 
 from imettk.config import (
+    EmbeddingPlan,
     FoldPlan,
     ImageFormat,
-    MetricPlan,
     ModelPlan,
     PredictPlan,
     RankPlan,
@@ -45,7 +45,7 @@ def gdsc2020() -> Recipe:
         folds=FoldPlan(num_folds=5, scheme="hold_out", hold_out_from=3, min_images=2),
         images=ImageFormat(image_size=(620, 620)),
         model=ModelPlan(backbone="timm:resnet34", head="embedding", embedding_size=256, joint_dropout=0.5),
-        metric=MetricPlan(scale=30.0, margin=0.5),
+        embedding=EmbeddingPlan(scale=30.0, margin=0.5),
         train=TrainPlan(loss="arcface", watch="score", keep="best"),
         stages=(
             StagePlan(
@@ -86,6 +86,6 @@ def gdsc2020_triplet() -> Recipe:
         recipe,
         name="gdsc2020-triplet",
         model=replace(recipe.model, centres=0, joint_dropout=None),
-        metric=replace(recipe.metric, margin=0.3),
+        embedding=replace(recipe.embedding, margin=0.3),
         train=replace(recipe.train, loss="triplet"),
     )

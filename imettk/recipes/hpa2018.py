@@ -10,10 +10,10 @@ should go first: `imettk duplicates hpa2018 --each-channel --action group`.
 from dataclasses import replace
 
 from imettk.config import (
+    EmbeddingPlan,
     ExtraTable,
     FoldPlan,
     ImageFormat,
-    MetricPlan,
     ModelPlan,
     PredictPlan,
     RankPlan,
@@ -92,7 +92,7 @@ def hpa2018_metric() -> Recipe:
         ),
         folds=FoldPlan(num_folds=4, scheme="hold_out", hold_out_from=4, hold_out_share=0.25),
         model=ModelPlan(backbone="timm:resnet50", head="wide_embedding", hidden=1024, embedding_size=512, dropout=0.5),
-        metric=MetricPlan(scale=30.0, margin=0.5, plain_weight=1.0),
+        embedding=EmbeddingPlan(scale=30.0, margin=0.5, plain_weight=1.0),
         train=TrainPlan(loss="arcface", watch="score", keep="best"),
         stages=(
             StagePlan(

@@ -9,9 +9,9 @@ header alone).
 from dataclasses import replace
 
 from imettk.config import (
+    EmbeddingPlan,
     FoldPlan,
     ImageFormat,
-    MetricPlan,
     ModelPlan,
     PredictPlan,
     RankPlan,
@@ -40,7 +40,7 @@ def humpback2018() -> Recipe:
         folds=FoldPlan(num_folds=5, scheme="hold_out", hold_out_from=3),
         images=ImageFormat(image_size=(256, 512), box_margin=5.0),
         model=ModelPlan(backbone="timm:resnet50", head="embedding", pool="gem", embedding_size=512, centres=0),
-        metric=MetricPlan(mining="batch_hard", distance="cosine", margin=0.7),
+        embedding=EmbeddingPlan(mining="batch_hard", distance="cosine", margin=0.7),
         train=TrainPlan(loss="triplet", watch="score", keep="best"),
         stages=(
             StagePlan(
@@ -68,7 +68,7 @@ def humpback2018_arcface() -> Recipe:
         recipe,
         name="humpback2018-arcface",
         model=replace(recipe.model, centres=1, dropout=0.25),
-        metric=MetricPlan(scale=30.0, margin=0.5, frequent_margin=0.2, mirrored_identities=True),
+        embedding=EmbeddingPlan(scale=30.0, margin=0.5, frequent_margin=0.2, mirrored_identities=True),
         train=replace(recipe.train, loss="arcface"),
         stages=(replace(recipe.stages[0], sampler="shuffle", num_epochs=50),),
         predict=replace(recipe.predict, views=("plain",)),

@@ -55,9 +55,7 @@ def imet2019() -> Recipe:
         model=ModelPlan(backbone="pretrainedmodels:se_resnext50_32x4d", layer_groups=2, head="relu", dropout=0.25),
         train=TrainPlan(
             loss="focal",
-            focal_alpha=0.5,
-            focal_gamma=0.25,
-            focal_constant=True,
+            loss_params={"gamma": 0.25, "alpha": 0.5, "constant_weight": True},
             validate_epochs=0.5,
             watch="score",
             keep="best",

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from imettk.config import FoldPlan, MetricPlan, ModelPlan, RankPlan, RulePlan
-from imettk.config.training import LossName
+from imettk.config import EmbeddingPlan, FoldPlan, ModelPlan, RankPlan, RulePlan
 
 MANY_LABELS, FEW_ROWS = 300, 10  # identities: at least so many, in the median with so many rows at most
 ANSWERS = 5  # of a retrieval whose sample submission does not say how many
@@ -90,11 +89,11 @@ class Question:
     without_label: str = "`prepare` stops there"
     rare_rows: int = 2
     rare: str = "{named} with 1 or 2 rows: too few to learn, and not in every fold"
-    loss: LossName
+    loss: str
     rule: RulePlan
     rules: tuple[str, ...]
     model: ModelPlan = field(default_factory=ModelPlan)
-    embedding: MetricPlan = field(default_factory=MetricPlan)
+    embedding: EmbeddingPlan = field(default_factory=EmbeddingPlan)
     make_folds: Callable[[int, Counter[str]], FoldPlan] = _deal_folds
     fit_ranking: Callable[..., RankPlan] = _keep_ranking
     comments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -176,7 +175,7 @@ QUESTIONS: dict[str, Question] = {
             rule=RulePlan(kind="rank"),
             rules=("rank",),
             model=ModelPlan(head="embedding", embedding_size=128),
-            embedding=MetricPlan(scale=30.0, margin=0.3),
+            embedding=EmbeddingPlan(scale=30.0, margin=0.3),
             make_folds=_hold_images_out,
             fit_ranking=_fit_ranking,
             comments={"ranking": ("How many answers a query gets, as the competition's MAP@k counts them.",)},

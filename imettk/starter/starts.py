@@ -48,7 +48,7 @@ def start_recipe(guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comment
         folds=_folds(guess),
         images=_images(looks, guess),
         model=replace(question.model, backbone=BACKBONE),
-        metric=question.embedding,
+        embedding=question.embedding,
         train=TrainPlan(loss=question.loss),
         stages=(stage,),
         predict=PredictPlan(views=("plain", "hflip")),

@@ -12,10 +12,10 @@ from imettk.data.dataset import Batch, ImageDataset, load_batches
 from imettk.data.samplers import Sampler
 from imettk.data.sampling import train_requests
 from imettk.errors import ConfigError
+from imettk.losses.output_loss import OutputLoss
 from imettk.tasks import Task
 from imettk.training.mining import Mining
 from imettk.training.schedule import Span
-from imettk.training.step import LossFn
 from imettk.training.team import Team
 
 
@@ -34,7 +34,7 @@ class TrainingData:
 
     rows: np.ndarray
     dataset_for: Callable[[StagePlan], ImageDataset]
-    loss_for: Callable[[StagePlan], LossFn]
+    loss_for: Callable[[StagePlan], OutputLoss]
     num_outputs: int
     task: Task
     num_valid: int = 0
@@ -147,7 +147,7 @@ def check_batches(data: TrainingData, spans: list[Span], num_processes: int, lea
                 f"`stages.{span.stage}`: {num_samples} samples a step in {parts} micro-batches leave one of a single "
                 "sample, which BatchNorm cannot train on: set `accumulate` lower, or train on more rows"
             )
-        if num_samples % parts and getattr(data.loss_for(plan), "whole_batch", False):
+        if num_samples % parts and data.loss_for(plan).whole_batch:
             raise ConfigError(
                 f"`stages.{span.stage}`: a loss over the whole batch needs equal parts, and its {num_samples} samples "
                 f"are no multiple of {num_processes} processes times {plan.accumulate} micro-batches"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from timm.utils import ModelEmaV3
@@ -16,6 +16,7 @@ from imettk.config.training import StagePlan
 from imettk.data.dataset import Batch
 from imettk.data.sampling import derive_seed
 from imettk.errors import DeviceError, MemoryShortError
+from imettk.losses.output_loss import OutputLoss
 from imettk.progress import say
 from imettk.tasks import Task
 from imettk.training.mining import Mining
@@ -23,16 +24,13 @@ from imettk.training.mixing import Mixing
 from imettk.training.optimizer import set_lr
 from imettk.training.team import Team
 
-LossFn = Callable[[Any, Tensor], Tensor]
-
 
 class StageSetup(NamedTuple):
     """What a stage's steps are made with.
 
     Attributes:
         network: what is called: the trainer's own, or that wrapped for several processes.
-        loss_fn: the network's outputs and targets -> the loss of each sample, (B,). With an attribute `whole_batch`
-            that is true it sees the samples of all processes at once.
+        loss_fn: the network's outputs and targets -> the loss of each sample, (B,).
         samples_per_step: over all micro-batches and processes.
         mining: records the samples' losses, or None.
         least_samples: that a micro-batch needs, also after halving.
@@ -41,7 +39,7 @@ class StageSetup(NamedTuple):
     plan: StagePlan
     network: nn.Module
     optimizer: torch.optim.Optimizer
-    loss_fn: LossFn
+    loss_fn: OutputLoss
     samples_per_step: int
     mining: Mining | None
     least_samples: int = 1
@@ -202,7 +200,7 @@ class StepRunner:
         with self._autocast:
             outputs = setup.network(images)
         count = len(images)
-        if gathers := team.size > 1 and getattr(setup.loss_fn, "whole_batch", False):
+        if gathers := team.size > 1 and setup.loss_fn.whole_batch:
             # Every process has the loss of all; its gradient reaches each through its own samples.
             outputs = type(outputs)(*(one if one is None else team.gather_live(one) for one in outputs))
             targets = team.gather_live(targets)

@@ -41,7 +41,7 @@ def test_none_and_no_words():
         (["--stages.4.lr", "1"], "did you mean `stages.0.lr`?"),
         (["--lr", "1"], "did you mean `stages.0.lr`?"),
         (["--train.seed", "x"], "--train.seed must be int, got 'x'"),
-        (["--train.loss", "hinge"], "--train.loss must be one of bce, focal, "),
+        (["--train.loss", "hinge"], "`loss` of TrainPlan must be one of bce, focal, "),
         (["--images.image-size", "64"], "--images.image-size must be tuple[int, int], got '64'"),
         (["--stages.0.batch-size", "0"], "`batch_size` of StagePlan must be at least 1, got 0"),
         (["--train.loss", "cross_entropy"], "`train.loss` cross_entropy does not take (but bce, "),

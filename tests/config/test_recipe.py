@@ -8,10 +8,10 @@ import pytest
 
 from imettk.config import (
     CachePlan,
+    EmbeddingPlan,
     ExtraTable,
     FoldPlan,
     ImageFormat,
-    MetricPlan,
     ModelPlan,
     PredictPlan,
     RankPlan,
@@ -45,7 +45,7 @@ WEIGHTS = [
     {"folds": FoldPlan(seed=1)},
     {"images": ImageFormat(image_size=(64, 96))},
     {"model": ModelPlan(backbone="timm:resnet18")},
-    {"metric": MetricPlan(margin=0.4)},
+    {"embedding": EmbeddingPlan(margin=0.4)},
     {"train": TrainPlan(seed=1)},
     {"stages": (StagePlan(num_epochs=2),)},
     {"stages": (StagePlan(), StagePlan())},
@@ -92,7 +92,7 @@ def test_an_int_where_a_float_belongs_is_the_same_experiment():
 
 def test_a_later_version_with_more_fields_reads_the_weights_of_this_one():
     recipe = replace(Recipe(), model=ModelPlan(embedding_size=7), stages=(StagePlan(), StagePlan(lr=(0.5,))))
-    kinds = ("model", ModelPlan), ("metric", MetricPlan), ("train", TrainPlan), ("table", TableFormat)
+    kinds = ("model", ModelPlan), ("embedding", EmbeddingPlan), ("train", TrainPlan), ("table", TableFormat)
     for name, kind in kinds:
         later = make_dataclass("Later", [("new", int, 5)], bases=(kind,), frozen=True, kw_only=True)
         said = {item.name: getattr(getattr(recipe, name), item.name) for item in fields(kind)}
@@ -119,7 +119,7 @@ def test_differences_name_field_old_and_new():
         ('{"train": {"lr": 1}}', "did you mean `stages.0.lr`?"),
         ('{"train": {"seed": "x"}}', "train.seed: Input should be a valid integer, got 'x'"),
         ('{"train": {"seed": true}}', "train.seed"),
-        ('{"train": {"loss": "bcee"}}', "train.loss: Input should be 'bce', 'focal', "),
+        ('{"train": {"loss": "bcee"}}', "`loss` of TrainPlan must be one of bce, focal, "),
         ('{"stages": [{"batch_size": 0}]}', "`batch_size` of StagePlan must be at least 1, got 0"),
         ('{"images": {"channels": "3"}}', "images.channels"),
         ("[1", "Invalid JSON"),
@@ -187,7 +187,11 @@ NO_NUMBERS = [float("nan"), float("inf"), float("-inf"), 1e39, -1e39, 2**63, -(2
 
 def test_there_are_many_numbers_in_every_section():
     assert len(NUMBERS) > 80
-    assert {name.split(".")[0] for name in NUMBERS} == set(json.loads(to_json(Recipe()))) - {"name", "source_sha256"}
+    assert {name.split(".")[0] for name in NUMBERS} == set(json.loads(to_json(Recipe()))) - {
+        "name",
+        "score",
+        "source_sha256",
+    }
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: f"{value:.3g}" if abs(value) < 1e300 else "large")

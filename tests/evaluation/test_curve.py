@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from imettk.config import MetricPlan, ModelPlan, RankPlan, Recipe, RulePlan, TableFormat, TrainPlan
+from imettk.config import EmbeddingPlan, ModelPlan, RankPlan, Recipe, RulePlan, TableFormat, TrainPlan
 from imettk.data.table import SampleTable
 from imettk.errors import ConfigError
 from imettk.evaluation import curve
@@ -21,7 +21,7 @@ from imettk.training.team import Team
 RECIPE = Recipe(
     table=TableFormat(task="multiclass", unknown_label="new"),
     model=ModelPlan(head="embedding"),
-    metric=MetricPlan(margin=0.0, scale=10.0),
+    embedding=EmbeddingPlan(margin=0.0, scale=10.0),
     train=TrainPlan(loss="cosface"),
     rule=RulePlan(kind="rank"),
     ranking=RankPlan(num_answers=2),

@@ -232,7 +232,10 @@ EMBEDS = recipe_of()
     [
         ({"model": ModelPlan()}, "`model.head` embedding and a `train.loss` of embeddings"),
         ({"train": TrainPlan(loss="cross_entropy")}, "need each other, got embedding and cross_entropy"),
-        ({"model": ModelPlan(head="embedding", centres=0)}, "`model.centres` must be at least 1 for arcface"),
+        (
+            {"model": ModelPlan(head="embedding", centres=0)},
+            "`model.centres` must be at least 1 for the cosines that arcface takes",
+        ),
         ({"train": TrainPlan(loss="triplet", watch="score")}, "`model.centres` must be 0 for triplet, got 1"),
         (
             {"train": TrainPlan(loss="triplet"), "model": ModelPlan(head="embedding", centres=0)},

@@ -7,6 +7,7 @@ import pytest
 import torch
 from identity_pairs import DISTANCES, MININGS, made
 
+from imettk.config.choices import LOSSES
 from imettk.losses.contrastive import contrastive
 from imettk.losses.triplet import triplet
 
@@ -95,7 +96,7 @@ def test_shares_follow_their_samples():
 
 
 def test_both_say_that_they_need_the_whole_batch_and_nan_shows():
-    assert triplet.whole_batch and contrastive.whole_batch
+    assert LOSSES["triplet"].whole_batch and LOSSES["contrastive"].whole_batch
     embeddings, targets = made()
     embeddings[3, 2] = torch.nan
     for shares in losses_of_all(embeddings, targets):

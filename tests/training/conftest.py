@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from imettk.config import SessionPlan, StagePlan, TrainPlan
 from imettk.data.dataset import Batch
 from imettk.data.sampling import BatchRequest
-from imettk.losses import LOSSES, OutputLoss
+from imettk.losses.cross_entropy import cross_entropy
+from imettk.losses.output_loss import OutputLoss
 from imettk.models.network import Outputs
 from imettk.tasks import TASKS
 from imettk.tracking.journal import Journal
@@ -72,6 +73,7 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
         *,
         network: nn.Module | None = None,
         loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        whole_batch: bool = False,
         stages: tuple[StagePlan, ...] = (StagePlan(num_epochs=4, batch_size=8, lr=(0.02,)),),
         plan: TrainPlan | None = None,
         session: dict[str, Any] | None = None,
@@ -86,7 +88,7 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
         data = TrainingData(
             rows=np.arange(ROWS),
             dataset_for=lambda stage: dataset or Pixels(),
-            loss_for=lambda stage: OutputLoss(loss or LOSSES["cross_entropy"]),
+            loss_for=lambda stage: OutputLoss(loss or cross_entropy, whole_batch=whole_batch),
             num_outputs=CLASSES,
             task=TASKS["multiclass"],
         )

@@ -9,6 +9,8 @@ import pytest
 
 from imettk.config import StagePlan
 from imettk.errors import ConfigError
+from imettk.losses.cross_entropy import cross_entropy
+from imettk.losses.output_loss import OutputLoss
 from imettk.training.feed import check_batches
 
 
@@ -35,3 +37,16 @@ def test_few_rows_may_leave_a_micro_batch_of_one(rows, accumulate, least, fits):
     else:
         with pytest.raises(ConfigError, match="which BatchNorm cannot train on"):
             check_batches(data, [span], 1, [least])
+
+
+@pytest.mark.parametrize("whole_batch", [True, False])
+@pytest.mark.parametrize(("batch_size", "processes"), [(8, 2), (9, 2), (8, 3)])
+def test_a_loss_over_the_whole_batch_needs_equal_parts(whole_batch, batch_size, processes):
+    plan, loss = StagePlan(batch_size=batch_size), OutputLoss(cross_entropy, whole_batch=whole_batch)
+    data = SimpleNamespace(rows=np.arange(100), loss_for=lambda plan: loss)
+    span = SimpleNamespace(stage=0, plan=plan)
+    if batch_size % processes == 0 or not whole_batch:
+        check_batches(data, [span], processes, [1])
+    else:
+        with pytest.raises(ConfigError, match="a loss over the whole batch needs equal parts"):
+            check_batches(data, [span], processes, [1])

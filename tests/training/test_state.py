@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from imettk.config import StagePlan
 from imettk.errors import TrainingError
-from imettk.losses import LOSSES
+from imettk.losses.cross_entropy import cross_entropy
 from imettk.tracking.journal import read_journal
 from imettk.training.checkpoint import load_newest
 
@@ -23,7 +23,7 @@ class BadGradient:
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         self.count += 1
-        losses = LOSSES["cross_entropy"](logits, targets)
+        losses = cross_entropy(logits, targets)
         return losses + (0 * logits.sum()).sqrt() if self.count in self.calls else losses
 
 
@@ -66,7 +66,7 @@ def test_weights_that_are_finite_and_useless_are_no_result(make_trainer, tmp_pat
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        return LOSSES["cross_entropy"](logits, targets) * (torch.nan if calls > STEPS - count else 1)
+        return cross_entropy(logits, targets) * (torch.nan if calls > STEPS - count else 1)
 
     def validate(network: nn.Module) -> dict[str, float]:
         return {"loss": 1.0 if calls < STEPS else torch.nan, "score": 0.0}
@@ -82,7 +82,7 @@ def test_a_last_step_that_is_skipped_for_its_images_spoils_nothing(make_trainer)
     calls = iter(range(1, 100))
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
-        return LOSSES["cross_entropy"](logits, targets) * (torch.nan if next(calls) == STEPS else 1)
+        return cross_entropy(logits, targets) * (torch.nan if next(calls) == STEPS else 1)
 
     trainer = make_trainer(loss=loss)
     assert trainer.fit() is None and trainer.at.nonfinite_in_a_row == 1

@@ -10,7 +10,7 @@ from training_faults import EVERY_STEP, FailingLoss, events, same, weights
 from imettk.config import StagePlan
 from imettk.data.sampling import derive_seed
 from imettk.errors import DeviceError
-from imettk.losses import LOSSES
+from imettk.losses.cross_entropy import cross_entropy
 from imettk.models.network import Outputs
 
 
@@ -21,7 +21,7 @@ def test_an_infinite_loss_with_a_finite_gradient_is_skipped_whole(make_trainer, 
 
         def __call__(self, logits, targets):
             self.calls += 1
-            return LOSSES["cross_entropy"](logits, targets) + (torch.inf if self.calls == 3 else 0)
+            return cross_entropy(logits, targets) + (torch.inf if self.calls == 3 else 0)
 
     trainer = make_trainer(loss=Infinite(), dtype=dtype, limit_steps=2)
     trainer.fit()
@@ -73,7 +73,7 @@ def test_a_nan_in_the_gradient_alone_is_caught_where_the_gradient_is_clipped(mak
     class Poisoned(FailingLoss):
         def __call__(self, logits, targets):
             self.calls += 1
-            losses = LOSSES["cross_entropy"](logits, targets)
+            losses = cross_entropy(logits, targets)
             return losses + (logits.sum() * 0).abs().sqrt() if self.calls in self.bad else losses  # 0 * inf backwards
 
     clipped = (StagePlan(num_epochs=4, batch_size=8, lr=(0.02,), clip_norm=1.0),)

@@ -45,7 +45,6 @@ def pairs(logits, targets):
     return torch.where(same, far, (2 - far).relu()).mean(1) + 0.1 * logits.square().mean(1)
 
 
-pairs.whole_batch = True
 PLAN = TrainPlan(loss="cross_entropy", ema_decay=0.9)
 STAGES = (
     StagePlan(num_epochs=1, batch_size=8, lr=(0.02,), optimizer="sgd", frozen_groups=1),
@@ -57,7 +56,7 @@ def validate(network):
     rows = torch.arange(len(data.targets)).chunk(team.size)[team.rank]
     network.eval()
     with torch.inference_mode():
-        losses = harness.LOSSES["cross_entropy"](network(data.images[rows]).logits, data.targets[rows])
+        losses = harness.cross_entropy(network(data.images[rows]).logits, data.targets[rows])
     return {"loss": float(team.gather(losses).mean()), "score": 0.0}
 
 
@@ -72,9 +71,9 @@ for name, limit in (("norms-whole", None), ("norms-stops", 2)) if "norms" in sys
 for name in json.loads(sys.argv[3]):
     if name == "norms":
         continue
-    loss = pairs if name == "pairs" else None
+    loss = {"loss": pairs, "whole_batch": True} if name == "pairs" else {}
     seen = []
-    trainer = make(name, network=Flat(), loss=loss, stages=STAGES, plan=PLAN, limit_steps=limits[name], team=team)
+    trainer = make(name, network=Flat(), stages=STAGES, plan=PLAN, limit_steps=limits[name], team=team, **loss)
     backward = trainer._runner._backward
 
     def spied(step, batches, taken):

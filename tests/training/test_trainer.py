@@ -8,7 +8,7 @@ from training_faults import EVERY_STEP, FailingLoss, events, same, weights
 
 from imettk.config import StagePlan
 from imettk.errors import TrainingError
-from imettk.losses import LOSSES
+from imettk.losses.cross_entropy import cross_entropy
 from imettk.tracking.journal import read_journal
 from imettk.training.checkpoint import load_newest
 
@@ -21,7 +21,7 @@ def test_weights_that_are_no_numbers_are_never_kept(make_trainer, tmp_path):
 
         def __call__(self, logits, targets):
             self.calls += 1
-            losses = LOSSES["cross_entropy"](logits, targets)
+            losses = cross_entropy(logits, targets)
             return losses + (logits.sum() * 0).abs().sqrt() if self.calls == 6 else losses  # 0 * inf on the way back
 
     trainer = make_trainer(loss=Poison(), session=EVERY_STEP | {"nonfinite_steps": 3})
@@ -38,7 +38,7 @@ def test_a_second_fault_far_behind_the_first_has_its_own_way_back(make_trainer, 
         def __call__(self, logits, targets):
             self.calls += 1
             bad = self.calls in (3, 4, 5) or self.calls in (25, 26, 27)
-            return LOSSES["cross_entropy"](logits, targets) * (torch.nan if bad else 1)
+            return cross_entropy(logits, targets) * (torch.nan if bad else 1)
 
     stages = (StagePlan(num_epochs=10, batch_size=8, lr=(0.02,)),)
     trainer = make_trainer(loss=Faults(), stages=stages, session=EVERY_STEP | {"nonfinite_steps": 3})

@@ -53,14 +53,15 @@ SEEN_BAR, UNSEEN_BAR, JOINED_BAR = 0.965, 0.92, 0.975
 # The whole frame, not cut to the ink.
 FRAME = ("--table.boxes-csv", "None", "--images.box-margin", "0.0", "--images.aspect", "stretch")
 # Mirrored characters are other characters: twice the classes for what has to tell unseen ones apart.
-UNSEEN = (*FRAME, "--metric.mirrored-identities", "True", "--stages.0.num-epochs", "20", "--stages.1.num-epochs", "8")
+LONG = ("--stages.0.num-epochs", "20", "--stages.1.num-epochs", "8")
+UNSEEN = (*FRAME, "--embedding.mirrored-identities", "True", *LONG)
 SHORT = ("--stages.0.num-epochs", "14", "--stages.1.num-epochs", "7")
 QUICK = ("--stages.0.num-epochs", "3", "--stages.1.num-epochs", "1")
 PLAINLY = ("--predict.views", "plain", "--ranking.rerank", "0", "--ranking.pool", "best")
 ARCFACE = ("--model.centre-std", "1.0")  # as the library's start, as are the means of the triplets
 TRIPLET = (
-    "--train.loss", "triplet", "--train.watch", "score", "--model.centres", "0", "--metric.margin", "0.2",
-    "--metric.violated-only", "True", "--metric.distance", "euclidean",
+    "--train.loss", "triplet", "--train.watch", "score", "--model.centres", "0", "--embedding.margin", "0.2",
+    "--embedding.violated-only", "True", "--embedding.distance", "euclidean",
     "--stages.0.sampler", "identities", "--stages.0.cover-identities", "False",
     "--stages.1.sampler", "identities", "--stages.1.cover-identities", "False",
 )  # fmt: skip

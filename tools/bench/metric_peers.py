@@ -36,7 +36,7 @@ class Loss:
     """Embeddings and targets -> a number, as the library wants to be used."""
 
     def __init__(self, kind: str, recipe: Recipe, num_classes: int) -> None:
-        plan = recipe.metric
+        plan = recipe.embedding
         self.miner = None
         if kind == "arcface":
             size, margin = recipe.model.embedding_size, math.degrees(plan.margin)

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imettk.config import (
+    EmbeddingPlan,
     FoldPlan,
     ImageFormat,
-    MetricPlan,
     ModelPlan,
     PredictPlan,
     RankPlan,
@@ -99,7 +99,7 @@ def recipe() -> Recipe:
         folds=FoldPlan(num_folds=3, scheme="none", min_images=2),
         images=ImageFormat(image_size=(40, 40), channels=1, mean=(0.1,), std=(0.3,), aspect="pad", box_margin=8.0),
         model=ModelPlan(backbone="timm:four_blocks", head="embedding", pool="average", embedding_size=256, dropout=0.2),
-        metric=MetricPlan(scale=16.0, margin=0.3),
+        embedding=EmbeddingPlan(scale=16.0, margin=0.3),
         train=TrainPlan(loss="arcface", validate_epochs=1000),
         stages=(
             replace(stage, num_epochs=75, lr=(2e-3,), warmup_epochs=3, final_lr=0.4, image_size=(32, 32)),

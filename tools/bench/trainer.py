@@ -29,7 +29,8 @@ from imettk.config import SessionPlan, StagePlan, TrainPlan
 from imettk.data.dataset import Batch, load_batches
 from imettk.data.samplers import Sampler
 from imettk.data.sampling import BatchRequest, train_requests
-from imettk.losses import LOSSES, OutputLoss
+from imettk.losses.cross_entropy import cross_entropy
+from imettk.losses.output_loss import OutputLoss
 from imettk.models.network import Network, Outputs
 from imettk.tasks import TASKS
 from imettk.tracking.journal import Journal
@@ -104,7 +105,7 @@ def ours(make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, steps:
         data = TrainingData(
             rows=np.arange(ROWS),
             dataset_for=lambda stage: dataset,  # type: ignore[arg-type, return-value]
-            loss_for=lambda stage: OutputLoss(LOSSES["cross_entropy"]),
+            loss_for=lambda stage: OutputLoss(cross_entropy),
             num_outputs=CLASSES,
             task=TASKS["multiclass"],
         )

@@ -1,0 +1,83 @@
+"""What the trainer calls: a loss of all that a network gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from imettk.config import EmbeddingPlan
+from imettk.config.choices import Loss, load
+from imettk.losses.cross_entropy import cross_entropy
+
+PlainLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+class NetworkOutputs(Protocol):
+    """What a network gives for B images: see `models.heads.Outputs`."""
+
+    @property
+    def logits(self) -> Tensor: ...
+
+    @property
+    def embeddings(self) -> Tensor | None: ...
+
+    @property
+    def aux_logits(self) -> Tensor | None: ...
+
+
+class OutputLoss:
+    """Outputs and targets -> the loss of each sample, float32 (B,).
+
+    Args:
+        plain: of logits (or cosines, which stand in their place) and targets, or of embeddings and targets.
+        of_embeddings: whether it takes embeddings.
+        whole_batch: a sample's share depends on the others, so that it must see the samples of all processes at once.
+        joint_weight: of the cross-entropy of a second classifier, added where there is one.
+    """
+
+    def __init__(
+        self,
+        plain: PlainLoss,
+        *,
+        of_embeddings: bool = False,
+        whole_batch: bool = False,
+        joint_weight: float = 0.0,
+    ) -> None:
+        self.whole_batch = whole_batch
+        self._plain, self._of_embeddings, self._joint_weight = plain, of_embeddings, joint_weight
+
+    def __call__(self, outputs: NetworkOutputs, targets: Tensor) -> Tensor:
+        given = outputs.embeddings if self._of_embeddings else outputs.logits
+        assert given is not None  # the recipe has looked
+        losses = self._plain(given, targets)
+        if outputs.aux_logits is not None and self._joint_weight:
+            losses = losses + self._joint_weight * cross_entropy(outputs.aux_logits, targets)
+        return losses
+
+
+def make_loss(
+    row: Loss,
+    *,
+    params: Mapping[str, Any] | None = None,
+    embedding: EmbeddingPlan | None = None,
+    counts: np.ndarray | None = None,
+) -> OutputLoss:
+    """Return the loss of a row.
+
+    Args:
+        params: its own parameters; None for its defaults.
+        embedding: what a recipe says of losses of embeddings; None for the defaults.
+        counts: rows of each class in training, int (C,), for margins that go by them.
+    """
+    embedding = embedding or EmbeddingPlan()
+    settings = {} if row.settings is None else load(row.settings)(embedding, counts)
+    return OutputLoss(
+        partial(row.load(), **settings, **(params or {})),
+        of_embeddings=row.takes == "embeddings",
+        whole_batch=row.whole_batch,
+        joint_weight=0.0 if row.takes == "logits" else embedding.joint_weight,
+    )

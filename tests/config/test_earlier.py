@@ -1,0 +1,207 @@
+"""Recipes of earlier versions: read under the names of today, with a note, and with the fingerprint that they had."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imettk.config import (
+    PREPARE_SECTIONS,
+    EmbeddingPlan,
+    MetricPlan,
+    ModelPlan,
+    Recipe,
+    RulePlan,
+    StagePlan,
+    TableFormat,
+    TrainPlan,
+    differences,
+    earlier,
+    fingerprint,
+    from_json,
+    to_json,
+)
+from imettk.config.overrides import apply_overrides
+from imettk.errors import ConfigError
+from imettk.recipes import RECIPES, load_recipe
+
+# Made by 967b1a9: its default recipe, and of others what differs from that, with the fingerprints that it gave them.
+THEN = json.loads((Path(__file__).parent / "recipes_of_967b1a9.json").read_text())
+EMBEDS = Recipe(
+    table=TableFormat(task="multiclass"),
+    model=ModelPlan(head="embedding"),
+    train=TrainPlan(loss="arcface"),
+    rule=RulePlan(kind="rank"),
+)
+NOTE = "note: the section `metric` of a recipe is now `embedding`, and MetricPlan EmbeddingPlan\n"
+FOCAL_NOTE = "note: `train.focal_gamma` is now `train.loss_params` gamma\n"
+
+
+@pytest.fixture(autouse=True)
+def nothing_noted_yet():
+    earlier._note.cache_clear()
+
+
+def as_written(name: str) -> str:
+    """The recipe.json that 967b1a9 wrote."""
+    content = json.loads(json.dumps(THEN["defaults"]))
+    for section, said in THEN["recipes"][name]["said"].items():
+        if section == "stages":
+            content["stages"] = [THEN["defaults"]["stages"][0] | stage for stage in said]
+        elif isinstance(said, dict):
+            content[section] |= said
+        else:
+            content[section] = said
+    return json.dumps(content, indent=2) + "\n"
+
+
+@pytest.mark.parametrize("name", THEN["recipes"])
+def test_a_recipe_that_967b1a9_wrote_has_the_fingerprint_that_it_had(name):
+    then, recipe = THEN["recipes"][name], from_json(as_written(name))
+    assert fingerprint(recipe) == then["fingerprint"]
+    assert fingerprint(recipe, PREPARE_SECTIONS) == then["prepared"]
+    again = from_json(to_json(recipe))
+    assert again == recipe and fingerprint(again) == then["fingerprint"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_built_in_recipe_is_the_one_that_967b1a9_wrote(name, capsys):
+    assert from_json(as_written(name)) == RECIPES[name]()
+    assert fingerprint(RECIPES[name]()) == THEN["recipes"][name]["fingerprint"]
+    # A note is for what somebody has set, and comes once.
+    assert from_json(as_written(name)) == RECIPES[name]()
+    text = capsys.readouterr().out
+    said = THEN["recipes"][name]["said"]
+    assert text.count("`metric`") == ("metric" in said)
+    assert text.count("focal_gamma") == ("focal_gamma" in said["train"])
+
+
+def test_a_stage_takes_over_the_parameters_that_only_it_used(capsys):
+    recipe = from_json(as_written("focal in a stage"))
+    assert recipe.train.loss_params == recipe.stages[0].loss_params == {}
+    assert recipe.stages[1].loss_params == recipe.stages[2].loss_params == {"gamma": 1.0, "alpha": 0.5}
+    assert capsys.readouterr().out == (
+        "note: `train.focal_gamma`, `train.focal_alpha` are now `stages.1.loss_params` and `stages.2.loss_params` "
+        "gamma, alpha\n"
+    )
+
+
+def test_what_no_loss_used_is_left_out_with_a_note(capsys):
+    assert from_json('{"train": {"focal_gamma": 1.0}}') == Recipe()
+    assert capsys.readouterr().out.startswith("note: `train.focal_gamma` left out, as no loss of this recipe is focal")
+
+
+def test_parameters_count_in_the_fingerprint_where_they_are_not_the_default():
+    focal = Recipe(train=TrainPlan(loss="focal"))
+    default = replace(focal, train=TrainPlan(loss="focal", loss_params={"gamma": 2, "constant_weight": False}))
+    assert fingerprint(default) == fingerprint(focal)
+    stages = (StagePlan(), StagePlan(loss_params={"gamma": 3.0}), StagePlan(loss="focal", loss_params={"alpha": 0.5}))
+    several = [
+        focal,
+        replace(focal, train=TrainPlan(loss="focal", loss_params={"gamma": 3.0})),
+        replace(focal, stages=stages),
+        replace(focal, stages=stages[::-1]),
+        replace(focal, stages=stages[:2]),
+        replace(focal, stages=stages[1:]),
+        replace(focal, train=TrainPlan(loss="focal", loss_params={"gamma": 3.0}), stages=stages),
+        replace(focal, train=TrainPlan(loss="focal", loss_params={"gamma": 3.0}), stages=stages[::2]),
+        # Back to the default in a stage is not the training's own.
+        replace(
+            focal,
+            train=TrainPlan(loss="focal", loss_params={"gamma": 3.0}),
+            stages=(stages[0], StagePlan(loss_params={"gamma": 2.0}), stages[2]),
+        ),
+        Recipe(stages=(StagePlan(loss="focal", loss_params={"gamma": 3.0}), StagePlan(loss="focal"))),
+        Recipe(stages=(StagePlan(loss="focal"), StagePlan(loss="focal", loss_params={"gamma": 3.0}))),
+        Recipe(stages=(StagePlan(loss="focal", loss_params={"gamma": 3.0}),) * 2),
+    ]
+    assert len({fingerprint(recipe) for recipe in several}) == len(several)
+
+
+def test_both_names_of_a_section_are_refused():
+    with pytest.raises(ConfigError, match=r"mine\.json: holds both `embedding` and `metric`"):
+        from_json('{"metric": {}, "embedding": {}}', where="mine.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"metric": {"margin": "x"}}', "embedding.margin: Input should be a valid number, got 'x'"),
+        ('{"metric": {"margn": 1}}', "`embedding.margn` is not a field of the recipe; did you mean `embedding.margin`"),
+        ('{"metric": 5}', "`metric` is not a field of the recipe"),
+        ('{"train": 5, "stages": 3}', "train: Input should be an object, got '5'"),
+        ('{"train": {"loss": "focal", "focal_gamma": "x"}}', "`train.loss_params` gamma must be float, got 'x'"),
+        ('{"train": {"loss": "focal", "focal_gamma": 0.5}}', "`gamma` of FocalParams must be 0, 1 or above"),
+        ('{"train": {"loss": "focal", "focal_gamma": 1, "loss_params": [1]}}', "train.loss_params: Input should be"),
+    ],
+)
+def test_what_is_wrong_under_an_earlier_name_is_one_clear_line(text, message):
+    with pytest.raises(ConfigError) as caught:
+        from_json(text)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_overrides_by_the_earlier_names(capsys):
+    changed = apply_overrides(EMBEDS, ["--metric.margin", "0.3", "--metric.easy-margin", "True", "--embedding.scale=5"])
+    assert changed == replace(EMBEDS, embedding=EmbeddingPlan(margin=0.3, easy_margin=True, scale=5.0))
+    assert differences(EMBEDS, changed)[1] == "embedding.margin: 0.5 -> 0.3"
+    assert capsys.readouterr().out == NOTE
+    imet = RECIPES["imet2019"]()
+    changed = apply_overrides(imet, ["--train.focal-gamma", "1.5", "--train.seed", "3", "--train.focal_constant=False"])
+    assert changed.train.loss_params == {"gamma": 1.5, "alpha": 0.5, "constant_weight": False}
+    assert changed.train.seed == 3 and "`train.focal_gamma`, `train.focal_constant` are now" in capsys.readouterr().out
+    both = ["--train.loss-params", "gamma", "1", "--train.focal-constant"]
+    assert apply_overrides(imet, both).train.loss_params == {"gamma": 1, "constant_weight": True}
+    with pytest.raises(ConfigError, match=r"`embedding\.margn` is not a field"):
+        apply_overrides(EMBEDS, ["--metric.margn", "1"])
+
+
+def test_a_recipe_of_its_own_by_the_earlier_names(tmp_path, capsys):
+    """Made, read, and changed by `replace`, with one note of each."""
+    path = tmp_path / "mine.py"
+    path.write_text("""
+from dataclasses import replace
+from imettk.config import MetricPlan, ModelPlan, Recipe, RulePlan, TableFormat, TrainPlan
+
+def recipe():
+    base = Recipe(
+        table=TableFormat(task="multiclass"),
+        model=ModelPlan(head="embedding"),
+        metric=MetricPlan(margin=0.4, scale=20.0),
+        train=TrainPlan(loss="arcface"),
+        rule=RulePlan(kind="rank"),
+    )
+    return replace(base, metric=replace(base.metric, margin=0.3), name="mine")
+""")
+    recipe = load_recipe(str(path))
+    assert recipe.embedding == EmbeddingPlan(margin=0.3, scale=20.0) and recipe.name == "mine"
+    assert capsys.readouterr().out == NOTE
+    assert MetricPlan is EmbeddingPlan
+
+
+def test_replace_of_another_section_leaves_the_embedding_as_it_is(capsys):
+    assert replace(EMBEDS, embedding=EmbeddingPlan(margin=0.1)).embedding.margin == 0.1
+    assert replace(replace(EMBEDS, embedding=EmbeddingPlan(margin=0.1)), name="other").embedding.margin == 0.1
+    assert capsys.readouterr().out == ""
+
+
+def test_focal_by_the_earlier_names_in_a_recipe_of_its_own(capsys):
+    plan = TrainPlan(loss="focal", focal_gamma=1.5)
+    assert plan == TrainPlan(loss="focal", loss_params={"gamma": 1.5})
+    assert capsys.readouterr().out == FOCAL_NOTE
+    changed = replace(RECIPES["imet2019"]().train, focal_gamma=2.0)  # the default, which is not what is there
+    assert changed.loss_params == {"gamma": 2.0, "alpha": 0.5, "constant_weight": True}
+    assert TrainPlan(focal_gamma=2.0) == TrainPlan()  # says nothing
+    with pytest.raises(ConfigError, match=re.escape("`focal_gamma` of TrainPlan is a parameter of the loss focal")):
+        TrainPlan(focal_gamma=1.5)
+
+
+def test_other_wrong_names_are_still_python_errors():
+    with pytest.raises(TypeError, match="focal_delta"):
+        TrainPlan(focal_delta=1.0)
+    with pytest.raises(ImportError):
+        from imettk.config import NoSuchPlan  # noqa: F401
