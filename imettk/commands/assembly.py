@@ -53,6 +53,7 @@ def make_trainer(
         data=training_data(recipe, prepared, taught, fold, seed),
         stages=recipe.stages,
         plan=recipe.train,
+        lower_is_better=recipe.lower_is_better(),
         layer_groups=network.layer_groups(recipe.model.layer_groups),
         seed=seed,
         device=compute.device,

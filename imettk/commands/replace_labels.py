@@ -140,9 +140,7 @@ def _fit(
     rows, similarities, sets = near.rows[:, 0], near.similarities[:, 0], table.targets
     assert sets is not None
     if (goal := fitter.goal) is None:
-        raise ConfigError(
-            f"label sets replace answers fitted for an F-beta; those of the rule {recipe.rule.kind} are not"
-        )
+        raise ConfigError("label sets replace answers of a rule that is fitted for an F-beta, and this recipe's is not")
 
     def score_of(some: np.ndarray, right: np.ndarray) -> float:
         return recipe.scorer.score(some, right)

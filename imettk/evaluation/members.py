@@ -14,6 +14,7 @@ from imettk.data.table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.inference.predictor import Predictions, load_predictions
 from imettk.postprocess.blend import Method, blend, rank_shares
+from imettk.tasks import TASKS
 from imettk.tracking.files import sha256
 
 OOF, TEST = "oof.safetensors", "test.safetensors"
@@ -188,7 +189,8 @@ def blend_test(members: list[Member], method: Method, weights: np.ndarray) -> Pr
     ids = np.sort(next(iter(members[0].test.values())).ids)
     parts = []
     for member in members:
-        total = np.zeros((len(ids), len(member.labels)), np.float32)
+        width = next(iter(member.test.values())).probs.shape[2]
+        total = np.zeros((len(ids), width), np.float32)
         for one in member.test.values():
             order = np.argsort(one.ids)
             if not np.array_equal(one.ids[order], ids):
@@ -209,7 +211,7 @@ def join_labels(members: list[Member]) -> Member:
             f"--method join is for members of different labels; {named(doubles, 'label')} more than once"
         )
 
-    if any(one.values["task"] == "multiclass" for member in members for one in member.oof.values()):
+    if not all(TASKS[one.values["task"]].separable for member in members for one in member.oof.values()):
         raise MismatchError(
             "--method join is for several labels a row: classes that exclude each other cannot be joined"
         )

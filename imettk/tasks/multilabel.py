@@ -17,6 +17,7 @@ class Multilabel(Task):
     """Labels that do not exclude each other; targets uint8 (N, C), one sigmoid a label."""
 
     targets, loss, rule, stratifier = "labels", "bce", "threshold", "labels"
+    separable = True
     watched: ClassVar[Mapping[str, str]] = {"focal": "focal_loss"}
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {
         "log_loss": ("log_loss", {}),

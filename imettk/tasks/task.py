@@ -22,6 +22,7 @@ class Task(ABC):
         loss: the default of `train.loss`.
         rule: the default of `rule.kind`.
         exclusive: a row has exactly one label, so that its cell is never split.
+        separable: labels do not depend on each other, so that one network may learn some and another one others.
         stratifier: a row of `data.folds.STRATIFIERS`, which deals rows to folds evenly.
         watched: metrics that each validation gives beside the recipe's own, by the name that `train.watch` takes.
         reported: metrics that `validate` keeps beside the recipe's own: title -> (metric, its parameters).
@@ -31,6 +32,7 @@ class Task(ABC):
     loss: ClassVar[str]
     rule: ClassVar[str]
     exclusive: ClassVar[bool] = False
+    separable: ClassVar[bool] = False
     stratifier: ClassVar[str]
     watched: ClassVar[Mapping[str, str]] = {}
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"log_loss": ("log_loss", {})}

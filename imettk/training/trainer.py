@@ -50,6 +50,7 @@ class Trainer:
 
     Args:
         network: images (B, H, W, channels) -> outputs with `logits` (B, C).
+        lower_is_better: whether what `plan.watch` names is better when it is lower.
         layer_groups: parameter names, first layers first, the head last.
         dtype: of the forward pass: float32, or bfloat16 or float16 under autocast.
         validate: evaluation network -> scores by name; called between steps, by every process.
@@ -67,6 +68,7 @@ class Trainer:
         data: TrainingData,
         stages: tuple[StagePlan, ...],
         plan: TrainPlan,
+        lower_is_better: bool = True,
         layer_groups: list[list[str]],
         seed: int,
         device: torch.device,
@@ -88,7 +90,7 @@ class Trainer:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = ModelEmaV3(self.network, decay=plan.ema_decay, use_warmup=True) if plan.ema_decay else None
         self._data, self._stages, self._plan, self._layer_groups = data, stages, plan, layer_groups
-        self._device, self._team = device, team
+        self._device, self._team, self._lower_is_better = device, team, lower_is_better
         self._session, self._session_plan, self._validate = session, session_plan, validate
         self._find_checkpoint, self._recorder, self._experiment = find_checkpoint, recorder, experiment
         self._runner = StepRunner(
@@ -309,7 +311,7 @@ class Trainer:
         self._team.copy_first(list(self.evaluated.buffers()))
         scores = self._team.share(self._validate(self.evaluated))
         self._learn()
-        at, watched, lower = self.at, self._plan.watch, self._plan.watch != "score"
+        at, watched, lower = self.at, self._plan.watch, self._lower_is_better
         seconds = self._team.share(time.monotonic() - started)
         at.validation_seconds = max(at.validation_seconds, seconds)
         at.owes_validation = False
@@ -333,7 +335,7 @@ class Trainer:
 
     def _lr_shares(self, span: Span) -> list[float]:
         metrics = self.at.metrics(span.stage, self._plan.watch)
-        return lr_shares(span, metrics, lower_is_better=self._plan.watch != "score")
+        return lr_shares(span, metrics, lower_is_better=self._lower_is_better)
 
     def _roll_back(self, *, again: bool) -> None:
         """Go back to the last checkpoint from before the losses were not finite, with a lower loss scale."""

@@ -102,6 +102,7 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
             data=data,
             stages=stages,
             plan=plan or TrainPlan(loss="cross_entropy"),
+            lower_is_better=plan is None or plan.watch != "score",
             layer_groups=GROUPS,
             seed=3,
             device=torch.device("cpu"),

@@ -1,0 +1,39 @@
+"""Which task, loss or rule a recipe has is asked in `tasks/` and `config/` alone; all else is given what it needs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "imettk"
+ALLOWED = ("tasks", "config")
+ASKS = {
+    "which task it is": r"task [!=]=|task in \(|\.task\.name\b",
+    "how many dimensions targets have": r"(targets|answers|truth)\w*\.ndim|np\.ndim\((targets|answers|truth)",
+    "which rule it is": r"rule\.kind|\.kind [!=]= \"(rank|argmax|share|threshold|top)\"",
+    "which loss it is": r"train\.loss [!=]=|loss (==|!=|in) [\"(]",
+    "which task an object is": r"isinstance\([^)]*\b(Multilabel|Multiclass|RankingJudge|RuleJudge)\b",
+    "a name of a task": r"[\"'](multilabel|multiclass)[\"']",
+}
+# Where a task's name is what a user types, or what a recipe or the starter's questions are made of.
+NAMED_IN = ("recipes/", "starter/", "synthetic/")
+
+
+def lines() -> list[tuple[str, int, str]]:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = path.relative_to(PACKAGE)
+        if place.parts[0] not in ALLOWED:
+            found += [(str(place), number, line) for number, line in enumerate(path.read_text().splitlines(), start=1)]
+    return found
+
+
+@pytest.mark.parametrize("question", ASKS)
+def test_nobody_else_asks(question):
+    asking = [
+        f"{place}:{number}: {line.strip()}"
+        for place, number, line in lines()
+        if re.search(ASKS[question], line.partition("#")[0])
+        and not (question == "a name of a task" and place.startswith(NAMED_IN))
+    ]
+    assert not asking, f"{question}: ask recipe.task, recipe.rule_row or judge_of(recipe) instead\n" + "\n".join(asking)
