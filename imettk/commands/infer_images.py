@@ -55,7 +55,7 @@ def infer_images(recipe: Recipe, data_dir: Path, run: RunDir, images: list[Path]
     answerer = _Answerer(recipe, data_dir, run, folds, labels)
     boxes = _boxes(recipe, data_dir, paths)
     table = SampleTable(_names(paths), np.array([str(path) for path in paths]), labels, (), boxes=boxes)
-    source = ImageSource(table, make_reader(recipe.images, recipe.table))
+    source = ImageSource(table, make_reader(recipe))
     rows, compute = np.arange(len(table)), choose_compute(recipe)
     said = [
         evaluate(load_model(run.model(one), recipe, table, compute.device), source, rows, recipe, compute,
@@ -166,7 +166,7 @@ class _Answerer:
         assert table.targets is not None
         answers = self._ranked(self._ranker.by_neighbours(queries, Gallery(self._gallery, table.targets)))
         near = find_neighbours(queries, self._gallery, NUM_NEAR, device=self._ranker.device)
-        source = ImageSource(table, make_reader(self._recipe.images, self._recipe.table))
+        source = ImageSource(table, make_reader(self._recipe))
         known = Album(table, source, self._ranker.names)
         first = slice(MOST_DRAWN)
         some = Neighbours(near.rows[first], near.similarities[first])

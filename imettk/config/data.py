@@ -48,11 +48,15 @@ class Section:
             for number in value if isinstance(value, tuple) else (value,):
                 self._require(number is None or number <= limit, name, f"at most {limit:,}")
 
-    def _one_of(self, name: str, rows: Mapping[str, object]) -> None:
-        """Raise `ConfigError` where a field is neither the name of a row, nor a user's own, nor None."""
+    def _one_of(self, name: str, rows: Mapping[str, object], *, own: bool = True) -> None:
+        """Raise `ConfigError` where a field is neither the name of a row, nor a user's own, nor None.
+
+        Args:
+            own: whether it can be a user's own.
+        """
         value = getattr(self, name)
-        known = value is None or value in rows or is_own(value)
-        self._require(known, name, f"one of {', '.join(rows)}, or your own as recipe:name")
+        known = value is None or value in rows or (own and is_own(value))
+        self._require(known, name, f"one of {', '.join(rows)}" + (", or your own as recipe:name" if own else ""))
 
     def _require(self, ok: bool, name: str, rule: str) -> None:
         if not ok:
@@ -245,6 +249,8 @@ class ImageFormat(Section):
         aspect_limit: largest ratio that `crop_marginal` leaves alone, 1 or above.
         box_margin: added to boxes on each side, in percent of their width or height.
         background: behind transparent pixels and in borders, one value or one a channel, 0 to 255.
+        reader: `files` reads JPEG, PNG, TIFF, WebP and whatever else Pillow knows, by their content. One's own is
+            (path) -> uint8 (H, W, channels); with `table.channel_files` it is called for each file, for one channel.
         orient: turn images as EXIF says.
         reduced_decode: decode a JPEG at 1/2, 1/4 or 1/8 where that is still large enough: twice as fast or more.
         fast_resize: bilinear up to a factor of 2, where it still reads every pixel; False takes the area mean.
@@ -265,6 +271,7 @@ class ImageFormat(Section):
     aspect_limit: float = 2.0
     box_margin: float = 0.0
     background: tuple[int, ...] = (0,)
+    reader: str = "files"
     orient: bool = True
     reduced_decode: bool = True
     fast_resize: bool = True
@@ -273,7 +280,10 @@ class ImageFormat(Section):
     on_bad_image: Literal["error", "skip"] = "error"
 
     def __post_init__(self) -> None:
+        from imettk.config.choices import READERS  # here, for rows have sections of their own
+
         super().__post_init__()
+        self._one_of("reader", READERS)
         self._at_most(image_size=MOST_PIXELS, load_size=MOST_PIXELS, channels=512)
         self._require(min(self.image_size) >= 8, "image_size", "at least 8 pixels each way")
         self._require(

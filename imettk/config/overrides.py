@@ -7,6 +7,7 @@ import io
 
 from imettk.config import Recipe
 from imettk.config.fields import field_names, field_type, unknown_field
+from imettk.config.own_checks import check_own
 from imettk.errors import ConfigError
 
 
@@ -21,6 +22,7 @@ def apply_overrides(recipe: Recipe, arguments: list[str]) -> Recipe:
     options = _split(arguments, recipe)
     overridden = _parse(recipe, [word for option in options for word in _words(recipe, option)])
     if overridden is not None:
+        check_own(overridden)
         return overridden
     refused = [option for option in options if not _parses(recipe, option)]
     flag, values = refused[0] if refused else (arguments[0], arguments[1:])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from imettk.config import fits
 from imettk.config.answers import PredictPlan, RankPlan, RulePlan, ScorePlan
-from imettk.config.choices import RuleChoice
+from imettk.config.choices import VIEWS, RuleChoice
 from imettk.config.data import CachePlan, FoldPlan, ImageFormat, Section, TableFormat
 from imettk.config.fields import leaves, unknown_field
 from imettk.config.model import MetricPlan, ModelPlan
@@ -64,7 +64,7 @@ class Recipe(Section):
                 f"`table.channel_files` must name one file a channel, got {len(files)} files for "
                 f"{self.images.channels} channels"
             )
-        if any(view.startswith("crop") for view in self.predict.views) and self.images.fit != "centre_crop":
+        if any(VIEWS[view].crop is not None for view in self.predict.views) and self.images.fit != "centre_crop":
             raise ConfigError(
                 "`predict.views` with crops need `images.fit` centre_crop and a larger `images.load_size`"
             )

@@ -1,13 +1,12 @@
 """Images of more than 8 bits: `white` scales every kind of file, files that hold fewer bits than they say are told."""
 
-
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from places import SHARED
 
-from imettk.config import ImageFormat, TableFormat
+from imettk.config import ImageFormat, Recipe
 from imettk.data.file_facts import FileFacts, join_facts, suggest_white, tell_facts
 from imettk.data.reader import ImageReader
 from imettk.data.source import cache_key, make_reader
@@ -132,7 +131,7 @@ def test_images_of_8_bits_are_as_they_were(tmp_path):
 def test_without_white_caches_stay_valid():
     """Keys as they were before there was such a setting."""
     assert cache_key(ImageReader(size=(24, 32)), "pixels", 95) == "ff646612f5952db8"
-    assert cache_key(make_reader(ImageFormat(), TableFormat()), "jpeg", 90) == "4497012d60db370f"
+    assert cache_key(make_reader(Recipe()), "jpeg", 90) == "4497012d60db370f"
     assert cache_key(ImageReader(size=(24, 32), white=4095), "pixels", 95) != "ff646612f5952db8"
     with pytest.raises(ConfigError, match="`white` of ImageFormat must be at least 1, or none, got 0"):
         ImageFormat(white=0)
