@@ -12,6 +12,7 @@ from imettk.cli.kaggle_checks import (
     check_fold,
     check_inputs,
     check_limit,
+    check_travels,
     checked_recipe,
     chosen_machine,
     chosen_name,
@@ -26,6 +27,7 @@ from imettk.cli.kaggle_checks import (
 from imettk.config import read_recipe
 from imettk.errors import PlatformError, UserError
 from imettk.progress import say
+from imettk.recipes import load_recipe
 
 if TYPE_CHECKING:
     from imettk.kaggle.client import Kaggle
@@ -61,6 +63,8 @@ def _pack(arguments: argparse.Namespace) -> int:
     from imettk.kaggle.versions import hold_upload
 
     wheels = not arguments.no_wheels
+    if arguments.recipe is not None and arguments.recipe.suffix == ".py":
+        check_travels(load_recipe(str(arguments.recipe)))
     if arguments.upload:
         recipe = "" if arguments.recipe is None else str(arguments.recipe)
         upload_pack(Kaggle(), arguments.out, recipe, wheels=wheels, extra=arguments.add)

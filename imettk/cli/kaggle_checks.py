@@ -9,10 +9,13 @@ from pathlib import Path
 from imettk.config import Recipe
 from imettk.config.fields import leaves
 from imettk.config.overrides import apply_overrides
+from imettk.config.own import RECIPE, file_of
+from imettk.config.own_checks import own_names
 from imettk.errors import UserError
 from imettk.kaggle.kernel import GPU, MOST_SECONDS, check_machine
 from imettk.kaggle.mounts import INPUT, MODEL, read_model, split_word
 from imettk.kaggle.names import check_name, name_of
+from imettk.progress import say
 from imettk.recipes import load_recipe
 
 MOST_HOURS = round(MOST_SECONDS / 3600)
@@ -22,7 +25,27 @@ def checked_recipe(arguments: argparse.Namespace) -> Recipe:
     """The recipe with its overrides: what is wrong with it is told here and not by a kernel an hour later."""
     if arguments.recipe.endswith(".json"):
         raise UserError(f"{arguments.recipe}: kernels take a built-in name or a .py file with a recipe() function")
-    return apply_overrides(load_recipe(arguments.recipe), arguments.overrides)
+    recipe = apply_overrides(load_recipe(arguments.recipe), arguments.overrides)
+    check_travels(recipe)
+    return recipe
+
+
+def check_travels(recipe: Recipe) -> None:
+    """Raise `UserError` where a recipe names a user's own that no pack holds: one outside of the recipe's file.
+
+    A module of an installed library counts as there; the platform must have it too, which is said.
+    """
+    for field, name in own_names(recipe):
+        module, _, rest = name.partition(":")
+        if module == RECIPE or module.split(".")[0] == "imettk":
+            continue
+        file = Path(file_of(name, recipe.source_sha256))
+        if not {"site-packages", "dist-packages"} & set(file.parts):
+            raise UserError(
+                f"`{field}` {name}: {file.name} does not travel with the pack, which holds the recipe's own file "
+                f"alone: write it there, as recipe:{rest}"
+            )
+        say(f"note: `{field}` {name}: kernels need the library of {module} in their image")
 
 
 def chosen_name(arguments: argparse.Namespace, recipe: Recipe) -> str:

@@ -14,13 +14,16 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 from imettk.cli.options import STAGES, make_parser, split_overrides
 from imettk.config import MEMORY_SHORT_CODE, SESSION_START, Recipe
 from imettk.config.fields import field_names, field_type
 from imettk.config.overrides import apply_overrides
+from imettk.config.own import describe
 from imettk.errors import ConfigError, MemoryShortError, MissingFileError, PlatformError, UserError, describe_fault
 from imettk.recipes import RECIPES, load_recipe
+from imettk.tracking.recipe_file import recall_source
 from imettk.tracking.run_dir import RunDir
 
 STARTED = time.monotonic()
@@ -67,7 +70,10 @@ def _describe(error: Exception) -> tuple[str, int] | None:
         return str(error), MEMORY_SHORT_CODE if isinstance(error, MemoryShortError) else 2
     if isinstance(error, PlatformError):
         return str(error), 1
-    return describe_fault(error)
+    if (fault := describe_fault(error)) is not None:
+        return fault
+    in_own = describe(error)
+    return None if in_own is None else (in_own, 2)
 
 
 def _nobody_reads() -> bool:
@@ -143,6 +149,8 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
         first = arguments.members[0] if arguments.command == "ensemble" else arguments.classifier
         arguments.recipe = str(first / "recipe.json")
     recipe = load_recipe(arguments.recipe) if arguments.recipe else run.recipe()
+    if arguments.recipe and arguments.recipe.endswith(".json"):
+        recipe = recall_source(Path(arguments.recipe).parent, recipe)
     if arguments.fields:
         _print_fields(recipe)
         return

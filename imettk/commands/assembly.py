@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from imettk.config import SPLIT, Recipe, fingerprint, to_json
+from imettk.config.choices import AUGMENTATIONS
+from imettk.config.fits import choice_of
 from imettk.config.training import StagePlan
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
@@ -87,7 +89,11 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
             targets,
             image_size=size,
             augmentation=Augmentation(
-                stage.augmentation, seed=seed, size=size, channels=images.channels, erasing=stage.erasing
+                choice_of(recipe, stage.augmentation, AUGMENTATIONS),
+                seed=seed,
+                size=size,
+                channels=images.channels,
+                erasing=stage.erasing,
             ),
             centre_crop=images.fit == "centre_crop",
             skip_bad=images.on_bad_image == "skip",

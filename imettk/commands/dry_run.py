@@ -12,6 +12,7 @@ import numpy as np
 from imettk.commands.assembly import make_trainer, training_data
 from imettk.commands.train import chosen_folds
 from imettk.config import Recipe
+from imettk.config.own_checks import tell_own
 from imettk.experiment.prepared import Compute, Prepared, choose_compute, read_prepared
 from imettk.experiment.resume import is_done
 from imettk.pictures.plots import draw_rates
@@ -38,6 +39,8 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     prepared = read_prepared(recipe, data_dir, run)
     trainer, step_seconds, validation_seconds = measure(recipe, prepared, compute, fold=folds[0])
     group_names = [*(f"group {number}" for number in range(recipe.model.layer_groups)), "head"]
+    if own := tell_own(recipe):
+        say(f"your own: {own}")
     say(_table(trainer, step_seconds))
     validations = sum(_num_validations(recipe, span) for span in trainer.spans)
     seconds = total_seconds(recipe, trainer.spans, step_seconds, validation_seconds)

@@ -78,7 +78,7 @@ def duplicates(
         tables.append(read_test_table(recipe.table, data_dir, table))
     proposed = None if features is None else _similar(features, tables, similarity)
     images = _gather(tables, recipe)
-    reader = make_reader(recipe.images, recipe.table)
+    reader = make_reader(recipe)
     small = replace(reader, size=(THUMB, THUMB), aspect="stretch")
     channels = recipe.table.channel_files or ("",)
     files = [[path.replace("*", channel) for channel in channels] for path in images.paths.tolist()]

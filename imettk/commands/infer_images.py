@@ -40,7 +40,7 @@ def infer_images(recipe: Recipe, data_dir: Path, run: RunDir, images: list[Path]
     answerer = judge_of(recipe).image_answerer(data_dir, run, folds, labels)
     boxes = _boxes(recipe, data_dir, paths)
     table = SampleTable(_names(paths), np.array([str(path) for path in paths]), labels, (), boxes=boxes)
-    source = ImageSource(table, make_reader(recipe.images, recipe.table))
+    source = ImageSource(table, make_reader(recipe))
     rows, compute = np.arange(len(table)), choose_compute(recipe)
     said = [
         evaluate(load_model(run.model(one), recipe, table, compute.device), source, rows, recipe, compute,

@@ -158,7 +158,7 @@ def _targets(table: SampleTable) -> np.ndarray:
 
 def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, SampleTable]) -> Survey:
     """Read every image of all tables once, into the cache if there is to be one."""
-    reader = make_reader(recipe.images, recipe.table)
+    reader = make_reader(recipe)
     sources = [ImageSource(table, reader) for table in tables.values()]
     places = [(source, row) for source in sources for row in range(len(source))]
 

@@ -67,7 +67,7 @@ def neighbours(recipe: Recipe, data_dir: Path, run: RunDir, *, classifier: Path,
             f"{features} has embedded none of the rows that {classifier} validated: are they of one table?"
         )
     threshold = _fit(recipe, run, fitter, joined, own, table)
-    source = ImageSource(table, make_reader(recipe.images, recipe.table))
+    source = ImageSource(table, make_reader(recipe))
     assert table.targets is not None
     texts = [recipe.table.label_separator.join(cell) for cell in recipe.task.cells(table.targets, table.labels)]
     list_conflicts(run.path, Album(table, source), near, table.targets, texts, task=recipe.task)

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.augment import PIPELINES, Augmentation
+from imettk.config.choices import AUGMENTATIONS
+from imettk.config.fits import choice_of
+from imettk.config.own import is_own
+from imettk.data.augment import Augmentation
 from imettk.data.reader import resize, visible
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import read_table
@@ -35,14 +38,23 @@ def show_augmentation(recipe: Recipe, data_dir: Path, run: RunDir, names: Sequen
     """
     names = list(names) or list(dict.fromkeys(stage.augmentation for stage in recipe.stages))
     for name in names:
-        if name not in PIPELINES:
-            raise ConfigError(f"--show-augmentation must be among {', '.join(PIPELINES)}, got {name!r}")
+        if name not in AUGMENTATIONS and not is_own(name):
+            raise ConfigError(
+                f"--show-augmentation must be among {', '.join(AUGMENTATIONS)}, or your own as recipe:name, got "
+                f"{name!r}"
+            )
     table = read_table(recipe.table, data_dir)
-    source = ImageSource(table, make_reader(recipe.images, recipe.table))
+    source = ImageSource(table, make_reader(recipe))
     size = recipe.images.image_size
     erasing = max(stage.erasing for stage in recipe.stages)
     pipelines = [
-        Augmentation(name, seed=recipe.train.seed, size=size, channels=source.channels, erasing=erasing)
+        Augmentation(
+            choice_of(recipe, name, AUGMENTATIONS),
+            seed=recipe.train.seed,
+            size=size,
+            channels=source.channels,
+            erasing=erasing,
+        )
         for name in names
     ]
     rows = []

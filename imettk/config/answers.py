@@ -5,13 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from imettk.config.choices import RULES
-from imettk.config.data import MOST_LISTED, MOST_ROWS, Parameter, Section
-
-View = Literal[
-    "plain", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "transverse", "rot45", "rot135", "rot225",
-    "rot315", "zoom_in", "zoom_out", "crop0", "crop1", "crop2", "crop3",
-]  # fmt: skip
+from imettk.config.choices import RULES, VIEWS
+from imettk.config.section import MOST_LISTED, MOST_ROWS, Parameter, Section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +19,14 @@ class PredictPlan(Section):
         merge: of the views' probabilities, their mean or the largest; embeddings always give their mean.
     """
 
-    views: tuple[View, ...] = ("plain",)
+    views: tuple[str, ...] = ("plain",)
     merge: Literal["mean", "max"] = "mean"
     batch_size: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._at_most(batch_size=MOST_ROWS)
+        self._require(set(self.views) <= set(VIEWS), "views", f"among {', '.join(VIEWS)}")
         self._require(len(set(self.views)) == len(self.views) >= 1, "views", "one or more different views")
         self._require(self.batch_size >= 1, "batch_size", "at least 1")
 

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from imettk.config.data import Section
+from imettk.config.section import Section
 
 if TYPE_CHECKING:
     from imettk.config.recipe import Recipe
+
+from imettk.config.own import Own
 
 LABELS, CLASSES = "labels", "classes"  # forms of targets, as tasks name them
 ANY = "any"  # form
@@ -33,7 +35,9 @@ class Choice:
 
 
 def load(reference: Any) -> Any:
-    """Return what "module:name" refers to; anything else as it is."""
+    """Return what "module:name" or a user's own refers to; anything else as it is."""
+    if isinstance(reference, Own):
+        return reference.load()
     if not isinstance(reference, str):
         return reference
     module, _, name = reference.partition(":")
@@ -125,6 +129,61 @@ def _embeddings(module: str, takes: Literal["cosines", "embeddings"], check: Any
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class SamplerChoice(Choice):
+    """A sampler: `make` is (data.samplers.Sampler, the epoch's random numbers, epoch) -> rows of an epoch, int64 (M,).
+
+    Attributes:
+        by_identity: batches hold several images of each class that they hold.
+        by_losses: an epoch's order goes by the losses of the one before.
+    """
+
+    by_identity: bool = False
+    by_losses: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewChoice(Choice):
+    """A view of test-time augmentation: `make` is images float32 (B, channels, H, W) -> images.
+
+    Attributes:
+        crop: the number of the random place that is cut out before; None looks at the centre.
+    """
+
+    crop: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadChoice(Choice):
+    """A head: `make` is (channels of each map, number of outputs, **settings) -> a module on maps.
+
+    Attributes:
+        settings: fields of the section `model` that it takes by name.
+        pooled: the same for a module on the backbone's own pooled features, which is taken with `last_stages` 1;
+            `make` of (their number, number of outputs, **settings).
+        embeds: it gives embeddings.
+    """
+
+    settings: tuple[str, ...]
+    pooled: Any = None
+    embeds: bool = False
+
+    def load_pooled(self) -> Any:
+        """Return the implementation on pooled features, or None."""
+        return load(self.pooled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneChoice(Choice):
+    """A library of backbones: `make` is (NAME, channels=...) -> a `models.backbones.Backbone`.
+
+    Attributes:
+        fetch: NAME -> its pretrained weights by name; it downloads them.
+    """
+
+    fetch: Any
+
+
 LOSSES: dict[str, Loss] = {
     "bce": _labels("bce:bce"),
     "focal": _labels("focal:focal", params=FocalParams),
@@ -168,6 +227,94 @@ RULES: dict[str, RuleChoice] = {
         sections=("rule", "ranking"),
         judge="imettk.evaluation.by_ranking:RankingJudge",
     ),
+}
+
+
+def _rows(module: str, *names: str) -> dict[str, Choice]:
+    return {name: Choice(make=f"imettk.{module}:{name}") for name in names}
+
+
+AUGMENTATIONS: dict[str, Choice] = _rows(
+    "data.augment",
+    "none",
+    "flips",
+    "affine",
+    "strokes",
+    "aggressive",
+    "square",
+    "whale_heavy",
+    "dihedral",
+    "protein",
+)  # (size, channels) -> transforms
+
+SAMPLERS: dict[str, SamplerChoice] = {
+    "shuffle": SamplerChoice(make="imettk.data.samplers:shuffled"),
+    "balanced": SamplerChoice(make="imettk.data.samplers:balanced"),
+    "identities": SamplerChoice(make="imettk.data.samplers:by_identity", by_identity=True),
+    # A shuffle, until there are losses to go by.
+    "hard_first": SamplerChoice(make="imettk.data.samplers:shuffled", by_losses=True),
+}
+
+VIEWS: dict[str, ViewChoice] = {
+    name: ViewChoice(make=f"imettk.inference.tta:{name}")
+    for name in (
+        "plain",
+        "hflip",
+        "vflip",
+        "rot90",
+        "rot180",
+        "rot270",
+        "transpose",
+        "transverse",
+        "rot45",
+        "rot135",
+        "rot225",
+        "rot315",
+        "zoom_in",
+        "zoom_out",
+    )
+} | {f"crop{number}": ViewChoice(make="imettk.inference.tta:plain", crop=number) for number in range(4)}
+
+# (path) -> uint8 (H, W, channels). None stands for what `data.reader` does itself: it goes by a file's content.
+READERS: dict[str, Choice] = {"files": Choice(make=None)}
+
+_EMBEDDING = ("pool", "embedding_size", "dropout", "centres", "centre_std", "joint_dropout")
+HEADS: dict[str, HeadChoice] = {
+    "linear": HeadChoice(
+        make="imettk.models.heads:relu_head", settings=("dropout",), pooled="imettk.models.heads:LinearHead"
+    ),
+    "relu": HeadChoice(make="imettk.models.heads:relu_head", settings=("dropout",)),
+    "wide": HeadChoice(make="imettk.models.heads:wide_head", settings=("dropout", "hidden")),
+    "embedding": HeadChoice(make="imettk.models.embedding:EmbeddingHead", settings=_EMBEDDING, embeds=True),
+    "wide_embedding": HeadChoice(
+        make="imettk.models.embedding:EmbeddingHead", settings=(*_EMBEDDING, "hidden"), embeds=True
+    ),
+}
+
+POOLS: dict[str, Choice] = {
+    "average": Choice(make="imettk.models.embedding:AveragePool"),
+    "average_max": Choice(make="imettk.models.embedding:AverageMaxPool"),
+    "gem": Choice(make="imettk.models.embedding:GemPool"),
+}
+
+BACKBONES: dict[str, BackboneChoice] = {
+    "timm": BackboneChoice(make="imettk.models.backbones:TimmBackbone", fetch="imettk.models.fetch:from_timm"),
+    "pretrainedmodels": BackboneChoice(
+        make="imettk.models.backbones:PretrainedmodelsBackbone", fetch="imettk.models.fetch:from_pretrainedmodels"
+    ),
+}
+
+# Fields that name a row of these. Beside them, `table.task` names one of TASKS, and `score.metric` one of METRICS.
+CHOSEN: dict[str, Mapping[str, Choice]] = {
+    "images.reader": READERS,
+    "model.head": HEADS,
+    "model.pool": POOLS,
+    "train.loss": LOSSES,
+    "stages.loss": LOSSES,
+    "stages.augmentation": AUGMENTATIONS,
+    "stages.sampler": SAMPLERS,
+    "predict.views": VIEWS,
+    "rule.kind": RULES,
 }
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal
 
-from imettk.config.own import is_own
-from imettk.errors import ConfigError
+from imettk.config.choices import READERS
+from imettk.config.section import MOST_LISTED, MOST_PIXELS, Section
 
 
 def _has_group(pattern: str) -> bool:
@@ -16,55 +15,6 @@ def _has_group(pattern: str) -> bool:
         return re.compile(pattern).groups > 0
     except re.error:
         return False
-
-
-LARGEST_FLOAT = 3.4028234e38  # of float32, in which networks compute
-LARGEST_INT = 2**63 - 1  # of numpy and torch
-MOST_EPOCHS = 100_000
-MOST_PIXELS = 16_384  # of a side
-MOST_ROWS = 2**20  # of a batch
-MOST_LISTED = 10_000  # neighbours, answers, folds
-Parameter: TypeAlias = bool | int | float | str  # of what a recipe names
-
-
-class Section:
-    """What all sections share: JSON with unknown or ill-typed fields is refused (read by pydantic), as is any number
-    that is not finite."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
-
-    def __post_init__(self) -> None:
-        for item in fields(self):  # type: ignore[arg-type]  # every section is a dataclass
-            value = getattr(self, item.name)
-            for number in _numbers(value):
-                if isinstance(number, float):
-                    self._require(abs(number) <= LARGEST_FLOAT, item.name, "finite (in float32)")
-                elif isinstance(number, int):
-                    self._require(abs(number) <= LARGEST_INT, item.name, "an integer of 64 bits")
-
-    def _at_most(self, **limits: float) -> None:
-        """Raise `ConfigError` where a field, or one of its values, is above its limit."""
-        for name, limit in limits.items():
-            value = getattr(self, name)
-            for number in value if isinstance(value, tuple) else (value,):
-                self._require(number is None or number <= limit, name, f"at most {limit:,}")
-
-    def _one_of(self, name: str, rows: Mapping[str, object]) -> None:
-        """Raise `ConfigError` where a field is neither the name of a row, nor a user's own, nor None."""
-        value = getattr(self, name)
-        known = value is None or value in rows or is_own(value)
-        self._require(known, name, f"one of {', '.join(rows)}, or your own as recipe:name")
-
-    def _require(self, ok: bool, name: str, rule: str) -> None:
-        if not ok:
-            raise ConfigError(f"`{name}` of {type(self).__name__} must be {rule}, got {getattr(self, name)!r}")
-
-
-def _numbers(value: Any) -> Iterable[Any]:
-    """Return what a field holds, one by one."""
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, tuple) else (value,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +203,8 @@ class ImageFormat(Section):
         aspect_limit: largest ratio that `crop_marginal` leaves alone, 1 or above.
         box_margin: added to boxes on each side, in percent of their width or height.
         background: behind transparent pixels and in borders, one value or one a channel, 0 to 255.
+        reader: `files` reads JPEG, PNG, TIFF, WebP and whatever else Pillow knows, by their content. One's own is
+            (path) -> uint8 (H, W, channels); with `table.channel_files` it is called for each file, for one channel.
         orient: turn images as EXIF says.
         reduced_decode: decode a JPEG at 1/2, 1/4 or 1/8 where that is still large enough: twice as fast or more.
         fast_resize: bilinear up to a factor of 2, where it still reads every pixel; False takes the area mean.
@@ -273,6 +225,7 @@ class ImageFormat(Section):
     aspect_limit: float = 2.0
     box_margin: float = 0.0
     background: tuple[int, ...] = (0,)
+    reader: str = "files"
     orient: bool = True
     reduced_decode: bool = True
     fast_resize: bool = True
@@ -282,6 +235,7 @@ class ImageFormat(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._one_of("reader", READERS)
         self._at_most(image_size=MOST_PIXELS, load_size=MOST_PIXELS, channels=512)
         self._require(min(self.image_size) >= 8, "image_size", "at least 8 pixels each way")
         self._require(

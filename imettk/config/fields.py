@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import typing
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -34,6 +35,10 @@ def field_type(recipe: Any, name: str) -> str:
     kind: Any = type(recipe)
     for part in name.split("."):
         kind = typing.get_args(kind)[0] if part.isdigit() else typing.get_type_hints(kind)[part]
+    from imettk.config.choices import CHOSEN  # here, for rows have sections of their own, which have fields
+
+    if rows := CHOSEN.get(re.sub(r"\.\d+", "", name)):
+        return "one of " + ", ".join(rows)
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(kind)))
     if typing.get_origin(kind) is dict:

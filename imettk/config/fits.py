@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from imettk.config.choices import LOSSES, RULES, Loss, RuleChoice
-from imettk.config.data import Parameter
-from imettk.config.own import find_own
+from imettk.config.choices import LOSSES, RULES, Choice, Loss, RuleChoice
+from imettk.config.own import find_own, refer
 from imettk.config.parameters import bind as bind_params
+from imettk.config.section import Parameter
 from imettk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ def task_of(recipe: Recipe) -> Task:
     from imettk.tasks import TASKS
 
     return TASKS[recipe.table.task]
+
+
+def choice_of(recipe: Recipe, name: str, rows: Mapping[str, Choice]) -> Choice:
+    """Return the row of this name, or one for a user's own; `ConfigError` as of `own.refer`."""
+    return rows[name] if name in rows else Choice(make=refer(name, recipe.source_sha256))
 
 
 def loss_row(recipe: Recipe, name: str) -> Loss | None:

@@ -5,25 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from imettk.config.data import MOST_LISTED, Section
+from imettk.config.choices import BACKBONES, HEADS, POOLS
+from imettk.config.own import is_own
+from imettk.config.section import MOST_LISTED, Section
 
 MOST_WIDTH = 2**20  # of a layer
-HeadName = Literal["linear", "relu", "wide", "embedding", "wide_embedding"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPlan(Section):
-    """The network: a backbone of timm or pretrainedmodels, and a head.
+    """The network: a backbone of timm or pretrainedmodels, or one's own, and a head.
 
     Attributes:
-        backbone: `timm:NAME` or `pretrainedmodels:NAME`.
+        backbone: `timm:NAME` or `pretrainedmodels:NAME`, or one's own: (channels) -> a module that turns images into
+            a map of features, (B, F, H, W), or into several, the last one last.
         weights: a local file, or a folder that holds `NAME.safetensors` or `NAME.pth`; None starts from random weights.
         layer_groups: into how many groups, from first to last layer, the backbone is split; the head is one more.
         head: `linear` on averaged features; `relu` with a ReLU before the average (iMet 2019); `wide` joins average
             and maximum: BatchNorm, dropout, linear to `hidden`, ReLU, BatchNorm, dropout, linear (HPA 2018).
             `embedding` pools, then BatchNorm, dropout, linear to `embedding_size`, BatchNorm; `wide_embedding` has a
             linear layer to `hidden`, ReLU, BatchNorm and dropout in between, and drops half as much before it (HPA
-            2018's metric model).
+            2018's metric model). One's own is (channels of each map, number of outputs) -> a module that turns a list
+            of maps (B, F, H, W) into logits.
         last_stages: of how many last stages the features are joined, 1 or 2.
         hidden: width of the `wide` heads.
         dropout: share of features dropped before linear layers, [0, 1).
@@ -41,11 +44,11 @@ class ModelPlan(Section):
     backbone: str = "timm:resnet34"
     weights: str | None = None
     layer_groups: int = 1
-    head: HeadName = "linear"
+    head: str = "linear"
     last_stages: int = 1
     hidden: int = 1024
     dropout: float = 0.0
-    pool: Literal["average", "average_max", "gem"] = "average_max"
+    pool: str = "average_max"
     embedding_size: int = 512
     centres: int = 1
     centre_std: float | None = None
@@ -54,15 +57,17 @@ class ModelPlan(Section):
     @property
     def embeds(self) -> bool:
         """Whether the network gives embeddings."""
-        return self.head in ("embedding", "wide_embedding")
+        return self.head in HEADS and HEADS[self.head].embeds
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._at_most(layer_groups=MOST_LISTED, hidden=MOST_WIDTH, embedding_size=MOST_WIDTH, centres=MOST_LISTED)
+        self._one_of("head", HEADS)
+        self._one_of("pool", POOLS, own=False)
         library, _, name = self.backbone.partition(":")
-        self._require(
-            library in ("timm", "pretrainedmodels") and name != "", "backbone", "timm:NAME or pretrainedmodels:NAME"
-        )
+        known = (library in BACKBONES and name != "") or is_own(self.backbone)
+        sources = " or ".join(f"{source}:NAME" for source in BACKBONES)
+        self._require(known, "backbone", f"{sources}, or your own as recipe:name")
         self._require(self.layer_groups >= 1, "layer_groups", "at least 1")
         self._require(self.last_stages in (1, 2), "last_stages", "1 or 2")
         self._require(self.hidden >= 1, "hidden", "at least 1")

@@ -9,6 +9,7 @@ from typing import Any
 
 from imettk.config import Recipe, earlier
 from imettk.config.fields import PAIRS, field_names, field_type, unknown_field
+from imettk.config.own_checks import check_own
 from imettk.errors import ConfigError
 
 OLD_NAMES = {f"train.{name}" for name in earlier.FOCAL}
@@ -26,6 +27,7 @@ def apply_overrides(recipe: Recipe, arguments: list[str]) -> Recipe:
     recipe = _emptied(recipe, options)
     overridden = _parse(recipe, [word for option in options for word in _words(recipe, option)])
     if overridden is not None:
+        check_own(overridden)
         return overridden
     refused = [option for option in options if not _parses(recipe, option)]
     flag, values = refused[0] if refused else (arguments[0], arguments[1:])

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from imettk.config.data import Parameter
+from imettk.config.section import Parameter
 from imettk.errors import ConfigError
 
 PLAIN = {kind.__name__: kind for kind in (bool, int, float, str)}

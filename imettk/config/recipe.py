@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from imettk.config import earlier, fits
 from imettk.config.answers import PredictPlan, RankPlan, RulePlan, ScorePlan
-from imettk.config.choices import LOSSES, Loss, RuleChoice
-from imettk.config.data import CachePlan, FoldPlan, ImageFormat, Parameter, Section, TableFormat
+from imettk.config.choices import LOSSES, VIEWS, Loss, RuleChoice
+from imettk.config.data import CachePlan, FoldPlan, ImageFormat, TableFormat
 from imettk.config.fields import leaves, unknown_field
 from imettk.config.model import EmbeddingPlan, ModelPlan
 from imettk.config.own import load_own
 from imettk.config.parameters import PLAIN, bind
+from imettk.config.section import Parameter, Section
 from imettk.config.training import SessionPlan, StagePlan, TrainPlan
 from imettk.errors import ConfigError, MissingFileError
 
@@ -65,7 +66,7 @@ class Recipe(Section):
                 f"`table.channel_files` must name one file a channel, got {len(files)} files for "
                 f"{self.images.channels} channels"
             )
-        if any(view.startswith("crop") for view in self.predict.views) and self.images.fit != "centre_crop":
+        if any(VIEWS[view].crop is not None for view in self.predict.views) and self.images.fit != "centre_crop":
             raise ConfigError(
                 "`predict.views` with crops need `images.fit` centre_crop and a larger `images.load_size`"
             )

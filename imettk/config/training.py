@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from imettk.config.choices import LOSSES
-from imettk.config.data import MOST_EPOCHS, MOST_PIXELS, MOST_ROWS, Parameter, Section
+from imettk.config.choices import AUGMENTATIONS, LOSSES, SAMPLERS
 from imettk.config.earlier import takes_focal
+from imettk.config.section import MOST_EPOCHS, MOST_PIXELS, MOST_ROWS, Parameter, Section
 
-AugmentationName = Literal[
-    "none", "flips", "affine", "strokes", "aggressive", "square", "whale_heavy", "dihedral", "protein"
-]
 MOST_PROCESSES = 256
-SamplerName = Literal["shuffle", "balanced", "identities", "hard_first"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +33,7 @@ class StagePlan(Section):
         min_gain: a change of the watched metric that counts as gain.
         clip_norm: largest norm of the gradient; None for no limit.
         frozen_groups: this many first layer groups learn nothing, and keep their BatchNorm statistics.
-        augmentation: a pipeline of `data/augment.py`.
+        augmentation: a row of AUGMENTATIONS, or one's own: (size, channels) -> transforms of albumentations.
         erasing: share of the images that lose a random rectangle, after augmentation (random erasing).
         sampler: `balanced` draws every class as often; `identities` fills batches with `images_per_identity` images
             of each of batch_size / images_per_identity classes (PK batches); `hard_first` begins an epoch with the
@@ -75,9 +71,9 @@ class StagePlan(Section):
     min_gain: float = 1e-4
     clip_norm: float | None = None
     frozen_groups: int = 0
-    augmentation: AugmentationName = "none"
+    augmentation: str = "none"
     erasing: float = 0.0
-    sampler: SamplerName = "shuffle"
+    sampler: str = "shuffle"
     images_per_identity: int = 4
     cover_identities: bool = True
     loss: str | None = None
@@ -92,6 +88,8 @@ class StagePlan(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._one_of("augmentation", AUGMENTATIONS)
+        self._one_of("sampler", SAMPLERS, own=False)
         self._at_most(num_epochs=MOST_EPOCHS, batch_size=MOST_ROWS, image_size=MOST_PIXELS)
         self._one_of("loss", LOSSES)
         self._require(self.num_epochs > 0, "num_epochs", "above 0")
@@ -123,13 +121,13 @@ class StagePlan(Section):
     @property
     def goes_by_losses(self) -> bool:
         """Whether what an epoch sees depends on the losses of the one before."""
-        return self.hard_examples > 0 or self.sampler == "hard_first"
+        return self.hard_examples > 0 or SAMPLERS[self.sampler].by_losses
 
     def _check_sampling(self) -> None:
         self._require(0 <= self.erasing <= 1, "erasing", "in [0, 1]")
         self._require(
             self.images_per_identity >= 1
-            and (self.sampler != "identities" or self.batch_size % self.images_per_identity == 0),
+            and (not SAMPLERS[self.sampler].by_identity or self.batch_size % self.images_per_identity == 0),
             "images_per_identity",
             f"at least 1 and, for identities, a divisor of batch_size ({self.batch_size})",
         )

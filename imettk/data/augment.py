@@ -1,20 +1,19 @@
-"""Named augmentation pipelines, and the random numbers that make each draw a function of its position."""
+"""The rows of AUGMENTATIONS, and the random numbers that make each draw a function of its position."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 
+from imettk.config.choices import AUGMENTATIONS, Choice
 from imettk.data.geometry import VIEW_MAPS
 from imettk.data.noise import Noise
 from imettk.data.sampling import derive_seed
 from imettk.data.warp import A, Warp
-
-Pipeline = Callable[[tuple[int, int], int], list[Any]]
 
 # A pipeline takes the (height, width) that the network sees, and the number of channels; images come in `load_size`.
 # All geometry is one `Warp`; the rest is albumentations'.
@@ -108,31 +107,32 @@ def _colours(channels: int, p: float) -> list[Any]:
 
 
 DIHEDRAL_VIEWS = ("hflip", "vflip", "rot90", "rot180", "rot270", "rot45", "rot135", "rot225", "rot315")
-PIPELINES: dict[str, Pipeline] = {
-    "none": none,
-    "flips": flips,
-    "affine": affine,
-    "strokes": strokes,
-    "aggressive": aggressive,
-    "square": square,
-    "whale_heavy": whale_heavy,
-    "dihedral": dihedral,
-    "protein": protein,
-}
 
 
 class Augmentation:
-    """A named pipeline whose draw for a sample depends on (seed, epoch, position) and on nothing else.
+    """A pipeline whose draw for a sample depends on (seed, epoch, position) and on nothing else.
 
     Args:
+        pipeline: a row of AUGMENTATIONS or its name; or a user's own.
         size: (height, width) of the result in pixels.
         channels: of the images.
         erasing: share of the images that lose a random rectangle at last (random erasing, arXiv 1708.04896).
     """
 
-    def __init__(self, name: str, *, seed: int, size: tuple[int, int], channels: int = 3, erasing: float = 0.0) -> None:
+    def __init__(
+        self,
+        pipeline: str | Choice,
+        *,
+        seed: int,
+        size: tuple[int, int],
+        channels: int = 3,
+        erasing: float = 0.0,
+    ) -> None:
+        settings: dict[str, Any] = {"seed": seed, "size": size, "channels": channels, "erasing": erasing}
+        self._made_of = pipeline, settings
         self._seed = seed
-        transforms = PIPELINES[name](size, channels)
+        row = AUGMENTATIONS[pipeline] if isinstance(pipeline, str) else pipeline
+        transforms = list(row.load()(size, channels))
         if erasing:
             transforms.append(A.Erasing(scale=(0.02, 0.33), ratio=(0.3, 3.3), fill="random_uniform", p=erasing))
         # A pipeline that begins with a warp calls it itself: albumentations takes 70 us to call a transform, and a
@@ -148,6 +148,11 @@ class Augmentation:
         for part in (self._warp, self._compose):
             if part is not None:
                 part.set_random_state(generator, self._python)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Make it anew in another process, which may not find a user's own transforms by their names."""
+        pipeline, settings = self._made_of
+        return partial(Augmentation, pipeline, **settings), ()
 
     def __call__(self, image: np.ndarray, *, epoch: int, position: int) -> np.ndarray:
         """Augment one image, uint8 (H, W, channels); the result has the pipeline's size where it has any geometry."""

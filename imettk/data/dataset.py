@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from imettk.config.own import describe
 from imettk.data.reader import resize
 from imettk.data.sampling import BatchRequest
 from imettk.data.source import ImageSource
@@ -228,6 +229,10 @@ class _CarriesErrors(Dataset[Batch | UserError]):
             return _packed(self._dataset[request])
         except UserError as error:
             return error
+        except Exception as error:
+            if (told := describe(error)) is None:
+                raise
+            return UserError(told)
 
 
 def _packed(batch: Batch) -> Batch:

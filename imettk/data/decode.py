@@ -136,7 +136,7 @@ def decode_any(
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            _refuse_size(image.width, image.height, max_pixels)
+            check_pixels(image.width, image.height, max_pixels)
             depth = None if white is None and facts is None else read_depth(image, content)
             image.load()
             if depth is not None and depth.white > 255:
@@ -178,7 +178,7 @@ def _treat_depth(image: Image.Image, content: bytes, depth: Depth, white: int | 
 
 def check_size(header: Header, max_pixels: int) -> None:
     """Raise ValueError where an image has no pixels, or more than the limit."""
-    _refuse_size(header.width, header.height, max_pixels)
+    check_pixels(header.width, header.height, max_pixels)
 
 
 def is_image(path: str) -> bool:
@@ -202,7 +202,8 @@ def find_fault(content: bytes) -> str | None:
     return None
 
 
-def _refuse_size(width: int, height: int, max_pixels: int) -> None:
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Raise ValueError where an image of this size has no pixels, or more than the limit."""
     if 0 in (width, height):
         raise ValueError(f"it has {width} x {height} pixels")
     if width * height > max_pixels:

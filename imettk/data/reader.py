@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
-from imettk.data.decode import MAX_PIXELS, check_size, decode_any, decode_fast, read_content
+from imettk.config.choices import READERS, Choice
+from imettk.config.own import Own, describe
+from imettk.data.decode import MAX_PIXELS, check_pixels, check_size, decode_any, decode_fast, read_content
 from imettk.data.file_facts import FileFacts
 from imettk.data.framing import Aspect, Frame, frame_image
 from imettk.data.header import Header, has_broken_profile, read_header
@@ -35,6 +38,7 @@ class ImageReader:
         fast_resize: see `resize`.
         max_pixels: larger images are refused before they are decoded.
         white: the value that is white in files of more than 8 bits a channel; None takes 16 bits, or what a TIFF says.
+        decoder: turns a file into pixels: a row of READERS, or a user's own.
     """
 
     size: tuple[int, int]
@@ -50,6 +54,7 @@ class ImageReader:
     fast_resize: bool = True
     max_pixels: int = MAX_PIXELS
     white: int | None = None
+    decoder: Choice = READERS["files"]
 
     def read(
         self, path: str, *, box: np.ndarray | None = None, turned: bool = False, facts: FileFacts | None = None
@@ -83,6 +88,9 @@ class ImageReader:
         settings = {"version": PIXELS_VERSION, **asdict(self)}
         if self.white is None:  # as before there was such a setting
             del settings["white"]
+        del settings["decoder"]
+        if isinstance(own := self.decoder.make, Own):
+            settings["decoder"] = {"name": own.name, "code": own.code()}
         return settings
 
     def _open(
@@ -94,6 +102,9 @@ class ImageReader:
         whole: bool = False,
         facts: FileFacts | None = None,
     ) -> np.ndarray:
+        if (decode := self.decoder.load()) is not None:
+            pixels = self._decode_own(decode, path, channels)
+            return pixels if whole else self._fit(pixels, self._frame(pixels.shape[:2], box), 1)
         content = read_content(path)
         if facts is not None and has_broken_profile(content):
             facts.broken_profiles = 1
@@ -103,6 +114,22 @@ class ImageReader:
             raise DataError(f"{path} ({len(content)} bytes): {error}") from None
         except (cv2.error, MemoryError) as error:
             raise DataError(f"{path} ({len(content)} bytes): {' '.join(str(error).split())}") from None
+
+    def _decode_own(self, decode: Callable[[str], np.ndarray], path: str, channels: int) -> np.ndarray:
+        """Return the pixels of a file as such a function gives them; all that it raises is about this file."""
+        try:
+            pixels = decode(path)
+        except Exception as error:
+            raise DataError(f"{path}: {describe(error) or f'{type(error).__name__}: {error}'}") from None
+        shape: tuple[int, ...] = getattr(pixels, "shape", ())
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or len(shape) != 3 or shape[2] != channels:
+            given = f"{pixels.dtype} {shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+            raise DataError(f"{path}: `images.reader` must return uint8 (H, W, {channels}), got {given}")
+        try:
+            check_pixels(shape[1], shape[0], self.max_pixels)
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from None
+        return pixels
 
     def _decode(
         self, content: bytes, channels: int, box: np.ndarray | None, whole: bool, facts: FileFacts | None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imettk.config.training import SamplerName
+from imettk.config.choices import SAMPLERS
 from imettk.data.sampling import derive_seed
 from imettk.errors import ConfigError
 from imettk.tasks import Task
@@ -18,7 +18,7 @@ class Sampler:
 
     Attributes:
         rows: training samples' positions in the table, int64 (N,).
-        kind: see `StagePlan`; `hard_first` is a shuffle here, until there are losses to go by.
+        kind: a row of SAMPLERS; see `StagePlan`.
         targets: of these rows, int64 (N,) or uint8 (N, C); for `balanced` and `identities`.
         repeats: how often each row comes in an epoch, float64 (N,); None is once. Rows of one number share it out: with
             0.5, half of them come, and the others in the next epoch. `identities` draws by identity alone.
@@ -29,7 +29,7 @@ class Sampler:
 
     rows: np.ndarray
     seed: int
-    kind: SamplerName = "shuffle"
+    kind: str = "shuffle"
     targets: np.ndarray | None = None
     task: Task | None = None
     repeats: np.ndarray | None = None
@@ -40,9 +40,9 @@ class Sampler:
     @property
     def samples_per_epoch(self) -> int:
         """Samples in an epoch; `ConfigError` where a batch of `identities` needs more than there are."""
-        if self.kind != "identities":
+        if not SAMPLERS[self.kind].by_identity:
             return len(self.rows) if self.repeats is None else len(repeat_rows(self.rows, self.repeats, 0, 0))
-        per_batch, num_classes = self.batch_size // self.images_per_identity, len(np.unique(self._targets))
+        per_batch, num_classes = self.batch_size // self.images_per_identity, len(np.unique(self.known_targets))
         if per_batch > num_classes:
             raise ConfigError(
                 f"a batch of {self.batch_size} with {self.images_per_identity} images an identity needs {per_batch} "
@@ -55,32 +55,42 @@ class Sampler:
     def order(self, epoch: int) -> np.ndarray:
         """Rows of the table in the order in which the epoch sees them, int64 (samples_per_epoch,)."""
         rng = np.random.Generator(np.random.Philox(key=derive_seed(self.seed, epoch)))
-        if self.kind == "identities":
-            return self._identities(rng)
-        if self.kind == "balanced":
-            weights = np.ones(len(self.rows)) if self.repeats is None else self.repeats
-            assert self.task is not None
-            chances = self.task.chances(self._targets) * weights
-            return self.rows[balance(chances, self.samples_per_epoch, rng)]
-        rows = self.rows if self.repeats is None else repeat_rows(self.rows, self.repeats, self.seed, epoch)
-        return rows[rng.permutation(len(rows))]
+        return SAMPLERS[self.kind].load()(self, rng, epoch)
 
     @property
-    def _targets(self) -> np.ndarray:
+    def known_targets(self) -> np.ndarray:
+        """The targets, for samplers that go by them."""
         assert self.targets is not None
         return self.targets
 
-    def _identities(self, rng: np.random.Generator) -> np.ndarray:
-        classes, member = np.unique(self._targets, return_inverse=True)
-        per_batch = self.batch_size // self.images_per_identity
-        by_class = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
-        num_batches = self.samples_per_epoch // self.batch_size
-        if self.cover_identities:
-            chosen = _fill(rng.permutation(len(classes)), num_batches * per_batch, per_batch, rng)
-        else:
-            chosen = np.concatenate([rng.permutation(len(classes))[:per_batch] for _ in range(num_batches)])
-        places = [_some(by_class[identity], self.images_per_identity, rng) for identity in chosen]
-        return self.rows[np.concatenate(places)]
+
+def shuffled(sampler: Sampler, rng: np.random.Generator, epoch: int) -> np.ndarray:
+    """Return all rows in random order, as often as they should come."""
+    rows, repeats = sampler.rows, sampler.repeats
+    rows = rows if repeats is None else repeat_rows(rows, repeats, sampler.seed, epoch)
+    return rows[rng.permutation(len(rows))]
+
+
+def balanced(sampler: Sampler, rng: np.random.Generator, epoch: int) -> np.ndarray:
+    """Return rows among which every class comes as often as the others."""
+    assert sampler.task is not None
+    weights = np.ones(len(sampler.rows)) if sampler.repeats is None else sampler.repeats
+    chances = sampler.task.chances(sampler.known_targets) * weights
+    return sampler.rows[balance(chances, sampler.samples_per_epoch, rng)]
+
+
+def by_identity(sampler: Sampler, rng: np.random.Generator, epoch: int) -> np.ndarray:
+    """Return rows in batches of a few images of each of several identities (PK batches)."""
+    classes, member = np.unique(sampler.known_targets, return_inverse=True)
+    per_batch = sampler.batch_size // sampler.images_per_identity
+    by_class = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
+    num_batches = sampler.samples_per_epoch // sampler.batch_size
+    if sampler.cover_identities:
+        chosen = _fill(rng.permutation(len(classes)), num_batches * per_batch, per_batch, rng)
+    else:
+        chosen = np.concatenate([rng.permutation(len(classes))[:per_batch] for _ in range(num_batches)])
+    places = [_some(by_class[identity], sampler.images_per_identity, rng) for identity in chosen]
+    return sampler.rows[np.concatenate(places)]
 
 
 def repeat_rows(rows: np.ndarray, repeats: np.ndarray, seed: int, epoch: int) -> np.ndarray:

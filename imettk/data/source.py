@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from imettk.config import CachePlan, ImageFormat, TableFormat
+from imettk.config import CachePlan, Recipe
+from imettk.config.choices import READERS
+from imettk.config.fits import choice_of
 from imettk.data.cache import ImageCache
 from imettk.data.csv_files import named
 from imettk.data.file_facts import FileFacts
@@ -18,8 +20,9 @@ from imettk.data.stamps import hash_files, stat_files
 from imettk.data.table import SampleTable
 
 
-def make_reader(images: ImageFormat, table: TableFormat) -> ImageReader:
-    """How a recipe's image files are read."""
+def make_reader(recipe: Recipe) -> ImageReader:
+    """How a recipe's image files are read; `ConfigError` where a user's own reader is not there."""
+    images, table = recipe.images, recipe.table
     return ImageReader(
         size=images.load_size or images.image_size,
         channels=images.channels,
@@ -34,6 +37,7 @@ def make_reader(images: ImageFormat, table: TableFormat) -> ImageReader:
         fast_resize=images.fast_resize,
         max_pixels=images.max_pixels,
         white=images.white,
+        decoder=choice_of(recipe, images.reader, READERS),
     )
 
 

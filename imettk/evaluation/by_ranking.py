@@ -187,7 +187,7 @@ class _RankingAnswerer(ImageAnswerer):
         assert table.targets is not None
         answers = self._ranked(self._ranker.by_neighbours(queries, Gallery(self._gallery, table.targets)))
         near = find_neighbours(queries, self._gallery, NUM_NEAR, device=self._ranker.device)
-        source = ImageSource(table, make_reader(self._recipe.images, self._recipe.table))
+        source = ImageSource(table, make_reader(self._recipe))
         known = Album(table, source, [self._ranker.names[target] for target in table.targets])
         first = slice(MOST_DRAWN)
         some = Neighbours(near.rows[first], near.similarities[first])

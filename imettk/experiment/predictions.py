@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from imettk.config import Recipe
+from imettk.config.choices import VIEWS
 from imettk.data.csv_files import named
 from imettk.data.dataset import ImageDataset, load_batches
 from imettk.data.sampling import sequential_requests
@@ -51,7 +52,7 @@ def evaluate(
     images = recipe.images
     if not len(rows):
         return _nothing(network, recipe, compute, len(views))
-    crops = images.load_size if any(view.startswith("crop") for view in views) else None
+    crops = images.load_size if any(VIEWS[view].crop is not None for view in views) else None
     centre = images.fit == "centre_crop"
     dataset = ImageDataset(source, None, image_size=crops or images.image_size, centre_crop=centre, skip_bad=True)
     batches = load_batches(

@@ -13,6 +13,9 @@ import pandas as pd
 import torch
 
 from imettk.config import PREPARE_SECTIONS, Recipe, differences, fingerprint, from_json
+from imettk.config.choices import HEADS, HeadChoice
+from imettk.config.fits import choice_of
+from imettk.config.own import is_own
 from imettk.data.cache import INDEX, ImageCache
 from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
 from imettk.data.data_identity import DataIdentity, identify_data
@@ -165,7 +168,7 @@ def require_same_data(what: str, values: dict[str, Any], identity: DataIdentity)
 
 def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir) -> ImageSource:
     """Reads the images of a table, from the cache that `prepare` left where it holds them as they are; says so."""
-    reader = make_reader(recipe.images, recipe.table)
+    reader = make_reader(recipe)
     index = run.find_optional(f"{CACHE}/{INDEX}")
     if index is None:
         return ImageSource(table, reader)
@@ -184,21 +187,18 @@ def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir)
 def make_network(recipe: Recipe, num_labels: int, *, weights: str | None = None) -> Network:
     """The network of a recipe; `weights` is where pretrained ones lie, None for random ones."""
     num_classes = recipe.task.num_outputs(num_labels) * (2 if recipe.embedding.mirrored_identities else 1)
+    plan, row = recipe.model, choice_of(recipe, recipe.model.head, HEADS)
+    settings = {name: getattr(plan, name) for name in (row.settings if isinstance(row, HeadChoice) else ())}
     return Network(
-        backbone=recipe.model.backbone,
+        backbone=choice_of(recipe, plan.backbone, {}) if is_own(plan.backbone) else plan.backbone,
         num_classes=num_classes,
         mean=recipe.images.mean,
         std=recipe.images.std,
         weights=weights,
-        head=recipe.model.head,
-        last_stages=recipe.model.last_stages,
-        hidden=recipe.model.hidden,
-        dropout=recipe.model.dropout,
-        pool=recipe.model.pool,
-        embedding_size=recipe.model.embedding_size,
-        centres=recipe.model.centres,
-        centre_std=recipe.model.centre_std,
-        joint_dropout=recipe.model.joint_dropout,
+        head=row,
+        last_stages=plan.last_stages,
+        image_size=recipe.images.image_size,
+        **settings,
     )
 
 

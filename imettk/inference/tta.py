@@ -8,19 +8,62 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from imettk.config.choices import VIEWS
 from imettk.data.geometry import VIEW_MAPS, invert
 from imettk.data.sampling import derive_seed
 
 ZOOM = 1 / 16  # share of the side that a zoom takes off, or adds, at each edge
 
 
-def _zoom_in(images: Tensor) -> Tensor:
+def plain(images: Tensor) -> Tensor:
+    """The images as they are."""
+    return images
+
+
+def hflip(images: Tensor) -> Tensor:
+    """Mirrored left to right."""
+    return images.flip(-1)
+
+
+def vflip(images: Tensor) -> Tensor:
+    """Mirrored top to bottom."""
+    return images.flip(-2)
+
+
+def rot90(images: Tensor) -> Tensor:
+    """Turned by a right angle, counterclockwise."""
+    return images.rot90(1, (-2, -1))
+
+
+def rot180(images: Tensor) -> Tensor:
+    """Turned by two right angles."""
+    return images.rot90(2, (-2, -1))
+
+
+def rot270(images: Tensor) -> Tensor:
+    """Turned by a right angle, clockwise."""
+    return images.rot90(3, (-2, -1))
+
+
+def transpose(images: Tensor) -> Tensor:
+    """Mirrored at the diagonal."""
+    return images.transpose(-2, -1)
+
+
+def transverse(images: Tensor) -> Tensor:
+    """Mirrored at the other diagonal."""
+    return images.transpose(-2, -1).flip(-2, -1)
+
+
+def zoom_in(images: Tensor) -> Tensor:
+    """A little larger: the edges are cut off."""
     height, width = images.shape[-2:]
     top, left = max(1, round(height * ZOOM)), max(1, round(width * ZOOM))
     return _resize(images[..., top : height - top, left : width - left], (height, width))
 
 
-def _zoom_out(images: Tensor) -> Tensor:
+def zoom_out(images: Tensor) -> Tensor:
+    """A little smaller: the edges are repeated around it."""
     height, width = images.shape[-2:]
     top, left = max(1, round(height * ZOOM)), max(1, round(width * ZOOM))
     return _resize(functional.pad(images, (left, left, top, top), mode="replicate"), (height, width))
@@ -42,20 +85,7 @@ def _odd(view: str) -> Callable[[Tensor], Tensor]:
     return turn
 
 
-VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
-    "plain": lambda images: images,
-    "hflip": lambda images: images.flip(-1),
-    "vflip": lambda images: images.flip(-2),
-    "rot90": lambda images: images.rot90(1, (-2, -1)),
-    "rot180": lambda images: images.rot90(2, (-2, -1)),
-    "rot270": lambda images: images.rot90(3, (-2, -1)),
-    "transpose": lambda images: images.transpose(-2, -1),
-    "transverse": lambda images: images.transpose(-2, -1).flip(-2, -1),
-    **{view: _odd(view) for view in ("rot45", "rot135", "rot225", "rot315")},
-    "zoom_in": _zoom_in,
-    "zoom_out": _zoom_out,
-    **{f"crop{number}": lambda images: images for number in range(4)},  # cut out before: see `crop`
-}
+rot45, rot135, rot225, rot315 = (_odd(view) for view in ("rot45", "rot135", "rot225", "rot315"))
 
 
 def apply_view(images: Tensor, view: str) -> Tensor:
@@ -63,7 +93,7 @@ def apply_view(images: Tensor, view: str) -> Tensor:
 
     Views that turn by a right angle exchange H and W.
     """
-    return VIEWS[view](images.permute(0, 3, 1, 2).float()).permute(0, 2, 3, 1)
+    return VIEWS[view].load()(images.permute(0, 3, 1, 2).float()).permute(0, 2, 3, 1)
 
 
 def crop(images: Tensor, view: str, *, size: tuple[int, int], rows: Tensor) -> Tensor:
@@ -73,11 +103,11 @@ def crop(images: Tensor, view: str, *, size: tuple[int, int], rows: Tensor) -> T
         rows: of the table, int64 (B,): they and the view decide the place, whatever batch an image is in.
     """
     height, width = images.shape[1] - size[0], images.shape[2] - size[1]
-    if not view.startswith("crop"):
+    if (number := VIEWS[view].crop) is None:
         return images[:, height // 2 : height // 2 + size[0], width // 2 : width // 2 + size[1]]
     cut = []
     for image, row in zip(images, rows.tolist(), strict=True):
-        place = derive_seed(int(view[4:]), row)
+        place = derive_seed(number, row)
         top, left = place % (height + 1), (place >> 32) % (width + 1)
         cut.append(image[top : top + size[0], left : left + size[1]])
     return torch.stack(cut)

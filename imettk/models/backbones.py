@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from imettk.config.choices import BACKBONES, Choice
 from imettk.errors import ConfigError, MissingFileError
 
 
@@ -135,6 +136,39 @@ class PretrainedmodelsBackbone(nn.Module):
         return {f"body.{name}": depths[block_name] for name, block_name in blocks.items()}
 
 
+class OwnBackbone(nn.Module):
+    """A user's own: a module that turns images into a map of features, or into a list of them, the last one last.
+
+    Its children, in their order, are its levels.
+    """
+
+    def __init__(self, body: nn.Module, *, channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.body = body
+        self._shape = channels, *size
+        self.num_features: int = self.map_channels(1)[-1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.maps(images, 1)[-1].mean((2, 3))
+
+    def maps(self, images: Tensor, num_stages: int) -> list[Tensor]:
+        given = self.body(images)
+        return [given] if isinstance(given, Tensor) else list(given)[-num_stages:]
+
+    def map_channels(self, num_stages: int) -> list[int]:
+        was_training = self.training
+        with torch.no_grad():
+            maps = self.eval().maps(torch.zeros(1, *self._shape), num_stages)
+        self.train(was_training)
+        if len(maps) < num_stages:
+            raise ConfigError(f"`model.last_stages`: this network gives {len(maps)} maps of features, not {num_stages}")
+        return [each.shape[1] for each in maps]
+
+    def depth_of(self) -> dict[str, int]:
+        levels = {name: depth for depth, (name, child) in enumerate(self.body.named_children())}
+        return {f"body.{name}": levels.get(name.split(".")[0], 0) for name, _ in self.body.named_parameters()}
+
+
 def _count_channels(backbone: Any, num_stages: int, size: tuple[int, int]) -> list[int]:
     """Channels of a backbone's maps, by looking at those of one grey image."""
     was_training = backbone.training
@@ -145,20 +179,29 @@ def _count_channels(backbone: Any, num_stages: int, size: tuple[int, int]) -> li
     return [each.shape[1] for each in maps]
 
 
-def make_backbone(name: str, *, channels: int, weights: str | None = None) -> TimmBackbone | PretrainedmodelsBackbone:
-    """Build the backbone `timm:NAME` or `pretrainedmodels:NAME`.
+def make_backbone(
+    name: str | Choice, *, channels: int, weights: str | None = None, size: tuple[int, int] = (64, 64)
+) -> Any:
+    """Build a `Backbone`.
 
     Args:
+        name: a row of BACKBONES and a name in it, as in `timm:NAME`; or a user's own.
         channels: of the images; pretrained weights of a 3-channel first layer are adapted to it.
         weights: a local weights file, or a folder with `NAME.safetensors` or `NAME.pth`; None for random weights.
+        size: (height, width) of the image with which a user's own is looked at.
 
     Raises:
         ConfigError: no such network; the message names similar ones.
         MissingFileError: no such weights.
     """
-    library, _, model = name.partition(":")
-    kind = TimmBackbone if library == "timm" else PretrainedmodelsBackbone
-    backbone = kind(model, channels=channels)
+    if not isinstance(name, str):
+        backbone, model = OwnBackbone(name.load()(channels), channels=channels, size=size), "weights"
+    else:
+        library, _, model = name.partition(":")
+        if library not in BACKBONES:
+            known = " or ".join(f"{source}:NAME" for source in BACKBONES)
+            raise ConfigError(f"`model.backbone` must be {known}, got {name!r}")
+        backbone = BACKBONES[library].load()(model, channels=channels)
     if weights is not None:
         _load_weights(backbone, _find_weights(Path(weights), model))
     return backbone
@@ -183,7 +226,7 @@ def _find_weights(path: Path, model: str) -> Path:
     )
 
 
-def _load_weights(backbone: TimmBackbone | PretrainedmodelsBackbone, path: Path) -> None:
+def _load_weights(backbone: Any, path: Path) -> None:
     """Load a state dict into the body; a classifier's entries are left out, anything else must be there."""
     from timm.models import adapt_input_conv
 

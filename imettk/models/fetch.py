@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from imettk.config.choices import BACKBONES, load
 from imettk.errors import ConfigError, UserError
 from imettk.files import write_atomically
 from imettk.models.backbones import make_backbone
@@ -41,7 +42,7 @@ def fetch_weights(names: Sequence[str], out: Path) -> None:
             say(f"{path} is there")
             continue
         try:
-            state = (_from_timm if library == "timm" else _from_pretrainedmodels)(model)
+            state = load(BACKBONES[library].fetch)(model)
         except ConfigError:
             raise
         except Exception as error:  # of requests, urllib, huggingface_hub and torch.hub
@@ -76,7 +77,8 @@ def _note(path: Path, name: str, file: Path, source: str) -> None:
     write_atomically(path, json.dumps(files, indent=2).encode())
 
 
-def _from_timm(model: str) -> dict[str, torch.Tensor]:
+def from_timm(model: str) -> dict[str, torch.Tensor]:
+    """Return the pretrained weights of a network of timm; `ConfigError` where it has none."""
     import timm
 
     if not timm.is_model_pretrained(model):
@@ -85,7 +87,8 @@ def _from_timm(model: str) -> dict[str, torch.Tensor]:
     return state
 
 
-def _from_pretrainedmodels(model: str) -> dict[str, torch.Tensor]:
+def from_pretrainedmodels(model: str) -> dict[str, torch.Tensor]:
+    """Return the ImageNet weights of a network of pretrainedmodels; `ConfigError` where it has none."""
     import pretrainedmodels
 
     found: dict[str, Any] = pretrainedmodels.pretrained_settings.get(model, {}).get("imagenet", {})

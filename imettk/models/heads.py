@@ -72,3 +72,13 @@ class MapHead(nn.Module):
             # amax, not a pooling layer: the backward pass of AdaptiveMaxPool2d has no deterministic form on a GPU.
             parts += [each.mean((2, 3)), each.amax((2, 3))] if self._wide else [each.relu().mean((2, 3))]
         return self.layers(torch.cat(parts, 1))
+
+
+def relu_head(num_features: Sequence[int], num_classes: int, *, dropout: float = 0.0) -> MapHead:
+    """Average the maps after a ReLU; dropout, linear."""
+    return MapHead(num_features, num_classes, wide=False, dropout=dropout)
+
+
+def wide_head(num_features: Sequence[int], num_classes: int, *, hidden: int = 1024, dropout: float = 0.0) -> MapHead:
+    """Join average and maximum of the maps, and end in two layers."""
+    return MapHead(num_features, num_classes, wide=True, hidden=hidden, dropout=dropout)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from imettk.config.model import HeadName
+from imettk.config.choices import HEADS, Choice, HeadChoice
 from imettk.errors import ConfigError
 from imettk.models.backbones import make_backbone
-from imettk.models.embedding import EmbeddingHead, PoolName
-from imettk.models.heads import LinearHead, MapHead, Outputs
+from imettk.models.heads import Outputs
 from imettk.models.trained import is_trained_network, load_trained
 
 
 class Network(nn.Module):
     """Normalise, backbone, head. Takes pixels as the loader gives them: nothing is normalised twice or not at all.
+
+    Args:
+        backbone: see `make_backbone`.
+        num_classes: outputs of the head.
+        mean, std: of values in [0, 1], one a channel.
+        weights: see `make_backbone`; or a `model.safetensors` of a run folder.
+        head: a row of HEADS or its name; or a user's own.
+        last_stages: of the backbone, whose maps the head takes.
+        image_size: (height, width), for a user's own backbone.
+        settings: fields of the recipe's section `model`, of which the head takes those that its row names.
 
     Attributes:
         may_leave_unused: some parameters may get no gradient: layers that a backbone has behind its maps.
@@ -26,58 +37,46 @@ class Network(nn.Module):
     def __init__(
         self,
         *,
-        backbone: str,
+        backbone: str | Choice,
         num_classes: int,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         weights: str | None = None,
-        head: HeadName = "linear",
+        head: str | Choice = "linear",
         last_stages: int = 1,
-        hidden: int = 1024,
-        dropout: float = 0.0,
-        pool: PoolName = "average_max",
-        embedding_size: int = 512,
-        centres: int = 1,
-        centre_std: float | None = None,
-        joint_dropout: float | None = None,
+        image_size: tuple[int, int] = (64, 64),
+        **settings: Any,
     ) -> None:
         super().__init__()
         # Weights of a backbone, or a whole network that imettk has trained for other classes.
         trained = weights is not None and is_trained_network(weights)
-        self.backbone = make_backbone(backbone, channels=len(mean), weights=None if trained else weights)
+        self.backbone = make_backbone(
+            backbone, channels=len(mean), weights=None if trained else weights, size=image_size
+        )
         self._last_stages = last_stages
-        self.head: LinearHead | MapHead | EmbeddingHead
-        if head == "linear" and last_stages == 1:
-            self.may_leave_unused = False
-            self.head = LinearHead(self.backbone.num_features, num_classes, dropout=dropout)
+        row = HEADS[head] if isinstance(head, str) else head
+        taken = row.settings if isinstance(row, HeadChoice) else ()
+        given = {name: value for name, value in settings.items() if name in taken}
+        on_features = row.load_pooled() if isinstance(row, HeadChoice) and last_stages == 1 else None
+        self._pooled = on_features is not None
+        self.may_leave_unused = not self._pooled
+        self.head: nn.Module
+        if on_features is not None:
+            self.head = on_features(self.backbone.num_features, num_classes, **given)
         else:
-            self.may_leave_unused = True
-            channels = self.backbone.map_channels(last_stages)
-            if head in ("embedding", "wide_embedding"):
-                self.head = EmbeddingHead(
-                    channels,
-                    num_classes,
-                    pool=pool,
-                    size=embedding_size,
-                    hidden=hidden if head == "wide_embedding" else None,
-                    dropout=dropout,
-                    centres=centres,
-                    centre_std=centre_std,
-                    joint_dropout=joint_dropout,
-                )
-            else:
-                self.head = MapHead(channels, num_classes, wide=head == "wide", hidden=hidden, dropout=dropout)
+            self.head = row.load()(self.backbone.map_channels(last_stages), num_classes, **given)
         # In units of pixels; not weights, so they are no part of the state dict.
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255, persistent=False)
         if trained:
-            load_trained(self, str(weights), self.head.class_layers)
+            # A user's own head may not say which of its layers belong to classes: all of it starts anew then.
+            load_trained(self, str(weights), tuple(getattr(self.head, "class_layers", self.head.state_dict())))
 
     def forward(self, images: Tensor) -> Outputs:
         """Pixels, uint8 or float in [0, 255], (B, H, W, channels) -> outputs."""
         # The permuted view of (B, H, W, channels) already has the channels-last layout that convolutions like best.
         normalised = (images.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
-        if isinstance(self.head, LinearHead):
+        if self._pooled:
             return Outputs(self.head(self.backbone(normalised)))
         given = self.head(self.backbone.maps(normalised, self._last_stages))
         return given if isinstance(given, Outputs) else Outputs(given)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import runpy
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from imettk.config import Recipe, from_json, read_recipe, to_json
+from imettk.config import Recipe, from_json, own, read_recipe, to_json
 from imettk.config.fields import leaves
+from imettk.config.own_checks import check_own
 from imettk.errors import ConfigError, UserError
 from imettk.recipes.digits import digits
 from imettk.recipes.gdsc2020 import gdsc2020, gdsc2020_densenet, gdsc2020_triplet
@@ -50,34 +48,33 @@ def load_recipe(name: str) -> Recipe:
         raise ConfigError(f"{name!r} is no recipe: give {', '.join(RECIPES)}, a .py file, or a recipe.json")
     if not path.is_file():
         raise ConfigError(f"{path} is missing")
-    made = _run(path)
+    made, sha256 = _run(path)
     if not isinstance(made, Recipe):
         raise ConfigError(f"{path}: recipe() must return a Recipe, got {type(made).__name__}")
     _require_plain(made, path)
-    made = replace(made, source_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    return from_json(to_json(made), where=str(path))  # checks the types of every field
-
-
-def _run(path: Path) -> object:
-    """What `recipe()` of a user's file returns; whatever it raises is theirs, and is said with its line."""
     try:
-        function = runpy.run_path(str(path)).get("recipe")
-        if function is not None:
-            return function()
+        made = replace(made, source_sha256=sha256)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    made = from_json(to_json(made), where=str(path))  # checks the types of every field
+    check_own(made)
+    return made
+
+
+def _run(path: Path) -> tuple[object, str]:
+    """Return what `recipe()` of a user's file gives, and the file's SHA-256; what it raises is said with its line."""
+    try:
+        with own.running(path) as (sha256, names):
+            if (function := names.get("recipe")) is not None:
+                return function(), sha256
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # an exit too: it would end the stage with the code of one that is done
-        parts = [*([] if isinstance(error, UserError) else [type(error).__name__]), " ".join(str(error).split())]
-        raise ConfigError(f"{path}{_line_of(error, path)}: {': '.join(filter(None, parts))}") from error
+    except BaseException as error:  # an exit too: it would end the command with the code of one that is done
+        place = own.describe(error, files={str(path)})
+        kind = [] if isinstance(error, UserError) else [type(error).__name__]
+        plain = ": ".join(filter(None, [*kind, " ".join(str(error).split())]))
+        raise ConfigError(place or f"{path}: {plain}") from error
     raise ConfigError(f"{path} has no function recipe()")
-
-
-def _line_of(error: BaseException, path: Path) -> str:
-    """`, line 7`: the last one of this file that led to the error; empty where none did."""
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return f", line {error.lineno}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f", line {lines[-1]}" if lines else ""
 
 
 def _require_plain(recipe: Recipe, path: Path) -> None:

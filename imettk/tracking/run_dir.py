@@ -1,7 +1,7 @@
 """Where things are in a run folder, and in the read-only folders of earlier runs that feed it.
 
-run_dir/  recipe.json  table.json  folds.csv  bad_images.csv  cache/  rule.json  scores.json  label_scores.csv
-          curves.json  errors.json  submission.csv  report.html
+run_dir/  recipe.json  recipe_source.json  table.json  folds.csv  bad_images.csv  cache/  rule.json  scores.json
+          label_scores.csv  curves.json  errors.json  submission.csv  report.html
           fold0/ status.json  journal.jsonl  checkpoints/  model.safetensors  oof.safetensors  test.safetensors
 """
 
@@ -14,6 +14,7 @@ from imettk.config import Recipe, differences, fingerprint, read_recipe, to_json
 from imettk.errors import MismatchError, MissingFileError
 from imettk.files import write_atomically
 from imettk.tracking.files import sha256
+from imettk.tracking.recipe_file import recall_source, remember_source
 
 CACHE = "cache"  # a folder: images as `prepare` left them
 BAD_IMAGES = "bad_images.csv"
@@ -106,7 +107,7 @@ class RunDir:
                 raise MismatchError(
                     f"{path} is of another experiment than {saved[0]} ({changed}): give RECIPE, or other --inputs"
                 )
-        return recipes[0]
+        return recall_source(saved[0].parent, recipes[0])
 
     def save_recipe(self, recipe: Recipe) -> None:
         """Keep the recipe; refused where training in this folder began with another one.
@@ -121,3 +122,4 @@ class RunDir:
                 "Use a new --run-dir"
             )
         write_atomically(path, to_json(recipe).encode())
+        remember_source(self.path, recipe)

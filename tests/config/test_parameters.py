@@ -141,7 +141,7 @@ class OwnParams:
 
 
 def test_a_users_own_row_has_a_dataclass_of_its_own(monkeypatch):
-    monkeypatch.setattr("imettk.config.own._NAMES_OF", {})
+    monkeypatch.setattr("imettk.config.own._SOURCES", {})
     row = Loss(make=own_loss, targets=("labels",), params=OwnParams)
     register_source("", {"mine": row, "plain": own_loss})
     recipe = Recipe(train=TrainPlan(loss="recipe:mine", loss_params={"power": 2}))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cached_images import bitmaps, black_out
 
-from imettk.config import ImageFormat, TableFormat
+from imettk.config import ImageFormat, Recipe
 from imettk.data.reader import ImageReader
 from imettk.data.source import ImageSource, cache_key, image_names, make_reader
 from imettk.data.table import SampleTable
@@ -40,7 +40,7 @@ def test_names_do_not_depend_on_how_the_data_folder_was_given(tmp_path, monkeypa
 def test_without_white_caches_stay_valid():
     """Keys as they were before there was such a setting."""
     assert cache_key(ImageReader(size=(24, 32)), "pixels", 95) == "ff646612f5952db8"
-    assert cache_key(make_reader(ImageFormat(), TableFormat()), "jpeg", 90) == "4497012d60db370f"
+    assert cache_key(make_reader(Recipe()), "jpeg", 90) == "4497012d60db370f"
     assert cache_key(ImageReader(size=(24, 32), white=4095), "pixels", 95) != "ff646612f5952db8"
     with pytest.raises(ConfigError, match="`white` of ImageFormat must be at least 1, or none, got 0"):
         ImageFormat(white=0)

@@ -33,7 +33,7 @@ def test_images_of_which_the_network_says_nan_get_the_mean_and_are_told(tmp_path
     paths = np.array([str(tmp_path / f"{number}.png") for number in range(5)])
     table = SampleTable(np.array(list("abcde")), paths, ("x", "y", "z"), ("",) * 3)
     recipe = replace(digits(), images=replace(digits().images, image_size=(8, 8)))
-    source = ImageSource(table, make_reader(recipe.images, recipe.table))
+    source = ImageSource(table, make_reader(recipe))
     compute = Compute(torch.device("cpu"), torch.float32)
 
     def said(rows: list[int], what: str | None) -> list[float]:

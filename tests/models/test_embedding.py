@@ -5,24 +5,24 @@ import pytest
 import torch
 from embedding_networks import network
 
-from imettk.models.embedding import EmbeddingHead, Pool
+from imettk.models.embedding import AverageMaxPool, AveragePool, EmbeddingHead, GemPool
 
 MAPS = torch.rand(6, 5, 4, 3, generator=torch.Generator().manual_seed(0))
 
 
 def test_pools_are_their_formulas():
     values = MAPS.double().numpy().reshape(6, 5, 12)
-    torch.testing.assert_close(Pool("average")(MAPS), torch.from_numpy(values.mean(2)).float())
+    torch.testing.assert_close(AveragePool()(MAPS), torch.from_numpy(values.mean(2)).float())
     joined = np.concatenate([values.mean(2), values.max(2)], 1)
-    torch.testing.assert_close(Pool("average_max")(MAPS), torch.from_numpy(joined).float())
-    gem = Pool("gem")
+    torch.testing.assert_close(AverageMaxPool()(MAPS), torch.from_numpy(joined).float())
+    gem = GemPool()
     torch.testing.assert_close(gem(MAPS), torch.from_numpy((values**3).mean(2) ** (1 / 3)).float())
     gem.power.data.fill_(1.0)
-    torch.testing.assert_close(gem(MAPS), Pool("average")(MAPS))
+    torch.testing.assert_close(gem(MAPS), AveragePool()(MAPS))
 
 
 def test_gem_of_zeros_has_finite_gradients_in_half_precision():
-    gem = Pool("gem")
+    gem = GemPool()
     maps = torch.zeros(2, 3, 4, 4, dtype=torch.bfloat16, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
         gem(maps).sum().backward()
@@ -33,7 +33,7 @@ def test_gem_of_zeros_has_finite_gradients_in_half_precision():
 @pytest.mark.parametrize("hidden", [None, 6])
 def test_logits_are_cosines_to_the_nearest_centre_of_each_class(centres, hidden):
     torch.manual_seed(1)
-    head = EmbeddingHead([5], 4, size=8, centres=centres, hidden=hidden, dropout=0.5).eval()
+    head = EmbeddingHead([5], 4, embedding_size=8, centres=centres, hidden=hidden, dropout=0.5).eval()
     outputs = head([MAPS])
     embeddings = outputs.embeddings.detach().double().numpy()
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
@@ -48,7 +48,7 @@ def test_logits_are_cosines_to_the_nearest_centre_of_each_class(centres, hidden)
 @pytest.mark.parametrize("std", [None, 1.0, 0.01])
 def test_centres_start_as_long_as_they_should(std):
     torch.manual_seed(2)
-    centres = EmbeddingHead([5], 300, size=64, centre_std=std).centres.detach().double().numpy()
+    centres = EmbeddingHead([5], 300, embedding_size=64, centre_std=std).centres.detach().double().numpy()
     expected = (2 / (300 + 64)) ** 0.5 if std is None else std  # Xavier's: both widths, Glorot and Bengio 2010, eq. 16
     assert centres.std() == pytest.approx(expected, rel=0.02) and abs(centres.mean()) < 0.02 * expected
 

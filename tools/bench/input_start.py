@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from imettk.config import ImageFormat, TableFormat
+from imettk.config import Recipe, TableFormat
 from imettk.data.cache import ImageCache
 from imettk.data.dataset import ImageDataset, load_batches
 from imettk.data.reader import ImageReader
@@ -55,7 +55,7 @@ def time_first_batch(folder: Path) -> None:
     """Print the seconds from the csv file to the first batch of two workers."""
     started = time.perf_counter()
     table = read_table(FORMAT, folder)
-    source = ImageSource(table, make_reader(ImageFormat(), FORMAT))
+    source = ImageSource(table, make_reader(Recipe(table=FORMAT)))
     dataset = ImageDataset(source, table.targets, image_size=(256, 256))
     requests = train_requests(
         Sampler(rows=np.arange(len(table)), seed=0).order,

@@ -1,0 +1,168 @@
+"""A user's own is tried when the recipe is made: each fault is one line, with field, name, and what was wanted."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from imettk.config.overrides import apply_overrides
+from imettk.config.own_checks import own_names, tell_own
+from imettk.errors import ConfigError
+from imettk.recipes import load_recipe
+
+RECIPE = """
+from imettk.config import *
+from imettk.recipes.digits import digits
+from dataclasses import replace
+
+{code}
+
+def recipe():
+    base = digits()
+    {changes}
+    return base
+"""
+
+FIELDS = {
+    "augmentation": (
+        "stages.0.augmentation",
+        "base = replace(base, stages=(replace(base.stages[0], augmentation='recipe:mine'),))",
+    ),
+    "head": ("model.head", "base = replace(base, model=replace(base.model, head='recipe:mine'))"),
+    "backbone": ("model.backbone", "base = replace(base, model=replace(base.model, backbone='recipe:mine'))"),
+    "reader": ("images.reader", "base = replace(base, images=replace(base.images, reader='recipe:mine'))"),
+    "metric": ("score.metric", "base = replace(base, score=ScorePlan(metric='recipe:mine'))"),
+    "rule": ("rule.kind", "base = replace(base, rule=RulePlan(kind='recipe:mine'))"),
+}
+
+GOOD = {
+    "augmentation": """
+import albumentations as A
+def mine(size, channels):
+    return [A.HorizontalFlip(), A.OneOf([A.MotionBlur(), A.Sharpen()])]""",
+    "head": """
+from torch import nn
+class Mine(nn.Module):
+    def __init__(self, features, outputs):
+        super().__init__()
+        self.last = nn.Linear(sum(features), outputs)
+    def forward(self, maps):
+        return self.last(maps[-1].mean((2, 3)))
+mine = Mine""",
+    "backbone": "from torch import nn\ndef mine(channels):\n    return nn.Conv2d(channels, 6, 3)",
+    "reader": "import numpy as np\ndef mine(path):\n    return np.load(path)",
+    "metric": "def mine(answers, targets):\n    return float((answers == targets).mean())",
+    "rule": """
+import dataclasses
+@dataclasses.dataclass(frozen=True)
+class mine:
+    cut: float = 0.5
+    @classmethod
+    def fit(cls, probs, targets, context):
+        return cls(float(probs.mean()))
+    def apply(self, probs):
+        return probs >= self.cut
+    def to_json(self):
+        return dataclasses.asdict(self)
+    @classmethod
+    def from_json(cls, content):
+        return cls(**content)""",
+}
+
+
+def write(tmp_path, kind, code):
+    path = tmp_path / "mine.py"
+    path.write_text(RECIPE.format(code=textwrap.dedent(code), changes=FIELDS[kind][1]))
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_what_gives_what_it_should_is_taken_and_told(tmp_path, kind):
+    recipe = load_recipe(write(tmp_path, kind, GOOD[kind]))
+    assert own_names(recipe) == [(FIELDS[kind][0], "recipe:mine")]
+    name = {"reader": "image reader"}.get(kind, kind)
+    assert tell_own(recipe) == f"{name} recipe:mine (mine.py)"
+    again = apply_overrides(recipe, ["--train.seed", "7"])
+    assert again.train.seed == 7 and own_names(again) == own_names(recipe)
+
+
+BAD = [
+    (
+        "augmentation",
+        "import albumentations as A\ndef mine(size, channels):\n    return A.Compose([])",
+        "must return a list of albumentations transforms, got Compose",
+    ),
+    (
+        "augmentation",
+        "def mine(size, channels):\n    return [abs]",
+        "transforms, which holds builtin_function_or_method",
+    ),
+    ("augmentation", "def mine(size):\n    return []", "must take (size, channels), got mine(size)"),
+    (
+        "augmentation",
+        "import albumentations as A\ndef mine(size, channels):\n    return [A.ToRGB(p=1.0)]",
+        "must make uint8 (H, W, 1) of such an image, got uint8 (48, 48, 3)",
+    ),
+    ("head", "def mine(features, outputs):\n    return 3", "must return a torch module, got int"),
+    (
+        "head",
+        "from torch import nn\ndef mine(features, outputs):\n    return nn.Identity()",
+        "must turn a list of maps (2, 16, 4, 4) into logits (2, 3), got list",
+    ),
+    ("backbone", "def mine():\n    return 3", "must take (channels), got mine()"),
+    (
+        "backbone",
+        "from torch import nn\ndef mine(channels):\n    return nn.Flatten()",
+        "must turn an image (1, 1, H, W) into maps (1, F, h, w), got float32 (1, 2304)",
+    ),
+    (
+        "backbone",
+        "from torch import nn\ndef mine(channels):\n    return nn.Conv2d(3, 4, 3)",
+        "expected input[1, 1, 48, 48]",
+    ),
+    ("reader", "def mine():\n    return 3", "must take (path), got mine()"),
+    (
+        "metric",
+        "def mine(answers, targets):\n    return answers == targets",
+        "must return a finite number, got bool (4, 3)",
+    ),
+    ("metric", "def mine(answers, targets):\n    return float('nan')", "must return a finite number, got nan"),
+    ("rule", "mine = 3", "must be a class with `fit`"),
+    (
+        "rule",
+        GOOD["rule"].replace("probs >= self.cut", "probs.argmax(1)"),
+        "apply() must give answers like targets, (16, 3), got int64 (16,)",
+    ),
+    (
+        "rule",
+        GOOD["rule"].replace("dataclasses.asdict(self)", "{'cut': 2.0}"),
+        "answers differ after to_json() and from_json()",
+    ),
+    ("rule", GOOD["rule"].replace("dataclasses.asdict(self)", "{'cut': self}"), "not JSON serializable"),
+]
+
+
+@pytest.mark.parametrize(("kind", "code", "message"), BAD, ids=[f"{kind}-{text[:40]}" for kind, _, text in BAD])
+def test_each_fault_is_one_line(tmp_path, kind, code, message):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(tmp_path, kind, code))
+    text = str(caught.value)
+    assert f"`{FIELDS[kind][0]}` recipe:mine: " in text and message in text and "\n" not in text
+
+
+def test_an_override_is_tried_too(tmp_path):
+    path = write(tmp_path, "reader", GOOD["reader"] + "\ndef other():\n    return 3")
+    with pytest.raises(ConfigError, match=r"`images\.reader` recipe:other: must take \(path\), got other\(\)"):
+        apply_overrides(load_recipe(path), ["--images.reader", "recipe:other"])
+    with pytest.raises(ConfigError, match="recipe:absent: the recipe's file holds no absent"):
+        apply_overrides(load_recipe(path), ["--images.reader", "recipe:absent"])
+
+
+def test_nothing_heavy_is_loaded_without_a_users_own(tmp_path):
+    (tmp_path / "plain.py").write_text("from imettk.recipes.digits import digits as recipe\n")
+    code = "import sys; from imettk.recipes import load_recipe; load_recipe(sys.argv[1]); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "plain.py"], capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "albumentations", "timm"} & set(done.stdout.split())
