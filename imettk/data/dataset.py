@@ -48,6 +48,7 @@ class Batch(NamedTuple):
         positions: in the order of the epoch, int64 (B,).
         rows: positions in the table, int64 (B,).
         faults: (row, why) of images that could not be read; their pixels are 0, and so is their weight.
+        metadata: what is known of each sample beside its image, float32 (B, M), or None.
     """
 
     images: Tensor
@@ -56,6 +57,12 @@ class Batch(NamedTuple):
     positions: Tensor
     rows: Tensor
     faults: tuple[tuple[int, str], ...] = ()
+    metadata: Tensor | None = None
+
+    @property
+    def beside(self) -> dict[str, Tensor]:
+        """What a network takes beside the images, by the name of its parameter; nothing where there is nothing."""
+        return {} if self.metadata is None else {"metadata": self.metadata}
 
 
 class ImageDataset(Dataset[Batch]):

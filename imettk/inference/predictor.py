@@ -87,11 +87,12 @@ def predict_outputs(
             if parts and time.monotonic() > until:
                 break
             images = batch.images.to(device, non_blocking=True)
+            beside = {name: part.to(device, non_blocking=True) for name, part in batch.beside.items()}
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
                 said: list[Outputs] = []
                 for view in views:
                     part = images if size is None else crop(images, view, size=size, rows=batch.rows)
-                    said.append(network(apply_view(part, view)))
+                    said.append(network(apply_view(part, view), **beside))
             parts.append(torch.stack([one.logits for one in said]).float().cpu())
             embeddings = [one.embeddings for one in said if one.embeddings is not None]
             if embeddings:

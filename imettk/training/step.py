@@ -198,7 +198,7 @@ class StepRunner:
         if self._mixing is not None:
             images, targets = self._mixing(images, targets, key=key)
         with self._autocast:
-            outputs = setup.network(images)
+            outputs = setup.network(images, **batch.beside)
         count = len(images)
         if gathers := team.size > 1 and setup.loss_fn.whole_batch:
             # Every process has the loss of all; its gradient reaches each through its own samples.
@@ -228,8 +228,11 @@ class StepRunner:
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(self._device, non_blocking=True)
 
-        targets, weights = (one if one is None else move(one) for one in (batch.targets, batch.weights))
-        return Batch(move(batch.images), targets, weights, batch.positions, move(batch.rows))
+        targets, weights, metadata = (
+            part if part is None else move(part) for part in (batch.targets, batch.weights, batch.metadata)
+        )
+        rows = move(batch.rows)
+        return Batch(move(batch.images), targets, weights, batch.positions, rows, metadata=metadata)
 
     def _seed_device(self, step: int, number: int) -> int:
         """Random numbers of the device (dropout) from the position; the generators' own method costs 1 us."""

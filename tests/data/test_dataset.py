@@ -59,6 +59,25 @@ def assert_same(ours, theirs):
             assert ours_part.dtype == theirs_part.dtype and torch.equal(ours_part, theirs_part)
 
 
+class WithMetadata(ImageDataset):
+    """Batches with two numbers beside each image."""
+
+    def __getitem__(self, request):
+        batch = super().__getitem__(request)
+        return batch._replace(metadata=torch.stack([batch.rows, batch.rows**2], 1).float())
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_what_stands_beside_images_comes_with_them(table, num_workers):
+    source = ImageSource(table, ImageReader(size=(32, 32), channels=1))
+    dataset = WithMetadata(source, table.targets, image_size=(32, 32))
+    rows = np.arange(40)[::-1]
+    batches = list(load_batches(dataset, sequential_requests(rows, 12), num_workers=num_workers, pin=False))
+    found = torch.cat([batch.beside["metadata"] for batch in batches])
+    assert found.dtype == torch.float32 and found.tolist() == [[row, row**2] for row in rows.tolist()]
+    assert dataset_of(table)[next(sequential_requests(rows, 12))].beside == {}
+
+
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_workers_change_nothing(table, num_workers):
     augmentation = Augmentation("affine", seed=5, size=(32, 32), channels=1)

@@ -13,6 +13,7 @@ from imettk.data.table import read_table
 from imettk.errors import MismatchError
 from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions
 from imettk.inference.tta import apply_view, crop
+from imettk.models.heads import Outputs
 from imettk.models.network import Network
 from imettk.recipes.digits import digits
 
@@ -64,6 +65,27 @@ def test_half_precision_is_near_and_comes_back_as_float32(network, dataset):
     exact, near = (predict(network, dataset, batch_size=SAMPLES, dtype=one) for one in (torch.float32, torch.bfloat16))
     assert near.dtype == torch.float32
     assert 0 < (exact - near).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_what_stands_beside_images_reaches_the_network_in_every_view(network):
+    class Adds(torch.nn.Module):
+        def forward(self, images, metadata):
+            return Outputs(network(images).logits + metadata[:, :1])
+
+    images = torch.randint(0, 256, (5, 32, 32, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    rows, metadata = torch.arange(5), torch.arange(10.0).view(5, 2)
+
+    def predict_all(net, **more):
+        batches = [
+            Batch(images[part], None, None, rows[part], rows[part], **{name: all_[part] for name, all_ in more.items()})
+            for part in (slice(0, 3), slice(3, 5))
+        ]
+        return predict_outputs(
+            net, batches, views=("plain", "hflip"), device=torch.device("cpu"), dtype=torch.float32, num_samples=5
+        ).logits
+
+    adds = predict_all(Adds(), metadata=metadata) - predict_all(network)
+    torch.testing.assert_close(adds, metadata[None, :, :1].expand(2, 5, 15), rtol=0, atol=1e-4)
 
 
 def test_weights_learn_nothing_and_no_gradient_is_kept(network):
