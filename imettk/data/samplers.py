@@ -19,7 +19,7 @@ class Sampler:
     Attributes:
         rows: training samples' positions in the table, int64 (N,).
         kind: a row of SAMPLERS; see `StagePlan`.
-        targets: of these rows, int64 (N,) or uint8 (N, C); for `balanced` and `identities`.
+        targets: of these rows, as `task` has them; both are for `balanced` and `identities`.
         repeats: how often each row comes in an epoch, float64 (N,); None is once. Rows of one number share it out: with
             0.5, half of them come, and the others in the next epoch. `identities` draws by identity alone.
         batch_size: of `identities`, as are the next two.
@@ -42,7 +42,7 @@ class Sampler:
         """Samples in an epoch; `ConfigError` where a batch of `identities` needs more than there are."""
         if not SAMPLERS[self.kind].by_identity:
             return len(self.rows) if self.repeats is None else len(repeat_rows(self.rows, self.repeats, 0, 0))
-        per_batch, num_classes = self.batch_size // self.images_per_identity, len(np.unique(self.known_targets))
+        per_batch, num_classes = self.batch_size // self.images_per_identity, len(np.unique(self.identities))
         if per_batch > num_classes:
             raise ConfigError(
                 f"a batch of {self.batch_size} with {self.images_per_identity} images an identity needs {per_batch} "
@@ -63,6 +63,15 @@ class Sampler:
         assert self.targets is not None
         return self.targets
 
+    @property
+    def identities(self) -> np.ndarray:
+        """The identity of each row, int64 (N,), for samplers that go by it; `ConfigError` where the task has none."""
+        assert self.task is not None
+        identities = self.task.identities(self.known_targets)
+        if identities is None:
+            raise ConfigError("`sampler` identities needs a `table.task` whose rows have one identity each")
+        return identities
+
 
 def shuffled(sampler: Sampler, rng: np.random.Generator, epoch: int) -> np.ndarray:
     """Return all rows in random order, as often as they should come."""
@@ -81,7 +90,7 @@ def balanced(sampler: Sampler, rng: np.random.Generator, epoch: int) -> np.ndarr
 
 def by_identity(sampler: Sampler, rng: np.random.Generator, epoch: int) -> np.ndarray:
     """Return rows in batches of a few images of each of several identities (PK batches)."""
-    classes, member = np.unique(sampler.known_targets, return_inverse=True)
+    classes, member = np.unique(sampler.identities, return_inverse=True)
     per_batch = sampler.batch_size // sampler.images_per_identity
     by_class = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
     num_batches = sampler.samples_per_epoch // sampler.batch_size

@@ -57,6 +57,7 @@ def teach(
     """
     assert table.targets is not None
     own = task.soft_answers(table.targets, task.num_outputs(len(table.labels)))
+    own = own.copy() if own is table.targets else own  # those of the table stay, for validation
     place = {name: row for row, name in enumerate(table.ids.tolist())}
     total, count = np.zeros(own.shape, np.float32), np.zeros(len(own), np.int64)
     for path in map(Path, paths):
@@ -122,6 +123,7 @@ def with_pseudo_labels(
             targets[rows] = file.probs[view, found, 0].astype(np.int64)
             continue
         if not softened:
-            targets, softened = recipe.task.soft_answers(targets, recipe.task.num_outputs(len(labels))), True
+            soft = recipe.task.soft_answers(targets, recipe.task.num_outputs(len(labels)))
+            targets, softened = soft.copy() if soft is targets else soft, True
         targets[rows] = file.probs[view, found]
     return targets, unsure

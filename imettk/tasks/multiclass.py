@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class Multiclass(Task):
 
     targets, loss, rule, stratifier = "classes", "cross_entropy", "argmax", "classes"
     exclusive = True
+    reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"log_loss": ("log_loss", {})}
 
     def make_targets(self, cells: Sequence[Sequence[str]], column: Mapping[str, int], num_labels: int) -> np.ndarray:
         return np.array([column[cell[0]] for cell in cells], np.int64)

@@ -35,7 +35,7 @@ class Task(ABC):
     separable: ClassVar[bool] = False
     stratifier: ClassVar[str]
     watched: ClassVar[Mapping[str, str]] = {}
-    reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"log_loss": ("log_loss", {})}
+    reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {}
 
     def split(self, cell: str, separator: str) -> list[str]:
         """Return the labels of a cell, without blanks around them."""

@@ -12,6 +12,7 @@ from imettk.data.samplers import Sampler, balance, repeat_rows
 from imettk.data.sampling import train_requests
 from imettk.errors import ConfigError
 from imettk.tasks import TASKS
+from imettk.tasks.multiclass import Multiclass
 
 ROWS = np.arange(1000, 1200)  # they stand elsewhere in the table
 SIZES = (100, 60, 30, 9, 1)
@@ -133,6 +134,20 @@ class TestIdentities:
         labels = np.concatenate([CLASSES[one.order(epoch) - 1000][::4] for epoch in range(40)])
         assert np.bincount(labels).min() > 0.8 * len(labels) / 5
 
+    def test_the_task_says_what_a_rows_identity_is(self):
+        """Whatever its targets look like: here a class stands in them as a column."""
+
+        class Columns(Multiclass):
+            def identities(self, targets):
+                return targets.argmax(1)
+
+        columns = np.eye(5, dtype=np.uint8)[CLASSES]
+        options = {"kind": "identities", "batch_size": 16, "images_per_identity": 4}
+        one = Sampler(rows=ROWS, seed=3, targets=columns, task=Columns(), **options)
+        np.testing.assert_array_equal(one.order(2), sampler(**options).order(2))
+        with pytest.raises(ConfigError, match="whose rows have one identity each"):
+            Sampler(rows=ROWS, seed=3, targets=columns, task=TASKS["multilabel"], **options).order(0)
+
     def test_too_few_identities_are_one_clear_line(self):
         with pytest.raises(ConfigError, match="needs 8 identities, and there are 5"):
             sampler("identities", batch_size=16, images_per_identity=2).samples_per_epoch  # noqa: B018
@@ -158,7 +173,15 @@ def test_batches_of_real_whales_have_every_identity_once_an_epoch():
     names = pd.read_csv(REAL)["Id"].to_numpy(str)
     rows = np.flatnonzero(names != "new_whale")
     targets = np.unique(names[rows], return_inverse=True)[1]
-    one = Sampler(rows=rows, seed=0, kind="identities", targets=targets, batch_size=64, images_per_identity=4)
+    one = Sampler(
+        rows=rows,
+        seed=0,
+        kind="identities",
+        targets=targets,
+        task=TASKS["multiclass"],
+        batch_size=64,
+        images_per_identity=4,
+    )
     sizes = Counter(names[rows].tolist())
     order = one.order(0).reshape(-1, 16, 4)
     seen = Counter()

@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imettk.config import RankPlan, Recipe, RulePlan, TableFormat, TrainPlan
 from imettk.data.table import read_table
 from imettk.errors import MismatchError, MissingFileError
-from imettk.experiment.teacher import teach
+from imettk.experiment.prepared import Prepared
+from imettk.experiment.teacher import teach, with_teacher
 from imettk.inference.predictor import Predictions, save_predictions
 from imettk.recipes.digits import digits
 from imettk.tasks import TASKS
+from imettk.tasks.multilabel import Multilabel
 
 
 @pytest.fixture
@@ -61,3 +64,37 @@ def test_what_is_missing_or_of_other_labels_is_refused(table, tmp_path):
     other = replace(table, labels=(*table.labels[:-1], "x"))
     with pytest.raises(MismatchError, match="other labels"):
         teach(other, np.arange(72), (path,), weight=0.5, task=TASKS["multilabel"])
+
+
+def test_targets_that_are_numbers_already_stay_what_the_table_says(table, tmp_path):
+    """Validation reads the same table: what a teacher adds must not reach it."""
+    numbers = replace(table, targets=table.targets.astype(np.float32) * 3)
+    path = save(tmp_path / "p", table, np.arange(72), np.zeros((1, 72, 15), np.float32))
+    taught, _ = teach(numbers, np.arange(72), (path,), weight=0.5, task=Numbers())
+    np.testing.assert_array_equal(numbers.targets, table.targets * 3)
+    np.testing.assert_array_equal(taught.targets, table.targets * 1.5)
+
+
+class Numbers(Multilabel):
+    """A task with float targets, as of a regression."""
+
+    def soft_answers(self, answers, num_outputs):
+        return answers
+
+
+def test_a_row_of_no_known_identity_never_trains_whatever_a_teacher_says(table, tmp_path):
+    classes = np.arange(72) % 15
+    classes[[3, 40]] = -1
+    rows = replace(table, targets=classes, sources=np.zeros(72, np.int16))
+    prepared = Prepared(rows, np.arange(72) % 2, None, np.zeros(72, bool), TASKS["multiclass"])
+    path = save(tmp_path / "p", table, np.arange(72), np.full((1, 72, 15), 1 / 15, np.float32))
+    recipe = Recipe(
+        table=TableFormat(task="multiclass", unknown_label="new"),
+        train=TrainPlan(loss="cross_entropy", teacher=(path,)),
+        rule=RulePlan(kind="rank"),
+        ranking=RankPlan(by="probs"),
+    )
+    taught, _ = with_teacher(recipe, prepared, 1)
+    assert taught.targets.shape == (72, 15)
+    expected = [row for row in range(0, 72, 2) if classes[row] >= 0]
+    assert taught.rows(1, valid=False).tolist() == expected == prepared.rows(1, valid=False).tolist()
