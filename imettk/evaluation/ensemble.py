@@ -32,6 +32,7 @@ from imettk.evaluation.submit import submit
 from imettk.experiment.prepared import read_shares
 from imettk.experiment.rule_file import keep_rule
 from imettk.inference.predictor import Predictions, save_predictions
+from imettk.metrics import Scorer
 from imettk.postprocess.blend import Method, fit_weights
 from imettk.postprocess.fitters import RuleFitter
 from imettk.postprocess.rule import Rule
@@ -65,7 +66,7 @@ def ensemble_by_rule(
     if method == "weighted":
         chosen, _ = fit_member_weights(score_of, joined, len(found), higher=recipe.scorer.higher)
         say("note: the weights are fitted on all rows, so the scores below flatter them a little")
-    gains = _tell_gains(found, chosen, score_of, joined, higher=recipe.scorer.higher)
+    gains = _tell_gains(found, chosen, score_of, joined, recipe.scorer)
     probs = blend_known(joined, how, chosen)
     run.save_recipe(recipe)
     values = {name: first[name] for name in ("labels", "label_groups", "task")} | {"views": [method], "merge": "mean"}
@@ -172,8 +173,7 @@ def _tell_gains(
     weights: np.ndarray,
     score_of: Callable[[np.ndarray, np.ndarray], float],
     joined: Joined,
-    *,
-    higher: bool,
+    scorer: Scorer,
 ) -> dict[str, dict[str, float | None]]:
     """Each member's own score, and what the ensemble would lose without it: printed, and by its name."""
     everything = np.arange(len(joined.ids))
@@ -186,7 +186,7 @@ def _tell_gains(
         left = np.flatnonzero(np.delete(joined.known, number, 0).any(0)) if len(members) > 1 else own[:0]
         gain = None
         if len(left) and without.sum():
-            gain = (score_of(weights, left) - score_of(without, left)) * (1 if higher else -1)
+            gain = scorer.gain(score_of(weights, left), score_of(without, left))
         gains[member.name] = {"oof": alone, "gain": gain}
         text = "" if gain is None else f"{gain:+9.4f}"
         say(f"{member.name:<32}{len(member.oof):>6}{len(own):>9}{weights[number]:>8.3f}{alone:>9.4f}{text}")

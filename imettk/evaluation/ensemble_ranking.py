@@ -69,7 +69,7 @@ def _judge(
     for number, path in enumerate(members):
         alone = _score_of(group, [number])
         others = [one for one in everyone if one != number]
-        gain = scores["oof"] - _score_of(group, others) if others else None
+        gain = ranker.scorer.gain(scores["oof"], _score_of(group, others)) if others else None
         gains[path.name] = {"oof": alone, "gain": gain}
         text = "" if gain is None else f"{gain:+9.4f}"
         say(f"{path.name:<32}{group.weights[number]:>8.3f}{alone:>9.4f}{text}")

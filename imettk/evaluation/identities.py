@@ -203,7 +203,7 @@ def tell_ranking(ranker: Ranker, scores: dict[str, Any], threshold: float | None
         say(f"           {ranker.metric} over all {len(ranker.scored)} identities {scores['all_identities']:.4f}")
         say(f"           (that above: {count} identities that are scored, and {ranker.names[-1]})")
     if "without_refinement" in scores:
-        gain = scores["oof"] - scores["without_refinement"]
+        gain = ranker.scorer.gain(scores["oof"], scores["without_refinement"])
         say(f"           {ranker.refinement}: {gain:+.4f}")
     if ranker.unknown is None:
         return

@@ -227,6 +227,8 @@ class Ranker:
             "constant": self.scorer.best_constant(truth),
             "rows": len(truth),
         }
+        if not self.scorer.higher:
+            result["lower_is_better"] = True
         if self.unknown is not None and self.plan.judge_unknown:
             is_unknown = truth == self.unknown
             result |= {

@@ -55,6 +55,8 @@ def honest_scores(
         "rows": len(probs),
         "rule_fitted_on_other_folds": several,
     }
+    if not scorer.higher:
+        scores["lower_is_better"] = True
     for title, (name, params) in recipe.task.reported.items():
         beside = METRICS[name].bound(recipe.task.targets, params)
         scores[title] = beside.score(judged(beside, answers, probs), targets)

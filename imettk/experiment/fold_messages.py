@@ -16,7 +16,7 @@ class FoldMessages:
 
     def __init__(self, notifier: Notifier | None, recipe: Recipe, fold: int, folder: Path) -> None:
         self._notifier, self._name, self._fold = notifier, recipe.name, fold
-        self._path = folder / "journal.jsonl"
+        self._path, self._higher = folder / "journal.jsonl", recipe.scorer.higher
         self._session_seconds = recipe.session.limit_seconds - recipe.session.margin_seconds
 
     def began(self) -> None:
@@ -27,7 +27,8 @@ class FoldMessages:
         """One message, edited after each validation."""
         if self._notifier is not None:
             self._notifier.show(
-                f"fold{self._fold}", lambda: messages.validated(self._name, self._fold, read_journal(self._path))
+                f"fold{self._fold}",
+                lambda: messages.validated(self._name, self._fold, read_journal(self._path), higher=self._higher),
             )
 
     def ended(self, fault: str) -> None:

@@ -75,6 +75,10 @@ class Scorer:
         """Return the score of what the metric needs; NaN where there is no row."""
         return float(self._own(self.metric.score)(given, targets, **self.params)) if len(targets) else math.nan
 
+    def gain(self, score: float, before: float) -> float:
+        """Return by how much a score is better than another one."""
+        return score - before if self.higher else before - score
+
     def best_constant(self, targets: np.ndarray) -> float | None:
         """Return what the best answer that is the same for all rows scores, where that is known."""
         made = self._own(self.metric.best_constant)

@@ -23,14 +23,18 @@ def began(name: str, fold: int, events: Events) -> Message:
     return Message(f"{name}, fold {fold}: session {sessions} goes on at step {last['step']:,} of {last['num_steps']:,}")
 
 
-def validated(name: str, fold: int, events: Events) -> Message:
-    """The validations so far, with their curve."""
+def validated(name: str, fold: int, events: Events, *, higher: bool = True) -> Message:
+    """The validations so far, with their curve.
+
+    Args:
+        higher: whether more of the score is better.
+    """
     scores = _curve(events, "validate", "score")
     num_steps = next(event["num_steps"] for event in reversed(events) if event["event"] == "session")
     if not scores:  # trained on all rows: nothing is validated
         return Message(f"{name}, fold {fold}: step {events[-1].get('step', 0):,} of {num_steps:,}")
     step, score = scores[-1]
-    best_step, best = max(scores, key=lambda one: one[1])
+    best_step, best = (max if higher else min)(scores, key=lambda point: point[1])
     best_text = "the best so far" if best_step == step else f"best {best:.4f} at step {best_step:,}"
     text = f"{name}, fold {fold}: {score:.4f} at step {step:,} of {num_steps:,} ({best_text})"
     return Message(text, _picture(scores, _curve(events, "train", "loss")))

@@ -154,9 +154,10 @@ class Parts:
             return []
         low, high = self.scores.get("interval") or (None, None)
         interval = "" if low is None else f" (95%: {low:.4f} to {high:.4f})"
+        constant = self.scores.get("constant")
         return [
             (f"OOF {self.scores['metric']}", f"{self.scores['oof']:.4f}{interval}"),
-            ("best constant answer", f"{self.scores['constant']:.4f}"),
+            ("best constant answer", None if constant is None else f"{constant:.4f}"),
         ]
 
     def _noted_facts(self) -> list[tuple[str, Any]]:
@@ -267,14 +268,15 @@ class Parts:
     def _gains(self) -> list[dict[str, Any]]:
         """Tables of what views and refinement add."""
         tables, metric = [], self.scores.get("metric", "score")
+        best_of, sign = (min, -1) if self.scores.get("lower_is_better") else (max, 1)
         if views := self.scores.get("views"):
-            best = max(value for name, value in views.items() if name != "together")
+            best = best_of(value for name, value in views.items() if name != "together")
             rows = [[name, f"{value:.4f}", ""] for name, value in views.items()]
-            rows[-1][2] = f"{views['together'] - best:+.4f}"
+            rows[-1][2] = f"{sign * (views['together'] - best):+.4f}"
             tables.append({"title": "Test-time augmentation", "columns": ["view", metric, "gain"], "rows": rows})
         if (plain := self.scores.get("without_refinement")) is not None:
             rows = [["without", f"{plain:.4f}", ""], ["with", f"{self.scores['oof']:.4f}", ""]]
-            rows[1][2] = f"{self.scores['oof'] - plain:+.4f}"
+            rows[1][2] = f"{sign * (self.scores['oof'] - plain):+.4f}"
             tables.append({"title": "Expansion and re-ranking", "columns": ["", metric, "gain"], "rows": rows})
         return tables
 
