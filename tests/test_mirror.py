@@ -23,8 +23,6 @@ COVERED_ELSEWHERE = {
     "config/fields.py": "config/test_recipe.py",
     "config/model.py": "config/test_recipe.py",
     "config/training.py": "config/test_recipe.py",
-    "config/choices.py": "test_combinations.py",
-    "config/fits.py": "test_combinations.py",
     "config/own.py": "config/test_recipe.py",
     "evaluation/by_ranking.py": "evaluation/test_curve.py",
     "evaluation/by_rule.py": "commands/test_find_duplicates.py",
