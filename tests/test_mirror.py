@@ -29,7 +29,6 @@ COVERED_ELSEWHERE = {
     "evaluation/ensemble.py": "commands/test_ensemble.py",
     "evaluation/judge.py": "commands/test_infer.py",
     "evaluation/pseudo.py": "commands/test_pseudo_label.py",
-    "postprocess/fitters.py": "postprocess/thresholds/test_candidates.py",
     "tasks/multiclass.py": "test_combinations.py",
     "tasks/multilabel.py": "test_combinations.py",
     "tasks/task.py": "test_combinations.py",
