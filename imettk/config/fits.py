@@ -80,8 +80,8 @@ def scorer_of(recipe: Recipe) -> Scorer | None:
     if metric is None:
         return None
     if not isinstance(metric, Metric):
-        usual = METRICS[RULES[task.rule].metric]
-        metric = Metric(usual.needs, (task.targets,), metric, lambda params: name.partition(":")[2])
+        needs: Any = (rule or RULES[task.rule]).gives[0]  # a plain function judges what the rule is there for
+        metric = Metric(needs, (task.targets,), metric, lambda params: name.partition(":")[2])
     said = {"beta": recipe.rule.beta, "average": recipe.rule.average, "k": recipe.ranking.num_answers}
     return bind(name, metric, task.targets, defaults=said, given=recipe.score.params)
 

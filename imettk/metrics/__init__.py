@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from imettk.metrics.labels import (
+    Average,
     accuracy,
     accuracy_resampled,
     best_constant_accuracy,
@@ -29,6 +30,21 @@ def _f_beta_title(params: Mapping[str, Any]) -> str:
     return f"{average}F{params['beta']:g}"
 
 
+def _check_f_beta(params: Mapping[str, Any]) -> str | None:
+    if not params["beta"] > 0:
+        return f"beta must be above 0, got {params['beta']}"
+    known = params["average"] in get_args(Average)
+    return None if known else f"average must be {' or '.join(get_args(Average))}, got {params['average']!r}"
+
+
+def _check_k(params: Mapping[str, Any]) -> str | None:
+    return None if params["k"] >= 1 else f"k must be at least 1, got {params['k']}"
+
+
+def _check_gamma(params: Mapping[str, Any]) -> str | None:
+    return None if params["gamma"] >= 0 else f"gamma must be 0 or above, got {params['gamma']}"
+
+
 METRICS: dict[str, Metric] = {
     "f_beta": Metric(
         "answers",
@@ -36,6 +52,7 @@ METRICS: dict[str, Metric] = {
         f_beta,
         _f_beta_title,
         params={"beta": 2.0, "average": "samples"},
+        check=_check_f_beta,
         best_constant=best_constant_f_beta,
         resampled=f_beta_resampled,
         low=0,
@@ -57,6 +74,7 @@ METRICS: dict[str, Metric] = {
         map_at_k,
         lambda params: f"MAP@{params['k']}",
         params={"k": 5},
+        check=_check_k,
         best_constant=best_constant_ranking,
         resampled=map_at_k_resampled,
         low=0,
@@ -68,6 +86,7 @@ METRICS: dict[str, Metric] = {
         precision_at_k,
         lambda params: f"precision@{params['k']}",
         params={"k": 5},
+        check=_check_k,
         low=0,
         high=1,
     ),
@@ -87,6 +106,7 @@ METRICS: dict[str, Metric] = {
         lambda params: "focal loss",
         higher=False,
         params={"gamma": 2.0},
+        check=_check_gamma,
         low=0,
     ),
 }

@@ -27,6 +27,7 @@ class Metric:
             dict of one for each form of targets.
         higher: whether more is better.
         params: parameters and their defaults.
+        check: (params) -> what is wrong with them, or None.
         title: what it is called in print, from its parameters.
         best_constant: (targets, **params) -> the score of the best answer that is the same for all rows, or None.
         resampled: (what it needs, targets, **params) -> a function that scores rows drawn with repeats, int64 (M,):
@@ -40,6 +41,7 @@ class Metric:
     title: Callable[[Mapping[str, Any]], str]
     higher: bool = True
     params: Mapping[str, Any] = field(default_factory=dict)
+    check: Callable[[Mapping[str, Any]], str | None] = lambda params: None
     best_constant: Score | Mapping[str, Score] | None = None
     resampled: Resampled | Mapping[str, Resampled] | None = None
     low: float = -math.inf
@@ -104,7 +106,7 @@ def bind(name: str, metric: Metric, targets: str, *, defaults: Mapping[str, Any]
         defaults: what other parts of a recipe say, by parameter; names that the metric does not have are passed over.
 
     Raises:
-        ConfigError: the metric has no such parameter, or one without a default is not given.
+        ConfigError: the metric has no such parameter, or one of another type, or not in this range.
     """
     known = dict(metric.params)
     if unknown := sorted(set(given) - set(known)):
@@ -117,4 +119,6 @@ def bind(name: str, metric: Metric, targets: str, *, defaults: Mapping[str, Any]
             params[key] = value = float(value)
         if not isinstance(value, fits) or isinstance(value, bool) != (fits is bool):
             raise ConfigError(f"`score.params` {key} must be {fits.__name__} for the metric {name}, got {value!r}")
+    if wrong := metric.check(params):
+        raise ConfigError(f"`score.params` for the metric {name}: {wrong}")
     return Scorer(metric, params, targets)

@@ -1,0 +1,167 @@
+"""What a recipe names, a user's own among it, and the lines that refuse what does not fit."""
+
+import pytest
+
+from imettk.config import RankPlan, Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
+from imettk.config.choices import LOSSES, RULES, Loss, RuleChoice
+from imettk.config.fits import loss_row, lower_is_better, rule_row, scorer_of
+from imettk.config.own import register_source
+from imettk.errors import ConfigError
+from imettk.metrics import METRICS, Metric
+
+FILE, UNREAD = "f" * 64, "0" * 64  # SHA-256 of a recipe's file that has been run, and of one that has not
+
+
+def own_function(*given, **params):
+    return 0.25
+
+
+OWN_LOSS = Loss(make=own_function, targets=("classes",), takes="embeddings")
+OWN_RULE = RuleChoice(make=own_function, targets=("labels",), metric="log_loss", gives=("probs",))
+OWN_METRIC = Metric("probs", ("labels",), own_function, lambda params: "mine", higher=False, params={"beta": 1.0})
+NAMES = {"function": own_function, "loss": OWN_LOSS, "rule": OWN_RULE, "metric": OWN_METRIC, "rank": RULES["rank"]}
+register_source(FILE, NAMES)
+
+
+def recipe_of(task="multilabel", *, loss=None, rule=None, metric=None, params=None, watch="loss", file="", **sections):
+    usual = {"multilabel": ("bce", "threshold"), "multiclass": ("cross_entropy", "argmax")}[task]
+    return Recipe(
+        table=TableFormat(task=task, label_column="label"),
+        train=TrainPlan(loss=loss or usual[0], watch=watch),
+        rule=sections.pop("rules", RulePlan(kind=rule or usual[1])),
+        ranking=RankPlan(by="probs", num_answers=3),
+        score=ScorePlan(metric=metric, params=params or {}),
+        source_sha256=file,
+        **sections,
+    )
+
+
+def test_a_name_is_its_row_and_a_users_own_row_is_taken_as_it_is():
+    assert loss_row(Recipe(), "focal") is LOSSES["focal"] and rule_row(Recipe()) is RULES["threshold"]
+    recipe = recipe_of(rule="recipe:rule", metric="recipe:metric", file=FILE)
+    assert loss_row(recipe, "recipe:loss") is OWN_LOSS and rule_row(recipe) is OWN_RULE
+    assert scorer_of(recipe).metric is OWN_METRIC and scorer_of(recipe).title == "mine"
+
+
+@pytest.mark.parametrize(
+    ("task", "form", "metric"), [("multilabel", "labels", "f_beta"), ("multiclass", "classes", "accuracy")]
+)
+def test_a_plain_function_fits_the_task_and_is_judged_like_its_usual_rule(task, form, metric):
+    recipe = recipe_of(task, loss="recipe:function", rule="recipe:function", file=FILE)
+    loss, rule = loss_row(recipe, "recipe:function"), rule_row(recipe)
+    assert (loss.make, loss.targets, loss.takes) == (own_function, (form,), "logits")
+    assert (rule.make, rule.targets, rule.metric) == (own_function, (form,), metric)
+    assert rule.gives == ("answers", "probs") and scorer_of(recipe).metric is METRICS[metric]
+
+
+@pytest.mark.parametrize(
+    ("task", "rule", "needs"),
+    [("multilabel", "top", "answers"), ("multiclass", "argmax", "answers"), ("multiclass", "rank", "ranked")],
+)
+def test_a_plain_function_is_a_metric_of_what_the_rule_gives(task, rule, needs):
+    scorer = recipe_of(task, rule=rule, metric="recipe:function", file=FILE).scorer
+    assert (scorer.needs, scorer.title, scorer.higher) == (needs, "function", True)
+    assert scorer.score([1], [1]) == 0.25
+
+
+def test_what_stands_in_a_file_that_was_not_run_is_not_known():
+    recipe = recipe_of(loss="recipe:loss", rule="recipe:rule", metric="recipe:metric", file=UNREAD)
+    assert loss_row(recipe, "recipe:loss") is rule_row(recipe) is scorer_of(recipe) is None
+    assert scorer_of(recipe_of(rule="recipe:rule", file=UNREAD)) is None, "whose default is not known either"
+    for name in ("scorer", "rule_row"):
+        with pytest.raises(ConfigError, match=r"stands in the recipe's own file: give that \.py file as RECIPE"):
+            getattr(recipe, name)
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [
+        ({"rules": RulePlan(beta=0.5, average="micro")}, {"beta": 0.5, "average": "micro"}),
+        ({"rules": RulePlan(beta=0.5), "params": {"beta": 3}}, {"beta": 3.0, "average": "samples"}),
+        ({"metric": "recipe:metric", "rules": RulePlan(beta=0.5), "file": FILE}, {"beta": 0.5}),
+        ({"metric": "focal_loss"}, {"gamma": 2.0}),
+        ({"metric": "focal_loss", "params": {"gamma": 1.5}}, {"gamma": 1.5}),
+        ({"task": "multiclass", "rule": "rank"}, {"k": 3}),
+        ({"task": "multiclass", "rule": "rank", "params": {"k": 2}}, {"k": 2}),
+        ({"task": "multiclass"}, {}),
+    ],
+)
+def test_a_metrics_parameters_are_given_or_those_of_rule_and_ranking_or_its_own(choices, expected):
+    params = scorer_of(recipe_of(**choices)).params
+    assert params == expected and all(type(params[key]) is type(value) for key, value in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("task", "watch", "metric", "lower"),
+    [
+        ("multilabel", "loss", None, True),
+        ("multilabel", "loss", "f_beta", True),
+        ("multilabel", "score", None, False),
+        ("multilabel", "score", "log_loss", True),
+        ("multilabel", "focal", None, True),
+        ("multiclass", "loss", None, True),
+        ("multiclass", "score", None, False),
+        ("multiclass", "score", "log_loss", True),
+    ],
+)
+def test_losses_are_better_when_lower_and_scores_as_their_metric_says(task, watch, metric, lower):
+    recipe = recipe_of(task, watch=watch, metric=metric)
+    assert lower_is_better(recipe) is recipe.lower_is_better() is lower
+
+
+LABEL_RULES = "threshold, group_thresholds, class_thresholds, top, share"
+CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
+
+
+@pytest.mark.parametrize(
+    ("choices", "line"),
+    [
+        (
+            {"task": "multiclass", "loss": "focal"},
+            f"a multiclass table has classes for targets, which `train.loss` focal does not take (but {CLASS_LOSSES})",
+        ),
+        (
+            {"rule": "argmax"},
+            f"a multilabel table has labels for targets, which `rule.kind` argmax does not take (but {LABEL_RULES})",
+        ),
+        (
+            {"metric": "accuracy"},
+            "a multilabel table has labels for targets, which `score.metric` accuracy does not take "
+            "(but f_beta, log_loss, focal_loss)",
+        ),
+        (
+            {"task": "multiclass", "loss": "focal", "rule": "top"},
+            "a multiclass table has classes for targets, which "
+            f"`train.loss` focal does not take (but {CLASS_LOSSES}), and "
+            "`rule.kind` top does not take (but argmax, rank)",
+        ),
+        (
+            {"loss": "recipe:loss", "file": FILE},
+            "a multilabel table has labels for targets, which `train.loss` recipe:loss does not take "
+            "(but bce, focal, f_beta, lovasz, focal_lovasz, focal_lovasz_hard, hard_negative_bce, asymmetric)",
+        ),
+        (
+            {"task": "multiclass", "metric": "map_at_k"},
+            "`score.metric` map_at_k judges ranked, and `rule.kind` argmax gives answers and probs: "
+            "take accuracy or log_loss",
+        ),
+        (
+            {"task": "multiclass", "rule": "rank", "metric": "log_loss"},
+            "`score.metric` log_loss judges probs, and `rule.kind` rank gives ranked: take map_at_k or precision_at_k",
+        ),
+        (
+            {"rule": "recipe:rule", "metric": "f_beta", "file": FILE},
+            "`score.metric` f_beta judges answers, and `rule.kind` recipe:rule gives probs: "
+            "take log_loss or focal_loss",
+        ),
+        (
+            {"rule": "recipe:rank", "file": FILE},
+            "a multilabel table has labels for targets, which `rule.kind` recipe:rank does not take "
+            f"(but {LABEL_RULES})",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_one_line_with_what_would(choices, line):
+    with pytest.raises(ConfigError) as caught:
+        recipe_of(**choices)
+    assert str(caught.value) == line

@@ -1,0 +1,298 @@
+"""Fitters of every rule: of some rows, of all, what tables and curves say of them; a user's own rule."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, fbeta_score
+
+from imettk.config import RulePlan
+from imettk.config.choices import RULES
+from imettk.postprocess.fitters import FitContext, RuleFitter, make_fitter, rule_class
+from imettk.postprocess.rule import Likeliest, Rule, Shares, Thresholds, relative_to_row
+
+FITTED = {name: row.load() for name, row in RULES.items() if row.make is not None}
+GROUPS = ("x", "y", "x", "y")
+PLANS = [
+    *(RulePlan(kind=kind) for kind in FITTED),
+    *(RulePlan(kind=kind, average="macro", beta=1.0, min_labels=0) for kind in FITTED),
+    *(
+        RulePlan(kind=kind, relative=True, max_labels=2)
+        for kind in ("threshold", "group_thresholds", "class_thresholds")
+    ),
+    RulePlan(kind="share", relative=True, max_labels=2),
+    *(RulePlan(kind="class_thresholds", shrink_to=other) for other in ("one", "groups", "shares")),
+    RulePlan(kind="class_thresholds", shrink_to="one", shrink_strength=None),
+]
+
+
+def plan_id(plan):
+    return "-".join(map(str, (plan.kind, plan.average, plan.relative, plan.shrink_to, plan.shrink_strength)))
+
+
+def fitter_of(plan, **context):
+    return make_fitter(FITTED[plan.kind], FitContext(plan, GROUPS, **context))
+
+
+def table(seed=0, num_rows=60):
+    """Probabilities (few decimals give ties) and targets that they partly explain."""
+    rng = np.random.default_rng(seed)
+    probs = np.round(rng.random((num_rows, 4)), 2).astype(np.float32)
+    targets = (probs + rng.normal(0, 0.3, probs.shape) > (0.4, 0.6, 0.8, 0.9)).astype(np.uint8)
+    return probs, targets, np.arange(num_rows) % 3
+
+
+def targets_for(plan, targets):
+    return targets if "labels" in RULES[plan.kind].targets else targets.argmax(1)
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=plan_id)
+def test_a_fit_to_some_rows_is_that_of_these_rows_alone(plan):
+    probs, targets, folds = table()
+    targets, fitter = targets_for(plan, targets), fitter_of(plan)
+    fit = fitter.on(probs, targets, folds)
+    assert fit(np.arange(60)) == fitter.fit(probs, targets, folds)
+    rng = np.random.default_rng(1)
+    for rows in (np.flatnonzero(folds != 1), rng.integers(0, 60, 60), rng.permutation(60)[:20]):
+        assert fit(rows) == fitter.fit(probs[rows], targets[rows], folds[rows])
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=plan_id)
+def test_a_rule_comes_back_from_json_and_keeps_to_its_plan(plan):
+    probs, targets, folds = table()
+    made, fitter = FITTED[plan.kind], fitter_of(plan)
+    rule = fitter.fit(probs, targets_for(plan, targets), folds)
+    assert type(rule) is fitter.rule is rule_class(made) and rule_class(made).from_json(rule.to_json()) == rule
+    answers = rule.apply(probs)
+    if plan.kind == "argmax":
+        assert rule == Likeliest() and answers.tolist() == [max(range(4), key=list(row).__getitem__) for row in probs]
+    elif plan.kind != "top":
+        assert (rule.relative, rule.min_labels, rule.max_labels) == (plan.relative, plan.min_labels, plan.max_labels)
+        counts = answers.sum(1)
+        assert counts.min() >= plan.min_labels and counts.max() <= (plan.max_labels or 4)
+
+
+def test_only_a_rule_that_learns_nothing_needs_no_other_rows():
+    assert [name for name, made in FITTED.items() if not made.learns] == ["argmax"]
+
+
+@pytest.mark.parametrize("average", ["samples", "macro", "micro"])
+@pytest.mark.parametrize("seed", range(3))
+def test_one_threshold_and_one_number_of_labels_are_the_best_of_all(average, seed):
+    probs, targets, _ = table(seed)
+
+    def score(chosen):
+        return fbeta_score(targets, chosen, beta=2, average=average, zero_division=0)
+
+    ranks = np.argsort(np.argsort(-probs, axis=1, kind="stable"), axis=1)
+    best = {
+        "threshold": max(score(probs >= value) for value in [*np.unique(probs), 2]),
+        "top": max(score(ranks < count) for count in range(1, 5)),
+    }
+    for kind, expected in best.items():
+        rule = fitter_of(RulePlan(kind=kind, average=average, min_labels=0)).fit(probs, targets)
+        assert score(rule.apply(probs)) == pytest.approx(expected)
+
+
+def distinct(num_rows=60):
+    """Probabilities without ties, for targets that they partly explain."""
+    rng = np.random.default_rng(3)
+    probs = rng.permutation(num_rows * 4).reshape(num_rows, 4).astype(np.float32) / (num_rows * 4)
+    return probs, (probs + rng.normal(0, 0.3, probs.shape) > (0.4, 0.6, 0.8, 0.9)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize(("shrink_to", "kind"), [("one", "threshold"), ("groups", "group_thresholds")])
+def test_with_all_strength_thresholds_are_those_that_they_are_pulled_toward(shrink_to, kind, relative):
+    probs, targets = distinct()
+    plan = RulePlan(kind="class_thresholds", shrink_to=shrink_to, shrink_strength=1e9, relative=relative)
+    pulled, toward = (fitter_of(one).fit(probs, targets) for one in (plan, RulePlan(kind=kind, relative=relative)))
+    assert pulled.thresholds == pytest.approx(toward.thresholds, abs=1e-5)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_with_all_strength_labels_have_their_shares(relative):
+    probs, targets = distinct()
+    plan = RulePlan(kind="class_thresholds", shrink_to="shares", shrink_strength=1e9, relative=relative, min_labels=0)
+    rule = fitter_of(plan).fit(probs, targets)
+    shared = Shares(shares=tuple(targets.mean(0)), relative=relative).apply(probs).sum(0).tolist()
+    assert rule.apply(probs).sum(0).tolist() == shared and (relative or shared == targets.sum(0).tolist())
+    own = fitter_of(RulePlan(kind="class_thresholds", relative=relative, min_labels=0)).fit(probs, targets)
+    assert own.apply(probs).sum(0).tolist() != shared
+
+
+def test_a_strength_is_chosen_on_the_folds_that_are_given(monkeypatch):
+    probs, targets, folds = table()
+    used = []
+
+    def choose(each, toward, probs, targets, parts, goal):
+        used.append(parts.tolist())
+        return 0.0, {}
+
+    monkeypatch.setattr("imettk.postprocess.fitters.choose_strength", choose)
+    fitter = fitter_of(RulePlan(kind="class_thresholds", shrink_to="one", shrink_strength=None))
+    for given in (folds, None, np.zeros(60, int)):
+        assert fitter.fit(probs, targets, given) == fitter_of(RulePlan(kind="class_thresholds")).fit(probs, targets)
+    assert used == [folds.tolist(), *[[row % 5 for row in range(60)]] * 2]
+
+
+def test_groups_of_all_or_of_one_label_are_the_rules_beside_it():
+    probs, targets, _ = table()
+
+    def fit(kind, groups):
+        return make_fitter(FITTED[kind], FitContext(RulePlan(kind=kind), groups)).fit(probs, targets)
+
+    assert fit("group_thresholds", ("x",) * 4) == fit("threshold", GROUPS)
+    assert fit("group_thresholds", ("d", "c", "b", "a")) == fit("class_thresholds", GROUPS)
+    low, high, *others = fit("group_thresholds", GROUPS).thresholds
+    assert others == [low, high]
+
+
+def test_a_quick_fit_of_thresholds_for_each_label_is_that_of_one_for_all():
+    probs, targets, _ = table()
+    quick = {
+        name: fitter_of(RulePlan(kind=name)).fit_quickly(probs, targets) for name in ("threshold", "class_thresholds")
+    }
+    assert quick["class_thresholds"] == quick["threshold"] == fitter_of(RulePlan()).fit(probs, targets)
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=plan_id)
+def test_columns_of_the_table_of_labels_have_a_row_a_label(plan):
+    probs, targets, _ = table()
+    fitter, own = fitter_of(plan), targets_for(plan, targets)
+    rule = fitter.fit(probs, own)
+    columns = fitter.describe(rule, probs, own, None)
+    expected = {
+        Thresholds: {"threshold", "threshold_low", "threshold_high"} if plan.kind != "top" else set(),
+        Shares: {"share", "drift"},
+        Likeliest: set(),
+    }
+    assert set(columns) == expected[type(rule)] and all(len(values) == 4 for values in columns.values())
+    if "threshold" in columns:
+        assert (
+            tuple(columns["threshold"]) == rule.thresholds
+            and (columns["threshold_low"] <= columns["threshold_high"]).all()
+        )
+    if "share" in columns:
+        assert columns["share"] == pytest.approx(targets.mean(0))
+        assert columns["drift"].tolist() == (rule.apply(probs).sum(0) - targets.sum(0)).tolist()
+
+
+def test_intervals_of_thresholds_are_those_of_unshrunk_fits_to_whole_groups():
+    probs, targets, _ = table()
+    groups, plan = np.arange(60) // 4, RulePlan(kind="class_thresholds", shrink_to="one")
+    fitter = fitter_of(plan)
+    columns = fitter.describe(fitter.fit(probs, targets), probs, targets, groups)
+    rng, plain = np.random.default_rng(0), fitter_of(RulePlan(kind="class_thresholds"))
+    draws = []
+    for _ in range(40):
+        rows = np.concatenate([np.flatnonzero(groups == group) for group in rng.integers(0, 15, 15)])
+        draws.append(plain.fit(probs[rows], targets[rows]).thresholds)
+    np.testing.assert_allclose(columns["threshold_low"], np.quantile(draws, 0.025, axis=0))
+    np.testing.assert_allclose(columns["threshold_high"], np.quantile(draws, 0.975, axis=0))
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=plan_id)
+def test_the_curve_is_scikit_learns_with_the_thresholds_of_the_rule_in_it(plan):
+    probs, targets, _ = table()
+    fitter, own, at = fitter_of(plan), targets_for(plan, targets), np.array([0.1, 0.35, 0.8])
+    rule = fitter.fit(probs, own)
+    traced = fitter.trace(rule, probs, own, at)
+    if plan.kind == "argmax":
+        assert traced is None
+        return
+    scale = relative_to_row(probs) if plan.relative else probs
+    for threshold, score in zip(at, traced["scores"], strict=True):
+        chosen = scale >= threshold
+        assert score == pytest.approx(
+            fbeta_score(targets, chosen, beta=plan.beta, average=plan.average, zero_division=0)
+        )
+    average = "" if plan.average == "samples" else f"{plan.average} "
+    assert traced["metric"] == f"{average}F{plan.beta:g}" and traced["relative"] is plan.relative
+    assert traced["own"] == sorted({one for one in getattr(rule, "thresholds", ()) if one <= 1})
+
+
+def test_a_shake_up_has_the_score_as_it_is_in_the_middle():
+    probs, targets, _ = table()
+    targets[:, 3] = 0  # a label that nobody has cannot be rare
+
+    def score(answers):
+        return f1_score(targets, answers, average="macro", zero_division=0)
+
+    fitter = fitter_of(RulePlan(kind="share", min_labels=0))
+    rule = fitter.fit(probs, targets)
+    labels, rows, scores = fitter.shake_up(rule, probs, targets, score)
+    counts = targets.sum(0)
+    assert rows.tolist() == counts[labels].tolist() and labels.tolist() == sorted(
+        range(4), key=lambda one: (counts[one] == 0, counts[one])
+    )
+    assert scores.shape == (4, 11) and scores[:, 5] == pytest.approx([score(rule.apply(probs))] * 4)
+    for label, row in zip(labels, scores, strict=True):
+        for step, value in zip(range(-5, 6), row, strict=True):
+            shares = np.array(counts, float)
+            shares[label] = max(shares[label] + step, 0)
+            assert value == pytest.approx(score(Shares(shares=tuple(shares / 60)).apply(probs)))
+    assert len(set(scores.round(6).ravel().tolist())) > 5
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FITTED if kind != "share"])
+def test_a_rule_without_promises_has_no_shake_up(kind):
+    probs, targets, _ = table()
+    fitter = fitter_of(RulePlan(kind=kind))
+    assert fitter.shake_up(fitter.fit(probs, targets), probs, targets, lambda answers: 0.0) is None
+
+
+@pytest.mark.parametrize(("shares", "expected"), [("csv", [0.5, 0.25, 0.0, 1.0]), ("mean", None)])
+def test_given_shares_stand_alone_or_are_averaged(shares, expected):
+    probs, targets, _ = table()
+    given = np.array([0.5, 0.25, 0.0, 1.0])
+    plan = RulePlan(kind="share", shares=shares, shares_csv="shares.csv")
+    rule = fitter_of(plan, given_shares=given).fit(probs, targets)
+    assert rule.shares == pytest.approx(
+        expected or [(one + other) / 2 for one, other in zip(given, targets.mean(0), strict=True)]
+    )
+
+
+@dataclass(frozen=True)
+class AboveMean(Rule):
+    """A user's own: labels above a mean of all probabilities, times the recipe's beta."""
+
+    kind: ClassVar[str] = "above_mean"
+    limit: float = 0.0
+
+    @classmethod
+    def fit(cls, probs, targets, context):
+        return cls(limit=float(probs.mean()) * context.plan.beta)
+
+    def apply(self, probs):
+        return probs > self.limit
+
+
+class LastRow(RuleFitter):
+    """A user's own fitter."""
+
+    rule = AboveMean
+
+    def fit(self, probs, targets, folds=None):
+        return AboveMean(limit=float(probs[-1].max()))
+
+
+def test_a_users_own_rule_is_fitted_by_its_class_method():
+    probs, targets, folds = table()
+    fitter = make_fitter(AboveMean, FitContext(RulePlan(beta=0.5)))
+    rule = fitter.fit(probs, targets, folds)
+    assert rule.limit == pytest.approx(probs.mean() / 2) and fitter.learns
+    rows = np.array([3, 3, 7])
+    assert fitter.on(probs, targets, folds)(rows).limit == pytest.approx(probs[rows].mean() / 2)
+    assert fitter.fit_quickly(probs, targets) == rule and fitter.goal is None
+    assert fitter.describe(rule, probs, targets, None) == {} and fitter.trace(rule, probs, targets, folds) is None
+    assert fitter.shake_up(rule, probs, targets, lambda answers: 0.0) is None
+    assert rule_class(AboveMean) is AboveMean and AboveMean.from_json(rule.to_json()) == rule
+
+
+def test_a_users_own_fitter_is_taken_as_it_is():
+    fitter = make_fitter(LastRow, FitContext(RulePlan()))
+    assert isinstance(fitter, LastRow) and rule_class(LastRow) is AboveMean
+    probs, targets, _ = table()
+    assert fitter.on(probs, targets)(np.array([5, 2])).limit == probs[2].max()
