@@ -71,7 +71,7 @@ def train(kind: str, recipe: Recipe, table: SampleTable, source: ImageSource, se
     kept = np.flatnonzero(np.bincount(table.targets)[table.targets] >= recipe.folds.min_images)
     classes, targets = np.unique(table.targets[kept], return_inverse=True)
     network = make_network(recipe, len(classes)).to(memory_format=torch.channels_last).train()
-    network.head.centres = None  # the library has its own
+    network.head.register_parameter("centres", None)  # the library has its own
     loss_fn = Loss(kind, recipe, len(classes))
     weights = [*network.parameters(), *loss_fn.loss.parameters()]
     for number, stage in enumerate(recipe.stages):
