@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from imettk.config.choices import LOSSES, RULES, Choice, Loss, RuleChoice
 from imettk.config.own import find_own, refer
 from imettk.config.parameters import bind as bind_params
+from imettk.config.parameters import keyword_defaults
 from imettk.config.section import Parameter
 from imettk.errors import ConfigError
 
@@ -81,7 +82,8 @@ def scorer_of(recipe: Recipe) -> Scorer | None:
         return None
     if not isinstance(metric, Metric):
         needs: Any = (rule or RULES[task.rule]).gives[0]  # a plain function judges what the rule is there for
-        metric = Metric(needs, (task.targets,), metric, lambda params: name.partition(":")[2])
+        title = name.partition(":")[2]
+        metric = Metric(needs, (task.targets,), metric, lambda params: title, params=keyword_defaults(metric))
     said = {"beta": recipe.rule.beta, "average": recipe.rule.average, "k": recipe.ranking.num_answers}
     return bind(name, metric, task.targets, defaults=said, given=recipe.score.params)
 

@@ -11,12 +11,14 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import imettk.config.fits as fits
 from imettk.config.fields import leaves
 from imettk.config.own import describe, file_of, find_own, is_own
+from imettk.config.parameters import bind
 from imettk.config.recipe import Recipe
 from imettk.errors import ConfigError
 
@@ -109,7 +111,9 @@ def _try_loss(recipe: Recipe, found: Any, name: str) -> Wrong:
 
     row = fits.loss_row(recipe, name)
     assert row is not None
-    function, takes_embeddings = row.load(), row.takes == "embeddings"
+    stage = next(stage for stage in (None, *recipe.stages) if fits.stage_loss(recipe, stage)[0] == name)
+    params = bind("train.loss_params", f"the loss {name}", row.own_params, fits.stage_loss(recipe, stage)[1])
+    function, takes_embeddings = partial(row.load(), **params), row.takes == "embeddings"
     if wrong := _misfit(function, "embeddings, targets" if takes_embeddings else "logits, targets"):
         return wrong
     task = recipe.task

@@ -71,6 +71,13 @@ def _keywords(function: Callable[..., Any] | None) -> tuple[dict[str, type | Non
     return kinds, {item.name for item in own if item.default is item.empty}
 
 
+def keyword_defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the keyword-only parameters of a function that have a default, with it."""
+    found = inspect.signature(function).parameters.values()
+    own = (item for item in found if item.kind is inspect.Parameter.KEYWORD_ONLY)
+    return {item.name: item.default for item in own if item.default is not item.empty}
+
+
 def _plain(annotation: Any) -> type | None:
     """Return one of the four types that a parameter can have; None where another, or several, are named."""
     return PLAIN.get(annotation if isinstance(annotation, str) else getattr(annotation, "__name__", ""))

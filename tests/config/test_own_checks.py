@@ -166,3 +166,33 @@ def test_nothing_heavy_is_loaded_without_a_users_own(tmp_path):
         [sys.executable, "-c", code, tmp_path / "plain.py"], capture_output=True, text=True, check=True
     )
     assert not {"torch", "albumentations", "timm"} & set(done.stdout.split())
+
+
+OWN_PARAMETERS = """
+from dataclasses import replace
+from torch.nn.functional import binary_cross_entropy_with_logits
+from imettk.config import ScorePlan
+from imettk.recipes.digits import digits
+
+def power_bce(logits, targets, *, power: float):
+    return binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none").mean(1) ** power
+
+def hits(answers, targets, *, least: int = 1):
+    return float(((answers & (targets > 0)).sum(1) >= least).mean())
+
+def recipe():
+    base = digits()
+    train = replace(base.train, loss="recipe:power_bce", loss_params={"power": 1.5})
+    return replace(base, train=train, score=ScorePlan(metric="recipe:hits", params={"least": 2}))
+"""
+
+
+def test_a_loss_and_a_metric_are_tried_with_their_parameters(tmp_path):
+    (tmp_path / "mine.py").write_text(OWN_PARAMETERS)
+    recipe = load_recipe(str(tmp_path / "mine.py"))
+    assert recipe.loss_row()[1] == {"power": 1.5} and dict(recipe.scorer.params) == {"least": 2}
+    with pytest.raises(ConfigError, match=r"`score\.params` holds most, and the metric recipe:hits has least"):
+        apply_overrides(recipe, ["--score.params", "most", "1"])
+    (tmp_path / "mine.py").write_text(OWN_PARAMETERS.replace("** power", "** power / 0"))
+    with pytest.raises(ConfigError, match=r"`train\.loss` recipe:power_bce: must be finite for logits from -2 to 2"):
+        load_recipe(str(tmp_path / "mine.py"))
