@@ -109,7 +109,7 @@ class RuleJudge(Judge):
         probs = (total / count).astype(np.float32)
         answers = rule.apply(probs)
         tell_drift(rule, answers)
-        return self.recipe.task.cells(answers, table.labels), probs
+        return rule.cells(answers, table.labels, self.recipe.task), probs
 
     def put_known(
         self, known: dict[str, list[str]], labelled: SampleTable, table: SampleTable, answers: Answers

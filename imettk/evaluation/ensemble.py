@@ -81,7 +81,14 @@ def ensemble_by_rule(
         save_predictions(run.path / TEST, Predictions(test.ids, test.probs, values))
         answers = rule.apply(test.merged)
         tell_drift(rule, answers)
-        submit(recipe, data_dir, run, test.ids, recipe.task.cells(answers, first["labels"]), f"of {len(found)} members")
+        submit(
+            recipe,
+            data_dir,
+            run,
+            test.ids,
+            rule.cells(answers, first["labels"], recipe.task),
+            f"of {len(found)} members",
+        )
 
 
 def _read_members(members: list[Path], method: str) -> list[Member]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -11,6 +12,7 @@ import numpy as np
 from imettk.errors import ConfigError, MismatchError
 from imettk.postprocess.pseudo import rank_confidence, row_confidence
 from imettk.postprocess.ratio import drift, share_thresholds
+from imettk.tasks import Task
 
 CHUNK = 4096  # rows that are looked at in one go
 
@@ -35,6 +37,10 @@ class Rule(ABC):
             ConfigError: the rule knows no doubt.
         """
         raise ConfigError(f"pseudo labels need to know how sure an answer is: the rule {self.kind} has no confidence()")
+
+    def cells(self, answers: np.ndarray, labels: Sequence[str], task: Task) -> list[list[str]]:
+        """Return what stands in a submission for each answer: its labels."""
+        return task.cells(answers, labels)
 
     def drift(self, answers: np.ndarray) -> np.ndarray | None:
         """Return by how many rows the answers are off what the rule promised each label, int64 (C,), or None."""
