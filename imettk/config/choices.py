@@ -12,15 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from imettk.config.own import Own
 from imettk.config.section import Section
 
 if TYPE_CHECKING:
     from imettk.config.recipe import Recipe
 
-from imettk.config.own import Own
-
 LABELS, CLASSES = "labels", "classes"  # forms of targets, as tasks name them
-ANY = "any"  # form
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,8 +314,3 @@ CHOSEN: dict[str, Mapping[str, Choice]] = {
     "predict.views": VIEWS,
     "rule.kind": RULES,
 }
-
-
-def names(rows: Mapping[str, Any]) -> str:
-    """Return the names of rows as a message lists them."""
-    return ", ".join(rows)
