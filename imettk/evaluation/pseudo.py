@@ -125,7 +125,8 @@ def _cells(
     files: list[Predictions], rule: Rule, sure: np.ndarray, rows: np.ndarray, labels: tuple[str, ...], recipe: Recipe
 ) -> list[str]:
     """The answer to the mean of the folds that are sure of a row, as text."""
-    weights = sure[:, rows].astype(np.float32)
-    mean = sum(weight[:, None] * one.merged[rows] for weight, one in zip(weights, files, strict=True))
-    answers = rule.apply(np.asarray(mean) / weights.sum(0)[:, None])
+    # Of all rows, for shares are of all of them; where no fold is sure, the mean of all folds stands for it.
+    weights = np.where(sure.any(0), sure, True).astype(np.float32)
+    mean = sum(weight[:, None] * one.merged for weight, one in zip(weights, files, strict=True))
+    answers = rule.apply(np.asarray(mean) / weights.sum(0)[:, None])[rows]
     return [recipe.table.label_separator.join(cell) for cell in recipe.task.cells(answers, labels)]
