@@ -77,15 +77,25 @@ def scorer_of(recipe: Recipe) -> Scorer | None:
     name = recipe.score.metric or (None if rule is None else rule.metric)
     if name is None:
         return None
-    metric = METRICS.get(name) or find_own(name, recipe.source_sha256)
+    metric, defaults = METRICS.get(name), {}
+    if metric is None:
+        metric = find_own(name, recipe.source_sha256)
+    else:
+        plan = recipe.rule
+        defaults = {"beta": plan.beta, "average": plan.average, "k": recipe.ranking.num_answers}
     if metric is None:
         return None
     if not isinstance(metric, Metric):
         needs: Any = (rule or RULES[task.rule]).gives[0]  # a plain function judges what the rule is there for
         title = name.partition(":")[2]
         metric = Metric(needs, (task.targets,), metric, lambda params: title, params=keyword_defaults(metric))
-    said = {"beta": recipe.rule.beta, "average": recipe.rule.average, "k": recipe.ranking.num_answers}
-    return bind(name, metric, task.targets, defaults=said, given=recipe.score.params)
+    scorer = bind(name, metric, task.targets, defaults=defaults, given=recipe.score.params)
+    if name in METRICS and scorer.needs == "ranked" and scorer.params["k"] > recipe.ranking.num_answers:
+        raise ConfigError(
+            f"`score.params` k must be at most `ranking.num_answers`, {recipe.ranking.num_answers}, got "
+            f"{scorer.params['k']}"
+        )
+    return scorer
 
 
 def lower_is_better(recipe: Recipe) -> bool:

@@ -100,9 +100,9 @@ class RankingJudge(Judge):
             }
         result = []
         for name, row in zip(table.ids, answers, strict=True):
-            labels = known.get(name, row)
-            more = [label for label in row if label not in labels]
-            result.append([*labels, *more][: max(len(labels), len(row) if more else 0)])
+            first = known.get(name, row)
+            behind = [label for label in row if label not in first]
+            result.append([*first, *behind][: max(len(first), len(row))])
         return result
 
     def score_answers(
@@ -114,7 +114,8 @@ class RankingJudge(Judge):
         ranker = Ranker(self.recipe, labelled)
         ranked = np.full((len(answers), ranker.k), -1, np.int64)
         for row, names in enumerate(answers):
-            ranked[row, : len(names)] = [place.get(name, len(place)) for name in names]
+            numbers = [place.get(name, len(place)) for name in names[: ranker.k]]
+            ranked[row, : len(numbers)] = numbers
         return ranker.metric, ranker.score(ranked, ranker.truth(truth))
 
     def _score_images(
@@ -128,6 +129,8 @@ class RankingJudge(Judge):
         for place, row in enumerate(known):
             ranked[place, : len(answers[row])] = [shows[name] for name in answers[row]]
         scorer = METRICS["precision_at_k"].bound(self.recipe.task.targets, {"k": self.recipe.ranking.num_answers})
+        if self.recipe.score.metric is not None:
+            scorer = self.recipe.scorer
         return scorer.title, scorer.score(ranked, truth[known])
 
     def image_answerer(self, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> ImageAnswerer:

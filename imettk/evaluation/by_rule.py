@@ -12,22 +12,20 @@ from imettk.data.labels import find_titles
 from imettk.data.table import SampleTable
 from imettk.evaluation.curve import loss_of
 from imettk.evaluation.ensemble import ensemble_by_rule
-from imettk.evaluation.evidence import keep_errors, keep_threshold_curve
+from imettk.evaluation.evidence import keep_errors
 from imettk.evaluation.judge import Answers, ImageAnswerer, Judge
 from imettk.evaluation.pictures import Album
 from imettk.evaluation.pseudo import pseudo_by_rule
 from imettk.evaluation.rules import fitter_of, merge_outputs, rule_from_json, score_quickly
-from imettk.evaluation.scoring import count_test_rows, honest_scores, tell_drift, tell_scores, write_label_table
+from imettk.evaluation.scoring import judge_oof, tell_drift
 from imettk.experiment.predictions import predict_file
 from imettk.experiment.prepared import Prepared, choose_compute
-from imettk.experiment.rule_file import keep_rule, read_rule
+from imettk.experiment.rule_file import read_rule
 from imettk.inference.predictor import Predictions
 from imettk.metrics import METRICS
 from imettk.models.heads import Outputs
 from imettk.postprocess.fitters import RuleFitter
-from imettk.progress import say
-from imettk.tracking.files import write_json
-from imettk.tracking.run_dir import LABEL_SCORES, RunDir
+from imettk.tracking.run_dir import RunDir
 
 
 class RuleJudge(Judge):
@@ -58,21 +56,11 @@ class RuleJudge(Judge):
         oof = _collect(prepared, {fold: part.merged for fold, part in predictions.items()})
         assert table.targets is not None
         fitter = fitter_of(recipe, table.label_groups, prepared.given_shares)
-        rule = fitter.fit(oof, table.targets, row_folds)
-        num_test = count_test_rows(recipe, data_dir)
-        scores, answers = honest_scores(
-            recipe, fitter, oof, table.targets, row_folds, groups=table.groups, num_test=num_test
-        )
+        more = {}
         if len(recipe.predict.views) > 1:
-            scores["views"] = self._view_scores(prepared, fitter, predictions, oof, table.targets)
-        keep_rule(run, rule.to_json(), recipe, table.labels, folds)
-        write_json(run.path / "scores.json", scores)
-        path = run.path / LABEL_SCORES
-        write_label_table(path, recipe, fitter, rule, table, oof, answers)
-        say(f"{path} and .png: what each label scores, its threshold and share")
-        keep_threshold_curve(run, fitter, rule, oof, table.targets)
+            more["views"] = self._view_scores(prepared, fitter, predictions, oof, table.targets)
+        _, answers = judge_oof(recipe, data_dir, run, fitter, table, oof, row_folds, more=more)
         keep_errors(recipe, run, table, prepared.source, rows, oof, answers)
-        tell_scores(scores)
         return True
 
     def _view_scores(

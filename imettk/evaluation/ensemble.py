@@ -13,7 +13,6 @@ from imettk.data.csv_files import named
 from imettk.data.labels import find_titles
 from imettk.data.table import SampleTable, read_groups, read_table
 from imettk.errors import ConfigError, DataError
-from imettk.evaluation.evidence import keep_threshold_curve
 from imettk.evaluation.members import (
     OOF,
     TEST,
@@ -27,18 +26,16 @@ from imettk.evaluation.members import (
     require_current_labels,
 )
 from imettk.evaluation.rules import fitter_of, score_quickly
-from imettk.evaluation.scoring import count_test_rows, honest_scores, tell_drift, tell_scores, write_label_table
+from imettk.evaluation.scoring import judge_oof, tell_drift
 from imettk.evaluation.submit import submit
 from imettk.experiment.prepared import read_shares
-from imettk.experiment.rule_file import keep_rule
 from imettk.inference.predictor import Predictions, save_predictions
 from imettk.metrics import Scorer
 from imettk.postprocess.blend import Method, fit_weights
 from imettk.postprocess.fitters import RuleFitter
-from imettk.postprocess.rule import Rule
 from imettk.progress import progress_bar, say
 from imettk.tracking.files import write_json
-from imettk.tracking.run_dir import LABEL_SCORES, RunDir
+from imettk.tracking.run_dir import RunDir
 
 LARGEST = 20_000_000  # probabilities that weights are fitted on; of more, some of the rows
 
@@ -64,7 +61,7 @@ def ensemble_by_rule(
     chosen = np.array(weights or [1.0] * len(found), np.float64)
     chosen /= chosen.sum()
     if method == "weighted":
-        chosen, _ = fit_member_weights(score_of, joined, len(found), higher=recipe.scorer.higher)
+        chosen = fit_member_weights(score_of, joined, len(found), higher=recipe.scorer.higher)
         say("note: the weights are fitted on all rows, so the scores below flatter them a little")
     gains = _tell_gains(found, chosen, score_of, joined, recipe.scorer)
     probs = blend_known(joined, how, chosen)
@@ -73,7 +70,8 @@ def ensemble_by_rule(
     kept = {member.name: float(weight) for member, weight in zip(found, chosen, strict=True)}
     write_json(run.path / "ensemble.json", {"method": method, "weights": kept, "members": gains})
     save_predictions(run.path / OOF, Predictions(joined.ids, probs[None], values, joined.targets))
-    rule = _judge(recipe, data_dir, run, fitter, joined, probs, values)
+    table = _table_of(recipe, data_dir, joined, values)
+    rule, _ = judge_oof(recipe, data_dir, run, fitter, table, probs, joined.folds)
     if lacking := [member.name for member in found if not member.test]:
         say(f"note: no submission: {named(lacking, 'member')} without test predictions; run `imettk infer` there")
     else:
@@ -99,32 +97,18 @@ def _read_members(members: list[Path], method: str) -> list[Member]:
     return [join_labels(found)] if method == "join" else found
 
 
-def _judge(
-    recipe: Recipe,
-    data_dir: Path,
-    run: RunDir,
-    fitter: RuleFitter,
-    joined: Joined,
-    probs: np.ndarray,
-    values: dict[str, Any],
-) -> Rule:
-    """Fit the rule, and write and print what it scores."""
-    rule = fitter.fit(probs, joined.targets, joined.folds)
-    keep_rule(run, rule.to_json(), recipe, values["labels"], np.unique(joined.folds))
-    row_groups, num_test = _groups_of(recipe, data_dir, joined.ids), count_test_rows(recipe, data_dir)
-    scores, answers = honest_scores(
-        recipe, fitter, probs, joined.targets, joined.folds, groups=row_groups, num_test=num_test
-    )
-    write_json(run.path / "scores.json", scores)
+def _table_of(recipe: Recipe, data_dir: Path, joined: Joined, values: dict[str, Any]) -> SampleTable:
+    """The rows that members have predicted, without images."""
     labels, groups = tuple(values["labels"]), tuple(values["label_groups"])
-    titles = find_titles(recipe.table, data_dir, labels)
-    table = SampleTable(
-        joined.ids, joined.ids, labels, groups, targets=joined.targets, groups=row_groups, label_titles=titles
+    return SampleTable(
+        joined.ids,
+        joined.ids,
+        labels,
+        groups,
+        targets=joined.targets,
+        groups=_groups_of(recipe, data_dir, joined.ids),
+        label_titles=find_titles(recipe.table, data_dir, labels),
     )
-    write_label_table(run.path / LABEL_SCORES, recipe, fitter, rule, table, probs, answers)
-    keep_threshold_curve(run, fitter, rule, probs, joined.targets)
-    tell_scores(scores)
-    return rule
 
 
 def _check_labels(recipe: Recipe, data_dir: Path, members: list[Member]) -> None:
@@ -150,7 +134,7 @@ def _groups_of(recipe: Recipe, data_dir: Path, ids: np.ndarray) -> np.ndarray | 
 
 def fit_member_weights(
     score_of: Callable[[np.ndarray, np.ndarray], float], joined: Joined, num_members: int, *, higher: bool = True
-) -> tuple[np.ndarray, float]:
+) -> np.ndarray:
     """Weights that score best out of fold, float64 (M,); of large sets on a part of the rows.
 
     Args:
@@ -160,7 +144,7 @@ def fit_member_weights(
     count = min(len(joined.ids), max(1, LARGEST // joined.probs[0].shape[1]))
     rows = np.sort(np.random.default_rng(0).permutation(len(joined.ids))[:count])
     with progress_bar("fit weights", total=None, unit="blend") as bar:
-        return fit_weights(lambda weights: sign * score_of(weights, rows), num_members, tell=bar.update)
+        return fit_weights(lambda weights: sign * score_of(weights, rows), num_members, tell=bar.update)[0]
 
 
 def _scorer(

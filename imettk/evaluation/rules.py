@@ -30,14 +30,15 @@ def rule_from_json(recipe: Recipe, content: dict[str, Any]) -> Rule:
 
 def judged(scorer: Scorer, answers: np.ndarray, probs: np.ndarray) -> np.ndarray:
     """Return which of the two the metric judges."""
-    return answers if scorer.needs == "answers" else probs
+    return {"answers": answers, "probs": probs, "values": probs}[scorer.needs]
 
 
 def score_quickly(recipe: Recipe, fitter: RuleFitter, probs: np.ndarray, targets: np.ndarray) -> float:
     """Return what these rows score by a quick rule that was fitted on them: only differences of it count."""
     scorer = recipe.scorer
-    given = fitter.fit_quickly(probs, targets).apply(probs) if scorer.needs == "answers" else probs
-    return scorer.score(given, targets)
+    if scorer.needs != "answers":  # then no rule need be fitted
+        return scorer.score(probs, targets)
+    return scorer.score(fitter.fit_quickly(probs, targets).apply(probs), targets)
 
 
 def merge_outputs(recipe: Recipe, outputs: list[Outputs], rows: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,9 @@ import pandas as pd
 from imettk.config import Recipe
 from imettk.data.csv_files import read_csv
 from imettk.data.table import SampleTable
+from imettk.evaluation.evidence import keep_threshold_curve
 from imettk.evaluation.rules import judged
+from imettk.experiment.rule_file import keep_rule
 from imettk.files import write_atomically
 from imettk.metrics import METRICS, Scorer
 from imettk.metrics.labels import label_rows
@@ -20,6 +24,45 @@ from imettk.postprocess.fitters import RuleFitter
 from imettk.postprocess.honest import cross_fit, score_interval
 from imettk.postprocess.rule import Rule
 from imettk.progress import say
+from imettk.tracking.files import write_json
+from imettk.tracking.run_dir import LABEL_SCORES, RunDir
+
+
+def judge_oof(
+    recipe: Recipe,
+    data_dir: Path,
+    run: RunDir,
+    fitter: RuleFitter,
+    table: SampleTable,
+    probs: np.ndarray,
+    folds: np.ndarray,
+    *,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Rule, np.ndarray]:
+    """Fit the rule to out-of-fold predictions; write it, what it scores, the table of labels and curves; print scores.
+
+    Args:
+        table: of these rows, with targets, and groups for intervals.
+        probs: float (N, O).
+        folds: int64 (N,).
+        more: what else `scores.json` says.
+
+    Returns:
+        The rule, fitted on all rows, and answers of rules that have not seen them.
+    """
+    targets = table.targets
+    assert targets is not None
+    rule = fitter.fit(probs, targets, folds)
+    num_test = count_test_rows(recipe, data_dir)
+    scores, answers = honest_scores(recipe, fitter, probs, targets, folds, groups=table.groups, num_test=num_test)
+    keep_rule(run, rule.to_json(), recipe, table.labels, np.unique(folds))
+    write_json(run.path / "scores.json", scores | dict(more))
+    path = run.path / LABEL_SCORES
+    write_label_table(path, recipe, fitter, rule, table, probs, answers)
+    say(f"{path} and .png: what each label scores, its threshold and share")
+    keep_threshold_curve(run, fitter, rule, probs, targets)
+    tell_scores(scores)
+    return rule, answers
 
 
 def honest_scores(
@@ -53,7 +96,7 @@ def honest_scores(
         "oof": scorer.score(given, targets),
         "constant": scorer.best_constant(targets),
         "rows": len(probs),
-        "rule_fitted_on_other_folds": several,
+        "rule_fitted_on_other_folds": several and fitter.learns,
     }
     if not scorer.higher:
         scores["lower_is_better"] = True

@@ -97,7 +97,7 @@ class RuleFitter(ABC):
         return None
 
 
-class _Simple(RuleFitter):
+class _OwnRule(RuleFitter):
     """A user's own rule: a subclass of `Rule` with a class method `fit(probs, targets, context)`."""
 
     def __init__(self, made: Any, context: FitContext) -> None:
@@ -110,7 +110,7 @@ class _Simple(RuleFitter):
 
 def make_fitter(made: Any, context: FitContext) -> RuleFitter:
     """Return what fits a rule; `made` is a `RuleFitter`, or a user's own `Rule`."""
-    return made(context) if issubclass(made, RuleFitter) else _Simple(made, context)
+    return made(context) if issubclass(made, RuleFitter) else _OwnRule(made, context)
 
 
 def rule_class(made: Any) -> type[Rule]:
@@ -247,7 +247,7 @@ class ClassThresholds(_ThresholdFitter):
             return self._fit_found(self._find(probs, targets, groups))
         scale = relative_to_row(probs) if plan.relative else probs
         thresholds = share_thresholds(scale, np.count_nonzero(targets, axis=0) / len(targets))
-        return Thresholds(thresholds=tuple(thresholds.tolist()), relative=plan.relative, **self._limits)
+        return Thresholds(thresholds=tuple(thresholds.tolist()), relative=plan.relative)
 
 
 class TopLabels(_LabelFitter):

@@ -14,7 +14,7 @@ from imettk.cli.main import main
 from imettk.config import read_recipe
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import MismatchError
-from imettk.evaluation import by_rule
+from imettk.evaluation import scoring
 from imettk.evaluation.scoring import honest_scores
 from imettk.experiment.groups import row_groups
 from imettk.experiment.known import read_known_answers
@@ -61,7 +61,7 @@ def test_reports_actions_and_what_reads_them(copies, tmp_path, capsys, monkeypat
     run("train", *common, "--fold", 0)
     given = {}
     monkeypatch.setattr(
-        by_rule, "honest_scores", lambda *rows, **more: given.update(more) or honest_scores(*rows, **more)
+        scoring, "honest_scores", lambda *rows, **more: given.update(more) or honest_scores(*rows, **more)
     )
     run("validate", *common)
     table = read_prepared(read_recipe(tmp_path / "run" / "recipe.json"), copies, RunDir(tmp_path / "run")).table

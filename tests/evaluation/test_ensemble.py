@@ -43,8 +43,8 @@ def test_weights_make_a_score_better_whichever_way_that_is():
         return log_loss_of(blend_known(joined, "mean", weights, rows), TRUTH[rows])
 
     every = np.arange(ROWS)
-    low, _ = fit_member_weights(loss_of, joined, 2, higher=False)
-    high, _ = fit_member_weights(loss_of, joined, 2, higher=True)
+    low = fit_member_weights(loss_of, joined, 2, higher=False)
+    high = fit_member_weights(loss_of, joined, 2, higher=True)
     assert loss_of(low, every) < loss_of(even, every) < loss_of(high, every)
     assert low.sum() == pytest.approx(1) and low[0] > 0.7 and high[0] < 0.3
     grid = [loss_of(np.array([share, 1 - share]), every) for share in np.arange(101) / 100]
