@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from imettk.errors import ConfigError
-from imettk.progress import say
 
 EMBEDDING = "metric"  # the first name of the section `embedding`
 # Fields of `train` that are parameters of the loss focal now, and what they were by default.
@@ -20,6 +19,8 @@ Class = TypeVar("Class")
 @functools.cache  # so that it is said once
 def _note(text: str) -> None:
     if os.environ.get("RANK", "0") == "0":  # of several processes the first
+        from imettk.progress import say  # here, for a kernel imports the package before there are libraries
+
         say(f"note: {text}")
 
 

@@ -11,14 +11,12 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-import imettk.config.fits as fits
+from imettk.config.choices import load
 from imettk.config.fields import leaves
 from imettk.config.own import describe, file_of, find_own, is_own
-from imettk.config.parameters import bind
 from imettk.config.recipe import Recipe
 from imettk.errors import ConfigError
 
@@ -57,19 +55,23 @@ def check_own(recipe: Recipe) -> None:
         if found is None:
             continue
         try:
-            wrong = CHECKS[re.sub(r"\.\d+", "", field)](recipe, found, name)
+            wrong = CHECKS[re.sub(r"\.\d+", "", field)](recipe, found, field)
         except Exception as error:
             wrong = describe(error) or f"{type(error).__name__}: {' '.join(str(error).split())}"
         if wrong:
             raise ConfigError(f"`{field}` {name}: {wrong}")
 
 
-def _misfit(function: Any, arguments: str) -> Wrong:
-    """Return what is wrong with a function that is called with these arguments, as in `size, channels`."""
+def _misfit(function: Any, arguments: str, params: Mapping[str, Any] | None = None) -> Wrong:
+    """Return what is wrong with a function that is called with these arguments, as in `size, channels`.
+
+    Args:
+        params: given to it by name beside them.
+    """
     if not callable(function):
         return f"must be a function ({arguments}), got {type(function).__name__}"
     try:
-        inspect.signature(function).bind(*arguments.split(", "))
+        inspect.signature(function).bind(*arguments.split(", "), **(params or {}))
     except TypeError:
         return f"must take ({arguments}), got {getattr(function, '__name__', function)}{inspect.signature(function)}"
     except ValueError:  # one of C, which does not say
@@ -83,7 +85,7 @@ def _shape(given: Any) -> str:
     return type(given).__name__ if shape is None else f"{given.dtype} {tuple(shape)}".removeprefix("torch.")
 
 
-def _try_augmentation(recipe: Recipe, found: Any, name: str) -> Wrong:
+def _try_augmentation(recipe: Recipe, found: Any, field: str) -> Wrong:
     if wrong := _misfit(found, "size, channels"):
         return wrong
     import albumentations as A
@@ -106,15 +108,14 @@ def _try_augmentation(recipe: Recipe, found: Any, name: str) -> Wrong:
     return None
 
 
-def _try_loss(recipe: Recipe, found: Any, name: str) -> Wrong:
+def _try_loss(recipe: Recipe, found: Any, field: str) -> Wrong:
     import torch
 
-    row = fits.loss_row(recipe, name)
-    assert row is not None
-    stage = next(stage for stage in (None, *recipe.stages) if fits.stage_loss(recipe, stage)[0] == name)
-    params = bind("train.loss_params", f"the loss {name}", row.own_params, fits.stage_loss(recipe, stage)[1])
-    function, takes_embeddings = partial(row.load(), **params), row.takes == "embeddings"
-    if wrong := _misfit(function, "embeddings, targets" if takes_embeddings else "logits, targets"):
+    row, params = recipe.loss_row(None if field.startswith("train.") else recipe.stages[int(field.split(".")[1])])
+    if row.settings is not None:
+        params = load(row.settings)(recipe.embedding, None) | params
+    function, takes_embeddings = row.load(), row.takes == "embeddings"
+    if wrong := _misfit(function, "embeddings, targets" if takes_embeddings else "logits, targets", params):
         return wrong
     task = recipe.task
     width = FEATURES[0] if takes_embeddings else task.num_outputs(NUM_LABELS)
@@ -122,7 +123,7 @@ def _try_loss(recipe: Recipe, found: Any, name: str) -> Wrong:
     mixes = any(stage.mixup or stage.cutmix or stage.label_smoothing for stage in recipe.stages)
     for targets in (plain, *((task.soften(plain, width),) if mixes or recipe.train.teacher else ())):
         logits = torch.linspace(-2, 2, NUM_ROWS * width).view(NUM_ROWS, width).requires_grad_()
-        losses = function(torch.nn.functional.normalize(logits) if takes_embeddings else logits, targets)
+        losses = function(torch.nn.functional.normalize(logits) if takes_embeddings else logits, targets, **params)
         if not torch.is_tensor(losses) or losses.shape != (NUM_ROWS,) or not losses.is_floating_point():
             return f"must return the loss of each sample, float ({NUM_ROWS},), got {_shape(losses)}"
         if not losses.isfinite().all():
@@ -132,7 +133,7 @@ def _try_loss(recipe: Recipe, found: Any, name: str) -> Wrong:
     return None
 
 
-def _try_head(recipe: Recipe, found: Any, name: str) -> Wrong:
+def _try_head(recipe: Recipe, found: Any, field: str) -> Wrong:
     if wrong := _misfit(found, "num_features, num_outputs"):
         return wrong
     import torch
@@ -150,7 +151,7 @@ def _try_head(recipe: Recipe, found: Any, name: str) -> Wrong:
     return None
 
 
-def _try_backbone(recipe: Recipe, found: Any, name: str) -> Wrong:
+def _try_backbone(recipe: Recipe, found: Any, field: str) -> Wrong:
     if wrong := _misfit(found, "channels"):
         return wrong
     import torch
@@ -170,11 +171,11 @@ def _try_backbone(recipe: Recipe, found: Any, name: str) -> Wrong:
     return None
 
 
-def _try_reader(recipe: Recipe, found: Any, name: str) -> Wrong:
+def _try_reader(recipe: Recipe, found: Any, field: str) -> Wrong:
     return _misfit(found, "path")  # what it gives for a file is looked at with each file
 
 
-def _try_metric(recipe: Recipe, found: Any, name: str) -> Wrong:
+def _try_metric(recipe: Recipe, found: Any, field: str) -> Wrong:
     import numpy as np
 
     scorer = recipe.scorer
@@ -184,7 +185,7 @@ def _try_metric(recipe: Recipe, found: Any, name: str) -> Wrong:
         "answers": targets.astype(bool) if targets.ndim == 2 else targets,
         "ranked": np.tile(np.arange(NUM_LABELS), (NUM_ROWS, 1)),
     }
-    if wrong := _misfit(function, f"{scorer.needs}, targets"):
+    if wrong := _misfit(function, f"{scorer.needs}, targets", scorer.params):
         return wrong
     given = function(needs.get(scorer.needs, _probs(recipe, NUM_ROWS)), targets, **scorer.params)
     if not isinstance(given, float | int | np.floating | np.integer) or not math.isfinite(given):
@@ -192,7 +193,7 @@ def _try_metric(recipe: Recipe, found: Any, name: str) -> Wrong:
     return None
 
 
-def _try_rule(recipe: Recipe, found: Any, name: str) -> Wrong:
+def _try_rule(recipe: Recipe, found: Any, field: str) -> Wrong:
     import numpy as np
 
     made, rows = recipe.rule_row.load(), 4 * NUM_ROWS

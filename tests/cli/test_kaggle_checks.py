@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import pytest
 from tiny import kaggle_command as command
 from typed_pushes import MODEL, OWN, PUSH
 
-from imettk.cli.kaggle_checks import check_fold, check_limit, folds_of, input_words, limit_seconds, models_in
+from imettk.cli.kaggle_checks import (
+    check_fold,
+    check_limit,
+    checked_recipe,
+    folds_of,
+    input_words,
+    limit_seconds,
+    models_in,
+)
+from imettk.cli.main import main
 from imettk.config.overrides import apply_overrides
 from imettk.errors import UserError
 from imettk.recipes import load_recipe
@@ -123,3 +133,58 @@ def test_accelerator_and_models_arrive(cells_box, tmp_path):
     (version,) = cells_box.kernels["me/imettk-my-recipe-train"]
     assert f'"--model.weights", "kaggle-model:{MODEL}/a.pth"' in version.request["text"]
     assert version.request["machineShape"] == "NvidiaL4" and version.request["modelDataSources"] == [MODEL]
+
+
+READING = """
+from dataclasses import replace
+from imettk.recipes.digits import digits
+
+def read(path):
+    return None
+
+def recipe():
+    base = digits()
+    return replace(base, images=replace(base.images, reader={reader!r}))
+"""
+
+
+@pytest.fixture
+def recipe_with(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "formats_beside.py").write_text("def read(path):\n    return None\n")
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    (folder / "formats_installed.py").write_text("def read(path):\n    return None\n")
+    yield lambda reader: _written(tmp_path / "mine.py", reader)
+    for name in ("formats_beside", "formats_installed"):
+        sys.modules.pop(name, None)
+
+
+def _written(path, reader):
+    path.write_text(READING.format(reader=reader))
+    return str(path)
+
+
+@pytest.mark.parametrize("reader", ["recipe:read", "imettk.data.decode:is_image", "formats_installed:read"])
+def test_what_travels_or_is_there_is_taken(recipe_with, reader, capsys):
+    recipe = checked_recipe(argparse.Namespace(recipe=recipe_with(reader), overrides=[]))
+    assert recipe.images.reader == reader
+    assert ("kernels need the library of formats_installed" in capsys.readouterr().out) == ("installed" in reader)
+
+
+def test_a_module_beside_the_recipe_is_refused(recipe_with, tmp_path, capsys):
+    path = recipe_with("formats_beside:read")
+    message = r"`images\.reader` formats_beside:read: formats_beside\.py does not travel .* as recipe:read"
+    with pytest.raises(UserError, match=message):
+        checked_recipe(argparse.Namespace(recipe=path, overrides=[]))
+    with pytest.raises(SystemExit) as caught:
+        main(["kaggle", "pack", path, "--out", str(tmp_path / "pack"), "--no-wheels"])
+    assert caught.value.code == 2 and "formats_beside.py does not travel" in capsys.readouterr().err
+    assert not (tmp_path / "pack").exists()
+
+
+def test_an_override_is_looked_at_too(recipe_with):
+    words = ["--images.reader", "formats_beside:read"]
+    with pytest.raises(UserError, match="does not travel"):
+        checked_recipe(argparse.Namespace(recipe=recipe_with("recipe:read"), overrides=words))

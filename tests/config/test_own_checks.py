@@ -25,6 +25,7 @@ def recipe():
 """
 
 FIELDS = {
+    "loss": ("train.loss", "base = replace(base, train=replace(base.train, loss='recipe:mine'))"),
     "augmentation": (
         "stages.0.augmentation",
         "base = replace(base, stages=(replace(base.stages[0], augmentation='recipe:mine'),))",
@@ -37,6 +38,7 @@ FIELDS = {
 }
 
 GOOD = {
+    "loss": "def mine(logits, targets):\n    return (logits.float() - targets.float()).abs().mean(1)",
     "augmentation": """
 import albumentations as A
 def mine(size, channels):
@@ -88,6 +90,13 @@ def test_what_gives_what_it_should_is_taken_and_told(tmp_path, kind):
 
 
 BAD = [
+    ("loss", "mine = 3", "must be a function (logits, targets), got int"),
+    ("loss", "def mine(logits):\n    return logits", "must take (logits, targets), got mine(logits)"),
+    ("loss", "def mine(a, b):\n    return a.mean()", "must return the loss of each sample, float (4,), got float32 ()"),
+    ("loss", "def mine(a, b):\n    return 1.0", "float (4,), got float"),
+    ("loss", "def mine(a, b):\n    return a.mean(1).log()", "must be finite for logits from -2 to 2, got [nan"),
+    ("loss", "def mine(a, b):\n    return a.detach().mean(1)", "gives no gradient"),
+    ("loss", "def mine(a, b):\n    c = a / 2\n    raise KeyError('x')", "mine.py, line 8: KeyError: 'x'"),
     (
         "augmentation",
         "import albumentations as A\ndef mine(size, channels):\n    return A.Compose([])",
@@ -152,11 +161,20 @@ def test_each_fault_is_one_line(tmp_path, kind, code, message):
 
 
 def test_an_override_is_tried_too(tmp_path):
-    path = write(tmp_path, "reader", GOOD["reader"] + "\ndef other():\n    return 3")
-    with pytest.raises(ConfigError, match=r"`images\.reader` recipe:other: must take \(path\), got other\(\)"):
-        apply_overrides(load_recipe(path), ["--images.reader", "recipe:other"])
+    path = write(tmp_path, "loss", GOOD["loss"] + "\ndef other(a):\n    return a")
+    with pytest.raises(
+        ConfigError, match=r"`stages\.0\.loss` recipe:other: must take \(logits, targets\), got other\(a\)"
+    ):
+        apply_overrides(load_recipe(path), ["--stages.0.loss", "recipe:other"])
     with pytest.raises(ConfigError, match="recipe:absent: the recipe's file holds no absent"):
-        apply_overrides(load_recipe(path), ["--images.reader", "recipe:absent"])
+        apply_overrides(load_recipe(path), ["--stages.0.loss", "recipe:absent"])
+
+
+def test_soft_targets_are_tried_where_images_are_mixed(tmp_path):
+    code = "def mine(logits, targets):\n    assert not targets.is_floating_point()\n    return logits.mean(1)"
+    recipe = load_recipe(write(tmp_path, "loss", code))
+    with pytest.raises(ConfigError, match=r"mine\.py, line 7: AssertionError"):
+        apply_overrides(recipe, ["--stages.0.mixup", "0.4"])
 
 
 def test_nothing_heavy_is_loaded_without_a_users_own(tmp_path):

@@ -2,12 +2,15 @@
 
 import pickle
 import random
+import subprocess
+import sys
 
 import albumentations as A
 import numpy as np
 import pytest
 
 from imettk.config.choices import AUGMENTATIONS, Choice
+from imettk.config.own import refer, running
 from imettk.data.augment import Augmentation
 from imettk.data.sampling import derive_seed
 from imettk.data.warp import Warp
@@ -154,3 +157,33 @@ def test_erasing_takes_one_rectangle_from_its_share_of_the_images():
             assert changed.sum() > 0.95 * area and area <= 0.4 * 24 * 32
             erased += 1
     assert 70 < erased < 130
+
+
+OWN = """
+import albumentations as A
+
+class Darker(A.ImageOnlyTransform):
+    def apply(self, img, **params):
+        return img // 2
+
+def mine(size, channels):
+    return [A.HorizontalFlip(p=0.5), Darker(p=1.0)]
+"""
+
+
+def test_a_users_own_transforms_are_made_anew_in_another_process(tmp_path):
+    """That process does not find their class by its name."""
+    (tmp_path / "mine.py").write_text(OWN)
+    with running(tmp_path / "mine.py") as (sha256, _):
+        ours = Augmentation(Choice(make=refer("recipe:mine", sha256)), seed=7, size=SIZE)
+    (tmp_path / "sent").write_bytes(pickle.dumps((ours, image_of(3))))
+    code = """
+import pickle, sys
+import numpy as np
+augmentation, image = pickle.load(open(sys.argv[1], "rb"))
+np.save(sys.argv[2], np.stack([augmentation(image, epoch=1, position=place) for place in range(8)]))
+"""
+    subprocess.run([sys.executable, "-c", code, tmp_path / "sent", tmp_path / "made.npy"], check=True)
+    draws = np.stack([ours(image_of(3), epoch=1, position=place) for place in range(8)])
+    np.testing.assert_array_equal(np.load(tmp_path / "made.npy"), draws)
+    assert (draws == image_of(3) // 2).all((1, 2, 3)).any()

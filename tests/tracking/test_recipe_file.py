@@ -84,10 +84,12 @@ def test_a_damaged_record_is_none(run, damage):
         run.recipe()
 
 
-def test_recipes_without_anything_of_their_own_leave_no_record(tmp_path):
-    run = RunDir(tmp_path)
-    run.save_recipe(load_recipe("digits"))
-    assert not (tmp_path / RECORD).exists() and run.recipe() == load_recipe("digits")
+def test_recipes_that_take_nothing_from_their_file_leave_no_record(tmp_path):
+    (tmp_path / "plain.py").write_text("from imettk.recipes.digits import digits as recipe\n")
+    for name in ("digits", str(tmp_path / "plain.py")):
+        run = RunDir(tmp_path)
+        run.save_recipe(load_recipe(name))
+        assert not (tmp_path / RECORD).exists() and run.recipe() == load_recipe(name)
 
 
 def test_the_record_is_no_part_of_the_recipe(run):

@@ -1,0 +1,52 @@
+"""An augmentation and a reader of image files of one's own: sheets with their edges as a second channel, and stains.
+
+    imettk demo                                    makes the data that this is tried on, in runs/demo/data
+    imettk prepare examples/own_augmentation_and_reader.py --data runs/demo/data --run-dir runs/edges
+    imettk prepare --data runs/demo/data --run-dir runs/edges --show-augmentation
+    imettk train --data runs/demo/data --run-dir runs/edges
+    imettk validate --data runs/demo/data --run-dir runs/edges
+    imettk infer --data runs/demo/data --run-dir runs/edges
+
+A reader is what files need that imettk cannot read (DICOM, HDF5, ...), or has to read otherwise.
+"""
+
+import albumentations as A
+import cv2
+import numpy as np
+
+from imettk.config import FoldPlan, ImageFormat, ModelPlan, Recipe, SessionPlan, StagePlan, TableFormat, TrainPlan
+from imettk.data.warp import Warp
+
+
+def with_edges(path: str) -> np.ndarray:
+    """Return a grey image and how steep it is at each place, uint8 (H, W, 2); what it raises is about this file."""
+    grey = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise ValueError("no image")
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
+    steepness = np.hypot(across, down) / 4
+    return np.dstack([grey, np.minimum(steepness, 255).astype(np.uint8)])
+
+
+def stained(size: tuple[int, int], channels: int) -> list[A.BasicTransform]:
+    """Return transforms of uint8 (H, W, channels): imettk's own warp, which also resizes, and dark stains."""
+    return [
+        Warp(size, rotate=(-10, 10), scale=(0.9, 1.1), border=cv2.BORDER_CONSTANT),
+        A.CoarseDropout(num_holes_range=(1, 3), hole_height_range=(0.05, 0.1), hole_width_range=(0.05, 0.1), p=0.5),
+    ]
+
+
+def recipe() -> Recipe:
+    """The demo's small network, with them."""
+    return Recipe(
+        name="edges",
+        table=TableFormat(group_column="group", labels_csv="labels.csv"),
+        folds=FoldPlan(num_folds=3),
+        images=ImageFormat(
+            image_size=(48, 48), channels=2, mean=(0.2, 0.2), std=(0.3, 0.3), reader="recipe:with_edges"
+        ),
+        model=ModelPlan(backbone="timm:test_resnet"),
+        train=TrainPlan(ema_decay=0.95),
+        stages=(StagePlan(num_epochs=8, lr=(6e-3,), warmup_epochs=1, clip_norm=5.0, augmentation="recipe:stained"),),
+        session=SessionPlan(num_workers=0),
+    )

@@ -1,0 +1,69 @@
+"""A loss and a metric of one's own: Tversky, which weighs missed labels against false ones, and the rarest label's F1.
+
+    imettk demo                                    makes the data that this is tried on, in runs/demo/data
+    imettk prepare examples/own_loss_and_metric.py --data runs/demo/data --run-dir runs/tversky
+    imettk train --data runs/demo/data --run-dir runs/tversky
+    imettk validate --data runs/demo/data --run-dir runs/tversky
+    imettk infer --data runs/demo/data --run-dir runs/tversky
+
+A parameter of the loss is an option: `--train.loss-params missed 0.8`.
+"""
+
+import numpy as np
+from torch import Tensor
+
+from imettk.config import (
+    FoldPlan,
+    ImageFormat,
+    ModelPlan,
+    Recipe,
+    ScorePlan,
+    SessionPlan,
+    StagePlan,
+    TableFormat,
+    TrainPlan,
+)
+
+
+def tversky(logits: Tensor, targets: Tensor, *, missed: float = 0.7) -> Tensor:
+    """Return 1 - TP / (TP + missed FN + (1 - missed) FP) of each sample (Salehi et al., arXiv 1706.05721).
+
+    Args:
+        logits: of the labels, (B, C).
+        targets: which labels a sample has, uint8 or float, (B, C).
+        missed: weight of a label that is missed, [0, 1]; a false one has the rest.
+
+    Returns:
+        float32 (B,).
+    """
+    probs, targets = logits.float().sigmoid(), targets.float()
+    right = (probs * targets).sum(1)
+    weighted = missed * ((1 - probs) * targets).sum(1) + (1 - missed) * (probs * (1 - targets)).sum(1)
+    return 1 - (right + 1) / (right + weighted + 1)  # with 1 for samples without any label
+
+
+def worst_f1(answers: np.ndarray, targets: np.ndarray) -> float:
+    """Return the F1 of the label that is answered worst, in [0, 1].
+
+    Args:
+        answers: labels that were chosen, bool (N, C).
+        targets: labels that are true, uint8 (N, C).
+    """
+    right = (answers & (targets > 0)).sum(0)
+    either = answers.sum(0) + (targets > 0).sum(0)
+    return float((2 * right[either > 0] / either[either > 0]).min(initial=1.0))
+
+
+def recipe() -> Recipe:
+    """The demo's small network, with them."""
+    return Recipe(
+        name="tversky",
+        table=TableFormat(group_column="group", labels_csv="labels.csv"),
+        folds=FoldPlan(num_folds=3),
+        images=ImageFormat(image_size=(48, 48), channels=1, mean=(0.2,), std=(0.3,)),
+        model=ModelPlan(backbone="timm:test_resnet"),
+        train=TrainPlan(loss="recipe:tversky", loss_params={"missed": 0.6}),
+        stages=(StagePlan(num_epochs=8, lr=(6e-3,), warmup_epochs=1, clip_norm=5.0, augmentation="affine"),),
+        score=ScorePlan(metric="recipe:worst_f1"),
+        session=SessionPlan(num_workers=0),
+    )

@@ -1,0 +1,57 @@
+"""A rule of one's own, by which probabilities become answers: as many labels as they add up to.
+
+    imettk demo                                    makes the data that this is tried on, in runs/demo/data
+    imettk prepare examples/own_rule.py --data runs/demo/data --run-dir runs/expected
+    imettk train --data runs/demo/data --run-dir runs/expected
+    imettk validate --data runs/demo/data --run-dir runs/expected
+    imettk infer --data runs/demo/data --run-dir runs/expected
+
+`validate` fits it on other folds than it is judged on, writes it to rule.json, and `infer` reads it there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from imettk.config import FoldPlan, ImageFormat, ModelPlan, Recipe, RulePlan, SessionPlan, StagePlan, TableFormat
+from imettk.postprocess.rule import Rule
+
+
+@dataclass(frozen=True)
+class ExpectedCount(Rule):
+    """A row gets its most likely labels, as many as the sum of its probabilities, times a factor.
+
+    Attributes:
+        factor: fitted, so that rows get as many labels in all as they have.
+    """
+
+    kind: ClassVar[str] = "expected_count"
+    factor: float = 1.0
+
+    @classmethod
+    def fit(cls, probs: np.ndarray, targets: np.ndarray, context: Any) -> ExpectedCount:
+        """Fit it to rows: probs float (N, C), targets uint8 (N, C); `context.plan` is the recipe's section `rule`."""
+        return cls(float(targets.sum() / probs.sum()))
+
+    def apply(self, probs: np.ndarray) -> np.ndarray:
+        """Return the labels that are chosen, bool (N, C)."""
+        counts = np.rint(self.factor * probs.sum(1, keepdims=True))
+        ranks = np.argsort(np.argsort(-probs, axis=1, kind="stable"), axis=1)
+        return ranks < counts
+
+
+def recipe() -> Recipe:
+    """The demo's small network, with it."""
+    return Recipe(
+        name="expected",
+        table=TableFormat(group_column="group", labels_csv="labels.csv"),
+        folds=FoldPlan(num_folds=3),
+        images=ImageFormat(image_size=(48, 48), channels=1, mean=(0.2,), std=(0.3,)),
+        model=ModelPlan(backbone="timm:test_resnet"),
+        stages=(StagePlan(num_epochs=8, lr=(6e-3,), warmup_epochs=1, clip_norm=5.0, augmentation="affine"),),
+        rule=RulePlan(kind="recipe:ExpectedCount"),
+        session=SessionPlan(num_workers=0),
+    )
