@@ -78,7 +78,10 @@ def test_what_stands_in_a_file_that_was_not_run_is_not_known():
     [
         ({"rules": RulePlan(beta=0.5, average="micro")}, {"beta": 0.5, "average": "micro"}),
         ({"rules": RulePlan(beta=0.5), "params": {"beta": 3}}, {"beta": 3.0, "average": "samples"}),
-        ({"metric": "recipe:metric", "rules": RulePlan(beta=0.5), "file": FILE}, {"beta": 0.5}),
+        (
+            {"metric": "recipe:metric", "rules": RulePlan(beta=0.5), "file": FILE},
+            {"beta": 1.0},
+        ),  # a parameter of the same name is its own,
         ({"metric": "focal_loss"}, {"gamma": 2.0}),
         ({"metric": "focal_loss", "params": {"gamma": 1.5}}, {"gamma": 1.5}),
         ({"task": "multiclass", "rule": "rank"}, {"k": 3}),
