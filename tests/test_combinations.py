@@ -49,7 +49,7 @@ def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
         model=model,
         train=TrainPlan(loss=loss, watch="score" if takes == "embeddings" else "loss"),
         stages=(StagePlan(num_epochs=1, batch_size=8),),
-        rule=RulePlan(kind=rule),
+        rule=RulePlan(kind=rule, positive="a"),
         score=ScorePlan(metric=metric),
         ranking=RankPlan(by=by, num_answers=2, num_neighbours=4),
         session=SessionPlan(num_workers=0, tensorboard=False),

@@ -29,6 +29,7 @@ from imettk.data.stamps import FileStamps, stamp_files
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
 from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
+from imettk.evaluation.rules import fitter_of
 from imettk.experiment.groups import row_groups
 from imettk.files import write_atomically
 from imettk.progress import say
@@ -114,6 +115,8 @@ def _require_same_data(recipe: Recipe, run: RunDir, table: SampleTable, folds: n
 def _check_answers(recipe: Recipe, table: SampleTable) -> None:
     """Raise `ConfigError` where a row is to get more answers than there are: else `infer` would, after the training."""
     plan, targets = recipe.ranking, recipe.task.identities(_targets(table))
+    if recipe.rule_row.make is not None:
+        fitter_of(recipe).check_labels(table.labels)
     if "ranked" not in recipe.rule_row.gives or recipe.answers_images or targets is None:
         return
     own = targets[(table.sources == 0) & (targets >= 0)]

@@ -58,7 +58,10 @@ class RulePlan(Section):
     Attributes:
         kind: `threshold` is one for all labels, `group_thresholds` one for each label group, `class_thresholds` one for
             each label; `top` gives every row the same number of labels; `share` gives each label a share of the rows;
-            `argmax` is the most likely class; `rank` gives several answers in order, as the `ranking` section says.
+            `argmax` is the most likely class; `probability` answers with the probabilities themselves; `rank` gives
+            several answers in order, as the `ranking` section says.
+        positive: of `probability`, the label whose probability a submission with one column holds; None is the only
+            label there is, or 1 of the labels 0 and 1.
         beta: of the F-beta score that rules are fitted for; 2 counts recall four times as much as precision.
         average: of the F-beta: a mean over samples, over labels (`macro`), or all counted as one (`micro`).
         min_labels: a row gets so many labels at least, its most likely ones.
@@ -73,6 +76,7 @@ class RulePlan(Section):
     """
 
     kind: str = "threshold"
+    positive: str | None = None
     beta: float = 2.0
     average: Literal["samples", "macro", "micro"] = "samples"
     min_labels: int = 1

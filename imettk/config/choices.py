@@ -217,6 +217,12 @@ RULES: dict[str, RuleChoice] = {
         metric="accuracy",
         gives=("answers", "probs"),
     ),
+    "probability": RuleChoice(
+        make="imettk.postprocess.probabilities:LabelProbabilities",
+        targets=(LABELS, CLASSES),
+        metric="log_loss",
+        gives=("probs",),
+    ),
     "rank": RuleChoice(
         make=None,
         targets=(CLASSES,),

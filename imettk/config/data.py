@@ -64,7 +64,7 @@ class TableFormat(Section):
         merged_csv: identities that turned out to be one, a line each, separated by spaces in its last column; they
             all take the label of the one with the most rows.
         answer_column: of the sample submission, where it differs from `label_column`.
-        answer_columns: or several of them, one for each ranked answer, best first.
+        answer_columns: or several of them: one for each ranked answer, best first, or for each label's probability.
         kept_columns: of the sample submission, those that stay as they are; any other that nothing fills is an error.
         only_group: learn the labels of this group alone, as one of several models; others in a row are passed over.
         name_separator: what ends the group in a label's name, as in `culture::french`.

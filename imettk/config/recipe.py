@@ -152,7 +152,7 @@ class Recipe(Section):
             raise ConfigError(f"`ranking.rerank` must be 0 with `ranking.answers` images, got {plan.rerank}")
         if ranks and plan.scored == "train" and self.table.unknown_label is None:
             raise ConfigError("`ranking.scored` train needs `table.unknown_label`, which stands for all others")
-        if self.table.answer_columns and len(self.table.answer_columns) != plan.num_answers:
+        if ranks and self.table.answer_columns and len(self.table.answer_columns) != plan.num_answers:
             raise ConfigError(
                 f"`table.answer_columns` must name one column an answer, got {len(self.table.answer_columns)} for "
                 f"`ranking.num_answers` {plan.num_answers}"

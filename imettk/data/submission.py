@@ -24,6 +24,7 @@ def write_submission(
     kept_columns: Sequence[str] = (),
     separator: str = " ",
     num_answers: int | None = None,
+    numbers: bool = False,
 ) -> None:
     """Write the answers for `ids` in the columns and the order of the sample, checked first.
 
@@ -32,6 +33,7 @@ def write_submission(
         answers: of each row, the best first where their order counts.
         kept_columns: of the sample, those that stay as they are.
         num_answers: that every row must have in a single column; None is any number.
+        numbers: answers are numbers, of which two may be the same.
 
     Raises:
         DataError: the submission would not fit the sample, or leave a column of it as it is; nothing is written.
@@ -39,7 +41,8 @@ def write_submission(
     sample = _read(sample_csv)
     columns = len(answer_columns)
     for name, row in zip(ids, answers, strict=True):
-        if fault := _fault(row, separator if columns == 1 else None, num_answers if columns == 1 else columns):
+        wanted = num_answers if columns == 1 else columns
+        if fault := _fault(row, separator if columns == 1 else None, wanted, distinct=not numbers):
             raise DataError(f"the submission for {sample_csv}: {name} {fault}")
     content: dict[str, list[str]] = {id_column: list(ids)}
     if columns == 1:
@@ -58,16 +61,17 @@ def write_submission(
     write_atomically(path, submission.to_csv(index=False, sep=csv_separator(sample_csv)).encode())
 
 
-def _fault(row: Sequence[str], separator: str | None, count: int | None) -> str | None:
+def _fault(row: Sequence[str], separator: str | None, count: int | None, *, distinct: bool) -> str | None:
     """What is wrong with the answers of one row.
 
     Args:
         separator: that will stand between them.
         count: of answers that there must be.
+        distinct: no two answers may be the same.
     """
     if not all(answer.strip() for answer in row):
         return f"has an empty answer among {len(row)}"
-    if len(set(row)) < len(row):
+    if distinct and len(set(row)) < len(row):
         return f"has an answer twice: {' '.join(row)}"
     if count is not None and len(row) != count:
         return f"has {len(row)} answers, and needs {count}"

@@ -90,7 +90,7 @@ class RuleJudge(Judge):
         self, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]
     ) -> tuple[Answers, np.ndarray | None]:
         """Return the answers of the rule that `validate` fitted, to the mean of all folds."""
-        rule = rule_from_json(self.recipe, read_rule(run, self.recipe, table.labels))
+        rule = self._rule = rule_from_json(self.recipe, read_rule(run, self.recipe, table.labels))
         total, count = np.zeros(()), 0
         for _, predictions in tests:
             total, count = total + predictions.merged.astype(np.float64), count + 1
@@ -102,6 +102,11 @@ class RuleJudge(Judge):
     def put_known(
         self, known: dict[str, list[str]], labelled: SampleTable, table: SampleTable, answers: Answers
     ) -> Answers:
+        if self.numbers and known:
+            task, column = self.recipe.task, {label: number for number, label in enumerate(labelled.labels)}
+            targets = task.make_targets(list(known.values()), column, len(labelled.labels))
+            sure = task.soft_answers(targets, task.num_outputs(len(labelled.labels)))
+            known = dict(zip(known, self._rule.cells(sure, labelled.labels, task), strict=True))
         return [known.get(name, row) for name, row in zip(table.ids, answers, strict=True)]
 
     def score_answers(
@@ -138,7 +143,7 @@ class _RuleAnswerer(ImageAnswerer):
     def answer(self, outputs: list[Outputs], rows: np.ndarray, pictures: Album) -> list[str]:
         merged = merge_outputs(self._recipe, outputs, rows)
         probs = self._recipe.task.label_probs(merged)
-        answers = self._rule.apply(merged)
+        answers = self._rule.decisions(self._rule.apply(merged))
         return [
             self._with_probs(self._recipe.task.labels_of(answer), row)
             for answer, row in zip(answers, probs, strict=True)

@@ -86,6 +86,7 @@ def ensemble_by_rule(
             test.ids,
             rule.cells(answers, first["labels"], recipe.task),
             f"of {len(found)} members",
+            numbers=recipe.rule_row.gives == ("probs",),
         )
 
 

@@ -31,6 +31,11 @@ class Judge(ABC):
         """The most answers that a row of the submission may have, best first; None where they have no order."""
         return None
 
+    @property
+    def numbers(self) -> bool:
+        """Whether answers are numbers, and no labels."""
+        return "probs" in self.recipe.rule_row.gives and "answers" not in self.recipe.rule_row.gives
+
     def gallery(self, prepared: Prepared, fold: int) -> np.ndarray:
         """Return rows that a validation during training needs embeddings of beside its own, int64 (M,)."""
         return np.zeros(0, np.int64)

@@ -43,7 +43,7 @@ def _keep_sure(recipe: Recipe, run: RunDir, rule: Rule, confidence: float, hard:
             levels.append(rule.confidence(probs))
         except ConfigError as error:
             raise ConfigError(f"{run.path}: {error}") from None
-        targets.append(recipe.task.soft_answers(rule.apply(probs), probs.shape[1]) if hard else probs)
+        targets.append(recipe.task.soft_answers(rule.decisions(rule.apply(probs)), probs.shape[1]) if hard else probs)
     sure = np.array(levels) >= confidence
     rows = np.flatnonzero(sure.any(0))
     cells = _cells(files, rule, sure, rows, labels, recipe) if len(rows) else []
@@ -128,5 +128,5 @@ def _cells(
     # Of all rows, for shares are of all of them; where no fold is sure, the mean of all folds stands for it.
     weights = np.where(sure.any(0), sure, True).astype(np.float32)
     mean = sum(weight[:, None] * one.merged for weight, one in zip(weights, files, strict=True))
-    answers = rule.apply(np.asarray(mean) / weights.sum(0)[:, None])[rows]
+    answers = rule.decisions(rule.apply(np.asarray(mean) / weights.sum(0)[:, None]))[rows]
     return [recipe.table.label_separator.join(cell) for cell in recipe.task.cells(answers, labels)]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imettk.config import Recipe
 from imettk.metrics import Scorer
-from imettk.models.heads import Outputs
 from imettk.postprocess.fitters import FitContext, RuleFitter, make_fitter, rule_class
 from imettk.postprocess.rule import Rule
+
+if TYPE_CHECKING:
+    from imettk.models.heads import Outputs
 
 
 def fitter_of(recipe: Recipe, label_groups: tuple[str, ...] = (), given_shares: np.ndarray | None = None) -> RuleFitter:
@@ -20,7 +22,9 @@ def fitter_of(recipe: Recipe, label_groups: tuple[str, ...] = (), given_shares: 
         label_groups: of each label, (C,).
         given_shares: of each label, float64 (C,), where the recipe names a table of them.
     """
-    return make_fitter(recipe.rule_row.load(), FitContext(recipe.rule, label_groups, given_shares))
+    columns = recipe.table.answer_columns
+    context = FitContext(recipe.rule, label_groups, given_shares, task=recipe.task, columns=columns)
+    return make_fitter(recipe.rule_row.load(), context)
 
 
 def rule_from_json(recipe: Recipe, content: dict[str, Any]) -> Rule:

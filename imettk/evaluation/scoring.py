@@ -48,7 +48,7 @@ def judge_oof(
         more: what else `scores.json` says.
 
     Returns:
-        The rule, fitted on all rows, and answers of rules that have not seen them.
+        The rule, fitted on all rows, and decisions of rules that have not seen them.
     """
     targets = table.targets
     assert targets is not None
@@ -58,11 +58,12 @@ def judge_oof(
     keep_rule(run, rule.to_json(), recipe, table.labels, np.unique(folds))
     write_json(run.path / "scores.json", scores | dict(more))
     path = run.path / LABEL_SCORES
-    write_label_table(path, recipe, fitter, rule, table, probs, answers)
+    decided = rule.decisions(answers)
+    write_label_table(path, recipe, fitter, rule, table, probs, decided)
     say(f"{path} and .png: what each label scores, its threshold and share")
     keep_threshold_curve(run, fitter, rule, probs, targets)
     tell_scores(scores)
-    return rule, answers
+    return rule, decided
 
 
 def honest_scores(
@@ -157,7 +158,7 @@ def write_label_table(
     Args:
         table: the rows, with targets.
         probs: of these rows, float (N, O).
-        answers: by rules that have not seen these rows.
+        answers: decisions of rules that have not seen these rows.
     """
     targets, num_labels = table.targets, len(table.labels)
     assert targets is not None

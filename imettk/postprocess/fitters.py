@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from imettk.postprocess.thresholds.fit import fit_candidates, fit_top
 from imettk.postprocess.thresholds.goal import Goal
 from imettk.postprocess.thresholds.trace import trace_threshold
 from imettk.progress import progress_bar
+from imettk.tasks import Task
 
 NUM_FOLDS = 5  # of the cross-validation that chooses how far thresholds are shrunk
 LARGE = 5_000_000  # probabilities from which on a slow fit shows a bar
@@ -33,11 +34,15 @@ class FitContext:
         plan: the recipe's section `rule`.
         label_groups: of each label, (C,).
         given_shares: of the rows that each label should have, float64 (C,), where the recipe names a table of them.
+        task: what is asked of an image.
+        columns: of the submission, where each answer has its own.
     """
 
     plan: RulePlan
     label_groups: tuple[str, ...] = ()
     given_shares: np.ndarray | None = None
+    task: Task | None = None
+    columns: tuple[str, ...] = ()
 
 
 class RuleFitter(ABC):
@@ -73,6 +78,9 @@ class RuleFitter(ABC):
     def fit_quickly(self, probs: np.ndarray, targets: np.ndarray) -> Rule:
         """Fit a simpler rule of the same kind, for a curve."""
         return self.fit(probs, targets)
+
+    def check_labels(self, labels: Sequence[str]) -> None:  # noqa: B027  # most rules can
+        """Raise `ConfigError` where the rule cannot answer with these labels: before any training."""
 
     def describe(
         self, rule: Rule, probs: np.ndarray, targets: np.ndarray, groups: np.ndarray | None

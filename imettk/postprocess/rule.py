@@ -18,7 +18,7 @@ CHUNK = 4096  # rows that are looked at in one go
 
 
 class Rule(ABC):
-    """A fitted rule, a dataclass; answers have the form of the task's targets.
+    """A fitted rule, a dataclass; `decisions` of its answers have the form of the task's targets.
 
     Attributes:
         kind: what its JSON calls it.
@@ -37,6 +37,10 @@ class Rule(ABC):
             ConfigError: the rule knows no doubt.
         """
         raise ConfigError(f"pseudo labels need to know how sure an answer is: the rule {self.kind} has no confidence()")
+
+    def decisions(self, answers: np.ndarray) -> np.ndarray:
+        """Return the answers in the form of the task's targets, for tables of labels, pictures and pseudo labels."""
+        return answers
 
     def cells(self, answers: np.ndarray, labels: Sequence[str], task: Task) -> list[list[str]]:
         """Return what stands in a submission for each answer: its labels."""

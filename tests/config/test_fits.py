@@ -112,7 +112,7 @@ def test_losses_are_better_when_lower_and_scores_as_their_metric_says(task, watc
     assert lower_is_better(recipe) is recipe.lower_is_better() is lower
 
 
-LABEL_RULES = "threshold, group_thresholds, class_thresholds, top, share"
+LABEL_RULES = "threshold, group_thresholds, class_thresholds, top, share, probability"
 CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
 
 
@@ -136,7 +136,7 @@ CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
             {"task": "multiclass", "loss": "focal", "rule": "top"},
             "a multiclass table has classes for targets, which "
             f"`train.loss` focal does not take (but {CLASS_LOSSES}), and "
-            "`rule.kind` top does not take (but argmax, rank)",
+            "`rule.kind` top does not take (but argmax, probability, rank)",
         ),
         (
             {"loss": "recipe:loss", "file": FILE},

@@ -1,0 +1,149 @@
+"""Probabilities as answers: which label's they are is said, and a submission holds the network's own numbers."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from pictures import make_pictures
+from sklearn.metrics import log_loss
+from tiny import refused, run
+
+from imettk.config import (
+    FoldPlan,
+    ImageFormat,
+    ModelPlan,
+    Recipe,
+    RulePlan,
+    SessionPlan,
+    StagePlan,
+    TableFormat,
+    TrainPlan,
+    to_json,
+)
+from imettk.errors import ConfigError
+from imettk.inference.predictor import load_predictions
+from imettk.postprocess.probabilities import Probabilities
+from imettk.tasks import TASKS
+
+CLASSES, LABELS = TASKS["multiclass"], TASKS["multilabel"]
+PROBS = np.array([[0.1, 0.7, 0.2], [0.3, 0.3, 0.4]], np.float32)
+
+
+def test_cells_are_the_numbers_of_the_columns_and_sum_to_1():
+    rule = Probabilities(exclusive=True, columns=("c", "a", "b"))
+    cells = rule.cells(PROBS, ("a", "b", "c"), CLASSES)
+    values = np.array(cells, np.float64)
+    np.testing.assert_allclose(values, PROBS[:, [2, 0, 1]], rtol=1e-6)
+    assert (np.abs(values.sum(1) - 1) < 1e-8).all()
+    assert Probabilities(positive="b").cells(PROBS, ("a", "b", "c"), LABELS) == [["0.699999988"], ["0.300000012"]]
+
+
+@pytest.mark.parametrize(
+    ("rule", "labels", "places"),
+    [
+        (Probabilities(), ("x",), [0]),
+        (Probabilities(), ("0", "1"), [1]),
+        (Probabilities(positive="cat"), ("cat", "dog"), [0]),
+        (Probabilities(columns=("b", "a")), ("a", "b", "c"), [1, 0]),
+    ],
+)
+def test_which_label_a_column_is_of(rule, labels, places):
+    assert rule.places(labels) == places
+
+
+@pytest.mark.parametrize(
+    ("rule", "labels", "message"),
+    [
+        (Probabilities(), ("cat", "dog"), "say of which label with --rule.positive, one of cat, dog; or name a column"),
+        (Probabilities(positive="cow"), ("cat", "dog"), "`rule.positive` 'cow' is no label; labels are cat, dog"),
+        (
+            Probabilities(columns=("cow",)),
+            tuple("abcdefg"),
+            "cow: no label of that name; labels are a, b, c, d, e and 2",
+        ),
+    ],
+)
+def test_what_is_not_said_is_one_line(rule, labels, message):
+    with pytest.raises(ConfigError) as caught:
+        rule.places(labels)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_decisions_and_confidence_are_those_of_the_likeliest_or_of_a_half():
+    assert Probabilities(exclusive=True).decisions(PROBS).tolist() == [1, 2]
+    assert Probabilities().decisions(PROBS).tolist() == [[False, True, False], [False, False, False]]
+    assert Probabilities(exclusive=True).confidence(PROBS).tolist() == pytest.approx([0.7, 0.4])
+    assert Probabilities().confidence(PROBS).tolist() == pytest.approx([0.7, 0.6])  # of the most doubtful label
+    rule = Probabilities(exclusive=True, positive="a", columns=("a",))
+    assert Probabilities.from_json(json.loads(json.dumps(rule.to_json()))) == rule
+
+
+def recipe_of(task: str, **table) -> Recipe:
+    return Recipe(
+        table=TableFormat(task=task, label_column="label", **table),
+        folds=FoldPlan(num_folds=2),
+        images=ImageFormat(image_size=(32, 32)),
+        model=ModelPlan(backbone="timm:test_resnet"),
+        train=TrainPlan(loss="cross_entropy" if task == "multiclass" else "bce"),
+        stages=(StagePlan(num_epochs=2, batch_size=8),),
+        rule=RulePlan(kind="probability"),
+        session=SessionPlan(num_workers=0, tensorboard=False),
+    )
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_a_column_a_label_from_the_table_to_an_ensemble_and_pseudo_labels(tmp_path, capsys, task):
+    names = ("dog", "cat", "cow")
+    data = make_pictures(tmp_path / "data", [name for name in names for _ in range(8)], num_test=9)
+    ids = [f"test{row:02d}" for row in range(9)]
+    sample = pd.DataFrame({"id": ids} | dict.fromkeys(names, 0.0))
+    sample.to_csv(data / "sample_submission.csv", index=False)
+    path = tmp_path / "recipe.json"
+    path.write_text(to_json(recipe_of(task, answer_columns=names)))
+    truth = pd.DataFrame({"id": ids, "label": [sorted(names)[row % 3] for row in range(9)]})
+    truth.to_csv(tmp_path / "answers.csv", index=False)
+    common = ["--data", data, "--run-dir", tmp_path / "run"]
+    run("prepare", path, *common)
+    for fold in range(2):
+        run("train", *common, "--fold", fold)
+    run("validate", *common)
+    run("infer", *common, "--answers", tmp_path / "answers.csv")
+    parts = [load_predictions(tmp_path / "run" / f"fold{fold}" / "test.safetensors").merged for fold in range(2)]
+    mean, order = np.mean(parts, 0), [sorted(names).index(name) for name in names]
+    found = pd.read_csv(tmp_path / "run" / "submission.csv")
+    assert list(found) == ["id", *names]
+    np.testing.assert_allclose(found[list(names)], mean[:, order], atol=1e-6)
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert scores["metric"] == "log loss" and scores["lower_is_better"]
+    expected = np.array([sorted(names).index(name) for name in truth["label"]])
+    if task == "multiclass":
+        assert scores["test"] == pytest.approx(log_loss(expected, mean / mean.sum(1, keepdims=True)), abs=1e-4)
+        assert (np.abs(found[list(names)].sum(axis=1) - 1) < 1e-6).all()
+    run("ensemble", path, "--data", data, "--run-dir", tmp_path / "both", "--members", tmp_path / "run")
+    np.testing.assert_allclose(
+        pd.read_csv(tmp_path / "both" / "submission.csv")[list(names)], mean[:, order], atol=1e-5
+    )
+    if task == "multilabel":  # classes are not that sure after two epochs
+        run("pseudo", "--run-dir", tmp_path / "run", "--confidence", 0.5)
+        pseudo = pd.read_csv(tmp_path / "run" / "pseudo.csv", keep_default_na=False)
+        assert {label for cell in pseudo["label"] for label in cell.split()} <= set(names)
+    run("infer", *common, "--images", data / "test" / "test00.png")
+    assert "dog" in capsys.readouterr().out or task == "multilabel"
+
+
+def test_one_column_is_the_probability_of_1_and_else_asks_of_which_label(tmp_path, capsys):
+    data = make_pictures(tmp_path / "data", [name for name in ("0", "1") for _ in range(6)], num_test=4)
+    path = tmp_path / "recipe.json"
+    path.write_text(to_json(recipe_of("multiclass")))
+    common = ["--data", data, "--run-dir", tmp_path / "run"]
+    run("prepare", path, *common)
+    run("train", *common, "--fold", 0)
+    run("validate", *common)
+    run("infer", *common)
+    mean = load_predictions(tmp_path / "run" / "fold0" / "test.safetensors").merged
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "run" / "submission.csv")["label"], mean[:, 1], atol=1e-6)
+    words = make_pictures(tmp_path / "words", [name for name in ("no", "yes") for _ in range(6)], num_test=4)
+    line = refused(capsys, "prepare", path, "--data", words, "--run-dir", tmp_path / "other")
+    assert "say of which label with --rule.positive, one of no, yes" in line
+    run("prepare", path, "--data", words, "--run-dir", tmp_path / "other", "--rule.positive", "yes")
