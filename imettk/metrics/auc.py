@@ -7,7 +7,7 @@ that all of them together cost little more than one sort.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -173,18 +173,32 @@ def _places(probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, int]:
     return (2 * shared[place] + truth).astype(np.int32), int(shared[-1]) + 1
 
 
-def _band(false: np.ndarray, true: np.ndarray, low: float, high: float) -> float:
-    """The area on the right of the ROC curve between two true positive rates; NaN where there is no curve."""
-    num_false, num_true = false.sum(), true.sum()
-    if not num_false or not num_true:
-        return math.nan
-    rises = true > 0  # the curve is flat elsewhere
-    right, top = false.cumsum()[rises] / num_false, true.cumsum()[rises] / num_true
-    width, height = false[rises] / num_false, true[rises] / num_true
-    start, end = np.clip(top - height, low, high), np.clip(top, low, high)
-    # Where a threshold brings false and true rows, the curve is the straight line: a trapezoid, as wide as its middle.
-    middle = right - width * (top - (start + end) / 2) / height
-    return min(float((end - start) @ (1 - middle)), high - low)  # a sum of parts may be rounded up
+def _area_beside(ranges: Sequence[tuple[float, float, float]], whole: float = 1.0) -> Area:
+    """The area on the right of the ROC curve, over `whole`.
+
+    Args:
+        ranges: two true positive rates each, between which it counts, and its weight.
+    """
+
+    def area(false: np.ndarray, true: np.ndarray) -> float:
+        num_false, num_true = false.sum(), true.sum()
+        if not num_false or not num_true:
+            return math.nan
+        rises = true > 0  # the curve is flat elsewhere
+        right, top = false.cumsum()[rises] / num_false, true.cumsum()[rises] / num_true
+        width, height = false[rises] / num_false, true[rises] / num_true
+        total = 0.0
+        for low, high, weight in ranges:
+            part = slice(np.searchsorted(top, low, side="right"), np.searchsorted(top, high) + 1)
+            ends, heights = top[part], height[part]
+            start, end = np.maximum(ends - heights, low), np.minimum(ends, high)
+            # Where a threshold brings false and true rows, the curve is the straight line: the part beside it is a
+            # trapezoid, as wide as in its middle.
+            middle = right[part] - width[part] * (ends - (start + end) / 2) / heights
+            total += weight * min(float((end - start) @ (1 - middle)), high - low)  # a sum may be rounded up
+        return total / whole
+
+    return area
 
 
 def _roc_area(false: np.ndarray, true: np.ndarray) -> float:
@@ -193,14 +207,12 @@ def _roc_area(false: np.ndarray, true: np.ndarray) -> float:
 
 
 def _partial_area(above: float) -> Area:
-    return lambda false, true: _band(false, true, above, 1.0)
+    return _area_beside([(above, 1.0, 1.0)])
 
 
 def _weighted_area(edges: str, weights: str) -> Area:
-    ends, shares = numbers_of(edges), numbers_of(weights)
-    ranges = [(low, high, weight) for (low, high), weight in zip(pairwise(ends), shares, strict=True)]
-    whole = sum(weight * (high - low) for low, high, weight in ranges)
-    return lambda false, true: sum(weight * _band(false, true, low, high) for low, high, weight in ranges) / whole
+    ranges = [(*ends, weight) for ends, weight in zip(pairwise(numbers_of(edges)), numbers_of(weights), strict=True)]
+    return _area_beside(ranges, whole=sum(weight * (high - low) for low, high, weight in ranges))
 
 
 def _precision_area(false: np.ndarray, true: np.ndarray) -> float:
