@@ -113,6 +113,11 @@ def test_the_thresholds_table_has_its_rows(run):
     assert "samples, 1 to 10 labels: seconds" in run("thresholds", "--quick", "--check")
 
 
+def test_intervals_of_metrics_are_those_of_scikit_learns_samples(run):
+    """Seconds are far below their bar on a small table; differences are those of the large one."""
+    assert "roc_auc, 2% true, s" in run("metrics", "--quick", "--check")
+
+
 def test_the_same_bits_are_found_to_be_the_same(run, tmp_path):
     assert "submission.csv" in run("same_bits", "imet2019-freezing", "--save", str(tmp_path / "bits.json"))
     text = run("same_bits", "imet2019-freezing", "--against", str(tmp_path / "bits.json"), "--check")

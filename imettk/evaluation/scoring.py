@@ -123,7 +123,7 @@ def interval_of(
         scorer.resampled(given, targets),
         len(targets),
         low=scorer.metric.low,
-        high=scorer.metric.high,
+        high=scorer.high,
         groups=groups,
         other_rows=other_rows,
     )

@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, get_args
 
+from imettk.metrics.agreement import (
+    balanced_accuracy,
+    balanced_accuracy_resampled,
+    best_constant_balanced_accuracy,
+    best_constant_class_balanced_accuracy,
+    best_constant_mcc,
+    class_balanced_accuracy,
+    class_mcc,
+    mcc,
+    mcc_resampled,
+)
+from imettk.metrics.auc import (
+    average_precision,
+    average_precision_resampled,
+    check_ranges,
+    class_constant,
+    constant,
+    for_classes,
+    roc_auc,
+    roc_auc_partial,
+    roc_auc_partial_resampled,
+    roc_auc_resampled,
+    roc_auc_weighted,
+    roc_auc_weighted_resampled,
+)
+from imettk.metrics.f1 import (
+    best_constant_class_f_beta_macro,
+    best_constant_class_probabilistic_f1,
+    best_constant_probabilistic_f1,
+    class_f_beta_macro,
+    probabilistic_f1,
+)
 from imettk.metrics.labels import (
     Average,
     accuracy,
@@ -20,7 +53,15 @@ from imettk.metrics.labels import (
     log_loss,
 )
 from imettk.metrics.metric import Metric, Needs, Scorer, bind
-from imettk.metrics.ranked import best_constant_ranking, map_at_k, map_at_k_resampled, precision_at_k
+from imettk.metrics.ranked import (
+    best_constant_ranking,
+    best_constant_top_k,
+    map_at_k,
+    map_at_k_resampled,
+    precision_at_k,
+    top_k,
+    top_k_resampled,
+)
 
 LABELS, CLASSES = "labels", "classes"  # forms of targets
 
@@ -30,9 +71,13 @@ def _f_beta_title(params: Mapping[str, Any]) -> str:
     return f"{average}F{params['beta']:g}"
 
 
+def _check_beta(params: Mapping[str, Any]) -> str | None:
+    return None if params["beta"] > 0 else f"beta must be above 0, got {params['beta']}"
+
+
 def _check_f_beta(params: Mapping[str, Any]) -> str | None:
-    if not params["beta"] > 0:
-        return f"beta must be above 0, got {params['beta']}"
+    if wrong := _check_beta(params):
+        return wrong
     known = params["average"] in get_args(Average)
     return None if known else f"average must be {' or '.join(get_args(Average))}, got {params['average']!r}"
 
@@ -43,6 +88,48 @@ def _check_k(params: Mapping[str, Any]) -> str | None:
 
 def _check_gamma(params: Mapping[str, Any]) -> str | None:
     return None if params["gamma"] >= 0 else f"gamma must be 0 or above, got {params['gamma']}"
+
+
+def _check_above(params: Mapping[str, Any]) -> str | None:
+    return None if 0 <= params["above"] < 1 else f"above must be in [0, 1), got {params['above']}"
+
+
+def _of_columns(score: Callable[..., float], resampled: Any, title: Callable[..., str], **more: Any) -> Metric:
+    """A metric of probabilities, column by column, to which the order of rows is all that counts."""
+    return Metric(
+        "probs",
+        (LABELS, CLASSES),
+        {LABELS: score, CLASSES: for_classes(score)},
+        title,
+        best_constant={LABELS: constant(score), CLASSES: class_constant(score)},
+        resampled={LABELS: resampled, CLASSES: for_classes(resampled)},
+        low=0,
+        **({"high": 1} | more),
+    )
+
+
+def _of_answers(
+    labels: tuple[Any, Any, Any], classes: tuple[Any, Any, Any] | None, title: str, low: float = 0, **more: Any
+) -> Metric:
+    """A metric of answers; of labels, and of classes: its score, best constant answer and bootstrap."""
+    rows = {LABELS: labels} if classes is None else {LABELS: labels, CLASSES: classes}
+    score, best, resampled = ({form: row[place] for form, row in rows.items()} for place in range(3))
+    return Metric(
+        "answers",
+        tuple(rows),
+        score,
+        lambda params: title.format(**params),
+        best_constant=best,
+        resampled={form: function for form, function in resampled.items() if function is not None},
+        low=low,
+        high=1,
+        **more,
+    )
+
+
+def _f_beta_of(**params: Any) -> tuple[Any, Any, Any]:
+    """What `_of_answers` takes, of F-beta of labels."""
+    return partial(f_beta, **params), partial(best_constant_f_beta, **params), partial(f_beta_resampled, **params)
 
 
 METRICS: dict[str, Metric] = {
@@ -109,6 +196,69 @@ METRICS: dict[str, Metric] = {
         check=_check_gamma,
         low=0,
     ),
+    "roc_auc": _of_columns(roc_auc, roc_auc_resampled, lambda params: "ROC AUC"),
+    "roc_auc_weighted": _of_columns(
+        roc_auc_weighted,
+        roc_auc_weighted_resampled,
+        lambda params: "weighted ROC AUC",
+        params={"edges": "0 0.4 1", "weights": "2 1"},
+        check=lambda params: check_ranges(**params),
+    ),
+    "roc_auc_partial": _of_columns(
+        roc_auc_partial,
+        roc_auc_partial_resampled,
+        lambda params: f"ROC AUC above {params['above']:.6g} TPR",
+        params={"above": 0.8},
+        check=_check_above,
+        high=lambda params: 1 - params["above"],
+    ),
+    "average_precision": _of_columns(
+        average_precision, average_precision_resampled, lambda params: "average precision"
+    ),
+    "probabilistic_f1": Metric(
+        "probs",
+        (LABELS, CLASSES),
+        {LABELS: probabilistic_f1, CLASSES: for_classes(probabilistic_f1)},
+        lambda params: "probabilistic F1",
+        best_constant={LABELS: best_constant_probabilistic_f1, CLASSES: best_constant_class_probabilistic_f1},
+        low=0,
+        high=1,
+    ),
+    "top_k": Metric(
+        "probs",
+        (CLASSES,),
+        top_k,
+        lambda params: f"top-{params['k']} accuracy",
+        params={"k": 5},
+        check=_check_k,
+        best_constant=best_constant_top_k,
+        resampled=top_k_resampled,
+        low=0,
+        high=1,
+    ),
+    "balanced_accuracy": _of_answers(
+        (balanced_accuracy, best_constant_balanced_accuracy, balanced_accuracy_resampled),
+        (class_balanced_accuracy, best_constant_class_balanced_accuracy, None),
+        "balanced accuracy",
+    ),
+    "f1_macro": _of_answers(
+        _f_beta_of(average="macro", beta=1.0),
+        (partial(class_f_beta_macro, beta=1.0), partial(best_constant_class_f_beta_macro, beta=1.0), None),
+        "macro F1",
+    ),
+    # Where every row has one class, each wrong answer misses one class and wrongly names another: this is accuracy.
+    "f1_micro": _of_answers(
+        _f_beta_of(average="micro", beta=1.0), (accuracy, best_constant_accuracy, accuracy_resampled), "micro F1"
+    ),
+    "f1_samples": _of_answers(_f_beta_of(average="samples", beta=1.0), None, "F1"),
+    "f_beta_macro": _of_answers(
+        _f_beta_of(average="macro"),
+        (class_f_beta_macro, best_constant_class_f_beta_macro, None),
+        "macro F{beta:g}",
+        params={"beta": 2.0},
+        check=_check_beta,
+    ),
+    "mcc": _of_answers((mcc, best_constant_mcc, mcc_resampled), (class_mcc, best_constant_mcc, None), "MCC", low=-1),
 }
 
 __all__ = ["METRICS", "Metric", "Needs", "Scorer", "bind"]

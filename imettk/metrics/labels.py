@@ -50,9 +50,17 @@ def f_beta_resampled(
     chosen: np.ndarray, targets: np.ndarray, *, beta: float, average: Average = "samples"
 ) -> Callable[[np.ndarray], float]:
     """F-beta of rows drawn with repeats: each row is counted once for all of them."""
+    counts_of = counts_resampled(chosen, targets, average=average)
+    return lambda rows: float(f_beta_from_counts(*counts_of(rows), beta=beta).mean())
+
+
+def counts_resampled(
+    chosen: np.ndarray, targets: np.ndarray, *, average: Average
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return a function from rows, with repeats, to what `count_labels` counts in them."""
     truth = targets != 0
-    parts = [_sums_of_rows(mask, average) for mask in (chosen & truth, chosen, truth)]
-    return lambda rows: float(f_beta_from_counts(*(part(rows) for part in parts), beta=beta).mean())
+    hits, num_chosen, num_true = (_sums_of_rows(mask, average) for mask in (chosen & truth, chosen, truth))
+    return lambda rows: (hits(rows), num_chosen(rows), num_true(rows))
 
 
 def _sums_of_rows(mask: np.ndarray, average: Average) -> Callable[[np.ndarray], np.ndarray]:

@@ -32,7 +32,7 @@ class Metric:
         best_constant: (targets, **params) -> the score of the best answer that is the same for all rows, or None.
         resampled: (what it needs, targets, **params) -> a function that scores rows drawn with repeats, int64 (M,):
             what all bootstrap samples have in common is done once. None scores each sample anew.
-        low, high: between which scores lie.
+        low, high: between which scores lie; `high` may be a function of the parameters.
     """
 
     needs: Needs
@@ -45,7 +45,7 @@ class Metric:
     best_constant: Score | Mapping[str, Score] | None = None
     resampled: Resampled | Mapping[str, Resampled] | None = None
     low: float = -math.inf
-    high: float = math.inf
+    high: float | Callable[[Mapping[str, Any]], float] = math.inf
 
     def bound(self, targets: str, params: Mapping[str, Any] | None = None) -> Scorer:
         """Return the metric with these parameters and its own defaults, for this form of targets."""
@@ -72,6 +72,12 @@ class Scorer:
     @property
     def higher(self) -> bool:
         return self.metric.higher
+
+    @property
+    def high(self) -> float:
+        """The highest score that there is."""
+        high = self.metric.high
+        return high(self.params) if callable(high) else high
 
     def score(self, given: np.ndarray, targets: np.ndarray) -> float:
         """Return the score of what the metric needs; NaN where there is no row."""

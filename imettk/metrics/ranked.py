@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from imettk.errors import UserError
+
 
 def map_at_k(ranked: np.ndarray, targets: np.ndarray, *, k: int | None = None) -> float:
     """MAP@k of samples with one right answer each: the mean of 1 / (its rank), 0 where it is not among the k.
@@ -43,3 +45,35 @@ def recall_at_k(ranked: np.ndarray, targets: np.ndarray) -> float:
 def precision_at_k(ranked: np.ndarray, targets: np.ndarray, *, k: int | None = None) -> float:
     """Share of the answers, int64 (N, K), that show the row's target, int64 (N,); -1 in place of an answer is wrong."""
     return float((ranked[:, :k] == targets[:, None]).mean())
+
+
+def top_k(probs: np.ndarray, targets: np.ndarray, *, k: int) -> float:
+    """Share of rows whose class is among their k most likely, as scikit-learn's `top_k_accuracy_score`.
+
+    Args:
+        probs: (N, C); of classes that are as likely, the later ones come first.
+        targets: int64 (N,).
+        k: below C.
+
+    Raises:
+        UserError: every answer would be right.
+    """
+    return recall_at_k(_most_likely(probs, k), targets)
+
+
+def top_k_resampled(probs: np.ndarray, targets: np.ndarray, *, k: int) -> Callable[[np.ndarray], float]:
+    """Top-k accuracy of rows drawn with repeats."""
+    hits = (_most_likely(probs, k) == targets[:, None]).any(1)
+    return lambda rows: float(hits[rows].mean())
+
+
+def best_constant_top_k(targets: np.ndarray, *, k: int) -> float:
+    """The share of rows of the k most frequent classes; targets int64 (N,)."""
+    return float(np.sort(np.bincount(targets))[-k:].sum() / len(targets))
+
+
+def _most_likely(probs: np.ndarray, k: int) -> np.ndarray:
+    """The k most likely classes of each row, int64 (N, k)."""
+    if k >= probs.shape[1]:
+        raise UserError(f"`score.params` k must be below the number of classes, {probs.shape[1]}, for top_k, got {k}")
+    return np.argsort(probs, axis=1, kind="stable")[:, : -k - 1 : -1]

@@ -124,7 +124,7 @@ def score_interval(
     """Where a score lies, as bootstrap samples of the rows tell.
 
     Args:
-        score_of: rows, with repeats, int64 (M,) -> their score.
+        score_of: rows, with repeats, int64 (M,) -> their score; NaN where they have none, as without any true row.
         low, high: between which scores lie.
         groups: rows of a group are drawn together, any dtype (N,).
         other_rows: not the score of all rows there could be, but that of a new set with so many: of a public
@@ -132,10 +132,12 @@ def score_interval(
         level: the share of such intervals that hold the score.
 
     Returns:
-        Lowest and highest score.
+        Lowest and highest score, over the samples that have one; `low` and `high` where none has.
     """
-    scores = [score_of(rows) for rows in draw_rows(num_rows, groups, num_draws)]
-    score = score_of(np.arange(num_rows))
+    scores = np.array([score_of(rows) for rows in draw_rows(num_rows, groups, num_draws)])
+    score, scores = score_of(np.arange(num_rows)), scores[~np.isnan(scores)]
+    if not len(scores):
+        return low, high
     wider = np.sqrt(1 + num_rows / other_rows) if other_rows else 1.0
     lowest, highest = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2]) - np.mean(scores)
     return float(max(low, score + lowest * wider)), float(min(high, score + highest * wider))

@@ -112,6 +112,12 @@ def test_losses_are_better_when_lower_and_scores_as_their_metric_says(task, watc
     assert lower_is_better(recipe) is recipe.lower_is_better() is lower
 
 
+OF_PROBS = "roc_auc", "roc_auc_weighted", "roc_auc_partial", "average_precision", "probabilistic_f1"
+OF_CLASSES = "balanced_accuracy", "f1_macro", "f1_micro", "f_beta_macro", "mcc"
+OF_LABELS = "balanced_accuracy", "f1_macro", "f1_micro", "f1_samples", "f_beta_macro", "mcc"
+LABEL_METRICS = ", ".join(("f_beta", "log_loss", "focal_loss", *OF_PROBS, *OF_LABELS))
+LABEL_METRICS_OF_PROBS = " or ".join(("log_loss", "focal_loss", *OF_PROBS))
+CLASS_METRICS = " or ".join(("accuracy", "log_loss", *OF_PROBS, "top_k", *OF_CLASSES))
 LABEL_RULES = "threshold, group_thresholds, class_thresholds, top, share, probability"
 CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
 
@@ -130,7 +136,7 @@ CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
         (
             {"metric": "accuracy"},
             "a multilabel table has labels for targets, which `score.metric` accuracy does not take "
-            "(but f_beta, log_loss, focal_loss)",
+            f"(but {LABEL_METRICS})",
         ),
         (
             {"task": "multiclass", "loss": "focal", "rule": "top"},
@@ -146,7 +152,7 @@ CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
         (
             {"task": "multiclass", "metric": "map_at_k"},
             "`score.metric` map_at_k judges ranked, and `rule.kind` argmax gives answers and probs: "
-            "take accuracy or log_loss",
+            f"take {CLASS_METRICS}",
         ),
         (
             {"task": "multiclass", "rule": "rank", "metric": "log_loss"},
@@ -155,7 +161,7 @@ CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
         (
             {"rule": "recipe:rule", "metric": "f_beta", "file": FILE},
             "`score.metric` f_beta judges answers, and `rule.kind` recipe:rule gives probs: "
-            "take log_loss or focal_loss",
+            f"take {LABEL_METRICS_OF_PROBS}",
         ),
         (
             {"rule": "recipe:rank", "file": FILE},

@@ -232,3 +232,11 @@ def test_on_real_predictions_shrinking_helps_and_the_interval_holds_the_other_ha
         low, high = interval(answers, truth, shrunk.goal, **options)
         held += low <= scores[1] <= high
     assert np.mean(gains) > 0 and held >= 3
+
+
+def test_samples_without_a_score_are_left_out_of_an_interval():
+    """Five rows, of which one is true: no sample without it has a score."""
+    targets = np.array([0, 1, 0, 0, 0])
+    found = score_interval(lambda rows: np.nan if not targets[rows].any() else 0.25, 5, low=0, high=1)
+    assert found == (0.25, 0.25)
+    assert score_interval(lambda rows: np.nan, 5, low=0, high=1) == (0, 1), "it lies anywhere"

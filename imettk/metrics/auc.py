@@ -1,0 +1,223 @@
+"""Areas under the curves of a column's probabilities; a table scores the mean over its columns.
+
+A column's rows are sorted once. A bootstrap sample is then a count of how often each place of that order was drawn, so
+that all of them together cost little more than one sort.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+Area = Callable[[np.ndarray, np.ndarray], float]  # false and true rows at each threshold, highest first -> area
+
+
+def against_the_rest(probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a column for each class and whether rows are of it, (N, C); of two classes the second alone, (N, 1).
+
+    Args:
+        probs: (N, C).
+        targets: int64 (N,).
+    """
+    first = 1 if probs.shape[1] == 2 else 0
+    return probs[:, first:], targets[:, None] == np.arange(first, probs.shape[1])
+
+
+def columns_of_classes(targets: np.ndarray) -> np.ndarray:
+    """Return the columns of `against_the_rest` for classes, int64 (N,), of which the last one has a row."""
+    return against_the_rest(np.empty((0, max(2, int(targets.max()) + 1))), targets)[1]
+
+
+def for_classes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a score (or bootstrap) of columns as one of classes, int64 (N,), each against the rest."""
+    return lambda probs, targets, **params: function(*against_the_rest(probs, targets), **params)
+
+
+def constant(score: Callable[..., float]) -> Callable[..., float]:
+    """Return a function from targets, (N, C), to what any constant answer scores; scores go by the order alone."""
+    return lambda targets, **params: score(np.zeros(targets.shape, np.float32), targets, **params)
+
+
+def class_constant(score: Callable[..., float]) -> Callable[..., float]:
+    """Return the same for classes, int64 (N,)."""
+    return lambda targets, **params: constant(score)(columns_of_classes(targets), **params)
+
+
+def roc_auc(probs: np.ndarray, targets: np.ndarray) -> float:
+    """Area under the ROC curve, as scikit-learn's `roc_auc_score`: a tie counts half.
+
+    Args:
+        probs: (N, C).
+        targets: 0 or 1, (N, C).
+
+    Returns:
+        The mean over columns. A column whose rows are all true or all false has no area, and the mean leaves it out;
+        NaN where no column is left.
+    """
+    return _score(probs, targets, _roc_area)
+
+
+def roc_auc_resampled(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Area under the ROC curve of rows drawn with repeats."""
+    return _resampled(probs, targets, _roc_area)
+
+
+def roc_auc_weighted(probs: np.ndarray, targets: np.ndarray, *, edges: str, weights: str) -> float:
+    """Area under the ROC curve whose ranges of the true positive rate weigh differently: ALASKA2's weighted AUC.
+
+    The area beside the curve in each range, times its weight, over what a perfect curve has. Where a range ends
+    between two points of the curve, it is cut there, as in MLE-bench's grader of that competition (the kernel
+    "weighted-auc-metric-updated" gives the part between to neither range).
+
+    Args:
+        probs, targets: as of `roc_auc`, also for the mean.
+        edges: of the ranges, rising, such as "0 0.4 1".
+        weights: of each range, such as "2 1".
+    """
+    return _score(probs, targets, _weighted_area(edges, weights))
+
+
+def roc_auc_weighted_resampled(
+    probs: np.ndarray, targets: np.ndarray, *, edges: str, weights: str
+) -> Callable[[np.ndarray], float]:
+    """Weighted area under the ROC curve of rows drawn with repeats."""
+    return _resampled(probs, targets, _weighted_area(edges, weights))
+
+
+def roc_auc_partial(probs: np.ndarray, targets: np.ndarray, *, above: float) -> float:
+    """Area under the ROC curve above a true positive rate, in [0, 1 - above]: ISIC 2024's pAUC above 80% TPR.
+
+    Args:
+        probs, targets: as of `roc_auc`, also for the mean.
+        above: in [0, 1).
+    """
+    return _score(probs, targets, _partial_area(above))
+
+
+def roc_auc_partial_resampled(probs: np.ndarray, targets: np.ndarray, *, above: float) -> Callable[[np.ndarray], float]:
+    """Partial area under the ROC curve of rows drawn with repeats."""
+    return _resampled(probs, targets, _partial_area(above))
+
+
+def average_precision(probs: np.ndarray, targets: np.ndarray) -> float:
+    """Average precision, as scikit-learn's `average_precision_score`: precision at each threshold, by recall gained.
+
+    Args:
+        probs: (N, C).
+        targets: 0 or 1, (N, C).
+
+    Returns:
+        The mean over columns. A column without a true row has no recall, and the mean leaves it out (scikit-learn
+        counts it as 0); NaN where no column is left.
+    """
+    return _score(probs, targets, _precision_area)
+
+
+def average_precision_resampled(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Average precision of rows drawn with repeats."""
+    return _resampled(probs, targets, _precision_area)
+
+
+def numbers_of(text: str) -> list[float]:
+    """Return the numbers of a text, parted by spaces or commas; `ValueError` for anything else."""
+    return [float(word) for word in text.replace(",", " ").split()]
+
+
+def check_ranges(edges: str, weights: str) -> str | None:
+    """Return what is wrong with the parameters of `roc_auc_weighted`, or None."""
+    try:
+        ends, shares = numbers_of(edges), numbers_of(weights)
+    except ValueError:
+        return f"edges and weights must be numbers, such as '0 0.4 1' and '2 1', got {edges!r} and {weights!r}"
+    rising = all(low < high for low, high in pairwise(ends))
+    if len(ends) < 2 or not (rising and ends[0] >= 0 and ends[-1] <= 1):
+        return f"edges must be two or more rising numbers in [0, 1], got {edges!r}"
+    if len(shares) != len(ends) - 1 or not (min(shares) >= 0 and 0 < sum(shares) < math.inf):
+        return f"weights must be {len(ends) - 1} for these edges, none below 0 and not all 0, got {weights!r}"
+    return None
+
+
+def _score(probs: np.ndarray, targets: np.ndarray, area: Area) -> float:
+    """The mean area of all rows, each drawn once."""
+    return _resampled(probs, targets, area)(np.arange(len(targets)))
+
+
+def _resampled(probs: np.ndarray, targets: np.ndarray, area: Area) -> Callable[[np.ndarray], float]:
+    """A function from rows, with repeats, to the mean area of the columns that have one in these rows."""
+    columns = [_places(probs[:, column], targets[:, column] > 0) for column in range(targets.shape[1])]
+
+    def score_of(rows: np.ndarray) -> float:
+        areas = []
+        for places, num_places in columns:
+            counts = np.bincount(places[rows], minlength=2 * num_places).astype(np.float64)
+            areas.append(area(counts[::2], counts[1::2]))
+        known = [value for value in areas if not math.isnan(value)]
+        return sum(known) / len(known) if known else math.nan
+
+    return score_of
+
+
+def _places(probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, int]:
+    """Twice the place of each row among the thresholds, highest first, plus one for a true row, int32 (N,); and how
+    many places there are.
+    """
+    thresholds, place = np.unique(-probs, return_inverse=True)
+    # No curve bends between thresholds that only false rows pass: these share a place, so a rare label has few.
+    only_false = np.bincount(place[truth], minlength=len(thresholds)) == 0
+    shared = np.cumsum(~(only_false & np.roll(only_false, 1)))
+    shared -= shared[0]
+    return (2 * shared[place] + truth).astype(np.int32), int(shared[-1]) + 1
+
+
+def _area_beside(ranges: Sequence[tuple[float, float, float]], whole: float = 1.0) -> Area:
+    """The area on the right of the ROC curve, over `whole`.
+
+    Args:
+        ranges: two true positive rates each, between which it counts, and its weight.
+    """
+
+    def area(false: np.ndarray, true: np.ndarray) -> float:
+        num_false, num_true = false.sum(), true.sum()
+        if not num_false or not num_true:
+            return math.nan
+        rises = true > 0  # the curve is flat elsewhere
+        right, top = false.cumsum()[rises] / num_false, true.cumsum()[rises] / num_true
+        width, height = false[rises] / num_false, true[rises] / num_true
+        total = 0.0
+        for low, high, weight in ranges:
+            part = slice(np.searchsorted(top, low, side="right"), np.searchsorted(top, high) + 1)
+            ends, heights = top[part], height[part]
+            start, end = np.maximum(ends - heights, low), np.minimum(ends, high)
+            # Where a threshold brings false and true rows, the curve is the straight line: the part beside it is a
+            # trapezoid, as wide as in its middle.
+            middle = right[part] - width[part] * (ends - (start + end) / 2) / heights
+            total += weight * min(float((end - start) @ (1 - middle)), high - low)  # a sum may be rounded up
+        return total / whole
+
+    return area
+
+
+def _roc_area(false: np.ndarray, true: np.ndarray) -> float:
+    num_pairs = false.sum() * true.sum()
+    return float(false @ (true.cumsum() - true / 2) / num_pairs) if num_pairs else math.nan
+
+
+def _partial_area(above: float) -> Area:
+    return _area_beside([(above, 1.0, 1.0)])
+
+
+def _weighted_area(edges: str, weights: str) -> Area:
+    ranges = [(*ends, weight) for ends, weight in zip(pairwise(numbers_of(edges)), numbers_of(weights), strict=True)]
+    return _area_beside(ranges, whole=sum(weight * (high - low) for low, high, weight in ranges))
+
+
+def _precision_area(false: np.ndarray, true: np.ndarray) -> float:
+    num_true = true.sum()
+    if not num_true:
+        return math.nan
+    gains, hits, passed = true > 0, true.cumsum(), (false + true).cumsum()
+    return float(true[gains] @ (hits[gains] / passed[gains]) / num_true)

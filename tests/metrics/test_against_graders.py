@@ -1,0 +1,218 @@
+"""Each metric on 200 random inputs, ties and columns of one class among them, against scikit-learn or a plain loop."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import (
+    accuracy_score,
+    auc,
+    average_precision_score,
+    balanced_accuracy_score,
+    fbeta_score,
+    matthews_corrcoef,
+    roc_auc_score,
+    roc_curve,
+    top_k_accuracy_score,
+)
+
+from imettk.errors import UserError
+from imettk.metrics import METRICS
+
+ANSWERS = ("balanced_accuracy", "f1_macro", "f1_micro", "f1_samples", "f_beta_macro", "mcc")
+RANGES = {"edges": "0.1, 0.35 0.5 1", "weights": "3 0 1.5"}
+CASES = [
+    *((name, form, {}) for name in ANSWERS for form in METRICS[name].targets),
+    *(("f_beta_macro", form, {"beta": 0.5}) for form in ("labels", "classes")),
+    *(
+        (name, form, params)
+        for name, params in (
+            ("roc_auc", {}),
+            ("roc_auc_weighted", {}),
+            ("roc_auc_weighted", RANGES),
+            ("roc_auc_partial", {}),
+            ("roc_auc_partial", {"above": 0.35}),
+            ("average_precision", {}),
+            ("probabilistic_f1", {}),
+        )
+        for form in ("labels", "classes")
+    ),
+    *(("top_k", "classes", {"k": k}) for k in (1, 2)),
+]
+
+
+def test_every_metric_is_held_against_something():
+    elsewhere = {"f_beta", "accuracy", "map_at_k", "precision_at_k", "log_loss", "focal_loss"}
+    every = {(name, form) for name, row in METRICS.items() for form in row.targets if name not in elsewhere}
+    assert every == {(name, form) for name, form, _ in CASES}
+
+
+def inputs(form, seed):
+    """Probabilities, answers and truth of a few rows and columns, at times coarse enough for many ties."""
+    rng = np.random.default_rng(seed)
+    num_rows, num_columns = int(rng.integers(2, 40)), int(rng.integers(1, 6)) + (form == "classes")
+    if form == "labels":
+        targets = (rng.random((num_rows, num_columns)) < rng.choice([0.0, 0.1, 0.5, 1.0], num_columns)).astype(np.uint8)
+        probs = np.clip(0.3 * targets + 0.7 * rng.random(targets.shape), 0, 1)
+    else:
+        num_columns = max(num_columns, 3 if seed % 2 else 2)
+        targets = rng.integers(0, rng.integers(1, num_columns + 1), num_rows)
+        probs = rng.dirichlet(np.ones(num_columns), num_rows)
+    if seed % 3 == 0:
+        probs = np.round(probs * 4) / 4
+    probs = probs.astype(np.float32)
+    return probs, probs > 0.5 if form == "labels" else probs.argmax(1), targets
+
+
+def columns_of(probs, targets):
+    """Pairs of probabilities and truth of each label, or class against the rest; of two classes the second."""
+    if targets.ndim == 2:
+        return list(zip(probs.T, targets.T, strict=True))
+    classes = [1] if probs.shape[1] == 2 else range(probs.shape[1])
+    return [(probs[:, one], (targets == one).astype(int)) for one in classes]
+
+
+def mean_of(score, columns):
+    values = [score(truth, probs) for probs, truth in columns]
+    return float(np.mean(values)) if values else math.nan
+
+
+def area_between(truth, probs, low, high):
+    """Area beside the ROC curve between two true positive rates; the curve is cut where it crosses them (MLE-bench)."""
+    fpr, tpr, _ = roc_curve(truth, probs, drop_intermediate=False)
+    points = [(fpr[0], tpr[0])]
+    for (left, bottom), (right, top) in itertools.pairwise(zip(fpr, tpr, strict=True)):
+        for edge in (low, high):
+            if bottom < edge < top:
+                points.append((left + (right - left) * (edge - bottom) / (top - bottom), edge))
+        points.append((right, top))
+    inside = [point for point in points if low <= point[1] <= high]
+    return auc([x for x, _ in inside] + [1], [y - low for _, y in inside] + [high - low])
+
+
+def weighted_auc(truth, probs, edges, weights):
+    ends, shares = ([float(one) for one in text.replace(",", "").split()] for text in (edges, weights))
+    ranges = list(zip(itertools.pairwise(ends), shares, strict=True))
+    whole = sum(weight * (high - low) for (low, high), weight in ranges)
+    return sum(weight * area_between(truth, probs, *ends) for ends, weight in ranges) / whole
+
+
+def partial_auc(truth, probs, above):
+    """As ISIC 2024 has it: truth and order turned around, so that the false positive rate ends at 1 - above."""
+    fpr, tpr, _ = roc_curve(1 - truth, -probs)
+    stop = np.searchsorted(fpr, 1 - above, "right")
+    last = np.interp(1 - above, fpr[stop - 1 : stop + 1], tpr[stop - 1 : stop + 1])
+    return auc(np.append(fpr[:stop], 1 - above), np.append(tpr[:stop], last))
+
+
+def soft_f1(truth, probs):
+    """A plain loop over the rows, as of RSNA 2022."""
+    true = hits = chosen = 0.0
+    for one, prob in zip(truth, probs.astype(float), strict=True):
+        true, hits, chosen = true + one, hits + one * prob, chosen + prob
+    if hits == 0:
+        return 0.0
+    precision, recall = hits / chosen, hits / true
+    return 2 * precision * recall / (precision + recall)
+
+
+def f_score(answers, targets, beta, average):
+    """A single column is one label here, and two classes there: it gets an empty one beside it, that adds nothing."""
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        answers, targets = (np.concatenate([part, np.zeros_like(part)], axis=1) for part in (answers, targets))
+        return fbeta_score(targets, answers, beta=beta, average=average, zero_division=0) * (1 + (average == "macro"))
+    return fbeta_score(targets, answers, beta=beta, average=average, zero_division=0)
+
+
+def most_likely(probs, targets, k):
+    """Of classes that are as likely, scikit-learn takes the later one, but of two the first."""
+    if probs.shape[1] == 2:
+        return accuracy_score(targets, probs[:, 1] >= probs[:, 0])
+    return top_k_accuracy_score(targets, probs, k=k, labels=range(probs.shape[1]))
+
+
+def expected_of(name, params, probs, answers, targets):
+    """What scikit-learn or the grader's formula says."""
+    columns = [] if probs is None else columns_of(probs, targets)
+    both = [(one, truth) for one, truth in columns if 0 < truth.sum() < len(truth)]
+    some = [(one, truth) for one, truth in columns if truth.any()]
+    chosen = [] if answers is None else [(answers, targets)]
+    if answers is not None and targets.ndim == 2:
+        chosen = list(zip(answers.T, targets.T, strict=True))
+    edges = params or METRICS["roc_auc_weighted"].params
+    above = params.get("above", 0.8)
+    beta = params.get("beta", 2.0)
+    return {
+        "roc_auc": lambda: mean_of(roc_auc_score, both),
+        "roc_auc_weighted": lambda: mean_of(lambda truth, one: weighted_auc(truth, one, **edges), both),
+        "roc_auc_partial": lambda: mean_of(lambda truth, one: partial_auc(truth, one, above), both),
+        "average_precision": lambda: mean_of(average_precision_score, some),
+        "probabilistic_f1": lambda: mean_of(soft_f1, some),
+        "balanced_accuracy": lambda: mean_of(balanced_accuracy_score, chosen),
+        "mcc": lambda: mean_of(matthews_corrcoef, chosen),
+        "f1_macro": lambda: f_score(answers, targets, 1.0, "macro"),
+        "f1_micro": lambda: f_score(answers, targets, 1.0, "micro"),
+        "f1_samples": lambda: f_score(answers, targets, 1.0, "samples"),
+        "f_beta_macro": lambda: f_score(answers, targets, beta, "macro"),
+        "top_k": lambda: most_likely(probs, targets, params["k"]),
+    }[name]()
+
+
+@pytest.mark.parametrize(("name", "form", "params"), CASES)
+@pytest.mark.filterwarnings("ignore")  # of columns with one class alone
+def test_a_metric_is_scikit_learns_or_the_graders(name, form, params):
+    scorer, undefined = METRICS[name].bound(form, params), 0
+    for seed in range(200):
+        probs, answers, targets = inputs(form, seed)
+        if name == "top_k" and probs.shape[1] <= params["k"]:
+            continue
+        given = answers if scorer.needs == "answers" else probs
+        expected = expected_of(name, params, probs, answers, targets)
+        score = scorer.score(given, targets)
+        assert score == pytest.approx(expected, abs=1e-6, nan_ok=True), seed
+        undefined += math.isnan(score)
+    assert undefined < 100
+
+
+def constants(name, form, num_rows):
+    """Tables of probabilities and of answers that are the same in all rows, of three labels or classes."""
+    if METRICS[name].needs == "probs":
+        steps = np.arange(num_rows + 1) / num_rows  # shares of classes are among these
+        rows = [[step] * 3 for step in steps]
+        if form == "classes":
+            rows = [row for row in itertools.product(steps, repeat=3) if sum(row) == pytest.approx(1)]
+        return [(np.tile(row, (num_rows, 1)), None) for row in rows]
+    answers = itertools.product((False, True), repeat=3) if form == "labels" else range(3)
+    return [
+        (None, np.tile(answer, (num_rows, 1)) if form == "labels" else np.full(num_rows, answer)) for answer in answers
+    ]
+
+
+@pytest.mark.parametrize(("name", "form", "params"), CASES)
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.filterwarnings("ignore")
+def test_the_best_constant_answer_is_the_best_of_all(name, form, params, seed):
+    rng = np.random.default_rng(seed)
+    targets = np.append(np.arange(3), rng.integers(0, 3, 7))
+    if form == "labels":
+        targets = (rng.random((10, 3)) < [0.3, 0.6, 0.0]).astype(np.uint8)
+    scores = [expected_of(name, params, *given, targets) for given in constants(name, form, 10)]
+    assert METRICS[name].bound(form, params).best_constant(targets) == pytest.approx(max(scores))
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "roc_auc_weighted", "roc_auc_partial", "average_precision"])
+def test_of_two_classes_the_second_is_the_one_in_question(name):
+    probs = np.random.default_rng(0).random(30).astype(np.float32)
+    targets = np.arange(30) % 2
+    of_classes, of_column = (METRICS[name].bound(form) for form in ("classes", "labels"))
+    both, column = np.stack([1 - probs, probs], axis=1), (targets[:, None]).astype(np.uint8)
+    assert of_classes.score(both, targets) == of_column.score(probs[:, None], column)
+    assert of_classes.best_constant(targets) == of_column.best_constant(column)
+    assert METRICS["probabilistic_f1"].bound("classes").best_constant(targets) == pytest.approx(2 / 3)
+
+
+def test_as_many_answers_as_classes_are_no_question():
+    with pytest.raises(UserError) as caught:
+        METRICS["top_k"].bound("classes").score(np.full((2, 5), 0.2), np.array([0, 1]))
+    assert str(caught.value) == "`score.params` k must be below the number of classes, 5, for top_k, got 5"
