@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 from table import print_machine
@@ -110,10 +111,17 @@ def digest(path: Path) -> str:
             found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             found.update(tensor.contiguous().view(-1).numpy().tobytes() if tensor.numel() else b"")
     else:
-        said = json.loads(path.read_text()).items()
-        content = {name: value for name, value in said if name not in UNSTABLE and value not in ([], None)}
+        content = _filled(json.loads(path.read_text()))
         found.update(json.dumps(content, sort_keys=True).encode())
     return found.hexdigest()[:16]
+
+
+def _filled(content: Any) -> Any:
+    """What a JSON file says, but for what it leaves empty: fields of later versions stand so in its plan."""
+    if not isinstance(content, dict):
+        return content
+    parts = ((name, _filled(value)) for name, value in content.items() if name not in UNSTABLE)
+    return {name: value for name, value in parts if value not in ([], None)}
 
 
 def run(arguments: argparse.Namespace) -> int:
