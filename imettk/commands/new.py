@@ -23,7 +23,7 @@ from imettk.starter.hold_out import choose_test_rows
 from imettk.starter.look import Looks, look_at, look_into
 from imettk.starter.oddities import find_oddities
 from imettk.starter.recipe_source import write_source
-from imettk.starter.starts import recipe_like, start_recipe
+from imettk.starter.starts import judge_by, recipe_like, start_recipe
 from imettk.tasks import TASKS
 
 ANSWERS = "answers.csv"
@@ -78,6 +78,8 @@ def new(
     else:
         recipe, comments = recipe_like(like(), found, looks, name)
         base = like(), like.__module__, like.__name__
+    if choices.metric is not None:
+        recipe = judge_by(recipe, found, choices.metric)
     text = write_source(recipe, comments, _summary(found, name), base)
     if test is not None:
         _write_tables(found, test, made_dir)

@@ -43,6 +43,7 @@ class Choices:
     Attributes:
         question: a row of QUESTIONS.
         group_column: `none` is for no groups.
+        metric: a row of METRICS, by which the competition judges.
     """
 
     question: str | None = None
@@ -50,6 +51,7 @@ class Choices:
     id_column: str | None = None
     label_column: str | None = None
     group_column: str | None = None
+    metric: str | None = None
 
     @property
     def several(self) -> bool | None:

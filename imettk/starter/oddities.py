@@ -45,7 +45,7 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
         if answers and not answers & set(guess.labels) and all(map(NUMBER.fullmatch, answers)):
             lines.append(
                 f"{form.sample_csv} holds numbers such as {min(answers)}, which are no labels: if probabilities are "
-                "wanted, know that submission.csv gets labels"
+                "wanted, say by which metric they are judged, as in --metric roc_auc"
             )
     lines += _spare_images(guess, contents)
     lines += [f"an image cannot be read: {fault}" for fault in looks.unread[:3]]

@@ -11,11 +11,14 @@ from imettk.config import (
     PredictPlan,
     RankPlan,
     Recipe,
+    RulePlan,
+    ScorePlan,
     StagePlan,
     TrainPlan,
 )
 from imettk.data.framing import Aspect
 from imettk.errors import ConfigError
+from imettk.metrics import METRICS
 from imettk.starter.guess import Guess
 from imettk.starter.look import Looks
 from imettk.starter.questions import QUESTIONS
@@ -64,6 +67,21 @@ def start_recipe(guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comment
         ),
     }
     return recipe, {**comments, **question.comments, **_table_comments(guess)}
+
+
+def judge_by(recipe: Recipe, guess: Guess, metric: str) -> Recipe:
+    """The recipe judged by this metric, with answers that it judges.
+
+    Raises:
+        ConfigError: there is no such metric, or it does not fit the data.
+    """
+    if metric not in METRICS:
+        raise ConfigError(f"--metric must be one of {', '.join(METRICS)}, got {metric!r}")
+    rule = recipe.rule
+    if METRICS[metric].needs == "probs":
+        positive = "1" if set(guess.labels) == {"0", "1"} else None  # else the rule asks, where it matters
+        rule = RulePlan(kind="probability", positive=positive)
+    return replace(recipe, score=ScorePlan(metric=metric), rule=rule)
 
 
 def recipe_like(base: Recipe, guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comments]:

@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from pictures import make_pictures
 from places import PROJECT
+from tiny import run
 
 import imettk.config
 from imettk.cli.main import main
@@ -254,3 +256,26 @@ def test_white_is_set_where_files_hold_fewer_bits_than_they_say(made, here, caps
         (here / "mine.py").unlink()
     command("new", "other", "--data", made / "birds")
     assert load_recipe("other.py").images.white is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind"), [("roc_auc", "probability"), ("log_loss", "probability"), ("accuracy", "argmax")]
+)
+def test_a_metric_says_what_is_answered(tmp_path, monkeypatch, metric, kind):
+    monkeypatch.chdir(tmp_path)
+    data = make_pictures(tmp_path / "data", [name for name in ("0", "1") for _ in range(10)])
+    sample = pd.read_csv(data / "sample_submission.csv").assign(label=0.5)
+    sample.to_csv(data / "sample_submission.csv", index=False)
+    run("new", "mine", "--data", data, "--metric", metric)
+    recipe = load_recipe("mine.py")
+    assert (recipe.score.metric, recipe.rule.kind) == (metric, kind)
+    assert recipe.rule.positive == ("1" if kind == "probability" else None)
+
+
+def test_a_metric_that_is_none_or_does_not_fit_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data = make_pictures(tmp_path / "data", [name for name in ("0", "1") for _ in range(10)])
+    line = refused(capsys, "new", "mine", "--data", data, "--metric", "auc")
+    assert "--metric must be one of f_beta, accuracy, " in line and "got 'auc'" in line
+    line = refused(capsys, "new", "mine", "--data", data, "--metric", "f1_samples")
+    assert "`score.metric` f1_samples does not take" in line and not (tmp_path / "mine.py").exists()
