@@ -114,7 +114,7 @@ def test_a_covering_set_of_what_fits_runs_from_table_to_submission(competition, 
         run("infer", path, *common)
         scores = json.loads((folder / "scores.json").read_text())
         bound = recipe.scorer
-        assert scores["metric"] == bound.title, (loss, rule, metric)
+        assert (scores["metric"], scores["title"]) == (metric, bound.title), (loss, rule, metric)
         assert bound.metric.low <= scores["oof"] <= bound.high and len(scores["folds"]) == 2
         low, high = scores["interval"]
         assert low <= scores["oof"] <= high

@@ -79,7 +79,7 @@ def test_the_readme_has_the_commands_of_one():
 def test_a_loss_and_a_metric(play, imettk, digits_data):
     _, run = play("own_loss_and_metric.py")
     scores = json.loads((run / "scores.json").read_text())
-    assert scores["metric"] == "worst_f1"
+    assert scores["metric"] == "recipe:worst_f1" and scores["title"] == "worst_f1"
     common = ["--data", digits_data / "data", "--run-dir", run]
     plan = imettk("train", *common, "--dry-run").stdout
     assert "your own: loss recipe:tversky (own_loss_and_metric.py), metric recipe:worst_f1 (own_loss_and_metric" in plan

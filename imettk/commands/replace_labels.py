@@ -159,7 +159,12 @@ def _fit(
     run.path.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(scanned).to_csv(index=False, float_format="%.6g")
     write_atomically(run.path / "neighbours.csv", frame.encode())
-    result = {"metric": name, "threshold": threshold if np.isfinite(threshold) else None, "before": scanned[0].score}
+    result = {
+        "metric": recipe.scorer.name,
+        "title": name,
+        "threshold": threshold if np.isfinite(threshold) else None,
+        "before": scanned[0].score,
+    }
     if several:
         after, _ = cross_fit_threshold(fit, answers, rows, similarities, sets, folds)
         honest = result["oof"] = score_of(after, truth)

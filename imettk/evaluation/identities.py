@@ -140,7 +140,7 @@ def judge(
     assert table.targets is not None
     answers = ranker.cross_fit(ranked, truth, folds)
     of_folds = {str(fold): ranker.score(answers[folds == fold], truth[folds == fold]) for fold in np.unique(folds)}
-    scores: dict[str, Any] = {"metric": ranker.metric, "folds": of_folds}
+    scores: dict[str, Any] = {"metric": ranker.scorer.name, "title": ranker.metric, "folds": of_folds}
     scores |= ranker.scores(answers, ranked, truth, table.groups)
     if not ranker.scored.all():
         scores["all_identities"] = ranker.score(ranked.labels[:, : ranker.k], table.targets)

@@ -92,7 +92,8 @@ def honest_scores(
         answers = fit(np.arange(len(probs))).apply(probs)
     given = judged(scorer, answers, probs)
     scores: dict[str, Any] = {
-        "metric": scorer.title,
+        "metric": scorer.name,
+        "title": scorer.title,
         "folds": {str(fold): scorer.score(given[folds == fold], targets[folds == fold]) for fold in np.unique(folds)},
         "oof": scorer.score(given, targets),
         "constant": scorer.best_constant(targets),
@@ -131,10 +132,11 @@ def interval_of(
 
 def tell_scores(scores: dict[str, Any]) -> None:
     """Print the lines that a user looks for."""
+    title = scores["title"]
     for fold, value in scores["folds"].items():
-        say(f"  fold {fold}   {scores['metric']} {value:.4f}")
+        say(f"  fold {fold}   {title} {value:.4f}")
     constant = "" if scores["constant"] is None else f"   (best constant answer {scores['constant']:.4f})"
-    say(f"  OOF      {scores['metric']} {scores['oof']:.4f}{constant}")
+    say(f"  OOF      {title} {scores['oof']:.4f}{constant}")
     low, high = scores["interval"]
     test = scores.get("interval_test")
     on_test = f"; on the test set {test[0]:.4f} to {test[1]:.4f}, if it is alike" if test else ""

@@ -54,11 +54,12 @@ class Metric:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A metric with its parameters, for one form of targets."""
+    """A metric with its parameters, for one form of targets, and the name that a recipe gives it."""
 
     metric: Metric
     params: Mapping[str, Any]
     targets: str
+    name: str = ""
 
     @property
     def title(self) -> str:
@@ -127,4 +128,4 @@ def bind(name: str, metric: Metric, targets: str, *, defaults: Mapping[str, Any]
             raise ConfigError(f"`score.params` {key} must be {fits.__name__} for the metric {name}, got {value!r}")
     if wrong := metric.check(params):
         raise ConfigError(f"`score.params` for the metric {name}: {wrong}")
-    return Scorer(metric, params, targets)
+    return Scorer(metric, params, targets, name)

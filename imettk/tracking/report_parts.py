@@ -149,6 +149,11 @@ class Parts:
             ]
         return rows
 
+    @property
+    def _metric(self) -> str:
+        """What the metric is called; earlier versions had no other name for it."""
+        return str(self.scores.get("title") or self.scores.get("metric", "score"))
+
     def _score_facts(self) -> list[tuple[str, Any]]:
         if not self.scores:
             return []
@@ -156,7 +161,7 @@ class Parts:
         interval = "" if low is None else f" (95%: {low:.4f} to {high:.4f})"
         constant = self.scores.get("constant")
         return [
-            (f"OOF {self.scores['metric']}", f"{self.scores['oof']:.4f}{interval}"),
+            (f"OOF {self.scores.get('title', self.scores['metric'])}", f"{self.scores['oof']:.4f}{interval}"),
             ("best constant answer", None if constant is None else f"{constant:.4f}"),
         ]
 
@@ -201,7 +206,7 @@ class Parts:
                     _, steps, values = zip(*points, strict=True)
                     lines.append(Line(f"fold {fold}", steps, values, marked=key.startswith("validate")))
             if lines:
-                metric = self.scores.get("metric", "score") if key == "validate/score" else key.partition("/")[2]
+                metric = self._metric if key == "validate/score" else key.partition("/")[2]
                 charts.append((title, draw_lines(lines, x="step", y=metric, log=key == "train/lr")))
         return charts
 
@@ -267,7 +272,7 @@ class Parts:
 
     def _gains(self) -> list[dict[str, Any]]:
         """Tables of what views and refinement add."""
-        tables, metric = [], self.scores.get("metric", "score")
+        tables, metric = [], self._metric
         best_of, sign = (min, -1) if self.scores.get("lower_is_better") else (max, 1)
         if views := self.scores.get("views"):
             best = best_of(value for name, value in views.items() if name != "together")
@@ -282,7 +287,7 @@ class Parts:
 
     def _members(self) -> list[dict[str, Any]]:
         """A table of what each member of an ensemble adds."""
-        ensemble, metric = self._ensemble, self.scores.get("metric", "score")
+        ensemble, metric = self._ensemble, self._metric
         if not (members := ensemble.get("members")):
             return []
         rows = [

@@ -306,7 +306,7 @@ def test_the_submission_has_the_rules_answers_in_the_samples_order(tmp_path, out
     for name, row in zip(test.ids.tolist(), test.merged, strict=True):
         assert cells[name] == " ".join(np.array(LABELS)[row >= np.float32(threshold)])
     scores = json.loads((out.folder / "scores.json").read_text())
-    assert scores["rows"] == ROWS and scores["rule_fitted_on_other_folds"] and scores["metric"] == "F2"
+    assert scores["rows"] == ROWS and scores["rule_fitted_on_other_folds"] and scores["title"] == "F2"
     assert scores["oof"] <= best_f2(oof.merged, oof.targets)
     assert f"OOF      F2 {scores['oof']:.4f}" in capsys.readouterr().out
     assert len(pd.read_csv(out.folder / "label_scores.csv")) == 4

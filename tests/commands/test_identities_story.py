@@ -129,7 +129,7 @@ def test_unknown_and_single_images_never_train_and_validation_rows_are_not_in_th
 def test_scores_say_what_a_user_looks_for(triplets, arcface):
     for run in (triplets, arcface):
         scores = json.loads((run / "scores.json").read_text())
-        assert scores["metric"] == "MAP@5" and set(scores["folds"]) == {"0", "1"}
+        assert scores["title"] == "MAP@5" and set(scores["folds"]) == {"0", "1"}
         assert {"top1", "recall@5", "unknown_auc", "interval", "constant"} <= set(scores)
         for picture in ("ranking_worst.png", "ranking_some.png", "label_conflicts.png", "label_conflicts.csv"):
             assert (run / picture).is_file()

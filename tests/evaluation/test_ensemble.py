@@ -105,7 +105,7 @@ def test_a_gain_is_positive_where_a_member_makes_the_ensemble_better(make, capsy
         assert alone == pytest.approx(sign * score(name), abs=1e-5)
         assert gain == pytest.approx(whole - score(*others), abs=1e-5)
     assert kept["members"]["good"]["gain"] > 0 > kept["members"]["noise"]["gain"]
-    assert kept["weights"] == pytest.approx(dict.fromkeys(NOISE, 1 / 3)) and scores["metric"] in ("log loss", "F2")
+    assert kept["weights"] == pytest.approx(dict.fromkeys(NOISE, 1 / 3)) and scores["title"] in ("log loss", "F2")
     lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.split()}
     assert lines["good"][-1].startswith("+") and lines["noise"][-1].startswith("-")
     assert float(lines["ensemble"][-1]) == pytest.approx(sign * whole, abs=1e-4)

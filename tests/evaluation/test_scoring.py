@@ -75,7 +75,7 @@ def test_f_beta_is_that_of_answers_by_a_rule_fitted_on_the_other_folds():
         return pytest.approx(fbeta_score(targets[rows], expected[rows], beta=beta, average=average, zero_division=0))
 
     every = np.arange(90)
-    assert scores["metric"] == "macro F1" and scores["oof"] == score(every)
+    assert (scores["metric"], scores["title"]) == ("f_beta", "macro F1") and scores["oof"] == score(every)
     assert scores["folds"] == {str(fold): score(ROWS[fold]) for fold in range(3)}
     assert scores["rows"] == 90 and scores["rule_fitted_on_other_folds"] is True
     for average in ("samples", "macro", "micro"):
@@ -101,7 +101,7 @@ def test_accuracy_is_that_of_the_likeliest_class():
 def test_a_metric_of_probabilities_scores_these_and_is_better_when_lower():
     probs, targets = class_rows()
     scores, answers = scored(recipe_of("multiclass", "log_loss"), probs, targets)
-    assert scores["metric"] == "log loss" and answers.tolist() == probs.argmax(1).tolist()
+    assert scores["metric"] == "log_loss" and answers.tolist() == probs.argmax(1).tolist()
     assert scores["oof"] == scores["log_loss"] == pytest.approx(class_log_loss(targets, probs), abs=1e-5)
     for fold in range(3):
         mine = ROWS[fold]
@@ -174,7 +174,7 @@ def test_an_interval_ends_where_scores_do():
 
 
 def test_the_lines_are_those_that_a_user_looks_for(capsys):
-    scores = {"metric": "F2", "folds": {"0": 0.5, "2": 0.25}, "oof": 0.375, "constant": 0.125, "interval": (0.25, 0.5)}
+    scores = {"title": "F2", "folds": {"0": 0.5, "2": 0.25}, "oof": 0.375, "constant": 0.125, "interval": (0.25, 0.5)}
     tell_scores(scores)
     tell_scores(scores | {"constant": None, "interval_test": (0.125, 0.75)})
     assert capsys.readouterr().out.splitlines() == [

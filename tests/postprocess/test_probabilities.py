@@ -115,7 +115,7 @@ def test_a_column_a_label_from_the_table_to_an_ensemble_and_pseudo_labels(tmp_pa
     assert list(found) == ["id", *names]
     np.testing.assert_allclose(found[list(names)], mean[:, order], atol=1e-6)
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
-    assert scores["metric"] == "log loss" and scores["lower_is_better"]
+    assert scores["metric"] == "log_loss" and scores["lower_is_better"]
     expected = np.array([sorted(names).index(name) for name in truth["label"]])
     if task == "multiclass":
         assert scores["test"] == pytest.approx(log_loss(expected, mean / mean.sum(1, keepdims=True)), abs=1e-4)

@@ -37,7 +37,7 @@ def test_hpa2018_runs_with_its_real_structure(tmp_path, capsys):
     assert len(focal) == 3
     command("validate", *common)
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
-    assert scores["metric"] == "macro F1"
+    assert scores["title"] == "macro F1"
     parts = [load_predictions(tmp_path / "run" / f"fold{fold}" / "oof.safetensors") for fold in (0, 1)]
     assert parts[0].probs.shape[0] == 4  # the four crops, of which the largest counts
     np.testing.assert_array_equal(parts[0].merged, parts[0].probs.max(0))
