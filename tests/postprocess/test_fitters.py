@@ -12,7 +12,7 @@ from imettk.config.choices import RULES
 from imettk.postprocess.fitters import FitContext, RuleFitter, make_fitter, rule_class
 from imettk.postprocess.rule import Likeliest, Rule, Shares, Thresholds, relative_to_row
 
-FITTED = {name: row.load() for name, row in RULES.items() if row.make is not None}
+FITTED = {name: row.load() for name, row in RULES.items() if "answers" in row.gives}
 GROUPS = ("x", "y", "x", "y")
 PLANS = [
     *(RulePlan(kind=kind) for kind in FITTED),
