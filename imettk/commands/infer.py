@@ -57,10 +57,8 @@ def infer(
     tests = _noted(predict_in_time(recipe, run, table, source, folds, end=end), used)
     answers, probs = judge.answer_test(data_dir, run, table, tests)
     if known:
-        cells = {name: recipe.task.split(cell, recipe.table.label_separator) for name, cell in known.items()}
-        answers = judge.put_known(cells, labelled, table, answers)
-    what = f"mean of {len(used)} folds"
-    submit(recipe, data_dir, run, table.ids, answers, what, num_answers=judge.num_answers, numbers=judge.numbers)
+        answers = judge.put_known(judge.known_cells(run, labelled, known), labelled, table, answers)
+    submit(recipe, data_dir, run, table.ids, answers, f"mean of {len(used)} folds", num_answers=judge.num_answers)
     if truth is not None:
         name, value = judge.score_answers(labelled, table, answers, truth, probs)
         write_json(run.path / "scores.json", (read_json(run.path / "scores.json") or {}) | {"test": value})

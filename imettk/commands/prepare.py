@@ -113,11 +113,12 @@ def _require_same_data(recipe: Recipe, run: RunDir, table: SampleTable, folds: n
 
 
 def _check_answers(recipe: Recipe, table: SampleTable) -> None:
-    """Raise `ConfigError` where a row is to get more answers than there are: else `infer` would, after the training."""
-    plan, targets = recipe.ranking, recipe.task.identities(_targets(table))
-    if recipe.rule_row.make is not None:
+    """Raise `ConfigError` where the labels do not allow the answers, or there are too few: before any training."""
+    if "ranked" not in recipe.rule_row.gives:
         fitter_of(recipe).check_labels(table.labels)
-    if "ranked" not in recipe.rule_row.gives or recipe.answers_images or targets is None:
+        return
+    plan, targets = recipe.ranking, recipe.task.identities(_targets(table))
+    if recipe.answers_images or targets is None:
         return
     own = targets[(table.sources == 0) & (targets >= 0)]
     count = len(table.labels) if plan.scored == "all" else len(np.unique(own))

@@ -87,6 +87,11 @@ class RuleChoice(Choice):
     sections: tuple[str, ...] = ("rule",)
     judge: Any = "imettk.evaluation.by_rule:RuleJudge"
 
+    @property
+    def answers_numbers(self) -> bool:
+        """Whether what is submitted are the network's numbers, and no labels."""
+        return self.gives == ("probs",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FocalParams(Section):

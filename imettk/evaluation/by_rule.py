@@ -90,7 +90,7 @@ class RuleJudge(Judge):
         self, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]
     ) -> tuple[Answers, np.ndarray | None]:
         """Return the answers of the rule that `validate` fitted, to the mean of all folds."""
-        rule = self._rule = rule_from_json(self.recipe, read_rule(run, self.recipe, table.labels))
+        rule = rule_from_json(self.recipe, read_rule(run, self.recipe, table.labels))
         total, count = np.zeros(()), 0
         for _, predictions in tests:
             total, count = total + predictions.merged.astype(np.float64), count + 1
@@ -99,14 +99,14 @@ class RuleJudge(Judge):
         tell_drift(rule, answers)
         return rule.cells(answers, table.labels, self.recipe.task), probs
 
+    def known_cells(self, run: RunDir, labelled: SampleTable, known: dict[str, str]) -> dict[str, list[str]]:
+        rule = rule_from_json(self.recipe, read_rule(run, self.recipe, labelled.labels))
+        cells = super().known_cells(run, labelled, known)
+        return dict(zip(cells, rule.known_cells(list(cells.values()), labelled.labels, self.recipe.task), strict=True))
+
     def put_known(
         self, known: dict[str, list[str]], labelled: SampleTable, table: SampleTable, answers: Answers
     ) -> Answers:
-        if self.numbers and known:
-            task, column = self.recipe.task, {label: number for number, label in enumerate(labelled.labels)}
-            targets = task.make_targets(list(known.values()), column, len(labelled.labels))
-            sure = task.soft_answers(targets, task.num_outputs(len(labelled.labels)))
-            known = dict(zip(known, self._rule.cells(sure, labelled.labels, task), strict=True))
         return [known.get(name, row) for name, row in zip(table.ids, answers, strict=True)]
 
     def score_answers(

@@ -79,15 +79,8 @@ def ensemble_by_rule(
         save_predictions(run.path / TEST, Predictions(test.ids, test.probs, values))
         answers = rule.apply(test.merged)
         tell_drift(rule, answers)
-        submit(
-            recipe,
-            data_dir,
-            run,
-            test.ids,
-            rule.cells(answers, first["labels"], recipe.task),
-            f"of {len(found)} members",
-            numbers=recipe.rule_row.gives == ("probs",),
-        )
+        cells = rule.cells(answers, first["labels"], recipe.task)
+        submit(recipe, data_dir, run, test.ids, cells, f"of {len(found)} members")
 
 
 def _read_members(members: list[Path], method: str) -> list[Member]:

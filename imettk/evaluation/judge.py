@@ -31,11 +31,6 @@ class Judge(ABC):
         """The most answers that a row of the submission may have, best first; None where they have no order."""
         return None
 
-    @property
-    def numbers(self) -> bool:
-        """Whether answers are numbers, and no labels."""
-        return "probs" in self.recipe.rule_row.gives and "answers" not in self.recipe.rule_row.gives
-
     def gallery(self, prepared: Prepared, fold: int) -> np.ndarray:
         """Return rows that a validation during training needs embeddings of beside its own, int64 (M,)."""
         return np.zeros(0, np.int64)
@@ -70,11 +65,15 @@ class Judge(ABC):
             tests: predictions of the test table, fold by fold.
         """
 
+    def known_cells(self, run: RunDir, labelled: SampleTable, known: dict[str, str]) -> dict[str, list[str]]:
+        """Return what is answered for rows that are known, from cells of the training table by id."""
+        return {name: self.recipe.task.split(cell, self.recipe.table.label_separator) for name, cell in known.items()}
+
     @abstractmethod
     def put_known(
         self, known: dict[str, list[str]], labelled: SampleTable, table: SampleTable, answers: Answers
     ) -> Answers:
-        """Return the answers with known ones in place, labels by the id of their row."""
+        """Return the answers with known ones in place, as `known_cells` gives them."""
 
     @abstractmethod
     def score_answers(

@@ -27,14 +27,12 @@ def submit(
     what: str,
     *,
     num_answers: int | None = None,
-    numbers: bool = False,
 ) -> None:
     """Write `submission.csv`; without the sample say that there is none to write it for.
 
     Args:
         what: where the answers come from, for the line that is printed.
         num_answers: the most answers of a row, which stand in order; None where they have none.
-        numbers: answers are numbers, of which two may be the same.
 
     Raises:
         DataError: the submission would not fit the sample.
@@ -54,6 +52,6 @@ def submit(
         answers=answers,
         separator=form.label_separator,
         num_answers=num_answers,
-        numbers=numbers,
+        numbers=recipe.rule_row.answers_numbers,
     )
     say(f"{path}: {len(ids)} answers, {what}, checked against {form.sample_csv}")

@@ -49,6 +49,11 @@ class Probabilities(Rule):
             probs = probs / probs.sum(1, keepdims=True)
         return [[f"{prob:.9g}" for prob in row] for row in probs[:, self.places(labels)].tolist()]
 
+    def known_cells(self, known: list[list[str]], labels: Sequence[str], task: Task) -> list[list[str]]:
+        """Return 1 for labels that a row is known to have, and 0 for others."""
+        targets = task.make_targets(known, {label: number for number, label in enumerate(labels)}, len(labels))
+        return self.cells(task.soft_answers(targets, len(labels)), labels, task)
+
     def places(self, labels: Sequence[str]) -> list[int]:
         """Return which labels the columns of the submission are of, int (K,).
 

@@ -46,6 +46,10 @@ class Rule(ABC):
         """Return what stands in a submission for each answer: its labels."""
         return task.cells(answers, labels)
 
+    def known_cells(self, known: list[list[str]], labels: Sequence[str], task: Task) -> list[list[str]]:
+        """Return the same for rows whose labels are known."""
+        return known
+
     def drift(self, answers: np.ndarray) -> np.ndarray | None:
         """Return by how many rows the answers are off what the rule promised each label, int64 (C,), or None."""
         return None

@@ -40,6 +40,15 @@ def test_cells_are_the_numbers_of_the_columns_and_sum_to_1():
 
 
 @pytest.mark.parametrize(
+    ("task", "known", "cells"),
+    [(CLASSES, [["c"], ["a"]], [["1", "0"], ["0", "1"]]), (LABELS, [["a", "c"], []], [["1", "1"], ["0", "0"]])],
+)
+def test_what_is_known_is_1_or_0(task, known, cells):
+    rule = Probabilities(exclusive=task.exclusive, columns=("c", "a"))
+    assert rule.known_cells(known, ("a", "b", "c"), task) == cells
+
+
+@pytest.mark.parametrize(
     ("rule", "labels", "places"),
     [
         (Probabilities(), ("x",), [0]),
