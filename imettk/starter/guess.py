@@ -15,14 +15,12 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import named, require_filled
+from imettk.data.csv_files import require_filled
 from imettk.data.listings import list_files, list_folders
 from imettk.errors import DataError
 from imettk.starter.guess_columns import (
-    MOST,
     Choices,
     Finding,
-    TrainingRows,
     find_group,
     find_rows,
     require_rows,
@@ -30,12 +28,12 @@ from imettk.starter.guess_columns import (
 )
 from imettk.starter.guess_folders import choose_folder, label_folders, likely_labels
 from imettk.starter.guess_labels import labels_of, unknown_among
-from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, find_places
+from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, find_places, refuse_more_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
 from imettk.starter.guess_targets import find_targets, labels_in_names
 from imettk.starter.judging import Judging, judge
 from imettk.starter.look import Contents
-from imettk.starter.naming import find_files, match_names
+from imettk.starter.naming import find_files
 from imettk.starter.questions import QUESTIONS, Evidence, Question, Ranked
 
 MOST_LISTED = 3  # labels that a table lists, for each that is used: the numbers of its rows are no list of labels
@@ -95,7 +93,7 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     if rows is None or _name_others(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
         return _without_table(contents, data_dir, choices, sample_csv)
     frame = contents.tables[rows.csv]
-    _refuse_more_images(frame, rows, contents, choices)
+    refuse_more_images(frame, rows, contents, asked=choices.id_column is not None)
     sample = read_sample(contents, sample_csv, rows.id_column)
     findings = [Finding("training table", f"{rows.csv}, {len(frame)} rows", rows.reason, "--train-csv")]
     findings.append(tell_ids(rows, frame))
@@ -193,32 +191,6 @@ def _finish(contents: Contents, choices: Choices, read: _Read) -> Guess:
     judging = judge(read.question, names, form, read.sample, read.ranked, choices)
     known = read._asdict() | {"table": form, "findings": (*read.findings, judging.finding)}
     return Guess(**known, test_files=test_files, judging=judging)
-
-
-def _refuse_more_images(frame: pd.DataFrame, rows: TrainingRows, contents: Contents, choices: Choices) -> None:
-    """Raise `DataError` where rows have several images, or images have several rows."""
-    ids = frame[rows.id_column]
-    twice = ids.duplicated(keep=False)
-    if twice.sum() > TOLD * len(ids) and ids[twice].nunique() > 1:
-        raise DataError(
-            f"{rows.csv}: {named(ids[twice].unique(), 'id')} more than once, in column {rows.id_column}: several rows "
-            "an image cannot be read yet; write one with all labels of the image, joined by one sign such as |"
-        )
-    if choices.id_column is not None:
-        return
-    for column in map(str, frame.columns):
-        if column == rows.id_column or frame[column].nunique() < MOST * len(frame):
-            continue
-        namings = match_names(frame[column], contents)
-        if not namings or namings[0].share < MOST:
-            continue
-        here, there = rows.naming, namings[0]
-        if not any(naming.is_same(here.folder, here.files) for naming in namings):
-            raise DataError(
-                f"{rows.csv}: columns {rows.id_column} and {column} both name images (in {here.folder}/ and "
-                f"{there.folder}/), and a row of two images cannot be read yet: for the first alone give --id-column "
-                f"{rows.id_column}"
-            )
 
 
 def _name_others(ids: pd.Series, found: np.ndarray, contents: Contents) -> bool:

@@ -7,10 +7,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from imettk.data.csv_files import named
 from imettk.data.image_files import ENDING_SIGNS, compose
 from imettk.data.part_names import is_held_out, is_training
-from imettk.starter.guess_columns import FEWEST, label_candidates, number_columns
+from imettk.errors import DataError
+from imettk.starter.guess_columns import FEWEST, MOST, TrainingRows, label_candidates, number_columns
 from imettk.starter.look import Contents
+from imettk.starter.naming import match_names
 
 LEAST = 2  # ids that must name something, so that it is no accident
 SHARE = 0.01  # of the ids that must
@@ -182,3 +185,33 @@ def describe_places(places: dict[str, list[Place]], *, suffix: str | None = None
             "way there into the column as well"
         )
     return f"name images ({example}), fewer than half: leave the others out of the table, or add their images"
+
+
+def refuse_more_images(frame: pd.DataFrame, rows: TrainingRows, contents: Contents, *, asked: bool) -> None:
+    """Raise `DataError` where rows have several images, or images have several rows.
+
+    Args:
+        asked: the column of ids is the one that was asked for, so that others may name images too.
+    """
+    ids = frame[rows.id_column]
+    twice = ids.duplicated(keep=False)
+    if twice.sum() > TOLD * len(ids) and ids[twice].nunique() > 1:
+        raise DataError(
+            f"{rows.csv}: {named(ids[twice].unique(), 'id')} more than once, in column {rows.id_column}: several rows "
+            "an image cannot be read yet; write one with all labels of the image, joined by one sign such as |"
+        )
+    if asked:
+        return
+    for column in map(str, frame.columns):
+        if column == rows.id_column or frame[column].nunique() < MOST * len(frame):
+            continue
+        namings = match_names(frame[column], contents)
+        if not namings or namings[0].share < MOST:
+            continue
+        here, there = rows.naming, namings[0]
+        if not any(naming.is_same(here.folder, here.files) for naming in namings):
+            raise DataError(
+                f"{rows.csv}: columns {rows.id_column} and {column} both name images (in {here.folder}/ and "
+                f"{there.folder}/), and a row of two images cannot be read yet: for the first alone give --id-column "
+                f"{rows.id_column}"
+            )
