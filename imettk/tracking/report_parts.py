@@ -37,6 +37,7 @@ class Parts:
     """One run as its report shows it.
 
     Attributes:
+        metric: what the metric is called in print.
         faults: what is missing or damaged, a line each.
     """
 
@@ -46,6 +47,7 @@ class Parts:
         self.faults: list[str] = []
         self.recipe: Recipe | None = self._try("recipe.json", lambda: read_recipe(self._path("recipe.json")), "prepare")
         self.scores: dict[str, Any] = self._read("scores.json", "validate") or {}
+        self.metric: str = self._try("scores.json", self._name_of_metric) or "score"
         self._ensemble: dict[str, Any] = self._read("ensemble.json") or {}
         self.folds = self._read_folds(find_journals([folder, *inputs]))
         self.summary = self._summary()
@@ -149,10 +151,9 @@ class Parts:
             ]
         return rows
 
-    @property
-    def _metric(self) -> str:
-        """What the metric is called; earlier versions had no other name for it."""
-        return str(self.scores.get("title") or self.scores.get("metric", "score"))
+    def _name_of_metric(self) -> str | None:
+        """What the metric is called in print; earlier versions had no other name for it."""
+        return str(self.scores.get("title") or self.scores["metric"]) if self.scores else None
 
     def _score_facts(self) -> list[tuple[str, Any]]:
         if not self.scores:
@@ -161,7 +162,7 @@ class Parts:
         interval = "" if low is None else f" (95%: {low:.4f} to {high:.4f})"
         constant = self.scores.get("constant")
         return [
-            (f"OOF {self.scores.get('title', self.scores['metric'])}", f"{self.scores['oof']:.4f}{interval}"),
+            (f"OOF {self.metric}", f"{self.scores['oof']:.4f}{interval}"),
             ("best constant answer", None if constant is None else f"{constant:.4f}"),
         ]
 
@@ -206,7 +207,7 @@ class Parts:
                     _, steps, values = zip(*points, strict=True)
                     lines.append(Line(f"fold {fold}", steps, values, marked=key.startswith("validate")))
             if lines:
-                metric = self._metric if key == "validate/score" else key.partition("/")[2]
+                metric = self.metric if key == "validate/score" else key.partition("/")[2]
                 charts.append((title, draw_lines(lines, x="step", y=metric, log=key == "train/lr")))
         return charts
 
@@ -272,7 +273,7 @@ class Parts:
 
     def _gains(self) -> list[dict[str, Any]]:
         """Tables of what views and refinement add."""
-        tables, metric = [], self._metric
+        tables, metric = [], self.metric
         best_of, sign = (min, -1) if self.scores.get("lower_is_better") else (max, 1)
         if views := self.scores.get("views"):
             best = best_of(value for name, value in views.items() if name != "together")
@@ -287,7 +288,7 @@ class Parts:
 
     def _members(self) -> list[dict[str, Any]]:
         """A table of what each member of an ensemble adds."""
-        ensemble, metric = self._ensemble, self._metric
+        ensemble, metric = self._ensemble, self.metric
         if not (members := ensemble.get("members")):
             return []
         rows = [
