@@ -71,10 +71,10 @@ def test_a_large_matrix_is_as_wide_as_it_needs_and_names_do_not_overlap(charts):
     assert len(upright) == 25
 
 
-def test_the_dots_of_a_calibration_are_where_its_bins_are(charts):
-    dots = [
-        tuple(map(float, place))
-        for place in re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*var\(--c0\)', charts["calibration"])
-    ]
-    (low, high) = dots[:2]
-    assert low[0] < high[0] and low[1] > high[1] and "count" in texts(charts["calibration"])
+def test_the_dots_of_a_calibration_are_where_its_bins_are():
+    svg = draw_calibration([0, 0.5, 1], [0, 0.25, 1], [500, 400, 500], alt=ALT)
+    places = re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*var\(--c0\)', svg)
+    (left, low), (middle, quarter), (right, high) = [tuple(map(float, place)) for place in places[:3]]
+    assert (middle - left) / (right - left) == pytest.approx(0.5, abs=1e-3) and left < right
+    assert (low - quarter) / (low - high) == pytest.approx(0.25, abs=1e-3) and high < low  # an SVG's y goes down
+    assert {"count", "probability", "share that is true"} <= set(texts(svg))
