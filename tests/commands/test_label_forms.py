@@ -12,7 +12,7 @@ from tiny import run
 from imettk.cli.main import main
 from imettk.inference.predictor import load_predictions
 
-SMALL = ["--images.image-size", "32", "32", "--stages.0.num-epochs", "3", "--folds.num-folds", "2"]
+SMALL = ["--images.image-size", "32", "32", "--stages.0.num-epochs", "8", "--folds.num-folds", "2"]
 SETS = ["a", "b c", "a b c", "", "d"] * 8
 COLUMNS = ["a", "b c", "d"]
 
@@ -70,7 +70,7 @@ def test_from_new_to_a_submission_and_pseudo_labels(tmp_path, monkeypatch, write
     answers = pd.read_csv("run/submission.csv", keep_default_na=False)
     assert list(answers.columns) == list(sample.columns) and list(answers["id"]) == list(sample["id"])
     check(answers, words)
-    run("pseudo", *common, "--run-dir", "run", "--confidence", "0.3")
+    run("pseudo", *common, "--run-dir", "run", "--confidence", "0.5")
     run("prepare", *common, "--run-dir", "again", "--pseudo", "run")
     run("preflight", *common, "--run-dir", "tried")
     run("duplicates", *common, "--run-dir", "run")
