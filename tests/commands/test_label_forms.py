@@ -12,7 +12,17 @@ from tiny import run
 from imettk.cli.main import main
 from imettk.inference.predictor import load_predictions
 
-SMALL = ["--images.image-size", "32", "32", "--stages.0.num-epochs", "8", "--folds.num-folds", "2"]
+SMALL = [
+    "--images.image-size",
+    "32",
+    "32",
+    "--stages.0.num-epochs",
+    "6",
+    "--stages.0.batch-size",
+    "4",
+    "--folds.num-folds",
+    "2",
+]
 SETS = ["a", "b c", "a b c", "", "d"] * 8
 COLUMNS = ["a", "b c", "d"]
 
