@@ -23,6 +23,7 @@ COVERED_ELSEWHERE = {
     "config/fields.py": "config/test_recipe.py",
     "config/model.py": "config/test_recipe.py",
     "config/section.py": "commands/test_train.py",
+    "config/table.py": "config/test_recipe.py",
     "config/training.py": "config/test_recipe.py",
     "evaluation/by_ranking.py": "evaluation/test_curve.py",
     "evaluation/embeddings.py": "evaluation/test_ranker.py",

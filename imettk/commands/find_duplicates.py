@@ -21,6 +21,7 @@ from imettk.data.duplicates import (
     similar_pairs,
 )
 from imettk.data.hashes import THUMB, hash_images
+from imettk.data.label_cells import cell_texts
 from imettk.data.source import make_reader
 from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import ConfigError, DataError
@@ -142,8 +143,7 @@ def _gather(tables: list[SampleTable], recipe: Recipe) -> _Images:
         assert table.sources is not None
         kinds.append(np.where(table.sources == 0, "train", "external"))
         texts = np.array([*table.labels, recipe.table.unknown_label or ""])  # -1 is the unknown one
-        separator = recipe.table.label_separator
-        labels.append(np.array([separator.join(texts[recipe.task.labels_of(target)]) for target in table.targets]))
+        labels.append(np.array(cell_texts((texts[recipe.task.labels_of(row)] for row in table.targets), recipe.table)))
     return _Images(
         np.concatenate([table.ids for table in tables]),
         np.concatenate(kinds),

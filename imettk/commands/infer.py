@@ -8,7 +8,7 @@ from pathlib import Path
 from imettk.config import Recipe
 from imettk.data.table import read_answers, read_table, read_test_table
 from imettk.evaluation.judge import judge_of
-from imettk.evaluation.submit import submit
+from imettk.evaluation.submit import check_sample, submit
 from imettk.experiment.in_time import predict_in_time
 from imettk.experiment.known import read_known_answers
 from imettk.experiment.prepared import open_source, trained_folds
@@ -44,6 +44,7 @@ def infer(
     # All that can be wrong is found before the hours of prediction.
     judge.require_rule(run, labelled, folds)
     table = read_test_table(recipe.table, data_dir, labelled)
+    check_sample(recipe, data_dir, labelled.labels)
     for remark in table.remarks:
         say(f"note: {remark}")
     truth = None

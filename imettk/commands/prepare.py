@@ -30,6 +30,7 @@ from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_image
 from imettk.data.table import SampleTable, read_table, read_test_table
 from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
 from imettk.evaluation.rules import fitter_of
+from imettk.evaluation.submit import check_sample
 from imettk.experiment.groups import row_groups
 from imettk.files import write_atomically
 from imettk.progress import say
@@ -61,6 +62,7 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     tables = {"train": table}
     if (data_dir / recipe.table.sample_csv).is_file():
         tables["test"] = read_test_table(recipe.table, data_dir, table)
+        check_sample(recipe, data_dir, table.labels)
         remarks += tables["test"].remarks
     else:
         remarks.append(f"{data_dir / recipe.table.sample_csv} is missing: `infer` will need it")

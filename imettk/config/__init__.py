@@ -3,7 +3,7 @@
 from typing import Any
 
 from imettk.config.answers import PredictPlan, RankPlan, RulePlan, ScorePlan
-from imettk.config.data import CachePlan, ExtraTable, FoldPlan, ImageFormat, TableFormat
+from imettk.config.data import CachePlan, FoldPlan, ImageFormat
 from imettk.config.model import EmbeddingPlan, ModelPlan
 from imettk.config.recipe import (
     MEMORY_SHORT_CODE,
@@ -18,6 +18,7 @@ from imettk.config.recipe import (
     read_recipe,
     to_json,
 )
+from imettk.config.table import ExtraTable, TableFormat
 from imettk.config.training import SessionPlan, StagePlan, TrainPlan
 
 __all__ = [

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from imettk.config import earlier, fits
 from imettk.config.answers import PredictPlan, RankPlan, RulePlan, ScorePlan
 from imettk.config.choices import LOSSES, VIEWS, Loss, RuleChoice
-from imettk.config.data import CachePlan, FoldPlan, ImageFormat, TableFormat
+from imettk.config.data import CachePlan, FoldPlan, ImageFormat
 from imettk.config.fields import leaves, unknown_field
 from imettk.config.model import EmbeddingPlan, ModelPlan
 from imettk.config.own import load_own
 from imettk.config.parameters import PLAIN, bind
 from imettk.config.section import Parameter, Section
+from imettk.config.table import TableFormat
 from imettk.config.training import SessionPlan, StagePlan, TrainPlan
 from imettk.errors import ConfigError, MissingFileError
 

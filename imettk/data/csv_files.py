@@ -50,8 +50,9 @@ def require_filled(frame: pd.DataFrame, csv: Path, filled: Iterable[str], kept: 
     filled = list(filled)
     if rest := [column for column in frame.columns if column not in (*filled, *kept)]:
         raise DataError(
-            f"{csv}: nothing would fill {named(rest, 'column')}, for answers go into {', '.join(filled[1:])} alone: a "
-            "number for each label cannot be written yet; columns that stay as they are go into table.kept_columns"
+            f"{csv}: nothing would fill {named(rest, 'column')}, for answers go into {', '.join(filled[1:])} alone: "
+            "where each label has a column, name them in `table.answer_columns`; columns that stay as they are go into "
+            "table.kept_columns"
         )
 
 

@@ -36,7 +36,7 @@ class Labels(NamedTuple):
 def list_labels(
     table_format: TableFormat, data_dir: Path, frames: list[pd.DataFrame], merged: Mapping[str, str]
 ) -> Labels:
-    """The labels of `labels_csv`, or those that stand in these tables, sorted as text.
+    """The labels of `labels_csv`, or `label_columns`, or those that stand in these tables, sorted as text.
 
     The unknown label is none of them, nor is one that was merged into another.
 
@@ -44,7 +44,9 @@ def list_labels(
         DataError: there is no label at all, `labels_csv` is not as described, or no group is called `only_group`.
     """
     titles = read_titles(table_format, data_dir)
-    if table_format.labels_csv is None:
+    if table_format.label_columns:
+        labels = list(table_format.label_columns)
+    elif table_format.labels_csv is None:
         column = table_format.label_column
         labels = sorted({label for frame in frames for cell in frame[column] for label in split(cell, table_format)})
     else:
@@ -100,8 +102,8 @@ def _titles_of(titles: Mapping[str, str], labels: Sequence[str]) -> tuple[str, .
 
 
 def split(cell: str, table_format: TableFormat) -> list[str]:
-    """Return the labels of one cell."""
-    return TASKS[table_format.task].split(cell, table_format.label_separator)
+    """Return the labels of one cell, as tables are read."""
+    return TASKS[table_format.task].split(cell, table_format.cell_separator)
 
 
 def make_targets(
@@ -125,7 +127,8 @@ def make_targets(
         raise DataError(f"{csv}: {named(strange, 'label')} not in {table_format.labels_csv or 'the training table'}")
     empty = frame[table_format.id_column][np.array([not cell for cell in cells], bool)]
     if len(empty) and task.exclusive:
-        raise DataError(f"{csv}: {named(empty, 'row')} without a class in column {table_format.label_column}")
+        where = ", ".join(table_format.label_columns[:5]) or table_format.label_column
+        raise DataError(f"{csv}: {named(empty, 'row')} without a class in column {where}")
     if len(empty):
         remarks.append(f"{csv}: {named(empty, 'row')} without any label; kept, as rows to which no label applies")
     return task.make_targets(cells, column, len(labels.names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ def write_submission(
         answers: of each row, the best first where their order counts.
         kept_columns: of the sample, those that stay as they are.
         num_answers: that every row must have in a single column; None is any number.
-        numbers: answers are numbers, of which two may be the same.
+        numbers: answers are probabilities, or 0 and 1, of which two may be the same.
 
     Raises:
         DataError: the submission would not fit the sample, or leave a column of it as it is; nothing is written.
@@ -42,7 +42,8 @@ def write_submission(
     columns = len(answer_columns)
     for name, row in zip(ids, answers, strict=True):
         wanted = num_answers if columns == 1 else columns
-        if fault := _fault(row, separator if columns == 1 else None, wanted, distinct=not numbers):
+        fault = _fault(row, separator if columns == 1 else None, wanted, distinct=not numbers)
+        if fault := fault or (_no_probability(row) if numbers else None):
             raise DataError(f"the submission for {sample_csv}: {name} {fault}")
     content: dict[str, list[str]] = {id_column: list(ids)}
     if columns == 1:
@@ -78,6 +79,55 @@ def _fault(row: Sequence[str], separator: str | None, count: int | None, *, dist
     if separator is not None and len(row) > 1 and any(separator in answer for answer in row):
         return f"has an answer that holds the separator {separator!r}: {row}"
     return None
+
+
+def _no_probability(row: Sequence[str]) -> str | None:
+    bad = [answer for answer, number in zip(row, _numbers(row), strict=True) if not 0 <= number <= 1]
+    return f"has {bad[0]!r}, which is no number in [0, 1]" if bad else None
+
+
+def _numbers(cells: Iterable[str]) -> np.ndarray:
+    """Cells as numbers, NaN where they are none, float64 (N,)."""
+    return pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce").to_numpy(np.float64)
+
+
+def check_kind(sample: pd.DataFrame, csv: Path, columns: Sequence[str], *, labels: Sequence[str] | None) -> None:
+    """Compare the cells of a sample submission with the answers that will stand in their place.
+
+    A sample holds what a person made up to show the form: which label it is says nothing, but that words stand there
+    or numbers does.
+
+    Args:
+        columns: those of the answers.
+        labels: which answers there are; None where they are probabilities.
+
+    Raises:
+        DataError: words would stand where the sample has numbers, or numbers where it has words; or probabilities and
+            labels would be taken for each other.
+    """
+    for column in columns:
+        cells = sample[column][sample[column].str.strip() != ""].unique()
+        numbers = _numbers(cells)
+        if not len(cells):
+            continue
+        numeric, where = not np.isnan(numbers).any(), f"{csv}: column {column} holds {_example(cells)}"
+        if labels is None:
+            if not numeric:
+                raise DataError(f"{where}, where probabilities would be written: are labels asked for?")
+            if ((numbers < 0) | (numbers > 1)).any():
+                outside = cells[(numbers < 0) | (numbers > 1)]
+                raise DataError(f"{csv}: column {column} holds {_example(outside)}, which is no probability")
+            continue
+        words = np.isnan(_numbers(labels)).all() or (numbers % 1 != 0).any()
+        if numeric and words and not set(cells) & set(labels):
+            raise DataError(
+                f"{where}, where labels such as {labels[0]!r} would be written: for probabilities, "
+                "take the rule `probability`, which `imettk new` does where a metric needs it, as in --metric roc_auc"
+            )
+
+
+def _example(cells: np.ndarray) -> str:
+    return f"{str(cells[0])!r}" if len(cells) == 1 else f"{str(cells[0])!r} and {len(cells) - 1} others"
 
 
 def check_submission(path: Path, sample_csv: Path, *, id_column: str) -> None:

@@ -14,9 +14,11 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
 from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns, require_filled
-from imettk.data.identities import list_folders, merge_labels, merged_into, read_merged, short_names
+from imettk.data.identities import merge_labels, merged_into, read_merged
 from imettk.data.image_files import find_images, refuse_leaving, say_where
+from imettk.data.label_cells import read_cells
 from imettk.data.labels import Labels, list_labels, make_targets, split
+from imettk.data.listings import labels_of_ids, list_files, list_folders, short_names
 from imettk.errors import DataError
 
 
@@ -114,16 +116,16 @@ def read_groups(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
     if table_format.group_column is None and table_format.group_pattern is None:
         return groups
     for part in _read_parts(table_format, data_dir, []):
-        ids, own = as_text(part.frame[part.form.id_column]), _groups(part.form, part.frame)
+        ids, own = as_text(part.frame[part.form.id_column]), _groups(part.form, part.frame, part.csv, [])
         groups |= zip(ids.tolist(), (ids if own is None else own).tolist(), strict=True)
     return groups
 
 
 def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -> list[_Part]:
     """The training table, from its csv or from folders, and the extra ones."""
-    if table_format.train_folders:
+    if table_format.lists_images:
         csv = data_dir / table_format.train_images
-        frame = list_folders(table_format, data_dir, remarks)
+        frame = (list_folders if table_format.train_folders else list_files)(table_format, data_dir, remarks)
     else:
         csv = data_dir / table_format.train_csv
         frame = _read_frame(table_format, csv)
@@ -135,6 +137,7 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
             train_csv=extra.csv,
             train_images=extra.images,
             train_folders=False,
+            train_files=False,
             image_suffix=table_format.image_suffix if extra.image_suffix is None else extra.image_suffix,
         )
         csv = data_dir / extra.csv
@@ -142,15 +145,6 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
             own = replace(own, group_column=None)
         parts.append(_Part(own, csv, _read_frame(own, csv), users[extra.images] == 1))
     return parts
-
-
-def _labels_of_ids(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> pd.Series:
-    """What `label_pattern` finds in each id, else the unknown label; `DataError` where there is none."""
-    ids = frame[table_format.id_column]
-    found = ids.str.extract(str(table_format.label_pattern), expand=True)[0]
-    if table_format.unknown_label is None and found.isna().any():
-        raise DataError(f"{csv}: {named(ids[found.isna()], 'id')} without what `table.label_pattern` looks for")
-    return found.fillna(table_format.unknown_label)
 
 
 def _users(table_format: TableFormat) -> Counter[str]:
@@ -170,16 +164,17 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     """
     csv = data_dir / table_format.sample_csv
     frame = read_csv(csv)
-    answers = table_format.answer_columns or (table_format.answer_column or table_format.label_column,)
-    require_columns(frame, csv, [table_format.id_column, *answers, *table_format.kept_columns])
-    require_filled(frame, csv, [table_format.id_column, *answers], table_format.kept_columns)
-    ids, suffix = frame[table_format.id_column], table_format.image_suffix
+    id_column, answers = table_format.test_id_column, table_format.filled_columns
+    require_columns(frame, csv, [id_column, *answers, *table_format.kept_columns])
+    require_filled(frame, csv, [id_column, *answers], table_format.kept_columns)
+    ids, suffix = frame[id_column], table_format.image_suffix
     refuse_doubles(ids, csv)
     remarks: list[str] = []
     folder = data_dir / table_format.test_images
     refuse_leaving(ids, csv, folder, data_dir)
     alone = _users(table_format)[table_format.test_images] == 1
-    found = find_images(ids, folder, table_format, remarks, alone=alone)
+    files = find_images(ids, csv, folder, table_format, remarks, alone=alone)
+    found = files != ""
     if len(ids) and not found.any():
         raise DataError(
             f"{csv}: {named(ids, 'row')} without an image in {folder} ({say_where(ids, folder, table_format)}): is "
@@ -192,7 +187,7 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     tell_turned(csv, table_format.turned_csv, turned, remarks)
     return SampleTable(
         ids=as_text(ids),
-        paths=_paths(ids, folder, suffix),
+        paths=_paths(folder, np.where(found, files, ids + suffix)),
         labels=labels.labels,
         label_groups=labels.label_groups,
         label_titles=labels.label_titles,
@@ -203,13 +198,14 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
 
 
 def _read_frame(table_format: TableFormat, csv: Path) -> pd.DataFrame:
-    frame = read_csv(csv)
-    if table_format.label_pattern is not None and table_format.label_column not in frame.columns:
-        require_columns(frame, csv, [table_format.id_column])
-        frame = frame.assign(**{table_format.label_column: _labels_of_ids(table_format, csv, frame)})
-    require_columns(frame, csv, [table_format.id_column, table_format.label_column, table_format.group_column])
+    """A table with ids that stand once, and all labels of a row in `label_column`."""
+    frame, columns = read_csv(csv), table_format.label_columns
+    require_columns(frame, csv, [table_format.id_column, *columns])
+    if not columns and table_format.label_pattern is not None and table_format.label_column not in frame.columns:
+        frame = frame.assign(**{table_format.label_column: labels_of_ids(table_format, csv, frame)})
+    require_columns(frame, csv, [*([] if columns else [table_format.label_column]), table_format.group_column])
     refuse_doubles(frame[table_format.id_column], csv)
-    return frame
+    return read_cells(frame, table_format, csv)
 
 
 def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks: list[str]) -> SampleTable:
@@ -217,7 +213,7 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
     form, csv, frame, alone = part
     folder, suffix = data_dir / form.train_images, form.image_suffix
     ids = frame[form.id_column]
-    names = short_names(ids) if form.train_folders else ids
+    names = short_names(ids) if form.lists_images else ids
     listed = read_names(form.left_out_csv, data_dir)
     kept = ~(is_named(listed, ids, suffix) | is_named(listed, names, suffix))
     known = {*ids, *(ids + suffix), *names} if listed else set()
@@ -225,25 +221,26 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
         remarks.append(f"{form.left_out_csv}: {named(sorted(unknown), 'name')} of no row of {csv}")
     if not kept.all():
         remarks.append(f"{csv}: left out {named(ids[~kept], 'row')} of {form.left_out_csv}")
-    if not form.train_folders:  # whose rows are the images that are there
+    files = as_text(ids)
+    if not form.lists_images:  # whose rows are the images that are there
         refuse_leaving(ids, csv, folder, data_dir)
-        found = find_images(ids, folder, form, remarks, alone=alone)
-        if (lost := kept & ~found).any():
+        files = find_images(ids, csv, folder, form, remarks, alone=alone)
+        if (lost := kept & (files == "")).any():
             _tell_lost(part, ids[lost], folder, remarks)
-        kept &= found
+        kept &= files != ""
     if not kept.any():
         raise DataError(f"{csv}: no row is left to train on")
-    frame, ids, names = frame[kept], ids[kept], names[kept]
+    frame, ids, names, files = frame[kept], ids[kept], names[kept], files[kept]
     turned_names = read_names(form.turned_csv, data_dir)
     turned = is_named(turned_names, ids, suffix) | is_named(turned_names, names, suffix)
     tell_turned(csv, form.turned_csv, turned, remarks)
     return SampleTable(
         ids=as_text(ids),
-        paths=_paths(ids, folder, suffix),
+        paths=_paths(folder, files),
         labels=labels.names,
         label_groups=(),
         targets=make_targets(form, csv, frame, labels, remarks),
-        groups=_groups(form, frame),
+        groups=_groups(form, frame, csv, remarks),
         boxes=find_boxes(form, data_dir, csv, ids, names, remarks, needed=number == 0),
         turned=turned,
         sources=np.full(len(ids), number, np.int16),
@@ -277,9 +274,7 @@ def read_answers(
     Returns:
         int64 (N,) class index, -1 for the unknown label, or uint8 (N, C).
     """
-    frame = read_csv(csv)
-    require_columns(frame, csv, [table_format.id_column, table_format.label_column])
-    refuse_doubles(frame[table_format.id_column], csv)
+    frame = _read_frame(replace(table_format, group_column=None), csv)
     absent = sorted(set(ids) - set(frame[table_format.id_column]))
     if absent:
         raise DataError(f"{csv}: no answer for {named(absent, 'id')}")
@@ -291,15 +286,19 @@ def read_answers(
     return make_targets(table_format, csv, frame, Labels(labels, (), others - set(labels), merged), [])
 
 
-def _groups(table_format: TableFormat, frame: pd.DataFrame) -> np.ndarray | None:
-    """The group of each row, str (N,)."""
+def _groups(table_format: TableFormat, frame: pd.DataFrame, csv: Path, remarks: list[str]) -> np.ndarray | None:
+    """The group of each row, str (N,); a row without one is a group of its own."""
+    ids = frame[table_format.id_column]
     if table_format.group_column:
-        return as_text(frame[table_format.group_column])
+        groups = frame[table_format.group_column]
+        if (alone := groups.str.strip() == "").any():
+            what = f"without a {table_format.group_column}: each is a group of its own"
+            remarks.append(f"{csv}: {named(ids[alone], 'row')} {what}")
+        return as_text(groups.mask(alone, "row " + ids))
     if table_format.group_pattern is None:
         return None
-    found = frame[table_format.id_column].str.extract(table_format.group_pattern, expand=True)[0]
-    return as_text(found.fillna(frame[table_format.id_column]))
+    return as_text(ids.str.extract(table_format.group_pattern, expand=True)[0].fillna(ids))
 
 
-def _paths(ids: pd.Series, folder: Path, suffix: str) -> np.ndarray:
-    return as_text(str(folder) + os.sep + ids + suffix)
+def _paths(folder: Path, files: np.ndarray) -> np.ndarray:
+    return as_text(f"{folder}{os.sep}{file}" for file in files)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import Recipe
+from imettk.data.labels import split
 from imettk.data.table import SampleTable
 from imettk.evaluation.pictures import Album
 from imettk.experiment.prepared import Prepared
@@ -67,7 +68,7 @@ class Judge(ABC):
 
     def known_cells(self, run: RunDir, labelled: SampleTable, known: dict[str, str]) -> dict[str, list[str]]:
         """Return what is answered for rows that are known, from cells of the training table by id."""
-        return {name: self.recipe.task.split(cell, self.recipe.table.label_separator) for name, cell in known.items()}
+        return {name: split(cell, self.recipe.table) for name, cell in known.items()}
 
     @abstractmethod
     def put_known(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from imettk.config import Recipe
+from imettk.data.label_cells import as_table
 from imettk.errors import ConfigError, MismatchError, MissingFileError
 from imettk.evaluation.embeddings import read_fold_files
 from imettk.evaluation.members import TEST
@@ -72,7 +72,7 @@ def pseudo_identities(recipe: Recipe, run: RunDir, *, similarity: float) -> None
         answers.append(np.where(levels[-1] >= similarity, named, -1))
     each = np.stack(answers)  # (folds, N), -1 where a fold is not sure
     rows = np.flatnonzero((each >= 0).any(0))
-    cells = [labels[np.bincount(column[column >= 0]).argmax()] for column in each[:, rows].T]
+    cells = [[labels[np.bincount(column[column >= 0]).argmax()]] for column in each[:, rows].T]
     values = {
         "labels": labels,
         "folds": list(files),
@@ -85,7 +85,7 @@ def pseudo_identities(recipe: Recipe, run: RunDir, *, similarity: float) -> None
 
 
 def _write(
-    recipe: Recipe, run: RunDir, cells: list[str], found: Predictions, levels: np.ndarray, confidence: float
+    recipe: Recipe, run: RunDir, cells: list[list[str]], found: Predictions, levels: np.ndarray, confidence: float
 ) -> None:
     """The csv and the file beside it; `ConfigError` where no row is sure.
 
@@ -99,7 +99,7 @@ def _write(
             f"no test row is as sure as {confidence:g} in any fold: lower --confidence; a tenth of the rows is as sure "
             f"as {np.quantile(levels, 0.9):.3g}, half of them as {np.median(levels):.3g}"
         )
-    frame = pd.DataFrame({recipe.table.id_column: found.ids, recipe.table.label_column: cells})
+    frame = as_table(found.ids.tolist(), cells, recipe.table)
     run.path.mkdir(parents=True, exist_ok=True)
     write_atomically(run.path / PSEUDO_CSV, frame.to_csv(index=False).encode())
     save_predictions(run.path / PSEUDO, found)
@@ -123,10 +123,10 @@ def _read_folds(run: RunDir) -> tuple[list[int], list[Predictions]]:
 
 def _cells(
     files: list[Predictions], rule: Rule, sure: np.ndarray, rows: np.ndarray, labels: tuple[str, ...], recipe: Recipe
-) -> list[str]:
-    """The answer to the mean of the folds that are sure of a row, as text."""
+) -> list[list[str]]:
+    """The labels that the mean of the folds that are sure of a row has."""
     # Of all rows, for shares are of all of them; where no fold is sure, the mean of all folds stands for it.
     weights = np.where(sure.any(0), sure, True).astype(np.float32)
     mean = sum(weight[:, None] * one.merged for weight, one in zip(weights, files, strict=True))
     answers = rule.decisions(rule.apply(np.asarray(mean) / weights.sum(0)[:, None]))[rows]
-    return [recipe.table.label_separator.join(cell) for cell in recipe.task.cells(answers, labels)]
+    return recipe.task.cells(answers, labels)

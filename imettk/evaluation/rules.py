@@ -22,7 +22,7 @@ def fitter_of(recipe: Recipe, label_groups: tuple[str, ...] = (), given_shares: 
         label_groups: of each label, (C,).
         given_shares: of each label, float64 (C,), where the recipe names a table of them.
     """
-    columns = recipe.table.answer_columns
+    columns = recipe.table.label_answers
     context = FitContext(recipe.rule, label_groups, given_shares, task=recipe.task, columns=columns)
     return make_fitter(recipe.rule_row.load(), context)
 

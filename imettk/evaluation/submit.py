@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.submission import write_submission
+from imettk.data.csv_files import read_csv
+from imettk.data.label_cells import as_flags, write_list
+from imettk.data.submission import check_kind, write_submission
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
 
@@ -16,6 +18,31 @@ from imettk.tracking.run_dir import RunDir
 def label_rows(ranked: np.ndarray, labels: Sequence[str]) -> list[list[str]]:
     """Return the labels of each row of ranked answers, int64 (N, k), where -1 is none."""
     return [[labels[label] for label in row if label >= 0] for row in ranked.tolist()]
+
+
+def gives_flags(recipe: Recipe) -> bool:
+    """Return whether each label has a column of the submission, into which its answers go as 1 and 0."""
+    return bool(recipe.table.label_answers) and recipe.rule_row.gives[0] == "answers"
+
+
+def check_sample(recipe: Recipe, data_dir: Path, labels: Sequence[str]) -> None:
+    """Raise `DataError` where the sample submission asks for other answers than the recipe gives.
+
+    Args:
+        labels: those of the training table, (C,).
+    """
+    form, row = recipe.table, recipe.rule_row
+    path = data_dir / form.sample_csv
+    if not path.is_file() or recipe.answers_images:
+        return
+    answers: Sequence[str] | None = labels
+    if row.answers_numbers:
+        answers = None
+    elif gives_flags(recipe):
+        answers = ("0", "1")
+    elif form.unknown_label is not None:
+        answers = (*labels, form.unknown_label)
+    check_kind(read_csv(path), path, form.filled_columns, labels=answers)
 
 
 def submit(
@@ -42,16 +69,21 @@ def submit(
     if not sample.is_file():
         say(f"note: no submission.csv: {sample} is missing; give --data")
         return
+    flags = gives_flags(recipe)
+    if flags:
+        answers = as_flags(answers, form.label_answers)
+    elif form.label_lists:
+        answers = [[write_list(row)] for row in answers]
     write_submission(
         path,
         sample,
-        id_column=form.id_column,
-        answer_columns=form.answer_columns or (form.answer_column or form.label_column,),
+        id_column=form.test_id_column,
+        answer_columns=form.filled_columns,
         kept_columns=form.kept_columns,
         ids=ids,
         answers=answers,
         separator=form.label_separator,
         num_answers=num_answers,
-        numbers=recipe.rule_row.answers_numbers,
+        numbers=flags or recipe.rule_row.answers_numbers,
     )
     say(f"{path}: {len(ids)} answers, {what}, checked against {form.sample_csv}")

@@ -16,7 +16,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.csv_files import require_filled
-from imettk.data.identities import list_folders
+from imettk.data.listings import list_folders
 from imettk.errors import DataError
 from imettk.starter.guess_columns import (
     Choices,

@@ -45,7 +45,7 @@ def make_miniature(
     chosen = set(table.ids[taken].tolist())
     out.mkdir(parents=True)
     small: dict[str, Any] = {}
-    if form.train_folders:
+    if form.lists_images:
         small["train_images"] = "train"
         for name in sorted(chosen):
             _place(out, f"train/{name}").symlink_to(Path(form.train_images, name).resolve())

@@ -3,7 +3,6 @@
 import csv
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,12 +91,6 @@ def test_images_without_a_row_are_not_told_where_tables_share_a_folder(whales):
     assert read_table(replace(WHALES, test_images="train"), whales).remarks == ()
 
 
-FOLDERS = TableFormat(
-    task="multiclass", train_folders=True, id_column="image", image_suffix="", unknown_label="-1",
-    boxes_csv="boxes.csv", box_id_column="image", turned_csv="turned.csv", left_out_csv="out.csv",
-)  # fmt: skip
-
-
 BOXES = "Image,x0,y0,x1,y1\n1.jpg,0,0,2,2\n2,0,0,2,2\n3.jpg,0,0,2,2\n6.jpg,0,0,2,2\n"
 
 
@@ -126,54 +119,6 @@ def test_images_that_are_left_out_have_a_row_all_the_same(whales):
     assert "left out 1 row (2.jpg) of out.csv" in left_out and "1 image (7.jpg) without a row" in spare
 
 
-def test_folders_are_labels(tmp_path):
-    images = [
-        "b/2.jpg",
-        "b/1.jpg",
-        "-1/9.jpg",
-        "a/1.jpg",
-        "a/3.png",
-        "b/.hidden",
-        "b/deep/5.jpg",
-        ".git/x",
-        "stray.jpg",
-    ]
-    boxes = "image,x0,y0,x1,y1\n2.jpg,1,2,3,4\nb/1.jpg,5,6,7,8\n1.jpg,0,0,9,9\n"
-    lay_out(
-        tmp_path,
-        {"boxes.csv": boxes, "turned.csv": "9.jpg\nb/2.jpg\n", "out.csv": "3.png\n"},
-        *(f"train/{name}" for name in images),
-    )
-    (tmp_path / "train" / "empty").mkdir()
-    table = read_table(FOLDERS, tmp_path)
-    assert table.ids.tolist() == ["-1/9.jpg", "a/1.jpg", "b/1.jpg", "b/2.jpg"]
-    assert all(Path(path).is_file() for path in table.paths)
-    assert table.labels == ("a", "b") and table.targets.tolist() == [-1, 0, 1, 1]
-    nothing = [np.nan] * 4  # 1.jpg alone may be either of two
-    np.testing.assert_array_equal(table.boxes, [nothing, nothing, [5, 6, 7, 8], [1, 2, 3, 4]])
-    assert table.turned.tolist() == [True, False, False, True]
-    said = " | ".join(table.remarks)
-    for part in (
-        "passed over 4 things (.git, b/.hidden, b/deep, stray.jpg)",
-        "1 folder (empty) without an image",
-        "1 file name (1.jpg) in several folders",
-        "left out 1 row (a/3.png)",
-        "2 rows (-1/9.jpg, a/1.jpg) without a box",
-        "2 of 4 images are turned",
-    ):
-        assert part in said
-    assert len(table.remarks) == 6
-
-
-def test_no_folder_at_all_is_one_clear_line(tmp_path):
-    plain = replace(FOLDERS, boxes_csv=None, turned_csv=None, left_out_csv=None)
-    with pytest.raises(DataError, match=r"train is missing: .*a folder of images for each identity"):
-        read_table(plain, tmp_path)
-    lay_out(tmp_path, {}, "train/1.jpg")
-    with pytest.raises(DataError, match=r"has no folder with images: .* --table.train-folders False"):
-        read_table(plain, tmp_path)
-
-
 def test_real_humpbacks(tmp_path):
     if not REAL.is_dir():
         pytest.skip("shared/data/tables/humpback2019 is not here")
@@ -195,14 +140,3 @@ def test_real_humpbacks(tmp_path):
     assert [table.labels[target] if target >= 0 else "new_whale" for target in table.targets] == expected
     assert list(table.labels) == sorted(set(expected) - {"new_whale"})
     assert not np.isnan(table.boxes).any()
-
-
-def test_names_that_are_no_text_are_one_line(tmp_path):
-    """As a zip of another system unpacks: pandas keeps no such text."""
-    lay_out(tmp_path, {}, "t/cat/1.jpg", "t/cat/caf\udce9.jpg", "t/d\udce9g/2.jpg")
-    form = TableFormat(task="multiclass", train_folders=True, train_images="t", image_suffix="", label_column="label")
-    with pytest.raises(DataError, match=r"t: 2 files \(cat/caf\\udce9\.jpg, d\\udce9g/2\.jpg\) whose name, or that of"):
-        read_table(form, tmp_path)
-    (tmp_path / "t").rename(tmp_path / "t\udce9")
-    with pytest.raises(DataError, match=r"t\\udce9: its name is no UTF-8"):
-        read_table(replace(form, train_images="t\udce9"), tmp_path)

@@ -1,5 +1,6 @@
 """Ids name images within the data folder, and lead nowhere else."""
 
+import os
 import time
 from dataclasses import replace
 
@@ -93,3 +94,59 @@ def test_images_and_folders_whose_name_is_no_text_are_told(data):
     (data / "train").rename(data / "tr\udce9in")
     with pytest.raises(DataError, match=r"tr\\udce9in: its name is no UTF-8"):
         read_table(replace(FORM, train_images="tr\udce9in"), data)
+
+
+NFC, NFD = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "files", "ids", "found"),
+    [
+        (".jpg", ["a.jpg", "b.JPG", "c.png", "d.jpeg"], "a b c d", "a.jpg b.JPG c.png d.jpeg"),
+        ("", ["a.jpg", "b.png"], "a b.png", "a.jpg b.png"),
+        ("", ["a.jpg", "b.png"], "a.png b.jpg", "a.jpg b.png"),  # what a file holds is seen anyway
+        (".png", ["a.png", "b.png"], "a.png b", "a.png b.png"),
+        (".jpg", [f"{NFD}.jpg"], NFC, f"{NFD}.jpg"),
+        (".jpg", [f"{NFC}.JPG"], NFD, f"{NFC}.JPG"),
+        (".png", ["in/a.png", "in/b.tif"], "in/a in/b", "in/a.png in/b.tif"),
+        (".png", ["1.2.8.png", "1.2.png"], "1.2.8 1.2", "1.2.8.png 1.2.png"),  # 8 is no ending
+        ("_mask.png", ["a_mask.PNG", "b.png"], "a", "a_mask.PNG"),
+    ],
+)
+def test_an_image_is_found_whatever_its_ending_and_its_form(tmp_path, suffix, files, ids, found):
+    for file in files:
+        path = tmp_path / "train" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "train.csv").write_text("id,kind\n" + "".join(f"{name},x\n" for name in ids.split()))
+    table = read_table(replace(FORM, image_suffix=suffix), tmp_path)
+    assert [os.path.relpath(path, tmp_path / "train") for path in table.paths] == found.split()
+    assert all(map(os.path.isfile, table.paths))
+    others = [name for name, file in zip(ids.split(), found.split(), strict=True) if name + suffix != file]
+    assert any("found by another name than the id" in remark for remark in table.remarks) == bool(others)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "files", "ids", "message"),
+    [
+        (".bmp", ["a.jpg", "a.png"], "a", r"1 id \(a: a\.jpg or a\.png\) that may mean several files"),
+        (".jpg", ["a.jpg"], "a a.png", r"2 ids \(a: a\.jpg, a\.png: a\.jpg\) that mean the same file as another one"),
+        ("_mask.png", ["a.png"], "a", r"1 row \(a\) without an image"),  # which is another picture
+    ],
+)
+def test_an_image_that_is_not_plainly_meant_is_refused(tmp_path, suffix, files, ids, message):
+    (tmp_path / "train").mkdir()
+    for file in files:
+        (tmp_path / "train" / file).touch()
+    (tmp_path / "train.csv").write_text("id,kind\n" + "".join(f"{name},x\n" for name in ids.split()))
+    with pytest.raises(DataError, match=message):
+        read_table(replace(FORM, image_suffix=suffix), tmp_path)
+
+
+def test_channel_files_are_found_in_either_form(tmp_path):
+    (tmp_path / "train").mkdir()
+    for channel in ("red", "green"):
+        (tmp_path / "train" / f"{NFD}_{channel}.png").touch()
+    (tmp_path / "train.csv").write_text(f"id,kind\n{NFC},x\n")
+    table = read_table(replace(FORM, image_suffix="_*.png", channel_files=("red", "green")), tmp_path)
+    assert [os.path.basename(path) for path in table.paths] == [f"{NFD}_*.png"]

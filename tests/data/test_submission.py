@@ -1,9 +1,10 @@
 """A submission has the sample's columns, ids and order, or is refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from imettk.data.submission import check_submission, write_submission
+from imettk.data.submission import check_kind, check_submission, write_submission
 from imettk.errors import DataError
 
 SAMPLE = "Id,Predicted\n007,0\nt2,0\nNA,0\n"
@@ -152,4 +153,42 @@ def test_bad_answers_are_refused_and_nothing_is_written(tmp_path, sample, row, c
             *names,
             **options,
         )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels", "message"),
+    [
+        (
+            ["0.5", "0.5"],
+            ["cat", "dog"],
+            r"column x holds '0\.5', where labels such as 'cat' would be written: for prob",
+        ),
+        (["0", "0"], ["cat", "dog"], r"column x holds '0', where labels such as 'cat' would be"),
+        (["0.2", "0.5"], ["0", "1"], r"holds '0\.2' and 1 others, where labels such as '0'"),
+        (["cat", "0"], None, r"holds 'cat' and 1 others, where probabilities would be written"),
+        (["0", "42"], None, r"holds '42', which is no probability"),
+        (["0", "0"], ["0", "1"], None),
+        (["42", ""], ["3", "7"], None),  # a label that no row has
+        (["0.5", "1.5"], ["0.5", "1.5"], None),  # labels that look like numbers
+        (["0 1 2", "0 1 2"], ["0", "1", "2"], None),
+        (["dog", "dog"], ["cat", "dog"], None),
+        (["0", "1"], None, None),
+        (["", ""], ["cat"], None),
+        (["1e-3", "1"], None, None),
+    ],
+)
+def test_answers_of_another_kind_than_the_sample_has_are_refused(tmp_path, cells, labels, message):
+    frame = pd.DataFrame({"id": range(len(cells)), "x": cells})
+    if message is None:
+        check_kind(frame, tmp_path / "s.csv", ["x"], labels=labels)
+        return
+    with pytest.raises(DataError, match=message):
+        check_kind(frame, tmp_path / "s.csv", ["x"], labels=labels)
+
+
+@pytest.mark.parametrize("answer", ["1.01", "-0.1", "nan", "inf", "dog"])
+def test_probabilities_are_numbers_from_0_to_1(tmp_path, sample, answer):
+    with pytest.raises(DataError, match=f"t2 has '{answer}', which is no number in"):
+        write(tmp_path, sample, ["007", "t2", "NA"], [["0.5"], [answer], ["1"]], numbers=True)
     assert not (tmp_path / "out").exists()

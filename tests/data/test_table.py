@@ -264,8 +264,6 @@ def test_a_column_of_the_sample_that_nothing_fills_is_an_error_before_any_traini
 @pytest.mark.parametrize(
     ("suffix", "ids", "hint"),
     [
-        ("", ("007", "008"), r"that of 007 would be 007; there is 007\.png, so try --table\.image-suffix \.png"),
-        (".png", ("007.png", "008.png"), r"would be 007\.png\.png; there is 007\.png, so try --table\.image-suffix ''"),
         ("_x.png", ("007", "008"), r"would be 007_x\.png; there is 007\.png, so try --table\.image-suffix \.png"),
         (".jpg", ("17", "18"), r"\(that of 17 would be 17\.jpg\)"),
     ],
@@ -280,3 +278,10 @@ def test_where_an_image_was_looked_for_is_said(tmp_path, suffix, ids, hint):
     labels = SampleTable(np.array([]), np.array([]), ("0",), ("",))
     with pytest.raises(DataError, match=rf"without an image in .*{hint}.*: is that the right folder\?"):
         read_test_table(form, tmp_path, labels)
+
+
+def test_a_row_without_a_group_is_a_group_of_its_own(tmp_path):
+    lay_out(tmp_path, "id,attribute_ids,group\n7,0,\n8,0,7\n9,0, \n10,0,7\n", *(f"train/{n}" for n in (7, 8, 9, 10)))
+    table = read_table(MULTILABEL, tmp_path)
+    assert table.groups.tolist() == ["row 7", "7", "row 9", "7"]
+    assert any("2 rows (7, 9) without a group: each is a group of its own" in remark for remark in table.remarks)

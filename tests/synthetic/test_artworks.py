@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
-from imettk.config.data import TableFormat
+from imettk.config import TableFormat
 from imettk.data.table import read_answers, read_table, read_test_table
 from imettk.errors import DataError
 from imettk.synthetic.artworks import CULTURES, LABEL_NAMES, RARE_ROWS, make_artworks

@@ -1,0 +1,201 @@
+"""What a recipe says of a competition's tables: frozen dataclasses that check their own ranges when made."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from imettk.config.section import Section
+
+CELL_SEPARATOR = "\x1f"  # (ASCII: unit separator) between labels in cells that were made here; no name holds it
+
+
+def _has_group(pattern: str) -> bool:
+    try:
+        return re.compile(pattern).groups > 0
+    except re.error:
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraTable(Section):
+    """More rows to train on, in the columns of the training table: external or pseudo-labelled.
+
+    Attributes:
+        csv: relative to the data folder, as is `images`.
+        image_suffix: None takes that of the training table.
+        weight: how often each row comes in an epoch; 0.5 takes half of the rows, others each time.
+        predictions: the file beside a csv of `imettk pseudo`: each fold trains on what its own models say of these
+            rows, which have not seen the fold's validation rows, and leaves out those that they are not sure of.
+        validates: its rows are dealt to folds too, by themselves, and validate where they do not train; else they
+            train in every fold.
+        new_labels: labels that only this table has are labels too; else such a row is an error.
+    """
+
+    csv: str
+    images: str
+    image_suffix: str | None = None
+    weight: float = 1.0
+    predictions: str | None = None
+    validates: bool = False
+    new_labels: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_most(weight=1000)
+        self._require(self.weight > 0, "weight", "above 0")
+        self._require(self.predictions is None or not self.validates, "validates", "false for pseudo labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFormat(Section):
+    """How a competition's files name their rows, labels and images; paths are relative to the data folder.
+
+    Attributes:
+        labels_csv: every label's id and name; without it the labels are those of `train_csv`, sorted.
+        group_column: rows of one group never straddle train and validation.
+        group_pattern: or a regular expression for the id, whose first group names it; an id without a match is alone.
+        train_folders: instead of `train_csv`, the folders of `train_images`: each is a label, and holds its images; an
+            id is `FOLDER/FILE`.
+        train_files: instead of `train_csv`, the files in `train_images`: an id is a file's name, in which
+            `label_pattern` finds the label.
+        label_pattern: where a csv lacks `label_column`, a regular expression for the id, whose first group is the
+            label; an id without a match has the unknown label.
+        label_columns: instead of `label_column`, a column of 0 and 1 (or true and false) for each label, called so.
+        label_lists: cells of `label_column`, and of a submission, are lists such as ['a', 'b'].
+        unknown_label: what stands for every identity that is not known, such as `new_whale`: its rows never train and
+            are right where a query is said to be of no known identity.
+        merged_csv: identities that turned out to be one, a line each, separated by spaces in its last column; they
+            all take the label of the one with the most rows.
+        sample_id_column: holds the ids in the sample submission, where it is not called `id_column` there.
+        answer_column: of the sample submission, where it differs from `label_column`.
+        answer_columns: or several of them: one for each ranked answer, best first, or for each label's probability, or
+            1 and 0. Without either they are `label_columns`.
+        kept_columns: of the sample submission, those that stay as they are; any other that nothing fills is an error.
+        only_group: learn the labels of this group alone, as one of several models; others in a row are passed over.
+        name_separator: what ends the group in a label's name, as in `culture::french`.
+        image_suffix: what follows the id in a file's name; empty where the id holds it. A file that ends otherwise, or
+            whose name is in another Unicode form, is found all the same where no file has the very name.
+        channel_files: where an image is several grey files, what stands for `*` in `image_suffix`, one name a channel.
+        on_missing_image: a row without an image stops `prepare`, or is dropped, counted and named.
+        boxes_csv: the part of each image that is looked at, for train and test; images without a row are seen whole.
+        box_id_column: holds ids, or names of image files.
+        box_columns: left, top, right and bottom, or centre x, centre y, width and height.
+        box_format: `corners` in pixels, or `centre` as shares of the image's width and height.
+        turned_csv: ids, or names of image files, one a line, of images to turn by 180 degrees (after their box is cut).
+        left_out_csv: those of training rows to leave out.
+    """
+
+    task: str = "multilabel"
+    train_csv: str = "train.csv"
+    sample_csv: str = "sample_submission.csv"
+    id_column: str = "id"
+    label_column: str = "attribute_ids"
+    label_separator: str = " "
+    group_column: str | None = None
+    group_pattern: str | None = None
+    train_folders: bool = False
+    train_files: bool = False
+    label_pattern: str | None = None
+    label_columns: tuple[str, ...] = ()
+    label_lists: bool = False
+    unknown_label: str | None = None
+    merged_csv: str | None = None
+    sample_id_column: str | None = None
+    answer_column: str | None = None
+    answer_columns: tuple[str, ...] = ()
+    kept_columns: tuple[str, ...] = ()
+    only_group: str | None = None
+    labels_csv: str | None = None
+    label_id_column: str = "attribute_id"
+    label_name_column: str = "attribute_name"
+    name_separator: str = "::"
+    train_images: str = "train"
+    test_images: str = "test"
+    image_suffix: str = ".png"
+    channel_files: tuple[str, ...] = ()
+    on_missing_image: Literal["error", "drop"] = "error"
+    boxes_csv: str | None = None
+    box_id_column: str = "Image"
+    box_columns: tuple[str, str, str, str] = ("x0", "y0", "x1", "y1")
+    box_format: Literal["corners", "centre"] = "corners"
+    turned_csv: str | None = None
+    left_out_csv: str | None = None
+    extra: tuple[ExtraTable, ...] = ()
+
+    def __post_init__(self) -> None:
+        from imettk.tasks import TASKS  # here, for it loads numpy, which `--help` does without
+
+        super().__post_init__()
+        self._require(
+            self.group_column is None or self.group_pattern is None, "group_pattern", "none beside a group_column"
+        )
+        self._require(
+            self.group_pattern is None or _has_group(self.group_pattern),
+            "group_pattern",
+            "a regular expression with a group",
+        )
+        self._require(self.task in TASKS, "task", f"one of {', '.join(TASKS)}")
+        one_label = TASKS[self.task].exclusive
+        pattern = self.label_pattern
+        self._require(
+            pattern is None or (one_label and _has_group(pattern)),
+            "label_pattern",
+            "a regular expression with a group, for rows with one label",
+        )
+        self._require(self.unknown_label is None or one_label, "unknown_label", "none where rows have several labels")
+        self._require(self.merged_csv is None or one_label, "merged_csv", "none where rows have several labels")
+        self._require(not self.train_folders or one_label, "train_folders", "false where rows have several labels")
+        self._require(
+            not self.train_files or (pattern is not None and not self.train_folders),
+            "train_files",
+            "false without a `label_pattern`, which finds the label in a file's name, and beside train_folders",
+        )
+        self._require(
+            len(set(self.label_columns)) == len(self.label_columns) and not (self.label_columns and self.only_group),
+            "label_columns",
+            "different columns, and none beside only_group",
+        )
+        self._require(
+            not self.label_columns or not (pattern or self.lists_images or self.label_lists),
+            "label_columns",
+            "none where folders, names of files or lists hold the labels",
+        )
+        self._require(not (self.label_lists and one_label), "label_lists", "false where rows have one label")
+        self._require(
+            not self.answer_columns or self.answer_column is None, "answer_column", "none beside answer_columns"
+        )
+        self._require(self.only_group is None or self.labels_csv is not None, "only_group", "none without labels_csv")
+        self._require(self.label_separator != "", "label_separator", "at least one character")
+        suffixes = [self.image_suffix, *(extra.image_suffix for extra in self.extra if extra.image_suffix is not None)]
+        self._require(
+            all(("*" in suffix) == bool(self.channel_files) for suffix in suffixes),
+            "image_suffix",
+            "with a * where `channel_files` are given, and without where not",
+        )
+
+    @property
+    def lists_images(self) -> bool:
+        """Whether the training rows are the images that are there, without a table."""
+        return self.train_folders or self.train_files
+
+    @property
+    def cell_separator(self) -> str:
+        """What stands between labels in cells as they are read: columns and lists are joined then."""
+        return CELL_SEPARATOR if self.label_columns or self.label_lists else self.label_separator
+
+    @property
+    def test_id_column(self) -> str:
+        """What holds the ids in the sample submission."""
+        return self.sample_id_column or self.id_column
+
+    @property
+    def label_answers(self) -> tuple[str, ...]:
+        """The columns of the sample submission, where each label (or ranked answer) has its own; else none."""
+        return self.answer_columns or (self.label_columns if self.answer_column is None else ())
+
+    @property
+    def filled_columns(self) -> tuple[str, ...]:
+        """The columns of the sample submission that answers go into."""
+        return self.label_answers or (self.answer_column or self.label_column,)

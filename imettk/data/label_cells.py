@@ -1,0 +1,116 @@
+"""Cells of labels as a table writes them: joined by a sign, as a list, or as a column of 0 and 1 for each label."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from imettk.config import TableFormat
+from imettk.data.csv_files import named
+from imettk.errors import DataError
+from imettk.tasks import TASKS
+
+LIST = re.compile(r"\s*(\[.*\]|\(.*\)|\{.*\})\s*", re.DOTALL)
+# Two texts without a comma between them, as arrays print themselves: Python would join them into one.
+_JOINED = re.compile(r"""(['"])\s+\1""")
+YES, NO = re.compile(r"1(\.0*)?|true", re.IGNORECASE), re.compile(r"0(\.0*)?|false", re.IGNORECASE)
+
+
+def read_cells(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> pd.DataFrame:
+    """Return the table with all labels of a row in `label_column`, joined by `cell_separator`.
+
+    Raises:
+        DataError: a cell is neither 0 nor 1, or no list; or a row that must have one label has several.
+    """
+    if table_format.label_columns:
+        return frame.assign(**{table_format.label_column: _join_columns(frame, table_format, csv)})
+    if table_format.label_lists:
+        cells = frame[table_format.label_column]
+        lists = [parse_list(cell) for cell in cells]
+        if bad := [cell for cell, items in zip(cells, lists, strict=True) if items is None]:
+            raise DataError(
+                f"{csv}: {named(bad, 'cell')} of column {table_format.label_column} that are no lists such as "
+                "['a', 'b']: --table.label-lists False reads cells that are joined by `table.label_separator`"
+            )
+        joined = [table_format.cell_separator.join(items or ()) for items in lists]
+        return frame.assign(**{table_format.label_column: pd.Series(joined, frame.index, dtype=str)})
+    return frame
+
+
+def is_flag(cells: pd.Series) -> np.ndarray:
+    """Return which cells are 0 or 1, also as 0.0, 1.0, true or false, bool (N,)."""
+    return (cells.str.fullmatch(YES) | cells.str.fullmatch(NO)).to_numpy(bool)
+
+
+def _join_columns(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> pd.Series:
+    """The names of the columns that are 1 in each row, joined."""
+    ids, columns = frame[table_format.id_column], table_format.label_columns
+    for column in columns:
+        if not (fits := is_flag(frame[column].str.strip())).all():
+            bad = frame[column][~fits].unique()
+            raise DataError(
+                f"{csv}: {named(ids[~fits], 'row')} whose cell in column {column} is neither 0 nor 1, but "
+                f"{' or '.join(map(repr, bad[:3]))}: `table.label_columns` are columns of 0 and 1"
+            )
+    held = np.stack([frame[column].str.strip().str.fullmatch(YES).to_numpy(bool) for column in columns], axis=1)
+    if TASKS[table_format.task].exclusive and (several := held.sum(1) > 1).any():
+        raise DataError(
+            f"{csv}: {named(ids[several], 'row')} with 1 in several of the columns {', '.join(columns[:3])}, ...: "
+            "where rows may have several labels, `table.task` is multilabel"
+        )
+    separator = table_format.cell_separator
+    cells = [separator.join(np.array(columns, object)[row]) for row in held]
+    return pd.Series(cells, frame.index, dtype=str)
+
+
+def parse_list(cell: str) -> list[str] | None:
+    """Return the items of a list as text; none of an empty cell, and None where it is no list."""
+    if not cell.strip():
+        return []
+    if not LIST.fullmatch(cell) or _JOINED.search(cell):
+        return None
+    try:
+        items = ast.literal_eval(cell.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    if isinstance(items, (str, int, float)):  # ('a') is no tuple
+        items = [items]
+    if isinstance(items, dict) or not all(isinstance(item, (str, int, float)) for item in items):
+        return None
+    return sorted(map(str, items)) if isinstance(items, set) else [str(item) for item in items]
+
+
+def write_list(labels: Iterable[str]) -> str:
+    """Return labels as a list: numbers bare, others in quotes."""
+    return "[" + ", ".join(label if re.fullmatch(r"-?\d+", label) else repr(label) for label in labels) + "]"
+
+
+def as_flags(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> list[list[str]]:
+    """Return 1 for each column that a row has as a label, and 0 for others.
+
+    Raises:
+        DataError: a label has no column.
+    """
+    if strange := sorted({label for row in rows for label in row} - set(columns)):
+        raise DataError(f"{named(strange, 'label')} without a column among {', '.join(columns[:5])}, ...")
+    return [["1" if column in row else "0" for column in columns] for row in rows]
+
+
+def as_table(ids: Sequence[str], rows: Sequence[Sequence[str]], table_format: TableFormat) -> pd.DataFrame:
+    """Return rows with these labels as a table in the form of the training table."""
+    frame = pd.DataFrame({table_format.id_column: ids}, dtype=str)
+    if table_format.label_columns:
+        flags = pd.DataFrame(as_flags(rows, table_format.label_columns), columns=list(table_format.label_columns))
+        return pd.concat([frame, flags], axis=1)
+    cells = map(write_list, rows) if table_format.label_lists else map(table_format.label_separator.join, rows)
+    return frame.assign(**{table_format.label_column: list(cells)})
+
+
+def cell_texts(rows: Iterable[Sequence[str]], table_format: TableFormat) -> list[str]:
+    """Return the labels of each row as one text, which `labels.split` takes apart again."""
+    return [table_format.cell_separator.join(row) for row in rows]

@@ -1,0 +1,123 @@
+"""Training images without a table: folders are their labels, or their files' names hold them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+from imettk.config import TableFormat
+from imettk.data.csv_files import TABLE_ENDINGS, is_utf8, named, require_utf8
+from imettk.data.part_names import is_part
+from imettk.errors import DataError
+
+
+def list_folders(table_format: TableFormat, data_dir: Path, remarks: list[str]) -> pd.DataFrame:
+    """Folders of images as a table: ids `FOLDER/FILE`, sorted, and the folder's name as label.
+
+    Hidden files and whatever is no file in a folder of its own are remarked and left out, as are empty folders, and
+    folders that are named like a part of the data, such as `Test`.
+
+    Raises:
+        DataError: there is no folder in `train_images`, or no image in any, or a name that is no UTF-8.
+    """
+    top = data_dir / table_format.train_images
+    require_utf8(top)
+    if not top.is_dir():
+        raise DataError(f"{top} is missing: with `table.train_folders` it holds a folder of images for each identity")
+    ids: list[str] = []
+    passed: dict[str, list[str]] = {"odd": [], "part": [], "empty": []}
+    for folder in sorted(os.scandir(top), key=lambda entry: entry.name):
+        if not folder.is_dir() or folder.name.startswith("."):
+            passed["odd"] += [folder.name] if not folder.name.endswith(TABLE_ENDINGS) else []
+        elif is_part(folder.name):
+            passed["part"].append(folder.name)
+        else:
+            files = _list_files(folder.path, folder.name, passed["odd"])
+            passed["empty"] += [] if files else [folder.name]
+            ids += files
+    if not ids:
+        raise DataError(
+            f"{top} has no folder with images: with `table.train_folders` each identity has a folder there; "
+            "a table of rows is read with --table.train-folders False"
+        )
+    _refuse_odd_names(top, ids)
+    _tell_passed(top, passed, remarks)
+    twice = sorted(name for name, count in Counter(map(_file_name, ids)).items() if count > 1)
+    if twice:
+        remarks.append(f"{top}: {named(twice, 'file name')} in several folders; lists must name them as FOLDER/FILE")
+    labels = [name.partition("/")[0] for name in ids]
+    return pd.DataFrame({table_format.id_column: ids, table_format.label_column: labels}, dtype=str)
+
+
+def list_files(table_format: TableFormat, data_dir: Path, remarks: list[str]) -> pd.DataFrame:
+    """Return the files of `train_images` as a table: their names as ids, sorted, and the labels in them.
+
+    Hidden files, tables and folders are remarked and left out.
+
+    Raises:
+        DataError: the folder or every file is missing, a name is no UTF-8, or one holds no label.
+    """
+    top = data_dir / table_format.train_images
+    require_utf8(top)
+    if not top.is_dir():
+        raise DataError(f"{top} is missing: with `table.train_files` it holds the training images")
+    ids, odd = list[str](), list[str]()
+    for entry in os.scandir(top):
+        is_image = entry.is_file() and not entry.name.startswith(".") and not entry.name.endswith(TABLE_ENDINGS)
+        (ids if is_image else odd).append(entry.name)
+    if not ids:
+        raise DataError(f"{top} holds no file: with `table.train_files` it holds the training images")
+    _refuse_odd_names(top, ids)
+    if odd:
+        remarks.append(f"{top}: passed over {named(sorted(odd), 'thing')} that are no image")
+    frame = pd.DataFrame({table_format.id_column: sorted(ids)}, dtype=str)
+    return frame.assign(**{table_format.label_column: labels_of_ids(table_format, top, frame)})
+
+
+def labels_of_ids(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> pd.Series:
+    """Return what `label_pattern` finds in each id, else the unknown label; `DataError` where there is none.
+
+    Args:
+        csv: the table or folder that the ids stand in.
+    """
+    ids = frame[table_format.id_column]
+    found = ids.str.extract(str(table_format.label_pattern), expand=True)[0]
+    if table_format.unknown_label is None and found.isna().any():
+        raise DataError(f"{csv}: {named(ids[found.isna()], 'id')} without what `table.label_pattern` looks for")
+    return found.fillna(table_format.unknown_label)
+
+
+def _refuse_odd_names(top: Path, names: list[str]) -> None:
+    if bad := [name for name in names if not is_utf8(name)]:
+        raise DataError(f"{top}: {named(bad, 'file')} whose name, or that of the folder, is no UTF-8: rename them")
+
+
+def _list_files(path: str, label: str, odd: list[str]) -> list[str]:
+    """The files of a label as `FOLDER/FILE`, sorted; whatever is none is added to `odd`."""
+    files: list[str] = []
+    for entry in os.scandir(path):
+        (files if entry.is_file() and not entry.name.startswith(".") else odd).append(f"{label}/{entry.name}")
+    return sorted(files)
+
+
+def _tell_passed(top: Path, passed: dict[str, list[str]], remarks: list[str]) -> None:
+    """Remark what was passed over."""
+    if odd := passed["odd"]:
+        remarks.append(f"{top}: passed over {named(sorted(odd), 'thing')} that are no image in the folder of a label")
+    if part := passed["part"]:
+        remarks.append(f"{top}: passed over {named(part, 'folder')} named like a part of the data, not like a label")
+    if empty := passed["empty"]:
+        remarks.append(f"{top}: {named(empty, 'folder')} without an image")
+
+
+def short_names(ids: pd.Series) -> pd.Series:
+    """The file's name of each `FOLDER/FILE`, which boxes and lists may use as well; where it is not unique, the id."""
+    files = ids.map(_file_name)
+    return files.where(~files.duplicated(keep=False), ids)
+
+
+def _file_name(name: str) -> str:
+    return name.rpartition("/")[2]
