@@ -27,6 +27,7 @@ from imettk.cli.main import main as imettk
 from imettk.synthetic.artworks import make_artworks
 from imettk.synthetic.cells import make_cells
 from imettk.synthetic.digits import make_digits
+from imettk.synthetic.leaves import make_leaves
 from imettk.synthetic.lesions import make_lesions
 from imettk.synthetic.turtles import make_turtles
 from imettk.synthetic.whales import make_whale_folders, make_whales
@@ -72,6 +73,7 @@ STORIES: dict[str, tuple[Callable[[Path, Path], None], list[str]]] = {
     "gdsc2020-triplet": (make_whale_folders, EMBEDDING),
     "turtle2022": (make_turtles, [*SIDE, *short(), *FLAT]),
     "melanoma2020": (make_lesions, [*CELLS, *short()]),
+    "plant2020": (make_leaves, ["--images.image-size", "32", "48", *short(3)]),
 }
 
 
