@@ -135,3 +135,20 @@ def test_log_loss_is_scikit_learns():
         truth = np.eye(4, dtype=bool)[rng.integers(0, 4, 30)]
         expected = log_loss(truth.argmax(1), probs, labels=range(4))
         assert competitions.GRADERS["log_loss"](truth, probs) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("reached", "check", "code"), [("entered", ["--check"], 0), ("too weak", ["--check"], 1), ("too weak", [], 0)]
+)
+def test_the_table_says_how_many_are_entered(reached, check, code, monkeypatch, capsys):
+    """`--check` fails where one is not."""
+
+    def enter(name, work, *, epochs, seed):
+        assert (epochs, seed) == (1, 5) and work.is_dir()
+        return competitions.Entry(name, reached if name == "toys" else "entered", 1.0)
+
+    monkeypatch.setattr(competitions, "enter", enter)
+    monkeypatch.setattr(sys, "argv", ["competitions", "--quick", *check, "--seed", "5", "--only", "tiles", "toys"])
+    with pytest.raises(SystemExit) as ending:
+        competitions.main()
+    assert ending.value.code == code and f"{1 + (reached == 'entered')} of 2 entered" in capsys.readouterr().out
