@@ -130,4 +130,4 @@ def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Charts are filled and not drawn, which takes most of the time."""
     from imettk.pictures import charts
 
-    monkeypatch.setattr(charts, "_svg", lambda figure, legend_of: "<svg></svg>")
+    monkeypatch.setattr(charts, "to_svg", lambda figure, legend_of, **how: "<svg></svg>")

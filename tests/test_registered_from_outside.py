@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pictures import make_pictures
-from sklearn.metrics import cohen_kappa_score
+from sklearn.metrics import cohen_kappa_score, confusion_matrix
 from tiny import run
 
 from imettk.config import (
@@ -176,11 +176,16 @@ def test_from_the_table_to_an_ensemble_and_pseudo_labels(tmp_path, capsys):
     )
     table = pd.read_csv(folder / "label_scores.csv", dtype={"label": str})
     assert table["label"].tolist() == list(GRADES) and table["true"].tolist() == [8] * 4
-    assert "kappa" in (folder / "report.html").read_text()
+    page, curves = (folder / "report.html").read_text(), json.loads((folder / "curves.json").read_text())
+    truth_of_rows, answered = (np.concatenate(rows).sum(1) for rows in ([part.targets for part in parts], honest))
+    assert curves["confusion"]["counts"] == confusion_matrix(truth_of_rows, answered, labels=range(4)).tolist()
+    assert curves["probabilities"]["labels"] == 4 and curves["calibration"]["unit"] == "rows"
+    assert "kappa" in page and "Confusion matrix" in page and "ROC curves of 4 labels" in page
 
     run("ensemble", path, "--data", data, "--run-dir", tmp_path / "both", "--method", "weighted",
         "--members", tmp_path / "one", tmp_path / "two")  # fmt: skip
     both = json.loads((tmp_path / "both" / "scores.json").read_text())
+    assert "confusion" in json.loads((tmp_path / "both" / "curves.json").read_text())
     assert both["metric"] == "kappa" and (tmp_path / "both" / "submission.csv").is_file()
 
     run("pseudo", "--run-dir", folder, "--confidence", 0.501)

@@ -14,7 +14,9 @@ import pandas as pd
 from imettk.config import Recipe, TableFormat
 from imettk.data.csv_files import named, refuse_doubles
 from imettk.data.file_facts import describe_brightness
+from imettk.data.label_cells import as_table, write_cells
 from imettk.errors import ConfigError, DataError
+from imettk.evaluation.submit import check_sample
 from imettk.progress import say
 from imettk.starter.guess import Guess, guess
 from imettk.starter.guess_columns import Choices
@@ -65,7 +67,7 @@ def new(
         say(f"  - {line}")
     test = None
     if hold_out is not None:
-        if found.test is not None:
+        if found.sample is not None:
             raise DataError(
                 f"--hold-out is for a folder without a test set, and {data_dir / found.table.sample_csv} is one; leave "
                 "it out"
@@ -78,8 +80,8 @@ def new(
     else:
         recipe, comments = recipe_like(like(), found, looks, name)
         base = like(), like.__module__, like.__name__
-    if choices.metric is not None:
-        recipe = judge_by(recipe, found, choices.metric)
+    recipe = judge_by(recipe, found)
+    check_sample(recipe, data_dir, sorted(found.labels))
     text = write_source(recipe, comments, _summary(found, name), base)
     if test is not None:
         _write_tables(found, test, made_dir)
@@ -87,7 +89,7 @@ def new(
         file.write(text)
     say(f"wrote {path}: {len(text.splitlines())} lines, to be read and changed")
     dealt = test is not None
-    _tell_next(name, made_dir if dealt else data_dir, has_test=dealt or found.test is not None, dealt=dealt)
+    _tell_next(name, made_dir if dealt else data_dir, has_test=dealt or found.sample is not None, dealt=dealt)
 
 
 def _check(name: str, path: Path, made_dir: Path, hold_out: float | None) -> None:
@@ -103,10 +105,9 @@ def _check(name: str, path: Path, made_dir: Path, hold_out: float | None) -> Non
 
 def _image_files(found: Guess, data_dir: Path) -> list[list[str]]:
     """The files of each training image that is there."""
-    form = found.table
-    folder, ids = data_dir / form.train_images, found.frame[form.id_column][found.found]
-    endings = [form.image_suffix.replace("*", channel) for channel in form.channel_files or ("",)]
-    return [[f"{folder}{os.sep}{name}{ending}" for ending in endings] for name in ids]
+    folder, channels = data_dir / found.table.train_images, found.table.channel_files or ("",)
+    files = found.files[found.found].tolist()
+    return [[f"{folder}{os.sep}{file.replace('*', channel)}" for channel in channels] for file in files]
 
 
 def _looks(looks: Looks, found: Guess) -> str:
@@ -131,7 +132,7 @@ def _deal(found: Guess, share: float) -> pd.Series:
     fit = pd.Series(found.found, index=frame.index)
     if not found.question.several:
         fit = fit & (cells != "") & (cells != (form.unknown_label or ""))  # in place it would change `found`: pandas 2
-    separator = form.label_separator if found.question.several else None
+    separator = form.cell_separator if found.question.several else None
     labels = [sorted(labels_of([cell], separator)) for cell in cells[fit]]
     groups = None if form.group_column is None else frame[form.group_column][fit]
     chosen, lost = choose_test_rows(labels, share, task=TASKS[found.question.task], groups=groups)
@@ -153,6 +154,8 @@ def _elsewhere(form: TableFormat, data_dir: Path, made_dir: Path) -> TableFormat
         form,
         train_csv="train.csv",
         train_folders=False,
+        train_files=False,
+        label_pattern=None,
         train_images=images,
         test_images=images,
         labels_csv=None if form.labels_csv is None else way(form.labels_csv),
@@ -168,10 +171,10 @@ def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
         say(f"{named(train[form.id_column][bare], 'row')} without a label: left out of {made_dir / form.train_csv}")
         train = train[~bare]
     made_dir.mkdir()
-    train.to_csv(made_dir / form.train_csv, index=False)
-    answers.to_csv(made_dir / ANSWERS, index=False)
+    write_cells(train, form).to_csv(made_dir / form.train_csv, index=False)
+    write_cells(answers, form).to_csv(made_dir / ANSWERS, index=False)
     common = next(label for label, _ in found.labels.most_common() if label != form.unknown_label)
-    sample = answers[[form.id_column]].assign(**{form.label_column: common})
+    sample = as_table(answers[form.id_column].tolist(), [[common]] * len(answers), form)
     sample.to_csv(made_dir / form.sample_csv, index=False)
     groups = "" if form.group_column is None else f", whole groups of {form.group_column}"
     say(

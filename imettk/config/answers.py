@@ -109,6 +109,11 @@ class RulePlan(Section):
             "given with shares csv or mean, and only then",
         )
 
+    @property
+    def usual_metric(self) -> str:
+        """The metric that judges a rule of the package where a recipe names none."""
+        return RULES[self.kind].metric
+
 
 @dataclass(frozen=True, kw_only=True)
 class RankPlan(Section):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
+from imettk.config.table import CELL_SEPARATOR
 from imettk.data.csv_files import named
 from imettk.errors import DataError
 from imettk.tasks import TASKS
@@ -109,6 +110,16 @@ def as_table(ids: Sequence[str], rows: Sequence[Sequence[str]], table_format: Ta
         return pd.concat([frame, flags], axis=1)
     cells = map(write_list, rows) if table_format.label_lists else map(table_format.label_separator.join, rows)
     return frame.assign(**{table_format.label_column: list(cells)})
+
+
+def write_cells(frame: pd.DataFrame, table_format: TableFormat) -> pd.DataFrame:
+    """Return a table that `read_cells` has read as it was before."""
+    if table_format.label_columns:
+        return frame.drop(columns=table_format.label_column)
+    if table_format.label_lists:
+        rows = [TASKS[table_format.task].split(cell, CELL_SEPARATOR) for cell in frame[table_format.label_column]]
+        return frame.assign(**{table_format.label_column: [write_list(row) for row in rows]})
+    return frame
 
 
 def cell_texts(rows: Iterable[Sequence[str]], table_format: TableFormat) -> list[str]:

@@ -91,7 +91,9 @@ def _numbers(cells: Iterable[str]) -> np.ndarray:
     return pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce").to_numpy(np.float64)
 
 
-def check_kind(sample: pd.DataFrame, csv: Path, columns: Sequence[str], *, labels: Sequence[str] | None) -> None:
+def check_kind(
+    sample: pd.DataFrame, csv: Path, columns: Sequence[str], *, labels: Sequence[str] | None, fractions: bool = False
+) -> None:
     """Compare the cells of a sample submission with the answers that will stand in their place.
 
     A sample holds what a person made up to show the form: which label it is says nothing, but that words stand there
@@ -100,6 +102,7 @@ def check_kind(sample: pd.DataFrame, csv: Path, columns: Sequence[str], *, label
     Args:
         columns: those of the answers.
         labels: which answers there are; None where they are probabilities.
+        fractions: whole numbers may stand where the sample has others, such as 0.5: a person has said so.
 
     Raises:
         DataError: words would stand where the sample has numbers, or numbers where it has words; or probabilities and
@@ -118,7 +121,7 @@ def check_kind(sample: pd.DataFrame, csv: Path, columns: Sequence[str], *, label
                 outside = cells[(numbers < 0) | (numbers > 1)]
                 raise DataError(f"{csv}: column {column} holds {_example(outside)}, which is no probability")
             continue
-        words = np.isnan(_numbers(labels)).all() or (numbers % 1 != 0).any()
+        words = np.isnan(_numbers(labels)).all() or (not fractions and (numbers % 1 != 0).any())
         if numeric and words and not set(cells) & set(labels):
             raise DataError(
                 f"{where}, where labels such as {labels[0]!r} would be written: for probabilities, "

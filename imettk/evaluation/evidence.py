@@ -1,4 +1,4 @@
-"""What `validate` keeps for the report beside scores: the score over thresholds, what views add, the worst errors."""
+"""What `validate` keeps for the report beside scores: curves, which classes are confused, the worst errors."""
 
 from __future__ import annotations
 
@@ -11,30 +11,113 @@ from imettk.config import Recipe
 from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable
 from imettk.evaluation.pictures import look_at
+from imettk.evaluation.probability_curves import calibration, label_curves
 from imettk.evaluation.ranker import Ranker
 from imettk.pictures.galleries import thumbnail
 from imettk.postprocess.fitters import RuleFitter
 from imettk.postprocess.ranking import Ranked
 from imettk.postprocess.rule import Rule
+from imettk.tasks import Task
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import CURVES, ERRORS, RunDir
 
 NUM_ERRORS, NUM_LABELS = 24, 8  # rows that are shown, and labels of each
-NUM_CONFUSED = 12  # pairs of classes
+MOST_CLASSES, NUM_CONFUSED = 25, 15  # of a confusion matrix; of more classes, the pairs that are confused most
 THRESHOLDS = np.arange(1, 100) / 100
 NUM_POINTS = 60  # of the curve for an unknown identity
 
 
-def keep_threshold_curve(run: RunDir, fitter: RuleFitter, rule: Rule, probs: np.ndarray, targets: np.ndarray) -> None:
-    """Write `curves.json`: what one threshold for all labels scores out of fold, and where the rule's own lie.
+def keep_curves(
+    recipe: Recipe,
+    run: RunDir,
+    table: SampleTable,
+    *,
+    fitter: RuleFitter,
+    rule: Rule,
+    probs: np.ndarray,
+    shown: np.ndarray,
+    decided: np.ndarray,
+) -> None:
+    """Write `curves.json`: the score over thresholds, curves of probabilities, and which classes are taken for which,
+    each where the rule or the task has any.
 
-    Nothing is written for a rule without thresholds.
+    Args:
+        table: of the rows that were validated, with targets.
+        rule: fitted on all rows.
+        probs: out of fold, float (N, O).
+        shown: probabilities as they are answered where answers are probabilities, else `probs`.
+        decided: by rules that have not seen these rows, in the form of the task's targets.
     """
+    task, targets = recipe.task, table.targets
+    assert targets is not None
+    content: dict[str, Any] = {}
+    if (curve := threshold_curve(fitter, rule, probs, targets)) is not None:
+        content["threshold"] = curve
+    classes = (_classes(task, targets), _classes(task, decided)) if task.exclusive else None
+    if "probs" in recipe.rule_row.gives:
+        content |= _probability_curves(task, table, shown, rule.places(table.labels), classes[1] if classes else None)
+    if classes is not None:
+        content["confusion"] = _confusion(*classes, table.titles)
+    write_json(run.path / CURVES, content)
+
+
+def _probability_curves(
+    task: Task, table: SampleTable, shown: np.ndarray, places: list[int], answered: np.ndarray | None
+) -> dict[str, Any]:
+    """Return the curves of these labels, and how far their probabilities can be trusted: those of the class that each
+    row is answered with, int64 (N,), where labels exclude each other and several count."""
+    assert table.targets is not None
+    if answered is not None and len(places) == len(table.labels) == 2:
+        places = [1]  # the first class is its mirror image
+    every, truth = task.label_probs(shown), task.label_matrix(table.targets, len(table.labels))
+    probs, true, titles = every[:, places], truth[:, places], [table.titles[place] for place in places]
+    curves = label_curves(probs, true, titles)
+    name, unit = f"the probabilities of {len(places)} labels together", "probabilities"
+    if len(places) == 1:
+        name, unit = f"the probability of {titles[0]}", "rows"
+    elif answered is not None:
+        cells = np.arange(len(every))[:, None], answered[:, None]
+        probs, true, name, unit = every[cells], truth[cells], "the probability of the class answered", "rows"
+    return {"probabilities": curves, "calibration": {"of": name, "unit": unit} | calibration(probs, true)}
+
+
+def _classes(task: Task, values: np.ndarray) -> np.ndarray:
+    """Return the one label of each row, int64 (N,), by targets or decisions where labels exclude each other."""
+    return np.array([task.labels_of(value)[0] for value in values], np.int64)
+
+
+def _confusion(truth: np.ndarray, answered: np.ndarray, titles: Sequence[str]) -> dict[str, Any]:
+    """Return how many rows of each class are answered with which: all counts, or of many classes the pairs that are
+    confused most, the most frequent first.
+
+    Args:
+        truth, answered: classes, int64 (N,); rows of an unknown class, -1, do not count.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    if len(titles) <= MOST_CLASSES:
+        counts = confusion_matrix(truth, answered, labels=range(len(titles)))
+        return {"labels": list(titles), "counts": counts.tolist()}
+    wrong = (truth != answered) & (truth >= 0)
+    pairs, counts = np.unique(np.stack([truth, answered], 1)[wrong], axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:NUM_CONFUSED]
+    rows = np.bincount(truth[truth >= 0], minlength=len(titles))
+    return {
+        "pairs": [
+            {"truth": titles[true], "answer": titles[answer], "rows": int(count), "of": int(rows[true])}
+            for (true, answer), count in zip(pairs[order].tolist(), counts[order], strict=True)
+        ]
+    }
+
+
+def threshold_curve(fitter: RuleFitter, rule: Rule, probs: np.ndarray, targets: np.ndarray) -> dict[str, Any] | None:
+    """Return what one threshold for all labels scores out of fold, and where the rule's own lie; None for a rule
+    without thresholds."""
     traced = fitter.trace(rule, probs, targets, THRESHOLDS)
     if traced is None:
-        return
+        return None
     curve = _curve(THRESHOLDS, traced["scores"], traced["metric"])
-    write_json(run.path / CURVES, {"threshold": curve | {name: traced[name] for name in ("own", "relative")}})
+    return curve | {name: traced[name] for name in ("own", "relative")}
 
 
 def keep_unknown_curve(run: RunDir, ranker: Ranker, ranked: Ranked, truth: np.ndarray, threshold: float) -> None:
@@ -68,8 +151,7 @@ def keep_errors(
     probs: np.ndarray,
     answers: np.ndarray,
 ) -> None:
-    """Write `errors.json`: the wrong answers that the model was surest of, as small pictures with their labels; and
-    which classes are taken for which.
+    """Write `errors.json`: the wrong answers that the model was surest of, as small pictures with their labels.
 
     Args:
         table: of the rows that were validated, with targets.
@@ -96,10 +178,7 @@ def keep_errors(
                 "answers": _describe(answered, true, label_probs[row], table.titles),
             }
         )
-    pairs = [task.identities(values[wrong]) for values in (answers, targets)]
-    confused = [] if pairs[0] is None or pairs[1] is None else _confusions(pairs[0], pairs[1], table.titles)
-    content = {"rows": len(targets), "wrong": len(wrong), "tiles": tiles, "confused": confused}
-    write_json(run.path / ERRORS, content)
+    write_json(run.path / ERRORS, {"rows": len(targets), "wrong": len(wrong), "tiles": tiles})
 
 
 def _describe(chosen: np.ndarray, others: np.ndarray, probs: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -107,13 +186,3 @@ def _describe(chosen: np.ndarray, others: np.ndarray, probs: np.ndarray, labels:
     order = chosen[np.argsort(-probs[chosen], kind="stable")][:NUM_LABELS].tolist()
     found = set(others.tolist())
     return [{"label": labels[label], "prob": round(float(probs[label]), 3), "right": label in found} for label in order]
-
-
-def _confusions(answers: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Which class is taken for which, the most frequent first; all of these answers are wrong."""
-    pairs, counts = np.unique(np.stack([targets, answers], 1), axis=0, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:NUM_CONFUSED]
-    return [
-        {"truth": labels[true], "answer": labels[said], "rows": int(count)}
-        for (true, said), count in zip(pairs[order].tolist(), counts[order], strict=True)
-    ]

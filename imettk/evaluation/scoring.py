@@ -13,7 +13,7 @@ import pandas as pd
 from imettk.config import Recipe
 from imettk.data.csv_files import read_csv
 from imettk.data.table import SampleTable
-from imettk.evaluation.evidence import keep_threshold_curve
+from imettk.evaluation.evidence import keep_curves
 from imettk.evaluation.rules import judged
 from imettk.experiment.rule_file import keep_rule
 from imettk.files import write_atomically
@@ -61,7 +61,8 @@ def judge_oof(
     decided = rule.decisions(answers)
     write_label_table(path, recipe, fitter, rule, table, probs, decided)
     say(f"{path} and .png: what each label scores, its threshold and share")
-    keep_threshold_curve(run, fitter, rule, probs, targets)
+    shown = answers if recipe.rule_row.answers_numbers else probs
+    keep_curves(recipe, run, table, fitter=fitter, rule=rule, probs=probs, shown=shown, decided=decided)
     tell_scores(scores)
     return rule, decided
 

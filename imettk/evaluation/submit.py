@@ -42,7 +42,8 @@ def check_sample(recipe: Recipe, data_dir: Path, labels: Sequence[str]) -> None:
         answers = ("0", "1")
     elif form.unknown_label is not None:
         answers = (*labels, form.unknown_label)
-    check_kind(read_csv(path), path, form.filled_columns, labels=answers)
+    said = recipe.score.metric is not None  # by which labels are judged
+    check_kind(read_csv(path), path, form.filled_columns, labels=answers, fractions=said)
 
 
 def submit(

@@ -7,6 +7,7 @@ import math
 import re
 import warnings
 from collections.abc import Sequence
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +16,9 @@ WIDE, HIGH = 5.4, 3.1  # inches of 72 pixels: as wide as a column of the page
 NUM_COLOURS = 8
 MOST_POINTS = 240  # of a line: more cannot be told apart
 # Colours that stand for the page's: matplotlib writes them as they are, and they are exchanged in what it wrote.
-INK, RULE = "#0000fe", "#0000fd"
+INK, RULE, PAPER = "#0000fe", "#0000fd", "#0000fc"
 COLOURS = [f"#0000{number:02x}" for number in range(1, NUM_COLOURS + 1)]
-VARIABLES = {INK: "currentColor", RULE: "var(--rule)"} | {
+VARIABLES = {INK: "currentColor", RULE: "var(--rule)", PAPER: "var(--paper)"} | {
     colour: f"var(--c{number})" for number, colour in enumerate(COLOURS)
 }
 STATES = {
@@ -76,7 +77,7 @@ def draw_lines(lines: Sequence[Line], *, x: str, y: str, own: Sequence[float] = 
         log: a logarithmic y axis, where all values are above 0.
     """
     legend_rows = math.ceil(len(lines) / LEGEND_COLUMNS) if 1 < len(lines) <= IN_LEGEND else 0
-    figure, axes = _figure(HIGH + 0.18 * max(0, legend_rows - 1))
+    figure, axes = new_figure(HIGH + 0.18 * max(0, legend_rows - 1))
     for place in own[:50]:
         axes.axvline(place, color=INK, linewidth=1, alpha=0.35)
     for number, line in enumerate(lines):
@@ -89,12 +90,12 @@ def draw_lines(lines: Sequence[Line], *, x: str, y: str, own: Sequence[float] = 
         _set_log(axes.yaxis, axes.set_yscale)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    return _svg(figure, axes if legend_rows else None)
+    return to_svg(figure, axes if legend_rows else None)
 
 
 def draw_time_line(rows: dict[str, Sequence[Span]]) -> str:
     """A row for each name, with a bar for each session: the gaps are pauses."""
-    figure, axes = _figure(high=0.9 + 0.34 * len(rows))
+    figure, axes = new_figure(high=0.9 + 0.34 * len(rows))
     states = [state for state in STATES if any(span.state == state for spans in rows.values() for span in spans)]
     longest = max((span.end for spans in rows.values() for span in spans), default=0.0)
     for number, spans in enumerate(rows.values()):
@@ -107,12 +108,12 @@ def draw_time_line(rows: dict[str, Sequence[Span]]) -> str:
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("hours since the start")
-    return _svg(figure, axes)
+    return to_svg(figure, axes)
 
 
 def draw_scores(names: Sequence[str], values: Sequence[float], intervals: Sequence[Sequence[float] | None]) -> str:
     """A dot for each score, with its interval where there is one, each with its value beside it."""
-    figure, axes = _figure(high=0.7 + 0.3 * len(names))
+    figure, axes = new_figure(high=0.7 + 0.3 * len(names))
     for number, (value, interval) in enumerate(zip(values, intervals, strict=True)):
         colour = _colour(0 if interval is None else 1)
         if interval is not None:
@@ -125,7 +126,7 @@ def draw_scores(names: Sequence[str], values: Sequence[float], intervals: Sequen
     axes.set_ylim(len(names) - 0.4, -0.8)
     axes.margins(x=0.15)
     axes.grid(visible=False, axis="y")
-    return _svg(figure, None)
+    return to_svg(figure, None)
 
 
 def draw_shares(labels: Sequence[str], counts: dict[str, np.ndarray], *, most: int = 30) -> str:
@@ -135,7 +136,7 @@ def draw_shares(labels: Sequence[str], counts: dict[str, np.ndarray], *, most: i
         counts: of each label, (C,), by the name of the count; the first one orders the labels.
     """
     order = np.argsort(-next(iter(counts.values())), kind="stable")[:most]
-    figure, axes = _figure(high=0.9 + 0.2 * len(order))
+    figure, axes = new_figure(high=0.9 + 0.2 * len(order))
     places = np.arange(len(order))
     for number, (name, values) in enumerate(counts.items()):
         shown = np.where(values[order] > 0, values[order], np.nan)
@@ -144,12 +145,12 @@ def draw_shares(labels: Sequence[str], counts: dict[str, np.ndarray], *, most: i
     axes.set_yticks(places, [shorten(labels[label], 26) for label in order])
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_xlabel("rows" if len(order) == len(labels) else f"rows ({len(order)} of {len(labels)} labels)")
-    return _svg(figure, axes)
+    return to_svg(figure, axes)
 
 
 def draw_histograms(edges: Sequence[float], counts: dict[str, Sequence[int]], *, x: str, own: Sequence[float]) -> str:
     """Shares of several sets of values in the same bins, over each other."""
-    figure, axes = _figure(high=2.6)
+    figure, axes = new_figure(high=2.6)
     for number, (name, each) in enumerate(counts.items()):
         shares = np.asarray(each, float) / max(1, sum(each))
         axes.stairs(shares, edges, fill=True, color=_colour(number), alpha=0.45, label=f"{name} ({sum(each)})")
@@ -157,7 +158,7 @@ def draw_histograms(edges: Sequence[float], counts: dict[str, Sequence[int]], *,
         axes.axvline(place, color=INK, linewidth=1)
     axes.set_xlabel(x)
     axes.set_ylabel("share of the queries")
-    return _svg(figure, axes)
+    return to_svg(figure, axes)
 
 
 def thin(
@@ -190,19 +191,26 @@ def _colour(number: int) -> str:
     return COLOURS[number % NUM_COLOURS]
 
 
-def _figure(high: float = HIGH) -> tuple[Any, Any]:
+def new_figure(high: float = HIGH, wide: float = WIDE, heights: Sequence[float] = (1,)) -> tuple[Any, Any]:
+    """Return a figure of this size in inches, and its axes: one, or several below each other that share their x."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDE, high), layout="constrained")
+        figure = Figure(figsize=(wide, high), layout="constrained")
         FigureCanvasSVG(figure)
-        return figure, figure.add_subplot()
+        return figure, figure.subplots(len(heights), sharex=True, height_ratios=list(heights))
 
 
-def _svg(figure: Any, legend_of: Any | None) -> str:
-    """The figure as an element of a page, as wide as its place."""
+def to_svg(figure: Any, legend_of: Any | None, *, alt: str = "", columns: int = LEGEND_COLUMNS) -> str:
+    """Return the figure as an element of a page, as wide as its place.
+
+    Args:
+        legend_of: axes whose lines a legend above them names.
+        alt: what the chart shows, for those who cannot see it.
+        columns: of the legend.
+    """
     from matplotlib import rc_context
 
     buffer = io.StringIO()
@@ -210,11 +218,15 @@ def _svg(figure: Any, legend_of: Any | None) -> str:
         warnings.filterwarnings("ignore", message="Glyph")  # of labels in any alphabet: the browser has other fonts
         if legend_of is not None:
             handles, names = legend_of.get_legend_handles_labels()
-            figure.legend(handles, names, loc="outside upper left", ncols=min(LEGEND_COLUMNS, len(names)))
+            figure.legend(handles, names, loc="outside upper left", ncols=min(columns, len(names)))
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1, flags=re.S)
+    more = f' aria-label="{escape(alt)}"' if alt else ""
+    if (wide := figure.get_figwidth() / WIDE) > 1:  # than a column of the page: letters stay as large, a part is seen
+        more += f' style="max-width: {36 * wide:.0f}rem; min-width: {24 * wide:.0f}rem"'
+    head = re.compile(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', flags=re.S)
+    text = head.sub(lambda found: f'<svg viewBox="{found[1]}" role="img"{more}>', text, count=1)
     # A style of its own would hold for the whole page; names that nothing refers to would stand there twice.
     text = re.sub(r"<(metadata|style)[ >].*?</\1>\s*", "", text, flags=re.S)
     used = set(re.findall(r"#([\w.-]+)[\")]", text))

@@ -50,6 +50,10 @@ class Rule(ABC):
         """Return the same for rows whose labels are known."""
         return known
 
+    def places(self, labels: Sequence[str]) -> list[int]:
+        """Return which labels' probabilities count."""
+        return list(range(len(labels)))
+
     def drift(self, answers: np.ndarray) -> np.ndarray | None:
         """Return by how many rows the answers are off what the rule promised each label, int64 (C,), or None."""
         return None

@@ -9,29 +9,31 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.csv_files import require_filled
-from imettk.data.listings import list_folders
+from imettk.data.listings import list_files, list_folders
 from imettk.errors import DataError
 from imettk.starter.guess_columns import (
     Choices,
     Finding,
     find_group,
-    find_label,
     find_rows,
-    find_sample,
     require_rows,
     tell_ids,
 )
 from imettk.starter.guess_folders import choose_folder, label_folders, likely_labels
-from imettk.starter.guess_labels import labels_of, read_cells, read_ranked, unknown_among
-from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, find_places
-from imettk.starter.look import Contents, match_names
+from imettk.starter.guess_labels import labels_of, unknown_among
+from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, find_places, refuse_more_images
+from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
+from imettk.starter.guess_targets import find_targets, labels_in_names
+from imettk.starter.judging import Judging, judge
+from imettk.starter.look import Contents
+from imettk.starter.naming import find_files
 from imettk.starter.questions import QUESTIONS, Evidence, Question, Ranked
 
 MOST_LISTED = 3  # labels that a table lists, for each that is used: the numbers of its rows are no list of labels
@@ -43,26 +45,38 @@ class Guess:
 
     Attributes:
         frame: the training table, with at least the columns of ids and labels.
-        found: which rows have an image, bool (N,).
+        files: the image of each row, by its name from the folder, str (N,); "" where it has none.
         labels: how many rows each label has, in the training table.
         label_groups: whether the names of labels begin with a group, as in `culture::french`.
-        test: the sample submission, None where there is none.
-        test_found: which of its rows have an image, bool (M,).
+        sample: the sample submission, None where there is none.
+        test_files: the image of each of its rows, as `files`, (M,).
         ranked: what it says of answers in order.
+        judging: by which metric, and what answers.
         remarks: what was passed over.
     """
 
     question: Question
     table: TableFormat
     frame: pd.DataFrame
-    found: np.ndarray
+    files: np.ndarray
     labels: Counter[str]
     label_groups: bool
-    test: pd.DataFrame | None
-    test_found: np.ndarray
+    sample: Sample | None
+    test_files: np.ndarray
     ranked: Ranked | None
+    judging: Judging
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> np.ndarray:
+        """Which rows have an image, bool (N,)."""
+        return self.files != ""
+
+    @property
+    def test_found(self) -> np.ndarray:
+        """Which rows of the sample submission have an image, bool (M,)."""
+        return self.test_files != ""
 
 
 def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
@@ -70,88 +84,113 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
 
     Raises:
         DataError: something cannot be told; the message names the candidates, and the option to give.
+        ConfigError: the metric that was asked for is none.
     """
-    findings: list[Finding] = []
     sample_csv = find_sample(contents, choices)
-    test = None if sample_csv is None else contents.tables[sample_csv]
     rows = None
     if choices.train_csv is None or choices.train_csv in contents.tables:
         rows = find_rows(contents, choices, {sample_csv})
     if rows is None or _name_others(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
-        return _from_folders(contents, data_dir, choices, sample_csv)
+        return _without_table(contents, data_dir, choices, sample_csv)
     frame = contents.tables[rows.csv]
-    findings.append(Finding("training table", f"{rows.csv}, {len(frame)} rows", rows.reason, "--train-csv"))
+    refuse_more_images(frame, rows, contents, asked=choices.id_column is not None)
+    sample = read_sample(contents, sample_csv, rows.id_column)
+    findings = [Finding("training table", f"{rows.csv}, {len(frame)} rows", rows.reason, "--train-csv")]
     findings.append(tell_ids(rows, frame))
-    answers = [] if test is None else [column for column in test.columns if column != rows.id_column]
-    label_column, reason = find_label(frame, rows, answers, choices)
-    reading = read_cells(frame[label_column].str.strip(), label_column, several=choices.several)
-    labels = labels_of(frame[label_column].tolist(), reading.separator)
-    if not labels:
-        raise DataError(f"{data_dir / rows.csv}: column {label_column} holds no label at all; give --label-column")
-    findings.append(Finding("labels", f"column {label_column}, {len(labels)} different", reason, "--label-column"))
-    several, ranked = reading.separator is not None, None
-    if test is not None and not several:
-        ranked = read_ranked(test, rows.id_column, set(labels), set(frame[rows.id_column]))
-    question = _choose_question(choices, Evidence(labels, several, reading.reason, ranked), findings)
+    targets = find_targets(frame, rows, sample, contents, choices)
+    frame, labels = targets.frame, targets.labels
+    findings.append(Finding("labels", *targets.found, "--label-column"))
+    ranked = None
+    if sample is not None and not targets.several:
+        ranked = read_ranked(sample, set(labels), set(frame[rows.id_column]))
+    question = _choose_question(choices, Evidence(labels, targets.several, targets.reason, ranked), findings)
     form = TableFormat(
         task=question.task,
         train_csv=rows.csv,
         id_column=rows.id_column,
-        label_column=label_column,
-        label_separator=reading.separator or " ",
         train_images=rows.naming.folder,
         image_suffix=rows.naming.suffix,
         channel_files=rows.naming.channels,
         on_missing_image="error" if rows.naming.found.all() else "drop",
+        **targets.form,
         **_find_labels_csv(contents, labels, {rows.csv, sample_csv}, findings),
-        group_column=find_group(frame, rows.id_column, label_column, choices, findings),
         **_unknown(question, labels, ranked, findings),
     )
-    form, test_found = _with_test(form, contents, sample_csv, ranked, findings)
+    beside = frame.drop(columns=list(form.label_columns))
+    form = replace(form, group_column=find_group(beside, rows.id_column, form.label_column, choices, findings))
     grouped = form.labels_csv is not None and _grouped(contents.tables[form.labels_csv][form.label_name_column])
-    return Guess(question, form, frame, rows.naming.found, labels, grouped, test, test_found, ranked, tuple(findings))
+    read = _Read(question, form, frame, rows.naming.files, labels, grouped, sample, ranked, findings)
+    return _finish(contents, choices, read)
 
 
-def _from_folders(contents: Contents, data_dir: Path, choices: Choices, sample_csv: str | None) -> Guess:
-    """Where no table names images: folders are the labels."""
+def _without_table(contents: Contents, data_dir: Path, choices: Choices, sample_csv: str | None) -> Guess:
+    """Where no table names images: folders are the labels, or the names of files hold them."""
     tops = label_folders(contents)
     asked = [*contents.tables] if choices.train_csv is None else [choices.train_csv]
     asked = [csv for csv in asked if csv in contents.tables and csv != sample_csv]
     if (misfit := find_misfit(contents, asked, choices.id_column)) is not None:
         likely = likely_labels(tops, contents)
-        more = f"; where folders are the labels, give --train-csv {likely[0]}" if len(likely) == 1 else ""
+        hint = len(likely) == 1 and not misfit.of_folders
+        more = f"; where folders are the labels, give --train-csv {likely[0]}" if hint else ""
         raise DataError(f"{misfit}{more}")
     if choices.train_csv not in tops:
         require_rows(contents, choices)
-    top = choose_folder(tops, contents, data_dir, choices)
-    test = None if sample_csv is None else contents.tables[sample_csv]
-    id_column = "id" if test is None else str(test.columns[0])
-    form = TableFormat(
-        task="multiclass",
-        train_folders=True,
-        train_images=top,
-        image_suffix="",
-        id_column=id_column,
-        label_column="label",
-    )
+    sample = read_sample(contents, sample_csv, None)
+    id_column = "id" if sample is None else sample.id_column
+    form = TableFormat(task="multiclass", image_suffix="", id_column=id_column, label_column="label")
     remarks: list[str] = []
-    frame = list_folders(form, data_dir, remarks)
+    in_names = None
+    if not (tops or choices.several or choices.label_column or choices.train_csv):
+        in_names = labels_in_names(contents, sample)
+    if in_names is not None:
+        folder, pattern, names = in_names
+        form = replace(form, train_files=True, train_images=folder, label_pattern=pattern)
+        frame = list_files(form, data_dir, remarks)
+        value, reason = f"{len(names)} in the names of {len(frame)} files", f"as {names[0]} in {frame[id_column][0]}"
+    else:
+        folder = choose_folder(tops, contents, data_dir, choices)
+        form = replace(form, train_folders=True, train_images=folder)
+        frame = list_folders(form, data_dir, remarks)
+        value = f"{frame['label'].nunique()} folders in {folder}"
+        reason = "no table names images with a label"
     labels = labels_of(frame["label"].tolist(), None)
     if len(labels) < 2:
-        raise DataError(f"{data_dir / top} has no two folders of images that can be labels, only {', '.join(labels)}")
-    findings = [
-        Finding("labels", f"{len(labels)} folders in {top}", "no table names images with a label", "--train-csv"),
-    ]
+        raise DataError(
+            f"{data_dir / folder} has no two folders of images that can be labels, only {', '.join(labels)}"
+        )
+    findings = [Finding("labels", value, reason, "--train-csv")]
     images = {*frame[id_column], *(name.rpartition("/")[2] for name in frame[id_column])}
-    ranked = None if test is None else read_ranked(test, id_column, set(labels), images)
-    evidence = Evidence(labels, False, "each image lies in one folder", ranked)
+    ranked = None if sample is None else read_ranked(sample, set(labels), images)
+    evidence = Evidence(labels, False, "each image has one label", ranked)
     question = _choose_question(choices, evidence, findings)
     form = replace(form, task=question.task, **_unknown(question, labels, ranked, findings))
-    form, test_found = _with_test(form, contents, sample_csv, ranked, findings)
-    found = np.ones(len(frame), bool)
-    return Guess(
-        question, form, frame, found, labels, False, test, test_found, ranked, tuple(findings), remarks=tuple(remarks)
-    )
+    files = frame[id_column].to_numpy(str)
+    read = _Read(question, form, frame, files, labels, False, sample, ranked, findings, tuple(remarks))
+    return _finish(contents, choices, read)
+
+
+class _Read(NamedTuple):
+    """What the training rows say, before the sample submission is asked; fields as those of `Guess`."""
+
+    question: Question
+    table: TableFormat
+    frame: pd.DataFrame
+    files: np.ndarray
+    labels: Counter[str]
+    label_groups: bool
+    sample: Sample | None
+    ranked: Ranked | None
+    findings: list[Finding]
+    remarks: tuple[str, ...] = ()
+
+
+def _finish(contents: Contents, choices: Choices, read: _Read) -> Guess:
+    """Add what the sample submission says: where test images lie, what is answered, and by which metric."""
+    names = list(read.table.label_columns) or sorted({*read.labels} - {read.table.unknown_label})
+    form, test_files = _with_test(read, names, contents)
+    judging = judge(read.question, names, form, read.sample, read.ranked, choices)
+    known = read._asdict() | {"table": form, "findings": (*read.findings, judging.finding)}
+    return Guess(**known, test_files=test_files, judging=judging)
 
 
 def _name_others(ids: pd.Series, found: np.ndarray, contents: Contents) -> bool:
@@ -206,48 +245,46 @@ def _unknown(
     return {"unknown_label": unknown}
 
 
-def _with_test(
-    form: TableFormat, contents: Contents, csv: str | None, ranked: Ranked | None, findings: list[Finding]
-) -> tuple[TableFormat, np.ndarray]:
-    """The format with the sample submission and the folder of test images, and which of them are there."""
-    if csv is None:
-        return form, np.zeros(0, bool)
-    sample = contents.tables[csv]
-    if form.id_column not in sample.columns:
-        raise DataError(
-            f"{csv} has no column {form.id_column}; it has {', '.join(sample.columns)}: ids must be called alike there "
-            "and in the training table; give --id-column, or rename a column"
-        )
-    answers = [column for column in sample.columns if column != form.id_column]
-    changes: dict[str, Any] = {"sample_csv": csv}
-    filled: tuple[str, ...] = (form.label_column,)
+def _with_test(read: _Read, labels: list[str], contents: Contents) -> tuple[TableFormat, np.ndarray]:
+    """The format with the sample submission and the folder of test images, and the image of each of its rows."""
+    form, sample, ranked = read.table, read.sample, read.ranked
+    if sample is None:
+        return form, np.zeros(0, str)
+    changes: dict[str, Any] = {"sample_csv": sample.csv}
+    if sample.id_column != form.id_column:
+        changes["sample_id_column"] = sample.id_column
+    answers = sample.answers
     if ranked is not None and ranked.columns:
-        changes["answer_columns"] = filled = ranked.columns
+        changes["answer_columns"] = ranked.columns
+    elif len(answers) > 1 and set(answers) == set(labels):
+        if answers != form.label_columns:
+            changes["answer_columns"] = answers
     elif form.label_column not in answers:
         if len(answers) != 1:
             listed = ", ".join(answers[:4]) + (", ..." if len(answers) > 4 else "")
             raise DataError(
-                f"{csv} has {len(answers)} columns beside {form.id_column} ({listed}): answers can be written into one "
-                "column, or in order into numbered ones, but not as a number for each label"
+                f"{sample.csv} has {len(answers)} columns beside {sample.id_column} ({listed}), which are neither the "
+                f"labels ({', '.join(labels[:4])}{', ...' if len(labels) > 4 else ''}) nor numbered: what goes into "
+                "which of them cannot be told"
             )
-        changes["answer_column"], filled = answers[0], (answers[0],)
-    require_filled(sample, Path(csv), [form.id_column, *filled], ())
-    names = sample[form.id_column]
-    namings = [each for each in match_names(names, contents) if each.suffix == form.image_suffix]
-    found = np.zeros(len(sample), bool)
-    if namings:
-        found, changes["test_images"] = namings[0].found, namings[0].folder
-    if len(others := find_places(names[~found], contents, training=False)) > TOLD * len(names):
+        changes["answer_column"] = answers[0]
+    form = replace(form, **changes)
+    require_filled(sample.frame, Path(sample.csv), [sample.id_column, *form.filled_columns], ())
+    names, files = sample.frame[sample.id_column], np.full(len(sample.frame), "", dtype=object).astype(str)
+    where = f"by its name; none of its {len(names)} ids has an image"
+    if sample.naming is not None:
+        folder = sample.naming.folder
+        there = contents.below(folder) if names.str.contains("/").any() else contents.images.get(folder, [])
+        files = find_files(names, there, form.image_suffix, form.channel_files)
+        form = replace(form, test_images=folder)
+        where = f"by its name; {int((files != '').sum())} of its {len(names)} ids are files in {folder}/"
+    if len(others := find_places(names[files == ""], contents, training=False)) > TOLD * len(names):
         raise DataError(
-            f"{csv}: {len(others)} of {len(names)} values of column {form.id_column} "
+            f"{sample.csv}: {len(others)} of {len(names)} values of column {sample.id_column} "
             f"{describe_places(others, suffix=form.image_suffix)}"
         )
-    where = f"by its name; none of its {len(sample)} ids has an image"
-    if namings:
-        where = f"by its name; {int(found.sum())} of its {len(sample)} ids are files in {namings[0].folder}/"
-    asked = changes.get("answer_column", form.label_column)
-    if ranked is not None and ranked.columns:
-        asked = f"{ranked.columns[0]} to {ranked.columns[-1]}"
-    value = f"{csv}, answers in {asked}"
-    findings.append(Finding("sample submission", value, where, "table.sample_csv, .test_images"))
-    return replace(form, **changes), found
+    filled = form.filled_columns
+    asked = filled[0] if len(filled) == 1 else f"{filled[0]} to {filled[-1]}"
+    finding = Finding("sample submission", f"{sample.csv}, answers in {asked}", where, "table.sample_csv, .test_images")
+    read.findings.append(finding)
+    return form, files

@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from imettk.data.csv_files import LISTED, require_columns
+from imettk.data.csv_files import require_columns
 from imettk.data.part_names import is_held_out, is_training
 from imettk.errors import DataError
-from imettk.starter.look import Contents, Naming, match_names
+from imettk.starter.look import Contents
+from imettk.starter.naming import Naming, match_names
 from imettk.starter.questions import QUESTIONS
 
 LABEL_NAME = re.compile(
-    r".*(labels?|class(es)?|targets?|categor(y|ies)|attributes?|attribute_ids|tags?|breed|species|diagnosis|kind)",
+    r".*(labels?|class(es)?|targets?|categor(y|ies)|attributes?|tags?|breed|species|diagnosis|kind)([ _-]?ids?)?",
     re.IGNORECASE,
 )
 GROUP_NAME = re.compile(
@@ -28,11 +29,12 @@ GROUP_NAME = re.compile(
     re.IGNORECASE,
 )
 BOX_NAME = re.compile(r"[xy]_?(\d|min|max|center|centre)?|left|top|right|bottom|w|h|width|height", re.IGNORECASE)
+ID_NAME = re.compile(r".*(\b|_|[a-z](?=I))(id|identity|name|number|nr|no|code|individual)", re.IGNORECASE)
 NO_LABEL = re.compile(r"unnamed.*|folds?|split|width|height|size|url|path|date.*|time.*|index|", re.IGNORECASE)
-SAMPLE_NAME = re.compile(r".*(sample|submission).*", re.IGNORECASE)
 MOST = 0.5  # share of rows that must have an image
 FEWEST = 0.1  # different values a row, below which a column is no id, however often it stands
 FEW_CLASSES = 10  # of whole numbers that are written with a point
+MANY_NUMBERS = 20  # different whole numbers from which on they may be no classes
 CLEARLY = 2  # times as many images as the next table names
 
 
@@ -75,13 +77,6 @@ class TrainingRows(NamedTuple):
     id_column: str
     naming: Naming
     reason: str
-
-
-def find_sample(contents: Contents, choices: Choices) -> str | None:
-    """The sample submission, by its name."""
-    called = [csv for csv in contents.tables if SAMPLE_NAME.fullmatch(Path(csv).stem) and csv != choices.train_csv]
-    exact = [csv for csv in called if Path(csv).stem.lower() in ("sample_submission", "samplesubmission")]
-    return min(exact or called, key=lambda csv: (csv.count("/"), len(csv), csv), default=None)
 
 
 def find_rows(contents: Contents, choices: Choices, others: set[str | None]) -> TrainingRows | None:
@@ -162,6 +157,9 @@ def tell_ids(rows: TrainingRows, frame: pd.DataFrame) -> Finding:
     behind = f"followed by {naming.suffix}" if naming.suffix else "as they are"
     if naming.channels:
         behind += f", where * is {', '.join(naming.channels)}"
+    pairs = zip(frame[rows.id_column], naming.files, strict=True)
+    if others := sum(bool(file) and file != name + naming.suffix for name, file in pairs):
+        behind += f" ({others} by another ending or in another Unicode form)"
     reason = f"{count} of {len(frame)}, {behind}, are files in {naming.folder}/"
     change = "--id-column, table.train_images, .image_suffix"
     return Finding("ids and images", f"column {rows.id_column}", reason, change)
@@ -174,7 +172,7 @@ def label_candidates(frame: pd.DataFrame, id_column: str) -> list[str]:
 
 def number_columns(frame: pd.DataFrame, id_column: str) -> list[str]:
     """Columns that may hold numbers to be learned."""
-    return [column for column in _beside(frame, id_column) if _are_numbers(frame[column].str.strip())]
+    return [column for column in _beside(frame, id_column) if are_numbers(frame[column].str.strip())]
 
 
 def _beside(frame: pd.DataFrame, id_column: str) -> list[str]:
@@ -184,52 +182,31 @@ def _beside(frame: pd.DataFrame, id_column: str) -> list[str]:
     return [column for column in columns if len(boxes) < 4 or column not in boxes]
 
 
+def plain_name(column: str) -> str:
+    """Return a column's name in small letters, without signs, `id` and the end of a plural."""
+    return re.sub(r"(ids?|s)$", "", re.sub(r"[\W_]+", "", column).lower()) or column.lower()
+
+
 def _may_be_labels(cells: pd.Series) -> bool:
-    return cells[cells != ""].nunique() > 1 and not _are_numbers(cells)
+    return cells[cells != ""].nunique() > 1 and not are_numbers(cells)
 
 
-def _are_numbers(cells: pd.Series) -> bool:
-    """Whether half of the cells or more have a point, unless they are a few whole numbers: such as 1.0 are classes."""
+def may_be_numbers(column: str, cells: pd.Series) -> bool:
+    """Return whether cells are numbers with many different values, and the column's name does not say that they stand
+    for classes or individuals."""
+    full = cells[cells != ""]
+    if full.nunique() <= MANY_NUMBERS or not full.str.fullmatch(r"-?\d+(\.\d+)?").all():
+        return False
+    return not (LABEL_NAME.fullmatch(column) or ID_NAME.fullmatch(column)) or column.lower().startswith("target")
+
+
+def are_numbers(cells: pd.Series) -> bool:
+    """Return whether half of the cells or more have a point, unless they are a few whole numbers: such as 1.0 are
+    classes."""
     full = cells[cells != ""]
     if full.empty or full.str.fullmatch(r"-?\d*\.\d+(e-?\d+)?").mean() < 0.5:
         return False
     return full.nunique() > FEW_CLASSES or not full.str.fullmatch(r"-?\d+(\.0+)?").all()
-
-
-def find_label(frame: pd.DataFrame, rows: TrainingRows, answers: list[str], choices: Choices) -> tuple[str, str]:
-    """The column of labels, and why."""
-    if choices.label_column is not None:
-        require_columns(frame, Path(rows.csv), [choices.label_column])
-        return choices.label_column, "as asked for"
-    columns = [column for column in label_candidates(frame, rows.id_column) if column != choices.group_column]
-    asked = [column for column in columns if column in answers]
-    if len(asked) == 1:
-        return asked[0], "the sample submission asks for it"
-    if len(columns) == 1:
-        return columns[0], "no other column can be it"
-    flags = [column for column in columns if set(frame[column]) <= {"0", "1"}]
-    if len(flags) > 2 and len(flags) >= len(columns) - 2:
-        raise DataError(_tell_flags(rows.csv, flags, answers))
-    called = [column for column in columns if LABEL_NAME.fullmatch(column)]
-    if len(called) == 1:
-        return called[0], "by its name"
-    left = called or [column for column in columns if not GROUP_NAME.fullmatch(column)] or columns
-    if len(left) == 1:
-        return left[0], f"beside {', '.join(column for column in columns if column != left[0])}, which name groups"
-    if not left:
-        raise DataError(f"{rows.csv} has no labels beside {rows.id_column}; give --label-column or --train-csv")
-    listed = ", ".join(f"{column} ({frame[column].nunique()} different values)" for column in left[:LISTED])
-    listed += f" or {len(left) - LISTED} others" if len(left) > LISTED else ""
-    raise DataError(f"{rows.csv}: the labels may be in {listed}; give --label-column")
-
-
-def _tell_flags(csv: str, flags: list[str], answers: list[str]) -> str:
-    """Why a column of 0 and 1 for each label cannot be read, and what helps."""
-    text = f"{csv} has a column of 0 and 1 for each label ({', '.join(flags[:4])}{', ...' if len(flags) > 4 else ''})"
-    if len(set(flags) & set(answers)) > 1:
-        return f"{text}, and the sample submission wants a number in each: that cannot be learned and written yet"
-    sign = next((sign for sign in "|;," if not any(sign in flag for flag in flags)), "a sign that no name holds")
-    return f"{text}: join the names of those that are 1 into one column first, with {sign} between them"
 
 
 def find_group(
@@ -248,7 +225,7 @@ def find_group(
             return None
         counts = {each: frame[each].nunique() for each in columns}
         column, reason = min(columns, key=counts.__getitem__), "by its name, and values come again"
-    number = frame[column].nunique()
+    number = frame[column][frame[column].str.strip() != ""].nunique()
     findings.append(
         Finding("groups", f"column {column}, {number} different", f"{reason}: they stay in one fold", "--group-column")
     )

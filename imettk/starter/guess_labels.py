@@ -10,8 +10,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from imettk.data.csv_files import named
+from imettk.data.label_cells import LIST, parse_list
 from imettk.errors import DataError
-from imettk.starter.questions import Question, Ranked
+from imettk.starter.questions import Question
 
 SEPARATORS = {"|": "|", ";": ";", ",": "a comma", " ": "a space"}  # the ones that no name holds first
 FEWER = 0.8  # distinct parts beside distinct cells, from which on parts recur
@@ -23,19 +24,23 @@ NO_ANSWER = re.compile(
     re.IGNORECASE,
 )
 UNKNOWN = re.compile(r"(new|unknown|unseen|unidentified|no)([ _-].*)?|-1", re.IGNORECASE)
-LIST = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
-NUMBERED = re.compile(r"(.*?)[ _-]?(\d+)")
 
 
 class Reading(NamedTuple):
-    """How the cells of a label column are read: the separator is None where each is one label."""
+    """How the cells of a label column are read: the separator is None where each is one label, or a list."""
 
     separator: str | None
     reason: str
+    lists: bool = False
+
+    @property
+    def several(self) -> bool:
+        """Whether a cell may hold several labels."""
+        return self.lists or self.separator is not None
 
 
-def read_cells(cells: pd.Series, column: str, *, several: bool | None) -> Reading:
-    """One label a cell, or several and what separates them.
+def read_labels(cells: pd.Series, column: str, *, several: bool | None) -> Reading:
+    """Return how cells are read: one label each, or several and what separates them.
 
     Args:
         several: None where the cells must tell.
@@ -46,10 +51,14 @@ def read_cells(cells: pd.Series, column: str, *, several: bool | None) -> Readin
     full = cells[cells != ""]
     if several is False:
         return Reading(None, "as asked for")
-    if (lists := full[full.str.fullmatch(LIST)]).size > len(full) / 2:
+    lists = full.map(parse_list)
+    if len(full) and lists.notna().all():
+        example = max(full.iloc[:20], key=len)
+        return Reading(None, f"cells are lists, such as {example!r}", lists=True)
+    if full.str.fullmatch(LIST).sum() > len(full) / 2:
         raise DataError(
-            f"column {column} holds lists, such as {lists.iloc[0]!r}: write each row's labels without brackets and "
-            "quotes first, joined by one sign such as |"
+            f"column {column} holds lists, and cells that cannot be read as such, as {full[lists.isna()].iloc[0]!r}: "
+            "write them as ['a', 'b'], or their labels joined by one sign such as |"
         )
     unclear = None
     for separator, name in SEPARATORS.items():
@@ -75,38 +84,6 @@ def _surely_several(cells: pd.Series, separator: str, parts: Counter[str]) -> bo
         return True
     counts = {len(cell.split(separator)) for cell in cells}
     return len(counts) > 1 and len(parts) < FEWER * cells.nunique()
-
-
-def read_ranked(sample: pd.DataFrame, id_column: str, labels: set[str], images: set[str]) -> Ranked | None:
-    """Whether a sample submission wants several answers in order where each training row has one label.
-
-    Args:
-        images: names by which answers may mean images.
-    """
-    columns = tuple(column for column in sample.columns if column != id_column)
-    stems = {match[1] for column in columns if (match := NUMBERED.fullmatch(column))}
-    if len(columns) > 1 and len(stems) == 1 and all(NUMBERED.fullmatch(column) for column in columns):
-        answers = {cell for column in columns for cell in sample[column].unique()}
-        if all(re.fullmatch(r"\d*\.\d+", answer) for answer in answers):  # a probability for each class
-            return None
-        of_images = len(answers & images) > len(answers) / 2
-        return Ranked(columns, len(columns), of_images, None if of_images else _foreign(answers, labels))
-    if len(columns) != 1 or sample.empty:
-        return None
-    first = str(sample[columns[0]].iloc[0])
-    parts = first.split()
-    if len(parts) < 2 or first in labels:
-        return None
-    of_images = set(parts) <= images
-    strange = _foreign(set(parts), labels)
-    if not of_images and len(set(parts) - labels) > (strange is not None):
-        return None
-    return Ranked((), len(parts), of_images, None if of_images else strange)
-
-
-def _foreign(answers: set[str], labels: set[str]) -> str | None:
-    strange = sorted(answers - labels)
-    return strange[0] if len(strange) == 1 and UNKNOWN.fullmatch(strange[0]) else None
 
 
 def unknown_among(counts: Counter[str]) -> str | None:

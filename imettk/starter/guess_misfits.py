@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import pandas as pd
 
-from imettk.data.image_files import ENDING_SIGNS
+from imettk.data.csv_files import named
+from imettk.data.image_files import ENDING_SIGNS, compose
 from imettk.data.part_names import is_held_out, is_training
-from imettk.starter.guess_columns import FEWEST, label_candidates, number_columns
+from imettk.errors import DataError
+from imettk.starter.guess_columns import FEWEST, MOST, TrainingRows, label_candidates, number_columns
 from imettk.starter.look import Contents
+from imettk.starter.naming import match_names
 
 LEAST = 2  # ids that must name something, so that it is no accident
 SHARE = 0.01  # of the ids that must
 FILES_AN_ID = 10  # what names more files than these, on average, is a class
 TOLD = 0.05  # share of a table's rows from which on such names are an error
-LISTED_ENDINGS = 4
 
 
 class Place(NamedTuple):
     """An image file that an id means, and how.
 
     Attributes:
-        kind: it begins with the id (`plain`), it does in another Unicode form, it ends otherwise than the id
-            (`ending`), or the id is a path that is not there.
-        ending: what follows the id in its name.
+        ending: what follows the id in its name; None where the id is a path that is not there.
     """
 
     folder: str
     name: str
-    kind: str
-    ending: str
+    ending: str | None
 
     @property
     def path(self) -> str:
@@ -46,6 +43,7 @@ class Misfit(NamedTuple):
     Attributes:
         named: how many rows name something.
         what: says what they name, and what to do.
+        of_folders: they name folders of images.
     """
 
     csv: str
@@ -53,6 +51,7 @@ class Misfit(NamedTuple):
     named: int
     rows: int
     what: str
+    of_folders: bool
 
     def __str__(self) -> str:
         return f"{self.csv}: {self.named} of {self.rows} values of column {self.column} {self.what}"
@@ -99,7 +98,8 @@ def _misfit(csv: str, contents: Contents, id_column: str | None) -> Misfit | Non
         else:
             continue
         if best is None or len(known) > best.named:
-            best = Misfit(csv, column, int(frame[column].isin(known).sum()), len(frame), what)
+            num_named = int(frame[column].isin(known).sum())
+            best = Misfit(csv, column, num_named, len(frame), what, of_folders=not files[column])
     return best
 
 
@@ -135,7 +135,7 @@ def find_places(ids: pd.Series, contents: Contents, *, training: bool) -> dict[s
         if training and is_held_out(folder):
             continue
         for file in files:
-            plain = _composed(file)
+            plain = compose(file)
             ends = [len(plain), *(at for at in range(len(plain) - 1, 0, -1) if plain[at] in ENDING_SIGNS)]
             name = next((wanted[plain[:end]] for end in ends if plain[:end] in wanted), None)
             if name is not None:
@@ -143,25 +143,20 @@ def find_places(ids: pd.Series, contents: Contents, *, training: bool) -> dict[s
     return places
 
 
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
 def _keys(name: str) -> list[str]:
     """By what a file may be known to an id: the whole of it, the end of its path, and that without its ending."""
-    name = _composed(name.strip())
+    name = compose(name.strip())
     file = name.replace("\\", "/").rpartition("/")[2]
     return [key for key in (name, file, file.rpartition(".")[0]) if key]
 
 
 def _place(name: str, folder: str, file: str) -> Place:
     """How an id means a file."""
-    path = "/" + _composed(file if folder == "." else f"{folder}/{file}")
-    at = path.rfind("/" + _composed(name))
+    path = "/" + compose(file if folder == "." else f"{folder}/{file}")
+    at = path.rfind("/" + compose(name))
     if at >= 0:
-        kind = "plain" if name.rpartition("/")[2] in file else "unicode"
-        return Place(folder, file, kind, path[at + 1 + len(_composed(name)) :])
-    return Place(folder, file, "path" if set("/\\") & set(name) else "ending", "")
+        return Place(folder, file, path[at + 1 + len(compose(name)) :])
+    return Place(folder, file, None if set("/\\") & set(name) else "")
 
 
 def describe_places(places: dict[str, list[Place]], *, suffix: str | None = None) -> str:
@@ -171,30 +166,18 @@ def describe_places(places: dict[str, list[Place]], *, suffix: str | None = None
         suffix: what the ids of the training table have behind them.
     """
     first = [(name, found[0]) for name, found in places.items()]
-    kind = Counter(place.kind for _, place in first).most_common(1)[0][0]
-    name, place = next(pair for pair in first if pair[1].kind == kind)
+    paths = [pair for pair in first if pair[1].ending is None]
+    are_paths = len(paths) > len(first) / 2
+    name, place = (paths if are_paths else [pair for pair in first if pair[1].ending is not None])[0]
     example = f"{name} is {place.path}"
-    if kind == "unicode":
-        return f"name images in another Unicode form ({example}): rename the files in composed form (NFC)"
-    if kind == "path":
+    if are_paths:
         return f"are paths that are not there ({example}): write paths from the folder of images into the column"
-    if kind == "ending":
-        return (
-            f"name images that end otherwise ({example}): give both the same ending; what a file holds is seen anyway"
-        )
     endings = {place.ending for _, place in first}
-    if suffix == "" not in endings:
-        return (
-            f"name images without their ending ({example}), which the ids of training rows have: write a table without"
-        )
     if suffix is not None and suffix not in endings:
         return (
             f"name images ({example}) behind which stands {place.ending!r}, and {suffix!r} behind those of training "
             "rows: make them alike"
         )
-    if len(endings) > 1:
-        listed = ", ".join(sorted(endings)[:LISTED_ENDINGS]) + (", ..." if len(endings) > LISTED_ENDINGS else "")
-        return f"name images with different endings ({listed}): rename them to one; what a file holds is seen anyway"
     folders = {place.folder for name, place in first if "/" not in name}
     if len(folders) > 1:
         return (
@@ -202,3 +185,33 @@ def describe_places(places: dict[str, list[Place]], *, suffix: str | None = None
             "way there into the column as well"
         )
     return f"name images ({example}), fewer than half: leave the others out of the table, or add their images"
+
+
+def refuse_more_images(frame: pd.DataFrame, rows: TrainingRows, contents: Contents, *, asked: bool) -> None:
+    """Raise `DataError` where rows have several images, or images have several rows.
+
+    Args:
+        asked: the column of ids is the one that was asked for, so that others may name images too.
+    """
+    ids = frame[rows.id_column]
+    twice = ids.duplicated(keep=False)
+    if twice.sum() > TOLD * len(ids) and ids[twice].nunique() > 1:
+        raise DataError(
+            f"{rows.csv}: {named(ids[twice].unique(), 'id')} more than once, in column {rows.id_column}: several rows "
+            "an image cannot be read yet; write one with all labels of the image, joined by one sign such as |"
+        )
+    if asked:
+        return
+    for column in map(str, frame.columns):
+        if column == rows.id_column or frame[column].nunique() < MOST * len(frame):
+            continue
+        namings = match_names(frame[column], contents)
+        if not namings or namings[0].share < MOST:
+            continue
+        here, there = rows.naming, namings[0]
+        if not any(naming.is_same(here.folder, here.files) for naming in namings):
+            raise DataError(
+                f"{rows.csv}: columns {rows.id_column} and {column} both name images (in {here.folder}/ and "
+                f"{there.folder}/), and a row of two images cannot be read yet: for the first alone give --id-column "
+                f"{rows.id_column}"
+            )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,17 +15,15 @@ import pandas as pd
 from imettk.data.csv_files import LISTED, TABLE_ENDINGS, is_utf8, named, read_csv, require_utf8
 from imettk.data.decode import MAX_PIXELS, decode_any, is_image, read_content
 from imettk.data.file_facts import FileFacts, join_facts, suggest_white
-from imettk.data.image_files import ENDING_SIGNS
+from imettk.data.image_files import IMAGE_ENDINGS
 from imettk.errors import DataError
 
-IMAGE_ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
 ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"))
 TRIED = 5  # files of any other ending, by which it shows whether they are images
 DEPTH = 5  # folders below the competition's that are looked into
 LOOKED_AT = 48  # images that are decoded
 GREY_LIMIT = 1.0  # mean difference between channels of what is grey, of 255: JPEGs are not exact
 WIDE = 2.0  # the aspect ratio from which on an image is a strip
-COLOURS = ("red", "green", "blue")  # the order in which they come first among channels
 
 
 @dataclass(frozen=True)
@@ -156,72 +153,6 @@ def _walk(data_dir: Path, way: str, odd: list[str], unread: list[str]) -> Iterat
     if way.count("/") < DEPTH:
         for folder in sorted(folders):
             yield from _walk(data_dir, folder, odd, unread)
-
-
-class Naming(NamedTuple):
-    """How a table's ids become names of files.
-
-    Attributes:
-        folder: where these lie.
-        suffix: behind the id, with a `*` for the channel where an image is several files.
-        channels: what stands for it.
-        found: which ids have an image, bool (N,).
-    """
-
-    folder: str
-    suffix: str
-    channels: tuple[str, ...]
-    found: np.ndarray
-
-    @property
-    def share(self) -> float:
-        """Of the ids that have an image."""
-        return float(self.found.mean()) if len(self.found) else 0.0
-
-
-def match_names(ids: pd.Series, contents: Contents) -> list[Naming]:
-    """Every folder in which files are named by these ids, the one for most of them first; of equal ones the one that
-    holds fewer other files."""
-    known = set(ids)
-    nested = any("/" in name for name in known)
-    found = []
-    for folder in contents.folders():
-        names = contents.images.get(folder, [])
-        if nested:
-            names = contents.below(folder)
-        suffix, channels = _find_suffix(known, names)
-        if suffix is not None:
-            there = set(names)
-            endings = [suffix.replace("*", channel) for channel in channels or ("",)]
-            has = np.array([all(name + ending in there for ending in endings) for name in ids], bool)
-            if has.any():
-                found.append((Naming(folder, suffix, channels, has), len(names)))
-    found.sort(key=lambda pair: (-pair[0].share, pair[1], pair[0].folder))
-    return [naming for naming, _ in found]
-
-
-def _find_suffix(ids: Collection[str], names: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
-    """What most ids have behind them in these names, and the channels where it is several things."""
-    counts: Counter[str] = Counter()
-    for name in names:
-        if name in ids:
-            counts[""] += 1
-        for at, letter in enumerate(name):
-            if letter in ENDING_SIGNS and name[:at] in ids:
-                counts[name[at:]] += 1
-    if not counts:
-        return None, ()
-    best, most = max(counts.items(), key=lambda item: (item[1], -len(item[0])))
-    stem, dot, ending = best.rpartition(".")
-    alike = {
-        suffix[len(stem[:1]) : -len(dot + ending)]
-        for suffix, count in counts.items()
-        if suffix.endswith(dot + ending) and suffix[:1] == stem[:1] and count >= 0.9 * most
-    }
-    if not stem or len(alike) < 2 or "" in alike:
-        return best, ()
-    order = sorted(alike, key=lambda name: (COLOURS.index(name) if name in COLOURS else len(COLOURS), name))
-    return f"{stem[:1]}*{dot}{ending}", tuple(order)
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
-import pandas as pd
+import numpy as np
 
 from imettk.config import TableFormat
 from imettk.data.csv_files import named
 from imettk.starter.guess import Guess
-from imettk.starter.guess_columns import BOX_NAME, FEWEST
+from imettk.starter.guess_columns import BOX_NAME, FEWEST, MOST
 from imettk.starter.guess_labels import odd_labels
-from imettk.starter.look import Contents, Looks, list_endings, match_names
+from imettk.starter.look import Contents, Looks, list_endings
+from imettk.starter.naming import match_names
 
 MOST_FOLDERS = 10  # that are not used, before the others are only counted
-NUMBER = re.compile(r"\d*\.\d+")
 
 
 def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
@@ -32,21 +30,17 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
     if (empty := cells == "").any():
         lines.append(f"{named(ids[empty], 'row')} without a label: {guess.question.without_label}")
     if form.group_column is not None and (alone := guess.frame[form.group_column] == "").any():
-        lines.append(f"{named(ids[alone], 'row')} without a {form.group_column}: they count as one group")
+        lines.append(f"{named(ids[alone], 'row')} without a {form.group_column}: each is a group of its own")
     lines += odd_labels(guess.labels, guess.question, unknown=form.unknown_label)
-    if guess.test is not None:
-        names = guess.test[form.id_column]
+    if guess.sample is not None:
+        names = guess.sample.frame[guess.sample.id_column]
         if not guess.test_found.all():
             stops = "" if guess.test_found.any() else ": `prepare` stops there until the test images are there"
             lines.append(f"{form.sample_csv}: {named(names[~guess.test_found], 'row')} without an image{stops}")
         if both := sorted(set(names) & set(ids)):
             lines.append(f"{named(both, 'id')} both in {form.train_csv} and in {form.sample_csv}")
-        answers = set(guess.test[form.answer_column or form.label_column]) if not form.answer_columns else set()
-        if answers and not answers & set(guess.labels) and all(map(NUMBER.fullmatch, answers)):
-            lines.append(
-                f"{form.sample_csv} holds numbers such as {min(answers)}, which are no labels: if probabilities are "
-                "wanted, say by which metric they are judged, as in --metric roc_auc"
-            )
+    if guess.judging.doubt is not None:
+        lines.append(guess.judging.doubt)
     lines += _spare_images(guess, contents)
     lines += [f"an image cannot be read: {fault}" for fault in looks.unread[:3]]
     return lines + _other_tables(guess, contents)
@@ -59,19 +53,20 @@ def _other_names(guess: Guess, contents: Contents) -> list[str]:
     for column in frame.columns:
         if column in (form.id_column, form.label_column) or frame[column].nunique() < FEWEST * len(frame):
             continue
-        if (namings := match_names(frame[column], contents)) and namings[0].share > 0.5:
-            same = (frame[column] + namings[0].suffix == frame[form.id_column] + form.image_suffix).all()
-            if not same:
-                lines.append(f"column {column} names images in {namings[0].folder}/ as well: they are not read")
+        namings = match_names(frame[column], contents)
+        if not namings or namings[0].share <= MOST:
+            continue
+        if not any(naming.is_same(form.train_images, guess.files) for naming in namings):
+            lines.append(f"column {column} names images in {namings[0].folder}/ as well: they are not read")
     return lines
 
 
 def _spare_images(guess: Guess, contents: Contents) -> list[str]:
     """Images in the folders that are used, and whole folders, that no row names."""
     form = guess.table
-    wanted: dict[str, set[str]] = {form.train_images: _names(guess.frame[form.id_column], form)}
-    if guess.test is not None:
-        wanted.setdefault(form.test_images, set()).update(_names(guess.test[form.id_column], form))
+    wanted: dict[str, set[str]] = {form.train_images: _names(guess.files, form)}
+    if guess.sample is not None:
+        wanted.setdefault(form.test_images, set()).update(_names(guess.test_files, form))
     lines, used = [], set(wanted)
     for folder, names in wanted.items():
         nested = any("/" in name for name in names)
@@ -80,12 +75,13 @@ def _spare_images(guess: Guess, contents: Contents) -> list[str]:
             lines.append(f"{named(spare, 'image')} in {folder}/ without a row")
         if nested:
             used |= {each for each in contents.images if each.startswith(f"{folder}/") or folder == "."}
-    if form.train_folders:
+    if form.lists_images:
         images = set(contents.below(form.train_images))
-        if strange := [name for name in guess.frame[form.id_column] if name not in images]:
+        if strange := [name for name in guess.files if name not in images]:
             lines.append(f"{named(strange, 'file')} in folders of labels are no images by their names: remove them")
+    if form.train_folders:
         labelled = {f"{form.train_images}/{label}".removeprefix("./") for label in guess.labels}
-        used = labelled if guess.test is None else {form.test_images, *labelled}
+        used = labelled if guess.sample is None else {form.test_images, *labelled}
     unused = sorted(set(contents.images) - used)
     for folder in unused[:MOST_FOLDERS]:
         lines.append(f"{folder}/ is not used: {named(contents.images[folder], 'image')}")
@@ -95,16 +91,15 @@ def _spare_images(guess: Guess, contents: Contents) -> list[str]:
     return lines
 
 
-def _names(ids: pd.Series, form: TableFormat) -> set[str]:
-    return {
-        name + form.image_suffix.replace("*", channel) for channel in form.channel_files or ("",) for name in set(ids)
-    }
+def _names(files: np.ndarray, form: TableFormat) -> set[str]:
+    return {file.replace("*", channel) for channel in form.channel_files or ("",) for file in files.tolist() if file}
 
 
 def _other_tables(guess: Guess, contents: Contents) -> list[str]:
     """Tables that are not used, and what they may be."""
-    form, test_ids = guess.table, set() if guess.test is None else set(guess.test[guess.table.id_column])
-    used = {form.sample_csv, form.labels_csv, *(() if form.train_folders else (form.train_csv,))}
+    form, sample = guess.table, guess.sample
+    test_ids = set() if sample is None else set(sample.frame[sample.id_column])
+    used = {form.sample_csv, form.labels_csv, *(() if form.lists_images else (form.train_csv,))}
     lines = []
     for csv, frame in contents.tables.items():
         if csv in used:
@@ -115,7 +110,7 @@ def _other_tables(guess: Guess, contents: Contents) -> list[str]:
             continue
         if sum(bool(BOX_NAME.fullmatch(column)) or "center" in column for column in columns) >= 4:
             what = "boxes, which table.boxes_csv takes"
-        elif {form.id_column, form.label_column} <= set(columns):
+        elif {form.id_column, *(form.label_columns or (form.label_column,))} <= set(columns):
             what = "more rows of the same kind, which table.extra takes, or answers"
         elif len(columns) == 1 and names_images:
             what = "a list of images, such as table.left_out_csv or table.turned_csv take"

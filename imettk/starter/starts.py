@@ -11,14 +11,12 @@ from imettk.config import (
     PredictPlan,
     RankPlan,
     Recipe,
-    RulePlan,
     ScorePlan,
     StagePlan,
     TrainPlan,
 )
 from imettk.data.framing import Aspect
 from imettk.errors import ConfigError
-from imettk.metrics import METRICS
 from imettk.starter.guess import Guess
 from imettk.starter.look import Looks
 from imettk.starter.questions import QUESTIONS
@@ -55,7 +53,8 @@ def start_recipe(guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comment
         train=TrainPlan(loss=question.loss),
         stages=(stage,),
         predict=PredictPlan(views=("plain", "hflip")),
-        rule=question.rule,
+        rule=guess.judging.rule or question.rule,
+        score=ScorePlan(metric=guess.judging.metric),
         ranking=_ranking(guess, RankPlan()),
     )
     comments: Comments = {
@@ -69,19 +68,12 @@ def start_recipe(guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comment
     return recipe, {**comments, **question.comments, **_table_comments(guess)}
 
 
-def judge_by(recipe: Recipe, guess: Guess, metric: str) -> Recipe:
-    """The recipe judged by this metric, with answers that it judges.
-
-    Raises:
-        ConfigError: there is no such metric, or it does not fit the data.
-    """
-    if metric not in METRICS:
-        raise ConfigError(f"--metric must be one of {', '.join(METRICS)}, got {metric!r}")
-    rule = recipe.rule
-    if METRICS[metric].needs == "probs":
-        positive = "1" if set(guess.labels) == {"0", "1"} else None  # else the rule asks, where it matters
-        rule = RulePlan(kind="probability", positive=positive)
-    return replace(recipe, score=ScorePlan(metric=metric), rule=rule)
+def judge_by(recipe: Recipe, guess: Guess) -> Recipe:
+    """The recipe judged by the metric that was guessed or asked for, with answers that it judges."""
+    judging = guess.judging
+    if judging.metric is not None:
+        recipe = replace(recipe, score=ScorePlan(metric=judging.metric), rule=judging.rule or recipe.rule)
+    return recipe
 
 
 def recipe_like(base: Recipe, guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comments]:

@@ -5,7 +5,6 @@ What is missing or damaged is named, and the rest is shown all the same.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,11 @@ import pandas as pd
 
 from imettk.config import Recipe, fingerprint, read_recipe, to_json
 from imettk.errors import MissingFileError, UserError
-from imettk.pictures.charts import Line, Span, draw_histograms, draw_lines, draw_scores, draw_shares, draw_time_line
+from imettk.pictures.charts import Line, Span, draw_lines, draw_scores, draw_shares, draw_time_line
 from imettk.tracking.files import read_json
 from imettk.tracking.journal import read_sessions
+from imettk.tracking.report_charts import confused_classes, confusion_chart, probability_charts, threshold_charts
+from imettk.tracking.report_pictures import gallery, worst_errors
 from imettk.tracking.run_dir import CURVES, ERRORS, LABEL_SCORES, RunDir
 from imettk.tracking.summary import CHAIN, FACTS, FoldSummary, RunSummary, find_journals, read_facts, summarise_fold
 
@@ -37,6 +38,7 @@ class Parts:
     """One run as its report shows it.
 
     Attributes:
+        metric: what the metric is called in print.
         faults: what is missing or damaged, a line each.
     """
 
@@ -46,6 +48,7 @@ class Parts:
         self.faults: list[str] = []
         self.recipe: Recipe | None = self._try("recipe.json", lambda: read_recipe(self._path("recipe.json")), "prepare")
         self.scores: dict[str, Any] = self._read("scores.json", "validate") or {}
+        self.metric: str = self._try("scores.json", self._name_of_metric) or "score"
         self._ensemble: dict[str, Any] = self._read("ensemble.json") or {}
         self.folds = self._read_folds(find_journals([folder, *inputs]))
         self.summary = self._summary()
@@ -54,11 +57,20 @@ class Parts:
         self.fold_scores = self._try("scores.json", self._fold_scores)
         self.curves = self._try("fold*/journal.jsonl", self._curves) or []
         self._frame: pd.DataFrame | None = self._try(LABEL_SCORES, self._label_frame)
-        self.decisions = self._join({CURVES: self._decisions, LABEL_SCORES: self._shares})
+        curves, errors = self._read(CURVES) or {}, self._read(ERRORS) or {}
+        oof = self._try("scores.json", self._oof) or ""
+        self.probabilities = self._try(CURVES, lambda: probability_charts(curves, oof)) or []
+        self.decisions = self._join({CURVES: lambda: threshold_charts(curves), LABEL_SCORES: self._shares})
+        self.confusion = self._try(CURVES, lambda: confusion_chart(curves))
+        self.confused = self._try(CURVES, lambda: confused_classes((curves.get("confusion") or {}).get("pairs")))
+        if self.confused is None:  # version 0.1.0 kept them with the errors
+            self.confused = self._try(ERRORS, lambda: confused_classes(errors.get("confused")))
         self.labels = self._try(LABEL_SCORES, self._labels)
         self.gains = self._join({"scores.json": self._gains, "ensemble.json": self._members})
-        self.errors = self._try(ERRORS, lambda: _errors(content) if (content := self._read(ERRORS)) else None)
-        self.galleries = [found for name in GALLERIES if (found := self._try(name, partial(self._gallery, name)))]
+        self.errors = self._try(ERRORS, lambda: worst_errors(errors)) if errors else None
+        galleries = {name: content for name in GALLERIES if (content := self._read(name)) is not None}
+        shown = [self._try(name, partial(gallery, content)) for name, content in galleries.items()]
+        self.galleries = [found for found in shown if found]
 
     @property
     def title(self) -> str:
@@ -66,6 +78,11 @@ class Parts:
         if self.recipe is None:
             return self.name
         return f"{self.recipe.name} {self.summary.name if self.summary else ''}".strip()
+
+    @property
+    def decides(self) -> bool:
+        """Whether there is anything to show of decisions."""
+        return bool(self.decisions or self.confusion or self.confused)
 
     @property
     def recipe_json(self) -> str:
@@ -149,10 +166,13 @@ class Parts:
             ]
         return rows
 
-    @property
-    def _metric(self) -> str:
-        """What the metric is called; earlier versions had no other name for it."""
-        return str(self.scores.get("title") or self.scores.get("metric", "score"))
+    def _name_of_metric(self) -> str | None:
+        """What the metric is called in print; earlier versions had no other name for it."""
+        return str(self.scores.get("title") or self.scores["metric"]) if self.scores else None
+
+    def _oof(self) -> str:
+        """What the run scores out of fold, in words."""
+        return f"OOF {self.metric} {self.scores['oof']:.4f}" if self.scores else ""
 
     def _score_facts(self) -> list[tuple[str, Any]]:
         if not self.scores:
@@ -161,7 +181,7 @@ class Parts:
         interval = "" if low is None else f" (95%: {low:.4f} to {high:.4f})"
         constant = self.scores.get("constant")
         return [
-            (f"OOF {self.scores.get('title', self.scores['metric'])}", f"{self.scores['oof']:.4f}{interval}"),
+            (f"OOF {self.metric}", f"{self.scores['oof']:.4f}{interval}"),
             ("best constant answer", None if constant is None else f"{constant:.4f}"),
         ]
 
@@ -206,25 +226,8 @@ class Parts:
                     _, steps, values = zip(*points, strict=True)
                     lines.append(Line(f"fold {fold}", steps, values, marked=key.startswith("validate")))
             if lines:
-                metric = self._metric if key == "validate/score" else key.partition("/")[2]
+                metric = self.metric if key == "validate/score" else key.partition("/")[2]
                 charts.append((title, draw_lines(lines, x="step", y=metric, log=key == "train/lr")))
-        return charts
-
-    def _decisions(self) -> list[tuple[str, str]]:
-        """Titles and charts of what thresholds do."""
-        content, charts = self._read(CURVES) or {}, []
-        for key, title, x in (
-            ("threshold", "Score against one threshold for all labels", "threshold"),
-            ("unknown", "Score against the threshold of the unknown label", "similarity"),
-        ):
-            if curve := content.get(key):
-                line = Line(curve["metric"], curve["thresholds"], curve["scores"])
-                more = " (relative to the row's largest)" if curve.get("relative") else ""
-                charts.append((title + more, draw_lines([line], x=x, y=curve["metric"], own=curve["own"])))
-        if curve := content.get("unknown"):
-            counts = {name: curve[name] for name in ("known", "unknown")}
-            chart = draw_histograms(curve["edges"], counts, x="similarity of the first answer", own=curve["own"])
-            charts.append(("Known and unknown identities", chart))
         return charts
 
     def _shares(self) -> list[tuple[str, str]]:
@@ -253,26 +256,9 @@ class Parts:
         rows = [[_cell(value) for value in row] for row in shown.head(MOST_LABELS).itertuples(index=False)]
         return {"columns": [str(name).replace("_", " ") for name in shown], "rows": rows, "total": len(frame)}
 
-    def _gallery(self, name: str) -> dict[str, Any] | None:
-        """Queries with their hits, as `galleries` left them."""
-        if (content := self._read(name)) is None:
-            return None
-        rows = [
-            {
-                "query": _pick(row["query"], label=str, id=str, image=_image),
-                "hits": [
-                    _pick(hit, label=str, id=str, image=_image)
-                    | _pick(hit, similarity=_unless_none(float), right=_unless_none(bool))
-                    for hit in row["hits"]
-                ],
-            }
-            for row in content["rows"]
-        ]
-        return _pick(content, title=str, truth=str, legend=str) | {"rows": rows}
-
     def _gains(self) -> list[dict[str, Any]]:
         """Tables of what views and refinement add."""
-        tables, metric = [], self._metric
+        tables, metric = [], self.metric
         best_of, sign = (min, -1) if self.scores.get("lower_is_better") else (max, 1)
         if views := self.scores.get("views"):
             best = best_of(value for name, value in views.items() if name != "together")
@@ -287,7 +273,7 @@ class Parts:
 
     def _members(self) -> list[dict[str, Any]]:
         """A table of what each member of an ensemble adds."""
-        ensemble, metric = self._ensemble, self._metric
+        ensemble, metric = self._ensemble, self.metric
         if not (members := ensemble.get("members")):
             return []
         rows = [
@@ -301,32 +287,6 @@ class Parts:
         ]
         title = f"Ensemble ({ensemble['method']})"
         return [{"title": title, "columns": ["member", "weight", f"{metric} alone", "adds"], "rows": rows}]
-
-
-def _errors(content: dict[str, Any]) -> dict[str, Any]:
-    """What `validate` left of the worst errors."""
-    tiles = [
-        _pick(tile, id=str, image=_image)
-        | {side: [_pick(one, label=str, prob=float, right=bool) for one in tile[side]] for side in ("truth", "answers")}
-        for tile in content["tiles"]
-    ]
-    confused = [_pick(one, truth=str, answer=str, rows=int) for one in content["confused"]]
-    return _pick(content, rows=int, wrong=int) | {"tiles": tiles, "confused": confused}
-
-
-def _pick(content: dict[str, Any], **kinds: Callable[[Any], Any]) -> dict[str, Any]:
-    """Values that have to be there, each made what it has to be."""
-    return {name: kind(content[name]) for name, kind in kinds.items()}
-
-
-def _unless_none(kind: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else kind(value)
-
-
-def _image(text: str) -> str:
-    """A picture as base64."""
-    base64.b64decode(text, validate=True)
-    return text
 
 
 def _cell(value: Any) -> str:

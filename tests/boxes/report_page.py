@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 NEVER_CLOSED = {"meta", "img", "input", "br"}
 
@@ -41,3 +42,8 @@ class Page(HTMLParser):
     @property
     def words(self) -> str:
         return " ".join(" ".join(self.text).split())
+
+
+def texts(svg: str) -> list[str]:
+    """What a chart says; fails where it is no XML."""
+    return ["".join(one.itertext()).strip() for one in ElementTree.fromstring(svg).iter() if one.tag == "text"]

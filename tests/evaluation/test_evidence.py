@@ -5,20 +5,26 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.metrics import confusion_matrix, fbeta_score
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import confusion_matrix, fbeta_score, roc_auc_score
 
-from imettk.config import Recipe, RulePlan, TableFormat, TrainPlan
+from imettk.config import Recipe, RulePlan, TableFormat, TrainPlan, choices
 from imettk.data.table import SampleTable
 from imettk.errors import DataError
-from imettk.evaluation.evidence import NUM_ERRORS, keep_errors, keep_threshold_curve, keep_unknown_curve
+from imettk.evaluation.evidence import NUM_ERRORS, keep_curves, keep_errors, keep_unknown_curve, threshold_curve
 from imettk.evaluation.rules import fitter_of
+from imettk.evaluation.scoring import judge_oof
+from imettk.postprocess.probabilities import Probabilities
 from imettk.postprocess.ranking import Ranked
-from imettk.postprocess.rule import Shares, Thresholds
+from imettk.postprocess.rule import Likeliest, Shares, Thresholds
 from imettk.recipes import load_recipe
 from imettk.tracking.run_dir import RunDir
 
@@ -34,23 +40,22 @@ class Images:
         return np.full((20, 30, 3), row, np.uint8)
 
 
-def table_of(targets: np.ndarray) -> SampleTable:
+def table_of(targets: np.ndarray, labels: Sequence[str] = LABELS) -> SampleTable:
     ids = np.array([f"x{row}" for row in range(len(targets))])
-    return SampleTable(ids, ids, LABELS, ("",) * len(LABELS), targets=targets)
+    return SampleTable(ids, ids, tuple(labels), ("",) * len(labels), targets=targets)
 
 
 def read(run: RunDir, name: str):
     return json.loads((run.path / name).read_text())
 
 
-def test_the_curve_is_scikit_learns_and_marks_the_rules_thresholds(tmp_path):
+def test_the_curve_is_scikit_learns_and_marks_the_rules_thresholds():
     rng = np.random.default_rng(0)
     targets = (rng.random((40, 4)) < 0.4).astype(np.uint8)
     probs = rng.random((40, 4)).astype(np.float32)
     recipe = Recipe(rule=RulePlan(kind="group_thresholds", beta=1, average="macro"))
     rule = Thresholds(thresholds=(0.4, 0.2, 0.4, 2.0))
-    keep_threshold_curve(RunDir(tmp_path), fitter_of(recipe), rule, probs, targets)
-    curve = read(RunDir(tmp_path), "curves.json")["threshold"]
+    curve = threshold_curve(fitter_of(recipe), rule, probs, targets)
     assert curve["own"] == [0.2, 0.4] and curve["metric"] == "macro F1" and len(curve["scores"]) == 99
     for place in (0, 30, 70):
         chosen = probs >= curve["thresholds"][place]
@@ -69,7 +74,7 @@ def test_the_surest_wrong_rows_come_first_with_their_pictures(tmp_path):
     wrong = [row for row in range(60) if (answers[row] != targets[row]).any()]
     losses = {row: -np.log(np.where(targets[row], probs[row], 1 - probs[row])).sum() for row in wrong}
     order = sorted(wrong, key=lambda row: -losses[row])[:NUM_ERRORS]
-    assert kept["wrong"] == len(wrong) < 60 and kept["confused"] == []
+    assert kept["wrong"] == len(wrong) < 60
     assert [tile["id"] for tile in kept["tiles"]] == [f"x{row}" for row in order]
     for row, tile in zip(order, kept["tiles"], strict=True):
         said = {one["label"]: one for one in tile["answers"]}
@@ -89,23 +94,96 @@ CLASSES = Recipe(
 )
 
 
-def test_classes_that_are_taken_for_each_other_are_counted(tmp_path):
+def class_rows(num_rows: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities, and classes that they partly explain."""
     rng = np.random.default_rng(2)
-    targets = rng.integers(0, 4, 80)
-    probs = rng.dirichlet(np.ones(4), 80).astype(np.float32)
-    answers = probs.argmax(1)
-    keep_errors(CLASSES, RunDir(tmp_path), table_of(targets), Images(), np.arange(80), probs, answers)
-    kept = read(RunDir(tmp_path), "errors.json")
-    matrix = confusion_matrix(targets, answers)
+    targets = rng.integers(0, num_classes, num_rows)
+    scores = np.exp(rng.normal(0, 1, (num_rows, num_classes)) + 2 * np.eye(num_classes)[targets])
+    return (scores / scores.sum(1, keepdims=True)).astype(np.float32), targets
+
+
+def curves_of(folder: Path, recipe: Recipe, table: SampleTable, probs: np.ndarray, shown: np.ndarray | None = None):
+    """What `curves.json` holds where rules that are fitted on all rows decide."""
+    fitter, run = fitter_of(recipe), RunDir(folder)
+    rule = fitter.fit(probs, table.targets)
+    shown = probs if shown is None else shown
+    decided = rule.decisions(rule.apply(shown))
+    keep_curves(recipe, run, table, fitter=fitter, rule=rule, probs=probs, shown=shown, decided=decided)
+    return read(run, "curves.json")
+
+
+def test_the_confusion_matrix_is_scikit_learns(tmp_path):
+    probs, targets = class_rows(80, 4)
+    kept = curves_of(tmp_path, CLASSES, table_of(targets), probs)["confusion"]
+    assert kept["labels"] == list(LABELS)
+    np.testing.assert_array_equal(kept["counts"], confusion_matrix(targets, probs.argmax(1)))
+
+
+def test_of_many_classes_the_pairs_that_are_confused_most_are_kept(tmp_path):
+    probs, targets = class_rows(3000, 40)
+    targets[:200], probs[:200, 7] = -1, 1  # of an unknown identity, and all answered alike
+    names = [f"c{number}" for number in range(40)]
+    (pairs,) = curves_of(tmp_path, CLASSES, table_of(targets, names), probs)["confusion"].values()
+    matrix = confusion_matrix(targets[200:], probs[200:].argmax(1))
+    totals = matrix.sum(1)
     np.fill_diagonal(matrix, 0)
-    counted = np.zeros((4, 4), int)
-    for one in kept["confused"]:
-        counted[LABELS.index(one["truth"]), LABELS.index(one["answer"])] = one["rows"]
-    np.testing.assert_array_equal(counted, matrix)
-    assert [one["rows"] for one in kept["confused"]] == sorted(matrix[matrix > 0].tolist(), reverse=True)
-    first = kept["tiles"][0]
-    row = int(first["id"][1:])
-    assert first["truth"][0]["label"] == LABELS[targets[row]] and not first["answers"][0]["right"]
+    assert [pair["rows"] for pair in pairs] == sorted(matrix.ravel().tolist(), reverse=True)[:15]
+    for pair in pairs:
+        true, answer = names.index(pair["truth"]), names.index(pair["answer"])
+        assert (pair["rows"], pair["of"]) == (matrix[true, answer], totals[true])
+
+
+def test_of_classes_each_has_a_curve_and_the_one_answered_is_calibrated(tmp_path):
+    probs, targets = class_rows(300, 4)
+    kept = curves_of(tmp_path, CLASSES, table_of(targets), probs)
+    areas = {line["label"]: line["roc_auc"] for line in kept["probabilities"]["lines"]}
+    assert areas == {
+        label: pytest.approx(roc_auc_score(targets == number, probs[:, number])) for number, label in enumerate(LABELS)
+    }
+    shares, means = calibration_curve(probs.argmax(1) == targets, probs.max(1), n_bins=5, strategy="quantile")
+    assert kept["calibration"]["shares"] == pytest.approx(shares, abs=1e-6)
+    assert kept["calibration"]["probs"] == pytest.approx(means, abs=1e-6)
+
+
+@pytest.mark.parametrize(("positive", "column"), [(None, 1), ("1", 1), ("0", 0)])
+def test_of_two_classes_the_positive_one_has_a_curve(tmp_path, positive, column):
+    probs, targets = class_rows(300, 2)
+    answers = probs**2 / (probs**2).sum(1, keepdims=True)  # such as a temperature makes
+    rule = RulePlan(kind="probability", positive=positive)
+    recipe = replace(CLASSES, rule=CLASSES.rule if positive is None else rule)
+    kept = curves_of(tmp_path, recipe, table_of(targets, ("0", "1")), probs, answers)
+    (line,) = kept["probabilities"]["lines"]
+    assert line["label"] == str(column) and kept["probabilities"]["mean"] is None
+    assert line["roc_auc"] == pytest.approx(roc_auc_score(targets == column, probs[:, column]))
+    shares, means = calibration_curve(targets == column, answers[:, column], n_bins=5, strategy="quantile")
+    assert kept["calibration"]["shares"] == pytest.approx(shares, abs=1e-6)
+    assert kept["calibration"]["probs"] == pytest.approx(means, abs=1e-6)
+
+
+def test_labels_have_curves_those_that_the_submission_asks_for_and_no_confusion(tmp_path):
+    rng = np.random.default_rng(4)
+    targets = (rng.random((200, 4)) < 0.4).astype(np.uint8)
+    probs = (0.5 * targets + 0.5 * rng.random((200, 4))).astype(np.float32)
+    recipe = Recipe(table=TableFormat(answer_columns=("d", "b")), rule=RulePlan(kind="probability"))
+    kept = curves_of(tmp_path, recipe, table_of(targets), probs)
+    assert set(kept) == {"probabilities", "calibration"}
+    assert {line["label"] for line in kept["probabilities"]["lines"]} == {"b", "d"}
+    assert sum(kept["calibration"]["counts"]) == 400
+    kept = curves_of(tmp_path, Recipe(), table_of(targets), probs)
+    assert set(kept) == {"probabilities", "calibration", "threshold"} and kept["probabilities"]["labels"] == 4
+
+
+def test_probabilities_are_shown_as_they_are_answered_and_only_where_a_rule_gives_any(tmp_path, monkeypatch):
+    probs, targets = class_rows(300, 2)
+    recipe = replace(CLASSES, rule=RulePlan(kind="probability", positive="1"))
+    monkeypatch.setattr(Probabilities, "apply", lambda rule, probs: probs**2)
+    judged = {"recipe": recipe, "data_dir": tmp_path, "run": RunDir(tmp_path), "folds": np.arange(300) % 2}
+    table = table_of(targets, ("0", "1"))
+    judge_oof(fitter=fitter_of(recipe), table=table, probs=probs, **judged)
+    means = calibration_curve(targets, probs[:, 1] ** 2, n_bins=5, strategy="quantile")[1]
+    assert read(RunDir(tmp_path), "curves.json")["calibration"]["probs"] == pytest.approx(means, abs=1e-6)
+    monkeypatch.setitem(choices.RULES, "argmax", replace(choices.RULES["argmax"], gives=("answers",)))
+    assert set(curves_of(tmp_path, CLASSES, table, probs)) == {"confusion"}
 
 
 def test_an_image_that_cannot_be_read_is_grey(tmp_path):
@@ -137,8 +215,8 @@ def test_the_curve_of_the_unknown_label(tmp_path):
     assert sum(curve["known"]) == 1 and sum(curve["unknown"]) == 2 and curve["known"][-1] == 1 == curve["unknown"][0]
 
 
-def test_the_recipes_rules_have_a_curve_where_they_have_thresholds(tmp_path):
+def test_the_recipes_rules_have_a_curve_where_they_have_thresholds():
     probs, targets = np.full((5, 4), 0.4, np.float32), np.ones((5, 4), np.uint8)
     share = Shares(shares=(1.0,) * 4)
-    keep_threshold_curve(RunDir(tmp_path), fitter_of(load_recipe("hpa2018")), share, probs, targets)
-    assert read(RunDir(tmp_path), "curves.json")["threshold"]["own"] == []
+    assert threshold_curve(fitter_of(load_recipe("hpa2018")), share, probs, targets)["own"] == []
+    assert threshold_curve(fitter_of(CLASSES), Likeliest(), probs, targets) is None

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from report_page import texts
 
 from imettk.pictures.charts import (
     MOST_POINTS,
@@ -21,11 +22,6 @@ from imettk.pictures.charts import (
 )
 
 NASTY = 'a <b> & "c" $x_1$'
-
-
-def texts(svg: str) -> list[str]:
-    """What it says; fails where it is no XML."""
-    return ["".join(one.itertext()).strip() for one in ElementTree.fromstring(svg).iter() if one.tag == "text"]
 
 
 @pytest.fixture(scope="module")

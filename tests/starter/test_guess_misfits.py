@@ -1,5 +1,6 @@
 """No table that names images, in whatever way, is passed over in silence; parts of the data are never labels."""
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from imettk.cli.main import main
-from imettk.data.table import read_table
+from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
 from imettk.recipes import load_recipe
 from imettk.starter.guess import guess
@@ -64,17 +65,6 @@ def test_a_part_of_the_data_beside_classes_is_no_class(tmp_path, monkeypatch, ca
 @pytest.mark.parametrize(
     ("images", "tables", "message"),
     [
-        # The endings differ (mixed_endings); in the greater part of the rows they do not.
-        (
-            [f"train/{name}{('.jpg', '.JPG', '.png')[int(name) % 3]}" for name in TWELVE],
-            {"train": rows("id,label", *TWELVE)},
-            r"train\.csv: 12 of 12 .* id name images with different endings \(\.JPG, \.jpg, \.png\): rename them",
-        ),
-        (
-            [f"train/{name}{'.jpg' if int(name) < 8 else '.png'}" for name in TWELVE],
-            {"train": rows("id,label", *TWELVE)},
-            r"12 of 12 values of column id name images with different endings \(\.jpg, \.png\)",
-        ),
         # Landmarks, in folders by their first letters; hotels, in folders of their chains.
         (
             [f"train/{name[0]}/{name[1]}/{name}.jpg" for name in ("abx", "aby", "acz", "bax", "bbz", "cax")],
@@ -99,19 +89,9 @@ def test_a_part_of_the_data_beside_classes_is_no_class(tmp_path, monkeypatch, ca
             r"train\.csv: 12 of 40 values of column id name images \(0 is train/0\.jpg\), fewer than half",
         ),
         (
-            [f"train/{name}.png" for name in TWELVE],
-            {"labels": rows("file,label", *(f"{name}.jpg" for name in TWELVE))},
-            r"labels\.csv: 12 of 12 values of column file name images that end otherwise \(0\.jpg is train/0\.png\)",
-        ),
-        (
             [f"train/{name}.jpg" for name in TWELVE],
             {"train": rows("path,label", *(f"C:\\data\\train\\{name}.jpg" for name in TWELVE))},
             r"are paths that are not there \(C:\\data\\train\\0\.jpg is train/0\.jpg\)",
-        ),
-        (
-            [unicodedata.normalize("NFD", f"train/é{name}.jpg") for name in TWELVE],
-            {"train": rows("id,label", *(f"é{name}" for name in TWELVE))},
-            r"12 of 12 values of column id name images in another Unicode form",
         ),
         (
             [f"train/{name}.jpg" for name in TWELVE],
@@ -144,22 +124,6 @@ def test_what_cannot_be_read_is_one_line(tmp_path, images, tables, message):
     with pytest.raises(DataError, match=message) as caught:
         look(tmp_path)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("images", "ids", "message"),
-    [
-        ([f"train/{name}.png" for name in TWELVE], "q{}", r"behind which stands '\.jpg', and '\.png' behind those"),
-        (CLASSES, "q{}", r"values of column id name images without their ending \(q0 is test/q0\.jpg\), which"),
-    ],
-)  # fmt: skip
-def test_test_images_that_end_otherwise_are_told_at_once(tmp_path, images, ids, message):
-    tables = {"sample_submission": rows("id,label", *(ids.format(name) for name in TWELVE))}
-    if "train/0.png" in images:
-        tables["train"] = rows("id,label", *TWELVE)
-    lay_out(tmp_path, [*images, *(f"test/q{name}.jpg" for name in TWELVE)], **tables)
-    with pytest.raises(DataError, match=rf"sample_submission\.csv: 12 of 12 .*{message}"):
-        look(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -204,10 +168,44 @@ def test_classes_that_were_made_numbers_by_empty_cells_are_classes(tmp_path):
     assert set(look(tmp_path).labels) == {"0.0", "1.0"}
 
 
-def test_a_second_column_of_images_is_told(tmp_path):
+def test_a_second_column_of_images_is_refused_unless_one_was_asked_for(tmp_path):
     images = [f"train/{name}_{side}.jpg" for name in TWELVE for side in "LR"]
     lines = ["left,right,label", *(f"{name}_L.jpg,{name}_R.jpg,{'ab'[int(name) % 2]}" for name in TWELVE)]
     contents = look_into(lay_out(tmp_path, images, train=lines))
-    found = guess(contents, tmp_path, Choices())
+    with pytest.raises(DataError, match=r"columns left and right both name images .* --id-column left"):
+        guess(contents, tmp_path, Choices())
+    found = guess(contents, tmp_path, Choices(id_column="right"))
     lines = find_oddities(found, contents, look_at([[str(tmp_path / images[0])]]))
-    assert any("column right names images in train/ as well: they are not read" in line for line in lines)
+    assert any("column left names images in train/ as well: they are not read" in line for line in lines)
+
+
+def test_two_columns_with_the_same_image_are_one(tmp_path):
+    """As an id and its file's name; a test table has both, so that neither is a label."""
+    images = [f"{part}/{name}.jpg" for part in ("train", "test") for name in TWELVE]
+    known = [f"{name}.jpg,{name},{int(name) % 2}" for name in TWELVE]
+    lay_out(tmp_path, images, train=["file_name,id,night,animal", *(f"{row},x{row[0]}" for row in known)],
+            test=["file_name,id,night", *known])  # fmt: skip
+    found = look(tmp_path)
+    assert (found.table.id_column, found.table.label_column) == ("file_name", "animal")
+
+
+@pytest.mark.parametrize(
+    ("images", "ids", "tests", "test_ids"),
+    [
+        ([f"train/{name}{('.jpg', '.JPG', '.png')[int(name) % 3]}" for name in TWELVE], TWELVE, ".jpeg", "q{}"),
+        ([f"train/{name}.png" for name in TWELVE], [f"{name}.jpg" for name in TWELVE], ".jpg", "q{}"),
+        ([f"train/{name}.jpg" for name in TWELVE], TWELVE, ".png", "q{}.png"),
+        ([unicodedata.normalize("NFD", f"train/é{name}.jpg") for name in TWELVE], [f"é{name}" for name in TWELVE],
+         ".jpg", "q{}"),
+    ],
+)  # fmt: skip
+def test_images_are_found_by_any_ending_and_form_as_prepare_finds_them(tmp_path, images, ids, tests, test_ids):
+    sample = rows("id,label", *(test_ids.format(name) for name in TWELVE))
+    lay_out(tmp_path, [*images, *(f"test/q{name}{tests}" for name in TWELVE)], train=rows("id,label", *ids),
+            sample_submission=sample)  # fmt: skip
+    found = look(tmp_path)
+    assert found.found.all() and found.test_found.all()
+    table = read_table(found.table, tmp_path)
+    assert all(map(os.path.isfile, table.paths)) and len(table) == 12
+    assert all(map(os.path.isfile, read_test_table(found.table, tmp_path, table).paths))
+    assert [os.path.basename(path) for path in table.paths] == found.files.tolist()

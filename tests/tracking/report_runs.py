@@ -28,7 +28,8 @@ def make_run(folder: Path, *, name: str = "digits", num_labels: int = 30) -> Pat
     grid = np.linspace(0.01, 0.99, 50)
     threshold = {"metric": "F2", "thresholds": grid.tolist(), "scores": (1 - (grid - 0.3) ** 2).tolist(), "own": [0.3]}
     unknown = threshold | {"edges": [0.0, 0.5, 1.0], "known": [1, 9], "unknown": [7, 2]}
-    write(folder / "curves.json", {"threshold": threshold | {"relative": False}, "unknown": unknown})
+    judged = {"probabilities": label_curves(), "calibration": calibration(), "confusion": confusion()}
+    write(folder / "curves.json", {"threshold": threshold | {"relative": False}, "unknown": unknown} | judged)
     lines = ["label,group,true,expected,chosen,hits,precision,recall,f_beta,average_precision,threshold"]
     names = [f"label {number}" for number in range(num_labels - 1)]
     lines += [
@@ -49,6 +50,28 @@ def make_run(folder: Path, *, name: str = "digits", num_labels: int = 30) -> Pat
     members = {"a": {"oof": 0.7, "gain": 0.01}, "b": {"oof": 0.71, "gain": None}}
     write(folder / "ensemble.json", {"method": "mean", "weights": {"a": 0.5, "b": 0.5}, "members": members})
     return folder
+
+
+def label_curves() -> dict[str, object]:
+    """Curves of six labels of seven, and the mean of all."""
+    axis = np.linspace(0, 1, 50)
+    curve = {"roc_auc": 0.75, "roc": (axis**0.5).tolist(), "average_precision": 0.5, "precision": (1 - axis).tolist()}
+    lines = [{"label": label, "rows": 5} | curve for label in (NASTY, "pale", "blue", "round", "old", "far")]
+    counts = {"rows": 100, "labels": 7, "left_out": 2, "some": True}
+    return counts | {"axis": axis.tolist(), "lines": lines, "mean": curve}
+
+
+def calibration() -> dict[str, object]:
+    bins = {"counts": [50, 50], "probs": [0.1, 0.8], "shares": [0.2, 0.7], "error": 0.1}
+    return {"of": f"the probability of {NASTY}", "unit": "rows"} | bins
+
+
+def confusion(num_classes: int = 12) -> dict[str, object]:
+    """A matrix of so many classes in which every class is taken for the next one twice, and the first one once more."""
+    labels = [NASTY, *(f"class {number}" for number in range(1, num_classes))]
+    counts = 8 * np.eye(num_classes, dtype=int) + 2 * np.roll(np.eye(num_classes, dtype=int), 1, 1)
+    counts[0, 1] += 1
+    return {"labels": labels, "counts": counts.tolist()}
 
 
 def write_journal(path: Path, started: float, ends: str) -> None:

@@ -69,7 +69,7 @@ def test_nothing_is_wrong_and_every_picture_is_there(browser):
     charts = browser.execute_script(
         "return [...document.querySelectorAll('svg')].map((svg) => svg.getBoundingClientRect().height)"
     )
-    assert len(charts) == 20 and min(charts) > 40
+    assert len(charts) == 28 and min(charts) > 40
     assert not browser.execute_script("return document.querySelector('td script')")
     assert column(browser, "label")[0] == NASTY
 

@@ -76,6 +76,14 @@ def test_scores_without_an_interval(own_report, no_charts):
     assert "F2 of each fold, and out of fold" in words and "95%" not in words
 
 
+def test_the_metric_is_called_the_same_wherever_it_stands(own_report, no_charts):
+    scores = json.loads((own_report / "scores.json").read_text())
+    write(own_report / "scores.json", scores | {"metric": "f_beta", "title": "macro F2"})
+    assert write_report([own_report], own_report / "report.html") == []
+    words = Page(own_report / "report.html").words
+    assert "OOF macro F2" in words and "macro F2 of each fold" in words and "f_beta of" not in words
+
+
 def test_a_session_without_an_end_may_still_run(reported_run):
     words = Page(reported_run / "report.html").words
     assert "killed or running" in words and re.search(r"killed (?!or running)", words)

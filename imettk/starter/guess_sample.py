@@ -1,0 +1,154 @@
+"""The sample submission: which column names images, which wait for answers, and what answers it shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from imettk.data.part_names import is_held_out
+from imettk.errors import DataError
+from imettk.starter.guess_columns import Choices, plain_name
+from imettk.starter.guess_labels import UNKNOWN
+from imettk.starter.look import Contents
+from imettk.starter.naming import Naming, match_names
+from imettk.starter.questions import Ranked
+
+SAMPLE_NAME = re.compile(r".*(sample|submission).*", re.IGNORECASE)
+NUMBERED = re.compile(r"(.*?)[ _-]?(\d+)")
+PAIR = re.compile(r"(\S.*) (0?\.\d+|1\.0*|0|1)(e-?\d+)?")  # a label and its probability
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample submission.
+
+    Attributes:
+        id_column: names images.
+        naming: how, None where none of them is there.
+    """
+
+    csv: str
+    frame: pd.DataFrame
+    id_column: str
+    naming: Naming | None
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The columns that wait for answers."""
+        return tuple(column for column in self.frame.columns if column != self.id_column)
+
+    @property
+    def cells(self) -> list[str]:
+        """Different cells of these, without empty ones."""
+        cells = {cell for column in self.answers for cell in self.frame[column].unique()}
+        return sorted(cell for cell in cells if cell.strip())
+
+    @property
+    def numbers(self) -> np.ndarray | None:
+        """The cells as numbers, float64 (M,); None where one of them is none, or there are none."""
+        numbers = pd.to_numeric(pd.Series(self.cells, dtype=object), errors="coerce").to_numpy(np.float64)
+        return numbers if len(numbers) and not np.isnan(numbers).any() else None
+
+    @property
+    def has_fractions(self) -> bool:
+        """Whether the cells are numbers, and not all of them whole."""
+        numbers = self.numbers
+        return numbers is not None and bool((numbers % 1 != 0).any())
+
+    @property
+    def shows_probabilities(self) -> bool:
+        """Whether the cells are numbers from 0 to 1."""
+        numbers = self.numbers
+        return numbers is not None and bool(((numbers >= 0) & (numbers <= 1)).all())
+
+    def shows_pairs(self, labels: Collection[str]) -> bool:
+        """Return whether its cells are a label and a probability, such as `8815 0.03`."""
+        matches = [PAIR.fullmatch(cell) for cell in self.cells]
+        return bool(matches) and len(self.answers) == 1 and all(match and match[1] in labels for match in matches)
+
+
+def find_sample(contents: Contents, choices: Choices) -> str | None:
+    """Return the sample submission, by its name."""
+    called = [csv for csv in contents.tables if SAMPLE_NAME.fullmatch(Path(csv).stem) and csv != choices.train_csv]
+    exact = [csv for csv in called if Path(csv).stem.lower() in ("sample_submission", "samplesubmission")]
+    return min(exact or called, key=lambda csv: (csv.count("/"), len(csv), csv), default=None)
+
+
+def read_sample(contents: Contents, csv: str | None, id_column: str | None) -> Sample | None:
+    """Return the sample submission, with the column of ids: that of the training table, or what names images.
+
+    Args:
+        id_column: of the training table, None where there is none.
+
+    Raises:
+        DataError: no column names images, or is called like that of the training table.
+    """
+    if csv is None:
+        return None
+    frame = contents.tables[csv]
+    if id_column is not None and id_column in frame.columns:
+        column = id_column
+    else:
+        shares = {str(name): _share(frame[name], contents) for name in frame.columns}
+        column = max(shares, key=shares.__getitem__)
+        if shares[column] == 0:  # as where test images are hidden
+            column = _called_alike(frame, csv, id_column)
+    namings = match_names(frame[column], contents)
+    # Images to train on may be called 1.jpg and 2.jpg as well.
+    best = [naming for naming in namings if naming.share == namings[0].share]
+    held_out = [naming for naming in best if is_held_out(naming.folder)]
+    return Sample(csv, frame, column, next(iter([*held_out, *best]), None))
+
+
+def _share(ids: pd.Series, contents: Contents) -> float:
+    namings = match_names(ids, contents) if ids.is_unique else []
+    return namings[0].share if namings else 0.0
+
+
+def _called_alike(frame: pd.DataFrame, csv: str, id_column: str | None) -> str:
+    if id_column is None:
+        return str(frame.columns[0])
+    alike = [str(column) for column in frame.columns if plain_name(str(column)) == plain_name(id_column)]
+    if len(alike) == 1:
+        return alike[0]
+    raise DataError(
+        f"{csv} has no column {id_column}, and no value in any of {', '.join(frame.columns)} names an image: which of "
+        "them holds the ids cannot be told; call it as in the training table, or give --id-column"
+    )
+
+
+def read_ranked(sample: Sample, labels: set[str], images: set[str]) -> Ranked | None:
+    """Return what the sample says of answers in order, where each training row has one label; None without any.
+
+    Args:
+        images: names by which answers may mean images.
+    """
+    columns, frame = sample.answers, sample.frame
+    stems = {match[1] for column in columns if (match := NUMBERED.fullmatch(column))}
+    if len(columns) > 1 and len(stems) == 1 and all(NUMBERED.fullmatch(column) for column in columns):
+        answers = {cell for column in columns for cell in frame[column].unique()}
+        if all(re.fullmatch(r"\d*\.\d+", answer) for answer in answers):  # a probability for each class
+            return None
+        of_images = len(answers & images) > len(answers) / 2
+        return Ranked(columns, len(columns), of_images, None if of_images else _foreign(answers, labels))
+    if len(columns) != 1 or frame.empty or sample.shows_pairs(labels):
+        return None
+    first = str(frame[columns[0]].iloc[0])
+    parts = first.split()
+    if len(parts) < 2 or first in labels:
+        return None
+    of_images = set(parts) <= images
+    strange = _foreign(set(parts), labels)
+    if not of_images and len(set(parts) - labels) > (strange is not None):
+        return None
+    return Ranked((), len(parts), of_images, None if of_images else strange)
+
+
+def _foreign(answers: set[str], labels: set[str]) -> str | None:
+    strange = sorted(answers - labels)
+    return strange[0] if len(strange) == 1 and UNKNOWN.fullmatch(strange[0]) else None

@@ -1,0 +1,213 @@
+"""Where a training table's labels stand: in one column, in a column of 0 and 1 each, or in the names of files."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imettk.config import TableFormat
+from imettk.data.csv_files import LISTED, named, require_columns
+from imettk.data.label_cells import YES, is_flag, read_cells
+from imettk.data.part_names import is_held_out, is_part
+from imettk.errors import DataError
+from imettk.starter.guess_columns import (
+    GROUP_NAME,
+    LABEL_NAME,
+    Choices,
+    TrainingRows,
+    are_numbers,
+    label_candidates,
+    may_be_numbers,
+    plain_name,
+)
+from imettk.starter.guess_labels import labels_of, read_labels
+from imettk.starter.guess_sample import Sample
+from imettk.starter.look import Contents
+
+# Names of files that hold a label and a number: `cat.0.jpg`, `great_pyrenees_12.jpg`, or `12_cat.jpg`.
+PATTERNS = (r"^([^\W\d_](?:[^\d]*[^\W\d_])?)[ ._-]*\(?\d+\)?\.\w+$", r"^\d+[ ._-]+([^\W\d_](?:[^\d]*[^\W\d_])?)\.\w+$")
+LEAST_FILES = 2  # that hold the same label
+NO_CLASS = re.compile(r"ima?ge?s?|dsc[a-z]?|photos?|pic(ture)?s?|frames?|scans?|pages?|files?|samples?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Labels of the rows of a table.
+
+    Attributes:
+        frame: the table, with all labels of a row in `form["label_column"]`, as `data.label_cells` reads them.
+        labels: how many rows each has.
+        several: a row may have several.
+        reason: why cells are read in this way.
+        found: where the labels stand, as a line to be shown, and why there.
+        form: fields of `TableFormat`.
+    """
+
+    frame: pd.DataFrame
+    labels: Counter[str]
+    several: bool
+    reason: str
+    found: tuple[str, str]
+    form: dict[str, Any] = field(default_factory=dict)
+
+
+def find_targets(
+    frame: pd.DataFrame, rows: TrainingRows, sample: Sample | None, contents: Contents, choices: Choices
+) -> Targets:
+    """Return where the labels of a training table stand, and how their cells are read.
+
+    Raises:
+        DataError: that cannot be told, or they are numbers, which cannot be learned as such yet.
+    """
+    columns, reason = _find_columns(frame, rows, sample, contents, choices)
+    if len(columns) > 1:
+        return _from_flags(frame, rows, columns, reason, choices)
+    column = columns[0]
+    cells = frame[column].str.strip()
+    if choices.question is None:
+        _refuse_numbers(rows.csv, column, cells, sample)
+    reading = read_labels(cells, column, several=choices.several)
+    form: dict[str, Any] = {"label_column": column}
+    if reading.lists:
+        form["label_lists"] = True
+        frame = read_cells(frame, TableFormat(**form), Path(rows.csv))
+    elif reading.separator is not None:
+        form["label_separator"] = reading.separator
+    separator = TableFormat(**form).cell_separator if reading.several else None
+    labels = labels_of(frame[column].tolist(), separator)
+    if not labels:
+        raise DataError(f"{rows.csv}: column {column} holds no label at all; give --label-column")
+    found = f"column {column}, {len(labels)} different", reason
+    return Targets(frame, labels, reading.several, reading.reason, found, form)
+
+
+def _from_flags(
+    frame: pd.DataFrame, rows: TrainingRows, columns: tuple[str, ...], reason: str, choices: Choices
+) -> Targets:
+    """Labels that have a column of 0 and 1 each."""
+    ones = np.sum([frame[column].str.strip().str.fullmatch(YES).to_numpy(bool) for column in columns], axis=0)
+    several = choices.several if choices.several is not None else bool((ones != 1).any())
+    form = TableFormat(task="multilabel" if several else "multiclass", id_column=rows.id_column, label_columns=columns)
+    frame = read_cells(frame, form, Path(rows.csv))
+    labels = labels_of(frame[form.label_column].tolist(), form.cell_separator)
+    count = f"{len(columns)} columns of 0 and 1 ({', '.join(columns[:3])}{', ...' if len(columns) > 3 else ''})"
+    what = f"from {ones.min()} to {ones.max()} of {len(columns)} columns are 1 in a row"
+    why = what if several else "one column is 1 in each row"
+    return Targets(frame, labels, several, why, (count, reason), {"label_columns": columns})
+
+
+def _find_columns(
+    frame: pd.DataFrame, rows: TrainingRows, sample: Sample | None, contents: Contents, choices: Choices
+) -> tuple[tuple[str, ...], str]:
+    """The column of labels, or those of 0 and 1, and why."""
+    if choices.label_column is not None:
+        require_columns(frame, Path(rows.csv), [choices.label_column])
+        return (choices.label_column,), "as asked for"
+    answers = () if sample is None else sample.answers
+    asked = tuple(column for column in answers if column in frame.columns and column != rows.id_column)
+    if len(asked) == 1:
+        return asked, "the sample submission asks for it"
+    if len(asked) > 1:
+        return _require_flags(frame, rows.csv, asked), "the sample submission asks for them"
+    columns = [column for column in label_candidates(frame, rows.id_column) if column != choices.group_column]
+    for column in columns:
+        if len(answers) > 1 and set(frame[column].str.strip()) - {""} == set(answers):
+            return (column,), "the sample submission has a column for each of its values"
+    known = _test_columns(rows, contents, sample)
+    left = [column for column in columns if column not in known] or columns
+    if len(left) == 1 < len(columns):
+        return (left[0],), f"the test table has {', '.join(column for column in columns if column != left[0])} too"
+    return _choose_column(frame, rows, left, answers)
+
+
+def _choose_column(
+    frame: pd.DataFrame, rows: TrainingRows, columns: list[str], answers: tuple[str, ...]
+) -> tuple[tuple[str, ...], str]:
+    """One of several columns that may hold labels, or all those of 0 and 1.
+
+    Args:
+        answers: columns of the sample submission.
+    """
+    if len(columns) == 1:
+        return (columns[0],), "no other column can be it"
+    alike = [column for column in columns if plain_name(column) in map(plain_name, answers)]
+    if len(alike) == 1:
+        return (alike[0],), f"the sample submission asks for {', '.join(answers)}"
+    flags = tuple(column for column in columns if is_flag(frame[column].str.strip()).all())
+    if len(flags) > 2 and len(flags) >= len(columns) - 2:
+        return flags, "there is one for each label"
+    called = [column for column in columns if LABEL_NAME.fullmatch(column)]
+    if len(called) == 1:
+        return (called[0],), "by its name"
+    left = called or [column for column in columns if not GROUP_NAME.fullmatch(column)] or columns
+    if len(left) == 1:
+        return (left[0],), f"beside {', '.join(column for column in columns if column != left[0])}, which name groups"
+    if not left:
+        raise DataError(f"{rows.csv} has no labels beside {rows.id_column}; give --label-column or --train-csv")
+    listed = ", ".join(f"{column} ({frame[column].nunique()} different values)" for column in left[:LISTED])
+    listed += f" or {len(left) - LISTED} others" if len(left) > LISTED else ""
+    raise DataError(f"{rows.csv}: the labels may be in {listed}; give --label-column")
+
+
+def _test_columns(rows: TrainingRows, contents: Contents, sample: Sample | None) -> set[str]:
+    """Columns that tables of test images have as well: what is known of these need not be learned."""
+    columns: set[str] = set()
+    for csv, frame in contents.tables.items():
+        if csv != rows.csv and (sample is None or csv != sample.csv) and is_held_out(Path(csv).stem):
+            columns |= {str(column) for column in frame.columns} if rows.id_column in frame.columns else set()
+    return columns
+
+
+def _require_flags(frame: pd.DataFrame, csv: str, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Raise `DataError` where columns that the sample asks for hold anything but 0 and 1."""
+    bad = [column for column in columns if not is_flag(frame[column].str.strip()).all()]
+    if bad:
+        cell = next(cell for cell in frame[bad[0]] if not is_flag(pd.Series([cell.strip()])).all())
+        raise DataError(
+            f"{csv}: the sample submission asks for {', '.join(columns[:4])}{', ...' if len(columns) > 4 else ''}, and "
+            f"{named(bad, 'column')} hold other values than 0 and 1, such as {cell!r}: numbers, votes and several "
+            "questions an image cannot be learned yet"
+        )
+    return columns
+
+
+def _refuse_numbers(csv: str, column: str, cells: pd.Series, sample: Sample | None) -> None:
+    """Raise `DataError` where a column holds numbers that are no classes, as far as can be told."""
+    wants_numbers = sample is not None and sample.has_fractions and not sample.shows_probabilities
+    if are_numbers(cells) or may_be_numbers(column, cells) or (wants_numbers and _are_whole(cells)):
+        shown = f"{cells[cells != ''].nunique()} different numbers, such as {cells[cells != ''].iloc[0]}"
+        raise DataError(
+            f"{csv}: column {column} holds {shown}: numbers cannot be learned as such yet; if they are classes, give "
+            "--task multiclass, or --task retrieval for individuals"
+        )
+
+
+def _are_whole(cells: pd.Series) -> bool:
+    return bool(cells[cells != ""].str.fullmatch(r"-?\d+").all())
+
+
+def labels_in_names(contents: Contents, sample: Sample | None) -> tuple[str, str, list[str]] | None:
+    """Return the folder whose files' names hold labels, the pattern that finds them, and the labels; None without."""
+    folders = [folder for folder in contents.images if not is_held_out(folder)]
+    if not folders:
+        return None
+    folder = max(folders, key=lambda name: len(contents.images[name]))
+    files = pd.Series(contents.images[folder], dtype=str)
+    if sample is not None and sample.naming is not None and sample.naming.folder == folder:
+        return None  # images to be answered are among them
+    for pattern in PATTERNS:
+        found = files.str.extract(pattern, expand=True)[0]
+        counts = Counter(found.dropna())
+        if found.notna().all() and len(counts) > 1 and min(counts.values()) >= LEAST_FILES:
+            return (
+                None
+                if any(is_part(label) or NO_CLASS.fullmatch(label) for label in counts)
+                else (folder, pattern, sorted(counts))
+            )
+    return None

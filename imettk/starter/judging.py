@@ -1,0 +1,144 @@
+"""By which metric a competition judges, and what it wants written: labels, or probabilities, and of which label."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from imettk.config import RulePlan, TableFormat
+from imettk.data.csv_files import LISTED
+from imettk.errors import ConfigError, DataError
+from imettk.metrics import METRICS
+from imettk.starter.guess_columns import Choices, Finding, plain_name
+from imettk.starter.guess_sample import Sample
+from imettk.starter.questions import Question, Ranked
+from imettk.tasks import TASKS, Task
+
+# Names of classes that say that something is not there: a single probability is hardly theirs.
+NEGATIVE = re.compile(
+    r"0(\.0*)?|no|none|not?[ _-].*|negative|neg|normal|healthy|benign|absent|false|background|clean|good|control|other",
+    re.IGNORECASE,
+)
+
+
+class Judging(NamedTuple):
+    """How a competition judges.
+
+    Attributes:
+        metric: a row of METRICS, None for that of the question's rule.
+        rule: what answers, None for that of the question.
+        finding: the line that says so.
+        doubt: what a person has to decide, None where nothing is in doubt.
+    """
+
+    metric: str | None
+    rule: RulePlan | None
+    finding: Finding
+    doubt: str | None = None
+
+
+def judge(
+    question: Question,
+    labels: Sequence[str],
+    form: TableFormat,
+    sample: Sample | None,
+    ranked: Ranked | None,
+    choices: Choices,
+) -> Judging:
+    """Return the metric that was asked for, or the likeliest, and the rule that gives what it judges.
+
+    Args:
+        labels: sorted.
+        form: of the tables.
+
+    Raises:
+        ConfigError: there is no such metric.
+        DataError: the sample asks for a single probability, and of which of many labels cannot be told.
+    """
+    metric = choices.metric
+    if metric is not None and metric not in METRICS:
+        raise ConfigError(f"--metric must be one of {', '.join(METRICS)}, got {metric!r}")
+    pairs = sample is not None and sample.shows_pairs(labels)
+    reason = _wants_probabilities(labels, form, sample, ranked, pairs)
+    if metric is not None:
+        reason = "as asked for" if METRICS[metric].needs == "probs" else None
+    if reason is None:
+        return _by_labels(question, metric)
+    doubt, positive = None, None
+    if not pairs and not form.label_answers:
+        positive, doubt = _positive(labels, form, sample)
+    likeliest = _likeliest(TASKS[question.task], classes=bool(form.label_answers) and not form.label_columns)
+    chosen = metric or likeliest[0]
+    rule = RulePlan(kind="probability", positive=positive)
+    what = "a probability a label" if form.label_answers else f"the probability of {positive or labels[0]}"
+    value, why = f"{chosen}, of {what}", reason + _others(likeliest, metric)
+    return Judging(chosen, rule, Finding("metric", value, why, "--metric"), doubt)
+
+
+def _wants_probabilities(
+    labels: Sequence[str], form: TableFormat, sample: Sample | None, ranked: Ranked | None, pairs: bool
+) -> str | None:
+    """Why probabilities are wanted, as far as can be told; None for labels."""
+    if sample is None or ranked is not None:
+        return None
+    if pairs:
+        return "the sample has a label and a number in each cell"
+    if form.label_answers:
+        return "the sample has a column a label" if sample.shows_probabilities else None
+    if sample.shows_probabilities and sample.has_fractions and not set(sample.cells) & set(labels):
+        return f"the sample holds numbers such as {sample.cells[0]}"
+    # A label in place of a probability costs a score in silence, a probability in place of a label is refused.
+    if {label.removesuffix(".0") for label in labels} == {"0", "1"} and sample.shows_probabilities:
+        return "labels are 0 and 1, which are mostly judged by their probability"
+    return None
+
+
+def _by_labels(question: Question, metric: str | None) -> Judging:
+    targets, usual = TASKS[question.task].targets, question.rule.usual_metric
+    fits = [name for name, row in METRICS.items() if targets in row.targets and row.needs == METRICS[usual].needs]
+    reason = (
+        "as asked for"
+        if metric
+        else "the usual one" + _others([usual, *(name for name in fits if name != usual)], None)
+    )
+    return Judging(metric, None, Finding("metric", metric or usual, reason, "--metric"))
+
+
+def _likeliest(task: Task, *, classes: bool) -> list[str]:
+    """Metrics of probabilities, the likeliest first.
+
+    Args:
+        classes: one column of the training table holds classes, and the submission has a column for each.
+    """
+    first = ["log_loss", "roc_auc"] if task.exclusive and classes else ["roc_auc", "log_loss"]
+    fits = [name for name, row in METRICS.items() if task.targets in row.targets and row.needs == "probs"]
+    return first + [name for name in fits if name not in first]
+
+
+def _others(names: Sequence[str], metric: str | None) -> str:
+    others = [name for name in names[1:] if name != metric]
+    more = ", ..." if len(others) > LISTED else ""
+    return "" if metric is not None or not others else f"; or {', '.join(others[:LISTED])}{more}"
+
+
+def _positive(labels: Sequence[str], form: TableFormat, sample: Sample | None) -> tuple[str | None, str | None]:
+    """The label of a single column of probabilities, and what is in doubt about it."""
+    if len(labels) == 1:
+        return None, None
+    column = form.filled_columns[0]
+    if alike := [label for label in labels if plain_name(label) == plain_name(column)]:
+        return alike[0], None
+    if {label.removesuffix(".0") for label in labels} == {"0", "1"}:
+        return max(labels), None
+    if len(labels) > 2:
+        raise DataError(
+            f"{sample.csv if sample else 'the sample submission'}: a single column for the probability of one of "
+            f"{len(labels)} labels: of which cannot be told; call the column by its label"
+        )
+    yes = [label for label in labels if not NEGATIVE.fullmatch(label)]
+    positive = yes[0] if len(yes) == 1 else labels[-1]
+    return positive, (
+        f"column {column} may be the probability of {labels[0]} or of {labels[1]}: {positive} is a guess; see the "
+        "competition's page, and change `positive` in the recipe"
+    )

@@ -1,0 +1,148 @@
+"""Labels are found where they stand: in columns of 0 and 1, in lists, in names of files; numbers are no classes."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from imettk.data.table import read_table
+from imettk.errors import DataError
+from imettk.starter.guess import guess
+from imettk.starter.guess_columns import Choices
+from imettk.starter.look import look_into
+
+NAMES = [f"i{number}" for number in range(24)]
+
+
+def lay_out(folder, *images, **tables):
+    for name in images:
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
+    for name, frame in tables.items():
+        pd.DataFrame(frame).to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+def look(folder, **choices):
+    return guess(look_into(folder), folder, Choices(**choices))
+
+
+def with_images(folder, train, sample=None, **tables):
+    images = [f"train/{name}" for name in NAMES] + ["test/q0", "test/q1"]
+    sample = {} if sample is None else {"sample_submission": {"id": ["q0", "q1"], **sample}}
+    return lay_out(folder, *images, train={"id": NAMES, **train}, **sample, **tables)
+
+
+def flags(*columns, one=False):
+    rows = np.eye(len(columns), dtype=int)[np.arange(24) % len(columns)]
+    if not one:
+        rows[::5] = 1 - rows[::5]
+    return dict(zip(columns, rows.T, strict=True))
+
+
+@pytest.mark.parametrize(("one", "task"), [(True, "multiclass"), (False, "multilabel")])
+def test_columns_of_0_and_1_that_the_sample_asks_for_in_its_order(tmp_path, one, task):
+    values = flags("rust", "a b", "scab", one=one)
+    found = look(
+        with_images(tmp_path, {**values, "age": range(24)}, {"scab": [0.3] * 2, "rust": [0.3] * 2, "a b": [0.3] * 2})
+    )
+    assert found.table.label_columns == ("scab", "rust", "a b") == found.table.filled_columns
+    assert found.table.task == task and not found.table.answer_columns
+    table = read_table(found.table, tmp_path)
+    expected = np.stack([values[name] for name in table.labels], axis=1)
+    np.testing.assert_array_equal(table.targets, expected.argmax(1) if one else expected)
+
+
+def test_columns_of_0_and_1_without_a_sample(tmp_path):
+    found = look(with_images(tmp_path, {"view": ["x", "y"] * 12, **flags("rust", "a b", "scab")}))
+    assert found.table.label_columns == ("rust", "a b", "scab")
+    assert look(tmp_path, label_column="view").table.label_column == "view"
+
+
+def test_a_sample_with_a_column_for_each_value_tells_the_column_of_labels(tmp_path):
+    train = {"breed": [f"b{number % 4}" for number in range(24)], "species": ["cat", "dog"] * 12}
+    sample = {f"b{number}": [0.25] * 2 for number in (2, 0, 3, 1)}
+    found = look(with_images(tmp_path, train, sample))
+    assert found.table.label_column == "breed" and found.table.answer_columns == ("b2", "b0", "b3", "b1")
+
+
+def test_what_the_test_table_has_too_is_no_label(tmp_path):
+    train = {"night": [0, 1] * 12, "tag": ["x", "y", "z"] * 8, "seen": ["cat", "dog"] * 12}
+    test = {"id": ["q0", "q1"], "night": [0, 1], "tag": ["x", "y"]}
+    found = look(with_images(tmp_path, train, {"answer": ["cat"] * 2}, test=test))
+    assert found.table.label_column == "seen" and found.table.answer_column == "answer"
+
+
+def test_a_column_is_called_like_the_samples(tmp_path):
+    train = {"camera": ["x", "y"] * 12, "category_id": [3, 5] * 12, "kind": ["u", "v"] * 12}
+    assert look(with_images(tmp_path, train, {"Category": [0, 0]})).table.label_column == "category_id"
+
+
+@pytest.mark.parametrize(
+    ("values", "sample", "message"),
+    [
+        (
+            {"score": list(range(1, 25))},
+            {"score": [0, 0]},
+            "column score holds 24 different numbers, such as 1: numbers",
+        ),
+        ({"target": list(range(1, 25))}, None, "column target holds 24 different numbers"),
+        (
+            {"y": [0.5, 1.5, 2.5] * 8},
+            {"y": [0, 0]},
+            r"numbers beside them \(y\), which cannot be learned as numbers yet",
+        ),
+        ({"y": [0.5, 1.5, 2.5] * 8, "kind": ["a", "b"] * 12}, {"y": [0, 0]}, "column y holds 3 different numbers"),
+        ({"label": [1, 2, 3] * 8}, {"label": [32.68, 29.9]}, "column label holds 3 different numbers, such as 1"),
+        (
+            {"a": [8, 3] * 12, "b": [3, 8] * 12},
+            {"a": [0.5] * 2, "b": [0.5] * 2},
+            r"2 columns \(a, b\) hold other values than",
+        ),
+    ],
+)
+def test_numbers_are_no_classes(tmp_path, values, sample, message):
+    with_images(tmp_path, values, sample)
+    with pytest.raises(DataError, match=message) as caught:
+        look(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_are_classes_are_taken_by_their_name_or_as_asked_for(tmp_path):
+    numbers = [number // 2 if number < 4 else number for number in range(24)]
+    for name in ("hotel_id", "class", "landmarkId"):
+        assert look(with_images(tmp_path, {name: numbers}, {name: [0, 0]})).question.task == "multiclass"
+    with_images(tmp_path, {"score": numbers}, {"score": [0, 0]})
+    assert look(tmp_path, question="multiclass").table.label_column == "score"
+
+
+def test_lists_are_several_labels(tmp_path):
+    found = look(with_images(tmp_path, {"tags": ["['a', 'b c']", "[]", "['a']"] * 8}))
+    assert found.table.label_lists and found.question.several and found.labels == {"a": 16, "b c": 8}
+    assert read_table(found.table, tmp_path).labels == ("a", "b c")
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["cat.{}", "dog.{}"], {"cat", "dog"}),
+        (["great_pyrenees_{}", "Abyssinian_{}"], {"great_pyrenees", "Abyssinian"}),
+        (["cat ({})", "big dog ({})"], {"cat", "big dog"}),
+        (["{}_cat", "{}-dog"], {"cat", "dog"}),
+    ],
+)
+def test_names_of_files_hold_labels(tmp_path, names, labels):
+    files = [f"train/{name.format(number)}" for number, name in enumerate(names * 5)]
+    lay_out(tmp_path, *files, "test/1", "test/2", sample_submission={"id": [1, 2], "label": [0.5, 0.5]})
+    found = look(tmp_path)
+    assert set(found.labels) == labels and found.table.train_files and found.test_found.all()
+    table = read_table(found.table, tmp_path)
+    assert set(table.labels) == labels and len(table) == 10
+
+
+@pytest.mark.parametrize("names", [["IMG_{}", "DSC_{}"], ["img1_{}", "img2_{}"], ["a{}"], ["train_{}", "test_{}"]])
+def test_names_of_files_that_hold_none_are_no_labels(tmp_path, names):
+    lay_out(tmp_path, *(f"train/{name.format(number)}" for number, name in enumerate(names * 5)))
+    with pytest.raises(DataError, match="no table has a column whose values are names of images"):
+        look(tmp_path)

@@ -1,0 +1,68 @@
+"""A metric's answers are written, or the likeliest with the others named; of which label a probability is, is said."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from imettk.config import RulePlan
+from imettk.errors import ConfigError, DataError
+from imettk.starter.guess import guess
+from imettk.starter.guess_columns import Choices
+from imettk.starter.look import look_into
+
+
+def judging(folder, labels, sample, **choices):
+    """What is guessed of 12 images with these labels in turn, and a sample with these columns."""
+    for name in [f"train/{number}" for number in range(12)] + ["test/q0", "test/q1"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
+    train = {"id": range(12), "label": [labels[number % len(labels)] for number in range(12)]}
+    pd.DataFrame(train).to_csv(folder / "train.csv", index=False)
+    pd.DataFrame({"id": ["q0", "q1"], **sample}).to_csv(folder / "sample_submission.csv", index=False)
+    return guess(look_into(folder), folder, Choices(**choices)).judging
+
+
+@pytest.mark.parametrize(
+    ("labels", "sample", "metric", "positive"),
+    [
+        (["0", "1"], {"label": [0.5, 0.5]}, "roc_auc", "1"),
+        (["0", "1"], {"label": [0, 0]}, "roc_auc", "1"),
+        (["0.0", "1.0"], {"label": [0.5, 0.5]}, "roc_auc", "1.0"),
+        (["benign", "malignant"], {"malignant": [0, 0.5]}, "roc_auc", "malignant"),
+        (["cat", "dog", "owl"], {"dog": [0.5, 0.5]}, "roc_auc", "dog"),
+        (["a", "b", "c"], {"b": [0.3] * 2, "a": [0.3] * 2, "c": [0.4] * 2}, "log_loss", None),
+        (["a", "b", "c"], {"b": [0] * 2, "a": [0] * 2, "c": [0] * 2}, "log_loss", None),
+        (["a", "b"], {"label": ["a", "b"]}, None, None),
+        (["1", "2", "3"], {"label": [1, 1]}, None, None),
+    ],
+)
+def test_the_likeliest_and_the_others(tmp_path, labels, sample, metric, positive):
+    found = judging(tmp_path, labels, sample)
+    assert found.metric == metric and found.doubt is None
+    assert found.rule == (None if metric is None else RulePlan(kind="probability", positive=positive))
+    assert found.finding.change == "--metric" and "; or " in found.finding.reason
+    assert found.finding.value.startswith(metric or "accuracy")
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive"),
+    [(["cat", "dog"], "dog"), (["normal", "abscess"], "abscess"), (["tumor", "no tumor"], "tumor")],
+)
+def test_a_guess_at_the_label_of_a_probability_is_said(tmp_path, labels, positive):
+    found = judging(tmp_path, labels, {"label": [0.5, 0.5]}, metric="log_loss")
+    assert found.rule.positive == positive and found.metric == "log_loss"
+    assert f"{positive} is a guess" in found.doubt and f"the probability of {positive}" in found.finding.value
+
+
+def test_a_metric_that_was_asked_for_is_taken(tmp_path):
+    found = judging(tmp_path, ["0", "1"], {"label": [0, 0]}, metric="accuracy")
+    assert (found.metric, found.rule, found.finding.reason) == ("accuracy", None, "as asked for")
+    assert judging(tmp_path, ["0", "1"], {"label": ["0", "0"]}, metric="average_precision").rule.positive == "1"
+    with pytest.raises(ConfigError, match=r"--metric must be one of .*, got 'auc'"):
+        judging(tmp_path, ["0", "1"], {"label": [0, 0]}, metric="auc")
+
+
+def test_one_column_for_one_of_many_labels_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"a single column for the probability of one of 3 labels: of which cannot be"):
+        judging(tmp_path, ["a", "b", "c"], {"label": [0.5, 0.5]})
