@@ -254,6 +254,8 @@ AUGMENTATIONS: dict[str, Choice] = _rows(
     "whale_heavy",
     "dihedral",
     "protein",
+    "lesion",
+    "leaves",
 )  # (size, channels) -> transforms
 
 SAMPLERS: dict[str, SamplerChoice] = {

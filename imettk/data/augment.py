@@ -99,6 +99,55 @@ def protein(size: tuple[int, int], channels: int) -> list[Any]:
     return [Warp(size, area=None, hflip=0.5, right_angles=True)]
 
 
+def lesion(size: tuple[int, int], channels: int) -> list[Any]:
+    """SIIM-ISIC 2020: photographs of skin, which have no up, from many clinics: much of everything."""
+    hole = (0.375, 0.375)
+    return [
+        Warp(
+            size,
+            hflip=0.5,
+            right_angles=True,
+            rotate=(-15, 15),
+            scale=(0.9, 1.1),
+            shift=(-0.1, 0.1),
+            border=cv2.BORDER_CONSTANT,
+        ),
+        *_light(0.2, p=0.75),
+        A.OneOf([*_blurs(5), Noise(std=(0.009, 0.021))], p=0.7),
+        A.OneOf(
+            [
+                A.OpticalDistortion((-1, 1), border_mode=cv2.BORDER_REFLECT_101),
+                A.GridDistortion(5, (-1, 1), border_mode=cv2.BORDER_REFLECT_101),
+                A.ElasticTransform(alpha=3, border_mode=cv2.BORDER_REFLECT_101),
+            ],
+            p=0.7,
+        ),
+        *([A.CLAHE((1, 4), p=0.7)] if channels in (1, 3) else []),
+        *([A.HueSaturationValue(10, 20, 10, p=0.5)] if channels == 3 else []),
+        A.CoarseDropout(num_holes_range=(1, 1), hole_height_range=hole, hole_width_range=hole, p=0.7),
+    ]
+
+
+def leaves(size: tuple[int, int], channels: int) -> list[Any]:
+    """Plant Pathology 2020: leaves are moved and turned, and little else."""
+    return [
+        Warp(size, hflip=0.5, vflip=0.5, rotate=(-20, 20), scale=(0.8, 1.2), shift=(-0.2, 0.2)),
+        A.OneOf(_light(0.1, p=1.0), p=0.5),
+        A.OneOf(_blurs(3), p=0.5),
+    ]
+
+
+def _light(limit: float, p: float) -> list[Any]:
+    """Changes of brightness and of contrast, up to this share."""
+    return [A.RandomBrightnessContrast(limit, 0, p=p), A.RandomBrightnessContrast(0, limit, p=p)]
+
+
+def _blurs(largest: int) -> list[Any]:
+    """Blurs over so many pixels, an odd number, at most."""
+    limit = (3, largest)
+    return [A.MotionBlur(limit), A.MedianBlur(limit), A.GaussianBlur(limit)]
+
+
 def _colours(channels: int, p: float) -> list[Any]:
     """Changes of hue, for what has colours."""
     if channels != 3:

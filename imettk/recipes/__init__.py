@@ -16,6 +16,8 @@ from imettk.recipes.gdsc2020 import gdsc2020, gdsc2020_densenet, gdsc2020_triple
 from imettk.recipes.hpa2018 import hpa2018, hpa2018_metric
 from imettk.recipes.humpback2018 import humpback2018, humpback2018_arcface
 from imettk.recipes.imet2019 import imet2019, imet2019_freezing
+from imettk.recipes.melanoma2020 import melanoma2020
+from imettk.recipes.plant2020 import plant2020
 from imettk.recipes.turtle2022 import turtle2022
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
@@ -30,6 +32,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "gdsc2020-densenet": gdsc2020_densenet,
     "gdsc2020-triplet": gdsc2020_triplet,
     "turtle2022": turtle2022,
+    "melanoma2020": melanoma2020,
+    "plant2020": plant2020,
 }
 
 

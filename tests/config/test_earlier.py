@@ -68,7 +68,7 @@ def test_a_recipe_that_967b1a9_wrote_has_the_fingerprint_that_it_had(name):
     assert again == recipe and fingerprint(again) == then["fingerprint"]
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name in RECIPES if name in THEN["recipes"]])
 def test_a_built_in_recipe_is_the_one_that_967b1a9_wrote(name, capsys):
     assert from_json(as_written(name)) == RECIPES[name]()
     assert fingerprint(RECIPES[name]()) == THEN["recipes"][name]["fingerprint"]

@@ -16,12 +16,16 @@ from imettk.recipes import load_recipe
 from imettk.synthetic import miniature
 from imettk.synthetic.artworks import make_artworks
 from imettk.synthetic.cells import make_cells
+from imettk.synthetic.leaves import make_leaves
+from imettk.synthetic.lesions import make_lesions
 from imettk.synthetic.miniature import IMAGES_A_LABEL, choose_rows, make_miniature
 from imettk.synthetic.turtles import make_turtles
 from imettk.synthetic.whales import WhalesSize, make_whale_folders, make_whales
 
 
-@pytest.mark.parametrize("name", ["imet2019", "hpa2018", "humpback2018", "gdsc2020", "turtle2022"])
+@pytest.mark.parametrize(
+    "name", ["imet2019", "hpa2018", "humpback2018", "gdsc2020", "turtle2022", "melanoma2020", "plant2020"]
+)
 def test_each_format_in_miniature(tmp_path, name):
     """Fewer rows that are still of the right format: read back by the same recipe, with folds to be made of them."""
     data, answers = tmp_path / "data", tmp_path / "answers.csv"
@@ -31,6 +35,10 @@ def test_each_format_in_miniature(tmp_path, name):
         make_cells(data, answers, num_train=60, num_external=24, num_test=16, side=64)
     elif name == "turtle2022":
         make_turtles(data, answers)
+    elif name == "melanoma2020":
+        make_lesions(data, answers)
+    elif name == "plant2020":
+        make_leaves(data, answers)
     else:
         (make_whales if name == "humpback2018" else make_whale_folders)(data, answers, size=WhalesSize())
     recipe = load_recipe(name)

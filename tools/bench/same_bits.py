@@ -27,6 +27,8 @@ from imettk.cli.main import main as imettk
 from imettk.synthetic.artworks import make_artworks
 from imettk.synthetic.cells import make_cells
 from imettk.synthetic.digits import make_digits
+from imettk.synthetic.leaves import make_leaves
+from imettk.synthetic.lesions import make_lesions
 from imettk.synthetic.turtles import make_turtles
 from imettk.synthetic.whales import make_whale_folders, make_whales
 
@@ -70,6 +72,8 @@ STORIES: dict[str, tuple[Callable[[Path, Path], None], list[str]]] = {
     "gdsc2020-densenet": (make_whale_folders, EMBEDDING),
     "gdsc2020-triplet": (make_whale_folders, EMBEDDING),
     "turtle2022": (make_turtles, [*SIDE, *short(), *FLAT]),
+    "melanoma2020": (make_lesions, [*CELLS, *short()]),
+    "plant2020": (make_leaves, ["--images.image-size", "32", "48", *short(3)]),
 }
 
 
@@ -135,7 +139,9 @@ def run(arguments: argparse.Namespace) -> int:
             found[name] = play(name, Path(folder))
             for file, value in found[name].items():
                 earlier = before.get(name, {}).get(file, "")
-                verdict = "" if not before else "same" if earlier == value else f"DIFFERS, was {earlier or 'absent'}"
+                verdict = "same" if earlier == value else f"DIFFERS, was {earlier or 'absent'}"
+                if name not in before:  # nothing was saved, or the recipe is newer
+                    verdict = "new" if before else ""
                 faults += verdict.startswith("DIFFERS")
                 print(f"{name:<22} {file:<28} {value}  {verdict}", flush=True)
     if arguments.save:

@@ -1,0 +1,86 @@
+"""SIIM-ISIC Melanoma Classification 2020: the probability that a mole is a melanoma, ROC AUC.
+
+The image models of the first place, Qishen Ha, Bo Liu and Fuxu Liu (arXiv 2010.05351;
+github.com/haqishen/SIIM-ISIC-Melanoma-Classification-1st-Place-Solution): they learn the diagnosis, of which only the
+probability of melanoma is answered; rows of 2018 and 2019 are learned and validated too, folds keep patients whole, and
+eighteen models are averaged by rank: train MODELS with `--model.backbone` and the rest of their row, then
+`imettk ensemble --method rank`. Figures: AUC 0.9600 out of fold, 0.9490 on the private board.
+
+Images of 512 pixels a side lie in `jpeg/train`, `jpeg/test` and `isic2019`, the external table is `isic2019.csv`. Join
+diagnoses in the tables first, as they did: the lentigines, lichenoid and seborrheic keratosis are BKL; cafe-au-lait
+macule and atypical melanocytic proliferation are unknown; NV is nevus and MEL melanoma.
+
+Not here: what four of the eighteen know of the patient beside the image, the mean of five dropouts before the last
+layer, and weights chosen by melanoma's AUC alone: `score.metric` is the mean over all diagnoses.
+"""
+
+from imettk.config import (
+    ExtraTable,
+    FoldPlan,
+    ImageFormat,
+    ModelPlan,
+    PredictPlan,
+    Recipe,
+    RulePlan,
+    ScorePlan,
+    StagePlan,
+    TableFormat,
+    TrainPlan,
+)
+
+# Backbone, side of the images that it sees and of those that it is given, peak learning rate.
+MODELS = (
+    ("timm:tf_efficientnet_b5.ns_jft_in1k", 448, 512, 3e-4),
+    ("timm:tf_efficientnet_b4.ns_jft_in1k", 448, 512, 3e-4),
+    ("timm:tf_efficientnet_b4.ns_jft_in1k", 640, 768, 3e-4),
+    ("timm:tf_efficientnet_b4.ns_jft_in1k", 768, 768, 3e-4),
+    ("timm:tf_efficientnet_b4.ns_jft_in1k", 896, 1024, 2e-4),
+    ("timm:tf_efficientnet_b5.ns_jft_in1k", 640, 768, 1.5e-4),
+    ("timm:tf_efficientnet_b6.ns_jft_in1k", 448, 512, 3e-4),
+    ("timm:tf_efficientnet_b6.ns_jft_in1k", 576, 768, 3e-4),
+    ("timm:tf_efficientnet_b6.ns_jft_in1k", 640, 768, 3e-4),
+    ("timm:tf_efficientnet_b7.ns_jft_in1k", 576, 768, 1e-4),
+    ("timm:tf_efficientnet_b7.ns_jft_in1k", 640, 768, 1e-4),
+    ("timm:resnest101e", 640, 768, 2e-4),
+    ("pretrainedmodels:se_resnext101_32x4d", 640, 768, 3e-4),
+)
+
+
+def melanoma2020() -> Recipe:
+    """An EfficientNet-B5 at 448 pixels, nine diagnoses, eight views, five folds."""
+    backbone, side, load_side, lr = MODELS[0]
+    return Recipe(
+        name="melanoma2020",
+        table=TableFormat(
+            task="multiclass",
+            id_column="image_name",
+            label_column="diagnosis",
+            answer_column="target",
+            group_column="patient_id",
+            train_images="jpeg/train",
+            test_images="jpeg/test",
+            image_suffix=".jpg",
+            extra=(ExtraTable(csv="isic2019.csv", images="isic2019", new_labels=True, validates=True),),
+        ),
+        folds=FoldPlan(num_folds=5),
+        images=ImageFormat(image_size=(side, side), load_size=(load_side, load_side)),
+        model=ModelPlan(backbone=backbone, dropout=0.5),
+        train=TrainPlan(loss="cross_entropy", watch="score", keep="best"),
+        stages=(
+            StagePlan(
+                num_epochs=15,
+                batch_size=64,
+                optimizer="adam",
+                lr=(lr,),
+                weight_decay=0.0,
+                warmup_epochs=1,
+                warmup_start=0.1,
+                augmentation="lesion",
+            ),
+        ),
+        predict=PredictPlan(
+            views=("plain", "hflip", "vflip", "rot180", "transpose", "rot90", "rot270", "transverse"), batch_size=32
+        ),
+        score=ScorePlan(metric="roc_auc"),
+        rule=RulePlan(kind="probability", positive="melanoma"),
+    )
