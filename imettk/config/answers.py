@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from imettk.config.choices import RULES, VIEWS
+from imettk.config.own import is_own
 from imettk.config.section import MOST_LISTED, MOST_ROWS, Parameter, Section
 
 
@@ -36,8 +37,8 @@ class ScorePlan(Section):
     """By which metric runs are judged: what is watched, printed, bootstrapped, logged and reported.
 
     Attributes:
-        metric: a row of METRICS, or one's own as `recipe:name`; None is that of the rule: F-beta for labels, accuracy
-            for classes, MAP@k for ranked answers.
+        metric: a row of METRICS, with a number for k too (`map_at_5`), or one's own as `recipe:name`; None is that of
+            the rule: F-beta for labels, accuracy for classes, MAP@k for ranked answers.
         params: its parameters by name; those left out are what `rule` and `ranking` say, else the metric's own.
     """
 
@@ -45,10 +46,11 @@ class ScorePlan(Section):
     params: dict[str, Parameter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from imettk.metrics import METRICS  # here, for it loads numpy, which `--help` does without
+        from imettk.metrics import find_metric, metric_names  # here, for it loads numpy, which `--help` does without
 
         super().__post_init__()
-        self._one_of("metric", METRICS)
+        known = self.metric is None or is_own(self.metric) or find_metric(self.metric) is not None
+        self._require(known, "metric", f"one of {metric_names()}, or your own as recipe:name")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,17 +71,21 @@ def rule_row(recipe: Recipe) -> RuleChoice | None:
 
 def scorer_of(recipe: Recipe) -> Scorer | None:
     """Return the metric that a recipe is judged by, with its parameters; None as above."""
-    from imettk.metrics import METRICS, Metric, bind
+    from imettk.metrics import Metric, bind, find_metric
 
-    rule, task = rule_row(recipe), task_of(recipe)
+    rule, task, given = rule_row(recipe), task_of(recipe), recipe.score.params
     name = recipe.score.metric or (None if rule is None else rule.metric)
     if name is None:
         return None
-    metric, defaults = METRICS.get(name), {}
-    if metric is None:
+    row, defaults = find_metric(name), {}
+    if row is None:
         metric = find_own(name, recipe.source_sha256)
     else:
-        plan = recipe.rule
+        metric, named = row
+        for key, value in named.items():
+            if given.get(key, value) != value:
+                raise ConfigError(f"`score.metric` {name} and `score.params` {key} {given[key]} differ: leave out one")
+        plan, given = recipe.rule, {**given, **named}
         defaults = {"beta": plan.beta, "average": plan.average, "k": recipe.ranking.num_answers}
     if metric is None:
         return None
@@ -89,10 +93,10 @@ def scorer_of(recipe: Recipe) -> Scorer | None:
         needs: Any = (rule or RULES[task.rule]).gives[0]  # a plain function judges what the rule is there for
         title = name.partition(":")[2]
         metric = Metric(needs, (task.targets,), metric, lambda params: title, params=keyword_defaults(metric))
-    scorer = bind(name, metric, task.targets, defaults=defaults, given=recipe.score.params)
-    if name in METRICS and scorer.needs == "ranked" and scorer.params["k"] > recipe.ranking.num_answers:
+    scorer = bind(name, metric, task.targets, defaults=defaults, given=given)
+    if row is not None and scorer.needs == "ranked" and scorer.params["k"] > recipe.ranking.num_answers:
         raise ConfigError(
-            f"`score.params` k must be at most `ranking.num_answers`, {recipe.ranking.num_answers}, got "
+            f"k of `score.metric` {name} must be at most `ranking.num_answers`, {recipe.ranking.num_answers}, got "
             f"{scorer.params['k']}"
         )
     return scorer

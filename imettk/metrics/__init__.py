@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, get_args
@@ -261,4 +262,22 @@ METRICS: dict[str, Metric] = {
     "mcc": _of_answers((mcc, best_constant_mcc, mcc_resampled), (class_mcc, best_constant_mcc, None), "MCC", low=-1),
 }
 
-__all__ = ["METRICS", "Metric", "Needs", "Scorer", "bind"]
+
+def find_metric(name: str) -> tuple[Metric, dict[str, Any]] | None:
+    """Return the row of a metric by the name that a recipe gives it, and the parameters that are part of the name.
+
+    `map_at_5` is the row `map_at_k` with k = 5, as is any other row that ends in `_k`; None where there is no such row.
+    """
+    if name in METRICS:
+        return METRICS[name], {}
+    stem, _, number = name.rpartition("_")
+    row = METRICS.get(f"{stem}_k")
+    return None if row is None or not re.fullmatch("0|[1-9][0-9]*", number) else (row, {"k": int(number)})
+
+
+def metric_names() -> str:
+    """Return all names that a recipe can give a metric, in words."""
+    return f"{', '.join(METRICS)} (with a number for k too, as in map_at_5)"
+
+
+__all__ = ["METRICS", "Metric", "Needs", "Scorer", "bind", "find_metric", "metric_names"]

@@ -18,7 +18,7 @@ from imettk.config import (
 )
 from imettk.data.framing import Aspect
 from imettk.errors import ConfigError
-from imettk.metrics import METRICS
+from imettk.metrics import find_metric, metric_names
 from imettk.starter.guess import Guess
 from imettk.starter.look import Looks
 from imettk.starter.questions import QUESTIONS
@@ -75,10 +75,10 @@ def judge_by(recipe: Recipe, guess: Guess, metric: str) -> Recipe:
     Raises:
         ConfigError: there is no such metric, or it does not fit the data.
     """
-    if metric not in METRICS:
-        raise ConfigError(f"--metric must be one of {', '.join(METRICS)}, got {metric!r}")
+    if (found := find_metric(metric)) is None:
+        raise ConfigError(f"--metric must be one of {metric_names()}, got {metric!r}")
     rule = recipe.rule
-    if METRICS[metric].needs == "probs":
+    if found[0].needs == "probs":
         positive = "1" if set(guess.labels) == {"0", "1"} else None  # else the rule asks, where it matters
         rule = RulePlan(kind="probability", positive=positive)
     return replace(recipe, score=ScorePlan(metric=metric), rule=rule)

@@ -86,6 +86,9 @@ def test_what_stands_in_a_file_that_was_not_run_is_not_known():
         ({"metric": "focal_loss", "params": {"gamma": 1.5}}, {"gamma": 1.5}),
         ({"task": "multiclass", "rule": "rank"}, {"k": 3}),
         ({"task": "multiclass", "rule": "rank", "params": {"k": 2}}, {"k": 2}),
+        ({"task": "multiclass", "rule": "rank", "metric": "map_at_2"}, {"k": 2}),
+        ({"task": "multiclass", "rule": "rank", "metric": "map_at_2", "params": {"k": 2}}, {"k": 2}),
+        ({"task": "multiclass", "metric": "top_2"}, {"k": 2}),
         ({"task": "multiclass"}, {}),
     ],
 )
@@ -159,6 +162,23 @@ CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
             "`score.metric` log_loss judges probs, and `rule.kind` rank gives ranked: take map_at_k or precision_at_k",
         ),
         (
+            {"task": "multiclass", "metric": "map_at_2"},
+            "`score.metric` map_at_2 judges ranked, and `rule.kind` argmax gives answers and probs: "
+            f"take {CLASS_METRICS}",
+        ),
+        (
+            {"task": "multiclass", "rule": "rank", "metric": "map_at_2", "params": {"k": 3}},
+            "`score.metric` map_at_2 and `score.params` k 3 differ: leave out one",
+        ),
+        (
+            {"task": "multiclass", "rule": "rank", "metric": "map_at_4"},
+            "k of `score.metric` map_at_4 must be at most `ranking.num_answers`, 3, got 4",
+        ),
+        (
+            {"task": "multiclass", "rule": "rank", "metric": "map_at_0"},
+            "`score.params` for the metric map_at_0: k must be at least 1, got 0",
+        ),
+        (
             {"rule": "recipe:rule", "metric": "f_beta", "file": FILE},
             "`score.metric` f_beta judges answers, and `rule.kind` recipe:rule gives probs: "
             f"take {LABEL_METRICS_OF_PROBS}",
@@ -174,3 +194,16 @@ def test_what_does_not_fit_is_one_line_with_what_would(choices, line):
     with pytest.raises(ConfigError) as caught:
         recipe_of(**choices)
     assert str(caught.value) == line
+
+
+def test_a_metrics_name_is_kept_as_it_was_given():
+    scorer = recipe_of("multiclass", rule="rank", metric="map_at_2").scorer
+    assert (scorer.name, scorer.title, scorer.metric) == ("map_at_2", "MAP@2", METRICS["map_at_k"])
+
+
+def test_an_unknown_metric_is_refused_with_all_names():
+    with pytest.raises(ConfigError) as caught:
+        ScorePlan(metric="map_at_x")
+    line = str(caught.value)
+    assert "\n" not in line and line.endswith("got 'map_at_x'") and "(with a number for k too, as in map_at_5)" in line
+    assert all(name in line for name in METRICS)

@@ -215,4 +215,4 @@ def test_of_two_classes_the_second_is_the_one_in_question(name):
 def test_as_many_answers_as_classes_are_no_question():
     with pytest.raises(UserError) as caught:
         METRICS["top_k"].bound("classes").score(np.full((2, 5), 0.2), np.array([0, 1]))
-    assert str(caught.value) == "`score.params` k must be below the number of classes, 5, for top_k, got 5"
+    assert str(caught.value) == "k of top_k must be below the number of classes, 5, got 5"
