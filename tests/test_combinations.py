@@ -127,7 +127,7 @@ def check_by_scikit_learn(folder, rule, metric, score):
     """The score of what the files hold, where scikit-learn has the metric."""
     parts = [load_predictions(folder / f"fold{fold}" / "oof.safetensors") for fold in range(2)]
     probs, targets = (np.concatenate(each) for each in ([one.merged for one in parts], [one.targets for one in parts]))
-    kept = np.clip(probs.astype(np.float64), 1e-7, 1 - 1e-7)
+    kept = np.clip(probs.astype(np.float64), 1e-15, 1 - 1e-15)
     if metric == "log_loss" and targets.ndim == 1:
         assert score == pytest.approx(-np.log(kept[np.arange(len(kept)), targets]).mean())
     elif metric == "log_loss":

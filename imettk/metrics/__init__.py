@@ -40,6 +40,7 @@ from imettk.metrics.f1 import (
     probabilistic_f1,
 )
 from imettk.metrics.labels import (
+    EPS,
     Average,
     accuracy,
     accuracy_resampled,
@@ -89,6 +90,10 @@ def _check_k(params: Mapping[str, Any]) -> str | None:
 
 def _check_gamma(params: Mapping[str, Any]) -> str | None:
     return None if params["gamma"] >= 0 else f"gamma must be 0 or above, got {params['gamma']}"
+
+
+def _check_eps(params: Mapping[str, Any]) -> str | None:
+    return None if 0 < params["eps"] < 0.5 else f"eps must be in (0, 0.5), got {params['eps']}"
 
 
 def _check_above(params: Mapping[str, Any]) -> str | None:
@@ -184,6 +189,8 @@ METRICS: dict[str, Metric] = {
         {LABELS: log_loss, CLASSES: class_log_loss},
         lambda params: "log loss",
         higher=False,
+        params={"eps": EPS},
+        check=_check_eps,
         best_constant={LABELS: best_constant_log_loss, CLASSES: best_constant_class_log_loss},
         low=0,
     ),

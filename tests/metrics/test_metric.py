@@ -229,6 +229,7 @@ def test_unknown_and_ill_typed_parameters_are_refused_in_one_line(name, given, l
         ("map_at_k", {"k": 0}, "k must be at least 1, got 0"),
         ("precision_at_k", {"k": -1}, "k must be at least 1, got -1"),
         ("focal_loss", {"gamma": -0.5}, "gamma must be 0 or above, got -0.5"),
+        ("log_loss", {"eps": 0}, "eps must be in (0, 0.5), got 0.0"),
         ("f_beta_macro", {"beta": 0}, "beta must be above 0, got 0.0"),
         ("roc_auc_partial", {"above": 1}, "above must be in [0, 1), got 1.0"),
         (
