@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from imettk.config.choices import LOSSES, RULES, Choice, Loss, RuleChoice
+from imettk.config.choices import LABELS, LOSSES, RULES, Choice, Loss, RuleChoice
 from imettk.config.own import find_own, refer
 from imettk.config.parameters import bind as bind_params
 from imettk.config.parameters import keyword_defaults
@@ -69,6 +69,12 @@ def rule_row(recipe: Recipe) -> RuleChoice | None:
     return RuleChoice(make=found, targets=(task.targets,), metric=usual.metric, gives=usual.gives)
 
 
+def answers_one_column(recipe: Recipe) -> bool:
+    """Return whether answers are the probabilities of a single label, which a metric then judges as such."""
+    rule = rule_row(recipe)
+    return rule is not None and rule.by_column and len(recipe.table.answer_columns) <= 1
+
+
 def scorer_of(recipe: Recipe) -> Scorer | None:
     """Return the metric that a recipe is judged by, with its parameters; None as above."""
     from imettk.metrics import Metric, bind, find_metric
@@ -92,8 +98,9 @@ def scorer_of(recipe: Recipe) -> Scorer | None:
     if not isinstance(metric, Metric):
         needs: Any = (rule or RULES[task.rule]).gives[0]  # a plain function judges what the rule is there for
         title = name.partition(":")[2]
-        metric = Metric(needs, (task.targets,), metric, lambda params: title, params=keyword_defaults(metric))
-    scorer = bind(name, metric, task.targets, defaults=defaults, given=given)
+        metric = Metric(needs, (task.targets, LABELS), metric, lambda params: title, params=keyword_defaults(metric))
+    form = LABELS if answers_one_column(recipe) else task.targets
+    scorer = bind(name, metric, form, defaults=defaults, given=given)
     if row is not None and scorer.needs == "ranked" and scorer.params["k"] > recipe.ranking.num_answers:
         raise ConfigError(
             f"k of `score.metric` {name} must be at most `ranking.num_answers`, {recipe.ranking.num_answers}, got "
@@ -135,6 +142,11 @@ def check_fits(recipe: Recipe) -> None:
         raise ConfigError(
             f"`score.metric` {metric} judges {scorer.needs}, and `rule.kind` {recipe.rule.kind} gives "
             f"{' and '.join(rule.gives)}: take {' or '.join(fits)}"
+        )
+    if scorer is not None and answers_one_column(recipe) and LABELS not in scorer.metric.targets:
+        raise ConfigError(
+            f"`score.metric` {metric} judges all classes of a row, and the submission has one column of probabilities: "
+            "name a column a class in `table.answer_columns`"
         )
 
 

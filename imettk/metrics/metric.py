@@ -80,6 +80,10 @@ class Scorer:
         high = self.metric.high
         return high(self.params) if callable(high) else high
 
+    def judged(self, answers: np.ndarray, probs: np.ndarray) -> np.ndarray:
+        """Return what the metric needs: a rule's answers, or what the network gives."""
+        return answers if self.needs == "answers" else probs
+
     def score(self, given: np.ndarray, targets: np.ndarray) -> float:
         """Return the score of what the metric needs; NaN where there is no row."""
         return float(self._own(self.metric.score)(given, targets, **self.params)) if len(targets) else math.nan

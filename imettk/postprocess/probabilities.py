@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from imettk.errors import ConfigError
+from imettk.metrics import LABELS, Scorer
 from imettk.postprocess.fitters import FitContext, RuleFitter
 from imettk.postprocess.pseudo import row_confidence
 from imettk.postprocess.rule import Rule
 from imettk.tasks import Task
 
+ROUNDING = 1e-6  # by which a row's sum may be off 1
 DECIDED = 0.5  # a label is called chosen from this probability on, in tables and pictures alone
 
 
@@ -33,8 +35,8 @@ class Probabilities(Rule):
     columns: tuple[str, ...] = ()
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
-        """Return them as they are."""
-        return probs
+        """Return them as they are; rows of labels that exclude each other sum to 1, also where a blend's do not."""
+        return _sum_to_one(probs) if self.exclusive else probs
 
     def decisions(self, answers: np.ndarray) -> np.ndarray:
         return answers.argmax(1) if self.exclusive else answers >= DECIDED
@@ -53,6 +55,12 @@ class Probabilities(Rule):
         """Return 1 for labels that a row is known to have, and 0 for others."""
         targets = task.make_targets(known, {label: number for number, label in enumerate(labels)}, len(labels))
         return self.cells(task.soft_answers(targets, len(labels)), labels, task)
+
+    def read_cells(self, cells: Sequence[Sequence[str]], labels: Sequence[str]) -> np.ndarray:
+        """Return the probabilities that cells hold, float64 (N, C); 0 for labels that they leave out."""
+        answers = np.zeros((len(cells), len(labels)))
+        answers[:, self.places(labels)] = np.array(cells, np.float64)
+        return answers
 
     def places(self, labels: Sequence[str]) -> list[int]:
         """Return which labels the columns of the submission are of, int (K,).
@@ -89,12 +97,41 @@ class LabelProbabilities(RuleFitter):
         super().__init__(context)
         exclusive = context.task is not None and context.task.exclusive
         self._rule = Probabilities(exclusive=exclusive, positive=context.plan.positive, columns=context.columns)
+        places = sorted(self._rule.places(context.labels))
+        self._judged = None if places == list(range(len(context.labels))) else places
+        if self._judged is not None and LABELS not in self.scorer.metric.targets:
+            raise ConfigError(
+                f"`score.metric` {self.scorer.name} judges all classes of a row, and `table.answer_columns` names "
+                f"{len(places)} of {len(context.labels)}"
+            )
+
+    @property
+    def scorer(self) -> Scorer:
+        return super().scorer if self._judged is None else replace(super().scorer, targets=LABELS)
+
+    @property
+    def judges_answers(self) -> bool:
+        return True
 
     def fit(self, probs: np.ndarray, targets: np.ndarray, folds: np.ndarray | None = None) -> Rule:
         return self._rule
 
-    def check_labels(self, labels: Sequence[str]) -> None:
-        self._rule.places(labels)
+    def judged(self, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the columns that are submitted, and which rows have their labels; all of them as they are."""
+        task, labels = self.context.task, self.context.labels
+        if self._judged is None or task is None:
+            return answers, targets
+        return answers[:, self._judged], task.label_matrix(targets, len(labels))[:, self._judged].astype(np.uint8)
+
+    def read_cells(self, cells: Sequence[Sequence[str]]) -> np.ndarray:
+        return self._rule.read_cells(cells, self.context.labels)
+
+
+def _sum_to_one(probs: np.ndarray) -> np.ndarray:
+    """Divide rows whose sum is not 1 by it; what rounding in float32 leaves stays as it is."""
+    sums = probs.sum(1, keepdims=True, dtype=np.float64)
+    off = np.abs(sums - 1) > ROUNDING
+    return np.where(off, probs / sums, probs) if off.any() else probs
 
 
 def _some(labels: Sequence[str]) -> str:

@@ -1,12 +1,13 @@
 """Probabilities as answers: which label's they are is said, and a submission holds the network's own numbers."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from pictures import make_pictures
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, roc_auc_score
 from tiny import refused, run
 
 from imettk.config import (
@@ -15,6 +16,7 @@ from imettk.config import (
     ModelPlan,
     Recipe,
     RulePlan,
+    ScorePlan,
     SessionPlan,
     StagePlan,
     TableFormat,
@@ -156,3 +158,33 @@ def test_one_column_is_the_probability_of_1_and_else_asks_of_which_label(tmp_pat
     line = refused(capsys, "prepare", path, "--data", words, "--run-dir", tmp_path / "other")
     assert "say of which label with --rule.positive, one of no, yes" in line
     run("prepare", path, "--data", words, "--run-dir", tmp_path / "other", "--rule.positive", "yes")
+
+
+def test_one_column_of_three_classes_is_what_every_score_is_of(tmp_path):
+    names = ("cat", "cow", "dog")
+    data = make_pictures(tmp_path / "data", [name for name in names for _ in range(8)], num_test=9)
+    ids = [f"test{row:02d}" for row in range(9)]
+    truth = pd.DataFrame({"id": ids, "label": [names[row % 3] for row in range(9)]})
+    truth.to_csv(tmp_path / "answers.csv", index=False)
+    recipe = replace(
+        recipe_of("multiclass"), rule=RulePlan(kind="probability", positive="cow"), score=ScorePlan(metric="roc_auc")
+    )
+    path = tmp_path / "recipe.json"
+    path.write_text(to_json(recipe))
+    common = ["--data", data, "--run-dir", tmp_path / "run"]
+    run("prepare", path, *common)
+    run("train", *common, "--fold", 0)
+    run("validate", *common)
+    run("infer", *common, "--answers", tmp_path / "answers.csv")
+    oof, test = (load_predictions(tmp_path / "run" / "fold0" / f"{name}.safetensors") for name in ("oof", "test"))
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert scores["oof"] == pytest.approx(roc_auc_score(oof.targets == 1, oof.merged[:, 1]))
+    journal = [json.loads(line) for line in (tmp_path / "run" / "fold0" / "journal.jsonl").read_text().splitlines()]
+    followed = [line["score"] for line in journal if "score" in line]
+    assert followed and followed[-1] == pytest.approx(scores["oof"])
+    column = pd.read_csv(tmp_path / "run" / "submission.csv")["label"]
+    np.testing.assert_allclose(column, test.merged[:, 1], atol=1e-6)
+    assert scores["test"] == pytest.approx(roc_auc_score(truth["label"] == "cow", column))
+    run("ensemble", path, "--data", data, "--run-dir", tmp_path / "both", "--members", tmp_path / "run")
+    members = json.loads((tmp_path / "both" / "ensemble.json").read_text())["members"]
+    assert members["run"]["oof"] == pytest.approx(scores["oof"])
