@@ -64,6 +64,8 @@ class RulePlan(Section):
             several answers in order, as the `ranking` section says.
         positive: of `probability`, the label whose probability a submission with one column holds; None is the only
             label there is, or 1 of the labels 0 and 1.
+        calibrate: of `probability`, a `temperature` (and a clipping) that gives the least log loss out of fold; None
+            leaves probabilities as the network says them.
         beta: of the F-beta score that rules are fitted for; 2 counts recall four times as much as precision.
         average: of the F-beta: a mean over samples, over labels (`macro`), or all counted as one (`micro`).
         min_labels: a row gets so many labels at least, its most likely ones.
@@ -79,6 +81,7 @@ class RulePlan(Section):
 
     kind: str = "threshold"
     positive: str | None = None
+    calibrate: Literal["temperature"] | None = None
     beta: float = 2.0
     average: Literal["samples", "macro", "micro"] = "samples"
     min_labels: int = 1
@@ -92,6 +95,9 @@ class RulePlan(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._one_of("kind", RULES)
+        for name in ("calibrate",):
+            of_numbers = self.kind == "probability" or getattr(self, name) is None
+            self._require(of_numbers, name, "none unless `kind` is probability")
         self._require(self.beta > 0, "beta", "above 0")
         self._require(self.min_labels >= 0, "min_labels", "0 or above")
         self._require(

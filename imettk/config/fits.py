@@ -143,10 +143,22 @@ def check_fits(recipe: Recipe) -> None:
             f"`score.metric` {metric} judges {scorer.needs}, and `rule.kind` {recipe.rule.kind} gives "
             f"{' and '.join(rule.gives)}: take {' or '.join(fits)}"
         )
-    if scorer is not None and answers_one_column(recipe) and LABELS not in scorer.metric.targets:
+    if scorer is not None and rule is not None and rule.by_column:
+        _check_columns(recipe, scorer)
+
+
+def _check_columns(recipe: Recipe, scorer: Scorer) -> None:
+    """Raise `ConfigError` where a metric does not fit the columns, or what is done to the probabilities in them."""
+    from imettk.metrics import METRICS
+
+    for field in ("calibrate",):
+        if getattr(recipe.rule, field) is not None and field not in scorer.metric.wants:
+            serves = " or ".join(other for other, row in METRICS.items() if field in row.wants)
+            raise ConfigError(f"`rule.{field}` serves `score.metric` {serves}, and it is {scorer.name}: leave it out")
+    if answers_one_column(recipe) and LABELS not in scorer.metric.targets:
         raise ConfigError(
-            f"`score.metric` {metric} judges all classes of a row, and the submission has one column of probabilities: "
-            "name a column a class in `table.answer_columns`"
+            f"`score.metric` {scorer.name} judges all classes of a row, and the submission has one column of "
+            "probabilities: name a column a class in `table.answer_columns`"
         )
 
 

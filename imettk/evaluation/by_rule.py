@@ -142,11 +142,11 @@ class _RuleAnswerer(ImageAnswerer):
 
     def answer(self, outputs: list[Outputs], rows: np.ndarray, pictures: Album) -> list[str]:
         merged = merge_outputs(self._recipe, outputs, rows)
-        probs = self._recipe.task.label_probs(merged)
-        answers = self._rule.decisions(self._rule.apply(merged))
+        answers, task = self._rule.apply(merged), self._recipe.task
+        probs = task.label_probs(answers if self._recipe.rule_row.answers_numbers else merged)
         return [
-            self._with_probs(self._recipe.task.labels_of(answer), row)
-            for answer, row in zip(answers, probs, strict=True)
+            self._with_probs(task.labels_of(answer), row)
+            for answer, row in zip(self._rule.decisions(answers), probs, strict=True)
         ]
 
     def _with_probs(self, labels: np.ndarray, probs: np.ndarray) -> str:

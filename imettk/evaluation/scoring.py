@@ -62,6 +62,8 @@ def judge_oof(
     say(f"{path} and .png: what each label scores, its threshold and share")
     keep_threshold_curve(run, fitter, rule, probs, targets)
     tell_scores(scores)
+    if (line := fitter.tell(rule, answers, probs, targets)) is not None:
+        say(f"  {line}")
     return rule, decided
 
 

@@ -192,6 +192,7 @@ METRICS: dict[str, Metric] = {
         params={"eps": EPS},
         check=_check_eps,
         best_constant={LABELS: best_constant_log_loss, CLASSES: best_constant_class_log_loss},
+        wants={"calibrate": "temperature"},
         low=0,
     ),
     "focal_loss": Metric(

@@ -32,6 +32,8 @@ class Metric:
         best_constant: (targets, **params) -> the score of the best answer that is the same for all rows, or None.
         resampled: (what it needs, targets, **params) -> a function that scores rows drawn with repeats, int64 (M,):
             what all bootstrap samples have in common is done once. None scores each sample anew.
+        wants: fields of a recipe's section `rule` that make answers better, or fit, for this metric, with their values:
+            `imettk new` sets them.
         low, high: between which scores lie; `high` may be a function of the parameters.
     """
 
@@ -44,6 +46,7 @@ class Metric:
     check: Callable[[Mapping[str, Any]], str | None] = lambda params: None
     best_constant: Score | Mapping[str, Score] | None = None
     resampled: Resampled | Mapping[str, Resampled] | None = None
+    wants: Mapping[str, Any] = field(default_factory=dict)
     low: float = -math.inf
     high: float | Callable[[Mapping[str, Any]], float] = math.inf
 

@@ -104,6 +104,14 @@ class RuleFitter(ABC):
         labels = self.context.labels
         return self.context.task.make_targets(cells, {label: place for place, label in enumerate(labels)}, len(labels))
 
+    def tell(self, rule: Rule, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> str | None:
+        """Return a line about what was fitted, and what it gains; None where there is nothing to say.
+
+        Args:
+            answers: of rules that have not seen the rows, first axis N.
+        """
+        return None
+
     def describe(
         self, rule: Rule, probs: np.ndarray, targets: np.ndarray, groups: np.ndarray | None
     ) -> Mapping[str, Any]:
@@ -192,6 +200,14 @@ class _ThresholdFitter(_LabelFitter):
     def on(self, probs: np.ndarray, targets: np.ndarray, folds: np.ndarray | None = None) -> FitToRows:
         found = self._find(probs, targets, self._groups(probs.shape[1]))
         return lambda rows: self._fit_found(found.take(rows))
+
+    def tell(self, rule: Rule, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> str | None:
+        """Return a line about what was fitted, and what it gains; None where there is nothing to say.
+
+        Args:
+            answers: of rules that have not seen the rows, first axis N.
+        """
+        return None
 
     def describe(
         self, rule: Rule, probs: np.ndarray, targets: np.ndarray, groups: np.ndarray | None
@@ -305,6 +321,14 @@ class LabelShares(_LabelFitter):
         if given is None:
             return own
         return given if self.context.plan.shares == "csv" else (own + given) / 2
+
+    def tell(self, rule: Rule, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> str | None:
+        """Return a line about what was fitted, and what it gains; None where there is nothing to say.
+
+        Args:
+            answers: of rules that have not seen the rows, first axis N.
+        """
+        return None
 
     def describe(
         self, rule: Rule, probs: np.ndarray, targets: np.ndarray, groups: np.ndarray | None

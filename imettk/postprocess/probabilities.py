@@ -10,11 +10,13 @@ import numpy as np
 
 from imettk.errors import ConfigError
 from imettk.metrics import LABELS, Scorer
+from imettk.postprocess.calibration import MOST, fit_calibration, with_temperature
 from imettk.postprocess.fitters import FitContext, RuleFitter
 from imettk.postprocess.pseudo import row_confidence
 from imettk.postprocess.rule import Rule
 from imettk.tasks import Task
 
+LARGEST = 5_000_000  # probabilities that a temperature is fitted to; of more, some of the rows
 ROUNDING = 1e-6  # by which a row's sum may be off 1
 DECIDED = 0.5  # a label is called chosen from this probability on, in tables and pictures alone
 
@@ -27,21 +29,40 @@ class Probabilities(Rule):
         exclusive: labels exclude each other.
         positive: the label of a single column, or None where there is one label, or labels are 0 and 1.
         columns: of the submission, in its order, where each label has one.
+        temperature: by which logits are divided; 1 leaves probabilities as they are.
+        clip: then they are kept in [clip, 1 - clip].
     """
 
     kind: ClassVar[str] = "probability"
     exclusive: bool = False
     positive: str | None = None
     columns: tuple[str, ...] = ()
+    temperature: float = 1.0
+    clip: float = 0.0
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
-        """Return them as they are; rows of labels that exclude each other sum to 1, also where a blend's do not."""
-        return _sum_to_one(probs) if self.exclusive else probs
+        """Return them calibrated; rows of labels that exclude each other sum to 1, also where a blend's do not."""
+        answers = probs
+        if self.temperature != 1:
+            answers = with_temperature(probs, self.temperature, exclusive=self.exclusive)
+        if self.clip:
+            answers = self._clipped(answers)
+        return _sum_to_one(answers) if self.exclusive else answers
+
+    def is_sound(self) -> bool:
+        numbers = (self.temperature, self.clip)
+        return all(isinstance(number, int | float) for number in numbers) and (
+            1 / MOST <= self.temperature <= MOST and 0 <= self.clip < 0.5
+        )
+
+    def _clipped(self, answers: np.ndarray) -> np.ndarray:
+        return np.clip(answers, self.clip, 1 - self.clip, dtype=np.float64)
 
     def decisions(self, answers: np.ndarray) -> np.ndarray:
         return answers.argmax(1) if self.exclusive else answers >= DECIDED
 
     def confidence(self, probs: np.ndarray) -> np.ndarray:
+        probs = self.apply(probs)
         return row_confidence(probs, None if self.exclusive else np.full(probs.shape[1], DECIDED))
 
     def cells(self, answers: np.ndarray, labels: Sequence[str], task: Task) -> list[list[str]]:
@@ -52,9 +73,9 @@ class Probabilities(Rule):
         return [[f"{prob:.9g}" for prob in row] for row in probs[:, self.places(labels)].tolist()]
 
     def known_cells(self, known: list[list[str]], labels: Sequence[str], task: Task) -> list[list[str]]:
-        """Return 1 for labels that a row is known to have, and 0 for others."""
+        """Return 1 for labels that a row is known to have, and 0 for others, clipped as all are."""
         targets = task.make_targets(known, {label: number for number, label in enumerate(labels)}, len(labels))
-        return self.cells(task.soft_answers(targets, len(labels)), labels, task)
+        return self.cells(self._clipped(task.soft_answers(targets, len(labels))), labels, task)
 
     def read_cells(self, cells: Sequence[Sequence[str]], labels: Sequence[str]) -> np.ndarray:
         """Return the probabilities that cells hold, float64 (N, C); 0 for labels that they leave out."""
@@ -91,10 +112,11 @@ class Probabilities(Rule):
 class LabelProbabilities(RuleFitter):
     """`probability`."""
 
-    rule, learns = Probabilities, False
+    rule = Probabilities
 
     def __init__(self, context: FitContext) -> None:
         super().__init__(context)
+        self.learns = context.plan.calibrate is not None
         exclusive = context.task is not None and context.task.exclusive
         self._rule = Probabilities(exclusive=exclusive, positive=context.plan.positive, columns=context.columns)
         places = sorted(self._rule.places(context.labels))
@@ -114,7 +136,34 @@ class LabelProbabilities(RuleFitter):
         return True
 
     def fit(self, probs: np.ndarray, targets: np.ndarray, folds: np.ndarray | None = None) -> Rule:
+        if not self.learns:
+            return self._rule
+
+        if probs.size > LARGEST:
+            rows = np.random.default_rng(0).permutation(len(probs))[: max(1, LARGEST // probs.shape[1])]
+            probs, targets = probs[rows], targets[rows]
+
+        def loss(temperature: float, clip: float) -> float:
+            return self._loss(replace(self._rule, temperature=temperature, clip=clip).apply(probs), probs, targets)
+
+        temperature, clip = fit_calibration(loss)
+        return replace(self._rule, temperature=temperature, clip=clip)
+
+    def fit_quickly(self, probs: np.ndarray, targets: np.ndarray) -> Rule:
         return self._rule
+
+    def tell(self, rule: Rule, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> str | None:
+        if not self.learns or not isinstance(rule, Probabilities):
+            return None
+        before, after = (self._loss(given, probs, targets) for given in (self._rule.apply(probs), answers))
+        return (
+            f"calibrated: temperature {rule.temperature:.3f}, probabilities in [{rule.clip:g}, {1 - rule.clip:g}]; "
+            f"{self.scorer.title} {before:.4f} before, {after:.4f} after"
+        )
+
+    def _loss(self, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> float:
+        """What the metric says, less is better."""
+        return -self.scorer.gain(self.scorer.score(*self.judged(answers, probs, targets)), 0.0)
 
     def judged(self, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the columns that are submitted, and which rows have their labels; all of them as they are."""

@@ -270,6 +270,7 @@ def test_a_metric_says_what_is_answered(tmp_path, monkeypatch, metric, kind):
     recipe = load_recipe("mine.py")
     assert (recipe.score.metric, recipe.rule.kind) == (metric, kind)
     assert recipe.rule.positive == ("1" if kind == "probability" else None)
+    assert recipe.rule.calibrate == ("temperature" if metric == "log_loss" else None)
 
 
 def test_a_metric_that_is_none_or_does_not_fit_is_one_line(tmp_path, monkeypatch, capsys):
