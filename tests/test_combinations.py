@@ -49,11 +49,15 @@ def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
         model=model,
         train=TrainPlan(loss=loss, watch="score" if takes == "embeddings" else "loss"),
         stages=(StagePlan(num_epochs=1, batch_size=8),),
-        rule=RulePlan(kind=rule, positive="a"),
+        rule=RulePlan(kind=rule, **({"pairs": 2} if paired(rule, metric) else {"positive": "a"})),
         score=ScorePlan(metric=metric),
         ranking=RankPlan(by=by, num_answers=2, num_neighbours=4),
         session=SessionPlan(num_workers=0, tensorboard=False),
     )
+
+
+def paired(rule: str, metric: str) -> bool:
+    return rule == "probability" and "pairs" in METRICS[metric].wants
 
 
 def fits(task: str, loss: str, rule: str, metric: str) -> bool:

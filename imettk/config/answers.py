@@ -66,6 +66,8 @@ class RulePlan(Section):
             label there is, or 1 of the labels 0 and 1.
         calibrate: of `probability`, a `temperature` (and a clipping) that gives the least log loss out of fold; None
             leaves probabilities as the network says them.
+        pairs: of `probability`, so many of a row's likeliest labels, each with its probability behind it, in one cell
+            (`8815 0.03`), the likeliest first; None for probabilities alone.
         beta: of the F-beta score that rules are fitted for; 2 counts recall four times as much as precision.
         average: of the F-beta: a mean over samples, over labels (`macro`), or all counted as one (`micro`).
         min_labels: a row gets so many labels at least, its most likely ones.
@@ -82,6 +84,7 @@ class RulePlan(Section):
     kind: str = "threshold"
     positive: str | None = None
     calibrate: Literal["temperature"] | None = None
+    pairs: int | None = None
     beta: float = 2.0
     average: Literal["samples", "macro", "micro"] = "samples"
     min_labels: int = 1
@@ -94,10 +97,13 @@ class RulePlan(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._at_most(pairs=MOST_LISTED)
         self._one_of("kind", RULES)
-        for name in ("calibrate",):
+        for name in ("calibrate", "pairs"):
             of_numbers = self.kind == "probability" or getattr(self, name) is None
             self._require(of_numbers, name, "none unless `kind` is probability")
+        self._require(self.pairs is None or self.pairs >= 1, "pairs", "1 or above, or none")
+        self._require(self.pairs is None or self.positive is None, "positive", "none with `pairs`, which name labels")
         self._require(self.beta > 0, "beta", "above 0")
         self._require(self.min_labels >= 0, "min_labels", "0 or above")
         self._require(

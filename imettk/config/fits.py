@@ -72,7 +72,8 @@ def rule_row(recipe: Recipe) -> RuleChoice | None:
 def answers_one_column(recipe: Recipe) -> bool:
     """Return whether answers are the probabilities of a single label, which a metric then judges as such."""
     rule = rule_row(recipe)
-    return rule is not None and rule.by_column and len(recipe.table.answer_columns) <= 1
+    by_column = rule is not None and rule.by_column and recipe.rule.pairs is None
+    return by_column and len(recipe.table.answer_columns) <= 1
 
 
 def scorer_of(recipe: Recipe) -> Scorer | None:
@@ -151,10 +152,17 @@ def _check_columns(recipe: Recipe, scorer: Scorer) -> None:
     """Raise `ConfigError` where a metric does not fit the columns, or what is done to the probabilities in them."""
     from imettk.metrics import METRICS
 
-    for field in ("calibrate",):
+    for field in ("calibrate", "pairs"):
         if getattr(recipe.rule, field) is not None and field not in scorer.metric.wants:
             serves = " or ".join(other for other, row in METRICS.items() if field in row.wants)
             raise ConfigError(f"`rule.{field}` serves `score.metric` {serves}, and it is {scorer.name}: leave it out")
+    if recipe.rule.pairs is not None and len(recipe.table.answer_columns) > 1:
+        raise ConfigError(
+            "`rule.pairs` puts labels and their probabilities into one column, and `table.answer_columns` names "
+            f"{len(recipe.table.answer_columns)}"
+        )
+    if answers_one_column(recipe) and "pairs" in scorer.metric.wants:
+        raise ConfigError(f"`score.metric` {scorer.name} judges labels with their probability: set `rule.pairs` 1")
     if answers_one_column(recipe) and LABELS not in scorer.metric.targets:
         raise ConfigError(
             f"`score.metric` {scorer.name} judges all classes of a row, and the submission has one column of "

@@ -1,4 +1,4 @@
-"""Probabilities as answers: in one column of the submission, or a column a label."""
+"""Probabilities as answers: in one column of the submission, a column a label, or behind labels in a cell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imettk.metrics import LABELS, Scorer
 from imettk.postprocess.calibration import MOST, fit_calibration, with_temperature
 from imettk.postprocess.fitters import FitContext, RuleFitter
 from imettk.postprocess.pseudo import row_confidence
-from imettk.postprocess.rule import Rule
+from imettk.postprocess.rule import Rule, top_labels
 from imettk.tasks import Task
 
 LARGEST = 5_000_000  # probabilities that a temperature is fitted to; of more, some of the rows
@@ -31,6 +31,7 @@ class Probabilities(Rule):
         columns: of the submission, in its order, where each label has one.
         temperature: by which logits are divided; 1 leaves probabilities as they are.
         clip: then they are kept in [clip, 1 - clip].
+        pairs: so many labels and their probabilities stand in one cell, the likeliest first; None for columns.
     """
 
     kind: ClassVar[str] = "probability"
@@ -39,6 +40,7 @@ class Probabilities(Rule):
     columns: tuple[str, ...] = ()
     temperature: float = 1.0
     clip: float = 0.0
+    pairs: int | None = None
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
         """Return them calibrated; rows of labels that exclude each other sum to 1, also where a blend's do not."""
@@ -52,7 +54,9 @@ class Probabilities(Rule):
     def is_sound(self) -> bool:
         numbers = (self.temperature, self.clip)
         return all(isinstance(number, int | float) for number in numbers) and (
-            1 / MOST <= self.temperature <= MOST and 0 <= self.clip < 0.5
+            1 / MOST <= self.temperature <= MOST
+            and 0 <= self.clip < 0.5
+            and (self.pairs is None or (isinstance(self.pairs, int) and self.pairs >= 1))
         )
 
     def _clipped(self, answers: np.ndarray) -> np.ndarray:
@@ -70,6 +74,8 @@ class Probabilities(Rule):
         probs = answers.astype(np.float64)
         if self.exclusive:
             probs = probs / probs.sum(1, keepdims=True)
+        if self.pairs is not None:
+            return self._pairs(probs, labels, self.pairs)
         return [[f"{prob:.9g}" for prob in row] for row in probs[:, self.places(labels)].tolist()]
 
     def known_cells(self, known: list[list[str]], labels: Sequence[str], task: Task) -> list[list[str]]:
@@ -80,8 +86,22 @@ class Probabilities(Rule):
     def read_cells(self, cells: Sequence[Sequence[str]], labels: Sequence[str]) -> np.ndarray:
         """Return the probabilities that cells hold, float64 (N, C); 0 for labels that they leave out."""
         answers = np.zeros((len(cells), len(labels)))
-        answers[:, self.places(labels)] = np.array(cells, np.float64)
+        if self.pairs is None:
+            answers[:, self.places(labels)] = np.array(cells, np.float64)
+            return answers
+        number = {label: place for place, label in enumerate(labels)}
+        for row, cell in zip(answers, cells, strict=True):
+            row[[number[label] for label in cell[::2]]] = [float(prob) for prob in cell[1::2]]
         return answers
+
+    def _pairs(self, probs: np.ndarray, labels: Sequence[str], count: int) -> list[list[str]]:
+        """The likeliest labels of each row, each with its probability behind it; none of probability 0."""
+        tops = top_labels(probs, count)
+        rows = zip(tops.tolist(), np.take_along_axis(probs, tops, 1).tolist(), strict=True)
+        return [
+            [word for place, prob in zip(*row, strict=True) if prob > 0 for word in (labels[place], f"{prob:.9g}")]
+            for row in rows
+        ]
 
     def places(self, labels: Sequence[str]) -> list[int]:
         """Return which labels the columns of the submission are of, int (K,).
@@ -118,9 +138,12 @@ class LabelProbabilities(RuleFitter):
         super().__init__(context)
         self.learns = context.plan.calibrate is not None
         exclusive = context.task is not None and context.task.exclusive
-        self._rule = Probabilities(exclusive=exclusive, positive=context.plan.positive, columns=context.columns)
-        places = sorted(self._rule.places(context.labels))
-        self._judged = None if places == list(range(len(context.labels))) else places
+        plan, everything = context.plan, list(range(len(context.labels)))
+        self._rule = Probabilities(
+            exclusive=exclusive, positive=plan.positive, columns=context.columns, pairs=plan.pairs
+        )
+        places = everything if plan.pairs else sorted(self._rule.places(context.labels))
+        self._judged = None if places == everything else places
         if self._judged is not None and LABELS not in self.scorer.metric.targets:
             raise ConfigError(
                 f"`score.metric` {self.scorer.name} judges all classes of a row, and `table.answer_columns` names "

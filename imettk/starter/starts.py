@@ -80,7 +80,7 @@ def judge_by(recipe: Recipe, guess: Guess, metric: str) -> Recipe:
     rule = recipe.rule
     if found[0].needs == "probs":
         positive = "1" if set(guess.labels) == {"0", "1"} else None  # else the rule asks, where it matters
-        rule = RulePlan(kind="probability", positive=positive, **found[0].wants)
+        rule = replace(RulePlan(kind="probability"), **({"positive": positive} | dict(found[0].wants)))
     return replace(recipe, score=ScorePlan(metric=metric), rule=rule)
 
 

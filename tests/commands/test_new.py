@@ -259,7 +259,8 @@ def test_white_is_set_where_files_hold_fewer_bits_than_they_say(made, here, caps
 
 
 @pytest.mark.parametrize(
-    ("metric", "kind"), [("roc_auc", "probability"), ("log_loss", "probability"), ("accuracy", "argmax")]
+    ("metric", "kind"),
+    [("roc_auc", "probability"), ("log_loss", "probability"), ("accuracy", "argmax"), ("gap", "probability")],
 )
 def test_a_metric_says_what_is_answered(tmp_path, monkeypatch, metric, kind):
     monkeypatch.chdir(tmp_path)
@@ -269,7 +270,8 @@ def test_a_metric_says_what_is_answered(tmp_path, monkeypatch, metric, kind):
     run("new", "mine", "--data", data, "--metric", metric)
     recipe = load_recipe("mine.py")
     assert (recipe.score.metric, recipe.rule.kind) == (metric, kind)
-    assert recipe.rule.positive == ("1" if kind == "probability" else None)
+    assert recipe.rule.positive == ("1" if kind == "probability" and metric != "gap" else None)
+    assert recipe.rule.pairs == (1 if metric == "gap" else None)
     assert recipe.rule.calibrate == ("temperature" if metric == "log_loss" else None)
 
 

@@ -118,9 +118,9 @@ def test_losses_are_better_when_lower_and_scores_as_their_metric_says(task, watc
 OF_PROBS = "roc_auc", "roc_auc_weighted", "roc_auc_partial", "average_precision", "probabilistic_f1"
 OF_CLASSES = "balanced_accuracy", "f1_macro", "f1_micro", "f_beta_macro", "mcc"
 OF_LABELS = "balanced_accuracy", "f1_macro", "f1_micro", "f1_samples", "f_beta_macro", "mcc"
-LABEL_METRICS = ", ".join(("f_beta", "log_loss", "focal_loss", *OF_PROBS, *OF_LABELS))
-LABEL_METRICS_OF_PROBS = " or ".join(("log_loss", "focal_loss", *OF_PROBS))
-CLASS_METRICS = " or ".join(("accuracy", "log_loss", *OF_PROBS, "top_k", *OF_CLASSES))
+LABEL_METRICS = ", ".join(("f_beta", "log_loss", "focal_loss", *OF_PROBS, "gap", *OF_LABELS))
+LABEL_METRICS_OF_PROBS = " or ".join(("log_loss", "focal_loss", *OF_PROBS, "gap"))
+CLASS_METRICS = " or ".join(("accuracy", "log_loss", *OF_PROBS, "gap", "top_k", *OF_CLASSES))
 LABEL_RULES = "threshold, group_thresholds, class_thresholds, top, share, probability"
 CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
 
@@ -194,6 +194,32 @@ def test_what_does_not_fit_is_one_line_with_what_would(choices, line):
     with pytest.raises(ConfigError) as caught:
         recipe_of(**choices)
     assert str(caught.value) == line
+
+
+def pairs(metric, columns=()):
+    return Recipe(
+        table=TableFormat(task="multiclass", label_column="label", answer_columns=columns),
+        train=TrainPlan(loss="cross_entropy"),
+        rule=RulePlan(kind="probability", pairs=None if metric == "alone" else 1),
+        score=ScorePlan(metric="gap" if metric == "alone" else metric),
+    )
+
+
+def test_pairs_are_judged_by_what_judges_pairs():
+    assert pairs("gap").scorer.targets == "classes" and pairs("alone", ("a", "b")).scorer.targets == "classes"
+    for choices, line in (
+        (("roc_auc",), "`rule.pairs` serves `score.metric` gap, and it is roc_auc: leave it out"),
+        (("gap", ("a", "b")), "`rule.pairs` puts labels and their probabilities into one column, and "
+            "`table.answer_columns` names 2"),
+        (("alone",), "`score.metric` gap judges labels with their probability: set `rule.pairs` 1"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError) as caught:
+            pairs(*choices)
+        assert str(caught.value) == line
+    with pytest.raises(ConfigError, match="`positive` of RulePlan must be none with `pairs`, which name labels"):
+        RulePlan(kind="probability", pairs=1, positive="a")
+    with pytest.raises(ConfigError, match="`pairs` of RulePlan must be 1 or above, or none, got 0"):
+        RulePlan(kind="probability", pairs=0)
 
 
 def test_a_metrics_name_is_kept_as_it_was_given():

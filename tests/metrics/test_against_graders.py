@@ -36,6 +36,7 @@ CASES = [
             ("roc_auc_partial", {"above": 0.35}),
             ("average_precision", {}),
             ("probabilistic_f1", {}),
+            ("gap", {}),
             ("log_loss", {}),
             ("log_loss", {"eps": 1e-15}),
         )
@@ -120,6 +121,24 @@ def soft_f1(truth, probs):
     return 2 * precision * recall / (precision + recall)
 
 
+def landmarks(probs, targets):
+    """A plain loop over all rows, the surest first, as of Google Landmark Recognition; equally sure ones count as one.
+
+    A row without a label is answered wrongly; one whose probabilities are all 0 is not answered.
+    """
+    first = probs.argmax(1)
+    known = [row for row, truth in enumerate(targets) if np.any(truth if targets.ndim == 2 else truth >= 0)]
+    total = 0.0
+    for row, label in enumerate(first):
+        right = targets[row, label] == 1 if targets.ndim == 2 else targets[row] == label
+        if not right or probs[row, label] == 0:
+            continue
+        as_sure = [other for other in range(len(probs)) if probs[other].max() >= probs[row].max()]
+        hits = [targets[o, first[o]] == 1 if targets.ndim == 2 else targets[o] == first[o] for o in as_sure]
+        total += sum(hits) / len(as_sure)
+    return total / len(known) if known else math.nan
+
+
 def f_score(answers, targets, beta, average):
     """A single column is one label here, and two classes there: it gets an empty one beside it, that adds nothing."""
     if targets.ndim == 2 and targets.shape[1] == 1:
@@ -160,6 +179,7 @@ def expected_of(name, params, probs, answers, targets):
         "roc_auc_partial": lambda: mean_of(lambda truth, one: partial_auc(truth, one, above), both),
         "average_precision": lambda: mean_of(average_precision_score, some),
         "probabilistic_f1": lambda: mean_of(soft_f1, some),
+        "gap": lambda: landmarks(probs, targets),
         "log_loss": lambda: sure_loss(probs, targets, params.get("eps")),
         "balanced_accuracy": lambda: mean_of(balanced_accuracy_score, chosen),
         "mcc": lambda: mean_of(matthews_corrcoef, chosen),
@@ -191,7 +211,7 @@ def constants(name, form, num_rows):
     """Tables of probabilities and of answers that are the same in all rows, of three labels or classes."""
     if METRICS[name].needs == "probs":
         steps = np.arange(num_rows + 1) / num_rows  # shares of classes are among these
-        rows = [[step] * 3 for step in steps]
+        rows = [[step] * 3 for step in steps] + np.eye(3).tolist()
         if form == "classes":
             rows = [row for row in itertools.product(steps, repeat=3) if sum(row) == pytest.approx(1)]
         return [(np.tile(row, (num_rows, 1)), None) for row in rows]
@@ -229,3 +249,15 @@ def test_as_many_answers_as_classes_are_no_question():
     with pytest.raises(UserError) as caught:
         METRICS["top_k"].bound("classes").score(np.full((2, 5), 0.2), np.array([0, 1]))
     assert str(caught.value) == "k of top_k must be below the number of classes, 5, got 5"
+
+
+def test_rows_without_a_landmark_count_as_wrong_in_either_form():
+    probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]], np.float32)
+    classes = np.array([0, -1, 0, 1])
+    columns = np.array([[1, 0], [0, 0], [1, 0], [0, 1]], np.uint8)
+    expected = (1 + 2 / 3 + 3 / 4) / 3  # in the order .9 right, .8 without one, .7 and .6 right
+    for form, targets in (("classes", classes), ("labels", columns)):
+        scorer = METRICS["gap"].bound(form)
+        assert scorer.score(probs, targets) == pytest.approx(expected) == pytest.approx(landmarks(probs, targets))
+        assert scorer.best_constant(targets) == pytest.approx(2 * (2 / 4) / 3)
+        assert math.isnan(scorer.score(probs[1:2], targets[1:2]))

@@ -27,6 +27,7 @@ from imettk.errors import ConfigError, MismatchError
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.scoring import honest_scores
 from imettk.inference.predictor import load_predictions
+from imettk.metrics import METRICS
 from imettk.postprocess.calibration import with_temperature
 from imettk.postprocess.probabilities import Probabilities
 from imettk.tasks import TASKS
@@ -325,3 +326,41 @@ def test_calibrated_answers_from_validation_to_an_ensemble_pseudo_labels_and_pic
     shown = capsys.readouterr().out
     likeliest = int(expected[0].argmax())
     assert task == "multilabel" or f"{names[likeliest]} ({expected[0, likeliest]:.2f})" in shown
+
+
+def test_pairs_are_the_likeliest_labels_with_their_probabilities_behind_them():
+    rule, labels = Probabilities(pairs=2), ("8815", "17", "5")
+    cells = rule.cells(PROBS.astype(float), labels, LABELS)
+    assert cells == [["17", "0.699999988", "5", "0.200000003"], ["5", "0.400000006", "8815", "0.300000012"]]
+    expected = PROBS.copy()
+    expected[0, 0] = expected[1, 1] = 0
+    np.testing.assert_allclose(rule.read_cells(cells, labels), expected, rtol=1e-6)
+    assert rule.known_cells([["5"], []], labels, LABELS) == [["5", "1"], []]
+    assert Probabilities(pairs=5).cells(PROBS, labels, LABELS)[0][-2:] == ["8815", "0.100000001"]
+    assert Probabilities.from_json(json.loads(json.dumps(rule.to_json()))) == rule
+
+
+def test_a_pair_in_a_cell_from_the_table_to_the_test_score(tmp_path):
+    names = ("3", "17", "8815")
+    data = make_pictures(tmp_path / "data", [name for name in names for _ in range(8)], num_test=9)
+    truth = pd.DataFrame({"id": [f"test{row:02d}" for row in range(9)], "label": [names[row % 3] for row in range(9)]})
+    truth.to_csv(tmp_path / "answers.csv", index=False)
+    recipe = replace(recipe_of("multiclass"), rule=RulePlan(kind="probability", pairs=1), score=ScorePlan(metric="gap"))
+    path = tmp_path / "recipe.json"
+    path.write_text(to_json(recipe))
+    common = ["--data", data, "--run-dir", tmp_path / "run"]
+    run("prepare", path, *common)
+    run("train", *common, "--fold", 0)
+    run("validate", *common)
+    run("infer", *common, "--answers", tmp_path / "answers.csv")
+    labels, merged = sorted(names), load_predictions(tmp_path / "run" / "fold0" / "test.safetensors").merged
+    cells = pd.read_csv(tmp_path / "run" / "submission.csv")["label"].str.split(" ")
+    assert cells.str[0].tolist() == [labels[place] for place in merged.argmax(1)]
+    np.testing.assert_allclose(cells.str[1].astype(float), merged.max(1), atol=1e-6)
+    order = np.argsort(-merged.max(1), kind="stable")
+    right = (cells.str[0] == truth["label"]).to_numpy()[order]
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert scores["test"] == pytest.approx(sum(right[:row].mean() for row in range(1, 10) if right[row - 1]) / 9)
+    oof = load_predictions(tmp_path / "run" / "fold0" / "oof.safetensors")
+    assert scores["title"] == "GAP" and scores["oof"] == pytest.approx(METRICS["gap"].bound("classes").score(
+        oof.merged, oof.targets))  # fmt: skip
