@@ -68,7 +68,8 @@ class RulePlan(Section):
             leaves probabilities as the network says them.
         pairs: of `probability`, so many of a row's likeliest labels, each with its probability behind it, in one cell
             (`8815 0.03`), the likeliest first; None for probabilities alone.
-        beta: of the F-beta score that rules are fitted for; 2 counts recall four times as much as precision.
+        beta: of the F-beta score that rules are fitted for; 2 counts recall four times as much as precision. Where it
+            and `average` are as they stand here, an F-beta that `score.metric` names is taken in their place.
         average: of the F-beta: a mean over samples, over labels (`macro`), or all counted as one (`micro`).
         min_labels: a row gets so many labels at least, its most likely ones.
         max_labels: and at most so many; None for no limit.

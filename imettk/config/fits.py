@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from imettk.config.answers import RulePlan
 from imettk.config.choices import LABELS, LOSSES, RULES, Choice, Loss, RuleChoice
 from imettk.config.own import find_own, refer
 from imettk.config.parameters import bind as bind_params
@@ -108,6 +110,15 @@ def scorer_of(recipe: Recipe) -> Scorer | None:
             f"{scorer.params['k']}"
         )
     return scorer
+
+
+def fitted_rule(recipe: Recipe) -> RulePlan:
+    """Return the section `rule` with the F-beta that thresholds are fitted for: its own, else that of the metric."""
+    plan, usual, scorer = recipe.rule, RulePlan(), scorer_of(recipe)
+    if scorer is None or scorer.goal is None or (plan.beta, plan.average) != (usual.beta, usual.average):
+        return plan
+    beta, average = scorer.goal
+    return replace(plan, beta=beta, average=average)
 
 
 def lower_is_better(recipe: Recipe) -> bool:

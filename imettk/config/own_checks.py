@@ -201,7 +201,7 @@ def _try_rule(recipe: Recipe, found: Any, field: str) -> Wrong:
 
     made, rows = recipe.rule_row.load(), 4 * NUM_ROWS
     targets, probs = _targets(recipe, rows), _probs(recipe, rows)
-    context = SimpleNamespace(plan=recipe.rule, label_groups=("all",) * NUM_LABELS, given_shares=None)
+    context = SimpleNamespace(plan=recipe.fitted_rule, label_groups=("all",) * NUM_LABELS, given_shares=None)
     if not isinstance(made, type) or not hasattr(made, "fit"):
         return f"must be a class with `fit`, as of postprocess.rule.Rule, got {type(made).__name__}"
     fitted = made(context).fit(probs, targets) if hasattr(made, "rule") else made.fit(probs, targets, context)

@@ -32,7 +32,7 @@ def fitter_of(
         ConfigError: the rule cannot answer with these labels, or the metric not judge what it answers.
     """
     context = FitContext(
-        recipe.rule,
+        recipe.fitted_rule,
         label_groups,
         given_shares,
         task=recipe.task,

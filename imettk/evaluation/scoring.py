@@ -172,7 +172,7 @@ def write_label_table(
     names = {"name": table.label_titles} if table.label_titles else {}
     frame = pd.DataFrame(
         {"label": table.labels, **names, "group": table.label_groups}
-        | label_rows(label_probs, chosen, true, beta=recipe.rule.beta)
+        | label_rows(label_probs, chosen, true, beta=recipe.fitted_rule.beta)
     )
     for column, values in fitter.describe(rule, probs, targets, table.groups).items():
         frame[column] = values

@@ -152,6 +152,7 @@ METRICS: dict[str, Metric] = {
         _f_beta_title,
         params={"beta": 2.0, "average": "samples"},
         check=_check_f_beta,
+        goal=lambda params: (params["beta"], params["average"]),
         best_constant=best_constant_f_beta,
         resampled=f_beta_resampled,
         low=0,
@@ -271,18 +272,25 @@ METRICS: dict[str, Metric] = {
         _f_beta_of(average="macro", beta=1.0),
         (partial(class_f_beta_macro, beta=1.0), partial(best_constant_class_f_beta_macro, beta=1.0), None),
         "macro F1",
+        goal=lambda params: (1.0, "macro"),
     ),
     # Where every row has one class, each wrong answer misses one class and wrongly names another: this is accuracy.
     "f1_micro": _of_answers(
-        _f_beta_of(average="micro", beta=1.0), (accuracy, best_constant_accuracy, accuracy_resampled), "micro F1"
+        _f_beta_of(average="micro", beta=1.0),
+        (accuracy, best_constant_accuracy, accuracy_resampled),
+        "micro F1",
+        goal=lambda params: (1.0, "micro"),
     ),
-    "f1_samples": _of_answers(_f_beta_of(average="samples", beta=1.0), None, "F1"),
+    "f1_samples": _of_answers(
+        _f_beta_of(average="samples", beta=1.0), None, "F1", goal=lambda params: (1.0, "samples")
+    ),
     "f_beta_macro": _of_answers(
         _f_beta_of(average="macro"),
         (class_f_beta_macro, best_constant_class_f_beta_macro, None),
         "macro F{beta:g}",
         params={"beta": 2.0},
         check=_check_beta,
+        goal=lambda params: (params["beta"], "macro"),
     ),
     "mcc": _of_answers((mcc, best_constant_mcc, mcc_resampled), (class_mcc, best_constant_mcc, None), "MCC", low=-1),
 }

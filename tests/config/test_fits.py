@@ -1,10 +1,12 @@
 """What a recipe names, a user's own among it, and the lines that refuse what does not fit."""
 
+from dataclasses import replace
+
 import pytest
 
 from imettk.config import RankPlan, Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
 from imettk.config.choices import LOSSES, RULES, Loss, RuleChoice
-from imettk.config.fits import loss_row, lower_is_better, rule_row, scorer_of
+from imettk.config.fits import fitted_rule, loss_row, lower_is_better, rule_row, scorer_of
 from imettk.config.own import register_source
 from imettk.errors import ConfigError
 from imettk.metrics import METRICS, Metric
@@ -194,6 +196,29 @@ def test_what_does_not_fit_is_one_line_with_what_would(choices, line):
     with pytest.raises(ConfigError) as caught:
         recipe_of(**choices)
     assert str(caught.value) == line
+
+
+@pytest.mark.parametrize(
+    ("metric", "params", "rule", "expected"),
+    [
+        (None, {}, {}, (2.0, "samples")),
+        (None, {}, {"beta": 0.5, "average": "micro"}, (0.5, "micro")),
+        ("f1_macro", {}, {}, (1.0, "macro")),
+        ("f1_micro", {}, {}, (1.0, "micro")),
+        ("f1_samples", {}, {}, (1.0, "samples")),
+        ("f_beta", {"beta": 0.5, "average": "macro"}, {}, (0.5, "macro")),
+        ("f_beta_macro", {"beta": 3}, {}, (3.0, "macro")),
+        ("f1_macro", {}, {"beta": 1.5}, (1.5, "samples")),
+        ("f1_macro", {}, {"average": "micro"}, (2.0, "micro")),
+        ("log_loss", {}, {}, (2.0, "samples")),
+        ("recipe:metric", {}, {}, (2.0, "samples")),
+    ],
+)
+def test_thresholds_are_fitted_for_what_is_judged_unless_the_rule_says_so_itself(metric, params, rule, expected):
+    plan = RulePlan(max_labels=3, **rule)
+    recipe = recipe_of(metric=metric, params=params, rules=plan, file=FILE if metric == "recipe:metric" else "")
+    assert fitted_rule(recipe) == recipe.fitted_rule == replace(plan, beta=expected[0], average=expected[1])
+    assert recipe.rule == plan, "what the recipe says stays as it is"
 
 
 def pairs(metric, columns=()):
