@@ -49,11 +49,15 @@ def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
         model=model,
         train=TrainPlan(loss=loss, watch="score" if takes == "embeddings" else "loss"),
         stages=(StagePlan(num_epochs=1, batch_size=8),),
-        rule=RulePlan(kind=rule, positive="a"),
+        rule=RulePlan(kind=rule, **({"pairs": 2} if paired(rule, metric) else {"positive": "a"})),
         score=ScorePlan(metric=metric),
         ranking=RankPlan(by=by, num_answers=2, num_neighbours=4),
         session=SessionPlan(num_workers=0, tensorboard=False),
     )
+
+
+def paired(rule: str, metric: str) -> bool:
+    return rule == "probability" and "pairs" in METRICS[metric].wants
 
 
 def fits(task: str, loss: str, rule: str, metric: str) -> bool:
@@ -63,6 +67,7 @@ def fits(task: str, loss: str, rule: str, metric: str) -> bool:
         and form in RULES[rule].targets
         and form in METRICS[metric].targets
         and METRICS[metric].needs in RULES[rule].gives
+        and (not RULES[rule].by_column or "labels" in METRICS[metric].targets)  # of the one column that is submitted
         # A network without class centres knows no classes, only neighbours.
         and (LOSSES[loss].takes != "embeddings" or RULES[rule].gives == ("ranked",))
     )
@@ -127,11 +132,13 @@ def check_by_scikit_learn(folder, rule, metric, score):
     """The score of what the files hold, where scikit-learn has the metric."""
     parts = [load_predictions(folder / f"fold{fold}" / "oof.safetensors") for fold in range(2)]
     probs, targets = (np.concatenate(each) for each in ([one.merged for one in parts], [one.targets for one in parts]))
-    kept = np.clip(probs.astype(np.float64), 1e-7, 1 - 1e-7)
+    kept = np.clip(probs.astype(np.float64), 1e-15, 1 - 1e-15)
+    if rule == "probability":  # its one column is of label a
+        kept, targets = kept[:, :1], targets[:, None] == 0 if targets.ndim == 1 else targets[:, :1]
     if metric == "log_loss" and targets.ndim == 1:
         assert score == pytest.approx(-np.log(kept[np.arange(len(kept)), targets]).mean())
     elif metric == "log_loss":
-        by_label = [log_loss(targets[:, label], kept[:, label], labels=[0, 1]) for label in range(probs.shape[1])]
+        by_label = [log_loss(truth, column, labels=[0, 1]) for truth, column in zip(targets.T, kept.T, strict=True)]
         assert score == pytest.approx(np.mean(by_label), abs=1e-5)
     elif metric == "accuracy":
         assert score == accuracy_score(targets, probs.argmax(1))

@@ -117,7 +117,7 @@ def _require_same_data(recipe: Recipe, run: RunDir, table: SampleTable, folds: n
 def _check_answers(recipe: Recipe, table: SampleTable) -> None:
     """Raise `ConfigError` where the labels do not allow the answers, or there are too few: before any training."""
     if "ranked" not in recipe.rule_row.gives:
-        fitter_of(recipe).check_labels(table.labels)
+        fitter_of(recipe, table.label_groups, labels=table.labels)  # which refuses labels that it cannot answer with
         return
     plan, targets = recipe.ranking, recipe.task.identities(_targets(table))
     if recipe.answers_images or targets is None:

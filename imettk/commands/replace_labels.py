@@ -59,7 +59,8 @@ def neighbours(recipe: Recipe, data_dir: Path, run: RunDir, *, classifier: Path,
     joined = join_members([member])
     require_current_labels(member.name, member.oof.values(), table)
     near = embedded.out_of_fold()
-    fitter = fitter_of(recipe, table.label_groups, read_shares(recipe, data_dir, table.labels))
+    shares = read_shares(recipe, data_dir, table.labels)
+    fitter = fitter_of(recipe, table.label_groups, shares, labels=table.labels)
     rows = TableRows(table).rows(joined.ids)
     own = Neighbours(near.rows[rows], near.similarities[rows])
     if not (own.rows[:, 0] >= 0).any():

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from imettk.config.choices import RULES, VIEWS
+from imettk.config.own import is_own
 from imettk.config.section import MOST_LISTED, MOST_ROWS, Parameter, Section
 
 
@@ -36,8 +37,8 @@ class ScorePlan(Section):
     """By which metric runs are judged: what is watched, printed, bootstrapped, logged and reported.
 
     Attributes:
-        metric: a row of METRICS, or one's own as `recipe:name`; None is that of the rule: F-beta for labels, accuracy
-            for classes, MAP@k for ranked answers.
+        metric: a row of METRICS, with a number for k too (`map_at_5`), or one's own as `recipe:name`; None is that of
+            the rule: F-beta for labels, accuracy for classes, MAP@k for ranked answers.
         params: its parameters by name; those left out are what `rule` and `ranking` say, else the metric's own.
     """
 
@@ -45,10 +46,11 @@ class ScorePlan(Section):
     params: dict[str, Parameter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from imettk.metrics import METRICS  # here, for it loads numpy, which `--help` does without
+        from imettk.metrics import find_metric, metric_names  # here, for it loads numpy, which `--help` does without
 
         super().__post_init__()
-        self._one_of("metric", METRICS)
+        known = self.metric is None or is_own(self.metric) or find_metric(self.metric) is not None
+        self._require(known, "metric", f"one of {metric_names()}, or your own as recipe:name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,12 @@ class RulePlan(Section):
             several answers in order, as the `ranking` section says.
         positive: of `probability`, the label whose probability a submission with one column holds; None is the only
             label there is, or 1 of the labels 0 and 1.
-        beta: of the F-beta score that rules are fitted for; 2 counts recall four times as much as precision.
+        calibrate: of `probability`, a `temperature` (and a clipping) that gives the least log loss out of fold; None
+            leaves probabilities as the network says them.
+        pairs: of `probability`, so many of a row's likeliest labels, each with its probability behind it, in one cell
+            (`8815 0.03`), the likeliest first; None for probabilities alone.
+        beta: of the F-beta score that rules are fitted for; 2 counts recall four times as much as precision. Where it
+            and `average` are as they stand here, an F-beta that `score.metric` names is taken in their place.
         average: of the F-beta: a mean over samples, over labels (`macro`), or all counted as one (`micro`).
         min_labels: a row gets so many labels at least, its most likely ones.
         max_labels: and at most so many; None for no limit.
@@ -77,6 +84,8 @@ class RulePlan(Section):
 
     kind: str = "threshold"
     positive: str | None = None
+    calibrate: Literal["temperature"] | None = None
+    pairs: int | None = None
     beta: float = 2.0
     average: Literal["samples", "macro", "micro"] = "samples"
     min_labels: int = 1
@@ -89,7 +98,13 @@ class RulePlan(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._at_most(pairs=MOST_LISTED)
         self._one_of("kind", RULES)
+        for name in ("calibrate", "pairs"):
+            of_numbers = self.kind == "probability" or getattr(self, name) is None
+            self._require(of_numbers, name, "none unless `kind` is probability")
+        self._require(self.pairs is None or self.pairs >= 1, "pairs", "1 or above, or none")
+        self._require(self.pairs is None or self.positive is None, "positive", "none with `pairs`, which name labels")
         self._require(self.beta > 0, "beta", "above 0")
         self._require(self.min_labels >= 0, "min_labels", "0 or above")
         self._require(

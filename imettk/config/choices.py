@@ -79,6 +79,7 @@ class RuleChoice(Choice):
         gives: what metrics can judge with it.
         sections: of the recipe, which say how it is fitted.
         judge: an `evaluation.judge.Judge`, which knows how runs with such a rule are validated and answered.
+        by_column: each column of the submission is a label's, and a metric judges those columns alone.
     """
 
     targets: tuple[str, ...]
@@ -86,6 +87,7 @@ class RuleChoice(Choice):
     gives: tuple[str, ...]
     sections: tuple[str, ...] = ("rule",)
     judge: Any = "imettk.evaluation.by_rule:RuleJudge"
+    by_column: bool = False
 
     @property
     def answers_numbers(self) -> bool:
@@ -227,6 +229,7 @@ RULES: dict[str, RuleChoice] = {
         targets=(LABELS, CLASSES),
         metric="log_loss",
         gives=("probs",),
+        by_column=True,
     ),
     "rank": RuleChoice(
         make=None,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from imettk.config.choices import LOSSES, RULES, Choice, Loss, RuleChoice
+from imettk.config.answers import RulePlan
+from imettk.config.choices import LABELS, LOSSES, RULES, Choice, Loss, RuleChoice
 from imettk.config.own import find_own, refer
 from imettk.config.parameters import bind as bind_params
 from imettk.config.parameters import keyword_defaults
@@ -69,33 +71,54 @@ def rule_row(recipe: Recipe) -> RuleChoice | None:
     return RuleChoice(make=found, targets=(task.targets,), metric=usual.metric, gives=usual.gives)
 
 
+def answers_one_column(recipe: Recipe) -> bool:
+    """Return whether answers are the probabilities of a single label, which a metric then judges as such."""
+    rule = rule_row(recipe)
+    by_column = rule is not None and rule.by_column and recipe.rule.pairs is None
+    return by_column and len(recipe.table.label_answers) <= 1
+
+
 def scorer_of(recipe: Recipe) -> Scorer | None:
     """Return the metric that a recipe is judged by, with its parameters; None as above."""
-    from imettk.metrics import METRICS, Metric, bind
+    from imettk.metrics import Metric, bind, find_metric
 
-    rule, task = rule_row(recipe), task_of(recipe)
+    rule, task, given = rule_row(recipe), task_of(recipe), recipe.score.params
     name = recipe.score.metric or (None if rule is None else rule.metric)
     if name is None:
         return None
-    metric, defaults = METRICS.get(name), {}
-    if metric is None:
+    row, defaults = find_metric(name), {}
+    if row is None:
         metric = find_own(name, recipe.source_sha256)
     else:
-        plan = recipe.rule
+        metric, named = row
+        for key, value in named.items():
+            if given.get(key, value) != value:
+                raise ConfigError(f"`score.metric` {name} and `score.params` {key} {given[key]} differ: leave out one")
+        plan, given = recipe.rule, {**given, **named}
         defaults = {"beta": plan.beta, "average": plan.average, "k": recipe.ranking.num_answers}
     if metric is None:
         return None
     if not isinstance(metric, Metric):
         needs: Any = (rule or RULES[task.rule]).gives[0]  # a plain function judges what the rule is there for
         title = name.partition(":")[2]
-        metric = Metric(needs, (task.targets,), metric, lambda params: title, params=keyword_defaults(metric))
-    scorer = bind(name, metric, task.targets, defaults=defaults, given=recipe.score.params)
-    if name in METRICS and scorer.needs == "ranked" and scorer.params["k"] > recipe.ranking.num_answers:
+        metric = Metric(needs, (task.targets, LABELS), metric, lambda params: title, params=keyword_defaults(metric))
+    form = LABELS if answers_one_column(recipe) else task.targets
+    scorer = bind(name, metric, form, defaults=defaults, given=given)
+    if row is not None and scorer.needs == "ranked" and scorer.params["k"] > recipe.ranking.num_answers:
         raise ConfigError(
-            f"`score.params` k must be at most `ranking.num_answers`, {recipe.ranking.num_answers}, got "
+            f"k of `score.metric` {name} must be at most `ranking.num_answers`, {recipe.ranking.num_answers}, got "
             f"{scorer.params['k']}"
         )
     return scorer
+
+
+def fitted_rule(recipe: Recipe) -> RulePlan:
+    """Return the section `rule` with the F-beta that thresholds are fitted for: its own, else that of the metric."""
+    plan, usual, scorer = recipe.rule, RulePlan(), scorer_of(recipe)
+    if scorer is None or scorer.goal is None or (plan.beta, plan.average) != (usual.beta, usual.average):
+        return plan
+    beta, average = scorer.goal
+    return replace(plan, beta=beta, average=average)
 
 
 def lower_is_better(recipe: Recipe) -> bool:
@@ -131,6 +154,30 @@ def check_fits(recipe: Recipe) -> None:
         raise ConfigError(
             f"`score.metric` {metric} judges {scorer.needs}, and `rule.kind` {recipe.rule.kind} gives "
             f"{' and '.join(rule.gives)}: take {' or '.join(fits)}"
+        )
+    if scorer is not None and rule is not None and rule.by_column:
+        _check_columns(recipe, scorer)
+
+
+def _check_columns(recipe: Recipe, scorer: Scorer) -> None:
+    """Raise `ConfigError` where a metric does not fit the columns, or what is done to the probabilities in them."""
+    from imettk.metrics import METRICS
+
+    for field in ("calibrate", "pairs"):
+        if getattr(recipe.rule, field) is not None and field not in scorer.metric.wants:
+            serves = " or ".join(other for other, row in METRICS.items() if field in row.wants)
+            raise ConfigError(f"`rule.{field}` serves `score.metric` {serves}, and it is {scorer.name}: leave it out")
+    if recipe.rule.pairs is not None and len(recipe.table.label_answers) > 1:
+        raise ConfigError(
+            "`rule.pairs` puts labels and their probabilities into one column, and `table.answer_columns` names "
+            f"{len(recipe.table.label_answers)}"
+        )
+    if answers_one_column(recipe) and "pairs" in scorer.metric.wants:
+        raise ConfigError(f"`score.metric` {scorer.name} judges labels with their probability: set `rule.pairs` 1")
+    if answers_one_column(recipe) and LABELS not in scorer.metric.targets:
+        raise ConfigError(
+            f"`score.metric` {scorer.name} judges all classes of a row, and the submission has one column of "
+            "probabilities: name a column a class in `table.answer_columns`"
         )
 
 

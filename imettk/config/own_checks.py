@@ -16,6 +16,7 @@ from typing import Any
 
 from imettk.config.choices import load
 from imettk.config.fields import leaves
+from imettk.config.fits import answers_one_column
 from imettk.config.own import describe, file_of, find_own, is_own
 from imettk.config.recipe import Recipe
 from imettk.errors import ConfigError
@@ -179,7 +180,9 @@ def _try_metric(recipe: Recipe, found: Any, field: str) -> Wrong:
     import numpy as np
 
     scorer = recipe.scorer
-    score, targets = scorer.metric.score, _targets(recipe, NUM_ROWS)
+    score, targets, probs = scorer.metric.score, _targets(recipe, NUM_ROWS), _probs(recipe, NUM_ROWS)
+    if answers_one_column(recipe):
+        targets, probs = recipe.task.label_matrix(targets, NUM_LABELS)[:, :1].astype(np.uint8), probs[:, :1]
     function = score[scorer.targets] if isinstance(score, Mapping) else score
     needs = {
         "answers": targets.astype(bool) if targets.ndim == 2 else targets,
@@ -187,7 +190,7 @@ def _try_metric(recipe: Recipe, found: Any, field: str) -> Wrong:
     }
     if wrong := _misfit(function, f"{scorer.needs}, targets", scorer.params):
         return wrong
-    given = function(needs.get(scorer.needs, _probs(recipe, NUM_ROWS)), targets, **scorer.params)
+    given = function(needs.get(scorer.needs, probs), targets, **scorer.params)
     if not isinstance(given, float | int | np.floating | np.integer) or not math.isfinite(given):
         return f"must return a finite number, got {_shape(given) if hasattr(given, 'shape') else repr(given)}"
     return None
@@ -198,7 +201,7 @@ def _try_rule(recipe: Recipe, found: Any, field: str) -> Wrong:
 
     made, rows = recipe.rule_row.load(), 4 * NUM_ROWS
     targets, probs = _targets(recipe, rows), _probs(recipe, rows)
-    context = SimpleNamespace(plan=recipe.rule, label_groups=("all",) * NUM_LABELS, given_shares=None)
+    context = SimpleNamespace(plan=recipe.fitted_rule, label_groups=("all",) * NUM_LABELS, given_shares=None)
     if not isinstance(made, type) or not hasattr(made, "fit"):
         return f"must be a class with `fit`, as of postprocess.rule.Rule, got {type(made).__name__}"
     fitted = made(context).fit(probs, targets) if hasattr(made, "rule") else made.fit(probs, targets, context)

@@ -108,6 +108,11 @@ class Recipe(Section):
         return scorer
 
     @property
+    def fitted_rule(self) -> RulePlan:
+        """The section `rule`, with the F-beta that thresholds are fitted for."""
+        return fits.fitted_rule(self)
+
+    @property
     def rule_row(self) -> RuleChoice:
         """How predictions become answers."""
         row = fits.rule_row(self)

@@ -34,10 +34,11 @@ class RuleJudge(Judge):
     def judge_fold(self, prepared: Prepared, fold: int, outputs: Outputs, gallery: Outputs | None) -> dict[str, float]:
         """Return loss and score, the latter by a rule that was fitted on the same rows."""
         recipe, targets = self.recipe, prepared.targets[prepared.rows(fold, valid=True)]
-        fitter = fitter_of(recipe, prepared.table.label_groups, prepared.given_shares)
+        table = prepared.table
+        fitter = fitter_of(recipe, table.label_groups, prepared.given_shares, labels=table.labels)
         probs = recipe.task.activate(outputs.logits).numpy()
         loss = float(loss_of(recipe)(outputs, torch.from_numpy(targets)).mean())
-        metrics = {"loss": loss, "score": score_quickly(recipe, fitter, probs, targets)}
+        metrics = {"loss": loss, "score": score_quickly(fitter, probs, targets)}
         for name, metric in recipe.task.watched.items():
             metrics[name] = METRICS[metric].bound(recipe.task.targets).score(probs, targets)
         return metrics
@@ -55,7 +56,7 @@ class RuleJudge(Judge):
         table, row_folds = prepared.table.take(rows), prepared.folds[rows]
         oof = _collect(prepared, {fold: part.merged for fold, part in predictions.items()})
         assert table.targets is not None
-        fitter = fitter_of(recipe, table.label_groups, prepared.given_shares)
+        fitter = fitter_of(recipe, table.label_groups, prepared.given_shares, labels=table.labels)
         more = {}
         if len(recipe.predict.views) > 1:
             more["views"] = self._view_scores(prepared, fitter, predictions, oof, table.targets)
@@ -74,14 +75,13 @@ class RuleJudge(Judge):
         """Return what each view scores alone, and all `together`: only the differences count."""
         scores = {
             view: score_quickly(
-                self.recipe,
                 fitter,
                 _collect(prepared, {fold: part.probs[number] for fold, part in predictions.items()}),
                 targets,
             )
             for number, view in enumerate(self.recipe.predict.views)
         }
-        return scores | {"together": score_quickly(self.recipe, fitter, together, targets)}
+        return scores | {"together": score_quickly(fitter, together, targets)}
 
     def require_rule(self, run: RunDir, labelled: SampleTable, folds: list[int]) -> None:
         read_rule(run, self.recipe, labelled.labels, folds)
@@ -112,11 +112,11 @@ class RuleJudge(Judge):
     def score_answers(
         self, labelled: SampleTable, table: SampleTable, answers: Answers, truth: np.ndarray, tests: np.ndarray | None
     ) -> tuple[str, float | None]:
-        scorer, task = self.recipe.scorer, self.recipe.task
-        if scorer.needs != "answers":
-            return scorer.title, None if tests is None else scorer.score(tests, truth)
-        column = {label: number for number, label in enumerate(labelled.labels)}
-        return scorer.title, scorer.score(task.make_targets(answers, column, len(labelled.labels)), truth)
+        fitter = fitter_of(self.recipe, labelled.label_groups, labels=labelled.labels)
+        given = fitter.read_cells(answers) if fitter.judges_answers else tests
+        if given is None:
+            return fitter.scorer.title, None
+        return fitter.scorer.title, fitter.scorer.score(*fitter.judged(given, given, truth))
 
     def image_answerer(self, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> ImageAnswerer:
         return _RuleAnswerer(self, data_dir, run, folds, labels)
@@ -142,11 +142,11 @@ class _RuleAnswerer(ImageAnswerer):
 
     def answer(self, outputs: list[Outputs], rows: np.ndarray, pictures: Album) -> list[str]:
         merged = merge_outputs(self._recipe, outputs, rows)
-        probs = self._recipe.task.label_probs(merged)
-        answers = self._rule.decisions(self._rule.apply(merged))
+        answers, task = self._rule.apply(merged), self._recipe.task
+        probs = task.label_probs(answers if self._recipe.rule_row.answers_numbers else merged)
         return [
-            self._with_probs(self._recipe.task.labels_of(answer), row)
-            for answer, row in zip(answers, probs, strict=True)
+            self._with_probs(task.labels_of(answer), row)
+            for answer, row in zip(self._rule.decisions(answers), probs, strict=True)
         ]
 
     def _with_probs(self, labels: np.ndarray, probs: np.ndarray) -> str:

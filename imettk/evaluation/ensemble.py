@@ -56,8 +56,8 @@ def ensemble_by_rule(
     if method != "join":
         _check_labels(recipe, data_dir, found)
     shares = read_shares(recipe, data_dir, tuple(first["labels"]))
-    fitter = fitter_of(recipe, tuple(first["label_groups"]), shares)
-    score_of = _scorer(recipe, fitter, joined, how)
+    fitter = fitter_of(recipe, tuple(first["label_groups"]), shares, labels=tuple(first["labels"]))
+    score_of = _scorer(fitter, joined, how)
     chosen = np.array(weights or [1.0] * len(found), np.float64)
     chosen /= chosen.sum()
     if method == "weighted":
@@ -141,14 +141,12 @@ def fit_member_weights(
         return fit_weights(lambda weights: sign * score_of(weights, rows), num_members, tell=bar.update)[0]
 
 
-def _scorer(
-    recipe: Recipe, fitter: RuleFitter, joined: Joined, method: Method
-) -> Callable[[np.ndarray, np.ndarray], float]:
+def _scorer(fitter: RuleFitter, joined: Joined, method: Method) -> Callable[[np.ndarray, np.ndarray], float]:
     """The score of the blend with some weights on some rows, by a rule fitted on the same rows."""
 
     def score_of(weights: np.ndarray, rows: np.ndarray) -> float:
         probs, targets = blend_known(joined, method, weights, rows), joined.targets[rows]
-        return score_quickly(recipe, fitter, probs, targets)
+        return score_quickly(fitter, probs, targets)
 
     return score_of
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.metrics import Scorer
 from imettk.postprocess.fitters import FitContext, RuleFitter, make_fitter, rule_class
 from imettk.postprocess.rule import Rule
 
@@ -15,15 +14,32 @@ if TYPE_CHECKING:
     from imettk.models.heads import Outputs
 
 
-def fitter_of(recipe: Recipe, label_groups: tuple[str, ...] = (), given_shares: np.ndarray | None = None) -> RuleFitter:
-    """Return what fits the recipe's rule.
+def fitter_of(
+    recipe: Recipe,
+    label_groups: tuple[str, ...] = (),
+    given_shares: np.ndarray | None = None,
+    *,
+    labels: tuple[str, ...] = (),
+) -> RuleFitter:
+    """Return what fits the recipe's rule, and knows what its metric judges.
 
     Args:
         label_groups: of each label, (C,).
         given_shares: of each label, float64 (C,), where the recipe names a table of them.
+        labels: their names, (C,), where answers are read or go by name.
+
+    Raises:
+        ConfigError: the rule cannot answer with these labels, or the metric not judge what it answers.
     """
-    columns = recipe.table.label_answers
-    context = FitContext(recipe.rule, label_groups, given_shares, task=recipe.task, columns=columns)
+    context = FitContext(
+        recipe.fitted_rule,
+        label_groups,
+        given_shares,
+        task=recipe.task,
+        columns=recipe.table.label_answers,
+        labels=labels,
+        scorer=recipe.scorer,
+    )
     return make_fitter(recipe.rule_row.load(), context)
 
 
@@ -32,17 +48,10 @@ def rule_from_json(recipe: Recipe, content: dict[str, Any]) -> Rule:
     return rule_class(recipe.rule_row.load()).from_json(content)
 
 
-def judged(scorer: Scorer, answers: np.ndarray, probs: np.ndarray) -> np.ndarray:
-    """Return which of the two the metric judges."""
-    return {"answers": answers, "probs": probs, "values": probs}[scorer.needs]
-
-
-def score_quickly(recipe: Recipe, fitter: RuleFitter, probs: np.ndarray, targets: np.ndarray) -> float:
+def score_quickly(fitter: RuleFitter, probs: np.ndarray, targets: np.ndarray) -> float:
     """Return what these rows score by a quick rule that was fitted on them: only differences of it count."""
-    scorer = recipe.scorer
-    if scorer.needs != "answers":  # then no rule need be fitted
-        return scorer.score(probs, targets)
-    return scorer.score(fitter.fit_quickly(probs, targets).apply(probs), targets)
+    answers = fitter.fit_quickly(probs, targets).apply(probs) if fitter.judges_answers else probs
+    return fitter.scorer.score(*fitter.judged(answers, probs, targets))
 
 
 def merge_outputs(recipe: Recipe, outputs: list[Outputs], rows: np.ndarray) -> np.ndarray:

@@ -14,7 +14,6 @@ from imettk.config import Recipe
 from imettk.data.csv_files import read_csv
 from imettk.data.table import SampleTable
 from imettk.evaluation.evidence import keep_curves
-from imettk.evaluation.rules import judged
 from imettk.experiment.rule_file import keep_rule
 from imettk.files import write_atomically
 from imettk.metrics import METRICS, Scorer
@@ -64,6 +63,8 @@ def judge_oof(
     shown = answers if recipe.rule_row.answers_numbers else probs
     keep_curves(recipe, run, table, fitter=fitter, rule=rule, probs=probs, shown=shown, decided=decided)
     tell_scores(scores)
+    if (line := fitter.tell(rule, answers, probs, targets)) is not None:
+        say(f"  {line}")
     return rule, decided
 
 
@@ -85,19 +86,21 @@ def honest_scores(
         groups: rows that belong together, for intervals.
         num_test: rows of the test set, for the interval of its score.
     """
-    several, scorer = len(np.unique(folds)) > 1, recipe.scorer
+    several, scorer = len(np.unique(folds)) > 1, fitter.scorer
     fit = fitter.on(probs, targets, folds)
     if several and fitter.learns:
-        answers, _ = cross_fit(fit, probs, folds)
+        answers, rules = cross_fit(fit, probs, folds)
+        rule = next(iter(rules.values()))
     else:
-        answers = fit(np.arange(len(probs))).apply(probs)
-    given = judged(scorer, answers, probs)
+        rule = fit(np.arange(len(probs)))
+        answers = rule.apply(probs)
+    given, truth = fitter.judged(answers, probs, targets)
     scores: dict[str, Any] = {
         "metric": scorer.name,
         "title": scorer.title,
-        "folds": {str(fold): scorer.score(given[folds == fold], targets[folds == fold]) for fold in np.unique(folds)},
-        "oof": scorer.score(given, targets),
-        "constant": scorer.best_constant(targets),
+        "folds": {str(fold): scorer.score(given[folds == fold], truth[folds == fold]) for fold in np.unique(folds)},
+        "oof": scorer.score(given, truth),
+        "constant": scorer.best_constant(truth),
         "rows": len(probs),
         "rule_fitted_on_other_folds": several and fitter.learns,
     }
@@ -105,10 +108,10 @@ def honest_scores(
         scores["lower_is_better"] = True
     for title, (name, params) in recipe.task.reported.items():
         beside = METRICS[name].bound(recipe.task.targets, params)
-        scores[title] = beside.score(judged(beside, answers, probs), targets)
-    scores["interval"] = interval_of(scorer, given, targets, groups=groups)
+        scores[title] = beside.score(beside.judged(rule.decisions(answers), probs), targets)
+    scores["interval"] = interval_of(scorer, given, truth, groups=groups)
     if num_test:
-        scores["interval_test"] = interval_of(scorer, given, targets, groups=groups, other_rows=num_test)
+        scores["interval_test"] = interval_of(scorer, given, truth, groups=groups, other_rows=num_test)
     return scores, answers
 
 
@@ -170,7 +173,7 @@ def write_label_table(
     names = {"name": table.label_titles} if table.label_titles else {}
     frame = pd.DataFrame(
         {"label": table.labels, **names, "group": table.label_groups}
-        | label_rows(label_probs, chosen, true, beta=recipe.rule.beta)
+        | label_rows(label_probs, chosen, true, beta=recipe.fitted_rule.beta)
     )
     for column, values in fitter.describe(rule, probs, targets, table.groups).items():
         frame[column] = values

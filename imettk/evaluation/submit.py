@@ -33,7 +33,7 @@ def check_sample(recipe: Recipe, data_dir: Path, labels: Sequence[str]) -> None:
     """
     form, row = recipe.table, recipe.rule_row
     path = data_dir / form.sample_csv
-    if not path.is_file() or recipe.answers_images:
+    if not path.is_file() or recipe.answers_images or recipe.rule.pairs is not None:
         return
     answers: Sequence[str] | None = labels
     if row.answers_numbers:
@@ -73,6 +73,8 @@ def submit(
     flags = gives_flags(recipe)
     if flags:
         answers = as_flags(answers, form.label_answers)
+    elif recipe.rule.pairs is not None:  # a cell that is text, though it holds numbers
+        answers = [[form.label_separator.join(row)] for row in answers]
     elif form.label_lists:
         answers = [[write_list(row)] for row in answers]
     write_submission(
@@ -85,6 +87,6 @@ def submit(
         answers=answers,
         separator=form.label_separator,
         num_answers=num_answers,
-        numbers=flags or recipe.rule_row.answers_numbers,
+        numbers=flags or (recipe.rule_row.answers_numbers and recipe.rule.pairs is None),
     )
     say(f"{path}: {len(ids)} answers, {what}, checked against {form.sample_csv}")

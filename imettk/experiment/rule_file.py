@@ -73,7 +73,8 @@ def _is_whole(fitted: Any) -> bool:
 
 
 def _plan(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    return {section: asdict(getattr(recipe, section)) for section in recipe.rule_row.sections}
+    plans = {"rule": recipe.fitted_rule}
+    return {name: asdict(plans.get(name, getattr(recipe, name))) for name in recipe.rule_row.sections}
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, get_args
@@ -20,10 +21,16 @@ from imettk.metrics.agreement import (
 from imettk.metrics.auc import (
     average_precision,
     average_precision_resampled,
+    best_constant_class_gap,
+    best_constant_gap,
     check_ranges,
     class_constant,
+    class_gap,
+    class_gap_resampled,
     constant,
     for_classes,
+    gap,
+    gap_resampled,
     roc_auc,
     roc_auc_partial,
     roc_auc_partial_resampled,
@@ -39,6 +46,7 @@ from imettk.metrics.f1 import (
     probabilistic_f1,
 )
 from imettk.metrics.labels import (
+    EPS,
     Average,
     accuracy,
     accuracy_resampled,
@@ -88,6 +96,10 @@ def _check_k(params: Mapping[str, Any]) -> str | None:
 
 def _check_gamma(params: Mapping[str, Any]) -> str | None:
     return None if params["gamma"] >= 0 else f"gamma must be 0 or above, got {params['gamma']}"
+
+
+def _check_eps(params: Mapping[str, Any]) -> str | None:
+    return None if 0 < params["eps"] < 0.5 else f"eps must be in (0, 0.5), got {params['eps']}"
 
 
 def _check_above(params: Mapping[str, Any]) -> str | None:
@@ -140,6 +152,7 @@ METRICS: dict[str, Metric] = {
         _f_beta_title,
         params={"beta": 2.0, "average": "samples"},
         check=_check_f_beta,
+        goal=lambda params: (params["beta"], params["average"]),
         best_constant=best_constant_f_beta,
         resampled=f_beta_resampled,
         low=0,
@@ -183,7 +196,10 @@ METRICS: dict[str, Metric] = {
         {LABELS: log_loss, CLASSES: class_log_loss},
         lambda params: "log loss",
         higher=False,
+        params={"eps": EPS},
+        check=_check_eps,
         best_constant={LABELS: best_constant_log_loss, CLASSES: best_constant_class_log_loss},
+        wants={"calibrate": "temperature"},
         low=0,
     ),
     "focal_loss": Metric(
@@ -224,6 +240,17 @@ METRICS: dict[str, Metric] = {
         low=0,
         high=1,
     ),
+    "gap": Metric(
+        "probs",
+        (LABELS, CLASSES),
+        {LABELS: gap, CLASSES: class_gap},
+        lambda params: "GAP",
+        best_constant={LABELS: best_constant_gap, CLASSES: best_constant_class_gap},
+        resampled={LABELS: gap_resampled, CLASSES: class_gap_resampled},
+        wants={"pairs": 1, "positive": None},
+        low=0,
+        high=1,
+    ),
     "top_k": Metric(
         "probs",
         (CLASSES,),
@@ -245,20 +272,45 @@ METRICS: dict[str, Metric] = {
         _f_beta_of(average="macro", beta=1.0),
         (partial(class_f_beta_macro, beta=1.0), partial(best_constant_class_f_beta_macro, beta=1.0), None),
         "macro F1",
+        goal=lambda params: (1.0, "macro"),
     ),
     # Where every row has one class, each wrong answer misses one class and wrongly names another: this is accuracy.
     "f1_micro": _of_answers(
-        _f_beta_of(average="micro", beta=1.0), (accuracy, best_constant_accuracy, accuracy_resampled), "micro F1"
+        _f_beta_of(average="micro", beta=1.0),
+        (accuracy, best_constant_accuracy, accuracy_resampled),
+        "micro F1",
+        goal=lambda params: (1.0, "micro"),
     ),
-    "f1_samples": _of_answers(_f_beta_of(average="samples", beta=1.0), None, "F1"),
+    "f1_samples": _of_answers(
+        _f_beta_of(average="samples", beta=1.0), None, "F1", goal=lambda params: (1.0, "samples")
+    ),
     "f_beta_macro": _of_answers(
         _f_beta_of(average="macro"),
         (class_f_beta_macro, best_constant_class_f_beta_macro, None),
         "macro F{beta:g}",
         params={"beta": 2.0},
         check=_check_beta,
+        goal=lambda params: (params["beta"], "macro"),
     ),
     "mcc": _of_answers((mcc, best_constant_mcc, mcc_resampled), (class_mcc, best_constant_mcc, None), "MCC", low=-1),
 }
 
-__all__ = ["METRICS", "Metric", "Needs", "Scorer", "bind"]
+
+def find_metric(name: str) -> tuple[Metric, dict[str, Any]] | None:
+    """Return the row of a metric by the name that a recipe gives it, and the parameters that are part of the name.
+
+    `map_at_5` is the row `map_at_k` with k = 5, as is any other row that ends in `_k`; None where there is no such row.
+    """
+    if name in METRICS:
+        return METRICS[name], {}
+    stem, _, number = name.rpartition("_")
+    row = METRICS.get(f"{stem}_k")
+    return None if row is None or not re.fullmatch("0|[1-9][0-9]*", number) else (row, {"k": int(number)})
+
+
+def metric_names() -> str:
+    """Return all names that a recipe can give a metric, in words."""
+    return f"{', '.join(METRICS)} (with a number for k too, as in map_at_5)"
+
+
+__all__ = ["METRICS", "Metric", "Needs", "Scorer", "bind", "find_metric", "metric_names"]

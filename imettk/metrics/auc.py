@@ -122,6 +122,66 @@ def average_precision_resampled(probs: np.ndarray, targets: np.ndarray) -> Calla
     return _resampled(probs, targets, _precision_area)
 
 
+def gap_resampled(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Global average precision of rows drawn with repeats; as `gap`."""
+    first = probs.argmax(1)
+    return _gap_resampled(probs, targets[np.arange(len(first)), first] > 0, np.any(targets > 0, axis=1))
+
+
+def class_gap_resampled(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Return the same for classes, int64 (N,), where -1 is none."""
+    return _gap_resampled(probs, probs.argmax(1) == targets, targets >= 0)
+
+
+def gap(probs: np.ndarray, targets: np.ndarray) -> float:
+    """Global average precision of the likeliest label of each row: Google Landmark Recognition's micro AP at 1.
+
+    All rows stand in one order, by the probability of their likeliest label. Each row whose label is right brings the
+    share of right ones among the rows that are at least as sure; the sum is over the rows that have a label at all. The
+    others are wrong whatever they say; a row whose probabilities are all 0 says nothing.
+
+    Args:
+        probs: (N, C).
+        targets: 0 or 1, (N, C).
+
+    Returns:
+        In [0, 1]; NaN where no row has a label.
+    """
+    return gap_resampled(probs, targets)(np.arange(len(targets)))
+
+
+def class_gap(probs: np.ndarray, targets: np.ndarray) -> float:
+    """Return the same for classes, int64 (N,), where -1 is none."""
+    return class_gap_resampled(probs, targets)(np.arange(len(targets)))
+
+
+def best_constant_gap(targets: np.ndarray) -> float:
+    """The score of the most frequent label, for all rows as likely; targets (N, C)."""
+    num_known = (targets > 0).any(1).sum()
+    return float((targets > 0).sum(0).max() ** 2 / (len(targets) * num_known)) if num_known else math.nan
+
+
+def best_constant_class_gap(targets: np.ndarray) -> float:
+    """Return the same for classes, int64 (N,)."""
+    counts = np.bincount(targets[targets >= 0])
+    return float(counts.max() ** 2 / (len(targets) * counts.sum())) if len(counts) else math.nan
+
+
+def _gap_resampled(probs: np.ndarray, right: np.ndarray, known: np.ndarray) -> Callable[[np.ndarray], float]:
+    """A function from rows, with repeats, to the score, by which rows are right and which have a label, bool (N,)."""
+    sure = probs.max(1)
+    right = right & (sure > 0)
+    precision_of = _resampled(sure[:, None], right[:, None], _precision_area)
+
+    def score_of(rows: np.ndarray) -> float:
+        num_known, num_right = known[rows].sum(), right[rows].sum()
+        if not num_right:
+            return 0.0 if num_known else math.nan
+        return precision_of(rows) * float(num_right / num_known)
+
+    return score_of
+
+
 def numbers_of(text: str) -> list[float]:
     """Return the numbers of a text, parted by spaces or commas; `ValueError` for anything else."""
     return [float(word) for word in text.replace(",", " ").split()]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from imettk.errors import ConfigError
+from imettk.metrics.labels import Average
 
 Needs = Literal["answers", "probs", "values", "ranked"]
 Score = Callable[..., float]
@@ -32,6 +33,9 @@ class Metric:
         best_constant: (targets, **params) -> the score of the best answer that is the same for all rows, or None.
         resampled: (what it needs, targets, **params) -> a function that scores rows drawn with repeats, int64 (M,):
             what all bootstrap samples have in common is done once. None scores each sample anew.
+        goal: (params) -> beta and average of the F-beta for which thresholds serve it best, or None.
+        wants: fields of a recipe's section `rule` that make answers better, or fit, for this metric, with their values:
+            `imettk new` sets them.
         low, high: between which scores lie; `high` may be a function of the parameters.
     """
 
@@ -44,6 +48,8 @@ class Metric:
     check: Callable[[Mapping[str, Any]], str | None] = lambda params: None
     best_constant: Score | Mapping[str, Score] | None = None
     resampled: Resampled | Mapping[str, Resampled] | None = None
+    goal: Callable[[Mapping[str, Any]], tuple[float, Average]] | None = None
+    wants: Mapping[str, Any] = field(default_factory=dict)
     low: float = -math.inf
     high: float | Callable[[Mapping[str, Any]], float] = math.inf
 
@@ -67,6 +73,11 @@ class Scorer:
         return self.metric.title(self.params)
 
     @property
+    def goal(self) -> tuple[float, Average] | None:
+        """The F-beta for which thresholds serve it best, its beta and average."""
+        return None if self.metric.goal is None else self.metric.goal(self.params)
+
+    @property
     def needs(self) -> Needs:
         return self.metric.needs
 
@@ -79,6 +90,10 @@ class Scorer:
         """The highest score that there is."""
         high = self.metric.high
         return high(self.params) if callable(high) else high
+
+    def judged(self, answers: np.ndarray, probs: np.ndarray) -> np.ndarray:
+        """Return what the metric needs: a rule's answers, or what the network gives."""
+        return answers if self.needs == "answers" else probs
 
     def score(self, given: np.ndarray, targets: np.ndarray) -> float:
         """Return the score of what the metric needs; NaN where there is no row."""

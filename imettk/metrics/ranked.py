@@ -75,5 +75,5 @@ def best_constant_top_k(targets: np.ndarray, *, k: int) -> float:
 def _most_likely(probs: np.ndarray, k: int) -> np.ndarray:
     """The k most likely classes of each row, int64 (N, k)."""
     if k >= probs.shape[1]:
-        raise UserError(f"`score.params` k must be below the number of classes, {probs.shape[1]}, for top_k, got {k}")
+        raise UserError(f"k of top_k must be below the number of classes, {probs.shape[1]}, got {k}")
     return np.argsort(probs, axis=1, kind="stable")[:, : -k - 1 : -1]

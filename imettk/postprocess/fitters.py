@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from imettk.config import RulePlan
-from imettk.metrics import METRICS
+from imettk.metrics import METRICS, Scorer
 from imettk.postprocess.honest import choose_strength, draw_rows, shrink, threshold_intervals
 from imettk.postprocess.ratio import sensitivity, share_thresholds
 from imettk.postprocess.rule import Likeliest, Rule, Shares, Thresholds, relative_to_row
@@ -36,6 +36,8 @@ class FitContext:
         given_shares: of the rows that each label should have, float64 (C,), where the recipe names a table of them.
         task: what is asked of an image.
         columns: of the submission, where each answer has its own.
+        labels: their names, (C,).
+        scorer: the recipe's metric.
     """
 
     plan: RulePlan
@@ -43,6 +45,8 @@ class FitContext:
     given_shares: np.ndarray | None = None
     task: Task | None = None
     columns: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    scorer: Scorer | None = None
 
 
 class RuleFitter(ABC):
@@ -55,7 +59,7 @@ class RuleFitter(ABC):
     """
 
     rule: ClassVar[type[Rule]]
-    learns: ClassVar[bool] = True
+    learns: bool = True
     goal: Goal | None = None
 
     def __init__(self, context: FitContext) -> None:
@@ -79,8 +83,34 @@ class RuleFitter(ABC):
         """Fit a simpler rule of the same kind, for a curve."""
         return self.fit(probs, targets)
 
-    def check_labels(self, labels: Sequence[str]) -> None:  # noqa: B027  # most rules can
-        """Raise `ConfigError` where the rule cannot answer with these labels: before any training."""
+    @property
+    def scorer(self) -> Scorer:
+        """What judges answers: the recipe's metric, for the targets that `judged` gives."""
+        assert self.context.scorer is not None
+        return self.context.scorer
+
+    @property
+    def judges_answers(self) -> bool:
+        """Whether the metric judges answers of the rule, and not what the network gives."""
+        return self.scorer.needs == "answers"
+
+    def judged(self, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the metric judges of these rows, and the targets that it is the answer to."""
+        return self.scorer.judged(answers, probs), targets
+
+    def read_cells(self, cells: Sequence[Sequence[str]]) -> np.ndarray:
+        """Return the answers that cells of a submission hold, first axis N."""
+        assert self.context.task is not None
+        labels = self.context.labels
+        return self.context.task.make_targets(cells, {label: place for place, label in enumerate(labels)}, len(labels))
+
+    def tell(self, rule: Rule, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> str | None:
+        """Return a line about what was fitted, and what it gains; None where there is nothing to say.
+
+        Args:
+            answers: of rules that have not seen the rows, first axis N.
+        """
+        return None
 
     def describe(
         self, rule: Rule, probs: np.ndarray, targets: np.ndarray, groups: np.ndarray | None
@@ -170,6 +200,14 @@ class _ThresholdFitter(_LabelFitter):
     def on(self, probs: np.ndarray, targets: np.ndarray, folds: np.ndarray | None = None) -> FitToRows:
         found = self._find(probs, targets, self._groups(probs.shape[1]))
         return lambda rows: self._fit_found(found.take(rows))
+
+    def tell(self, rule: Rule, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> str | None:
+        """Return a line about what was fitted, and what it gains; None where there is nothing to say.
+
+        Args:
+            answers: of rules that have not seen the rows, first axis N.
+        """
+        return None
 
     def describe(
         self, rule: Rule, probs: np.ndarray, targets: np.ndarray, groups: np.ndarray | None
@@ -283,6 +321,14 @@ class LabelShares(_LabelFitter):
         if given is None:
             return own
         return given if self.context.plan.shares == "csv" else (own + given) / 2
+
+    def tell(self, rule: Rule, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> str | None:
+        """Return a line about what was fitted, and what it gains; None where there is nothing to say.
+
+        Args:
+            answers: of rules that have not seen the rows, first axis N.
+        """
+        return None
 
     def describe(
         self, rule: Rule, probs: np.ndarray, targets: np.ndarray, groups: np.ndarray | None

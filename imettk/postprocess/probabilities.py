@@ -1,19 +1,23 @@
-"""Probabilities as answers: in one column of the submission, or a column a label."""
+"""Probabilities as answers: in one column of the submission, a column a label, or behind labels in a cell."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from imettk.errors import ConfigError
+from imettk.metrics import LABELS, Scorer
+from imettk.postprocess.calibration import MOST, fit_calibration, with_temperature
 from imettk.postprocess.fitters import FitContext, RuleFitter
 from imettk.postprocess.pseudo import row_confidence
-from imettk.postprocess.rule import Rule
+from imettk.postprocess.rule import Rule, top_labels
 from imettk.tasks import Task
 
+LARGEST = 5_000_000  # probabilities that a temperature is fitted to; of more, some of the rows
+ROUNDING = 1e-6  # by which a row's sum may be off 1
 DECIDED = 0.5  # a label is called chosen from this probability on, in tables and pictures alone
 
 
@@ -25,21 +29,44 @@ class Probabilities(Rule):
         exclusive: labels exclude each other.
         positive: the label of a single column, or None where there is one label, or labels are 0 and 1.
         columns: of the submission, in its order, where each label has one.
+        temperature: by which logits are divided; 1 leaves probabilities as they are.
+        clip: then they are kept in [clip, 1 - clip].
+        pairs: so many labels and their probabilities stand in one cell, the likeliest first; None for columns.
     """
 
     kind: ClassVar[str] = "probability"
     exclusive: bool = False
     positive: str | None = None
     columns: tuple[str, ...] = ()
+    temperature: float = 1.0
+    clip: float = 0.0
+    pairs: int | None = None
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
-        """Return them as they are."""
-        return probs
+        """Return them calibrated; rows of labels that exclude each other sum to 1, also where a blend's do not."""
+        answers = probs
+        if self.temperature != 1:
+            answers = with_temperature(probs, self.temperature, exclusive=self.exclusive)
+        if self.clip:
+            answers = self._clipped(answers)
+        return _sum_to_one(answers) if self.exclusive else answers
+
+    def is_sound(self) -> bool:
+        numbers = (self.temperature, self.clip)
+        return all(isinstance(number, int | float) for number in numbers) and (
+            1 / MOST <= self.temperature <= MOST
+            and 0 <= self.clip < 0.5
+            and (self.pairs is None or (isinstance(self.pairs, int) and self.pairs >= 1))
+        )
+
+    def _clipped(self, answers: np.ndarray) -> np.ndarray:
+        return np.clip(answers, self.clip, 1 - self.clip, dtype=np.float64)
 
     def decisions(self, answers: np.ndarray) -> np.ndarray:
         return answers.argmax(1) if self.exclusive else answers >= DECIDED
 
     def confidence(self, probs: np.ndarray) -> np.ndarray:
+        probs = self.apply(probs)
         return row_confidence(probs, None if self.exclusive else np.full(probs.shape[1], DECIDED))
 
     def cells(self, answers: np.ndarray, labels: Sequence[str], task: Task) -> list[list[str]]:
@@ -47,12 +74,34 @@ class Probabilities(Rule):
         probs = answers.astype(np.float64)
         if self.exclusive:
             probs = probs / probs.sum(1, keepdims=True)
+        if self.pairs is not None:
+            return self._pairs(probs, labels, self.pairs)
         return [[f"{prob:.9g}" for prob in row] for row in probs[:, self.places(labels)].tolist()]
 
     def known_cells(self, known: list[list[str]], labels: Sequence[str], task: Task) -> list[list[str]]:
-        """Return 1 for labels that a row is known to have, and 0 for others."""
+        """Return 1 for labels that a row is known to have, and 0 for others, clipped as all are."""
         targets = task.make_targets(known, {label: number for number, label in enumerate(labels)}, len(labels))
-        return self.cells(task.soft_answers(targets, len(labels)), labels, task)
+        return self.cells(self._clipped(task.soft_answers(targets, len(labels))), labels, task)
+
+    def read_cells(self, cells: Sequence[Sequence[str]], labels: Sequence[str]) -> np.ndarray:
+        """Return the probabilities that cells hold, float64 (N, C); 0 for labels that they leave out."""
+        answers = np.zeros((len(cells), len(labels)))
+        if self.pairs is None:
+            answers[:, self.places(labels)] = np.array(cells, np.float64)
+            return answers
+        number = {label: place for place, label in enumerate(labels)}
+        for row, cell in zip(answers, cells, strict=True):
+            row[[number[label] for label in cell[::2]]] = [float(prob) for prob in cell[1::2]]
+        return answers
+
+    def _pairs(self, probs: np.ndarray, labels: Sequence[str], count: int) -> list[list[str]]:
+        """The likeliest labels of each row, each with its probability behind it; none of probability 0."""
+        tops = top_labels(probs, count)
+        rows = zip(tops.tolist(), np.take_along_axis(probs, tops, 1).tolist(), strict=True)
+        return [
+            [word for place, prob in zip(*row, strict=True) if prob > 0 for word in (labels[place], f"{prob:.9g}")]
+            for row in rows
+        ]
 
     def places(self, labels: Sequence[str]) -> list[int]:
         """Return which labels the columns of the submission are of, int (K,).
@@ -61,6 +110,8 @@ class Probabilities(Rule):
             ConfigError: a column is no label, or nothing says which label's probability a single column holds.
         """
         number = {label: place for place, label in enumerate(labels)}
+        if self.pairs is not None:
+            return list(number.values())
         if self.columns:
             if strange := [column for column in self.columns if column not in number]:
                 raise ConfigError(
@@ -83,18 +134,78 @@ class Probabilities(Rule):
 class LabelProbabilities(RuleFitter):
     """`probability`."""
 
-    rule, learns = Probabilities, False
+    rule = Probabilities
 
     def __init__(self, context: FitContext) -> None:
         super().__init__(context)
+        self.learns = context.plan.calibrate is not None
         exclusive = context.task is not None and context.task.exclusive
-        self._rule = Probabilities(exclusive=exclusive, positive=context.plan.positive, columns=context.columns)
+        plan, everything = context.plan, list(range(len(context.labels)))
+        self._rule = Probabilities(
+            exclusive=exclusive, positive=plan.positive, columns=context.columns, pairs=plan.pairs
+        )
+        places = sorted(self._rule.places(context.labels))
+        self._judged = None if places == everything else places
+        if self._judged is not None and LABELS not in self.scorer.metric.targets:
+            raise ConfigError(
+                f"`score.metric` {self.scorer.name} judges all classes of a row, and `table.answer_columns` names "
+                f"{len(places)} of {len(context.labels)}"
+            )
+
+    @property
+    def scorer(self) -> Scorer:
+        return super().scorer if self._judged is None else replace(super().scorer, targets=LABELS)
+
+    @property
+    def judges_answers(self) -> bool:
+        return True
 
     def fit(self, probs: np.ndarray, targets: np.ndarray, folds: np.ndarray | None = None) -> Rule:
+        if not self.learns:
+            return self._rule
+
+        if probs.size > LARGEST:
+            rows = np.random.default_rng(0).permutation(len(probs))[: max(1, LARGEST // probs.shape[1])]
+            probs, targets = probs[rows], targets[rows]
+
+        def loss(temperature: float, clip: float) -> float:
+            return self._loss(replace(self._rule, temperature=temperature, clip=clip).apply(probs), probs, targets)
+
+        temperature, clip = fit_calibration(loss)
+        return replace(self._rule, temperature=temperature, clip=clip)
+
+    def fit_quickly(self, probs: np.ndarray, targets: np.ndarray) -> Rule:
         return self._rule
 
-    def check_labels(self, labels: Sequence[str]) -> None:
-        self._rule.places(labels)
+    def tell(self, rule: Rule, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> str | None:
+        if not self.learns or not isinstance(rule, Probabilities):
+            return None
+        before, after = (self._loss(given, probs, targets) for given in (self._rule.apply(probs), answers))
+        return (
+            f"calibrated: temperature {rule.temperature:.3f}, probabilities in [{rule.clip:g}, {1 - rule.clip:g}]; "
+            f"{self.scorer.title} {before:.4f} before, {after:.4f} after"
+        )
+
+    def _loss(self, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> float:
+        """What the metric says, less is better."""
+        return -self.scorer.gain(self.scorer.score(*self.judged(answers, probs, targets)), 0.0)
+
+    def judged(self, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the columns that are submitted, and which rows have their labels; all of them as they are."""
+        task, labels = self.context.task, self.context.labels
+        if self._judged is None or task is None:
+            return answers, targets
+        return answers[:, self._judged], task.label_matrix(targets, len(labels))[:, self._judged].astype(np.uint8)
+
+    def read_cells(self, cells: Sequence[Sequence[str]]) -> np.ndarray:
+        return self._rule.read_cells(cells, self.context.labels)
+
+
+def _sum_to_one(probs: np.ndarray) -> np.ndarray:
+    """Divide rows whose sum is not 1 by it; what rounding in float32 leaves stays as it is."""
+    sums = probs.sum(1, keepdims=True, dtype=np.float64)
+    off = np.abs(sums - 1) > ROUNDING
+    return np.where(off, probs / sums, probs) if off.any() else probs
 
 
 def _some(labels: Sequence[str]) -> str:

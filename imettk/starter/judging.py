@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from imettk.config import RulePlan, TableFormat
 from imettk.data.csv_files import LISTED
 from imettk.errors import ConfigError, DataError
-from imettk.metrics import METRICS
+from imettk.metrics import METRICS, find_metric, metric_names
 from imettk.starter.guess_columns import Choices, Finding, plain_name
 from imettk.starter.guess_sample import Sample
 from imettk.starter.questions import Question, Ranked
@@ -57,23 +58,28 @@ def judge(
         DataError: the sample asks for a single probability, and of which of many labels cannot be told.
     """
     metric = choices.metric
-    if metric is not None and metric not in METRICS:
-        raise ConfigError(f"--metric must be one of {', '.join(METRICS)}, got {metric!r}")
+    row = None if metric is None else find_metric(metric)
+    if metric is not None and row is None:
+        raise ConfigError(f"--metric must be one of {metric_names()}, got {metric!r}")
     pairs = sample is not None and sample.shows_pairs(labels)
     reason = _wants_probabilities(labels, form, sample, ranked, pairs)
-    if metric is not None:
-        reason = "as asked for" if METRICS[metric].needs == "probs" else None
+    if row is not None:
+        reason = "as asked for" if row[0].needs == "probs" else None
     if reason is None:
         return _by_labels(question, metric)
-    doubt, positive = None, None
-    if not pairs and not form.label_answers:
+    likeliest = _likeliest(TASKS[question.task], form, pairs=pairs)
+    chosen, doubt, what = metric or likeliest[0], None, "a probability a label"
+    rule = RulePlan(kind="probability")
+    wants = (row or (METRICS[chosen], {}))[0].wants
+    if pairs or "pairs" in wants:
+        what, rule = "a label and its probability", replace(rule, pairs=1)
+    elif not form.label_answers:
         positive, doubt = _positive(labels, form, sample)
-    likeliest = _likeliest(TASKS[question.task], classes=bool(form.label_answers) and not form.label_columns)
-    chosen = metric or likeliest[0]
-    rule = RulePlan(kind="probability", positive=positive)
-    what = "a probability a label" if form.label_answers else f"the probability of {positive or labels[0]}"
-    value, why = f"{chosen}, of {what}", reason + _others(likeliest, metric)
-    return Judging(chosen, rule, Finding("metric", value, why, "--metric"), doubt)
+        what, rule = f"the probability of {positive or labels[0]}", replace(rule, positive=positive)
+    if "calibrate" in wants:
+        rule = replace(rule, calibrate=wants["calibrate"])
+    finding = Finding("metric", f"{chosen}, of {what}", reason + _others(likeliest, metric), "--metric")
+    return Judging(chosen, rule, finding, doubt)
 
 
 def _wants_probabilities(
@@ -105,15 +111,15 @@ def _by_labels(question: Question, metric: str | None) -> Judging:
     return Judging(metric, None, Finding("metric", metric or usual, reason, "--metric"))
 
 
-def _likeliest(task: Task, *, classes: bool) -> list[str]:
-    """Metrics of probabilities, the likeliest first.
-
-    Args:
-        classes: one column of the training table holds classes, and the submission has a column for each.
-    """
-    first = ["log_loss", "roc_auc"] if task.exclusive and classes else ["roc_auc", "log_loss"]
+def _likeliest(task: Task, form: TableFormat, *, pairs: bool) -> list[str]:
+    """Metrics of such probabilities, the likeliest first."""
     fits = [name for name, row in METRICS.items() if task.targets in row.targets and row.needs == "probs"]
-    return first + [name for name in fits if name not in first]
+    if pairs:
+        return sorted(fits, key=lambda name: "pairs" not in METRICS[name].wants)
+    # One column of the training table holds classes, and the submission has a column for each.
+    of_classes = task.exclusive and bool(form.label_answers) and not form.label_columns
+    first = ["log_loss", "roc_auc"] if of_classes else ["roc_auc", "log_loss"]
+    return first + [name for name in fits if name not in first and "pairs" not in METRICS[name].wants]
 
 
 def _others(names: Sequence[str], metric: str | None) -> str:

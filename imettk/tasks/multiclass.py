@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from imettk.tasks.task import Task
+from imettk.tasks.task import REPORTED_EPS, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,7 @@ class Multiclass(Task):
 
     targets, loss, rule, stratifier = "classes", "cross_entropy", "argmax", "classes"
     exclusive = True
-    reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"log_loss": ("log_loss", {})}
+    reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"log_loss": ("log_loss", REPORTED_EPS)}
 
     def make_targets(self, cells: Sequence[Sequence[str]], column: Mapping[str, int], num_labels: int) -> np.ndarray:
         return np.array([column[cell[0]] for cell in cells], np.int64)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from imettk.tasks.task import Task
+from imettk.tasks.task import REPORTED_EPS, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ class Multilabel(Task):
     separable = True
     watched: ClassVar[Mapping[str, str]] = {"focal": "focal_loss"}
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {
-        "log_loss": ("log_loss", {}),
+        "log_loss": ("log_loss", REPORTED_EPS),
         "focal_loss": ("focal_loss", {}),
     } | {
         f"{average} F{beta}": ("f_beta", {"beta": float(beta), "average": average})

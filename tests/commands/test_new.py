@@ -259,7 +259,8 @@ def test_white_is_set_where_files_hold_fewer_bits_than_they_say(made, here, caps
 
 
 @pytest.mark.parametrize(
-    ("metric", "kind"), [("roc_auc", "probability"), ("log_loss", "probability"), ("accuracy", "argmax")]
+    ("metric", "kind"),
+    [("roc_auc", "probability"), ("log_loss", "probability"), ("accuracy", "argmax"), ("gap", "probability")],
 )
 def test_a_metric_says_what_is_answered(tmp_path, monkeypatch, metric, kind):
     monkeypatch.chdir(tmp_path)
@@ -269,7 +270,9 @@ def test_a_metric_says_what_is_answered(tmp_path, monkeypatch, metric, kind):
     run("new", "mine", "--data", data, "--metric", metric)
     recipe = load_recipe("mine.py")
     assert (recipe.score.metric, recipe.rule.kind) == (metric, kind)
-    assert recipe.rule.positive == ("1" if kind == "probability" else None)
+    assert recipe.rule.positive == ("1" if kind == "probability" and metric != "gap" else None)
+    assert recipe.rule.pairs == (1 if metric == "gap" else None)
+    assert recipe.rule.calibrate == ("temperature" if metric == "log_loss" else None)
 
 
 def test_a_metric_that_is_none_or_does_not_fit_is_one_line(tmp_path, monkeypatch, capsys):
@@ -279,3 +282,16 @@ def test_a_metric_that_is_none_or_does_not_fit_is_one_line(tmp_path, monkeypatch
     assert "--metric must be one of f_beta, accuracy, " in line and "got 'auc'" in line
     line = refused(capsys, "new", "mine", "--data", data, "--metric", "f1_samples")
     assert "`score.metric` f1_samples does not take" in line and not (tmp_path / "mine.py").exists()
+    line = refused(capsys, "new", "mine", "--data", data, "--metric", "map_at_5")
+    assert "`score.metric` map_at_5 judges ranked" in line
+
+
+def test_a_metric_is_taken_with_its_number(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data = make_pictures(tmp_path / "data", [name for name in "abcdefgh" for _ in range(4)])
+    sample = pd.read_csv(data / "sample_submission.csv").assign(label="a b c d e")
+    sample.to_csv(data / "sample_submission.csv", index=False)
+    run("new", "mine", "--data", data, "--metric", "map_at_3")
+    assert load_recipe("mine.py").scorer.title == "MAP@3"
+    line = refused(capsys, "new", "other", "--data", data, "--metric", "map_at_6")
+    assert "k of `score.metric` map_at_6 must be at most `ranking.num_answers`, 5, got 6" in line

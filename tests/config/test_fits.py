@@ -1,10 +1,12 @@
 """What a recipe names, a user's own among it, and the lines that refuse what does not fit."""
 
+from dataclasses import replace
+
 import pytest
 
 from imettk.config import RankPlan, Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
 from imettk.config.choices import LOSSES, RULES, Loss, RuleChoice
-from imettk.config.fits import loss_row, lower_is_better, rule_row, scorer_of
+from imettk.config.fits import fitted_rule, loss_row, lower_is_better, rule_row, scorer_of
 from imettk.config.own import register_source
 from imettk.errors import ConfigError
 from imettk.metrics import METRICS, Metric
@@ -86,6 +88,9 @@ def test_what_stands_in_a_file_that_was_not_run_is_not_known():
         ({"metric": "focal_loss", "params": {"gamma": 1.5}}, {"gamma": 1.5}),
         ({"task": "multiclass", "rule": "rank"}, {"k": 3}),
         ({"task": "multiclass", "rule": "rank", "params": {"k": 2}}, {"k": 2}),
+        ({"task": "multiclass", "rule": "rank", "metric": "map_at_2"}, {"k": 2}),
+        ({"task": "multiclass", "rule": "rank", "metric": "map_at_2", "params": {"k": 2}}, {"k": 2}),
+        ({"task": "multiclass", "metric": "top_2"}, {"k": 2}),
         ({"task": "multiclass"}, {}),
     ],
 )
@@ -115,9 +120,9 @@ def test_losses_are_better_when_lower_and_scores_as_their_metric_says(task, watc
 OF_PROBS = "roc_auc", "roc_auc_weighted", "roc_auc_partial", "average_precision", "probabilistic_f1"
 OF_CLASSES = "balanced_accuracy", "f1_macro", "f1_micro", "f_beta_macro", "mcc"
 OF_LABELS = "balanced_accuracy", "f1_macro", "f1_micro", "f1_samples", "f_beta_macro", "mcc"
-LABEL_METRICS = ", ".join(("f_beta", "log_loss", "focal_loss", *OF_PROBS, *OF_LABELS))
-LABEL_METRICS_OF_PROBS = " or ".join(("log_loss", "focal_loss", *OF_PROBS))
-CLASS_METRICS = " or ".join(("accuracy", "log_loss", *OF_PROBS, "top_k", *OF_CLASSES))
+LABEL_METRICS = ", ".join(("f_beta", "log_loss", "focal_loss", *OF_PROBS, "gap", *OF_LABELS))
+LABEL_METRICS_OF_PROBS = " or ".join(("log_loss", "focal_loss", *OF_PROBS, "gap"))
+CLASS_METRICS = " or ".join(("accuracy", "log_loss", *OF_PROBS, "gap", "top_k", *OF_CLASSES))
 LABEL_RULES = "threshold, group_thresholds, class_thresholds, top, share, probability"
 CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
 
@@ -159,6 +164,23 @@ CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
             "`score.metric` log_loss judges probs, and `rule.kind` rank gives ranked: take map_at_k or precision_at_k",
         ),
         (
+            {"task": "multiclass", "metric": "map_at_2"},
+            "`score.metric` map_at_2 judges ranked, and `rule.kind` argmax gives answers and probs: "
+            f"take {CLASS_METRICS}",
+        ),
+        (
+            {"task": "multiclass", "rule": "rank", "metric": "map_at_2", "params": {"k": 3}},
+            "`score.metric` map_at_2 and `score.params` k 3 differ: leave out one",
+        ),
+        (
+            {"task": "multiclass", "rule": "rank", "metric": "map_at_4"},
+            "k of `score.metric` map_at_4 must be at most `ranking.num_answers`, 3, got 4",
+        ),
+        (
+            {"task": "multiclass", "rule": "rank", "metric": "map_at_0"},
+            "`score.params` for the metric map_at_0: k must be at least 1, got 0",
+        ),
+        (
             {"rule": "recipe:rule", "metric": "f_beta", "file": FILE},
             "`score.metric` f_beta judges answers, and `rule.kind` recipe:rule gives probs: "
             f"take {LABEL_METRICS_OF_PROBS}",
@@ -174,3 +196,65 @@ def test_what_does_not_fit_is_one_line_with_what_would(choices, line):
     with pytest.raises(ConfigError) as caught:
         recipe_of(**choices)
     assert str(caught.value) == line
+
+
+@pytest.mark.parametrize(
+    ("metric", "params", "rule", "expected"),
+    [
+        (None, {}, {}, (2.0, "samples")),
+        (None, {}, {"beta": 0.5, "average": "micro"}, (0.5, "micro")),
+        ("f1_macro", {}, {}, (1.0, "macro")),
+        ("f1_micro", {}, {}, (1.0, "micro")),
+        ("f1_samples", {}, {}, (1.0, "samples")),
+        ("f_beta", {"beta": 0.5, "average": "macro"}, {}, (0.5, "macro")),
+        ("f_beta_macro", {"beta": 3}, {}, (3.0, "macro")),
+        ("f1_macro", {}, {"beta": 1.5}, (1.5, "samples")),
+        ("f1_macro", {}, {"average": "micro"}, (2.0, "micro")),
+        ("log_loss", {}, {}, (2.0, "samples")),
+        ("recipe:metric", {}, {}, (2.0, "samples")),
+    ],
+)
+def test_thresholds_are_fitted_for_what_is_judged_unless_the_rule_says_so_itself(metric, params, rule, expected):
+    plan = RulePlan(max_labels=3, **rule)
+    recipe = recipe_of(metric=metric, params=params, rules=plan, file=FILE if metric == "recipe:metric" else "")
+    assert fitted_rule(recipe) == recipe.fitted_rule == replace(plan, beta=expected[0], average=expected[1])
+    assert recipe.rule == plan, "what the recipe says stays as it is"
+
+
+def pairs(metric, columns=()):
+    return Recipe(
+        table=TableFormat(task="multiclass", label_column="label", answer_columns=columns),
+        train=TrainPlan(loss="cross_entropy"),
+        rule=RulePlan(kind="probability", pairs=None if metric == "alone" else 1),
+        score=ScorePlan(metric="gap" if metric == "alone" else metric),
+    )
+
+
+def test_pairs_are_judged_by_what_judges_pairs():
+    assert pairs("gap").scorer.targets == "classes" and pairs("alone", ("a", "b")).scorer.targets == "classes"
+    for choices, line in (
+        (("roc_auc",), "`rule.pairs` serves `score.metric` gap, and it is roc_auc: leave it out"),
+        (("gap", ("a", "b")), "`rule.pairs` puts labels and their probabilities into one column, and "
+            "`table.answer_columns` names 2"),
+        (("alone",), "`score.metric` gap judges labels with their probability: set `rule.pairs` 1"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError) as caught:
+            pairs(*choices)
+        assert str(caught.value) == line
+    with pytest.raises(ConfigError, match="`positive` of RulePlan must be none with `pairs`, which name labels"):
+        RulePlan(kind="probability", pairs=1, positive="a")
+    with pytest.raises(ConfigError, match="`pairs` of RulePlan must be 1 or above, or none, got 0"):
+        RulePlan(kind="probability", pairs=0)
+
+
+def test_a_metrics_name_is_kept_as_it_was_given():
+    scorer = recipe_of("multiclass", rule="rank", metric="map_at_2").scorer
+    assert (scorer.name, scorer.title, scorer.metric) == ("map_at_2", "MAP@2", METRICS["map_at_k"])
+
+
+def test_an_unknown_metric_is_refused_with_all_names():
+    with pytest.raises(ConfigError) as caught:
+        ScorePlan(metric="map_at_x")
+    line = str(caught.value)
+    assert "\n" not in line and line.endswith("got 'map_at_x'") and "(with a number for k too, as in map_at_5)" in line
+    assert all(name in line for name in METRICS)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, fbeta_score, log_loss
+from sklearn.metrics import accuracy_score, fbeta_score, log_loss, roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from imettk.config import PredictPlan, Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
@@ -24,7 +24,7 @@ def recipe_of(task="multilabel", metric=None, **sections):
     return Recipe(
         table=TableFormat(task=task, label_column="label", labels_csv=None),
         train=TrainPlan(loss="bce" if task == "multilabel" else "cross_entropy"),
-        rule=RulePlan(kind="threshold" if task == "multilabel" else "argmax", min_labels=0),
+        rule=sections.pop("rule", RulePlan(kind="threshold" if task == "multilabel" else "argmax", min_labels=0)),
         score=ScorePlan(metric=metric),
         **sections,
     )
@@ -109,6 +109,22 @@ def test_a_metric_of_probabilities_scores_these_and_no_answers():
     by_label = [log_loss(truth[:, label], probs[:, label].astype(float), labels=[0, 1]) for label in range(3)]
     assert (title, value) == ("log loss", pytest.approx(np.mean(by_label)))
     assert judge.score_answers(table, table, [["a"]] * len(truth), truth, None) == ("log loss", None)
+
+
+def test_probabilities_are_judged_by_the_column_that_is_submitted():
+    rng = np.random.default_rng(6)
+    truth, logits = truth_of("multiclass", rng), torch.from_numpy(rng.normal(size=(12, 3)).astype(np.float32))
+    recipe = recipe_of("multiclass", "roc_auc", rule=RulePlan(kind="probability", positive="b"))
+    judge, table, probs = judge_of(recipe), table_of(truth[::2]), logits.softmax(1).numpy()
+    mine, column = truth[::2] == 1, probs[:, 1]
+    points = judge.judge_fold(prepared_of(truth), 0, Outputs(logits), None)
+    assert points["score"] == pytest.approx(roc_auc_score(mine, column))
+    cells = [[str(value)] for value in column]
+    assert judge.score_answers(table, table, cells, truth[::2], probs) == ("ROC AUC", pytest.approx(points["score"]))
+    known = {table.ids[row]: ["1" if mine[row] else "0"] for row in range(6)}
+    column[:6] = mine[:6]
+    expected = "ROC AUC", pytest.approx(roc_auc_score(mine, column))
+    assert judge.score_answers(table, table, judge.put_known(known, table, table, cells), truth[::2], probs) == expected
 
 
 def write_rule(folder, **content):

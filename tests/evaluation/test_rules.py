@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import fbeta_score
 
-from imettk.config import Recipe, RulePlan
+from imettk.config import Recipe, RulePlan, ScorePlan
 from imettk.errors import ConfigError, DataError, MissingFileError
 from imettk.evaluation.rules import fitter_of
 from imettk.experiment.prepared import read_shares
@@ -57,3 +58,17 @@ def test_a_table_of_shares_is_there_and_named_only_where_it_counts(tmp_path):
     for shares, name in (("csv", None), ("train", "shares.csv")):
         with pytest.raises(ConfigError, match="`shares_csv` of RulePlan must be given with shares csv or mean"):
             replace(recipe_of("csv").rule, shares=shares, shares_csv=name)
+
+
+@pytest.mark.parametrize("average", ["macro", "micro", "samples"])
+def test_a_threshold_is_the_best_for_the_f1_that_is_judged(average):
+    rng = np.random.default_rng(0)
+    probs = rng.random((60, 3)).astype(np.float32)
+    targets = (rng.random((60, 3)) < probs * (0.9, 0.5, 0.2)).astype(np.uint8)
+    recipe = Recipe(rule=RulePlan(kind="threshold", min_labels=0), score=ScorePlan(metric=f"f1_{average}"))
+    chosen = fitter_of(recipe).fit(probs, targets).apply(probs)
+    every = [
+        fbeta_score(targets, probs >= value, beta=1, average=average, zero_division=0) for value in [*probs.ravel(), 2]
+    ]
+    best = fbeta_score(targets, chosen, beta=1, average=average, zero_division=0)
+    assert best == pytest.approx(max(every)) and recipe.scorer.score(chosen, targets) == pytest.approx(best)

@@ -6,11 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import entropy
-from sklearn.metrics import accuracy_score, fbeta_score, log_loss, precision_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    fbeta_score,
+    log_loss,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from imettk.config import Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
 from imettk.data.table import SampleTable
-from imettk.evaluation.rules import fitter_of
+from imettk.errors import ConfigError
+from imettk.evaluation.rules import fitter_of, score_quickly
 from imettk.evaluation.scoring import (
     count_test_rows,
     honest_scores,
@@ -26,10 +35,10 @@ FOLDS = np.arange(90) % 3
 ROWS = [np.arange(fold, 90, 3) for fold in range(3)]  # of each fold
 
 
-def recipe_of(task="multilabel", metric=None, **rule):
+def recipe_of(task="multilabel", metric=None, columns=(), **rule):
     kind = rule.pop("kind", "threshold" if task == "multilabel" else "argmax")
     return Recipe(
-        table=TableFormat(task=task, label_column="label"),
+        table=TableFormat(task=task, label_column="label", answer_columns=columns),
         train=TrainPlan(loss="bce" if task == "multilabel" else "cross_entropy"),
         rule=RulePlan(kind=kind, **rule),
         score=ScorePlan(metric=metric),
@@ -258,3 +267,68 @@ def test_test_rows_are_those_of_the_sample_where_it_is_there(tmp_path):
     assert count_test_rows(recipe, tmp_path) is None
     (tmp_path / "sample.csv").write_text("id,label\n1,a\n2,b\n")
     assert count_test_rows(recipe, tmp_path) == 2
+
+
+OF_COLUMNS = {
+    "roc_auc": (roc_auc_score, 0.5),
+    "average_precision": (average_precision_score, None),
+    "log_loss": (lambda truth, column: log_loss(truth, column.astype(float), labels=[0, 1]), None),
+}
+
+
+@pytest.mark.parametrize("metric", OF_COLUMNS)
+@pytest.mark.parametrize(
+    ("task", "labels", "said", "judged"),
+    [
+        ("multiclass", "abc", {"positive": "b"}, [1]),
+        ("multiclass", "abc", {"columns": ("c",)}, [2]),
+        ("multiclass", "abc", {"columns": ("c", "a")}, [0, 2]),
+        ("multilabel", "abcd", {"positive": "d"}, [3]),
+        ("multilabel", "abcd", {"columns": ("d", "a", "b")}, [0, 1, 3]),
+    ],
+)
+def test_the_columns_that_are_submitted_are_what_is_judged(metric, task, labels, said, judged):
+    probs, targets = class_rows() if task == "multiclass" else label_rows()
+    recipe = recipe_of(task, metric, kind="probability", **said)
+    fitter = fitter_of(recipe, labels=tuple(labels))
+    scores, answers = honest_scores(recipe, fitter, probs, targets, FOLDS)
+    assert answers is probs, "tables and pictures show all labels"
+    truth = (targets[:, None] == np.arange(3) if task == "multiclass" else targets)[:, judged].astype(int)
+    one, constant = OF_COLUMNS[metric]
+
+    def score(rows, given=probs[:, judged]):
+        return pytest.approx(np.mean([one(*pair) for pair in zip(truth[rows].T, given[rows].T, strict=True)]))
+
+    assert scores["oof"] == score(np.arange(90)) == score_quickly(fitter, probs, targets)
+    assert scores["folds"] == {str(fold): score(ROWS[fold]) for fold in range(3)}
+    assert scores["constant"] == (constant or score(np.arange(90), np.tile(truth.mean(0), (90, 1))))
+    low, high = scores["interval"]
+    assert low < scores["oof"] < high and high - low < 0.5
+    if task == "multilabel":
+        assert scores["samples F1"] == pytest.approx(
+            fbeta_score(targets, probs >= 0.5, beta=1, average="samples", zero_division=0)
+        )
+
+
+def test_all_columns_are_judged_as_classes_and_rows_of_a_blend_sum_to_1():
+    probs, targets = class_rows()
+    recipe = recipe_of("multiclass", "log_loss", kind="probability", columns=("c", "a", "b"))
+    fitter = fitter_of(recipe, labels=("a", "b", "c"))
+    assert honest_scores(recipe, fitter, probs, targets, FOLDS)[0]["oof"] == pytest.approx(
+        class_log_loss(targets, probs), rel=1e-6
+    )
+    blended = probs * np.linspace(0.5, 1.5, 90, dtype=np.float32)[:, None]
+    scores, answers = honest_scores(recipe, fitter, blended, targets, FOLDS)
+    assert scores["oof"] == pytest.approx(class_log_loss(targets, probs), rel=1e-6)
+    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-6)
+
+
+def test_a_metric_of_all_classes_needs_a_column_of_each():
+    with pytest.raises(ConfigError) as caught:
+        recipe_of("multiclass", "top_2", kind="probability", positive="a")
+    assert str(caught.value).startswith("`score.metric` top_2 judges all classes of a row, and the submission has one ")
+    recipe = recipe_of("multiclass", "top_2", kind="probability", columns=("a", "b"))
+    with pytest.raises(ConfigError) as caught:
+        fitter_of(recipe, labels=("a", "b", "c"))
+    line = "`score.metric` top_2 judges all classes of a row, and `table.answer_columns` names 2 of 3"
+    assert str(caught.value) == line

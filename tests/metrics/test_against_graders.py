@@ -11,6 +11,7 @@ from sklearn.metrics import (
     average_precision_score,
     balanced_accuracy_score,
     fbeta_score,
+    log_loss,
     matthews_corrcoef,
     roc_auc_score,
     roc_curve,
@@ -35,6 +36,9 @@ CASES = [
             ("roc_auc_partial", {"above": 0.35}),
             ("average_precision", {}),
             ("probabilistic_f1", {}),
+            ("gap", {}),
+            ("log_loss", {}),
+            ("log_loss", {"eps": 1e-15}),
         )
         for form in ("labels", "classes")
     ),
@@ -43,7 +47,7 @@ CASES = [
 
 
 def test_every_metric_is_held_against_something():
-    elsewhere = {"f_beta", "accuracy", "map_at_k", "precision_at_k", "log_loss", "focal_loss"}
+    elsewhere = {"f_beta", "accuracy", "map_at_k", "precision_at_k", "focal_loss"}
     every = {(name, form) for name, row in METRICS.items() for form in row.targets if name not in elsewhere}
     assert every == {(name, form) for name, form, _ in CASES}
 
@@ -117,6 +121,24 @@ def soft_f1(truth, probs):
     return 2 * precision * recall / (precision + recall)
 
 
+def landmarks(probs, targets):
+    """A plain loop over all rows, the surest first, as of Google Landmark Recognition; equally sure ones count as one.
+
+    A row without a label is answered wrongly; one whose probabilities are all 0 is not answered.
+    """
+    first = probs.argmax(1)
+    known = [row for row, truth in enumerate(targets) if np.any(truth if targets.ndim == 2 else truth >= 0)]
+    total = 0.0
+    for row, label in enumerate(first):
+        right = targets[row, label] == 1 if targets.ndim == 2 else targets[row] == label
+        if not right or probs[row, label] == 0:
+            continue
+        as_sure = [other for other in range(len(probs)) if probs[other].max() >= probs[row].max()]
+        hits = [targets[o, first[o]] == 1 if targets.ndim == 2 else targets[o] == first[o] for o in as_sure]
+        total += sum(hits) / len(as_sure)
+    return total / len(known) if known else math.nan
+
+
 def f_score(answers, targets, beta, average):
     """A single column is one label here, and two classes there: it gets an empty one beside it, that adds nothing."""
     if targets.ndim == 2 and targets.shape[1] == 1:
@@ -130,6 +152,14 @@ def most_likely(probs, targets, k):
     if probs.shape[1] == 2:
         return accuracy_score(targets, probs[:, 1] >= probs[:, 0])
     return top_k_accuracy_score(targets, probs, k=k, labels=range(probs.shape[1]))
+
+
+def sure_loss(probs, targets, eps):
+    """scikit-learn's log loss, of float64; with another eps than its own, it is given what is clipped already."""
+    probs = np.clip(probs.astype(np.float64), eps, 1 - eps) if eps else probs.astype(np.float64)
+    if targets.ndim == 1:
+        return log_loss(targets, probs, labels=range(probs.shape[1]))
+    return np.mean([log_loss(truth, one, labels=[0, 1]) for one, truth in columns_of(probs, targets)])
 
 
 def expected_of(name, params, probs, answers, targets):
@@ -149,6 +179,8 @@ def expected_of(name, params, probs, answers, targets):
         "roc_auc_partial": lambda: mean_of(lambda truth, one: partial_auc(truth, one, above), both),
         "average_precision": lambda: mean_of(average_precision_score, some),
         "probabilistic_f1": lambda: mean_of(soft_f1, some),
+        "gap": lambda: landmarks(probs, targets),
+        "log_loss": lambda: sure_loss(probs, targets, params.get("eps")),
         "balanced_accuracy": lambda: mean_of(balanced_accuracy_score, chosen),
         "mcc": lambda: mean_of(matthews_corrcoef, chosen),
         "f1_macro": lambda: f_score(answers, targets, 1.0, "macro"),
@@ -179,7 +211,7 @@ def constants(name, form, num_rows):
     """Tables of probabilities and of answers that are the same in all rows, of three labels or classes."""
     if METRICS[name].needs == "probs":
         steps = np.arange(num_rows + 1) / num_rows  # shares of classes are among these
-        rows = [[step] * 3 for step in steps]
+        rows = [[step] * 3 for step in steps] + np.eye(3).tolist()
         if form == "classes":
             rows = [row for row in itertools.product(steps, repeat=3) if sum(row) == pytest.approx(1)]
         return [(np.tile(row, (num_rows, 1)), None) for row in rows]
@@ -189,7 +221,8 @@ def constants(name, form, num_rows):
     ]
 
 
-@pytest.mark.parametrize(("name", "form", "params"), CASES)
+# The best constant of a log loss differs from column to column: see `test_metric`.
+@pytest.mark.parametrize(("name", "form", "params"), [case for case in CASES if case[0] != "log_loss"])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.filterwarnings("ignore")
 def test_the_best_constant_answer_is_the_best_of_all(name, form, params, seed):
@@ -215,4 +248,16 @@ def test_of_two_classes_the_second_is_the_one_in_question(name):
 def test_as_many_answers_as_classes_are_no_question():
     with pytest.raises(UserError) as caught:
         METRICS["top_k"].bound("classes").score(np.full((2, 5), 0.2), np.array([0, 1]))
-    assert str(caught.value) == "`score.params` k must be below the number of classes, 5, for top_k, got 5"
+    assert str(caught.value) == "k of top_k must be below the number of classes, 5, got 5"
+
+
+def test_rows_without_a_landmark_count_as_wrong_in_either_form():
+    probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]], np.float32)
+    classes = np.array([0, -1, 0, 1])
+    columns = np.array([[1, 0], [0, 0], [1, 0], [0, 1]], np.uint8)
+    expected = (1 + 2 / 3 + 3 / 4) / 3  # in the order .9 right, .8 without one, .7 and .6 right
+    for form, targets in (("classes", classes), ("labels", columns)):
+        scorer = METRICS["gap"].bound(form)
+        assert scorer.score(probs, targets) == pytest.approx(expected) == pytest.approx(landmarks(probs, targets))
+        assert scorer.best_constant(targets) == pytest.approx(2 * (2 / 4) / 3)
+        assert math.isnan(scorer.score(probs[1:2], targets[1:2]))

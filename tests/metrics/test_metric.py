@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, fbeta_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from imettk.errors import ConfigError
-from imettk.metrics import METRICS, Metric, bind
+from imettk.metrics import METRICS, Metric, bind, find_metric
 
 EVERY = [(name, form) for name, row in METRICS.items() for form in row.targets]
 
@@ -229,6 +229,7 @@ def test_unknown_and_ill_typed_parameters_are_refused_in_one_line(name, given, l
         ("map_at_k", {"k": 0}, "k must be at least 1, got 0"),
         ("precision_at_k", {"k": -1}, "k must be at least 1, got -1"),
         ("focal_loss", {"gamma": -0.5}, "gamma must be 0 or above, got -0.5"),
+        ("log_loss", {"eps": 0}, "eps must be in (0, 0.5), got 0.0"),
         ("f_beta_macro", {"beta": 0}, "beta must be above 0, got 0.0"),
         ("roc_auc_partial", {"above": 1}, "above must be in [0, 1), got 1.0"),
         (
@@ -254,3 +255,24 @@ def test_parameters_out_of_range_are_refused_in_one_line(name, given, line):
     with pytest.raises(ConfigError) as caught:
         bound(name, given)
     assert str(caught.value) == f"`score.params` for the metric {name}: {line}"
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "params"),
+    [
+        ("map_at_5", "map_at_k", {"k": 5}),
+        ("precision_at_10", "precision_at_k", {"k": 10}),
+        ("top_3", "top_k", {"k": 3}),
+        ("map_at_k", "map_at_k", {}),
+        ("roc_auc", "roc_auc", {}),
+    ],
+)
+def test_a_name_may_hold_the_number(name, row, params):
+    assert find_metric(name) == (METRICS[row], params)
+
+
+@pytest.mark.parametrize(
+    "name", ["map_at_", "map_at_05", "map_at_5.0", "map_at_-1", "map_at_\u0665", "roc_auc_5", "auc", "k"]
+)
+def test_what_is_no_name_has_no_row(name):
+    assert find_metric(name) is None
