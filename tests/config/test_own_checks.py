@@ -6,8 +6,10 @@ import textwrap
 
 import pytest
 
+from imettk.config import Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
 from imettk.config.overrides import apply_overrides
-from imettk.config.own_checks import own_names, tell_own
+from imettk.config.own import register_source
+from imettk.config.own_checks import check_own, own_names, tell_own
 from imettk.errors import ConfigError
 from imettk.recipes import load_recipe
 
@@ -214,3 +216,22 @@ def test_a_loss_and_a_metric_are_tried_with_their_parameters(tmp_path):
     (tmp_path / "mine.py").write_text(OWN_PARAMETERS.replace("** power", "** power / 0"))
     with pytest.raises(ConfigError, match=r"`train\.loss` recipe:power_bce: must be finite for logits from -2 to 2"):
         load_recipe(str(tmp_path / "mine.py"))
+
+
+def test_a_function_judges_the_one_column_that_is_submitted():
+    seen = []
+
+    def mine(probs, targets):
+        seen.append((probs.shape, targets.shape, sorted(set(targets.ravel().tolist()))))
+        return 0.5
+
+    register_source("e" * 64, {"mine": mine})
+    recipe = Recipe(
+        table=TableFormat(task="multiclass", label_column="label"),
+        train=TrainPlan(loss="cross_entropy"),
+        rule=RulePlan(kind="probability", positive="a"),
+        score=ScorePlan(metric="recipe:mine"),
+        source_sha256="e" * 64,
+    )
+    check_own(recipe)
+    assert seen == [((4, 1), (4, 1), [0, 1])]

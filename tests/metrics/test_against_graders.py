@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import (
     accuracy_score,
     auc,
@@ -261,3 +262,19 @@ def test_rows_without_a_landmark_count_as_wrong_in_either_form():
         assert scorer.score(probs, targets) == pytest.approx(expected) == pytest.approx(landmarks(probs, targets))
         assert scorer.best_constant(targets) == pytest.approx(2 * (2 / 4) / 3)
         assert math.isnan(scorer.score(probs[1:2], targets[1:2]))
+
+
+@pytest.mark.parametrize("form", ["labels", "classes"])
+@pytest.mark.parametrize("params", [{}, {"eps": 1e-15}])
+@pytest.mark.filterwarnings("ignore:The y_prob")  # float32 rounds sums too
+def test_what_float32_rounds_to_certainty_costs_what_it_costs_there(form, params):
+    scorer, rounded = METRICS["log_loss"].bound(form, params), 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        logits = torch.from_numpy(rng.normal(0, 40, (12, int(rng.integers(2, 5)))).astype(np.float32))
+        probs = (logits.sigmoid() if form == "labels" else logits.softmax(1)).numpy()
+        targets = rng.integers(0, 2, probs.shape) if form == "labels" else rng.integers(0, probs.shape[1], 12)
+        expected = sure_loss(probs, targets, params.get("eps"))
+        assert scorer.score(probs, targets) == pytest.approx(expected, rel=1e-6), seed
+        rounded += np.isin(probs, (0, 1)).any()
+    assert rounded == 200
