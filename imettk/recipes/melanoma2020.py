@@ -10,8 +10,8 @@ Images of 512 pixels a side lie in `jpeg/train`, `jpeg/test` and `isic2019`, the
 diagnoses in the tables first, as they did: the lentigines, lichenoid and seborrheic keratosis are BKL; cafe-au-lait
 macule and atypical melanocytic proliferation are unknown; NV is nevus and MEL melanoma.
 
-Not here: what four of the eighteen know of the patient beside the image, the mean of five dropouts before the last
-layer, and weights chosen by melanoma's AUC alone: `score.metric` is the mean over all diagnoses.
+Not here: what four of the eighteen know of the patient beside the image, and the mean of five dropouts before the last
+layer.
 """
 
 from imettk.config import (

@@ -188,7 +188,8 @@ def _finish(contents: Contents, choices: Choices, read: _Read) -> Guess:
     """Add what the sample submission says: where test images lie, what is answered, and by which metric."""
     names = list(read.table.label_columns) or sorted({*read.labels} - {read.table.unknown_label})
     form, test_files = _with_test(read, names, contents)
-    judging = judge(read.question, names, form, read.sample, read.ranked, choices)
+    every_row = bool((read.frame[form.label_column].str.strip() != "").all())
+    judging = judge(read.question, names, form, read.sample, read.ranked, choices, every_row=every_row)
     known = read._asdict() | {"table": form, "findings": (*read.findings, judging.finding)}
     return Guess(**known, test_files=test_files, judging=judging)
 

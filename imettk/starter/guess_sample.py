@@ -129,6 +129,8 @@ def read_ranked(sample: Sample, labels: set[str], images: set[str]) -> Ranked | 
         images: names by which answers may mean images.
     """
     columns, frame = sample.answers, sample.frame
+    if set(columns) == labels:  # a column for each, though they may be numbers
+        return None
     stems = {match[1] for column in columns if (match := NUMBERED.fullmatch(column))}
     if len(columns) > 1 and len(stems) == 1 and all(NUMBERED.fullmatch(column) for column in columns):
         answers = {cell for column in columns for cell in frame[column].unique()}

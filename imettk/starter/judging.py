@@ -11,6 +11,7 @@ from imettk.config import RulePlan, TableFormat
 from imettk.data.csv_files import LISTED
 from imettk.errors import ConfigError, DataError
 from imettk.metrics import METRICS, find_metric, metric_names
+from imettk.metrics.labels import Average
 from imettk.starter.guess_columns import Choices, Finding, plain_name
 from imettk.starter.guess_sample import Sample
 from imettk.starter.questions import Question, Ranked
@@ -46,12 +47,15 @@ def judge(
     sample: Sample | None,
     ranked: Ranked | None,
     choices: Choices,
+    *,
+    every_row: bool = True,
 ) -> Judging:
     """Return the metric that was asked for, or the likeliest, and the rule that gives what it judges.
 
     Args:
         labels: sorted.
         form: of the tables.
+        every_row: each row of the training table has a label.
 
     Raises:
         ConfigError: there is no such metric.
@@ -66,7 +70,7 @@ def judge(
     if row is not None:
         reason = "as asked for" if row[0].needs == "probs" else None
     if reason is None:
-        return _by_labels(question, metric)
+        return _by_labels(question, metric, every_row=every_row)
     likeliest = _likeliest(TASKS[question.task], form, pairs=pairs)
     chosen, doubt, what = metric or likeliest[0], None, "a probability a label"
     rule = RulePlan(kind="probability")
@@ -94,21 +98,34 @@ def _wants_probabilities(
         return "the sample has a column a label" if sample.shows_probabilities else None
     if sample.shows_probabilities and sample.has_fractions and not set(sample.cells) & set(labels):
         return f"the sample holds numbers such as {sample.cells[0]}"
+    if sample.shows_probabilities and any(plain_name(label) == plain_name(sample.answers[0]) for label in labels):
+        return f"the sample's column is called like the label {sample.answers[0]}"
     # A label in place of a probability costs a score in silence, a probability in place of a label is refused.
     if {label.removesuffix(".0") for label in labels} == {"0", "1"} and sample.shows_probabilities:
         return "labels are 0 and 1, which are mostly judged by their probability"
     return None
 
 
-def _by_labels(question: Question, metric: str | None) -> Judging:
-    targets, usual = TASKS[question.task].targets, question.rule.usual_metric
+def _by_labels(question: Question, metric: str | None, *, every_row: bool) -> Judging:
+    """Labels are the answers, as many as the F-beta wants by which they are judged."""
+    targets, usual, rule = TASKS[question.task].targets, question.rule.usual_metric, question.rule
     fits = [name for name, row in METRICS.items() if targets in row.targets and row.needs == METRICS[usual].needs]
-    reason = (
-        "as asked for"
-        if metric
-        else "the usual one" + _others([usual, *(name for name in fits if name != usual)], None)
-    )
-    return Judging(metric, None, Finding("metric", metric or usual, reason, "--metric"))
+    others = _others([usual, *(name for name in fits if name != usual)], None)
+    reason = "as asked for" if metric else f"the usual one{others}"
+    goal = None if metric is None else _goal_of(metric, targets)
+    if goal is not None and question.several:
+        rule = replace(rule, beta=goal[0], average=goal[1])
+        if goal[1] == "macro":  # a mean over labels, which do not depend on each other
+            rule = replace(rule, **question.each_label)
+    if question.several and not every_row:
+        rule = replace(rule, min_labels=0)
+    changed = None if rule == question.rule else rule
+    return Judging(metric, changed, Finding("metric", metric or usual, reason, "--metric"))
+
+
+def _goal_of(metric: str, targets: str) -> tuple[float, Average] | None:
+    row = find_metric(metric)
+    return None if row is None or targets not in row[0].targets else row[0].bound(targets, row[1]).goal
 
 
 def _likeliest(task: Task, form: TableFormat, *, pairs: bool) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from imettk.config import EmbeddingPlan, FoldPlan, ModelPlan, RankPlan, RulePlan
 
@@ -73,6 +73,7 @@ class Question:
         rare: the line about rare labels, with the fields `named`, `number` and `total`.
         loss, rule, model, embedding: what a recipe begins with.
         rules: rules of a built-in recipe that are kept.
+        each_label: fields of the rule that change where a metric is a mean over labels.
         make_folds: (number of folds, rows of each label with a name) -> the plan of folds.
         fit_ranking: (plan, what the sample submission says, unknown=whether a label stands for unknown ones) -> the
             plan of ranked answers.
@@ -92,6 +93,7 @@ class Question:
     loss: str
     rule: RulePlan
     rules: tuple[str, ...]
+    each_label: Mapping[str, Any] = field(default_factory=dict)
     model: ModelPlan = field(default_factory=ModelPlan)
     embedding: EmbeddingPlan = field(default_factory=EmbeddingPlan)
     make_folds: Callable[[int, Counter[str]], FoldPlan] = _deal_folds
@@ -158,6 +160,7 @@ QUESTIONS: dict[str, Question] = {
             loss="bce",
             rule=RulePlan(kind="threshold", beta=1.0),
             rules=("threshold", "group_thresholds", "class_thresholds", "top", "share"),
+            each_label={"kind": "class_thresholds"},
             comments={
                 "rule": ("The F-beta of the competition: which beta, and the mean over samples, labels or all?",)
             },

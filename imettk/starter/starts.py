@@ -71,9 +71,9 @@ def start_recipe(guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comment
 def judge_by(recipe: Recipe, guess: Guess) -> Recipe:
     """The recipe judged by the metric that was guessed or asked for, with answers that it judges."""
     judging = guess.judging
-    if judging.metric is not None:
-        recipe = replace(recipe, score=ScorePlan(metric=judging.metric), rule=judging.rule or recipe.rule)
-    return recipe
+    if judging.metric is None:
+        return recipe
+    return replace(recipe, score=ScorePlan(metric=judging.metric), rule=judging.rule or recipe.rule)
 
 
 def recipe_like(base: Recipe, guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comments]:

@@ -104,7 +104,7 @@ def class_rows(num_rows: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]
 
 def curves_of(folder: Path, recipe: Recipe, table: SampleTable, probs: np.ndarray, shown: np.ndarray | None = None):
     """What `curves.json` holds where rules that are fitted on all rows decide."""
-    fitter, run = fitter_of(recipe), RunDir(folder)
+    fitter, run = fitter_of(recipe, labels=table.labels), RunDir(folder)
     rule = fitter.fit(probs, table.targets)
     shown = probs if shown is None else shown
     decided = rule.decisions(rule.apply(shown))
@@ -179,7 +179,7 @@ def test_probabilities_are_shown_as_they_are_answered_and_only_where_a_rule_give
     monkeypatch.setattr(Probabilities, "apply", lambda rule, probs: probs**2)
     judged = {"recipe": recipe, "data_dir": tmp_path, "run": RunDir(tmp_path), "folds": np.arange(300) % 2}
     table = table_of(targets, ("0", "1"))
-    judge_oof(fitter=fitter_of(recipe), table=table, probs=probs, **judged)
+    judge_oof(fitter=fitter_of(recipe, labels=table.labels), table=table, probs=probs, **judged)
     means = calibration_curve(targets, probs[:, 1] ** 2, n_bins=5, strategy="quantile")[1]
     assert read(RunDir(tmp_path), "curves.json")["calibration"]["probs"] == pytest.approx(means, abs=1e-6)
     monkeypatch.setitem(choices.RULES, "argmax", replace(choices.RULES["argmax"], gives=("answers",)))

@@ -110,7 +110,7 @@ def recipe_of(task: str, **table) -> Recipe:
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
 def test_a_column_a_label_from_the_table_to_an_ensemble_and_pseudo_labels(tmp_path, capsys, task):
     names = ("dog", "cat", "cow")
-    data = make_pictures(tmp_path / "data", [name for name in names for _ in range(8)], num_test=9)
+    data = make_pictures(tmp_path / "data", [name for name in names for _ in range(8)], num_test=9, answer=0.5)
     ids = [f"test{row:02d}" for row in range(9)]
     sample = pd.DataFrame({"id": ids} | dict.fromkeys(names, 0.0))
     sample.to_csv(data / "sample_submission.csv", index=False)
@@ -158,7 +158,8 @@ def test_one_column_is_the_probability_of_1_and_else_asks_of_which_label(tmp_pat
     run("infer", *common)
     mean = load_predictions(tmp_path / "run" / "fold0" / "test.safetensors").merged
     np.testing.assert_allclose(pd.read_csv(tmp_path / "run" / "submission.csv")["label"], mean[:, 1], atol=1e-6)
-    words = make_pictures(tmp_path / "words", [name for name in ("no", "yes") for _ in range(6)], num_test=4)
+    cells = [name for name in ("no", "yes") for _ in range(6)]
+    words = make_pictures(tmp_path / "words", cells, num_test=4, answer=0.5)
     line = refused(capsys, "prepare", path, "--data", words, "--run-dir", tmp_path / "other")
     assert "say of which label with --rule.positive, one of no, yes" in line
     run("prepare", path, "--data", words, "--run-dir", tmp_path / "other", "--rule.positive", "yes")
@@ -166,7 +167,7 @@ def test_one_column_is_the_probability_of_1_and_else_asks_of_which_label(tmp_pat
 
 def test_one_column_of_three_classes_is_what_every_score_is_of(tmp_path):
     names = ("cat", "cow", "dog")
-    data = make_pictures(tmp_path / "data", [name for name in names for _ in range(8)], num_test=9)
+    data = make_pictures(tmp_path / "data", [name for name in names for _ in range(8)], num_test=9, answer=0.5)
     ids = [f"test{row:02d}" for row in range(9)]
     truth = pd.DataFrame({"id": ids, "label": [names[row % 3] for row in range(9)]})
     truth.to_csv(tmp_path / "answers.csv", index=False)
@@ -289,7 +290,7 @@ def test_calibration_is_refused_where_it_does_not_count(make, line):
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
 def test_calibrated_answers_from_validation_to_an_ensemble_pseudo_labels_and_pictures(tmp_path, capsys, task):
     names = ("cat", "cow", "dog")
-    data = make_pictures(tmp_path / "data", [name for name in names for _ in range(8)], num_test=9)
+    data = make_pictures(tmp_path / "data", [name for name in names for _ in range(8)], num_test=9, answer=0.5)
     ids = [f"test{row:02d}" for row in range(9)]
     pd.DataFrame({"id": ids} | dict.fromkeys(names, 0.0)).to_csv(data / "sample_submission.csv", index=False)
     truth = pd.DataFrame({"id": ids, "label": [names[row % 3] for row in range(9)]})

@@ -30,6 +30,8 @@ def judging(folder, labels, sample, **choices):
         (["0", "1"], {"label": [0, 0]}, "roc_auc", "1"),
         (["0.0", "1.0"], {"label": [0.5, 0.5]}, "roc_auc", "1.0"),
         (["benign", "malignant"], {"malignant": [0, 0.5]}, "roc_auc", "malignant"),
+        (["benign", "malignant"], {"malignant": [0, 0]}, "roc_auc", "malignant"),
+        (["8815", "42"], {"label": ["8815 0.03", "42 1"]}, "gap", None),
         (["cat", "dog", "owl"], {"dog": [0.5, 0.5]}, "roc_auc", "dog"),
         (["a", "b", "c"], {"b": [0.3] * 2, "a": [0.3] * 2, "c": [0.4] * 2}, "log_loss", None),
         (["a", "b", "c"], {"b": [0] * 2, "a": [0] * 2, "c": [0] * 2}, "log_loss", None),
@@ -40,7 +42,10 @@ def judging(folder, labels, sample, **choices):
 def test_the_likeliest_and_the_others(tmp_path, labels, sample, metric, positive):
     found = judging(tmp_path, labels, sample)
     assert found.metric == metric and found.doubt is None
-    assert found.rule == (None if metric is None else RulePlan(kind="probability", positive=positive))
+    calibrate = "temperature" if metric == "log_loss" else None
+    pairs = 1 if metric == "gap" else None
+    rule = RulePlan(kind="probability", positive=positive, calibrate=calibrate, pairs=pairs)
+    assert found.rule == (None if metric is None else rule)
     assert found.finding.change == "--metric" and "; or " in found.finding.reason
     assert found.finding.value.startswith(metric or "accuracy")
 
@@ -66,3 +71,33 @@ def test_a_metric_that_was_asked_for_is_taken(tmp_path):
 def test_one_column_for_one_of_many_labels_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"a single column for the probability of one of 3 labels: of which cannot be"):
         judging(tmp_path, ["a", "b", "c"], {"label": [0.5, 0.5]})
+
+
+def test_numbered_labels_with_a_column_each_are_no_answers_in_order(tmp_path):
+    columns = {name: [0.3, 0.3] for name in ("33", "10", "2")}
+    found = judging(tmp_path, ["10", "2", "33"], columns, metric="log_loss")
+    assert (found.rule.kind, found.rule.calibrate) == ("probability", "temperature")
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "beta", "average", "least"),
+    [
+        (None, "threshold", 1.0, "samples", 0),
+        ("f1_macro", "class_thresholds", 1.0, "macro", 0),
+        ("f1_micro", "threshold", 1.0, "micro", 0),
+        ("f1_samples", "threshold", 1.0, "samples", 0),
+        ("balanced_accuracy", "threshold", 1.0, "samples", 0),
+    ],
+)
+def test_thresholds_are_fitted_for_what_is_judged(tmp_path, metric, kind, beta, average, least):
+    labels = ["a|b", "", "b", "a|c"]
+    for name in [f"train/{number}" for number in range(12)]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
+    train = pd.DataFrame({"id": range(12), "label": [labels[number % 4] for number in range(12)]})
+    for least_labels, frame in ((least, train), (1, train[train["label"] != ""])):
+        frame.to_csv(tmp_path / "train.csv", index=False)
+        contents = look_into(tmp_path)
+        found = guess(contents, tmp_path, Choices(metric=metric))
+        rule = found.judging.rule or found.question.rule
+        assert (rule.kind, rule.beta, rule.average, rule.min_labels) == (kind, beta, average, least_labels)
