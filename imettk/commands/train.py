@@ -14,11 +14,10 @@ from imettk.config import Recipe, fingerprint
 from imettk.device import describe, use_deterministic_algorithms
 from imettk.errors import ConfigError, MismatchError, UserError
 from imettk.experiment.fold_messages import FoldMessages
+from imettk.experiment.precision import TrainingPrecision
 from imettk.experiment.prepared import (
-    Compute,
     Prepared,
     choose_compute,
-    choose_training_compute,
     read_prepared,
 )
 from imettk.experiment.resume import carry_checkpoint, carry_journal, find_checkpoint, is_done
@@ -61,7 +60,7 @@ def train(
         use_deterministic_algorithms()
     team = join_team(compute.device)
     prepared = read_prepared(recipe, data_dir, run)
-    compute = choose_training_compute(recipe, len(prepared.table.labels), local_rank())
+    precision = TrainingPrecision(recipe, compute, len(prepared.table.labels), team)
     if team.is_main:
         run.save_recipe(recipe)
     plan = recipe.session
@@ -74,7 +73,7 @@ def train(
             if team.share(is_done(recipe, run, number, prepared.identity, others_allowed=other_weights)):
                 _say(team, f"fold {number} is done already")
                 continue
-            training = _FoldTraining(recipe, prepared, run, number, compute, session, team, other_weights, notifier)
+            training = _FoldTraining(recipe, prepared, run, number, precision, session, team, other_weights, notifier)
             if training.run() is not None:
                 break
         team.leave()
@@ -100,14 +99,14 @@ class _FoldTraining:
         prepared: Prepared,
         run: RunDir,
         fold: int,
-        compute: Compute,
+        precision: TrainingPrecision,
         session: Session,
         team: Team,
         other_weights: bool,
         notifier: Notifier | None,
     ) -> None:
         self._recipe, self._prepared, self._run, self._fold = recipe, prepared, run, fold
-        self._compute, self._session, self._team, self._other_weights = compute, session, team, other_weights
+        self._precision, self._session, self._team, self._other_weights = precision, session, team, other_weights
         self._folder = run.fold(fold)
         self._messages = FoldMessages(notifier, recipe, fold, self._folder)
         self._journal: Journal | None = None
@@ -144,7 +143,11 @@ class _FoldTraining:
 
     def _start(self) -> Trainer:
         """A trainer where the last session left it, and the journal's line about this one."""
-        recipe, run, fold, team, compute = self._recipe, self._run, self._fold, self._team, self._compute
+        recipe, run, fold, team = self._recipe, self._run, self._fold, self._team
+        data = self._prepared.identity
+        checkpoint = find_checkpoint(recipe, run, fold, data, others_allowed=self._other_weights)
+        recorded = None if checkpoint is None else checkpoint.values["environment"].get("precision")
+        compute = self._precision.settle(recorded)
         _say(team, f"fold {fold}: {compute.device}, {str(compute.dtype).removeprefix('torch.')}")
         taught, hash_of_taught = with_teacher(recipe, self._prepared, fold)
         environment = describe(compute.device) | {
@@ -153,8 +156,6 @@ class _FoldTraining:
             "teacher": hash_of_taught,
             "images": self._prepared.source.describe(),
         }
-        data = self._prepared.identity
-        checkpoint = find_checkpoint(recipe, run, fold, data, others_allowed=self._other_weights)
         if team.is_main:
             self._journal = carry_journal(recipe, run, fold, data, checkpoint)
         recorder = Recorder(self._journal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from imettk.data.data_identity import DataIdentity, identify_data
 from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, read_folds
 from imettk.data.source import ImageSource, cache_key, image_names, make_reader
 from imettk.data.table import SampleTable, read_table
-from imettk.device import bfloat16_convolutions_fail, choose_device, choose_precision, meets_single_pixels
+from imettk.device import choose_device, choose_precision
 from imettk.errors import CheckpointError, DataError, MismatchError, MissingFileError, TrainingError
 from imettk.models.network import Network
 from imettk.progress import say
@@ -95,24 +95,6 @@ def choose_compute(recipe: Recipe, rank: int = 0) -> Compute:
     if recipe.session.num_threads is not None:
         torch.set_num_threads(recipe.session.num_threads)
     return Compute(device, choose_precision(recipe.train.precision, device))
-
-
-def choose_training_compute(recipe: Recipe, num_labels: int, rank: int = 0) -> Compute:
-    """The same for training: float32 where bfloat16 gives the network wrong gradients on this CPU, which it says."""
-    compute = choose_compute(recipe, rank)
-    if compute.device.type != "cpu" or compute.dtype is not torch.bfloat16 or not bfloat16_convolutions_fail():
-        return compute
-    network = make_network(recipe, num_labels)
-    sizes = {stage.image_size or recipe.images.image_size for stage in recipe.stages}
-    images = (torch.zeros((1, *size, recipe.images.channels), dtype=torch.uint8) for size in sizes)
-    if not any(meets_single_pixels(network, image) for image in images):
-        return compute
-    if rank == 0:
-        say(
-            "note: float32 in place of bfloat16: at this image size a convolution sees maps of one pixel, whose "
-            f"gradients torch {torch.__version__} gets wrong on this CPU"
-        )
-    return replace(compute, dtype=torch.float32)
 
 
 def trained_folds(run: RunDir, fold: int | None) -> list[int]:

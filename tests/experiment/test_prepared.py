@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from contextlib import nullcontext
 
@@ -13,28 +12,7 @@ from safetensors.numpy import load_file
 from tiny import TINY, run
 
 from imettk.device import bfloat16_convolutions_fail, meets_single_pixels
-from imettk.experiment import prepared as shared
-from imettk.experiment.prepared import Compute, choose_training_compute
 from imettk.models.network import Network
-from imettk.recipes import load_recipe
-
-
-def recipe_of(size: int):
-    recipe = load_recipe("digits")
-    return dataclasses.replace(
-        recipe,
-        images=dataclasses.replace(recipe.images, image_size=(size, size)),
-        train=dataclasses.replace(recipe.train, precision="bfloat16"),
-    )
-
-
-@pytest.mark.parametrize(("size", "fails", "dtype"), [(16, True, torch.float32), (16, False, torch.bfloat16),
-                                                      (64, True, torch.bfloat16)])  # fmt: skip
-def test_a_run_goes_to_float32_where_a_wrong_gradient_would_meet_it(monkeypatch, capsys, size, fails, dtype):
-    monkeypatch.setattr(shared, "choose_compute", lambda *_: Compute(torch.device("cpu"), torch.bfloat16))
-    monkeypatch.setattr(shared, "bfloat16_convolutions_fail", lambda: fails)
-    assert choose_training_compute(recipe_of(size), 15).dtype is dtype
-    assert ("note: float32 in place of bfloat16" in capsys.readouterr().out) == (dtype is torch.float32)
 
 
 @pytest.mark.parametrize(("size", "meets"), [(16, True), (32, True), (64, False)])
