@@ -176,8 +176,8 @@ class TrainPlan(Section):
         loss: a row of LOSSES, or one's own as `recipe:name`.
         loss_params: its parameters by name; those left out are the loss's own defaults.
         ema_decay: of the averaged weights that validation and inference use, (0, 1); None uses the last weights.
-        precision: `auto` is bfloat16 where the hardware has it, else float16 on a GPU and float32 on a CPU; on a CPU with
-            bfloat16 a network with depthwise convolutions is timed in both when its training begins.
+        precision: `auto` is bfloat16 where the hardware has it, else float16 on a GPU and float32 on a CPU; on a CPU
+            with bfloat16 a network with depthwise convolutions is timed in both when its training begins.
         deterministic: on a GPU, use only algorithms that give the same bits each time.
         validate_epochs: epochs between two validations; a stage also ends with one.
         watch: the metric that plateau, early stop and the choice of the best weights follow; `focal` is the focal loss

@@ -89,7 +89,8 @@ def test_the_choice_is_in_the_checkpoint_and_the_next_session_keeps_it(tmp_path,
     data = make_pictures(tmp_path / "data", ["a", "b"] * 12)
     monkeypatch.chdir(tmp_path)
     run("new", "mine", "--data", data)
-    common = ["mine.py", "--data", data, "--run-dir", "run", *TINY, "--stages.0.num-epochs", 3, "--model.backbone", DOUBTFUL]
+    common = ["mine.py", "--data", data, "--run-dir", "run", *TINY, "--stages.0.num-epochs", 3]
+    common += ["--model.backbone", DOUBTFUL]
     run("prepare", *common)
     run("train", *common, "--fold", 0, "--session.limit-steps", 1)
     assert "fold 0: cpu, float32" in capsys.readouterr().out
