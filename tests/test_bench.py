@@ -47,6 +47,10 @@ def test_crashes_at_some_file_events_leave_a_run_that_goes_on(run):
     assert "4 crashes, 0 failures" in run("crash_points", "--quick", "--check")
 
 
+def test_what_strong_networks_take_is_as_told(run):
+    assert "convnext_small, 384 px: MB" in run("activations", "--quick", "--check")
+
+
 @pytest.mark.parametrize(("beside", "held"), [(0.3, True), (0.6, False)])
 def test_idle_threads_are_judged_alone_and_beside_others(beside, held, monkeypatch, capsys):
     """Seconds are made up: processes that train are for the table alone."""

@@ -103,6 +103,11 @@ def _add_new(new: argparse.ArgumentParser) -> None:
     )
     new.add_argument("--task", dest="question", choices=sorted(QUESTIONS), help="instead of guessing it")
     new.add_argument("--metric", metavar="NAME", help="which the competition judges by, as its page says: roc_auc, ...")
+    new.add_argument(
+        "--start",
+        choices=("quick", "strong"),
+        help="a network for a CPU, or for a GPU as Kaggle's (default: this machine's)",
+    )
     new.add_argument("--like", choices=tuple(RECIPES), metavar="RECIPE", help="start from a built-in recipe")
     new.add_argument(
         "--hold-out", type=float, metavar="SHARE", help="make a test set of this share of the rows, in NAME-data"

@@ -25,10 +25,12 @@ from imettk.starter.hold_out import choose_test_rows
 from imettk.starter.look import Looks, look_at, look_into
 from imettk.starter.oddities import find_oddities
 from imettk.starter.recipe_source import write_source
-from imettk.starter.starts import judge_by, recipe_like, start_recipe
+from imettk.starter.starting_points import StartingPoint, choose_start
+from imettk.starter.starts import image_size, judge_by, recipe_like, start_recipe
 from imettk.tasks import TASKS
 
 ANSWERS = "answers.csv"
+WEIGHTS = "weights"  # the folder in which `imettk weights` leaves them
 
 
 def new(
@@ -50,7 +52,7 @@ def new(
         ConfigError: NAME is no plain name, or `like` does not fit.
     """
     path, made_dir = Path(f"{name}.py"), Path(f"{name}-data")
-    _check(name, path, made_dir, hold_out)
+    _check(name, path, made_dir, hold_out, like=like is not None, start=choices.start)
     contents = look_into(data_dir)
     found = guess(contents, data_dir, choices)
     looks = look_at(_image_files(found, data_dir))
@@ -61,6 +63,9 @@ def new(
     say(f"  {'images':<19}{_looks(looks, found)}  [images.image_size, .channels, .aspect]")
     if looks.white is not None:
         say(f"  {'white':<19}{looks.white}: {describe_brightness(looks.facts)}  [images.white]")
+    point, has_weights, why = choose_start(choices.start, Path(WEIGHTS))
+    if like is None:
+        say(f"  {'start':<19}{_describe(point, image_size(looks, point), int(found.found.sum()))}: {why}  [--start]")
     oddities = find_oddities(found, contents, looks)
     say("odd:" if oddities else "nothing odd")
     for line in oddities:
@@ -75,7 +80,7 @@ def new(
         test = _deal(found, hold_out)
         found = replace(found, table=_elsewhere(found.table, data_dir, made_dir))
     if like is None:
-        recipe, comments = start_recipe(found, looks, name)
+        recipe, comments = start_recipe(found, looks, name, point)
         base = None
     else:
         recipe, comments = recipe_like(like(), found, looks, name)
@@ -88,16 +93,20 @@ def new(
     with path.open("x", encoding="utf-8") as file:
         file.write(text)
     say(f"wrote {path}: {len(text.splitlines())} lines, to be read and changed")
+    if like is None and point.pretrained and not has_weights:
+        say(f"first: imettk weights timm:{point.network}")
     dealt = test is not None
     _tell_next(name, made_dir if dealt else data_dir, has_test=dealt or found.sample is not None, dealt=dealt)
 
 
-def _check(name: str, path: Path, made_dir: Path, hold_out: float | None) -> None:
+def _check(name: str, path: Path, made_dir: Path, hold_out: float | None, *, like: bool, start: str | None) -> None:
     """Raise for what is wrong before anything is read."""
     if not re.fullmatch(r"\w[\w-]*", name):
         raise ConfigError(f"NAME is a plain name such as clothing, for clothing.py in this folder; got {name!r}")
     if hold_out is not None and not 0 < hold_out <= 0.5:
         raise ConfigError(f"--hold-out must be in (0, 0.5], a share of the rows, got {hold_out:g}")
+    if like and start is not None:
+        raise ConfigError("--start and --like both say where to begin: leave one out")
     for there in (path, *([made_dir] if hold_out is not None else [])):
         if there.exists():
             raise DataError(f"{there} exists already, and nothing is overwritten: take another NAME, or remove it")
@@ -186,6 +195,17 @@ def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
 def _summary(found: Guess, name: str) -> str:
     labels = f"{len(found.labels)} {found.question.kind_of_labels}"
     return f"{name}: {len(found.frame)} rows, {labels}; begun by `imettk new`."
+
+
+def _describe(point: StartingPoint, size: tuple[int, int], rows: int) -> str:
+    """A starting point, and about how long it takes."""
+    text = f"{point.network}, {size[0]} x {size[1]} pixels, {point.num_epochs(rows)} epochs"
+    if point.strength == "strong":
+        text += (
+            f", batches of {point.batch_size} for 15 GB, about {point.t4_hours(rows):.1f} h a fold on a T4 by its "
+            "operations (not measured: `imettk kaggle preflight` does)"
+        )
+    return text
 
 
 def _tell_next(name: str, data_dir: Path, *, has_test: bool, dealt: bool) -> None:

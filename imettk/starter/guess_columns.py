@@ -46,6 +46,7 @@ class Choices:
         question: a row of QUESTIONS.
         group_column: `none` is for no groups.
         metric: a row of METRICS, by which the competition judges.
+        start: `quick` or `strong`, where the recipe begins.
     """
 
     question: str | None = None
@@ -54,6 +55,7 @@ class Choices:
     label_column: str | None = None
     group_column: str | None = None
     metric: str | None = None
+    start: str | None = None
 
     @property
     def several(self) -> bool | None:

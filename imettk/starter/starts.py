@@ -20,37 +20,43 @@ from imettk.errors import ConfigError
 from imettk.starter.guess import Guess
 from imettk.starter.look import Looks
 from imettk.starter.questions import QUESTIONS
+from imettk.starter.starting_points import StartingPoint
 
-BACKBONE = "timm:test_resnet"  # of random weights, few images teach a larger one no more, in three times the time
-SIDE, MULTIPLE = 128, 16  # pixels
 OBLONG = 1.5  # the typical aspect ratio from which on images are no squares
 STRIPS = 0.1  # share of images that are strips, from which on they are cut before they are squeezed
-SEEN_IMAGES = 16_000  # that training sees, for a table of a thousand rows some minutes on a CPU
-MOST_EPOCHS, LEAST_EPOCHS = 60, 5
 FEW_ROWS = 5_000  # up to which three folds do at first
+FEW_STEPS = 3_000  # of a training, below which averaged weights forget faster
 
 Comments = dict[str, tuple[str, ...]]
 
-WEIGHTS = (
-    "Tiny, with random weights, since nothing is downloaded. Pretrained ones gain most: fetch them once with",
-    '`imettk weights timm:resnet34`, and take ModelPlan(backbone="timm:resnet34", weights="weights") on a GPU.',
-)
 
-
-def start_recipe(guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comments]:
-    """A recipe that trains on a CPU in minutes where there are a thousand images, and comments by section or field."""
+def start_recipe(guess: Guess, looks: Looks, name: str, point: StartingPoint) -> tuple[Recipe, Comments]:
+    """A recipe that begins at this point, and comments by section or field."""
     rows = int(guess.found.sum())
-    epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(SEEN_IMAGES / max(1, rows))))
-    stage = StagePlan(num_epochs=epochs, lr=(2e-3,), warmup_epochs=1, augmentation="flips")
+    epochs = point.num_epochs(rows)
+    stage = StagePlan(
+        num_epochs=epochs,
+        batch_size=point.batch_size,
+        lr=(point.lr,),
+        layer_decay=point.layer_decay,
+        warmup_epochs=1,
+        augmentation=point.augmentation,
+    )
     question = guess.question
+    decay = 0.99 if rows * epochs < FEW_STEPS * point.batch_size else 0.999
     recipe = Recipe(
         name=name,
         table=guess.table,
         folds=_folds(guess),
-        images=_images(looks, guess),
-        model=replace(question.model, backbone=BACKBONE),
+        images=_images(looks, guess, point),
+        model=replace(
+            question.model,
+            backbone=f"timm:{point.network}",
+            weights="weights" if point.pretrained else None,
+            layer_groups=point.layer_groups,
+        ),
         embedding=question.embedding,
-        train=TrainPlan(loss=question.loss),
+        train=TrainPlan(loss=question.loss, ema_decay=decay if point.averages else None),
         stages=(stage,),
         predict=PredictPlan(views=("plain", "hflip")),
         rule=guess.judging.rule or question.rule,
@@ -58,13 +64,17 @@ def start_recipe(guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comment
         ranking=_ranking(guess, RankPlan()),
     )
     comments: Comments = {
-        "images": ("On a GPU: 224 to 512 pixels a side.",),
-        "model": WEIGHTS,
         "stages": (
-            "On a GPU more epochs, and a stronger augmentation: `imettk prepare --show-augmentation` draws them.",
+            "`imettk prepare --show-augmentation` draws what an augmentation does.",
             "Without flips (here, and in the views below) where left and right are not alike, as in text.",
         ),
     }
+    if not point.pretrained:
+        comments["images"] = ("On a GPU: 224 to 512 pixels a side.",)
+        comments["model"] = (
+            "Tiny, with random weights, since nothing is downloaded. Pretrained ones gain most: fetch them with",
+            "`imettk weights timm:tf_efficientnet_lite0` and run `imettk new` again; for a GPU, with --start strong.",
+        )
     return recipe, {**comments, **question.comments, **_table_comments(guess)}
 
 
@@ -141,26 +151,33 @@ def _channels(looks: Looks, guess: Guess) -> int:
     return len(guess.table.channel_files) or (1 if looks.grey else 3)
 
 
-def _images(looks: Looks, guess: Guess) -> ImageFormat:
+def _images(looks: Looks, guess: Guess, point: StartingPoint) -> ImageFormat:
     channels = _channels(looks, guess)
     aspect: Aspect = "crop_marginal" if looks.strips > STRIPS else "stretch"
-    form = ImageFormat(image_size=_image_size(looks), aspect=aspect, white=looks.white)
+    form = ImageFormat(image_size=image_size(looks, point), aspect=aspect, white=looks.white)
     if channels == form.channels and not looks.grey:  # the usual mean and std of photos
         return form
     return replace(form, channels=channels, mean=looks.mean, std=looks.std)
 
 
-def _image_size(looks: Looks) -> tuple[int, int]:
-    """About `SIDE` pixels a side, no more than the images have, and oblong where they typically are."""
+def image_size(looks: Looks, point: StartingPoint) -> tuple[int, int]:
+    """About the point's pixels a side, no more than the images have where they need not, and oblong where they are.
+
+    Pretrained networks get small images enlarged: their weights know things of a certain size.
+    """
     height, width = looks.size
     ratio = max(height, width) / min(height, width)
-    long = min(SIDE if ratio < OBLONG else SIDE + 32, max(2 * MULTIPLE, _rounded(max(height, width))))
-    short = long if ratio < OBLONG else max(2 * MULTIPLE, _rounded(long / ratio))
+    side, step = point.side, point.multiple
+    if point.square:
+        return side, side
+    most = side + 2 * step if point.pretrained else max(2 * step, _rounded(max(height, width), step))
+    long = min(side if ratio < OBLONG else side + 2 * step, most)
+    short = long if ratio < OBLONG else max(2 * step, _rounded(long / ratio, step))
     return (long, short) if height >= width else (short, long)
 
 
-def _rounded(pixels: float) -> int:
-    return round(pixels / MULTIPLE) * MULTIPLE
+def _rounded(pixels: float, step: int) -> int:
+    return round(pixels / step) * step
 
 
 def _ranking(guess: Guess, plan: RankPlan) -> RankPlan:
