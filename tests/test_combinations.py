@@ -107,6 +107,8 @@ def test_a_covering_set_of_what_fits_runs_from_table_to_submission(competition, 
     sample = pd.read_csv(data / "sample_submission.csv")
     for loss, rule, metric in covering_set(task):
         recipe = recipe_of(task, loss, rule, metric)
+        shown = 0.5 if RULES[rule].answers_numbers and not paired(rule, metric) else "a"
+        sample.assign(label=shown).to_csv(data / "sample_submission.csv", index=False)
         # Where training follows the metric, it is part of what was trained.
         folder = tmp_path / (loss if recipe.train.watch == "loss" else f"{loss}-{metric}")
         path, common = tmp_path / "recipe.json", ["--data", data, "--run-dir", folder]
