@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import traceback
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from imettk.experiment.prepared import (
     choose_training_compute,
     read_prepared,
 )
-from imettk.experiment.resume import carry_checkpoint, carry_journal, find_checkpoint, is_done
+from imettk.experiment.resume import carry_checkpoint, carry_journal, find_checkpoint, find_other_training, is_done
+from imettk.experiment.settle import Settled, settle, settle_as
 from imettk.experiment.teacher import with_teacher
 from imettk.progress import say
 from imettk.threads import wait_policy
@@ -61,7 +61,8 @@ def train(
         use_deterministic_algorithms()
     team = join_team(compute.device)
     prepared = read_prepared(recipe, data_dir, run)
-    compute = choose_training_compute(recipe, len(prepared.table.labels), local_rank())
+    settled = settle(recipe, run)
+    compute = choose_training_compute(settled.recipe, len(prepared.table.labels), local_rank())
     if team.is_main:
         run.save_recipe(recipe)
     plan = recipe.session
@@ -69,12 +70,15 @@ def train(
     session = Session(started=started, limit_seconds=limit, margin_seconds=margin, limit_steps=plan.limit_steps)
     notifier = Notifier() if team.is_main else None
     stop_listening = session.listen()  # to the end: a signal between two folds, or while a model is written, waits
+    _say(team, settled.describe())
     try:
         for number in folds:
             if team.share(is_done(recipe, run, number, prepared.identity, others_allowed=other_weights)):
                 _say(team, f"fold {number} is done already")
                 continue
-            training = _FoldTraining(recipe, prepared, run, number, compute, session, team, other_weights, notifier)
+            training = _FoldTraining(
+                recipe, prepared, run, number, compute, session, team, other_weights, notifier, settled=settled
+            )
             if training.run() is not None:
                 break
         team.leave()
@@ -105,9 +109,12 @@ class _FoldTraining:
         team: Team,
         other_weights: bool,
         notifier: Notifier | None,
+        *,
+        settled: Settled,
     ) -> None:
         self._recipe, self._prepared, self._run, self._fold = recipe, prepared, run, fold
         self._compute, self._session, self._team, self._other_weights = compute, session, team, other_weights
+        self._settled = settled
         self._folder = run.fold(fold)
         self._messages = FoldMessages(notifier, recipe, fold, self._folder)
         self._journal: Journal | None = None
@@ -157,6 +164,12 @@ class _FoldTraining:
         checkpoint = find_checkpoint(recipe, run, fold, data, others_allowed=self._other_weights)
         if team.is_main:
             self._journal = carry_journal(recipe, run, fold, data, checkpoint)
+        other = find_other_training(run, fold) if self._other_weights and checkpoint is None else None
+        if (begun := checkpoint or other) is not None:
+            settled = settle_as(recipe, begun.values)
+            if settled.recipe != self._settled.recipe:
+                _say(team, settled.describe())
+            self._settled = settled
         recorder = Recorder(self._journal)
         self._trainer = trainer = make_trainer(
             recipe,
@@ -169,7 +182,8 @@ class _FoldTraining:
             team,
             recorder,
             environment,
-            other_weights=self._other_weights and checkpoint is None,
+            settled=self._settled,
+            other=other,
         )
         if checkpoint is not None:
             if team.is_main:
@@ -201,8 +215,7 @@ class _FoldTraining:
             "fold": self._fold,
             "labels": list(self._prepared.table.labels),
             "data": self._prepared.identity.to_values(),
-            "model": asdict(self._recipe.model),
-            "images": asdict(self._recipe.images),
+            **self._settled.values(),
         }
         weights = trainer.final_weights()
         make_room(self._folder / "checkpoints", sum(value.nbytes for value in weights.values()))
