@@ -20,7 +20,14 @@ from imettk.experiment.prepared import (
     choose_training_compute,
     read_prepared,
 )
-from imettk.experiment.resume import carry_checkpoint, carry_journal, find_checkpoint, find_other_training, is_done
+from imettk.experiment.resume import (
+    OtherTraining,
+    carry_checkpoint,
+    carry_journal,
+    find_checkpoint,
+    find_other_training,
+    is_done,
+)
 from imettk.experiment.settle import Settled, settle, settle_as
 from imettk.experiment.teacher import with_teacher
 from imettk.progress import say
@@ -32,7 +39,7 @@ from imettk.tracking.journal import Journal, read_journal
 from imettk.tracking.lock import hold_folder
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.telegram import Notifier
-from imettk.tracking.tensors import save_tensors
+from imettk.tracking.tensors import TensorFile, save_tensors
 from imettk.training.checkpoint import make_room
 from imettk.training.recorder import Recorder
 from imettk.training.session import Session, Watchdog
@@ -164,12 +171,7 @@ class _FoldTraining:
         checkpoint = find_checkpoint(recipe, run, fold, data, others_allowed=self._other_weights)
         if team.is_main:
             self._journal = carry_journal(recipe, run, fold, data, checkpoint)
-        other = find_other_training(run, fold) if self._other_weights and checkpoint is None else None
-        if (begun := checkpoint or other) is not None:
-            settled = settle_as(recipe, begun.values)
-            if settled.recipe != self._settled.recipe:
-                _say(team, settled.describe())
-            self._settled = settled
+        other = self._settle(checkpoint)
         recorder = Recorder(self._journal)
         self._trainer = trainer = make_trainer(
             recipe,
@@ -208,6 +210,17 @@ class _FoldTraining:
             recorder.on_validation(self._messages.validated)
         self._write_status("running")
         return trainer
+
+    def _settle(self, checkpoint: TensorFile | None) -> OtherTraining | None:
+        """Settle the recipe as this fold began, be it with the weights of another training, which are returned."""
+        begins_with_others = self._other_weights and checkpoint is None
+        other = find_other_training(self._run, self._fold) if begins_with_others else None
+        if (begun := checkpoint or other) is not None:
+            settled = settle_as(self._recipe, begun.values)
+            if settled.recipe != self._settled.recipe:
+                _say(self._team, settled.describe())
+            self._settled = settled
+        return other
 
     def _save_model(self, trainer: Trainer) -> None:
         values = {

@@ -80,21 +80,23 @@ def find_fits(tensors: Mapping[str, Tensor], body: nn.Module) -> list[_Fit]:
     needed = sum(not _is_counter(name) for name in own)
     prefixes: Counter[str] = Counter({"": len(tensors)})
     for name in tensors:
-        parts = name.split(".")
-        prefixes.update(".".join(parts[:number]) + "." for number in range(1, min(len(parts), MOST_PARTS + 1)))
+        words = name.split(".")
+        prefixes.update(".".join(words[:number]) + "." for number in range(1, min(len(words), MOST_PARTS + 1)))
     likely = [prefix for prefix, count in prefixes.items() if 2 * count >= needed] or [""]
-    fits = []
-    for prefix in sorted(likely, key=lambda text: text.count(".")):
-        part = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        fits.append(_best_fit(prefix, part, own, body))
-    return fits
+    parts = {
+        prefix: {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        for prefix in sorted(likely, key=lambda text: text.count("."))
+    }
+    fits = [_match(prefix, part, own, filtered=False) for prefix, part in parts.items()]
+    whole = [fit for fit in fits if not fit.missing]
+    if whole and not _is_resized(body):
+        return fits
+    return [_converted(fit, parts[fit.prefix], own, body) for fit in whole or fits]
 
 
-def _best_fit(prefix: str, part: dict[str, Tensor], own: Mapping[str, Tensor], body: nn.Module) -> _Fit:
-    """Return how tensors fit as they are, or as the filters of the network's family convert them."""
-    fit = _match(prefix, part, own, filtered=False)
-    if not fit.missing and not _is_resized(body):
-        return fit
+def _converted(fit: _Fit, part: dict[str, Tensor], own: Mapping[str, Tensor], body: nn.Module) -> _Fit:
+    """Return how tensors fit as the filters of the network's family convert them, else as they are."""
+    prefix = fit.prefix
     for convert in _filters(body):
         try:
             with warnings.catch_warnings():
