@@ -84,7 +84,8 @@ def make_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--telegram", action="store_true", help="send a test message too")
     doctor.add_argument("--kaggle", action="store_true", help="sign in to Kaggle too")
     weights = commands.add_parser("weights", help="fetch pretrained weights, for kernels that have no network")
-    weights.add_argument("names", nargs="+", metavar="BACKBONE", help="timm:NAME or pretrainedmodels:NAME")
+    sources = "timm:NAME, timm:NAME.TAG, pretrainedmodels:NAME or hf-hub:OWNER/NAME"
+    weights.add_argument("names", nargs="+", metavar="BACKBONE", help=sources)
     weights.add_argument("--out", type=Path, default=Path("weights"), help="where to (default: %(default)s)")
     weights.add_argument("--upload", action="store_true", help="and make or renew the dataset imettk-weights of them")
     _add_log(commands.add_parser("log", help="every run with its CV and LB; what differs between two of them"))

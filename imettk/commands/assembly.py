@@ -17,7 +17,8 @@ from imettk.data.dataset import ImageDataset
 from imettk.data.sampling import derive_seed
 from imettk.evaluation.curve import loss_of, make_validation
 from imettk.experiment.prepared import Compute, Prepared, make_network
-from imettk.experiment.resume import find_checkpoint, load_other_weights
+from imettk.experiment.resume import OtherTraining, find_checkpoint, load_other_weights
+from imettk.experiment.settle import Settled, weights_of
 from imettk.tracking.run_dir import RunDir
 from imettk.training.feed import TrainingData
 from imettk.training.recorder import Recorder
@@ -38,18 +39,21 @@ def make_trainer(
     recorder: Recorder,
     environment: dict[str, str],
     *,
-    other_weights: bool = False,
+    settled: Settled,
+    other: OtherTraining | None = None,
 ) -> Trainer:
     """A trainer at step 0: everything that is random about the start comes from the seed and the fold.
 
     Args:
         taught: `prepared` with a teacher's part in the targets; only training sees it.
+        settled: the recipe with the mean and std that this training takes.
+        other: a training with whose weights this one begins.
     """
     seed = derive_seed(recipe.train.seed, fold)
     torch.manual_seed(seed)
-    network = make_network(recipe, len(prepared.table.labels), weights=recipe.model.weights)
-    if other_weights:
-        load_other_weights(network, run, fold)
+    network = make_network(settled.recipe, len(prepared.table.labels), weights=weights_of(recipe))
+    if other is not None:
+        load_other_weights(network, other)
     return Trainer(
         network,
         data=training_data(recipe, prepared, taught, fold, seed),
@@ -73,6 +77,7 @@ def make_trainer(
             "recipe": json.loads(to_json(recipe)),
             "environment": environment,
             "data": prepared.identity.to_values(),
+            **settled.values(),
         },
         team=team,
         split=int(os.environ.get(SPLIT, "1")),

@@ -15,6 +15,7 @@ from imettk.config import Recipe
 from imettk.config.own_checks import tell_own
 from imettk.experiment.prepared import Compute, Prepared, choose_compute, read_prepared
 from imettk.experiment.resume import is_done
+from imettk.experiment.settle import Settled, settle
 from imettk.pictures.plots import draw_rates
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
@@ -37,10 +38,12 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     folds = chosen_folds(recipe, fold)
     compute = choose_compute(recipe)
     prepared = read_prepared(recipe, data_dir, run)
-    trainer, step_seconds, validation_seconds = measure(recipe, prepared, compute, fold=folds[0])
+    settled = settle(recipe, run)
+    trainer, step_seconds, validation_seconds = measure(recipe, prepared, compute, settled, fold=folds[0])
     group_names = [*(f"group {number}" for number in range(recipe.model.layer_groups)), "head"]
     if own := tell_own(recipe):
         say(f"your own: {own}")
+    say(settled.describe())
     say(_table(trainer, step_seconds))
     validations = sum(_num_validations(recipe, span) for span in trainer.spans)
     seconds = total_seconds(recipe, trainer.spans, step_seconds, validation_seconds)
@@ -57,12 +60,24 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     say(f"learning rates: {path}")
 
 
-def measure(recipe: Recipe, prepared: Prepared, compute: Compute, *, fold: int) -> tuple[Trainer, list[float], float]:
+def measure(
+    recipe: Recipe, prepared: Prepared, compute: Compute, settled: Settled, *, fold: int
+) -> tuple[Trainer, list[float], float]:
     """A trainer that has taken a few steps of each stage; seconds a step of each, and of a validation."""
     with tempfile.TemporaryDirectory() as scratch:
         session = Session(started=time.monotonic(), limit_seconds=math.inf, margin_seconds=0)
         trainer = make_trainer(
-            recipe, prepared, prepared, RunDir(Path(scratch)), fold, compute, session, Team(), Recorder(), {}
+            recipe,
+            prepared,
+            prepared,
+            RunDir(Path(scratch)),
+            fold,
+            compute,
+            session,
+            Team(),
+            Recorder(),
+            {},
+            settled=settled,
         )
         say(f"taking {TIMED_STEPS} steps of each stage on {compute.device} for their time")
         step_seconds, validation_seconds = trainer.time_plan(TIMED_STEPS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import traceback
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,15 @@ from imettk.experiment.prepared import (
     choose_compute,
     read_prepared,
 )
-from imettk.experiment.resume import carry_checkpoint, carry_journal, find_checkpoint, is_done
+from imettk.experiment.resume import (
+    OtherTraining,
+    carry_checkpoint,
+    carry_journal,
+    find_checkpoint,
+    find_other_training,
+    is_done,
+)
+from imettk.experiment.settle import Settled, settle, settle_as
 from imettk.experiment.teacher import with_teacher
 from imettk.progress import say
 from imettk.threads import wait_policy
@@ -31,7 +38,7 @@ from imettk.tracking.journal import Journal, read_journal
 from imettk.tracking.lock import hold_folder
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.telegram import Notifier
-from imettk.tracking.tensors import save_tensors
+from imettk.tracking.tensors import TensorFile, save_tensors
 from imettk.training.checkpoint import make_room
 from imettk.training.recorder import Recorder
 from imettk.training.session import Session, Watchdog
@@ -60,7 +67,8 @@ def train(
         use_deterministic_algorithms()
     team = join_team(compute.device)
     prepared = read_prepared(recipe, data_dir, run)
-    precision = TrainingPrecision(recipe, compute, len(prepared.table.labels), team)
+    settled = settle(recipe, run)
+    precision = TrainingPrecision(settled.recipe, compute, len(prepared.table.labels), team)
     if team.is_main:
         run.save_recipe(recipe)
     plan = recipe.session
@@ -68,12 +76,15 @@ def train(
     session = Session(started=started, limit_seconds=limit, margin_seconds=margin, limit_steps=plan.limit_steps)
     notifier = Notifier() if team.is_main else None
     stop_listening = session.listen()  # to the end: a signal between two folds, or while a model is written, waits
+    _say(team, settled.describe())
     try:
         for number in folds:
             if team.share(is_done(recipe, run, number, prepared.identity, others_allowed=other_weights)):
                 _say(team, f"fold {number} is done already")
                 continue
-            training = _FoldTraining(recipe, prepared, run, number, precision, session, team, other_weights, notifier)
+            training = _FoldTraining(
+                recipe, prepared, run, number, precision, session, team, other_weights, notifier, settled=settled
+            )
             if training.run() is not None:
                 break
         team.leave()
@@ -104,9 +115,12 @@ class _FoldTraining:
         team: Team,
         other_weights: bool,
         notifier: Notifier | None,
+        *,
+        settled: Settled,
     ) -> None:
         self._recipe, self._prepared, self._run, self._fold = recipe, prepared, run, fold
         self._precision, self._session, self._team, self._other_weights = precision, session, team, other_weights
+        self._settled = settled
         self._folder = run.fold(fold)
         self._messages = FoldMessages(notifier, recipe, fold, self._folder)
         self._journal: Journal | None = None
@@ -158,6 +172,7 @@ class _FoldTraining:
         }
         if team.is_main:
             self._journal = carry_journal(recipe, run, fold, data, checkpoint)
+        other = self._settle(checkpoint)
         recorder = Recorder(self._journal)
         self._trainer = trainer = make_trainer(
             recipe,
@@ -170,7 +185,8 @@ class _FoldTraining:
             team,
             recorder,
             environment,
-            other_weights=self._other_weights and checkpoint is None,
+            settled=self._settled,
+            other=other,
         )
         if checkpoint is not None:
             if team.is_main:
@@ -196,14 +212,24 @@ class _FoldTraining:
         self._write_status("running")
         return trainer
 
+    def _settle(self, checkpoint: TensorFile | None) -> OtherTraining | None:
+        """Settle the recipe as this fold began, be it with the weights of another training, which are returned."""
+        begins_with_others = self._other_weights and checkpoint is None
+        other = find_other_training(self._run, self._fold) if begins_with_others else None
+        if (begun := checkpoint or other) is not None:
+            settled = settle_as(self._recipe, begun.values)
+            if settled.recipe != self._settled.recipe:
+                _say(self._team, settled.describe())
+            self._settled = settled
+        return other
+
     def _save_model(self, trainer: Trainer) -> None:
         values = {
             "fingerprint": fingerprint(self._recipe),
             "fold": self._fold,
             "labels": list(self._prepared.table.labels),
             "data": self._prepared.identity.to_values(),
-            "model": asdict(self._recipe.model),
-            "images": asdict(self._recipe.images),
+            **self._settled.values(),
         }
         weights = trainer.final_weights()
         make_room(self._folder / "checkpoints", sum(value.nbytes for value in weights.values()))

@@ -183,10 +183,14 @@ class BackboneChoice(Choice):
     """A library of backbones: `make` is (NAME, channels=...) -> a `models.backbones.Backbone`.
 
     Attributes:
-        fetch: NAME -> its pretrained weights by name; it downloads them.
+        fetch: NAME -> its pretrained weights by name, and what they are of; it downloads them.
+        pretraining: (NAME as its file is called, NAME) -> what the library says of its weights.
+        in_file: which network it is, the file of its weights says.
     """
 
     fetch: Any
+    pretraining: Any
+    in_file: bool = False
 
 
 LOSSES: dict[str, Loss] = {
@@ -312,9 +316,21 @@ POOLS: dict[str, Choice] = {
 }
 
 BACKBONES: dict[str, BackboneChoice] = {
-    "timm": BackboneChoice(make="imettk.models.backbones:TimmBackbone", fetch="imettk.models.fetch:from_timm"),
+    "timm": BackboneChoice(
+        make="imettk.models.backbones:TimmBackbone",
+        fetch="imettk.models.fetch:from_timm",
+        pretraining="imettk.models.pretraining:of_timm",
+    ),
     "pretrainedmodels": BackboneChoice(
-        make="imettk.models.backbones:PretrainedmodelsBackbone", fetch="imettk.models.fetch:from_pretrainedmodels"
+        make="imettk.models.backbones:PretrainedmodelsBackbone",
+        fetch="imettk.models.fetch:from_pretrainedmodels",
+        pretraining="imettk.models.pretraining:of_pretrainedmodels",
+    ),
+    "hf-hub": BackboneChoice(
+        make="imettk.models.backbones:TimmBackbone",
+        fetch="imettk.models.fetch:from_hub",
+        pretraining="imettk.models.pretraining:of_timm",
+        in_file=True,
     ),
 }
 

@@ -52,7 +52,8 @@ class ImageFormat(Section):
     """What reaches the network, and how a file becomes that; sizes are (height, width) in pixels.
 
     Attributes:
-        mean: of values in [0, 1], one a channel, as is `std`.
+        mean: of values in [0, 1], one a channel, as is `std`. None follows the weights: what they were trained with,
+            as their file or their library says; ImageNet's for random weights. A training keeps what it began with.
         load_size: that images are read and cached in, before augmentation; None is `image_size`. Larger leaves room
             for random crops.
         fit: how an image becomes `image_size` where no augmentation makes it so, as in validation: resized, or its
@@ -80,8 +81,8 @@ class ImageFormat(Section):
     load_size: tuple[int, int] | None = None
     fit: Literal["resize", "centre_crop"] = "resize"
     channels: int = 3
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
     aspect: Literal["stretch", "crop_marginal", "pad", "shorter_side"] = "stretch"
     aspect_limit: float = 2.0
     box_margin: float = 0.0
@@ -107,8 +108,10 @@ class ImageFormat(Section):
         )
         self._require(self.fit == "resize" or larger, "fit", "resize, unless `load_size` is at least `image_size`")
         self._require(self.channels >= 1, "channels", "at least 1")
-        self._require(len(self.mean) == self.channels, "mean", f"one value a channel ({self.channels})")
-        self._require(len(self.std) == self.channels and min(self.std) > 0, "std", f"{self.channels} values above 0")
+        number, std = self.channels, self.std
+        self._require(self.mean is None or len(self.mean) == number, "mean", f"one value a channel ({number}), or none")
+        fits = std is None or (len(std) == number and min(std) > 0)
+        self._require(fits, "std", f"{number} values above 0, or none")
         self._require(self.aspect_limit >= 1, "aspect_limit", "1 or above")
         self._require(self.box_margin >= 0, "box_margin", "0 percent or above")
         self._require(

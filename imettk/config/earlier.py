@@ -13,6 +13,8 @@ EMBEDDING = "metric"  # the first name of the section `embedding`
 # Fields of `train` that are parameters of the loss focal now, and what they were by default.
 FOCAL = {"focal_gamma": "gamma", "focal_alpha": "alpha", "focal_constant": "constant_weight"}
 DEFAULTS = {"focal_gamma": 2.0, "focal_alpha": 0.25, "focal_constant": False}
+# What `images.mean` and `images.std` were by default, before they followed the weights.
+IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 Class = TypeVar("Class")
 
 

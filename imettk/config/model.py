@@ -17,9 +17,11 @@ class ModelPlan(Section):
     """The network: a backbone of timm or pretrainedmodels, or one's own, and a head.
 
     Attributes:
-        backbone: `timm:NAME` or `pretrainedmodels:NAME`, or one's own: (channels) -> a module that turns images into
+        backbone: `timm:NAME` or `pretrainedmodels:NAME`; `hf-hub:OWNER/NAME` is the network that the file of its
+            weights names, from which nothing is downloaded; or one's own: (channels) -> a module that turns images into
             a map of features, (B, F, H, W), or into several, the last one last.
-        weights: a local file, or a folder that holds `NAME.safetensors` or `NAME.pth`; None starts from random weights.
+        weights: a local file of anyone's, or a folder that holds `NAME.safetensors`, `NAME.TAG.safetensors` or such a
+            `.pth`, or a repository of the hub in timm's format; None starts from random weights.
         layer_groups: into how many groups, from first to last layer, the backbone is split; the head is one more.
         head: `linear` on averaged features; `relu` with a ReLU before the average (iMet 2019); `wide` joins average
             and maximum: BatchNorm, dropout, linear to `hidden`, ReLU, BatchNorm, dropout, linear (HPA 2018).

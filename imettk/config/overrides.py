@@ -52,6 +52,8 @@ def _words(recipe: Recipe, option: tuple[str, list[str]]) -> list[str]:
     if kind == "bool" and len(values) == 1 and values[0].lower() in ("true", "false"):
         section, _, name = flag.rpartition(".")
         return [flag if values[0].lower() == "true" else f"{section}.no-{name}"]
+    if "none" in kind.split(" | ") and [value.lower() for value in values] == ["none"]:
+        values = ["None"]  # as messages and docs do not spell it
     return [flag, *values]
 
 

@@ -307,5 +307,12 @@ def _loss_beyond_defaults(recipe: Recipe, stage: StagePlan | None) -> tuple[str,
 
 
 def _normal(recipe: Recipe) -> Recipe:
-    """The recipe as JSON would give it back: a float field that a `.py` recipe sets to 14 holds 14.0."""
-    return from_json(to_json(recipe), where=recipe.name)
+    """The recipe as JSON would give it back: a float field that a `.py` recipe sets to 14 holds 14.0.
+
+    ImageNet's mean and std count as not given, for they were the default of earlier versions.
+    """
+    normal = from_json(to_json(recipe), where=recipe.name)
+    given: dict[str, Any] = {
+        name: None for name, usual in earlier.IMAGENET.items() if getattr(normal.images, name) == usual
+    }
+    return dataclasses.replace(normal, images=dataclasses.replace(normal.images, **given)) if given else normal

@@ -14,6 +14,7 @@ import torch
 
 from imettk.config import PREPARE_SECTIONS, Recipe, differences, fingerprint, from_json
 from imettk.config.choices import HEADS, HeadChoice
+from imettk.config.earlier import IMAGENET
 from imettk.config.fits import choice_of
 from imettk.config.own import is_own
 from imettk.data.cache import INDEX, ImageCache
@@ -24,7 +25,9 @@ from imettk.data.source import ImageSource, cache_key, image_names, make_reader
 from imettk.data.table import SampleTable, read_table
 from imettk.device import choose_device, choose_precision
 from imettk.errors import CheckpointError, DataError, MismatchError, MissingFileError, TrainingError
+from imettk.experiment.settle import misfits, settle_as
 from imettk.models.network import Network
+from imettk.models.pretraining import spread
 from imettk.progress import say
 from imettk.tasks import Task
 from imettk.tracking.files import read_json
@@ -167,15 +170,18 @@ def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir)
 
 
 def make_network(recipe: Recipe, num_labels: int, *, weights: str | None = None) -> Network:
-    """The network of a recipe; `weights` is where pretrained ones lie, None for random ones."""
+    """The network of a recipe; `weights` is where pretrained ones lie, None for random ones.
+
+    Without a mean and std, which `settle` gives, it takes ImageNet's.
+    """
     num_classes = recipe.task.num_outputs(num_labels) * (2 if recipe.embedding.mirrored_identities else 1)
     plan, row = recipe.model, choice_of(recipe, recipe.model.head, HEADS)
     settings = {name: getattr(plan, name) for name in (row.settings if isinstance(row, HeadChoice) else ())}
     return Network(
         backbone=choice_of(recipe, plan.backbone, {}) if is_own(plan.backbone) else plan.backbone,
         num_classes=num_classes,
-        mean=recipe.images.mean,
-        std=recipe.images.std,
+        mean=recipe.images.mean or spread(IMAGENET["mean"], recipe.images.channels),
+        std=recipe.images.std or spread(IMAGENET["std"], recipe.images.channels),
         weights=weights,
         head=row,
         last_stages=plan.last_stages,
@@ -201,6 +207,8 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
             f"{path} was trained by another recipe (fingerprint {model.values['fingerprint']}, this one has "
             f"{fingerprint(recipe)}); leave RECIPE out to use the run folder's own"
         )
+    if changed := misfits(recipe, model.values):
+        raise MismatchError(f"{path} was trained with {'; '.join(changed)}: leave that out, as it follows the model")
     if tuple(model.values["labels"]) != table.labels:
         raise MismatchError(
             f"{path} knows {len(model.values['labels'])} labels, the table has {len(table.labels)} others: "
@@ -208,7 +216,7 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
         )
     if not all_finite(model.tensors.values()):
         raise TrainingError(f"{path} holds weights that are not finite: delete it, and train this fold again")
-    network = make_network(recipe, len(table.labels))
+    network = make_network(settle_as(recipe, model.values).recipe, len(table.labels))
     network.load_state_dict(model.tensors)
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

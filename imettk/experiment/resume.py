@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from imettk.config import Recipe, differences, fingerprint, from_json
+from imettk.config import Recipe, differences, from_json
 from imettk.data.data_identity import DataIdentity
 from imettk.errors import CheckpointError, MismatchError, MissingFileError
 from imettk.experiment.prepared import require_same_data
+from imettk.experiment.settle import is_of, misfits
 from imettk.files import write_atomically
 from imettk.progress import say
 from imettk.tracking.journal import Journal, merge_journals, read_journal
@@ -38,14 +40,15 @@ def is_done(recipe: Recipe, run: RunDir, fold: int, data: DataIdentity, *, other
                     raise
                 say(f"warning: {error}: made anew from the last checkpoint")
                 continue
-            if values["fingerprint"] == fingerprint(recipe):
+            if is_of(recipe, values):
                 if others_allowed and not _is_of(values, data):
                     continue
                 require_same_data(str(path), values, data)
                 return True
             if not others_allowed:
+                changed = "".join(f" ({text})" for text in misfits(recipe, values))
                 raise MismatchError(
-                    f"{path} was trained by another recipe; use a new --run-dir, or other --inputs, or "
+                    f"{path} was trained by another recipe{changed}; use a new --run-dir, or other --inputs, or "
                     "`--resume weights` to start from its weights"
                 )
     return False
@@ -70,15 +73,16 @@ def find_checkpoint(
     """
 
     def is_ours(checkpoint: TensorFile) -> bool:
-        ours = checkpoint.values["fingerprint"] == fingerprint(recipe)
+        ours = is_of(recipe, checkpoint.values)
         if ours and not others_allowed:
             require_same_data(f"fold {fold}", checkpoint.values, data)
             if "data" not in checkpoint.values:
                 say(f"note: fold {fold} was begun by version 0.1.0: whether its rows and labels are these is not known")
         if not ours and not others_allowed:
             old = from_json(json.dumps(checkpoint.values["recipe"]), where="the checkpoint")
+            changed = differences(old, recipe) or misfits(recipe, checkpoint.values)
             raise MismatchError(
-                f"fold {fold} has a checkpoint of another recipe: {'; '.join(differences(old, recipe))}. "
+                f"fold {fold} has a checkpoint of another recipe: {'; '.join(changed)}. "
                 "Use a new --run-dir, or the same settings, or `--resume weights` to start from its weights alone"
             )
         return ours and (not others_allowed or _is_of(checkpoint.values, data)) and fits(checkpoint)
@@ -92,17 +96,26 @@ def _is_of(values: dict[str, Any], data: DataIdentity) -> bool:
     return "data" not in values or not DataIdentity.from_values(values["data"]).changes_to(data)
 
 
-def load_other_weights(network: nn.Module, run: RunDir, fold: int) -> None:
-    """Give a network what fits of the weights that another training left in the inputs, and print what did not.
+@dataclass(frozen=True)
+class OtherTraining:
+    """Weights that another training left.
 
-    The inputs' trained model of this fold counts, else its newest checkpoint, else those of their first other fold.
+    Attributes:
+        values: the plain values of their file.
+    """
+
+    source: Path
+    weights: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+def load_other_weights(network: nn.Module, other: OtherTraining) -> None:
+    """Give a network what fits of another training's weights, and print what did not.
 
     Raises:
-        MissingFileError: the inputs hold no weights.
-        MismatchError: they do, and none fits.
+        MismatchError: none fits.
     """
-    source, weights = _other_weights(run, fold)
-    own = network.state_dict()
+    source, weights, own = other.source, other.weights, network.state_dict()
     taken = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     if not any(name.startswith("backbone.") for name in taken):
         raise MismatchError(f"{source}: none of its layers fits this backbone: was it trained with another one?")
@@ -151,18 +164,27 @@ def _holds_training(folder: Path, recipe: Recipe, data: DataIdentity) -> bool:
             values = read_values(path)
         except (OSError, CheckpointError):
             continue
-        return values["fingerprint"] == fingerprint(recipe) and _is_of(values, data)
+        return is_of(recipe, values) and _is_of(values, data)
     return False
 
 
-def _other_weights(run: RunDir, fold: int) -> tuple[Path, dict[str, Tensor]]:
+def find_other_training(run: RunDir, fold: int) -> OtherTraining:
+    """Return what another training left in the inputs.
+
+    Their trained model of this fold counts, else its newest checkpoint, else those of their first other fold.
+
+    Raises:
+        MissingFileError: the inputs hold no weights.
+    """
     folders = [path for root in run.inputs for path in sorted(root.glob("fold*")) if path.is_dir()]
     for folder in sorted(folders, key=lambda path: path.name != f"fold{fold}"):
         if (path := folder / "model.safetensors").is_file():
-            return path, read_tensors(path).tensors
+            model = read_tensors(path)
+            return OtherTraining(path, model.tensors, model.values)
         checkpoint = load_newest([folder / "checkpoints"], warn=lambda text: say(f"warning: {text}"))
         if checkpoint is not None:
-            return folder / "checkpoints", checkpoint.part("ema") or checkpoint.part("model")
+            weights = checkpoint.part("ema") or checkpoint.part("model")
+            return OtherTraining(folder / "checkpoints", weights, checkpoint.values)
     raise MissingFileError(
         "--resume weights: no --inputs folder holds a trained fold; give the run folder of another training there"
     )

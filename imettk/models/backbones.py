@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from imettk.config.choices import BACKBONES, Choice
-from imettk.errors import ConfigError, MissingFileError
+from imettk.errors import ConfigError
+from imettk.models.fit_weights import load_weights
+from imettk.models.pretraining import check_tag, pretraining_of
+from imettk.models.weights_file import find_weights
+from imettk.progress import say
 
 
 class Backbone(Protocol):
@@ -45,6 +48,7 @@ class TimmBackbone(nn.Module):
 
         if not timm.is_model(name):
             raise ConfigError(_no_such_model("timm", name, timm.list_models()))
+        check_tag(name)
         self.body: Any = timm.create_model(name, pretrained=False, in_chans=channels, num_classes=0)
         self.num_features: int = self.body.head_hidden_size
 
@@ -187,7 +191,8 @@ def make_backbone(
     Args:
         name: a row of BACKBONES and a name in it, as in `timm:NAME`; or a user's own.
         channels: of the images; pretrained weights of a 3-channel first layer are adapted to it.
-        weights: a local weights file, or a folder with `NAME.safetensors` or `NAME.pth`; None for random weights.
+        weights: a local weights file, or a folder with `NAME.safetensors` or `NAME.pth`, `NAME.TAG` too; None for
+            random weights.
         size: (height, width) of the image with which a user's own is looked at.
 
     Raises:
@@ -201,9 +206,12 @@ def make_backbone(
         if library not in BACKBONES:
             known = " or ".join(f"{source}:NAME" for source in BACKBONES)
             raise ConfigError(f"`model.backbone` must be {known}, got {name!r}")
-        backbone = BACKBONES[library].load()(model, channels=channels)
+        row, network = BACKBONES[library], model
+        if row.in_file:
+            network = pretraining_of(name, weights).architecture.partition(":")[2]
+        backbone = row.load()(network, channels=channels)
     if weights is not None:
-        _load_weights(backbone, _find_weights(Path(weights), model))
+        say(load_weights(backbone.body, find_weights(Path(weights), model), model))
     return backbone
 
 
@@ -214,51 +222,6 @@ def _no_such_model(library: str, name: str, known: list[str]) -> str:
     return f"`model.backbone`: {library} has no network {name!r}" + (
         f"; similar: {', '.join(similar)}" if similar else ""
     )
-
-
-def _find_weights(path: Path, model: str) -> Path:
-    candidates = [path / f"{model}.safetensors", path / f"{model}.pth"] if path.is_dir() else [path]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise MissingFileError(
-        f"`model.weights`: {' and '.join(map(str, candidates))} not found; attach the weights or set it to none"
-    )
-
-
-def _load_weights(backbone: Any, path: Path) -> None:
-    """Load a state dict into the body; a classifier's entries are left out, anything else must be there."""
-    from timm.models import adapt_input_conv
-
-    try:
-        # weights_only: a pickle with code in it is refused.
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:  # torch raises IndexError, RuntimeError, UnpicklingError and others for a broken file
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"`model.weights`: {path} is no weights file ({type(error).__name__}: {reason})") from None
-    own = backbone.body.state_dict()
-    kept: dict[str, Tensor] = {}
-    for name, value in state.items():
-        if name not in own:
-            continue
-        if value.ndim == 4 and value.shape[1] == 3 and own[name].shape[1] != 3 and value.shape[0] == own[name].shape[0]:
-            value = adapt_input_conv(own[name].shape[1], value)
-        if value.shape != own[name].shape:
-            raise ConfigError(
-                f"{path}: {name} has shape {tuple(value.shape)}, the network wants {tuple(own[name].shape)}"
-            )
-        kept[name] = value
-    missing = [name for name in own if name not in kept and not name.endswith("num_batches_tracked")]
-    if missing:
-        raise ConfigError(
-            f"{path} lacks {len(missing)} of the network's {len(own)} tensors, first {missing[0]}: "
-            "are these weights of another network?"
-        )
-    backbone.body.load_state_dict(kept, strict=False)
 
 
 def _replace_first_convolution(body: nn.Module, channels: int) -> None:

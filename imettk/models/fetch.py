@@ -11,52 +11,81 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from imettk.config.choices import BACKBONES, load
 from imettk.errors import ConfigError, UserError
 from imettk.files import write_atomically
 from imettk.models.backbones import make_backbone
+from imettk.models.fit_weights import load_weights
+from imettk.models.pretraining import of_pretrainedmodels, of_timm
+from imettk.models.weights_file import (
+    HUB_CONFIG,
+    HUB_FILES,
+    About,
+    file_stem,
+    read_hub_config,
+    read_weights,
+    save_weights,
+)
 from imettk.progress import say
 
 LIST = "weights.json"
 
 
 def fetch_weights(names: Sequence[str], out: Path) -> None:
-    """Write `MODEL.safetensors` for each backbone `timm:MODEL` or `pretrainedmodels:MODEL`; those that are there stay.
+    """Write a safetensors file for each backbone, which says what it is of; those that are there stay.
 
     Each file is loaded once, as a recipe would load it, before it gets its name; `weights.json` lists their hashes.
 
+    Args:
+        names: `timm:NAME`, `timm:NAME.TAG`, `pretrainedmodels:NAME` or `hf-hub:OWNER/NAME`.
+
     Raises:
-        ConfigError: no such network, or it has no pretrained weights.
+        ConfigError: no such network, or it has no pretrained weights that can be read.
         UserError: the download failed.
     """
     for name in names:  # a typing error is told before the first download
-        make_backbone(name, channels=3)
+        _check_name(name)
     out.mkdir(parents=True, exist_ok=True)
     _read_list(out / LIST)
     for name in names:
         library, _, model = name.partition(":")
-        path = out / f"{model}.safetensors"
+        path = out / f"{file_stem(model)}.safetensors"
         if path.is_file():
             say(f"{path} is there")
             continue
         try:
-            state = load(BACKBONES[library].fetch)(model)
-        except ConfigError:
+            state, about = load(BACKBONES[library].fetch)(model)
+        except UserError:
             raise
         except Exception as error:  # of requests, urllib, huggingface_hub and torch.hub
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{name} cannot be fetched ({type(error).__name__}: {reason})") from None
         part = path.with_name(f".{path.stem}.part.safetensors")
         try:
-            save_file({key: value.contiguous().clone() for key, value in state.items()}, part)
-            make_backbone(name, channels=3, weights=str(part))
+            save_weights(part, state, about)
+            load_weights(make_backbone(about.architecture, channels=3).body, part, model)
             _note(out / LIST, path.name, part, name)  # first: a file that has its name has its hash, whenever this ends
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-        say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+        say(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {describe_about(about)}")
+
+
+def describe_about(about: About) -> str:
+    """Return what weights are of as words for a line."""
+    values = [" ".join(f"{value:g}" for value in values or ()) for values in (about.mean, about.std)]
+    size = f", of {about.size[0]} x {about.size[1]} pixels" if about.size else ""
+    return f"{about.architecture}, trained with mean {values[0]} and std {values[1]}{size}"
+
+
+def _check_name(name: str) -> None:
+    """Raise `ConfigError` where no weights can be of this name."""
+    library, _, model = name.partition(":")
+    if library not in BACKBONES or not BACKBONES[library].in_file:
+        make_backbone(name, channels=3)
+    elif not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        raise ConfigError(f"{name} names no repository: it is written {library}:OWNER/NAME")
 
 
 def _read_list(path: Path) -> dict[str, Any]:
@@ -77,17 +106,51 @@ def _note(path: Path, name: str, file: Path, source: str) -> None:
     write_atomically(path, json.dumps(files, indent=2).encode())
 
 
-def from_timm(model: str) -> dict[str, torch.Tensor]:
-    """Return the pretrained weights of a network of timm; `ConfigError` where it has none."""
+def from_timm(model: str) -> tuple[dict[str, torch.Tensor], About]:
+    """Return the pretrained weights of NAME or NAME.TAG of timm; `ConfigError` where it has none."""
     import timm
 
     if not timm.is_model_pretrained(model):
         raise ConfigError(f"timm has no pretrained weights for {model}; `timm.list_models(pretrained=True)` lists them")
     state: dict[str, torch.Tensor] = timm.create_model(model, pretrained=True).state_dict()
-    return state
+    return state, of_timm(model)
 
 
-def from_pretrainedmodels(model: str) -> dict[str, torch.Tensor]:
+def from_hub(model: str) -> tuple[dict[str, torch.Tensor], About]:
+    """Return the weights of a repository OWNER/NAME of the Hugging Face hub that is in timm's format.
+
+    Raises:
+        ConfigError: it is in another format, or of a network that this timm has not.
+        UserError: it is not there, or gated.
+    """
+    import timm
+    from huggingface_hub import errors, hf_hub_download
+
+    source = f"hf-hub:{model}"
+    try:
+        about = read_hub_config(Path(hf_hub_download(model, HUB_CONFIG)), source)
+    except errors.GatedRepoError:
+        raise UserError(
+            f"{source} is gated: agree to its terms at https://huggingface.co/{model}, and set HF_TOKEN"
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(f"{source}: the hub has no such repository, or it is private (then set HF_TOKEN)") from None
+    except errors.LocalEntryNotFoundError:
+        raise UserError(f"{source} is not on this machine, and the hub cannot be reached") from None
+    except errors.EntryNotFoundError:
+        raise ConfigError(f"{source} is not in timm's format: it has no {HUB_CONFIG}") from None
+    network = about.architecture.partition(":")[2]
+    if not timm.is_model(network):
+        raise ConfigError(f"{source} is of {network}, which timm {timm.__version__} has not")
+    for name in HUB_FILES:
+        try:
+            return read_weights(Path(hf_hub_download(model, name))).tensors, about
+        except errors.EntryNotFoundError:
+            continue
+    raise ConfigError(f"{source} holds neither {' nor '.join(HUB_FILES)}")
+
+
+def from_pretrainedmodels(model: str) -> tuple[dict[str, torch.Tensor], About]:
     """Return the ImageNet weights of a network of pretrainedmodels; `ConfigError` where it has none."""
     import pretrainedmodels
 
@@ -103,4 +166,4 @@ def from_pretrainedmodels(model: str) -> dict[str, torch.Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         state: dict[str, torch.Tensor] = getattr(pretrainedmodels, model)(pretrained="imagenet").state_dict()
-    return state
+    return state, of_pretrainedmodels(model)

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from imettk.errors import ConfigError
+from imettk.models.weights_file import TRAINED, read_header
 from imettk.progress import say
 
 
 def is_trained_network(path: str) -> bool:
-    """Whether this is a `model.safetensors` of a run folder, not the weights of a backbone alone."""
-    if not path.endswith(".safetensors") or not Path(path).is_file():
-        return False
-    try:
-        with safe_open(path, framework="pt") as file:
-            return "imettk" in (file.metadata() or {})
-    except SafetensorError:
-        return False  # what reads backbones' weights will say what is wrong
+    """Return whether this is a `model.safetensors` of a run folder, not the weights of a backbone alone."""
+    return Path(path).is_file() and TRAINED in read_header(Path(path))
 
 
 def load_trained(network: nn.Module, path: str, class_layers: tuple[str, ...]) -> None:

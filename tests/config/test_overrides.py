@@ -31,7 +31,10 @@ def test_fields_that_only_fit_together():
 def test_none_and_no_words():
     assert apply_overrides(Recipe(), []) == Recipe()
     set_once = apply_overrides(Recipe(), ["--stages.0.clip-norm", "1"])
-    assert apply_overrides(set_once, ["--stages.0.clip-norm", "None"]) == Recipe()
+    for spelling in ("None", "none"):
+        assert apply_overrides(set_once, ["--stages.0.clip-norm", spelling]) == Recipe()
+    weighted = apply_overrides(Recipe(), ["--model.weights", "w.pth", "--images.mean", "0.5", "0.5", "0.5"])
+    assert apply_overrides(weighted, ["--model.weights", "none", "--images.mean", "none"]) == Recipe()
 
 
 @pytest.mark.parametrize(

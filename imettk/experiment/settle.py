@@ -1,0 +1,111 @@
+"""What a recipe leaves to its weights, settled once: the mean and std of images, and which network a hub's name means.
+
+A checkpoint and a model hold the settled sections `images` and `model` beside the fingerprint of the recipe as it was
+given. Those of earlier versions hold ImageNet's mean and std, which were the default, and go on with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from imettk.config import Recipe, fingerprint
+from imettk.config.choices import BACKBONES
+from imettk.errors import CheckpointError
+from imettk.models.pretraining import pretraining_of, spread
+from imettk.models.weights_file import About, about_training, find_weights
+from imettk.tracking.run_dir import RunDir
+from imettk.tracking.tensors import read_values
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A recipe with nothing left open, of which networks are made.
+
+    Attributes:
+        source: whose mean and std these are, in words.
+    """
+
+    recipe: Recipe
+    source: str
+
+    def values(self) -> dict[str, Any]:
+        """Return what checkpoints and models keep of it, as plain values."""
+        return {"model": asdict(self.recipe.model), "images": asdict(self.recipe.images)}
+
+    def describe(self) -> str:
+        """Return mean and std, and whose they are, as words for a line."""
+        images = self.recipe.images
+        mean, std = (" ".join(f"{value:.3g}" for value in values or ()) for values in (images.mean, images.std))
+        return f"images are normalised with mean {mean} and std {std} ({self.source})"
+
+
+def settle(recipe: Recipe, run: RunDir) -> Settled:
+    """Settle a recipe as the folds of a run that have begun are, else by its weights.
+
+    Raises:
+        ConfigError, MissingFileError: as of `pretraining_of`.
+    """
+    begun = next(_begun(recipe, run), None)
+    if begun is not None:
+        return settle_as(recipe, begun)
+    return _fill(recipe, pretraining_of(recipe.model.backbone, recipe.model.weights))
+
+
+def settle_as(recipe: Recipe, values: Mapping[str, Any]) -> Settled:
+    """Settle a recipe as a checkpoint or model of it is, from that file's plain values."""
+    return _fill(recipe, replace(about_training(values), source="as the training began"))
+
+
+def weights_of(recipe: Recipe) -> str | None:
+    """Return where the weights of a recipe lie: of a hub's name the file, as its network has another name."""
+    library, _, model = recipe.model.backbone.partition(":")
+    row, weights = BACKBONES.get(library), recipe.model.weights
+    return weights if weights is None or row is None or not row.in_file else str(find_weights(Path(weights), model))
+
+
+def misfits(recipe: Recipe, values: Mapping[str, Any]) -> list[str]:
+    """Return what a checkpoint or model began with that the recipe now gives otherwise; the fingerprint leaves it open.
+
+    Returns:
+        Lines such as those of `config.differences`.
+    """
+    about, images = about_training(values), recipe.images
+    pairs = {"images.mean": (about.mean, images.mean), "images.std": (about.std, images.std)}
+    return [f"{name}: {old!r} -> {new!r}" for name, (old, new) in pairs.items() if old and new and old != new]
+
+
+def is_of(recipe: Recipe, values: Mapping[str, Any]) -> bool:
+    """Return whether a checkpoint or model is of a recipe."""
+    return values["fingerprint"] == fingerprint(recipe) and not misfits(recipe, values)
+
+
+def _begun(recipe: Recipe, run: RunDir) -> Iterator[dict[str, Any]]:
+    """Return the plain values of this recipe's models and checkpoints in a run, those of finished folds first."""
+    for root in (run.path, *run.inputs):
+        for pattern in ("fold*/model.safetensors", "fold*/checkpoints/step-*.safetensors"):
+            for path in sorted(root.glob(pattern)):
+                try:
+                    values = read_values(path)
+                except (OSError, CheckpointError):
+                    continue  # what reads its tensors says so
+                if values.get("fingerprint") == fingerprint(recipe):
+                    yield values
+
+
+def _fill(recipe: Recipe, about: About) -> Settled:
+    """Return a recipe with what weights were trained with where it gives nothing."""
+    images, model = recipe.images, recipe.model
+    assert about.mean is not None and about.std is not None
+    given = images.mean is not None and images.std is not None
+    images = replace(
+        images,
+        mean=images.mean or spread(about.mean, images.channels),
+        std=images.std or spread(about.std, images.channels),
+    )
+    row = BACKBONES.get(model.backbone.partition(":")[0])
+    if row is not None and row.in_file:
+        model = replace(model, backbone=about.architecture)
+    return Settled(replace(recipe, images=images, model=model), "as the recipe gives them" if given else about.source)
