@@ -13,10 +13,13 @@ from imettk.metrics.agreement import (
     best_constant_balanced_accuracy,
     best_constant_class_balanced_accuracy,
     best_constant_mcc,
+    best_constant_quadratic_kappa,
     class_balanced_accuracy,
     class_mcc,
     mcc,
     mcc_resampled,
+    quadratic_kappa,
+    quadratic_kappa_resampled,
 )
 from imettk.metrics.auc import (
     average_precision,
@@ -121,10 +124,10 @@ def _of_columns(score: Callable[..., float], resampled: Any, title: Callable[...
 
 
 def _of_answers(
-    labels: tuple[Any, Any, Any], classes: tuple[Any, Any, Any] | None, title: str, low: float = 0, **more: Any
+    labels: tuple[Any, Any, Any] | None, classes: tuple[Any, Any, Any] | None, title: str, low: float = 0, **more: Any
 ) -> Metric:
     """A metric of answers; of labels, and of classes: its score, best constant answer and bootstrap."""
-    rows = {LABELS: labels} if classes is None else {LABELS: labels, CLASSES: classes}
+    rows = {form: row for form, row in ((LABELS, labels), (CLASSES, classes)) if row is not None}
     score, best, resampled = ({form: row[place] for form, row in rows.items()} for place in range(3))
     return Metric(
         "answers",
@@ -293,6 +296,12 @@ METRICS: dict[str, Metric] = {
         goal=lambda params: (params["beta"], "macro"),
     ),
     "mcc": _of_answers((mcc, best_constant_mcc, mcc_resampled), (class_mcc, best_constant_mcc, None), "MCC", low=-1),
+    "quadratic_kappa": _of_answers(
+        None,
+        (quadratic_kappa, best_constant_quadratic_kappa, quadratic_kappa_resampled),
+        "quadratic kappa",
+        low=-1,
+    ),
 }
 
 

@@ -53,6 +53,8 @@ def test_scores_are_finite_and_within_their_bounds(name, form, seed):
     rng, scorer = np.random.default_rng(seed), METRICS[name].bound(form, {"k": 2} if name == "top_k" else {})
     targets = truth_of(form, rng)
     right, wrong = extremes_of(scorer.needs, form, targets)
+    if name == "quadratic_kappa":  # the next grade is nearly right
+        wrong = 6 - targets
     tables = [given_of(scorer.needs, form, rng, targets), right, wrong]
     scores = [scorer.score(given, targets) for given in tables]
     assert np.isfinite(scores).all() and all(scorer.metric.low <= one <= scorer.high for one in scores)
