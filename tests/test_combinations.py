@@ -30,7 +30,7 @@ from imettk.inference.predictor import load_predictions
 from imettk.metrics import METRICS
 from imettk.tasks import TASKS
 
-CELLS = {"multilabel": ["a", "b", "a b", "c"], "multiclass": ["a", "b", "c", "d"]}
+CELLS = {"multilabel": ["a", "b", "a b", "c"], "multiclass": ["1", "2", "3", "5"]}
 
 
 def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
@@ -49,7 +49,7 @@ def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
         model=model,
         train=TrainPlan(loss=loss, watch="score" if takes == "embeddings" else "loss"),
         stages=(StagePlan(num_epochs=1, batch_size=8),),
-        rule=RulePlan(kind=rule, **({"pairs": 2} if paired(rule, metric) else {"positive": "a"})),
+        rule=RulePlan(kind=rule, **({"pairs": 2} if paired(rule, metric) else {"positive": CELLS[task][0]})),
         score=ScorePlan(metric=metric),
         ranking=RankPlan(by=by, num_answers=2, num_neighbours=4),
         session=SessionPlan(num_workers=0, tensorboard=False),
@@ -107,6 +107,8 @@ def test_a_covering_set_of_what_fits_runs_from_table_to_submission(competition, 
     sample = pd.read_csv(data / "sample_submission.csv")
     for loss, rule, metric in covering_set(task):
         recipe = recipe_of(task, loss, rule, metric)
+        numbers = RULES[rule].answers_numbers and not paired(rule, metric)
+        sample.assign(label=0.5 if numbers else sample["label"]).to_csv(data / "sample_submission.csv", index=False)
         # Where training follows the metric, it is part of what was trained.
         folder = tmp_path / (loss if recipe.train.watch == "loss" else f"{loss}-{metric}")
         path, common = tmp_path / "recipe.json", ["--data", data, "--run-dir", folder]
@@ -133,7 +135,7 @@ def check_by_scikit_learn(folder, rule, metric, score):
     parts = [load_predictions(folder / f"fold{fold}" / "oof.safetensors") for fold in range(2)]
     probs, targets = (np.concatenate(each) for each in ([one.merged for one in parts], [one.targets for one in parts]))
     kept = np.clip(probs.astype(np.float64), 1e-15, 1 - 1e-15)
-    if rule == "probability":  # its one column is of label a
+    if rule == "probability":  # its one column is of the first label
         kept, targets = kept[:, :1], targets[:, None] == 0 if targets.ndim == 1 else targets[:, :1]
     if metric == "log_loss" and targets.ndim == 1:
         assert score == pytest.approx(-np.log(kept[np.arange(len(kept)), targets]).mean())

@@ -224,6 +224,12 @@ RULES: dict[str, RuleChoice] = {
         metric="accuracy",
         gives=("answers", "probs"),
     ),
+    "cutpoints": RuleChoice(
+        make="imettk.postprocess.grading:GradeCuts",
+        targets=(CLASSES,),
+        metric="quadratic_kappa",
+        gives=("answers", "probs"),
+    ),
     "probability": RuleChoice(
         make="imettk.postprocess.probabilities:LabelProbabilities",
         targets=(LABELS, CLASSES),

@@ -168,6 +168,7 @@ METRICS: dict[str, Metric] = {
         lambda params: "accuracy",
         best_constant=best_constant_accuracy,
         resampled=accuracy_resampled,
+        cuts="accuracy",
         low=0,
         high=1,
     ),
@@ -275,6 +276,7 @@ METRICS: dict[str, Metric] = {
         _f_beta_of(average="macro", beta=1.0),
         (partial(class_f_beta_macro, beta=1.0), partial(best_constant_class_f_beta_macro, beta=1.0), None),
         "macro F1",
+        cuts="f1_macro",
         goal=lambda params: (1.0, "macro"),
     ),
     # Where every row has one class, each wrong answer misses one class and wrongly names another: this is accuracy.
@@ -282,6 +284,7 @@ METRICS: dict[str, Metric] = {
         _f_beta_of(average="micro", beta=1.0),
         (accuracy, best_constant_accuracy, accuracy_resampled),
         "micro F1",
+        cuts="accuracy",
         goal=lambda params: (1.0, "micro"),
     ),
     "f1_samples": _of_answers(
@@ -300,6 +303,8 @@ METRICS: dict[str, Metric] = {
         None,
         (quadratic_kappa, best_constant_quadratic_kappa, quadratic_kappa_resampled),
         "quadratic kappa",
+        cuts="quadratic_kappa",
+        wants={"kind": "cutpoints"},
         low=-1,
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -11,7 +12,16 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE)  # in a cell
 REPORTED_EPS = {"eps": 1e-7}  # of the log loss that is kept beside a recipe's metric, as in earlier versions
+
+
+def grades_of(labels: Sequence[str]) -> np.ndarray | None:
+    """Return labels as the grades that they are, rising, float64 (K,); None where they are no numbers that rise."""
+    if not all(NUMBER.fullmatch(label) for label in labels):
+        return None
+    grades = np.array([float(label) for label in labels])
+    return grades if (np.diff(grades) > 0).all() else None
 
 
 class Task(ABC):

@@ -147,7 +147,7 @@ CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
             {"task": "multiclass", "loss": "focal", "rule": "top"},
             "a multiclass table has classes for targets, which "
             f"`train.loss` focal does not take (but {CLASS_LOSSES}), and "
-            "`rule.kind` top does not take (but argmax, probability, rank)",
+            "`rule.kind` top does not take (but argmax, cutpoints, probability, rank)",
         ),
         (
             {"loss": "recipe:loss", "file": FILE},
