@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pictures import make_pictures
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, log_loss, r2_score
 from tiny import run
 
 from imettk.config import (
@@ -30,7 +30,11 @@ from imettk.inference.predictor import load_predictions
 from imettk.metrics import METRICS
 from imettk.tasks import TASKS
 
-CELLS = {"multilabel": ["a", "b", "a b", "c"], "multiclass": ["1", "2", "3", "5"]}
+CELLS = {
+    "multilabel": ["a", "b", "a b", "c"],
+    "multiclass": ["1", "2", "3", "5"],
+    "regression": ["-1.5", "0", "2", "7"],
+}
 
 
 def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
@@ -142,6 +146,10 @@ def check_by_scikit_learn(folder, rule, metric, score):
     elif metric == "log_loss":
         by_label = [log_loss(truth, column, labels=[0, 1]) for truth, column in zip(targets.T, kept.T, strict=True)]
         assert score == pytest.approx(np.mean(by_label), abs=1e-5)
+    elif metric == "r2":  # of answers by the range of the other fold
+        ends = [(one.targets.min(), one.targets.max()) for one in reversed(parts)]
+        answers = np.concatenate([np.clip(one.merged, *pair) for one, pair in zip(parts, ends, strict=True)])
+        assert score == pytest.approx(r2_score(targets, answers), abs=1e-5)
     elif metric == "accuracy":
         assert score == accuracy_score(targets, probs.argmax(1))
 

@@ -22,6 +22,7 @@ from imettk.experiment.prepared import (
     read_prepared,
 )
 from imettk.experiment.resume import carry_checkpoint, carry_journal, find_checkpoint, is_done
+from imettk.experiment.scaling import require_same_scale, scale_of, scale_values
 from imettk.experiment.teacher import with_teacher
 from imettk.progress import say
 from imettk.threads import wait_policy
@@ -108,7 +109,7 @@ class _FoldTraining:
     ) -> None:
         self._recipe, self._prepared, self._run, self._fold = recipe, prepared, run, fold
         self._compute, self._session, self._team, self._other_weights = compute, session, team, other_weights
-        self._folder = run.fold(fold)
+        self._folder, self._scale = run.fold(fold), scale_of(recipe, prepared, fold)
         self._messages = FoldMessages(notifier, recipe, fold, self._folder)
         self._journal: Journal | None = None
         self._board: Board | None = None
@@ -172,6 +173,7 @@ class _FoldTraining:
             other_weights=self._other_weights and checkpoint is None,
         )
         if checkpoint is not None:
+            require_same_scale(f"the checkpoint of fold {fold}", checkpoint.values, self._scale)
             if team.is_main:
                 _tell_changes(checkpoint.values["environment"], environment)
                 carry_checkpoint(run, fold, checkpoint)
@@ -201,6 +203,7 @@ class _FoldTraining:
             "fold": self._fold,
             "labels": list(self._prepared.table.labels),
             "data": self._prepared.identity.to_values(),
+            **scale_values(self._scale),
             "model": asdict(self._recipe.model),
             "images": asdict(self._recipe.images),
         }

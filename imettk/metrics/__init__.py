@@ -73,8 +73,26 @@ from imettk.metrics.ranked import (
     top_k,
     top_k_resampled,
 )
+from imettk.metrics.values import (
+    best_constant_correlation,
+    best_constant_mae,
+    best_constant_mape,
+    best_constant_r2,
+    best_constant_rmse,
+    mae,
+    mae_resampled,
+    mape,
+    mape_resampled,
+    pearson,
+    pearson_resampled,
+    r2,
+    r2_resampled,
+    rmse,
+    rmse_resampled,
+    spearman,
+)
 
-LABELS, CLASSES = "labels", "classes"  # forms of targets
+LABELS, CLASSES, VALUES = "labels", "classes", "values"  # forms of targets
 
 
 def _f_beta_title(params: Mapping[str, Any]) -> str:
@@ -145,6 +163,11 @@ def _of_answers(
 def _f_beta_of(**params: Any) -> tuple[Any, Any, Any]:
     """What `_of_answers` takes, of F-beta of labels."""
     return partial(f_beta, **params), partial(best_constant_f_beta, **params), partial(f_beta_resampled, **params)
+
+
+def _of_values(title: str, score: Any, best: Any, resampled: Any = None, **more: Any) -> Metric:
+    """A metric of numbers."""
+    return Metric("values", (VALUES,), score, lambda params: title, best_constant=best, resampled=resampled, **more)
 
 
 METRICS: dict[str, Metric] = {
@@ -307,6 +330,12 @@ METRICS: dict[str, Metric] = {
         wants={"kind": "cutpoints"},
         low=-1,
     ),
+    "rmse": _of_values("RMSE", rmse, best_constant_rmse, rmse_resampled, higher=False, low=0),
+    "mae": _of_values("MAE", mae, best_constant_mae, mae_resampled, higher=False, low=0),
+    "mape": _of_values("MAPE", mape, best_constant_mape, mape_resampled, higher=False, low=0),
+    "r2": _of_values("R2", r2, best_constant_r2, r2_resampled, params={"weights": "", "pooled": False}, high=1),
+    "pearson": _of_values("Pearson's r", pearson, best_constant_correlation, pearson_resampled, low=-1, high=1),
+    "spearman": _of_values("Spearman's rho", spearman, best_constant_correlation, low=-1, high=1),
 }
 
 

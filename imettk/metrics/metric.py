@@ -22,7 +22,7 @@ class Metric:
     """One way to judge what is answered.
 
     Attributes:
-        needs: `answers` of the rule, `probs` or `values` of the network, or `ranked` answers, int64 (N, k).
+        needs: `answers` or `values` of the rule, `probs` of the network, or `ranked` answers, int64 (N, k).
         targets: the forms of targets that it takes, as tasks name them.
         score: (what it needs, targets, **params) -> the score, first axis N. This, and the functions below, may be a
             dict of one for each form of targets.
@@ -94,8 +94,8 @@ class Scorer:
         return high(self.params) if callable(high) else high
 
     def judged(self, answers: np.ndarray, probs: np.ndarray) -> np.ndarray:
-        """Return what the metric needs: a rule's answers, or what the network gives."""
-        return answers if self.needs == "answers" else probs
+        """Return what the metric needs: a rule's answers, or the probabilities that the network gives."""
+        return probs if self.needs == "probs" else answers
 
     def score(self, given: np.ndarray, targets: np.ndarray) -> float:
         """Return the score of what the metric needs; NaN where there is no row."""
