@@ -122,6 +122,10 @@ def test_intervals_of_metrics_are_those_of_scikit_learns_samples(run):
     assert "roc_auc, 2% true, s" in run("metrics", "--quick", "--check")
 
 
+def test_cut_points_are_the_best_of_all_on_small_inputs(run):
+    assert "quadratic_kappa: Nelder-Mead, times ours" in run("cutpoints", "--quick", "--check")
+
+
 def test_the_same_bits_are_found_to_be_the_same(run, tmp_path):
     assert "submission.csv" in run("same_bits", "imet2019-freezing", "--save", str(tmp_path / "bits.json"))
     text = run("same_bits", "imet2019-freezing", "--against", str(tmp_path / "bits.json"), "--check")

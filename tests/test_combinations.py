@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pictures import make_pictures
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, log_loss, r2_score
 from tiny import run
 
 from imettk.config import (
@@ -30,7 +30,11 @@ from imettk.inference.predictor import load_predictions
 from imettk.metrics import METRICS
 from imettk.tasks import TASKS
 
-CELLS = {"multilabel": ["a", "b", "a b", "c"], "multiclass": ["a", "b", "c", "d"]}
+CELLS = {
+    "multilabel": ["a", "b", "a b", "c"],
+    "multiclass": ["1", "2", "3", "5"],
+    "regression": ["-1.5", "0", "2", "7"],
+}
 
 
 def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
@@ -49,7 +53,7 @@ def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
         model=model,
         train=TrainPlan(loss=loss, watch="score" if takes == "embeddings" else "loss"),
         stages=(StagePlan(num_epochs=1, batch_size=8),),
-        rule=RulePlan(kind=rule, **({"pairs": 2} if paired(rule, metric) else {"positive": "a"})),
+        rule=RulePlan(kind=rule, **({"pairs": 2} if paired(rule, metric) else {"positive": CELLS[task][0]})),
         score=ScorePlan(metric=metric),
         ranking=RankPlan(by=by, num_answers=2, num_neighbours=4),
         session=SessionPlan(num_workers=0, tensorboard=False),
@@ -107,8 +111,8 @@ def test_a_covering_set_of_what_fits_runs_from_table_to_submission(competition, 
     sample = pd.read_csv(data / "sample_submission.csv")
     for loss, rule, metric in covering_set(task):
         recipe = recipe_of(task, loss, rule, metric)
-        shown = 0.5 if RULES[rule].answers_numbers and not paired(rule, metric) else "a"
-        sample.assign(label=shown).to_csv(data / "sample_submission.csv", index=False)
+        numbers = RULES[rule].answers_numbers and not paired(rule, metric)
+        sample.assign(label=0.5 if numbers else sample["label"]).to_csv(data / "sample_submission.csv", index=False)
         # Where training follows the metric, it is part of what was trained.
         folder = tmp_path / (loss if recipe.train.watch == "loss" else f"{loss}-{metric}")
         path, common = tmp_path / "recipe.json", ["--data", data, "--run-dir", folder]
@@ -135,13 +139,17 @@ def check_by_scikit_learn(folder, rule, metric, score):
     parts = [load_predictions(folder / f"fold{fold}" / "oof.safetensors") for fold in range(2)]
     probs, targets = (np.concatenate(each) for each in ([one.merged for one in parts], [one.targets for one in parts]))
     kept = np.clip(probs.astype(np.float64), 1e-15, 1 - 1e-15)
-    if rule == "probability":  # its one column is of label a
+    if rule == "probability":  # its one column is of the first label
         kept, targets = kept[:, :1], targets[:, None] == 0 if targets.ndim == 1 else targets[:, :1]
     if metric == "log_loss" and targets.ndim == 1:
         assert score == pytest.approx(-np.log(kept[np.arange(len(kept)), targets]).mean())
     elif metric == "log_loss":
         by_label = [log_loss(truth, column, labels=[0, 1]) for truth, column in zip(targets.T, kept.T, strict=True)]
         assert score == pytest.approx(np.mean(by_label), abs=1e-5)
+    elif metric == "r2":  # of answers by the range of the other fold
+        ends = [(one.targets.min(), one.targets.max()) for one in reversed(parts)]
+        answers = np.concatenate([np.clip(one.merged, *pair) for one, pair in zip(parts, ends, strict=True)])
+        assert score == pytest.approx(r2_score(targets, answers), abs=1e-5)
     elif metric == "accuracy":
         assert score == accuracy_score(targets, probs.argmax(1))
 

@@ -34,6 +34,7 @@ COVERED_ELSEWHERE = {
     "evaluation/submit.py": "commands/test_ensemble.py",
     "experiment/fold_messages.py": "tracking/test_messages.py",
     "experiment/known.py": "commands/test_find_duplicates.py",
+    "experiment/scaling.py": "training/test_scaled_targets.py",
     "experiment/resume.py": "experiment/test_same_data.py",
     "metrics/agreement.py": "metrics/test_against_graders.py",
     "metrics/auc.py": "metrics/test_against_graders.py",

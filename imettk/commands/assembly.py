@@ -18,6 +18,7 @@ from imettk.data.sampling import derive_seed
 from imettk.evaluation.curve import loss_of, make_validation
 from imettk.experiment.prepared import Compute, Prepared, make_network
 from imettk.experiment.resume import OtherTraining, find_checkpoint, load_other_weights
+from imettk.experiment.scaling import scale_of, scale_values
 from imettk.experiment.settle import Settled, weights_of
 from imettk.tracking.run_dir import RunDir
 from imettk.training.feed import TrainingData
@@ -78,6 +79,7 @@ def make_trainer(
             "environment": environment,
             "data": prepared.identity.to_values(),
             **settled.values(),
+            **scale_values(scale_of(recipe, prepared, fold)),
         },
         team=team,
         split=int(os.environ.get(SPLIT, "1")),
@@ -91,7 +93,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
         size, images = stage.image_size or recipe.images.image_size, recipe.images
         return ImageDataset(
             taught.source,
-            targets,
+            targets if scale is None else scale.forward(targets),
             image_size=size,
             augmentation=Augmentation(
                 choice_of(recipe, stage.augmentation, AUGMENTATIONS),
@@ -106,7 +108,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
         )
 
     rows, table, targets = taught.rows(fold, valid=False), prepared.table, taught.targets
-    task = recipe.task
+    task, scale = recipe.task, scale_of(recipe, prepared, fold)
     hard_targets = prepared.targets if task.is_soft(targets) else targets  # which samplers go by
     num_outputs, sources = task.num_outputs(len(table.labels)), table.sources
     if mirrors := recipe.embedding.mirrored_identities:

@@ -142,8 +142,8 @@ def _gather(tables: list[SampleTable], recipe: Recipe) -> _Images:
             continue
         assert table.sources is not None
         kinds.append(np.where(table.sources == 0, "train", "external"))
-        texts = np.array([*table.labels, recipe.table.unknown_label or ""])  # -1 is the unknown one
-        labels.append(np.array(cell_texts((texts[recipe.task.labels_of(row)] for row in table.targets), recipe.table)))
+        texts = [*table.labels, recipe.table.unknown_label or ""]  # -1 is the unknown one
+        labels.append(np.array(cell_texts(recipe.task.cells(table.targets, texts), recipe.table)))
     return _Images(
         np.concatenate([table.ids for table in tables]),
         np.concatenate(kinds),

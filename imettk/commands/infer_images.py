@@ -17,6 +17,7 @@ from imettk.evaluation.judge import judge_of
 from imettk.evaluation.pictures import Album
 from imettk.experiment.predictions import evaluate
 from imettk.experiment.prepared import choose_compute, load_model, trained_folds
+from imettk.experiment.scaling import read_scale, unscale
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.tensors import read_values
@@ -42,11 +43,11 @@ def infer_images(recipe: Recipe, data_dir: Path, run: RunDir, images: list[Path]
     table = SampleTable(_names(paths), np.array([str(path) for path in paths]), labels, (), boxes=boxes)
     source = ImageSource(table, make_reader(recipe))
     rows, compute = np.arange(len(table)), choose_compute(recipe)
-    said = [
-        evaluate(load_model(run.model(one), recipe, table, compute.device), source, rows, recipe, compute,
-                 views=recipe.predict.views, what=f"fold {one}")
-        for one in folds
-    ]  # fmt: skip
+    said = []
+    for one in folds:
+        network, scale = load_model(run.model(one), recipe, table, compute.device), read_scale(run.model(one))
+        outputs = evaluate(network, source, rows, recipe, compute, views=recipe.predict.views, what=f"fold {one}")
+        said.append(outputs._replace(logits=unscale(outputs.logits, scale)))
     read = np.array([row for row in rows.tolist() if row not in source.faults], np.int64)
     if not len(read):
         raise DataError(f"--images: {source.unread()} cannot be read")

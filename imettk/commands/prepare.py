@@ -38,6 +38,8 @@ from imettk.tracking.files import write_json
 from imettk.tracking.lock import hold_folder
 from imettk.tracking.run_dir import BAD_IMAGES, CACHE, DROPPED, DUPLICATE_GROUPS, RunDir
 
+MOST_NAMED = 6  # columns of numbers whose range is told
+
 
 def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     """Write `recipe.json`, `folds.csv`, `table.json` (what was found and what was odd) and the cache of images.
@@ -260,8 +262,14 @@ def _summary(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str:
     task, plan, targets = recipe.task, recipe.folds, _targets(table)
     identities, learnable = task.identities(targets), task.learnable(targets)
     rows = task.label_counts(targets, len(table.labels))
+    what = f"{len(table.labels)} labels, {int((rows == 0).sum())} of them without a row"
+    if task.numeric:
+        what = "; ".join(
+            f"{label} from {column.min():g} to {column.max():g}, mean {column.mean():.6g}"
+            for label, column in zip(table.labels[:MOST_NAMED], targets.T, strict=False)
+        )
     groups = "" if table.groups is None else f" in {len(np.unique(table.groups))} groups"
-    lines = [f"{len(table)} rows{groups}, {len(table.labels)} labels, {int((rows == 0).sum())} of them without a row"]
+    lines = [f"{len(table)} rows{groups}, {what}"]
     if task.exclusive and (alone := int((rows == 1).sum())):
         lines.append(f"{alone} labels have a single row")
     if unknown := int((~learnable).sum()):
@@ -277,7 +285,10 @@ def _summary(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str:
         lines.append(f"{int(only.sum())} rows {'of extra tables ' if of_extra else ''}only train")
     if identities is not None:
         lines += _unknown_lines(identities, folds, plan)
-    if plan.scheme == "deal":
+    if task.numeric:
+        means = (targets[folds == fold].mean(0) for fold in range(folds[dealt].max() + 1))
+        lines.append("means of the folds: " + "; ".join(" ".join(f"{mean:.6g}" for mean in part) for part in means))
+    elif plan.scheme == "deal":
         counts = [
             task.label_counts(targets[folds == fold], len(table.labels)) for fold in range(folds[dealt].max() + 1)
         ]

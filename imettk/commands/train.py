@@ -27,6 +27,7 @@ from imettk.experiment.resume import (
     find_other_training,
     is_done,
 )
+from imettk.experiment.scaling import require_same_scale, scale_of, scale_values
 from imettk.experiment.settle import Settled, settle, settle_as
 from imettk.experiment.teacher import with_teacher
 from imettk.progress import say
@@ -121,7 +122,7 @@ class _FoldTraining:
         self._recipe, self._prepared, self._run, self._fold = recipe, prepared, run, fold
         self._precision, self._session, self._team, self._other_weights = precision, session, team, other_weights
         self._settled = settled
-        self._folder = run.fold(fold)
+        self._folder, self._scale = run.fold(fold), scale_of(recipe, prepared, fold)
         self._messages = FoldMessages(notifier, recipe, fold, self._folder)
         self._journal: Journal | None = None
         self._board: Board | None = None
@@ -189,6 +190,7 @@ class _FoldTraining:
             other=other,
         )
         if checkpoint is not None:
+            require_same_scale(f"the checkpoint of fold {fold}", checkpoint.values, self._scale)
             if team.is_main:
                 _tell_changes(checkpoint.values["environment"], environment)
                 carry_checkpoint(run, fold, checkpoint)
@@ -229,6 +231,7 @@ class _FoldTraining:
             "fold": self._fold,
             "labels": list(self._prepared.table.labels),
             "data": self._prepared.identity.to_values(),
+            **scale_values(self._scale),
             **self._settled.values(),
         }
         weights = trainer.final_weights()

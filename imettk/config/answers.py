@@ -60,14 +60,18 @@ class RulePlan(Section):
     Attributes:
         kind: `threshold` is one for all labels, `group_thresholds` one for each label group, `class_thresholds` one for
             each label; `top` gives every row the same number of labels; `share` gives each label a share of the rows;
-            `argmax` is the most likely class; `probability` answers with the probabilities themselves; `rank` gives
-            several answers in order, as the `ranking` section says.
+            `argmax` is the most likely class; `cutpoints` adds up a row's grades, each times its probability, and the
+            sum is answered with a grade from its cut-point on (for quadratic kappa, accuracy or macro F1, whichever
+            `score.metric` is, else the first); `value` answers with the
+            number itself, in the range that training rows have; `probability` answers with the probabilities
+            themselves; `rank` gives several answers in order, as the `ranking` section says.
         positive: of `probability`, the label whose probability a submission with one column holds; None is the only
             label there is, or 1 of the labels 0 and 1.
         calibrate: of `probability`, a `temperature` (and a clipping) that gives the least log loss out of fold; None
             leaves probabilities as the network says them.
         pairs: of `probability`, so many of a row's likeliest labels, each with its probability behind it, in one cell
             (`8815 0.03`), the likeliest first; None for probabilities alone.
+        whole: of `value`, answers are rounded.
         beta: of the F-beta score that rules are fitted for; 2 counts recall four times as much as precision. Where it
             and `average` are as they stand here, an F-beta that `score.metric` names is taken in their place.
         average: of the F-beta: a mean over samples, over labels (`macro`), or all counted as one (`micro`).
@@ -86,6 +90,7 @@ class RulePlan(Section):
     positive: str | None = None
     calibrate: Literal["temperature"] | None = None
     pairs: int | None = None
+    whole: bool = False
     beta: float = 2.0
     average: Literal["samples", "macro", "micro"] = "samples"
     min_labels: int = 1
@@ -105,6 +110,7 @@ class RulePlan(Section):
             self._require(of_numbers, name, "none unless `kind` is probability")
         self._require(self.pairs is None or self.pairs >= 1, "pairs", "1 or above, or none")
         self._require(self.pairs is None or self.positive is None, "positive", "none with `pairs`, which name labels")
+        self._require(not self.whole or self.kind == "value", "whole", "false unless `kind` is value")
         self._require(self.beta > 0, "beta", "above 0")
         self._require(self.min_labels >= 0, "min_labels", "0 or above")
         self._require(

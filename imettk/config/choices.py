@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from imettk.config.own import Own
 from imettk.config.section import Section
+from imettk.errors import UserError
 
 if TYPE_CHECKING:
     from imettk.config.recipe import Recipe
 
-LABELS, CLASSES = "labels", "classes"  # forms of targets, as tasks name them
+LABELS, CLASSES, VALUES = "labels", "classes", "values"  # forms of targets, as tasks name them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,7 @@ class Loss(Choice):
         whole_batch: a sample's share depends on the other samples.
         settings: (recipe.embedding, rows of each class or None) -> parameters, of the losses of embeddings.
         check: (recipe) -> what is wrong with its settings, or None.
+        scale: in which it takes numbers, where `train.target_scale` has no say.
         params: a dataclass of its own parameters, which checks their ranges; `loss_params` of a recipe sets them.
     """
 
@@ -60,6 +62,7 @@ class Loss(Choice):
     whole_batch: bool = False
     settings: Any = None
     check: Any = None
+    scale: Literal["range"] | None = None
     params: type | None = None
 
     @property
@@ -92,7 +95,7 @@ class RuleChoice(Choice):
     @property
     def answers_numbers(self) -> bool:
         """Whether what is submitted are the network's numbers, and no labels."""
-        return self.gives == ("probs",)
+        return self.gives in (("probs",), ("values",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,36 @@ class FocalParams(Section):
         self._require(0 < self.alpha < 1, "alpha", "in (0, 1)")
 
 
+@dataclass(frozen=True, kw_only=True)
+class TargetWeights(Section):
+    """What losses of numbers have in common: a weight a target, with blanks between them; "" for equal ones."""
+
+    weights: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HuberParams(TargetWeights):
+    """Parameters of `losses.huber`."""
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require(self.delta > 0, "delta", "above 0")
+
+
+def _weighs_targets(recipe: Recipe) -> str | None:
+    """Return what is wrong with the weights of the targets, in any stage."""
+    from imettk.metrics.values import target_weights
+
+    for params in (recipe.train.loss_params, *(stage.loss_params for stage in recipe.stages)):
+        try:
+            target_weights(str(params.get("weights", "")), len(recipe.table.number_columns))
+        except UserError as error:
+            return f"`loss_params`: {error}"
+    return None
+
+
 def _in_radians(recipe: Recipe) -> str | None:
     """Return what is wrong with the margin of arcface."""
     margin = recipe.embedding.margin
@@ -121,6 +154,11 @@ def _in_radians(recipe: Recipe) -> str | None:
 
 def _labels(make: str, *, whole_batch: bool = False, params: type | None = None) -> Loss:
     return Loss(make=f"imettk.losses.{make}", targets=(LABELS,), whole_batch=whole_batch, params=params)
+
+
+def _values(name: str, *, scale: Literal["range"] | None = None, params: type = TargetWeights) -> Loss:
+    make = f"imettk.losses.{name}:{name}"
+    return Loss(make=make, targets=(VALUES,), check=_weighs_targets, scale=scale, params=params)
 
 
 def _embeddings(module: str, takes: Literal["cosines", "embeddings"], check: Any = None) -> Loss:
@@ -203,6 +241,10 @@ LOSSES: dict[str, Loss] = {
     "hard_negative_bce": _labels("hard_negative:hard_negative_bce"),
     "asymmetric": _labels("asymmetric:asymmetric"),
     "cross_entropy": Loss(make="imettk.losses.cross_entropy:cross_entropy", targets=(CLASSES,)),
+    "mse": _values("mse"),
+    "l1": _values("l1"),
+    "huber": _values("huber", params=HuberParams),
+    "scaled_bce": _values("scaled_bce", scale="range"),
     "arcface": _embeddings("arcface", "cosines", check=_in_radians),
     "cosface": _embeddings("cosface", "cosines"),
     "triplet": _embeddings("triplet", "embeddings"),
@@ -227,6 +269,15 @@ RULES: dict[str, RuleChoice] = {
         targets=(CLASSES,),
         metric="accuracy",
         gives=("answers", "probs"),
+    ),
+    "cutpoints": RuleChoice(
+        make="imettk.postprocess.grading:GradeCuts",
+        targets=(CLASSES,),
+        metric="quadratic_kappa",
+        gives=("answers", "probs"),
+    ),
+    "value": RuleChoice(
+        make="imettk.postprocess.values:NumberValues", targets=(VALUES,), metric="rmse", gives=("values",)
     ),
     "probability": RuleChoice(
         make="imettk.postprocess.probabilities:LabelProbabilities",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from imettk.config.training import StagePlan
     from imettk.metrics import Scorer
     from imettk.tasks import Task
+    from imettk.tasks.scale import Kind
 
 # Tasks and metrics are imported where they are asked for: they load numpy, which `--help` does without.
 
@@ -155,8 +156,34 @@ def check_fits(recipe: Recipe) -> None:
             f"`score.metric` {metric} judges {scorer.needs}, and `rule.kind` {recipe.rule.kind} gives "
             f"{' and '.join(rule.gives)}: take {' or '.join(fits)}"
         )
+    _check_numbers(recipe)
     if scorer is not None and rule is not None and rule.by_column:
         _check_columns(recipe, scorer)
+
+
+def target_scale(recipe: Recipe) -> Kind:
+    """Return in which scale numbers are learned: that of the loss, else `train.target_scale`."""
+    row = loss_row(recipe, recipe.train.loss)
+    return (None if row is None else row.scale) or recipe.train.target_scale
+
+
+def _check_numbers(recipe: Recipe) -> None:
+    """Raise `ConfigError` where numbers, or what is no number, cannot be learned or answered as the recipe says."""
+    numeric, train = task_of(recipe).numeric, recipe.train
+    scales = {(None if row is None else row.scale) for row in (loss_row(recipe, name) for name in loss_names(recipe))}
+    if len(scales) > 1:
+        raise ConfigError(f"the losses {', '.join(loss_names(recipe))} take numbers in scales that differ: take one")
+    if train.target_scale != "standard" and (not numeric or scales != {None}):
+        why = f"the loss {train.loss} has a scale of its own" if numeric else "it scales numbers"
+        raise ConfigError(f"`train.target_scale` must be standard, got {train.target_scale}: {why}")
+    if not numeric:
+        return
+    if recipe.predict.merge != "mean":
+        raise ConfigError(f"`predict.merge` of numbers must be mean, got {recipe.predict.merge}")
+    if smoothed := [number for number, stage in enumerate(recipe.stages) if stage.label_smoothing]:
+        raise ConfigError(f"`stages.{smoothed[0]}.label_smoothing` must be 0 for numbers: there is nothing to spread")
+    if len(recipe.table.label_columns) > 1 and recipe.table.answer_column is not None:
+        raise ConfigError("`table.answer_column` must be none for several numbers: name `table.answer_columns`")
 
 
 def _check_columns(recipe: Recipe, scorer: Scorer) -> None:

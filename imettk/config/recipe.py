@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from imettk.metrics import Scorer
     from imettk.tasks import Task
+    from imettk.tasks.scale import Kind
 
 
 @earlier.takes_metric
@@ -87,6 +88,11 @@ class Recipe(Section):
     def task(self) -> Task:
         """What is asked of an image."""
         return fits.task_of(self)
+
+    @property
+    def target_scale(self) -> Kind:
+        """In which scale numbers are learned."""
+        return fits.target_scale(self)
 
     @property
     def answers_images(self) -> bool:

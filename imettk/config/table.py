@@ -62,7 +62,8 @@ class TableFormat(Section):
             `label_pattern` finds the label.
         label_pattern: where a csv lacks `label_column`, a regular expression for the id, whose first group is the
             label; an id without a match has the unknown label.
-        label_columns: instead of `label_column`, a column of 0 and 1 (or true and false) for each label, called so.
+        label_columns: instead of `label_column`, a column of 0 and 1 (or true and false) for each label, called so; of
+            numbers, a column for each target.
         label_lists: cells of `label_column`, and of a submission, are lists such as ['a', 'b'].
         unknown_label: what stands for every identity that is not known, such as `new_whale`: its rows never train and
             are right where a query is said to be of no known identity.
@@ -137,7 +138,7 @@ class TableFormat(Section):
             "a regular expression with a group",
         )
         self._require(self.task in TASKS, "task", f"one of {', '.join(TASKS)}")
-        one_label = TASKS[self.task].exclusive
+        one_label, numeric = TASKS[self.task].exclusive, TASKS[self.task].numeric
         pattern = self.label_pattern
         self._require(
             pattern is None or (one_label and _has_group(pattern)),
@@ -162,6 +163,8 @@ class TableFormat(Section):
             "label_columns",
             "none where folders, names of files or lists hold the labels",
         )
+        of_labels = self.labels_csv or self.only_group or self.label_lists
+        self._require(not (numeric and of_labels), "task", "without labels_csv, only_group and label_lists for numbers")
         self._require(not (self.label_lists and one_label), "label_lists", "false where rows have one label")
         self._require(
             not self.answer_columns or self.answer_column is None, "answer_column", "none beside answer_columns"
@@ -189,6 +192,11 @@ class TableFormat(Section):
     def test_id_column(self) -> str:
         """What holds the ids in the sample submission."""
         return self.sample_id_column or self.id_column
+
+    @property
+    def number_columns(self) -> tuple[str, ...]:
+        """The columns of the training table that hold numbers, where the task learns numbers."""
+        return self.label_columns or (self.label_column,)
 
     @property
     def label_answers(self) -> tuple[str, ...]:

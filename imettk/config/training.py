@@ -175,6 +175,8 @@ class TrainPlan(Section):
     Attributes:
         loss: a row of LOSSES, or one's own as `recipe:name`.
         loss_params: its parameters by name; those left out are the loss's own defaults.
+        target_scale: in which numbers are learned: less their mean, by their standard deviation, or the same of
+            log(1 + number), of the rows that train. The loss scaled_bce takes shares of their range instead.
         ema_decay: of the averaged weights that validation and inference use, (0, 1); None uses the last weights.
         precision: `auto` is bfloat16 where the hardware has it, else float16 on a GPU and float32 on a CPU; on a CPU
             with bfloat16 a network with depthwise convolutions is timed in both when its training begins.
@@ -192,6 +194,7 @@ class TrainPlan(Section):
     seed: int = 0
     loss: str = "bce"
     loss_params: dict[str, Parameter] = field(default_factory=dict)
+    target_scale: Literal["standard", "log"] = "standard"
     ema_decay: float | None = None
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     deterministic: bool = True

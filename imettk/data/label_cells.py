@@ -28,6 +28,8 @@ def read_cells(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> pd.
     Raises:
         DataError: a cell is neither 0 nor 1, or no list; or a row that must have one label has several.
     """
+    if TASKS[table_format.task].numeric:
+        return _with_joined(frame, table_format)
     if table_format.label_columns:
         return frame.assign(**{table_format.label_column: _join_columns(frame, table_format, csv)})
     if table_format.label_lists:
@@ -41,6 +43,15 @@ def read_cells(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> pd.
         joined = [table_format.cell_separator.join(items or ()) for items in lists]
         return frame.assign(**{table_format.label_column: pd.Series(joined, frame.index, dtype=str)})
     return frame
+
+
+def _with_joined(frame: pd.DataFrame, table_format: TableFormat) -> pd.DataFrame:
+    """Return a table of numbers with those of a row in `label_column`, where they have several columns."""
+    if not table_format.label_columns:
+        return frame
+    rows = frame[list(table_format.label_columns)].to_numpy(str)
+    joined = [table_format.cell_separator.join(row) for row in rows.tolist()]
+    return frame.assign(**{table_format.label_column: pd.Series(joined, frame.index, dtype=str)})
 
 
 def is_flag(cells: pd.Series) -> np.ndarray:
@@ -105,6 +116,8 @@ def as_flags(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> list[list
 def as_table(ids: Sequence[str], rows: Sequence[Sequence[str]], table_format: TableFormat) -> pd.DataFrame:
     """Return rows with these labels as a table in the form of the training table."""
     frame = pd.DataFrame({table_format.id_column: ids}, dtype=str)
+    if TASKS[table_format.task].numeric:
+        return pd.concat([frame, pd.DataFrame(rows, columns=list(table_format.number_columns))], axis=1)
     if table_format.label_columns:
         flags = pd.DataFrame(as_flags(rows, table_format.label_columns), columns=list(table_format.label_columns))
         return pd.concat([frame, flags], axis=1)

@@ -13,6 +13,7 @@ from imettk.config import TableFormat
 from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
 from imettk.errors import DataError
 from imettk.tasks import TASKS
+from imettk.tasks.task import NUMBER
 
 
 class Labels(NamedTuple):
@@ -44,8 +45,8 @@ def list_labels(
         DataError: there is no label at all, `labels_csv` is not as described, or no group is called `only_group`.
     """
     titles = read_titles(table_format, data_dir)
-    if table_format.label_columns:
-        labels = list(table_format.label_columns)
+    if table_format.label_columns or TASKS[table_format.task].numeric:
+        labels = list(table_format.number_columns)
     elif table_format.labels_csv is None:
         column = table_format.label_column
         labels = sorted({label for frame in frames for cell in frame[column] for label in split(cell, table_format)})
@@ -106,6 +107,21 @@ def split(cell: str, table_format: TableFormat) -> list[str]:
     return TASKS[table_format.task].split(cell, table_format.cell_separator)
 
 
+def read_numbers(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> list[list[str]]:
+    """Return the numbers of each row as text, one a column.
+
+    Raises:
+        DataError: a cell holds none; row, column and cell are named.
+    """
+    for column in table_format.number_columns:
+        cells = frame[column].str.strip()
+        if (bad := ~cells.str.fullmatch(NUMBER).to_numpy(bool)).any():
+            shown = " or ".join("nothing" if cell == "" else repr(cell) for cell in cells[bad].unique()[:3])
+            rows = named(frame[table_format.id_column][bad], "row")
+            raise DataError(f"{csv}: {rows} whose cell in column {column} is no number, but {shown}")
+    return frame[list(table_format.number_columns)].to_numpy(str).tolist()
+
+
 def make_targets(
     table_format: TableFormat, csv: Path, frame: pd.DataFrame, labels: Labels, remarks: list[str]
 ) -> np.ndarray:
@@ -115,6 +131,8 @@ def make_targets(
         DataError: a label is not listed, or a row lacks its one label.
     """
     task = TASKS[table_format.task]
+    if task.numeric:
+        return task.make_targets(read_numbers(table_format, csv, frame), {}, len(labels.names))
     column = {label: position for position, label in enumerate(labels.names)}
     column |= {name: column[label] for name, label in labels.merged.items() if label in column}
     if table_format.unknown_label is not None:

@@ -25,6 +25,7 @@ def write_submission(
     separator: str = " ",
     num_answers: int | None = None,
     numbers: bool = False,
+    shares: bool = True,
 ) -> None:
     """Write the answers for `ids` in the columns and the order of the sample, checked first.
 
@@ -33,7 +34,8 @@ def write_submission(
         answers: of each row, the best first where their order counts.
         kept_columns: of the sample, those that stay as they are.
         num_answers: that every row must have in a single column; None is any number.
-        numbers: answers are probabilities, or 0 and 1, of which two may be the same.
+        numbers: answers are numbers, of which two may be the same.
+        shares: numbers are probabilities, or 0 and 1.
 
     Raises:
         DataError: the submission would not fit the sample, or leave a column of it as it is; nothing is written.
@@ -43,7 +45,7 @@ def write_submission(
     for name, row in zip(ids, answers, strict=True):
         wanted = num_answers if columns == 1 else columns
         fault = _fault(row, separator if columns == 1 else None, wanted, distinct=not numbers)
-        if fault := fault or (_no_probability(row) if numbers else None):
+        if fault := fault or (_no_number(row, shares=shares) if numbers else None):
             raise DataError(f"the submission for {sample_csv}: {name} {fault}")
     content: dict[str, list[str]] = {id_column: list(ids)}
     if columns == 1:
@@ -81,9 +83,11 @@ def _fault(row: Sequence[str], separator: str | None, count: int | None, *, dist
     return None
 
 
-def _no_probability(row: Sequence[str]) -> str | None:
-    bad = [answer for answer, number in zip(row, _numbers(row), strict=True) if not 0 <= number <= 1]
-    return f"has {bad[0]!r}, which is no number in [0, 1]" if bad else None
+def _no_number(row: Sequence[str], *, shares: bool) -> str | None:
+    numbers = _numbers(row)
+    fits = (numbers >= 0) & (numbers <= 1) if shares else np.isfinite(numbers)
+    bad = [answer for answer, fit in zip(row, fits, strict=True) if not fit]
+    return f"has {bad[0]!r}, which is no number{' in [0, 1]' if shares else ''}" if bad else None
 
 
 def _numbers(cells: Iterable[str]) -> np.ndarray:
@@ -92,7 +96,13 @@ def _numbers(cells: Iterable[str]) -> np.ndarray:
 
 
 def check_kind(
-    sample: pd.DataFrame, csv: Path, columns: Sequence[str], *, labels: Sequence[str] | None, fractions: bool = False
+    sample: pd.DataFrame,
+    csv: Path,
+    columns: Sequence[str],
+    *,
+    labels: Sequence[str] | None,
+    fractions: bool = False,
+    shares: bool = True,
 ) -> None:
     """Compare the cells of a sample submission with the answers that will stand in their place.
 
@@ -101,7 +111,8 @@ def check_kind(
 
     Args:
         columns: those of the answers.
-        labels: which answers there are; None where they are probabilities.
+        labels: which answers there are; None where they are numbers.
+        shares: numbers that are no labels are probabilities.
         fractions: whole numbers may stand where the sample has others, such as 0.5: a person has said so.
 
     Raises:
@@ -116,8 +127,9 @@ def check_kind(
         numeric, where = not np.isnan(numbers).any(), f"{csv}: column {column} holds {_example(cells)}"
         if labels is None:
             if not numeric:
-                raise DataError(f"{where}, where probabilities would be written: are labels asked for?")
-            if ((numbers < 0) | (numbers > 1)).any():
+                what = "probabilities" if shares else "numbers"
+                raise DataError(f"{where}, where {what} would be written: are labels asked for?")
+            if shares and ((numbers < 0) | (numbers > 1)).any():
                 outside = cells[(numbers < 0) | (numbers > 1)]
                 raise DataError(f"{csv}: column {column} holds {_example(outside)}, which is no probability")
             continue

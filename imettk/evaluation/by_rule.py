@@ -21,6 +21,7 @@ from imettk.evaluation.scoring import judge_oof, tell_drift
 from imettk.experiment.predictions import predict_file
 from imettk.experiment.prepared import Prepared, choose_compute
 from imettk.experiment.rule_file import read_rule
+from imettk.experiment.scaling import scale_of, unscale
 from imettk.inference.predictor import Predictions
 from imettk.metrics import METRICS
 from imettk.models.heads import Outputs
@@ -36,8 +37,10 @@ class RuleJudge(Judge):
         recipe, targets = self.recipe, prepared.targets[prepared.rows(fold, valid=True)]
         table = prepared.table
         fitter = fitter_of(recipe, table.label_groups, prepared.given_shares, labels=table.labels)
-        probs = recipe.task.activate(outputs.logits).numpy()
-        loss = float(loss_of(recipe)(outputs, torch.from_numpy(targets)).mean())
+        scale = scale_of(recipe, prepared, fold)
+        probs = recipe.task.activate(unscale(outputs.logits, scale)).numpy()
+        learned = targets if scale is None else scale.forward(targets)
+        loss = float(loss_of(recipe)(outputs, torch.from_numpy(learned)).mean())
         metrics = {"loss": loss, "score": score_quickly(fitter, probs, targets)}
         for name, metric in recipe.task.watched.items():
             metrics[name] = METRICS[metric].bound(recipe.task.targets).score(probs, targets)
@@ -143,6 +146,9 @@ class _RuleAnswerer(ImageAnswerer):
     def answer(self, outputs: list[Outputs], rows: np.ndarray, pictures: Album) -> list[str]:
         merged = merge_outputs(self._recipe, outputs, rows)
         answers, task = self._rule.apply(merged), self._recipe.task
+        if task.numeric:
+            rows_of_cells = task.cells(answers, self._titles)
+            return [", ".join(map(" ".join, zip(self._titles, row, strict=True))) for row in rows_of_cells]
         probs = task.label_probs(answers if self._recipe.rule_row.answers_numbers else merged)
         return [
             self._with_probs(task.labels_of(answer), row)

@@ -48,6 +48,8 @@ def ensemble_by_rule(
     Arguments as of `ensemble`.
     """
     found = _read_members(members, method)
+    if recipe.task.numeric and method not in ("mean", "weighted"):
+        raise ConfigError(f"--method {method} is for probabilities: numbers are blended by mean or weighted")
     how: Method = "mean" if method in ("weighted", "join") else method  # type: ignore[assignment]
     joined = join_members(found, ranks=how == "rank")
     first = next(iter(found[0].oof.values())).values

@@ -13,6 +13,7 @@ from imettk.data.table import SampleTable
 from imettk.evaluation.pictures import look_at
 from imettk.evaluation.probability_curves import calibration, label_curves
 from imettk.evaluation.ranker import Ranker
+from imettk.metrics.values import rmse
 from imettk.pictures.galleries import thumbnail
 from imettk.postprocess.fitters import RuleFitter
 from imettk.postprocess.ranking import Ranked
@@ -24,6 +25,7 @@ from imettk.tracking.run_dir import CURVES, ERRORS, RunDir
 NUM_ERRORS, NUM_LABELS = 24, 8  # rows that are shown, and labels of each
 MOST_CLASSES, NUM_CONFUSED = 25, 15  # of a confusion matrix; of more classes, the pairs that are confused most
 THRESHOLDS = np.arange(1, 100) / 100
+MOST_TARGETS, MOST_POINTS = 6, 500  # of numbers: targets with a chart, and rows in it
 NUM_POINTS = 60  # of the curve for an unknown identity
 
 
@@ -54,11 +56,28 @@ def keep_curves(
     if (curve := threshold_curve(fitter, rule, probs, targets)) is not None:
         content["threshold"] = curve
     classes = (_classes(task, targets), _classes(task, decided)) if task.exclusive else None
-    if "probs" in recipe.rule_row.gives:
+    if task.numeric:
+        content["values"] = value_points(decided, targets, table.titles)
+    elif "probs" in recipe.rule_row.gives:
         content |= _probability_curves(task, table, shown, rule.places(table.labels), classes[1] if classes else None)
     if classes is not None:
         content["confusion"] = _confusion(*classes, table.titles)
     write_json(run.path / CURVES, content)
+
+
+def value_points(answers: np.ndarray, targets: np.ndarray, titles: Sequence[str]) -> list[dict[str, Any]]:
+    """Return true and answered numbers of some rows of each target, float (N, T), and its error over all rows."""
+    rows = np.unique(np.linspace(0, len(targets) - 1, min(len(targets), MOST_POINTS)).round().astype(int))
+    return [
+        {
+            "target": titles[target],
+            "rows": len(targets),
+            "rmse": rmse(answers[:, [target]], targets[:, [target]]),
+            "true": [float(f"{number:.6g}") for number in targets[rows, target]],
+            "answers": [float(f"{number:.6g}") for number in answers[rows, target]],
+        }
+        for target in range(min(len(titles), MOST_TARGETS))
+    ]
 
 
 def _probability_curves(
@@ -165,20 +184,32 @@ def keep_errors(
     wrong = np.flatnonzero(task.wrong(answers, targets))
     losses, label_probs = task.row_losses(probs[wrong], targets[wrong]), task.label_probs(probs)
     worst = np.argsort(-losses, kind="stable")[:NUM_ERRORS]
+    numbers = [_say_numbers(values, table.titles) for values in (targets, answers)] if task.numeric else []
     tiles = []
     for place in worst.tolist():
         row = int(wrong[place])
-        true, answered = task.labels_of(targets[row]), task.labels_of(answers[row])
+        sides = [
+            [{"label": text, "prob": None, "right": side == 0} for text in texts[row]]
+            for side, texts in enumerate(numbers)
+        ]
+        if not numbers:
+            true, answered = task.labels_of(targets[row]), task.labels_of(answers[row])
+            shown = label_probs[row]
+            sides = [_describe(*pair, shown, table.titles) for pair in ((true, answered), (answered, true))]
         tiles.append(
             {
                 "id": str(table.ids[row]),
                 "image": thumbnail(look_at(source, int(rows[row]))),
                 "loss": round(float(losses[place]), 3),
-                "truth": _describe(true, answered, label_probs[row], table.titles),
-                "answers": _describe(answered, true, label_probs[row], table.titles),
+                "truth": sides[0],
+                "answers": sides[1],
             }
         )
     write_json(run.path / ERRORS, {"rows": len(targets), "wrong": len(wrong), "tiles": tiles})
+
+
+def _say_numbers(values: np.ndarray, titles: Sequence[str]) -> list[list[str]]:
+    return [[f"{title} {value:.6g}" for title, value in zip(titles, row, strict=True)] for row in values.tolist()]
 
 
 def _describe(chosen: np.ndarray, others: np.ndarray, probs: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from imettk.experiment.rule_file import keep_rule
 from imettk.files import write_atomically
 from imettk.metrics import METRICS, Scorer
 from imettk.metrics.labels import label_rows
+from imettk.metrics.values import value_rows
 from imettk.pictures.plots import draw_shares
 from imettk.postprocess.fitters import RuleFitter
 from imettk.postprocess.honest import cross_fit, score_interval
@@ -59,13 +60,17 @@ def judge_oof(
     path = run.path / LABEL_SCORES
     decided = rule.decisions(answers)
     write_label_table(path, recipe, fitter, rule, table, probs, decided)
-    say(f"{path} and .png: what each label scores, its threshold and share")
+    say(f"{path}{'' if recipe.task.numeric else ' and .png'}: {_of_labels(recipe)}")
     shown = answers if recipe.rule_row.answers_numbers else probs
     keep_curves(recipe, run, table, fitter=fitter, rule=rule, probs=probs, shown=shown, decided=decided)
     tell_scores(scores)
     if (line := fitter.tell(rule, answers, probs, targets)) is not None:
         say(f"  {line}")
     return rule, decided
+
+
+def _of_labels(recipe: Recipe) -> str:
+    return "how far each target is off" if recipe.task.numeric else "what each label scores, its threshold and share"
 
 
 def honest_scores(
@@ -168,6 +173,9 @@ def write_label_table(
     """
     targets, num_labels = table.targets, len(table.labels)
     assert targets is not None
+    if recipe.task.numeric:
+        frame = pd.DataFrame({"label": table.labels} | value_rows(answers, targets))
+        return write_atomically(path, frame.to_csv(index=False, float_format="%.6g").encode())
     true, chosen = (recipe.task.label_matrix(values, num_labels) for values in (targets, answers))
     label_probs = recipe.task.label_probs(probs)
     names = {"name": table.label_titles} if table.label_titles else {}

@@ -43,7 +43,9 @@ def check_sample(recipe: Recipe, data_dir: Path, labels: Sequence[str]) -> None:
     elif form.unknown_label is not None:
         answers = (*labels, form.unknown_label)
     said = recipe.score.metric is not None  # by which labels are judged
-    check_kind(read_csv(path), path, form.filled_columns, labels=answers, fractions=said)
+    check_kind(
+        read_csv(path), path, form.filled_columns, labels=answers, fractions=said, shares=not recipe.task.numeric
+    )
 
 
 def submit(
@@ -87,6 +89,7 @@ def submit(
         answers=answers,
         separator=form.label_separator,
         num_answers=num_answers,
+        shares=not recipe.task.numeric,
         numbers=flags or (recipe.rule_row.answers_numbers and recipe.rule.pairs is None),
     )
     say(f"{path}: {len(ids)} answers, {what}, checked against {form.sample_csv}")

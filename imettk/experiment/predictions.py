@@ -22,6 +22,7 @@ from imettk.data.source import ImageSource
 from imettk.data.table import SampleTable
 from imettk.errors import MismatchError, TrainingError
 from imettk.experiment.prepared import Compute, load_model
+from imettk.experiment.scaling import read_scale, unscale
 from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions
 from imettk.models.heads import Outputs
 from imettk.progress import say
@@ -137,11 +138,13 @@ def predict_file(
     if (found := find_predictions(run, fold, name, values, table.ids[rows])) is not None:
         return found
     targets = None if table.targets is None else table.targets[rows]
-    network = load_model(run.model(fold), recipe, table, compute.device)
+    network, scale = load_model(run.model(fold), recipe, table, compute.device), read_scale(run.model(fold))
     what = f"fold {fold} {name}"
     said = evaluate(network, source, rows, recipe, compute, views=views, what=what, until=until)
     embeddings = None if said.embeddings is None else said.embeddings.numpy()
-    predictions = Predictions(table.ids[rows], _probs_of(said.logits, recipe), values, targets, embeddings)
+    predictions = Predictions(
+        table.ids[rows], _probs_of(unscale(said.logits, scale), recipe), values, targets, embeddings
+    )
     if time.monotonic() < until:
         save_predictions(run.fold(fold) / f"{name}.safetensors", predictions)
     return predictions

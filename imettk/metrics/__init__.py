@@ -13,10 +13,13 @@ from imettk.metrics.agreement import (
     best_constant_balanced_accuracy,
     best_constant_class_balanced_accuracy,
     best_constant_mcc,
+    best_constant_quadratic_kappa,
     class_balanced_accuracy,
     class_mcc,
     mcc,
     mcc_resampled,
+    quadratic_kappa,
+    quadratic_kappa_resampled,
 )
 from imettk.metrics.auc import (
     average_precision,
@@ -70,8 +73,26 @@ from imettk.metrics.ranked import (
     top_k,
     top_k_resampled,
 )
+from imettk.metrics.values import (
+    best_constant_correlation,
+    best_constant_mae,
+    best_constant_mape,
+    best_constant_r2,
+    best_constant_rmse,
+    mae,
+    mae_resampled,
+    mape,
+    mape_resampled,
+    pearson,
+    pearson_resampled,
+    r2,
+    r2_resampled,
+    rmse,
+    rmse_resampled,
+    spearman,
+)
 
-LABELS, CLASSES = "labels", "classes"  # forms of targets
+LABELS, CLASSES, VALUES = "labels", "classes", "values"  # forms of targets
 
 
 def _f_beta_title(params: Mapping[str, Any]) -> str:
@@ -121,10 +142,10 @@ def _of_columns(score: Callable[..., float], resampled: Any, title: Callable[...
 
 
 def _of_answers(
-    labels: tuple[Any, Any, Any], classes: tuple[Any, Any, Any] | None, title: str, low: float = 0, **more: Any
+    labels: tuple[Any, Any, Any] | None, classes: tuple[Any, Any, Any] | None, title: str, low: float = 0, **more: Any
 ) -> Metric:
     """A metric of answers; of labels, and of classes: its score, best constant answer and bootstrap."""
-    rows = {LABELS: labels} if classes is None else {LABELS: labels, CLASSES: classes}
+    rows = {form: row for form, row in ((LABELS, labels), (CLASSES, classes)) if row is not None}
     score, best, resampled = ({form: row[place] for form, row in rows.items()} for place in range(3))
     return Metric(
         "answers",
@@ -142,6 +163,11 @@ def _of_answers(
 def _f_beta_of(**params: Any) -> tuple[Any, Any, Any]:
     """What `_of_answers` takes, of F-beta of labels."""
     return partial(f_beta, **params), partial(best_constant_f_beta, **params), partial(f_beta_resampled, **params)
+
+
+def _of_values(title: str, score: Any, best: Any, resampled: Any = None, **more: Any) -> Metric:
+    """A metric of numbers."""
+    return Metric("values", (VALUES,), score, lambda params: title, best_constant=best, resampled=resampled, **more)
 
 
 METRICS: dict[str, Metric] = {
@@ -165,6 +191,7 @@ METRICS: dict[str, Metric] = {
         lambda params: "accuracy",
         best_constant=best_constant_accuracy,
         resampled=accuracy_resampled,
+        cuts="accuracy",
         low=0,
         high=1,
     ),
@@ -272,6 +299,7 @@ METRICS: dict[str, Metric] = {
         _f_beta_of(average="macro", beta=1.0),
         (partial(class_f_beta_macro, beta=1.0), partial(best_constant_class_f_beta_macro, beta=1.0), None),
         "macro F1",
+        cuts="f1_macro",
         goal=lambda params: (1.0, "macro"),
     ),
     # Where every row has one class, each wrong answer misses one class and wrongly names another: this is accuracy.
@@ -279,6 +307,7 @@ METRICS: dict[str, Metric] = {
         _f_beta_of(average="micro", beta=1.0),
         (accuracy, best_constant_accuracy, accuracy_resampled),
         "micro F1",
+        cuts="accuracy",
         goal=lambda params: (1.0, "micro"),
     ),
     "f1_samples": _of_answers(
@@ -293,6 +322,20 @@ METRICS: dict[str, Metric] = {
         goal=lambda params: (params["beta"], "macro"),
     ),
     "mcc": _of_answers((mcc, best_constant_mcc, mcc_resampled), (class_mcc, best_constant_mcc, None), "MCC", low=-1),
+    "quadratic_kappa": _of_answers(
+        None,
+        (quadratic_kappa, best_constant_quadratic_kappa, quadratic_kappa_resampled),
+        "quadratic kappa",
+        cuts="quadratic_kappa",
+        wants={"kind": "cutpoints"},
+        low=-1,
+    ),
+    "rmse": _of_values("RMSE", rmse, best_constant_rmse, rmse_resampled, higher=False, low=0),
+    "mae": _of_values("MAE", mae, best_constant_mae, mae_resampled, higher=False, low=0),
+    "mape": _of_values("MAPE", mape, best_constant_mape, mape_resampled, higher=False, low=0),
+    "r2": _of_values("R2", r2, best_constant_r2, r2_resampled, params={"weights": "", "pooled": False}, high=1),
+    "pearson": _of_values("Pearson's r", pearson, best_constant_correlation, pearson_resampled, low=-1, high=1),
+    "spearman": _of_values("Spearman's rho", spearman, best_constant_correlation, low=-1, high=1),
 }
 
 

@@ -1,4 +1,4 @@
-"""How far answers agree with the truth beyond what chance would give: balanced accuracy and Matthews' correlation."""
+"""Agreement of answers with the truth beyond what chance gives: balanced accuracy, Matthews' correlation, kappa."""
 
 from __future__ import annotations
 
@@ -86,4 +86,34 @@ def class_mcc(chosen: np.ndarray, targets: np.ndarray) -> float:
 
 def best_constant_mcc(targets: np.ndarray) -> float:
     """Nothing that is constant correlates."""
+    return 0.0
+
+
+def quadratic_kappa(chosen: np.ndarray, targets: np.ndarray) -> float:
+    """Cohen's kappa with quadratic weights (Cohen 1968), as `cohen_kappa_score(weights="quadratic", labels=...)`.
+
+    Both are grades whose distance counts: the numbers of classes, int64 (N,), or numbers, float (N, 1). Where all of
+    both are the same grade, it is 0.
+    """
+    return quadratic_kappa_resampled(chosen, targets)(np.arange(len(targets)))
+
+
+def quadratic_kappa_resampled(chosen: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Quadratic kappa of rows drawn with repeats: rows with the same pair of grades are counted together."""
+    pairs = np.stack([chosen.reshape(len(chosen)), targets.reshape(len(targets))], 1).astype(np.float64)
+    kinds, kind = np.unique(pairs, axis=0, return_inverse=True)
+    kind = kind.reshape(len(pairs))
+    squares, off = (kinds**2).sum(1), (kinds[:, 0] - kinds[:, 1]) ** 2
+
+    def score(rows: np.ndarray) -> float:
+        counts = np.bincount(kind[rows], minlength=len(kinds)).astype(np.float64)
+        totals = counts @ kinds
+        by_chance = counts @ squares - 2 * totals[0] * totals[1] / len(rows)
+        return float(1 - counts @ off / by_chance) if by_chance > 1e-9 * (counts @ squares) else 0.0
+
+    return score
+
+
+def best_constant_quadratic_kappa(targets: np.ndarray) -> float:
+    """No constant is better than chance."""
     return 0.0

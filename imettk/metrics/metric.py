@@ -22,7 +22,7 @@ class Metric:
     """One way to judge what is answered.
 
     Attributes:
-        needs: `answers` of the rule, `probs` or `values` of the network, or `ranked` answers, int64 (N, k).
+        needs: `answers` or `values` of the rule, `probs` of the network, or `ranked` answers, int64 (N, k).
         targets: the forms of targets that it takes, as tasks name them.
         score: (what it needs, targets, **params) -> the score, first axis N. This, and the functions below, may be a
             dict of one for each form of targets.
@@ -34,6 +34,7 @@ class Metric:
         resampled: (what it needs, targets, **params) -> a function that scores rows drawn with repeats, int64 (M,):
             what all bootstrap samples have in common is done once. None scores each sample anew.
         goal: (params) -> beta and average of the F-beta for which thresholds serve it best, or None.
+        cuts: the goal of `postprocess.cutpoints` that cut-points of grades serve it best with, or None.
         wants: fields of a recipe's section `rule` that make answers better, or fit, for this metric, with their values:
             `imettk new` sets them.
         low, high: between which scores lie; `high` may be a function of the parameters.
@@ -49,6 +50,7 @@ class Metric:
     best_constant: Score | Mapping[str, Score] | None = None
     resampled: Resampled | Mapping[str, Resampled] | None = None
     goal: Callable[[Mapping[str, Any]], tuple[float, Average]] | None = None
+    cuts: Any = None
     wants: Mapping[str, Any] = field(default_factory=dict)
     low: float = -math.inf
     high: float | Callable[[Mapping[str, Any]], float] = math.inf
@@ -92,8 +94,8 @@ class Scorer:
         return high(self.params) if callable(high) else high
 
     def judged(self, answers: np.ndarray, probs: np.ndarray) -> np.ndarray:
-        """Return what the metric needs: a rule's answers, or what the network gives."""
-        return answers if self.needs == "answers" else probs
+        """Return what the metric needs: a rule's answers, or the probabilities that the network gives."""
+        return probs if self.needs == "probs" else answers
 
     def score(self, given: np.ndarray, targets: np.ndarray) -> float:
         """Return the score of what the metric needs; NaN where there is no row."""

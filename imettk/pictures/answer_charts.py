@@ -53,6 +53,23 @@ def draw_calibration(probs: Sequence[float], shares: Sequence[float], counts: Se
     return charts.to_svg(figure, None, alt=alt)
 
 
+def draw_values(true: np.ndarray, answers: np.ndarray, *, alt: str) -> str:
+    """A dot for each row: its answered number over its true one; below, by how much it is too high or too low.
+
+    Args:
+        true, answers: float (N,).
+    """
+    figure, (above, below) = charts.new_figure(4.6, heights=(3, 2))
+    ends = [min(true.min(), answers.min()), max(true.max(), answers.max())]
+    above.plot(ends, ends, color=INK, linewidth=1, alpha=0.35)
+    above.plot(true, answers, "o", color=COLOURS[0], markersize=3, alpha=0.6)
+    above.set(ylabel="answered")
+    below.axhline(0, color=INK, linewidth=1, alpha=0.35)
+    below.plot(true, answers - true, "o", color=COLOURS[1], markersize=3, alpha=0.6)
+    below.set(xlabel="true", ylabel="residual")
+    return charts.to_svg(figure, None, alt=alt)
+
+
 def draw_confusion(labels: Sequence[str], counts: np.ndarray, *, alt: str) -> str:
     """A cell for each pair of classes: rows of a true class that are answered with another, and their share of it.
 

@@ -92,7 +92,7 @@ class RuleFitter(ABC):
     @property
     def judges_answers(self) -> bool:
         """Whether the metric judges answers of the rule, and not what the network gives."""
-        return self.scorer.needs == "answers"
+        return self.scorer.needs != "probs"
 
     def judged(self, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what the metric judges of these rows, and the targets that it is the answer to."""

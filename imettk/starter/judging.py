@@ -16,6 +16,7 @@ from imettk.starter.guess_columns import Choices, Finding, plain_name
 from imettk.starter.guess_sample import Sample
 from imettk.starter.questions import Question, Ranked
 from imettk.tasks import TASKS, Task
+from imettk.tasks.task import grades_of
 
 # Names of classes that say that something is not there: a single probability is hardly theirs.
 NEGATIVE = re.compile(
@@ -70,7 +71,7 @@ def judge(
     if row is not None:
         reason = "as asked for" if row[0].needs == "probs" else None
     if reason is None:
-        return _by_labels(question, metric, every_row=every_row)
+        return _by_labels(question, labels, metric, every_row=every_row)
     likeliest = _likeliest(TASKS[question.task], form, pairs=pairs)
     chosen, doubt, what = metric or likeliest[0], None, "a probability a label"
     rule = RulePlan(kind="probability")
@@ -106,7 +107,7 @@ def _wants_probabilities(
     return None
 
 
-def _by_labels(question: Question, metric: str | None, *, every_row: bool) -> Judging:
+def _by_labels(question: Question, labels: Sequence[str], metric: str | None, *, every_row: bool) -> Judging:
     """Labels are the answers, as many as the F-beta wants by which they are judged."""
     targets, usual, rule = TASKS[question.task].targets, question.rule.usual_metric, question.rule
     fits = [name for name, row in METRICS.items() if targets in row.targets and row.needs == METRICS[usual].needs]
@@ -117,6 +118,9 @@ def _by_labels(question: Question, metric: str | None, *, every_row: bool) -> Ju
         rule = replace(rule, beta=goal[0], average=goal[1])
         if goal[1] == "macro":  # a mean over labels, which do not depend on each other
             rule = replace(rule, **question.each_label)
+    if goal is None and metric is not None and grades_of(labels) is not None:
+        named = find_metric(metric)
+        rule = replace(rule, **{} if named is None else named[0].wants)
     if question.several and not every_row:
         rule = replace(rule, min_labels=0)
     changed = None if rule == question.rule else rule

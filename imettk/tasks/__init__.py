@@ -2,8 +2,9 @@
 
 from imettk.tasks.multiclass import Multiclass
 from imettk.tasks.multilabel import Multilabel
+from imettk.tasks.regression import Regression
 from imettk.tasks.task import Task
 
-TASKS: dict[str, Task] = {"multilabel": Multilabel(), "multiclass": Multiclass()}
+TASKS: dict[str, Task] = {"multilabel": Multilabel(), "multiclass": Multiclass(), "regression": Regression()}
 
 __all__ = ["TASKS", "Task"]

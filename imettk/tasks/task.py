@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -11,7 +12,18 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from imettk.tasks.scale import Kind, Scale
+
+NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?\s*", re.IGNORECASE)  # in a cell
 REPORTED_EPS = {"eps": 1e-7}  # of the log loss that is kept beside a recipe's metric, as in earlier versions
+
+
+def grades_of(labels: Sequence[str]) -> np.ndarray | None:
+    """Return labels as the grades that they are, rising, float64 (K,); None where they are no numbers that rise."""
+    if not all(NUMBER.fullmatch(label) for label in labels):
+        return None
+    grades = np.array([float(label) for label in labels])
+    return grades if (np.diff(grades) > 0).all() else None
 
 
 class Task(ABC):
@@ -24,6 +36,7 @@ class Task(ABC):
         loss: the default of `train.loss`.
         rule: the default of `rule.kind`.
         exclusive: a row has exactly one label, so that its cell is never split.
+        numeric: a row has a number for each label, which is the name of a column.
         separable: labels do not depend on each other, so that one network may learn some and another one others.
         stratifier: a row of `data.folds.STRATIFIERS`, which deals rows to folds evenly.
         watched: metrics that each validation gives beside the recipe's own, by the name that `train.watch` takes.
@@ -34,6 +47,7 @@ class Task(ABC):
     loss: ClassVar[str]
     rule: ClassVar[str]
     exclusive: ClassVar[bool] = False
+    numeric: ClassVar[bool] = False
     separable: ClassVar[bool] = False
     stratifier: ClassVar[str]
     watched: ClassVar[Mapping[str, str]] = {}
@@ -52,6 +66,10 @@ class Task(ABC):
             cells: the labels of each row; at least one where `exclusive`.
             column: the number of each label, in [0, num_labels); -1 for the label of unknown identities.
         """
+
+    def fit_scale(self, targets: np.ndarray, kind: Kind) -> Scale | None:
+        """Return how these targets, of the rows that train, are scaled for the network; None where they are not."""
+        return None
 
     def num_outputs(self, num_labels: int) -> int:
         """Return how many logits the network gives an image."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imettk.pictures.answer_charts import draw_calibration, draw_confusion, draw_curves
+from imettk.pictures.answer_charts import draw_calibration, draw_confusion, draw_curves, draw_values
 from imettk.pictures.charts import Line, draw_histograms, draw_lines, shorten
 
 Charts = list[tuple[str, str]]  # captions and SVG
@@ -61,6 +61,17 @@ def probability_charts(curves: dict[str, Any], score: str) -> Charts:
         charts += [_label_chart(content, score, kind, chance) for kind, chance in chances.items()]
     if content := curves.get("calibration"):
         charts.append(_calibration_chart(content))
+    return charts
+
+
+def value_charts(curves: dict[str, Any]) -> Charts:
+    """Return answered against true numbers of each target, and how far they are off."""
+    charts = []
+    for content in curves.get("values") or []:
+        true, answers = (np.array(content[name], float) for name in ("true", "answers"))
+        some = "" if len(true) == content["rows"] else f" {len(true)} of {content['rows']} rows are shown."
+        caption = f"{content['target']}: answered against true, and residuals; RMSE {content['rmse']:.4g}.{some}"
+        charts.append((caption, draw_values(true, answers, alt=f"{caption} Right answers lie on the diagonal.")))
     return charts
 
 

@@ -18,7 +18,13 @@ from imettk.errors import MissingFileError, UserError
 from imettk.pictures.charts import Line, Span, draw_lines, draw_scores, draw_shares, draw_time_line
 from imettk.tracking.files import read_json
 from imettk.tracking.journal import read_sessions
-from imettk.tracking.report_charts import confused_classes, confusion_chart, probability_charts, threshold_charts
+from imettk.tracking.report_charts import (
+    confused_classes,
+    confusion_chart,
+    probability_charts,
+    threshold_charts,
+    value_charts,
+)
 from imettk.tracking.report_pictures import gallery, worst_errors
 from imettk.tracking.run_dir import CURVES, ERRORS, LABEL_SCORES, RunDir
 from imettk.tracking.summary import CHAIN, FACTS, FoldSummary, RunSummary, find_journals, read_facts, summarise_fold
@@ -60,7 +66,9 @@ class Parts:
         curves, errors = self._read(CURVES) or {}, self._read(ERRORS) or {}
         oof = self._try("scores.json", self._oof) or ""
         self.probabilities = self._try(CURVES, lambda: probability_charts(curves, oof)) or []
-        self.decisions = self._join({CURVES: lambda: threshold_charts(curves), LABEL_SCORES: self._shares})
+        self.decisions = self._join(
+            {CURVES: lambda: threshold_charts(curves) + value_charts(curves), LABEL_SCORES: self._shares}
+        )
         self.confusion = self._try(CURVES, lambda: confusion_chart(curves))
         self.confused = self._try(CURVES, lambda: confused_classes((curves.get("confusion") or {}).get("pairs")))
         if self.confused is None:  # version 0.1.0 kept them with the errors

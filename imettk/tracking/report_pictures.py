@@ -11,7 +11,10 @@ def worst_errors(content: dict[str, Any]) -> dict[str, Any]:
     """Return what `validate` left of the worst errors."""
     tiles = [
         _pick(tile, id=str, image=_image)
-        | {side: [_pick(one, label=str, prob=float, right=bool) for one in tile[side]] for side in ("truth", "answers")}
+        | {
+            side: [_pick(one, label=str, prob=_unless_none(float), right=bool) for one in tile[side]]
+            for side in ("truth", "answers")
+        }
         for tile in content["tiles"]
     ]
     return _pick(content, rows=int, wrong=int) | {"tiles": tiles}

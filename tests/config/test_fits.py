@@ -118,7 +118,7 @@ def test_losses_are_better_when_lower_and_scores_as_their_metric_says(task, watc
 
 
 OF_PROBS = "roc_auc", "roc_auc_weighted", "roc_auc_partial", "average_precision", "probabilistic_f1"
-OF_CLASSES = "balanced_accuracy", "f1_macro", "f1_micro", "f_beta_macro", "mcc"
+OF_CLASSES = "balanced_accuracy", "f1_macro", "f1_micro", "f_beta_macro", "mcc", "quadratic_kappa"
 OF_LABELS = "balanced_accuracy", "f1_macro", "f1_micro", "f1_samples", "f_beta_macro", "mcc"
 LABEL_METRICS = ", ".join(("f_beta", "log_loss", "focal_loss", *OF_PROBS, "gap", *OF_LABELS))
 LABEL_METRICS_OF_PROBS = " or ".join(("log_loss", "focal_loss", *OF_PROBS, "gap"))
@@ -147,7 +147,7 @@ CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
             {"task": "multiclass", "loss": "focal", "rule": "top"},
             "a multiclass table has classes for targets, which "
             f"`train.loss` focal does not take (but {CLASS_LOSSES}), and "
-            "`rule.kind` top does not take (but argmax, probability, rank)",
+            "`rule.kind` top does not take (but argmax, cutpoints, probability, rank)",
         ),
         (
             {"loss": "recipe:loss", "file": FILE},

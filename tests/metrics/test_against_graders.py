@@ -11,6 +11,7 @@ from sklearn.metrics import (
     auc,
     average_precision_score,
     balanced_accuracy_score,
+    cohen_kappa_score,
     fbeta_score,
     log_loss,
     matthews_corrcoef,
@@ -22,7 +23,7 @@ from sklearn.metrics import (
 from imettk.errors import UserError
 from imettk.metrics import METRICS
 
-ANSWERS = ("balanced_accuracy", "f1_macro", "f1_micro", "f1_samples", "f_beta_macro", "mcc")
+ANSWERS = ("balanced_accuracy", "f1_macro", "f1_micro", "f1_samples", "f_beta_macro", "mcc", "quadratic_kappa")
 RANGES = {"edges": "0.1, 0.35 0.5 1", "weights": "3 0 1.5"}
 CASES = [
     *((name, form, {}) for name in ANSWERS for form in METRICS[name].targets),
@@ -50,6 +51,7 @@ CASES = [
 def test_every_metric_is_held_against_something():
     elsewhere = {"f_beta", "accuracy", "map_at_k", "precision_at_k", "focal_loss"}
     every = {(name, form) for name, row in METRICS.items() for form in row.targets if name not in elsewhere}
+    every = {(name, form) for name, form in every if form != "values"}  # see `test_values`
     assert every == {(name, form) for name, form, _ in CASES}
 
 
@@ -163,6 +165,12 @@ def sure_loss(probs, targets, eps):
     return np.mean([log_loss(truth, one, labels=[0, 1]) for one, truth in columns_of(probs, targets)])
 
 
+def kappa(answers, targets):
+    """Of all classes up to the highest, though some may not be there; 0 where all of both are one class."""
+    value = cohen_kappa_score(answers, targets, labels=range(7), weights="quadratic")
+    return 0.0 if np.isnan(value) else value
+
+
 def expected_of(name, params, probs, answers, targets):
     """What scikit-learn or the grader's formula says."""
     columns = [] if probs is None else columns_of(probs, targets)
@@ -184,6 +192,7 @@ def expected_of(name, params, probs, answers, targets):
         "log_loss": lambda: sure_loss(probs, targets, params.get("eps")),
         "balanced_accuracy": lambda: mean_of(balanced_accuracy_score, chosen),
         "mcc": lambda: mean_of(matthews_corrcoef, chosen),
+        "quadratic_kappa": lambda: kappa(answers, targets),
         "f1_macro": lambda: f_score(answers, targets, 1.0, "macro"),
         "f1_micro": lambda: f_score(answers, targets, 1.0, "micro"),
         "f1_samples": lambda: f_score(answers, targets, 1.0, "samples"),

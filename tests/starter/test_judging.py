@@ -101,3 +101,9 @@ def test_thresholds_are_fitted_for_what_is_judged(tmp_path, metric, kind, beta, 
         found = guess(contents, tmp_path, Choices(metric=metric))
         rule = found.judging.rule or found.question.rule
         assert (rule.kind, rule.beta, rule.average, rule.min_labels) == (kind, beta, average, least_labels)
+
+
+@pytest.mark.parametrize(("labels", "kind"), [(["0", "1", "2"], "cutpoints"), (["a", "b", "c"], None)])
+def test_grades_are_cut_for_the_kappa_that_judges_them(tmp_path, labels, kind):
+    found = judging(tmp_path, labels, {"label": [labels[0]] * 2}, metric="quadratic_kappa")
+    assert found.metric == "quadratic_kappa" and (found.rule and found.rule.kind) == kind

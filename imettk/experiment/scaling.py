@@ -1,0 +1,45 @@
+"""The scale in which a fold learns numbers: from the rows that it trains on, and read back from its model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imettk.config import Recipe
+from imettk.errors import MismatchError
+from imettk.experiment.prepared import Prepared
+from imettk.tasks.scale import Scale
+from imettk.tracking.tensors import read_values
+
+SCALE = "scale"  # in the header of checkpoints and models
+
+
+def scale_of(recipe: Recipe, prepared: Prepared, fold: int) -> Scale | None:
+    """Return the scale of a fold; None where its task has none."""
+    rows = prepared.rows(fold, valid=False)
+    return recipe.task.fit_scale(prepared.targets[rows], recipe.target_scale) if len(rows) else None
+
+
+def read_scale(model: Path) -> Scale | None:
+    """Return the scale that a model was trained in."""
+    values = read_values(model).get(SCALE)
+    return None if values is None else Scale.from_values(values)
+
+
+def scale_values(scale: Scale | None) -> dict[str, Any]:
+    """Return what a header says of the scale."""
+    return {} if scale is None else {SCALE: scale.to_values()}
+
+
+def require_same_scale(what: str, values: dict[str, Any], scale: Scale | None) -> None:
+    """Raise `MismatchError` where a checkpoint, named by `what`, learns numbers in another scale."""
+    if values.get(SCALE) != scale_values(scale).get(SCALE):
+        raise MismatchError(f"{what} was trained in another scale of the numbers: train anew in another --run-dir")
+
+
+def unscale(logits: Tensor, scale: Scale | None) -> Tensor:
+    """Return what a network gives, (..., O), as numbers where there is a scale, else as it is."""
+    return logits if scale is None else torch.from_numpy(scale.inverse(logits.numpy()))

@@ -1,0 +1,10 @@
+"""Squared error over targets."""
+
+from torch import Tensor
+
+from imettk.losses.by_target import mean_over_targets
+
+
+def mse(outputs: Tensor, targets: Tensor, *, weights: str = "") -> Tensor:
+    """Mean squared error of each sample: scaled numbers (B, T) both -> float32 (B,)."""
+    return mean_over_targets((outputs.float() - targets.float()) ** 2, weights)

@@ -1,0 +1,65 @@
+"""The rule for numbers: in range, rounded where wanted, in the columns of the submission; its JSON."""
+
+import json
+
+import numpy as np
+import pytest
+
+from imettk.config import RulePlan
+from imettk.errors import ConfigError, MismatchError
+from imettk.metrics import METRICS
+from imettk.postprocess.fitters import FitContext
+from imettk.postprocess.values import NumberValues, Values
+from imettk.tasks import TASKS
+
+TASK = TASKS["regression"]
+TARGETS = np.float32([[1, 10], [4, 30], [2, 20]])
+
+
+def fitter_of(columns=(), **plan):
+    scorer = METRICS["rmse"].bound("values")
+    return NumberValues(
+        FitContext(RulePlan(kind="value", **plan), columns=columns, labels=("a", "b"), task=TASK, scorer=scorer)
+    )
+
+
+def test_answers_stay_in_the_range_that_rows_have():
+    rule = fitter_of().fit(TARGETS, TARGETS)
+    probs = np.float32([[0.2, 31], [2.6, 15.5]])
+    assert rule.apply(probs).tolist() == [[1, 30], [np.float32(2.6), 15.5]]
+    assert fitter_of(whole=True).fit(TARGETS, TARGETS).apply(probs).tolist() == [[1, 30], [3, 16]]
+    again = Values.from_json(json.loads(json.dumps(rule.to_json())))
+    assert again == rule and (again.apply(probs) == rule.apply(probs)).all()
+
+
+def test_columns_of_the_submission_may_stand_in_another_order():
+    fitter = fitter_of(columns=("b", "a"))
+    rule = fitter.fit(TARGETS, TARGETS)
+    cells = rule.cells(rule.apply(TARGETS), ("a", "b"), TASK)
+    assert cells == [["10", "1"], ["30", "4"], ["20", "2"]]
+    assert (fitter.read_cells(cells) == TARGETS).all()
+    assert rule.known_cells([["7", "8.25"]], ("a", "b"), TASK) == [["8.25", "7"]]
+    with pytest.raises(ConfigError, match="b, c are not the targets a, b, each once"):
+        fitter_of(columns=("b", "c"))
+
+
+def test_the_metric_judges_what_is_answered():
+    fitter = fitter_of()
+    rule = fitter.fit(TARGETS, TARGETS)
+    probs = TARGETS + np.float32([[0, 0], [9, 0], [0, 0]])
+    assert fitter.judges_answers
+    assert fitter.scorer.score(*fitter.judged(rule.apply(probs), probs, TARGETS)) == 0
+
+
+@pytest.mark.parametrize("content", [{"low": [2, 1], "high": [1, 3]}, {"low": [1], "high": [1, 2]}, {"whole": 3}])
+def test_what_is_no_rule_is_refused(content):
+    with pytest.raises(MismatchError, match="values that no rule has"):
+        Values.from_json({"kind": "value", "low": [0, 0], "high": [1, 1]} | content)
+
+
+def test_no_answer_is_surer_than_another():
+    rule = fitter_of().fit(TARGETS, TARGETS)
+    with pytest.raises(ConfigError, match="the rule value has no confidence"):
+        rule.confidence(TARGETS)
+    with pytest.raises(MismatchError, match="for 2 targets, the predictions are of 3"):
+        rule.apply(np.zeros((1, 3), np.float32))
