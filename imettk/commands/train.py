@@ -14,6 +14,7 @@ from imettk.config import Recipe, fingerprint
 from imettk.device import describe, use_deterministic_algorithms
 from imettk.errors import ConfigError, MismatchError, UserError
 from imettk.experiment.fold_messages import FoldMessages
+from imettk.experiment.network_check import check_network
 from imettk.experiment.prepared import (
     Compute,
     Prepared,
@@ -61,6 +62,7 @@ def train(
         use_deterministic_algorithms()
     team = join_team(compute.device)
     prepared = read_prepared(recipe, data_dir, run)
+    check_network(recipe, len(prepared.table.labels))
     compute = choose_training_compute(recipe, len(prepared.table.labels), local_rank())
     if team.is_main:
         run.save_recipe(recipe)

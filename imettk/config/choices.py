@@ -178,7 +178,7 @@ class HeadChoice(Choice):
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneChoice(Choice):
-    """A library of backbones: `make` is (NAME, channels=...) -> a `models.backbones.Backbone`.
+    """A library of backbones: `make` is (NAME, channels=..., size=...) -> a `models.backbone.Backbone`.
 
     Attributes:
         fetch: NAME -> its pretrained weights by name; it downloads them.
@@ -309,9 +309,10 @@ POOLS: dict[str, Choice] = {
 }
 
 BACKBONES: dict[str, BackboneChoice] = {
-    "timm": BackboneChoice(make="imettk.models.backbones:TimmBackbone", fetch="imettk.models.fetch:from_timm"),
+    "timm": BackboneChoice(make="imettk.models.timm_backbone:TimmBackbone", fetch="imettk.models.fetch:from_timm"),
     "pretrainedmodels": BackboneChoice(
-        make="imettk.models.backbones:PretrainedmodelsBackbone", fetch="imettk.models.fetch:from_pretrainedmodels"
+        make="imettk.models.pretrained_backbone:PretrainedmodelsBackbone",
+        fetch="imettk.models.fetch:from_pretrainedmodels",
     ),
 }
 
