@@ -51,5 +51,7 @@ def test_what_fits_passes_and_leaves_the_random_numbers_alone(fitting):
     ],
 )
 def test_what_does_not_is_named(wrong, line):
+    before = torch.get_rng_state()
     with pytest.raises(ConfigError, match=line):
         check_network(wrong, 7)
+    assert torch.equal(torch.get_rng_state(), before)
