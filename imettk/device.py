@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from typing import Literal
 
@@ -115,6 +116,11 @@ def meets_single_pixels(network: torch.nn.Module, image: torch.Tensor) -> bool:
         for hook in hooks:
             hook.remove()
     return found
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context that computes in the tensors' own precision; the meta device has no other."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def use_deterministic_algorithms() -> None:

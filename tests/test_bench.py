@@ -65,6 +65,11 @@ def test_idle_threads_are_judged_alone_and_beside_others(beside, held, monkeypat
     assert (ending.value.code == 0) == held and "beside two busy ones" in capsys.readouterr().out
 
 
+def test_small_members_of_some_families_pass_in_all_that_is_asked_of_backbones(run):
+    """At one size and with one head; all families are for the table."""
+    assert "3 families, 0 failures" in run("backbones", "--quick", "--check")
+
+
 def test_no_simulated_session_overruns(run):
     assert "MISSED" not in run("sessions", "--quick", "--check")
 

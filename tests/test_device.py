@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from imettk.device import choose_device, choose_precision, describe, unsupported_gpu
+from imettk.device import choose_device, choose_precision, describe, unsupported_gpu, without_autocast
 from imettk.errors import DeviceError
 
 
@@ -83,3 +83,13 @@ def test_what_a_run_depends_on_is_text():
     assert described["torch"] == torch.__version__.split("+")[0] or described["torch"] == torch.__version__
     assert described["threads"] == str(torch.get_num_threads())
     assert all(isinstance(value, str) for value in described.values())
+
+
+def test_precision_around_is_left_where_it_matters_and_shapes_alone_have_none():
+    values = torch.ones(2, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (values @ values).dtype is torch.bfloat16
+        with without_autocast(values.device):
+            assert (values @ values).dtype is torch.float32
+    with without_autocast(torch.device("meta")):
+        assert (values.to("meta") @ values.to("meta")).shape == (2, 2)

@@ -13,6 +13,7 @@ from imettk.commands.assembly import make_trainer, training_data
 from imettk.commands.train import chosen_folds
 from imettk.config import Recipe
 from imettk.config.own_checks import tell_own
+from imettk.experiment.network_check import check_network
 from imettk.experiment.prepared import Compute, Prepared, choose_compute, read_prepared
 from imettk.experiment.resume import is_done
 from imettk.experiment.settle import Settled, settle
@@ -39,6 +40,7 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     compute = choose_compute(recipe)
     prepared = read_prepared(recipe, data_dir, run)
     settled = settle(recipe, run)
+    check_network(settled.recipe, len(prepared.table.labels))
     trainer, step_seconds, validation_seconds = measure(recipe, prepared, compute, settled, fold=folds[0])
     group_names = [*(f"group {number}" for number in range(recipe.model.layer_groups)), "head"]
     if own := tell_own(recipe):

@@ -60,6 +60,9 @@ def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
 def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     table = read_table(recipe.table, data_dir)
     _check_answers(recipe, table)
+    from imettk.experiment.network_check import check_network  # torch and timm: not before a table was read
+
+    check_network(recipe, len(table.labels))
     remarks = list(table.remarks)
     tables = {"train": table}
     if (data_dir / recipe.table.sample_csv).is_file():

@@ -16,6 +16,7 @@ from imettk.data.reader import resize, visible
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import read_table
 from imettk.errors import ConfigError, DataError
+from imettk.experiment.network_check import check_network
 from imettk.pictures.plots import draw_images
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
@@ -44,6 +45,7 @@ def show_augmentation(recipe: Recipe, data_dir: Path, run: RunDir, names: Sequen
                 f"{name!r}"
             )
     table = read_table(recipe.table, data_dir)
+    check_network(recipe, len(table.labels))
     source = ImageSource(table, make_reader(recipe))
     size = recipe.images.image_size
     erasing = max(stage.erasing for stage in recipe.stages)

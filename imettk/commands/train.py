@@ -13,6 +13,7 @@ from imettk.config import Recipe, fingerprint
 from imettk.device import describe, use_deterministic_algorithms
 from imettk.errors import ConfigError, MismatchError, UserError
 from imettk.experiment.fold_messages import FoldMessages
+from imettk.experiment.network_check import check_network
 from imettk.experiment.precision import TrainingPrecision
 from imettk.experiment.prepared import (
     Prepared,
@@ -69,6 +70,7 @@ def train(
     team = join_team(compute.device)
     prepared = read_prepared(recipe, data_dir, run)
     settled = settle(recipe, run)
+    check_network(settled.recipe, len(prepared.table.labels))
     precision = TrainingPrecision(settled.recipe, compute, len(prepared.table.labels), team)
     if team.is_main:
         run.save_recipe(recipe)

@@ -218,7 +218,7 @@ class HeadChoice(Choice):
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneChoice(Choice):
-    """A library of backbones: `make` is (NAME, channels=...) -> a `models.backbones.Backbone`.
+    """A library of backbones: `make` is (NAME, channels=..., size=...) -> a `models.backbone.Backbone`.
 
     Attributes:
         fetch: NAME -> its pretrained weights by name, and what they are of; it downloads them.
@@ -368,17 +368,17 @@ POOLS: dict[str, Choice] = {
 
 BACKBONES: dict[str, BackboneChoice] = {
     "timm": BackboneChoice(
-        make="imettk.models.backbones:TimmBackbone",
+        make="imettk.models.timm_backbone:TimmBackbone",
         fetch="imettk.models.fetch:from_timm",
         pretraining="imettk.models.pretraining:of_timm",
     ),
     "pretrainedmodels": BackboneChoice(
-        make="imettk.models.backbones:PretrainedmodelsBackbone",
+        make="imettk.models.pretrained_backbone:PretrainedmodelsBackbone",
         fetch="imettk.models.fetch:from_pretrainedmodels",
         pretraining="imettk.models.pretraining:of_pretrainedmodels",
     ),
     "hf-hub": BackboneChoice(
-        make="imettk.models.backbones:TimmBackbone",
+        make="imettk.models.timm_backbone:TimmBackbone",
         fetch="imettk.models.fetch:from_hub",
         pretraining="imettk.models.pretraining:of_timm",
         in_file=True,

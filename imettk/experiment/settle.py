@@ -66,6 +66,14 @@ def weights_of(recipe: Recipe) -> str | None:
     return weights if weights is None or row is None or not row.in_file else str(find_weights(Path(weights), model))
 
 
+def with_architecture(recipe: Recipe) -> Recipe:
+    """Return a recipe whose network is named by its library, where only the file of its weights says which it is."""
+    model, row = recipe.model, BACKBONES.get(recipe.model.backbone.partition(":")[0])
+    if row is None or not row.in_file:
+        return recipe
+    return replace(recipe, model=replace(model, backbone=pretraining_of(model.backbone, model.weights).architecture))
+
+
 def misfits(recipe: Recipe, values: Mapping[str, Any]) -> list[str]:
     """Return what a checkpoint or model began with that the recipe now gives otherwise; the fingerprint leaves it open.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imettk.config.choices import POOLS
+from imettk.device import without_autocast
 from imettk.models.heads import Outputs
 
 
@@ -51,7 +52,7 @@ class GemPool(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, F, H, W) -> (B, F), float32."""
         # In float32: powers of small numbers are 0 in float16, and the gradient of a root of 0 is infinite.
-        with torch.autocast(features.device.type, enabled=False):
+        with without_autocast(features.device):
             return features.float().clamp(min=1e-6).pow(self.power).mean((2, 3)).pow(1 / self.power)
 
 
@@ -112,7 +113,7 @@ class EmbeddingHead(nn.Module):
         pooled = torch.cat([pool(each) for pool, each in zip(self.pools, maps, strict=True)], 1)
         raw = self.layers(pooled)
         # In float32: a cosine near 1 has three digits in float16, and the margin works on the ones behind them.
-        with torch.autocast(raw.device.type, enabled=False):
+        with without_autocast(raw.device):
             embeddings = functional.normalize(raw.float())
             logits = embeddings.new_zeros(len(embeddings), 0)
             if self.centres is not None:

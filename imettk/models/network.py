@@ -11,6 +11,7 @@ from imettk.config.choices import HEADS, Choice, HeadChoice
 from imettk.errors import ConfigError
 from imettk.models.backbones import make_backbone
 from imettk.models.heads import Outputs
+from imettk.models.image_sizes import Size, SizeMisfit, follow, tell_misfit, without_values
 from imettk.models.trained import is_trained_network, load_trained
 
 
@@ -24,7 +25,7 @@ class Network(nn.Module):
         weights: see `make_backbone`; or a `model.safetensors` of a run folder.
         head: a row of HEADS or its name; or a user's own.
         last_stages: of the backbone, whose maps the head takes.
-        image_size: (height, width), for a user's own backbone.
+        image_size: (height, width) of the images; None is that of the backbone's pretraining.
         settings: fields of the recipe's section `model`, of which the head takes those that its row names.
 
     Attributes:
@@ -44,7 +45,7 @@ class Network(nn.Module):
         weights: str | None = None,
         head: str | Choice = "linear",
         last_stages: int = 1,
-        image_size: tuple[int, int] = (64, 64),
+        image_size: Size | None = None,
         **settings: Any,
     ) -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class Network(nn.Module):
         self.backbone = make_backbone(
             backbone, channels=len(mean), weights=None if trained else weights, size=image_size
         )
-        self._last_stages = last_stages
+        self._last_stages, self._image_size = last_stages, image_size
         row = HEADS[head] if isinstance(head, str) else head
         taken = row.settings if isinstance(row, HeadChoice) else ()
         given = {name: value for name, value in settings.items() if name in taken}
@@ -80,6 +81,30 @@ class Network(nn.Module):
             return Outputs(self.head(self.backbone(normalised)))
         given = self.head(self.backbone.maps(normalised, self._last_stages))
         return given if isinstance(given, Outputs) else Outputs(given)
+
+    def require_size(self, size: Size, *, field: str, name: str) -> None:
+        """Raise `ConfigError` where the network, as it was made, does not take images of another size.
+
+        Args:
+            field, name: of the recipe's field that gives the size, and of the backbone, for the message.
+        """
+
+        def run(network: nn.Module, other: Size) -> None:
+            channels = self.mean.shape[1]
+            follow(lambda copied, images: copied(images.permute(0, 2, 3, 1)), network, channels=channels, size=other)
+
+        def takes(other: Size) -> bool:
+            try:
+                run(empty, other)
+                return True
+            except SizeMisfit:
+                return False
+
+        try:
+            run(self, size)
+        except SizeMisfit as misfit:
+            empty = without_values(self)
+            raise ConfigError(tell_misfit(field, name, size, misfit, takes, known=self._image_size)) from None
 
     def layer_groups(self, num_groups: int) -> list[list[str]]:
         """Parameter names of each layer group, first layers first; the head is the last of `num_groups` + 1.

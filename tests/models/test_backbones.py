@@ -1,7 +1,6 @@
 """Backbones give the features of their library, and take weights from local files only."""
 
 import pytest
-import timm
 import torch
 
 from imettk.errors import ConfigError
@@ -26,22 +25,6 @@ def test_features_have_the_promised_shape(name, num_features, channels):
 
 
 @pytest.mark.parametrize(
-    "model",
-    ["test_resnet", "test_efficientnet", "test_vit", "test_byobnet", "test_nfnet", "test_mambaout", "test_convnext"],
-)
-def test_features_are_those_that_timm_pools_itself(model):
-    torch.manual_seed(0)
-    backbone = make_backbone(f"timm:{model}", channels=3).eval()
-    theirs = timm.create_model(model, num_classes=0).eval()
-    theirs.load_state_dict(backbone.body.state_dict())
-    images = images_of(3, size=theirs.default_cfg["input_size"][-1])
-    with torch.no_grad():
-        features, expected = backbone(images), theirs(images)
-    assert features.shape[1] == backbone.num_features
-    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(
     ("name", "similar"),
     [("timm:resnet43", "resnet34"), ("pretrainedmodels:resnet19", "resnet18"), ("pretrainedmodels:resnet200d", "")],
 )
@@ -54,24 +37,6 @@ def test_an_unknown_name_gives_similar_ones(name, similar):
 def test_a_name_like_nothing_gives_none():
     with pytest.raises(ConfigError, match=r"timm has no network 'ÄÖÜ'$"):
         make_backbone("timm:ÄÖÜ", channels=3)
-
-
-def test_the_last_relu_that_pretrainedmodels_leaves_to_its_classifier_is_applied():
-    backbone = make_backbone("pretrainedmodels:densenet121", channels=3).eval()
-    with torch.no_grad():
-        images = images_of(3, size=224)  # the one size that their own pooling fits
-        torch.testing.assert_close(backbone(images), backbone.body.logits(backbone.body.features(images)))
-
-
-@pytest.mark.parametrize("name", ["squeezenet1_1", "dpn68", "alexnet"])
-def test_networks_without_a_map_of_features_are_refused(name):
-    with pytest.raises(ConfigError, match=f"{name} of pretrainedmodels has no map of features"):
-        make_backbone(f"pretrainedmodels:{name}", channels=3)
-
-
-def test_a_network_without_blocks_has_a_depth_for_each_layer():
-    depths = make_backbone("pretrainedmodels:bninception", channels=3).depth_of()
-    assert len(set(depths.values())) > 100
 
 
 @pytest.mark.parametrize("name", [TIMM, OTHER])

@@ -1,0 +1,47 @@
+"""The recipe's network before anything is read or trained: can it be made, and for all of its image sizes?"""
+
+from __future__ import annotations
+
+import torch
+
+from imettk.config import Recipe
+from imettk.config.choices import VIEWS
+from imettk.experiment.prepared import make_network
+from imettk.experiment.settle import with_architecture
+from imettk.models.image_sizes import Size
+from imettk.models.network import Network
+
+
+def check_network(recipe: Recipe, num_labels: int) -> None:
+    """Make the network of a recipe without its values, and look whether it takes images of each size that it will meet.
+
+    Raises:
+        ConfigError: there is no such network, it has fewer layer groups, or it does not take a size.
+    """
+    recipe = with_architecture(recipe)
+    network = _make_without_values(recipe, num_labels)
+    network.layer_groups(recipe.model.layer_groups)
+    for field, size in _sizes(recipe).items():
+        network.require_size(size, field=field, name=recipe.model.backbone)
+
+
+def _make_without_values(recipe: Recipe, num_labels: int) -> Network:
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return make_network(recipe, num_labels)
+        except Exception:  # a network may look at values while it is made; what is wrong with others is told below
+            pass
+        return make_network(recipe, num_labels)
+
+
+def _sizes(recipe: Recipe) -> dict[str, Size]:
+    """Return the sizes other than `images.image_size`, by the field that asks for them."""
+    size = recipe.images.image_size
+    sizes = {f"stages.{number}.image_size": stage.image_size for number, stage in enumerate(recipe.stages)}
+    if size[0] != size[1]:  # some views turn images
+        image = torch.empty(1, 1, *size, device="meta")
+        for view in recipe.predict.views:
+            height, width = VIEWS[view].load()(image).shape[-2:]
+            sizes[f"predict.views {view}"] = height, width
+    return {field: other for field, other in sizes.items() if other not in (None, size)}

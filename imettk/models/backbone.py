@@ -1,0 +1,55 @@
+"""What a backbone is, and what those of all libraries share."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from imettk.errors import ConfigError
+from imettk.models.image_sizes import Size, SizeMisfit, follow
+
+
+class Backbone(Protocol):
+    """Images float32 (B, channels, H, W) -> features, pooled (B, F).
+
+    Attributes:
+        num_features: F.
+    """
+
+    num_features: int
+
+    def maps(self, images: Tensor, num_stages: int) -> list[Tensor]:
+        """Feature maps of the last stages, the last one last, (B, F, H, W) each."""
+
+    def map_channels(self, num_stages: int) -> list[int]:
+        """F of each of these maps."""
+
+    def depth_of(self) -> dict[str, int]:
+        """How deep each parameter lies, by name: 0 for the first layer."""
+
+    def __call__(self, images: Tensor) -> Tensor: ...
+
+
+def count_channels(backbone: Any, num_stages: int, channels: int, size: Size) -> list[int]:
+    """Return the channels of the last maps that a backbone makes of an image; `ConfigError` where it makes none."""
+
+    def run(network: Any, images: Tensor) -> list[int]:
+        return [each.shape[1] for each in network.maps(images, num_stages)]
+
+    try:
+        return follow(run, backbone, channels=channels, size=size)
+    except SizeMisfit as misfit:
+        raise ConfigError(
+            f"`model.last_stages` {num_stages}: this backbone gives no such maps ({misfit}); take another one, or the "
+            "linear head on a single stage"
+        ) from None
+
+
+def no_such_model(library: str, name: str, known: list[str]) -> str:
+    """Return the line for a name that a library of backbones does not know, with similar ones."""
+    similar = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return f"`model.backbone`: {library} has no network {name!r}" + (
+        f"; similar: {', '.join(similar)}" if similar else ""
+    )

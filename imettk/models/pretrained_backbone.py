@@ -1,0 +1,97 @@
+"""Networks of pretrainedmodels as backbones."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+from torch import Tensor, nn
+
+from imettk.errors import ConfigError
+from imettk.models.backbone import count_channels, no_such_model
+from imettk.models.image_sizes import Size, follow
+
+
+class PretrainedmodelsBackbone(nn.Module):
+    """A network of pretrainedmodels, such as `se_resnext50_32x4d`, without its classifier.
+
+    Args:
+        size: of the images; None is not looked at.
+
+    Raises:
+        ConfigError: no such network, or it has no map of features.
+        SizeMisfit: it cannot take images of this size.
+    """
+
+    def __init__(self, name: str, *, channels: int, size: Size | None = None) -> None:
+        super().__init__()
+        import pretrainedmodels
+
+        if name not in pretrainedmodels.model_names:
+            raise ConfigError(no_such_model("pretrainedmodels", name, pretrainedmodels.model_names))
+        with warnings.catch_warnings():
+            # Its torchvision networks (densenet161, resnet34, ...) still pass torchvision's old `pretrained`.
+            warnings.filterwarnings("ignore", message=".*pretrained.*deprecated|Arguments other than a weight enum")
+            # pretrained=None always: the default downloads over plain http.
+            self.body: Any = getattr(pretrainedmodels, name)(num_classes=1000, pretrained=None)
+        last = getattr(self.body, "last_linear", None)
+        if not isinstance(last, nn.Linear) or hasattr(self.body, "linear0"):
+            raise ConfigError(
+                f"`model.backbone`: {name} of pretrainedmodels has no map of features; take another network"
+            )
+        self.num_features: int = last.in_features
+        self.body.last_linear = nn.Identity()
+        # The ResNets' stages, and the DenseNets': what comes before the last one.
+        places = [self.body, getattr(self.body, "features", None)]
+        named = [getattr(place, name, None) for place in places for name in ("layer3", "denseblock3")]
+        self._earlier = next((each for each in named if isinstance(each, nn.Module)), None)
+        if channels != 3:
+            _replace_first_convolution(self.body, channels)
+        self._channels, self._size = channels, size or (64, 64)
+        if size is not None:
+            follow(lambda backbone, images: backbone(images), self, channels=channels, size=size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        # Some of these networks leave their last ReLU to the classifier; for the others another one changes nothing.
+        return self.body.features(images).relu().mean((2, 3))
+
+    def maps(self, images: Tensor, num_stages: int) -> list[Tensor]:
+        if num_stages == 1:
+            return [self.body.features(images)]
+        seen: list[Tensor] = []
+        assert self._earlier is not None  # `map_channels` has looked
+        hook = self._earlier.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        try:
+            return [self.body.features(images), *seen][::-1]
+        finally:
+            hook.remove()
+
+    def map_channels(self, num_stages: int) -> list[int]:
+        if num_stages > 1 and self._earlier is None:
+            raise ConfigError("`model.last_stages`: this network of pretrainedmodels has no known stages; set it to 1")
+        return count_channels(self, num_stages, self._channels, self._size)
+
+    def depth_of(self) -> dict[str, int]:
+        # layer0 to layer4 of the ResNets are stages; other networks count their top-level blocks.
+        block = re.compile(r"layer\d+|features\.[^.]+|[^.]+")
+        blocks = {name: block.match(name)[0] for name, _ in self.body.named_parameters()}  # type: ignore[index]
+        has_blocks = any(list(self.body.get_submodule(name).children()) for name in blocks.values())
+        depths: dict[str, int] = {}
+        depth = -1
+        for block_name in dict.fromkeys(blocks.values()):
+            # A bare convolution or norm between blocks is no stage of its own: conv1 and bn1 are one stem.
+            is_bare = has_blocks and not list(self.body.get_submodule(block_name).children())
+            depth += 0 if is_bare and depth >= 0 else 1
+            depths[block_name] = depth
+        return {f"body.{name}": depths[block_name] for name, block_name in blocks.items()}
+
+
+def _replace_first_convolution(body: nn.Module, channels: int) -> None:
+    """Give the first convolution another number of input channels; its weights are random until weights are loaded."""
+    name, first = next((name, module) for name, module in body.named_modules() if isinstance(module, nn.Conv2d))
+    parent, _, leaf = name.rpartition(".")
+    sizes: Any = (first.kernel_size, first.stride, first.padding)
+    convolution = nn.Conv2d(channels, first.out_channels, *sizes)
+    convolution.bias = None if first.bias is None else convolution.bias
+    setattr(body.get_submodule(parent), leaf, convolution)
