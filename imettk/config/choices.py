@@ -268,7 +268,7 @@ RULES: dict[str, RuleChoice] = {
     ),
     "cutpoints": RuleChoice(
         make="imettk.postprocess.grading:GradeCuts",
-        targets=(CLASSES,),
+        targets=(CLASSES, VALUES),
         metric="quadratic_kappa",
         gives=("answers", "probs"),
     ),

@@ -95,6 +95,9 @@ from imettk.metrics.values import (
 LABELS, CLASSES, VALUES = "labels", "classes", "values"  # forms of targets
 
 
+Functions = tuple[Any, Any, Any]
+
+
 def _f_beta_title(params: Mapping[str, Any]) -> str:
     average = "" if params["average"] == "samples" else f"{params['average']} "
     return f"{average}F{params['beta']:g}"
@@ -142,10 +145,16 @@ def _of_columns(score: Callable[..., float], resampled: Any, title: Callable[...
 
 
 def _of_answers(
-    labels: tuple[Any, Any, Any] | None, classes: tuple[Any, Any, Any] | None, title: str, low: float = 0, **more: Any
+    labels: Functions | None,
+    classes: Functions | None,
+    title: str,
+    low: float = 0,
+    values: Functions | None = None,
+    **more: Any,
 ) -> Metric:
-    """A metric of answers; of labels, and of classes: its score, best constant answer and bootstrap."""
-    rows = {form: row for form, row in ((LABELS, labels), (CLASSES, classes)) if row is not None}
+    """A metric of answers; of labels, of classes, and of numbers: its score, best constant answer and bootstrap."""
+    given = {LABELS: labels, CLASSES: classes, VALUES: values}
+    rows = {form: functions for form, functions in given.items() if functions is not None}
     score, best, resampled = ({form: row[place] for form, row in rows.items()} for place in range(3))
     return Metric(
         "answers",
@@ -326,6 +335,7 @@ METRICS: dict[str, Metric] = {
         None,
         (quadratic_kappa, best_constant_quadratic_kappa, quadratic_kappa_resampled),
         "quadratic kappa",
+        values=(quadratic_kappa, best_constant_quadratic_kappa, quadratic_kappa_resampled),
         cuts="quadratic_kappa",
         wants={"kind": "cutpoints"},
         low=-1,

@@ -100,7 +100,10 @@ def _by_numbers(question: Question, form: TableFormat, sample: Sample | None, me
     what = f"{metric or usual}, of whole numbers as in {form.sample_csv}" if whole else metric or usual
     reason = "as asked for" if metric else f"the usual one{_others(fits, None)}"
     finding = Finding("metric", what, reason, "--metric")
-    return Judging(metric, replace(question.rule, whole=True) if whole else None, finding)
+    wants = {} if metric is None or (named := find_metric(metric)) is None else dict(named[0].wants)
+    if "kind" not in wants and whole:
+        wants = {"whole": True}
+    return Judging(metric, replace(question.rule, **wants) if wants else None, finding)
 
 
 def _wants_probabilities(
