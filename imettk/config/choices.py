@@ -19,7 +19,7 @@ from imettk.errors import UserError
 if TYPE_CHECKING:
     from imettk.config.recipe import Recipe
 
-LABELS, CLASSES, VALUES = "labels", "classes", "values"  # forms of targets, as tasks name them
+LABELS, CLASSES, GRADES, VALUES = "labels", "classes", "grades", "values"  # forms of targets, as tasks name them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +237,8 @@ LOSSES: dict[str, Loss] = {
     "hard_negative_bce": _labels("hard_negative:hard_negative_bce"),
     "asymmetric": _labels("asymmetric:asymmetric"),
     "cross_entropy": Loss(make="imettk.losses.cross_entropy:cross_entropy", targets=(CLASSES,)),
+    "corn": Loss(make="imettk.losses.corn:corn", targets=(GRADES,)),
+    "cumulative": Loss(make="imettk.losses.cumulative:cumulative", targets=(GRADES,)),
     "mse": _values("mse"),
     "l1": _values("l1"),
     "huber": _values("huber", params=HuberParams),
@@ -268,7 +270,7 @@ RULES: dict[str, RuleChoice] = {
     ),
     "cutpoints": RuleChoice(
         make="imettk.postprocess.grading:GradeCuts",
-        targets=(CLASSES, VALUES),
+        targets=(CLASSES, GRADES, VALUES),
         metric="quadratic_kappa",
         gives=("answers", "probs"),
     ),

@@ -92,7 +92,7 @@ from imettk.metrics.values import (
     spearman,
 )
 
-LABELS, CLASSES, VALUES = "labels", "classes", "values"  # forms of targets
+LABELS, CLASSES, GRADES, VALUES = "labels", "classes", "grades", "values"  # forms of targets
 
 
 Functions = tuple[Any, Any, Any]
@@ -152,8 +152,8 @@ def _of_answers(
     values: Functions | None = None,
     **more: Any,
 ) -> Metric:
-    """A metric of answers; of labels, of classes, and of numbers: its score, best constant answer and bootstrap."""
-    given = {LABELS: labels, CLASSES: classes, VALUES: values}
+    """A metric of answers of labels, of classes and grades, and of numbers: score, best constant answer, bootstrap."""
+    given = {LABELS: labels, CLASSES: classes, GRADES: classes, VALUES: values}
     rows = {form: functions for form, functions in given.items() if functions is not None}
     score, best, resampled = ({form: row[place] for form, row in rows.items()} for place in range(3))
     return Metric(
