@@ -1,4 +1,4 @@
-"""Trainings of numbers and grades go on exactly, in any session and after any kill; a scale is that of training rows."""
+"""Trainings of numbers and grades go on exactly, in any session and after any kill, in the scale of training rows."""
 
 import hashlib
 import signal
