@@ -37,6 +37,9 @@ CELLS = {
 }
 
 
+CELLS["ordinal"] = CELLS["multiclass"]
+
+
 def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
     """A recipe of these choices, with the network that they need."""
     takes = LOSSES[loss].takes

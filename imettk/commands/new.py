@@ -15,6 +15,7 @@ from imettk.config import Recipe, TableFormat
 from imettk.data.csv_files import named, refuse_doubles
 from imettk.data.file_facts import describe_brightness
 from imettk.data.label_cells import as_table, write_cells
+from imettk.data.labels import split
 from imettk.errors import ConfigError, DataError
 from imettk.evaluation.submit import check_sample
 from imettk.progress import say
@@ -143,6 +144,8 @@ def _deal(found: Guess, share: float) -> pd.Series:
         fit = fit & (cells != "") & (cells != (form.unknown_label or ""))  # in place it would change `found`: pandas 2
     separator = form.cell_separator if found.question.several else None
     labels = [sorted(labels_of([cell], separator)) for cell in cells[fit]]
+    if TASKS[form.task].numeric:
+        labels = [split(cell, form) for cell in cells[fit]]
     groups = None if form.group_column is None else frame[form.group_column][fit]
     chosen, lost = choose_test_rows(labels, share, task=TASKS[found.question.task], groups=groups)
     if lost:
@@ -172,7 +175,7 @@ def _elsewhere(form: TableFormat, data_dir: Path, made_dir: Path) -> TableFormat
 
 
 def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
-    """`train.csv`, `answers.csv` in its format, and a sample submission with the commonest label."""
+    """`train.csv`, `answers.csv` in its format, and a sample submission with the commonest label, or mean numbers."""
     form, frame = found.table, found.frame
     train, answers = frame[~test], frame[test]
     bare = train[form.label_column].str.strip() == ""
@@ -182,8 +185,10 @@ def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
     made_dir.mkdir()
     write_cells(train, form).to_csv(made_dir / form.train_csv, index=False)
     write_cells(answers, form).to_csv(made_dir / ANSWERS, index=False)
-    common = next(label for label, _ in found.labels.most_common() if label != form.unknown_label)
-    sample = as_table(answers[form.id_column].tolist(), [[common]] * len(answers), form)
+    common = [next(label for label, _ in found.labels.most_common() if label != form.unknown_label)]
+    if TASKS[form.task].numeric:
+        common = [f"{pd.to_numeric(train[column]).mean():.6g}" for column in form.number_columns]
+    sample = as_table(answers[form.id_column].tolist(), [common] * len(answers), form)
     sample.to_csv(made_dir / form.sample_csv, index=False)
     groups = "" if form.group_column is None else f", whole groups of {form.group_column}"
     say(
@@ -193,7 +198,8 @@ def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
 
 
 def _summary(found: Guess, name: str) -> str:
-    labels = f"{len(found.labels)} {found.question.kind_of_labels}"
+    number = len(found.labels)
+    labels = f"{number} {found.question.kind_of_labels.format(s='' if number == 1 else 's')}"
     return f"{name}: {len(found.frame)} rows, {labels}; begun by `imettk new`."
 
 

@@ -60,11 +60,11 @@ class RulePlan(Section):
     Attributes:
         kind: `threshold` is one for all labels, `group_thresholds` one for each label group, `class_thresholds` one for
             each label; `top` gives every row the same number of labels; `share` gives each label a share of the rows;
-            `argmax` is the most likely class; `cutpoints` adds up a row's grades, each times its probability, and the
-            sum is answered with a grade from its cut-point on (for quadratic kappa, accuracy or macro F1, whichever
-            `score.metric` is, else the first); `value` answers with the
-            number itself, in the range that training rows have; `probability` answers with the probabilities
-            themselves; `rank` gives several answers in order, as the `ranking` section says.
+            `argmax` is the most likely class; `cutpoints` adds up a row's grades, each times its probability (or takes
+            the number of a regression), and the sum is answered with a grade from its cut-point on (for quadratic
+            kappa, accuracy or macro F1, whichever `score.metric` is, else the first); `value` answers with the number
+            itself, in the range that training rows have; `probability` answers with the probabilities themselves;
+            `rank` gives several answers in order, as the `ranking` section says.
         positive: of `probability`, the label whose probability a submission with one column holds; None is the only
             label there is, or 1 of the labels 0 and 1.
         calibrate: of `probability`, a `temperature` (and a clipping) that gives the least log loss out of fold; None

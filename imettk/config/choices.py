@@ -7,19 +7,14 @@ registered from outside may stand there as the object itself. Tasks and metrics 
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from imettk.config.loss_params import FocalParams, HuberParams, TargetWeights, in_radians, weighs_targets
 from imettk.config.own import Own
-from imettk.config.section import Section
-from imettk.errors import UserError
 
-if TYPE_CHECKING:
-    from imettk.config.recipe import Recipe
-
-LABELS, CLASSES, VALUES = "labels", "classes", "values"  # forms of targets, as tasks name them
+LABELS, CLASSES, GRADES, VALUES = "labels", "classes", "grades", "values"  # forms of targets, as tasks name them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,67 +93,13 @@ class RuleChoice(Choice):
         return self.gives in (("probs",), ("values",))
 
 
-@dataclass(frozen=True, kw_only=True)
-class FocalParams(Section):
-    """Parameters of `losses.focal`."""
-
-    gamma: float = 2.0
-    alpha: float = 0.25
-    constant_weight: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        lowest = 0.0 if self.constant_weight else 1.0  # the gradient of a power below 1 is infinite where it is 0
-        in_range = self.gamma == 0 or self.gamma >= lowest
-        self._require(in_range, "gamma", "0, 1 or above, or any with constant_weight")
-        self._require(0 < self.alpha < 1, "alpha", "in (0, 1)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetWeights(Section):
-    """What losses of numbers have in common: a weight a target, with blanks between them; "" for equal ones."""
-
-    weights: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HuberParams(TargetWeights):
-    """Parameters of `losses.huber`."""
-
-    delta: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require(self.delta > 0, "delta", "above 0")
-
-
-def _weighs_targets(recipe: Recipe) -> str | None:
-    """Return what is wrong with the weights of the targets, in any stage."""
-    from imettk.metrics.values import target_weights
-
-    for params in (recipe.train.loss_params, *(stage.loss_params for stage in recipe.stages)):
-        try:
-            target_weights(str(params.get("weights", "")), len(recipe.table.number_columns))
-        except UserError as error:
-            return f"`loss_params`: {error}"
-    return None
-
-
-def _in_radians(recipe: Recipe) -> str | None:
-    """Return what is wrong with the margin of arcface."""
-    margin = recipe.embedding.margin
-    if margin < math.pi / 2:
-        return None
-    return f"`embedding.margin` must be in [0, pi/2) radians for arcface, got {margin}; is it in degrees?"
-
-
 def _labels(make: str, *, whole_batch: bool = False, params: type | None = None) -> Loss:
     return Loss(make=f"imettk.losses.{make}", targets=(LABELS,), whole_batch=whole_batch, params=params)
 
 
 def _values(name: str, *, scale: Literal["range"] | None = None, params: type = TargetWeights) -> Loss:
     make = f"imettk.losses.{name}:{name}"
-    return Loss(make=make, targets=(VALUES,), check=_weighs_targets, scale=scale, params=params)
+    return Loss(make=make, targets=(VALUES,), check=weighs_targets, scale=scale, params=params)
 
 
 def _embeddings(module: str, takes: Literal["cosines", "embeddings"], check: Any = None) -> Loss:
@@ -241,11 +182,13 @@ LOSSES: dict[str, Loss] = {
     "hard_negative_bce": _labels("hard_negative:hard_negative_bce"),
     "asymmetric": _labels("asymmetric:asymmetric"),
     "cross_entropy": Loss(make="imettk.losses.cross_entropy:cross_entropy", targets=(CLASSES,)),
+    "corn": Loss(make="imettk.losses.corn:corn", targets=(GRADES,)),
+    "cumulative": Loss(make="imettk.losses.cumulative:cumulative", targets=(GRADES,)),
     "mse": _values("mse"),
     "l1": _values("l1"),
     "huber": _values("huber", params=HuberParams),
     "scaled_bce": _values("scaled_bce", scale="range"),
-    "arcface": _embeddings("arcface", "cosines", check=_in_radians),
+    "arcface": _embeddings("arcface", "cosines", check=in_radians),
     "cosface": _embeddings("cosface", "cosines"),
     "triplet": _embeddings("triplet", "embeddings"),
     "contrastive": _embeddings("contrastive", "embeddings"),
@@ -272,7 +215,7 @@ RULES: dict[str, RuleChoice] = {
     ),
     "cutpoints": RuleChoice(
         make="imettk.postprocess.grading:GradeCuts",
-        targets=(CLASSES,),
+        targets=(CLASSES, GRADES, VALUES),
         metric="quadratic_kappa",
         gives=("answers", "probs"),
     ),

@@ -174,7 +174,8 @@ def write_label_table(
     targets, num_labels = table.targets, len(table.labels)
     assert targets is not None
     if recipe.task.numeric:
-        frame = pd.DataFrame({"label": table.labels} | value_rows(answers, targets))
+        described = fitter.describe(rule, probs, targets, table.groups)
+        frame = pd.DataFrame({"label": table.labels} | value_rows(answers, targets) | dict(described))
         return write_atomically(path, frame.to_csv(index=False, float_format="%.6g").encode())
     true, chosen = (recipe.task.label_matrix(values, num_labels) for values in (targets, answers))
     label_probs = recipe.task.label_probs(probs)

@@ -22,7 +22,8 @@ def label_rows(ranked: np.ndarray, labels: Sequence[str]) -> list[list[str]]:
 
 def gives_flags(recipe: Recipe) -> bool:
     """Return whether each label has a column of the submission, into which its answers go as 1 and 0."""
-    return bool(recipe.table.label_answers) and recipe.rule_row.gives[0] == "answers"
+    flags = recipe.rule_row.gives[0] == "answers" and not recipe.task.numeric
+    return flags and bool(recipe.table.label_answers)
 
 
 def check_sample(recipe: Recipe, data_dir: Path, labels: Sequence[str]) -> None:
@@ -36,7 +37,7 @@ def check_sample(recipe: Recipe, data_dir: Path, labels: Sequence[str]) -> None:
     if not path.is_file() or recipe.answers_images or recipe.rule.pairs is not None:
         return
     answers: Sequence[str] | None = labels
-    if row.answers_numbers:
+    if row.answers_numbers or recipe.task.numeric:
         answers = None
     elif gives_flags(recipe):
         answers = ("0", "1")
@@ -90,6 +91,6 @@ def submit(
         separator=form.label_separator,
         num_answers=num_answers,
         shares=not recipe.task.numeric,
-        numbers=flags or (recipe.rule_row.answers_numbers and recipe.rule.pairs is None),
+        numbers=flags or recipe.task.numeric or (recipe.rule_row.answers_numbers and recipe.rule.pairs is None),
     )
     say(f"{path}: {len(ids)} answers, {what}, checked against {form.sample_csv}")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 from imettk.metrics.agreement import (
     balanced_accuracy,
@@ -27,10 +26,8 @@ from imettk.metrics.auc import (
     best_constant_class_gap,
     best_constant_gap,
     check_ranges,
-    class_constant,
     class_gap,
     class_gap_resampled,
-    constant,
     for_classes,
     gap,
     gap_resampled,
@@ -50,7 +47,6 @@ from imettk.metrics.f1 import (
 )
 from imettk.metrics.labels import (
     EPS,
-    Average,
     accuracy,
     accuracy_resampled,
     best_constant_accuracy,
@@ -73,6 +69,21 @@ from imettk.metrics.ranked import (
     top_k,
     top_k_resampled,
 )
+from imettk.metrics.rows import (
+    CLASSES,
+    LABELS,
+    check_above,
+    check_beta,
+    check_eps,
+    check_f_beta,
+    check_gamma,
+    check_k,
+    f_beta_of,
+    f_beta_title,
+    of_answers,
+    of_columns,
+    of_values,
+)
 from imettk.metrics.values import (
     best_constant_correlation,
     best_constant_mae,
@@ -92,92 +103,14 @@ from imettk.metrics.values import (
     spearman,
 )
 
-LABELS, CLASSES, VALUES = "labels", "classes", "values"  # forms of targets
-
-
-def _f_beta_title(params: Mapping[str, Any]) -> str:
-    average = "" if params["average"] == "samples" else f"{params['average']} "
-    return f"{average}F{params['beta']:g}"
-
-
-def _check_beta(params: Mapping[str, Any]) -> str | None:
-    return None if params["beta"] > 0 else f"beta must be above 0, got {params['beta']}"
-
-
-def _check_f_beta(params: Mapping[str, Any]) -> str | None:
-    if wrong := _check_beta(params):
-        return wrong
-    known = params["average"] in get_args(Average)
-    return None if known else f"average must be {' or '.join(get_args(Average))}, got {params['average']!r}"
-
-
-def _check_k(params: Mapping[str, Any]) -> str | None:
-    return None if params["k"] >= 1 else f"k must be at least 1, got {params['k']}"
-
-
-def _check_gamma(params: Mapping[str, Any]) -> str | None:
-    return None if params["gamma"] >= 0 else f"gamma must be 0 or above, got {params['gamma']}"
-
-
-def _check_eps(params: Mapping[str, Any]) -> str | None:
-    return None if 0 < params["eps"] < 0.5 else f"eps must be in (0, 0.5), got {params['eps']}"
-
-
-def _check_above(params: Mapping[str, Any]) -> str | None:
-    return None if 0 <= params["above"] < 1 else f"above must be in [0, 1), got {params['above']}"
-
-
-def _of_columns(score: Callable[..., float], resampled: Any, title: Callable[..., str], **more: Any) -> Metric:
-    """A metric of probabilities, column by column, to which the order of rows is all that counts."""
-    return Metric(
-        "probs",
-        (LABELS, CLASSES),
-        {LABELS: score, CLASSES: for_classes(score)},
-        title,
-        best_constant={LABELS: constant(score), CLASSES: class_constant(score)},
-        resampled={LABELS: resampled, CLASSES: for_classes(resampled)},
-        low=0,
-        **({"high": 1} | more),
-    )
-
-
-def _of_answers(
-    labels: tuple[Any, Any, Any] | None, classes: tuple[Any, Any, Any] | None, title: str, low: float = 0, **more: Any
-) -> Metric:
-    """A metric of answers; of labels, and of classes: its score, best constant answer and bootstrap."""
-    rows = {form: row for form, row in ((LABELS, labels), (CLASSES, classes)) if row is not None}
-    score, best, resampled = ({form: row[place] for form, row in rows.items()} for place in range(3))
-    return Metric(
-        "answers",
-        tuple(rows),
-        score,
-        lambda params: title.format(**params),
-        best_constant=best,
-        resampled={form: function for form, function in resampled.items() if function is not None},
-        low=low,
-        high=1,
-        **more,
-    )
-
-
-def _f_beta_of(**params: Any) -> tuple[Any, Any, Any]:
-    """What `_of_answers` takes, of F-beta of labels."""
-    return partial(f_beta, **params), partial(best_constant_f_beta, **params), partial(f_beta_resampled, **params)
-
-
-def _of_values(title: str, score: Any, best: Any, resampled: Any = None, **more: Any) -> Metric:
-    """A metric of numbers."""
-    return Metric("values", (VALUES,), score, lambda params: title, best_constant=best, resampled=resampled, **more)
-
-
 METRICS: dict[str, Metric] = {
     "f_beta": Metric(
         "answers",
         (LABELS,),
         f_beta,
-        _f_beta_title,
+        f_beta_title,
         params={"beta": 2.0, "average": "samples"},
-        check=_check_f_beta,
+        check=check_f_beta,
         goal=lambda params: (params["beta"], params["average"]),
         best_constant=best_constant_f_beta,
         resampled=f_beta_resampled,
@@ -201,7 +134,7 @@ METRICS: dict[str, Metric] = {
         map_at_k,
         lambda params: f"MAP@{params['k']}",
         params={"k": 5},
-        check=_check_k,
+        check=check_k,
         best_constant=best_constant_ranking,
         resampled=map_at_k_resampled,
         low=0,
@@ -213,7 +146,7 @@ METRICS: dict[str, Metric] = {
         precision_at_k,
         lambda params: f"precision@{params['k']}",
         params={"k": 5},
-        check=_check_k,
+        check=check_k,
         low=0,
         high=1,
     ),
@@ -224,7 +157,7 @@ METRICS: dict[str, Metric] = {
         lambda params: "log loss",
         higher=False,
         params={"eps": EPS},
-        check=_check_eps,
+        check=check_eps,
         best_constant={LABELS: best_constant_log_loss, CLASSES: best_constant_class_log_loss},
         wants={"calibrate": "temperature"},
         low=0,
@@ -236,28 +169,26 @@ METRICS: dict[str, Metric] = {
         lambda params: "focal loss",
         higher=False,
         params={"gamma": 2.0},
-        check=_check_gamma,
+        check=check_gamma,
         low=0,
     ),
-    "roc_auc": _of_columns(roc_auc, roc_auc_resampled, lambda params: "ROC AUC"),
-    "roc_auc_weighted": _of_columns(
+    "roc_auc": of_columns(roc_auc, roc_auc_resampled, lambda params: "ROC AUC"),
+    "roc_auc_weighted": of_columns(
         roc_auc_weighted,
         roc_auc_weighted_resampled,
         lambda params: "weighted ROC AUC",
         params={"edges": "0 0.4 1", "weights": "2 1"},
         check=lambda params: check_ranges(**params),
     ),
-    "roc_auc_partial": _of_columns(
+    "roc_auc_partial": of_columns(
         roc_auc_partial,
         roc_auc_partial_resampled,
         lambda params: f"ROC AUC above {params['above']:.6g} TPR",
         params={"above": 0.8},
-        check=_check_above,
+        check=check_above,
         high=lambda params: 1 - params["above"],
     ),
-    "average_precision": _of_columns(
-        average_precision, average_precision_resampled, lambda params: "average precision"
-    ),
+    "average_precision": of_columns(average_precision, average_precision_resampled, lambda params: "average precision"),
     "probabilistic_f1": Metric(
         "probs",
         (LABELS, CLASSES),
@@ -284,58 +215,57 @@ METRICS: dict[str, Metric] = {
         top_k,
         lambda params: f"top-{params['k']} accuracy",
         params={"k": 5},
-        check=_check_k,
+        check=check_k,
         best_constant=best_constant_top_k,
         resampled=top_k_resampled,
         low=0,
         high=1,
     ),
-    "balanced_accuracy": _of_answers(
+    "balanced_accuracy": of_answers(
         (balanced_accuracy, best_constant_balanced_accuracy, balanced_accuracy_resampled),
         (class_balanced_accuracy, best_constant_class_balanced_accuracy, None),
         "balanced accuracy",
     ),
-    "f1_macro": _of_answers(
-        _f_beta_of(average="macro", beta=1.0),
+    "f1_macro": of_answers(
+        f_beta_of(average="macro", beta=1.0),
         (partial(class_f_beta_macro, beta=1.0), partial(best_constant_class_f_beta_macro, beta=1.0), None),
         "macro F1",
         cuts="f1_macro",
         goal=lambda params: (1.0, "macro"),
     ),
     # Where every row has one class, each wrong answer misses one class and wrongly names another: this is accuracy.
-    "f1_micro": _of_answers(
-        _f_beta_of(average="micro", beta=1.0),
+    "f1_micro": of_answers(
+        f_beta_of(average="micro", beta=1.0),
         (accuracy, best_constant_accuracy, accuracy_resampled),
         "micro F1",
         cuts="accuracy",
         goal=lambda params: (1.0, "micro"),
     ),
-    "f1_samples": _of_answers(
-        _f_beta_of(average="samples", beta=1.0), None, "F1", goal=lambda params: (1.0, "samples")
-    ),
-    "f_beta_macro": _of_answers(
-        _f_beta_of(average="macro"),
+    "f1_samples": of_answers(f_beta_of(average="samples", beta=1.0), None, "F1", goal=lambda params: (1.0, "samples")),
+    "f_beta_macro": of_answers(
+        f_beta_of(average="macro"),
         (class_f_beta_macro, best_constant_class_f_beta_macro, None),
         "macro F{beta:g}",
         params={"beta": 2.0},
-        check=_check_beta,
+        check=check_beta,
         goal=lambda params: (params["beta"], "macro"),
     ),
-    "mcc": _of_answers((mcc, best_constant_mcc, mcc_resampled), (class_mcc, best_constant_mcc, None), "MCC", low=-1),
-    "quadratic_kappa": _of_answers(
+    "mcc": of_answers((mcc, best_constant_mcc, mcc_resampled), (class_mcc, best_constant_mcc, None), "MCC", low=-1),
+    "quadratic_kappa": of_answers(
         None,
         (quadratic_kappa, best_constant_quadratic_kappa, quadratic_kappa_resampled),
         "quadratic kappa",
+        values=(quadratic_kappa, best_constant_quadratic_kappa, quadratic_kappa_resampled),
         cuts="quadratic_kappa",
         wants={"kind": "cutpoints"},
         low=-1,
     ),
-    "rmse": _of_values("RMSE", rmse, best_constant_rmse, rmse_resampled, higher=False, low=0),
-    "mae": _of_values("MAE", mae, best_constant_mae, mae_resampled, higher=False, low=0),
-    "mape": _of_values("MAPE", mape, best_constant_mape, mape_resampled, higher=False, low=0),
-    "r2": _of_values("R2", r2, best_constant_r2, r2_resampled, params={"weights": "", "pooled": False}, high=1),
-    "pearson": _of_values("Pearson's r", pearson, best_constant_correlation, pearson_resampled, low=-1, high=1),
-    "spearman": _of_values("Spearman's rho", spearman, best_constant_correlation, low=-1, high=1),
+    "rmse": of_values("RMSE", rmse, best_constant_rmse, rmse_resampled, higher=False, low=0),
+    "mae": of_values("MAE", mae, best_constant_mae, mae_resampled, higher=False, low=0),
+    "mape": of_values("MAPE", mape, best_constant_mape, mape_resampled, higher=False, low=0),
+    "r2": of_values("R2", r2, best_constant_r2, r2_resampled, params={"weights": "", "pooled": False}, high=1),
+    "pearson": of_values("Pearson's r", pearson, best_constant_correlation, pearson_resampled, low=-1, high=1),
+    "spearman": of_values("Spearman's rho", spearman, best_constant_correlation, low=-1, high=1),
 }
 
 

@@ -101,9 +101,11 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     frame, labels = targets.frame, targets.labels
     findings.append(Finding("labels", *targets.found, "--label-column"))
     ranked = None
-    if sample is not None and not targets.several:
+    if sample is not None and not targets.several and not targets.numeric:
         ranked = read_ranked(sample, set(labels), set(frame[rows.id_column]))
-    question = _choose_question(choices, Evidence(labels, targets.several, targets.reason, ranked), findings)
+    question = _choose_question(
+        choices, Evidence(labels, targets.several, targets.reason, ranked, targets.numeric), findings
+    )
     form = TableFormat(
         task=question.task,
         train_csv=rows.csv,
@@ -113,7 +115,7 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         channel_files=rows.naming.channels,
         on_missing_image="error" if rows.naming.found.all() else "drop",
         **targets.form,
-        **_find_labels_csv(contents, labels, {rows.csv, sample_csv}, findings),
+        **({} if targets.numeric else _find_labels_csv(contents, labels, {rows.csv, sample_csv}, findings)),
         **_unknown(question, labels, ranked, findings),
     )
     beside = frame.drop(columns=list(form.label_columns))

@@ -84,15 +84,20 @@ class TrainingRows(NamedTuple):
 def find_rows(contents: Contents, choices: Choices, others: set[str | None]) -> TrainingRows | None:
     """The training table: what names images and has something to learn beside them; None where there is none."""
     names = [choices.train_csv] if choices.train_csv else [csv for csv in contents.tables if csv not in others]
-    candidates = []
+    answered = {column for csv, frame in contents.tables.items() if csv in others for column in frame.columns}
+    candidates, of_numbers = [], []  # tables with nothing but numbers count where there is no other
     for csv in names:
         frame = contents.tables[csv]
         found = _find_ids(csv, frame, contents, choices)
         if found is None or (choices.train_csv is None and _is_of_tests(found)):
             continue
         asked_for = choices.train_csv is not None or choices.label_column in frame.columns
-        if asked_for or label_candidates(frame, found.id_column):
+        numbers = {} if asked_for else dict.fromkeys(number_columns(frame, found.id_column))
+        if asked_for or label_candidates(frame, found.id_column) or answered & {*numbers}:
             candidates.append(found)
+        elif numbers:
+            of_numbers.append(found)
+    candidates = candidates or of_numbers
     if len(candidates) <= 1:
         what = "as asked for" if choices.train_csv else "the only table that names images and something beside them"
         return candidates[0]._replace(reason=what) if candidates else None

@@ -92,8 +92,8 @@ def _misfit(csv: str, contents: Contents, id_column: str | None) -> Misfit | Non
         elif files[column] and is_training(csv) and (numbers := number_columns(frame, column)):
             known = list(files[column])
             what = (
-                f"name images, with numbers beside them ({', '.join(numbers[:3])}), which cannot be learned as numbers "
-                "yet; give --label-column if they are classes"
+                f"name images, with numbers beside them ({', '.join(numbers[:3])}), which are learned where "
+                "--label-column names one of them"
             )
         else:
             continue

@@ -16,6 +16,7 @@ from imettk.data.csv_files import LISTED, named, require_columns
 from imettk.data.label_cells import YES, is_flag, read_cells
 from imettk.data.part_names import is_held_out, is_part
 from imettk.errors import DataError
+from imettk.metrics import find_metric
 from imettk.starter.guess_columns import (
     GROUP_NAME,
     LABEL_NAME,
@@ -24,11 +25,15 @@ from imettk.starter.guess_columns import (
     are_numbers,
     label_candidates,
     may_be_numbers,
+    number_columns,
     plain_name,
 )
 from imettk.starter.guess_labels import labels_of, read_labels
 from imettk.starter.guess_sample import Sample
 from imettk.starter.look import Contents
+from imettk.starter.questions import QUESTIONS
+from imettk.tasks import TASKS
+from imettk.tasks.task import NUMBER
 
 # Names of files that hold a label and a number: `cat.0.jpg`, `great_pyrenees_12.jpg`, or `12_cat.jpg`.
 PATTERNS = (r"^([^\W\d_](?:[^\d]*[^\W\d_])?)[ ._-]*\(?\d+\)?\.\w+$", r"^\d+[ ._-]+([^\W\d_](?:[^\d]*[^\W\d_])?)\.\w+$")
@@ -45,6 +50,7 @@ class Targets:
         labels: how many rows each has.
         several: a row may have several.
         reason: why cells are read in this way.
+        numeric: cells hold numbers, and labels are the names of their columns.
         found: where the labels stand, as a line to be shown, and why there.
         form: fields of `TableFormat`.
     """
@@ -55,6 +61,7 @@ class Targets:
     reason: str
     found: tuple[str, str]
     form: dict[str, Any] = field(default_factory=dict)
+    numeric: bool = False
 
 
 def find_targets(
@@ -63,9 +70,11 @@ def find_targets(
     """Return where the labels of a training table stand, and how their cells are read.
 
     Raises:
-        DataError: that cannot be told, or they are numbers, which cannot be learned as such yet.
+        DataError: that cannot be told, or whether they are classes or numbers.
     """
     columns, reason = _find_columns(frame, rows, sample, contents, choices)
+    if (why := _why_numbers(frame, columns, sample, choices)) is not None:
+        return _from_numbers(frame, rows, columns, reason, why)
     if len(columns) > 1:
         return _from_flags(frame, rows, columns, reason, choices)
     column = columns[0]
@@ -85,6 +94,36 @@ def find_targets(
         raise DataError(f"{rows.csv}: column {column} holds no label at all; give --label-column")
     found = f"column {column}, {len(labels)} different", reason
     return Targets(frame, labels, reading.several, reading.reason, found, form)
+
+
+def _why_numbers(frame: pd.DataFrame, columns: tuple[str, ...], sample: Sample | None, choices: Choices) -> str | None:
+    """Return why what these columns hold are numbers to be learned; None where they are none, or nothing says so."""
+    cells = [frame[column].str.strip() for column in columns]
+    if not all(part[part != ""].str.fullmatch(NUMBER).all() for part in cells):
+        return None
+    if choices.question is not None:
+        return "as asked for" if TASKS[QUESTIONS[choices.question].task].numeric else None
+    if choices.metric is not None and (named := find_metric(choices.metric)) is not None:
+        return f"{choices.metric} judges numbers" if named[0].needs == "values" else None
+    if _wants_numbers(sample) and all(are_numbers(part) or _are_whole(part) for part in cells):
+        return "the sample submission has fractions that are no probabilities"
+    numbers = np.concatenate([pd.to_numeric(part[part != ""]).to_numpy(np.float64) for part in cells])
+    if (len(columns) == 1 and are_numbers(cells[0])) or ((numbers % 1 != 0).any() and (numbers > 1).any()):
+        return f"cells hold numbers with a point, such as {next(cell for cell in cells[0] if cell)}"
+    return None
+
+
+def _from_numbers(frame: pd.DataFrame, rows: TrainingRows, columns: tuple[str, ...], reason: str, why: str) -> Targets:
+    """Numbers of one column, or of several."""
+    form: dict[str, Any] = {"label_columns": columns} if len(columns) > 1 else {"label_column": columns[0]}
+    frame = read_cells(frame, TableFormat(task="regression", id_column=rows.id_column, **form), Path(rows.csv))
+    numbers = frame[columns[0]].str.strip()
+    numbers = numbers[numbers != ""]
+    values = pd.to_numeric(numbers)
+    what = f"column {columns[0]}, {numbers.nunique()} different numbers from {values.min():g} to {values.max():g}"
+    if len(columns) > 1:
+        what = f"{len(columns)} columns of numbers ({', '.join(columns[:3])}{', ...' if len(columns) > 3 else ''})"
+    return Targets(frame, Counter(dict.fromkeys(columns, len(frame))), False, why, (what, reason), form, numeric=True)
 
 
 def _from_flags(
@@ -114,8 +153,11 @@ def _find_columns(
     if len(asked) == 1:
         return asked, "the sample submission asks for it"
     if len(asked) > 1:
-        return _require_flags(frame, rows.csv, asked), "the sample submission asks for them"
-    columns = [column for column in label_candidates(frame, rows.id_column) if column != choices.group_column]
+        numeric = _why_numbers(frame, asked, sample, choices) is not None
+        fit = asked if numeric else _require_flags(frame, rows.csv, asked)
+        return fit, "the sample submission asks for them"
+    named = label_candidates(frame, rows.id_column) or number_columns(frame, rows.id_column)
+    columns = [column for column in named if column != choices.group_column]
     for column in columns:
         if len(answers) > 1 and set(frame[column].str.strip()) - {""} == set(answers):
             return (column,), "the sample submission has a column for each of its values"
@@ -171,21 +213,25 @@ def _require_flags(frame: pd.DataFrame, csv: str, columns: tuple[str, ...]) -> t
         cell = next(cell for cell in frame[bad[0]] if not is_flag(pd.Series([cell.strip()])).all())
         raise DataError(
             f"{csv}: the sample submission asks for {', '.join(columns[:4])}{', ...' if len(columns) > 4 else ''}, and "
-            f"{named(bad, 'column')} hold other values than 0 and 1, such as {cell!r}: numbers, votes and several "
-            "questions an image cannot be learned yet"
+            f"{named(bad, 'column')} hold other values than 0 and 1, such as {cell!r}: votes and several questions "
+            "an image cannot be learned yet; if they are numbers, give --task regression"
         )
     return columns
 
 
 def _refuse_numbers(csv: str, column: str, cells: pd.Series, sample: Sample | None) -> None:
-    """Raise `DataError` where a column holds numbers that are no classes, as far as can be told."""
-    wants_numbers = sample is not None and sample.has_fractions and not sample.shows_probabilities
-    if are_numbers(cells) or may_be_numbers(column, cells) or (wants_numbers and _are_whole(cells)):
+    """Raise `DataError` where a column holds numbers that may be no classes."""
+    if are_numbers(cells) or may_be_numbers(column, cells) or (_wants_numbers(sample) and _are_whole(cells)):
         shown = f"{cells[cells != ''].nunique()} different numbers, such as {cells[cells != ''].iloc[0]}"
         raise DataError(
-            f"{csv}: column {column} holds {shown}: numbers cannot be learned as such yet; if they are classes, give "
-            "--task multiclass, or --task retrieval for individuals"
+            f"{csv}: column {column} holds {shown}: are they numbers, or classes? Give --task regression for numbers, "
+            "--task multiclass for classes, or --task retrieval for individuals"
         )
+
+
+def _wants_numbers(sample: Sample | None) -> bool:
+    """Whether a sample submission has fractions that are no probabilities."""
+    return sample is not None and sample.has_fractions and not sample.shows_probabilities
 
 
 def _are_whole(cells: pd.Series) -> bool:

@@ -21,7 +21,7 @@ def choose_test_rows(
     """Which rows are for the test set.
 
     Args:
-        labels: of each row; exactly one where the task has labels exclude each other.
+        labels: of each row; exactly one where labels exclude each other; or its numbers.
         share: of the rows, above 0, at most 0.5.
         groups: rows of one value stay together.
 
@@ -33,8 +33,9 @@ def choose_test_rows(
     """
     names = sorted({label for row in labels for label in row})
     column = {label: place for place, label in enumerate(names)}
-    dealt = task.make_targets(labels, column, len(names))
-    targets = task.label_matrix(dealt, len(names))
+    width = len(labels[0]) if task.numeric and labels else len(names)
+    dealt = task.make_targets(labels, column, width)
+    targets = task.label_matrix(dealt, width)
     units = np.arange(len(labels)) if groups is None else np.unique(groups.to_numpy(str), return_inverse=True)[1]
     num_units, kind = len(np.unique(units)), "rows" if groups is None else "groups"
     if num_units < 2:

@@ -25,6 +25,9 @@ NEGATIVE = re.compile(
 )
 
 
+WHOLE = re.compile(r"[+-]?[0-9]+")
+
+
 class Judging(NamedTuple):
     """How a competition judges.
 
@@ -66,6 +69,8 @@ def judge(
     row = None if metric is None else find_metric(metric)
     if metric is not None and row is None:
         raise ConfigError(f"--metric must be one of {metric_names()}, got {metric!r}")
+    if TASKS[question.task].numeric:
+        return _by_numbers(question, form, sample, metric)
     pairs = sample is not None and sample.shows_pairs(labels)
     reason = _wants_probabilities(labels, form, sample, ranked, pairs)
     if row is not None:
@@ -85,6 +90,20 @@ def judge(
         rule = replace(rule, calibrate=wants["calibrate"])
     finding = Finding("metric", f"{chosen}, of {what}", reason + _others(likeliest, metric), "--metric")
     return Judging(chosen, rule, finding, doubt)
+
+
+def _by_numbers(question: Question, form: TableFormat, sample: Sample | None, metric: str | None) -> Judging:
+    """Numbers are the answers, whole ones where the sample submission has nothing else."""
+    usual, targets = question.rule.usual_metric, TASKS[question.task].targets
+    fits = [usual, *(name for name, row in METRICS.items() if targets in row.targets and name != usual)]
+    whole = sample is not None and all(WHOLE.fullmatch(cell) for cell in sample.cells) and len(sample.cells) > 1
+    what = f"{metric or usual}, of whole numbers as in {form.sample_csv}" if whole else metric or usual
+    reason = "as asked for" if metric else f"the usual one{_others(fits, None)}"
+    finding = Finding("metric", what, reason, "--metric")
+    wants = {} if metric is None or (named := find_metric(metric)) is None else dict(named[0].wants)
+    if "kind" not in wants and whole:
+        wants = {"whole": True}
+    return Judging(metric, replace(question.rule, **wants) if wants else None, finding)
 
 
 def _wants_probabilities(

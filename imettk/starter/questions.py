@@ -39,6 +39,7 @@ class Evidence(NamedTuple):
         counts: rows of each label.
         several: cells hold several labels, with a separator between them.
         reason: why cells are read in this way.
+        numeric: cells hold numbers, and labels are names of columns.
         ranked: what the sample submission says, where it wants answers in order.
     """
 
@@ -46,6 +47,7 @@ class Evidence(NamedTuple):
     several: bool
     reason: str
     ranked: Ranked | None
+    numeric: bool = False
 
 
 def _deal_folds(number: int, counts: Counter[str]) -> FoldPlan:
@@ -67,7 +69,7 @@ class Question:
         several: a row has any number of labels, even none; without it exactly one.
         unknown: one label may stand for all individuals that have no name.
         row_holds: what a row has, in messages; alike in all questions of a task.
-        kind_of_labels: what labels are, in a recipe's first line.
+        kind_of_labels: what labels are, in a recipe's first line; {s} is the end of a plural.
         without_label: what becomes of a row without a label.
         rare_rows: up to how many rows a label is called rare.
         rare: the line about rare labels, with the fields `named`, `number` and `total`.
@@ -111,6 +113,10 @@ class Question:
         return plan if label_groups or plan.kind not in UNGROUPED else replace(plan, kind=UNGROUPED[plan.kind])
 
 
+def _recognise_numbers(evidence: Evidence) -> str | None:
+    return evidence.reason if evidence.numeric else None
+
+
 def _recognise_labels(evidence: Evidence) -> str | None:
     return evidence.reason if evidence.several else None
 
@@ -149,6 +155,16 @@ def _fit_ranking(plan: RankPlan, ranked: Ranked | None, *, unknown: bool) -> Ran
 QUESTIONS: dict[str, Question] = {
     question.name: question
     for question in (
+        Question(
+            name="regression",
+            task="regression",
+            recognise=_recognise_numbers,
+            row_holds="numbers",
+            kind_of_labels="column{s} of numbers",
+            loss="mse",
+            rule=RulePlan(kind="value"),
+            rules=("value",),
+        ),
         Question(
             name="multilabel",
             task="multilabel",

@@ -2,9 +2,15 @@
 
 from imettk.tasks.multiclass import Multiclass
 from imettk.tasks.multilabel import Multilabel
+from imettk.tasks.ordinal import Ordinal
 from imettk.tasks.regression import Regression
 from imettk.tasks.task import Task
 
-TASKS: dict[str, Task] = {"multilabel": Multilabel(), "multiclass": Multiclass(), "regression": Regression()}
+TASKS: dict[str, Task] = {
+    "multilabel": Multilabel(),
+    "multiclass": Multiclass(),
+    "regression": Regression(),
+    "ordinal": Ordinal(),
+}
 
 __all__ = ["TASKS", "Task"]

@@ -71,6 +71,18 @@ class Task(ABC):
         """Return how these targets, of the rows that train, are scaled for the network; None where they are not."""
         return None
 
+    def grade_weights(self, grades: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return how a grade is a sum of what the network gives, (O,): a constant, and weights (O,).
+
+        Args:
+            grades: what labels are as numbers, rising, float64 (K,).
+        """
+        return 0.0, grades
+
+    def grade_places(self, targets: np.ndarray, grades: np.ndarray) -> np.ndarray:
+        """Return the place of each row's grade among these, int64 (N,)."""
+        return targets
+
     def num_outputs(self, num_labels: int) -> int:
         """Return how many logits the network gives an image."""
         return num_labels

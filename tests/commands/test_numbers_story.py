@@ -257,3 +257,25 @@ def test_preflight_runs_numbers_in_miniature(data, tmp_path, capsys):
     path.write_text(to_json(recipe_of()))
     run("preflight", path, "--data", data)
     assert "fold" in capsys.readouterr().out
+
+
+def test_new_deals_a_test_set_from_numbers(data, tmp_path, monkeypatch):
+    """A recipe that runs, with the numbers' own columns in the tables that are made."""
+    monkeypatch.chdir(tmp_path)
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "train").symlink_to(data / "train")
+    pd.read_csv(data / "train.csv").drop(columns="group").to_csv(bare / "train.csv", index=False)
+    run("new", "plants", "--data", bare, "--hold-out", 0.25, "--metric", "r2", "--label-column", "weight")
+    sample, answers = (
+        pd.read_csv(tmp_path / "plants-data" / name) for name in ("sample_submission.csv", "answers.csv")
+    )
+    assert len(answers) == NUM // 4 and sample["weight"].nunique() == 1 and 300 < sample["weight"][0] < 700
+    common = ["--data", tmp_path / "plants-data", "--run-dir", tmp_path / "run", "--folds.num-folds", 2]
+    run("prepare", "plants.py", *common)
+    run("train", "plants.py", *common, "--fold", 0, "--stages.0.num-epochs", 3)
+    run("validate", "plants.py", *common, "--stages.0.num-epochs", 3)
+    run(
+        "infer", "plants.py", *common, "--stages.0.num-epochs", 3, "--answers", tmp_path / "plants-data" / "answers.csv"
+    )
+    assert read(tmp_path / "run")["metric"] == "r2" and "test" in read(tmp_path / "run")

@@ -26,7 +26,7 @@ from imettk.metrics import METRICS
 ANSWERS = ("balanced_accuracy", "f1_macro", "f1_micro", "f1_samples", "f_beta_macro", "mcc", "quadratic_kappa")
 RANGES = {"edges": "0.1, 0.35 0.5 1", "weights": "3 0 1.5"}
 CASES = [
-    *((name, form, {}) for name in ANSWERS for form in METRICS[name].targets),
+    *((name, form, {}) for name in ANSWERS for form in METRICS[name].targets if form != "values"),
     *(("f_beta_macro", form, {"beta": 0.5}) for form in ("labels", "classes")),
     *(
         (name, form, params)

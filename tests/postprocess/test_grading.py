@@ -75,6 +75,41 @@ def test_labels_that_are_no_rising_numbers_are_refused(labels):
         fitter_of(labels=labels)
 
 
+def numbers_fitter(labels=("grade",)):
+    scorer = METRICS["quadratic_kappa"].bound("values")
+    return GradeCuts(FitContext(RulePlan(kind="cutpoints"), labels=labels, task=TASKS["regression"], scorer=scorer))
+
+
+def test_a_predicted_number_is_answered_with_a_grade():
+    """The grades are the numbers that rows have; of the same number as an expectation, the cuts are the same."""
+    probs, places = made()
+    grades = np.float32([0, 1, 2, 4])
+    numbers, targets = (probs.astype(np.float64) @ grades)[:, None].astype(np.float32), grades[places][:, None]
+    fitter = numbers_fitter()
+    rule = fitter.fit(numbers, targets)
+    answers = rule.apply(numbers)
+    assert rule.grades == (0, 1, 2, 4) and answers.dtype == np.float32 and answers.shape == (400, 1)
+    by_classes = fitter_of().fit(probs, places)
+    assert rule.cuts == pytest.approx(by_classes.cuts, abs=1e-6)
+    kappa = fitter.scorer.score(*fitter.judged(answers, numbers, targets))
+    expected = cohen_kappa_score(
+        answers[:, 0].astype(int), targets[:, 0].astype(int), labels=range(5), weights="quadratic"
+    )
+    assert kappa == pytest.approx(expected, abs=1e-9)
+    assert rule.cells(answers[:1], ("grade",), TASKS["regression"]) == [[f"{answers[0, 0]:g}"]]
+    columns = fitter.describe(rule, numbers, targets, None)
+    assert [float(cut) for cut in columns["cutpoint"][0].split()] == pytest.approx(rule.cuts, rel=1e-4)
+    assert Cutpoints.from_json(json.loads(json.dumps(rule.to_json()))) == rule
+
+
+def test_numbers_that_are_no_grades_are_refused():
+    with pytest.raises(ConfigError, match="for one number a row, and these are a, b"):
+        numbers_fitter(("a", "b"))
+    many = np.arange(300, dtype=np.float32)[:, None]
+    with pytest.raises(ConfigError, match="at most 200 grades, and there are 300"):
+        numbers_fitter().fit(many, many)
+
+
 def test_a_row_is_sure_far_from_every_cut():
     rule = Cutpoints(weights=(0.0, 1.0), cuts=(0.4,))
     probs = np.float32([[0.6, 0.4], [0.1, 0.9], [1, 0]])

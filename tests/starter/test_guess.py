@@ -283,7 +283,6 @@ def test_a_column_that_is_the_label_again_is_no_group(tmp_path):
         ("id,label\na,owl\nb,hen\n", {"id_column": "label"}, "no table has a column label that names an image in half"),
         ("id,label\na,owl\nb,hen\n", {"id_column": "name"}, "no table has a column name that names an image in half"),
         ("id,tags\na,['x' 'y']\nb,['x']\nc,[]\nd,['y']\n", {}, r"holds lists, and cells that .* as .*'x' 'y'"),
-        ("id,score\na,0.5\nb,2.5\nc,7.1\nd,1.5\ne,0.1\n", {"label_column": "score"}, "score holds 5 different numbers"),
         ("id,label\na,x\na,y\nb,x\nb,y\n", {}, r"2 ids \(a, b\) more than once, in column id: several rows an image"),
         ("id,label\nx,owl\ny,hen\n", {"train_csv": "train.csv"}, "no column of id, label names an image in half"),
     ],

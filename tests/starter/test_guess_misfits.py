@@ -93,11 +93,6 @@ def test_a_part_of_the_data_beside_classes_is_no_class(tmp_path, monkeypatch, ca
             {"train": rows("path,label", *(f"C:\\data\\train\\{name}.jpg" for name in TWELVE))},
             r"are paths that are not there \(C:\\data\\train\\0\.jpg is train/0\.jpg\)",
         ),
-        (
-            [f"train/{name}.jpg" for name in TWELVE],
-            {"train": ["id,score", *(f"{name},0.{int(name) * 7 + 1}" for name in TWELVE)]},
-            r"train\.csv: 12 of 12 .* name images, with numbers beside them \(score\), which cannot be learned",
-        ),
         # What is said of images in folders that are labels: it may be what is to be learned.
         (
             CLASSES,

@@ -85,16 +85,9 @@ def test_a_column_is_called_like_the_samples(tmp_path):
         (
             {"score": list(range(1, 25))},
             {"score": [0, 0]},
-            "column score holds 24 different numbers, such as 1: numbers",
+            "column score holds 24 different numbers, such as 1: are they numbers, or classes",
         ),
         ({"target": list(range(1, 25))}, None, "column target holds 24 different numbers"),
-        (
-            {"y": [0.5, 1.5, 2.5] * 8},
-            {"y": [0, 0]},
-            r"numbers beside them \(y\), which cannot be learned as numbers yet",
-        ),
-        ({"y": [0.5, 1.5, 2.5] * 8, "kind": ["a", "b"] * 12}, {"y": [0, 0]}, "column y holds 3 different numbers"),
-        ({"label": [1, 2, 3] * 8}, {"label": [32.68, 29.9]}, "column label holds 3 different numbers, such as 1"),
         (
             {"a": [8, 3] * 12, "b": [3, 8] * 12},
             {"a": [0.5] * 2, "b": [0.5] * 2},
@@ -107,6 +100,40 @@ def test_numbers_are_no_classes(tmp_path, values, sample, message):
     with pytest.raises(DataError, match=message) as caught:
         look(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "sample", "choices", "reason"),
+    [
+        ({"y": [0.5, 1.5, 2.5] * 8}, {"y": [0, 0]}, {}, "cells hold numbers with a point, such as 0.5"),
+        ({"y": [0.5, 1.5, 2.5] * 8}, None, {}, "cells hold numbers with a point, such as 0.5"),
+        ({"y": [0.5, 1.5, 2.5] * 8, "kind": ["a", "b"] * 12}, {"y": [0, 0]}, {}, "cells hold numbers with a point"),
+        ({"label": [1, 2, 3] * 8}, {"label": [32.68, 29.9]}, {}, "fractions that are no probabilities"),
+        ({"score": list(range(1, 25))}, {"score": [0, 0]}, {"metric": "mae"}, "mae judges numbers"),
+        ({"score": list(range(1, 25))}, {"score": [0, 0]}, {"question": "regression"}, "as asked for"),
+        (
+            {"a": [8, 3] * 12, "b": [3.5, 8] * 12},
+            {"a": [0.5] * 2, "b": [0.5] * 2},
+            {},
+            "cells hold numbers with a point",
+        ),
+        ({"a": [0, 1] * 12, "b": [1, 0] * 12}, {"a": [0] * 2, "b": [0] * 2}, {"metric": "rmse"}, "rmse judges"),
+    ],
+)
+def test_numbers_are_learned_as_such(tmp_path, values, sample, choices, reason):
+    found = look(with_images(tmp_path, values, sample), **choices)
+    assert found.question.name == "regression" and any(reason in finding.reason for finding in found.findings)
+    columns = tuple(column for column in values if column != "kind")
+    assert found.table.label_columns == (columns if len(columns) > 1 else ())
+    assert found.table.number_columns == columns and found.labels == dict.fromkeys(columns, 24)
+    expected = [list(map(float, row)) for row in zip(*(values[column] for column in columns), strict=True)]
+    assert read_table(found.table, tmp_path).targets.tolist() == expected
+
+
+@pytest.mark.parametrize(("cells", "whole"), [([3, 17], True), ([3.5, 17], False), ([0, 0], False)])
+def test_answers_are_rounded_where_the_sample_has_different_whole_numbers(tmp_path, cells, whole):
+    found = look(with_images(tmp_path, {"age": list(range(1, 25))}, {"age": cells}), metric="mae")
+    assert (found.judging.rule is not None and found.judging.rule.whole) == whole and found.judging.metric == "mae"
 
 
 def test_numbers_that_are_classes_are_taken_by_their_name_or_as_asked_for(tmp_path):

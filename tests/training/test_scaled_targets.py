@@ -1,4 +1,4 @@
-"""Trainings of numbers go on exactly: the scale is that of the training rows, in any session and after any kill."""
+"""Trainings of numbers and grades go on exactly, in any session and after any kill, in the scale of training rows."""
 
 import hashlib
 import signal
@@ -37,8 +37,13 @@ def recipe():
 """
 
 
-@pytest.fixture(scope="module")
-def prepared(imettk, tmp_path_factory):
+GRADES = RECIPE.replace('task="regression", label_columns=("a", "b")', 'task="ordinal", label_column="grade"')
+GRADES = GRADES.replace('loss="mse", target_scale="log"', 'loss="corn"').replace('loss="huber"', 'loss="cumulative"')
+GRADES = GRADES.replace('kind="value"', 'kind="cutpoints"')
+
+
+@pytest.fixture(scope="module", params=[RECIPE, GRADES], ids=["numbers", "grades"])
+def prepared(request, imettk, tmp_path_factory):
     """Recipe file, data folder and a folder that `prepare` wrote."""
     folder, rng = tmp_path_factory.mktemp("scaled"), np.random.default_rng(0)
     for part, rows in (("train", 40), ("test", 2)):
@@ -46,9 +51,11 @@ def prepared(imettk, tmp_path_factory):
         for row in range(rows):
             cv2.imwrite(str(folder / part / f"{row}.png"), rng.integers(0, 255, (32, 32, 3)).astype(np.uint8))
     numbers = rng.gamma(2, 50, (40, 2))
-    pd.DataFrame({"id": range(40), "a": numbers[:, 0], "b": numbers[:, 1]}).to_csv(folder / "train.csv", index=False)
-    pd.DataFrame({"id": range(2), "a": 0.5, "b": 0.5}).to_csv(folder / "sample_submission.csv", index=False)
-    (folder / "mine.py").write_text(RECIPE)
+    columns = {"a": numbers[:, 0], "b": numbers[:, 1], "grade": np.arange(40) % 4}
+    pd.DataFrame({"id": range(40)} | columns).to_csv(folder / "train.csv", index=False)
+    answers = {"grade": 0} if request.param == GRADES else {"a": 0.5, "b": 0.5}
+    pd.DataFrame({"id": range(2)} | answers).to_csv(folder / "sample_submission.csv", index=False)
+    (folder / "mine.py").write_text(request.param)
     imettk("prepare", folder / "mine.py", "--data", folder, "--run-dir", folder / "prepared")
     return folder / "mine.py", folder, folder / "prepared"
 
@@ -94,6 +101,9 @@ def test_a_checkpoint_in_another_scale_is_refused(prepared, imettk, tmp_path):
     imettk(*words(prepared, tmp_path, "--session.limit-steps", 2))
     (path,) = (tmp_path / "fold0" / "checkpoints").glob("*.safetensors")
     file = read_tensors(path)
+    if "ordinal" in prepared[0].read_text():
+        assert SCALE not in file.values
+        return
     assert file.values[SCALE] == read_values(path)[SCALE] and file.values[SCALE]["kind"] == "log"
     other = file.values[SCALE] | {"shift": [0.0, 0.0]}
     save_tensors(path, file.tensors, file.values | {SCALE: other})

@@ -1,0 +1,53 @@
+"""One grade a row, learned as a chain of questions: is it above the lowest? Above the next, if so?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from imettk.tasks.multiclass import Multiclass
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Ordinal(Multiclass):
+    """Grades in the order of their labels; targets int64 (N,), an output for each grade but the lowest.
+
+    An output is the logit of being above a grade for rows that reach it (CORN, Shi et al., arXiv 2111.08851): products
+    of these probabilities fall from grade to grade, whatever the network gives.
+    """
+
+    targets, loss, rule = "grades", "corn", "cutpoints"
+    reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"macro F1": ("f1_macro", {})}
+
+    def num_outputs(self, num_labels: int) -> int:
+        return max(1, num_labels - 1)
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """Turn logits (..., O) into the probabilities of being above each grade but the highest."""
+        return logits.sigmoid().cumprod(-1)
+
+    def soften(self, targets: Tensor, num_outputs: int) -> Tensor:
+        if targets.is_floating_point():
+            return targets.float()
+        return (targets[:, None] > targets.new_tensor(range(num_outputs))).float()
+
+    def smooth(self, targets: Tensor, share: float) -> Tensor:
+        """Spread it over yes and no of each question."""
+        return targets * (1 - share) + share * 0.5
+
+    def soft_answers(self, answers: np.ndarray, num_outputs: int) -> np.ndarray:
+        return answers if self.is_soft(answers) else (answers[:, None] > np.arange(num_outputs)).astype(np.float32)
+
+    def grade_weights(self, grades: np.ndarray) -> tuple[float, np.ndarray]:
+        return float(grades[0]), np.diff(grades)
+
+    def label_probs(self, probs: np.ndarray) -> np.ndarray:
+        ends = np.ones((len(probs), 1), probs.dtype), np.zeros((len(probs), 1), probs.dtype)
+        return -np.diff(np.concatenate([ends[0], probs, ends[1]], axis=1), axis=1)
+
+    def row_losses(self, probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return super().row_losses(self.label_probs(probs), targets)
