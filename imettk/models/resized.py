@@ -72,7 +72,7 @@ class Resized:
         set_size(self._body, channels, size)
         before, after = dict(body.named_parameters()), dict(self._body.named_parameters())
         changed = {name: after[name].shape for name in before if after[name] is not before[name]}
-        matrices = _find_matrices(body, size, changed)
+        matrices = _find_matrices(body, size, changed) if changed else {}  # Swin V2 has tables that are no weights
         self._resampled: list[_Resampled] = []
         for name, shape in changed.items():
             parent, _, leaf = name.rpartition(".")

@@ -20,6 +20,7 @@ NETWORKS = {
     "test_vit_relpos": ((64, 64), (96, 80)),
     "test_maxvit": ((64, 64), (96, 96)),
     "test_coatnet": ((64, 64), (96, 64)),
+    "swinv2_cr_tiny_224": ((64, 64), (96, 64)),
     TINY_SWIN: ((64, 64), (96, 128)),
 }
 
