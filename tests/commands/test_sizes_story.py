@@ -35,7 +35,11 @@ def recipe_of(name):
 
 @pytest.mark.filterwarnings("ignore:Using a non-tuple|torch.searchsorted")
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * ("vit_tiny" in name)) for name in NETWORKS]
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("vit_tiny_patch16_224", "test_maxvit")))
+        for name in NETWORKS
+    ],
 )
 def test_a_network_goes_all_the_way_and_ends_with_the_same_bits_where_it_was_stopped(
     name, digits_data, tmp_path, capsys
