@@ -108,8 +108,9 @@ def train_fastai(
 PEERS: dict[str, Callable[..., np.ndarray]] = {"timm loop": train_plain, "fastai": train_fastai}
 
 
-def main(argv: list[str]) -> None:
-    peer, data, weights, folds_csv, fold, out, epochs, side = argv
+def main() -> None:
+    """Train a fold and write what it answers."""
+    peer, data, weights, folds_csv, fold, out, epochs, side = sys.argv[1:]
     warnings.filterwarnings("ignore")
     torch.manual_seed(int(fold))
     table = pd.read_csv(Path(data) / "images.csv", dtype=str).set_index("image")
@@ -128,4 +129,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
