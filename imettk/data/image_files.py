@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +119,11 @@ def find_images(
     suffix, channels = table_format.image_suffix, table_format.channel_files
     if channels:
         known = set(top)
-        files = np.array([_find_channels(name, suffix, channels, known, folder) for name in ids], object)
+
+        def is_there(file: str) -> bool:
+            return (folder / file).is_file() if "/" in file else file in known
+
+        files = np.array([find_channels(name, suffix, channels, is_there) for name in ids], object)
         used = {file.replace("*", channel) for file in files for channel in channels}
     else:
         files = np.array(_find_files(ids, suffix, top, folder, csv), object)
@@ -162,11 +166,14 @@ def _list_names(folder: Path) -> list[str]:
         return []
 
 
-def _find_channels(name: str, suffix: str, channels: Sequence[str], known: set[str], folder: Path) -> str:
-    """The id in the Unicode form in which it has a file for each channel, with the suffix; "" without."""
+def find_channels(name: str, suffix: str, channels: Sequence[str], is_there: Callable[[str], bool]) -> str:
+    """Return an id with the suffix, in the Unicode form in which it has a file for each channel; "" without.
+
+    Args:
+        suffix: with a `*` for the channel.
+    """
     for form in dict.fromkeys((name, compose(name), unicodedata.normalize("NFD", name))):
-        files = [form + suffix.replace("*", channel) for channel in channels]
-        if all((folder / file).is_file() if "/" in file else file in known for file in files):
+        if all(is_there(form + suffix.replace("*", channel)) for channel in channels):
             return form + suffix
     return ""
 

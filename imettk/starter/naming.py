@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from imettk.data.image_files import ENDING_SIGNS, FileIndex, compose, without_ending
+from imettk.data.image_files import ENDING_SIGNS, FileIndex, compose, find_channels, without_ending
 from imettk.starter.look import Contents
 
 COLOURS = ("red", "green", "blue")  # the order in which they come first among channels
@@ -68,10 +68,8 @@ def match_names(ids: pd.Series, contents: Contents) -> list[Naming]:
 def find_files(ids: pd.Series, names: Sequence[str], suffix: str, channels: tuple[str, ...]) -> np.ndarray:
     """Return which of these files each id means, str (N,), "" where none or several; as `prepare` finds them."""
     if channels:
-        there = {compose(name): name for name in names}
-        endings = [suffix.replace("*", channel) for channel in channels]
-        whole = [all(compose(name) + ending in there for ending in endings) for name in ids]
-        return np.where(whole, ids + suffix, "").astype(str)
+        known = set(names)
+        return np.array([find_channels(name, suffix, channels, known.__contains__) for name in ids], np.str_)
     index = FileIndex(names)
     found = [index.find(name, suffix) for name in ids]
     return np.array([files[0] if len(files) == 1 else "" for files in found], np.str_)

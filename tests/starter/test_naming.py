@@ -35,3 +35,8 @@ def test_a_file_for_each_channel():
     assert (naming.suffix, naming.channels) == ("_*.png", ("red", "green"))
     assert naming.files.tolist() == ["a_*.png", "b_*.png", ""]
     assert naming.is_same("train", naming.files) and not naming.is_same("test", naming.files)
+
+
+def test_channel_files_in_another_form_are_called_as_they_are():
+    files = [f"{NFD}_{channel}.png" for channel in ("red", "green")]
+    assert match([NFC], train=files)[0].files.tolist() == [f"{NFD}_*.png"]
