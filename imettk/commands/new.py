@@ -23,7 +23,7 @@ from imettk.starter.guess import Guess, guess
 from imettk.starter.guess_columns import Choices
 from imettk.starter.guess_labels import labels_of
 from imettk.starter.hold_out import choose_test_rows
-from imettk.starter.look import Looks, look_at, look_into
+from imettk.starter.look import Contents, Looks, look_at, look_into
 from imettk.starter.oddities import find_oddities
 from imettk.starter.recipe_source import write_source
 from imettk.starter.starting_points import StartingPoint, choose_start
@@ -57,14 +57,8 @@ def new(
     contents = look_into(data_dir)
     found = guess(contents, data_dir, choices)
     looks = look_at(_image_files(found, data_dir))
-    tables = len(contents.tables)
-    say(f"{data_dir}: {tables} table{'s' if tables != 1 else ''}, {contents.num_images} images")
-    for finding in found.findings:
-        say(f"  {finding.what:<19}{finding.value}: {finding.reason}  [{finding.change}]")
-    say(f"  {'images':<19}{_looks(looks, found)}  [images.image_size, .channels, .aspect]")
-    if looks.white is not None:
-        say(f"  {'white':<19}{looks.white}: {describe_brightness(looks.facts)}  [images.white]")
     point, has_weights, why = choose_start(choices.start, Path(WEIGHTS))
+    _tell_found(found, contents, looks, data_dir)
     if like is None:
         say(f"  {'start':<19}{_describe(point, image_size(looks, point), int(found.found.sum()))}: {why}  [--start]")
     oddities = find_oddities(found, contents, looks)
@@ -111,6 +105,17 @@ def _check(name: str, path: Path, made_dir: Path, hold_out: float | None, *, lik
     for there in (path, *([made_dir] if hold_out is not None else [])):
         if there.exists():
             raise DataError(f"{there} exists already, and nothing is overwritten: take another NAME, or remove it")
+
+
+def _tell_found(found: Guess, contents: Contents, looks: Looks, data_dir: Path) -> None:
+    """Print what was guessed, why, and which option or field changes it."""
+    tables = len(contents.tables)
+    say(f"{data_dir}: {tables} table{'s' if tables != 1 else ''}, {contents.num_images} images")
+    for finding in found.findings:
+        say(f"  {finding.what:<19}{finding.value}: {finding.reason}  [{finding.change}]")
+    say(f"  {'images':<19}{_looks(looks, found)}  [images.image_size, .channels, .aspect]")
+    if looks.white is not None:
+        say(f"  {'white':<19}{looks.white}: {describe_brightness(looks.facts)}  [images.white]")
 
 
 def _image_files(found: Guess, data_dir: Path) -> list[list[str]]:

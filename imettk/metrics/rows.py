@@ -15,15 +15,18 @@ Functions = tuple[Any, Any, Any]
 
 
 def f_beta_title(params: Mapping[str, Any]) -> str:
+    """Return the name in print of an F-beta, such as `macro F1`."""
     average = "" if params["average"] == "samples" else f"{params['average']} "
     return f"{average}F{params['beta']:g}"
 
 
 def check_beta(params: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the parameter `beta`, or None."""
     return None if params["beta"] > 0 else f"beta must be above 0, got {params['beta']}"
 
 
 def check_f_beta(params: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with `beta` or `average`, or None."""
     if wrong := check_beta(params):
         return wrong
     known = params["average"] in get_args(Average)
@@ -31,18 +34,22 @@ def check_f_beta(params: Mapping[str, Any]) -> str | None:
 
 
 def check_k(params: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with `k`, or None."""
     return None if params["k"] >= 1 else f"k must be at least 1, got {params['k']}"
 
 
 def check_gamma(params: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with `gamma`, or None."""
     return None if params["gamma"] >= 0 else f"gamma must be 0 or above, got {params['gamma']}"
 
 
 def check_eps(params: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with `eps`, or None."""
     return None if 0 < params["eps"] < 0.5 else f"eps must be in (0, 0.5), got {params['eps']}"
 
 
 def check_above(params: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with `above`, or None."""
     return None if 0 <= params["above"] < 1 else f"above must be in [0, 1), got {params['above']}"
 
 

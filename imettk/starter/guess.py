@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,9 +39,9 @@ from imettk.starter.questions import QUESTIONS, Evidence, Question, Ranked
 MOST_LISTED = 3  # labels that a table lists, for each that is used: the numbers of its rows are no list of labels
 
 
-@dataclass(frozen=True)
-class Guess:
-    """How a competition's files are read.
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """How the training rows of a competition are read.
 
     Attributes:
         frame: the training table, with at least the columns of ids and labels.
@@ -49,9 +49,7 @@ class Guess:
         labels: how many rows each label has, in the training table.
         label_groups: whether the names of labels begin with a group, as in `culture::french`.
         sample: the sample submission, None where there is none.
-        test_files: the image of each of its rows, as `files`, (M,).
         ranked: what it says of answers in order.
-        judging: by which metric, and what answers.
         remarks: what was passed over.
     """
 
@@ -60,11 +58,9 @@ class Guess:
     frame: pd.DataFrame
     files: np.ndarray
     labels: Counter[str]
-    label_groups: bool
+    label_groups: bool = False
     sample: Sample | None
-    test_files: np.ndarray
     ranked: Ranked | None
-    judging: Judging
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...] = ()
 
@@ -72,6 +68,19 @@ class Guess:
     def found(self) -> np.ndarray:
         """Which rows have an image, bool (N,)."""
         return self.files != ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guess(Rows):
+    """How a competition's files are read, those of the test set among them.
+
+    Attributes:
+        test_files: the image of each row of the sample submission, as `files`, (M,).
+        judging: by which metric, and what answers.
+    """
+
+    test_files: np.ndarray
+    judging: Judging
 
     @property
     def test_found(self) -> np.ndarray:
@@ -121,8 +130,18 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     beside = frame.drop(columns=list(form.label_columns))
     form = replace(form, group_column=find_group(beside, rows.id_column, form.label_column, choices, findings))
     grouped = form.labels_csv is not None and _grouped(contents.tables[form.labels_csv][form.label_name_column])
-    read = _Read(question, form, frame, rows.naming.files, labels, grouped, sample, ranked, findings)
-    return _finish(contents, choices, read)
+    read = Rows(
+        question=question,
+        table=form,
+        frame=frame,
+        files=rows.naming.files,
+        labels=labels,
+        label_groups=grouped,
+        sample=sample,
+        ranked=ranked,
+        findings=tuple(findings),
+    )
+    return _with_answers(contents, choices, read)
 
 
 def _without_table(contents: Contents, data_dir: Path, choices: Choices, sample_csv: str | None) -> Guess:
@@ -166,33 +185,27 @@ def _without_table(contents: Contents, data_dir: Path, choices: Choices, sample_
     evidence = Evidence(labels, False, "each image has one label", ranked)
     question = _choose_question(choices, evidence, findings)
     form = replace(form, task=question.task, **_unknown(question, labels, ranked, findings))
-    files = frame[id_column].to_numpy(str)
-    read = _Read(question, form, frame, files, labels, False, sample, ranked, findings, tuple(remarks))
-    return _finish(contents, choices, read)
+    read = Rows(
+        question=question,
+        table=form,
+        frame=frame,
+        files=frame[id_column].to_numpy(str),
+        labels=labels,
+        sample=sample,
+        ranked=ranked,
+        findings=tuple(findings),
+        remarks=tuple(remarks),
+    )
+    return _with_answers(contents, choices, read)
 
 
-class _Read(NamedTuple):
-    """What the training rows say, before the sample submission is asked; fields as those of `Guess`."""
-
-    question: Question
-    table: TableFormat
-    frame: pd.DataFrame
-    files: np.ndarray
-    labels: Counter[str]
-    label_groups: bool
-    sample: Sample | None
-    ranked: Ranked | None
-    findings: list[Finding]
-    remarks: tuple[str, ...] = ()
-
-
-def _finish(contents: Contents, choices: Choices, read: _Read) -> Guess:
+def _with_answers(contents: Contents, choices: Choices, read: Rows) -> Guess:
     """Add what the sample submission says: where test images lie, what is answered, and by which metric."""
     names = list(read.table.label_columns) or sorted({*read.labels} - {read.table.unknown_label})
-    form, test_files = _with_test(read, names, contents)
+    form, test_files, found = _with_test(read, names, contents)
     every_row = bool((read.frame[form.label_column].str.strip() != "").all())
     judging = judge(read.question, names, form, read.sample, read.ranked, choices, every_row=every_row)
-    known = read._asdict() | {"table": form, "findings": (*read.findings, judging.finding)}
+    known = vars(read) | {"table": form, "findings": (*read.findings, *found, judging.finding)}
     return Guess(**known, test_files=test_files, judging=judging)
 
 
@@ -248,11 +261,12 @@ def _unknown(
     return {"unknown_label": unknown}
 
 
-def _with_test(read: _Read, labels: list[str], contents: Contents) -> tuple[TableFormat, np.ndarray]:
-    """The format with the sample submission and the folder of test images, and the image of each of its rows."""
+def _with_test(read: Rows, labels: list[str], contents: Contents) -> tuple[TableFormat, np.ndarray, list[Finding]]:
+    """The format with the sample submission and the folder of test images, the image of each of its rows, and what was
+    found."""
     form, sample, ranked = read.table, read.sample, read.ranked
     if sample is None:
-        return form, np.zeros(0, str)
+        return form, np.zeros(0, str), []
     changes: dict[str, Any] = {"sample_csv": sample.csv}
     if sample.id_column != form.id_column:
         changes["sample_id_column"] = sample.id_column
@@ -273,7 +287,7 @@ def _with_test(read: _Read, labels: list[str], contents: Contents) -> tuple[Tabl
         changes["answer_column"] = answers[0]
     form = replace(form, **changes)
     require_filled(sample.frame, Path(sample.csv), [sample.id_column, *form.filled_columns], ())
-    names, files = sample.frame[sample.id_column], np.full(len(sample.frame), "", dtype=object).astype(str)
+    names, files = sample.frame[sample.id_column], np.full(len(sample.frame), "")
     where = f"by its name; none of its {len(names)} ids has an image"
     if sample.naming is not None:
         folder = sample.naming.folder
@@ -289,5 +303,4 @@ def _with_test(read: _Read, labels: list[str], contents: Contents) -> tuple[Tabl
     filled = form.filled_columns
     asked = filled[0] if len(filled) == 1 else f"{filled[0]} to {filled[-1]}"
     finding = Finding("sample submission", f"{sample.csv}, answers in {asked}", where, "table.sample_csv, .test_images")
-    read.findings.append(finding)
-    return form, files
+    return form, files, [finding]

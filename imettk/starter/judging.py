@@ -121,7 +121,7 @@ def _wants_probabilities(
     if sample.shows_probabilities and any(plain_name(label) == plain_name(sample.answers[0]) for label in labels):
         return f"the sample's column is called like the label {sample.answers[0]}"
     # A label in place of a probability costs a score in silence, a probability in place of a label is refused.
-    if {label.removesuffix(".0") for label in labels} == {"0", "1"} and sample.shows_probabilities:
+    if _are_0_and_1(labels) and sample.shows_probabilities:
         return "labels are 0 and 1, which are mostly judged by their probability"
     return None
 
@@ -168,6 +168,10 @@ def _others(names: Sequence[str], metric: str | None) -> str:
     return "" if metric is not None or not others else f"; or {', '.join(others[:LISTED])}{more}"
 
 
+def _are_0_and_1(labels: Sequence[str]) -> bool:
+    return {label.removesuffix(".0") for label in labels} == {"0", "1"}
+
+
 def _positive(labels: Sequence[str], form: TableFormat, sample: Sample | None) -> tuple[str | None, str | None]:
     """The label of a single column of probabilities, and what is in doubt about it."""
     if len(labels) == 1:
@@ -175,7 +179,7 @@ def _positive(labels: Sequence[str], form: TableFormat, sample: Sample | None) -
     column = form.filled_columns[0]
     if alike := [label for label in labels if plain_name(label) == plain_name(column)]:
         return alike[0], None
-    if {label.removesuffix(".0") for label in labels} == {"0", "1"}:
+    if _are_0_and_1(labels):
         return max(labels), None
     if len(labels) > 2:
         raise DataError(

@@ -29,7 +29,7 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
     cells = guess.frame[form.label_column].str.strip()
     if (empty := cells == "").any():
         lines.append(f"{named(ids[empty], 'row')} without a label: {guess.question.without_label}")
-    if form.group_column is not None and (alone := guess.frame[form.group_column] == "").any():
+    if form.group_column is not None and (alone := guess.frame[form.group_column].str.strip() == "").any():
         lines.append(f"{named(ids[alone], 'row')} without a {form.group_column}: each is a group of its own")
     lines += odd_labels(guess.labels, guess.question, unknown=form.unknown_label)
     if guess.sample is not None:
