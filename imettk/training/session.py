@@ -142,8 +142,13 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Training came to its end by itself."""
+        """Training came to its end by itself; returns when the thread has ended too.
+
+        `on_hang` keeps the trainer alive. Were the thread the last to let go of it, its tensors would be freed there
+        while the interpreter shuts down, which aborts a process that had ended well (exit code 134).
+        """
         self._stopped.set()
+        self._thread.join()
 
     def _watch(self) -> None:
         while (seconds := self._session.seconds_until_hang()) > 0:
