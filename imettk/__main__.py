@@ -7,8 +7,10 @@ def main() -> None:
     """Import the command line and run it."""
     try:
         from imettk.cli.main import main as run
+        from imettk.memory import keep_freed_memory
         from imettk.threads import let_idle_threads_sleep
 
+        keep_freed_memory()
         let_idle_threads_sleep()
         run()
     except KeyboardInterrupt:

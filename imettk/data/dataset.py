@@ -27,6 +27,7 @@ from imettk.data.reader import resize
 from imettk.data.sampling import BatchRequest
 from imettk.data.source import ImageSource
 from imettk.errors import DataError, UserError
+from imettk.memory import release_freed_memory
 from imettk.progress import say
 
 if TYPE_CHECKING:  # albumentations takes seconds to import, and only training augments
@@ -194,6 +195,8 @@ def load_batches(
             pin_memory=pin,
         )
         pending.clear()
+        if num_workers:
+            release_freed_memory()
         with _signals_held():
             batches = iter(loader)
         try:

@@ -1,0 +1,44 @@
+"""Freed memory is used again: the system's own count of pages that it had to clear says so."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+
+# 100 blocks of 64 MB, one after the other: 16,384 pages each where none of them is kept.
+CODE = """
+import os, resource, sys
+sys.argv = ["imettk", "--help"]
+from imettk.__main__ import main
+try:
+    main()
+except SystemExit:
+    pass
+bytearray(b"x") * (64 << 20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    bytearray(b"x") * (64 << 20)
+print("pages", resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+PAGES = (64 << 20) // 4096
+
+
+def pages_of(environment: dict[str, str]) -> int:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], env=clean | environment, capture_output=True, text=True, check=True
+    )
+    return int(done.stdout.rpartition("pages ")[2])
+
+
+def test_a_large_block_is_cleared_once():
+    assert pages_of({}) < 2 * PAGES
+
+
+@pytest.mark.parametrize("name", ["MALLOC_MMAP_MAX_", "GLIBC_TUNABLES"])
+def test_who_sets_malloc_in_the_environment_gets_what_is_set_there(name):
+    value = "65536" if name == "MALLOC_MMAP_MAX_" else "glibc.malloc.mmap_max=65536"
+    assert pages_of({name: value}) > 2 * PAGES
