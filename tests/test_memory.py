@@ -42,3 +42,20 @@ def test_a_large_block_is_cleared_once():
 def test_who_sets_malloc_in_the_environment_gets_what_is_set_there(name):
     value = "65536" if name == "MALLOC_MMAP_MAX_" else "glibc.malloc.mmap_max=65536"
     assert pages_of({name: value}) > 2 * PAGES
+
+
+def test_what_is_free_goes_to_the_system():
+    """What this process holds shrinks by most of a block that it had kept."""
+    code = """
+from pathlib import Path
+from imettk.memory import keep_freed_memory, release_freed_memory
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+keep_freed_memory()
+bytearray(b"x") * (64 << 20)
+before = held()
+release_freed_memory()
+print("pages", before - held())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout.rpartition("pages ")[2]) > 0.9 * PAGES

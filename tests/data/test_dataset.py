@@ -59,6 +59,18 @@ def assert_same(ours, theirs):
             assert ours_part.dtype == theirs_part.dtype and torch.equal(ours_part, theirs_part)
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_freed_memory_goes_to_the_system_before_a_fork_alone(table, monkeypatch, num_workers):
+    events = []
+    fork = _MultiProcessingDataLoaderIter.__init__
+    monkeypatch.setattr("imettk.data.dataset.release_freed_memory", lambda: events.append("released"))
+    monkeypatch.setattr(
+        _MultiProcessingDataLoaderIter, "__init__", lambda *a, **b: (events.append("forks"), fork(*a, **b))[1]
+    )
+    load(table, num_workers=num_workers)
+    assert events == ["released", "forks"] * num_workers
+
+
 class WithMetadata(ImageDataset):
     """Batches with two numbers beside each image."""
 
