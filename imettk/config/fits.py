@@ -182,7 +182,7 @@ def _check_numbers(recipe: Recipe) -> None:
         raise ConfigError(f"`predict.merge` of numbers must be mean, got {recipe.predict.merge}")
     if smoothed := [number for number, stage in enumerate(recipe.stages) if stage.label_smoothing]:
         raise ConfigError(f"`stages.{smoothed[0]}.label_smoothing` must be 0 for numbers: there is nothing to spread")
-    if len(recipe.table.label_columns) > 1 and recipe.table.answer_column is not None:
+    if len(recipe.table.label_columns) > 1 and not recipe.table.label_answers:
         raise ConfigError("`table.answer_column` must be none for several numbers: name `table.answer_columns`")
 
 

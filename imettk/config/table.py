@@ -11,6 +11,12 @@ from imettk.config.section import Section
 CELL_SEPARATOR = "\x1f"  # (ASCII: unit separator) between labels in cells that were made here; no name holds it
 
 
+def _is_rows(text: str | None) -> bool:
+    """Return whether a text is a pattern of rows' ids, or may be a column's name; None is neither, and allowed."""
+    is_pattern = text is not None and sorted(re.findall(r"\{[^{}]*\}", text)) == ["{id}", "{label}"]
+    return is_pattern or not set("{}") & set(text or "")
+
+
 def _has_group(pattern: str) -> bool:
     try:
         return re.compile(pattern).groups > 0
@@ -73,6 +79,9 @@ class TableFormat(Section):
         answer_column: of the sample submission, where it differs from `label_column`.
         answer_columns: or several of them: one for each ranked answer, best first, or for each label's probability, or
             1 and 0. Without either they are `label_columns`.
+        sample_rows: the sample submission has a row for each image and each of `answer_columns` (or `label_columns`),
+            whose answers go into `answer_column`: a pattern of its ids, such as `{id}__{label}`, or the column that
+            holds the label.
         kept_columns: of the sample submission, those that stay as they are; any other that nothing fills is an error.
         only_group: learn the labels of this group alone, as one of several models; others in a row are passed over.
         name_separator: what ends the group in a label's name, as in `culture::french`.
@@ -106,6 +115,7 @@ class TableFormat(Section):
     sample_id_column: str | None = None
     answer_column: str | None = None
     answer_columns: tuple[str, ...] = ()
+    sample_rows: str | None = None
     kept_columns: tuple[str, ...] = ()
     only_group: str | None = None
     labels_csv: str | None = None
@@ -167,7 +177,15 @@ class TableFormat(Section):
         self._require(not (numeric and of_labels), "task", "without labels_csv, only_group and label_lists for numbers")
         self._require(not (self.label_lists and one_label), "label_lists", "false where rows have one label")
         self._require(
-            not self.answer_columns or self.answer_column is None, "answer_column", "none beside answer_columns"
+            not self.answer_columns or self.answer_column is None or self.sample_rows is not None,
+            "answer_column",
+            "none beside answer_columns",
+        )
+        self._require(_is_rows(self.sample_rows), "sample_rows", "a pattern such as {id}__{label}, or a column")
+        self._require(
+            self.sample_rows is None or bool(self.label_answers),
+            "sample_rows",
+            "none without label_columns or answer_columns, which name the labels of its rows",
         )
         self._require(self.only_group is None or self.labels_csv is not None, "only_group", "none without labels_csv")
         self._require(self.label_separator != "", "label_separator", "at least one character")
@@ -200,10 +218,17 @@ class TableFormat(Section):
 
     @property
     def label_answers(self) -> tuple[str, ...]:
-        """The columns of the sample submission, where each label (or ranked answer) has its own; else none."""
-        return self.answer_columns or (self.label_columns if self.answer_column is None else ())
+        """The columns of the sample submission, where each label (or ranked answer) has its own, or the labels of its
+        rows; else none."""
+        own_column = self.answer_column is None or self.sample_rows is not None
+        return self.answer_columns or (self.label_columns if own_column else ())
 
     @property
     def filled_columns(self) -> tuple[str, ...]:
-        """The columns of the sample submission that answers go into."""
-        return self.label_answers or (self.answer_column or self.label_column,)
+        """The columns of the sample submission that answers go into, when it has a row an image."""
+        return self.label_answers or (self.value_column,)
+
+    @property
+    def value_column(self) -> str:
+        """The column of the sample submission that holds answers, where it is a single one."""
+        return self.answer_column or self.label_column

@@ -13,12 +13,13 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
-from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns, require_filled
+from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns
 from imettk.data.identities import merge_labels, merged_into, read_merged
 from imettk.data.image_files import find_images, refuse_leaving, say_where
 from imettk.data.label_cells import read_cells
 from imettk.data.labels import Labels, list_labels, make_targets, split
 from imettk.data.listings import labels_of_ids, list_files, list_folders, short_names
+from imettk.data.submission import read_sample
 from imettk.errors import DataError
 
 
@@ -163,11 +164,7 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
             column.
     """
     csv = data_dir / table_format.sample_csv
-    frame = read_csv(csv)
-    id_column, answers = table_format.test_id_column, table_format.filled_columns
-    require_columns(frame, csv, [id_column, *answers, *table_format.kept_columns])
-    require_filled(frame, csv, [id_column, *answers], table_format.kept_columns)
-    ids, suffix = frame[id_column], table_format.image_suffix
+    ids, suffix = read_sample(table_format, csv)[table_format.test_id_column], table_format.image_suffix
     refuse_doubles(ids, csv)
     remarks: list[str] = []
     folder = data_dir / table_format.test_images
