@@ -70,6 +70,9 @@ class TableFormat(Section):
             label; an id without a match has the unknown label.
         label_columns: instead of `label_column`, a column of 0 and 1 (or true and false) for each label, called so; of
             numbers, a column for each target.
+        train_rows: training tables have a row for each image and each of `label_columns`, with what it is in
+            `label_column`: a pattern of their ids, such as `{id}__{label}`, or the column that holds the label.
+        join_rows: rows of one id are one image, with the labels of all of them.
         label_lists: cells of `label_column`, and of a submission, are lists such as ['a', 'b'].
         unknown_label: what stands for every identity that is not known, such as `new_whale`: its rows never train and
             are right where a query is said to be of no known identity.
@@ -109,6 +112,8 @@ class TableFormat(Section):
     train_files: bool = False
     label_pattern: str | None = None
     label_columns: tuple[str, ...] = ()
+    train_rows: str | None = None
+    join_rows: bool = False
     label_lists: bool = False
     unknown_label: str | None = None
     merged_csv: str | None = None
@@ -181,7 +186,18 @@ class TableFormat(Section):
             "answer_column",
             "none beside answer_columns",
         )
-        self._require(_is_rows(self.sample_rows), "sample_rows", "a pattern such as {id}__{label}, or a column")
+        for name in ("train_rows", "sample_rows"):
+            self._require(_is_rows(getattr(self, name)), name, "a pattern such as {id}__{label}, or a column")
+        self._require(
+            self.train_rows is None or bool(self.label_columns),
+            "train_rows",
+            "none without label_columns, which name the labels of rows",
+        )
+        self._require(
+            not self.join_rows or not (one_label or numeric or self.lists_images or self.label_columns),
+            "join_rows",
+            "false where rows have one label, or numbers, or a column a label, or are images without a table",
+        )
         self._require(
             self.sample_rows is None or bool(self.label_answers),
             "sample_rows",

@@ -1,8 +1,9 @@
-"""Tables with a row for each image and label, as tables with a row an image, and back."""
+"""Tables with several rows an image, as tables with one, and back."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.data.csv_files import named
 from imettk.errors import DataError
+from imettk.tasks import TASKS
 
 
 class LongRows(NamedTuple):
@@ -61,11 +63,25 @@ class LongRows(NamedTuple):
         """Return the id of the image that each row is of, (R,); `DataError` where a row names no label."""
         return self._split(frame, csv)[0]
 
-    def gather(self, frame: pd.DataFrame, csv: Path) -> pd.DataFrame:
-        """Return a table with a row an image: its id, and a column of values for each label; else as `find`."""
+    def gather(self, frame: pd.DataFrame, csv: Path, *, agree: Collection[str] = ()) -> pd.DataFrame:
+        """Return a table with a row an image: its id, a column of values for each label, and all other columns in which
+        its rows agree.
+
+        Args:
+            agree: columns in which they must.
+
+        Raises:
+            DataError: as `find`, or rows of an image differ in such a column, or a label is called as one.
+        """
         ids, rows = self.find(frame, csv)
+        others = [column for column in frame.columns if column not in self.columns]
+        if both := [label for label in self.labels if label in (self.id_column, *others)]:
+            raise DataError(f"{csv}: {named(both, 'label')} called as a column of the table: rename the column")
+        images = np.empty(len(frame), np.int64)
+        images[rows] = np.arange(len(ids))[:, None]
+        kept = _keep_agreeing(frame[others], images, ids, csv, agree)
         values = dict(zip(self.labels, frame[self.value_column].to_numpy(object)[rows.T], strict=True))
-        return pd.DataFrame({self.id_column: ids} | values, dtype=str)
+        return pd.DataFrame({self.id_column: ids} | kept | values, dtype=str)
 
     def spread(self, frame: pd.DataFrame, csv: Path, values: np.ndarray) -> pd.DataFrame:
         """Return a table with other values in its rows; else as `find`.
@@ -76,6 +92,16 @@ class LongRows(NamedTuple):
         cells = np.empty(len(frame), object)
         cells[self.find(frame, csv)[1]] = values
         return frame.assign(**{self.value_column: cells})
+
+    def lengthen(self, wide: pd.DataFrame) -> pd.DataFrame:
+        """Return a table with a row an image, as `gather` returns, with a row for each image and label."""
+        pairs = [(name, label) for name in wide[self.id_column] for label in range(len(self.labels))]
+        if "{" in self.rows:
+            columns = {self.id_column: [self._name(*pair) for pair in pairs]}
+        else:
+            columns = {self.id_column: [name for name, _ in pairs], self.rows: [self.labels[at] for _, at in pairs]}
+        columns[self.value_column] = wide[list(self.labels)].to_numpy(object).ravel().tolist()
+        return pd.DataFrame(columns, dtype=str)
 
     def _split(self, frame: pd.DataFrame, csv: Path) -> tuple[np.ndarray, np.ndarray]:
         """Return the image that each row is of, (R,), and its label, int64 (R,)."""
@@ -116,3 +142,72 @@ def sample_rows(table_format: TableFormat) -> LongRows | None:
         table_format.value_column,
         table_format.label_answers,
     )
+
+
+def training_rows(table_format: TableFormat) -> LongRows | None:
+    """Return how training tables name rows of one image and label; None where a row is an image."""
+    if table_format.train_rows is None:
+        return None
+    return LongRows(
+        table_format.train_rows, table_format.id_column, table_format.label_column, table_format.label_columns
+    )
+
+
+def say_what_to_do(table_format: TableFormat) -> str:
+    """Return the end of a message about ids that stand several times in a training table."""
+    task, option = TASKS[table_format.task], "--table.join-rows True"
+    if table_format.label_columns:
+        return ": where a row is one label of an image, `table.train_rows` says how rows are named"
+    if not task.exclusive and not task.numeric:
+        return f": where each row has some of its labels, {option} joins them"
+    several = "" if task.numeric else f", or, where images have several labels, take the task multilabel with {option}"
+    return f": leave one row of each{several}"
+
+
+def join_rows(frame: pd.DataFrame, table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.DataFrame:
+    """Return a table in which rows of one id are one, with the labels of all of them, each once; a remark counts them.
+
+    Args:
+        frame: with all labels of a row in `label_column`, joined by `cell_separator`.
+
+    Raises:
+        DataError: rows of one id are of several groups.
+    """
+    column, separator = table_format.label_column, table_format.cell_separator
+    images, ids = pd.factorize(frame[table_format.id_column])
+    if len(ids) == len(frame):
+        return frame
+    agree = () if table_format.group_column is None else (table_format.group_column,)
+    columns = _keep_agreeing(frame.drop(columns=column), images, ids, csv, agree)
+    labels: list[dict[str, None]] = [{} for _ in ids]
+    news = 0
+    for image, cell in zip(images.tolist(), frame[column], strict=True):
+        known = len(labels[image])
+        labels[image] |= dict.fromkeys(TASKS[table_format.task].split(cell, separator))
+        news += len(labels[image]) > known
+    several = ids[np.bincount(images) > 1]
+    again = f"; {len(frame) - news} rows add no label" if news < len(frame) else ""
+    remarks.append(f"{csv}: {named(several, 'id')} in several rows, which are joined: {len(frame)} rows{again}")
+    return pd.DataFrame(columns | {column: [separator.join(names) for names in labels]}, dtype=str)
+
+
+def _keep_agreeing(
+    frame: pd.DataFrame, images: np.ndarray, ids: np.ndarray | pd.Index, csv: Path, agree: Collection[str]
+) -> dict[str, np.ndarray]:
+    """Return the columns in which all rows of an image agree, with a row an image.
+
+    Args:
+        images: of each row, int64 (R,).
+        ids: of images, (N,).
+        agree: columns in which rows must; else `DataError`.
+    """
+    kept, first = {}, np.unique(images, return_index=True)[1]
+    for column in frame.columns:
+        cells = frame[column].to_numpy(object)
+        differs = cells != cells[first][images]
+        if not differs.any():
+            kept[str(column)] = cells[first]
+        elif column in agree:
+            which = [ids[image] for image in np.unique(images[differs])]
+            raise DataError(f"{csv}: {named(which, 'image')} whose rows differ in column {column}")
+    return kept

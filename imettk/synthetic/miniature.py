@@ -13,7 +13,7 @@ import pandas as pd
 from imettk.config import ExtraTable, Recipe, RulePlan, TableFormat
 from imettk.data.csv_files import read_csv
 from imettk.data.identities import read_merged
-from imettk.data.long_rows import sample_rows
+from imettk.data.long_rows import sample_rows, training_rows
 from imettk.data.table import SampleTable
 
 Plan = TypeVar("Plan", TableFormat, ExtraTable, RulePlan)
@@ -130,8 +130,9 @@ def _absolute(plan: Plan, data_dir: Path) -> Plan:
 
 
 def _rows_of(csv: str, form: TableFormat, chosen: set[str]) -> pd.DataFrame:
-    frame = read_csv(Path(csv))
-    return frame[frame[form.id_column].isin(chosen)]
+    frame, long = read_csv(Path(csv)), training_rows(form)
+    ids = frame[form.id_column] if long is None else pd.Series(long.images(frame, Path(csv)), frame.index)
+    return frame[ids.isin(chosen)]
 
 
 def _first_of_sample(form: TableFormat, rows: int) -> pd.DataFrame:

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from imettk.config import TableFormat
-from imettk.data.long_rows import LongRows, sample_rows
+from imettk.data.label_cells import as_table
+from imettk.data.long_rows import LongRows, join_rows, sample_rows, training_rows
 from imettk.data.submission import read_sample, write_submission
 from imettk.errors import ConfigError, DataError
 
@@ -113,6 +114,59 @@ def test_what_does_not_fit_the_sample_is_refused(tmp_path, text, values, message
     with pytest.raises(DataError, match=message):
         write(tmp_path, text, values)
     assert not (tmp_path / "submission.csv").exists()
+
+
+def test_columns_in_which_rows_agree_stay_and_others_go_unless_they_must_agree():
+    frame, plain = shuffled("part")
+    frame = frame.assign(site=[name[:3] for name in plain["image"]], number=[str(row) for row in range(len(frame))])
+    rows = LongRows("part", "row", "value", LABELS)
+    wide = rows.gather(frame, CSV, agree=["site"])
+    assert wide.columns.tolist() == ["row", "site", *LABELS] and wide["site"].tolist() == [n[:3] for n in wide["row"]]
+    frame.loc[frame["row"] == "i_3.x", "site"] = ["here", "there", "here"]
+    assert "site" not in rows.gather(frame, CSV)
+    with pytest.raises(DataError, match=r"^s.csv: 1 image \(i_3.x\) whose rows differ in column site"):
+        rows.gather(frame, CSV, agree=["site"])
+    with pytest.raises(DataError, match=r"^s.csv: 1 label \(a\) called as a column"):
+        rows.gather(frame.rename(columns={"site": "a"}), CSV)
+
+
+@pytest.mark.parametrize("rows", ["{label}/{id}", "part"])
+@pytest.mark.parametrize(("task", "labels"), [("regression", [["1", "2"], ["3", "4"]]), ("multilabel", [["a"], []])])
+def test_rows_that_pseudo_labels_write_are_those_of_the_training_table(rows, task, labels):
+    form = TableFormat(task=task, label_columns=("b", "a"), label_column="value", train_rows=rows)
+    frame = as_table(["i", "j"], labels, form)
+    long = training_rows(form)
+    assert long is not None and frame.columns.tolist() == list(long.columns) and len(frame) == 4
+    wide = as_table(["i", "j"], labels, TableFormat(task=task, label_columns=("b", "a")))
+    pd.testing.assert_frame_equal(long.gather(frame, CSV), wide, check_dtype=False)
+
+
+def joined(rows, remarks, **changes):
+    frame = pd.DataFrame(rows, columns=["id", "attribute_ids", "site"])
+    return join_rows(frame, TableFormat(**changes), CSV, remarks)
+
+
+def test_rows_of_one_id_are_joined_and_identical_ones_count_once():
+    remarks: list[str] = []
+    rows = [("i", "a", "x"), ("j", "b", "y"), ("i", "d", "x"), ("j", "b", "y"), ("k", "c", "y"), ("l", "", "y")]
+    frame = joined(rows, remarks, group_column="site")
+    expected = {"i": "a d", "j": "b", "k": "c", "l": ""}
+    assert dict(zip(frame["id"], frame["attribute_ids"], strict=True)) == expected
+    assert frame["site"].tolist() == ["x", "y", "y", "y"]
+    assert remarks == ["s.csv: 2 ids (i, j) in several rows, which are joined: 6 rows; 2 rows add no label"]
+    assert joined(rows[3:], remarks)["id"].tolist() == ["j", "k", "l"] and len(remarks) == 1
+    with pytest.raises(DataError, match=r"1 image \(i\) whose rows differ in column site"):
+        joined([("i", "a", "x"), ("i", "d", "z")], remarks, group_column="site")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"task": "multiclass"}, {"task": "regression"}, {"label_columns": ("a", "b")}, {"train_folders": True}]
+)
+def test_rows_are_joined_where_an_image_may_have_several_labels(changes):
+    with pytest.raises(ConfigError):
+        TableFormat(join_rows=True, **changes)
+    with pytest.raises(ConfigError, match="`train_rows` of TableFormat must be none without label_columns"):
+        TableFormat(train_rows="part")
 
 
 @pytest.mark.parametrize("pattern", ["{id}", "{label}_x", "{id}_{label}_{id}", "{id}_{name}", "{id_{label}", "{}"])
