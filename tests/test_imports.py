@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "imettk"
 
 BASE = {"config", "device", "errors", "files", "metrics", "pictures", "progress", "tasks"}
-BASE |= {"threads"}
+BASE |= {"threads", "memory"}
 MIDDLE = {"losses", "models", "data", "tracking", "postprocess"}
 ENGINES = {"training", "inference"}
 ALLOWED = {
@@ -19,6 +19,7 @@ ALLOWED = {
     "pictures": {"errors", "files"},
     "files": set(),
     "threads": set(),
+    "memory": set(),
     **{name: BASE for name in MIDDLE},
     **{name: BASE | MIDDLE for name in ENGINES},
     "kaggle": BASE | {"tracking"},
@@ -29,7 +30,7 @@ ALLOWED = {
     "evaluation": BASE | MIDDLE | ENGINES | {"experiment"},
     "commands": BASE | MIDDLE | ENGINES | {"evaluation", "experiment", "starter", "synthetic"},
     "cli": BASE | {"commands", "kaggle", "models", "recipes", "starter", "synthetic", "tracking"},
-    "__main__": {"cli", "threads"},
+    "__main__": {"cli", "memory", "threads"},
     "__init__": set(),
 }
 
