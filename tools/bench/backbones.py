@@ -14,9 +14,12 @@ import argparse
 import gc
 import itertools
 import math
+import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +28,7 @@ from safetensors.torch import load, save
 from table import arguments_of, print_machine
 
 from imettk.errors import ConfigError
+from imettk.memory import keep_freed_memory
 from imettk.models.backbones import make_backbone
 from imettk.models.network import Network
 
@@ -138,6 +142,11 @@ def taken_sizes(family: Family) -> str:
     return "its own"
 
 
+def start_worker() -> None:
+    keep_freed_memory()
+    torch.set_num_threads(1)  # most of the time goes into drawing weights, which is done by one
+
+
 def play(family: Family, combinations: Sequence[tuple[Size, str, int]]) -> list[str]:
     """Try a family, print its row, and return what fails."""
     started, faults = time.perf_counter(), []
@@ -175,14 +184,14 @@ def run(arguments: argparse.Namespace) -> int:
     print_machine("safetensors")
     families = [each for each in FAMILIES if not arguments.quick or each.name in QUICK]
     print(f"{'family':<14}{'member':<34}{'passed':>9}{'stage':>7}  {'sizes':<24}{'seconds':>7}")
-    faults = []
-    for family in families:
-        sizes = family.sizes[1:] if arguments.quick else family.sizes
-        heads = HEADS[1:2] if arguments.quick else HEADS
-        faults += play(family, list(itertools.product(sizes, heads, CHANNELS)))
+    heads, started = HEADS[1:2] if arguments.quick else HEADS, time.perf_counter()
+    tasks = [list(itertools.product(each.sizes[arguments.quick :], heads, CHANNELS)) for each in families]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context, initializer=start_worker) as pool:
+        faults = list(itertools.chain.from_iterable(pool.map(play, families, tasks)))
     for fault in faults:
         print(f"FAILED {fault}")
-    print(f"{len(families)} families, {len(faults)} failures")
+    print(f"{len(families)} families, {len(faults)} failures, {time.perf_counter() - started:.0f} seconds in all")
     return len(faults)
 
 
