@@ -65,14 +65,26 @@ class Targets:
 
 
 def find_targets(
-    frame: pd.DataFrame, rows: TrainingRows, sample: Sample | None, contents: Contents, choices: Choices
+    frame: pd.DataFrame,
+    rows: TrainingRows,
+    sample: Sample | None,
+    contents: Contents,
+    choices: Choices,
+    *,
+    gathered: tuple[str, ...] = (),
 ) -> Targets:
     """Return where the labels of a training table stand, and how their cells are read.
+
+    Args:
+        gathered: columns that were made of rows with a label each.
 
     Raises:
         DataError: that cannot be told, or whether they are classes or numbers.
     """
-    columns, reason = _find_columns(frame, rows, sample, contents, choices)
+    if gathered:
+        columns, reason = _fitting(frame, rows.csv, gathered, sample, choices), "rows are called so"
+    else:
+        columns, reason = _find_columns(frame, rows, sample, contents, choices)
     if (why := _why_numbers(frame, columns, sample, choices)) is not None:
         return _from_numbers(frame, rows, columns, reason, why)
     if len(columns) > 1:
@@ -153,9 +165,7 @@ def _find_columns(
     if len(asked) == 1:
         return asked, "the sample submission asks for it"
     if len(asked) > 1:
-        numeric = _why_numbers(frame, asked, sample, choices) is not None
-        fit = asked if numeric else _require_flags(frame, rows.csv, asked)
-        return fit, "the sample submission asks for them"
+        return _fitting(frame, rows.csv, asked, sample, choices), "the sample submission asks for them"
     named = label_candidates(frame, rows.id_column) or number_columns(frame, rows.id_column)
     columns = [column for column in named if column != choices.group_column]
     for column in columns:
@@ -204,6 +214,14 @@ def _test_columns(rows: TrainingRows, contents: Contents, sample: Sample | None)
         if csv != rows.csv and (sample is None or csv != sample.csv) and is_held_out(Path(csv).stem):
             columns |= {str(column) for column in frame.columns} if rows.id_column in frame.columns else set()
     return columns
+
+
+def _fitting(
+    frame: pd.DataFrame, csv: str, columns: tuple[str, ...], sample: Sample | None, choices: Choices
+) -> tuple[str, ...]:
+    """Return several columns that are known to be those of labels; `DataError` where they are neither numbers nor 0 and
+    1."""
+    return columns if _why_numbers(frame, columns, sample, choices) is not None else _require_flags(frame, csv, columns)
 
 
 def _require_flags(frame: pd.DataFrame, csv: str, columns: tuple[str, ...]) -> tuple[str, ...]:
