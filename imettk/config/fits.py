@@ -176,6 +176,8 @@ def _check_numbers(recipe: Recipe) -> None:
     if train.target_scale != "standard" and (not numeric or scales != {None}):
         why = f"the loss {train.loss} has a scale of its own" if numeric else "it scales numbers"
         raise ConfigError(f"`train.target_scale` must be standard, got {train.target_scale}: {why}")
+    if train.vote_weight and not task_of(recipe).votes:
+        raise ConfigError(f"`train.vote_weight` must be 0 for rows without votes, got {train.vote_weight:g}")
     if not numeric:
         return
     if recipe.predict.merge != "mean":

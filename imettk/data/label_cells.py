@@ -28,7 +28,7 @@ def read_cells(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> pd.
     Raises:
         DataError: a cell is neither 0 nor 1, or no list; or a row that must have one label has several.
     """
-    if TASKS[table_format.task].numeric:
+    if TASKS[table_format.task].numbered:
         return _with_joined(frame, table_format)
     if table_format.label_columns:
         return frame.assign(**{table_format.label_column: _join_columns(frame, table_format, csv)})
@@ -116,7 +116,7 @@ def as_flags(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> list[list
 def as_table(ids: Sequence[str], rows: Sequence[Sequence[str]], table_format: TableFormat) -> pd.DataFrame:
     """Return rows with these labels as a table in the form of the training table."""
     frame = pd.DataFrame({table_format.id_column: ids}, dtype=str)
-    if TASKS[table_format.task].numeric:
+    if TASKS[table_format.task].numbered:
         return pd.concat([frame, pd.DataFrame(rows, columns=list(table_format.number_columns))], axis=1)
     if table_format.label_columns:
         flags = pd.DataFrame(as_flags(rows, table_format.label_columns), columns=list(table_format.label_columns))

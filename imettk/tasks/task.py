@@ -36,7 +36,9 @@ class Task(ABC):
         loss: the default of `train.loss`.
         rule: the default of `rule.kind`.
         exclusive: a row has exactly one label, so that its cell is never split.
-        numeric: a row has a number for each label, which is the name of a column.
+        numbered: a row has a number for each label, which is the name of a column.
+        numeric: these numbers are what is learned and answered.
+        votes: or they say how many votes each label has, whose shares are learned.
         separable: labels do not depend on each other, so that one network may learn some and another one others.
         stratifier: a row of `data.folds.STRATIFIERS`, which deals rows to folds evenly.
         watched: metrics that each validation gives beside the recipe's own, by the name that `train.watch` takes.
@@ -47,7 +49,9 @@ class Task(ABC):
     loss: ClassVar[str]
     rule: ClassVar[str]
     exclusive: ClassVar[bool] = False
+    numbered: ClassVar[bool] = False
     numeric: ClassVar[bool] = False
+    votes: ClassVar[bool] = False
     separable: ClassVar[bool] = False
     stratifier: ClassVar[str]
     watched: ClassVar[Mapping[str, str]] = {}
@@ -122,6 +126,10 @@ class Task(ABC):
     @abstractmethod
     def label_matrix(self, values: np.ndarray, num_labels: int) -> np.ndarray:
         """Return which labels rows have, bool (N, C), by their targets or by a rule's answers."""
+
+    def label_shares(self, values: np.ndarray, num_labels: int) -> np.ndarray:
+        """Return how much of a row is of each label, (N, C); where rows have labels, all or nothing."""
+        return self.label_matrix(values, num_labels)
 
     @abstractmethod
     def labels_of(self, value: np.ndarray) -> np.ndarray:
