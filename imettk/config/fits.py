@@ -194,7 +194,8 @@ def _check_columns(recipe: Recipe, scorer: Scorer) -> None:
 
     for field in ("calibrate", "pairs"):
         if getattr(recipe.rule, field) is not None and field not in scorer.metric.wants:
-            serves = " or ".join(other for other, row in METRICS.items() if field in row.wants)
+            rows = ((other, row) for other, row in METRICS.items() if task_of(recipe).targets in row.targets)
+            serves = " or ".join(other for other, row in rows if field in row.wants)
             raise ConfigError(f"`rule.{field}` serves `score.metric` {serves}, and it is {scorer.name}: leave it out")
     if recipe.rule.pairs is not None and len(recipe.table.label_answers) > 1:
         raise ConfigError(

@@ -39,7 +39,7 @@ class Labels(NamedTuple):
 def list_labels(
     table_format: TableFormat, data_dir: Path, frames: list[pd.DataFrame], merged: Mapping[str, str]
 ) -> Labels:
-    """The labels of `labels_csv`, or `label_columns`, or those that stand in these tables, sorted as text.
+    """The labels of `labels_csv`, or `label_columns`, or those in these tables, sorted as text or, grades, by number.
 
     The unknown label is none of them, nor is one that was merged into another.
 
@@ -51,7 +51,8 @@ def list_labels(
         labels = list(table_format.number_columns)
     elif table_format.labels_csv is None:
         column = table_format.label_column
-        labels = sorted({label for frame in frames for cell in frame[column] for label in split(cell, table_format)})
+        held = {label for frame in frames for cell in frame[column] for label in split(cell, table_format)}
+        labels = TASKS[table_format.task].order(held)
     else:
         labels = list(titles)
     gone = {*merged, table_format.unknown_label}

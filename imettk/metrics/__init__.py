@@ -285,6 +285,7 @@ METRICS: dict[str, Metric] = {
         "quadratic kappa",
         values=(quadratic_kappa, best_constant_quadratic_kappa, quadratic_kappa_resampled),
         cuts="quadratic_kappa",
+        ordered=True,
         wants={"kind": "cutpoints"},
         low=-1,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -18,12 +18,15 @@ NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?\s*", re.
 REPORTED_EPS = {"eps": 1e-7}  # of the log loss that is kept beside a recipe's metric, as in earlier versions
 
 
+def numbers_of(labels: Sequence[str]) -> np.ndarray | None:
+    """Return labels as the numbers that they are, float64 (K,); None where one is no number."""
+    return np.array([float(label) for label in labels]) if all(map(NUMBER.fullmatch, labels)) else None
+
+
 def grades_of(labels: Sequence[str]) -> np.ndarray | None:
     """Return labels as the grades that they are, rising, float64 (K,); None where they are no numbers that rise."""
-    if not all(NUMBER.fullmatch(label) for label in labels):
-        return None
-    grades = np.array([float(label) for label in labels])
-    return grades if (np.diff(grades) > 0).all() else None
+    grades = numbers_of(labels)
+    return grades if grades is not None and (np.diff(grades) > 0).all() else None
 
 
 class Task(ABC):
@@ -56,6 +59,10 @@ class Task(ABC):
     stratifier: ClassVar[str]
     watched: ClassVar[Mapping[str, str]] = {}
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {}
+
+    def order(self, labels: Iterable[str]) -> list[str]:
+        """Return labels in the order of the network's outputs, where no table lists them."""
+        return sorted(labels)
 
     def split(self, cell: str, separator: str) -> list[str]:
         """Return the labels of a cell, without blanks around them."""
