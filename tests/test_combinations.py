@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pictures import make_pictures
+from scipy.special import rel_entr
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from tiny import run
 
@@ -38,6 +39,8 @@ CELLS = {
 
 
 CELLS["ordinal"] = CELLS["multiclass"]
+CELLS["votes"] = ["5 1 0", "2 2 2", "0 0 3", "1 7 1"]
+VOTES = ("a", "b", "c")
 
 
 def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
@@ -50,7 +53,7 @@ def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
         )
     by = "neighbours" if takes == "embeddings" else "probs"
     return Recipe(
-        table=TableFormat(task=task, label_column="label"),
+        table=TableFormat(task=task, label_column="label", label_columns=VOTES if TASKS[task].votes else ()),
         folds=FoldPlan(num_folds=2),
         images=ImageFormat(image_size=(32, 32)),
         model=model,
@@ -74,7 +77,8 @@ def fits(task: str, loss: str, rule: str, metric: str) -> bool:
         and form in RULES[rule].targets
         and form in METRICS[metric].targets
         and METRICS[metric].needs in RULES[rule].gives
-        and (not RULES[rule].by_column or "labels" in METRICS[metric].targets)  # of the one column that is submitted
+        # Of the one column that is submitted; votes have a column each.
+        and (TASKS[task].votes or not RULES[rule].by_column or "labels" in METRICS[metric].targets)
         # A network without class centres knows no classes, only neighbours.
         and (LOSSES[loss].takes != "embeddings" or RULES[rule].gives == ("ranked",))
     )
@@ -106,7 +110,19 @@ def covering_set(task: str) -> list[tuple[str, str, str]]:
 @pytest.fixture(scope="module", params=TASKS)
 def competition(request, tmp_path_factory):
     cells = [cell for cell in CELLS[request.param] for _ in range(6)]
-    return request.param, make_pictures(tmp_path_factory.mktemp(request.param) / "data", cells)
+    data = make_pictures(tmp_path_factory.mktemp(request.param) / "data", cells)
+    if TASKS[request.param].votes:
+        in_columns(data)
+    return request.param, data
+
+
+def in_columns(data):
+    """Write the numbers of each cell into columns of their own."""
+    for csv, cell in (("train.csv", None), ("sample_submission.csv", "0.2 0.3 0.5")):
+        frame = pd.read_csv(data / csv)
+        columns = frame["label"] if cell is None else pd.Series([cell] * len(frame))
+        frame[list(VOTES)] = columns.str.split(" ", expand=True)
+        frame.drop(columns="label").to_csv(data / csv, index=False)
 
 
 def test_a_covering_set_of_what_fits_runs_from_table_to_submission(competition, tmp_path):
@@ -115,7 +131,8 @@ def test_a_covering_set_of_what_fits_runs_from_table_to_submission(competition, 
     for loss, rule, metric in covering_set(task):
         recipe = recipe_of(task, loss, rule, metric)
         numbers = RULES[rule].answers_numbers and not paired(rule, metric)
-        sample.assign(label=0.5 if numbers else sample["label"]).to_csv(data / "sample_submission.csv", index=False)
+        if "label" in sample:
+            sample.assign(label=0.5 if numbers else sample["label"]).to_csv(data / "sample_submission.csv", index=False)
         # Where training follows the metric, it is part of what was trained.
         folder = tmp_path / (loss if recipe.train.watch == "loss" else f"{loss}-{metric}")
         path, common = tmp_path / "recipe.json", ["--data", data, "--run-dir", folder]
@@ -142,6 +159,14 @@ def check_by_scikit_learn(folder, rule, metric, score):
     parts = [load_predictions(folder / f"fold{fold}" / "oof.safetensors") for fold in range(2)]
     probs, targets = (np.concatenate(each) for each in ([one.merged for one in parts], [one.targets for one in parts]))
     kept = np.clip(probs.astype(np.float64), 1e-15, 1 - 1e-15)
+    if metric == "kl_divergence" or (rule == "probability" and targets.dtype == np.float32):
+        kept = kept / kept.sum(1, keepdims=True)
+        entropy = 0 if metric == "log_loss" else rel_entr(targets, 1).sum(1)
+        expected = log_loss(  # each label of a row is one of its own, with its share as weight
+            np.tile(np.arange(kept.shape[1]), len(kept)), kept.repeat(kept.shape[1], 0), sample_weight=targets.ravel()
+        )
+        assert score == pytest.approx(expected + np.mean(entropy), abs=1e-5)
+        return
     if rule == "probability":  # its one column is of the first label
         kept, targets = kept[:, :1], targets[:, None] == 0 if targets.ndim == 1 else targets[:, :1]
     if metric == "log_loss" and targets.ndim == 1:

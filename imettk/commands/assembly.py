@@ -15,6 +15,7 @@ from imettk.config.training import StagePlan
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
 from imettk.data.sampling import derive_seed
+from imettk.data.table import SampleTable
 from imettk.evaluation.curve import loss_of, make_validation
 from imettk.experiment.prepared import Compute, Prepared, make_network
 from imettk.experiment.resume import OtherTraining, find_checkpoint, load_other_weights
@@ -105,6 +106,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
             centre_crop=images.fit == "centre_crop",
             skip_bad=images.on_bad_image == "skip",
             mirrors=mirrors,
+            weights=row_weights,
         )
 
     rows, table, targets = taught.rows(fold, valid=False), prepared.table, taught.targets
@@ -117,6 +119,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
         targets = hard_targets = np.concatenate([hard_targets, hard_targets + num_outputs])
         num_outputs *= 2
         sources = None if sources is None else np.concatenate([sources, sources])
+    row_weights = None if not recipe.train.vote_weight else vote_weights(table, rows, recipe.train.vote_weight)
     weights = np.array([1.0, *(extra.weight for extra in recipe.table.extra)])
     identities = task.identities(hard_targets[rows])
     counts = None if identities is None else np.bincount(identities, minlength=num_outputs)
@@ -130,3 +133,14 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
         targets=hard_targets[rows],
         repeats=weights[sources[rows]] if recipe.table.extra and sources is not None else None,
     )
+
+
+def vote_weights(table: SampleTable, rows: np.ndarray, power: float) -> np.ndarray:
+    """Return how much each row of the table counts in the loss, float32 (N,): for its votes to this power.
+
+    Args:
+        rows: those that train, int64 (M,), whose mean weight is 1.
+    """
+    assert table.votes is not None
+    weights = table.votes.astype(np.float64) ** power
+    return (weights / weights[rows].mean()).astype(np.float32)

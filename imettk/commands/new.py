@@ -149,7 +149,7 @@ def _deal(found: Guess, share: float) -> pd.Series:
         fit = fit & (cells != "") & (cells != (form.unknown_label or ""))  # in place it would change `found`: pandas 2
     separator = form.cell_separator if found.question.several else None
     labels = [sorted(labels_of([cell], separator)) for cell in cells[fit]]
-    if TASKS[form.task].numeric:
+    if TASKS[form.task].numbered:
         labels = [split(cell, form) for cell in cells[fit]]
     groups = None if form.group_column is None else frame[form.group_column][fit]
     chosen, lost = choose_test_rows(labels, share, task=TASKS[found.question.task], groups=groups)
@@ -181,7 +181,7 @@ def _elsewhere(form: TableFormat, data_dir: Path, made_dir: Path) -> TableFormat
 
 
 def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
-    """`train.csv`, `answers.csv` in its format, and a sample submission with the commonest label, or mean numbers."""
+    """`train.csv`, `answers.csv` in its format, and a sample submission with the commonest label, or means."""
     form, frame = found.table, found.frame
     train, answers = frame[~test], frame[test]
     bare = train[form.label_column].str.strip() == ""
@@ -192,8 +192,9 @@ def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
     write_cells(train, form).to_csv(made_dir / form.train_csv, index=False)
     write_cells(answers, form).to_csv(made_dir / ANSWERS, index=False)
     common = [next(label for label, _ in found.labels.most_common() if label != form.unknown_label)]
-    if TASKS[form.task].numeric:
-        common = [f"{pd.to_numeric(train[column]).mean():.6g}" for column in form.number_columns]
+    if TASKS[form.task].numbered:
+        means = [pd.to_numeric(train[column]).mean() for column in form.number_columns]
+        common = [f"{mean / (sum(means) if TASKS[form.task].votes else 1):.6g}" for mean in means]
     sample = as_table(answers[form.id_column].tolist(), [common] * len(answers), form)
     sample.to_csv(made_dir / form.sample_csv, index=False)
     groups = "" if form.group_column is None else f", whole groups of {form.group_column}"

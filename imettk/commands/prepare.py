@@ -272,6 +272,9 @@ def _summary(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str:
             for label, column in zip(table.labels[:MOST_NAMED], targets.T, strict=False)
         )
     groups = "" if table.groups is None else f" in {len(np.unique(table.groups))} groups"
+    if table.votes is not None:
+        low, middle, high = np.quantile(table.votes, [0, 0.5, 1])
+        what += f"; votes of a row from {low:g} to {high:g}, median {middle:g}; its label is the one with most"
     lines = [f"{len(table)} rows{groups}, {what}"]
     if task.exclusive and (alone := int((rows == 1).sum())):
         lines.append(f"{alone} labels have a single row")

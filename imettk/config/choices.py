@@ -14,7 +14,8 @@ from typing import Any, Literal
 from imettk.config.loss_params import FocalParams, HuberParams, TargetWeights, in_radians, weighs_targets
 from imettk.config.own import Own
 
-LABELS, CLASSES, GRADES, VALUES = "labels", "classes", "grades", "values"  # forms of targets, as tasks name them
+# Forms of targets, as tasks name them.
+LABELS, CLASSES, GRADES, VALUES, VOTES = "labels", "classes", "grades", "values", "votes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +185,7 @@ LOSSES: dict[str, Loss] = {
     "cross_entropy": Loss(make="imettk.losses.cross_entropy:cross_entropy", targets=(CLASSES,)),
     "corn": Loss(make="imettk.losses.corn:corn", targets=(GRADES,)),
     "cumulative": Loss(make="imettk.losses.cumulative:cumulative", targets=(GRADES,)),
+    "kl_divergence": Loss(make="imettk.losses.kl_divergence:kl_divergence", targets=(VOTES,)),
     "mse": _values("mse"),
     "l1": _values("l1"),
     "huber": _values("huber", params=HuberParams),
@@ -224,7 +226,7 @@ RULES: dict[str, RuleChoice] = {
     ),
     "probability": RuleChoice(
         make="imettk.postprocess.probabilities:LabelProbabilities",
-        targets=(LABELS, CLASSES),
+        targets=(LABELS, CLASSES, VOTES),
         metric="log_loss",
         gives=("probs",),
         by_column=True,

@@ -176,6 +176,8 @@ def _check_numbers(recipe: Recipe) -> None:
     if train.target_scale != "standard" and (not numeric or scales != {None}):
         why = f"the loss {train.loss} has a scale of its own" if numeric else "it scales numbers"
         raise ConfigError(f"`train.target_scale` must be standard, got {train.target_scale}: {why}")
+    if train.vote_weight and not task_of(recipe).votes:
+        raise ConfigError(f"`train.vote_weight` must be 0 for rows without votes, got {train.vote_weight:g}")
     if not numeric:
         return
     if recipe.predict.merge != "mean":
@@ -192,7 +194,8 @@ def _check_columns(recipe: Recipe, scorer: Scorer) -> None:
 
     for field in ("calibrate", "pairs"):
         if getattr(recipe.rule, field) is not None and field not in scorer.metric.wants:
-            serves = " or ".join(other for other, row in METRICS.items() if field in row.wants)
+            rows = ((other, row) for other, row in METRICS.items() if task_of(recipe).targets in row.targets)
+            serves = " or ".join(other for other, row in rows if field in row.wants)
             raise ConfigError(f"`rule.{field}` serves `score.metric` {serves}, and it is {scorer.name}: leave it out")
     if recipe.rule.pairs is not None and len(recipe.table.label_answers) > 1:
         raise ConfigError(

@@ -218,6 +218,8 @@ def _targets(recipe: Recipe, num_rows: int) -> Any:
     """Return targets of so many rows, as the task makes them."""
     labels = [str(number) for number in range(NUM_LABELS)]
     cells = [[labels[row % NUM_LABELS]] for row in range(num_rows)]
+    if recipe.task.votes:
+        cells = [[str(1 + (row + label) % NUM_LABELS) for label in range(NUM_LABELS)] for row in range(num_rows)]
     return recipe.task.make_targets(cells, {label: number for number, label in enumerate(labels)}, NUM_LABELS)
 
 

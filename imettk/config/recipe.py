@@ -182,7 +182,7 @@ class Recipe(Section):
                 f"`stages.{position}.frozen_groups` must be at most model.layer_groups "
                 f"({groups}), got {stage.frozen_groups}"
             )
-        if stage.sampler == "identities" and not self.task.exclusive:
+        if stage.sampler == "identities" and (not self.task.exclusive or self.task.numbered):
             raise ConfigError(f"`stages.{position}.sampler` identities needs a multiclass table: one identity an image")
 
 

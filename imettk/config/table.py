@@ -69,7 +69,7 @@ class TableFormat(Section):
         label_pattern: where a csv lacks `label_column`, a regular expression for the id, whose first group is the
             label; an id without a match has the unknown label.
         label_columns: instead of `label_column`, a column of 0 and 1 (or true and false) for each label, called so; of
-            numbers, a column for each target.
+            numbers, a column for each target; of votes, a column for each label, with how many it has or their share.
         train_rows: training tables have a row for each image and each of `label_columns`, with what it is in
             `label_column`: a pattern of their ids, such as `{id}__{label}`, or the column that holds the label.
         join_rows: rows of one id are one image, with the labels of all of them.
@@ -153,7 +153,8 @@ class TableFormat(Section):
             "a regular expression with a group",
         )
         self._require(self.task in TASKS, "task", f"one of {', '.join(TASKS)}")
-        one_label, numeric = TASKS[self.task].exclusive, TASKS[self.task].numeric
+        numbered, votes = TASKS[self.task].numbered, TASKS[self.task].votes
+        one_label = TASKS[self.task].exclusive and not numbered
         pattern = self.label_pattern
         self._require(
             pattern is None or (one_label and _has_group(pattern)),
@@ -179,7 +180,12 @@ class TableFormat(Section):
             "none where folders, names of files or lists hold the labels",
         )
         of_labels = self.labels_csv or self.only_group or self.label_lists
-        self._require(not (numeric and of_labels), "task", "without labels_csv, only_group and label_lists for numbers")
+        self._require(
+            not (numbered and of_labels), "task", "without labels_csv, only_group and label_lists for numbers or votes"
+        )
+        self._require(
+            not votes or len(self.label_columns) > 1, "label_columns", "two or more, each with a label's votes"
+        )
         self._require(not (self.label_lists and one_label), "label_lists", "false where rows have one label")
         self._require(
             not self.answer_columns or self.answer_column is None or self.sample_rows is not None,
@@ -194,7 +200,7 @@ class TableFormat(Section):
             "none without label_columns, which name the labels of rows",
         )
         self._require(
-            not self.join_rows or not (one_label or numeric or self.lists_images or self.label_columns),
+            not self.join_rows or not (one_label or numbered or self.lists_images or self.label_columns),
             "join_rows",
             "false where rows have one label, or numbers, or a column a label, or are images without a table",
         )
@@ -202,6 +208,11 @@ class TableFormat(Section):
             self.sample_rows is None or bool(self.label_answers),
             "sample_rows",
             "none without label_columns or answer_columns, which name the labels of its rows",
+        )
+        self._require(
+            not votes or sorted(self.label_answers) == sorted(self.label_columns),
+            "answer_columns",
+            "the columns of votes, each once",
         )
         self._require(self.only_group is None or self.labels_csv is not None, "only_group", "none without labels_csv")
         self._require(self.label_separator != "", "label_separator", "at least one character")

@@ -177,6 +177,8 @@ class TrainPlan(Section):
         loss_params: its parameters by name; those left out are the loss's own defaults.
         target_scale: in which numbers are learned: less their mean, by their standard deviation, or the same of
             log(1 + number), of the rows that train. The loss scaled_bce takes shares of their range instead.
+        vote_weight: how much more a row of more votes counts in the loss: for their number to this power, divided by
+            the mean of that over the rows that train; 0 for all alike.
         ema_decay: of the averaged weights that validation and inference use, (0, 1); None uses the last weights.
         precision: `auto` is bfloat16 where the hardware has it, else float16 on a GPU and float32 on a CPU; on a CPU
             with bfloat16 a network with depthwise convolutions is timed in both when its training begins.
@@ -195,6 +197,7 @@ class TrainPlan(Section):
     loss: str = "bce"
     loss_params: dict[str, Parameter] = field(default_factory=dict)
     target_scale: Literal["standard", "log"] = "standard"
+    vote_weight: float = 0.0
     ema_decay: float | None = None
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     deterministic: bool = True
@@ -211,6 +214,7 @@ class TrainPlan(Section):
         self._one_of("loss", LOSSES)
         self._require(self.ema_decay is None or 0 < self.ema_decay < 1, "ema_decay", "in (0, 1), or none")
         self._require(self.validate_epochs > 0, "validate_epochs", "above 0")
+        self._require(0 <= self.vote_weight <= 4, "vote_weight", "in [0, 4]")
         self._require(0 < self.teacher_weight <= 1, "teacher_weight", "in (0, 1]")
 
 

@@ -85,7 +85,7 @@ def identify_data(
         num_rows=len(ids),
         ids=hash_text(ids),
         sorted_ids=hash_text(sorted(ids)),
-        targets=_hash(table.targets),
+        targets=_hash(table.targets) if table.votes is None else _hash(np.column_stack([table.targets, table.votes])),
         folds="" if folds is None else _hash(folds),
         boxes="" if table.boxes is None else _hash(table.boxes),
         turned="" if table.turned is None or not table.turned.any() else _hash(table.turned),

@@ -71,6 +71,7 @@ class ImageDataset(Dataset[Batch]):
 
     Args:
         targets: of the table's rows; None for a test set.
+        weights: of the table's rows in the loss, float32 (N,); None where all count the same.
         image_size: (height, width) of the images in a batch.
         augmentation: None only resizes, or cuts.
         centre_crop: where an image is larger than `image_size` and no augmentation makes it so, its centre is cut out;
@@ -92,11 +93,13 @@ class ImageDataset(Dataset[Batch]):
         centre_crop: bool = False,
         skip_bad: bool = False,
         mirrors: bool = False,
+        weights: np.ndarray | None = None,
     ) -> None:
         self.faults = source.faults
         self._mirrors = mirrors
         self._source = source
         self._targets = targets
+        self._weights = weights
         self._image_size = image_size
         self._augmentation = augmentation
         self._centre_crop = centre_crop
@@ -109,7 +112,8 @@ class ImageDataset(Dataset[Batch]):
         shape = (len(request.rows), *self._image_size, self._source.channels)
         pixels = torch.empty(shape, dtype=torch.uint8) if get_worker_info() is None else _SLOTS.take(shape)
         images = pixels.numpy()
-        faults, weights = [], None
+        faults = []
+        weights = None if self._weights is None else torch.from_numpy(self._weights[request.rows])
         for place, (position, row) in enumerate(zip(request.positions, request.rows, strict=True)):
             try:
                 mirrored, number = divmod(int(row), len(self._source))

@@ -29,7 +29,7 @@ def read_cells(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> pd.
     Raises:
         DataError: a cell is neither 0 nor 1, or no list; or a row that must have one label has several.
     """
-    if TASKS[table_format.task].numeric:
+    if TASKS[table_format.task].numbered:
         return _with_joined(frame, table_format)
     if table_format.label_columns:
         return frame.assign(**{table_format.label_column: _join_columns(frame, table_format, csv)})
@@ -117,7 +117,7 @@ def as_flags(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> list[list
 def as_table(ids: Sequence[str], rows: Sequence[Sequence[str]], table_format: TableFormat) -> pd.DataFrame:
     """Return rows with these labels as a table in the form of the training table."""
     frame, names = pd.DataFrame({table_format.id_column: ids}, dtype=str), list(table_format.number_columns)
-    if not TASKS[table_format.task].numeric:
+    if not TASKS[table_format.task].numbered:
         if not table_format.label_columns:
             join = write_list if table_format.label_lists else table_format.label_separator.join
             return frame.assign(**{table_format.label_column: list(map(join, rows))})

@@ -15,6 +15,8 @@ from imettk.errors import DataError
 from imettk.tasks import TASKS
 from imettk.tasks.task import NUMBER
 
+MOST_VOTES = 1e9  # of a row
+
 
 class Labels(NamedTuple):
     """Which labels there are.
@@ -37,7 +39,7 @@ class Labels(NamedTuple):
 def list_labels(
     table_format: TableFormat, data_dir: Path, frames: list[pd.DataFrame], merged: Mapping[str, str]
 ) -> Labels:
-    """The labels of `labels_csv`, or `label_columns`, or those that stand in these tables, sorted as text.
+    """The labels of `labels_csv`, or `label_columns`, or those in these tables, sorted as text or, grades, by number.
 
     The unknown label is none of them, nor is one that was merged into another.
 
@@ -45,11 +47,12 @@ def list_labels(
         DataError: there is no label at all, `labels_csv` is not as described, or no group is called `only_group`.
     """
     titles = read_titles(table_format, data_dir)
-    if table_format.label_columns or TASKS[table_format.task].numeric:
+    if table_format.label_columns or TASKS[table_format.task].numbered:
         labels = list(table_format.number_columns)
     elif table_format.labels_csv is None:
         column = table_format.label_column
-        labels = sorted({label for frame in frames for cell in frame[column] for label in split(cell, table_format)})
+        held = {label for frame in frames for cell in frame[column] for label in split(cell, table_format)}
+        labels = TASKS[table_format.task].order(held)
     else:
         labels = list(titles)
     gone = {*merged, table_format.unknown_label}
@@ -122,6 +125,25 @@ def read_numbers(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> l
     return frame[list(table_format.number_columns)].to_numpy(str).tolist()
 
 
+def count_votes(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> np.ndarray | None:
+    """Return how many votes each row has, float32 (N,); None where rows hold something else.
+
+    Raises:
+        DataError: a number is below 0, or a row has no vote.
+    """
+    if not TASKS[table_format.task].votes:
+        return None
+    counts = np.array(read_numbers(table_format, csv, frame), np.float64).reshape(len(frame), -1)
+    sums = counts.sum(1)
+    if (bad := (counts < 0).any(1) | ~(sums > 0) | ~(sums < MOST_VOTES)).any():
+        rows = named(frame[table_format.id_column][bad], "row")
+        raise DataError(
+            f"{csv}: {rows} with votes below 0, or without any: what the image shows is not known; leave them out with "
+            "`table.left_out_csv`"
+        )
+    return sums.astype(np.float32)
+
+
 def make_targets(
     table_format: TableFormat, csv: Path, frame: pd.DataFrame, labels: Labels, remarks: list[str]
 ) -> np.ndarray:
@@ -131,7 +153,9 @@ def make_targets(
         DataError: a label is not listed, or a row lacks its one label.
     """
     task = TASKS[table_format.task]
-    if task.numeric:
+    if task.votes:
+        count_votes(table_format, csv, frame)  # which refuses rows without any
+    if task.numbered:
         return task.make_targets(read_numbers(table_format, csv, frame), {}, len(labels.names))
     column = {label: position for position, label in enumerate(labels.names)}
     column |= {name: column[label] for name, label in labels.merged.items() if label in column}

@@ -158,9 +158,9 @@ def say_what_to_do(table_format: TableFormat) -> str:
     task, option = TASKS[table_format.task], "--table.join-rows True"
     if table_format.label_columns:
         return ": where a row is one label of an image, `table.train_rows` says how rows are named"
-    if not task.exclusive and not task.numeric:
+    if not task.exclusive and not task.numbered:
         return f": where each row has some of its labels, {option} joins them"
-    several = "" if task.numeric else f", or, where images have several labels, take the task multilabel with {option}"
+    several = "" if task.numbered else f", or, where images have several labels, take the task multilabel with {option}"
     return f": leave one row of each{several}"
 
 

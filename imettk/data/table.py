@@ -17,7 +17,7 @@ from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, requ
 from imettk.data.identities import merge_labels, merged_into, read_merged
 from imettk.data.image_files import find_images, refuse_leaving, say_where
 from imettk.data.label_cells import read_cells
-from imettk.data.labels import Labels, list_labels, make_targets, split
+from imettk.data.labels import Labels, count_votes, list_labels, make_targets, split
 from imettk.data.listings import labels_of_ids, list_files, list_folders, short_names
 from imettk.data.long_rows import join_rows, say_what_to_do, training_rows
 from imettk.data.submission import read_sample
@@ -35,6 +35,7 @@ class SampleTable:
         label_groups: the group of each label, the part of its name before the separator, (C,); all "" without groups.
         targets: int64 (N,) class index, -1 where it is of no known identity, or uint8 (N, C); None for a test set.
         groups: str (N,), or None where the table has none.
+        votes: how many each row has, float32 (N,), or None where rows have none.
         boxes: the part of each image that is looked at, float32 (N, 4); NaN is the whole image. See `read_boxes`.
         turned: images to turn by 180 degrees, bool (N,).
         sources: 0 for the training table, then the number of the extra table, int16 (N,).
@@ -48,6 +49,7 @@ class SampleTable:
     label_groups: tuple[str, ...]
     targets: np.ndarray | None = None
     groups: np.ndarray | None = None
+    votes: np.ndarray | None = None
     boxes: np.ndarray | None = None
     turned: np.ndarray | None = None
     sources: np.ndarray | None = None
@@ -244,6 +246,7 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
         label_groups=(),
         targets=make_targets(form, csv, frame, labels, remarks),
         groups=_groups(form, frame, csv, remarks),
+        votes=count_votes(form, csv, frame),
         boxes=find_boxes(form, data_dir, csv, ids, names, remarks, needed=number == 0),
         turned=turned,
         sources=np.full(len(ids), number, np.int16),

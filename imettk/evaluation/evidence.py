@@ -88,9 +88,9 @@ def _probability_curves(
     assert table.targets is not None
     if answered is not None and len(places) == len(table.labels) == 2:
         places = [1]  # the first class is its mirror image
-    every, truth = task.label_probs(shown), task.label_matrix(table.targets, len(table.labels))
+    every, truth = task.label_probs(shown), task.label_shares(table.targets, len(table.labels))
     probs, true, titles = every[:, places], truth[:, places], [table.titles[place] for place in places]
-    curves = label_curves(probs, true, titles)
+    curves = label_curves(probs, task.label_matrix(table.targets, len(table.labels))[:, places], titles)
     name, unit = f"the probabilities of {len(places)} labels together", "probabilities"
     if len(places) == 1:
         name, unit = f"the probability of {titles[0]}", "rows"

@@ -57,7 +57,7 @@ def calibration(probs: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
 
     Args:
         probs: float (N, L); columns count together.
-        truth: bool (N, L).
+        truth: bool (N, L), or shares in [0, 1].
     """
     num_bins = int(np.clip(probs.size // ROWS_OF_A_BIN, FEWEST_BINS, MOST_BINS))
     inner = np.percentile(probs, np.linspace(0, 100, num_bins + 1)[1:-1])

@@ -190,7 +190,7 @@ def write_label_table(
     tell_drift(rule, rule.apply(probs))
     _tell_shake_up(recipe, fitter, rule, table, probs)
     shares = {
-        "true": true.mean(0),
+        "true": recipe.task.label_shares(targets, num_labels).mean(0),
         "before thresholds (mean probability)": label_probs.mean(0),
         "after thresholds (answers)": chosen.mean(0),
     }

@@ -72,6 +72,7 @@ from imettk.metrics.ranked import (
 from imettk.metrics.rows import (
     CLASSES,
     LABELS,
+    VOTES,
     check_above,
     check_beta,
     check_eps,
@@ -101,6 +102,15 @@ from imettk.metrics.values import (
     rmse,
     rmse_resampled,
     spearman,
+)
+from imettk.metrics.votes import (
+    KAGGLE_EPS,
+    best_constant_kl_divergence,
+    best_constant_vote_log_loss,
+    kl_divergence,
+    kl_divergence_resampled,
+    vote_log_loss,
+    vote_log_loss_resampled,
 )
 
 METRICS: dict[str, Metric] = {
@@ -152,13 +162,31 @@ METRICS: dict[str, Metric] = {
     ),
     "log_loss": Metric(
         "probs",
-        (LABELS, CLASSES),
-        {LABELS: log_loss, CLASSES: class_log_loss},
+        (LABELS, CLASSES, VOTES),
+        {LABELS: log_loss, CLASSES: class_log_loss, VOTES: vote_log_loss},
         lambda params: "log loss",
         higher=False,
         params={"eps": EPS},
         check=check_eps,
-        best_constant={LABELS: best_constant_log_loss, CLASSES: best_constant_class_log_loss},
+        best_constant={
+            LABELS: best_constant_log_loss,
+            CLASSES: best_constant_class_log_loss,
+            VOTES: best_constant_vote_log_loss,
+        },
+        resampled={VOTES: vote_log_loss_resampled},
+        wants={"calibrate": "temperature"},
+        low=0,
+    ),
+    "kl_divergence": Metric(
+        "probs",
+        (VOTES,),
+        kl_divergence,
+        lambda params: "KL divergence",
+        higher=False,
+        params={"eps": KAGGLE_EPS},
+        check=check_eps,
+        best_constant=best_constant_kl_divergence,
+        resampled=kl_divergence_resampled,
         wants={"calibrate": "temperature"},
         low=0,
     ),
@@ -257,6 +285,7 @@ METRICS: dict[str, Metric] = {
         "quadratic kappa",
         values=(quadratic_kappa, best_constant_quadratic_kappa, quadratic_kappa_resampled),
         cuts="quadratic_kappa",
+        ordered=True,
         wants={"kind": "cutpoints"},
         low=-1,
     ),

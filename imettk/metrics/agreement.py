@@ -92,7 +92,7 @@ def best_constant_mcc(targets: np.ndarray) -> float:
 def quadratic_kappa(chosen: np.ndarray, targets: np.ndarray) -> float:
     """Cohen's kappa with quadratic weights (Cohen 1968), as `cohen_kappa_score(weights="quadratic", labels=...)`.
 
-    Both are grades whose distance counts: the numbers of classes, int64 (N,), or numbers, float (N, 1). Where all of
+    Both are grades whose distance counts: numbers, float (N,) or (N, 1), or those of classes, int64 (N,). Where all of
     both are the same grade, it is 0.
     """
     return quadratic_kappa_resampled(chosen, targets)(np.arange(len(targets)))

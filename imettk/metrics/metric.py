@@ -35,6 +35,7 @@ class Metric:
             what all bootstrap samples have in common is done once. None scores each sample anew.
         goal: (params) -> beta and average of the F-beta for which thresholds serve it best, or None.
         cuts: the goal of `postprocess.cutpoints` that cut-points of grades serve it best with, or None.
+        ordered: labels are grades, and judged by the numbers that they are.
         wants: fields of a recipe's section `rule` that make answers better, or fit, for this metric, with their values:
             `imettk new` sets them.
         low, high: between which scores lie; `high` may be a function of the parameters.
@@ -51,6 +52,7 @@ class Metric:
     resampled: Resampled | Mapping[str, Resampled] | None = None
     goal: Callable[[Mapping[str, Any]], tuple[float, Average]] | None = None
     cuts: Any = None
+    ordered: bool = False
     wants: Mapping[str, Any] = field(default_factory=dict)
     low: float = -math.inf
     high: float | Callable[[Mapping[str, Any]], float] = math.inf

@@ -10,7 +10,7 @@ from imettk.metrics.auc import class_constant, constant, for_classes
 from imettk.metrics.labels import Average, best_constant_f_beta, f_beta, f_beta_resampled
 from imettk.metrics.metric import Metric
 
-LABELS, CLASSES, GRADES, VALUES = "labels", "classes", "grades", "values"  # forms of targets
+LABELS, CLASSES, GRADES, VALUES, VOTES = "labels", "classes", "grades", "values", "votes"  # forms of targets
 Functions = tuple[Any, Any, Any]
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from imettk.config import RulePlan
+from imettk.errors import ConfigError
 from imettk.metrics import METRICS, Scorer
 from imettk.postprocess.honest import choose_strength, draw_rows, shrink, threshold_intervals
 from imettk.postprocess.ratio import sensitivity, share_thresholds
@@ -20,6 +21,7 @@ from imettk.postprocess.thresholds.goal import Goal
 from imettk.postprocess.thresholds.trace import trace_threshold
 from imettk.progress import progress_bar
 from imettk.tasks import Task
+from imettk.tasks.task import numbers_of
 
 NUM_FOLDS = 5  # of the cross-validation that chooses how far thresholds are shrunk
 LARGE = 5_000_000  # probabilities from which on a slow fit shows a bar
@@ -64,6 +66,19 @@ class RuleFitter(ABC):
 
     def __init__(self, context: FitContext) -> None:
         self.context = context
+        self._numbers = self._grade_numbers()
+
+    def _grade_numbers(self) -> np.ndarray | None:
+        """What the metric judges in place of labels, float64 (C,); None where it judges these, or there are none."""
+        task, scorer, labels = self.context.task, self.context.scorer, self.context.labels
+        if task is None or scorer is None or not scorer.metric.ordered or task.numeric or not labels:
+            return None
+        if (numbers := numbers_of(labels)) is None:
+            raise ConfigError(
+                f"`score.metric` {scorer.name} judges how far grades are apart: labels must be numbers, and these are "
+                f"{', '.join(labels[:12])}: write numbers in their place"
+            )
+        return numbers
 
     @abstractmethod
     def fit(self, probs: np.ndarray, targets: np.ndarray, folds: np.ndarray | None = None) -> Rule:
@@ -96,7 +111,8 @@ class RuleFitter(ABC):
 
     def judged(self, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what the metric judges of these rows, and the targets that it is the answer to."""
-        return self.scorer.judged(answers, probs), targets
+        given = self.scorer.judged(answers, probs)
+        return (given, targets) if self._numbers is None else (self._numbers[given], self._numbers[targets])
 
     def read_cells(self, cells: Sequence[Sequence[str]]) -> np.ndarray:
         """Return the answers that cells of a submission hold, first axis N."""

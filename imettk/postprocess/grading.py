@@ -81,7 +81,8 @@ class GradeCuts(RuleFitter):
         if not self._of_numbers and grades is None:
             raise ConfigError(
                 "the rule cutpoints is for grades, whose labels are numbers that rise, and these are "
-                f"{', '.join(context.labels[:12])}; `table.labels_csv` can list them in order"
+                f"{', '.join(context.labels[:12])}; `table.labels_csv` can list them in order, "
+                "`table.task` ordinal orders them by itself"
             )
         self._labels = grades
         self._goal: Goal = self.scorer.metric.cuts or "quadratic_kappa"

@@ -30,6 +30,7 @@ from imettk.starter.guess_columns import (
 )
 from imettk.starter.guess_labels import labels_of, read_labels
 from imettk.starter.guess_sample import Sample
+from imettk.starter.guess_votes import count_rows, vote_columns, why_votes
 from imettk.starter.look import Contents
 from imettk.starter.questions import QUESTIONS
 from imettk.tasks import TASKS
@@ -51,6 +52,7 @@ class Targets:
         several: a row may have several.
         reason: why cells are read in this way.
         numeric: cells hold numbers, and labels are the names of their columns.
+        votes: these numbers are votes.
         found: where the labels stand, as a line to be shown, and why there.
         form: fields of `TableFormat`.
     """
@@ -62,6 +64,7 @@ class Targets:
     found: tuple[str, str]
     form: dict[str, Any] = field(default_factory=dict)
     numeric: bool = False
+    votes: bool = False
 
 
 def find_targets(
@@ -85,6 +88,8 @@ def find_targets(
         columns, reason = _fitting(frame, rows.csv, gathered, sample, choices), "rows are called so"
     else:
         columns, reason = _find_columns(frame, rows, sample, contents, choices)
+    if (why := why_votes(frame, columns, sample, choices)) is not None:
+        return _from_votes(frame, rows, columns, reason, why)
     if (why := _why_numbers(frame, columns, sample, choices)) is not None:
         return _from_numbers(frame, rows, columns, reason, why)
     if len(columns) > 1:
@@ -138,6 +143,15 @@ def _from_numbers(frame: pd.DataFrame, rows: TrainingRows, columns: tuple[str, .
     return Targets(frame, Counter(dict.fromkeys(columns, len(frame))), False, why, (what, reason), form, numeric=True)
 
 
+def _from_votes(frame: pd.DataFrame, rows: TrainingRows, columns: tuple[str, ...], reason: str, why: str) -> Targets:
+    """Votes, a column a label."""
+    form = TableFormat(task="votes", id_column=rows.id_column, label_columns=columns)
+    labels = count_rows(frame, columns)
+    what = f"{len(columns)} columns of votes ({', '.join(columns[:3])}{', ...' if len(columns) > 3 else ''})"
+    frame = read_cells(frame, form, Path(rows.csv))
+    return Targets(frame, labels, False, why, (what, reason), {"label_columns": columns}, numeric=True, votes=True)
+
+
 def _from_flags(
     frame: pd.DataFrame, rows: TrainingRows, columns: tuple[str, ...], reason: str, choices: Choices
 ) -> Targets:
@@ -166,6 +180,8 @@ def _find_columns(
         return asked, "the sample submission asks for it"
     if len(asked) > 1:
         return _fitting(frame, rows.csv, asked, sample, choices), "the sample submission asks for them"
+    if votes := vote_columns(frame, rows.id_column, choices):
+        return votes, "there is one for each label"
     named = label_candidates(frame, rows.id_column) or number_columns(frame, rows.id_column)
     columns = [column for column in named if column != choices.group_column]
     for column in columns:
@@ -219,9 +235,10 @@ def _test_columns(rows: TrainingRows, contents: Contents, sample: Sample | None)
 def _fitting(
     frame: pd.DataFrame, csv: str, columns: tuple[str, ...], sample: Sample | None, choices: Choices
 ) -> tuple[str, ...]:
-    """Return several columns that are known to be those of labels; `DataError` where they are neither numbers nor 0 and
-    1."""
-    return columns if _why_numbers(frame, columns, sample, choices) is not None else _require_flags(frame, csv, columns)
+    """Return several columns that are known to be those of labels; `DataError` where they are neither numbers nor votes
+    nor 0 and 1."""
+    reasons = (why(frame, columns, sample, choices) for why in (_why_numbers, why_votes))
+    return columns if any(reason is not None for reason in reasons) else _require_flags(frame, csv, columns)
 
 
 def _require_flags(frame: pd.DataFrame, csv: str, columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -231,8 +248,8 @@ def _require_flags(frame: pd.DataFrame, csv: str, columns: tuple[str, ...]) -> t
         cell = next(cell for cell in frame[bad[0]] if not is_flag(pd.Series([cell.strip()])).all())
         raise DataError(
             f"{csv}: the sample submission asks for {', '.join(columns[:4])}{', ...' if len(columns) > 4 else ''}, and "
-            f"{named(bad, 'column')} hold other values than 0 and 1, such as {cell!r}: votes and several questions "
-            "an image cannot be learned yet; if they are numbers, give --task regression"
+            f"{named(bad, 'column')} hold other values than 0 and 1, such as {cell!r}: several questions an image "
+            "cannot be learned yet; if they are numbers, give --task regression, and --task votes if each label's votes"
         )
     return columns
 

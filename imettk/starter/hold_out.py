@@ -33,7 +33,7 @@ def choose_test_rows(
     """
     names = sorted({label for row in labels for label in row})
     column = {label: place for place, label in enumerate(names)}
-    width = len(labels[0]) if task.numeric and labels else len(names)
+    width = len(labels[0]) if task.numbered and labels else len(names)
     dealt = task.make_targets(labels, column, width)
     targets = task.label_matrix(dealt, width)
     units = np.arange(len(labels)) if groups is None else np.unique(groups.to_numpy(str), return_inverse=True)[1]

@@ -15,7 +15,7 @@ from imettk.metrics.labels import Average
 from imettk.starter.guess_columns import Choices, Finding, plain_name
 from imettk.starter.guess_sample import Sample
 from imettk.starter.questions import Question, Ranked
-from imettk.tasks import TASKS, Task
+from imettk.tasks import TASKS
 from imettk.tasks.task import grades_of
 
 # Names of classes that say that something is not there: a single probability is hardly theirs.
@@ -73,11 +73,13 @@ def judge(
         return _by_numbers(question, form, sample, metric)
     pairs = sample is not None and sample.shows_pairs(labels)
     reason = _wants_probabilities(labels, form, sample, ranked, pairs)
+    if TASKS[question.task].votes:
+        reason = "the usual one of votes"
     if row is not None:
         reason = "as asked for" if row[0].needs == "probs" else None
     if reason is None:
         return _by_labels(question, labels, metric, every_row=every_row)
-    likeliest = _likeliest(TASKS[question.task], form, pairs=pairs)
+    likeliest = _likeliest(question, form, pairs=pairs)
     chosen, doubt, what = metric or likeliest[0], None, "a probability a label"
     rule = RulePlan(kind="probability")
     wants = (row or (METRICS[chosen], {}))[0].wants
@@ -151,11 +153,14 @@ def _goal_of(metric: str, targets: str) -> tuple[float, Average] | None:
     return None if row is None or targets not in row[0].targets else row[0].bound(targets, row[1]).goal
 
 
-def _likeliest(task: Task, form: TableFormat, *, pairs: bool) -> list[str]:
+def _likeliest(question: Question, form: TableFormat, *, pairs: bool) -> list[str]:
     """Metrics of such probabilities, the likeliest first."""
+    task = TASKS[question.task]
     fits = [name for name, row in METRICS.items() if task.targets in row.targets and row.needs == "probs"]
     if pairs:
         return sorted(fits, key=lambda name: "pairs" not in METRICS[name].wants)
+    if question.metric is not None:
+        return sorted(fits, key=lambda name: name != question.metric)
     # One column of the training table holds classes, and the submission has a column for each.
     of_classes = task.exclusive and bool(form.label_answers) and not form.label_columns
     first = ["log_loss", "roc_auc"] if of_classes else ["roc_auc", "log_loss"]

@@ -40,6 +40,7 @@ class Evidence(NamedTuple):
         several: cells hold several labels, with a separator between them.
         reason: why cells are read in this way.
         numeric: cells hold numbers, and labels are names of columns.
+        votes: these numbers are votes.
         ranked: what the sample submission says, where it wants answers in order.
     """
 
@@ -48,6 +49,7 @@ class Evidence(NamedTuple):
     reason: str
     ranked: Ranked | None
     numeric: bool = False
+    votes: bool = False
 
 
 def _deal_folds(number: int, counts: Counter[str]) -> FoldPlan:
@@ -77,6 +79,7 @@ class Question:
         rules: rules of a built-in recipe that are kept.
         each_label: fields of the rule that change where a metric is a mean over labels.
         make_folds: (number of folds, rows of each label with a name) -> the plan of folds.
+        metric: by which such answers are judged where nobody says; None for that of the rule, or what the sample tells.
         fit_ranking: (plan, what the sample submission says, unknown=whether a label stands for unknown ones) -> the
             plan of ranked answers.
         comments: what a person should decide, by section of the recipe.
@@ -99,6 +102,7 @@ class Question:
     model: ModelPlan = field(default_factory=ModelPlan)
     embedding: EmbeddingPlan = field(default_factory=EmbeddingPlan)
     make_folds: Callable[[int, Counter[str]], FoldPlan] = _deal_folds
+    metric: str | None = None
     fit_ranking: Callable[..., RankPlan] = _keep_ranking
     comments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -111,6 +115,10 @@ class Question:
         if plan.kind not in self.rules:
             return self.rule
         return plan if label_groups or plan.kind not in UNGROUPED else replace(plan, kind=UNGROUPED[plan.kind])
+
+
+def _recognise_votes(evidence: Evidence) -> str | None:
+    return evidence.reason if evidence.votes else None
 
 
 def _recognise_numbers(evidence: Evidence) -> str | None:
@@ -155,6 +163,21 @@ def _fit_ranking(plan: RankPlan, ranked: Ranked | None, *, unknown: bool) -> Ran
 QUESTIONS: dict[str, Question] = {
     question.name: question
     for question in (
+        Question(
+            name="votes",
+            task="votes",
+            recognise=_recognise_votes,
+            row_holds="votes",
+            kind_of_labels="labels with votes",
+            rare="{named} with the most votes in 2 rows or fewer: too few to learn, and not in every fold",
+            loss="kl_divergence",
+            rule=RulePlan(kind="probability", calibrate="temperature"),
+            rules=("probability",),
+            metric="kl_divergence",
+            comments={
+                "train": ("`vote_weight=1.0` lets rows of more votes count as much more; 0.5 by their square root.",)
+            },
+        ),
         Question(
             name="regression",
             task="regression",

@@ -5,12 +5,14 @@ from imettk.tasks.multilabel import Multilabel
 from imettk.tasks.ordinal import Ordinal
 from imettk.tasks.regression import Regression
 from imettk.tasks.task import Task
+from imettk.tasks.votes import Votes
 
 TASKS: dict[str, Task] = {
     "multilabel": Multilabel(),
     "multiclass": Multiclass(),
     "regression": Regression(),
     "ordinal": Ordinal(),
+    "votes": Votes(),
 }
 
 __all__ = ["TASKS", "Task"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from imettk.tasks.multiclass import Multiclass
+from imettk.tasks.task import numbers_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +23,12 @@ class Ordinal(Multiclass):
 
     targets, loss, rule = "grades", "corn", "cutpoints"
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"macro F1": ("f1_macro", {})}
+
+    def order(self, labels: Iterable[str]) -> list[str]:
+        """Return numbers as they rise, 2 before 10; words as text."""
+        given = sorted(labels)
+        numbers = numbers_of(given)
+        return given if numbers is None else [given[place] for place in np.argsort(numbers, kind="stable")]
 
     def num_outputs(self, num_labels: int) -> int:
         return max(1, num_labels - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -18,12 +18,15 @@ NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?\s*", re.
 REPORTED_EPS = {"eps": 1e-7}  # of the log loss that is kept beside a recipe's metric, as in earlier versions
 
 
+def numbers_of(labels: Sequence[str]) -> np.ndarray | None:
+    """Return labels as the numbers that they are, float64 (K,); None where one is no number."""
+    return np.array([float(label) for label in labels]) if all(map(NUMBER.fullmatch, labels)) else None
+
+
 def grades_of(labels: Sequence[str]) -> np.ndarray | None:
     """Return labels as the grades that they are, rising, float64 (K,); None where they are no numbers that rise."""
-    if not all(NUMBER.fullmatch(label) for label in labels):
-        return None
-    grades = np.array([float(label) for label in labels])
-    return grades if (np.diff(grades) > 0).all() else None
+    grades = numbers_of(labels)
+    return grades if grades is not None and (np.diff(grades) > 0).all() else None
 
 
 class Task(ABC):
@@ -36,7 +39,9 @@ class Task(ABC):
         loss: the default of `train.loss`.
         rule: the default of `rule.kind`.
         exclusive: a row has exactly one label, so that its cell is never split.
-        numeric: a row has a number for each label, which is the name of a column.
+        numbered: a row has a number for each label, which is the name of a column.
+        numeric: these numbers are what is learned and answered.
+        votes: or they say how many votes each label has, whose shares are learned.
         separable: labels do not depend on each other, so that one network may learn some and another one others.
         stratifier: a row of `data.folds.STRATIFIERS`, which deals rows to folds evenly.
         watched: metrics that each validation gives beside the recipe's own, by the name that `train.watch` takes.
@@ -47,11 +52,17 @@ class Task(ABC):
     loss: ClassVar[str]
     rule: ClassVar[str]
     exclusive: ClassVar[bool] = False
+    numbered: ClassVar[bool] = False
     numeric: ClassVar[bool] = False
+    votes: ClassVar[bool] = False
     separable: ClassVar[bool] = False
     stratifier: ClassVar[str]
     watched: ClassVar[Mapping[str, str]] = {}
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {}
+
+    def order(self, labels: Iterable[str]) -> list[str]:
+        """Return labels in the order of the network's outputs, where no table lists them."""
+        return sorted(labels)
 
     def split(self, cell: str, separator: str) -> list[str]:
         """Return the labels of a cell, without blanks around them."""
@@ -122,6 +133,10 @@ class Task(ABC):
     @abstractmethod
     def label_matrix(self, values: np.ndarray, num_labels: int) -> np.ndarray:
         """Return which labels rows have, bool (N, C), by their targets or by a rule's answers."""
+
+    def label_shares(self, values: np.ndarray, num_labels: int) -> np.ndarray:
+        """Return how much of a row is of each label, (N, C); where rows have labels, all or nothing."""
+        return self.label_matrix(values, num_labels)
 
     @abstractmethod
     def labels_of(self, value: np.ndarray) -> np.ndarray:

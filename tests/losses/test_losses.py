@@ -46,6 +46,8 @@ def test_gradients_are_finite_differences_of_the_plain_loop(name):
 def random_targets(name):
     if "values" in ROWS[name].targets:
         return torch.rand(6, 5, generator=torch.Generator().manual_seed(1))
+    if "votes" in ROWS[name].targets:
+        return torch.rand(6, 5, generator=torch.Generator().manual_seed(1)).softmax(1)
     return targets_of() if name in MULTILABEL else torch.tensor([0, 4, 2, 2, 1, 3])
 
 

@@ -1,16 +1,19 @@
 """Fitters of every rule: of some rows, of all, what tables and curves say of them; a user's own rule."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, fbeta_score
+from sklearn.metrics import cohen_kappa_score, f1_score, fbeta_score
 
 from imettk.config import RulePlan
 from imettk.config.choices import RULES
-from imettk.postprocess.fitters import FitContext, RuleFitter, make_fitter, rule_class
+from imettk.errors import ConfigError
+from imettk.metrics import METRICS
+from imettk.postprocess.fitters import FitContext, LikeliestClass, RuleFitter, make_fitter, rule_class
 from imettk.postprocess.rule import Likeliest, Rule, Shares, Thresholds, relative_to_row
+from imettk.tasks import TASKS
 
 # Rules that need no more than a plan; what needs labels and a metric has tests of its own.
 FITTED = {name: row.load() for name, row in RULES.items() if "answers" in row.gives and name != "cutpoints"}
@@ -297,3 +300,23 @@ def test_a_users_own_fitter_is_taken_as_it_is():
     assert isinstance(fitter, LastRow) and rule_class(LastRow) is AboveMean
     probs, targets, _ = table()
     assert fitter.on(probs, targets)(np.array([5, 2])).limit == probs[2].max()
+
+
+def test_kappa_judges_the_numbers_that_labels_are_in_whatever_order():
+    labels = ("0", "1", "10", "2")  # as text is sorted
+    scorer, numbers = METRICS["quadratic_kappa"].bound("classes"), np.array([0, 1, 10, 2])
+    context = FitContext(RulePlan(kind="argmax"), labels=labels, task=TASKS["multiclass"], scorer=scorer)
+    fitter, (probs, targets, _) = LikeliestClass(context), table()
+    truth, answers = targets.argmax(1), probs.argmax(1)
+    expected = kappa_by_hand(numbers[answers], numbers[truth])
+    assert scorer.score(*fitter.judged(answers, probs, truth)) == pytest.approx(expected)
+    assert expected != pytest.approx(cohen_kappa_score(answers, truth, weights="quadratic"))
+    line = r"judges how far grades are apart: labels must be numbers, and these are 0, high: write numbers"
+    with pytest.raises(ConfigError, match=line):
+        LikeliestClass(replace(context, labels=("0", "high")))
+
+
+def kappa_by_hand(one, other):
+    """Cohen 1968: how far pairs are apart, against all pairs of one's and another's grades."""
+    apart = np.mean((one - other) ** 2)
+    return 1 - apart / np.mean([(first - second) ** 2 for first in one for second in other])

@@ -72,6 +72,8 @@ def test_its_json_holds_all_of_it_and_what_is_none_is_refused():
 @pytest.mark.parametrize("labels", [("mild", "severe"), ("1", "10", "2"), ("1", "1.0")])
 def test_labels_that_are_no_rising_numbers_are_refused(labels):
     with pytest.raises(ConfigError, match="numbers that rise, and these are"):
+        fitter_of("accuracy", labels=labels)
+    with pytest.raises(ConfigError, match="numbers"):
         fitter_of(labels=labels)
 
 

@@ -90,7 +90,7 @@ def test_a_column_is_called_like_the_samples(tmp_path):
         ({"target": list(range(1, 25))}, None, "column target holds 24 different numbers"),
         (
             {"a": [8, 3] * 12, "b": [3, 8] * 12},
-            {"a": [0.5] * 2, "b": [0.5] * 2},
+            {"a": [0.5] * 2, "b": [0.2] * 2},
             r"2 columns \(a, b\) hold other values than",
         ),
     ],

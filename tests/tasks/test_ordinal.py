@@ -30,6 +30,15 @@ def test_a_grade_is_above_all_that_are_lower():
     assert TASK.smooth(soft, 0.2)[2].tolist() == pytest.approx([0.9, 0.1, 0.1])
 
 
+def test_grades_rise_by_their_numbers():
+    assert TASK.order({"10", "2", "0", "1.5"}) == ["0", "1.5", "2", "10"] and TASK.order({"b", "10", "2"}) == [
+        "10",
+        "2",
+        "b",
+    ]
+    assert TASKS["multiclass"].order({"10", "2", "0"}) == ["0", "10", "2"]  # as trainings have begun
+
+
 def test_a_sure_wrong_answer_costs_most():
     probs = np.float32([[0.9, 0.8, 0.7], [0.1, 0.1, 0.0]])
     assert TASK.row_losses(probs, np.array([3, 3]))[1] > TASK.row_losses(probs, np.array([3, 3]))[0]

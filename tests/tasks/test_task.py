@@ -9,7 +9,7 @@ from imettk.tasks import TASKS
 CELLS = [["a"], ["c"], ["a"], ["b"], ["c"]]
 COLUMN = {"a": 0, "b": 1, "c": 2}
 NAMES = ("a", "b", "c")
-OF_LABELS = {name: task for name, task in TASKS.items() if not task.numeric}
+OF_LABELS = {name: task for name, task in TASKS.items() if not task.numbered}
 
 
 @pytest.mark.parametrize("task", OF_LABELS.values(), ids=OF_LABELS)

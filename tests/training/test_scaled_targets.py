@@ -1,4 +1,4 @@
-"""Trainings of numbers and grades go on exactly, in any session and after any kill, in the scale of training rows."""
+"""Trainings of numbers, grades and votes go on exactly after any kill, in the scale and weights of their rows."""
 
 import hashlib
 import signal
@@ -41,8 +41,12 @@ GRADES = RECIPE.replace('task="regression", label_columns=("a", "b")', 'task="or
 GRADES = GRADES.replace('loss="mse", target_scale="log"', 'loss="corn"').replace('loss="huber"', 'loss="cumulative"')
 GRADES = GRADES.replace('kind="value"', 'kind="cutpoints"')
 
+VOTES = RECIPE.replace('task="regression"', 'task="votes"').replace('target_scale="log"', "vote_weight=0.5")
+VOTES = VOTES.replace('loss="mse"', 'loss="kl_divergence"').replace('loss="huber"', "label_smoothing=0.1")
+VOTES = VOTES.replace('RulePlan(kind="value")', 'RulePlan(kind="probability"), score=ScorePlan(metric="kl_divergence")')
 
-@pytest.fixture(scope="module", params=[RECIPE, GRADES], ids=["numbers", "grades"])
+
+@pytest.fixture(scope="module", params=[RECIPE, GRADES, VOTES], ids=["numbers", "grades", "votes"])
 def prepared(request, imettk, tmp_path_factory):
     """Recipe file, data folder and a folder that `prepare` wrote."""
     folder, rng = tmp_path_factory.mktemp("scaled"), np.random.default_rng(0)
@@ -101,7 +105,7 @@ def test_a_checkpoint_in_another_scale_is_refused(prepared, imettk, tmp_path):
     imettk(*words(prepared, tmp_path, "--session.limit-steps", 2))
     (path,) = (tmp_path / "fold0" / "checkpoints").glob("*.safetensors")
     file = read_tensors(path)
-    if "ordinal" in prepared[0].read_text():
+    if "regression" not in prepared[0].read_text():
         assert SCALE not in file.values
         return
     assert file.values[SCALE] == read_values(path)[SCALE] and file.values[SCALE]["kind"] == "log"
