@@ -37,7 +37,7 @@ CELLS = {
 }
 
 
-CELLS["ordinal"] = CELLS["multiclass"]
+CELLS["ordinal"] = CELLS["questions"] = CELLS["multiclass"]
 
 
 def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
@@ -49,8 +49,9 @@ def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
             backbone="timm:test_resnet", head="embedding", embedding_size=8, centres=int(takes == "cosines")
         )
     by = "neighbours" if takes == "embeddings" else "probs"
+    asked = TASKS[task].asks_columns
     return Recipe(
-        table=TableFormat(task=task, label_column="label"),
+        table=TableFormat(task=task, **({"label_columns": ("label",)} if asked else {"label_column": "label"})),
         folds=FoldPlan(num_folds=2),
         images=ImageFormat(image_size=(32, 32)),
         model=model,
@@ -142,6 +143,8 @@ def check_by_scikit_learn(folder, rule, metric, score):
     parts = [load_predictions(folder / f"fold{fold}" / "oof.safetensors") for fold in range(2)]
     probs, targets = (np.concatenate(each) for each in ([one.merged for one in parts], [one.targets for one in parts]))
     kept = np.clip(probs.astype(np.float64), 1e-15, 1 - 1e-15)
+    if rule == "argmax_each":  # of the one question
+        targets = targets.argmax(1)
     if rule == "probability":  # its one column is of the first label
         kept, targets = kept[:, :1], targets[:, None] == 0 if targets.ndim == 1 else targets[:, :1]
     if metric == "log_loss" and targets.ndim == 1:

@@ -63,7 +63,7 @@ class TableFormat(Section):
         label_pattern: where a csv lacks `label_column`, a regular expression for the id, whose first group is the
             label; an id without a match has the unknown label.
         label_columns: instead of `label_column`, a column of 0 and 1 (or true and false) for each label, called so; of
-            numbers, a column for each target.
+            numbers, a column for each target; of questions, a column for each, with its classes.
         label_lists: cells of `label_column`, and of a submission, are lists such as ['a', 'b'].
         unknown_label: what stands for every identity that is not known, such as `new_whale`: its rows never train and
             are right where a query is said to be of no known identity.
@@ -163,6 +163,13 @@ class TableFormat(Section):
             "label_columns",
             "none where folders, names of files or lists hold the labels",
         )
+        asks_columns = TASKS[self.task].asks_columns
+        self._require(not asks_columns or len(self.label_columns) > 0, "label_columns", "given: a column a question")
+        self._require(
+            not (asks_columns and (self.labels_csv or self.label_lists)),
+            "task",
+            "without labels_csv and label_lists for questions",
+        )
         of_labels = self.labels_csv or self.only_group or self.label_lists
         self._require(not (numeric and of_labels), "task", "without labels_csv, only_group and label_lists for numbers")
         self._require(not (self.label_lists and one_label), "label_lists", "false where rows have one label")
@@ -195,7 +202,7 @@ class TableFormat(Section):
 
     @property
     def number_columns(self) -> tuple[str, ...]:
-        """The columns of the training table that hold numbers, where the task learns numbers."""
+        """The columns of the training table that hold numbers, or classes of questions, where the task learns such."""
         return self.label_columns or (self.label_column,)
 
     @property

@@ -13,6 +13,7 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.config.table import CELL_SEPARATOR
 from imettk.data.csv_files import named
+from imettk.data.question_cells import join_questions, split_questions
 from imettk.errors import DataError
 from imettk.tasks import TASKS
 
@@ -30,6 +31,9 @@ def read_cells(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> pd.
     """
     if TASKS[table_format.task].numeric:
         return _with_joined(frame, table_format)
+    if TASKS[table_format.task].asks_columns:
+        _refuse_unanswered(frame, table_format, csv)
+        return frame.assign(**{table_format.label_column: join_questions(frame, table_format.label_columns)})
     if table_format.label_columns:
         return frame.assign(**{table_format.label_column: _join_columns(frame, table_format, csv)})
     if table_format.label_lists:
@@ -52,6 +56,12 @@ def _with_joined(frame: pd.DataFrame, table_format: TableFormat) -> pd.DataFrame
     rows = frame[list(table_format.label_columns)].to_numpy(str)
     joined = [table_format.cell_separator.join(row) for row in rows.tolist()]
     return frame.assign(**{table_format.label_column: pd.Series(joined, frame.index, dtype=str)})
+
+
+def _refuse_unanswered(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> None:
+    for column in table_format.label_columns:
+        if (empty := (frame[column].str.strip() == "").to_numpy(bool)).any():
+            raise DataError(f"{csv}: {named(frame[table_format.id_column][empty], 'row')} without a class in {column}")
 
 
 def is_flag(cells: pd.Series) -> np.ndarray:
@@ -118,6 +128,9 @@ def as_table(ids: Sequence[str], rows: Sequence[Sequence[str]], table_format: Ta
     frame = pd.DataFrame({table_format.id_column: ids}, dtype=str)
     if TASKS[table_format.task].numeric:
         return pd.concat([frame, pd.DataFrame(rows, columns=list(table_format.number_columns))], axis=1)
+    if TASKS[table_format.task].asks_columns:
+        columns = list(table_format.label_columns)
+        return pd.concat([frame, pd.DataFrame(split_questions(rows, columns), columns=columns, dtype=str)], axis=1)
     if table_format.label_columns:
         flags = pd.DataFrame(as_flags(rows, table_format.label_columns), columns=list(table_format.label_columns))
         return pd.concat([frame, flags], axis=1)

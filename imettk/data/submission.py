@@ -26,6 +26,7 @@ def write_submission(
     num_answers: int | None = None,
     numbers: bool = False,
     shares: bool = True,
+    alike: bool = False,
 ) -> None:
     """Write the answers for `ids` in the columns and the order of the sample, checked first.
 
@@ -36,6 +37,7 @@ def write_submission(
         num_answers: that every row must have in a single column; None is any number.
         numbers: answers are numbers, of which two may be the same.
         shares: numbers are probabilities, or 0 and 1.
+        alike: answers are to different questions, so that two of a row may be the same.
 
     Raises:
         DataError: the submission would not fit the sample, or leave a column of it as it is; nothing is written.
@@ -44,7 +46,7 @@ def write_submission(
     columns = len(answer_columns)
     for name, row in zip(ids, answers, strict=True):
         wanted = num_answers if columns == 1 else columns
-        fault = _fault(row, separator if columns == 1 else None, wanted, distinct=not numbers)
+        fault = _fault(row, separator if columns == 1 else None, wanted, distinct=not (numbers or alike))
         if fault := fault or (_no_number(row, shares=shares) if numbers else None):
             raise DataError(f"the submission for {sample_csv}: {name} {fault}")
     content: dict[str, list[str]] = {id_column: list(ids)}

@@ -10,7 +10,8 @@ from imettk.metrics.auc import class_constant, constant, for_classes
 from imettk.metrics.labels import Average, best_constant_f_beta, f_beta, f_beta_resampled
 from imettk.metrics.metric import Metric
 
-LABELS, CLASSES, GRADES, VALUES = "labels", "classes", "grades", "values"  # forms of targets
+# Forms of targets.
+LABELS, CLASSES, GRADES, VALUES, QUESTIONS = "labels", "classes", "grades", "values", "questions"
 Functions = tuple[Any, Any, Any]
 
 

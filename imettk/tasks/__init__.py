@@ -3,6 +3,7 @@
 from imettk.tasks.multiclass import Multiclass
 from imettk.tasks.multilabel import Multilabel
 from imettk.tasks.ordinal import Ordinal
+from imettk.tasks.questions import Questions
 from imettk.tasks.regression import Regression
 from imettk.tasks.task import Task
 
@@ -11,6 +12,7 @@ TASKS: dict[str, Task] = {
     "multiclass": Multiclass(),
     "regression": Regression(),
     "ordinal": Ordinal(),
+    "questions": Questions(),
 }
 
 __all__ = ["TASKS", "Task"]

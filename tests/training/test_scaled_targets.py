@@ -1,4 +1,5 @@
-"""Trainings of numbers and grades go on exactly, in any session and after any kill, in the scale of training rows."""
+"""Trainings of numbers, grades and several questions go on exactly, in any session and after any kill; numbers in the
+scale of their training rows."""
 
 import hashlib
 import signal
@@ -42,7 +43,16 @@ GRADES = GRADES.replace('loss="mse", target_scale="log"', 'loss="corn"').replace
 GRADES = GRADES.replace('kind="value"', 'kind="cutpoints"')
 
 
-@pytest.fixture(scope="module", params=[RECIPE, GRADES], ids=["numbers", "grades"])
+QUESTIONS = RECIPE.replace(
+    'task="regression", label_columns=("a", "b")', 'task="questions", label_columns=("c", "grade")'
+)
+QUESTIONS = QUESTIONS.replace(
+    'loss="mse", target_scale="log"', 'loss="question_cross_entropy", loss_params={"weights": "2 1"}'
+)
+QUESTIONS = QUESTIONS.replace(', loss="huber"', "").replace('kind="value"', 'kind="argmax_each"')
+
+
+@pytest.fixture(scope="module", params=[RECIPE, GRADES, QUESTIONS], ids=["numbers", "grades", "questions"])
 def prepared(request, imettk, tmp_path_factory):
     """Recipe file, data folder and a folder that `prepare` wrote."""
     folder, rng = tmp_path_factory.mktemp("scaled"), np.random.default_rng(0)
@@ -51,9 +61,9 @@ def prepared(request, imettk, tmp_path_factory):
         for row in range(rows):
             cv2.imwrite(str(folder / part / f"{row}.png"), rng.integers(0, 255, (32, 32, 3)).astype(np.uint8))
     numbers = rng.gamma(2, 50, (40, 2))
-    columns = {"a": numbers[:, 0], "b": numbers[:, 1], "grade": np.arange(40) % 4}
+    columns = {"a": numbers[:, 0], "b": numbers[:, 1], "grade": np.arange(40) % 4, "c": np.arange(40) % 3}
     pd.DataFrame({"id": range(40)} | columns).to_csv(folder / "train.csv", index=False)
-    answers = {"grade": 0} if request.param == GRADES else {"a": 0.5, "b": 0.5}
+    answers = {GRADES: {"grade": 0}, QUESTIONS: {"c": 0, "grade": 0}}.get(request.param, {"a": 0.5, "b": 0.5})
     pd.DataFrame({"id": range(2)} | answers).to_csv(folder / "sample_submission.csv", index=False)
     (folder / "mine.py").write_text(request.param)
     imettk("prepare", folder / "mine.py", "--data", folder, "--run-dir", folder / "prepared")
@@ -101,7 +111,7 @@ def test_a_checkpoint_in_another_scale_is_refused(prepared, imettk, tmp_path):
     imettk(*words(prepared, tmp_path, "--session.limit-steps", 2))
     (path,) = (tmp_path / "fold0" / "checkpoints").glob("*.safetensors")
     file = read_tensors(path)
-    if "ordinal" in prepared[0].read_text():
+    if "regression" not in prepared[0].read_text():
         assert SCALE not in file.values
         return
     assert file.values[SCALE] == read_values(path)[SCALE] and file.values[SCALE]["kind"] == "log"
