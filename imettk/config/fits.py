@@ -188,7 +188,7 @@ def _check_numbers(recipe: Recipe) -> None:
         return
     if recipe.predict.merge != "mean":
         raise ConfigError(f"`predict.merge` of numbers must be mean, got {recipe.predict.merge}")
-    if len(recipe.table.label_columns) > 1 and recipe.table.answer_column is not None:
+    if len(recipe.table.label_columns) > 1 and not recipe.table.label_answers:
         raise ConfigError("`table.answer_column` must be none for several numbers: name `table.answer_columns`")
 
 

@@ -11,6 +11,12 @@ from imettk.config.section import Section
 CELL_SEPARATOR = "\x1f"  # (ASCII: unit separator) between labels in cells that were made here; no name holds it
 
 
+def _is_rows(text: str | None) -> bool:
+    """Return whether a text is a pattern of rows' ids, or may be a column's name; None is neither, and allowed."""
+    is_pattern = text is not None and sorted(re.findall(r"\{[^{}]*\}", text)) == ["{id}", "{label}"]
+    return is_pattern or not set("{}") & set(text or "")
+
+
 def _has_group(pattern: str) -> bool:
     try:
         return re.compile(pattern).groups > 0
@@ -64,6 +70,9 @@ class TableFormat(Section):
             label; an id without a match has the unknown label.
         label_columns: instead of `label_column`, a column of 0 and 1 (or true and false) for each label, called so; of
             numbers, a column for each target; of questions, a column for each, with its classes.
+        train_rows: training tables have a row for each image and each of `label_columns`, with what it is in
+            `label_column`: a pattern of their ids, such as `{id}__{label}`, or the column that holds the label.
+        join_rows: rows of one id are one image, with the labels of all of them.
         label_lists: cells of `label_column`, and of a submission, are lists such as ['a', 'b'].
         unknown_label: what stands for every identity that is not known, such as `new_whale`: its rows never train and
             are right where a query is said to be of no known identity.
@@ -73,6 +82,9 @@ class TableFormat(Section):
         answer_column: of the sample submission, where it differs from `label_column`.
         answer_columns: or several of them: one for each ranked answer, best first, or for each label's probability, or
             1 and 0. Without either they are `label_columns`.
+        sample_rows: the sample submission has a row for each image and each of `answer_columns` (or `label_columns`),
+            whose answers go into `answer_column`: a pattern of its ids, such as `{id}__{label}`, or the column that
+            holds the label.
         kept_columns: of the sample submission, those that stay as they are; any other that nothing fills is an error.
         only_group: learn the labels of this group alone, as one of several models; others in a row are passed over.
         name_separator: what ends the group in a label's name, as in `culture::french`.
@@ -100,12 +112,15 @@ class TableFormat(Section):
     train_files: bool = False
     label_pattern: str | None = None
     label_columns: tuple[str, ...] = ()
+    train_rows: str | None = None
+    join_rows: bool = False
     label_lists: bool = False
     unknown_label: str | None = None
     merged_csv: str | None = None
     sample_id_column: str | None = None
     answer_column: str | None = None
     answer_columns: tuple[str, ...] = ()
+    sample_rows: str | None = None
     kept_columns: tuple[str, ...] = ()
     only_group: str | None = None
     labels_csv: str | None = None
@@ -174,7 +189,26 @@ class TableFormat(Section):
         self._require(not (numeric and of_labels), "task", "without labels_csv, only_group and label_lists for numbers")
         self._require(not (self.label_lists and one_label), "label_lists", "false where rows have one label")
         self._require(
-            not self.answer_columns or self.answer_column is None, "answer_column", "none beside answer_columns"
+            not self.answer_columns or self.answer_column is None or self.sample_rows is not None,
+            "answer_column",
+            "none beside answer_columns",
+        )
+        for name in ("train_rows", "sample_rows"):
+            self._require(_is_rows(getattr(self, name)), name, "a pattern such as {id}__{label}, or a column")
+        self._require(
+            self.train_rows is None or bool(self.label_columns),
+            "train_rows",
+            "none without label_columns, which name the labels of rows",
+        )
+        self._require(
+            not self.join_rows or not (one_label or numeric or self.lists_images or self.label_columns),
+            "join_rows",
+            "false where rows have one label, or numbers, or a column a label, or are images without a table",
+        )
+        self._require(
+            self.sample_rows is None or bool(self.label_answers),
+            "sample_rows",
+            "none without label_columns or answer_columns, which name the labels of its rows",
         )
         self._require(self.only_group is None or self.labels_csv is not None, "only_group", "none without labels_csv")
         self._require(self.label_separator != "", "label_separator", "at least one character")
@@ -207,10 +241,17 @@ class TableFormat(Section):
 
     @property
     def label_answers(self) -> tuple[str, ...]:
-        """The columns of the sample submission, where each label (or ranked answer) has its own; else none."""
-        return self.answer_columns or (self.label_columns if self.answer_column is None else ())
+        """The columns of the sample submission, where each label (or ranked answer) has its own, or the labels of its
+        rows; else none."""
+        own_column = self.answer_column is None or self.sample_rows is not None
+        return self.answer_columns or (self.label_columns if own_column else ())
 
     @property
     def filled_columns(self) -> tuple[str, ...]:
-        """The columns of the sample submission that answers go into."""
-        return self.label_answers or (self.answer_column or self.label_column,)
+        """The columns of the sample submission that answers go into, when it has a row an image."""
+        return self.label_answers or (self.value_column,)
+
+    @property
+    def value_column(self) -> str:
+        """The column of the sample submission that holds answers, where it is a single one."""
+        return self.answer_column or self.label_column

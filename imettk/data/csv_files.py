@@ -56,11 +56,11 @@ def require_filled(frame: pd.DataFrame, csv: Path, filled: Iterable[str], kept: 
         )
 
 
-def refuse_doubles(ids: pd.Series, csv: Path) -> None:
-    """Raise `DataError` where an id stands twice."""
+def refuse_doubles(ids: pd.Series, csv: Path, what_to_do: str = "") -> None:
+    """Raise `DataError` where an id stands twice; the message ends with what to do."""
     doubles = ids[ids.duplicated()].unique()
     if len(doubles):
-        raise DataError(f"{csv}: {named(doubles, 'id')} more than once; every id may stand once")
+        raise DataError(f"{csv}: {named(doubles, 'id')} more than once; every id may stand once{what_to_do}")
 
 
 def as_text(column: Iterable[str]) -> np.ndarray:

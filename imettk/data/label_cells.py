@@ -13,6 +13,7 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.config.table import CELL_SEPARATOR
 from imettk.data.csv_files import named
+from imettk.data.long_rows import training_rows
 from imettk.data.question_cells import join_questions, split_questions
 from imettk.errors import DataError
 from imettk.tasks import TASKS
@@ -125,17 +126,16 @@ def as_flags(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> list[list
 
 def as_table(ids: Sequence[str], rows: Sequence[Sequence[str]], table_format: TableFormat) -> pd.DataFrame:
     """Return rows with these labels as a table in the form of the training table."""
-    frame = pd.DataFrame({table_format.id_column: ids}, dtype=str)
-    if TASKS[table_format.task].numeric:
-        return pd.concat([frame, pd.DataFrame(rows, columns=list(table_format.number_columns))], axis=1)
+    frame, names = pd.DataFrame({table_format.id_column: ids}, dtype=str), list(table_format.number_columns)
     if TASKS[table_format.task].asks_columns:
-        columns = list(table_format.label_columns)
-        return pd.concat([frame, pd.DataFrame(split_questions(rows, columns), columns=columns, dtype=str)], axis=1)
-    if table_format.label_columns:
-        flags = pd.DataFrame(as_flags(rows, table_format.label_columns), columns=list(table_format.label_columns))
-        return pd.concat([frame, flags], axis=1)
-    cells = map(write_list, rows) if table_format.label_lists else map(table_format.label_separator.join, rows)
-    return frame.assign(**{table_format.label_column: list(cells)})
+        rows = split_questions(rows, names)
+    elif not TASKS[table_format.task].numeric:
+        if not table_format.label_columns:
+            join = write_list if table_format.label_lists else table_format.label_separator.join
+            return frame.assign(**{table_format.label_column: list(map(join, rows))})
+        rows = as_flags(rows, names)
+    frame, long = pd.concat([frame, pd.DataFrame(rows, columns=names)], axis=1), training_rows(table_format)
+    return frame if long is None else long.lengthen(frame)
 
 
 def write_cells(frame: pd.DataFrame, table_format: TableFormat) -> pd.DataFrame:

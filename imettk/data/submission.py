@@ -8,9 +8,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from imettk.data.csv_files import csv_separator
+from imettk.config import TableFormat
+from imettk.data.csv_files import csv_separator, read_csv, require_columns, require_filled
+from imettk.data.long_rows import LongRows, sample_rows
 from imettk.errors import DataError
 from imettk.files import write_atomically
+
+
+def read_sample(table_format: TableFormat, csv: Path) -> pd.DataFrame:
+    """Read the sample submission as a table with a row an image, also where it has one for each image and label.
+
+    Returns:
+        At least the ids and the columns that answers go into, as text.
+
+    Raises:
+        DataError: a column is missing, nothing would fill one, or rows are not as `sample_rows` says.
+    """
+    frame, long, kept = read_csv(csv), sample_rows(table_format), table_format.kept_columns
+    columns = (table_format.test_id_column, *table_format.filled_columns) if long is None else long.columns
+    require_columns(frame, csv, [*columns, *kept])
+    require_filled(frame, csv, columns, kept)
+    return frame if long is None else long.gather(frame, csv)
 
 
 def write_submission(
@@ -27,6 +45,7 @@ def write_submission(
     numbers: bool = False,
     shares: bool = True,
     alike: bool = False,
+    long: LongRows | None = None,
 ) -> None:
     """Write the answers for `ids` in the columns and the order of the sample, checked first.
 
@@ -38,11 +57,13 @@ def write_submission(
         numbers: answers are numbers, of which two may be the same.
         shares: numbers are probabilities, or 0 and 1.
         alike: answers are to different questions, so that two of a row may be the same.
+        long: the sample has a row for each image and each of `answer_columns`.
 
     Raises:
         DataError: the submission would not fit the sample, or leave a column of it as it is; nothing is written.
     """
-    sample = _read(sample_csv)
+    template = _read(sample_csv)
+    sample = template if long is None else long.gather(template, sample_csv)
     columns = len(answer_columns)
     for name, row in zip(ids, answers, strict=True):
         wanted = num_answers if columns == 1 else columns
@@ -56,13 +77,17 @@ def write_submission(
         content |= {name: [row[place] for row in answers] for place, name in enumerate(answer_columns)}
     frame = pd.DataFrame(content, dtype=object)
     _check(frame, sample, f"the submission for {sample_csv}", id_column)
-    if unfilled := [column for column in sample.columns if column not in (*frame.columns, *kept_columns)]:
+    filled = frame.columns if long is None else long.columns
+    if unfilled := [column for column in template.columns if column not in (*filled, *kept_columns)]:
         raise DataError(
             f"the submission for {sample_csv}: nothing fills column {', '.join(unfilled)}, where the sample's own "
             "values would stay; name columns that are to stay in table.kept_columns"
         )
     ordered = frame.set_index(id_column).loc[list(sample[id_column])]
-    submission = sample.assign(**{name: ordered[name].to_numpy() for name in answer_columns})
+    if long is None:
+        submission = sample.assign(**{name: ordered[name].to_numpy() for name in answer_columns})
+    else:
+        submission = long.spread(template, sample_csv, ordered[list(answer_columns)].to_numpy())
     write_atomically(path, submission.to_csv(index=False, sep=csv_separator(sample_csv)).encode())
 
 

@@ -13,12 +13,14 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
-from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns, require_filled
+from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns
 from imettk.data.identities import merge_labels, merged_into, read_merged
 from imettk.data.image_files import find_images, refuse_leaving, say_where
 from imettk.data.label_cells import read_cells
 from imettk.data.labels import Labels, list_labels, make_targets, split
 from imettk.data.listings import labels_of_ids, list_files, list_folders, short_names
+from imettk.data.long_rows import join_rows, say_what_to_do, training_rows
+from imettk.data.submission import read_sample
 from imettk.errors import DataError
 
 
@@ -128,7 +130,7 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
         frame = (list_folders if table_format.train_folders else list_files)(table_format, data_dir, remarks)
     else:
         csv = data_dir / table_format.train_csv
-        frame = _read_frame(table_format, csv)
+        frame = _read_frame(table_format, csv, remarks)
     users = _users(table_format)
     parts = [_Part(table_format, csv, frame, users[table_format.train_images] == 1)]
     for extra in table_format.extra:
@@ -143,7 +145,7 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
         csv = data_dir / extra.csv
         if own.group_column not in read_csv(csv).columns:
             own = replace(own, group_column=None)
-        parts.append(_Part(own, csv, _read_frame(own, csv), users[extra.images] == 1))
+        parts.append(_Part(own, csv, _read_frame(own, csv, remarks), users[extra.images] == 1))
     return parts
 
 
@@ -163,11 +165,7 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
             column.
     """
     csv = data_dir / table_format.sample_csv
-    frame = read_csv(csv)
-    id_column, answers = table_format.test_id_column, table_format.filled_columns
-    require_columns(frame, csv, [id_column, *answers, *table_format.kept_columns])
-    require_filled(frame, csv, [id_column, *answers], table_format.kept_columns)
-    ids, suffix = frame[id_column], table_format.image_suffix
+    ids, suffix = read_sample(table_format, csv)[table_format.test_id_column], table_format.image_suffix
     refuse_doubles(ids, csv)
     remarks: list[str] = []
     folder = data_dir / table_format.test_images
@@ -197,14 +195,19 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     )
 
 
-def _read_frame(table_format: TableFormat, csv: Path) -> pd.DataFrame:
+def _read_frame(table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.DataFrame:
     """A table with ids that stand once, and all labels of a row in `label_column`."""
-    frame, columns = read_csv(csv), table_format.label_columns
+    frame, columns, group = read_csv(csv), table_format.label_columns, table_format.group_column
+    if (long := training_rows(table_format)) is not None:
+        require_columns(frame, csv, [*long.columns, group])
+        frame = long.gather(frame, csv, agree=() if group is None else (group,))
     require_columns(frame, csv, [table_format.id_column, *columns])
     if not columns and table_format.label_pattern is not None and table_format.label_column not in frame.columns:
         frame = frame.assign(**{table_format.label_column: labels_of_ids(table_format, csv, frame)})
-    require_columns(frame, csv, [*([] if columns else [table_format.label_column]), table_format.group_column])
-    refuse_doubles(frame[table_format.id_column], csv)
+    require_columns(frame, csv, [*([] if columns else [table_format.label_column]), group])
+    if table_format.join_rows:
+        return join_rows(read_cells(frame, table_format, csv), table_format, csv, remarks)
+    refuse_doubles(frame[table_format.id_column], csv, say_what_to_do(table_format))
     return read_cells(frame, table_format, csv)
 
 
@@ -274,7 +277,7 @@ def read_answers(
     Returns:
         int64 (N,) class index, -1 for the unknown label, or uint8 (N, C).
     """
-    frame = _read_frame(replace(table_format, group_column=None), csv)
+    frame = _read_frame(replace(table_format, group_column=None), csv, [])
     absent = sorted(set(ids) - set(frame[table_format.id_column]))
     if absent:
         raise DataError(f"{csv}: no answer for {named(absent, 'id')}")

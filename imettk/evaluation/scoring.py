@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import Recipe
-from imettk.data.csv_files import read_csv
+from imettk.data.submission import read_sample
 from imettk.data.table import SampleTable
 from imettk.evaluation.evidence import keep_curves
 from imettk.experiment.rule_file import keep_rule
@@ -226,4 +226,4 @@ def _tell_shake_up(recipe: Recipe, fitter: RuleFitter, rule: Rule, table: Sample
 def count_test_rows(recipe: Recipe, data_dir: Path) -> int | None:
     """Return the rows of the sample submission, where it is there."""
     path = data_dir / recipe.table.sample_csv
-    return len(read_csv(path)) if path.is_file() else None
+    return len(read_sample(recipe.table, path)) if path.is_file() else None

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.csv_files import read_csv
 from imettk.data.label_cells import as_flags, write_list
-from imettk.data.submission import check_kind, write_submission
+from imettk.data.long_rows import sample_rows
+from imettk.data.submission import check_kind, read_sample, write_submission
 from imettk.progress import say
 from imettk.tasks.questions import classes_among
 from imettk.tracking.run_dir import RunDir
@@ -39,8 +39,9 @@ def check_sample(recipe: Recipe, data_dir: Path, labels: Sequence[str]) -> None:
     if not path.is_file() or recipe.answers_images or recipe.rule.pairs is not None:
         return
     if recipe.task.asks_columns:
+        frame = read_sample(form, path)
         for column in form.filled_columns:
-            check_kind(read_csv(path), path, [column], labels=classes_among(labels, column))
+            check_kind(frame, path, [column], labels=classes_among(labels, column))
         return
     answers: Sequence[str] | None = labels
     if row.answers_numbers or recipe.task.numeric:
@@ -51,7 +52,12 @@ def check_sample(recipe: Recipe, data_dir: Path, labels: Sequence[str]) -> None:
         answers = (*labels, form.unknown_label)
     said = recipe.score.metric is not None  # by which labels are judged
     check_kind(
-        read_csv(path), path, form.filled_columns, labels=answers, fractions=said, shares=not recipe.task.numeric
+        read_sample(form, path),
+        path,
+        form.filled_columns,
+        labels=answers,
+        fractions=said,
+        shares=not recipe.task.numeric,
     )
 
 
@@ -86,6 +92,7 @@ def submit(
         answers = [[form.label_separator.join(row)] for row in answers]
     elif form.label_lists:
         answers = [[write_list(row)] for row in answers]
+    long = sample_rows(form)
     write_submission(
         path,
         sample,
@@ -96,8 +103,10 @@ def submit(
         answers=answers,
         separator=form.label_separator,
         num_answers=num_answers,
+        long=long,
         shares=not recipe.task.numeric,
         alike=recipe.task.asks_columns,
         numbers=flags or recipe.task.numeric or (recipe.rule_row.answers_numbers and recipe.rule.pairs is None),
     )
-    say(f"{path}: {len(ids)} answers, {what}, checked against {form.sample_csv}")
+    rows = len(ids) * (1 if long is None else len(long.labels))
+    say(f"{path}: {rows} answers, {what}, checked against {form.sample_csv}")

@@ -13,6 +13,7 @@ import pandas as pd
 from imettk.config import ExtraTable, Recipe, RulePlan, TableFormat
 from imettk.data.csv_files import read_csv
 from imettk.data.identities import read_merged
+from imettk.data.long_rows import sample_rows, training_rows
 from imettk.data.table import SampleTable
 
 Plan = TypeVar("Plan", TableFormat, ExtraTable, RulePlan)
@@ -56,7 +57,7 @@ def make_miniature(
         for number, extra in enumerate(form.extra)
     )
     if Path(form.sample_csv).is_file():
-        small["sample_csv"] = _write(read_csv(Path(form.sample_csv)).head(test_rows), out, "sample_submission.csv")
+        small["sample_csv"] = _write(_first_of_sample(form, test_rows), out, "sample_submission.csv")
     if form.labels_csv is not None and recipe.task.exclusive:
         frame = read_csv(Path(form.labels_csv))
         present = {table.labels[label] for label in _present(labels, taken) if label >= 0}
@@ -129,8 +130,19 @@ def _absolute(plan: Plan, data_dir: Path) -> Plan:
 
 
 def _rows_of(csv: str, form: TableFormat, chosen: set[str]) -> pd.DataFrame:
-    frame = read_csv(Path(csv))
-    return frame[frame[form.id_column].isin(chosen)]
+    frame, long = read_csv(Path(csv)), training_rows(form)
+    ids = frame[form.id_column] if long is None else pd.Series(long.images(frame, Path(csv)), frame.index)
+    return frame[ids.isin(chosen)]
+
+
+def _first_of_sample(form: TableFormat, rows: int) -> pd.DataFrame:
+    """The sample submission of so many images."""
+    csv, long = Path(form.sample_csv), sample_rows(form)
+    frame = read_csv(csv)
+    if long is None:
+        return frame.head(rows)
+    images = long.images(frame, csv)
+    return frame[np.isin(images, list(dict.fromkeys(images))[:rows])]
 
 
 def _write(frame: pd.DataFrame, out: Path, name: str) -> str:
