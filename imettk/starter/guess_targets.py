@@ -29,6 +29,7 @@ from imettk.starter.guess_columns import (
     plain_name,
 )
 from imettk.starter.guess_labels import labels_of, read_labels
+from imettk.starter.guess_questions import asks_columns, question_columns, read_questions, why_questions
 from imettk.starter.guess_sample import Sample
 from imettk.starter.look import Contents
 from imettk.starter.questions import QUESTIONS
@@ -51,6 +52,7 @@ class Targets:
         several: a row may have several.
         reason: why cells are read in this way.
         numeric: cells hold numbers, and labels are the names of their columns.
+        asks_columns: each column is a question with classes of its own.
         found: where the labels stand, as a line to be shown, and why there.
         form: fields of `TableFormat`.
     """
@@ -62,6 +64,7 @@ class Targets:
     found: tuple[str, str]
     form: dict[str, Any] = field(default_factory=dict)
     numeric: bool = False
+    asks_columns: bool = False
 
 
 def find_targets(
@@ -75,6 +78,10 @@ def find_targets(
     columns, reason = _find_columns(frame, rows, sample, contents, choices)
     if (why := _why_numbers(frame, columns, sample, choices)) is not None:
         return _from_numbers(frame, rows, columns, reason, why)
+    if (why := why_questions(frame, columns, sample, choices)) is not None:
+        columns = tuple(column for column in frame.columns if column in columns)  # weights go by their order
+        frame, labels, what = read_questions(frame, rows.id_column, columns, rows.csv)
+        return Targets(frame, labels, True, why, (what, reason), {"label_columns": columns}, asks_columns=True)
     if len(columns) > 1:
         return _from_flags(frame, rows, columns, reason, choices)
     column = columns[0]
@@ -153,9 +160,11 @@ def _find_columns(
     if len(asked) == 1:
         return asked, "the sample submission asks for it"
     if len(asked) > 1:
-        numeric = _why_numbers(frame, asked, sample, choices) is not None
-        fit = asked if numeric else _require_flags(frame, rows.csv, asked)
+        reasons = (why(frame, asked, sample, choices) for why in (_why_numbers, why_questions))
+        fit = asked if any(reasons) else _require_flags(frame, rows.csv, asked)
         return fit, "the sample submission asks for them"
+    if asks_columns(choices) and (questions := question_columns(frame, rows.id_column)):
+        return questions, "no other column holds a few classes"
     named = label_candidates(frame, rows.id_column) or number_columns(frame, rows.id_column)
     columns = [column for column in named if column != choices.group_column]
     for column in columns:
@@ -213,8 +222,8 @@ def _require_flags(frame: pd.DataFrame, csv: str, columns: tuple[str, ...]) -> t
         cell = next(cell for cell in frame[bad[0]] if not is_flag(pd.Series([cell.strip()])).all())
         raise DataError(
             f"{csv}: the sample submission asks for {', '.join(columns[:4])}{', ...' if len(columns) > 4 else ''}, and "
-            f"{named(bad, 'column')} hold other values than 0 and 1, such as {cell!r}: votes and several questions "
-            "an image cannot be learned yet; if they are numbers, give --task regression"
+            f"{named(bad, 'column')} hold other values than 0 and 1, such as {cell!r}: votes cannot be learned "
+            "yet; if they are numbers, give --task regression, and if each is a question with classes, --task questions"
         )
     return columns
 

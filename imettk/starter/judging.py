@@ -73,7 +73,9 @@ def judge(
         return _by_numbers(question, form, sample, metric)
     pairs = sample is not None and sample.shows_pairs(labels)
     reason = _wants_probabilities(labels, form, sample, ranked, pairs)
-    if row is not None:
+    if TASKS[question.task].asks_columns:
+        reason = None  # a column holds classes
+    elif row is not None:
         reason = "as asked for" if row[0].needs == "probs" else None
     if reason is None:
         return _by_labels(question, labels, metric, every_row=every_row)

@@ -26,12 +26,12 @@ from imettk.config.answers import RulePlan
 from imettk.inference.predictor import load_predictions
 
 NUM, NUM_TEST = 48, 12
-CLASSES = {"colour": ["blue", "green", "red"], "width": ["2", "10"]}  # numbers in the order of their size
+CLASSES = {"colour": ["blue", "green", "red"], "stripe": ["2", "10"]}  # numbers in the order of their size
 QUESTIONS = tuple(CLASSES)
 
 
 def make_data(folder, seed=0):
-    """The channel that is bright is a picture's colour, how far it is so its width, which a few rows have wrong; the
+    """The channel that is bright is a picture's colour, how wide it is so its stripe, which a few rows have wrong; the
     sample turns the columns around."""
     rng = np.random.default_rng(seed)
     rows = [(row % 3, row // 3 % 2) for row in range(NUM + NUM_TEST)]
@@ -50,7 +50,7 @@ def make_data(folder, seed=0):
         frames.append(pd.DataFrame({"id": [f"p{row}" for row in places], **columns}))
     frames[0].assign(group=np.arange(NUM) // 2).to_csv(folder / "train.csv", index=False)
     frames[1].to_csv(folder / "answers.csv", index=False)
-    pd.DataFrame({"id": frames[1]["id"], "width": 2, "colour": "red"}).to_csv(
+    pd.DataFrame({"id": frames[1]["id"], "stripe": 2, "colour": "red"}).to_csv(
         folder / "sample_submission.csv", index=False
     )
     return folder
@@ -112,7 +112,7 @@ def split(array):
 
 def test_labels_are_a_class_of_a_column_each_and_probabilities_sum_to_1_in_each(runs):
     probs, targets, labels = oof_of(runs / "one")
-    assert labels == ["colour=blue", "colour=green", "colour=red", "width=2", "width=10"]
+    assert labels == ["colour=blue", "colour=green", "colour=red", "stripe=2", "stripe=10"]
     assert targets.dtype == np.uint8 and all((part.sum(1) == 1).all() for part in split(targets))
     assert all(part.sum(1) == pytest.approx(1, abs=1e-5) for part in split(probs))
 
@@ -142,19 +142,19 @@ def test_each_question_has_its_line_in_print_and_report(data, runs, capsys):
     run("validate", "--data", data, "--run-dir", runs / "two")
     probs, targets, _ = oof_of(runs / "two")
     right = np.mean(split(probs)[1].argmax(1) == split(targets)[1].argmax(1))
-    assert f"width: accuracy {right:.4f}, macro recall" in capsys.readouterr().out
-    assert read(runs / "two")["parts"]["width"]["accuracy"] == pytest.approx(right)
+    assert f"stripe: accuracy {right:.4f}, macro recall" in capsys.readouterr().out
+    assert read(runs / "two")["parts"]["stripe"]["accuracy"] == pytest.approx(right)
     page = (runs / "two" / "report.html").read_text()
     assert "By question" in page and f">{right:.4f}<" in page and "Missing or damaged" not in page
     rows = pd.read_csv(runs / "two" / "label_scores.csv")
-    assert rows["group"].tolist() == ["colour"] * 3 + ["width"] * 2
+    assert rows["group"].tolist() == ["colour"] * 3 + ["stripe"] * 2
     assert rows["true"].tolist() == targets.sum(0).tolist()
 
 
 def test_a_submission_has_a_column_a_question_as_the_sample(data, runs):
     answers = pd.read_csv(runs / "one" / "submission.csv", dtype=str)
     mean = np.mean([load_predictions(runs / "one" / f"fold{fold}" / "test.safetensors").merged for fold in range(2)], 0)
-    assert list(answers) == ["id", "width", "colour"]
+    assert list(answers) == ["id", "stripe", "colour"]
     for name, part in zip(QUESTIONS, split(mean), strict=True):
         assert answers[name].tolist() == [CLASSES[name][place] for place in part.argmax(1)]
     truth = pd.read_csv(data / "answers.csv", dtype=str)
@@ -224,14 +224,36 @@ def test_what_does_not_fit_is_one_line(data, tmp_path, capsys):
     path.write_text(to_json(recipe_of()))
     common = ["prepare", path, "--data", data, "--run-dir", tmp_path / "run"]
     frame = pd.read_csv(data / "train.csv", dtype=str)
-    frame.loc[[2, 5], "width"] = ""
+    frame.loc[[2, 5], "stripe"] = ""
     frame.to_csv(data / "bad.csv", index=False)
     for words, what in (
-        (["--table.train-csv", "bad.csv"], "2 rows (p2, p5) without a class in width"),
+        (["--table.train-csv", "bad.csv"], "2 rows (p2, p5) without a class in stripe"),
         (["--train.loss-params", "weights", "1 2 3"], "weights must be 2 numbers"),
         (["--score.params", "weights", "1 2 3"], "weights must be 2 numbers"),
         (["--stages.0.label-smoothing", 0.1], "`stages.0.label_smoothing` must be 0 for a questions table"),
-        (["--table.answer-columns", "width", "size"], "are not the questions colour, width"),
+        (["--table.answer-columns", "stripe", "size"], "are not the questions colour, stripe"),
         (["--table.label-columns"], "`label_columns` of TableFormat must be given: a column a question"),
     ):
         assert what in refused(capsys, *common, *words), words
+
+
+def test_new_deals_a_test_set_from_questions(data, tmp_path, monkeypatch):
+    """A recipe that runs, with the questions' own columns in the tables that are made."""
+    monkeypatch.chdir(tmp_path)
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "train").symlink_to(data / "train")
+    pd.read_csv(data / "train.csv").drop(columns="group").to_csv(bare / "train.csv", index=False)
+    run("new", "letters", "--data", bare, "--hold-out", 0.25, "--task", "questions")
+    sample, answers = (
+        pd.read_csv(tmp_path / "letters-data" / name) for name in ("sample_submission.csv", "answers.csv")
+    )
+    assert list(sample) == list(answers) == ["id", *QUESTIONS] and len(answers) == NUM // 4
+    assert sample["colour"].nunique() == 1 and sample["colour"][0] in CLASSES["colour"]
+    common = ["--data", tmp_path / "letters-data", "--run-dir", tmp_path / "run", "--folds.num-folds", 2]
+    common += ["--stages.0.num-epochs", 3]
+    run("prepare", "letters.py", *common)
+    run("train", "letters.py", *common, "--fold", 0)
+    run("validate", "letters.py", *common)
+    run("infer", "letters.py", *common, "--answers", tmp_path / "letters-data" / "answers.csv")
+    assert read(tmp_path / "run")["metric"] == "macro_recall" and "test" in read(tmp_path / "run")
