@@ -38,9 +38,9 @@ CELLS = {
 }
 
 
-CELLS["ordinal"] = CELLS["multiclass"]
+CELLS["ordinal"] = CELLS["questions"] = CELLS["multiclass"]
 CELLS["votes"] = ["5 1 0", "2 2 2", "0 0 3", "1 7 1"]
-VOTES = ("a", "b", "c")
+COLUMNS = {"questions": ("label",), "votes": ("a", "b", "c")}
 
 
 def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
@@ -53,7 +53,9 @@ def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
         )
     by = "neighbours" if takes == "embeddings" else "probs"
     return Recipe(
-        table=TableFormat(task=task, label_column="label", label_columns=VOTES if TASKS[task].votes else ()),
+        table=TableFormat(
+            task=task, **({"label_columns": COLUMNS[task]} if task in COLUMNS else {"label_column": "label"})
+        ),
         folds=FoldPlan(num_folds=2),
         images=ImageFormat(image_size=(32, 32)),
         model=model,
@@ -121,7 +123,7 @@ def in_columns(data):
     for csv, cell in (("train.csv", None), ("sample_submission.csv", "0.2 0.3 0.5")):
         frame = pd.read_csv(data / csv)
         columns = frame["label"] if cell is None else pd.Series([cell] * len(frame))
-        frame[list(VOTES)] = columns.str.split(" ", expand=True)
+        frame[list(COLUMNS["votes"])] = columns.str.split(" ", expand=True)
         frame.drop(columns="label").to_csv(data / csv, index=False)
 
 
@@ -167,6 +169,8 @@ def check_by_scikit_learn(folder, rule, metric, score):
         )
         assert score == pytest.approx(expected + np.mean(entropy), abs=1e-5)
         return
+    if rule == "argmax_each":  # of the one question
+        targets = targets.argmax(1)
     if rule == "probability":  # its one column is of the first label
         kept, targets = kept[:, :1], targets[:, None] == 0 if targets.ndim == 1 else targets[:, :1]
     if metric == "log_loss" and targets.ndim == 1:

@@ -53,7 +53,10 @@ def make_trainer(
     """
     seed = derive_seed(recipe.train.seed, fold)
     torch.manual_seed(seed)
-    network = make_network(settled.recipe, len(prepared.table.labels), weights=weights_of(recipe))
+    table = prepared.table
+    network = make_network(
+        settled.recipe, len(table.labels), label_groups=table.label_groups, weights=weights_of(recipe)
+    )
     if other is not None:
         load_other_weights(network, other)
     return Trainer(
@@ -126,7 +129,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
     return TrainingData(
         rows=rows,
         dataset_for=dataset_for,
-        loss_for=lambda stage: loss_of(recipe, stage, counts=counts),
+        loss_for=lambda stage: loss_of(recipe, stage, counts=counts, label_groups=table.label_groups),
         num_outputs=num_outputs,
         task=task,
         num_valid=len(prepared.rows(fold, valid=True)),

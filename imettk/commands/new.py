@@ -29,6 +29,7 @@ from imettk.starter.recipe_source import write_source
 from imettk.starter.starting_points import StartingPoint, choose_start
 from imettk.starter.starts import image_size, judge_by, recipe_like, start_recipe
 from imettk.tasks import TASKS
+from imettk.tasks.questions import label_of
 
 ANSWERS = "answers.csv"
 WEIGHTS = "weights"  # the folder in which `imettk weights` leaves them
@@ -192,6 +193,8 @@ def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
     write_cells(train, form).to_csv(made_dir / form.train_csv, index=False)
     write_cells(answers, form).to_csv(made_dir / ANSWERS, index=False)
     common = [next(label for label, _ in found.labels.most_common() if label != form.unknown_label)]
+    if TASKS[form.task].asks_columns:
+        common = [label_of(column, train[column].str.strip().mode()[0]) for column in form.label_columns]
     if TASKS[form.task].numbered:
         means = [pd.to_numeric(train[column]).mean() for column in form.number_columns]
         common = [f"{mean / (sum(means) if TASKS[form.task].votes else 1):.6g}" for mean in means]

@@ -15,7 +15,8 @@ from imettk.config.loss_params import FocalParams, HuberParams, TargetWeights, i
 from imettk.config.own import Own
 
 # Forms of targets, as tasks name them.
-LABELS, CLASSES, GRADES, VALUES, VOTES = "labels", "classes", "grades", "values", "votes"
+LABELS, CLASSES, GRADES = "labels", "classes", "grades"
+VALUES, VOTES, QUESTIONS = "values", "votes", "questions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class Loss(Choice):
         whole_batch: a sample's share depends on the other samples.
         settings: (recipe.embedding, rows of each class or None) -> parameters, of the losses of embeddings.
         check: (recipe) -> what is wrong with its settings, or None.
+        by_part: it takes `parts`, the labels of each question.
         scale: in which it takes numbers, where `train.target_scale` has no say.
         params: a dataclass of its own parameters, which checks their ranges; `loss_params` of a recipe sets them.
     """
@@ -58,6 +60,7 @@ class Loss(Choice):
     whole_batch: bool = False
     settings: Any = None
     check: Any = None
+    by_part: bool = False
     scale: Literal["range"] | None = None
     params: type | None = None
 
@@ -186,6 +189,13 @@ LOSSES: dict[str, Loss] = {
     "corn": Loss(make="imettk.losses.corn:corn", targets=(GRADES,)),
     "cumulative": Loss(make="imettk.losses.cumulative:cumulative", targets=(GRADES,)),
     "kl_divergence": Loss(make="imettk.losses.kl_divergence:kl_divergence", targets=(VOTES,)),
+    "question_cross_entropy": Loss(
+        make="imettk.losses.question_cross_entropy:question_cross_entropy",
+        targets=(QUESTIONS,),
+        check=weighs_targets,
+        by_part=True,
+        params=TargetWeights,
+    ),
     "mse": _values("mse"),
     "l1": _values("l1"),
     "huber": _values("huber", params=HuberParams),
@@ -213,6 +223,12 @@ RULES: dict[str, RuleChoice] = {
         make="imettk.postprocess.fitters:LikeliestClass",
         targets=(CLASSES,),
         metric="accuracy",
+        gives=("answers", "probs"),
+    ),
+    "argmax_each": RuleChoice(
+        make="imettk.postprocess.questions:LikeliestClasses",
+        targets=(QUESTIONS,),
+        metric="macro_recall",
         gives=("answers", "probs"),
     ),
     "cutpoints": RuleChoice(

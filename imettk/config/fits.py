@@ -12,7 +12,7 @@ from imettk.config.own import find_own, refer
 from imettk.config.parameters import bind as bind_params
 from imettk.config.parameters import keyword_defaults
 from imettk.config.section import Parameter
-from imettk.errors import ConfigError
+from imettk.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from imettk.config.recipe import Recipe
@@ -178,14 +178,34 @@ def _check_numbers(recipe: Recipe) -> None:
         raise ConfigError(f"`train.target_scale` must be standard, got {train.target_scale}: {why}")
     if train.vote_weight and not task_of(recipe).votes:
         raise ConfigError(f"`train.vote_weight` must be 0 for rows without votes, got {train.vote_weight:g}")
+    smoothed = [number for number, stage in enumerate(recipe.stages) if stage.label_smoothing]
+    if smoothed and not task_of(recipe).smooths:
+        why = "numbers: there is nothing to spread" if numeric else f"a {recipe.table.task} table"
+        raise ConfigError(f"`stages.{smoothed[0]}.label_smoothing` must be 0 for {why}")
+    if numeric or task_of(recipe).asks_columns:
+        _check_weights(recipe)
+    if task_of(recipe).asks_columns and not recipe.table.label_answers:
+        raise ConfigError("`table.answer_column` must be none for questions: name `table.answer_columns`")
     if not numeric:
         return
     if recipe.predict.merge != "mean":
         raise ConfigError(f"`predict.merge` of numbers must be mean, got {recipe.predict.merge}")
-    if smoothed := [number for number, stage in enumerate(recipe.stages) if stage.label_smoothing]:
-        raise ConfigError(f"`stages.{smoothed[0]}.label_smoothing` must be 0 for numbers: there is nothing to spread")
     if len(recipe.table.label_columns) > 1 and not recipe.table.label_answers:
         raise ConfigError("`table.answer_column` must be none for several numbers: name `table.answer_columns`")
+
+
+def _check_weights(recipe: Recipe) -> None:
+    """Raise `ConfigError` where the metric's weights are not one a column of the table that is judged."""
+    from imettk.metrics import METRICS
+    from imettk.metrics.values import target_weights
+
+    scorer = scorer_of(recipe)
+    weighted = scorer is not None and any(scorer.metric is row for row in METRICS.values())
+    if scorer is not None and weighted and "weights" in scorer.params:
+        try:
+            target_weights(str(scorer.params["weights"]), len(recipe.table.number_columns))
+        except UserError as error:
+            raise ConfigError(f"`score.params` for the metric {scorer.name}: {error}") from None
 
 
 def _check_columns(recipe: Recipe, scorer: Scorer) -> None:

@@ -31,7 +31,7 @@ class FocalParams(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class TargetWeights(Section):
-    """What losses of numbers have in common: a weight a target, with blanks between them; "" for equal ones."""
+    """What losses of numbers, or questions, have in common: a weight each, with blanks between; "" for equal ones."""
 
     weights: str = ""
 
@@ -48,7 +48,7 @@ class HuberParams(TargetWeights):
 
 
 def weighs_targets(recipe: Recipe) -> str | None:
-    """Return what is wrong with the weights of the targets, in any stage."""
+    """Return what is wrong with the weights of the targets, or questions, in any stage."""
     from imettk.metrics.values import target_weights
 
     for params in (recipe.train.loss_params, *(stage.loss_params for stage in recipe.stages)):

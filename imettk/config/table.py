@@ -69,7 +69,8 @@ class TableFormat(Section):
         label_pattern: where a csv lacks `label_column`, a regular expression for the id, whose first group is the
             label; an id without a match has the unknown label.
         label_columns: instead of `label_column`, a column of 0 and 1 (or true and false) for each label, called so; of
-            numbers, a column for each target; of votes, a column for each label, with how many it has or their share.
+            numbers, a column for each target; of votes, a column for each label, with how many it has or their share;
+            of questions, a column for each, with its classes.
         train_rows: training tables have a row for each image and each of `label_columns`, with what it is in
             `label_column`: a pattern of their ids, such as `{id}__{label}`, or the column that holds the label.
         join_rows: rows of one id are one image, with the labels of all of them.
@@ -175,9 +176,19 @@ class TableFormat(Section):
             "different columns, and none beside only_group",
         )
         self._require(
+            self.label_column not in self.label_columns, "label_column", "left out beside label_columns that have it"
+        )
+        self._require(
             not self.label_columns or not (pattern or self.lists_images or self.label_lists),
             "label_columns",
             "none where folders, names of files or lists hold the labels",
+        )
+        asks_columns = TASKS[self.task].asks_columns
+        self._require(not asks_columns or len(self.label_columns) > 0, "label_columns", "given: a column a question")
+        self._require(
+            not (asks_columns and (self.labels_csv or self.label_lists)),
+            "task",
+            "without labels_csv and label_lists for questions",
         )
         of_labels = self.labels_csv or self.only_group or self.label_lists
         self._require(
@@ -240,7 +251,7 @@ class TableFormat(Section):
 
     @property
     def number_columns(self) -> tuple[str, ...]:
-        """The columns of the training table that hold numbers, where the task learns numbers."""
+        """The columns of the training table that hold numbers, or classes of questions, where the task learns such."""
         return self.label_columns or (self.label_column,)
 
     @property

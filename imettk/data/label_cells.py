@@ -14,6 +14,7 @@ from imettk.config import TableFormat
 from imettk.config.table import CELL_SEPARATOR
 from imettk.data.csv_files import named
 from imettk.data.long_rows import training_rows
+from imettk.data.question_cells import join_questions, split_questions
 from imettk.errors import DataError
 from imettk.tasks import TASKS
 
@@ -31,6 +32,9 @@ def read_cells(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> pd.
     """
     if TASKS[table_format.task].numbered:
         return _with_joined(frame, table_format)
+    if TASKS[table_format.task].asks_columns:
+        _refuse_unanswered(frame, table_format, csv)
+        return frame.assign(**{table_format.label_column: join_questions(frame, table_format.label_columns)})
     if table_format.label_columns:
         return frame.assign(**{table_format.label_column: _join_columns(frame, table_format, csv)})
     if table_format.label_lists:
@@ -53,6 +57,12 @@ def _with_joined(frame: pd.DataFrame, table_format: TableFormat) -> pd.DataFrame
     rows = frame[list(table_format.label_columns)].to_numpy(str)
     joined = [table_format.cell_separator.join(row) for row in rows.tolist()]
     return frame.assign(**{table_format.label_column: pd.Series(joined, frame.index, dtype=str)})
+
+
+def _refuse_unanswered(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> None:
+    for column in table_format.label_columns:
+        if (empty := (frame[column].str.strip() == "").to_numpy(bool)).any():
+            raise DataError(f"{csv}: {named(frame[table_format.id_column][empty], 'row')} without a class in {column}")
 
 
 def is_flag(cells: pd.Series) -> np.ndarray:
@@ -117,7 +127,9 @@ def as_flags(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> list[list
 def as_table(ids: Sequence[str], rows: Sequence[Sequence[str]], table_format: TableFormat) -> pd.DataFrame:
     """Return rows with these labels as a table in the form of the training table."""
     frame, names = pd.DataFrame({table_format.id_column: ids}, dtype=str), list(table_format.number_columns)
-    if not TASKS[table_format.task].numbered:
+    if TASKS[table_format.task].asks_columns:
+        rows = split_questions(rows, names)
+    elif not TASKS[table_format.task].numbered:
         if not table_format.label_columns:
             join = write_list if table_format.label_lists else table_format.label_separator.join
             return frame.assign(**{table_format.label_column: list(map(join, rows))})

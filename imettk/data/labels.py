@@ -11,6 +11,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
+from imettk.data.question_cells import question_labels
 from imettk.errors import DataError
 from imettk.tasks import TASKS
 from imettk.tasks.task import NUMBER
@@ -46,6 +47,9 @@ def list_labels(
     Raises:
         DataError: there is no label at all, `labels_csv` is not as described, or no group is called `only_group`.
     """
+    if TASKS[table_format.task].asks_columns:
+        questions = question_labels(frames, table_format.label_columns)
+        return Labels(tuple(questions), tuple(questions.values()))
     titles = read_titles(table_format, data_dir)
     if table_format.label_columns or TASKS[table_format.task].numbered:
         labels = list(table_format.number_columns)

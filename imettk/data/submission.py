@@ -44,6 +44,7 @@ def write_submission(
     num_answers: int | None = None,
     numbers: bool = False,
     shares: bool = True,
+    alike: bool = False,
     long: LongRows | None = None,
 ) -> None:
     """Write the answers for `ids` in the columns and the order of the sample, checked first.
@@ -55,6 +56,7 @@ def write_submission(
         num_answers: that every row must have in a single column; None is any number.
         numbers: answers are numbers, of which two may be the same.
         shares: numbers are probabilities, or 0 and 1.
+        alike: answers are to different questions, so that two of a row may be the same.
         long: the sample has a row for each image and each of `answer_columns`.
 
     Raises:
@@ -65,7 +67,7 @@ def write_submission(
     columns = len(answer_columns)
     for name, row in zip(ids, answers, strict=True):
         wanted = num_answers if columns == 1 else columns
-        fault = _fault(row, separator if columns == 1 else None, wanted, distinct=not numbers)
+        fault = _fault(row, separator if columns == 1 else None, wanted, distinct=not (numbers or alike))
         if fault := fault or (_no_number(row, shares=shares) if numbers else None):
             raise DataError(f"the submission for {sample_csv}: {name} {fault}")
     content: dict[str, list[str]] = {id_column: list(ids)}

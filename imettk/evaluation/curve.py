@@ -17,14 +17,22 @@ from imettk.models.heads import Outputs
 from imettk.training.team import Team
 
 
-def loss_of(recipe: Recipe, stage: StagePlan | None = None, *, counts: np.ndarray | None = None) -> OutputLoss:
+def loss_of(
+    recipe: Recipe,
+    stage: StagePlan | None = None,
+    *,
+    counts: np.ndarray | None = None,
+    label_groups: tuple[str, ...] = (),
+) -> OutputLoss:
     """Return the loss of a stage, or that of the whole training, by which validations go.
 
     Args:
         counts: rows of each class in training, int64 (C,), for margins that go by them.
+        label_groups: of each label, (C,), for losses that go by question.
     """
     row, params = recipe.loss_row(stage)
-    return make_loss(row, params=params, embedding=recipe.embedding, counts=counts)
+    parts = recipe.task.parts(label_groups)
+    return make_loss(row, params=params, embedding=recipe.embedding, counts=counts, parts=parts)
 
 
 def make_validation(

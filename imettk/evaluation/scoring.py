@@ -56,6 +56,8 @@ def judge_oof(
     num_test = count_test_rows(recipe, data_dir)
     scores, answers = honest_scores(recipe, fitter, probs, targets, folds, groups=table.groups, num_test=num_test)
     keep_rule(run, rule.to_json(), recipe, table.labels, np.unique(folds))
+    if parts := fitter.part_scores(answers, targets):
+        scores["parts"] = parts
     write_json(run.path / "scores.json", scores | dict(more))
     path = run.path / LABEL_SCORES
     decided = rule.decisions(answers)

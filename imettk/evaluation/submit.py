@@ -12,6 +12,7 @@ from imettk.data.label_cells import as_flags, write_list
 from imettk.data.long_rows import sample_rows
 from imettk.data.submission import check_kind, read_sample, write_submission
 from imettk.progress import say
+from imettk.tasks.questions import classes_among
 from imettk.tracking.run_dir import RunDir
 
 
@@ -22,7 +23,8 @@ def label_rows(ranked: np.ndarray, labels: Sequence[str]) -> list[list[str]]:
 
 def gives_flags(recipe: Recipe) -> bool:
     """Return whether each label has a column of the submission, into which its answers go as 1 and 0."""
-    flags = recipe.rule_row.gives[0] == "answers" and not recipe.task.numeric
+    task = recipe.task
+    flags = recipe.rule_row.gives[0] == "answers" and not (task.numeric or task.asks_columns)
     return flags and bool(recipe.table.label_answers)
 
 
@@ -35,6 +37,11 @@ def check_sample(recipe: Recipe, data_dir: Path, labels: Sequence[str]) -> None:
     form, row = recipe.table, recipe.rule_row
     path = data_dir / form.sample_csv
     if not path.is_file() or recipe.answers_images or recipe.rule.pairs is not None:
+        return
+    if recipe.task.asks_columns:
+        frame = read_sample(form, path)
+        for column in form.filled_columns:
+            check_kind(frame, path, [column], labels=classes_among(labels, column))
         return
     answers: Sequence[str] | None = labels
     if row.answers_numbers or recipe.task.numeric:
@@ -98,6 +105,7 @@ def submit(
         num_answers=num_answers,
         long=long,
         shares=not recipe.task.numeric,
+        alike=recipe.task.asks_columns,
         numbers=flags or recipe.task.numeric or (recipe.rule_row.answers_numbers and recipe.rule.pairs is None),
     )
     rows = len(ids) * (1 if long is None else len(long.labels))

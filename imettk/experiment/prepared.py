@@ -169,10 +169,15 @@ def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir)
     return source
 
 
-def make_network(recipe: Recipe, num_labels: int, *, weights: str | None = None) -> Network:
+def make_network(
+    recipe: Recipe, num_labels: int, *, label_groups: tuple[str, ...] = (), weights: str | None = None
+) -> Network:
     """The network of a recipe; `weights` is where pretrained ones lie, None for random ones.
 
     Without a mean and std, which `settle` gives, it takes ImageNet's.
+
+    Args:
+        label_groups: of each label, (C,); where only sizes count, none do too.
     """
     num_classes = recipe.task.num_outputs(num_labels) * (2 if recipe.embedding.mirrored_identities else 1)
     plan, row = recipe.model, choice_of(recipe, recipe.model.head, HEADS)
@@ -186,6 +191,7 @@ def make_network(recipe: Recipe, num_labels: int, *, weights: str | None = None)
         head=row,
         last_stages=plan.last_stages,
         image_size=recipe.images.image_size,
+        parts=recipe.task.parts(label_groups),
         **settings,
     )
 
@@ -216,7 +222,8 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
         )
     if not all_finite(model.tensors.values()):
         raise TrainingError(f"{path} holds weights that are not finite: delete it, and train this fold again")
-    network = make_network(settle_as(recipe, model.values).recipe, len(table.labels))
+    settled = settle_as(recipe, model.values).recipe
+    network = make_network(settled, len(table.labels), label_groups=table.label_groups)
     network.load_state_dict(model.tensors)
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

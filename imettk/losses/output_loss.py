@@ -65,6 +65,7 @@ def make_loss(
     params: Mapping[str, Any] | None = None,
     embedding: EmbeddingPlan | None = None,
     counts: np.ndarray | None = None,
+    parts: tuple[int, ...] = (),
 ) -> OutputLoss:
     """Return the loss of a row.
 
@@ -72,9 +73,12 @@ def make_loss(
         params: its own parameters; None for its defaults.
         embedding: what a recipe says of losses of embeddings; None for the defaults.
         counts: rows of each class in training, int (C,), for margins that go by them.
+        parts: labels of each question, (Q,), for losses that go by question.
     """
     embedding = embedding or EmbeddingPlan()
     settings = {} if row.settings is None else load(row.settings)(embedding, counts)
+    if row.by_part:
+        settings["parts"] = parts
     return OutputLoss(
         partial(row.load(), **settings, **(params or {})),
         of_embeddings=row.takes == "embeddings",

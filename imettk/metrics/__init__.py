@@ -60,6 +60,15 @@ from imettk.metrics.labels import (
     log_loss,
 )
 from imettk.metrics.metric import Metric, Needs, Scorer, bind
+from imettk.metrics.questions import (
+    best_constant_macro_recall,
+    best_constant_question_accuracy,
+    best_constant_question_log_loss,
+    macro_recall,
+    macro_recall_resampled,
+    question_accuracy,
+    question_log_loss,
+)
 from imettk.metrics.ranked import (
     best_constant_ranking,
     best_constant_top_k,
@@ -72,6 +81,7 @@ from imettk.metrics.ranked import (
 from imettk.metrics.rows import (
     CLASSES,
     LABELS,
+    QUESTIONS,
     VOTES,
     check_above,
     check_beta,
@@ -129,11 +139,11 @@ METRICS: dict[str, Metric] = {
     ),
     "accuracy": Metric(
         "answers",
-        (CLASSES,),
-        accuracy,
+        (CLASSES, QUESTIONS),
+        {CLASSES: accuracy, QUESTIONS: question_accuracy},
         lambda params: "accuracy",
-        best_constant=best_constant_accuracy,
-        resampled=accuracy_resampled,
+        best_constant={CLASSES: best_constant_accuracy, QUESTIONS: best_constant_question_accuracy},
+        resampled={CLASSES: accuracy_resampled},
         cuts="accuracy",
         low=0,
         high=1,
@@ -162,8 +172,8 @@ METRICS: dict[str, Metric] = {
     ),
     "log_loss": Metric(
         "probs",
-        (LABELS, CLASSES, VOTES),
-        {LABELS: log_loss, CLASSES: class_log_loss, VOTES: vote_log_loss},
+        (LABELS, CLASSES, VOTES, QUESTIONS),
+        {LABELS: log_loss, CLASSES: class_log_loss, VOTES: vote_log_loss, QUESTIONS: question_log_loss},
         lambda params: "log loss",
         higher=False,
         params={"eps": EPS},
@@ -171,6 +181,7 @@ METRICS: dict[str, Metric] = {
         best_constant={
             LABELS: best_constant_log_loss,
             CLASSES: best_constant_class_log_loss,
+            QUESTIONS: best_constant_question_log_loss,
             VOTES: best_constant_vote_log_loss,
         },
         resampled={VOTES: vote_log_loss_resampled},
@@ -277,6 +288,17 @@ METRICS: dict[str, Metric] = {
         params={"beta": 2.0},
         check=check_beta,
         goal=lambda params: (params["beta"], "macro"),
+    ),
+    "macro_recall": Metric(
+        "answers",
+        (QUESTIONS,),
+        macro_recall,
+        lambda params: "macro recall",
+        params={"weights": ""},
+        best_constant=best_constant_macro_recall,
+        resampled=macro_recall_resampled,
+        low=0,
+        high=1,
     ),
     "mcc": of_answers((mcc, best_constant_mcc, mcc_resampled), (class_mcc, best_constant_mcc, None), "MCC", low=-1),
     "quadratic_kappa": of_answers(

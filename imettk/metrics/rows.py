@@ -10,7 +10,9 @@ from imettk.metrics.auc import class_constant, constant, for_classes
 from imettk.metrics.labels import Average, best_constant_f_beta, f_beta, f_beta_resampled
 from imettk.metrics.metric import Metric
 
-LABELS, CLASSES, GRADES, VALUES, VOTES = "labels", "classes", "grades", "values", "votes"  # forms of targets
+# Forms of targets.
+LABELS, CLASSES, GRADES = "labels", "classes", "grades"
+VALUES, VOTES, QUESTIONS = "values", "votes", "questions"
 Functions = tuple[Any, Any, Any]
 
 

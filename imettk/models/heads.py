@@ -82,3 +82,12 @@ def relu_head(num_features: Sequence[int], num_classes: int, *, dropout: float =
 def wide_head(num_features: Sequence[int], num_classes: int, *, hidden: int = 1024, dropout: float = 0.0) -> MapHead:
     """Join average and maximum of the maps, and end in two layers."""
     return MapHead(num_features, num_classes, wide=True, hidden=hidden, dropout=dropout)
+
+
+def log_probs_by_part(logits: Tensor, parts: Sequence[int]) -> Tensor:
+    """Turn logits (B, C) into logarithms of probabilities that sum to 1 in each part, float32 (B, C).
+
+    Args:
+        parts: their sizes, C in all.
+    """
+    return torch.cat([part.log_softmax(1) for part in logits.float().split(list(parts), 1)], 1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from imettk.config.choices import HEADS, Choice, HeadChoice
 from imettk.errors import ConfigError
 from imettk.models.backbones import make_backbone
-from imettk.models.heads import Outputs
+from imettk.models.heads import Outputs, log_probs_by_part
 from imettk.models.image_sizes import Size, SizeMisfit, follow, tell_misfit, without_values
 from imettk.models.trained import is_trained_network, load_trained
 
@@ -25,6 +25,8 @@ class Network(nn.Module):
         weights: see `make_backbone`; or a `model.safetensors` of a run folder.
         head: a row of HEADS or its name; or a user's own.
         last_stages: of the backbone, whose maps the head takes.
+        parts: sizes of parts of the outputs, (Q,), each of which gives logarithms of probabilities that sum to 1; ()
+            gives the head's own outputs.
         image_size: (height, width) of the images; None is that of the backbone's pretraining.
         settings: fields of the recipe's section `model`, of which the head takes those that its row names.
 
@@ -46,6 +48,7 @@ class Network(nn.Module):
         head: str | Choice = "linear",
         last_stages: int = 1,
         image_size: Size | None = None,
+        parts: tuple[int, ...] = (),
         **settings: Any,
     ) -> None:
         super().__init__()
@@ -54,7 +57,7 @@ class Network(nn.Module):
         self.backbone = make_backbone(
             backbone, channels=len(mean), weights=None if trained else weights, size=image_size
         )
-        self._last_stages, self._image_size = last_stages, image_size
+        self._last_stages, self._image_size, self._parts = last_stages, image_size, parts
         row = HEADS[head] if isinstance(head, str) else head
         taken = row.settings if isinstance(row, HeadChoice) else ()
         given = {name: value for name, value in settings.items() if name in taken}
@@ -78,9 +81,11 @@ class Network(nn.Module):
         # The permuted view of (B, H, W, channels) already has the channels-last layout that convolutions like best.
         normalised = (images.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
         if self._pooled:
-            return Outputs(self.head(self.backbone(normalised)))
-        given = self.head(self.backbone.maps(normalised, self._last_stages))
-        return given if isinstance(given, Outputs) else Outputs(given)
+            given = self.head(self.backbone(normalised))
+        else:
+            given = self.head(self.backbone.maps(normalised, self._last_stages))
+        outputs = given if isinstance(given, Outputs) else Outputs(given)
+        return outputs._replace(logits=log_probs_by_part(outputs.logits, self._parts)) if self._parts else outputs
 
     def require_size(self, size: Size, *, field: str, name: str) -> None:
         """Raise `ConfigError` where the network, as it was made, does not take images of another size.

@@ -128,6 +128,14 @@ class RuleFitter(ABC):
         """
         return None
 
+    def part_scores(self, answers: np.ndarray, targets: np.ndarray) -> dict[str, dict[str, float]]:
+        """Return scores of each part of the answers by their names, where it is asked for several things.
+
+        Args:
+            answers: of rules that have not seen the rows, first axis N.
+        """
+        return {}
+
     def describe(
         self, rule: Rule, probs: np.ndarray, targets: np.ndarray, groups: np.ndarray | None
     ) -> Mapping[str, Any]:

@@ -119,7 +119,9 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     if sample is not None and not targets.several and not targets.numeric:
         ranked = read_ranked(sample, set(labels), set(frame[rows.id_column]))
     question = _choose_question(
-        choices, Evidence(labels, targets.several, targets.reason, ranked, targets.numeric, targets.votes), findings
+        choices,
+        Evidence(labels, targets.several, targets.reason, ranked, targets.numeric, targets.votes, targets.asks_columns),
+        findings,
     )
     form = TableFormat(
         task=question.task,

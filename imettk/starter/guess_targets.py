@@ -29,6 +29,7 @@ from imettk.starter.guess_columns import (
     plain_name,
 )
 from imettk.starter.guess_labels import labels_of, read_labels
+from imettk.starter.guess_questions import asks_columns, question_columns, read_questions, why_questions
 from imettk.starter.guess_sample import Sample
 from imettk.starter.guess_votes import count_rows, vote_columns, why_votes
 from imettk.starter.look import Contents
@@ -53,6 +54,7 @@ class Targets:
         reason: why cells are read in this way.
         numeric: cells hold numbers, and labels are the names of their columns.
         votes: these numbers are votes.
+        asks_columns: each column is a question with classes of its own.
         found: where the labels stand, as a line to be shown, and why there.
         form: fields of `TableFormat`.
     """
@@ -65,6 +67,7 @@ class Targets:
     form: dict[str, Any] = field(default_factory=dict)
     numeric: bool = False
     votes: bool = False
+    asks_columns: bool = False
 
 
 def find_targets(
@@ -92,6 +95,10 @@ def find_targets(
         return _from_votes(frame, rows, columns, reason, why)
     if (why := _why_numbers(frame, columns, sample, choices)) is not None:
         return _from_numbers(frame, rows, columns, reason, why)
+    if (why := why_questions(frame, columns, sample, choices)) is not None:
+        columns = tuple(column for column in frame.columns if column in columns)  # weights go by their order
+        frame, labels, what = read_questions(frame, rows.id_column, columns, rows.csv)
+        return Targets(frame, labels, True, why, (what, reason), {"label_columns": columns}, asks_columns=True)
     if len(columns) > 1:
         return _from_flags(frame, rows, columns, reason, choices)
     column = columns[0]
@@ -182,6 +189,8 @@ def _find_columns(
         return _fitting(frame, rows.csv, asked, sample, choices), "the sample submission asks for them"
     if votes := vote_columns(frame, rows.id_column, choices):
         return votes, "there is one for each label"
+    if asks_columns(choices) and (questions := question_columns(frame, rows.id_column)):
+        return questions, "no other column holds a few classes"
     named = label_candidates(frame, rows.id_column) or number_columns(frame, rows.id_column)
     columns = [column for column in named if column != choices.group_column]
     for column in columns:
@@ -235,9 +244,9 @@ def _test_columns(rows: TrainingRows, contents: Contents, sample: Sample | None)
 def _fitting(
     frame: pd.DataFrame, csv: str, columns: tuple[str, ...], sample: Sample | None, choices: Choices
 ) -> tuple[str, ...]:
-    """Return several columns that are known to be those of labels; `DataError` where they are neither numbers nor votes
-    nor 0 and 1."""
-    reasons = (why(frame, columns, sample, choices) for why in (_why_numbers, why_votes))
+    """Return several columns that are known to be those of labels; `DataError` where they are neither numbers,
+    votes, classes of questions nor 0 and 1."""
+    reasons = (why(frame, columns, sample, choices) for why in (_why_numbers, why_votes, why_questions))
     return columns if any(reason is not None for reason in reasons) else _require_flags(frame, csv, columns)
 
 
@@ -248,8 +257,8 @@ def _require_flags(frame: pd.DataFrame, csv: str, columns: tuple[str, ...]) -> t
         cell = next(cell for cell in frame[bad[0]] if not is_flag(pd.Series([cell.strip()])).all())
         raise DataError(
             f"{csv}: the sample submission asks for {', '.join(columns[:4])}{', ...' if len(columns) > 4 else ''}, and "
-            f"{named(bad, 'column')} hold other values than 0 and 1, such as {cell!r}: several questions an image "
-            "cannot be learned yet; if they are numbers, give --task regression, and --task votes if each label's votes"
+            f"{named(bad, 'column')} hold other values than 0 and 1, such as {cell!r}: give --task regression if they "
+            "are numbers, votes if each holds those of a label, or questions if each has classes of its own"
         )
     return columns
 

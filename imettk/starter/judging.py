@@ -75,7 +75,9 @@ def judge(
     reason = _wants_probabilities(labels, form, sample, ranked, pairs)
     if TASKS[question.task].votes:
         reason = "the usual one of votes"
-    if row is not None:
+    if TASKS[question.task].asks_columns:
+        reason = None  # a column holds classes
+    elif row is not None:
         reason = "as asked for" if row[0].needs == "probs" else None
     if reason is None:
         return _by_labels(question, labels, metric, every_row=every_row)

@@ -42,6 +42,7 @@ class Evidence(NamedTuple):
         numeric: cells hold numbers, and labels are names of columns.
         votes: these numbers are votes.
         ranked: what the sample submission says, where it wants answers in order.
+        asks_columns: each of several columns holds classes of its own.
     """
 
     counts: Counter[str]
@@ -50,6 +51,7 @@ class Evidence(NamedTuple):
     ranked: Ranked | None
     numeric: bool = False
     votes: bool = False
+    asks_columns: bool = False
 
 
 def _deal_folds(number: int, counts: Counter[str]) -> FoldPlan:
@@ -125,6 +127,10 @@ def _recognise_numbers(evidence: Evidence) -> str | None:
     return evidence.reason if evidence.numeric else None
 
 
+def _recognise_questions(evidence: Evidence) -> str | None:
+    return evidence.reason if evidence.asks_columns else None
+
+
 def _recognise_labels(evidence: Evidence) -> str | None:
     return evidence.reason if evidence.several else None
 
@@ -187,6 +193,23 @@ QUESTIONS: dict[str, Question] = {
             loss="mse",
             rule=RulePlan(kind="value"),
             rules=("value",),
+        ),
+        Question(
+            name="questions",
+            task="questions",
+            recognise=_recognise_questions,
+            several=True,
+            row_holds="a class of each of several questions",
+            kind_of_labels="classes of several questions",
+            loss="question_cross_entropy",
+            rule=RulePlan(kind="argmax_each"),
+            rules=("argmax_each",),
+            comments={
+                "train": (
+                    'Questions that count more: loss_params={"weights": "2 1 1"}, in the order of label_columns;',
+                    'and score=ScorePlan(params={"weights": "2 1 1"}) where the competition counts them so.',
+                )
+            },
         ),
         Question(
             name="multilabel",

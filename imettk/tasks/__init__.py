@@ -3,6 +3,7 @@
 from imettk.tasks.multiclass import Multiclass
 from imettk.tasks.multilabel import Multilabel
 from imettk.tasks.ordinal import Ordinal
+from imettk.tasks.questions import Questions
 from imettk.tasks.regression import Regression
 from imettk.tasks.task import Task
 from imettk.tasks.votes import Votes
@@ -13,6 +14,7 @@ TASKS: dict[str, Task] = {
     "regression": Regression(),
     "ordinal": Ordinal(),
     "votes": Votes(),
+    "questions": Questions(),
 }
 
 __all__ = ["TASKS", "Task"]

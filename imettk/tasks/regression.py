@@ -21,6 +21,7 @@ class Regression(Task):
 
     targets, loss, rule, stratifier = "values", "mse", "value", "labels"
     numbered = numeric = True
+    smooths = False
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {
         "RMSE": ("rmse", {}),
         "MAE": ("mae", {}),

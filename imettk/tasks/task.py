@@ -42,6 +42,8 @@ class Task(ABC):
         numbered: a row has a number for each label, which is the name of a column.
         numeric: these numbers are what is learned and answered.
         votes: or they say how many votes each label has, whose shares are learned.
+        asks_columns: each of `table.label_columns` is a question with classes of its own; a label is COLUMN=CLASS.
+        smooths: targets can be spread over other labels (label smoothing).
         separable: labels do not depend on each other, so that one network may learn some and another one others.
         stratifier: a row of `data.folds.STRATIFIERS`, which deals rows to folds evenly.
         watched: metrics that each validation gives beside the recipe's own, by the name that `train.watch` takes.
@@ -55,6 +57,8 @@ class Task(ABC):
     numbered: ClassVar[bool] = False
     numeric: ClassVar[bool] = False
     votes: ClassVar[bool] = False
+    asks_columns: ClassVar[bool] = False
+    smooths: ClassVar[bool] = True
     separable: ClassVar[bool] = False
     stratifier: ClassVar[str]
     watched: ClassVar[Mapping[str, str]] = {}
@@ -97,6 +101,15 @@ class Task(ABC):
     def num_outputs(self, num_labels: int) -> int:
         """Return how many logits the network gives an image."""
         return num_labels
+
+    def parts(self, label_groups: tuple[str, ...]) -> tuple[int, ...]:
+        """Return the sizes of parts in each of which the network's outputs are logarithms of probabilities, (Q,); none
+        where outputs are logits.
+
+        Args:
+            label_groups: of each label, (C,).
+        """
+        return ()
 
     @abstractmethod
     def activate(self, logits: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -175,6 +176,9 @@ class Ledger:
             "lb_private": lb.get("private"),
             **{f"fold{fold}/score": value for fold, value in run.scores.get("folds", {}).items()},
         }
+        for part, scores in run.scores.get("parts", {}).items():
+            # MLflow takes no other signs.
+            values |= {re.sub(r"[^\w. -]", "_", part) + f"/{name}": value for name, value in scores.items()}
         low, high = run.scores.get("interval") or (None, None)
         values |= {"oof_low": low, "oof_high": high}
         if jobs := run.chain.get("jobs"):

@@ -1,4 +1,4 @@
-"""Charts of a report that are drawn from what `validate` left in `curves.json`."""
+"""Charts and tables of a report that are made of what `validate` left in `curves.json` and `scores.json`."""
 
 from __future__ import annotations
 
@@ -145,3 +145,12 @@ def confused_classes(pairs: list[dict[str, Any]] | None) -> dict[str, Any] | Non
 def _rows_of(count: int, total: int | None) -> str:
     """A count, and its share of all rows of the class where that was kept."""
     return f"{count}" if not total else f"{count} of {total} ({count / total:.0%})"
+
+
+def part_tables(scores: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a table of what each question scores, of `scores.json`; none where there is one question."""
+    if not (parts := scores.get("parts")):
+        return []
+    names = list(next(iter(parts.values())))
+    rows = [[part, *(f"{values[name]:.4f}" for name in names)] for part, values in parts.items()]
+    return [{"title": "By question", "columns": ["question", *names], "rows": rows}]

@@ -21,6 +21,7 @@ from imettk.tracking.journal import read_sessions
 from imettk.tracking.report_charts import (
     confused_classes,
     confusion_chart,
+    part_tables,
     probability_charts,
     threshold_charts,
     value_charts,
@@ -265,8 +266,8 @@ class Parts:
         return {"columns": [str(name).replace("_", " ") for name in shown], "rows": rows, "total": len(frame)}
 
     def _gains(self) -> list[dict[str, Any]]:
-        """Tables of what views and refinement add."""
-        tables, metric = [], self.metric
+        """Tables of what questions score, and of what views and refinement add."""
+        tables, metric = part_tables(self.scores), self.metric
         best_of, sign = (min, -1) if self.scores.get("lower_is_better") else (max, 1)
         if views := self.scores.get("views"):
             best = best_of(value for name, value in views.items() if name != "together")

@@ -112,6 +112,8 @@ def _read_scores(path: Path) -> dict[str, Any]:
     folds, interval = scores.get("folds", {}), scores.get("interval") or [0, 0]
     numbers = [value for name in ("oof", "test") if (value := scores.get(name)) is not None]
     numbers += list(folds.values()) if isinstance(folds, dict) else [None]
+    parts = list(scores.get("parts", {}).values()) if isinstance(scores.get("parts", {}), dict) else [None]
+    numbers += [value for part in parts for value in (part.values() if isinstance(part, dict) else [None])]
     numbers += interval if isinstance(interval, list) and len(interval) == 2 else [None]
     if not all(map(is_number, numbers)) or not isinstance(scores.get("metric", ""), str):
         raise MismatchError(f"{path} is damaged, its scores are no numbers: run `imettk validate` again")

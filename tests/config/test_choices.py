@@ -20,6 +20,7 @@ from imettk.config.choices import (
     LABELS,
     LOSSES,
     POOLS,
+    QUESTIONS,
     READERS,
     RULES,
     SAMPLERS,
@@ -127,7 +128,7 @@ def test_a_rule_is_fitted_unless_it_gives_ranked_answers(name):
 @pytest.mark.parametrize("name", TASKS)
 def test_the_defaults_of_a_task_fit_it(name):
     task = TASKS[name]
-    assert task.targets in (LABELS, CLASSES, GRADES, VALUES, VOTES)
+    assert task.targets in (LABELS, CLASSES, GRADES, VALUES, VOTES, QUESTIONS)
     assert task.targets in LOSSES[task.loss].targets and task.targets in RULES[task.rule].targets
     beside = {*task.watched.values(), *(metric for metric, _ in task.reported.values())}
     for metric in (METRICS[one] for one in beside):

@@ -10,12 +10,14 @@ from imettk.cli.main import main
 from imettk.config import Recipe, RulePlan, TableFormat, TrainPlan
 from imettk.recipes import load_recipe
 from imettk.starter.questions import QUESTIONS, Question
+from imettk.tasks import TASKS
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
 def test_what_a_recipe_begins_with_fits_together(question):
+    columns = ("a", "b") if TASKS[question.task].asks_columns or TASKS[question.task].votes else ()
     recipe = Recipe(
-        table=TableFormat(task=question.task, label_columns=("a", "b") if question.name == "votes" else ()),
+        table=TableFormat(task=question.task, label_columns=columns),
         train=TrainPlan(loss=question.loss),
         rule=question.rule,
         model=question.model,

@@ -76,6 +76,19 @@ def test_curves_scores_and_recipe_are_there_for_mlflows_own_page(store, tmp_path
     assert "lb_private" not in last
 
 
+def test_each_question_has_its_scores_under_a_name_that_mlflow_takes(store, tmp_path):
+    folder = make_run(tmp_path / "run")
+    parts = {"colour (hue)/x": {"accuracy": 0.5}, "width": {"accuracy": 0.75, "macro recall": 0.625}}
+    (folder / "scores.json").write_text(json.dumps({"metric": "macro_recall", "oof": 0.6, "folds": {}, "parts": parts}))
+    take(store, folder)
+    ((*_, points),) = content_of(store)
+    last = {name: values[-1][2] for name, values in points.items()}
+    assert last["colour _hue__x/accuracy"] == 0.5 and last["width/macro recall"] == 0.625
+    (folder / "scores.json").write_text(json.dumps({"metric": "accuracy", "parts": {"width": {"accuracy": "high"}}}))
+    with pytest.raises(MismatchError, match="its scores are no numbers"):
+        take(store, folder)
+
+
 def test_any_number_of_imports_makes_no_doubles(store, tmp_path):
     folder = make_run(tmp_path / "run")
     assert take(store, folder, folder) == ["new", "nothing new"]

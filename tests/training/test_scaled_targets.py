@@ -1,4 +1,5 @@
-"""Trainings of numbers, grades and votes go on exactly after any kill, in the scale and weights of their rows."""
+"""Trainings of numbers, grades, votes and several questions go on exactly, in any session and after any kill, in the
+scale and weights of their training rows."""
 
 import hashlib
 import signal
@@ -45,8 +46,17 @@ VOTES = RECIPE.replace('task="regression"', 'task="votes"').replace('target_scal
 VOTES = VOTES.replace('loss="mse"', 'loss="kl_divergence"').replace('loss="huber"', "label_smoothing=0.1")
 VOTES = VOTES.replace('RulePlan(kind="value")', 'RulePlan(kind="probability"), score=ScorePlan(metric="kl_divergence")')
 
+QUESTIONS = RECIPE.replace(
+    'task="regression", label_columns=("a", "b")', 'task="questions", label_columns=("c", "grade")'
+)
+QUESTIONS = QUESTIONS.replace(
+    'loss="mse", target_scale="log"', 'loss="question_cross_entropy", loss_params={"weights": "2 1"}'
+)
+QUESTIONS = QUESTIONS.replace(', loss="huber"', "").replace('kind="value"', 'kind="argmax_each"')
+KINDS = {"numbers": RECIPE, "grades": GRADES, "votes": VOTES, "questions": QUESTIONS}
 
-@pytest.fixture(scope="module", params=[RECIPE, GRADES, VOTES], ids=["numbers", "grades", "votes"])
+
+@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS)
 def prepared(request, imettk, tmp_path_factory):
     """Recipe file, data folder and a folder that `prepare` wrote."""
     folder, rng = tmp_path_factory.mktemp("scaled"), np.random.default_rng(0)
@@ -55,9 +65,9 @@ def prepared(request, imettk, tmp_path_factory):
         for row in range(rows):
             cv2.imwrite(str(folder / part / f"{row}.png"), rng.integers(0, 255, (32, 32, 3)).astype(np.uint8))
     numbers = rng.gamma(2, 50, (40, 2))
-    columns = {"a": numbers[:, 0], "b": numbers[:, 1], "grade": np.arange(40) % 4}
+    columns = {"a": numbers[:, 0], "b": numbers[:, 1], "grade": np.arange(40) % 4, "c": np.arange(40) % 3}
     pd.DataFrame({"id": range(40)} | columns).to_csv(folder / "train.csv", index=False)
-    answers = {"grade": 0} if request.param == GRADES else {"a": 0.5, "b": 0.5}
+    answers = {GRADES: {"grade": 0}, QUESTIONS: {"c": 0, "grade": 0}}.get(request.param, {"a": 0.5, "b": 0.5})
     pd.DataFrame({"id": range(2)} | answers).to_csv(folder / "sample_submission.csv", index=False)
     (folder / "mine.py").write_text(request.param)
     imettk("prepare", folder / "mine.py", "--data", folder, "--run-dir", folder / "prepared")

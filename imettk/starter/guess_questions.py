@@ -1,0 +1,67 @@
+"""Several columns of a training table that each hold classes of their own: how they are recognised and read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from imettk.config import TableFormat
+from imettk.data.csv_files import LISTED
+from imettk.data.label_cells import is_flag, read_cells
+from imettk.metrics import find_metric
+from imettk.starter.guess_columns import Choices, label_candidates
+from imettk.starter.guess_labels import labels_of
+from imettk.starter.guess_sample import Sample
+from imettk.starter.questions import QUESTIONS
+from imettk.tasks import TASKS
+
+ROWS_A_CLASS = 4  # on average, from which on different cells are classes and no numbers
+
+
+def asks_columns(choices: Choices) -> bool:
+    """Return whether it was said that each of several columns is a question."""
+    return choices.question is not None and TASKS[QUESTIONS[choices.question].task].asks_columns
+
+
+def question_columns(frame: pd.DataFrame, id_column: str) -> tuple[str, ...]:
+    """Return the columns beside the ids that may be questions."""
+    return tuple(column for column in label_candidates(frame, id_column) if _has_few_classes(frame[column]))
+
+
+def why_questions(frame: pd.DataFrame, columns: Sequence[str], sample: Sample | None, choices: Choices) -> str | None:
+    """Return why each of these columns is a question with classes of its own; None where they are none."""
+    if choices.question is not None:
+        return "as asked for" if asks_columns(choices) else None
+    metric = None if choices.metric is None else find_metric(choices.metric)
+    if metric is not None and TASKS["questions"].targets not in metric[0].targets:
+        return None
+    if len(columns) < 2 or (sample is not None and sample.has_fractions):
+        return None
+    if all(is_flag(frame[column].str.strip()).all() for column in columns):
+        return None
+    if not all(_has_few_classes(frame[column]) for column in columns):
+        return None
+    return "each column holds a few classes of its own"
+
+
+def read_questions(
+    frame: pd.DataFrame, id_column: str, columns: tuple[str, ...], csv: str
+) -> tuple[pd.DataFrame, Counter[str], str]:
+    """Return the table with all labels of a row in its label column, the rows of each label, and a line about them."""
+    form = TableFormat(task="questions", id_column=id_column, label_columns=columns)
+    frame = read_cells(frame, form, Path(csv))
+    counts = [f"{column} with {frame[column].str.strip().nunique()} classes" for column in columns[:LISTED]]
+    more = ", ..." if len(columns) > LISTED else ""
+    labels = labels_of(frame[form.label_column].tolist(), form.cell_separator)
+    some = f"{len(columns)} column{'s' if len(columns) > 1 else ''}"
+    return frame, labels, f"{some}: {', '.join(counts)}{more}"
+
+
+def _has_few_classes(cells: pd.Series) -> bool:
+    full = cells.str.strip()
+    full = full[full != ""]
+    fractions = full.str.fullmatch(r"[+-]?\d*\.\d+") & ~full.str.fullmatch(r"[+-]?\d+\.0+")
+    return full.nunique() > 1 and len(full) >= ROWS_A_CLASS * full.nunique() and not fractions.any()

@@ -1,0 +1,80 @@
+"""Several columns of a few classes each are questions, unless the sample, a metric or a person says otherwise."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from imettk.data.table import read_table
+from imettk.errors import DataError
+from imettk.starter.guess import guess
+from imettk.starter.guess_columns import Choices
+from imettk.starter.look import look_into
+
+NAMES = [f"i{number}" for number in range(24)]
+ROOT, WORD = np.arange(24) % 6, [("b", "a", "c")[number % 3] for number in range(24)]
+
+
+def lay_out(folder, train, sample=None):
+    for name in [f"train/{name}" for name in NAMES] + ["test/q0", "test/q1"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
+    pd.DataFrame({"id": NAMES, **train}).to_csv(folder / "train.csv", index=False)
+    if sample is not None:
+        pd.DataFrame({"id": ["q0", "q1"], **sample}).to_csv(folder / "sample_submission.csv", index=False)
+    return folder
+
+
+def look(folder, **choices):
+    return guess(look_into(folder), folder, Choices(**choices))
+
+
+def test_columns_that_the_sample_asks_for_are_questions_in_the_tables_order(tmp_path):
+    letters = [chr(97 + number) for number in ROOT]
+    train = {"root": ROOT, "letter": letters, "word": WORD, "flag": np.arange(24) % 2}
+    found = look(lay_out(tmp_path, train, {"flag": [0, 0], "word": "a", "root": 0}))
+    assert found.question.name == "questions" and found.table.label_columns == ("root", "word", "flag")
+    assert found.table.answer_columns == ("flag", "word", "root") and found.judging.rule is None
+    assert found.labels == {f"root={number}": 4 for number in range(6)} | {f"word={word}": 8 for word in "abc"} | {
+        "flag=0": 12,
+        "flag=1": 12,
+    }
+    table = read_table(found.table, tmp_path)
+    assert table.targets.sum(1).tolist() == [3] * 24 and len(table.labels) == 11
+
+
+@pytest.mark.parametrize(
+    ("train", "sample", "choices", "task"),
+    [
+        ({"root": ROOT, "word": np.arange(24) % 2}, {"root": 0, "word": 0}, {"metric": "rmse"}, "regression"),
+        ({"root": ROOT, "word": ROOT[::-1]}, {"root": 0, "word": 0}, {"question": "regression"}, "regression"),
+        ({"a": ROOT % 2, "b": ROOT // 3}, {"a": 0, "b": 0}, {}, "multilabel"),
+        ({"a": ROOT % 2, "b": ROOT // 3}, {"a": 0, "b": 0}, {"question": "questions"}, "questions"),
+        ({"a": ROOT, "b": ROOT // 3}, {"a": 0, "b": 0}, {"metric": "macro_recall"}, "questions"),
+    ],
+)
+def test_flags_and_numbers_are_none_unless_someone_says_so(tmp_path, train, sample, choices, task):
+    assert look(lay_out(tmp_path, train, sample), **choices).table.task == task
+
+
+@pytest.mark.parametrize(
+    ("train", "sample"),
+    [
+        ({"root": ROOT, "word": np.arange(24)}, {"root": 0, "word": 0}),  # too many to be classes
+        ({"root": ROOT, "word": ROOT[::-1]}, {"root": 0.5, "word": 0.2}),  # and these are answered with fractions
+    ],
+)
+def test_what_cannot_be_told_is_one_line(tmp_path, train, sample):
+    with pytest.raises(DataError, match=r"give --task regression if .* or questions if each has classes"):
+        look(lay_out(tmp_path, train, sample))
+
+
+def test_without_a_sample_a_person_says_so(tmp_path):
+    train = {
+        "root": ROOT,
+        "word": WORD,
+        "number": np.linspace(0, 1, 24),
+        "name": [f"n{number}" for number in range(24)],
+    }
+    found = look(lay_out(tmp_path, train), question="questions")
+    assert found.table.label_columns == ("root", "word")
