@@ -28,6 +28,7 @@ from imettk.data.source import ImageSource, cache_key, find_rows, image_names, m
 from imettk.data.stamps import FileStamps, stamp_files
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
 from imettk.data.table import SampleTable, read_table, read_test_table
+from imettk.data.units import describe_units
 from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.submit import check_sample
@@ -273,6 +274,8 @@ def _summary(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str:
         )
     groups = "" if table.groups is None else f" in {len(np.unique(table.groups))} groups"
     lines = [f"{len(table)} rows{groups}, {what}"]
+    if table.units is not None:
+        lines.append(f"{describe_units(table.units)}, which give one answer each")
     if task.exclusive and (alone := int((rows == 1).sum())):
         lines.append(f"{alone} labels have a single row")
     if unknown := int((~learnable).sum()):
