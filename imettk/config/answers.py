@@ -86,7 +86,8 @@ class RulePlan(Section):
         shares_csv: columns `label` and `share`, relative to the data folder.
         pool: where several images give one answer, that is made of the `mean` of their predictions, the largest
             (`max`), the mean of the `pool_size` largest (`top_k`), or the probability that any of them has it
-            (`noisy_or`); `auto` is the one that scores best out of fold.
+            (`noisy_or`), each label by itself; of two classes, `positive` or else the second is pooled. `auto` is the
+            one that scores best out of fold.
     """
 
     kind: str = "threshold"

@@ -135,6 +135,15 @@ def read_test_images(
     return frame.iloc[np.argsort(frame[UNIT].map(place).to_numpy(np.int64), kind="stable")].reset_index(drop=True)
 
 
+def read_test_units(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
+    """Return the unit of each test image by its id; errors as of `read_test_images`."""
+    csv = data_dir / table_format.sample_csv
+    frame = read_csv(csv)
+    require_columns(frame, csv, [table_format.test_id_column])
+    images = read_test_images(table_format, data_dir, csv, frame[table_format.test_id_column], [])
+    return dict(zip(images[table_format.id_column], images[UNIT], strict=True))
+
+
 def units_of(frame: pd.DataFrame) -> np.ndarray | None:
     """Return the unit of each row, str (N,); None where a row is a unit by itself."""
     return as_text(frame[UNIT]) if UNIT in frame.columns else None

@@ -13,6 +13,8 @@ from imettk.postprocess.rule import Rule
 if TYPE_CHECKING:
     from imettk.models.heads import Outputs
 
+POOL = "pool"  # in `rule.json`: how predictions of several images become one, where they give one answer
+
 
 def fitter_of(
     recipe: Recipe,
@@ -45,7 +47,8 @@ def fitter_of(
 
 def rule_from_json(recipe: Recipe, content: dict[str, Any]) -> Rule:
     """Return the fitted rule that `rule.json` holds."""
-    return rule_class(recipe.rule_row.load()).from_json(content)
+    plain = {name: value for name, value in content.items() if name != POOL}
+    return rule_class(recipe.rule_row.load()).from_json(plain)
 
 
 def score_quickly(fitter: RuleFitter, probs: np.ndarray, targets: np.ndarray) -> float:

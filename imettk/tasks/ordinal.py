@@ -21,6 +21,7 @@ class Ordinal(Multiclass):
     """
 
     targets, loss, rule = "grades", "corn", "cutpoints"
+    sums_to_one = False
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"macro F1": ("f1_macro", {})}
 
     def num_outputs(self, num_labels: int) -> int:

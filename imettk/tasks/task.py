@@ -38,6 +38,7 @@ class Task(ABC):
         exclusive: a row has exactly one label, so that its cell is never split.
         numeric: a row has a number for each label, which is the name of a column.
         separable: labels do not depend on each other, so that one network may learn some and another one others.
+        sums_to_one: what the network gives are shares of one whole.
         stratifier: a row of `data.folds.STRATIFIERS`, which deals rows to folds evenly.
         watched: metrics that each validation gives beside the recipe's own, by the name that `train.watch` takes.
         reported: metrics that `validate` keeps beside the recipe's own: title -> (metric, its parameters).
@@ -49,6 +50,7 @@ class Task(ABC):
     exclusive: ClassVar[bool] = False
     numeric: ClassVar[bool] = False
     separable: ClassVar[bool] = False
+    sums_to_one: ClassVar[bool] = False
     stratifier: ClassVar[str]
     watched: ClassVar[Mapping[str, str]] = {}
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {}
