@@ -287,3 +287,101 @@ def test_other_tasks_and_rules_answer_units_too(data, table, rule, metric, tmp_p
     scores, answers = read(tmp_path / "run"), pd.read_csv(tmp_path / "run" / "submission.csv")
     assert scores["rows"] == 2 * PATIENTS and "test" in scores
     assert answers["prediction_id"].tolist() == sample["prediction_id"].tolist()
+
+
+def lay_out(folder, layout):
+    """A folder of a layout: the data above, or studies in folders, or two views a row, with answers to the test set."""
+    if layout == "columns":
+        data = make_data(folder, seed=2)
+        (data / "answers.csv").rename(folder.parent / "answers.csv")
+        return data
+    rng, frames = np.random.default_rng(0), {}
+    for part, letter, count in (("train", "s", 18), ("test", "q", 6)):
+        sick = [row % 2 for row in range(count)]
+        names = [(f"{letter}{row}/{view}" if layout == "folders" else f"{letter}{row}_{view}") + ".png"
+                 for row in range(count) for view in "LR"]  # fmt: skip
+        for place, name in enumerate(names):
+            (folder / part / name).parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / part / name), picture(rng, sick[place // 2]))
+        views = {} if layout == "folders" else {"left": names[::2], "right": names[1::2]}
+        ids = [f"{letter}{row}" if layout == "folders" else str(row + 100 * (part == "test")) for row in range(count)]
+        frames[part] = pd.DataFrame({"study_id": ids, **views, "finding": ["no", "yes"] * (count // 2)})
+        assert sick[1]
+    frames["train"].to_csv(folder / "train.csv", index=False)
+    frames["test"].to_csv(folder.parent / "answers.csv", index=False)
+    if layout == "views":
+        frames["test"].drop(columns="finding").to_csv(folder / "test.csv", index=False)
+    frames["test"][["study_id"]].assign(finding="no")[::-1].to_csv(folder / "sample_submission.csv", index=False)
+    return folder
+
+
+LAYOUTS = {"columns": "unit_columns", "folders": "unit_folders=True", "views": "image_columns"}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_new_recipe_goes_the_whole_way(tmp_path, monkeypatch, capsys, layout):
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    lay_out(data, layout)
+    run("new", "mine", "--data", data, *(["--metric", "roc_auc"] if layout == "columns" else []))
+    assert "one answer a" in capsys.readouterr().out or layout == "columns"
+    assert LAYOUTS[layout] in (tmp_path / "mine.py").read_text()
+    common = [
+        "mine.py",
+        "--data",
+        data,
+        "--run-dir",
+        tmp_path / "run",
+        "--folds.num-folds",
+        2,
+        "--session.num-workers",
+        0,
+    ]
+    common += ["--stages.0.num-epochs", 2, "--images.image-size", 32, 32, "--session.tensorboard", "false"]
+    run("prepare", *common)
+    assert "which give one answer each" in capsys.readouterr().out
+    for fold in range(2):
+        run("train", *common, "--fold", fold)
+    run("validate", *common)
+    run("infer", *common, "--answers", tmp_path / "answers.csv")
+    answers, sample = (
+        pd.read_csv(path) for path in (tmp_path / "run" / "submission.csv", data / "sample_submission.csv")
+    )
+    assert list(answers) == list(sample) and answers.iloc[:, 0].tolist() == sample.iloc[:, 0].tolist()
+    train = pd.read_csv(data / "train.csv")
+    units = train["patient_id"].nunique() * 2 if layout == "columns" else len(train)
+    assert read(tmp_path / "run")["rows"] == units and 0 <= read(tmp_path / "run")["test"] <= 1
+
+
+@pytest.mark.parametrize("layout", ["folders", "views"])
+def test_new_deals_whole_units_to_a_test_set(tmp_path, monkeypatch, layout):
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    lay_out(data, layout)
+    for name in ("test.csv", "sample_submission.csv"):
+        (data / name).unlink(missing_ok=True)
+    shutil.rmtree(data / "test")
+    run("new", "mine", "--data", data, "--hold-out", 0.25)
+    made = tmp_path / "mine-data"
+    common = [
+        "mine.py",
+        "--data",
+        made,
+        "--run-dir",
+        tmp_path / "run",
+        "--folds.num-folds",
+        2,
+        "--session.num-workers",
+        0,
+    ]
+    common += ["--stages.0.num-epochs", 1, "--images.image-size", 32, 32, "--session.tensorboard", "false"]
+    run("prepare", *common)
+    run("train", *common, "--fold", 0)
+    run("validate", *common, "--fold", 0)
+    run("infer", *common, "--fold", 0, "--answers", made / "answers.csv")
+    answers, held = pd.read_csv(tmp_path / "run" / "submission.csv"), pd.read_csv(made / "answers.csv")
+    assert answers["study_id"].tolist() == held["study_id"].tolist() and 3 <= len(held) <= 6
+    assert not set(held["study_id"]) & set(pd.read_csv(made / "train.csv")["study_id"])
+    assert "test" in read(tmp_path / "run")
