@@ -18,10 +18,10 @@ from imettk.data.units import describe_units, join_cells
 from imettk.starter.guess_columns import FEWEST, MOST, Choices, Finding, TrainingRows, label_candidates
 from imettk.starter.guess_sample import Sample
 from imettk.starter.look import Contents
-from imettk.starter.naming import Naming, find_files, match_names
+from imettk.starter.naming import match_names
+from imettk.starter.naming_folders import folder_candidates, folder_column_of, name_below, name_folders
 
 MOST_JOINED = 3  # columns whose cells together name a unit
-TRIED = 50  # ids by which it shows in which column the folders of images stand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,12 +169,12 @@ def _unit_columns(frame: pd.DataFrame, test: pd.DataFrame, key: str, id_column: 
 def _of_columns(
     contents: Contents, train: TrainingRows, test_csv: str, key: str, columns: tuple[str, ...], units: pd.Series
 ) -> UnitRows:
-    test, folder_column = contents.tables[test_csv], _folder_column(contents.tables[train.csv], train)
+    test, folder_column = contents.tables[test_csv], folder_column_of(contents.tables[train.csv], train)
 
     def find_test(asked: pd.Series) -> tuple[str, np.ndarray] | None:
         if folder_column is not None and folder_column not in test.columns:
             return None
-        naming = _name(test, train.id_column, folder_column, contents, training=False)
+        naming = name_below(test, train.id_column, folder_column, contents, training=False)
         return None if naming is None else (naming.folder, _first_files(asked, test[key], naming.files))
 
     joined = " and ".join(columns)
@@ -190,16 +190,6 @@ def _of_columns(
     )
 
 
-def _folder_column(frame: pd.DataFrame, rows: TrainingRows) -> str | None:
-    """Return the column that names the folder of each row's image; None where they lie in one."""
-    found = rows.naming.found
-    folders = pd.Series([file.rpartition("/")[0] for file in rows.naming.files[found]], frame.index[found], dtype=str)
-    if (frame[rows.id_column][found].str.contains("/", regex=False)).any() or not folders.any():
-        return None
-    same = [str(column) for column in frame.columns if (frame[column][found] == folders).all()]
-    return next(iter(same), None)
-
-
 def _nested_rows(contents: Contents, choices: Choices, others: set[str]) -> list[TrainingRows]:
     """Return tables whose ids name images in folders that another of their columns names; those of training first."""
     names = [choices.train_csv] if choices.train_csv else [csv for csv in contents.tables if csv not in others]
@@ -210,51 +200,12 @@ def _nested_rows(contents: Contents, choices: Choices, others: set[str]) -> list
         for column in map(str, frame.columns) if choices.id_column is None else {choices.id_column} & {*frame.columns}:
             if frame[column].nunique() < FEWEST * len(frame):
                 continue
-            for folder_column in _folder_candidates(frame, column, contents):
-                naming = _name(frame, column, folder_column, contents, training=True)
+            for folder_column in folder_candidates(frame, column, contents):
+                naming = name_below(frame, column, folder_column, contents, training=True)
                 if naming is not None and naming.share >= MOST and label_candidates(frame, column):
                     reason = f"its {column} names images in folders that {folder_column} names"
                     found.append(TrainingRows(csv, column, naming, reason))
     return found
-
-
-def _folder_candidates(frame: pd.DataFrame, id_column: str, contents: Contents) -> list[str]:
-    """Return columns that name the folders of the first images that ids mean."""
-    ids = {name: row for row, name in enumerate(frame[id_column].head(TRIED))}
-    columns: Counter[str] = Counter()
-    for folder, files in contents.images.items():
-        for file in files:
-            if (row := ids.get(file.partition(".")[0])) is None:
-                continue
-            inner = folder.rpartition("/")[2]
-            columns.update(str(c) for c in frame.columns if c != id_column and frame[c].iloc[row] == inner)
-    return [column for column, _ in columns.most_common(1)]
-
-
-def _name(
-    frame: pd.DataFrame, id_column: str, folder_column: str | None, contents: Contents, *, training: bool
-) -> Naming | None:
-    """Return how the ids of a table name files, below folders that a column names."""
-    if folder_column is None:
-        namings = match_names(frame[id_column], contents)
-        fit = [naming for naming in namings if is_held_out(naming.folder) != training]
-        return next(iter([*fit, *namings]), None)
-    names = frame[folder_column] + "/" + frame[id_column]
-    inner, ids, parents, suffixes = set(frame[folder_column]), set(frame[id_column]), Counter[str](), Counter[str]()
-    for folder, files in contents.images.items():
-        parent, _, last = folder.rpartition("/")
-        if last not in inner:
-            continue
-        for file in files:
-            stem, dot, ending = file.partition(".")
-            if stem in ids:
-                parents[parent or "."] += 1
-                suffixes[dot + ending] += 1
-    if not parents:
-        return None
-    parent = max(parents, key=lambda folder: (is_held_out(folder) != training, parents[folder]))
-    suffix = suffixes.most_common(1)[0][0]
-    return Naming(parent, suffix, (), find_files(names, contents.below(parent), suffix, ()))
 
 
 def _by_folders(contents: Contents, choices: Choices, sample_csv: str | None) -> UnitRows | None:
@@ -267,7 +218,7 @@ def _by_folders(contents: Contents, choices: Choices, sample_csv: str | None) ->
             # Where no value beside comes again, it may be a list of labels with their names.
             if not frame[column].is_unique or not any(frame[other].nunique() < len(frame) for other in beside):
                 continue
-            naming = _name_folders(frame[column], contents, training=True)
+            naming = name_folders(frame[column], contents, training=True)
             if naming is None or naming.share < MOST:
                 continue
             return _of_folders(contents, TrainingRows(csv, column, naming, "its ids name folders"), sample_csv)
@@ -280,13 +231,13 @@ def _of_folders(contents: Contents, rows: TrainingRows, sample_csv: str | None) 
         asked = contents.tables[sample_csv]
         shares = {}
         for column in map(str, asked.columns):
-            found = _name_folders(asked[column], contents, training=False)
+            found = name_folders(asked[column], contents, training=False)
             shares[column] = 0.0 if found is None else found.share
         best = max(shares, key=lambda column: (shares[column], column == rows.id_column))
         sample_id = best if shares[best] or rows.id_column not in asked.columns else rows.id_column
 
     def find_test(units: pd.Series) -> tuple[str, np.ndarray] | None:
-        found = _name_folders(units, contents, training=False)
+        found = name_folders(units, contents, training=False)
         return None if found is None else (found.folder, found.files)
 
     ids = contents.tables[rows.csv][rows.id_column]
@@ -302,27 +253,6 @@ def _of_folders(contents: Contents, rows: TrainingRows, sample_csv: str | None) 
         sample_id=sample_id,
         find_test=find_test,
     )
-
-
-def _name_folders(ids: pd.Series, contents: Contents, *, training: bool) -> Naming | None:
-    """Return in which folder ids name folders, and the first image of each by its name from there; None in none."""
-    known, parents, endings = set(ids), Counter[str](), Counter[str]()
-    first: dict[tuple[str, str], str] = {}
-    for folder, files in sorted(contents.images.items()):
-        parts = folder.split("/")
-        for depth, part in enumerate(parts):
-            if part not in known:
-                continue
-            parent = "/".join(parts[:depth]) or "."
-            parents[parent] += (parent, part) not in first
-            endings.update(PurePosixPath(name).suffix for name in files)
-            first.setdefault((parent, part), "/".join([*parts[depth:], files[0]]))
-            break
-    if not parents:
-        return None
-    parent = max(parents, key=lambda folder: (is_held_out(folder) != training, parents[folder]))
-    found = np.array([first.get((parent, name), "") for name in ids], np.str_)
-    return Naming(parent, endings.most_common(1)[0][0], (), found)
 
 
 def _table_with(contents: Contents, others: set[str | None], columns: tuple[str, ...]) -> str | None:
