@@ -16,7 +16,7 @@ from imettk.evaluation.evidence import keep_errors
 from imettk.evaluation.judge import Answers, ImageAnswerer, Judge
 from imettk.evaluation.pictures import Album
 from imettk.evaluation.pseudo import pseudo_by_rule
-from imettk.evaluation.rules import POOL, fitter_of, merge_outputs, rule_from_json, score_quickly
+from imettk.evaluation.rules import fitter_of, merge_outputs, pool_from_json, rule_from_json, score_quickly
 from imettk.evaluation.scoring import judge_oof, tell_drift
 from imettk.evaluation.units import Pooled, Units
 from imettk.experiment.predictions import predict_file
@@ -89,7 +89,7 @@ class RuleJudge(Judge):
         return scores | {"together": score_quickly(fitter, pooled.probs, targets)}
 
     def require_rule(self, run: RunDir, labelled: SampleTable, folds: list[int]) -> None:
-        read_rule(run, self.recipe, labelled.labels, folds)
+        pool_from_json(self.recipe, read_rule(run, self.recipe, labelled.labels, folds))
 
     def answer_test(
         self, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]
@@ -100,7 +100,7 @@ class RuleJudge(Judge):
         total, count = np.zeros(()), 0
         for _, predictions in tests:
             total, count = total + predictions.merged.astype(np.float64), count + 1
-        probs = Units(self.recipe, table).pool((total / count).astype(np.float32), content.get(POOL))
+        probs = Units(self.recipe, table).pool((total / count).astype(np.float32), pool_from_json(self.recipe, content))
         answers = rule.apply(probs)
         tell_drift(rule, answers)
         return rule.cells(answers, table.labels, self.recipe.task), probs

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from imettk.config import Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
 from imettk.data.table import SampleTable
 from imettk.errors import MismatchError
-from imettk.evaluation.rules import fitter_of
+from imettk.evaluation.rules import fitter_of, pool_from_json, rule_from_json
 from imettk.evaluation.scoring import honest_scores
 from imettk.evaluation.units import Units
 
@@ -122,3 +122,27 @@ def test_a_pool_that_is_asked_for_is_taken(capsys):
         "200 units of 1 to 5 images, 3 typically: one answer by the max of their predictions\n"
         in capsys.readouterr().out
     )
+
+
+def test_a_rule_keeps_the_pool_beside_it():
+    content = {"kind": "probability", "exclusive": True, "positive": "1", "pool": "max"}
+    assert pool_from_json(RECIPE, content) == "max" and rule_from_json(RECIPE, content).positive == "1"
+    plain = replace(RECIPE, table=TableFormat(task="multiclass", label_column="label"))
+    assert pool_from_json(plain, content) is None
+    for bad in ({"kind": "probability"}, {"kind": "probability", "pool": "median"}):
+        with pytest.raises(MismatchError, match=r"names no pool of several images .* `imettk validate` again"):
+            pool_from_json(RECIPE, bad)
+
+
+def test_a_fold_that_chooses_another_pool_has_rules_fitted_on_that():
+    """With a rule that learns: thresholds of the others, pooled as the others say."""
+    recipe = Recipe(table=TableFormat(unit_columns=("study",)), rule=RulePlan(min_labels=0))
+    rng = np.random.default_rng(0)
+    probs, other = rng.uniform(size=(2, 90, 3))
+    targets, folds = (rng.uniform(size=(90, 3)) < probs).astype(np.uint8), np.arange(90) % 3
+    fitter = fitter_of(recipe, labels=("a", "b", "c"))
+    kept = honest_scores(recipe, fitter, probs, targets, folds)[1]
+    _, answers = honest_scores(recipe, fitter, probs, targets, folds, by_fold={1: other})
+    assert (answers[folds != 1] == kept[folds != 1]).all()
+    rule = fitter.fit(other[folds != 1], targets[folds != 1], folds[folds != 1])
+    assert (answers[folds == 1] == rule.apply(other[folds == 1])).all() and (answers != kept).any()
