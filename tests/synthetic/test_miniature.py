@@ -55,7 +55,7 @@ def test_each_format_in_miniature(tmp_path, name):
 @pytest.mark.parametrize("by", ["columns", "folders"])
 def test_units_are_whole_in_miniature(tmp_path, by):
     data = tmp_path / "data"
-    names = [f"u{unit}/{image}.png" for unit in range(80) for image in range(1 + unit % 3)]
+    names = [f"u{unit}/{image}.png" for unit in range(80) for image in range(3)]
     for name in names:
         (data / "train" / name).parent.mkdir(parents=True, exist_ok=True)
         (data / "train" / name).touch()
@@ -71,7 +71,7 @@ def test_units_are_whole_in_miniature(tmp_path, by):
     read = read_table(small.table, tmp_path / "small")
     assert len(read) < len(whole) / 1.5
     counts = pd.Series(read.units).value_counts()
-    assert counts.to_dict() == {unit: 1 + int(unit[1:]) % 3 for unit in counts.index}
+    assert set(counts) == {3}
 
 
 def test_classes_whose_names_are_not_their_ids(tmp_path):
