@@ -118,6 +118,8 @@ def _check_choice(recipe: Recipe, limit: int, actions: Sequence[str], similarity
         raise ConfigError(f"--similarity must be in (0, 1], got {similarity}")
     if "answer" in actions and recipe.answers_images:
         raise ConfigError("--action answer gives test images a label, and `ranking.answers` are images")
+    if "answer" in actions and recipe.table.has_units:
+        raise ConfigError("--action answer gives test images a label, and this recipe answers units of several images")
 
 
 def _similar(features: Path, tables: list[SampleTable], least: float) -> np.ndarray:

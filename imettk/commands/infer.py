@@ -9,6 +9,7 @@ from imettk.config import Recipe
 from imettk.data.table import read_answers, read_table, read_test_table
 from imettk.evaluation.judge import judge_of
 from imettk.evaluation.submit import check_sample, submit
+from imettk.evaluation.units import Units
 from imettk.experiment.in_time import predict_in_time
 from imettk.experiment.known import read_known_answers
 from imettk.experiment.prepared import open_source, trained_folds
@@ -47,9 +48,9 @@ def infer(
     check_sample(recipe, data_dir, labelled.labels)
     for remark in table.remarks:
         say(f"note: {remark}")
-    truth = None
+    asked, truth = Units(recipe, table).table, None
     if answers_csv is not None:
-        truth = read_answers(recipe.table, answers_csv, table.labels, table.ids, data_dir=data_dir)
+        truth = read_answers(recipe.table, answers_csv, table.labels, asked.ids, data_dir=data_dir)
     known = read_known_answers(run, recipe, labelled, table)
     run.save_recipe(recipe)
     source = open_source(recipe, table, data_dir, run)
@@ -59,9 +60,9 @@ def infer(
     answers, probs = judge.answer_test(data_dir, run, table, tests)
     if known:
         answers = judge.put_known(judge.known_cells(run, labelled, known), labelled, table, answers)
-    submit(recipe, data_dir, run, table.ids, answers, f"mean of {len(used)} folds", num_answers=judge.num_answers)
+    submit(recipe, data_dir, run, asked.ids, answers, f"mean of {len(used)} folds", num_answers=judge.num_answers)
     if truth is not None:
-        name, value = judge.score_answers(labelled, table, answers, truth, probs)
+        name, value = judge.score_answers(labelled, asked, answers, truth, probs)
         write_json(run.path / "scores.json", (read_json(run.path / "scores.json") or {}) | {"test": value})
         say(f"  test     {name} {value:.4f}")
 

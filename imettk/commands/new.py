@@ -61,7 +61,7 @@ def new(
     point, has_weights, why = choose_start(choices.start, Path(WEIGHTS))
     _tell_found(found, contents, looks, data_dir)
     if like is None:
-        say(f"  {'start':<19}{_describe(point, image_size(looks, point), int(found.found.sum()))}: {why}  [--start]")
+        say(f"  {'start':<19}{_describe(point, image_size(looks, point), found.num_images)}: {why}  [--start]")
     oddities = find_oddities(found, contents, looks)
     say("odd:" if oddities else "nothing odd")
     for line in oddities:
@@ -178,6 +178,7 @@ def _elsewhere(form: TableFormat, data_dir: Path, made_dir: Path) -> TableFormat
         train_images=images,
         test_images=images,
         labels_csv=None if form.labels_csv is None else way(form.labels_csv),
+        test_csv="test.csv" if form.image_columns else None,
     )
 
 
@@ -192,6 +193,8 @@ def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
     made_dir.mkdir()
     write_cells(train, form).to_csv(made_dir / form.train_csv, index=False)
     write_cells(answers, form).to_csv(made_dir / ANSWERS, index=False)
+    if form.test_csv is not None:
+        answers[[form.id_column, *form.image_columns]].to_csv(made_dir / form.test_csv, index=False)
     common = [next(label for label, _ in found.labels.most_common() if label != form.unknown_label)]
     if TASKS[form.task].asks_columns:
         common = [label_of(column, train[column].str.strip().mode()[0]) for column in form.label_columns]

@@ -28,6 +28,7 @@ from imettk.data.source import ImageSource, cache_key, find_rows, image_names, m
 from imettk.data.stamps import FileStamps, stamp_files
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
 from imettk.data.table import SampleTable, read_table, read_test_table
+from imettk.data.units import describe_units
 from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.submit import check_sample
@@ -264,19 +265,8 @@ def _summary(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str:
     """What was made, in a few lines: folds, their sizes, and how evenly labels fell."""
     task, plan, targets = recipe.task, recipe.folds, _targets(table)
     identities, learnable = task.identities(targets), task.learnable(targets)
-    rows = task.label_counts(targets, len(table.labels))
-    what = f"{len(table.labels)} labels, {int((rows == 0).sum())} of them without a row"
-    if task.numeric:
-        what = "; ".join(
-            f"{label} from {column.min():g} to {column.max():g}, mean {column.mean():.6g}"
-            for label, column in zip(table.labels[:MOST_NAMED], targets.T, strict=False)
-        )
-    groups = "" if table.groups is None else f" in {len(np.unique(table.groups))} groups"
-    if table.votes is not None:
-        low, middle, high = np.quantile(table.votes, [0, 0.5, 1])
-        what += f"; votes of a row from {low:g} to {high:g}, median {middle:g}; its label is the one with most"
-    lines = [f"{len(table)} rows{groups}, {what}"]
-    if task.exclusive and (alone := int((rows == 1).sum())):
+    lines = _contents(recipe, table, targets)
+    if task.exclusive and (alone := int((task.label_counts(targets, len(table.labels)) == 1).sum())):
         lines.append(f"{alone} labels have a single row")
     if unknown := int((~learnable).sum()):
         lines.append(f"{unknown} rows are of no known identity: they never train")
@@ -300,6 +290,24 @@ def _summary(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str:
         ]
         lines += _evenness(table.labels, np.stack(counts), alone=task.exclusive)
     return "\n".join(lines)
+
+
+def _contents(recipe: Recipe, table: SampleTable, targets: np.ndarray) -> list[str]:
+    """What the training table holds: rows, groups, labels or numbers, votes, units."""
+    task = recipe.task
+    rows = task.label_counts(targets, len(table.labels))
+    what = f"{len(table.labels)} labels, {int((rows == 0).sum())} of them without a row"
+    if task.numeric:
+        what = "; ".join(
+            f"{label} from {column.min():g} to {column.max():g}, mean {column.mean():.6g}"
+            for label, column in zip(table.labels[:MOST_NAMED], targets.T, strict=False)
+        )
+    groups = "" if table.groups is None else f" in {len(np.unique(table.groups))} groups"
+    if table.votes is not None:
+        low, middle, high = np.quantile(table.votes, [0, 0.5, 1])
+        what += f"; votes of a row from {low:g} to {high:g}, median {middle:g}; its label is the one with most"
+    units = [] if table.units is None else [f"{describe_units(table.units)}, which give one answer each"]
+    return [f"{len(table)} rows{groups}, {what}", *units]
 
 
 def _unknown_lines(identities: np.ndarray, folds: np.ndarray, plan: FoldPlan) -> list[str]:

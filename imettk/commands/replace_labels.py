@@ -48,11 +48,13 @@ def neighbours(recipe: Recipe, data_dir: Path, run: RunDir, *, classifier: Path,
         features: run folder with embeddings of the same images, learned for some other labels.
 
     Raises:
-        ConfigError: the classifier's rows have one label each.
+        ConfigError: the classifier's rows have one label each, or several images give one answer.
         MismatchError: the two runs share no rows.
     """
     if recipe.task.exclusive:
         raise ConfigError("label sets are replaced where rows have several labels, and this recipe's have one each")
+    if recipe.table.has_units:
+        raise ConfigError("label sets are replaced image by image, and this recipe answers units of several images")
     table = read_table(recipe.table, data_dir)
     embedded = _Embedded(table, features)
     member = read_member(classifier)

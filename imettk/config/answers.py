@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from imettk.config.choices import RULES, VIEWS
+from imettk.config.choices import RULES, UNIT_POOLS, VIEWS
 from imettk.config.own import is_own
 from imettk.config.section import MOST_LISTED, MOST_ROWS, Parameter, Section
 
@@ -85,6 +85,10 @@ class RulePlan(Section):
             were better than none on the tables of `tools/bench/decisions.py`, and 50 hardly worse than the best.
         shares: of `share`, those of the training rows, of `shares_csv`, or the mean of both.
         shares_csv: columns `label` and `share`, relative to the data folder.
+        pool: where several images give one answer, that is made of the `mean` of their predictions, the largest
+            (`max`), the mean of the `pool_size` largest (`top_k`), or the probability that any of them has it
+            (`noisy_or`), each label by itself; of two classes, `positive` or else the second is pooled. `auto` is the
+            one that scores best out of fold.
     """
 
     kind: str = "threshold"
@@ -102,11 +106,15 @@ class RulePlan(Section):
     shrink_strength: float | None = 50.0
     shares: Literal["train", "csv", "mean"] = "train"
     shares_csv: str | None = None
+    pool: str = "auto"
+    pool_size: int = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._at_most(pairs=MOST_LISTED)
+        self._at_most(pairs=MOST_LISTED, pool_size=MOST_ROWS)
         self._one_of("kind", RULES)
+        self._require(self.pool in ("auto", *UNIT_POOLS), "pool", f"auto, {' or '.join(UNIT_POOLS)}")
+        self._require(self.pool_size >= 1, "pool_size", "at least 1")
         for name in ("calibrate", "pairs"):
             of_numbers = self.kind == "probability" or getattr(self, name) is None
             self._require(of_numbers, name, "none unless `kind` is probability")

@@ -142,6 +142,17 @@ class ViewChoice(Choice):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnitPoolChoice(Choice):
+    """A pool of units: `make` is (predictions of images, `postprocess.unit_pools.Members`, k) -> those of units.
+
+    Attributes:
+        numbers: it takes any numbers, and not probabilities alone.
+    """
+
+    numbers: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeadChoice(Choice):
     """A head: `make` is (channels of each map, number of outputs, **settings) -> a module on maps.
 
@@ -304,6 +315,14 @@ VIEWS: dict[str, ViewChoice] = {
         "zoom_out",
     )
 } | {f"crop{number}": ViewChoice(make="imettk.inference.tta:plain", crop=number) for number in range(4)}
+
+# How predictions of a unit's images become one, chosen by the out-of-fold score where a recipe says `auto`.
+UNIT_POOLS: dict[str, UnitPoolChoice] = {
+    "mean": UnitPoolChoice(make="imettk.postprocess.unit_pools:mean"),
+    "max": UnitPoolChoice(make="imettk.postprocess.unit_pools:largest"),
+    "top_k": UnitPoolChoice(make="imettk.postprocess.unit_pools:mean_of_largest"),
+    "noisy_or": UnitPoolChoice(make="imettk.postprocess.unit_pools:noisy_or", numbers=False),
+}
 
 # (path) -> uint8 (H, W, channels). None stands for what `data.reader` does itself: it goes by a file's content.
 READERS: dict[str, Choice] = {"files": Choice(make=None)}

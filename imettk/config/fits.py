@@ -12,6 +12,7 @@ from imettk.config.own import find_own, refer
 from imettk.config.parameters import bind as bind_params
 from imettk.config.parameters import keyword_defaults
 from imettk.config.section import Parameter
+from imettk.config.units import check_pool
 from imettk.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ def check_fits(recipe: Recipe) -> None:
             f"{' and '.join(rule.gives)}: take {' or '.join(fits)}"
         )
     _check_numbers(recipe)
+    check_pool(recipe)
     if scorer is not None and rule is not None and rule.by_column:
         _check_columns(recipe, scorer)
 

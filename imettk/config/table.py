@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imettk.config.section import Section
+from imettk.config.units import check_units
 
 CELL_SEPARATOR = "\x1f"  # (ASCII: unit separator) between labels in cells that were made here; no name holds it
 
@@ -61,7 +62,8 @@ class TableFormat(Section):
     Attributes:
         labels_csv: every label's id and name; without it the labels are those of `train_csv`, sorted.
         group_column: rows of one group never straddle train and validation.
-        group_pattern: or a regular expression for the id, whose first group names it; an id without a match is alone.
+        group_pattern: or a regular expression for the id (of the unit, where there are units), whose first group names
+            it; an id without a match is alone.
         train_folders: instead of `train_csv`, the folders of `train_images`: each is a label, and holds its images; an
             id is `FOLDER/FILE`.
         train_files: instead of `train_csv`, the files in `train_images`: an id is a file's name, in which
@@ -99,6 +101,13 @@ class TableFormat(Section):
         box_format: `corners` in pixels, or `centre` as shares of the image's width and height.
         turned_csv: ids, or names of image files, one a line, of images to turn by 180 degrees (after their box is cut).
         left_out_csv: those of training rows to leave out.
+        unit_columns: where several images, a row each, give one answer: the columns that name what it is for (a study,
+            or a patient and a side), joined by `_` as in the sample submission. `rule.pool` says how.
+        unit_folders: or a row is such a unit, and its images lie in the folder of its id.
+        image_columns: or a row is a unit, and each of these columns names an image of it.
+        folder_column: with `unit_columns`, the column that names the folder of a row's image in `train_images`.
+        test_csv: the images of the test set, and their units as `unit_columns` or the sample name them; a row is as one
+            of the training table, but for labels. Folders need none.
     """
 
     task: str = "multilabel"
@@ -139,6 +148,11 @@ class TableFormat(Section):
     box_format: Literal["corners", "centre"] = "corners"
     turned_csv: str | None = None
     left_out_csv: str | None = None
+    unit_columns: tuple[str, ...] = ()
+    unit_folders: bool = False
+    image_columns: tuple[str, ...] = ()
+    folder_column: str | None = None
+    test_csv: str | None = None
     extra: tuple[ExtraTable, ...] = ()
 
     def __post_init__(self) -> None:
@@ -233,6 +247,17 @@ class TableFormat(Section):
             "image_suffix",
             "with a * where `channel_files` are given, and without where not",
         )
+        check_units(self)
+
+    @property
+    def has_units(self) -> bool:
+        """Whether several images give one answer."""
+        return bool(self.unit_columns or self.image_columns) or self.unit_folders
+
+    @property
+    def rows_are_units(self) -> bool:
+        """Whether a row of the training table is a unit with images, and not an image."""
+        return bool(self.image_columns) or self.unit_folders
 
     @property
     def lists_images(self) -> bool:
@@ -247,7 +272,8 @@ class TableFormat(Section):
     @property
     def test_id_column(self) -> str:
         """What holds the ids in the sample submission."""
-        return self.sample_id_column or self.id_column
+        unit = self.unit_columns[0] if len(self.unit_columns) == 1 else self.id_column
+        return self.sample_id_column or unit
 
     @property
     def number_columns(self) -> tuple[str, ...]:

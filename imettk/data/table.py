@@ -15,12 +15,23 @@ from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
 from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns
 from imettk.data.identities import merge_labels, merged_into, read_merged
-from imettk.data.image_files import find_images, refuse_leaving, say_where
+from imettk.data.image_files import say_where
 from imettk.data.label_cells import read_cells
 from imettk.data.labels import Labels, count_votes, list_labels, make_targets, split
 from imettk.data.listings import labels_of_ids, list_files, list_folders, short_names
 from imettk.data.long_rows import join_rows, say_what_to_do, training_rows
 from imettk.data.submission import read_sample
+from imettk.data.units import (
+    UNIT,
+    describe_units,
+    find_files,
+    groups_of,
+    join_cells,
+    list_images,
+    read_test_images,
+    refuse_disagreement,
+    units_of,
+)
 from imettk.errors import DataError
 
 
@@ -36,6 +47,7 @@ class SampleTable:
         targets: int64 (N,) class index, -1 where it is of no known identity, or uint8 (N, C); None for a test set.
         groups: str (N,), or None where the table has none.
         votes: how many each row has, float32 (N,), or None where rows have none.
+        units: what each image is one of several for, str (N,), where these give one answer; else None.
         boxes: the part of each image that is looked at, float32 (N, 4); NaN is the whole image. See `read_boxes`.
         turned: images to turn by 180 degrees, bool (N,).
         sources: 0 for the training table, then the number of the extra table, int16 (N,).
@@ -50,6 +62,7 @@ class SampleTable:
     targets: np.ndarray | None = None
     groups: np.ndarray | None = None
     votes: np.ndarray | None = None
+    units: np.ndarray | None = None
     boxes: np.ndarray | None = None
     turned: np.ndarray | None = None
     sources: np.ndarray | None = None
@@ -103,8 +116,8 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
     for item in fields(SampleTable):
         columns = [getattr(part, item.name) for part in parts]
         if isinstance(columns[0], np.ndarray):
-            if item.name == "groups":
-                columns = [part.ids if part.groups is None else part.groups for part in parts]
+            if item.name in ("groups", "units"):
+                columns = [part.ids if column is None else column for part, column in zip(parts, columns, strict=True)]
             arrays[item.name] = np.concatenate(columns)
     names = {"label_groups": labels.groups, "label_titles": labels.titles}
     return replace(parts[0], **(arrays | names), remarks=tuple(remarks))
@@ -120,9 +133,19 @@ def read_groups(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
     if table_format.group_column is None and table_format.group_pattern is None:
         return groups
     for part in _read_parts(table_format, data_dir, []):
-        ids, own = as_text(part.frame[part.form.id_column]), _groups(part.form, part.frame, part.csv, [])
+        ids, own = as_text(part.frame[part.form.id_column]), groups_of(part.form, part.csv, part.frame, [])
         groups |= zip(ids.tolist(), (ids if own is None else own).tolist(), strict=True)
     return groups
+
+
+def read_units(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
+    """The unit of each training image by its id, from csv files and names of images; errors as of `read_groups`."""
+    units: dict[str, str] = {}
+    for part in _read_parts(table_format, data_dir, []):
+        ids = as_text(part.frame[part.form.id_column])
+        own = units_of(part.frame)
+        units |= zip(ids.tolist(), (ids if own is None else own).tolist(), strict=True)
+    return units
 
 
 def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -> list[_Part]:
@@ -133,6 +156,7 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
     else:
         csv = data_dir / table_format.train_csv
         frame = _read_frame(table_format, csv, remarks)
+        frame = list_images(table_format, csv, frame, data_dir / table_format.train_images)
     users = _users(table_format)
     parts = [_Part(table_format, csv, frame, users[table_format.train_images] == 1)]
     for extra in table_format.extra:
@@ -145,9 +169,13 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
             image_suffix=table_format.image_suffix if extra.image_suffix is None else extra.image_suffix,
         )
         csv = data_dir / extra.csv
-        if own.group_column not in read_csv(csv).columns:
+        columns = set(read_csv(csv).columns)
+        if own.group_column not in columns:
             own = replace(own, group_column=None)
-        parts.append(_Part(own, csv, _read_frame(own, csv, remarks), users[extra.images] == 1))
+        if not columns >= {*own.unit_columns, *own.image_columns}:  # rows of images that are units of their own
+            own = replace(own, unit_columns=(), image_columns=(), folder_column=None, test_csv=None)
+        frame = list_images(own, csv, _read_frame(own, csv, remarks), data_dir / extra.images)
+        parts.append(_Part(own, csv, frame, users[extra.images] == 1))
     return parts
 
 
@@ -167,13 +195,17 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
             column.
     """
     csv = data_dir / table_format.sample_csv
-    ids, suffix = read_sample(table_format, csv)[table_format.test_id_column], table_format.image_suffix
-    refuse_doubles(ids, csv)
+    units = read_sample(table_format, csv)[table_format.test_id_column]
+    refuse_doubles(units, csv)
     remarks: list[str] = []
     folder = data_dir / table_format.test_images
-    refuse_leaving(ids, csv, folder, data_dir)
+    if table_format.has_units:
+        frame = read_test_images(table_format, data_dir, csv, units, remarks)
+    else:
+        frame = pd.DataFrame({table_format.id_column: units})
+    ids, suffix = frame[table_format.id_column], table_format.image_suffix
     alone = _users(table_format)[table_format.test_images] == 1
-    files = find_images(ids, csv, folder, table_format, remarks, alone=alone)
+    files = find_files(table_format, csv, frame, folder, data_dir, remarks, alone=alone)
     found = files != ""
     if len(ids) and not found.any():
         raise DataError(
@@ -182,6 +214,8 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
         )
     if not found.all():
         remarks.append(f"{csv}: {named(ids[~found], 'row')} without an image in {folder}; they get a neutral answer")
+    if table_format.has_units:
+        remarks.append(f"{csv}: {describe_units(frame[UNIT].to_numpy(str))}")
     boxes = find_boxes(table_format, data_dir, csv, ids, ids, remarks, needed=False)
     turned = is_named(read_names(table_format.turned_csv, data_dir), ids, suffix)
     tell_turned(csv, table_format.turned_csv, turned, remarks)
@@ -191,6 +225,7 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
         labels=labels.labels,
         label_groups=labels.label_groups,
         label_titles=labels.label_titles,
+        units=units_of(frame),
         boxes=boxes,
         turned=turned,
         remarks=tuple(remarks),
@@ -199,14 +234,16 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
 
 def _read_frame(table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.DataFrame:
     """A table with ids that stand once, and all labels of a row in `label_column`."""
-    frame, columns, group = read_csv(csv), table_format.label_columns, table_format.group_column
+    frame, columns = read_csv(csv), table_format.label_columns
+    named_by = (table_format.group_column, *table_format.unit_columns, *table_format.image_columns)
+    beside = [column for column in (*named_by, table_format.folder_column) if column is not None]
     if (long := training_rows(table_format)) is not None:
-        require_columns(frame, csv, [*long.columns, group])
-        frame = long.gather(frame, csv, agree=() if group is None else (group,))
+        require_columns(frame, csv, [*long.columns, *beside])
+        frame = long.gather(frame, csv, agree=beside)
     require_columns(frame, csv, [table_format.id_column, *columns])
     if not columns and table_format.label_pattern is not None and table_format.label_column not in frame.columns:
         frame = frame.assign(**{table_format.label_column: labels_of_ids(table_format, csv, frame)})
-    require_columns(frame, csv, [*([] if columns else [table_format.label_column]), group])
+    require_columns(frame, csv, [*([] if columns else [table_format.label_column]), *beside])
     if table_format.join_rows:
         return join_rows(read_cells(frame, table_format, csv), table_format, csv, remarks)
     refuse_doubles(frame[table_format.id_column], csv, say_what_to_do(table_format))
@@ -228,8 +265,7 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
         remarks.append(f"{csv}: left out {named(ids[~kept], 'row')} of {form.left_out_csv}")
     files = as_text(ids)
     if not form.lists_images:  # whose rows are the images that are there
-        refuse_leaving(ids, csv, folder, data_dir)
-        files = find_images(ids, csv, folder, form, remarks, alone=alone)
+        files = find_files(form, csv, frame, folder, data_dir, remarks, alone=alone)
         if (lost := kept & (files == "")).any():
             _tell_lost(part, ids[lost], folder, remarks)
         kept &= files != ""
@@ -239,14 +275,17 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
     turned_names = read_names(form.turned_csv, data_dir)
     turned = is_named(turned_names, ids, suffix) | is_named(turned_names, names, suffix)
     tell_turned(csv, form.turned_csv, turned, remarks)
+    targets = make_targets(form, csv, frame, labels, remarks)
+    refuse_disagreement(csv, frame, targets)
     return SampleTable(
         ids=as_text(ids),
         paths=_paths(folder, files),
         labels=labels.names,
         label_groups=(),
-        targets=make_targets(form, csv, frame, labels, remarks),
-        groups=_groups(form, frame, csv, remarks),
+        targets=targets,
+        groups=groups_of(form, csv, frame, remarks),
         votes=count_votes(form, csv, frame),
+        units=units_of(frame),
         boxes=find_boxes(form, data_dir, csv, ids, names, remarks, needed=number == 0),
         turned=turned,
         sources=np.full(len(ids), number, np.int16),
@@ -275,35 +314,28 @@ def read_answers(
     """Targets of known answers in the format of the training table, in the order of `ids`.
 
     Args:
+        ids: of units, where several images give one answer.
         data_dir: where `merged_csv` lies, for a format that has one.
 
     Returns:
         int64 (N,) class index, -1 for the unknown label, or uint8 (N, C).
     """
-    frame = _read_frame(replace(table_format, group_column=None), csv, [])
-    absent = sorted(set(ids) - set(frame[table_format.id_column]))
-    if absent:
+    form = replace(table_format, group_column=None, folder_column=None, image_columns=(), test_csv=None)
+    frame = _read_frame(form, csv, [])
+    if form.unit_columns:
+        frame = frame.assign(**{UNIT: join_cells(frame, form.unit_columns)})
+    key = frame[UNIT if form.unit_columns else form.id_column]
+    if absent := sorted(set(ids) - set(key)):
         raise DataError(f"{csv}: no answer for {named(absent, 'id')}")
-    frame = frame.set_index(table_format.id_column, drop=False).loc[list(ids)]
+    frame = frame[key.isin(ids)]
     others = frozenset[str]()
-    if table_format.only_group is not None:  # whatever is not among the labels is another model's
-        others = frozenset(label for cell in frame[table_format.label_column] for label in split(cell, table_format))
-    merged = {} if data_dir is None else merged_into(labels, read_merged(table_format, data_dir))
-    return make_targets(table_format, csv, frame, Labels(labels, (), others - set(labels), merged), [])
-
-
-def _groups(table_format: TableFormat, frame: pd.DataFrame, csv: Path, remarks: list[str]) -> np.ndarray | None:
-    """The group of each row, str (N,); a row without one is a group of its own."""
-    ids = frame[table_format.id_column]
-    if table_format.group_column:
-        groups = frame[table_format.group_column]
-        if (alone := groups.str.strip() == "").any():
-            what = f"without a {table_format.group_column}: each is a group of its own"
-            remarks.append(f"{csv}: {named(ids[alone], 'row')} {what}")
-        return as_text(groups.mask(alone, "row " + ids))
-    if table_format.group_pattern is None:
-        return None
-    return as_text(ids.str.extract(table_format.group_pattern, expand=True)[0].fillna(ids))
+    if form.only_group is not None:  # whatever is not among the labels is another model's
+        others = frozenset(label for cell in frame[form.label_column] for label in split(cell, form))
+    merged = {} if data_dir is None else merged_into(labels, read_merged(form, data_dir))
+    targets = make_targets(form, csv, frame, Labels(labels, (), others - set(labels), merged), [])
+    refuse_disagreement(csv, frame, targets)
+    rows = {name: row for row, name in enumerate(key[key.isin(ids)])}
+    return targets[[rows[name] for name in ids.tolist()]]
 
 
 def _paths(folder: Path, files: np.ndarray) -> np.ndarray:

@@ -16,8 +16,9 @@ from imettk.evaluation.evidence import keep_errors
 from imettk.evaluation.judge import Answers, ImageAnswerer, Judge
 from imettk.evaluation.pictures import Album
 from imettk.evaluation.pseudo import pseudo_by_rule
-from imettk.evaluation.rules import fitter_of, merge_outputs, rule_from_json, score_quickly
+from imettk.evaluation.rules import fitter_of, merge_outputs, pool_from_json, rule_from_json, score_quickly
 from imettk.evaluation.scoring import judge_oof, tell_drift
+from imettk.evaluation.units import Pooled, Units
 from imettk.experiment.predictions import predict_file
 from imettk.experiment.prepared import Prepared, choose_compute
 from imettk.experiment.rule_file import read_rule
@@ -34,13 +35,15 @@ class RuleJudge(Judge):
 
     def judge_fold(self, prepared: Prepared, fold: int, outputs: Outputs, gallery: Outputs | None) -> dict[str, float]:
         """Return loss and score, the latter by a rule that was fitted on the same rows."""
-        recipe, targets = self.recipe, prepared.targets[prepared.rows(fold, valid=True)]
-        table = prepared.table
+        recipe, table = self.recipe, prepared.table.take(prepared.rows(fold, valid=True))
+        targets, units = table.targets, Units(recipe, table)
+        assert targets is not None and units.table.targets is not None
         fitter = fitter_of(recipe, table.label_groups, prepared.given_shares, labels=table.labels)
         scale = scale_of(recipe, prepared, fold)
         probs = recipe.task.activate(unscale(outputs.logits, scale)).numpy()
         learned = targets if scale is None else scale.forward(targets)
         loss = float(loss_of(recipe, label_groups=table.label_groups)(outputs, torch.from_numpy(learned)).mean())
+        probs, targets = units.pool(probs), units.table.targets
         metrics = {"loss": loss, "score": score_quickly(fitter, probs, targets)}
         for name, metric in recipe.task.watched.items():
             metrics[name] = METRICS[metric].bound(recipe.task.targets).score(probs, targets)
@@ -56,15 +59,17 @@ class RuleJudge(Judge):
             for fold in folds
         }
         rows = np.flatnonzero(np.isin(prepared.folds, folds))
-        table, row_folds = prepared.table.take(rows), prepared.folds[rows]
+        units = Units(recipe, prepared.table.take(rows))
+        table, row_folds = units.table, units.folds(prepared.folds[rows])
         oof = _collect(prepared, {fold: part.merged for fold, part in predictions.items()})
-        assert table.targets is not None
         fitter = fitter_of(recipe, table.label_groups, prepared.given_shares, labels=table.labels)
+        pooled = units.choose(fitter, oof, row_folds)
+        units.tell(pooled, fitter)
         more = {}
         if len(recipe.predict.views) > 1:
-            more["views"] = self._view_scores(prepared, fitter, predictions, oof, table.targets)
-        _, answers = judge_oof(recipe, data_dir, run, fitter, table, oof, row_folds, more=more)
-        keep_errors(recipe, run, table, prepared.source, rows, oof, answers)
+            more["views"] = self._view_scores(prepared, fitter, predictions, pooled, units)
+        _, answers = judge_oof(recipe, data_dir, run, fitter, table, pooled, row_folds, more=more)
+        keep_errors(recipe, run, table, prepared.source, rows[units.first], pooled.probs, answers)
         return True
 
     def _view_scores(
@@ -72,32 +77,30 @@ class RuleJudge(Judge):
         prepared: Prepared,
         fitter: RuleFitter,
         predictions: dict[int, Predictions],
-        together: np.ndarray,
-        targets: np.ndarray,
+        pooled: Pooled,
+        units: Units,
     ) -> dict[str, float]:
-        """Return what each view scores alone, and all `together`: only the differences count."""
-        scores = {
-            view: score_quickly(
-                fitter,
-                _collect(prepared, {fold: part.probs[number] for fold, part in predictions.items()}),
-                targets,
-            )
-            for number, view in enumerate(self.recipe.predict.views)
-        }
-        return scores | {"together": score_quickly(fitter, together, targets)}
+        """Return what each view scores alone, and all together: only the differences count."""
+        targets, scores = units.table.targets, {}
+        assert targets is not None
+        for number, view in enumerate(self.recipe.predict.views):
+            probs = _collect(prepared, {fold: part.probs[number] for fold, part in predictions.items()})
+            scores[view] = score_quickly(fitter, units.pool(probs, pooled.pool), targets)
+        return scores | {"together": score_quickly(fitter, pooled.probs, targets)}
 
     def require_rule(self, run: RunDir, labelled: SampleTable, folds: list[int]) -> None:
-        read_rule(run, self.recipe, labelled.labels, folds)
+        pool_from_json(self.recipe, read_rule(run, self.recipe, labelled.labels, folds))
 
     def answer_test(
         self, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]
     ) -> tuple[Answers, np.ndarray | None]:
         """Return the answers of the rule that `validate` fitted, to the mean of all folds."""
-        rule = rule_from_json(self.recipe, read_rule(run, self.recipe, table.labels))
+        content = read_rule(run, self.recipe, table.labels)
+        rule = rule_from_json(self.recipe, content)
         total, count = np.zeros(()), 0
         for _, predictions in tests:
             total, count = total + predictions.merged.astype(np.float64), count + 1
-        probs = (total / count).astype(np.float32)
+        probs = Units(self.recipe, table).pool((total / count).astype(np.float32), pool_from_json(self.recipe, content))
         answers = rule.apply(probs)
         tell_drift(rule, answers)
         return rule.cells(answers, table.labels, self.recipe.task), probs

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from imettk.config import Recipe
+from imettk.config import Recipe, TableFormat
 from imettk.data.csv_files import named
 from imettk.data.labels import find_titles
-from imettk.data.table import SampleTable, read_groups, read_table
-from imettk.errors import ConfigError, DataError
+from imettk.data.table import SampleTable, read_groups, read_table, read_units
+from imettk.data.units import read_test_units
+from imettk.errors import ConfigError, DataError, MismatchError
 from imettk.evaluation.members import (
     OOF,
     TEST,
@@ -28,6 +29,7 @@ from imettk.evaluation.members import (
 from imettk.evaluation.rules import fitter_of, score_quickly
 from imettk.evaluation.scoring import judge_oof, tell_drift
 from imettk.evaluation.submit import submit
+from imettk.evaluation.units import Units
 from imettk.experiment.prepared import read_shares
 from imettk.inference.predictor import Predictions, save_predictions
 from imettk.metrics import Scorer
@@ -59,9 +61,14 @@ def ensemble_by_rule(
         _check_labels(recipe, data_dir, found)
     shares = read_shares(recipe, data_dir, tuple(first["labels"]))
     fitter = fitter_of(recipe, tuple(first["label_groups"]), shares, labels=tuple(first["labels"]))
-    score_of = _scorer(fitter, joined, how)
+    images = _table_of(recipe, data_dir, joined, first)
+    units = Units(recipe, images)
+    folds = units.folds(joined.folds)
     chosen = np.array(weights or [1.0] * len(found), np.float64)
     chosen /= chosen.sum()
+    # Weights and gains are of one pool, that of the blend without fitted weights.
+    pool = units.choose(fitter, blend_known(joined, how, chosen), folds).pool if recipe.table.has_units else None
+    score_of = _scorer(recipe, fitter, joined, how, images, pool)
     if method == "weighted":
         chosen = fit_member_weights(score_of, joined, len(found), higher=recipe.scorer.higher)
         say("note: the weights are fitted on all rows, so the scores below flatter them a little")
@@ -72,17 +79,19 @@ def ensemble_by_rule(
     kept = {member.name: float(weight) for member, weight in zip(found, chosen, strict=True)}
     write_json(run.path / "ensemble.json", {"method": method, "weights": kept, "members": gains})
     save_predictions(run.path / OOF, Predictions(joined.ids, probs[None], values, joined.targets))
-    table = _table_of(recipe, data_dir, joined, values)
-    rule, _ = judge_oof(recipe, data_dir, run, fitter, table, probs, joined.folds)
+    pooled = units.choose(fitter, probs, folds)
+    units.tell(pooled, fitter)
+    rule, _ = judge_oof(recipe, data_dir, run, fitter, units.table, pooled, folds)
     if lacking := [member.name for member in found if not member.test]:
         say(f"note: no submission: {named(lacking, 'member')} without test predictions; run `imettk infer` there")
-    else:
-        test = blend_test(found, how, chosen)
-        save_predictions(run.path / TEST, Predictions(test.ids, test.probs, values))
-        answers = rule.apply(test.merged)
-        tell_drift(rule, answers)
-        cells = rule.cells(answers, first["labels"], recipe.task)
-        submit(recipe, data_dir, run, test.ids, cells, f"of {len(found)} members")
+        return
+    test = blend_test(found, how, chosen)
+    save_predictions(run.path / TEST, Predictions(test.ids, test.probs, values))
+    asked = Units(recipe, _test_table(recipe, data_dir, test.ids, images))
+    answers = rule.apply(asked.pool(test.merged, pooled.pool))
+    tell_drift(rule, answers)
+    cells = rule.cells(answers, first["labels"], recipe.task)
+    submit(recipe, data_dir, run, asked.table.ids, cells, f"of {len(found)} members")
 
 
 def _read_members(members: list[Path], method: str) -> list[Member]:
@@ -103,8 +112,27 @@ def _table_of(recipe: Recipe, data_dir: Path, joined: Joined, values: dict[str, 
         groups,
         targets=joined.targets,
         groups=_groups_of(recipe, data_dir, joined.ids),
+        units=_units_of(recipe.table, joined.ids, lambda: read_units(recipe.table, data_dir)),
         label_titles=find_titles(recipe.table, data_dir, labels),
     )
+
+
+def _test_table(recipe: Recipe, data_dir: Path, ids: np.ndarray, known: SampleTable) -> SampleTable:
+    """The test rows that members have predicted, without images."""
+    units = _units_of(recipe.table, ids, lambda: read_test_units(recipe.table, data_dir))
+    return SampleTable(ids, ids, known.labels, known.label_groups, units=units)
+
+
+def _units_of(form: TableFormat, ids: np.ndarray, read: Callable[[], dict[str, str]]) -> np.ndarray | None:
+    """The unit of each image, str (N,), as the tables say by now; None where an image is one by itself."""
+    if not form.has_units:
+        return None
+    units = read()
+    if absent := [name for name in ids.tolist() if name not in units]:
+        raise MismatchError(
+            f"the tables lack {named(absent, 'image')} that members have predicted: is --data another one?"
+        )
+    return np.array([units[name] for name in ids.tolist()])
 
 
 def _check_labels(recipe: Recipe, data_dir: Path, members: list[Member]) -> None:
@@ -143,12 +171,23 @@ def fit_member_weights(
         return fit_weights(lambda weights: sign * score_of(weights, rows), num_members, tell=bar.update)[0]
 
 
-def _scorer(fitter: RuleFitter, joined: Joined, method: Method) -> Callable[[np.ndarray, np.ndarray], float]:
-    """The score of the blend with some weights on some rows, by a rule fitted on the same rows."""
+def _scorer(
+    recipe: Recipe, fitter: RuleFitter, joined: Joined, method: Method, images: SampleTable, pool: str | None
+) -> Callable[[np.ndarray, np.ndarray], float]:
+    """The score of the blend with some weights on some rows, by a rule fitted on the same rows.
+
+    Args:
+        pool: of units.
+    """
+    last: tuple[np.ndarray, Units] | None = None  # a fit asks for the same rows many times
 
     def score_of(weights: np.ndarray, rows: np.ndarray) -> float:
-        probs, targets = blend_known(joined, method, weights, rows), joined.targets[rows]
-        return score_quickly(fitter, probs, targets)
+        nonlocal last
+        if last is None or last[0] is not rows:
+            last = rows, Units(recipe, images.take(rows))
+        units = last[1]
+        assert units.table.targets is not None
+        return score_quickly(fitter, units.pool(blend_known(joined, method, weights, rows), pool), units.table.targets)
 
     return score_of
 

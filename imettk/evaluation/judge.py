@@ -60,7 +60,8 @@ class Judge(ABC):
     def answer_test(
         self, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]
     ) -> tuple[Answers, np.ndarray | None]:
-        """Return answers for the rows of the test table, and their mean predictions, float (N, O), where they have any.
+        """Return answers for the rows of the test table, or its units, and their mean predictions, float (N, O), where
+        they have any.
 
         Args:
             tests: predictions of the test table, fold by fold.
@@ -83,8 +84,9 @@ class Judge(ABC):
         """Return the metric's name and what answers to the test table score.
 
         Args:
-            truth: targets of the test table.
-            tests: the mean predictions of the test table, float (N, O), for metrics of them.
+            table: the test table, with a row a unit where it has units.
+            truth: its targets.
+            tests: its mean predictions, float (N, O), for metrics of them.
         """
 
     @abstractmethod

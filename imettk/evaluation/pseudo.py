@@ -22,7 +22,15 @@ PSEUDO_CSV, PSEUDO = "pseudo.csv", "pseudo.safetensors"
 
 
 def pseudo_by_rule(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool) -> None:
-    """Write what the rule that `validate` fitted answers, where it is sure."""
+    """Write what the rule that `validate` fitted answers, where it is sure.
+
+    Raises:
+        ConfigError: several images give one answer.
+    """
+    if recipe.table.has_units:
+        raise ConfigError(
+            "pseudo labels are of images, and this recipe answers units of several: there are none for it"
+        )
     folds, files = _read_folds(run)
     content = read_rule(run, recipe, files[0].values["labels"], folds)
     _keep_sure(recipe, run, rule_from_json(recipe, content), confidence, hard)

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imettk.config import Recipe
+from imettk.config.choices import UNIT_POOLS
+from imettk.errors import MismatchError
 from imettk.postprocess.fitters import FitContext, RuleFitter, make_fitter, rule_class
 from imettk.postprocess.rule import Rule
 
 if TYPE_CHECKING:
     from imettk.models.heads import Outputs
+
+POOL = "pool"  # in `rule.json`: how predictions of several images become one, where they give one answer
 
 
 def fitter_of(
@@ -45,7 +49,21 @@ def fitter_of(
 
 def rule_from_json(recipe: Recipe, content: dict[str, Any]) -> Rule:
     """Return the fitted rule that `rule.json` holds."""
-    return rule_class(recipe.rule_row.load()).from_json(content)
+    plain = {name: value for name, value in content.items() if name != POOL}
+    return rule_class(recipe.rule_row.load()).from_json(plain)
+
+
+def pool_from_json(recipe: Recipe, content: dict[str, Any]) -> str | None:
+    """Return the pool of units that `rule.json` holds, None where each image is answered by itself.
+
+    Raises:
+        MismatchError: it holds none, and there are units.
+    """
+    if not recipe.table.has_units:
+        return None
+    if (pool := content.get(POOL)) not in UNIT_POOLS:
+        raise MismatchError(f"rule.json names no pool of several images ({pool!r}): run `imettk validate` again")
+    return str(pool)
 
 
 def score_quickly(fitter: RuleFitter, probs: np.ndarray, targets: np.ndarray) -> float:

@@ -14,6 +14,8 @@ from imettk.config import Recipe
 from imettk.data.submission import read_sample
 from imettk.data.table import SampleTable
 from imettk.evaluation.evidence import keep_curves
+from imettk.evaluation.rules import POOL
+from imettk.evaluation.units import Pooled
 from imettk.experiment.rule_file import keep_rule
 from imettk.files import write_atomically
 from imettk.metrics import METRICS, Scorer
@@ -34,7 +36,7 @@ def judge_oof(
     run: RunDir,
     fitter: RuleFitter,
     table: SampleTable,
-    probs: np.ndarray,
+    pooled: Pooled,
     folds: np.ndarray,
     *,
     more: Mapping[str, Any] = MappingProxyType({}),
@@ -43,22 +45,31 @@ def judge_oof(
 
     Args:
         table: of these rows, with targets, and groups for intervals.
-        probs: float (N, O).
+        pooled: their predictions.
         folds: int64 (N,).
         more: what else `scores.json` says.
 
     Returns:
         The rule, fitted on all rows, and decisions of rules that have not seen them.
     """
-    targets = table.targets
+    targets, probs = table.targets, pooled.probs
     assert targets is not None
     rule = fitter.fit(probs, targets, folds)
-    num_test = count_test_rows(recipe, data_dir)
-    scores, answers = honest_scores(recipe, fitter, probs, targets, folds, groups=table.groups, num_test=num_test)
-    keep_rule(run, rule.to_json(), recipe, table.labels, np.unique(folds))
+    scores, answers = honest_scores(
+        recipe,
+        fitter,
+        probs,
+        targets,
+        folds,
+        groups=table.groups,
+        num_test=count_test_rows(recipe, data_dir),
+        by_fold=pooled.by_fold,
+    )
+    content = rule.to_json() | ({} if pooled.pool is None else {POOL: pooled.pool})
+    keep_rule(run, content, recipe, table.labels, np.unique(folds))
     if parts := fitter.part_scores(answers, targets):
         scores["parts"] = parts
-    write_json(run.path / "scores.json", scores | dict(more))
+    write_json(run.path / "scores.json", scores | pooled.values() | dict(more))
     path = run.path / LABEL_SCORES
     decided = rule.decisions(answers)
     write_label_table(path, recipe, fitter, rule, table, probs, decided)
@@ -84,6 +95,7 @@ def honest_scores(
     *,
     groups: np.ndarray | None = None,
     num_test: int | None = None,
+    by_fold: Mapping[int, np.ndarray] = MappingProxyType({}),
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Return what goes into `scores.json`, and the answers: each fold's by a rule that was fitted on the others.
 
@@ -92,15 +104,15 @@ def honest_scores(
         folds: int64 (N,); of a single one, the rule is fitted on the rows that it is scored on.
         groups: rows that belong together, for intervals.
         num_test: rows of the test set, for the interval of its score.
+        by_fold: of some folds, the predictions of all rows, float (N, O), as the other folds would have made them.
     """
     several, scorer = len(np.unique(folds)) > 1, fitter.scorer
-    fit = fitter.on(probs, targets, folds)
-    if several and fitter.learns:
-        answers, rules = cross_fit(fit, probs, folds)
-        rule = next(iter(rules.values()))
-    else:
-        rule = fit(np.arange(len(probs)))
-        answers = rule.apply(probs)
+    answers, rule = _answer_honestly(fitter, probs, targets, folds)
+    if by_fold:
+        answers, probs = answers.copy(), probs.copy()
+    for fold, own in by_fold.items():
+        rows = folds == fold
+        answers[rows], probs[rows] = _answer_honestly(fitter, own, targets, folds)[0][rows], own[rows]
     given, truth = fitter.judged(answers, probs, targets)
     scores: dict[str, Any] = {
         "metric": scorer.name,
@@ -120,6 +132,18 @@ def honest_scores(
     if num_test:
         scores["interval_test"] = interval_of(scorer, given, truth, groups=groups, other_rows=num_test)
     return scores, answers
+
+
+def _answer_honestly(
+    fitter: RuleFitter, probs: np.ndarray, targets: np.ndarray, folds: np.ndarray
+) -> tuple[np.ndarray, Rule]:
+    """Return answers of rules that were fitted on the other folds, where there are some, and one of these rules."""
+    fit = fitter.on(probs, targets, folds)
+    if len(np.unique(folds)) > 1 and fitter.learns:
+        answers, rules = cross_fit(fit, probs, folds)
+        return answers, next(iter(rules.values()))
+    rule = fit(np.arange(len(probs)))
+    return rule.apply(probs), rule
 
 
 def interval_of(

@@ -40,6 +40,8 @@ def read_known_answers(run: RunDir, recipe: Recipe, labelled: SampleTable, table
     path = run.find_optional(KNOWN_ANSWERS)
     if path is None or recipe.answers_images:
         return {}
+    if recipe.table.has_units:
+        raise MismatchError(f"{path} is of images, and this recipe answers units of several: delete it")
     frame = read_csv(path)
     again = "run `imettk duplicates --action answer` again, or delete it"
     require_columns(frame, path, ["id", "label"])

@@ -74,7 +74,11 @@ def _is_whole(fitted: Any) -> bool:
 
 def _plan(recipe: Recipe) -> dict[str, dict[str, Any]]:
     plans = {"rule": recipe.fitted_rule}
-    return {name: asdict(plans.get(name, getattr(recipe, name))) for name in recipe.rule_row.sections}
+    found = {name: asdict(plans.get(name, getattr(recipe, name))) for name in recipe.rule_row.sections}
+    if not recipe.table.has_units:  # so that nothing is pooled
+        for name in ("pool", "pool_size"):
+            found.get("rule", {}).pop(name, None)
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -32,6 +32,7 @@ from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, fin
 from imettk.starter.guess_rows import Gathered, gather_tables, join_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
 from imettk.starter.guess_targets import find_targets, labels_in_names
+from imettk.starter.guess_units import UnitRows, find_units
 from imettk.starter.judging import Judging, judge
 from imettk.starter.look import Contents
 from imettk.starter.naming import find_files
@@ -52,6 +53,7 @@ class Rows:
         sample: the sample submission, None where there is none.
         ranked: what it says of answers in order.
         remarks: what was passed over.
+        units: where several images give one answer; else None.
     """
 
     question: Question
@@ -64,11 +66,17 @@ class Rows:
     ranked: Ranked | None
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...] = ()
+    units: UnitRows | None = None
 
     @property
     def found(self) -> np.ndarray:
         """Which rows have an image, bool (N,)."""
         return self.files != ""
+
+    @property
+    def num_images(self) -> int:
+        """How many images these rows have."""
+        return int(self.found.sum()) if self.units is None else self.units.num_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,23 +105,33 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         ConfigError: the metric that was asked for is none.
     """
     sample_csv = find_sample(contents, choices)
-    gathered = gather_tables(contents, sample_csv, choices)
+    has_table = choices.train_csv is None or choices.train_csv in contents.tables
+    rows = find_rows(contents, choices, {sample_csv}) if has_table else None
+    units = find_units(contents, choices, sample_csv, rows)
+    # Units first: a sample that asks for both sides of each patient has a row for each patient and side as well.
+    gathered = Gathered(contents, {}, ()) if units is not None else gather_tables(contents, sample_csv, choices)
     contents, long = gathered.contents, gathered.rows
-    rows = None
-    if choices.train_csv is None or choices.train_csv in contents.tables:
+    if has_table and long:
         rows = find_rows(contents, choices, {sample_csv})
-    if rows is None or _name_others(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
+    if units is not None:
+        rows, sample = units.rows, units.sample(contents, sample_csv)
+    elif rows is None or _name_others(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
         return _without_table(gathered, data_dir, choices, sample_csv)
+    else:
+        refuse_more_images(contents.tables[rows.csv], rows, contents, asked=choices.id_column is not None)
+        sample = read_sample(contents, sample_csv, rows.id_column, long.get(sample_csv or ""))
     frame = contents.tables[rows.csv]
-    refuse_more_images(frame, rows, contents, asked=choices.id_column is not None)
-    sample = read_sample(contents, sample_csv, rows.id_column, long.get(sample_csv or ""))
     findings = [Finding("training table", f"{rows.csv}, {len(frame)} rows", rows.reason, "--train-csv")]
     findings += gathered.findings
     names = long[rows.csv].labels if rows.csv in long else ()
-    targets = find_targets(frame, rows, sample, contents, choices, gathered=names)
-    rows, targets = join_images(rows, targets, choices, findings)
-    findings.append(tell_ids(rows, targets.frame))
-    frame, labels = targets.frame, targets.labels
+    apart = [] if units is None else list(units.not_labels)
+    targets = find_targets(frame.drop(columns=apart), rows, sample, contents, choices, gathered=names)
+    if units is None:
+        rows, targets = join_images(rows, targets, choices, findings)
+        findings.append(tell_ids(rows, targets.frame))
+    else:
+        findings.append(units.finding)
+    frame, labels = targets.frame.assign(**{name: frame[name] for name in apart}), targets.labels
     findings.append(Finding("labels", *targets.found, "--label-column"))
     ranked = None
     if sample is not None and not targets.several and not targets.numeric:
@@ -131,13 +149,14 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         image_suffix=rows.naming.suffix,
         channel_files=rows.naming.channels,
         on_missing_image="error" if rows.naming.found.all() else "drop",
+        **({} if units is None else units.form),
         **(targets.form | gathered.training_fields(rows.csv)),
         **({} if targets.numeric else _find_labels_csv(contents, labels, {rows.csv, sample_csv}, findings)),
         **_unknown(question, labels, ranked, findings),
     )
     if form.train_rows is not None:  # whose label column is none of the gathered table
         frame = frame.rename(columns={TableFormat(**targets.form).label_column: form.label_column})
-    beside = frame.drop(columns=list(form.label_columns))
+    beside = frame.drop(columns=[*form.label_columns, *apart])
     form = replace(form, group_column=find_group(beside, rows.id_column, form.label_column, choices, findings))
     grouped = form.labels_csv is not None and _grouped(contents.tables[form.labels_csv][form.label_name_column])
     read = Rows(
@@ -150,6 +169,7 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         sample=sample,
         ranked=ranked,
         findings=tuple(findings),
+        units=units,
     )
     return _with_answers(contents, choices, read)
 
@@ -280,6 +300,18 @@ def _with_test(read: Rows, labels: list[str], contents: Contents) -> tuple[Table
         return form, np.zeros(0, str), []
     form = replace(form, **_answer_fields(sample, ranked, labels, form))
     require_filled(sample.frame, Path(sample.csv), [sample.id_column, *form.filled_columns], ())
+    if read.units is not None:
+        form, files, where = read.units.with_test(form, sample)
+    else:
+        form, files, where = _find_test_images(form, sample, contents)
+    filled = form.filled_columns
+    asked = filled[0] if len(filled) == 1 else f"{filled[0]} to {filled[-1]}"
+    finding = Finding("sample submission", f"{sample.csv}, answers in {asked}", where, "table.sample_csv, .test_images")
+    return form, files, [finding]
+
+
+def _find_test_images(form: TableFormat, sample: Sample, contents: Contents) -> tuple[TableFormat, np.ndarray, str]:
+    """The format with the folder of test images, the image of each row of the sample, and what was found."""
     names, files = sample.frame[sample.id_column], np.full(len(sample.frame), "")
     where = f"by its name; none of its {len(names)} ids has an image"
     if sample.naming is not None:
@@ -293,10 +325,7 @@ def _with_test(read: Rows, labels: list[str], contents: Contents) -> tuple[Table
             f"{sample.csv}: {len(others)} of {len(names)} values of column {sample.id_column} "
             f"{describe_places(others, suffix=form.image_suffix)}"
         )
-    filled = form.filled_columns
-    asked = filled[0] if len(filled) == 1 else f"{filled[0]} to {filled[-1]}"
-    finding = Finding("sample submission", f"{sample.csv}, answers in {asked}", where, "table.sample_csv, .test_images")
-    return form, files, [finding]
+    return form, files, where
 
 
 def _answer_fields(sample: Sample, ranked: Ranked | None, labels: list[str], form: TableFormat) -> dict[str, Any]:

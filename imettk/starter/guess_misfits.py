@@ -85,8 +85,8 @@ def _misfit(csv: str, contents: Contents, id_column: str | None) -> Misfit | Non
             # Where no value beside comes again, it may be a list of labels with their names.
             known = [folder.rpartition("/")[2] for folder in folders]
             what = (
-                f"name folders of images, such as {folders[0]}/: one answer for several images cannot be said yet; "
-                "write a table with the path and the label of each image"
+                f"name folders of images, such as {folders[0]}/: for one answer a folder, each stands in one row, and "
+                "half of the rows or more have one"
             )
         elif files[column] and is_training(csv) and (numbers := number_columns(frame, column)):
             known = list(files[column])

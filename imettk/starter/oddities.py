@@ -51,7 +51,9 @@ def _other_names(guess: Guess, contents: Contents) -> list[str]:
     form, frame = guess.table, guess.frame
     lines = []
     for column in frame.columns:
-        if column in (form.id_column, form.label_column) or frame[column].nunique() < FEWEST * len(frame):
+        if column in (form.id_column, form.label_column, *form.image_columns) or frame[column].nunique() < FEWEST * len(
+            frame
+        ):
             continue
         namings = match_names(frame[column], contents)
         if not namings or namings[0].share <= MOST:
@@ -64,6 +66,9 @@ def _other_names(guess: Guess, contents: Contents) -> list[str]:
 def _spare_images(guess: Guess, contents: Contents) -> list[str]:
     """Images in the folders that are used, and whole folders, that no row names."""
     form = guess.table
+    if form.has_units:  # a row has several images, of which only the first is known here
+        tops = (form.train_images, *([] if guess.sample is None else [form.test_images]))
+        return _unused([each for each in contents.images if not any(_is_below(each, top) for top in tops)], contents)
     wanted: dict[str, set[str]] = {form.train_images: _names(guess.files, form)}
     if guess.sample is not None:
         wanted.setdefault(form.test_images, set()).update(_names(guess.test_files, form))
@@ -82,7 +87,16 @@ def _spare_images(guess: Guess, contents: Contents) -> list[str]:
     if form.train_folders:
         labelled = {f"{form.train_images}/{label}".removeprefix("./") for label in guess.labels}
         used = labelled if guess.sample is None else {form.test_images, *labelled}
-    unused = sorted(set(contents.images) - used)
+    return lines + _unused(sorted(set(contents.images) - used), contents)
+
+
+def _is_below(folder: str, top: str) -> bool:
+    return folder == top or folder.startswith(f"{top}/") or top == "."
+
+
+def _unused(unused: list[str], contents: Contents) -> list[str]:
+    """Folders that are not used."""
+    lines = []
     for folder in unused[:MOST_FOLDERS]:
         lines.append(f"{folder}/ is not used: {named(contents.images[folder], 'image')}")
     if rest := unused[MOST_FOLDERS:]:
@@ -99,7 +113,7 @@ def _other_tables(guess: Guess, contents: Contents) -> list[str]:
     """Tables that are not used, and what they may be."""
     form, sample = guess.table, guess.sample
     test_ids = set() if sample is None else set(sample.frame[sample.id_column])
-    used = {form.sample_csv, form.labels_csv, *(() if form.lists_images else (form.train_csv,))}
+    used = {form.sample_csv, form.labels_csv, form.test_csv, *(() if form.lists_images else (form.train_csv,))}
     lines = []
     for csv, frame in contents.tables.items():
         if csv in used:

@@ -32,7 +32,7 @@ Comments = dict[str, tuple[str, ...]]
 
 def start_recipe(guess: Guess, looks: Looks, name: str, point: StartingPoint) -> tuple[Recipe, Comments]:
     """A recipe that begins at this point, and comments by section or field."""
-    rows = int(guess.found.sum())
+    rows = guess.num_images
     epochs = point.num_epochs(rows)
     stage = StagePlan(
         num_epochs=epochs,

@@ -43,7 +43,11 @@ def make_miniature(
     form = _absolute(recipe.table, data_dir)
     labels = [tuple(recipe.task.labels_of(target).tolist()) for target in table.targets]
     taken = choose_rows(labels, table.sources, rows)
-    chosen = set(table.ids[taken].tolist())
+    names = table.ids
+    if table.units is not None:  # whole ones
+        taken = np.flatnonzero(np.isin(table.units, table.units[taken]))
+        names = table.units if form.rows_are_units else names
+    chosen = set(names[taken].tolist())
     out.mkdir(parents=True)
     small: dict[str, Any] = {}
     if form.lists_images:

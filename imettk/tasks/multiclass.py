@@ -17,7 +17,7 @@ class Multiclass(Task):
     """Classes that exclude each other; targets int64 (N,), -1 for an unknown identity; one softmax over all."""
 
     targets, loss, rule, stratifier = "classes", "cross_entropy", "argmax", "classes"
-    exclusive = True
+    exclusive = sums_to_one = True
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"log_loss": ("log_loss", REPORTED_EPS)}
 
     def make_targets(self, cells: Sequence[Sequence[str]], column: Mapping[str, int], num_labels: int) -> np.ndarray:

@@ -22,6 +22,7 @@ class Ordinal(Multiclass):
     """
 
     targets, loss, rule = "grades", "corn", "cutpoints"
+    sums_to_one = False
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"macro F1": ("f1_macro", {})}
 
     def order(self, labels: Iterable[str]) -> list[str]:

@@ -45,6 +45,7 @@ class Task(ABC):
         asks_columns: each of `table.label_columns` is a question with classes of its own; a label is COLUMN=CLASS.
         smooths: targets can be spread over other labels (label smoothing).
         separable: labels do not depend on each other, so that one network may learn some and another one others.
+        sums_to_one: what the network gives are shares of one whole.
         stratifier: a row of `data.folds.STRATIFIERS`, which deals rows to folds evenly.
         watched: metrics that each validation gives beside the recipe's own, by the name that `train.watch` takes.
         reported: metrics that `validate` keeps beside the recipe's own: title -> (metric, its parameters).
@@ -60,6 +61,7 @@ class Task(ABC):
     asks_columns: ClassVar[bool] = False
     smooths: ClassVar[bool] = True
     separable: ClassVar[bool] = False
+    sums_to_one: ClassVar[bool] = False
     stratifier: ClassVar[str]
     watched: ClassVar[Mapping[str, str]] = {}
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {}

@@ -266,7 +266,7 @@ class Parts:
         return {"columns": [str(name).replace("_", " ") for name in shown], "rows": rows, "total": len(frame)}
 
     def _gains(self) -> list[dict[str, Any]]:
-        """Tables of what questions score, and of what views and refinement add."""
+        """Tables of what questions score, and of what views, pools of units and refinement add."""
         tables, metric = part_tables(self.scores), self.metric
         best_of, sign = (min, -1) if self.scores.get("lower_is_better") else (max, 1)
         if views := self.scores.get("views"):
@@ -274,6 +274,9 @@ class Parts:
             rows = [[name, f"{value:.4f}", ""] for name, value in views.items()]
             rows[-1][2] = f"{sign * (views['together'] - best):+.4f}"
             tables.append({"title": "Test-time augmentation", "columns": ["view", metric, "gain"], "rows": rows})
+        if len(pools := self.scores.get("pools", {})) > 1:
+            rows = [[name, f"{value:.4f}", "chosen" * (name == self.scores["pool"])] for name, value in pools.items()]
+            tables.append({"title": "Several images an answer", "columns": ["pooled by", metric, ""], "rows": rows})
         if (plain := self.scores.get("without_refinement")) is not None:
             rows = [["without", f"{plain:.4f}", ""], ["with", f"{self.scores['oof']:.4f}", ""]]
             rows[1][2] = f"{sign * (self.scores['oof'] - plain):+.4f}"

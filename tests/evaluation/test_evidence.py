@@ -22,6 +22,7 @@ from imettk.errors import DataError
 from imettk.evaluation.evidence import NUM_ERRORS, keep_curves, keep_errors, keep_unknown_curve, threshold_curve
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.scoring import judge_oof
+from imettk.evaluation.units import Pooled
 from imettk.postprocess.probabilities import Probabilities
 from imettk.postprocess.ranking import Ranked
 from imettk.postprocess.rule import Likeliest, Shares, Thresholds
@@ -179,7 +180,7 @@ def test_probabilities_are_shown_as_they_are_answered_and_only_where_a_rule_give
     monkeypatch.setattr(Probabilities, "apply", lambda rule, probs: probs**2)
     judged = {"recipe": recipe, "data_dir": tmp_path, "run": RunDir(tmp_path), "folds": np.arange(300) % 2}
     table = table_of(targets, ("0", "1"))
-    judge_oof(fitter=fitter_of(recipe, labels=table.labels), table=table, probs=probs, **judged)
+    judge_oof(fitter=fitter_of(recipe, labels=table.labels), table=table, pooled=Pooled(probs), **judged)
     means = calibration_curve(targets, probs[:, 1] ** 2, n_bins=5, strategy="quantile")[1]
     assert read(RunDir(tmp_path), "curves.json")["calibration"]["probs"] == pytest.approx(means, abs=1e-6)
     monkeypatch.setitem(choices.RULES, "argmax", replace(choices.RULES["argmax"], gives=("answers",)))

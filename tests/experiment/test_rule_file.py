@@ -47,6 +47,19 @@ def test_a_rule_for_another_metrics_f_beta_is_another_rule(run):
     assert read_rule(run, other, LABELS) == CONTENT
 
 
+def test_only_a_rule_of_units_says_how_they_are_pooled(tmp_path):
+    recipe = replace(digits(), table=replace(digits().table, unit_columns=("study",)))
+    for name, made, says in (("plain", digits(), False), ("units", recipe, True)):
+        run = RunDir(tmp_path / name)
+        run.path.mkdir()
+        keep_rule(run, CONTENT, made, LABELS, [0])
+        plan = json.loads((run.path / RULE).read_text())["fitted"]["plan"]["rule"]
+        assert ("pool" in plan) == ("pool_size" in plan) == says
+    other = replace(recipe, rule=replace(recipe.rule, pool="max"))
+    with pytest.raises(MismatchError, match=r"rule\.pool: 'auto' -> 'max'"):
+        read_rule(RunDir(tmp_path / "units"), other, LABELS)
+
+
 @pytest.mark.parametrize("labels", [("b", "a"), ("a",), ("a", "b", "c")])
 def test_a_rule_for_other_labels_is_refused(run, labels):
     with pytest.raises(MismatchError, match="was fitted for other labels: run `imettk validate` again"):

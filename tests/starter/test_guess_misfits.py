@@ -76,11 +76,11 @@ def test_a_part_of_the_data_beside_classes_is_no_class(tmp_path, monkeypatch, ca
             {"train": ["image,chain,hotel_id", *(f"{name}.jpg,{int(name) % 2},h{int(name) % 3}" for name in TWELVE)]},
             r"train\.csv: 12 of 12 values of column image name images in 2 folders .*give --train-csv train$",
         ),
-        # A study is a folder.
+        # A study is a folder, and fewer than half are there.
         (
             [f"train/s{study}/{number}.jpg" for study in range(6) for number in range(3)],
-            {"train": rows("study_id,label", *(f"s{study}" for study in range(6)))},
-            r"train\.csv: 6 of 6 .* study_id name folders of images, such as train/s0/: one answer for several",
+            {"train": rows("study_id,label", *(f"s{study}" for study in range(20)))},
+            r"train\.csv: 6 of 20 .* study_id name folders of images, such as train/s0/: for one answer a folder",
         ),
         # Fewer than half are there.
         (
@@ -163,15 +163,15 @@ def test_classes_that_were_made_numbers_by_empty_cells_are_classes(tmp_path):
     assert set(look(tmp_path).labels) == {"0.0", "1.0"}
 
 
-def test_a_second_column_of_images_is_refused_unless_one_was_asked_for(tmp_path):
-    images = [f"train/{name}_{side}.jpg" for name in TWELVE for side in "LR"]
+def test_a_second_column_of_images_in_another_folder_is_refused_unless_one_was_asked_for(tmp_path):
+    images = [f"{side}/{name}_{side}.jpg" for name in TWELVE for side in "LR"]
     lines = ["left,right,label", *(f"{name}_L.jpg,{name}_R.jpg,{'ab'[int(name) % 2]}" for name in TWELVE)]
     contents = look_into(lay_out(tmp_path, images, train=lines))
     with pytest.raises(DataError, match=r"columns left and right both name images .* --id-column left"):
         guess(contents, tmp_path, Choices())
     found = guess(contents, tmp_path, Choices(id_column="right"))
     lines = find_oddities(found, contents, look_at([[str(tmp_path / images[0])]]))
-    assert any("column left names images in train/ as well: they are not read" in line for line in lines)
+    assert any("column left names images in L/ as well: they are not read" in line for line in lines)
 
 
 def test_two_columns_with_the_same_image_are_one(tmp_path):

@@ -52,6 +52,28 @@ def test_each_format_in_miniature(tmp_path, name):
     assert all(Path(path).exists() for path in small.paths if "*" not in path)
 
 
+@pytest.mark.parametrize("by", ["columns", "folders"])
+def test_units_are_whole_in_miniature(tmp_path, by):
+    data = tmp_path / "data"
+    names = [f"u{unit}/{image}.png" for unit in range(80) for image in range(3)]
+    for name in names:
+        (data / "train" / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / "train" / name).touch()
+    frame = pd.DataFrame({"id": names, "study": [name.split("/")[0] for name in names]})
+    form = TableFormat(task="multiclass", label_column="label", unit_columns=("study",))
+    if by == "folders":
+        frame = frame[["study"]].drop_duplicates()
+        form = TableFormat(task="multiclass", label_column="label", id_column="study", unit_folders=True)
+    frame.assign(label=frame["study"].str[-1]).to_csv(data / "train.csv", index=False)
+    recipe = Recipe(table=form, train=TrainPlan(loss="cross_entropy"), rule=RulePlan(kind="argmax"))
+    whole = read_table(form, data)
+    small, _ = make_miniature(recipe, whole, data, tmp_path / "small", rows=24, test_rows=2)
+    read = read_table(small.table, tmp_path / "small")
+    assert len(read) < len(whole) / 1.5
+    counts = pd.Series(read.units).value_counts()
+    assert set(counts) == {3}
+
+
 def test_classes_whose_names_are_not_their_ids(tmp_path):
     """The miniature's list of labels keeps the rows of its labels, and of names that became one of them."""
     data = tmp_path / "data"

@@ -1,0 +1,198 @@
+"""Units, several images that give one answer: which images of a table are of which, and where these lie.
+
+A frame of a table becomes one with a row an image, and its unit in the column `UNIT`; a frame without units stays.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imettk.config import TableFormat
+from imettk.data.csv_files import TABLE_ENDINGS, as_text, named, read_csv, refuse_doubles, require_columns
+from imettk.data.image_files import IMAGE_ENDINGS, find_images, refuse_leaving
+from imettk.errors import DataError
+
+# Columns of frames that are made here: no table has any called so.
+UNIT, FILE = "\x1funit", "\x1ffile"
+
+
+def list_images(table_format: TableFormat, csv: Path, frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return a table with a row an image, each with its unit; a unit without an image keeps a row, whose id is its own.
+
+    Args:
+        folder: where images lie.
+
+    Raises:
+        DataError: an id would lead out of the folder, or an image stands twice.
+    """
+    if table_format.unit_columns:
+        return frame.assign(**{UNIT: join_cells(frame, table_format.unit_columns)})
+    if not table_format.rows_are_units:
+        return frame
+    units = frame[table_format.id_column]
+    if table_format.unit_folders:
+        refuse_leaving(units, csv, folder, folder)
+        images = [_list_folder(folder, unit, table_format.image_suffix) for unit in units]
+    else:
+        rows = frame[list(table_format.image_columns)].to_numpy(str).tolist()
+        images = [[cell for cell in row if cell.strip()] for row in rows]
+    counts = np.array([max(1, len(names)) for names in images], np.int64)
+    ids = [name for unit, names in zip(units, images, strict=True) for name in (names or [unit])]
+    files = [name for names in images for name in (names or [""])]
+    frame = frame.iloc[np.repeat(np.arange(len(frame)), counts)].reset_index(drop=True)
+    made: dict[str, Any] = {UNIT: frame[table_format.id_column], FILE: files, table_format.id_column: ids}
+    frame = frame.assign(**made)
+    refuse_doubles(frame[table_format.id_column], csv)
+    return frame
+
+
+def _list_folder(folder: Path, unit: str, suffix: str) -> list[str]:
+    """Return the images below the folder of a unit, by their names from `folder`, sorted."""
+    names: list[str] = []
+    for way, inner, files in os.walk(folder / unit):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        names += [
+            os.path.relpath(os.path.join(way, name), folder).replace(os.sep, "/")
+            for name in files
+            if not name.startswith(".") and _is_image(name, suffix)
+        ]
+    return sorted(names)
+
+
+def _is_image(name: str, suffix: str) -> bool:
+    if suffix and name.endswith(suffix):
+        return True
+    ending = os.path.splitext(name)[1].lower()
+    return ending in IMAGE_ENDINGS if suffix else ending not in TABLE_ENDINGS
+
+
+def join_cells(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
+    """Return the cells of some columns, joined by `_`."""
+    return frame[list(columns)].agg("_".join, axis=1) if len(columns) > 1 else frame[columns[0]]
+
+
+def find_files(
+    table_format: TableFormat,
+    csv: Path,
+    frame: pd.DataFrame,
+    folder: Path,
+    data_dir: Path,
+    remarks: list[str],
+    *,
+    alone: bool,
+) -> np.ndarray:
+    """Return the file of each row of a table, by its name from the folder, str (N,); "" where it has none.
+
+    Arguments and errors as of `refuse_leaving` and `find_images`.
+    """
+    if table_format.unit_folders:
+        return as_text(frame[FILE])
+    names = frame[table_format.id_column]
+    if table_format.folder_column is not None:
+        inner = frame[table_format.folder_column]
+        names = names.where(inner == "", inner + "/" + names)
+    refuse_leaving(names, csv, folder, data_dir)
+    return find_images(names, csv, folder, table_format, remarks, alone=alone)
+
+
+def read_test_images(
+    table_format: TableFormat, data_dir: Path, sample_csv: Path, units: pd.Series, remarks: list[str]
+) -> pd.DataFrame:
+    """Return the images of the test set, a row each, in the order of these units; one without keeps a row.
+
+    Raises:
+        DataError: the table of test images is missing, or lacks a column.
+    """
+    folder, id_column = data_dir / table_format.test_images, table_format.id_column
+    if table_format.unit_folders:
+        return list_images(table_format, sample_csv, pd.DataFrame({id_column: units}, dtype=str), folder)
+    if table_format.test_csv is None:
+        raise DataError(f"{sample_csv} names units, and not their images: name a table of these as --table.test-csv")
+    csv = data_dir / table_format.test_csv
+    frame, unit_column = read_csv(csv), table_format.test_id_column
+    by_name = unit_column in frame.columns
+    require_columns(frame, csv, [id_column, table_format.folder_column, *table_format.image_columns])
+    if table_format.rows_are_units:
+        frame = frame.assign(**{id_column: frame[unit_column]}) if by_name else frame
+        refuse_doubles(frame[id_column], csv)
+        frame = list_images(table_format, csv, frame, folder)
+    else:
+        refuse_doubles(frame[id_column], csv)
+        require_columns(frame, csv, () if by_name else table_format.unit_columns)
+        frame = frame.assign(**{UNIT: frame[unit_column]}) if by_name else list_images(table_format, csv, frame, folder)
+    asked = frame[UNIT].isin(units)
+    if not asked.all():
+        remarks.append(f"{csv}: {named(frame[UNIT][~asked].unique(), 'unit')} that {sample_csv.name} does not ask for")
+    lacking = units[~units.isin(frame[UNIT])]
+    rows = pd.DataFrame({id_column: lacking, UNIT: lacking}, dtype=str)
+    frame = pd.concat([frame[asked], rows], ignore_index=True).fillna("")
+    place = {unit: number for number, unit in enumerate(units)}
+    return frame.iloc[np.argsort(frame[UNIT].map(place).to_numpy(np.int64), kind="stable")].reset_index(drop=True)
+
+
+def read_test_units(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
+    """Return the unit of each test image by its id; errors as of `read_test_images`."""
+    csv = data_dir / table_format.sample_csv
+    frame = read_csv(csv)
+    require_columns(frame, csv, [table_format.test_id_column])
+    images = read_test_images(table_format, data_dir, csv, frame[table_format.test_id_column], [])
+    return dict(zip(images[table_format.id_column], images[UNIT], strict=True))
+
+
+def units_of(frame: pd.DataFrame) -> np.ndarray | None:
+    """Return the unit of each row, str (N,); None where a row is a unit by itself."""
+    return as_text(frame[UNIT]) if UNIT in frame.columns else None
+
+
+def groups_of(table_format: TableFormat, csv: Path, frame: pd.DataFrame, remarks: list[str]) -> np.ndarray | None:
+    """Return the group of each row, str (N,), None without any; a row or unit without one is a group of its own.
+
+    Raises:
+        DataError: images of one unit are of several groups.
+    """
+    has_units = UNIT in frame.columns
+    ids = frame[UNIT if has_units else table_format.id_column]
+    if table_format.group_column:
+        groups = frame[table_format.group_column]
+        if (alone := groups.str.strip() == "").any():
+            what = f"without a {table_format.group_column}: each is a group of its own"
+            remarks.append(f"{csv}: {named(ids[alone].unique(), 'row')} {what}")
+        groups = groups.mask(alone, "row " + ids)
+        if has_units and (mixed := _mixed(ids, groups.to_numpy(object))):
+            raise DataError(
+                f"{csv}: {named(mixed, 'unit')} whose images are of different groups: no fold holds it whole"
+            )
+        return as_text(groups)
+    if table_format.group_pattern is not None:
+        return as_text(ids.str.extract(table_format.group_pattern, expand=True)[0].fillna(ids))
+    return units_of(frame)
+
+
+def refuse_disagreement(csv: Path, frame: pd.DataFrame, targets: np.ndarray) -> None:
+    """Raise `DataError` where images of one unit have different labels, first axis N of `targets`."""
+    if UNIT in frame.columns and (mixed := _mixed(frame[UNIT], targets)):
+        raise DataError(
+            f"{csv}: {named(mixed, 'unit')} whose images have different labels: a unit gets one answer; name what "
+            "tells its images apart in `table.unit_columns` as well"
+        )
+
+
+def _mixed(units: pd.Series, values: np.ndarray) -> list[str]:
+    """Return the units whose rows differ in these values, first axis N."""
+    names, first, member = np.unique(units.to_numpy(str), return_index=True, return_inverse=True)
+    differs = (values != values[first[member]]).reshape(len(values), -1).any(1)
+    return names[np.unique(member[differs])].tolist()
+
+
+def describe_units(units: np.ndarray) -> str:
+    """Return how many units there are, and images of each: `12 units of 3 images`."""
+    counts = np.unique(units, return_counts=True)[1]
+    low, high = counts.min(), counts.max()
+    images = f"{low} image{'s' if low > 1 else ''}" if low == high else f"{low} to {high} images"
+    middle = "" if low == high else f", {np.median(counts):g} typically"
+    return f"{len(counts)} units of {images}{middle}"

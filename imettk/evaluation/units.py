@@ -1,0 +1,135 @@
+"""From predictions of images to those of units, where several images give one answer; all else sees units alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from imettk.config import Recipe
+from imettk.config.choices import UNIT_POOLS
+from imettk.data.csv_files import named
+from imettk.data.table import SampleTable
+from imettk.data.units import describe_units
+from imettk.errors import MismatchError
+from imettk.evaluation.rules import POOL, score_quickly
+from imettk.postprocess.fitters import RuleFitter
+from imettk.postprocess.unit_pools import Members, pool_units
+from imettk.progress import say
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Out-of-fold predictions of units.
+
+    Attributes:
+        probs: by the pool that is best of all, float (U, O).
+        by_fold: of each fold for which the others choose another one, the same by that.
+        pool: its name, None where each image is answered by itself.
+        scores: what each pool scores: only the differences count.
+    """
+
+    probs: np.ndarray
+    by_fold: Mapping[int, np.ndarray] = field(default_factory=dict)
+    pool: str | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    def values(self) -> dict[str, Any]:
+        """Return what `scores.json` says of it."""
+        return {} if self.pool is None else {POOL: self.pool, "pools": dict(self.scores)}
+
+
+class Units:
+    """The units of a table; where there are none, each image is one, and nothing changes."""
+
+    def __init__(self, recipe: Recipe, table: SampleTable) -> None:
+        self._recipe, self._images, self._members = recipe, table, None
+        self.first = np.arange(len(table))  # the first image of each unit, int64 (U,)
+        if table.units is not None:
+            _, first, number = np.unique(table.units, return_index=True, return_inverse=True)
+            order = np.argsort(first)  # units come in the order of their first images
+            self.first = first[order]
+            self._members = Members(np.argsort(order)[number])
+
+    @cached_property
+    def table(self) -> SampleTable:
+        """A table with a row a unit: its name for an id, with labels, image and group of its first image."""
+        if self._members is None:
+            return self._images
+        made = self._images.take(self.first)
+        assert made.units is not None
+        alone = made.groups is None or len(np.unique(made.groups)) == len(made)
+        return replace(made, ids=made.units, groups=None if alone else made.groups)
+
+    def folds(self, folds: np.ndarray) -> np.ndarray:
+        """Return the fold of each unit, from those of images, int64 (U,).
+
+        Raises:
+            MismatchError: a unit lies in several, as where the table says other units than it did.
+        """
+        if self._members is not None and (differs := folds != folds[self.first][self._members.unit]).any():
+            assert self._images.units is not None
+            parted = named(np.unique(self._images.units[differs]), "unit")
+            raise MismatchError(f"{parted} with images in several folds: `imettk prepare` in a new --run-dir")
+        return folds[self.first]
+
+    def pool(self, probs: np.ndarray, name: str | None = None) -> np.ndarray:
+        """Return predictions of units from those of images, float (N, O) -> (U, O).
+
+        Args:
+            name: of the pool; None is that of the recipe, or the mean where that is still to be chosen.
+        """
+        if self._members is None:
+            return probs
+        recipe, task, labels = self._recipe, self._recipe.task, self._images.labels
+        name = name or (recipe.rule.pool if recipe.rule.pool in UNIT_POOLS else "mean")
+        positive = None
+        if task.sums_to_one and len(labels) == 2:
+            positive = labels.index(recipe.rule.positive) if recipe.rule.positive in labels else 1
+        return pool_units(
+            probs,
+            self._members,
+            UNIT_POOLS[name].load(),
+            size=recipe.rule.pool_size,
+            sums_to_one=task.sums_to_one,
+            positive=positive,
+        )
+
+    def choose(self, fitter: RuleFitter, probs: np.ndarray, folds: np.ndarray) -> Pooled:
+        """Return out-of-fold predictions by the recipe's pool, or by the one that scores best.
+
+        Args:
+            probs: of images, float (N, O).
+            folds: of units, int64 (U,).
+        """
+        if self._members is None:
+            return Pooled(probs)
+        plan, targets = self._recipe.rule, self.table.targets
+        assert targets is not None and self._images.units is not None
+        names = [name for name, row in UNIT_POOLS.items() if row.numbers or not self._recipe.task.numeric]
+        found = {name: self.pool(probs, name) for name in (names if plan.pool == "auto" else [plan.pool])}
+
+        def scores_on(rows: np.ndarray) -> dict[str, float]:
+            return {name: score_quickly(fitter, own[rows], targets[rows]) for name, own in found.items()}
+
+        def best(scores: dict[str, float]) -> str:
+            sign = 1 if fitter.scorer.higher else -1
+            return max(scores, key=lambda name: -np.inf if np.isnan(scores[name]) else sign * scores[name])
+
+        scores = scores_on(np.arange(len(folds)))
+        pool, by_fold = best(scores), {}
+        if len(found) > 1 and len(np.unique(folds)) > 1:
+            own = {fold: best(scores_on(np.flatnonzero(folds != fold))) for fold in np.unique(folds).tolist()}
+            by_fold = {fold: found[name] for fold, name in own.items() if name != pool}
+        return Pooled(found[pool], by_fold, pool, scores)
+
+    def tell(self, pooled: Pooled, fitter: RuleFitter) -> None:
+        """Print how many images a unit has, and which pool was chosen."""
+        if self._images.units is None:
+            return
+        listed = ", ".join(f"{name} {score:.4f}" for name, score in pooled.scores.items())
+        why = f" ({fitter.scorer.title}: {listed})" if len(pooled.scores) > 1 else ""
+        say(f"{describe_units(self._images.units)}: one answer by the {pooled.pool} of their predictions{why}")

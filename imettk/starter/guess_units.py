@@ -1,0 +1,270 @@
+"""Several images that give one answer: by columns that name what each is of, by folders, or by several files a row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imettk.config import TableFormat
+from imettk.data.part_names import is_held_out, is_training
+from imettk.data.units import describe_units, join_cells
+from imettk.starter.guess_columns import FEWEST, MOST, Choices, Finding, TrainingRows, label_candidates
+from imettk.starter.guess_sample import Sample
+from imettk.starter.look import Contents
+from imettk.starter.naming import match_names
+from imettk.starter.naming_folders import folder_candidates, folder_column_of, name_below, name_folders
+
+MOST_JOINED = 3  # columns whose cells together name a unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitRows:
+    """Training rows whose images give one answer together.
+
+    Attributes:
+        rows: the training table, with the first image of each row.
+        form: fields of `TableFormat` that say so.
+        not_labels: columns that name images or their folders.
+        num_images: of all rows.
+        finding: what was found, and why.
+        sample_id: the column of the sample submission that names units; None where there is no sample.
+        find_test: units of the sample -> the folder of test images, and the first file of each unit there, "" without.
+    """
+
+    rows: TrainingRows
+    form: dict[str, Any]
+    not_labels: tuple[str, ...] = ()
+    num_images: int
+    finding: Finding
+    sample_id: str | None = None
+    find_test: Callable[[pd.Series], tuple[str, np.ndarray] | None] = field(default=lambda units: None)
+
+    def sample(self, contents: Contents, csv: str | None) -> Sample | None:
+        """Return the sample submission, whose ids name no images."""
+        if csv is None or self.sample_id is None:
+            return None
+        return Sample(csv, contents.tables[csv], self.sample_id, None)
+
+    def with_test(self, form: TableFormat, sample: Sample) -> tuple[TableFormat, np.ndarray, str]:
+        """Return the format with the folder of test images, the first image of each unit, and what was found."""
+        names = sample.frame[sample.id_column]
+        found = self.find_test(names)
+        if found is None:
+            return form, np.full(len(names), ""), f"by its name; none of its {len(names)} units has an image"
+        folder, files = found
+        where = f"by its name; {int((files != '').sum())} of its {len(names)} units have images in {folder}/"
+        return replace(form, test_images=folder), files, where
+
+
+def find_units(
+    contents: Contents, choices: Choices, sample_csv: str | None, rows: TrainingRows | None
+) -> UnitRows | None:
+    """Return the training table where several images give one answer; None where nothing says so.
+
+    Args:
+        rows: the training table by names of images, None where none names them.
+    """
+    if rows is not None and (found := _by_views(contents, choices, sample_csv, rows)) is not None:
+        return found
+    if sample_csv is not None and (found := _by_columns(contents, choices, sample_csv, rows)) is not None:
+        return found
+    found = _by_folders(contents, choices, sample_csv)
+    # Labels such as 0 and 1, and numbers of studies, name files in one of their folders as well.
+    inner = rows is None or (found is not None and rows.naming.folder.startswith(f"{found.rows.naming.folder}/"))
+    return found if inner else None
+
+
+def _by_views(contents: Contents, choices: Choices, sample_csv: str | None, rows: TrainingRows) -> UnitRows | None:
+    """Several columns that each name an image, in one folder."""
+    frame, folder = contents.tables[rows.csv], rows.naming.folder
+    if choices.id_column is not None or not frame[rows.id_column].is_unique:
+        return None
+    views = {rows.id_column: rows.naming}
+    for column in map(str, frame.columns):
+        if column in views or frame[column].nunique() < MOST * len(frame):
+            continue
+        namings = [naming for naming in match_names(frame[column], contents) if naming.folder == folder]
+        if not namings or namings[0].share < MOST or namings[0].suffix != rows.naming.suffix:
+            continue
+        if not any(namings[0].is_same(folder, known.files) for known in views.values()):
+            views[column] = namings[0]
+    columns = tuple(column for column in map(str, frame.columns) if column in views)
+    if len(columns) < 2:
+        return None
+    asked = () if sample_csv is None else tuple(contents.tables[sample_csv].columns)
+    test_csv = _table_with(contents, {rows.csv, sample_csv}, columns)
+    beside = () if test_csv is None else tuple(contents.tables[test_csv].columns)
+    unique = [str(column) for column in frame.columns if column not in columns and frame[column].is_unique]
+    ids = sorted(unique, key=lambda column: (column not in asked, column not in beside))
+    id_column = next(iter(ids), columns[0])
+    sample_id = id_column if id_column in asked else next(iter(asked), None)
+
+    def find_test(units: pd.Series) -> tuple[str, np.ndarray] | None:
+        if test_csv is None:
+            return None
+        test = contents.tables[test_csv]
+        key = sample_id if sample_id in test.columns else id_column
+        namings = match_names(test[columns[0]], contents)
+        if key not in test.columns or not namings:
+            return None
+        held_out = [each for each in namings if each.share == namings[0].share and is_held_out(each.folder)]
+        naming = next(iter([*held_out, *namings]))
+        return naming.folder, _first_files(units, test[key], naming.files)
+
+    listed = " and ".join(columns)
+    reason = f"both name images in {folder}/" if len(columns) == 2 else f"all name images in {folder}/"
+    return UnitRows(
+        rows=rows._replace(id_column=id_column),
+        form={"image_columns": columns} | ({} if test_csv is None else {"test_csv": test_csv}),
+        not_labels=columns,
+        num_images=sum(int(naming.found.sum()) for naming in views.values()),
+        finding=Finding("units", f"a row's {listed}", f"{reason}: one answer a row", "table.image_columns"),
+        sample_id=sample_id,
+        find_test=find_test,
+    )
+
+
+def _by_columns(contents: Contents, choices: Choices, sample_csv: str, rows: TrainingRows | None) -> UnitRows | None:
+    """Rows of images, whose units the sample submission asks for and a table of test images lists."""
+    for csv, test in contents.tables.items():
+        asked = contents.tables[sample_csv]
+        keys = [str(column) for column in asked.columns if column in test.columns and asked[column].is_unique]
+        keys = [column for column in keys if len(test) and set(asked[column]) <= set(test[column])]
+        if csv == sample_csv or not keys or (rows is not None and csv == rows.csv):
+            continue
+        trains = [rows] if rows is not None else _nested_rows(contents, choices, {csv, sample_csv})
+        for train in trains:
+            frame = contents.tables[train.csv]
+            columns = _unit_columns(frame, test, keys[0], train.id_column)
+            if not columns or train.id_column == keys[0] or train.id_column not in test.columns:
+                continue
+            units = join_cells(frame, columns)
+            if not (units.duplicated().any() or test[keys[0]].duplicated().any()):
+                continue
+            return _of_columns(contents, train, csv, keys[0], columns, units)
+    return None
+
+
+def _unit_columns(frame: pd.DataFrame, test: pd.DataFrame, key: str, id_column: str) -> tuple[str, ...]:
+    """Return the columns of the training table whose cells, joined, are those of a column of the test table."""
+    if key in frame.columns:
+        return (key,)
+    both = [str(column) for column in frame.columns if column in test.columns and column != id_column]
+    few = [column for column in both if test[column].iloc[0] in test[key].iloc[0]]
+    for count in range(1, MOST_JOINED + 1):
+        for columns in combinations(few, count):
+            for order in (columns, columns[::-1]):
+                if (join_cells(test, order) == test[key]).all():
+                    return order
+    return ()
+
+
+def _of_columns(
+    contents: Contents, train: TrainingRows, test_csv: str, key: str, columns: tuple[str, ...], units: pd.Series
+) -> UnitRows:
+    test, folder_column = contents.tables[test_csv], folder_column_of(contents.tables[train.csv], train)
+
+    def find_test(asked: pd.Series) -> tuple[str, np.ndarray] | None:
+        if folder_column is not None and folder_column not in test.columns:
+            return None
+        naming = name_below(test, train.id_column, folder_column, contents, training=False)
+        return None if naming is None else (naming.folder, _first_files(asked, test[key], naming.files))
+
+    joined = " and ".join(columns)
+    reason = f"{test_csv} lists the images of each {key} that the sample submission asks for"
+    more = {} if folder_column is None else {"folder_column": folder_column}
+    return UnitRows(
+        rows=train,
+        form={"unit_columns": columns, "test_csv": test_csv} | more,
+        num_images=int(train.naming.found.sum()),
+        finding=Finding("units", f"{joined}, {describe_units(units.to_numpy(str))}", reason, "table.unit_columns"),
+        sample_id=key,
+        find_test=find_test,
+    )
+
+
+def _nested_rows(contents: Contents, choices: Choices, others: set[str]) -> list[TrainingRows]:
+    """Return tables whose ids name images in folders that another of their columns names; those of training first."""
+    names = [choices.train_csv] if choices.train_csv else [csv for csv in contents.tables if csv not in others]
+    names = sorted((csv for csv in names if csv in contents.tables), key=lambda csv: not is_training(csv))
+    found = []
+    for csv in names:
+        frame = contents.tables[csv]
+        for column in map(str, frame.columns) if choices.id_column is None else {choices.id_column} & {*frame.columns}:
+            if frame[column].nunique() < FEWEST * len(frame):
+                continue
+            for folder_column in folder_candidates(frame, column, contents):
+                naming = name_below(frame, column, folder_column, contents, training=True)
+                if naming is not None and naming.share >= MOST and label_candidates(frame, column):
+                    reason = f"its {column} names images in folders that {folder_column} names"
+                    found.append(TrainingRows(csv, column, naming, reason))
+    return found
+
+
+def _by_folders(contents: Contents, choices: Choices, sample_csv: str | None) -> UnitRows | None:
+    """A table whose ids name folders of images, with something beside that comes again."""
+    names = [choices.train_csv] if choices.train_csv else [csv for csv in contents.tables if csv != sample_csv]
+    for csv in sorted((csv for csv in names if csv in contents.tables), key=lambda csv: not is_training(csv)):
+        frame = contents.tables[csv]
+        for column in map(str, frame.columns) if choices.id_column is None else {choices.id_column} & {*frame.columns}:
+            beside = label_candidates(frame, column)
+            # Where no value beside comes again, it may be a list of labels with their names.
+            if not frame[column].is_unique or not any(frame[other].nunique() < len(frame) for other in beside):
+                continue
+            naming = name_folders(frame[column], contents, training=True)
+            if naming is None or naming.share < MOST:
+                continue
+            return _of_folders(contents, TrainingRows(csv, column, naming, "its ids name folders"), sample_csv)
+    return None
+
+
+def _of_folders(contents: Contents, rows: TrainingRows, sample_csv: str | None) -> UnitRows:
+    naming, sample_id = rows.naming, None
+    if sample_csv is not None:
+        asked = contents.tables[sample_csv]
+        shares = {}
+        for column in map(str, asked.columns):
+            found = name_folders(asked[column], contents, training=False)
+            shares[column] = 0.0 if found is None else found.share
+        best = max(shares, key=lambda column: (shares[column], column == rows.id_column))
+        sample_id = best if shares[best] or rows.id_column not in asked.columns else rows.id_column
+
+    def find_test(units: pd.Series) -> tuple[str, np.ndarray] | None:
+        found = name_folders(units, contents, training=False)
+        return None if found is None else (found.folder, found.files)
+
+    ids = contents.tables[rows.csv][rows.id_column]
+    known, inside = set(ids), Counter(PurePosixPath(name).parts[0] for name in contents.below(naming.folder))
+    counts = [count for name, count in inside.items() if name in known]
+    units = describe_units(np.repeat(np.arange(len(counts)), counts))
+    reason = f"{int(naming.found.sum())} of {len(ids)} name folders in {naming.folder}/: one answer a folder"
+    return UnitRows(
+        rows=rows,
+        form={"unit_folders": True},
+        num_images=sum(counts),
+        finding=Finding("units", f"column {rows.id_column}, {units}", reason, "table.unit_folders"),
+        sample_id=sample_id,
+        find_test=find_test,
+    )
+
+
+def _table_with(contents: Contents, others: set[str | None], columns: tuple[str, ...]) -> str | None:
+    """Return the table that lists test images in these columns."""
+    found = [csv for csv, frame in contents.tables.items() if csv not in others and {*columns} <= {*frame.columns}]
+    return min(found, key=lambda csv: (not is_held_out(PurePosixPath(csv).stem), csv), default=None)
+
+
+def _first_files(units: pd.Series, of_rows: pd.Series, files: np.ndarray) -> np.ndarray:
+    """Return a file of each unit, str (M,), "" where it has none."""
+    known: dict[str, str] = {}
+    for unit, file in zip(of_rows, files.tolist(), strict=True):
+        if file:
+            known.setdefault(unit, file)
+    return np.array([known.get(unit, "") for unit in units], np.str_)

@@ -1,0 +1,205 @@
+"""Images of one breast, study or row are found as units, whose labels agree and which no fold parts."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from imettk.config import ExtraTable, FoldPlan, TableFormat
+from imettk.data.folds import make_table_folds
+from imettk.data.table import read_answers, read_groups, read_table, read_test_table, read_units
+from imettk.errors import DataError
+from imettk.tasks import TASKS
+
+BREASTS = TableFormat(
+    task="multiclass",
+    id_column="image_id",
+    label_column="cancer",
+    unit_columns=("patient_id", "laterality"),
+    folder_column="patient_id",
+    test_csv="test.csv",
+    sample_id_column="prediction_id",
+)
+STUDIES = TableFormat(task="multiclass", id_column="study_id", label_column="label", unit_folders=True)
+VIEWS = TableFormat(task="multiclass", label_column="label", image_columns=("left", "right"), test_csv="test.csv")
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def write(folder, **tables):
+    folder.mkdir(exist_ok=True)
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text)
+
+
+@pytest.fixture
+def breasts(tmp_path):
+    """Two patients to train on, one of them with two breasts; the sample asks for two of three, and one more."""
+    write(
+        tmp_path,
+        train="patient_id,image_id,laterality,cancer\n7,11,L,0\n7,12,R,1\n8,13,L,0\n7,14,L,0\n",
+        test="patient_id,image_id,laterality,prediction_id\n9,21,R,9_R\n9,22,L,9_L\n9,23,R,9_R\n9,24,X,9_X\n",
+        sample_submission="prediction_id,cancer\n9_L,0\n9_R,0\n9_Y,0\n",
+    )
+    touch(tmp_path, "train/7/11.png", "train/7/12.png", "train/8/13.png", "train/7/14.png")
+    touch(tmp_path, *(f"test/9/{name}.png" for name in (21, 22, 23, 24)))
+    return tmp_path
+
+
+def test_rows_are_images_whose_columns_name_the_unit(breasts):
+    table = read_table(BREASTS, breasts)
+    assert table.ids.tolist() == ["11", "12", "13", "14"]
+    assert table.units.tolist() == ["7_L", "7_R", "8_L", "7_L"]
+    assert table.paths.tolist() == [str(breasts / f"train/{name}.png") for name in ("7/11", "7/12", "8/13", "7/14")]
+    assert table.groups.tolist() == table.units.tolist()
+    assert read_units(BREASTS, breasts) == {"11": "7_L", "12": "7_R", "13": "8_L", "14": "7_L"}
+
+
+def test_groups_are_of_whole_units(breasts):
+    grouped = read_table(replace(BREASTS, group_column="patient_id"), breasts)
+    assert grouped.groups.tolist() == ["7", "7", "8", "7"]
+    assert read_groups(replace(BREASTS, group_column="patient_id"), breasts)["14"] == "7"
+    by_pattern = read_table(replace(BREASTS, group_pattern="^([0-9]+)_"), breasts)
+    assert by_pattern.groups.tolist() == ["7", "7", "8", "7"]
+    with pytest.raises(DataError, match=r"1 unit \(7_L\) whose images are of different groups"):
+        read_table(replace(BREASTS, group_column="image_id"), breasts)
+
+
+def test_images_of_the_test_set_stand_in_the_order_of_the_sample(breasts):
+    test = read_test_table(BREASTS, breasts, read_table(BREASTS, breasts))
+    assert test.ids.tolist() == ["22", "21", "23", "9_Y"]
+    assert test.units.tolist() == ["9_L", "9_R", "9_R", "9_Y"]
+    assert test.paths.tolist()[:3] == [str(breasts / f"test/9/{name}.png") for name in (22, 21, 23)]
+    told = "\n".join(test.remarks)
+    assert "1 unit (9_X) that sample_submission.csv does not ask for" in told
+    assert "1 row (9_Y) without an image" in told and "they get a neutral answer" in told
+    assert "3 units of 1 to 2 images, 1 typically" in told
+
+
+def test_the_test_csv_may_name_units_as_the_training_table_does(breasts):
+    write(breasts, test="patient_id,image_id,laterality\n9,21,R\n9,22,L\n9,23,R\n9,24,Y\n")
+    test = read_test_table(BREASTS, breasts, read_table(BREASTS, breasts))
+    assert test.units.tolist() == ["9_L", "9_R", "9_R", "9_Y"] and test.ids.tolist()[:3] == ["22", "21", "23"]
+
+
+@pytest.mark.parametrize(
+    ("form", "tables", "message"),
+    [
+        (
+            replace(BREASTS, test_csv=None),
+            {},
+            "sample_submission.csv names units, and not their images.*--table.test-csv",
+        ),
+        (replace(BREASTS, test_csv="gone.csv"), {}, "gone.csv is missing"),
+        (BREASTS, {"test": "patient_id,image_id\n9,21\n"}, "test.csv has no column laterality"),
+        (BREASTS, {"test": "image_id,prediction_id\n21,9_R\n"}, "test.csv has no column patient_id"),
+        (
+            BREASTS,
+            {"test": "patient_id,image_id,prediction_id\n9,21,9_R\n8,21,9_L\n"},
+            r"test.csv: 1 id \(21\) more than once",
+        ),
+    ],
+)
+def test_test_images_that_cannot_be_told_are_refused(breasts, form, tables, message):
+    labels = read_table(BREASTS, breasts)
+    write(breasts, **tables)
+    with pytest.raises(DataError, match=message):
+        read_test_table(form, breasts, labels)
+
+
+def test_labels_of_one_unit_agree(breasts):
+    write(breasts, train="patient_id,image_id,laterality,cancer\n7,11,L,0\n7,12,R,1\n8,13,L,0\n7,14,L,1\n")
+    with pytest.raises(DataError, match=r"1 unit \(7_L\) whose images have different labels"):
+        read_table(BREASTS, breasts)
+    numbers = replace(BREASTS, task="regression", label_column="age")
+    write(breasts, train="patient_id,image_id,laterality,age\n7,11,L,0.5\n7,12,R,1\n8,13,L,0\n7,14,L,0.25\n")
+    with pytest.raises(DataError, match=r"1 unit \(7_L\) whose images have different labels"):
+        read_table(numbers, breasts)
+    several = replace(BREASTS, task="multilabel", label_column="signs")
+    write(breasts, train="patient_id,image_id,laterality,signs\n7,11,L,a b\n7,12,R,a\n8,13,L,b\n7,14,L,b a\n")
+    assert read_table(several, breasts).targets.tolist() == [[1, 1], [1, 0], [0, 1], [1, 1]]
+
+
+def test_answers_are_of_units(breasts):
+    write(breasts, answers="patient_id,image_id,laterality,cancer\n9,21,R,1\n9,22,L,0\n9,23,R,1\n5,25,L,1\n")
+    asked = np.array(["9_L", "9_R"])
+    assert read_answers(BREASTS, breasts / "answers.csv", ("0", "1"), asked).tolist() == [0, 1]
+    with pytest.raises(DataError, match=r"no answer for 1 id \(9_Z\)"):
+        read_answers(BREASTS, breasts / "answers.csv", ("0", "1"), np.array(["9_L", "9_Z"]))
+    write(breasts, answers="patient_id,image_id,laterality,cancer\n9,21,R,1\n9,22,L,0\n9,23,R,0\n")
+    with pytest.raises(DataError, match=r"1 unit \(9_R\) whose images have different labels"):
+        read_answers(BREASTS, breasts / "answers.csv", ("0", "1"), asked)
+
+
+def test_images_of_a_study_lie_in_its_folder(tmp_path):
+    write(tmp_path, train="study_id,label\ns0,a\ns1,b\n", sample_submission="study_id,label\nt1,a\nt0,a\n")
+    touch(tmp_path, "train/s0/b.png", "train/s0/a.JPG", "train/s0/.hidden.png", "train/s0/notes.txt")
+    touch(tmp_path, "train/s1/series/0.png", "test/t0/0.png", "test/t0/1.png", "test/t1/0.png")
+    table = read_table(STUDIES, tmp_path)
+    assert table.ids.tolist() == ["s0/a.JPG", "s0/b.png", "s1/series/0.png"]
+    assert table.units.tolist() == ["s0", "s0", "s1"] and table.targets.tolist() == [0, 0, 1]
+    assert table.paths.tolist() == [str(tmp_path / "train" / name) for name in table.ids]
+    test = read_test_table(STUDIES, tmp_path, table)
+    assert test.ids.tolist() == ["t1/0.png", "t0/0.png", "t0/1.png"] and test.units.tolist() == ["t1", "t0", "t0"]
+    write(tmp_path, answers="study_id,label\nt0,b\nt1,a\n")
+    assert read_answers(STUDIES, tmp_path / "answers.csv", table.labels, np.array(["t1", "t0"])).tolist() == [0, 1]
+
+
+def test_a_study_without_images_stops_or_is_dropped(tmp_path):
+    write(tmp_path, train="study_id,label\ns0,a\ns1,b\ns2,b\n")
+    touch(tmp_path, "train/s0/0.png", "train/s2/0.png")
+    with pytest.raises(DataError, match=r"1 row \(s1\) without an image"):
+        read_table(STUDIES, tmp_path)
+    table = read_table(replace(STUDIES, on_missing_image="drop"), tmp_path)
+    assert table.units.tolist() == ["s0", "s2"] and table.labels == ("a", "b")
+
+
+def test_a_study_leads_nowhere_else(tmp_path):
+    write(tmp_path / "data", train="study_id,label\ns0,a\n../../other,b\n")
+    touch(tmp_path, "data/train/s0/0.png", "other/0.png")
+    with pytest.raises(DataError, match="would lead out of"):
+        read_table(STUDIES, tmp_path / "data")
+
+
+def test_a_row_has_two_views(tmp_path):
+    write(
+        tmp_path,
+        train="id,left,right,label\n0,a,b,x\n1,c,,y\n",
+        test="id,left,right\n8,d,e\n9,f,g\n",
+        sample_submission="id,label\n9,x\n8,x\n",
+    )
+    touch(tmp_path, *(f"train/{name}.png" for name in "abc"), *(f"test/{name}.png" for name in "defg"))
+    table = read_table(VIEWS, tmp_path)
+    assert table.ids.tolist() == ["a", "b", "c"] and table.units.tolist() == ["0", "0", "1"]
+    test = read_test_table(VIEWS, tmp_path, table)
+    assert test.ids.tolist() == ["f", "g", "d", "e"] and test.units.tolist() == ["9", "9", "8", "8"]
+    write(tmp_path, train="id,left,right,label\n0,a,b,x\n1,c,a,y\n")
+    with pytest.raises(DataError, match=r"1 id \(a\) more than once"):
+        read_table(VIEWS, tmp_path)
+
+
+def test_rows_of_extra_tables_without_units_are_units_of_their_own(breasts):
+    write(breasts, more="image_id,cancer\n31,1\n32,0\n")
+    touch(breasts, "more/31.png", "more/32.png")
+    form = replace(BREASTS, extra=(ExtraTable(csv="more.csv", images="more"),))
+    table = read_table(form, breasts)
+    assert table.units.tolist() == ["7_L", "7_R", "8_L", "7_L", "31", "32"]
+    assert table.groups.tolist() == table.units.tolist()
+
+
+def test_no_fold_parts_a_unit(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [f"p{unit // 2},i{unit}x{image},{'LR'[unit % 2]},{unit % 3 == 0:d}"
+            for unit in range(60) for image in range(rng.integers(1, 5))]  # fmt: skip
+    rng.shuffle(rows)
+    write(tmp_path, train="patient_id,image_id,laterality,cancer\n" + "\n".join(rows) + "\n")
+    touch(tmp_path, *("train/{}/{}.png".format(*row.split(",")) for row in rows))
+    table = read_table(BREASTS, tmp_path)
+    plan, task = FoldPlan(num_folds=3), TASKS["multiclass"]
+    folds = make_table_folds(table.targets, table.sources, plan, task=task, validates=[True], groups=table.groups)
+    pairs = {(unit, fold) for unit, fold in zip(table.units.tolist(), folds.tolist(), strict=True)}
+    assert len(pairs) == 60 and {fold for _, fold in pairs} == {0, 1, 2}
