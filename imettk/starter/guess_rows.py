@@ -78,7 +78,8 @@ def gather_tables(contents: Contents, sample_csv: str | None, choices: Choices) 
         listed = ", ".join(rows.labels[:LISTED]) + (", ..." if len(rows.labels) > LISTED else "")
         change = "table.sample_rows" if csv == sample_csv else "table.train_rows"
         reason = f"each of {len(tables[csv])} images has one for each of {len(rows.labels)} labels ({listed})"
-        findings.append(Finding("rows", f"{csv}, {len(frame)} as {rows.rows}", reason, change))
+        how = f"as {rows.rows}" if "{" in rows.rows else f"named by column {rows.rows}"
+        findings.append(Finding("rows", f"{csv}, {len(frame)} {how}", reason, change))
     return Gathered(replace(contents, tables=tables), found, tuple(findings))
 
 
@@ -89,7 +90,7 @@ def _of_training(contents: Contents, csv: str, sample_csv: str | None, choices: 
     asked = [] if sample is None else _listed([sample])
     best: tuple[int, LongRows] | None = None
     for way in _ways(frame, contents, choices.id_column):
-        labels, images = tuple(dict.fromkeys(way.labels)), way.ids.unique()
+        labels, images = tuple(dict.fromkeys(way.labels)), way.ids.drop_duplicates().to_numpy()
         called = "{" in way.rows or LABEL_NAME.match(way.rows) or any(set(labels) <= set(names) for names in asked)
         # Of ids such as p1_s1_cyst, p1 is no image though files are called p1_s1.png: the finest way is taken.
         if not called or len(images) <= (1 if best is None else best[0]) or _share(images, contents) < MOST:
@@ -112,7 +113,7 @@ def _of_sample(contents: Contents, csv: str, known: list[tuple[str, ...]]) -> Lo
     listed = known + _listed(table for name, table in contents.tables.items() if name != csv)
     best: tuple[tuple[bool, bool, int], LongRows] | None = None
     for way in ways:
-        labels, images = tuple(dict.fromkeys(way.labels)), way.ids.unique()
+        labels, images = tuple(dict.fromkeys(way.labels)), way.ids.drop_duplicates().to_numpy()
         names = next((names for names in listed if set(labels) <= set(names)), ())
         shown = _share(images, contents) >= MOST
         rest = [str(column) for column in frame.columns if column not in (way.id_column, way.rows)]
@@ -214,9 +215,9 @@ def _is_grid(ids: pd.Series, labels: pd.Series) -> bool:
     return len(np.unique(images * len(known) + places)) == len(ids) and "" not in (*names, *known)
 
 
-def _share(names: Collection[str], contents: Contents) -> float:
-    """Return the largest share of these names that files of one folder have."""
-    namings = match_names(pd.Series(list(names), dtype=str), contents)
+def _share(names: np.ndarray, contents: Contents) -> float:
+    """Return the largest share of the first of these names that files of one folder have."""
+    namings = match_names(pd.Series(names[:FIRST_ROWS], dtype=str), contents)
     return namings[0].share if namings else 0.0
 
 
