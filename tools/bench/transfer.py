@@ -49,13 +49,7 @@ def recipe():
     )
 """
 MATCHED = {"side": SIDE, "epochs": EPOCHS, "model": "", "train": "", "stage": ', augmentation="flips"'}
-BEST = MATCHED | {
-    "side": 192,
-    "epochs": 8,
-    "model": ", layer_groups=4",
-    "train": ", ema_decay=0.98",
-    "stage": ', augmentation="flips", layer_decay=0.7, label_smoothing=0.1, mixup=0.2, mix_share=0.5',
-}
+BEST = MATCHED | {"side": 224, "stage": ', augmentation="flips", label_smoothing=0.1'}
 OURS = {"imettk": MATCHED, "imettk, best": BEST}
 
 
