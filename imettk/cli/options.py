@@ -202,7 +202,11 @@ def _add_neighbours_options(stage: argparse.ArgumentParser) -> None:
 
 def _add_pseudo_options(stage: argparse.ArgumentParser) -> None:
     stage.add_argument(
-        "--confidence", type=float, default=0.8, help="how far from every doubt a row must be (default: %(default)s)"
+        "--confidence",
+        type=float,
+        default=0.8,
+        help="how far from every doubt a row must be; of "
+        "numbers 1 less how far folds may be apart, in standard deviations of the targets (default: %(default)s)",
     )
     stage.add_argument("--hard", action="store_true", help="learn the answers, not the probabilities")
 

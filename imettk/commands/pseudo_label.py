@@ -20,12 +20,12 @@ def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False
     most of these folds give it.
 
     Args:
-        confidence: see `row_confidence` and `rank_confidence`; in [0.5, 1). Where neighbours decide, similarity to the
-            nearest image.
+        confidence: see `row_confidence`, `rank_confidence` and, for numbers, `agreement`; in [0.5, 1). Where neighbours
+            decide, similarity to the nearest image.
         hard: learn the answers, as is always done where neighbours decide; else the probabilities.
 
     Raises:
-        ConfigError: the confidence is out of range, or the rule has no thresholds to be far from.
+        ConfigError: the confidence is out of range, the rule knows no doubt, or a fold is alone with its numbers.
         MissingFileError: no fold has predicted the test set, or there is no rule.
     """
     if not 0.5 <= confidence < 1:

@@ -8,12 +8,13 @@ from imettk.config import Recipe
 from imettk.data.label_cells import as_table
 from imettk.errors import ConfigError, MismatchError, MissingFileError
 from imettk.evaluation.embeddings import read_fold_files
-from imettk.evaluation.members import TEST
+from imettk.evaluation.members import OOF, TEST
 from imettk.evaluation.rules import rule_from_json
 from imettk.experiment.rule_file import read_rule
 from imettk.files import write_atomically
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
 from imettk.inference.retrieval import find_neighbours
+from imettk.postprocess.pseudo import agreement
 from imettk.postprocess.rule import Likeliest, Rule
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
@@ -44,20 +45,37 @@ def pseudo_classes(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool
 def _keep_sure(recipe: Recipe, run: RunDir, rule: Rule, confidence: float, hard: bool) -> None:
     folds, files = _read_folds(run)
     ids, labels = files[0].ids, tuple(files[0].values["labels"])
-    targets, levels = [], []
-    for predictions in files:
-        probs = predictions.merged
-        try:
-            levels.append(rule.confidence(probs))
-        except ConfigError as error:
-            raise ConfigError(f"{run.path}: {error}") from None
-        targets.append(recipe.task.soft_answers(rule.decisions(rule.apply(probs)), probs.shape[1]) if hard else probs)
-    sure = np.array(levels) >= confidence
+    probs, targets = np.stack([predictions.merged for predictions in files]), []
+    for each in probs:
+        targets.append(recipe.task.soft_answers(rule.decisions(rule.apply(each)), each.shape[1]) if hard else each)
+    levels = _levels(run, rule, probs, folds)
+    sure = levels >= confidence
     rows = np.flatnonzero(sure.any(0))
     cells = _cells(files, rule, sure, rows, labels, recipe) if len(rows) else []
     values = {"labels": list(labels), "folds": folds, "kind": "pseudo", "sure": sure[:, rows].tolist()}
     found = Predictions(ids[rows], np.stack(targets)[:, rows], values)
-    _write(recipe, run, cells, found, np.max(levels, axis=0), confidence)
+    _write(recipe, run, cells, found, levels.max(0), confidence)
+
+
+def _levels(run: RunDir, rule: Rule, probs: np.ndarray, folds: list[int]) -> np.ndarray:
+    """How sure each fold is of each row, float (F, N), of predictions (F, N, O).
+
+    Raises:
+        ConfigError: the rule knows no doubt, or a single fold has none to agree with.
+    """
+    if not rule.sure_by_agreement:
+        try:
+            return np.stack([rule.confidence(each) for each in probs])
+        except ConfigError as error:
+            raise ConfigError(f"{run.path}: {error}") from None
+    if len(folds) < 2:
+        raise ConfigError(
+            f"{run.path}: numbers are sure where models of several folds agree, and only fold {folds[0]} has predicted "
+            "the test set: train another"
+        )
+    known = [load_predictions(run.find(f"fold{fold}/{OOF}", written_by="validate")).targets for fold in folds]
+    spread = np.concatenate([targets for targets in known if targets is not None]).std(0, dtype=np.float64)
+    return np.tile(agreement(probs, spread), (len(folds), 1))
 
 
 def pseudo_identities(recipe: Recipe, run: RunDir, *, similarity: float) -> None:

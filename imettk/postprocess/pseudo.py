@@ -40,6 +40,20 @@ def rank_confidence(probs: np.ndarray, count: int) -> np.ndarray:
     return 1 / (1 + np.exp((logits[:, count] - logits[:, count - 1]) / 2))
 
 
+def agreement(numbers: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """How far several models agree on the numbers of each row, float (N,), 1 where they say the same.
+
+    It is 1 less the standard deviation of what they say, in the unit of each target, of the target that they are
+    furthest apart in.
+
+    Args:
+        numbers: of F models, float (F, N, T).
+        spread: the unit of each target: the standard deviation of true ones, (T,); 0 counts as 1.
+    """
+    apart = numbers.std(0, dtype=np.float64) / np.where(spread > 0, spread, 1)
+    return 1 - apart.max(1)
+
+
 def _logit(values: np.ndarray) -> np.ndarray:
     kept = np.clip(values.astype(np.float64), EDGE, 1 - EDGE)
     return np.log(kept / (1 - kept))

@@ -22,9 +22,11 @@ class Rule(ABC):
 
     Attributes:
         kind: what its JSON calls it.
+        sure_by_agreement: answers are sure where the models of several folds agree, and not by one's predictions.
     """
 
     kind: ClassVar[str]
+    sure_by_agreement: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, probs: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ class Values(Rule):
     """
 
     kind: ClassVar[str] = "value"
+    sure_by_agreement: ClassVar[bool] = True
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     whole: bool = False

@@ -1,6 +1,7 @@
 """Numbers from the table to a submission: two targets in columns, a scale of each fold, ensembles, a report."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -175,10 +176,39 @@ def test_members_are_blended_by_mean_or_by_weights_on_the_metric(data, runs, cap
         assert f"--method {method} is for probabilities" in line or "join" in line
 
 
-def test_pseudo_labels_are_refused_in_one_line(runs, capsys):
-    assert "the rule value has no confidence" in refused(
-        capsys, "pseudo", "--run-dir", runs / "one", "--confidence", 0.9
-    )
+def test_test_rows_that_both_folds_agree_on_are_trained_on(data, runs, tmp_path):
+    """A row is sure where the folds' numbers are near each other in standard deviations of the true ones."""
+    parts = [runs / "one" / f"fold{fold}" for fold in range(2)]
+    said = np.stack([load_predictions(part / "test.safetensors").merged for part in parts])
+    spread = pd.read_csv(data / "train.csv")[list(TARGETS)].to_numpy().std(0)
+    apart = (np.abs(said[0] - said[1]) / 2 / spread).max(1)
+    limit = min(float(np.median(apart)), 0.49)
+    run("pseudo", "--run-dir", runs / "one", "--confidence", 1 - limit)
+    frame, file = pd.read_csv(runs / "one" / "pseudo.csv"), load_predictions(runs / "one" / "pseudo.safetensors")
+    ids = load_predictions(parts[0] / "test.safetensors").ids
+    rows = np.flatnonzero(apart <= limit + 1e-9)
+    assert 0 < len(rows) < NUM_TEST and frame["id"].tolist() == ids[rows].tolist() == file.ids.tolist()
+    assert np.array(file.values["sure"]).all() and np.array_equal(file.probs, said[:, rows])
+    rule = json.loads((runs / "one" / "rule.json").read_text())
+    mean = np.clip(said.mean(0)[rows], rule["low"], rule["high"])
+    assert frame[list(TARGETS)].to_numpy() == pytest.approx(mean, rel=1e-5)
+    common = ["--data", data, "--run-dir", tmp_path / "more", "--pseudo", runs / "one"]
+    for command in ("prepare", "train", "validate"):
+        run(command, runs / "recipe.json", *common, *([] if command == "prepare" else ["--fold", 0]))
+    scale = read_values(tmp_path / "more" / "fold0" / "model.safetensors")["scale"]
+    folds = pd.read_csv(tmp_path / "more" / "folds.csv").set_index("id")["fold"]
+    known = pd.read_csv(data / "train.csv").set_index("id")[list(TARGETS)]
+    rest = known.loc[[one for one in known.index if folds[one] != 0]].to_numpy()
+    assert scale["shift"] == pytest.approx(np.concatenate([rest, mean]).mean(0), rel=1e-5)
+
+
+def test_one_fold_has_nobody_to_agree_with(data, runs, tmp_path, capsys):
+    folder = tmp_path / "alone"
+    shutil.copytree(runs / "one", folder)
+    (folder / "fold1" / "test.safetensors").unlink()
+    run("validate", runs / "recipe.json", "--data", data, "--run-dir", folder, "--fold", 0)
+    line = refused(capsys, "pseudo", "--run-dir", folder, "--confidence", 0.9)
+    assert "only fold 0 has predicted the test set" in line
 
 
 def test_another_runs_predictions_teach_in_the_numbers_own_units(data, runs, tmp_path):

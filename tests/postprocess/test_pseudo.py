@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imettk.postprocess.pseudo import rank_confidence, row_confidence
+from imettk.postprocess.pseudo import agreement, rank_confidence, row_confidence
 
 
 def odds(value):
@@ -73,3 +73,12 @@ def test_sure_rows_are_far_from_every_threshold():
     assert (row_confidence(probs, thresholds) >= 0.7).tolist() == expected and len(set(expected)) == 2
     classes = np.array([[0.2, 0.8], [0.45, 0.55]])
     assert (row_confidence(classes, None) >= 0.6).tolist() == [True, False]
+
+
+def test_numbers_are_as_sure_as_models_are_near_each_other():
+    numbers = np.random.default_rng(0).normal(size=(3, 20, 2)) * [1, 50]
+    found = agreement(numbers, np.array([2.0, 100.0]))
+    for row in range(20):
+        apart = [np.sqrt(np.mean((each - each.mean()) ** 2)) for each in numbers[:, row].T]
+        assert found[row] == pytest.approx(1 - max(apart[0] / 2, apart[1] / 100))
+    assert (agreement(np.ones((4, 3, 1)), np.zeros(1)) == 1).all()
