@@ -41,6 +41,7 @@ class Evidence(NamedTuple):
         reason: why cells are read in this way.
         numeric: cells hold numbers, and labels are names of columns.
         votes: these numbers are votes.
+        graded: labels are numbers, and the metric that was asked for judges how far they are apart.
         ranked: what the sample submission says, where it wants answers in order.
     """
 
@@ -50,6 +51,7 @@ class Evidence(NamedTuple):
     ranked: Ranked | None
     numeric: bool = False
     votes: bool = False
+    graded: bool = False
 
 
 def _deal_folds(number: int, counts: Counter[str]) -> FoldPlan:
@@ -123,6 +125,13 @@ def _recognise_votes(evidence: Evidence) -> str | None:
 
 def _recognise_numbers(evidence: Evidence) -> str | None:
     return evidence.reason if evidence.numeric else None
+
+
+def _recognise_grades(evidence: Evidence) -> str | None:
+    """Labels are numbers whose distance counts, one a row."""
+    if not evidence.graded or evidence.several:
+        return None
+    return f"{len(evidence.counts)} labels that are numbers, whose distance the metric counts"
 
 
 def _recognise_labels(evidence: Evidence) -> str | None:
@@ -203,6 +212,16 @@ QUESTIONS: dict[str, Question] = {
             comments={
                 "rule": ("The F-beta of the competition: which beta, and the mean over samples, labels or all?",)
             },
+        ),
+        Question(
+            name="grades",
+            task="ordinal",
+            recognise=_recognise_grades,
+            row_holds="one grade",
+            kind_of_labels="grades",
+            loss="corn",
+            rule=RulePlan(kind="cutpoints"),
+            rules=("cutpoints",),
         ),
         Question(
             name="retrieval",
