@@ -259,6 +259,8 @@ AUGMENTATIONS: dict[str, Choice] = _rows(
     "protein",
     "lesion",
     "leaves",
+    "retina",
+    "pets",
 )  # (size, channels) -> transforms
 
 SAMPLERS: dict[str, SamplerChoice] = {

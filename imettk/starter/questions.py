@@ -195,7 +195,7 @@ QUESTIONS: dict[str, Question] = {
             kind_of_labels="column{s} of numbers",
             loss="mse",
             rule=RulePlan(kind="value"),
-            rules=("value",),
+            rules=("value", "cutpoints"),
         ),
         Question(
             name="multilabel",
