@@ -287,6 +287,8 @@ AUGMENTATIONS: dict[str, Choice] = _rows(
     "lesion",
     "leaves",
     "pasture",
+    "retina",
+    "pets",
 )  # (size, channels) -> transforms
 
 SAMPLERS: dict[str, SamplerChoice] = {

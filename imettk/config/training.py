@@ -178,7 +178,7 @@ class TrainPlan(Section):
         target_scale: in which numbers are learned: less their mean, by their standard deviation, or the same of
             log(1 + number), of the rows that train. The loss scaled_bce takes shares of their range instead.
         vote_weight: how much more a row of more votes counts in the loss: for their number to this power, divided by
-            the mean of that over the rows that train; 0 for all alike.
+            the mean of that over the rows that train; 0 for all alike. A mixed sample has the weight of its first row.
         ema_decay: of the averaged weights that validation and inference use, (0, 1); None uses the last weights.
         precision: `auto` is bfloat16 where the hardware has it, else float16 on a GPU and float32 on a CPU; on a CPU
             with bfloat16 a network with depthwise convolutions is timed in both when its training begins.

@@ -142,6 +142,30 @@ def pasture(size: tuple[int, int], channels: int) -> list[Any]:
     return [Warp(size, hflip=0.5, vflip=0.5), A.RandomBrightnessContrast(p=0.5), *_colours(channels, p=0.3)]
 
 
+def retina(size: tuple[int, int], channels: int) -> list[Any]:
+    """APTOS 2019: eyes have no up; cameras differ in light, colour, sharpness and how near they are."""
+    warp = Warp(
+        size,
+        hflip=0.5,
+        rotate=(-180, 180),
+        scale=(0.8, 1.2),
+        shear=(-11, 11),
+        shift=(-0.2, 0.2),
+        border=cv2.BORDER_CONSTANT,
+    )
+    return [
+        warp,
+        A.RandomBrightnessContrast(0.08, 0.2, p=0.8),
+        *([A.HueSaturationValue(10, 20, 0, p=0.8)] if channels == 3 else []),
+        A.OneOf([A.GaussianBlur((3, 5)), A.Sharpen()], p=0.5),
+    ]
+
+
+def pets(size: tuple[int, int], channels: int) -> list[Any]:
+    """Pawpularity 2021, at 224 pixels: another square of the photo, and flips."""
+    return [Warp(size, area=None, hflip=0.5, vflip=0.5)]
+
+
 def _light(limit: float, p: float) -> list[Any]:
     """Changes of brightness and of contrast, up to this share."""
     return [A.RandomBrightnessContrast(limit, 0, p=p), A.RandomBrightnessContrast(0, limit, p=p)]

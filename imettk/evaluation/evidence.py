@@ -62,6 +62,9 @@ def keep_curves(
         content |= _probability_curves(task, table, shown, rule.places(table.labels), classes[1] if classes else None)
     if classes is not None:
         content["confusion"] = _confusion(*classes, table.titles)
+    elif numbers := rule.answer_numbers():
+        true, answered = (np.searchsorted(numbers, values[:, 0]) for values in (targets, decided))
+        content["confusion"] = _confusion(true, answered, [f"{number:g}" for number in numbers])
     write_json(run.path / CURVES, content)
 
 

@@ -54,6 +54,9 @@ class Cutpoints(Rule):
         nearest = np.abs(self.numbers(probs)[:, None] - np.array(self.cuts)).min(1)
         return 1 / (1 + np.exp(-np.minimum(nearest, 100)))
 
+    def answer_numbers(self) -> tuple[float, ...]:
+        return self.grades
+
     def is_sound(self) -> bool:
         lists = (self.weights, self.cuts, self.grades)
         if not all(isinstance(values, tuple) for values in lists):

@@ -60,6 +60,10 @@ class Rule(ABC):
         """Return by how many rows the answers are off what the rule promised each label, int64 (C,), or None."""
         return None
 
+    def answer_numbers(self) -> tuple[float, ...]:
+        """Return the few numbers that answers are among, rising; () where they are labels, or any numbers."""
+        return ()
+
     def to_json(self) -> dict[str, Any]:
         """Return the rule as plain values, its kind among them."""
         return {"kind": self.kind} | asdict(self)  # type: ignore[call-overload]  # every rule is a dataclass

@@ -11,6 +11,7 @@ from imettk.config import Recipe, from_json, own, read_recipe, to_json
 from imettk.config.fields import leaves
 from imettk.config.own_checks import check_own
 from imettk.errors import ConfigError, UserError
+from imettk.recipes.aptos2019 import aptos2019
 from imettk.recipes.csiro2025 import csiro2025
 from imettk.recipes.digits import digits
 from imettk.recipes.gdsc2020 import gdsc2020, gdsc2020_densenet, gdsc2020_triplet
@@ -18,6 +19,7 @@ from imettk.recipes.hpa2018 import hpa2018, hpa2018_metric
 from imettk.recipes.humpback2018 import humpback2018, humpback2018_arcface
 from imettk.recipes.imet2019 import imet2019, imet2019_freezing
 from imettk.recipes.melanoma2020 import melanoma2020
+from imettk.recipes.pawpularity2021 import pawpularity2021
 from imettk.recipes.plant2020 import plant2020
 from imettk.recipes.turtle2022 import turtle2022
 
@@ -36,6 +38,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "melanoma2020": melanoma2020,
     "plant2020": plant2020,
     "csiro2025": csiro2025,
+    "aptos2019": aptos2019,
+    "pawpularity2021": pawpularity2021,
 }
 
 

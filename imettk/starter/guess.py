@@ -33,7 +33,7 @@ from imettk.starter.guess_rows import Gathered, gather_tables, join_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
 from imettk.starter.guess_targets import find_targets, labels_in_names
 from imettk.starter.guess_units import UnitRows, find_units
-from imettk.starter.judging import Judging, judge
+from imettk.starter.judging import Judging, judge, judges_grades
 from imettk.starter.look import Contents
 from imettk.starter.naming import find_files
 from imettk.starter.questions import QUESTIONS, Evidence, Question, Ranked
@@ -136,11 +136,18 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     ranked = None
     if sample is not None and not targets.several and not targets.numeric:
         ranked = read_ranked(sample, set(labels), set(frame[rows.id_column]))
-    question = _choose_question(
-        choices,
-        Evidence(labels, targets.several, targets.reason, ranked, targets.numeric, targets.votes, targets.asks_columns),
-        findings,
+    graded = not targets.numeric and judges_grades(choices.metric, labels)
+    evidence = Evidence(
+        labels,
+        targets.several,
+        targets.reason,
+        ranked,
+        targets.numeric,
+        targets.votes,
+        graded=graded,
+        asks_columns=targets.asks_columns,
     )
+    question = _choose_question(choices, evidence, findings)
     form = TableFormat(
         task=question.task,
         train_csv=rows.csv,
@@ -213,7 +220,8 @@ def _without_table(gathered: Gathered, data_dir: Path, choices: Choices, sample_
     findings = [Finding("labels", value, reason, "--train-csv")]
     images = {*frame[id_column], *(name.rpartition("/")[2] for name in frame[id_column])}
     ranked = None if sample is None else read_ranked(sample, set(labels), images)
-    evidence = Evidence(labels, False, "each image has one label", ranked)
+    graded = judges_grades(choices.metric, labels)
+    evidence = Evidence(labels, False, "each image has one label", ranked, graded=graded)
     question = _choose_question(choices, evidence, findings)
     form = replace(form, task=question.task, **_unknown(question, labels, ranked, findings))
     read = Rows(

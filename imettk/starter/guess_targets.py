@@ -32,6 +32,7 @@ from imettk.starter.guess_labels import labels_of, read_labels
 from imettk.starter.guess_questions import asks_columns, question_columns, read_questions, why_questions
 from imettk.starter.guess_sample import Sample
 from imettk.starter.guess_votes import count_rows, vote_columns, why_votes
+from imettk.starter.judging import judges_grades
 from imettk.starter.look import Contents
 from imettk.starter.questions import QUESTIONS
 from imettk.tasks import TASKS
@@ -39,6 +40,7 @@ from imettk.tasks.task import NUMBER
 
 # Names of files that hold a label and a number: `cat.0.jpg`, `great_pyrenees_12.jpg`, or `12_cat.jpg`.
 PATTERNS = (r"^([^\W\d_](?:[^\d]*[^\W\d_])?)[ ._-]*\(?\d+\)?\.\w+$", r"^\d+[ ._-]+([^\W\d_](?:[^\d]*[^\W\d_])?)\.\w+$")
+AS_GRADES = "as a chain of questions with --task grades, as classes with --task multiclass"
 LEAST_FILES = 2  # that hold the same label
 NO_CLASS = re.compile(r"ima?ge?s?|dsc[a-z]?|photos?|pic(ture)?s?|frames?|scans?|pages?|files?|samples?", re.IGNORECASE)
 
@@ -128,6 +130,8 @@ def _why_numbers(frame: pd.DataFrame, columns: tuple[str, ...], sample: Sample |
     if choices.question is not None:
         return "as asked for" if TASKS[QUESTIONS[choices.question].task].numeric else None
     if choices.metric is not None and (named := find_metric(choices.metric)) is not None:
+        if len(columns) == 1 and judges_grades(choices.metric, cells[0][cells[0] != ""].unique()):
+            return f"{choices.metric} judges how far grades are apart; {AS_GRADES}"
         return f"{choices.metric} judges numbers" if named[0].needs == "values" else None
     if _wants_numbers(sample) and all(are_numbers(part) or _are_whole(part) for part in cells):
         return "the sample submission has fractions that are no probabilities"

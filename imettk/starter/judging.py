@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from imettk.starter.guess_columns import Choices, Finding, plain_name
 from imettk.starter.guess_sample import Sample
 from imettk.starter.questions import Question, Ranked
 from imettk.tasks import TASKS
-from imettk.tasks.task import grades_of
+from imettk.tasks.task import grades_of, numbers_of
 
 # Names of classes that say that something is not there: a single probability is hardly theirs.
 NEGATIVE = re.compile(
@@ -42,6 +42,12 @@ class Judging(NamedTuple):
     rule: RulePlan | None
     finding: Finding
     doubt: str | None = None
+
+
+def judges_grades(metric: str | None, labels: Iterable[str]) -> bool:
+    """Return whether labels are numbers, and this metric judges how far they are apart."""
+    named = None if metric is None else find_metric(metric)
+    return named is not None and named[0].ordered and numbers_of([*labels]) is not None
 
 
 def judge(

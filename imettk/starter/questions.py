@@ -41,6 +41,7 @@ class Evidence(NamedTuple):
         reason: why cells are read in this way.
         numeric: cells hold numbers, and labels are names of columns.
         votes: these numbers are votes.
+        graded: labels are numbers, and the metric that was asked for judges how far they are apart.
         ranked: what the sample submission says, where it wants answers in order.
         asks_columns: each of several columns holds classes of its own.
     """
@@ -52,6 +53,7 @@ class Evidence(NamedTuple):
     numeric: bool = False
     votes: bool = False
     asks_columns: bool = False
+    graded: bool = False
 
 
 def _deal_folds(number: int, counts: Counter[str]) -> FoldPlan:
@@ -131,6 +133,13 @@ def _recognise_questions(evidence: Evidence) -> str | None:
     return evidence.reason if evidence.asks_columns else None
 
 
+def _recognise_grades(evidence: Evidence) -> str | None:
+    """Labels are numbers whose distance counts, one a row."""
+    if not evidence.graded or evidence.several:
+        return None
+    return f"{len(evidence.counts)} labels that are numbers, whose distance the metric counts"
+
+
 def _recognise_labels(evidence: Evidence) -> str | None:
     return evidence.reason if evidence.several else None
 
@@ -192,7 +201,7 @@ QUESTIONS: dict[str, Question] = {
             kind_of_labels="column{s} of numbers",
             loss="mse",
             rule=RulePlan(kind="value"),
-            rules=("value",),
+            rules=("value", "cutpoints"),
         ),
         Question(
             name="questions",
@@ -226,6 +235,16 @@ QUESTIONS: dict[str, Question] = {
             comments={
                 "rule": ("The F-beta of the competition: which beta, and the mean over samples, labels or all?",)
             },
+        ),
+        Question(
+            name="grades",
+            task="ordinal",
+            recognise=_recognise_grades,
+            row_holds="one grade",
+            kind_of_labels="grades",
+            loss="corn",
+            rule=RulePlan(kind="cutpoints"),
+            rules=("cutpoints",),
         ),
         Question(
             name="retrieval",

@@ -41,7 +41,8 @@ def make_miniature(
     """
     assert table.targets is not None and table.sources is not None  # a training table has them
     form = _absolute(recipe.table, data_dir)
-    labels = [tuple(recipe.task.labels_of(target).tolist()) for target in table.targets]
+    task = recipe.task
+    labels = [() if task.numeric else tuple(task.labels_of(target).tolist()) for target in table.targets]
     taken = choose_rows(labels, table.sources, rows)
     names = table.ids
     if table.units is not None:  # whole ones

@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, fbeta_score, roc_auc_score
 
-from imettk.config import Recipe, RulePlan, TableFormat, TrainPlan, choices
+from imettk.config import Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan, choices
 from imettk.data.table import SampleTable
 from imettk.errors import DataError
 from imettk.evaluation.evidence import NUM_ERRORS, keep_curves, keep_errors, keep_unknown_curve, threshold_curve
@@ -118,6 +118,23 @@ def test_the_confusion_matrix_is_scikit_learns(tmp_path):
     kept = curves_of(tmp_path, CLASSES, table_of(targets), probs)["confusion"]
     assert kept["labels"] == list(LABELS)
     np.testing.assert_array_equal(kept["counts"], confusion_matrix(targets, probs.argmax(1)))
+
+
+def test_numbers_that_are_answered_with_grades_have_a_confusion_matrix_too(tmp_path):
+    rng = np.random.default_rng(4)
+    targets = np.float32([0, 0.5, 2, 3])[rng.integers(0, 4, 90)][:, None]
+    numbers = (targets + rng.normal(0, 0.5, targets.shape)).astype(np.float32)
+    recipe = Recipe(
+        table=TableFormat(task="regression"), train=TrainPlan(loss="mse"), rule=RulePlan(kind="cutpoints"),
+        score=ScorePlan(metric="quadratic_kappa"),
+    )  # fmt: skip
+    kept = curves_of(tmp_path, recipe, table_of(targets, ["grade"]), numbers)
+    answers = fitter_of(recipe, labels=("grade",)).fit(numbers, targets).apply(numbers)
+    assert kept["confusion"]["labels"] == ["0", "0.5", "2", "3"]
+    expected = confusion_matrix((2 * targets).astype(int), (2 * answers).astype(int))
+    np.testing.assert_array_equal(kept["confusion"]["counts"], expected)
+    plain = replace(recipe, rule=RulePlan(kind="value"), score=ScorePlan())
+    assert "confusion" not in curves_of(tmp_path, plain, table_of(targets, ["grade"]), numbers)
 
 
 def test_of_many_classes_the_pairs_that_are_confused_most_are_kept(tmp_path):

@@ -13,6 +13,10 @@ from imettk.starter.look import look_into
 
 
 def judging(folder, labels, sample, **choices):
+    return guess_of(folder, labels, sample, **choices).judging
+
+
+def guess_of(folder, labels, sample, **choices):
     """What is guessed of 12 images with these labels in turn, and a sample with these columns."""
     for name in [f"train/{number}" for number in range(12)] + ["test/q0", "test/q1"]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -20,7 +24,7 @@ def judging(folder, labels, sample, **choices):
     train = {"id": range(12), "label": [labels[number % len(labels)] for number in range(12)]}
     pd.DataFrame(train).to_csv(folder / "train.csv", index=False)
     pd.DataFrame({"id": ["q0", "q1"], **sample}).to_csv(folder / "sample_submission.csv", index=False)
-    return guess(look_into(folder), folder, Choices(**choices)).judging
+    return guess(look_into(folder), folder, Choices(**choices))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +107,32 @@ def test_thresholds_are_fitted_for_what_is_judged(tmp_path, metric, kind, beta, 
         assert (rule.kind, rule.beta, rule.average, rule.min_labels) == (kind, beta, average, least_labels)
 
 
-@pytest.mark.parametrize(("labels", "kind"), [(["0", "1", "2"], "cutpoints"), (["a", "b", "c"], None)])
-def test_grades_are_cut_for_the_kappa_that_judges_them(tmp_path, labels, kind):
-    found = judging(tmp_path, labels, {"label": [labels[0]] * 2}, metric="quadratic_kappa")
-    assert found.metric == "quadratic_kappa" and (found.rule and found.rule.kind) == kind
+@pytest.mark.parametrize(
+    ("labels", "choices", "question", "kind"),
+    [
+        (["0", "1", "2"], {}, "regression", "cutpoints"),
+        (["0", "1", "10", "2"], {}, "regression", "cutpoints"),
+        (["0", "1", "2"], {"question": "multiclass"}, "multiclass", "cutpoints"),
+        (["0", "1", "10", "2"], {"question": "grades"}, "grades", "cutpoints"),
+        (["0", "1", "2"], {"metric": "accuracy"}, "multiclass", "argmax"),
+        (["low", "high"], {}, "multiclass", "argmax"),
+    ],
+)
+def test_grades_whose_distance_counts_are_numbers_unless_a_user_says_otherwise(
+    tmp_path, labels, choices, question, kind
+):
+    found = guess_of(tmp_path, labels, {"label": [labels[0]] * 2}, **{"metric": "quadratic_kappa", **choices})
+    assert found.question.name == question
+    assert (found.judging.rule or found.question.rule).kind == kind
+    if question == "regression":
+        (line,) = [finding.reason for finding in found.findings if finding.what == "task"]
+        assert "as a chain of questions with --task grades, as classes with --task multiclass" in line
+
+
+def test_folders_that_are_grades_are_learned_as_a_chain_of_questions(tmp_path):
+    for number in range(9):
+        path = tmp_path / "train" / str(number % 3) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
+    found = guess(look_into(tmp_path), tmp_path, Choices(metric="quadratic_kappa"))
+    assert (found.question.name, found.table.task) == ("grades", "ordinal") and found.table.train_folders

@@ -20,13 +20,26 @@ from imettk.synthetic.leaves import make_leaves
 from imettk.synthetic.lesions import make_lesions
 from imettk.synthetic.miniature import IMAGES_A_LABEL, choose_rows, make_miniature
 from imettk.synthetic.pastures import make_pastures
+from imettk.synthetic.pets import make_pets
+from imettk.synthetic.retinas import make_retinas
 from imettk.synthetic.turtles import make_turtles
 from imettk.synthetic.whales import WhalesSize, make_whale_folders, make_whales
 
 
 @pytest.mark.parametrize(
     "name",
-    ["imet2019", "hpa2018", "humpback2018", "gdsc2020", "turtle2022", "melanoma2020", "plant2020", "csiro2025"],
+    [
+        "imet2019",
+        "hpa2018",
+        "humpback2018",
+        "gdsc2020",
+        "turtle2022",
+        "melanoma2020",
+        "plant2020",
+        "csiro2025",
+        "aptos2019",
+        "pawpularity2021",
+    ],
 )
 def test_each_format_in_miniature(tmp_path, name):
     """Fewer rows that are still of the right format: read back by the same recipe, with folds to be made of them."""
@@ -43,6 +56,8 @@ def test_each_format_in_miniature(tmp_path, name):
         make_leaves(data, answers)
     elif name == "csiro2025":
         make_pastures(data, answers)
+    elif name in ("aptos2019", "pawpularity2021"):
+        (make_retinas if name == "aptos2019" else make_pets)(data, answers)
     else:
         (make_whales if name == "humpback2018" else make_whale_folders)(data, answers, size=WhalesSize())
     recipe = load_recipe(name)

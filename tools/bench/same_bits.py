@@ -30,6 +30,8 @@ from imettk.synthetic.digits import make_digits
 from imettk.synthetic.leaves import make_leaves
 from imettk.synthetic.lesions import make_lesions
 from imettk.synthetic.pastures import make_pastures
+from imettk.synthetic.pets import make_pets
+from imettk.synthetic.retinas import make_retinas
 from imettk.synthetic.turtles import make_turtles
 from imettk.synthetic.whales import make_whale_folders, make_whales
 
@@ -86,6 +88,8 @@ STORIES: dict[str, tuple[Callable[[Path, Path], None], list[str]]] = {
     "melanoma2020": (make_lesions, [*CELLS, *short()]),
     "plant2020": (make_leaves, ["--images.image-size", "32", "48", *short(3)]),
     "csiro2025": (make_pastures, PASTURE),
+    "aptos2019": (make_retinas, [*SIDE, *short()]),
+    "pawpularity2021": (make_pets, [*CELLS, *short()]),
 }
 
 

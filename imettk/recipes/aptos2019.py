@@ -1,0 +1,73 @@
+"""APTOS 2019 Blindness Detection: how far diabetes has damaged a retina, grades from 0 to 4, quadratic kappa.
+
+The first place, Guanshuo Xu (www.kaggle.com/c/aptos2019-blindness-detection, "1st place solution summary"; notes at
+pennz.github.io/kaggle/aptos_1st_learn.html): grades are learned as numbers, with smooth L1 and nothing else; images of
+2015's competition are learned beside this year's, all of them only resized; and the plain mean of eight networks, each
+of MODELS with two seeds, is answered: train them with `--model.backbone`, `--images.image-size` and `--train.seed`,
+then `imettk ensemble --method mean`. A second round learns from the first: labels are averaged with what its models say
+(`--train.teacher FIRST/fold0/oof.safetensors ...`), and test images that these are sure of are learned too
+(`imettk pseudo`). Figure: kappa 0.936 on the private board.
+
+Images lie in `train_images`, `test_images` and `drd2015`; the external table is `drd2015.csv`, 2015's labels in the
+columns of `train.csv`. `imettk new --like aptos2019 --metric quadratic_kappa` leaves it out.
+
+Not here: generalised mean pooling before the last layer, and other external images than 2015's. He cut the numbers at
+0.7, 1.5, 2.5 and 3.5; here the cuts are the best ones out of fold. Rates and epochs are ours.
+"""
+
+from imettk.config import (
+    ExtraTable,
+    FoldPlan,
+    ImageFormat,
+    ModelPlan,
+    PredictPlan,
+    Recipe,
+    RulePlan,
+    ScorePlan,
+    StagePlan,
+    TableFormat,
+    TrainPlan,
+)
+
+# Backbone, and the side of the images that it sees.
+MODELS = (
+    ("pretrainedmodels:se_resnext50_32x4d", 512),
+    ("pretrainedmodels:se_resnext101_32x4d", 384),
+    ("pretrainedmodels:inceptionv4", 512),
+    ("pretrainedmodels:inceptionresnetv2", 512),
+)
+
+
+def aptos2019() -> Recipe:
+    """An SE-ResNeXt-50 at 512 pixels, grades as numbers with the best cut-points, five folds."""
+    backbone, side = MODELS[0]
+    return Recipe(
+        name="aptos2019",
+        table=TableFormat(
+            task="regression",
+            id_column="id_code",
+            label_column="diagnosis",
+            train_images="train_images",
+            test_images="test_images",
+            image_suffix=".png",
+            extra=(ExtraTable(csv="drd2015.csv", images="drd2015", image_suffix=".jpeg"),),
+        ),
+        folds=FoldPlan(num_folds=5),
+        images=ImageFormat(image_size=(side, side)),
+        model=ModelPlan(backbone=backbone),
+        train=TrainPlan(loss="huber", watch="score", keep="best"),
+        stages=(
+            StagePlan(
+                num_epochs=10,
+                batch_size=32,
+                optimizer="adam",
+                lr=(2e-4,),
+                weight_decay=0.0,
+                warmup_epochs=1,
+                augmentation="retina",
+            ),
+        ),
+        predict=PredictPlan(views=("plain", "hflip"), batch_size=32),
+        score=ScorePlan(metric="quadratic_kappa"),
+        rule=RulePlan(kind="cutpoints"),
+    )

@@ -1,0 +1,75 @@
+"""PetFinder.my Pawpularity 2021: how appealing a pet's photo is, a number from 1 to 100, RMSE.
+
+What its best places had in common (www.kaggle.com/c/petfinder-pawpularity-score; summed up at
+zenn.dev/kohecchi/articles/efc6d291dec289): large transformers that were trained on ImageNet-22k, BEiT the best single
+network of the first place (Gilberto Titericz) and of the sixth (Chris Deotte); squares cut out of photos that keep
+their shape, at 224, 384 or 512 pixels (sixth); blends of many networks. Scores were learned as if they were
+probabilities, by cross-entropy on shares of their range (forcelog.hatenablog.com/entry/2022/01/16/173857), and mixed in
+half of the batches. Train MODELS with `--model.backbone` and the sides beside it, then `imettk ensemble --method
+weighted`. Photos say little: a constant answer has an RMSE of 20.6, Chris Deotte's public notebook 17.8.
+
+Copies of a photo lie in different rows: `imettk duplicates --action group` keeps them in one fold.
+
+Not here: the first place's support vector regression over the features of many networks, and what CLIP says of them.
+Rate and epochs are ours.
+"""
+
+from imettk.config import (
+    FoldPlan,
+    ImageFormat,
+    ModelPlan,
+    PredictPlan,
+    Recipe,
+    RulePlan,
+    ScorePlan,
+    StagePlan,
+    TableFormat,
+    TrainPlan,
+)
+
+# Backbone, side of the squares that it sees, and of the images that these are cut from.
+MODELS = (
+    ("timm:beit_large_patch16_224.in22k_ft_in22k_in1k", 224, 256),
+    ("timm:swin_large_patch4_window7_224.ms_in22k_ft_in1k", 224, 256),
+    ("timm:swin_large_patch4_window12_384.ms_in22k_ft_in1k", 384, 416),
+    ("timm:beit_large_patch16_384.in22k_ft_in22k_in1k", 384, 416),
+    ("timm:convnext_large.fb_in22k_ft_in1k", 384, 416),
+)
+
+
+def pawpularity2021() -> Recipe:
+    """A BEiT-Large at 224 pixels, cross-entropy of scores, ten folds."""
+    backbone, side, load_side = MODELS[0]
+    return Recipe(
+        name="pawpularity2021",
+        table=TableFormat(
+            task="regression",
+            id_column="Id",
+            label_column="Pawpularity",
+            train_images="train",
+            test_images="test",
+            image_suffix=".jpg",
+        ),
+        folds=FoldPlan(num_folds=10),
+        images=ImageFormat(
+            image_size=(side, side), load_size=(load_side, load_side), fit="centre_crop", aspect="shorter_side"
+        ),
+        model=ModelPlan(backbone=backbone, dropout=0.3),
+        train=TrainPlan(loss="scaled_bce", watch="score", keep="best"),
+        stages=(
+            StagePlan(
+                num_epochs=5,
+                batch_size=32,
+                lr=(2e-5,),
+                weight_decay=0.01,
+                warmup_epochs=1,
+                clip_norm=1.0,
+                augmentation="pets",
+                mixup=1.0,
+                mix_share=0.5,
+            ),
+        ),
+        predict=PredictPlan(views=("plain", "hflip"), batch_size=32),
+        score=ScorePlan(metric="rmse"),
+        rule=RulePlan(kind="value"),
+    )
