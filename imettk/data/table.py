@@ -13,6 +13,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
+from imettk.data.auxiliary import read_auxiliary
 from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns
 from imettk.data.identities import merge_labels, merged_into, read_merged
 from imettk.data.image_files import find_images, refuse_leaving, say_where
@@ -34,6 +35,9 @@ class SampleTable:
         labels: the raw label of each column of `targets`, as text, (C,).
         label_groups: the group of each label, the part of its name before the separator, (C,); all "" without groups.
         targets: int64 (N,) class index, -1 where it is of no known identity, or uint8 (N, C); None for a test set.
+        auxiliary: what is trained beside `targets` and never answered, uint8 or float32 (N, A), without a 1 or NaN
+            where it is unknown; None without any.
+        auxiliary_labels: names of its columns, (A,), and `auxiliary_groups` their groups.
         groups: str (N,), or None where the table has none.
         boxes: the part of each image that is looked at, float32 (N, 4); NaN is the whole image. See `read_boxes`.
         turned: images to turn by 180 degrees, bool (N,).
@@ -52,6 +56,9 @@ class SampleTable:
     turned: np.ndarray | None = None
     sources: np.ndarray | None = None
     label_titles: tuple[str, ...] = ()
+    auxiliary: np.ndarray | None = None
+    auxiliary_labels: tuple[str, ...] = ()
+    auxiliary_groups: tuple[str, ...] = ()
     remarks: tuple[str, ...] = field(default=())
 
     def __len__(self) -> int:
@@ -61,6 +68,11 @@ class SampleTable:
     def titles(self) -> tuple[str, ...]:
         """The labels as people are shown them, (C,)."""
         return self.label_titles or self.labels
+
+    @property
+    def learned_groups(self) -> tuple[str, ...]:
+        """The group of each label, auxiliary ones among them."""
+        return self.label_groups + self.auxiliary_groups
 
     def take(self, rows: np.ndarray) -> SampleTable:
         """The samples at these positions (int (M,)), in this order."""
@@ -105,6 +117,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
                 columns = [part.ids if part.groups is None else part.groups for part in parts]
             arrays[item.name] = np.concatenate(columns)
     names = {"label_groups": labels.groups, "label_titles": labels.titles}
+    names |= {"auxiliary_labels": tuple(labels.auxiliary), "auxiliary_groups": tuple(labels.auxiliary.values())}
     return replace(parts[0], **(arrays | names), remarks=tuple(remarks))
 
 
@@ -131,6 +144,7 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
     else:
         csv = data_dir / table_format.train_csv
         frame = _read_frame(table_format, csv, remarks)
+        require_columns(frame, csv, table_format.auxiliary_columns)
     users = _users(table_format)
     parts = [_Part(table_format, csv, frame, users[table_format.train_images] == 1)]
     for extra in table_format.extra:
@@ -200,7 +214,9 @@ def _read_frame(table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.
     frame, columns, group = read_csv(csv), table_format.label_columns, table_format.group_column
     if (long := training_rows(table_format)) is not None:
         require_columns(frame, csv, [*long.columns, group])
-        frame = long.gather(frame, csv, agree=() if group is None else (group,))
+        beside = [*table_format.auxiliary_columns, *([] if group is None else [group])]
+        agree = [column for column in beside if column in frame.columns]
+        frame = long.gather(frame, csv, agree=agree)
     require_columns(frame, csv, [table_format.id_column, *columns])
     if not columns and table_format.label_pattern is not None and table_format.label_column not in frame.columns:
         frame = frame.assign(**{table_format.label_column: labels_of_ids(table_format, csv, frame)})
@@ -243,6 +259,7 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
         labels=labels.names,
         label_groups=(),
         targets=make_targets(form, csv, frame, labels, remarks),
+        auxiliary=read_auxiliary(form, csv, frame, labels.auxiliary, remarks),
         groups=_groups(form, frame, csv, remarks),
         boxes=find_boxes(form, data_dir, csv, ids, names, remarks, needed=number == 0),
         turned=turned,
@@ -277,7 +294,7 @@ def read_answers(
     Returns:
         int64 (N,) class index, -1 for the unknown label, or uint8 (N, C).
     """
-    frame = _read_frame(replace(table_format, group_column=None), csv, [])
+    frame = _read_frame(replace(table_format, group_column=None, auxiliary_columns=()), csv, [])
     absent = sorted(set(ids) - set(frame[table_format.id_column]))
     if absent:
         raise DataError(f"{csv}: no answer for {named(absent, 'id')}")
