@@ -174,6 +174,7 @@ def _elsewhere(form: TableFormat, data_dir: Path, made_dir: Path) -> TableFormat
         train_folders=False,
         train_files=False,
         label_pattern=None,
+        train_rows=None,
         train_images=images,
         test_images=images,
         labels_csv=None if form.labels_csv is None else way(form.labels_csv),

@@ -72,6 +72,7 @@ class RulePlan(Section):
         pairs: of `probability`, so many of a row's likeliest labels, each with its probability behind it, in one cell
             (`8815 0.03`), the likeliest first; None for probabilities alone.
         whole: of `value`, answers are rounded.
+        sums: of `value`, targets that are answered with the sum of others, such as `total = dead + green`.
         beta: of the F-beta score that rules are fitted for; 2 counts recall four times as much as precision. Where it
             and `average` are as they stand here, an F-beta that `score.metric` names is taken in their place.
         average: of the F-beta: a mean over samples, over labels (`macro`), or all counted as one (`micro`).
@@ -91,6 +92,7 @@ class RulePlan(Section):
     calibrate: Literal["temperature"] | None = None
     pairs: int | None = None
     whole: bool = False
+    sums: tuple[str, ...] = ()
     beta: float = 2.0
     average: Literal["samples", "macro", "micro"] = "samples"
     min_labels: int = 1
@@ -111,6 +113,7 @@ class RulePlan(Section):
         self._require(self.pairs is None or self.pairs >= 1, "pairs", "1 or above, or none")
         self._require(self.pairs is None or self.positive is None, "positive", "none with `pairs`, which name labels")
         self._require(not self.whole or self.kind == "value", "whole", "false unless `kind` is value")
+        self._require(not self.sums or self.kind == "value", "sums", "none unless `kind` is value")
         self._require(self.beta > 0, "beta", "above 0")
         self._require(self.min_labels >= 0, "min_labels", "0 or above")
         self._require(

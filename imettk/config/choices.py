@@ -273,6 +273,7 @@ AUGMENTATIONS: dict[str, Choice] = _rows(
     "protein",
     "lesion",
     "leaves",
+    "pasture",
 )  # (size, channels) -> transforms
 
 SAMPLERS: dict[str, SamplerChoice] = {

@@ -137,6 +137,11 @@ def leaves(size: tuple[int, int], channels: int) -> list[Any]:
     ]
 
 
+def pasture(size: tuple[int, int], channels: int) -> list[Any]:
+    """CSIRO 2025: squares of ground from above, of which nothing may be cut off: mirrored, in other light."""
+    return [Warp(size, hflip=0.5, vflip=0.5), A.RandomBrightnessContrast(p=0.5), *_colours(channels, p=0.3)]
+
+
 def _light(limit: float, p: float) -> list[Any]:
     """Changes of brightness and of contrast, up to this share."""
     return [A.RandomBrightnessContrast(limit, 0, p=p), A.RandomBrightnessContrast(0, limit, p=p)]

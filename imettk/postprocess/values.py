@@ -22,6 +22,8 @@ class Values(Rule):
         low, high: of each target, between which answers are kept, (T,).
         whole: answers are rounded.
         columns: of the submission, in its order, where there are several.
+        sums: targets whose numbers are added up to answer a target in place of its own, none for its own, (T,); empty
+            where no target is a sum.
     """
 
     kind: ClassVar[str] = "value"
@@ -29,12 +31,22 @@ class Values(Rule):
     high: tuple[float, ...] = ()
     whole: bool = False
     columns: tuple[str, ...] = ()
+    sums: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sums, tuple):  # of a file, with lists in it
+            parts = tuple(tuple(part) if isinstance(part, list) else part for part in self.sums)
+            object.__setattr__(self, "sums", parts)
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
-        """Keep numbers (N, T) in range, and round them where answers are whole."""
+        """Keep numbers (N, T) in range, add those up whose sum is a target, and round where answers are whole."""
         if len(self.low) != probs.shape[1]:
             raise MismatchError(f"the rule is for {len(self.low)} targets, the predictions are of {probs.shape[1]}")
-        kept = np.clip(probs, np.array(self.low, np.float32), np.array(self.high, np.float32))
+        ends = np.array(self.low, np.float32), np.array(self.high, np.float32)
+        kept = np.clip(probs, *ends)
+        if any(self.sums):
+            totals = [kept[:, part].sum(1) if part else kept[:, at] for at, part in enumerate(map(list, self.sums))]
+            kept = np.clip(np.stack(totals, axis=1), *ends)
         return np.rint(kept) if self.whole else kept
 
     def cells(self, answers: np.ndarray, labels: Sequence[str], task: Task) -> list[list[str]]:
@@ -63,6 +75,10 @@ class Values(Rule):
             isinstance(self.whole, bool)
             and all(isinstance(end, tuple) and all(isinstance(one, int | float) for one in end) for end in ends)
             and len(self.low) == len(self.high)
+            and isinstance(self.sums, tuple)
+            and all(isinstance(part, tuple) for part in self.sums)
+            and all(isinstance(at, int) and 0 <= at < len(self.low) for part in self.sums for at in part)
+            and len(self.sums) in (0, len(self.low))
             and all(low <= high for low, high in zip(*ends, strict=True))
         )
 
@@ -75,13 +91,37 @@ class NumberValues(RuleFitter):
     def __init__(self, context: FitContext) -> None:
         super().__init__(context)
         Values(columns=context.columns).places(context.labels)
+        self._sums = read_sums(context.plan.sums, context.labels)
 
     def fit(self, probs: np.ndarray, targets: np.ndarray, folds: np.ndarray | None = None) -> Rule:
         low, high = (tuple(end.astype(float).tolist()) for end in (targets.min(0), targets.max(0)))
-        return Values(low=low, high=high, whole=self.context.plan.whole, columns=self.context.columns)
+        plan, columns = self.context.plan, self.context.columns
+        return Values(low=low, high=high, whole=plan.whole, columns=columns, sums=self._sums)
 
     def read_cells(self, cells: Sequence[Sequence[str]]) -> np.ndarray:
         places = Values(columns=self.context.columns).places(self.context.labels)
         answers = np.zeros((len(cells), len(places)), np.float32)
         answers[:, places] = np.array(cells, np.float64)
         return answers
+
+
+def read_sums(texts: Sequence[str], labels: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """Return the places of the targets that add up to each target, (T,), none for its own; () where none is a sum.
+
+    Raises:
+        ConfigError: a text is no `target = target + target`, or a part is a sum itself.
+    """
+    names, found = {label: place for place, label in enumerate(labels)}, {}
+    for text in texts:
+        total, _, rest = (part.strip() for part in text.partition(" = "))
+        parts = [part.strip() for part in rest.split(" + ")]
+        if len({total, *parts}) <= len(parts) or len(parts) < 2 or total in found or not {total, *parts} <= {*names}:
+            raise ConfigError(
+                f"`rule.sums` {text!r} must be TARGET = TARGET + TARGET, each another one of {', '.join(labels)}, and "
+                "the sum once"
+            )
+        found[total] = tuple(names[part] for part in parts)
+    for total, places in found.items():
+        if inner := [labels[place] for place in places if labels[place] in found]:
+            raise ConfigError(f"`rule.sums`: {total} is a sum of {inner[0]}, which is a sum itself: name its parts")
+    return tuple(found.get(label, ()) for label in labels) if found else ()

@@ -11,6 +11,7 @@ from imettk.config import Recipe, from_json, own, read_recipe, to_json
 from imettk.config.fields import leaves
 from imettk.config.own_checks import check_own
 from imettk.errors import ConfigError, UserError
+from imettk.recipes.csiro2025 import csiro2025
 from imettk.recipes.digits import digits
 from imettk.recipes.gdsc2020 import gdsc2020, gdsc2020_densenet, gdsc2020_triplet
 from imettk.recipes.hpa2018 import hpa2018, hpa2018_metric
@@ -34,6 +35,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "turtle2022": turtle2022,
     "melanoma2020": melanoma2020,
     "plant2020": plant2020,
+    "csiro2025": csiro2025,
 }
 
 

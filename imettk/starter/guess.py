@@ -29,6 +29,7 @@ from imettk.starter.guess_columns import (
 from imettk.starter.guess_folders import choose_folder, label_folders, likely_labels
 from imettk.starter.guess_labels import labels_of, unknown_among
 from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, find_places, refuse_more_images
+from imettk.starter.guess_rows import Gathered, gather_tables, join_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
 from imettk.starter.guess_targets import find_targets, labels_in_names
 from imettk.starter.judging import Judging, judge
@@ -96,17 +97,22 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         ConfigError: the metric that was asked for is none.
     """
     sample_csv = find_sample(contents, choices)
+    gathered = gather_tables(contents, sample_csv, choices)
+    contents, long = gathered.contents, gathered.rows
     rows = None
     if choices.train_csv is None or choices.train_csv in contents.tables:
         rows = find_rows(contents, choices, {sample_csv})
     if rows is None or _name_others(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
-        return _without_table(contents, data_dir, choices, sample_csv)
+        return _without_table(gathered, data_dir, choices, sample_csv)
     frame = contents.tables[rows.csv]
     refuse_more_images(frame, rows, contents, asked=choices.id_column is not None)
-    sample = read_sample(contents, sample_csv, rows.id_column)
+    sample = read_sample(contents, sample_csv, rows.id_column, long.get(sample_csv or ""))
     findings = [Finding("training table", f"{rows.csv}, {len(frame)} rows", rows.reason, "--train-csv")]
-    findings.append(tell_ids(rows, frame))
-    targets = find_targets(frame, rows, sample, contents, choices)
+    findings += gathered.findings
+    names = long[rows.csv].labels if rows.csv in long else ()
+    targets = find_targets(frame, rows, sample, contents, choices, gathered=names)
+    rows, targets = join_images(rows, targets, choices, findings)
+    findings.append(tell_ids(rows, targets.frame))
     frame, labels = targets.frame, targets.labels
     findings.append(Finding("labels", *targets.found, "--label-column"))
     ranked = None
@@ -125,10 +131,12 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         image_suffix=rows.naming.suffix,
         channel_files=rows.naming.channels,
         on_missing_image="error" if rows.naming.found.all() else "drop",
-        **targets.form,
+        **(targets.form | gathered.training_fields(rows.csv)),
         **({} if targets.numeric else _find_labels_csv(contents, labels, {rows.csv, sample_csv}, findings)),
         **_unknown(question, labels, ranked, findings),
     )
+    if form.train_rows is not None:  # whose label column is none of the gathered table
+        frame = frame.rename(columns={TableFormat(**targets.form).label_column: form.label_column})
     beside = frame.drop(columns=list(form.label_columns))
     form = replace(form, group_column=find_group(beside, rows.id_column, form.label_column, choices, findings))
     grouped = form.labels_csv is not None and _grouped(contents.tables[form.labels_csv][form.label_name_column])
@@ -146,8 +154,9 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     return _with_answers(contents, choices, read)
 
 
-def _without_table(contents: Contents, data_dir: Path, choices: Choices, sample_csv: str | None) -> Guess:
+def _without_table(gathered: Gathered, data_dir: Path, choices: Choices, sample_csv: str | None) -> Guess:
     """Where no table names images: folders are the labels, or the names of files hold them."""
+    contents = gathered.contents
     tops = label_folders(contents)
     asked = [*contents.tables] if choices.train_csv is None else [choices.train_csv]
     asked = [csv for csv in asked if csv in contents.tables and csv != sample_csv]
@@ -158,7 +167,7 @@ def _without_table(contents: Contents, data_dir: Path, choices: Choices, sample_
         raise DataError(f"{misfit}{more}")
     if choices.train_csv not in tops:
         require_rows(contents, choices)
-    sample = read_sample(contents, sample_csv, None)
+    sample = read_sample(contents, sample_csv, None, gathered.rows.get(sample_csv or ""))
     id_column = "id" if sample is None else sample.id_column
     form = TableFormat(task="multiclass", image_suffix="", id_column=id_column, label_column="label")
     remarks: list[str] = []
@@ -269,25 +278,7 @@ def _with_test(read: Rows, labels: list[str], contents: Contents) -> tuple[Table
     form, sample, ranked = read.table, read.sample, read.ranked
     if sample is None:
         return form, np.zeros(0, str), []
-    changes: dict[str, Any] = {"sample_csv": sample.csv}
-    if sample.id_column != form.id_column:
-        changes["sample_id_column"] = sample.id_column
-    answers = sample.answers
-    if ranked is not None and ranked.columns:
-        changes["answer_columns"] = ranked.columns
-    elif len(answers) > 1 and set(answers) == set(labels):
-        if answers != form.label_columns:
-            changes["answer_columns"] = answers
-    elif form.label_column not in answers:
-        if len(answers) != 1:
-            listed = ", ".join(answers[:4]) + (", ..." if len(answers) > 4 else "")
-            raise DataError(
-                f"{sample.csv} has {len(answers)} columns beside {sample.id_column} ({listed}), which are neither the "
-                f"labels ({', '.join(labels[:4])}{', ...' if len(labels) > 4 else ''}) nor numbered: what goes into "
-                "which of them cannot be told"
-            )
-        changes["answer_column"] = answers[0]
-    form = replace(form, **changes)
+    form = replace(form, **_answer_fields(sample, ranked, labels, form))
     require_filled(sample.frame, Path(sample.csv), [sample.id_column, *form.filled_columns], ())
     names, files = sample.frame[sample.id_column], np.full(len(sample.frame), "")
     where = f"by its name; none of its {len(names)} ids has an image"
@@ -306,3 +297,30 @@ def _with_test(read: Rows, labels: list[str], contents: Contents) -> tuple[Table
     asked = filled[0] if len(filled) == 1 else f"{filled[0]} to {filled[-1]}"
     finding = Finding("sample submission", f"{sample.csv}, answers in {asked}", where, "table.sample_csv, .test_images")
     return form, files, [finding]
+
+
+def _answer_fields(sample: Sample, ranked: Ranked | None, labels: list[str], form: TableFormat) -> dict[str, Any]:
+    """Which columns of the sample submission wait for answers, as fields of the format."""
+    changes: dict[str, Any] = {"sample_csv": sample.csv}
+    if sample.id_column != form.id_column:
+        changes["sample_id_column"] = sample.id_column
+    answers = sample.answers
+    if ranked is not None and ranked.columns:
+        changes["answer_columns"] = ranked.columns
+    elif len(answers) > 1 and set(answers) == set(labels):
+        if answers != form.label_columns:
+            changes["answer_columns"] = answers
+    elif form.label_column not in answers:
+        if len(answers) != 1:
+            listed = ", ".join(answers[:4]) + (", ..." if len(answers) > 4 else "")
+            raise DataError(
+                f"{sample.csv} has {len(answers)} columns beside {sample.id_column} ({listed}), which are neither the "
+                f"labels ({', '.join(labels[:4])}{', ...' if len(labels) > 4 else ''}) nor numbered: what goes into "
+                "which of them cannot be told"
+            )
+        changes["answer_column"] = answers[0]
+    if sample.long is not None:
+        changes["sample_rows"] = sample.long.rows
+        if sample.long.value_column != form.label_column:
+            changes["answer_column"] = sample.long.value_column
+    return changes

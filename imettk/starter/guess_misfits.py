@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from imettk.data.csv_files import named
 from imettk.data.image_files import ENDING_SIGNS, compose
 from imettk.data.part_names import is_held_out, is_training
 from imettk.errors import DataError
@@ -188,18 +187,11 @@ def describe_places(places: dict[str, list[Place]], *, suffix: str | None = None
 
 
 def refuse_more_images(frame: pd.DataFrame, rows: TrainingRows, contents: Contents, *, asked: bool) -> None:
-    """Raise `DataError` where rows have several images, or images have several rows.
+    """Raise `DataError` where rows have several images.
 
     Args:
         asked: the column of ids is the one that was asked for, so that others may name images too.
     """
-    ids = frame[rows.id_column]
-    twice = ids.duplicated(keep=False)
-    if twice.sum() > TOLD * len(ids) and ids[twice].nunique() > 1:
-        raise DataError(
-            f"{rows.csv}: {named(ids[twice].unique(), 'id')} more than once, in column {rows.id_column}: several rows "
-            "an image cannot be read yet; write one with all labels of the image, joined by one sign such as |"
-        )
     if asked:
         return
     for column in map(str, frame.columns):

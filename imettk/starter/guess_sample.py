@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from imettk.data.long_rows import LongRows
 from imettk.data.part_names import is_held_out
 from imettk.errors import DataError
 from imettk.starter.guess_columns import Choices, plain_name
@@ -30,12 +31,14 @@ class Sample:
     Attributes:
         id_column: names images.
         naming: how, None where none of them is there.
+        long: how its rows are named, where it has one for each image and label; None where a row is an image.
     """
 
     csv: str
     frame: pd.DataFrame
     id_column: str
     naming: Naming | None
+    long: LongRows | None = None
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -79,11 +82,14 @@ def find_sample(contents: Contents, choices: Choices) -> str | None:
     return min(exact or called, key=lambda csv: (csv.count("/"), len(csv), csv), default=None)
 
 
-def read_sample(contents: Contents, csv: str | None, id_column: str | None) -> Sample | None:
+def read_sample(
+    contents: Contents, csv: str | None, id_column: str | None, long: LongRows | None = None
+) -> Sample | None:
     """Return the sample submission, with the column of ids: that of the training table, or what names images.
 
     Args:
         id_column: of the training table, None where there is none.
+        long: how rows were named that were gathered.
 
     Raises:
         DataError: no column names images, or is called like that of the training table.
@@ -91,7 +97,9 @@ def read_sample(contents: Contents, csv: str | None, id_column: str | None) -> S
     if csv is None:
         return None
     frame = contents.tables[csv]
-    if id_column is not None and id_column in frame.columns:
+    if long is not None:
+        column = long.id_column
+    elif id_column is not None and id_column in frame.columns:
         column = id_column
     else:
         shares = {str(name): _share(frame[name], contents) for name in frame.columns}
@@ -102,7 +110,7 @@ def read_sample(contents: Contents, csv: str | None, id_column: str | None) -> S
     # Images to train on may be called 1.jpg and 2.jpg as well.
     best = [naming for naming in namings if naming.share == namings[0].share]
     held_out = [naming for naming in best if is_held_out(naming.folder)]
-    return Sample(csv, frame, column, next(iter([*held_out, *best]), None))
+    return Sample(csv, frame, column, next(iter([*held_out, *best]), None), long)
 
 
 def _share(ids: pd.Series, contents: Contents) -> float:

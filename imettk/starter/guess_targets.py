@@ -68,14 +68,26 @@ class Targets:
 
 
 def find_targets(
-    frame: pd.DataFrame, rows: TrainingRows, sample: Sample | None, contents: Contents, choices: Choices
+    frame: pd.DataFrame,
+    rows: TrainingRows,
+    sample: Sample | None,
+    contents: Contents,
+    choices: Choices,
+    *,
+    gathered: tuple[str, ...] = (),
 ) -> Targets:
     """Return where the labels of a training table stand, and how their cells are read.
+
+    Args:
+        gathered: columns that were made of rows with a label each.
 
     Raises:
         DataError: that cannot be told, or whether they are classes or numbers.
     """
-    columns, reason = _find_columns(frame, rows, sample, contents, choices)
+    if gathered:
+        columns, reason = _fitting(frame, rows.csv, gathered, sample, choices), "rows are called so"
+    else:
+        columns, reason = _find_columns(frame, rows, sample, contents, choices)
     if (why := _why_numbers(frame, columns, sample, choices)) is not None:
         return _from_numbers(frame, rows, columns, reason, why)
     if (why := why_questions(frame, columns, sample, choices)) is not None:
@@ -160,9 +172,7 @@ def _find_columns(
     if len(asked) == 1:
         return asked, "the sample submission asks for it"
     if len(asked) > 1:
-        reasons = (why(frame, asked, sample, choices) for why in (_why_numbers, why_questions))
-        fit = asked if any(reasons) else _require_flags(frame, rows.csv, asked)
-        return fit, "the sample submission asks for them"
+        return _fitting(frame, rows.csv, asked, sample, choices), "the sample submission asks for them"
     if asks_columns(choices) and (questions := question_columns(frame, rows.id_column)):
         return questions, "no other column holds a few classes"
     named = label_candidates(frame, rows.id_column) or number_columns(frame, rows.id_column)
@@ -213,6 +223,15 @@ def _test_columns(rows: TrainingRows, contents: Contents, sample: Sample | None)
         if csv != rows.csv and (sample is None or csv != sample.csv) and is_held_out(Path(csv).stem):
             columns |= {str(column) for column in frame.columns} if rows.id_column in frame.columns else set()
     return columns
+
+
+def _fitting(
+    frame: pd.DataFrame, csv: str, columns: tuple[str, ...], sample: Sample | None, choices: Choices
+) -> tuple[str, ...]:
+    """Return several columns that are known to be those of labels; `DataError` where they are neither numbers nor
+    questions nor 0 and 1."""
+    reasons = (why(frame, columns, sample, choices) for why in (_why_numbers, why_questions))
+    return columns if any(reasons) else _require_flags(frame, csv, columns)
 
 
 def _require_flags(frame: pd.DataFrame, csv: str, columns: tuple[str, ...]) -> tuple[str, ...]:

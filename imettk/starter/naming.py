@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -43,7 +44,10 @@ class Naming(NamedTuple):
     def is_same(self, folder: str, files: np.ndarray) -> bool:
         """Return whether these are the images, where both have one."""
         both = self.found & (files != "")
-        return folder == self.folder and bool((files[both] == self.files[both]).all())
+        pairs = zip(files[both].tolist(), self.files[both].tolist(), strict=True)
+        return all(
+            os.path.normpath(f"{folder}/{one}") == os.path.normpath(f"{self.folder}/{two}") for one, two in pairs
+        )
 
 
 def match_names(ids: pd.Series, contents: Contents) -> list[Naming]:

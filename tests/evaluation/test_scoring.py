@@ -1,5 +1,6 @@
 """Honest scores, their intervals and the table of labels, recomputed with scikit-learn and plain loops."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -263,10 +264,13 @@ def test_only_a_rule_that_promises_shares_drifts(capsys):
 
 
 def test_test_rows_are_those_of_the_sample_where_it_is_there(tmp_path):
-    recipe = SimpleNamespace(table=TableFormat(sample_csv="sample.csv"))
+    recipe = SimpleNamespace(table=TableFormat(sample_csv="sample.csv", label_column="label"))
     assert count_test_rows(recipe, tmp_path) is None
     (tmp_path / "sample.csv").write_text("id,label\n1,a\n2,b\n")
     assert count_test_rows(recipe, tmp_path) == 2
+    long = replace(recipe.table, sample_rows="{id}_{label}", label_columns=("x", "y"))
+    (tmp_path / "sample.csv").write_text("id,label\n1_x,0\n1_y,0\n")
+    assert count_test_rows(SimpleNamespace(table=long), tmp_path) == 1
 
 
 OF_COLUMNS = {

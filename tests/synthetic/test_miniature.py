@@ -19,12 +19,14 @@ from imettk.synthetic.cells import make_cells
 from imettk.synthetic.leaves import make_leaves
 from imettk.synthetic.lesions import make_lesions
 from imettk.synthetic.miniature import IMAGES_A_LABEL, choose_rows, make_miniature
+from imettk.synthetic.pastures import make_pastures
 from imettk.synthetic.turtles import make_turtles
 from imettk.synthetic.whales import WhalesSize, make_whale_folders, make_whales
 
 
 @pytest.mark.parametrize(
-    "name", ["imet2019", "hpa2018", "humpback2018", "gdsc2020", "turtle2022", "melanoma2020", "plant2020"]
+    "name",
+    ["imet2019", "hpa2018", "humpback2018", "gdsc2020", "turtle2022", "melanoma2020", "plant2020", "csiro2025"],
 )
 def test_each_format_in_miniature(tmp_path, name):
     """Fewer rows that are still of the right format: read back by the same recipe, with folds to be made of them."""
@@ -39,6 +41,8 @@ def test_each_format_in_miniature(tmp_path, name):
         make_lesions(data, answers)
     elif name == "plant2020":
         make_leaves(data, answers)
+    elif name == "csiro2025":
+        make_pastures(data, answers)
     else:
         (make_whales if name == "humpback2018" else make_whale_folders)(data, answers, size=WhalesSize())
     recipe = load_recipe(name)
@@ -46,7 +50,8 @@ def test_each_format_in_miniature(tmp_path, name):
     recipe, count = make_miniature(recipe, whole, data, tmp_path / "small", rows=40, test_rows=5)
     small = read_table(recipe.table, tmp_path / "small")
     assert 20 <= count == len(small) < len(whole) and set(small.ids) <= set(whole.ids)
-    assert len(pd.read_csv(tmp_path / "small" / recipe.table.sample_csv)) == 5
+    rows = len(recipe.table.label_columns) if recipe.table.sample_rows else 1
+    assert len(pd.read_csv(tmp_path / "small" / recipe.table.sample_csv)) == 5 * rows
     if small.targets is not None and small.targets.ndim == 1:
         assert (pd.Series(small.targets[small.targets >= 0]).value_counts() >= 2).any()
     assert all(Path(path).exists() for path in small.paths if "*" not in path)

@@ -29,6 +29,7 @@ from imettk.synthetic.cells import make_cells
 from imettk.synthetic.digits import make_digits
 from imettk.synthetic.leaves import make_leaves
 from imettk.synthetic.lesions import make_lesions
+from imettk.synthetic.pastures import make_pastures
 from imettk.synthetic.turtles import make_turtles
 from imettk.synthetic.whales import make_whale_folders, make_whales
 
@@ -59,6 +60,16 @@ def cells(data: Path, answers: Path) -> None:
 FLAT = ["--stages.0.warmup-epochs", "0"]  # of a schedule by steps
 CELLS = [*SIDE, "--images.load-size", "64", "64"]
 EMBEDDING = [*SIDE, "--model.embedding-size", "16", *short()]
+PASTURE = [
+    "--images.image-size",
+    "32",
+    "64",
+    "--model.layer-groups",
+    "2",
+    "--stages.0.frozen-groups",
+    "1",
+    *short(batch=8),
+]
 # The data of each built-in recipe, and options that make it small.
 STORIES: dict[str, tuple[Callable[[Path, Path], None], list[str]]] = {
     "digits": (make_digits, ["--stages.0.num-epochs", "2"]),
@@ -74,6 +85,7 @@ STORIES: dict[str, tuple[Callable[[Path, Path], None], list[str]]] = {
     "turtle2022": (make_turtles, [*SIDE, *short(), *FLAT]),
     "melanoma2020": (make_lesions, [*CELLS, *short()]),
     "plant2020": (make_leaves, ["--images.image-size", "32", "48", *short(3)]),
+    "csiro2025": (make_pastures, PASTURE),
 }
 
 
