@@ -17,6 +17,7 @@ from imettk.data.dataset import ImageDataset
 from imettk.data.sampling import derive_seed
 from imettk.data.table import SampleTable
 from imettk.evaluation.curve import loss_of, make_validation
+from imettk.experiment.learned import Learned, with_auxiliary
 from imettk.experiment.prepared import Compute, Prepared, make_network
 from imettk.experiment.resume import OtherTraining, find_checkpoint, load_other_weights
 from imettk.experiment.scaling import scale_of, scale_values
@@ -54,9 +55,8 @@ def make_trainer(
     seed = derive_seed(recipe.train.seed, fold)
     torch.manual_seed(seed)
     table = prepared.table
-    network = make_network(
-        settled.recipe, len(table.labels), label_groups=table.label_groups, weights=weights_of(recipe)
-    )
+    learned = Learned.of(recipe, table)
+    network = make_network(settled.recipe, len(table.labels), learned=learned, weights=weights_of(recipe))
     if other is not None:
         load_other_weights(network, other)
     return Trainer(
@@ -97,7 +97,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
         size, images = stage.image_size or recipe.images.image_size, recipe.images
         return ImageDataset(
             taught.source,
-            targets if scale is None else scale.forward(targets),
+            learned if scale is None else scale.forward(learned),
             image_size=size,
             augmentation=Augmentation(
                 choice_of(recipe, stage.augmentation, AUGMENTATIONS),
@@ -115,7 +115,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
     rows, table, targets = taught.rows(fold, valid=False), prepared.table, taught.targets
     task, scale = recipe.task, scale_of(recipe, prepared, fold)
     hard_targets = prepared.targets if task.is_soft(targets) else targets  # which samplers go by
-    num_outputs, sources = task.num_outputs(len(table.labels)), table.sources
+    num_outputs, sources = task.num_outputs(len(table.labels)) + len(table.auxiliary_labels), table.sources
     if mirrors := recipe.embedding.mirrored_identities:
         # Mirrored images are rows behind those of the table, and their identities classes behind its labels.
         rows = np.concatenate([rows, rows + len(table)])
@@ -123,13 +123,14 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
         num_outputs *= 2
         sources = None if sources is None else np.concatenate([sources, sources])
     row_weights = None if not recipe.train.vote_weight else vote_weights(table, rows, recipe.train.vote_weight)
+    learned = with_auxiliary(targets, table)
     weights = np.array([1.0, *(extra.weight for extra in recipe.table.extra)])
     identities = task.identities(hard_targets[rows])
     counts = None if identities is None else np.bincount(identities, minlength=num_outputs)
     return TrainingData(
         rows=rows,
         dataset_for=dataset_for,
-        loss_for=lambda stage: loss_of(recipe, stage, counts=counts, label_groups=table.label_groups),
+        loss_for=lambda stage: loss_of(recipe, stage, counts=counts, label_groups=table.learned_groups),
         num_outputs=num_outputs,
         task=task,
         num_valid=len(prepared.rows(fold, valid=True)),

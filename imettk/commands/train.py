@@ -13,6 +13,7 @@ from imettk.config import Recipe, fingerprint
 from imettk.device import describe, use_deterministic_algorithms
 from imettk.errors import ConfigError, MismatchError, UserError
 from imettk.experiment.fold_messages import FoldMessages
+from imettk.experiment.learned import Learned
 from imettk.experiment.network_check import check_network
 from imettk.experiment.precision import TrainingPrecision
 from imettk.experiment.prepared import (
@@ -234,6 +235,7 @@ class _FoldTraining:
             "labels": list(self._prepared.table.labels),
             "data": self._prepared.identity.to_values(),
             **scale_values(self._scale),
+            **Learned.of(self._recipe, self._prepared.table).to_values(),
             **self._settled.values(),
         }
         weights = trainer.final_weights()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imettk.config.section import Section
+from imettk.config.section import Parameter, Section
 from imettk.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,12 +52,20 @@ def weighs_targets(recipe: Recipe) -> str | None:
     """Return what is wrong with the weights of the targets, or questions, in any stage."""
     from imettk.metrics.values import target_weights
 
+    answered, learned = (len(names) for names in (recipe.table.number_columns, recipe.table.learned_columns))
     for params in (recipe.train.loss_params, *(stage.loss_params for stage in recipe.stages)):
         try:
-            target_weights(str(params.get("weights", "")), len(recipe.table.number_columns))
+            target_weights(str(params.get("weights", "")), learned)
+            target_weights(str(answered_params(params, answered).get("weights", "")), answered)
         except UserError as error:
             return f"`loss_params`: {error}"
     return None
+
+
+def answered_params(params: Mapping[str, Parameter], number: int) -> dict[str, Parameter]:
+    """Return parameters of a loss without the weights behind so many, which are of columns that are not answered."""
+    weights = str(params.get("weights", "")).replace(",", " ").split()
+    return dict(params) | ({"weights": " ".join(weights[:number])} if len(weights) > number else {})
 
 
 def in_radians(recipe: Recipe) -> str | None:

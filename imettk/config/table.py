@@ -76,6 +76,8 @@ class TableFormat(Section):
         train_rows: training tables have a row for each image and each of `label_columns`, with what it is in
             `label_column`: a pattern of their ids, such as `{id}__{label}`, or the column that holds the label.
         join_rows: rows of one id are one image, with the labels of all of them.
+        auxiliary_columns: columns that are trained beside `label_columns` and never answered: more numbers beside
+            numbers, more questions beside questions; an empty cell teaches nothing.
         label_lists: cells of `label_column`, and of a submission, are lists such as ['a', 'b'].
         unknown_label: what stands for every identity that is not known, such as `new_whale`: its rows never train and
             are right where a query is said to be of no known identity.
@@ -124,6 +126,7 @@ class TableFormat(Section):
     label_columns: tuple[str, ...] = ()
     train_rows: str | None = None
     join_rows: bool = False
+    auxiliary_columns: tuple[str, ...] = ()
     label_lists: bool = False
     unknown_label: str | None = None
     merged_csv: str | None = None
@@ -204,6 +207,15 @@ class TableFormat(Section):
             "task",
             "without labels_csv and label_lists for questions",
         )
+        self._require(
+            not self.auxiliary_columns
+            or (
+                (TASKS[self.task].numeric or asks_columns)
+                and len(set(self.learned_columns)) == len(self.learned_columns)
+            ),
+            "auxiliary_columns",
+            "different columns beside those of numbers or questions, and none of other tasks",
+        )
         of_labels = self.labels_csv or self.only_group or self.label_lists
         self._require(
             not (numbered and of_labels), "task", "without labels_csv, only_group and label_lists for numbers or votes"
@@ -279,6 +291,11 @@ class TableFormat(Section):
     def number_columns(self) -> tuple[str, ...]:
         """The columns of the training table that hold numbers, or classes of questions, where the task learns such."""
         return self.label_columns or (self.label_column,)
+
+    @property
+    def learned_columns(self) -> tuple[str, ...]:
+        """Those, and the columns that are trained beside them and not answered."""
+        return self.number_columns + self.auxiliary_columns
 
     @property
     def label_answers(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ _OTHERS = {
     "boxes": "other boxes",
     "turned": "other images are turned",
     "left_out": "other images cannot be read",
+    "auxiliary": "auxiliary columns hold something else",
 }
 
 
@@ -35,6 +36,7 @@ class DataIdentity:
         boxes: the part of each image that is looked at.
         turned: images that are turned.
         left_out: rows that do not train since their image cannot be read.
+        auxiliary: labels that are trained and not answered.
     """
 
     labels: tuple[str, ...]
@@ -46,6 +48,7 @@ class DataIdentity:
     boxes: str = ""
     turned: str = ""
     left_out: str = ""
+    auxiliary: str = ""
 
     def to_values(self) -> dict[str, Any]:
         """Return plain values, for the header of a file."""
@@ -90,6 +93,7 @@ def identify_data(
         boxes="" if table.boxes is None else _hash(table.boxes),
         turned="" if table.turned is None or not table.turned.any() else _hash(table.turned),
         left_out="" if left_out is None or not left_out.any() else _hash(left_out),
+        auxiliary="" if table.auxiliary is None else hash_text([*table.auxiliary_labels, _hash(table.auxiliary)]),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
+from imettk.data.auxiliary import auxiliary_labels
 from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
 from imettk.data.question_cells import question_labels
 from imettk.errors import DataError
@@ -28,6 +29,7 @@ class Labels(NamedTuple):
         others: labels that are another model's, passed over.
         merged: labels that are another one, and which; see `imettk.data.identities`.
         titles: their names of `labels_csv`; none without it.
+        auxiliary: labels of auxiliary columns, each with its column.
     """
 
     names: tuple[str, ...]
@@ -35,6 +37,7 @@ class Labels(NamedTuple):
     others: frozenset[str] = frozenset()
     merged: Mapping[str, str] = {}
     titles: tuple[str, ...] = ()
+    auxiliary: Mapping[str, str] = {}
 
 
 def list_labels(
@@ -47,9 +50,10 @@ def list_labels(
     Raises:
         DataError: there is no label at all, `labels_csv` is not as described, or no group is called `only_group`.
     """
+    auxiliary = auxiliary_labels(table_format, frames)
     if TASKS[table_format.task].asks_columns:
         questions = question_labels(frames, table_format.label_columns)
-        return Labels(tuple(questions), tuple(questions.values()))
+        return Labels(tuple(questions), tuple(questions.values()), auxiliary=auxiliary)
     titles = read_titles(table_format, data_dir)
     if table_format.label_columns or TASKS[table_format.task].numbered:
         labels = list(table_format.number_columns)
@@ -72,7 +76,7 @@ def list_labels(
             raise DataError(f"`table.only_group` {only!r} is no label group; there are {known}")
         own = [label for label in own if groups[label] == only]
         others = frozenset(labels) - {*own} - gone
-    return Labels(tuple(own), tuple(groups[label] for label in own), others, merged, _titles_of(titles, own))
+    return Labels(tuple(own), tuple(groups[label] for label in own), others, merged, _titles_of(titles, own), auxiliary)
 
 
 def _group_of(title: str, separator: str | None) -> str:

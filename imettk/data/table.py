@@ -13,6 +13,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
+from imettk.data.auxiliary import read_auxiliary
 from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns
 from imettk.data.identities import merge_labels, merged_into, read_merged
 from imettk.data.image_files import say_where
@@ -45,6 +46,9 @@ class SampleTable:
         labels: the raw label of each column of `targets`, as text, (C,).
         label_groups: the group of each label, the part of its name before the separator, (C,); all "" without groups.
         targets: int64 (N,) class index, -1 where it is of no known identity, or uint8 (N, C); None for a test set.
+        auxiliary: what is trained beside `targets` and never answered, uint8 or float32 (N, A), without a 1 or NaN
+            where it is unknown; None without any.
+        auxiliary_labels: names of its columns, (A,), and `auxiliary_groups` their groups.
         groups: str (N,), or None where the table has none.
         votes: how many each row has, float32 (N,), or None where rows have none.
         units: what each image is one of several for, str (N,), where these give one answer; else None.
@@ -67,6 +71,9 @@ class SampleTable:
     turned: np.ndarray | None = None
     sources: np.ndarray | None = None
     label_titles: tuple[str, ...] = ()
+    auxiliary: np.ndarray | None = None
+    auxiliary_labels: tuple[str, ...] = ()
+    auxiliary_groups: tuple[str, ...] = ()
     remarks: tuple[str, ...] = field(default=())
 
     def __len__(self) -> int:
@@ -76,6 +83,11 @@ class SampleTable:
     def titles(self) -> tuple[str, ...]:
         """The labels as people are shown them, (C,)."""
         return self.label_titles or self.labels
+
+    @property
+    def learned_groups(self) -> tuple[str, ...]:
+        """The group of each label, auxiliary ones among them."""
+        return self.label_groups + self.auxiliary_groups
 
     def take(self, rows: np.ndarray) -> SampleTable:
         """The samples at these positions (int (M,)), in this order."""
@@ -120,6 +132,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
                 columns = [part.ids if column is None else column for part, column in zip(parts, columns, strict=True)]
             arrays[item.name] = np.concatenate(columns)
     names = {"label_groups": labels.groups, "label_titles": labels.titles}
+    names |= {"auxiliary_labels": tuple(labels.auxiliary), "auxiliary_groups": tuple(labels.auxiliary.values())}
     return replace(parts[0], **(arrays | names), remarks=tuple(remarks))
 
 
@@ -156,6 +169,7 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
     else:
         csv = data_dir / table_format.train_csv
         frame = _read_frame(table_format, csv, remarks)
+        require_columns(frame, csv, table_format.auxiliary_columns)
         frame = list_images(table_format, csv, frame, data_dir / table_format.train_images)
     users = _users(table_format)
     parts = [_Part(table_format, csv, frame, users[table_format.train_images] == 1)]
@@ -239,7 +253,8 @@ def _read_frame(table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.
     beside = [column for column in (*named_by, table_format.folder_column) if column is not None]
     if (long := training_rows(table_format)) is not None:
         require_columns(frame, csv, [*long.columns, *beside])
-        frame = long.gather(frame, csv, agree=beside)
+        taught = [column for column in table_format.auxiliary_columns if column in frame.columns]
+        frame = long.gather(frame, csv, agree=[*beside, *taught])
     require_columns(frame, csv, [table_format.id_column, *columns])
     if not columns and table_format.label_pattern is not None and table_format.label_column not in frame.columns:
         frame = frame.assign(**{table_format.label_column: labels_of_ids(table_format, csv, frame)})
@@ -283,6 +298,7 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
         labels=labels.names,
         label_groups=(),
         targets=targets,
+        auxiliary=read_auxiliary(form, csv, frame, labels.auxiliary, remarks),
         groups=groups_of(form, csv, frame, remarks),
         votes=count_votes(form, csv, frame),
         units=units_of(frame),
@@ -320,7 +336,8 @@ def read_answers(
     Returns:
         int64 (N,) class index, -1 for the unknown label, or uint8 (N, C).
     """
-    form = replace(table_format, group_column=None, folder_column=None, image_columns=(), test_csv=None)
+    left_out: dict[str, Any] = {"group_column": None, "folder_column": None, "image_columns": (), "test_csv": None}
+    form = replace(table_format, **left_out, auxiliary_columns=())
     frame = _read_frame(form, csv, [])
     if form.unit_columns:
         frame = frame.assign(**{UNIT: join_cells(frame, form.unit_columns)})

@@ -42,7 +42,8 @@ class RuleJudge(Judge):
         scale = scale_of(recipe, prepared, fold)
         probs = recipe.task.activate(unscale(outputs.logits, scale)).numpy()
         learned = targets if scale is None else scale.forward(targets)
-        loss = float(loss_of(recipe, label_groups=table.label_groups)(outputs, torch.from_numpy(learned)).mean())
+        loss_fn = loss_of(recipe, label_groups=table.label_groups, answered=True)
+        loss = float(loss_fn(outputs, torch.from_numpy(learned)).mean())
         probs, targets = units.pool(probs), units.table.targets
         metrics = {"loss": loss, "score": score_quickly(fitter, probs, targets)}
         for name, metric in recipe.task.watched.items():

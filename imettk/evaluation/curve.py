@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from imettk.config import Recipe, StagePlan
+from imettk.config.loss_params import answered_params, weighs_targets
 from imettk.evaluation.judge import judge_of
 from imettk.experiment.predictions import evaluate
 from imettk.experiment.prepared import Compute, Prepared
@@ -23,14 +24,18 @@ def loss_of(
     *,
     counts: np.ndarray | None = None,
     label_groups: tuple[str, ...] = (),
+    answered: bool = False,
 ) -> OutputLoss:
     """Return the loss of a stage, or that of the whole training, by which validations go.
 
     Args:
         counts: rows of each class in training, int64 (C,), for margins that go by them.
         label_groups: of each label, (C,), for losses that go by question.
+        answered: only what is answered counts, and no auxiliary column.
     """
     row, params = recipe.loss_row(stage)
+    if answered and row.check is weighs_targets:
+        params = answered_params(params, len(recipe.table.number_columns))
     parts = recipe.task.parts(label_groups)
     return make_loss(row, params=params, embedding=recipe.embedding, counts=counts, parts=parts)
 

@@ -25,6 +25,7 @@ from imettk.data.source import ImageSource, cache_key, image_names, make_reader
 from imettk.data.table import SampleTable, read_table
 from imettk.device import choose_device, choose_precision
 from imettk.errors import CheckpointError, DataError, MismatchError, MissingFileError, TrainingError
+from imettk.experiment.learned import Learned
 from imettk.experiment.settle import misfits, settle_as
 from imettk.models.network import Network
 from imettk.models.pretraining import spread
@@ -170,28 +171,30 @@ def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir)
 
 
 def make_network(
-    recipe: Recipe, num_labels: int, *, label_groups: tuple[str, ...] = (), weights: str | None = None
+    recipe: Recipe, num_labels: int, *, learned: Learned | None = None, weights: str | None = None
 ) -> Network:
     """The network of a recipe; `weights` is where pretrained ones lie, None for random ones.
 
     Without a mean and std, which `settle` gives, it takes ImageNet's.
 
     Args:
-        label_groups: of each label, (C,); where only sizes count, none do too.
+        learned: what the table decides; where only sizes count, it is left out.
     """
+    learned = learned or Learned()
     num_classes = recipe.task.num_outputs(num_labels) * (2 if recipe.embedding.mirrored_identities else 1)
     plan, row = recipe.model, choice_of(recipe, recipe.model.head, HEADS)
     settings = {name: getattr(plan, name) for name in (row.settings if isinstance(row, HeadChoice) else ())}
     return Network(
         backbone=choice_of(recipe, plan.backbone, {}) if is_own(plan.backbone) else plan.backbone,
-        num_classes=num_classes,
+        num_classes=num_classes + len(learned.auxiliary),
         mean=recipe.images.mean or spread(IMAGENET["mean"], recipe.images.channels),
         std=recipe.images.std or spread(IMAGENET["std"], recipe.images.channels),
         weights=weights,
         head=row,
         last_stages=plan.last_stages,
         image_size=recipe.images.image_size,
-        parts=recipe.task.parts(label_groups),
+        parts=learned.parts,
+        num_auxiliary=len(learned.auxiliary),
         **settings,
     )
 
@@ -223,7 +226,7 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
     if not all_finite(model.tensors.values()):
         raise TrainingError(f"{path} holds weights that are not finite: delete it, and train this fold again")
     settled = settle_as(recipe, model.values).recipe
-    network = make_network(settled, len(table.labels), label_groups=table.label_groups)
+    network = make_network(settled, len(table.labels), learned=Learned.from_values(model.values))
     network.load_state_dict(model.tensors)
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from imettk.config import Recipe
 from imettk.errors import MismatchError
+from imettk.experiment.learned import with_auxiliary
 from imettk.experiment.prepared import Prepared
 from imettk.tasks.scale import Scale
 from imettk.tracking.tensors import read_values
@@ -20,7 +21,8 @@ SCALE = "scale"  # in the header of checkpoints and models
 def scale_of(recipe: Recipe, prepared: Prepared, fold: int) -> Scale | None:
     """Return the scale of a fold; None where its task has none."""
     rows = prepared.rows(fold, valid=False)
-    return recipe.task.fit_scale(prepared.targets[rows], recipe.target_scale) if len(rows) else None
+    targets = with_auxiliary(prepared.targets, prepared.table)
+    return recipe.task.fit_scale(targets[rows], recipe.target_scale) if len(rows) else None
 
 
 def read_scale(model: Path) -> Scale | None:

@@ -1,9 +1,11 @@
 """Huber's loss over targets."""
 
+from functools import partial
+
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from imettk.losses.by_target import mean_over_targets
+from imettk.losses.by_target import known_targets, mean_over_targets
 
 
 def huber(outputs: Tensor, targets: Tensor, *, delta: float = 1.0, weights: str = "") -> Tensor:
@@ -17,4 +19,5 @@ def huber(outputs: Tensor, targets: Tensor, *, delta: float = 1.0, weights: str 
     Returns:
         The mean over the targets of each sample, float32 (B,).
     """
-    return mean_over_targets(huber_loss(outputs.float(), targets.float(), reduction="none", delta=delta), weights)
+    losses = known_targets(partial(huber_loss, reduction="none", delta=delta), outputs, targets)
+    return mean_over_targets(losses, weights)

@@ -1,9 +1,11 @@
 """Binary cross-entropy over targets whose range is [0, 1]."""
 
+from functools import partial
+
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from imettk.losses.by_target import mean_over_targets
+from imettk.losses.by_target import known_targets, mean_over_targets
 
 
 def scaled_bce(logits: Tensor, targets: Tensor, *, weights: str = "") -> Tensor:
@@ -17,5 +19,5 @@ def scaled_bce(logits: Tensor, targets: Tensor, *, weights: str = "") -> Tensor:
     Returns:
         The mean over the targets of each sample, float32 (B,).
     """
-    losses = binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none")
+    losses = known_targets(partial(binary_cross_entropy_with_logits, reduction="none"), logits, targets)
     return mean_over_targets(losses, weights)

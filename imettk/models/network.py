@@ -20,13 +20,14 @@ class Network(nn.Module):
 
     Args:
         backbone: see `make_backbone`.
-        num_classes: outputs of the head.
+        num_classes: outputs of the head, auxiliary ones among them.
         mean, std: of values in [0, 1], one a channel.
         weights: see `make_backbone`; or a `model.safetensors` of a run folder.
         head: a row of HEADS or its name; or a user's own.
         last_stages: of the backbone, whose maps the head takes.
         parts: sizes of parts of the outputs, (Q,), each of which gives logarithms of probabilities that sum to 1; ()
             gives the head's own outputs.
+        num_auxiliary: the last outputs, which are given in training alone, as torchvision's Inception does.
         image_size: (height, width) of the images; None is that of the backbone's pretraining.
         settings: fields of the recipe's section `model`, of which the head takes those that its row names.
 
@@ -49,6 +50,7 @@ class Network(nn.Module):
         last_stages: int = 1,
         image_size: Size | None = None,
         parts: tuple[int, ...] = (),
+        num_auxiliary: int = 0,
         **settings: Any,
     ) -> None:
         super().__init__()
@@ -58,6 +60,7 @@ class Network(nn.Module):
             backbone, channels=len(mean), weights=None if trained else weights, size=image_size
         )
         self._last_stages, self._image_size, self._parts = last_stages, image_size, parts
+        self._num_auxiliary = num_auxiliary
         row = HEADS[head] if isinstance(head, str) else head
         taken = row.settings if isinstance(row, HeadChoice) else ()
         given = {name: value for name, value in settings.items() if name in taken}
@@ -85,7 +88,11 @@ class Network(nn.Module):
         else:
             given = self.head(self.backbone.maps(normalised, self._last_stages))
         outputs = given if isinstance(given, Outputs) else Outputs(given)
-        return outputs._replace(logits=log_probs_by_part(outputs.logits, self._parts)) if self._parts else outputs
+        if self._parts:
+            outputs = outputs._replace(logits=log_probs_by_part(outputs.logits, self._parts))
+        if self._num_auxiliary and not self.training:
+            outputs = outputs._replace(logits=outputs.logits[:, : -self._num_auxiliary])
+        return outputs
 
     def require_size(self, size: Size, *, field: str, name: str) -> None:
         """Raise `ConfigError` where the network, as it was made, does not take images of another size.

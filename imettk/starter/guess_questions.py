@@ -11,12 +11,15 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.data.csv_files import LISTED
 from imettk.data.label_cells import is_flag, read_cells
+from imettk.data.part_names import is_held_out
 from imettk.metrics import find_metric
-from imettk.starter.guess_columns import Choices, label_candidates
+from imettk.starter.guess_columns import Choices, label_candidates, number_columns
 from imettk.starter.guess_labels import labels_of
 from imettk.starter.guess_sample import Sample
+from imettk.starter.look import Contents
 from imettk.starter.questions import QUESTIONS
 from imettk.tasks import TASKS
+from imettk.tasks.task import NUMBER
 
 ROWS_A_CLASS = 4  # on average, from which on different cells are classes and no numbers
 
@@ -65,3 +68,25 @@ def _has_few_classes(cells: pd.Series) -> bool:
     full = full[full != ""]
     fractions = full.str.fullmatch(r"[+-]?\d*\.\d+") & ~full.str.fullmatch(r"[+-]?\d+\.0+")
     return full.nunique() > 1 and len(full) >= ROWS_A_CLASS * full.nunique() and not fractions.any()
+
+
+def auxiliary_candidates(form: TableFormat, frame: pd.DataFrame, contents: Contents) -> list[str]:
+    """Return columns that only training images have and that could be learned beside what is answered.
+
+    Args:
+        frame: the training table.
+    """
+    task = TASKS[form.task]
+    if not (task.numeric or task.asks_columns):
+        return []
+    tests = [table for csv, table in contents.tables.items() if is_held_out(Path(csv).stem)]
+    known = {form.label_column, form.group_column, *form.number_columns, *(column for one in tests for column in one)}
+    fits = _has_few_classes if task.asks_columns else _are_many_numbers
+    names = {*label_candidates(frame, form.id_column), *number_columns(frame, form.id_column)}
+    return [column for column in frame.columns if column in names - known and fits(frame[column])]
+
+
+def _are_many_numbers(cells: pd.Series) -> bool:
+    full = cells.str.strip()
+    full = full[full != ""]
+    return full.nunique() > 2 and bool(full.str.fullmatch(NUMBER).all())

@@ -9,6 +9,7 @@ from imettk.data.csv_files import named
 from imettk.starter.guess import Guess
 from imettk.starter.guess_columns import BOX_NAME, FEWEST, MOST
 from imettk.starter.guess_labels import odd_labels
+from imettk.starter.guess_questions import auxiliary_candidates
 from imettk.starter.look import Contents, Looks, list_endings
 from imettk.starter.naming import match_names
 
@@ -31,7 +32,7 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
         lines.append(f"{named(ids[empty], 'row')} without a label: {guess.question.without_label}")
     if form.group_column is not None and (alone := guess.frame[form.group_column].str.strip() == "").any():
         lines.append(f"{named(ids[alone], 'row')} without a {form.group_column}: each is a group of its own")
-    lines += odd_labels(guess.labels, guess.question, unknown=form.unknown_label)
+    lines += [*_beside(guess, contents), *odd_labels(guess.labels, guess.question, unknown=form.unknown_label)]
     if guess.sample is not None:
         names = guess.sample.frame[guess.sample.id_column]
         if not guess.test_found.all():
@@ -44,6 +45,13 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
     lines += _spare_images(guess, contents)
     lines += [f"an image cannot be read: {fault}" for fault in looks.unread[:3]]
     return lines + _other_tables(guess, contents)
+
+
+def _beside(guess: Guess, contents: Contents) -> list[str]:
+    """Columns that could be learned beside what is asked for."""
+    columns = auxiliary_candidates(guess.table, guess.frame, contents)
+    what = "that only training images have: table.auxiliary_columns learns such beside what is asked for"
+    return [f"{named(columns, 'column')} {what}"] if columns else []
 
 
 def _other_names(guess: Guess, contents: Contents) -> list[str]:

@@ -28,7 +28,7 @@ class Mixing:
 
         Args:
             images: (B, H, W, channels), in any type of number.
-            targets: float32 (B, C).
+            targets: float32 (B, C), NaN where unknown, as is then what it is mixed into.
             key: what all draws depend on.
 
         Returns:
@@ -43,5 +43,8 @@ class Mixing:
         # each one holds, which mixes targets of any kind.
         places = torch.arange(even, device=images.device)
         pixels[:even], parts = Mixup(num_classes=even, **self._arguments)(pixels[:even], places)
-        mixed = torch.cat([parts @ targets[:even], targets[even:]])
+        unknown = targets[:even].isnan()
+        mixed = parts @ targets[:even].masked_fill(unknown, 0)
+        mixed = mixed.masked_fill((parts > 0).to(parts) @ unknown.to(parts) > 0, torch.nan)
+        mixed = torch.cat([mixed, targets[even:]])
         return pixels.permute(0, 2, 3, 1), mixed

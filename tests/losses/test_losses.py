@@ -1,5 +1,7 @@
 """Every loss of the table over logits: plain loops, their gradients, extreme logits, half precision."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,11 @@ MULTILABEL = (
     "asymmetric",
 )
 WHOLE_BATCH = ("lovasz", "focal_lovasz", "focal_lovasz_hard")
-LOSSES = {name: row.load() for name, row in ROWS.items() if row.takes == "logits"}
+LOSSES = {
+    name: partial(row.load(), parts=(2, 3)) if row.by_part else row.load()
+    for name, row in ROWS.items()
+    if row.takes == "logits"
+}
 
 
 @pytest.mark.parametrize("name", MULTILABEL)
@@ -48,7 +54,7 @@ def random_targets(name):
         return torch.rand(6, 5, generator=torch.Generator().manual_seed(1))
     if "votes" in ROWS[name].targets:
         return torch.rand(6, 5, generator=torch.Generator().manual_seed(1)).softmax(1)
-    return targets_of() if name in MULTILABEL else torch.tensor([0, 4, 2, 2, 1, 3])
+    return targets_of() if name in MULTILABEL or ROWS[name].by_part else torch.tensor([0, 4, 2, 2, 1, 3])
 
 
 # A loss over the whole batch is exempt: what a sample adds to it depends on the others by definition.

@@ -9,6 +9,7 @@ from imettk.data.table import read_table
 from imettk.errors import DataError
 from imettk.starter.guess import guess
 from imettk.starter.guess_columns import Choices
+from imettk.starter.guess_questions import auxiliary_candidates
 from imettk.starter.look import look_into
 
 NAMES = [f"i{number}" for number in range(24)]
@@ -78,3 +79,18 @@ def test_without_a_sample_a_person_says_so(tmp_path):
     }
     found = look(lay_out(tmp_path, train), question="questions")
     assert found.table.label_columns == ("root", "word")
+
+
+def test_columns_that_only_training_images_have_could_be_learned_beside(tmp_path):
+    letters = [chr(97 + number) for number in ROOT]
+    train = {"root": ROOT, "word": WORD, "letter": letters, "view": WORD, "patient": NAMES, "age": np.arange(24) * 1.5}
+    for sample, expected in (
+        ({"word": "a", "root": 0}, ["letter"]),
+        ({"age": 0.5}, ["root"]),
+        ({"word": "a"}, []),  # of plain classes none can be
+    ):
+        lay_out(tmp_path, train, sample)
+        pd.DataFrame({"id": ["q0", "q1"], "view": "a"}).to_csv(tmp_path / "test.csv", index=False)
+        contents = look_into(tmp_path)
+        found = guess(contents, tmp_path, Choices(metric="rmse" if "age" in sample else None))
+        assert auxiliary_candidates(found.table, found.frame, contents) == expected

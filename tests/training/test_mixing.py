@@ -72,3 +72,18 @@ def test_hard_targets_as_soft_ones_give_the_same_loss():
     logits = torch.randn(6, 4)
     soft = MULTICLASS.soften(CLASSES, 4)
     torch.testing.assert_close(cross_entropy(logits, soft), cross_entropy(logits, CLASSES))
+
+
+@pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
+def test_a_sample_is_unknown_where_a_part_of_it_is(mode):
+    targets = torch.arange(18.0).view(6, 3)
+    targets[1, 0] = targets[5, 2] = torch.nan
+    mixing = Mixing(mixup=1.0, cutmix=0.0, mode=mode, share=1.0)
+    _, mixed = mixing(IMAGES, targets, key=3)
+    _, parts = mixing(IMAGES, torch.eye(6), key=3)
+    for row, own in enumerate(parts):
+        mixed_in = own > 0
+        assert mixed_in.sum() == 2
+        expected = (own[mixed_in, None] * targets[mixed_in]).sum(0)  # NaN where any of them is
+        torch.testing.assert_close(mixed[row], expected, equal_nan=True)
+    assert mixed.isnan().sum() == 4

@@ -1,5 +1,5 @@
-"""Trainings of numbers, grades, votes and several questions go on exactly, in any session and after any kill, in the
-scale and weights of their training rows."""
+"""Trainings of numbers, grades, votes and several questions go on exactly, in any session and after any kill, with
+columns that are only learned beside them, in the scale and weights of their training rows."""
 
 import hashlib
 import signal
@@ -23,7 +23,7 @@ from imettk.config import *
 
 def recipe():
     return Recipe(
-        table=TableFormat(task="regression", label_columns=("a", "b")),
+        table=TableFormat(task="regression", label_columns=("a", "b"), auxiliary_columns=("beside",)),
         folds=FoldPlan(num_folds=2),
         images=ImageFormat(image_size=(32, 32)),
         model=ModelPlan(backbone="timm:test_resnet", dropout=0.3),
@@ -38,19 +38,21 @@ def recipe():
 """
 
 
-GRADES = RECIPE.replace('task="regression", label_columns=("a", "b")', 'task="ordinal", label_column="grade"')
+GRADES = RECIPE.replace(', auxiliary_columns=("beside",)', "")
+GRADES = GRADES.replace('task="regression", label_columns=("a", "b")', 'task="ordinal", label_column="grade"')
 GRADES = GRADES.replace('loss="mse", target_scale="log"', 'loss="corn"').replace('loss="huber"', 'loss="cumulative"')
 GRADES = GRADES.replace('kind="value"', 'kind="cutpoints"')
 
-VOTES = RECIPE.replace('task="regression"', 'task="votes"').replace('target_scale="log"', "vote_weight=0.5")
-VOTES = VOTES.replace('loss="mse"', 'loss="kl_divergence"').replace('loss="huber"', "label_smoothing=0.1")
+VOTES = RECIPE.replace(', auxiliary_columns=("beside",)', "").replace('task="regression"', 'task="votes"')
+VOTES = VOTES.replace('target_scale="log"', "vote_weight=0.5").replace('loss="mse"', 'loss="kl_divergence"')
+VOTES = VOTES.replace('loss="huber"', "label_smoothing=0.1")
 VOTES = VOTES.replace('RulePlan(kind="value")', 'RulePlan(kind="probability"), score=ScorePlan(metric="kl_divergence")')
 
 QUESTIONS = RECIPE.replace(
     'task="regression", label_columns=("a", "b")', 'task="questions", label_columns=("c", "grade")'
 )
 QUESTIONS = QUESTIONS.replace(
-    'loss="mse", target_scale="log"', 'loss="question_cross_entropy", loss_params={"weights": "2 1"}'
+    'loss="mse", target_scale="log"', 'loss="question_cross_entropy", loss_params={"weights": "2 1 0.5"}'
 )
 QUESTIONS = QUESTIONS.replace(', loss="huber"', "").replace('kind="value"', 'kind="argmax_each"')
 KINDS = {"numbers": RECIPE, "grades": GRADES, "votes": VOTES, "questions": QUESTIONS}
@@ -66,6 +68,7 @@ def prepared(request, imettk, tmp_path_factory):
             cv2.imwrite(str(folder / part / f"{row}.png"), rng.integers(0, 255, (32, 32, 3)).astype(np.uint8))
     numbers = rng.gamma(2, 50, (40, 2))
     columns = {"a": numbers[:, 0], "b": numbers[:, 1], "grade": np.arange(40) % 4, "c": np.arange(40) % 3}
+    columns["beside"] = [None if row % 5 == 0 else row // 3 % 4 for row in range(40)]  # which is never answered
     pd.DataFrame({"id": range(40)} | columns).to_csv(folder / "train.csv", index=False)
     answers = {GRADES: {"grade": 0}, QUESTIONS: {"c": 0, "grade": 0}}.get(request.param, {"a": 0.5, "b": 0.5})
     pd.DataFrame({"id": range(2)} | answers).to_csv(folder / "sample_submission.csv", index=False)
