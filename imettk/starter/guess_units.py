@@ -76,9 +76,11 @@ def find_units(
     if sample_csv is not None and (found := _by_columns(contents, choices, sample_csv, rows)) is not None:
         return found
     found = _by_folders(contents, choices, sample_csv)
+    if rows is None or found is None:
+        return found
     # Labels such as 0 and 1, and numbers of studies, name files in one of their folders as well.
-    inner = rows is None or (found is not None and rows.naming.folder.startswith(f"{found.rows.naming.folder}/"))
-    return found if inner else None
+    inner = rows.naming.folder.startswith(f"{found.rows.naming.folder}/")
+    return found if inner or not contents.tables[rows.csv][rows.id_column].is_unique else None
 
 
 def _by_views(contents: Contents, choices: Choices, sample_csv: str | None, rows: TrainingRows) -> UnitRows | None:
