@@ -88,8 +88,6 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     found = {"rows": len(table), "mean": survey.mean, "std": survey.std, "remarks": remarks}
     write_json(run.path / "table.json", {"recipe": json.loads(to_json(recipe)), **found})
     say(_summary(recipe, table, folds))
-    if table.units is not None:
-        say(f"{describe_units(table.units)}, which give one answer each")
     values = [", ".join(f"{value:.3f}" for value in each) for each in (survey.mean, survey.std)]
     say(f"channel mean {values[0]}, std {values[1]}, of values in [0, 1]")
 
@@ -276,6 +274,8 @@ def _summary(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str:
         )
     groups = "" if table.groups is None else f" in {len(np.unique(table.groups))} groups"
     lines = [f"{len(table)} rows{groups}, {what}"]
+    if table.units is not None:
+        lines.append(f"{describe_units(table.units)}, which give one answer each")
     if task.exclusive and (alone := int((rows == 1).sum())):
         lines.append(f"{alone} labels have a single row")
     if unknown := int((~learnable).sum()):
