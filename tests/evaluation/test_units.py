@@ -125,11 +125,11 @@ def test_a_pool_that_is_asked_for_is_taken(capsys):
 
 
 def test_a_rule_keeps_the_pool_beside_it():
-    content = {"kind": "probability", "exclusive": True, "positive": "1", "pool": "max"}
+    content = {"kind": "probability", "exclusive": True, "positive": "1", "unit_pool": "max"}
     assert pool_from_json(RECIPE, content) == "max" and rule_from_json(RECIPE, content).positive == "1"
     plain = replace(RECIPE, table=TableFormat(task="multiclass", label_column="label"))
     assert pool_from_json(plain, content) is None
-    for bad in ({"kind": "probability"}, {"kind": "probability", "pool": "median"}):
+    for bad in ({"kind": "probability"}, {"kind": "probability", "unit_pool": "median"}):
         with pytest.raises(MismatchError, match=r"names no pool of several images .* `imettk validate` again"):
             pool_from_json(RECIPE, bad)
 
