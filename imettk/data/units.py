@@ -73,7 +73,10 @@ def _is_image(name: str, suffix: str) -> bool:
 
 def join_cells(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
     """Return the cells of some columns, joined by `_`."""
-    return frame[list(columns)].agg("_".join, axis=1) if len(columns) > 1 else frame[columns[0]]
+    joined = frame[columns[0]]
+    for column in columns[1:]:
+        joined = joined + "_" + frame[column]
+    return joined
 
 
 def find_files(

@@ -15,7 +15,7 @@ from imettk.postprocess.rule import Rule
 if TYPE_CHECKING:
     from imettk.models.heads import Outputs
 
-POOL = "pool"  # in `rule.json`: how predictions of several images become one, where they give one answer
+POOL = "unit_pool"  # in `rule.json`: how predictions of several images become one, where they give one answer
 
 
 def fitter_of(
@@ -49,8 +49,9 @@ def fitter_of(
 
 def rule_from_json(recipe: Recipe, content: dict[str, Any]) -> Rule:
     """Return the fitted rule that `rule.json` holds."""
-    plain = {name: value for name, value in content.items() if name != POOL}
-    return rule_class(recipe.rule_row.load()).from_json(plain)
+    if recipe.table.has_units:
+        content = {name: value for name, value in content.items() if name != POOL}
+    return rule_class(recipe.rule_row.load()).from_json(content)
 
 
 def pool_from_json(recipe: Recipe, content: dict[str, Any]) -> str | None:

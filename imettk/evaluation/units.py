@@ -15,7 +15,7 @@ from imettk.data.csv_files import named
 from imettk.data.table import SampleTable
 from imettk.data.units import describe_units
 from imettk.errors import MismatchError
-from imettk.evaluation.rules import POOL, score_quickly
+from imettk.evaluation.rules import score_quickly
 from imettk.postprocess.fitters import RuleFitter
 from imettk.postprocess.unit_pools import Members, pool_units
 from imettk.progress import say
@@ -39,7 +39,7 @@ class Pooled:
 
     def values(self) -> dict[str, Any]:
         """Return what `scores.json` says of it."""
-        return {} if self.pool is None else {POOL: self.pool, "pools": dict(self.scores)}
+        return {} if self.pool is None else {"pool": self.pool, "pools": dict(self.scores)}
 
 
 class Units:

@@ -76,9 +76,11 @@ def find_units(
     if sample_csv is not None and (found := _by_columns(contents, choices, sample_csv, rows)) is not None:
         return found
     found = _by_folders(contents, choices, sample_csv)
+    if rows is None or found is None:
+        return found
     # Labels such as 0 and 1, and numbers of studies, name files in one of their folders as well.
-    inner = rows is None or (found is not None and rows.naming.folder.startswith(f"{found.rows.naming.folder}/"))
-    return found if inner else None
+    inner = rows.naming.folder.startswith(f"{found.rows.naming.folder}/")
+    return found if inner or not contents.tables[rows.csv][rows.id_column].is_unique else None
 
 
 def _by_views(contents: Contents, choices: Choices, sample_csv: str | None, rows: TrainingRows) -> UnitRows | None:
@@ -214,12 +216,11 @@ def _by_folders(contents: Contents, choices: Choices, sample_csv: str | None) ->
     for csv in sorted((csv for csv in names if csv in contents.tables), key=lambda csv: not is_training(csv)):
         frame = contents.tables[csv]
         for column in map(str, frame.columns) if choices.id_column is None else {choices.id_column} & {*frame.columns}:
-            beside = label_candidates(frame, column)
-            # Where no value beside comes again, it may be a list of labels with their names.
-            if not frame[column].is_unique or not any(frame[other].nunique() < len(frame) for other in beside):
-                continue
-            naming = name_folders(frame[column], contents, training=True)
+            naming = name_folders(frame[column], contents, training=True) if frame[column].is_unique else None
             if naming is None or naming.share < MOST:
+                continue
+            # Where no value beside comes again, it may be a list of labels with their names.
+            if not any(frame[other].nunique() < len(frame) for other in label_candidates(frame, column)):
                 continue
             return _of_folders(contents, TrainingRows(csv, column, naming, "its ids name folders"), sample_csv)
     return None

@@ -59,9 +59,9 @@ def _other_names(guess: Guess, contents: Contents) -> list[str]:
     form, frame = guess.table, guess.frame
     lines = []
     for column in frame.columns:
-        if column in (form.id_column, form.label_column, *form.image_columns) or frame[column].nunique() < FEWEST * len(
-            frame
-        ):
+        if column in (form.id_column, form.label_column, *form.label_columns, *form.image_columns) or frame[
+            column
+        ].nunique() < FEWEST * len(frame):
             continue
         namings = match_names(frame[column], contents)
         if not namings or namings[0].share <= MOST:

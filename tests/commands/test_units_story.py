@@ -155,7 +155,7 @@ def test_scores_and_intervals_are_of_units_by_the_pool_that_scores_best(data, ru
     sick = table.groupby(table["patient_id"].astype(str) + "_" + table["laterality"])["cancer"].first()
     found = {pool: made.apply(lambda own, take=take: take(own.to_numpy())) for pool, take in POOLS.items()}
     assert scores["pools"] == pytest.approx({pool: roc_auc_score(sick, own) for pool, own in found.items()}, abs=1e-6)
-    assert scores["pool"] == rule["pool"] == max(scores["pools"], key=scores["pools"].get)
+    assert scores["pool"] == rule["unit_pool"] == max(scores["pools"], key=scores["pools"].get)
     assert scores["rows"] == len(sick) == 2 * PATIENTS and 0.7 < scores["oof"] <= max(scores["pools"].values())
     assert scores["interval"][0] <= scores["oof"] <= scores["interval"][1]
     assert read(runs / "one", "errors.json")["rows"] == len(sick)
@@ -168,7 +168,7 @@ def test_a_submission_has_a_row_a_unit_in_the_samples_order(data, runs):
     parts = [load_predictions(runs / "one" / f"fold{fold}" / "test.safetensors") for fold in range(2)]
     truth = pd.read_csv(data / "answers.csv")
     made = by_unit(parts[0].ids, np.mean([part.merged[:, 1] for part in parts], 0), truth)
-    pool = POOLS[read(runs / "one", "rule.json")["pool"]]
+    pool = POOLS[read(runs / "one", "rule.json")["unit_pool"]]
     expected = made.apply(lambda own: pool(own.to_numpy()))[sample["prediction_id"]]
     assert answers["cancer"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-4)
     sick = truth.groupby("prediction_id")["cancer"].first()[sample["prediction_id"]]
@@ -223,7 +223,7 @@ def test_members_are_blended_by_image_and_answered_by_unit(data, runs, tmp_path,
 def test_a_pool_that_is_asked_for_is_kept_and_another_needs_a_new_validation(data, runs, tmp_path, capsys):
     common = ["--data", data, "--run-dir", tmp_path, "--inputs", runs / "one"]
     run("validate", runs / "recipe.json", *common, "--rule.pool", "max")
-    assert read(tmp_path, "rule.json")["pool"] == "max"
+    assert read(tmp_path, "rule.json")["unit_pool"] == "max"
     line = refused(capsys, "infer", runs / "recipe.json", *common, "--rule.pool", "noisy_or")
     assert "was fitted for another rule (rule.pool: 'max' -> 'noisy_or')" in line
 

@@ -7,8 +7,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from imettk.config import Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
+from imettk.config.choices import UNIT_POOLS, UnitPoolChoice
 from imettk.data.table import SampleTable
-from imettk.errors import MismatchError
+from imettk.errors import ConfigError, MismatchError
 from imettk.evaluation.rules import fitter_of, pool_from_json, rule_from_json
 from imettk.evaluation.scoring import honest_scores
 from imettk.evaluation.units import Units
@@ -125,11 +126,11 @@ def test_a_pool_that_is_asked_for_is_taken(capsys):
 
 
 def test_a_rule_keeps_the_pool_beside_it():
-    content = {"kind": "probability", "exclusive": True, "positive": "1", "pool": "max"}
+    content = {"kind": "probability", "exclusive": True, "positive": "1", "unit_pool": "max"}
     assert pool_from_json(RECIPE, content) == "max" and rule_from_json(RECIPE, content).positive == "1"
     plain = replace(RECIPE, table=TableFormat(task="multiclass", label_column="label"))
     assert pool_from_json(plain, content) is None
-    for bad in ({"kind": "probability"}, {"kind": "probability", "pool": "median"}):
+    for bad in ({"kind": "probability"}, {"kind": "probability", "unit_pool": "median"}):
         with pytest.raises(MismatchError, match=r"names no pool of several images .* `imettk validate` again"):
             pool_from_json(RECIPE, bad)
 
@@ -146,3 +147,19 @@ def test_a_fold_that_chooses_another_pool_has_rules_fitted_on_that():
     assert (answers[folds != 1] == kept[folds != 1]).all()
     rule = fitter.fit(other[folds != 1], targets[folds != 1], folds[folds != 1])
     assert (answers[folds == 1] == rule.apply(other[folds == 1])).all() and (answers != kept).any()
+
+
+def test_a_pool_from_outside_is_one_more_row(monkeypatch):
+    def smallest(probs, members, k):
+        return members.reduce(np.minimum, probs)
+
+    with pytest.raises(ConfigError, match="`pool` of RulePlan must be auto, mean"):
+        RulePlan(pool="smallest")
+    monkeypatch.setitem(UNIT_POOLS, "smallest", UnitPoolChoice(make=smallest))
+    table, probs, folds = made()
+    recipe = replace(RECIPE, rule=RulePlan(kind="probability", positive="1", pool="smallest"))
+    units = Units(recipe, table)
+    expected = [probs[table.units == name, 1].min() for name in units.table.ids]
+    np.testing.assert_allclose(units.pool(probs)[:, 1], expected, rtol=1e-6)
+    chosen = Units(RECIPE, table).choose(fitter_of(RECIPE, labels=table.labels), probs, units.folds(folds))
+    assert set(chosen.scores) == {"mean", "max", "top_k", "noisy_or", "smallest"}

@@ -172,3 +172,14 @@ def test_a_list_of_labels_that_are_folders_is_none_of_units(tmp_path):
     images = [f"train/{name}/{number}.png" for name in ("cat", "dog") for number in range(6)]
     found, _ = look(lay_out(tmp_path, images, classes=classes))
     assert found.table.train_folders and not found.table.has_units
+
+
+def test_flags_that_are_called_as_images_of_a_test_study_are_labels(tmp_path):
+    train = pd.DataFrame({"study": [f"s{row}" for row in range(12)], "C1": [row % 2 for row in range(12)]})
+    train["C2"], images = [row // 2 % 2 for row in range(12)], []
+    for part, names in (("train", train["study"]), ("test", ["q0", "q1"])):
+        images += [f"{part}/{name}/{image}.png" for name in names for image in range(3)]
+    sample = pd.DataFrame({"study": ["q0", "q1"], "C1": 0.5, "C2": 0.5})
+    found, odd = look(lay_out(tmp_path, images, train=train, sample_submission=sample))
+    assert found.table.unit_folders and found.table.label_columns == ("C1", "C2")
+    assert not any("names images" in line for line in odd)
