@@ -32,7 +32,7 @@ from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, fin
 from imettk.starter.guess_rows import Gathered, gather_tables, join_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
 from imettk.starter.guess_targets import find_targets, labels_in_names
-from imettk.starter.guess_units import UnitRows, find_units
+from imettk.starter.guess_units import UnitRows, find_units, lists_units
 from imettk.starter.judging import Judging, judge, judges_grades
 from imettk.starter.look import Contents
 from imettk.starter.naming import find_files
@@ -109,12 +109,15 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     rows = find_rows(contents, choices, {sample_csv}) if has_table else None
     units = find_units(contents, choices, sample_csv, rows)
     # Units first: a sample that asks for both sides of each patient has a row for each patient and side as well.
-    gathered = Gathered(contents, {}, ()) if units is not None else gather_tables(contents, sample_csv, choices)
+    gathered = Gathered(contents, {}, ())
+    if units is None or not lists_units(contents, sample_csv):
+        gathered = gather_tables(contents, sample_csv, choices)
     contents, long = gathered.contents, gathered.rows
-    if has_table and long:
-        rows = find_rows(contents, choices, {sample_csv})
+    if long:
+        rows = find_rows(contents, choices, {sample_csv}) if has_table else None
+        units = find_units(contents, choices, sample_csv, rows)
     if units is not None:
-        rows, sample = units.rows, units.sample(contents, sample_csv)
+        rows, sample = units.rows, units.sample(contents, sample_csv, long.get(sample_csv or ""))
     elif rows is None or _name_others(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
         return _without_table(gathered, data_dir, choices, sample_csv)
     else:

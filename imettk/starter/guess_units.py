@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
+from imettk.data.long_rows import LongRows
 from imettk.data.part_names import is_held_out, is_training
 from imettk.data.units import describe_units, join_cells
 from imettk.starter.guess_columns import FEWEST, MOST, Choices, Finding, TrainingRows, label_candidates
@@ -46,11 +47,11 @@ class UnitRows:
     sample_id: str | None = None
     find_test: Callable[[pd.Series], tuple[str, np.ndarray] | None] = field(default=lambda units: None)
 
-    def sample(self, contents: Contents, csv: str | None) -> Sample | None:
-        """Return the sample submission, whose ids name no images."""
+    def sample(self, contents: Contents, csv: str | None, long: LongRows | None = None) -> Sample | None:
+        """Return the sample submission, whose ids name no images; `long` as of `Sample`."""
         if csv is None or self.sample_id is None:
             return None
-        return Sample(csv, contents.tables[csv], self.sample_id, None)
+        return Sample(csv, contents.tables[csv], self.sample_id, None, long)
 
     def with_test(self, form: TableFormat, sample: Sample) -> tuple[TableFormat, np.ndarray, str]:
         """Return the format with the folder of test images, the first image of each unit, and what was found."""
@@ -81,6 +82,20 @@ def find_units(
     # Labels such as 0 and 1, and numbers of studies, name files in one of their folders as well.
     inner = rows.naming.folder.startswith(f"{found.rows.naming.folder}/")
     return found if inner or not contents.tables[rows.csv][rows.id_column].is_unique else None
+
+
+def lists_units(contents: Contents, sample_csv: str | None) -> bool:
+    """Return whether a table lists each id of the sample submission, some of them several times."""
+    if sample_csv is None:
+        return False
+    asked = contents.tables[sample_csv]
+    return any(
+        column in frame.columns and frame[column].duplicated().any() and set(cells) <= set(frame[column])
+        for csv, frame in contents.tables.items()
+        if csv != sample_csv
+        for column, cells in asked.items()
+        if len(cells) and cells.is_unique
+    )
 
 
 def _by_views(contents: Contents, choices: Choices, sample_csv: str | None, rows: TrainingRows) -> UnitRows | None:
