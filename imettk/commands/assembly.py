@@ -14,8 +14,8 @@ from imettk.config.fits import choice_of
 from imettk.config.training import StagePlan
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
+from imettk.data.sample_table import SampleTable
 from imettk.data.sampling import derive_seed
-from imettk.data.table import SampleTable
 from imettk.evaluation.curve import loss_of, make_validation
 from imettk.experiment.learned import Learned, with_auxiliary
 from imettk.experiment.prepared import Compute, Prepared, make_network

@@ -22,8 +22,9 @@ from imettk.data.duplicates import (
 )
 from imettk.data.hashes import THUMB, hash_images
 from imettk.data.label_cells import cell_texts
+from imettk.data.sample_table import SampleTable
 from imettk.data.source import make_reader
-from imettk.data.table import SampleTable, read_table, read_test_table
+from imettk.data.table import read_table, read_test_table
 from imettk.errors import ConfigError, DataError
 from imettk.evaluation.embeddings import TableRows, read_fold_files
 from imettk.experiment.known import keep_known_answers

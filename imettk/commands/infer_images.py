@@ -10,8 +10,8 @@ import pandas as pd
 from imettk.config import Recipe
 from imettk.data.annotations import find_boxes
 from imettk.data.csv_files import printable
+from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, make_reader
-from imettk.data.table import SampleTable
 from imettk.errors import DataError, MissingFileError
 from imettk.evaluation.judge import judge_of
 from imettk.evaluation.pictures import Album

@@ -16,8 +16,9 @@ from imettk.commands.prepare import deal_folds, prepare
 from imettk.commands.train import train
 from imettk.commands.validate import validate
 from imettk.config import Recipe
+from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, make_reader
-from imettk.data.table import SampleTable, read_table, read_test_table
+from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
 from imettk.experiment.prepared import Prepared, choose_compute, read_prepared
 from imettk.experiment.settle import settle

@@ -24,10 +24,11 @@ from imettk.data.folds import (
     read_folds,
     write_folds,
 )
+from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, cache_key, find_rows, image_names, make_reader, wanted_kinds
 from imettk.data.stamps import FileStamps, stamp_files
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
-from imettk.data.table import SampleTable, read_table, read_test_table
+from imettk.data.table import read_table, read_test_table
 from imettk.data.units import describe_units
 from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
 from imettk.evaluation.rules import fitter_of

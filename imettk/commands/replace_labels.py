@@ -9,8 +9,9 @@ import pandas as pd
 
 from imettk.config import Recipe
 from imettk.data.csv_files import named
+from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, make_reader
-from imettk.data.table import SampleTable, read_table
+from imettk.data.table import read_table
 from imettk.errors import ConfigError, MismatchError
 from imettk.evaluation.embeddings import TableRows, read_fold_files
 from imettk.evaluation.members import Joined, blend_test, join_members, read_member, require_current_labels

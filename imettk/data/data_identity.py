@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from imettk.data.csv_files import named
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 
 MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
 

@@ -12,8 +12,8 @@ import pandas as pd
 
 from imettk.config import FoldPlan
 from imettk.data.identity_folds import MIXED, deal_evenly, hold_out, identities_of_units, unknown_folds
+from imettk.data.sample_table import SampleTable
 from imettk.data.stratify import stratify
-from imettk.data.table import SampleTable
 from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
 from imettk.files import write_atomically
 from imettk.tasks import Task

@@ -16,8 +16,8 @@ from imettk.data.cache import ImageCache
 from imettk.data.csv_files import named
 from imettk.data.file_facts import FileFacts
 from imettk.data.reader import ImageReader
+from imettk.data.sample_table import SampleTable
 from imettk.data.stamps import hash_files, stat_files
-from imettk.data.table import SampleTable
 
 
 def make_reader(recipe: Recipe) -> ImageReader:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, make_reader
-from imettk.data.table import SampleTable, read_table
+from imettk.data.table import read_table
 from imettk.errors import MismatchError, MissingFileError
 from imettk.evaluation.curve import loss_of
 from imettk.evaluation.embeddings import GALLERY, TableRows, read_fold_files

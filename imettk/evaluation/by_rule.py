@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from imettk.data.labels import find_titles
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.evaluation.curve import loss_of
 from imettk.evaluation.ensemble import ensemble_by_rule
 from imettk.evaluation.evidence import keep_errors

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from imettk.data.csv_files import named
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.evaluation.members import OOF, TEST
 from imettk.inference.predictor import Predictions, load_predictions

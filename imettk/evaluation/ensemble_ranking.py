@@ -9,7 +9,8 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.csv_files import named
-from imettk.data.table import SampleTable, read_table
+from imettk.data.sample_table import SampleTable
+from imettk.data.table import read_table
 from imettk.errors import ConfigError, MismatchError
 from imettk.evaluation.embeddings import FoldFiles, TableRows, read_fold_files
 from imettk.evaluation.identities import judge, nearest_images, tell_ranking, threshold_of_test

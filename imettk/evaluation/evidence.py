@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from imettk.config import Recipe
+from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource
-from imettk.data.table import SampleTable
 from imettk.evaluation.pictures import look_at
 from imettk.evaluation.probability_curves import calibration, label_curves
 from imettk.evaluation.ranker import Ranker

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.evaluation.embeddings import TableRows
 from imettk.evaluation.evidence import keep_unknown_curve

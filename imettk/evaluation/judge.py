@@ -10,7 +10,7 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.labels import split
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.evaluation.pictures import Album
 from imettk.experiment.prepared import Prepared
 from imettk.experiment.rule_file import RULE

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from imettk.data.csv_files import named
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.inference.predictor import Predictions, load_predictions
 from imettk.postprocess.blend import Method, blend, rank_shares

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from imettk.data.reader import visible
+from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource
-from imettk.data.table import SampleTable
 from imettk.errors import DataError
 from imettk.files import write_atomically
 from imettk.inference.retrieval import Neighbours

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.device import choose_device
 from imettk.errors import DataError
 from imettk.inference.reranking import rank_reranked

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import Recipe
+from imettk.data.sample_table import SampleTable
 from imettk.data.submission import read_sample
-from imettk.data.table import SampleTable
 from imettk.evaluation.evidence import keep_curves
 from imettk.evaluation.rules import POOL
 from imettk.evaluation.units import Pooled

@@ -12,7 +12,7 @@ import numpy as np
 from imettk.config import Recipe
 from imettk.config.choices import UNIT_POOLS
 from imettk.data.csv_files import named
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.data.units import describe_units
 from imettk.errors import MismatchError
 from imettk.evaluation.rules import score_quickly

@@ -6,7 +6,7 @@ import numpy as np
 
 from imettk.data.csv_files import read_csv
 from imettk.data.duplicates import merge_groups
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.tracking.run_dir import DUPLICATE_GROUPS, RunDir
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from imettk.config import Recipe
+from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource
-from imettk.data.table import SampleTable
 from imettk.experiment.predictions import describe, evaluate, find_predictions, predict_file
 from imettk.experiment.prepared import Compute, choose_compute, load_model
 from imettk.inference.predictor import Predictions

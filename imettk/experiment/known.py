@@ -8,8 +8,8 @@ import pandas as pd
 from imettk.config import Recipe
 from imettk.data.csv_files import named, read_csv, require_columns
 from imettk.data.data_identity import DataIdentity, hash_text, identify_data
+from imettk.data.sample_table import SampleTable
 from imettk.data.stamps import hash_files
-from imettk.data.table import SampleTable
 from imettk.errors import MismatchError
 from imettk.files import write_atomically
 from imettk.progress import say

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from imettk.config import Recipe
 from imettk.config.choices import VIEWS
 from imettk.data.csv_files import named
 from imettk.data.dataset import ImageDataset, load_batches
+from imettk.data.sample_table import SampleTable
 from imettk.data.sampling import sequential_requests
 from imettk.data.source import ImageSource
-from imettk.data.table import SampleTable
 from imettk.errors import MismatchError, TrainingError
 from imettk.experiment.prepared import Compute, load_model
 from imettk.experiment.scaling import read_scale, unscale

@@ -21,8 +21,9 @@ from imettk.data.cache import INDEX, ImageCache
 from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
 from imettk.data.data_identity import DataIdentity, identify_data
 from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, read_folds
+from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, cache_key, image_names, make_reader
-from imettk.data.table import SampleTable, read_table
+from imettk.data.table import read_table
 from imettk.device import choose_device, choose_precision
 from imettk.errors import CheckpointError, DataError, MismatchError, MissingFileError, TrainingError
 from imettk.experiment.learned import Learned

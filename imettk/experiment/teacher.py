@@ -10,7 +10,7 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.csv_files import named
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.experiment.prepared import Prepared
 from imettk.inference.predictor import load_predictions

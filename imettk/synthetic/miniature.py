@@ -14,7 +14,7 @@ from imettk.config import ExtraTable, Recipe, RulePlan, TableFormat
 from imettk.data.csv_files import read_csv
 from imettk.data.identities import read_merged
 from imettk.data.long_rows import sample_rows, training_rows
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 
 Plan = TypeVar("Plan", TableFormat, ExtraTable, RulePlan)
 Labels: TypeAlias = Sequence[Sequence[int]]  # of each row

@@ -5,10 +5,10 @@ from PIL import Image
 
 from imettk.data.cache import ImageCache
 from imettk.data.reader import ImageReader
+from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, cache_key, image_names
 from imettk.data.stamps import stamp_files
 from imettk.data.survey import CacheTarget, survey_images
-from imettk.data.table import SampleTable
 
 COUNT = 23
 

@@ -9,7 +9,7 @@ import pytest
 
 from imettk.cli.main import main
 from imettk.commands.replace_labels import _Embedded
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.errors import MismatchError
 from imettk.evaluation.embeddings import read_fold_files
 from imettk.inference.predictor import load_predictions

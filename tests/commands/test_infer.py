@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 from tiny import TINY, run
 
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.evaluation.judge import judge_of
 from imettk.recipes import load_recipe
 

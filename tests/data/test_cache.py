@@ -17,10 +17,10 @@ from safetensors.numpy import save_file
 from imettk.data.cache import INDEX, ImageCache, decode_jpeg, encode_jpeg, part_path, plan_parts
 from imettk.data.dataset import ImageDataset, load_batches
 from imettk.data.reader import ImageReader
+from imettk.data.sample_table import SampleTable
 from imettk.data.sampling import BatchRequest
 from imettk.data.source import ImageSource, image_names
 from imettk.data.stamps import stamp_files
-from imettk.data.table import SampleTable
 from imettk.errors import MismatchError
 
 
@@ -279,7 +279,7 @@ from imettk.data.dataset import ImageDataset
 from imettk.data.reader import ImageReader
 from imettk.data.sampling import BatchRequest
 from imettk.data.source import ImageSource
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imettk.data.data_identity import DataIdentity, identify_data
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 
 
 def table(**changes) -> SampleTable:

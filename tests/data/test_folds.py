@@ -8,7 +8,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from imettk.config import FoldPlan
 from imettk.data.folds import LEFT_OUT, ONLY_TRAINS, read_folds, write_folds
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.errors import DataError, MismatchError, MissingFileError
 
 

@@ -9,8 +9,8 @@ from cached_images import bitmaps, black_out
 
 from imettk.config import ImageFormat, Recipe
 from imettk.data.reader import ImageReader
+from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, cache_key, image_names, make_reader
-from imettk.data.table import SampleTable
 from imettk.errors import ConfigError
 
 

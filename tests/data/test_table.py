@@ -10,7 +10,8 @@ import pytest
 from small_tables import DATA, KINDS, MULTICLASS, MULTILABEL, SAMPLE, TRAIN, lay_out
 
 from imettk.config import ExtraTable, Recipe, TableFormat, from_json, to_json
-from imettk.data.table import SampleTable, read_answers, read_table, read_test_table
+from imettk.data.sample_table import SampleTable
+from imettk.data.table import read_answers, read_table, read_test_table
 from imettk.errors import ConfigError, DataError
 
 NO_CSV = TableFormat(train_csv="gone.csv")

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, fbeta_score, log_loss, roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from imettk.config import PredictPlan, Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.errors import MissingFileError
 from imettk.evaluation.judge import judge_of
 from imettk.inference.predictor import Predictions

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from imettk.config import EmbeddingPlan, ModelPlan, RankPlan, Recipe, RulePlan, TableFormat, TrainPlan
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.errors import ConfigError
 from imettk.evaluation import curve
 from imettk.evaluation.by_ranking import MIN_SPREAD, RankingJudge

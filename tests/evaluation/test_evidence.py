@@ -17,7 +17,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, fbeta_score, roc_auc_score
 
 from imettk.config import Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan, choices
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.errors import DataError
 from imettk.evaluation.evidence import NUM_ERRORS, keep_curves, keep_errors, keep_unknown_curve, threshold_curve
 from imettk.evaluation.rules import fitter_of

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from imettk.config import ModelPlan, RankPlan, Recipe, RulePlan, StagePlan, TableFormat, TrainPlan
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.errors import ConfigError, DataError
 from imettk.evaluation.by_ranking import RankingJudge
 from imettk.evaluation.embeddings import TableRows

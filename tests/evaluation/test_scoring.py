@@ -18,7 +18,7 @@ from sklearn.metrics import (
 )
 
 from imettk.config import Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.errors import ConfigError
 from imettk.evaluation.rules import fitter_of, score_quickly
 from imettk.evaluation.scoring import (

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from imettk.config import Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
 from imettk.config.choices import UNIT_POOLS, UnitPoolChoice
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.errors import ConfigError, MismatchError
 from imettk.evaluation.rules import fitter_of, pool_from_json, rule_from_json
 from imettk.evaluation.scoring import honest_scores

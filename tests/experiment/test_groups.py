@@ -4,7 +4,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.experiment.groups import row_groups
 from imettk.tracking.run_dir import DUPLICATE_GROUPS, RunDir
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from imettk.config import Recipe, TableFormat, TrainPlan
 from imettk.config.answers import RulePlan
-from imettk.data.table import SampleTable
+from imettk.data.sample_table import SampleTable
 from imettk.experiment.learned import Learned, with_auxiliary
 
 TABLE = SampleTable(

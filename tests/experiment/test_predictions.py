@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, make_reader
-from imettk.data.table import SampleTable
 from imettk.errors import TrainingError
 from imettk.experiment.predictions import evaluate
 from imettk.experiment.prepared import Compute

@@ -29,11 +29,11 @@ from imettk.data.cache import ImageCache
 from imettk.data.dataset import ImageDataset, load_batches
 from imettk.data.noise import Noise
 from imettk.data.reader import ImageReader
+from imettk.data.sample_table import SampleTable
 from imettk.data.sampling import BatchRequest
 from imettk.data.source import ImageSource, cache_key
 from imettk.data.stamps import stamp_files
 from imettk.data.survey import CacheTarget, survey_images
-from imettk.data.table import SampleTable
 from imettk.data.warp import A
 
 PHOTOS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "clothing" / "images"

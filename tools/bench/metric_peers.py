@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from imettk.config import Recipe, StagePlan, read_recipe
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
+from imettk.data.sample_table import SampleTable
 from imettk.data.sampling import BatchRequest, sequential_requests
 from imettk.data.source import ImageSource
-from imettk.data.table import SampleTable, read_table, read_test_table
+from imettk.data.table import read_table, read_test_table
 from imettk.experiment.prepared import make_network, open_source
 from imettk.models.network import Network
 from imettk.tracking.run_dir import RunDir
