@@ -122,7 +122,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
         targets = hard_targets = np.concatenate([hard_targets, hard_targets + num_outputs])
         num_outputs *= 2
         sources = None if sources is None else np.concatenate([sources, sources])
-    row_weights = None if not recipe.train.vote_weight else vote_weights(table, rows, recipe.train.vote_weight)
+    row_weights = None if not recipe.train.vote_weight else vote_weights(recipe, table, rows)
     learned = with_auxiliary(targets, table)
     weights = np.array([1.0, *(extra.weight for extra in recipe.table.extra)])
     identities = task.identities(hard_targets[rows])
@@ -139,12 +139,18 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
     )
 
 
-def vote_weights(table: SampleTable, rows: np.ndarray, power: float) -> np.ndarray:
-    """Return how much each row of the table counts in the loss, float32 (N,): for its votes to this power.
+def vote_weights(recipe: Recipe, table: SampleTable, rows: np.ndarray) -> np.ndarray:
+    """Return how much each row of the table counts in the loss, float32 (N,): for its votes to the recipe's power.
+
+    A pseudo-labelled row, for which nobody has voted, counts as the mean of those that people have.
 
     Args:
         rows: those that train, int64 (M,), whose mean weight is 1.
     """
     assert table.votes is not None
-    weights = table.votes.astype(np.float64) ** power
+    weights = table.votes.astype(np.float64) ** recipe.train.vote_weight
+    pseudo = [number for number, extra in enumerate(recipe.table.extra, start=1) if extra.predictions is not None]
+    if table.sources is not None and pseudo:
+        guessed = np.isin(table.sources, pseudo)
+        weights[guessed] = weights[rows[~guessed[rows]]].mean()
     return (weights / weights[rows].mean()).astype(np.float32)

@@ -153,7 +153,8 @@ def _deal(found: Guess, share: float) -> pd.Series:
     if TASKS[form.task].numbered:
         labels = [split(cell, form) for cell in cells[fit]]
     groups = None if form.group_column is None else frame[form.group_column][fit]
-    chosen, lost = choose_test_rows(labels, share, task=TASKS[found.question.task], groups=groups)
+    task = TASKS[found.question.task]
+    chosen, lost = choose_test_rows(labels, share, task=task, columns=form.number_columns, groups=groups)
     if lost:
         say(f"{named(lost, 'label')} would have no row left to train on: one, or its group, is not held out")
     test = pd.Series(False, index=frame.index)

@@ -193,7 +193,9 @@ class TableFormat(Section):
             "different columns, and none beside only_group",
         )
         self._require(
-            self.label_column not in self.label_columns, "label_column", "left out beside label_columns that have it"
+            not (TASKS[self.task].asks_columns and self.label_column in self.label_columns),
+            "label_column",
+            "none of label_columns, which are questions",
         )
         self._require(
             not self.label_columns or not (pattern or self.lists_images or self.label_lists),
@@ -246,6 +248,7 @@ class TableFormat(Section):
             "sample_rows",
             "none without label_columns or answer_columns, which name the labels of its rows",
         )
+        self._require(len(set(self.answer_columns)) == len(self.answer_columns), "answer_columns", "different columns")
         self._require(
             not votes or sorted(self.label_answers) == sorted(self.label_columns),
             "answer_columns",

@@ -13,7 +13,7 @@ from imettk.data.csv_files import named
 from imettk.data.question_cells import label_of, question_labels
 from imettk.errors import DataError
 from imettk.tasks import TASKS
-from imettk.tasks.task import NUMBER
+from imettk.tasks.task import is_finite
 
 
 def auxiliary_labels(table_format: TableFormat, frames: Sequence[pd.DataFrame]) -> dict[str, str]:
@@ -59,7 +59,7 @@ def read_auxiliary(
         known = np.flatnonzero(cells != "")
         names = cells.iloc[known]
         keys = [label_of(column, cell) for cell in names] if asks else names.tolist()
-        bad = np.array([key not in place if asks else not NUMBER.fullmatch(key) for key in keys], bool)
+        bad = np.array([key not in place if asks else not is_finite(key) for key in keys], bool)
         if bad.any():
             rows, what = named(frame[table_format.id_column].iloc[known[bad]], "row"), names[bad].iloc[0]
             raise DataError(f"{csv}: {rows} whose cell in column {column} is {what!r}, which cannot be learned")

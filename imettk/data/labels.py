@@ -15,7 +15,7 @@ from imettk.data.csv_files import named, read_csv, refuse_doubles, require_colum
 from imettk.data.question_cells import question_labels
 from imettk.errors import DataError
 from imettk.tasks import TASKS
-from imettk.tasks.task import NUMBER
+from imettk.tasks.task import is_finite
 
 MOST_VOTES = 1e9  # of a row
 
@@ -126,7 +126,7 @@ def read_numbers(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> l
     """
     for column in table_format.number_columns:
         cells = frame[column].str.strip()
-        if (bad := ~cells.str.fullmatch(NUMBER).to_numpy(bool)).any():
+        if (bad := ~cells.map(is_finite).to_numpy(bool)).any():
             shown = " or ".join("nothing" if cell == "" else repr(cell) for cell in cells[bad].unique()[:3])
             rows = named(frame[table_format.id_column][bad], "row")
             raise DataError(f"{csv}: {rows} whose cell in column {column} is no number, but {shown}")

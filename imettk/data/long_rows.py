@@ -164,7 +164,9 @@ def say_what_to_do(table_format: TableFormat) -> str:
     return f": leave one row of each{several}"
 
 
-def join_rows(frame: pd.DataFrame, table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.DataFrame:
+def join_rows(
+    frame: pd.DataFrame, table_format: TableFormat, csv: Path, remarks: list[str], *, agree: Collection[str] = ()
+) -> pd.DataFrame:
     """Return a table in which rows of one id are one, with the labels of all of them, each once; a remark counts them.
 
     Args:
@@ -177,7 +179,6 @@ def join_rows(frame: pd.DataFrame, table_format: TableFormat, csv: Path, remarks
     images, ids = pd.factorize(frame[table_format.id_column])
     if len(ids) == len(frame):
         return frame
-    agree = () if table_format.group_column is None else (table_format.group_column,)
     columns = _keep_agreeing(frame.drop(columns=column), images, ids, csv, agree)
     labels: list[dict[str, None]] = [{} for _ in ids]
     news = 0

@@ -166,6 +166,9 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
             f"{csv}: {named(ids, 'row')} without an image in {folder} ({say_where(ids, folder, table_format)}): is "
             "that the right folder?"
         )
+    if table_format.has_units and not (kept := found | ~frame[UNIT].isin(frame[UNIT][found]).to_numpy()).all():
+        remarks.append(f"{csv}: {named(ids[~kept], 'image')} not in {folder}; their units are answered by the others")
+        frame, ids, files, found = frame[kept], ids[kept], files[kept], found[kept]
     if not found.all():
         remarks.append(f"{csv}: {named(ids[~found], 'row')} without an image in {folder}; they get a neutral answer")
     if table_format.has_units:
@@ -200,7 +203,7 @@ def _read_frame(table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.
         frame = frame.assign(**{table_format.label_column: labels_of_ids(table_format, csv, frame)})
     require_columns(frame, csv, [*([] if columns else [table_format.label_column]), *beside])
     if table_format.join_rows:
-        return join_rows(read_cells(frame, table_format, csv), table_format, csv, remarks)
+        return join_rows(read_cells(frame, table_format, csv), table_format, csv, remarks, agree=beside)
     refuse_doubles(frame[table_format.id_column], csv, say_what_to_do(table_format))
     return read_cells(frame, table_format, csv)
 

@@ -6,6 +6,7 @@ A frame of a table becomes one with a row an image, and its unit in the column `
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.csv_files import TABLE_ENDINGS, as_text, named, read_csv, refuse_doubles, require_columns
-from imettk.data.image_files import IMAGE_ENDINGS, find_images, refuse_leaving
+from imettk.data.image_files import compose, find_images, refuse_leaving, without_ending
+from imettk.data.submission import read_sample
 from imettk.errors import DataError
 
 # Columns of frames that are made here: no table has any called so.
 UNIT, FILE = "\x1funit", "\x1ffile"
 
 
-def list_images(table_format: TableFormat, csv: Path, frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def list_images(
+    table_format: TableFormat, csv: Path, frame: pd.DataFrame, folder: Path, units: pd.Series | None = None
+) -> pd.DataFrame:
     """Return a table with a row an image, each with its unit; a unit without an image keeps a row, whose id is its own.
 
     Args:
@@ -31,10 +35,16 @@ def list_images(table_format: TableFormat, csv: Path, frame: pd.DataFrame, folde
         DataError: an id would lead out of the folder, or an image stands twice.
     """
     if table_format.unit_columns:
+        blank = (frame[list(table_format.unit_columns)].apply(lambda cells: cells.str.strip()) == "").any(axis=1)
+        if blank.any():
+            raise DataError(
+                f"{csv}: {named(frame[table_format.id_column][blank], 'row')} without a cell in "
+                f"{' or '.join(table_format.unit_columns)}: which unit they are of is not known"
+            )
         return frame.assign(**{UNIT: join_cells(frame, table_format.unit_columns)})
     if not table_format.rows_are_units:
         return frame
-    units = frame[table_format.id_column]
+    units = frame[table_format.id_column] if units is None else units
     if table_format.unit_folders:
         refuse_leaving(units, csv, folder, folder)
         images = [_list_folder(folder, unit, table_format.image_suffix) for unit in units]
@@ -44,8 +54,9 @@ def list_images(table_format: TableFormat, csv: Path, frame: pd.DataFrame, folde
     counts = np.array([max(1, len(names)) for names in images], np.int64)
     ids = [name for unit, names in zip(units, images, strict=True) for name in (names or [unit])]
     files = [name for names in images for name in (names or [""])]
-    frame = frame.iloc[np.repeat(np.arange(len(frame)), counts)].reset_index(drop=True)
-    made: dict[str, Any] = {UNIT: frame[table_format.id_column], FILE: files, table_format.id_column: ids}
+    places = np.repeat(np.arange(len(frame)), counts)
+    frame = frame.iloc[places].reset_index(drop=True)
+    made: dict[str, Any] = {UNIT: units.to_numpy(object)[places], FILE: files, table_format.id_column: ids}
     frame = frame.assign(**made)
     refuse_doubles(frame[table_format.id_column], csv)
     return frame
@@ -54,7 +65,9 @@ def list_images(table_format: TableFormat, csv: Path, frame: pd.DataFrame, folde
 def _list_folder(folder: Path, unit: str, suffix: str) -> list[str]:
     """Return the images below the folder of a unit, by their names from `folder`, sorted."""
     names: list[str] = []
-    for way, inner, files in os.walk(folder / unit):
+    forms = (unit, compose(unit), unicodedata.normalize("NFD", unit))
+    there = next((form for form in forms if (folder / form).is_dir()), unit)
+    for way, inner, files in os.walk(folder / there):
         inner[:] = [name for name in inner if not name.startswith(".")]
         names += [
             os.path.relpath(os.path.join(way, name), folder).replace(os.sep, "/")
@@ -65,10 +78,10 @@ def _list_folder(folder: Path, unit: str, suffix: str) -> list[str]:
 
 
 def _is_image(name: str, suffix: str) -> bool:
-    if suffix and name.endswith(suffix):
-        return True
-    ending = os.path.splitext(name)[1].lower()
-    return ending in IMAGE_ENDINGS if suffix else ending not in TABLE_ENDINGS
+    if not suffix:
+        return os.path.splitext(name)[1].lower() not in TABLE_ENDINGS
+    beside, stem = without_ending("_" + suffix)[1:], without_ending(name)  # as `_rgb` of `_rgb.png`
+    return name.endswith(suffix) or (stem != name and stem.endswith(beside))
 
 
 def join_cells(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
@@ -118,12 +131,13 @@ def read_test_images(
         raise DataError(f"{sample_csv} names units, and not their images: name a table of these as --table.test-csv")
     csv = data_dir / table_format.test_csv
     frame, unit_column = read_csv(csv), table_format.test_id_column
-    by_name = unit_column in frame.columns
+    # A column called as that of images holds images, whatever the sample calls so.
+    by_name = unit_column in frame.columns and (table_format.rows_are_units or unit_column != id_column)
     require_columns(frame, csv, [id_column, table_format.folder_column, *table_format.image_columns])
     if table_format.rows_are_units:
-        frame = frame.assign(**{id_column: frame[unit_column]}) if by_name else frame
-        refuse_doubles(frame[id_column], csv)
-        frame = list_images(table_format, csv, frame, folder)
+        units_there = frame[unit_column if by_name else id_column]
+        refuse_doubles(units_there, csv)
+        frame = list_images(table_format, csv, frame, folder, units_there)
     else:
         refuse_doubles(frame[id_column], csv)
         require_columns(frame, csv, () if by_name else table_format.unit_columns)
@@ -141,9 +155,8 @@ def read_test_images(
 def read_test_units(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
     """Return the unit of each test image by its id; errors as of `read_test_images`."""
     csv = data_dir / table_format.sample_csv
-    frame = read_csv(csv)
-    require_columns(frame, csv, [table_format.test_id_column])
-    images = read_test_images(table_format, data_dir, csv, frame[table_format.test_id_column], [])
+    units = read_sample(table_format, csv)[table_format.test_id_column]
+    images = read_test_images(table_format, data_dir, csv, units, [])
     return dict(zip(images[table_format.id_column], images[UNIT], strict=True))
 
 
@@ -195,6 +208,8 @@ def _mixed(units: pd.Series, values: np.ndarray) -> list[str]:
 def describe_units(units: np.ndarray) -> str:
     """Return how many units there are, and images of each: `12 units of 3 images`."""
     counts = np.unique(units, return_counts=True)[1]
+    if not len(counts):
+        return "0 units"
     low, high = counts.min(), counts.max()
     images = f"{low} image{'s' if low > 1 else ''}" if low == high else f"{low} to {high} images"
     middle = "" if low == high else f", {np.median(counts):g} typically"

@@ -90,7 +90,9 @@ class RuleJudge(Judge):
         return scores | {"together": score_quickly(fitter, pooled.probs, targets)}
 
     def require_rule(self, run: RunDir, labelled: SampleTable, folds: list[int]) -> None:
-        pool_from_json(self.recipe, read_rule(run, self.recipe, labelled.labels, folds))
+        content = read_rule(run, self.recipe, labelled.labels, folds)
+        pool_from_json(self.recipe, content)
+        rule_from_json(self.recipe, content)
 
     def answer_test(
         self, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]

@@ -86,7 +86,9 @@ class Units:
             return probs
         recipe, task, labels = self._recipe, self._recipe.task, self._images.labels
         name = name or (recipe.rule.pool if recipe.rule.pool in UNIT_POOLS else "mean")
-        positive = None
+        positive, parts = None, task.parts(self._images.label_groups)
+        if task.sums_to_one:
+            parts = (len(labels),)
         if task.sums_to_one and len(labels) == 2:
             positive = labels.index(recipe.rule.positive) if recipe.rule.positive in labels else 1
         return pool_units(
@@ -94,7 +96,7 @@ class Units:
             self._members,
             UNIT_POOLS[name].load(),
             size=recipe.rule.pool_size,
-            sums_to_one=task.sums_to_one,
+            parts=parts,
             positive=positive,
         )
 

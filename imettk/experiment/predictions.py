@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from imettk.errors import MismatchError, TrainingError
 from imettk.experiment.prepared import Compute, load_model
 from imettk.experiment.scaling import read_scale, unscale
 from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions
-from imettk.models.heads import Outputs
+from imettk.models.heads import Outputs, log_probs_by_part
 from imettk.progress import say
 from imettk.tracking.files import sha256
 from imettk.tracking.run_dir import RunDir
@@ -86,7 +87,8 @@ def evaluate(
         lost |= _find_nan(said.logits, lost, source, rows, what)
         if unread.any():
             say(f"warning: {what}: {source.unread(rows)} cannot be read, and got the mean prediction of the others")
-    return _without(said, torch.from_numpy(lost)) if lost.any() else said
+    parts = getattr(network, "answered_parts", ())
+    return _without(said, torch.from_numpy(lost), parts) if lost.any() else said
 
 
 def _find_nan(logits: Tensor, lost: np.ndarray, source: ImageSource, rows: np.ndarray, what: str) -> np.ndarray:
@@ -106,9 +108,14 @@ def _find_nan(logits: Tensor, lost: np.ndarray, source: ImageSource, rows: np.nd
     return odd
 
 
-def _without(said: Outputs, lost: Tensor) -> Outputs:
-    """Lost rows, bool (N,), with the mean logits of the others, and without an embedding."""
-    mean = said.logits[:, ~lost].mean(1, keepdim=True) if not lost.all() else torch.zeros(())
+def _without(said: Outputs, lost: Tensor, parts: Sequence[int]) -> Outputs:
+    """Lost rows, bool (N,), with the mean logits of the others, and without an embedding.
+
+    Args:
+        parts: of logits that are logarithms of probabilities; their mean is made so again.
+    """
+    mean = torch.zeros_like(said.logits[:, 0]) if lost.all() else said.logits[:, ~lost].mean(1)
+    mean = (log_probs_by_part(mean, parts) if parts else mean)[:, None]
     embeddings = None if said.embeddings is None else torch.where(lost[:, None], torch.nan, said.embeddings)
     return said._replace(logits=torch.where(lost[:, None], mean, said.logits), embeddings=embeddings)
 

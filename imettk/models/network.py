@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -93,6 +94,12 @@ class Network(nn.Module):
         if self._num_auxiliary and not self.training:
             outputs = outputs._replace(logits=outputs.logits[:, : -self._num_auxiliary])
         return outputs
+
+    @property
+    def answered_parts(self) -> tuple[int, ...]:
+        """Sizes of the parts in which outputs, in evaluation mode, are logarithms of probabilities, (Q,), else ()."""
+        ends = np.cumsum(self._parts)
+        return tuple(part for part, end in zip(self._parts, ends, strict=True) if end <= ends[-1] - self._num_auxiliary)
 
     def require_size(self, size: Size, *, field: str, name: str) -> None:
         """Raise `ConfigError` where the network, as it was made, does not take images of another size.

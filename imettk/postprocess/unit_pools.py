@@ -5,7 +5,7 @@ In shapes, N is the number of images, U of units, and O of the network's outputs
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -76,7 +76,7 @@ def pool_units(
     pool: Pool,
     *,
     size: int,
-    sums_to_one: bool = False,
+    parts: Sequence[int] = (),
     positive: int | None = None,
 ) -> np.ndarray:
     """Return the predictions of units, as `probs`, (U, O).
@@ -84,18 +84,18 @@ def pool_units(
     Args:
         probs: of images, float (N, O).
         size: k of a pool of the largest.
-        sums_to_one: outputs are shares of one whole, and those of a unit are made so again.
-        positive: with two such outputs, the one that is pooled; the other is what is left of 1.
+        parts: how many outputs each are shares of one whole, and made so again of a unit, O in all; () where none are.
+        positive: of two shares, the one that is pooled; the other is what is left of 1.
     """
     if not len(probs):  # of an empty test set, which ufuncs do not reduce
         return probs
     values = probs.astype(np.float64)
-    if sums_to_one and positive is not None:
+    if positive is not None:
         found = np.empty((len(members.counts), 2))
         found[:, positive] = pool(values[:, [positive]], members, size)[:, 0]
         found[:, 1 - positive] = 1 - found[:, positive]
     else:
         found = pool(values, members, size)
-        if sums_to_one:
-            found = found / np.maximum(found.sum(1, keepdims=True), np.finfo(np.float64).tiny)
+        for part in np.split(found, np.cumsum(parts)[:-1], axis=1) if parts else ():
+            part /= np.maximum(part.sum(1, keepdims=True), np.finfo(np.float64).tiny)
     return found.astype(probs.dtype)

@@ -13,9 +13,10 @@ from imettk.data.csv_files import LISTED
 from imettk.data.label_cells import is_flag, read_cells
 from imettk.data.part_names import is_held_out
 from imettk.metrics import find_metric
-from imettk.starter.guess_columns import Choices, label_candidates, number_columns
+from imettk.starter.guess_columns import Choices, label_candidates, may_be_numbers, number_columns
 from imettk.starter.guess_labels import labels_of
 from imettk.starter.guess_sample import Sample
+from imettk.starter.guess_votes import OTHERWISE
 from imettk.starter.look import Contents
 from imettk.starter.questions import QUESTIONS
 from imettk.tasks import TASKS
@@ -41,13 +42,16 @@ def why_questions(frame: pd.DataFrame, columns: Sequence[str], sample: Sample | 
     metric = None if choices.metric is None else find_metric(choices.metric)
     if metric is not None and TASKS["questions"].targets not in metric[0].targets:
         return None
+    if metric is None and all(may_be_numbers(column, frame[column].str.strip()) for column in columns):
+        return None
     if len(columns) < 2 or (sample is not None and sample.has_fractions):
         return None
     if all(is_flag(frame[column].str.strip()).all() for column in columns):
         return None
     if not all(_has_few_classes(frame[column]) for column in columns):
         return None
-    return "each column holds a few classes of its own"
+    numbers = all(frame[column].str.strip().str.fullmatch(NUMBER).all() for column in columns)
+    return "each column holds a few classes of its own" + (f"; {OTHERWISE}" if numbers else "")
 
 
 def read_questions(

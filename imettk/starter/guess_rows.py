@@ -113,6 +113,8 @@ def _of_sample(contents: Contents, csv: str, known: list[tuple[str, ...]]) -> Lo
     listed = known + _listed(table for name, table in contents.tables.items() if name != csv)
     best: tuple[tuple[bool, bool, int], LongRows] | None = None
     for way in ways:
+        if "{" in way.rows and _names_images(way.id_column, csv, contents):
+            continue  # of sides of patients, say, whose images are hidden
         labels, images = tuple(dict.fromkeys(way.labels)), way.ids.drop_duplicates().to_numpy()
         names = next((names for names in listed if set(labels) <= set(names)), ())
         shown = _share(images, contents) >= MOST
@@ -124,6 +126,12 @@ def _of_sample(contents: Contents, csv: str, known: list[tuple[str, ...]]) -> Lo
             ordered = tuple(name for name in names if name in labels) or labels
             best = rank, LongRows(way.rows, way.id_column, rest[0], ordered)
     return None if best is None else best[1]
+
+
+def _names_images(column: str, csv: str, contents: Contents) -> bool:
+    """Return whether the cells of this column name images in another table."""
+    tables = (table for name, table in contents.tables.items() if name != csv and column in table.columns)
+    return any(_share(table[column].to_numpy(), contents) >= MOST for table in tables)
 
 
 def _listed(tables: Iterable[pd.DataFrame]) -> list[tuple[str, ...]]:

@@ -31,7 +31,7 @@ from imettk.starter.guess_columns import (
 from imettk.starter.guess_labels import labels_of, read_labels
 from imettk.starter.guess_questions import asks_columns, question_columns, read_questions, why_questions
 from imettk.starter.guess_sample import Sample
-from imettk.starter.guess_votes import count_rows, vote_columns, why_votes
+from imettk.starter.guess_votes import asks_votes, count_rows, vote_columns, why_votes
 from imettk.starter.judging import judges_grades
 from imettk.starter.look import Contents
 from imettk.starter.questions import QUESTIONS
@@ -191,7 +191,9 @@ def _find_columns(
         return asked, "the sample submission asks for it"
     if len(asked) > 1:
         return _fitting(frame, rows.csv, asked, sample, choices), "the sample submission asks for them"
-    if votes := vote_columns(frame, rows.id_column, choices):
+    votes = vote_columns(frame, rows.id_column, choices)
+    others = {*label_candidates(frame, rows.id_column)} - {*votes}
+    if votes and (asks_votes(choices) or (sample is None and not others)):
         return votes, "there is one for each label"
     if asks_columns(choices) and (questions := question_columns(frame, rows.id_column)):
         return questions, "no other column holds a few classes"

@@ -234,11 +234,27 @@ def _by_folders(contents: Contents, choices: Choices, sample_csv: str | None) ->
             naming = name_folders(frame[column], contents, training=True) if frame[column].is_unique else None
             if naming is None or naming.share < MOST:
                 continue
+            if _are_answers(frame[column], csv, column, contents, choices, sample_csv):
+                continue
             # Where no value beside comes again, it may be a list of labels with their names.
             if not any(frame[other].nunique() < len(frame) for other in label_candidates(frame, column)):
                 continue
             return _of_folders(contents, TrainingRows(csv, column, naming, "its ids name folders"), sample_csv)
     return None
+
+
+def _are_answers(
+    cells: pd.Series, csv: str, column: str, contents: Contents, choices: Choices, sample_csv: str | None
+) -> bool:
+    """Return whether names of folders are classes, and not studies: the sample answers with them; or, where there is no
+    sample, nothing says that a table is that of training rows."""
+    if sample_csv is None:
+        return choices.train_csv is None and not is_training(csv)
+    known = set(cells)
+    return any(
+        set(asked) <= known and (name != column or not asked.is_unique)
+        for name, asked in contents.tables[sample_csv].items()
+    )
 
 
 def _of_folders(contents: Contents, rows: TrainingRows, sample_csv: str | None) -> UnitRows:

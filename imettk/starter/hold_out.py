@@ -16,13 +16,20 @@ MOST_PARTS = 20  # that rows are dealt into, of which some become the test set
 
 
 def choose_test_rows(
-    labels: list[list[str]], share: float, *, task: Task, groups: pd.Series | None = None, seed: int = 0
+    labels: list[list[str]],
+    share: float,
+    *,
+    task: Task,
+    columns: tuple[str, ...] = (),
+    groups: pd.Series | None = None,
+    seed: int = 0,
 ) -> tuple[np.ndarray, list[str]]:
     """Which rows are for the test set.
 
     Args:
         labels: of each row; exactly one where labels exclude each other; or its numbers.
         share: of the rows, above 0, at most 0.5.
+        columns: names of these numbers.
         groups: rows of one value stay together.
 
     Returns:
@@ -31,7 +38,7 @@ def choose_test_rows(
     Raises:
         DataError: there are too few rows or groups.
     """
-    names = sorted({label for row in labels for label in row})
+    names = list(columns) if task.numbered else sorted({label for row in labels for label in row})
     column = {label: place for place, label in enumerate(names)}
     width = len(labels[0]) if task.numbered and labels else len(names)
     dealt = task.make_targets(labels, column, width)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from imettk.config import RulePlan, TableFormat
 from imettk.data.csv_files import LISTED
 from imettk.errors import ConfigError, DataError
 from imettk.metrics import METRICS, find_metric, metric_names
 from imettk.metrics.labels import Average
+from imettk.metrics.metric import Metric
 from imettk.starter.guess_columns import Choices, Finding, plain_name
 from imettk.starter.guess_sample import Sample
 from imettk.starter.questions import Question, Ranked
@@ -68,13 +69,11 @@ def judge(
         every_row: each row of the training table has a label.
 
     Raises:
-        ConfigError: there is no such metric.
+        ConfigError: there is no such metric, or it judges grades, and labels are words.
         DataError: the sample asks for a single probability, and of which of many labels cannot be told.
     """
     metric = choices.metric
-    row = None if metric is None else find_metric(metric)
-    if metric is not None and row is None:
-        raise ConfigError(f"--metric must be one of {metric_names()}, got {metric!r}")
+    row = None if metric is None else _find_row(metric, question, labels)
     if TASKS[question.task].numeric:
         return _by_numbers(question, form, sample, metric)
     pairs = sample is not None and sample.shows_pairs(labels)
@@ -100,6 +99,19 @@ def judge(
         rule = replace(rule, calibrate=wants["calibrate"])
     finding = Finding("metric", f"{chosen}, of {what}", reason + _others(likeliest, metric), "--metric")
     return Judging(chosen, rule, finding, doubt)
+
+
+def _find_row(metric: str, question: Question, labels: Sequence[str]) -> tuple[Metric, Mapping[str, Any]]:
+    """The metric of a name, with the parameters that the name says."""
+    row = find_metric(metric)
+    if row is None:
+        raise ConfigError(f"--metric must be one of {metric_names()}, got {metric!r}")
+    if row[0].ordered and not TASKS[question.task].numeric and numbers_of(labels) is None:
+        raise ConfigError(
+            f"--metric {metric} judges how far grades are apart, and {', '.join(labels[:4])} are no numbers: write "
+            "numbers in their place"
+        )
+    return row
 
 
 def _by_numbers(question: Question, form: TableFormat, sample: Sample | None, metric: str | None) -> Judging:

@@ -43,9 +43,13 @@ def make_miniature(
     form = _absolute(recipe.table, data_dir)
     task = recipe.task
     labels = [() if task.numeric else tuple(task.labels_of(target).tolist()) for target in table.targets]
-    taken = choose_rows(labels, table.sources, rows)
+    firsts = np.arange(len(table))
+    if table.units is not None:  # whole ones, of which each counts as its first image
+        firsts = np.sort(np.unique(table.units, return_index=True)[1])
+        rows = max(4 * recipe.folds.num_folds, rows * len(firsts) // len(table))
+    taken = firsts[choose_rows([labels[row] for row in firsts.tolist()], table.sources[firsts], rows)]
     names = table.ids
-    if table.units is not None:  # whole ones
+    if table.units is not None:
         taken = np.flatnonzero(np.isin(table.units, table.units[taken]))
         names = table.units if form.rows_are_units else names
     chosen = set(names[taken].tolist())

@@ -37,7 +37,6 @@ class Questions(Multilabel):
 
     targets, loss, rule = "questions", "question_cross_entropy", "argmax_each"
     separable = False
-    smooths = False
     asks_columns = True
     watched: ClassVar[Mapping[str, str]] = {}
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"accuracy": ("accuracy", {})}

@@ -20,8 +20,7 @@ class Regression(Task):
     """Numbers; targets float32 (N, T), whose labels are the names of their columns; an output a target."""
 
     targets, loss, rule, stratifier = "values", "mse", "value", "labels"
-    numbered = numeric = True
-    smooths = False
+    numeric = True
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {
         "RMSE": ("rmse", {}),
         "MAE": ("mae", {}),

@@ -23,6 +23,11 @@ def numbers_of(labels: Sequence[str]) -> np.ndarray | None:
     return np.array([float(label) for label in labels]) if all(map(NUMBER.fullmatch, labels)) else None
 
 
+def is_finite(cell: str) -> bool:
+    """Return whether a cell holds a number that float32 has."""
+    return NUMBER.fullmatch(cell) is not None and bool(abs(float(cell)) <= np.finfo(np.float32).max)
+
+
 def grades_of(labels: Sequence[str]) -> np.ndarray | None:
     """Return labels as the grades that they are, rising, float64 (K,); None where they are no numbers that rise."""
     grades = numbers_of(labels)
@@ -39,11 +44,9 @@ class Task(ABC):
         loss: the default of `train.loss`.
         rule: the default of `rule.kind`.
         exclusive: a row has exactly one label, so that its cell is never split.
-        numbered: a row has a number for each label, which is the name of a column.
-        numeric: these numbers are what is learned and answered.
+        numeric: a row has a number for each label, which is the name of a column, and these are learned and answered.
         votes: or they say how many votes each label has, whose shares are learned.
         asks_columns: each of `table.label_columns` is a question with classes of its own; a label is COLUMN=CLASS.
-        smooths: targets can be spread over other labels (label smoothing).
         separable: labels do not depend on each other, so that one network may learn some and another one others.
         sums_to_one: what the network gives are shares of one whole.
         stratifier: a row of `data.folds.STRATIFIERS`, which deals rows to folds evenly.
@@ -55,16 +58,24 @@ class Task(ABC):
     loss: ClassVar[str]
     rule: ClassVar[str]
     exclusive: ClassVar[bool] = False
-    numbered: ClassVar[bool] = False
     numeric: ClassVar[bool] = False
     votes: ClassVar[bool] = False
     asks_columns: ClassVar[bool] = False
-    smooths: ClassVar[bool] = True
     separable: ClassVar[bool] = False
     sums_to_one: ClassVar[bool] = False
     stratifier: ClassVar[str]
     watched: ClassVar[Mapping[str, str]] = {}
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {}
+
+    @property
+    def numbered(self) -> bool:
+        """Whether a row has a number for each label, which is the name of a column."""
+        return self.numeric or self.votes
+
+    @property
+    def smooths(self) -> bool:
+        """Whether targets can be spread over other labels (label smoothing)."""
+        return not (self.numeric or self.asks_columns)
 
     def order(self, labels: Iterable[str]) -> list[str]:
         """Return labels in the order of the network's outputs, where no table lists them."""

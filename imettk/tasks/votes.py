@@ -22,7 +22,7 @@ class Votes(Multiclass):
     """
 
     targets, loss, rule, stratifier = "votes", "kl_divergence", "probability", "classes"
-    numbered = votes = True
+    votes = True
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"log_loss": ("log_loss", REPORTED_EPS)}
 
     def split(self, cell: str, separator: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Votes from `new` to a submission: shares that are learned, weighted, calibrated, blended and taught."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.special import rel_entr
 from tiny import refused, run
 
 from imettk.commands.assembly import vote_weights
+from imettk.config import ExtraTable
 from imettk.data.table import read_table
 from imettk.inference.predictor import load_predictions
 from imettk.recipes import load_recipe
@@ -105,13 +107,22 @@ def test_a_submission_has_rows_of_probabilities_and_is_scored_against_votes(data
 
 
 def test_rows_of_more_votes_count_as_much_more(data, runs):
-    table = read_table(load_recipe(str(runs / "mine.py")).table, data)
+    recipe = load_recipe(str(runs / "mine.py"))
+    table = read_table(recipe.table, data)
     votes = pd.read_csv(data / "train.csv")[list(LABELS)].sum(axis=1).to_numpy()
     assert table.votes.tolist() == votes.tolist()
     rows = np.arange(0, NUM, 2)
-    weights = vote_weights(table, rows, 1.0)
+    linear, root = (replace(recipe, train=replace(recipe.train, vote_weight=power)) for power in (1.0, 0.5))
+    weights = vote_weights(linear, table, rows)
     assert weights == pytest.approx(votes / votes[rows].mean()) and weights[rows].mean() == pytest.approx(1)
-    assert vote_weights(table, rows, 0.5) ** 2 == pytest.approx(votes / np.sqrt(votes[rows]).mean() ** 2, rel=1e-5)
+    assert vote_weights(root, table, rows) ** 2 == pytest.approx(votes / np.sqrt(votes[rows]).mean() ** 2, rel=1e-5)
+    pseudo = ExtraTable(csv="pseudo.csv", images="test", predictions="pseudo.safetensors")
+    taught = replace(linear, table=replace(linear.table, extra=(pseudo,)))
+    guessed = np.arange(NUM) % 4 == 2  # rows for which nobody has voted count as the mean of the others
+    weights = vote_weights(taught, replace(table, sources=guessed.astype(np.int16)), rows)
+    known = rows[~guessed[rows]]
+    assert weights[guessed] == pytest.approx(weights[known].mean()) and weights[rows].mean() == pytest.approx(1)
+    assert weights[known] / weights[known[0]] == pytest.approx(votes[known] / votes[known[0]])
 
 
 def test_where_all_rows_have_as_many_votes_a_weight_changes_nothing(data, runs, tmp_path):

@@ -141,22 +141,22 @@ def test_rows_that_pseudo_labels_write_are_those_of_the_training_table(rows, tas
     pd.testing.assert_frame_equal(long.gather(frame, CSV), wide, check_dtype=False)
 
 
-def joined(rows, remarks, **changes):
+def joined(rows, remarks, *, agree=()):
     frame = pd.DataFrame(rows, columns=["id", "attribute_ids", "site"])
-    return join_rows(frame, TableFormat(**changes), CSV, remarks)
+    return join_rows(frame, TableFormat(), CSV, remarks, agree=agree)
 
 
 def test_rows_of_one_id_are_joined_and_identical_ones_count_once():
     remarks: list[str] = []
     rows = [("i", "a", "x"), ("j", "b", "y"), ("i", "d", "x"), ("j", "b", "y"), ("k", "c", "y"), ("l", "", "y")]
-    frame = joined(rows, remarks, group_column="site")
+    frame = joined(rows, remarks, agree=["site"])
     expected = {"i": "a d", "j": "b", "k": "c", "l": ""}
     assert dict(zip(frame["id"], frame["attribute_ids"], strict=True)) == expected
     assert frame["site"].tolist() == ["x", "y", "y", "y"]
     assert remarks == ["s.csv: 2 ids (i, j) in several rows, which are joined: 6 rows; 2 rows add no label"]
     assert joined(rows[3:], remarks)["id"].tolist() == ["j", "k", "l"] and len(remarks) == 1
     with pytest.raises(DataError, match=r"1 image \(i\) whose rows differ in column site"):
-        joined([("i", "a", "x"), ("i", "d", "z")], remarks, group_column="site")
+        joined([("i", "a", "x"), ("i", "d", "z")], remarks, agree=["site"])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from imettk.config import ExtraTable, FoldPlan, TableFormat
 from imettk.data.folds import make_table_folds
 from imettk.data.table import read_answers, read_groups, read_table, read_test_table, read_units
+from imettk.data.units import read_test_units
 from imettk.errors import DataError
 from imettk.tasks import TASKS
 
@@ -203,3 +204,89 @@ def test_no_fold_parts_a_unit(tmp_path):
     folds = make_table_folds(table.targets, table.sources, plan, task=task, validates=[True], groups=table.groups)
     pairs = {(unit, fold) for unit, fold in zip(table.units.tolist(), folds.tolist(), strict=True)}
     assert len(pairs) == 60 and {fold for _, fold in pairs} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("rows", ["{id}_{label}", "part"])
+def test_units_of_a_long_sample_are_named_by_its_images(tmp_path, rows):
+    """What an ensemble asks for, and the test table, are of the same units."""
+    ids = ["C_y1", "C_y2", "D_y1", "D_y2"] if "{" in rows else ["C", "C", "D", "D"]
+    sample = "row,part,v\n" + "".join(f"{name},y{1 + row % 2},0.5\n" for row, name in enumerate(ids))
+    if "{" in rows:
+        sample = "row,v\n" + "".join(f"{name},0.5\n" for name in ids)
+    write(tmp_path, train="id,y1,y2\nA,1,0\nB,0,1\n", sample_submission=sample)
+    touch(tmp_path, "train/A/1.png", "train/B/1.png", "test/C/1.png", "test/C/2.png", "test/D/1.png")
+    form = TableFormat(
+        label_columns=("y1", "y2"), unit_folders=True, sample_rows=rows, sample_id_column="row", answer_column="v"
+    )
+    test = read_test_table(form, tmp_path, read_table(form, tmp_path))
+    assert test.units.tolist() == ["C", "C", "D"]
+    assert read_test_units(form, tmp_path) == dict(zip(test.ids.tolist(), test.units.tolist(), strict=True))
+
+
+def test_a_lost_image_of_a_unit_leaves_the_answer_to_the_others(breasts):
+    (breasts / "test/9/21.png").unlink()
+    test = read_test_table(BREASTS, breasts, read_table(BREASTS, breasts))
+    assert test.units.tolist() == ["9_L", "9_R", "9_Y"] and test.ids.tolist() == ["22", "23", "9_Y"]
+    assert any("1 image (21) not in" in remark and "answered by the others" in remark for remark in test.remarks)
+
+
+def test_other_files_in_a_studys_folder_are_none_of_its_images(tmp_path):
+    write(tmp_path, train="study_id,label\nA,0\nB,1\n")
+    names = ("A/1_rgb.png", "A/2_rgb.PNG", "A/1_mask.png", "A/notes.csv", "B/3_rgb.jpg", "B/preview.jpg")
+    touch(tmp_path, *(f"train/{name}" for name in names))
+    table = read_table(replace(STUDIES, image_suffix="_rgb.png"), tmp_path)
+    assert table.ids.tolist() == ["A/1_rgb.png", "A/2_rgb.PNG", "B/3_rgb.jpg"]
+    assert len(read_table(replace(STUDIES, image_suffix=""), tmp_path)) == 5  # whatever is no table
+
+
+def test_a_study_is_found_in_another_unicode_form(tmp_path):
+    write(tmp_path, train="study_id,label\ncaf\u00e9,0\nB,1\n")
+    touch(tmp_path, "train/cafe\u0301/1.png", "train/B/1.png")
+    table = read_table(STUDIES, tmp_path)
+    assert len(table) == 2 and table.units.tolist() == ["caf\u00e9", "B"]
+
+
+def test_rows_that_name_no_unit_are_refused(breasts):
+    write(breasts, train="patient_id,image_id,laterality,cancer\n7,11,L,0\n7,12, ,1\n8,13,,0\n")
+    with pytest.raises(DataError, match=r"2 rows \(12, 13\) without a cell in patient_id or laterality"):
+        read_table(BREASTS, breasts)
+
+
+def test_a_sample_whose_ids_are_called_as_those_of_images_names_units(tmp_path):
+    write(
+        tmp_path,
+        train="id,patient,side,label\na,p1,L,0\nb,p1,L,0\nc,p2,R,1\n",
+        test="id,patient,side\nt1,q1,L\nt2,q1,L\nt3,q1,R\n",
+        sample_submission="id,label\nq1_L,0\nq1_R,0\n",
+    )
+    touch(tmp_path, *(f"train/{name}.png" for name in "abc"), *(f"test/t{number}.png" for number in (1, 2, 3)))
+    form = TableFormat(task="multiclass", label_column="label", unit_columns=("patient", "side"), test_csv="test.csv")
+    form = replace(form, sample_id_column="id")
+    test = read_test_table(form, tmp_path, read_table(form, tmp_path))
+    assert test.ids.tolist() == ["t1", "t2", "t3"] and test.units.tolist() == ["q1_L", "q1_L", "q1_R"]
+
+
+def test_a_first_view_may_stand_for_the_id_of_training_rows(tmp_path):
+    write(
+        tmp_path,
+        train="left,right,label\na,b,0\nc,d,1\n",
+        test="id,left,right\n1,t1,t2\n2,t3,t4\n",
+        sample_submission="id,label\n1,0\n2,0\n",
+    )
+    touch(tmp_path, *(f"train/{name}.png" for name in "abcd"), *(f"test/t{number}.png" for number in (1, 2, 3, 4)))
+    form = replace(VIEWS, id_column="left", sample_id_column="id")
+    test = read_test_table(form, tmp_path, read_table(form, tmp_path))
+    assert test.ids.tolist() == ["t1", "t2", "t3", "t4"] and test.units.tolist() == ["1", "1", "2", "2"]
+
+
+def test_an_empty_sample_has_no_unit(breasts):
+    write(breasts, sample_submission="prediction_id,cancer\n")
+    assert len(read_test_table(BREASTS, breasts, read_table(BREASTS, breasts))) == 0
+
+
+def test_joined_rows_of_one_image_are_of_one_unit(tmp_path):
+    write(tmp_path, train="id,study,label\na,s1,cat\na,s2,dog\nb,s2,cat\n")
+    touch(tmp_path, "train/a.png", "train/b.png")
+    form = TableFormat(label_column="label", unit_columns=("study",), join_rows=True)
+    with pytest.raises(DataError, match="differ in column study"):
+        read_table(form, tmp_path)

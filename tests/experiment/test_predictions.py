@@ -48,3 +48,27 @@ def test_images_of_which_the_network_says_nan_get_the_mean_and_are_told(tmp_path
     with pytest.raises(TrainingError, match="fold 0 test: the network says NaN of all images: train it again"):
         said([0, 1], "fold 0 test")
     assert np.isnan(said([4, 0], None)).tolist() == [False, True]  # a curve shows it
+
+
+class Questions(Unsure):
+    """Says logarithms of probabilities in two parts, of one and two outputs."""
+
+    answered_parts = (1, 2)
+
+    def forward(self, images: torch.Tensor) -> Outputs:
+        logits = super().forward(images).logits * torch.tensor([1.0, 1.0, 3.0])
+        return Outputs(torch.cat([part.log_softmax(1) for part in logits.split(self.answered_parts, 1)], 1))
+
+
+def test_the_mean_of_logarithms_of_probabilities_is_made_such_again(tmp_path):
+    for number in range(5):
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / f"{number}.png")
+    paths = np.array([str(tmp_path / f"{number}.png") for number in range(5)])
+    table = SampleTable(np.array(list("abcde")), paths, ("x", "y", "z"), ("p", "q", "q"))
+    recipe = replace(digits(), images=replace(digits().images, image_size=(8, 8)))
+    source, compute = ImageSource(table, make_reader(recipe)), Compute(torch.device("cpu"), torch.float32)
+    said = evaluate(Questions(), source, np.arange(5), recipe, compute, views=("plain",), what="test")
+    probs = said.logits[0].exp()
+    assert torch.allclose(probs[:, 0], torch.ones(5)) and torch.allclose(probs[:, 1:].sum(1), torch.ones(5))
+    mean = said.logits[0, 2:, 1:].mean(0).softmax(0)
+    assert torch.allclose(probs[:2, 1:], mean.expand(2, 2))

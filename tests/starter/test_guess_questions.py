@@ -9,7 +9,7 @@ from imettk.data.table import read_table
 from imettk.errors import DataError
 from imettk.starter.guess import guess
 from imettk.starter.guess_columns import Choices
-from imettk.starter.guess_questions import auxiliary_candidates
+from imettk.starter.guess_questions import auxiliary_candidates, why_questions
 from imettk.starter.look import look_into
 
 NAMES = [f"i{number}" for number in range(24)]
@@ -94,3 +94,18 @@ def test_columns_that_only_training_images_have_could_be_learned_beside(tmp_path
         contents = look_into(tmp_path)
         found = guess(contents, tmp_path, Choices(metric="rmse" if "age" in sample else None))
         assert auxiliary_candidates(found.table, found.frame, contents) == expected
+
+
+@pytest.mark.parametrize("sample", [None, {"target": [0, 0]}])
+def test_two_columns_called_votes_are_no_labels_beside_one(tmp_path, sample):
+    train = {"species": WORD, "up_votes": np.arange(24) % 7, "down_votes": np.arange(24) % 5}
+    assert look(lay_out(tmp_path, train, sample)).table.label_column == "species"
+
+
+def test_counts_of_many_values_are_no_classes_unless_someone_says_so():
+    frame = pd.DataFrame({"males": np.arange(240) % 40, "females": np.arange(240) % 30}).astype(str)
+    columns = ("males", "females")
+    assert why_questions(frame, columns, None, Choices()) is None
+    assert why_questions(frame, columns, None, Choices(metric="macro_recall")) is not None
+    few = why_questions(frame.assign(females=frame["females"].str[-1]), columns, None, Choices())
+    assert few is not None and few.endswith("where they are numbers, give --task regression")

@@ -135,3 +135,21 @@ def test_rows_of_one_image_are_joined_by_a_sign_that_no_label_holds(tmp_path):
     train.assign(label=np.arange(len(train)) * 1.5).to_csv(data / "train.csv", index=False)
     with pytest.raises(DataError, match=r"6 ids .* more than once, in column id: leave one row of each, or write one"):
         guess(look_into(data), data, Choices())
+
+
+@pytest.mark.parametrize(
+    ("ids", "asked", "more"),
+    [
+        ([f"{row}_{side}" for row in range(12) for side in "LR"], ["90_L", "90_R", "91_L", "91_R"], "side"),
+        ([f"p{row}_{number}" for row in range(12) for number in (1, 2)], ["p90_1", "p90_2", "p91_1", "p91_2"], None),
+    ],
+)
+def test_hidden_images_called_by_two_parts_are_images(tmp_path, ids, asked, more):
+    """As eyes of patients: training ids name images, and so do those of the sample, whose images are not there."""
+    train = pd.DataFrame({"id": ids, "level": [f"{1 + row % 3}" for row in range(24)]})
+    if more:
+        train.insert(1, more, [name[-1] for name in ids])
+    sample = pd.DataFrame({"id": asked, "level": "1"})
+    data = lay_out(tmp_path / "data", train, sample, train_images=[f"{name}.jpg" for name in ids], test_images=[])
+    form = guess(look_into(data), data, Choices()).table
+    assert form.label_column == "level" and form.sample_rows is None and not form.label_answers

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from imettk.data.table import read_table, read_test_table
+from imettk.errors import DataError
 from imettk.starter.guess import guess
 from imettk.starter.guess_columns import Choices
 from imettk.starter.look import look_at, look_into
@@ -183,3 +184,17 @@ def test_flags_that_are_called_as_images_of_a_test_study_are_labels(tmp_path):
     found, odd = look(lay_out(tmp_path, images, train=train, sample_submission=sample))
     assert found.table.unit_folders and found.table.label_columns == ("C1", "C2")
     assert not any("names images" in line for line in odd)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_list_of_classes_makes_no_units_of_their_folders(tmp_path, asks):
+    names = [f"class{number}" for number in range(12)]
+    images = [f"train/{name}/{number}.png" for name in names for number in range(3)] + ["test/0.png"]
+    tables = {"classes": pd.DataFrame({"name": names, "group": [f"g{number // 4}" for number in range(12)]})}
+    if asks:
+        tables["sample_submission"] = pd.DataFrame({"id": ["0"], "label": ["class0"]})
+    try:
+        found, _ = look(lay_out(tmp_path, images, **tables))
+    except DataError:
+        return  # one line, as before there were units
+    assert not found.table.unit_folders and found.table.train_folders

@@ -54,3 +54,13 @@ def test_too_little_to_deal():
         choose_test_rows([["a"], ["b"]], 0.5, task=TASKS["multiclass"], groups=pd.Series(["g", "g"]))
     with pytest.raises(DataError, match=r"0\.01 is less than one of 4 rows"):
         choose_test_rows([["a"]] * 4, 0.01, task=TASKS["multiclass"])
+
+
+def test_a_rare_label_of_votes_is_given_back_and_named():
+    """Cells of votes are numbers, whose names are those of columns."""
+    labels = [["3", "1", "0"]] * 30 + [["0", "0", "2"]]
+    found = [
+        choose_test_rows(labels, 0.5, task=TASKS["votes"], columns=("a", "b", "c"), seed=seed) for seed in range(8)
+    ]
+    assert all(not test[30] for test, _ in found)
+    assert {tuple(lost) for _, lost in found} <= {(), ("c",)} and any(lost for _, lost in found)

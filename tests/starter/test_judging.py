@@ -115,7 +115,6 @@ def test_thresholds_are_fitted_for_what_is_judged(tmp_path, metric, kind, beta, 
         (["0", "1", "2"], {"question": "multiclass"}, "multiclass", "cutpoints"),
         (["0", "1", "10", "2"], {"question": "grades"}, "grades", "cutpoints"),
         (["0", "1", "2"], {"metric": "accuracy"}, "multiclass", "argmax"),
-        (["low", "high"], {}, "multiclass", "argmax"),
     ],
 )
 def test_grades_whose_distance_counts_are_numbers_unless_a_user_says_otherwise(
@@ -127,6 +126,11 @@ def test_grades_whose_distance_counts_are_numbers_unless_a_user_says_otherwise(
     if question == "regression":
         (line,) = [finding.reason for finding in found.findings if finding.what == "task"]
         assert "as a chain of questions with --task grades, as classes with --task multiclass" in line
+
+
+def test_words_are_no_grades(tmp_path):
+    with pytest.raises(ConfigError, match="judges how far grades are apart, and high, low are no numbers"):
+        guess_of(tmp_path, ["low", "high"], {"label": ["low"] * 2}, metric="quadratic_kappa")
 
 
 def test_folders_that_are_grades_are_learned_as_a_chain_of_questions(tmp_path):
