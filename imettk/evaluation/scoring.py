@@ -112,7 +112,9 @@ def honest_scores(
         answers, probs = answers.copy(), probs.copy()
     for fold, own in by_fold.items():
         rows = folds == fold
-        answers[rows], probs[rows] = _answer_honestly(fitter, own, targets, folds)[0][rows], own[rows]
+        others = np.flatnonzero(~rows) if several and fitter.learns else np.arange(len(own))
+        answers[rows] = fitter.on(own, targets, folds)(others).apply(own[rows])
+        probs[rows] = own[rows]
     given, truth = fitter.judged(answers, probs, targets)
     scores: dict[str, Any] = {
         "metric": scorer.name,
