@@ -3,7 +3,8 @@
 1,000 photos of clothes (`../shared/data/clothing`, 20 classes, folds by sender) and EfficientNet-Lite0's ImageNet
 weights (`../shared/weights`). Everybody gets the same three folds, 160 pixels, six epochs, batches of 32 and the same
 peak rate; a fold of each in turn, in processes of their own, from their start to probabilities out of fold. Accuracies
-of the same rows are compared by a paired bootstrap over senders. `best` is a recipe of ours that may take ten minutes.
+of the same rows are compared by a paired bootstrap over senders. `best` is a recipe of ours that may take ten minutes;
+fastai's `fine_tune` and the defaults of timm's train script stand beside without a bar.
 
 `python tools/bench/transfer.py [--check] [--quick] [--folds N] [--only NAME ...] [--data DIR] [--weights DIR]`
 """
@@ -51,6 +52,7 @@ def recipe():
 MATCHED = {"side": SIDE, "epochs": EPOCHS, "model": "", "train": "", "stage": ', augmentation="flips"'}
 BEST = MATCHED | {"side": 224, "stage": ', augmentation="flips", label_smoothing=0.1'}
 OURS = {"imettk": MATCHED, "imettk, best": BEST}
+MATCHED_PEERS, OTHER_PEERS = ("timm loop", "fastai"), ("timm settings", "fastai fine tune")
 
 
 class Fold(NamedTuple):
@@ -124,14 +126,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = arguments_of(__doc__)
     parser.add_argument("--folds", type=int, default=FOLDS, metavar="N", help="of the three (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="imettk, imettk-best, timm-loop, fastai")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help="imettk, imettk-best, timm-loop, fastai, timm-settings, fastai-fine-tune",
+    )
     parser.add_argument("--data", type=Path, default=SHARED / "data" / "clothing")
     parser.add_argument("--weights", type=Path, default=SHARED / "weights")
     arguments = parser.parse_args(argv)
     if not (arguments.data.is_dir() and arguments.weights.is_dir()):
         sys.exit(f"needs real photos and weights: no {arguments.data} or no {arguments.weights}")
     print_machine("fastai", "torchvision")
-    names = [*OURS, "timm loop", *(["fastai"] if importlib.util.find_spec("fastai") else [])]
+    names = [*OURS, *MATCHED_PEERS, *OTHER_PEERS]
+    names = [name for name in names if "fastai" not in name or importlib.util.find_spec("fastai")]
     wanted = {name.replace("-", " ").replace("imettk best", "imettk, best") for name in arguments.only or names}
     names = [name for name in names if name in wanted or name == "imettk"]
     groups = pd.read_csv(arguments.data / "images.csv", dtype=str).set_index("image")["sender_id"]
@@ -150,7 +158,7 @@ def _rows(folds: dict[str, list[Fold]], right: dict[str, pd.Series], groups: pd.
     seconds = {name: [part.seconds for part in parts] for name, parts in folds.items()}
     rows = [Row(f"{name}: OOF accuracy", [right[name].mean()]) for name in folds]
     rows += [Row(f"{name}: seconds a fold", seconds[name]) for name in folds]
-    for peer in set(folds) - set(OURS):
+    for peer in (name for name in MATCHED_PEERS if name in folds):
         _, high = paired_interval(right["imettk"], right[peer], groups)
         rows.append(Row(f"imettk less {peer}: upper end of 95%", [high], "", (), 0.0, at_least=True))
     if "fastai" in folds:

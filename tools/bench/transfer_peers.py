@@ -1,5 +1,7 @@
 """Fine-tuning by fastai and by a plain loop around timm: same weights, split, size, epochs and peak rate as ours.
 
+Beside them, with settings of their own: fastai's `fine_tune`, and what timm's train script does by default.
+
 Run by `transfer.py`, a fold in a process of its own:
 
     python transfer_peers.py PEER DATA_DIR WEIGHTS folds.csv FOLD OUT.npz EPOCHS SIDE
@@ -7,6 +9,7 @@ Run by `transfer.py`, a fold in a process of its own:
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,7 +18,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import timm
+import timm.data
+import timm.loss
+import timm.optim
+import timm.scheduler
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -84,9 +90,20 @@ def train_plain(
 
 
 def train_fastai(
-    train: Photos, valid: Photos, network: torch.nn.Module, num_classes: int, epochs: int, data_dir: Path
+    train: Photos,
+    valid: Photos,
+    network: torch.nn.Module,
+    num_classes: int,
+    epochs: int,
+    data_dir: Path,
+    *,
+    fine_tune: bool = False,
 ) -> np.ndarray:
-    """Fine-tune as fastai's documentation has it: a DataBlock, `fit_one_cycle`, TTA of the mirrored image."""
+    """Fine-tune as fastai's documentation has it: a DataBlock, `fit_one_cycle`, TTA of the mirrored image.
+
+    Args:
+        fine_tune: train by `fine_tune` with its own rates: an epoch of the last layer alone, then all of it.
+    """
     from fastai.vision import all as vision
 
     paths, targets = [*train._paths, *valid._paths], np.concatenate([train._targets, valid._targets])
@@ -99,13 +116,61 @@ def train_fastai(
         batch_tfms=[vision.Flip(p=0.5), vision.Normalize.from_stats(*([[0.5] * 3] * 2), cuda=False)],
     )
     loaders = block.dataloaders(paths, bs=BATCH, num_workers=1)
-    learner = vision.Learner(loaders, network, loss_func=vision.CrossEntropyLossFlat(), wd=0.01)
+
+    def groups(network: torch.nn.Module) -> list[list[torch.nn.Parameter]]:
+        body = [value for name, value in network.named_parameters() if not name.startswith("classifier.")]
+        return [body, list(network.get_submodule("classifier").parameters())]
+
+    more: dict[str, Any] = {"splitter": groups} if fine_tune else {}
+    learner = vision.Learner(loaders, network, loss_func=vision.CrossEntropyLossFlat(), wd=0.01, **more)
     with learner.no_bar(), learner.no_logging():
-        learner.fit_one_cycle(epochs, PEAK)
+        learner.fine_tune(epochs) if fine_tune else learner.fit_one_cycle(epochs, PEAK)
         return learner.tta(n=1, beta=0.5)[0].numpy()  # the mean of the image and of one that may be mirrored
 
 
-PEERS: dict[str, Callable[..., np.ndarray]] = {"timm loop": train_plain, "fastai": train_fastai}
+class Transformed(Photos):
+    """The same photos by a transform of timm."""
+
+    def __init__(self, photos: Photos) -> None:
+        super().__init__(photos._paths, photos._targets, photos._side, training=photos._training)
+        given = {"input_size": photos._side, "mean": [MEAN] * 3, "std": [STD] * 3}
+        self._transform = timm.data.create_transform(**given, is_training=photos._training)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        with Image.open(self._paths[row]) as image:
+            return self._transform(image.convert("RGB")), int(self._targets[row])
+
+
+def train_by_timm(
+    train: Photos, valid: Photos, network: torch.nn.Module, num_classes: int, epochs: int, data_dir: Path
+) -> np.ndarray:
+    """Fine-tune by the defaults of timm's train script, with a warm-up that leaves most epochs: SGD at 0.1 for 256
+    images, random crops, smoothed labels, a cosine."""
+    loader = DataLoader(Transformed(train), BATCH, shuffle=True, drop_last=True, num_workers=1, persistent_workers=True)
+    rate = 0.1 * BATCH / 256
+    optimizer = timm.optim.create_optimizer_v2(network, "sgd", lr=rate, weight_decay=2e-5, momentum=0.9)
+    schedule, _ = timm.scheduler.create_scheduler_v2(optimizer, num_epochs=epochs, warmup_epochs=1, warmup_lr=1e-5)
+    loss_of = timm.loss.LabelSmoothingCrossEntropy(0.1)
+    network.to(memory_format=torch.channels_last)
+    for epoch in range(epochs):
+        schedule.step(epoch)
+        network.train()
+        for images, targets in loader:
+            loss_of(network(images.contiguous(memory_format=torch.channels_last)), targets).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    network.eval()
+    with torch.inference_mode():
+        probs = [network(images).softmax(1) for images, _ in DataLoader(Transformed(valid), 2 * BATCH, num_workers=1)]
+    return torch.cat(probs).numpy()
+
+
+PEERS: dict[str, Callable[..., np.ndarray]] = {
+    "timm loop": train_plain,
+    "fastai": train_fastai,
+    "timm settings": train_by_timm,
+    "fastai fine tune": functools.partial(train_fastai, fine_tune=True),
+}
 
 
 def main() -> None:
