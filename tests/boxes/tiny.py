@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from imettk.cli.main import main
+from imettk.config import Recipe, to_json
 
 TINY = ["--stages.0.num-epochs", "1", "--stages.0.batch-size", "16", "--stages.0.warmup-epochs", "0.5"]
 TINY += ["--images.image-size", "32", "32", "--session.tensorboard", "false"]
@@ -13,6 +18,25 @@ SMALL = ["--folds.num-folds", 2, "--model.backbone", "timm:test_resnet", "--sess
 
 def run(*words: object) -> None:
     main([str(word) for word in words])
+
+
+def two_runs(folder: Path, recipe: Recipe, data: Path) -> Path:
+    """The folder, with the runs `one` and `two` of a recipe, with other seeds, by all commands on both folds."""
+    path = folder / "recipe.json"
+    path.write_text(to_json(recipe))
+    for seed, name in enumerate(("one", "two")):
+        common = ["--data", data, "--run-dir", folder / name]
+        run("prepare", path, *common, "--train.seed", seed)
+        for fold in range(2):
+            run("train", *common, "--fold", fold)
+        run("validate", *common)
+        run("infer", *common, "--answers", data / "answers.csv")
+    return folder
+
+
+def scores_of(run_dir: Path) -> Any:
+    """What `validate` and `infer` have written to scores.json."""
+    return json.loads((run_dir / "scores.json").read_text())
 
 
 def code_of(*words: object) -> int:

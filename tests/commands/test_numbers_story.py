@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import r2_score, root_mean_squared_error
-from tiny import refused, run
+from tiny import refused, run, scores_of, two_runs
 
 from imettk.config import (
     FoldPlan,
@@ -79,21 +79,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(data, tmp_path_factory):
     """Two runs with all commands, and their common folder."""
-    folder = tmp_path_factory.mktemp("runs")
-    path = folder / "recipe.json"
-    path.write_text(to_json(recipe_of()))
-    for name in ("one", "two"):
-        common = ["--data", data, "--run-dir", folder / name]
-        run("prepare", path, *common, "--train.seed", 1 if name == "two" else 0)
-        for fold in range(2):
-            run("train", *common, "--fold", fold)
-        run("validate", *common)
-        run("infer", *common, "--answers", data / "answers.csv")
-    return folder
-
-
-def read(folder):
-    return json.loads((folder / "scores.json").read_text())
+    return two_runs(tmp_path_factory.mktemp("runs"), recipe_of(), data)
 
 
 def test_a_folds_scale_is_that_of_its_training_rows_and_kept_in_model_and_checkpoints(data, runs):
@@ -116,7 +102,7 @@ def test_scores_are_of_answers_in_the_range_that_other_folds_have(data, runs):
             for part, other in zip(parts, reversed(parts), strict=True)
         ]
     )
-    truth, scores = np.concatenate([part.targets for part in parts]), read(runs / "one")
+    truth, scores = np.concatenate([part.targets for part in parts]), scores_of(runs / "one")
     assert scores["metric"] == "r2" and scores["title"] == "R2" and abs(scores["constant"]) < 1e-9
     assert scores["oof"] == pytest.approx(r2_score(truth, answers, multioutput=[0.25, 0.75]), abs=1e-5)
     assert scores["RMSE"] == pytest.approx(root_mean_squared_error(truth, answers), rel=1e-5)
@@ -138,7 +124,9 @@ def test_a_submission_is_the_mean_of_the_folds_in_range_in_the_samples_columns(d
     assert list(answers) == ["id", "height", "weight"]
     assert answers[list(TARGETS)].to_numpy() == pytest.approx(expected, rel=1e-5)
     truth = pd.read_csv(data / "answers.csv")[list(TARGETS)]
-    assert read(runs / "one")["test"] == pytest.approx(r2_score(truth, expected, multioutput=[0.25, 0.75]), abs=1e-5)
+    assert scores_of(runs / "one")["test"] == pytest.approx(
+        r2_score(truth, expected, multioutput=[0.25, 0.75]), abs=1e-5
+    )
 
 
 def test_the_report_shows_true_and_answered_numbers(runs):
@@ -163,8 +151,8 @@ def test_members_are_blended_by_mean_or_by_weights_on_the_metric(data, runs, cap
     common = ["--data", data, "--members", runs / "one", runs / "two"]
     for method in ("mean", "weighted"):
         run("ensemble", runs / "recipe.json", *common, "--run-dir", tmp_path / method, "--method", method)
-    alone = [read(runs / name)["oof"] for name in ("one", "two")]
-    assert read(tmp_path / "weighted")["oof"] >= min(alone) and (tmp_path / "mean" / "submission.csv").is_file()
+    alone = [scores_of(runs / name)["oof"] for name in ("one", "two")]
+    assert scores_of(tmp_path / "weighted")["oof"] >= min(alone) and (tmp_path / "mean" / "submission.csv").is_file()
     members = [load_predictions(runs / name / "fold0" / "test.safetensors").merged for name in ("one", "two")]
     blended = load_predictions(tmp_path / "mean" / "test.safetensors").merged
     others = [load_predictions(runs / name / "fold1" / "test.safetensors").merged for name in ("one", "two")]
@@ -218,7 +206,7 @@ def test_another_runs_predictions_teach_in_the_numbers_own_units(data, runs, tmp
     run("prepare", runs / "recipe.json", *common, *words)
     run("train", *common, "--fold", 0)
     run("validate", *common, "--fold", 0)
-    assert read(tmp_path / "taught")["oof"] > 0
+    assert scores_of(tmp_path / "taught")["oof"] > 0
 
 
 @pytest.mark.parametrize(
@@ -246,7 +234,7 @@ def test_other_losses_and_scales_learn_the_same_numbers(data, train, whole, tmp_
     run("train", *common, "--fold", 0)
     run("validate", *common, "--fold", 0)
     run("infer", *common, "--fold", 0)
-    scores = read(tmp_path / "run")
+    scores = scores_of(tmp_path / "run")
     assert scores["oof"] < 0.8 * scores["constant"] and scores["lower_is_better"]
     cells = pd.read_csv(tmp_path / "run" / "submission.csv", dtype=str)["weight"]
     assert cells.str.fullmatch(r"\d+").all() == whole
@@ -308,4 +296,4 @@ def test_new_deals_a_test_set_from_numbers(data, tmp_path, monkeypatch):
     run(
         "infer", "plants.py", *common, "--stages.0.num-epochs", 3, "--answers", tmp_path / "plants-data" / "answers.csv"
     )
-    assert read(tmp_path / "run")["metric"] == "r2" and "test" in read(tmp_path / "run")
+    assert scores_of(tmp_path / "run")["metric"] == "r2" and "test" in scores_of(tmp_path / "run")

@@ -1,13 +1,11 @@
 """Several questions an image from the table to a submission: a head each, folds, rule, ensembles, pseudo labels."""
 
-import json
-
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, recall_score
-from tiny import refused, run
+from tiny import refused, run, scores_of, two_runs
 
 from imettk.config import (
     FoldPlan,
@@ -82,21 +80,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(data, tmp_path_factory):
     """Two runs with all commands, and their common folder."""
-    folder = tmp_path_factory.mktemp("runs")
-    path = folder / "recipe.json"
-    path.write_text(to_json(recipe_of()))
-    for name in ("one", "two"):
-        common = ["--data", data, "--run-dir", folder / name]
-        run("prepare", path, *common, "--train.seed", 1 if name == "two" else 0)
-        for fold in range(2):
-            run("train", *common, "--fold", fold)
-        run("validate", *common)
-        run("infer", *common, "--answers", data / "answers.csv")
-    return folder
-
-
-def read(folder):
-    return json.loads((folder / "scores.json").read_text())
+    return two_runs(tmp_path_factory.mktemp("runs"), recipe_of(), data)
 
 
 def oof_of(folder):
@@ -128,7 +112,7 @@ def test_folds_hold_all_classes_of_all_questions_and_whole_groups(data, runs):
 
 def test_scores_are_scikit_learns(runs):
     probs, targets, _ = oof_of(runs / "one")
-    scores = read(runs / "one")
+    scores = scores_of(runs / "one")
     pairs = [(part.argmax(1), given.argmax(1)) for part, given in zip(split(targets), split(probs), strict=True)]
     recalls = [recall_score(*pair, average="macro") for pair in pairs]
     assert scores["metric"] == "macro_recall" and scores["oof"] == pytest.approx(0.75 * recalls[0] + 0.25 * recalls[1])
@@ -143,7 +127,7 @@ def test_each_question_has_its_line_in_print_and_report(data, runs, capsys):
     probs, targets, _ = oof_of(runs / "two")
     right = np.mean(split(probs)[1].argmax(1) == split(targets)[1].argmax(1))
     assert f"stripe: accuracy {right:.4f}, macro recall" in capsys.readouterr().out
-    assert read(runs / "two")["parts"]["stripe"]["accuracy"] == pytest.approx(right)
+    assert scores_of(runs / "two")["parts"]["stripe"]["accuracy"] == pytest.approx(right)
     page = (runs / "two" / "report.html").read_text()
     assert "By question" in page and f">{right:.4f}<" in page and "Missing or damaged" not in page
     rows = pd.read_csv(runs / "two" / "label_scores.csv")
@@ -159,7 +143,7 @@ def test_a_submission_has_a_column_a_question_as_the_sample(data, runs):
         assert answers[name].tolist() == [CLASSES[name][place] for place in part.argmax(1)]
     truth = pd.read_csv(data / "answers.csv", dtype=str)
     recalls = [recall_score(truth[name], answers[name], average="macro", zero_division=0) for name in QUESTIONS]
-    assert read(runs / "one")["test"] == pytest.approx(0.75 * recalls[0] + 0.25 * recalls[1])
+    assert scores_of(runs / "one")["test"] == pytest.approx(0.75 * recalls[0] + 0.25 * recalls[1])
 
 
 def test_pictures_are_answered_without_a_table(data, runs, capsys):
@@ -174,8 +158,8 @@ def test_pictures_are_answered_without_a_table(data, runs, capsys):
 def test_members_are_blended_and_teach_and_give_pseudo_labels(data, runs, tmp_path):
     common = ["--data", data, "--members", runs / "one", runs / "two"]
     run("ensemble", runs / "recipe.json", *common, "--run-dir", tmp_path / "both", "--method", "weighted")
-    alone = [read(runs / name)["oof"] for name in ("one", "two")]
-    assert read(tmp_path / "both")["oof"] >= min(alone) and (tmp_path / "both" / "submission.csv").is_file()
+    alone = [scores_of(runs / name)["oof"] for name in ("one", "two")]
+    assert scores_of(tmp_path / "both")["oof"] >= min(alone) and (tmp_path / "both" / "submission.csv").is_file()
     run("pseudo", "--run-dir", runs / "one", "--confidence", 0.5)
     made = pd.read_csv(runs / "one" / "pseudo.csv", dtype=str)
     answers = pd.read_csv(runs / "one" / "submission.csv", dtype=str).set_index("id")
@@ -186,7 +170,7 @@ def test_members_are_blended_and_teach_and_give_pseudo_labels(data, runs, tmp_pa
     run("prepare", runs / "recipe.json", *common, "--pseudo", runs / "one", "--train.teacher", *teachers)
     run("train", *common, "--fold", 0)
     run("validate", *common, "--fold", 0)
-    assert read(tmp_path / "taught")["oof"] > 0.7
+    assert scores_of(tmp_path / "taught")["oof"] > 0.7
 
 
 def test_log_loss_judges_probabilities(data, runs, tmp_path):
@@ -197,7 +181,7 @@ def test_log_loss_judges_probabilities(data, runs, tmp_path):
         log_loss(true.argmax(1), part / part.sum(1, keepdims=True), labels=range(part.shape[1]))
         for part, true in zip(split(probs.astype(np.float64)), split(targets), strict=True)
     ]
-    assert read(runs / "two")["oof"] == pytest.approx(np.mean(losses), abs=1e-5)
+    assert scores_of(runs / "two")["oof"] == pytest.approx(np.mean(losses), abs=1e-5)
 
 
 def test_a_test_image_that_is_a_training_image_gets_its_classes(runs, tmp_path):
@@ -257,7 +241,7 @@ def test_new_deals_a_test_set_from_questions(data, tmp_path, monkeypatch):
     run("train", "letters.py", *common, "--fold", 0)
     run("validate", "letters.py", *common)
     run("infer", "letters.py", *common, "--answers", tmp_path / "letters-data" / "answers.csv")
-    assert read(tmp_path / "run")["metric"] == "macro_recall" and "test" in read(tmp_path / "run")
+    assert scores_of(tmp_path / "run")["metric"] == "macro_recall" and "test" in scores_of(tmp_path / "run")
 
 
 def test_rows_of_questions_from_new_to_a_submission(data, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
-from tiny import refused, run
+from tiny import refused, run, two_runs
 
 from imettk.config import (
     FoldPlan,
@@ -103,17 +103,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(data, tmp_path_factory):
     """Two runs with all commands, and their common folder."""
-    folder = tmp_path_factory.mktemp("runs")
-    path = folder / "recipe.json"
-    path.write_text(to_json(recipe_of()))
-    for name in ("one", "two"):
-        common = ["--data", data, "--run-dir", folder / name]
-        run("prepare", path, *common, "--train.seed", 1 if name == "two" else 0)
-        for fold in range(2):
-            run("train", *common, "--fold", fold)
-        run("validate", *common)
-        run("infer", *common, "--answers", data / "answers.csv")
-    return folder
+    return two_runs(tmp_path_factory.mktemp("runs"), recipe_of(), data)
 
 
 def read(folder, name="scores.json"):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 from scipy.special import rel_entr
-from tiny import refused, run
+from tiny import refused, run, scores_of
 
 from imettk.commands.assembly import vote_weights
 from imettk.config import ExtraTable
@@ -51,10 +51,6 @@ def divergence(shares, probs):
     return rel_entr(shares, np.clip(probs, 1e-15, 1 - 1e-15)).sum(1).mean()
 
 
-def read(folder):
-    return json.loads((folder / "scores.json").read_text())
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return make_data(tmp_path_factory.mktemp("votes") / "data")
@@ -83,7 +79,7 @@ def test_new_writes_a_recipe_of_votes(runs):
 
 
 def test_a_score_is_the_divergence_of_calibrated_probabilities(data, runs):
-    scores, parts = read(runs / "two"), []
+    scores, parts = scores_of(runs / "two"), []
     for fold in range(2):
         part = load_predictions(runs / "two" / f"fold{fold}" / "oof.safetensors")
         table = pd.read_csv(data / "train.csv").set_index("id").loc[part.ids, list(part.values["labels"])].to_numpy()
@@ -103,7 +99,7 @@ def test_a_submission_has_rows_of_probabilities_and_is_scored_against_votes(data
     probs = answers[list(LABELS)].to_numpy()
     assert probs.sum(1) == pytest.approx(np.ones(NUM_TEST), abs=1e-7) and (probs > 0).all()
     truth = shares_of(data / "answers.csv")
-    assert read(runs / "one")["test"] == pytest.approx(divergence(truth, probs), rel=1e-5)
+    assert scores_of(runs / "one")["test"] == pytest.approx(divergence(truth, probs), rel=1e-5)
 
 
 def test_rows_of_more_votes_count_as_much_more(data, runs):
@@ -159,8 +155,8 @@ def test_members_are_blended_and_blends_sum_to_1(data, runs, tmp_path):
         run("ensemble", runs / "mine.py", *common, "--run-dir", folder, "--method", method, *SMALL)
         answers = pd.read_csv(folder / "submission.csv")[list(LABELS)].to_numpy()
         assert answers.sum(1) == pytest.approx(np.ones(NUM_TEST), abs=1e-6)
-    alone = [read(runs / name)["oof"] for name in ("one", "two")]
-    assert read(tmp_path / "weighted")["oof"] <= max(alone) + 0.01
+    alone = [scores_of(runs / name)["oof"] for name in ("one", "two")]
+    assert scores_of(tmp_path / "weighted")["oof"] <= max(alone) + 0.01
 
 
 @pytest.mark.parametrize("hard", [False, True])
@@ -174,7 +170,7 @@ def test_sure_test_rows_teach_their_shares(data, runs, tmp_path, hard):
     common = [runs / "mine.py", "--data", data, "--run-dir", tmp_path / "run", *SMALL, "--pseudo", runs / "one"]
     for command in ("prepare", "train", "validate"):
         run(command, *common, *([] if command == "prepare" else ["--fold", 0]))
-    assert read(tmp_path / "run")["oof"] > 0
+    assert scores_of(tmp_path / "run")["oof"] > 0
 
 
 def test_another_runs_predictions_teach(data, runs, tmp_path):
@@ -182,7 +178,7 @@ def test_another_runs_predictions_teach(data, runs, tmp_path):
     common = [runs / "mine.py", "--data", data, "--run-dir", tmp_path / "run", *SMALL, "--train.teacher", *teachers]
     for command in ("prepare", "train", "validate"):
         run(command, *common, *([] if command == "prepare" else ["--fold", 0]))
-    assert read(tmp_path / "run")["oof"] < read(tmp_path / "run")["constant"]
+    assert scores_of(tmp_path / "run")["oof"] < scores_of(tmp_path / "run")["constant"]
 
 
 def test_a_test_image_that_is_a_training_image_gets_its_shares(runs, tmp_path):
