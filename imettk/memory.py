@@ -1,7 +1,7 @@
 """Freed memory stays with the process: glibc else gives large blocks back at once, and the system clears them anew.
 
 A network's activations are such blocks, tens of megabytes each, in every layer of every batch. Measured on two cores:
-EfficientNet-Lite0 at 160 pixels predicts 3 times as fast, and trains 1.4 times as fast (`tools/bench/memory.py`).
+EfficientNet-Lite0 at 160 pixels predicts 2.5 times as fast, and trains 1.7 times as fast (`tools/bench/memory.py`).
 """
 
 from __future__ import annotations

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from imettk.config.section import Section
 from imettk.config.units import check_units
+
+if TYPE_CHECKING:
+    from imettk.tasks import Task
 
 CELL_SEPARATOR = "\x1f"  # (ASCII: unit separator) between labels in cells that were made here; no name holds it
 
@@ -171,8 +174,23 @@ class TableFormat(Section):
             "a regular expression with a group",
         )
         self._require(self.task in TASKS, "task", f"one of {', '.join(TASKS)}")
-        numbered, votes = TASKS[self.task].numbered, TASKS[self.task].votes
-        one_label = TASKS[self.task].exclusive and not numbered
+        task = TASKS[self.task]
+        self._check_labels(task)
+        self._check_rows(task)
+        self._require(self.only_group is None or self.labels_csv is not None, "only_group", "none without labels_csv")
+        self._require(self.label_separator != "", "label_separator", "at least one character")
+        suffixes = [self.image_suffix, *(extra.image_suffix for extra in self.extra if extra.image_suffix is not None)]
+        self._require(
+            all(("*" in suffix) == bool(self.channel_files) for suffix in suffixes),
+            "image_suffix",
+            "with a * where `channel_files` are given, and without where not",
+        )
+        check_units(self)
+
+    def _check_labels(self, task: Task) -> None:
+        """Raise `ConfigError` where labels cannot stand, for this task, as the format says."""
+        numbered, asks_columns = task.numbered, task.asks_columns
+        one_label = task.exclusive and not numbered
         pattern = self.label_pattern
         self._require(
             pattern is None or (one_label and _has_group(pattern)),
@@ -193,7 +211,7 @@ class TableFormat(Section):
             "different columns, and none beside only_group",
         )
         self._require(
-            not (TASKS[self.task].asks_columns and self.label_column in self.label_columns),
+            not (asks_columns and self.label_column in self.label_columns),
             "label_column",
             "none of label_columns, which are questions",
         )
@@ -202,7 +220,6 @@ class TableFormat(Section):
             "label_columns",
             "none where folders, names of files or lists hold the labels",
         )
-        asks_columns = TASKS[self.task].asks_columns
         self._require(not asks_columns or len(self.label_columns) > 0, "label_columns", "given: a column a question")
         self._require(
             not (asks_columns and (self.labels_csv or self.label_lists)),
@@ -211,10 +228,7 @@ class TableFormat(Section):
         )
         self._require(
             not self.auxiliary_columns
-            or (
-                (TASKS[self.task].numeric or asks_columns)
-                and len(set(self.learned_columns)) == len(self.learned_columns)
-            ),
+            or ((task.numeric or asks_columns) and len(set(self.learned_columns)) == len(self.learned_columns)),
             "auxiliary_columns",
             "different columns beside those of numbers or questions, and none of other tasks",
         )
@@ -223,9 +237,12 @@ class TableFormat(Section):
             not (numbered and of_labels), "task", "without labels_csv, only_group and label_lists for numbers or votes"
         )
         self._require(
-            not votes or len(self.label_columns) > 1, "label_columns", "two or more, each with a label's votes"
+            not task.votes or len(self.label_columns) > 1, "label_columns", "two or more, each with a label's votes"
         )
         self._require(not (self.label_lists and one_label), "label_lists", "false where rows have one label")
+
+    def _check_rows(self, task: Task) -> None:
+        """Raise `ConfigError` where rows and answers cannot be, for this task, as the format says."""
         self._require(
             not self.answer_columns or self.answer_column is None or self.sample_rows is not None,
             "answer_column",
@@ -239,7 +256,7 @@ class TableFormat(Section):
             "none without label_columns, which name the labels of rows",
         )
         self._require(
-            not self.join_rows or not (one_label or numbered or self.lists_images or self.label_columns),
+            not self.join_rows or not (task.exclusive or task.numbered or self.lists_images or self.label_columns),
             "join_rows",
             "false where rows have one label, or numbers, or a column a label, or are images without a table",
         )
@@ -250,19 +267,10 @@ class TableFormat(Section):
         )
         self._require(len(set(self.answer_columns)) == len(self.answer_columns), "answer_columns", "different columns")
         self._require(
-            not votes or sorted(self.label_answers) == sorted(self.label_columns),
+            not task.votes or sorted(self.label_answers) == sorted(self.label_columns),
             "answer_columns",
             "the columns of votes, each once",
         )
-        self._require(self.only_group is None or self.labels_csv is not None, "only_group", "none without labels_csv")
-        self._require(self.label_separator != "", "label_separator", "at least one character")
-        suffixes = [self.image_suffix, *(extra.image_suffix for extra in self.extra if extra.image_suffix is not None)]
-        self._require(
-            all(("*" in suffix) == bool(self.channel_files) for suffix in suffixes),
-            "image_suffix",
-            "with a * where `channel_files` are given, and without where not",
-        )
-        check_units(self)
 
     @property
     def has_units(self) -> bool:

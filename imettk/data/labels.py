@@ -133,15 +133,16 @@ def read_numbers(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> l
     return frame[list(table_format.number_columns)].to_numpy(str).tolist()
 
 
-def count_votes(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> np.ndarray | None:
-    """Return how many votes each row has, float32 (N,); None where rows hold something else.
-
-    Raises:
-        DataError: a number is below 0, or a row has no vote.
-    """
+def count_votes(table_format: TableFormat, frame: pd.DataFrame) -> np.ndarray | None:
+    """Return how many votes each row has, float32 (N,), of rows that `make_targets` took; None where they have none."""
     if not TASKS[table_format.task].votes:
         return None
-    counts = np.array(read_numbers(table_format, csv, frame), np.float64).reshape(len(frame), -1)
+    return frame[list(table_format.number_columns)].to_numpy(str).astype(np.float64).sum(1).astype(np.float32)
+
+
+def _refuse_no_votes(table_format: TableFormat, csv: Path, frame: pd.DataFrame, numbers: list[list[str]]) -> None:
+    """Raise `DataError` where a number of votes is below 0, or a row has no vote, or more than can be counted."""
+    counts = np.array(numbers, np.float64).reshape(len(frame), -1)
     sums = counts.sum(1)
     if (bad := (counts < 0).any(1) | ~(sums > 0) | ~(sums < MOST_VOTES)).any():
         rows = named(frame[table_format.id_column][bad], "row")
@@ -149,7 +150,6 @@ def count_votes(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> np
             f"{csv}: {rows} with votes below 0, or without any: what the image shows is not known; leave them out with "
             "`table.left_out_csv`"
         )
-    return sums.astype(np.float32)
 
 
 def make_targets(
@@ -161,10 +161,11 @@ def make_targets(
         DataError: a label is not listed, or a row lacks its one label.
     """
     task = TASKS[table_format.task]
-    if task.votes:
-        count_votes(table_format, csv, frame)  # which refuses rows without any
     if task.numbered:
-        return task.make_targets(read_numbers(table_format, csv, frame), {}, len(labels.names))
+        numbers = read_numbers(table_format, csv, frame)
+        if task.votes:
+            _refuse_no_votes(table_format, csv, frame, numbers)
+        return task.make_targets(numbers, {}, len(labels.names))
     column = {label: position for position, label in enumerate(labels.names)}
     column |= {name: column[label] for name, label in labels.merged.items() if label in column}
     if table_format.unknown_label is not None:

@@ -243,7 +243,7 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
         targets=targets,
         auxiliary=read_auxiliary(form, csv, frame, labels.auxiliary, remarks),
         groups=groups_of(form, csv, frame, remarks),
-        votes=count_votes(form, csv, frame),
+        votes=count_votes(form, frame),
         units=units_of(frame),
         boxes=find_boxes(form, data_dir, csv, ids, names, remarks, needed=number == 0),
         turned=turned,

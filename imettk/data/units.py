@@ -53,10 +53,11 @@ def list_images(
         images = [[cell for cell in row if cell.strip()] for row in rows]
     counts = np.array([max(1, len(names)) for names in images], np.int64)
     ids = [name for unit, names in zip(units, images, strict=True) for name in (names or [unit])]
-    files = [name for names in images for name in (names or [""])]
     places = np.repeat(np.arange(len(frame)), counts)
     frame = frame.iloc[places].reset_index(drop=True)
-    made: dict[str, Any] = {UNIT: units.to_numpy(object)[places], FILE: files, table_format.id_column: ids}
+    made: dict[str, Any] = {UNIT: units.to_numpy(object)[places], table_format.id_column: ids}
+    if table_format.unit_folders:
+        made[FILE] = [name for names in images for name in (names or [""])]
     frame = frame.assign(**made)
     refuse_doubles(frame[table_format.id_column], csv)
     return frame

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from imettk.errors import ConfigError, MismatchError
+from imettk.errors import MismatchError
 from imettk.metrics.questions import macro_recall, question_accuracy
 from imettk.postprocess.fitters import FitContext, RuleFitter
-from imettk.postprocess.rule import Rule
+from imettk.postprocess.rule import Rule, column_order
 from imettk.tasks import Task
 from imettk.tasks.questions import class_of, label_of
 
@@ -57,19 +57,8 @@ class LikeliestEach(Rule):
         return [[class_of(self.questions[place], row[place]) for place in order] for row in known]
 
     def order(self) -> list[int]:
-        """Return which questions the columns of the submission are of, int (Q,).
-
-        Raises:
-            ConfigError: they are not the questions, each once.
-        """
-        if not self.columns:
-            return list(range(len(self.questions)))
-        if sorted(self.columns) != sorted(self.questions):
-            raise ConfigError(
-                f"`table.answer_columns` {', '.join(self.columns)} are not the questions {', '.join(self.questions)}, "
-                "each once"
-            )
-        return [self.questions.index(column) for column in self.columns]
+        """Return which questions the columns of the submission are of, int (Q,); errors as of `column_order`."""
+        return column_order(self.columns, self.questions, "questions")
 
     def is_sound(self) -> bool:
         lists = (self.questions, self.sizes, self.columns)

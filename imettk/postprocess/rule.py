@@ -194,6 +194,24 @@ class Shares(_LabelRule):
         return drift(answers, np.array(self.shares))
 
 
+def column_order(columns: Sequence[str], names: Sequence[str], what: str) -> list[int]:
+    """Return which of these names each column of the submission is of, int (T,); without columns, each is its own.
+
+    Args:
+        what: the names are, as people call them.
+
+    Raises:
+        ConfigError: the columns are not the names, each once.
+    """
+    if not columns:
+        return list(range(len(names)))
+    if sorted(columns) != sorted(names):
+        raise ConfigError(
+            f"`table.answer_columns` {', '.join(columns)} are not the {what} {', '.join(names)}, each once"
+        )
+    return [list(names).index(column) for column in columns]
+
+
 def relative_to_row(probs: np.ndarray) -> np.ndarray:
     """Each probability divided by the largest of its row, as `probs` (N, C); a row of zeros stays."""
     return probs / np.maximum(probs.max(1, keepdims=True), np.finfo(probs.dtype).tiny)

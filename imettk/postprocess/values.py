@@ -10,7 +10,7 @@ import numpy as np
 
 from imettk.errors import ConfigError, MismatchError
 from imettk.postprocess.fitters import FitContext, RuleFitter
-from imettk.postprocess.rule import Rule
+from imettk.postprocess.rule import Rule, column_order
 from imettk.tasks import Task
 
 
@@ -57,18 +57,8 @@ class Values(Rule):
         return [[row[place] for place in self.places(labels)] for row in known]
 
     def places(self, labels: Sequence[str]) -> list[int]:
-        """Return which targets the columns of the submission are of, int (T,).
-
-        Raises:
-            ConfigError: they are not the targets, each once.
-        """
-        if not self.columns:
-            return list(range(len(labels)))
-        if sorted(self.columns) != sorted(labels):
-            raise ConfigError(
-                f"`table.answer_columns` {', '.join(self.columns)} are not the targets {', '.join(labels)}, each once"
-            )
-        return [list(labels).index(column) for column in self.columns]
+        """Return which targets the columns of the submission are of, int (T,); errors as of `column_order`."""
+        return column_order(self.columns, labels, "targets")
 
     def is_sound(self) -> bool:
         ends = (self.low, self.high)

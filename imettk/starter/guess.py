@@ -21,6 +21,7 @@ from imettk.errors import DataError
 from imettk.starter.guess_columns import (
     Choices,
     Finding,
+    TrainingRows,
     find_group,
     find_rows,
     require_rows,
@@ -105,17 +106,8 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         ConfigError: the metric that was asked for is none.
     """
     sample_csv = find_sample(contents, choices)
-    has_table = choices.train_csv is None or choices.train_csv in contents.tables
-    rows = find_rows(contents, choices, {sample_csv}) if has_table else None
-    units = find_units(contents, choices, sample_csv, rows)
-    # Units first: a sample that asks for both sides of each patient has a row for each patient and side as well.
-    gathered = Gathered(contents, {}, ())
-    if units is None or not lists_units(contents, sample_csv):
-        gathered = gather_tables(contents, sample_csv, choices)
+    gathered, rows, units = _find_training(contents, choices, sample_csv)
     contents, long = gathered.contents, gathered.rows
-    if long:
-        rows = find_rows(contents, choices, {sample_csv}) if has_table else None
-        units = find_units(contents, choices, sample_csv, rows)
     if units is not None:
         rows, sample = units.rows, units.sample(contents, sample_csv, long.get(sample_csv or ""))
     elif rows is None or _name_others(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
@@ -182,6 +174,24 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         units=units,
     )
     return _with_answers(contents, choices, read)
+
+
+def _find_training(
+    contents: Contents, choices: Choices, sample_csv: str | None
+) -> tuple[Gathered, TrainingRows | None, UnitRows | None]:
+    """The tables with a row an image; which of them has the training rows, None without any; and their units."""
+    has_table = choices.train_csv is None or choices.train_csv in contents.tables
+
+    def find(contents: Contents) -> tuple[TrainingRows | None, UnitRows | None]:
+        rows = find_rows(contents, choices, {sample_csv}) if has_table else None
+        return rows, find_units(contents, choices, sample_csv, rows)
+
+    rows, units = find(contents)
+    # Units first: a sample that asks for both sides of each patient has a row for each patient and side as well.
+    if units is not None and lists_units(contents, sample_csv):
+        return Gathered(contents, {}, ()), rows, units
+    gathered = gather_tables(contents, sample_csv, choices)
+    return (gathered, *(find(gathered.contents) if gathered.rows else (rows, units)))
 
 
 def _without_table(gathered: Gathered, data_dir: Path, choices: Choices, sample_csv: str | None) -> Guess:
