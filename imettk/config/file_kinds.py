@@ -1,0 +1,73 @@
+"""Kinds of files that tables and images come as: one row a kind, with what it needs, and nothing heavy imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imettk.config.choices import Choice
+from imettk.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileKind(Choice):
+    """One kind of file; `make` reads it.
+
+    Attributes:
+        title: the kind's name in messages.
+        endings: of its files' names, in small letters.
+        starts: (offset, bytes) of a file's content, any of which says that it is one.
+        without_start: a file that has none of these is one all the same where its name ends so.
+        needs: modules that `make` imports beside what imettk always installs.
+        extra: of imettk that installs them.
+    """
+
+    title: str
+    endings: tuple[str, ...]
+    starts: tuple[tuple[int, bytes], ...] = ()
+    without_start: bool = False
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+    def is_start(self, content: bytes) -> bool:
+        """Return whether a file that begins so is of this kind."""
+        return any(content.startswith(start, offset) for offset, start in self.starts)
+
+    def load_for(self, path: object) -> Any:
+        """Return what reads this file.
+
+        Raises:
+            DataError: a library that it needs is not installed; the message has the line that installs it.
+        """
+        try:
+            return self.load()
+        except ModuleNotFoundError as error:
+            name = (error.name or "").partition(".")[0]
+            if name not in self.needs:
+                raise
+            raise DataError(
+                f"{path}: {self.title} is read by {name}, which is not installed: pip install 'imettk[{self.extra}]'"
+            ) from None
+
+
+# How one image becomes numbers: `make` is (content, frame, as_shown) -> PixelValues | None, where None leaves the file
+# to the readers of pictures, which take all that no row here recognises.
+IMAGE_READERS: dict[str, FileKind] = {}
+
+
+def image_kind(content: bytes, path: str) -> FileKind | None:
+    """Return the row that reads this image by its content, else by its ending; None for pictures."""
+    for kind in IMAGE_READERS.values():
+        if kind.is_start(content):
+            return kind
+    ending = os.path.splitext(path)[1].lower()
+    named = (kind for kind in IMAGE_READERS.values() if kind.without_start and ending in kind.endings)
+    return next(named, None)
+
+
+def kind_of_name(rows: Mapping[str, FileKind], name: str) -> FileKind | None:
+    """Return the row whose files' names end as this one; None where none does."""
+    small = name.lower()
+    return next((kind for kind in rows.values() if small.endswith(kind.endings)), None)

@@ -1,0 +1,31 @@
+"""Rows of kinds of files: recognised by content before name, and a library that is missing is one line."""
+
+import pytest
+
+from imettk.config.file_kinds import IMAGE_READERS, FileKind, image_kind, kind_of_name
+from imettk.errors import DataError
+
+SCAN = FileKind(make="json:loads", title="a scan", endings=(".scan",), starts=((4, b"SCAN"),), without_start=True)
+LACKING = FileKind(
+    make="no_such_library:read", title="a dump", endings=(".dump",), needs=("no_such_library",), extra="x"
+)
+
+
+def test_content_comes_before_the_name(monkeypatch):
+    monkeypatch.setitem(IMAGE_READERS, "scan", SCAN)
+    assert image_kind(b"1234SCAN...", "a.jpg") is SCAN
+    assert image_kind(b"anything", "a.SCAN") is SCAN
+    assert image_kind(b"anything", "a.jpg") is None
+
+
+def test_names_are_told_by_their_endings():
+    rows = {"scan": SCAN, "dump": LACKING}
+    assert kind_of_name(rows, "b/a.DUMP") is LACKING
+    assert kind_of_name(rows, "a.csv") is None
+
+
+def test_a_missing_library_is_named_with_what_installs_it():
+    with pytest.raises(DataError, match=r"a.dump: a dump is read by no_such_library, .*: pip install 'imettk\[x\]'"):
+        LACKING.load_for("a.dump")
+    with pytest.raises(ModuleNotFoundError):  # what is no library of this kind is a fault of ours
+        FileKind(make="no_such_library:read", title="t", endings=()).load_for("a")
