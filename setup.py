@@ -2,6 +2,8 @@
 
 from setuptools import find_packages, setup
 
+TIFF = ["imagecodecs", "tifffile>=2023.7"]
+
 setup(
     name="imettk",
     version="0.2.0",
@@ -39,6 +41,7 @@ setup(
         "bench": ["ckpt-chaos>=0.1.8"],
         "kaggle": ["kaggle>=2.2"],
         "log": ["mlflow>=3.1"],
+        "tiff": TIFF,
         "test": [
             "iterative-stratification",
             "kaggle>=2.2",
@@ -50,6 +53,7 @@ setup(
             "pytorch-metric-learning>=2.9",
             "ruff",
             "selenium>=4.20",
+            *TIFF,
             "types-tqdm",
         ],
     },
