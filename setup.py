@@ -2,6 +2,7 @@
 
 from setuptools import find_packages, setup
 
+DICOM = ["pydicom>=3", "pylibjpeg>=2", "pylibjpeg-openjpeg>=2.3", "python-gdcm>=3.0.24"]
 TIFF = ["imagecodecs", "tifffile>=2023.7"]
 
 setup(
@@ -39,6 +40,7 @@ setup(
     ],
     extras_require={
         "bench": ["ckpt-chaos>=0.1.8"],
+        "dicom": DICOM,
         "kaggle": ["kaggle>=2.2"],
         "log": ["mlflow>=3.1"],
         "tiff": TIFF,
@@ -53,6 +55,7 @@ setup(
             "pytorch-metric-learning>=2.9",
             "ruff",
             "selenium>=4.20",
+            *DICOM,
             *TIFF,
             "types-tqdm",
         ],

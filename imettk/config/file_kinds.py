@@ -74,6 +74,16 @@ IMAGE_READERS: dict[str, FileKind] = {
         needs=("tifffile",),
         extra="tiff",
     ),
+    "dicom": FileKind(
+        make="imettk.data.dicom:read_dicom",
+        title="a DICOM file",
+        endings=(".dcm", ".dicom"),
+        # Without a preamble a file begins with its first group, whose length or whose character set comes first.
+        starts=((128, b"DICM"), (0, b"\x02\0\0\0UL"), (0, b"\x08\0\x05\0"), (0, b"\x08\0\0\0\x04\0\0\0")),
+        without_start=True,
+        needs=("pydicom", "gdcm", "pylibjpeg", "openjpeg"),
+        extra="dicom",
+    ),
     "npz": FileKind(
         make="imettk.data.arrays:read_npz", title="an array of numpy", endings=(".npz",), without_start=True
     ),
