@@ -16,7 +16,7 @@ from imettk.data.decode import MAX_PIXELS, check_pixels, check_size, decode_any,
 from imettk.data.file_facts import FileFacts
 from imettk.data.framing import Aspect, Frame, frame_image
 from imettk.data.header import Header, has_broken_profile, read_header
-from imettk.data.pixel_values import ValueRange, to_pixels
+from imettk.data.pixel_values import PixelValues, ValueRange, to_pixels
 from imettk.errors import DataError
 
 PIXELS_VERSION = 2  # of what a file becomes: goes up when the same settings give other pixels, and caches are remade
@@ -110,7 +110,7 @@ class ImageReader:
         facts: FileFacts | None = None,
     ) -> np.ndarray:
         if (decode := self.decoder.load()) is not None:
-            pixels = self._decode_own(decode, path, channels)
+            pixels = self._decode_own(decode, path, channels, facts)
             return pixels if whole else self._fit(pixels, self._frame(pixels.shape[:2], box), 1)
         content = read_content(path)
         if facts is not None and has_broken_profile(content):
@@ -136,21 +136,23 @@ class ImageReader:
         check_pixels(values.numbers.shape[1], values.numbers.shape[0], self.max_pixels)
         return to_pixels(values, channels, self.white, facts=facts)
 
-    def _decode_own(self, decode: Callable[[str], np.ndarray], path: str, channels: int) -> np.ndarray:
+    def _decode_own(
+        self, decode: Callable[[str], np.ndarray], path: str, channels: int, facts: FileFacts | None
+    ) -> np.ndarray:
         """Return the pixels of a file as such a function gives them; all that it raises is about this file."""
         try:
-            pixels = decode(path)
+            numbers = decode(path)
         except Exception as error:
             raise DataError(f"{path}: {describe(error) or f'{type(error).__name__}: {error}'}") from None
-        shape: tuple[int, ...] = getattr(pixels, "shape", ())
-        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or len(shape) != 3 or shape[2] != channels:
-            given = f"{pixels.dtype} {shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
-            raise DataError(f"{path}: `images.reader` must return uint8 (H, W, {channels}), got {given}")
+        if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "buif" or numbers.ndim not in (2, 3):
+            given = f"{numbers.dtype} {numbers.shape}" if isinstance(numbers, np.ndarray) else type(numbers).__name__
+            raise DataError(f"{path}: `images.reader` must return numbers (H, W) or (H, W, {channels}), got {given}")
         try:
-            check_pixels(shape[1], shape[0], self.max_pixels)
+            check_pixels(numbers.shape[1], numbers.shape[0], self.max_pixels)
+            white = None if numbers.dtype == np.uint8 else self.white  # bytes are what is seen already
+            return to_pixels(PixelValues(numbers), channels, white, facts=facts)
         except ValueError as error:
             raise DataError(f"{path}: {error}") from None
-        return pixels
 
     def _decode(
         self, content: bytes, channels: int, box: np.ndarray | None, whole: bool, facts: FileFacts | None
