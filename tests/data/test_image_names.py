@@ -90,7 +90,8 @@ def test_a_table_of_test_images_names_them_by_the_ids_of_the_sample(hotels):
     test = read_test_table(form, hotels, table)
     assert test.ids.tolist() == ["9", "8", "w.jpg"]
     assert files_of(test, hotels) == ["test/t.jpg", "test/u.jpg", "test/w.jpg"]
-    assert "1 row (w.jpg) without one in test.csv" in "\n".join(test.remarks)
+    told = "\n".join(test.remarks)
+    assert "1 row (w.jpg) without one in test.csv" in told and "without an image" not in told
     write(hotels, test="number,file_name\n8,u.jpg\n9,t.jpg\n9,u.jpg\n")
     with pytest.raises(DataError, match=r"test\.csv: 1 id \(9\) more than once"):
         read_test_table(form, hotels, table)
