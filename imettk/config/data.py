@@ -7,6 +7,7 @@ from typing import Literal
 
 from imettk.config.choices import READERS
 from imettk.config.section import MOST_LISTED, MOST_PIXELS, Section
+from imettk.config.white import WHITE_RULE, parse_white
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +72,12 @@ class ImageFormat(Section):
         reduced_decode: decode a JPEG at 1/2, 1/4 or 1/8 where that is still large enough: twice as fast or more.
         fast_resize: bilinear up to a factor of 2, where it still reads every pixel; False takes the area mean.
         max_pixels: an image with more is a bad one.
-        white: the value that is white in images of more than 8 bits a channel, such as 4095 for 12 bits in a 16-bit
-            file; all above is white too. None takes 65535, and in a TIFF of fewer bits their largest value.
+        white: which values are black and white in images of more than 8 bits a channel: the value that is white, such
+            as 4095, or `12 bits` (0 is black); a window, `-160..240`; or percentiles of the training images,
+            `1%..99.5%`, which `prepare` measures. All above is white too. None takes what each file says: 65535, in a
+            TIFF of fewer bits their largest value, in DICOM its window.
+        frame: which one of a file that holds several, from 0, below 0 from the last, or `middle`. None takes the first
+            of a picture's, and refuses stacks.
         on_bad_image: in training, a bad image is an error, or skipped: left out where `prepare` found it, else without
             weight. Predictions never fail for it: it gets the mean of the others.
     """
@@ -92,7 +97,8 @@ class ImageFormat(Section):
     reduced_decode: bool = True
     fast_resize: bool = True
     max_pixels: int = 178_956_970
-    white: int | None = None
+    white: int | float | str | None = None
+    frame: int | Literal["middle"] | None = None
     on_bad_image: Literal["error", "skip"] = "error"
 
     def __post_init__(self) -> None:
@@ -120,7 +126,7 @@ class ImageFormat(Section):
             f"1 or {self.channels} values from 0 to 255",
         )
         self._require(self.max_pixels >= 1, "max_pixels", "at least 1")
-        self._require(self.white is None or self.white >= 1, "white", "at least 1, or none")
+        self._require(self.white is None or parse_white(self.white) is not None, "white", WHITE_RULE)
 
 
 @dataclass(frozen=True, kw_only=True)

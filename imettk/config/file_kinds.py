@@ -1,16 +1,11 @@
-"""Kinds of files in a competition's folder: one row a kind, by the endings of its files, and what reading it takes.
-
-A row refers to its reader as "module:name", so that nothing is imported before a file of its kind is read.
-"""
+"""Kinds of files that tables and images come as: one row a kind, with what it needs, and nothing heavy imported."""
 
 from __future__ import annotations
 
-import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from os import PathLike
-from types import ModuleType
-from typing import TypeVar
+from typing import Any
 
 from imettk.config.choices import Choice
 from imettk.errors import DataError
@@ -18,52 +13,61 @@ from imettk.errors import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class FileKind(Choice):
-    """A kind of files; `make` reads one of them.
+    """One kind of file; `make` reads it.
 
     Attributes:
-        endings: of such files' names, in small letters, each with its point.
-        needs: the module that reading takes and imettk does not install.
-        extra: of setup.py, which installs that module.
+        title: the kind's name in messages.
+        endings: of its files' names, in small letters.
+        starts: (offset, bytes) of a file's content, any of which says that it is one.
+        without_start: a file that has none of these is one all the same where its name ends so.
+        needs: modules that `make` imports beside what imettk always installs.
+        extra: of imettk that installs them.
     """
 
+    title: str
     endings: tuple[str, ...]
-    needs: str | None = None
-    extra: str | None = None
+    starts: tuple[tuple[int, bytes], ...] = ()
+    without_start: bool = False
+    needs: tuple[str, ...] = ()
+    extra: str = ""
 
-    def require(self, path: str | PathLike[str]) -> None:
-        """Raise `DataError` where reading this file takes a module that is not installed."""
-        if self.needs is not None:
-            import_extra(self.needs, str(self.extra), path)
+    def is_start(self, content: bytes) -> bool:
+        """Return whether a file that begins so is of this kind."""
+        return any(content.startswith(start, offset) for offset, start in self.starts)
 
+    def load_for(self, path: object) -> Any:
+        """Return what reads this file.
 
-Kind = TypeVar("Kind", bound=FileKind)
-
-
-def import_extra(module: str, extra: str, path: str | PathLike[str]) -> ModuleType:
-    """Return a module that an extra of setup.py installs.
-
-    Args:
-        path: the file that is to be read with it.
-
-    Raises:
-        DataError: it is not installed; the message names the file and the line that installs it.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        missing = (error.name or module).partition(".")[0]
-        raise DataError(f"{path}: to read it, {missing} must be installed: `pip install 'imettk[{extra}]'`") from None
+        Raises:
+            DataError: a library that it needs is not installed; the message has the line that installs it.
+        """
+        try:
+            return self.load()
+        except ModuleNotFoundError as error:
+            name = (error.name or "").partition(".")[0]
+            if name not in self.needs:
+                raise
+            raise DataError(
+                f"{path}: {self.title} is read by {name}, which is not installed: pip install 'imettk[{self.extra}]'"
+            ) from None
 
 
-def kind_of(name: str, kinds: Mapping[str, Kind]) -> Kind | None:
-    """Return the kind of a file by its name, the longest ending first; None where it is of none of these kinds."""
+# How one image becomes numbers: `make` is (content, frame, as_shown) -> PixelValues | None, where None leaves the file
+# to the readers of pictures, which take all that no row here recognises.
+IMAGE_READERS: dict[str, FileKind] = {}
+
+
+def image_kind(content: bytes, path: str) -> FileKind | None:
+    """Return the row that reads this image by its content, else by its ending; None for pictures."""
+    for kind in IMAGE_READERS.values():
+        if kind.is_start(content):
+            return kind
+    ending = os.path.splitext(path)[1].lower()
+    named = (kind for kind in IMAGE_READERS.values() if kind.without_start and ending in kind.endings)
+    return next(named, None)
+
+
+def kind_of_name(rows: Mapping[str, FileKind], name: str) -> FileKind | None:
+    """Return the row whose files' names end as this one; None where none does."""
     small = name.lower()
-    fits = [(len(ending), kind) for kind in kinds.values() for ending in kind.endings if small.endswith(ending)]
-    return max(fits, key=lambda fit: fit[0])[1] if fits else None
-
-
-# (path, remarks) -> the table, every cell as text.
-TABLE_READERS: dict[str, FileKind] = {
-    "csv": FileKind(make="imettk.data.csv_files:read_csv", endings=(".csv", ".tsv")),
-}
-TABLE_ENDINGS = tuple(ending for kind in TABLE_READERS.values() for ending in kind.endings)
+    return next((kind for kind in rows.values() if small.endswith(kind.endings)), None)

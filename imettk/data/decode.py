@@ -15,6 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from imettk.data.depth import FULL_16, Depth, grey_values, is_grey, put_colours, read_colours, read_depth, to_eight_bits
 from imettk.data.file_facts import FileFacts
 from imettk.data.header import Header, has_broken_profile
+from imettk.data.pixel_values import ValueRange
 from imettk.errors import DataError
 
 # Opening a pipe would wait for somebody to write into it.
@@ -58,7 +59,7 @@ def decode_fast(
     channels: int,
     orient: bool,
     reduction: int,
-    white: int | None = None,
+    white: ValueRange | None = None,
     facts: FileFacts | None = None,
 ) -> np.ndarray:
     """Pixels of a file that `read_header` vouches for, uint8 (H, W, channels).
@@ -67,7 +68,7 @@ def decode_fast(
         channels: 1 for grey, 3 for RGB.
         orient: turn it as EXIF says.
         reduction: decode at 1/2, 1/4 or 1/8 of the size, by computing fewer frequencies of a JPEG; 1 for all.
-        white: the value that is white in files of more than 8 bits; None takes their upper 8 bits.
+        white: the values that are black and white in files of more than 8 bits; None takes their upper 8 bits.
         facts: is told how bright a file of more than 8 bits is.
 
     Raises:
@@ -82,8 +83,9 @@ def decode_fast(
     if pixels is None:
         raise ValueError(find_fault(content) or "it is damaged")
     if facts is not None and header.deep:
-        facts.note_brightness(float(np.max(cv2.imdecode(wanted, cv2.IMREAD_UNCHANGED))), white or FULL_16)  # type: ignore[arg-type]
-    return to_eight_bits(pixels, white) if scaled and white is not None else pixels
+        brightest = float(np.max(cv2.imdecode(wanted, cv2.IMREAD_UNCHANGED)))  # type: ignore[arg-type]
+        facts.note_brightness(brightest, FULL_16 if white is None else white.white)
+    return pixels if not scaled or white is None else to_eight_bits(pixels, white)
 
 
 def _without_spare(content: bytes, header: Header, channels: int) -> bytes:
@@ -120,7 +122,7 @@ def decode_any(
     orient: bool,
     background: tuple[int, ...],
     max_pixels: int,
-    white: int | None = None,
+    white: ValueRange | None = None,
     facts: FileFacts | None = None,
 ) -> np.ndarray:
     """Pixels of any other file at its full size, uint8 (H, W, channels): the first frame of an animation.
@@ -128,7 +130,8 @@ def decode_any(
     Args:
         channels: 1 for grey and 3 for RGB, both over `background` where the file is transparent; any other number
             takes the file's channels as they are, and it must have so many.
-        white: the value that is white in files of more than 8 bits; None takes what the file says, or 16 bits.
+        white: the values that are black and white in files of more than 8 bits; None takes what the file says, or 16
+            bits.
         facts: is told how bright a file of more than 8 bits is.
 
     Raises:
@@ -158,15 +161,18 @@ def decode_any(
         raise ValueError(_one_line(error)) from None
 
 
-def _treat_depth(image: Image.Image, content: bytes, depth: Depth, white: int | None, facts: FileFacts | None) -> None:
+def _treat_depth(
+    image: Image.Image, content: bytes, depth: Depth, white: ValueRange | None, facts: FileFacts | None
+) -> None:
     """Tell `facts` how bright a deep image is; where `white` is given, scale its colours in place."""
+    brightest = depth.white if white is None else white.white
     if is_grey(image):
         if facts is not None:
-            facts.note_brightness(float(np.max(grey_values(image, depth.step))), white or depth.white)
+            facts.note_brightness(float(np.max(grey_values(image, depth.step))), brightest)
         return
     values = read_colours(image, content)
     if values is not None and facts is not None:
-        facts.note_brightness(float(values[:, :, :3].max()), white or depth.white)
+        facts.note_brightness(float(values[:, :, :3].max()), brightest)
     if values is not None and white is not None:
         put_colours(image, values, white)
     elif white is not None:

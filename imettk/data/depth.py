@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from imettk.data.pixel_values import ValueRange
+
 FULL_16 = 65535  # white, where nothing says otherwise
 # Where the channels of a file lie in what OpenCV reads of it, by Pillow's mode.
 _PLACES = {"RGB": [2, 1, 0], "RGBA": [2, 1, 0, 3]}
@@ -71,20 +73,22 @@ def read_colours(image: Image.Image, content: bytes) -> np.ndarray | None:
     return pixels[:, :, places]
 
 
-def to_eight_bits(values: np.ndarray, white: int) -> np.ndarray:
-    """Scale values so that `white` and all above are 255, uint8 of the same shape.
+def to_eight_bits(values: np.ndarray, white: ValueRange) -> np.ndarray:
+    """Scale values so that black and all below are 0, white and all above are 255, uint8 of the same shape.
 
     Raises:
-        ValueError: a value is no number, or below 0.
+        ValueError: a value is no number, or below 0 where 0 is black.
     """
-    if not np.min(values) >= 0:  # so that NaN fails as well
+    if not np.min(values) >= min(0, white.black):  # so that NaN fails as well
         raise ValueError("it has values below 0, or that are no numbers: convert it to 8 or 16 bits")
+    if white.black:
+        return white.scale(values)
     exact = values.dtype in (np.uint16, np.int32)
     native = np.ascontiguousarray(values, values.dtype.newbyteorder("=") if exact else np.float32)
-    return cv2.convertScaleAbs(native, alpha=255 / white).reshape(values.shape)
+    return cv2.convertScaleAbs(native, alpha=255 / white.white).reshape(values.shape)
 
 
-def put_colours(image: Image.Image, values: np.ndarray, white: int) -> None:
+def put_colours(image: Image.Image, values: np.ndarray, white: ValueRange) -> None:
     """Replace an image's colours by values scaled to `white`, in place; alpha stays."""
     pixels = np.asarray(image).copy()
     pixels[:, :, :3] = to_eight_bits(values[:, :, :3], white)

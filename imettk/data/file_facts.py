@@ -26,7 +26,7 @@ class FileFacts:
     share: float = 0.0
     broken_profiles: int = 0
 
-    def note_brightness(self, brightest: float, white: int) -> None:
+    def note_brightness(self, brightest: float, white: float) -> None:
         """Count an image of more than 8 bits by its largest value, and what counts as white."""
         self.images = 1
         self.brightest, self.share = max(self.brightest, brightest), max(self.share, brightest / white)
@@ -50,14 +50,14 @@ def suggest_white(facts: FileFacts) -> int | None:
     return 2 ** min(MOST_BITS, max(LEAST_BITS, bits)) - 1
 
 
-def describe_brightness(facts: FileFacts, white: int | None = None) -> str:
+def describe_brightness(facts: FileFacts, white: float | str | None = None) -> str:
     """How bright deep images are, in words; `white` is `images.white`."""
     images = f"{facts.images} image{'s' if facts.images != 1 else ''} of more than 8 bits"
     what = "what their files count as white" if white is None else f"`images.white` {white}"
     return f"the brightest pixel of {images} is {facts.brightest:g}, {facts.share:.1%} of {what}"
 
 
-def tell_facts(facts: FileFacts, white: int | None) -> Sequence[str]:
+def tell_facts(facts: FileFacts, white: float | str | None) -> Sequence[str]:
     """One line for each thing that a person should know.
 
     Args:
@@ -66,7 +66,7 @@ def tell_facts(facts: FileFacts, white: int | None) -> Sequence[str]:
     lines = []
     if (guess := suggest_white(facts)) is not None:
         lines.append(f"{describe_brightness(facts, white)}: they are seen as dark; try --images.white {guess}")
-    if white is not None and facts.share > 1:
+    if isinstance(white, int | float) and facts.share > 1:
         lines.append(f"{describe_brightness(facts, white)}: all above that is seen as white")
     if number := facts.broken_profiles:
         lines.append(f"{number} image{'s have' if number > 1 else ' has'} a broken colour profile, which is ignored")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
 from imettk.config.choices import READERS, Choice
+from imettk.config.file_kinds import FileKind, image_kind
 from imettk.config.own import Own, describe
 from imettk.data.decode import MAX_PIXELS, check_pixels, check_size, decode_any, decode_fast, read_content
 from imettk.data.file_facts import FileFacts
 from imettk.data.framing import Aspect, Frame, frame_image
 from imettk.data.header import Header, has_broken_profile, read_header
+from imettk.data.pixel_values import ValueRange, to_pixels
 from imettk.errors import DataError
 
 PIXELS_VERSION = 2  # of what a file becomes: goes up when the same settings give other pixels, and caches are remade
@@ -37,7 +39,8 @@ class ImageReader:
         reduce: decode a large JPEG at 1/2, 1/4 or 1/8, as long as no side falls below what is wanted.
         fast_resize: see `resize`.
         max_pixels: larger images are refused before they are decoded.
-        white: the value that is white in files of more than 8 bits a channel; None takes 16 bits, or what a TIFF says.
+        white: the values that are black and white in files of more than 8 bits a channel; None takes what each says.
+        frame: which one of a file that holds several; see `images.frame`.
         decoder: turns a file into pixels: a row of READERS, or a user's own.
     """
 
@@ -53,7 +56,8 @@ class ImageReader:
     reduce: bool = True
     fast_resize: bool = True
     max_pixels: int = MAX_PIXELS
-    white: int | None = None
+    white: ValueRange | None = None
+    frame: int | Literal["middle"] | None = None
     decoder: Choice = READERS["files"]
 
     def read(
@@ -86,8 +90,11 @@ class ImageReader:
     def settings(self) -> dict[str, Any]:
         """Everything that decides the pixels, as JSON values: the key of a cache."""
         settings = {"version": PIXELS_VERSION, **asdict(self)}
-        if self.white is None:  # as before there was such a setting
-            del settings["white"]
+        for name in ("white", "frame"):
+            if getattr(self, name) is None:  # as before there was such a setting
+                del settings[name]
+        if self.white is not None:
+            settings["white"] = self.white.setting()
         del settings["decoder"]
         if isinstance(own := self.decoder.make, Own):
             settings["decoder"] = {"name": own.name, "code": own.code()}
@@ -109,11 +116,25 @@ class ImageReader:
         if facts is not None and has_broken_profile(content):
             facts.broken_profiles = 1
         try:
+            if (kind := image_kind(content, path)) is not None:
+                found = self._decode_values(kind, content, path, channels, facts)
+                if found is not None:
+                    return found if whole else self._fit(found, self._frame(found.shape[:2], box), 1)
             return self._decode(content, channels, box, whole, facts)
         except ValueError as error:
             raise DataError(f"{path} ({len(content)} bytes): {error}") from None
         except (cv2.error, MemoryError) as error:
             raise DataError(f"{path} ({len(content)} bytes): {' '.join(str(error).split())}") from None
+
+    def _decode_values(
+        self, kind: FileKind, content: bytes, path: str, channels: int, facts: FileFacts | None
+    ) -> np.ndarray | None:
+        """Return the pixels of a file that is no picture; None where its row leaves it to pictures' readers."""
+        values = kind.load_for(path)(content, frame=self.frame, as_shown=self.white is None)
+        if values is None:
+            return None
+        check_pixels(values.numbers.shape[1], values.numbers.shape[0], self.max_pixels)
+        return to_pixels(values, channels, self.white, facts=facts)
 
     def _decode_own(self, decode: Callable[[str], np.ndarray], path: str, channels: int) -> np.ndarray:
         """Return the pixels of a file as such a function gives them; all that it raises is about this file."""

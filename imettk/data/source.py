@@ -12,16 +12,22 @@ import numpy as np
 from imettk.config import CachePlan, Recipe
 from imettk.config.choices import READERS
 from imettk.config.fits import choice_of
+from imettk.config.white import parse_white
 from imettk.data.cache import ImageCache
 from imettk.data.csv_files import named
 from imettk.data.file_facts import FileFacts
+from imettk.data.pixel_values import ValueRange
 from imettk.data.reader import ImageReader
 from imettk.data.sample_table import SampleTable
 from imettk.data.stamps import hash_files, stat_files
 
 
-def make_reader(recipe: Recipe) -> ImageReader:
-    """How a recipe's image files are read; `ConfigError` where a user's own reader is not there."""
+def make_reader(recipe: Recipe, white: ValueRange | None = None) -> ImageReader:
+    """How a recipe's image files are read; `ConfigError` where a user's own reader is not there.
+
+    Args:
+        white: where `images.white` asks for percentiles, the values at which they lie.
+    """
     images, table = recipe.images, recipe.table
     return ImageReader(
         size=images.load_size or images.image_size,
@@ -36,9 +42,16 @@ def make_reader(recipe: Recipe) -> ImageReader:
         reduce=images.reduced_decode,
         fast_resize=images.fast_resize,
         max_pixels=images.max_pixels,
-        white=images.white,
+        white=white or _given_range(recipe),
+        frame=images.frame,
         decoder=choice_of(recipe, images.reader, READERS),
     )
+
+
+def _given_range(recipe: Recipe) -> ValueRange | None:
+    """The values that a recipe itself says are black and white."""
+    white = None if recipe.images.white is None else parse_white(recipe.images.white)
+    return None if white is None else ValueRange(white.black, white.white)
 
 
 def cache_key(reader: ImageReader, kind: str, quality: int) -> str:

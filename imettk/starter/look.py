@@ -16,6 +16,7 @@ from imettk.data.csv_files import LISTED, TABLE_ENDINGS, is_utf8, named, read_cs
 from imettk.data.decode import MAX_PIXELS, decode_any, is_image, read_content
 from imettk.data.file_facts import FileFacts, join_facts, suggest_white
 from imettk.data.image_files import IMAGE_ENDINGS
+from imettk.data.pixel_values import ValueRange
 from imettk.errors import DataError
 
 ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"))
@@ -239,7 +240,7 @@ def _decode(path: str, white: int | None, facts: FileFacts) -> np.ndarray:
                 orient=True,
                 background=(0,),
                 max_pixels=MAX_PIXELS,
-                white=white,
+                white=None if white is None else ValueRange(0, white),
                 facts=facts,
             )
     except ValueError as error:

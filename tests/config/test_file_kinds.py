@@ -1,41 +1,31 @@
-"""Kinds of files: found by a name's ending, and a missing module is one line with what installs it."""
-
-import json
-import sys
+"""Rows of kinds of files: recognised by content before name, and a library that is missing is one line."""
 
 import pytest
 
-from imettk.config.file_kinds import TABLE_READERS, FileKind, import_extra, kind_of
+from imettk.config.file_kinds import IMAGE_READERS, FileKind, image_kind, kind_of_name
 from imettk.errors import DataError
 
-KINDS = {
-    "csv": FileKind(make=None, endings=(".csv", ".csv.gz")),
-    "gzip": FileKind(make=None, endings=(".gz",)),
-    "parquet": FileKind(make=None, endings=(".parquet",), needs="pyarrow.parquet", extra="parquet"),
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [("a/Train.CSV", "csv"), ("train.csv.gz", "csv"), ("b.gz", "gzip"), ("x.parquet", "parquet"), ("csv", None)],
+SCAN = FileKind(make="json:loads", title="a scan", endings=(".scan",), starts=((4, b"SCAN"),), without_start=True)
+LACKING = FileKind(
+    make="no_such_library:read", title="a dump", endings=(".dump",), needs=("no_such_library",), extra="x"
 )
-def test_a_kind_is_found_by_the_longest_ending(name, kind):
-    assert kind_of(name, KINDS) is KINDS.get(kind)
 
 
-def test_no_two_kinds_of_tables_share_an_ending():
-    endings = [ending for kind in TABLE_READERS.values() for ending in kind.endings]
-    assert len(set(endings)) == len(endings) and endings == [ending.lower() for ending in endings]
+def test_content_comes_before_the_name(monkeypatch):
+    monkeypatch.setitem(IMAGE_READERS, "scan", SCAN)
+    assert image_kind(b"1234SCAN...", "a.jpg") is SCAN
+    assert image_kind(b"anything", "a.SCAN") is SCAN
+    assert image_kind(b"anything", "a.jpg") is None
 
 
-def test_a_module_that_is_there_is_returned():
-    assert import_extra("json", "none", "a.json") is json
-    KINDS["csv"].require("a.csv")
+def test_names_are_told_by_their_endings():
+    rows = {"scan": SCAN, "dump": LACKING}
+    assert kind_of_name(rows, "b/a.DUMP") is LACKING
+    assert kind_of_name(rows, "a.csv") is None
 
 
-def test_a_missing_module_is_one_line_with_what_installs_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
-    line = r"^data/a\.parquet: to read it, pyarrow must be installed: `pip install 'imettk\[parquet\]'`$"
-    with pytest.raises(DataError, match=line):
-        KINDS["parquet"].require("data/a.parquet")
+def test_a_missing_library_is_named_with_what_installs_it():
+    with pytest.raises(DataError, match=r"a.dump: a dump is read by no_such_library, .*: pip install 'imettk\[x\]'"):
+        LACKING.load_for("a.dump")
+    with pytest.raises(ModuleNotFoundError):  # what is no library of this kind is a fault of ours
+        FileKind(make="no_such_library:read", title="t", endings=()).load_for("a")

@@ -7,6 +7,7 @@ from PIL import Image
 from places import SHARED
 
 from imettk.data.file_facts import FileFacts
+from imettk.data.pixel_values import ValueRange
 from imettk.data.reader import ImageReader
 from imettk.errors import DataError
 from imettk.starter.look import look_at
@@ -24,7 +25,7 @@ def scaled(values, white):
 
 
 def read(path, channels, white, facts=None, **settings):
-    reader = ImageReader(size=SIZE, channels=channels, white=white, **settings)
+    reader = ImageReader(size=SIZE, channels=channels, white=white and ValueRange(0, white), **settings)
     return reader.read(str(path), facts=facts)
 
 
@@ -87,7 +88,7 @@ def test_a_deep_image_is_turned_as_exif_says(tmp_path):
         start = tag.index(b"eXIf") - 4
         chunk = tag[start : start + 12 + int.from_bytes(tag[start : start + 4], "big")]
         (tmp_path / "turned.png").write_bytes(content[:33] + chunk + content[33:])
-        reader = ImageReader(size=SIZE[::-1], channels=3, white=4095)
+        reader = ImageReader(size=SIZE[::-1], channels=3, white=ValueRange(0, 4095))
         expected = np.rot90(scaled(values, 4095).reshape(*SIZE, -1), -1)
         np.testing.assert_array_equal(reader.read(str(tmp_path / "turned.png")), np.broadcast_to(expected, (12, 14, 3)))
 
@@ -100,7 +101,7 @@ def test_a_tiff_of_12_bits_says_so_itself_unless_white_is_given():
     facts = FileFacts()
     np.testing.assert_array_equal(plain.read(path, facts=facts)[:, :, 0], stored >> 4)
     assert (facts.brightest, facts.share) == (stored.max(), pytest.approx(stored.max() / 4095))
-    bright = ImageReader(size=stored.shape, channels=1, white=2000)
+    bright = ImageReader(size=stored.shape, channels=1, white=ValueRange(0, 2000))
     np.testing.assert_array_equal(bright.read(path)[:, :, 0], scaled(stored, 2000))
 
 

@@ -8,6 +8,7 @@ import pytest
 from cached_images import bitmaps, black_out
 
 from imettk.config import ImageFormat, Recipe
+from imettk.data.pixel_values import ValueRange
 from imettk.data.reader import ImageReader
 from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, cache_key, image_names, make_reader
@@ -41,6 +42,6 @@ def test_without_white_caches_stay_valid():
     """Keys as they were before there was such a setting."""
     assert cache_key(ImageReader(size=(24, 32)), "pixels", 95) == "ff646612f5952db8"
     assert cache_key(make_reader(Recipe()), "jpeg", 90) == "4497012d60db370f"
-    assert cache_key(ImageReader(size=(24, 32), white=4095), "pixels", 95) != "ff646612f5952db8"
-    with pytest.raises(ConfigError, match="`white` of ImageFormat must be at least 1, or none, got 0"):
+    assert cache_key(ImageReader(size=(24, 32), white=ValueRange(0, 4095)), "pixels", 95) != "ff646612f5952db8"
+    with pytest.raises(ConfigError, match=r"`white` of ImageFormat must be none, a number above 0.*got 0"):
         ImageFormat(white=0)

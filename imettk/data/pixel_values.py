@@ -1,0 +1,99 @@
+"""Numbers of any type that a file holds of an image -> uint8 pixels: which value is black, and which is white."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from imettk.data.file_facts import FileFacts
+
+
+class ValueRange(NamedTuple):
+    """The values that become 0 and 255; what lies outside is cut."""
+
+    black: float
+    white: float
+
+    def scale(self, values: np.ndarray) -> np.ndarray:
+        """Return values of any number type and shape as uint8; `ValueError` where one is no number."""
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError("it has values that are no numbers (NaN or infinite)")
+        gain = 255 / (self.white - self.black)
+        if values.dtype in (np.uint8, np.uint16) and values.dtype.isnative:
+            levels = np.arange(2 ** (8 * values.itemsize), dtype=np.float64)
+            table = np.rint(np.clip((levels - self.black) * gain, 0, 255)).astype(np.uint8)
+            return table[values]
+        exact = (values.dtype.kind == "f" and values.itemsize <= 4) or values.itemsize < 4
+        wide: np.ndarray = values.astype(np.float32 if exact else np.float64)
+        return np.rint(np.clip((wide - np.asarray(self.black, wide.dtype)) * gain, 0, 255)).astype(np.uint8)
+
+    def setting(self) -> int | list[float]:
+        """Return it as a JSON value: the white alone where black is 0 and white a whole number, as of 0.1.0."""
+        return int(self.white) if self.black == 0 and self.white == int(self.white) else [self.black, self.white]
+
+
+class PixelValues(NamedTuple):
+    """What a file holds of one image.
+
+    Attributes:
+        numbers: (H, W) or (H, W, channels), of any number type.
+        black: the value that its file counts as black; None where nothing says so, as is `white`.
+        white: the value that its file counts as white.
+        inverted: its file shows small values bright.
+    """
+
+    numbers: np.ndarray
+    black: float | None = None
+    white: float | None = None
+    inverted: bool = False
+
+
+def to_pixels(
+    values: PixelValues, channels: int, wanted: ValueRange | None, *, facts: FileFacts | None = None
+) -> np.ndarray:
+    """Return uint8 (H, W, channels).
+
+    Args:
+        channels: 1 makes grey of three, 3 repeats one; any other number must be the file's own.
+        wanted: black and white as `images.white` says; None takes what the file says.
+        facts: is told how bright values of more than 8 bits are.
+
+    Raises:
+        ValueError: nothing says which value is white, a value is no number, or it has another number of channels.
+    """
+    numbers = values.numbers
+    if numbers.dtype == np.bool_:
+        numbers = numbers.astype(np.uint8)
+        values = values._replace(white=1 if values.white is None else values.white)
+    if 0 in numbers.shape:
+        raise ValueError(f"it has no pixels: its shape is {numbers.shape}")
+    known = wanted or _own_range(values, numbers.dtype)
+    if facts is not None and numbers.dtype != np.uint8:
+        facts.note_brightness(float(numbers.max()), known.white)
+    pixels = known.scale(numbers)
+    if values.inverted:
+        pixels = 255 - pixels
+    return fit_channels(pixels if pixels.ndim == 3 else pixels[:, :, None], channels)
+
+
+def _own_range(values: PixelValues, dtype: np.dtype) -> ValueRange:
+    white = values.white
+    if white is None and dtype in (np.uint8, np.uint16):
+        white = np.iinfo(dtype).max
+    if white is None:
+        raise ValueError(f"its values are {dtype}, so what is white is unknown: set `images.white`")
+    return ValueRange(values.black or 0, white)
+
+
+def fit_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Return uint8 (H, W, any) with the wanted number of channels; errors as of `to_pixels`."""
+    there = pixels.shape[2]
+    if there == channels:
+        return np.ascontiguousarray(pixels)
+    if there == 1 and channels == 3:
+        return np.repeat(pixels, 3, 2)
+    if there == 3 and channels == 1:
+        return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)[:, :, None]
+    raise ValueError(f"it has {there} channel{'s' if there > 1 else ''}, `images.channels` says {channels}")
