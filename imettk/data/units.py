@@ -16,6 +16,7 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.data.csv_files import TABLE_ENDINGS, as_text, named, read_csv, refuse_doubles, require_columns
 from imettk.data.image_files import compose, find_images, refuse_leaving, without_ending
+from imettk.data.image_names import name_images
 from imettk.data.submission import read_sample
 from imettk.errors import DataError
 
@@ -109,12 +110,11 @@ def find_files(
     """
     if table_format.unit_folders:
         return as_text(frame[FILE])
-    names = frame[table_format.id_column]
-    if table_format.folder_column is not None:
-        inner = frame[table_format.folder_column]
-        names = names.where(inner == "", inner + "/" + names)
+    names = name_images(table_format, frame)
     refuse_leaving(names, csv, folder, data_dir)
-    return find_images(names, csv, folder, table_format, remarks, alone=alone)
+    files, has_name = np.full(len(names), "", object), (names != "").to_numpy()
+    files[has_name] = find_images(names[has_name], csv, folder, table_format, remarks, alone=alone)
+    return as_text(files)
 
 
 def read_test_images(
@@ -134,7 +134,7 @@ def read_test_images(
     frame, unit_column = read_csv(csv), table_format.test_id_column
     # A column called as that of images holds images, whatever the sample calls so.
     by_name = unit_column in frame.columns and (table_format.rows_are_units or unit_column != id_column)
-    require_columns(frame, csv, [id_column, table_format.folder_column, *table_format.image_columns])
+    require_columns(frame, csv, [id_column, *table_format.image_columns])
     if table_format.rows_are_units:
         units_there = frame[unit_column if by_name else id_column]
         refuse_doubles(units_there, csv)
