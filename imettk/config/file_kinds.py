@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imettk.config.choices import Choice
 from imettk.errors import DataError
+
+if TYPE_CHECKING:
+    from imettk.config.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,3 +82,11 @@ def kind_of_name(rows: Mapping[str, FileKind], name: str) -> FileKind | None:
     """Return the row whose files' names end as this one; None where none does."""
     small = name.lower()
     return next((kind for kind in rows.values() if small.endswith(kind.endings)), None)
+
+
+def extras_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return the extras of imettk whose libraries read the files that a recipe names, sorted."""
+    form = recipe.table
+    suffixes = [form.image_suffix, *(extra.image_suffix or "" for extra in form.extra)]
+    kinds = [kind_of_name(IMAGE_READERS, name) for name in suffixes]
+    return tuple(sorted({kind.extra for kind in kinds if kind is not None and kind.extra}))
