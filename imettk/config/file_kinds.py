@@ -71,3 +71,33 @@ def kind_of_name(rows: Mapping[str, FileKind], name: str) -> FileKind | None:
     """Return the row whose files' names end as this one; None where none does."""
     small = name.lower()
     return next((kind for kind in rows.values() if small.endswith(kind.endings)), None)
+
+
+# How one file becomes a table of text: `make` is (path, remarks) -> `data.table_files.FileRows`.
+TABLE_READERS: dict[str, FileKind] = {
+    "csv": FileKind(
+        make="imettk.data.text_tables:read_text", title="csv", endings=(".csv", ".tsv", ".csv.gz", ".tsv.gz")
+    ),
+    "text": FileKind(make="imettk.data.text_tables:read_lines_of_text", title="text", endings=(".txt",)),
+    "json": FileKind(make="imettk.data.json_tables:read_json", title="JSON", endings=(".json", ".json.gz")),
+    "json_lines": FileKind(
+        make="imettk.data.json_tables:read_json_lines",
+        title="JSON lines",
+        endings=(".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"),
+    ),
+    "parquet": FileKind(
+        make="imettk.data.parquet_tables:read_parquet",
+        title="parquet",
+        endings=(".parquet", ".pq"),
+        needs=("pyarrow",),
+        extra="parquet",
+    ),
+    "arrow": FileKind(
+        make="imettk.data.parquet_tables:read_arrow",
+        title="Arrow",
+        endings=(".feather", ".arrow"),
+        needs=("pyarrow",),
+        extra="parquet",
+    ),
+}
+TABLE_ENDINGS = tuple(ending for kind in TABLE_READERS.values() for ending in kind.endings)
