@@ -9,6 +9,8 @@ import numpy as np
 
 from imettk.data.file_facts import FileFacts
 
+LARGEST_8 = 255  # the largest value of 8 bits
+
 
 class ValueRange(NamedTuple):
     """The values that become 0 and 255; what lies outside is cut."""
@@ -28,6 +30,10 @@ class ValueRange(NamedTuple):
         exact = (values.dtype.kind == "f" and values.itemsize <= 4) or values.itemsize < 4
         wide: np.ndarray = values.astype(np.float32 if exact else np.float64)
         return np.rint(np.clip((wide - np.asarray(self.black, wide.dtype)) * gain, 0, 255)).astype(np.uint8)
+
+    def scale_eight_bits(self, pixels: np.ndarray) -> np.ndarray:
+        """Return pixels of a file of 8 bits, scaled where white is among their values: a set may hold both kinds."""
+        return self.scale(pixels) if self.white <= LARGEST_8 else pixels
 
     def setting(self) -> int | list[float]:
         """Return it as a JSON value: the white alone where black is 0 and white a whole number, as of 0.1.0."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -12,11 +12,19 @@ import numpy as np
 from imettk.config.choices import READERS, Choice
 from imettk.config.file_kinds import FileKind, image_kind
 from imettk.config.own import Own, describe
-from imettk.data.decode import MAX_PIXELS, check_pixels, check_size, decode_any, decode_fast, read_content
+from imettk.data.decode import (
+    MAX_PIXELS,
+    check_pixels,
+    check_size,
+    decode_any,
+    decode_fast,
+    decode_numbers,
+    read_content,
+)
 from imettk.data.file_facts import FileFacts
 from imettk.data.framing import Aspect, Frame, frame_image
 from imettk.data.header import Header, has_broken_profile, read_header
-from imettk.data.pixel_values import ValueRange, to_pixels
+from imettk.data.pixel_values import LARGEST_8, ValueRange, to_pixels
 from imettk.errors import DataError
 
 PIXELS_VERSION = 2  # of what a file becomes: goes up when the same settings give other pixels, and caches are remade
@@ -87,6 +95,27 @@ class ImageReader:
             return np.concatenate([self._open(each, 1, None, whole=True) for each in paths], axis=2)
         return self._open(path, self.channels, None, whole=True)
 
+    def read_numbers(self, path: str) -> np.ndarray:
+        """All numbers that an image's file or files hold, of any type and shape, before they are scaled to 8 bits.
+
+        Raises:
+            DataError: as in `read`.
+        """
+        if self.channel_files:
+            files = [path.replace("*", name) for name in self.channel_files]
+            return np.concatenate([replace(self, channel_files=()).read_numbers(file).ravel() for file in files])
+        if (decode := self.decoder.load()) is not None:
+            return self._decode_own(decode, path, self.channels)
+        content = read_content(path)
+        try:
+            if (kind := image_kind(content, path)) is not None:
+                values = kind.load_for(path)(content, frame=self.frame, as_shown=False)
+                if values is not None:
+                    return values.numbers
+            return decode_numbers(content)
+        except ValueError as error:
+            raise DataError(f"{path} ({len(content)} bytes): {error}") from None
+
     def settings(self) -> dict[str, Any]:
         """Everything that decides the pixels, as JSON values: the key of a cache."""
         settings = {"version": PIXELS_VERSION, **asdict(self)}
@@ -95,6 +124,8 @@ class ImageReader:
                 del settings[name]
         if self.white is not None:
             settings["white"] = self.white.setting()
+            if self.white.white <= LARGEST_8:  # which earlier versions kept to deeper images
+                settings["eight_bits"] = True
         del settings["decoder"]
         if isinstance(own := self.decoder.make, Own):
             settings["decoder"] = {"name": own.name, "code": own.code()}
@@ -130,7 +161,7 @@ class ImageReader:
         self, kind: FileKind, content: bytes, path: str, channels: int, facts: FileFacts | None
     ) -> np.ndarray | None:
         """Return the pixels of a file that is no picture; None where its row leaves it to pictures' readers."""
-        values = kind.load_for(path)(content, frame=self.frame, as_shown=self.white is None)
+        values = kind.load_for(path)(content, channels=channels, frame=self.frame, as_shown=self.white is None)
         if values is None:
             return None
         check_pixels(values.numbers.shape[1], values.numbers.shape[0], self.max_pixels)

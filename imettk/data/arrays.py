@@ -1,0 +1,139 @@
+"""Arrays as images: which axes are rows, columns, channels and frames, and files of numpy that hold one."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from typing import Literal
+
+import numpy as np
+
+from imettk.data.pixel_values import PixelValues
+
+NumberedFrame = int | Literal["middle"] | None  # as `images.frame` says it
+_NUMBERS = "buif"  # kinds of dtype that an image can have
+
+
+def read_npy(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool) -> PixelValues:
+    """Return the image of a `.npy` file; see `pick_plane`.
+
+    Raises:
+        ValueError: it is damaged, holds Python objects or anything but numbers, or its axes cannot be told.
+    """
+    return PixelValues(pick_plane(_parse_npy(content), channels, frame))
+
+
+def read_npz(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool) -> PixelValues:
+    """Return the image of a `.npz` file that holds a single array; errors as of `read_npy`."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            if len(names) != 1:
+                arrays = ", ".join(name.removesuffix(".npy") for name in names[:5]) + (
+                    ", ..." if len(names) > 5 else ""
+                )
+                held = f"{len(names)} arrays ({arrays})" if names else "no array"
+                raise ValueError(f"it holds {held}, and an image is one: save one array to a file")
+            array = _parse_npy(archive.read(names[0]))
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise ValueError(f"it is damaged: {error}") from None
+    return PixelValues(pick_plane(array, channels, frame))
+
+
+def _parse_npy(content: bytes) -> np.ndarray:
+    """Return the array of a `.npy` file without a copy of its numbers (numpy's NEP 1)."""
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read_header(file)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"it is no whole .npy file: {' '.join(str(error).split())}") from None
+    require_numbers(dtype)
+    count, start = math.prod(shape), file.tell()
+    if len(content) - start < count * dtype.itemsize:
+        raise ValueError(f"it is cut: {len(content) - start} of {count * dtype.itemsize} bytes of numbers are there")
+    return np.frombuffer(content, dtype, count, start).reshape(shape, order="F" if is_fortran else "C")
+
+
+def require_numbers(dtype: np.dtype) -> None:
+    """Raise ValueError where values of an array are no plain numbers."""
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects (pickle), which may run code and are not read: save it as numbers")
+    if dtype.kind not in _NUMBERS or dtype.itemsize > 8:
+        raise ValueError(f"its values are {dtype}, which are no numbers that an image can have")
+
+
+def pick_plane(array: np.ndarray, channels: int, frame: NumberedFrame) -> np.ndarray:
+    """Return the image in an array of 2 to 4 dimensions, (H, W) or (H, W, channels of the array); a view where it can.
+
+    Three dimensions are (H, W, C), or (C, H, W) where that axis alone can be the channels: it is as long as
+    `images.channels` says, or 1 or 3 where these can be made of each other. Where `frame` says which, they are a stack
+    of grey planes, (frames, H, W), or (H, W, frames) where the first two are equal and longer; unless the last axis is
+    the channels, or the first is more channels than three. Four are frames of what has three.
+
+    Args:
+        array: numbers of any type.
+        channels: what `images.channels` says.
+        frame: what `images.frame` says.
+
+    Raises:
+        ValueError: the axes cannot be told, or there is no such frame; the message has the shape and the option.
+    """
+    require_numbers(array.dtype)
+    if array.ndim == 4:
+        return _pick_image(array[choose_frame(len(array), frame)], channels)
+    if array.ndim == 3 and frame is not None and not _has_channels(array.shape, channels):
+        height, width, depth = array.shape
+        if height == width > depth:
+            return array[:, :, choose_frame(depth, frame)]
+        return array[choose_frame(height, frame)]
+    choose_frame(1, frame)
+    return _pick_image(array, channels)
+
+
+def _has_channels(shape: tuple[int, ...], channels: int) -> bool:
+    """Return whether three dimensions are an image with channels although a frame is wanted."""
+    return _can_be(shape[2], channels) or (channels > 3 and shape[0] == channels)
+
+
+def _can_be(length: int, channels: int) -> bool:
+    return length == channels or (length in (1, 3) and channels in (1, 3))
+
+
+def _pick_image(array: np.ndarray, channels: int) -> np.ndarray:
+    """Return an array of 2 or 3 dimensions with its channels last."""
+    if array.ndim == 2:
+        return array
+    shape = array.shape
+    if array.ndim != 3:
+        raise ValueError(f"its shape is {shape}, and an image has 2 or 3 dimensions, or 4 with frames")
+    for fits in ([length == channels for length in shape], [_can_be(length, channels) for length in shape]):
+        if fits[2] and fits[0]:
+            raise ValueError(
+                f"its shape is {shape}: its channels may be first or last; write one image a file as (H, W, C)"
+            )
+        if fits[2] or fits[0]:
+            return array if fits[2] else array.transpose(1, 2, 0)
+    likely = min(shape[0], shape[2])
+    raise ValueError(
+        f"its shape is {shape}, and `images.channels` is {channels}: say `--images.channels {likely}`, or "
+        "`--images.frame middle` (or a number) for one plane of a stack"
+    )
+
+
+def choose_frame(count: int, frame: NumberedFrame) -> int:
+    """Return the position of the frame that `images.frame` says, of so many.
+
+    Raises:
+        ValueError: it says none, and there are several; or there is no such frame.
+    """
+    if frame is None:
+        if count != 1:
+            raise ValueError(f"it holds {count} frames: say which one with `--images.frame middle`, or a number from 0")
+        return 0
+    place = count // 2 if frame == "middle" else frame + count if frame < 0 else frame
+    if not 0 <= place < count:
+        raise ValueError(f"it holds {count} frame{'s' if count != 1 else ''}, and `images.frame` is {frame}")
+    return place
