@@ -14,7 +14,7 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
 from imettk.data.auxiliary import read_auxiliary
-from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns
+from imettk.data.csv_files import as_text, named, refuse_doubles, require_columns
 from imettk.data.identities import merge_labels, merged_into, read_merged
 from imettk.data.image_files import say_where
 from imettk.data.image_names import name_images, name_test_images
@@ -24,6 +24,7 @@ from imettk.data.listings import labels_of_ids, list_files, list_folders, short_
 from imettk.data.long_rows import join_rows, say_what_to_do, training_rows
 from imettk.data.sample_table import SampleTable
 from imettk.data.submission import read_sample
+from imettk.data.table_files import read_rows
 from imettk.data.units import (
     UNIT,
     describe_units,
@@ -62,7 +63,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
         main,
         *(part for part, plan in zip(extra, table_format.extra, strict=True) if plan.new_labels),
     ]
-    labels = list_labels(table_format, data_dir, [part.frame for part in sources], merged)
+    labels = list_labels(table_format, data_dir, [part.frame for part in sources], merged, remarks)
     parts = [_read_rows(part, data_dir, labels, number, remarks) for number, part in enumerate((main, *extra))]
     refuse_doubles(pd.Series(np.concatenate([part.ids for part in parts])), main.csv)
     arrays: dict[str, Any] = {}
@@ -124,7 +125,7 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
             image_suffix=table_format.image_suffix if extra.image_suffix is None else extra.image_suffix,
         )
         csv = data_dir / extra.csv
-        columns = set(read_csv(csv).columns)
+        columns = set(read_rows(csv).columns)
         if own.group_column not in columns:
             own = replace(own, group_column=None)
         if not columns >= {*own.path_columns}:
@@ -152,9 +153,9 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
             column.
     """
     csv = data_dir / table_format.sample_csv
-    units = read_sample(table_format, csv)[table_format.test_id_column]
-    refuse_doubles(units, csv)
     remarks: list[str] = []
+    units = read_sample(table_format, csv, remarks)[table_format.test_id_column]
+    refuse_doubles(units, csv)
     folder = data_dir / table_format.test_images
     if table_format.has_units:
         frame = read_test_images(table_format, data_dir, csv, units, remarks)
@@ -193,7 +194,7 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
 
 def _read_frame(table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.DataFrame:
     """A table with ids that stand once, and all labels of a row in `label_column`."""
-    frame, columns = read_csv(csv), table_format.label_columns
+    frame, columns = read_rows(csv, remarks), table_format.label_columns
     named_by = (table_format.group_column, *table_format.unit_columns, *table_format.image_columns)
     beside = [column for column in (*named_by, *table_format.path_columns) if column is not None]
     if (long := training_rows(table_format)) is not None:
