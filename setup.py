@@ -43,6 +43,7 @@ setup(
         "dicom": DICOM,
         "kaggle": ["kaggle>=2.2"],
         "log": ["mlflow>=3.1"],
+        "parquet": ["pyarrow>=14"],
         "tiff": TIFF,
         "test": [
             "iterative-stratification",
@@ -50,6 +51,7 @@ setup(
             "mlflow>=3.1",
             "mypy",
             "pandas-stubs",
+            "pyarrow>=14",
             "pytest",
             "pytest-xdist>=3.7",
             "pytorch-metric-learning>=2.9",

@@ -23,11 +23,11 @@ from imettk.data.duplicates import (
 from imettk.data.hashes import THUMB, hash_images
 from imettk.data.label_cells import cell_texts
 from imettk.data.sample_table import SampleTable
-from imettk.data.source import make_reader
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import ConfigError, DataError
 from imettk.evaluation.embeddings import TableRows, read_fold_files
 from imettk.experiment.known import keep_known_answers
+from imettk.experiment.value_range import reader_of
 from imettk.files import write_atomically
 from imettk.pictures.plots import draw_pairs
 from imettk.progress import say
@@ -80,7 +80,7 @@ def duplicates(
         tables.append(read_test_table(recipe.table, data_dir, table))
     proposed = None if features is None else _similar(features, tables, similarity)
     images = _gather(tables, recipe)
-    reader = make_reader(recipe)
+    reader = reader_of(recipe, run)
     small = replace(reader, size=(THUMB, THUMB), aspect="stretch")
     channels = recipe.table.channel_files or ("",)
     files = [[path.replace("*", channel) for channel in channels] for path in images.paths.tolist()]

@@ -11,13 +11,14 @@ from imettk.config import Recipe
 from imettk.data.annotations import find_boxes
 from imettk.data.csv_files import printable
 from imettk.data.sample_table import SampleTable
-from imettk.data.source import ImageSource, make_reader
+from imettk.data.source import ImageSource
 from imettk.errors import DataError, MissingFileError
 from imettk.evaluation.judge import judge_of
 from imettk.evaluation.pictures import Album
 from imettk.experiment.predictions import evaluate
 from imettk.experiment.prepared import choose_compute, load_model, trained_folds
 from imettk.experiment.scaling import read_scale, unscale
+from imettk.experiment.value_range import reader_of
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.tensors import read_values
@@ -41,7 +42,7 @@ def infer_images(recipe: Recipe, data_dir: Path, run: RunDir, images: list[Path]
     answerer = judge_of(recipe).image_answerer(data_dir, run, folds, labels)
     boxes = _boxes(recipe, data_dir, paths)
     table = SampleTable(_names(paths), np.array([str(path) for path in paths]), labels, (), boxes=boxes)
-    source = ImageSource(table, make_reader(recipe))
+    source = ImageSource(table, reader_of(recipe, run))
     rows, compute = np.arange(len(table)), choose_compute(recipe)
     said = []
     for one in folds:

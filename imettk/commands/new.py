@@ -179,7 +179,7 @@ def _elsewhere(form: TableFormat, data_dir: Path, made_dir: Path) -> TableFormat
         train_images=images,
         test_images=images,
         labels_csv=None if form.labels_csv is None else way(form.labels_csv),
-        test_csv="test.csv" if form.image_columns else None,
+        test_csv="test.csv" if form.image_columns or form.path_columns else None,
     )
 
 
@@ -195,7 +195,7 @@ def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
     write_cells(train, form).to_csv(made_dir / form.train_csv, index=False)
     write_cells(answers, form).to_csv(made_dir / ANSWERS, index=False)
     if form.test_csv is not None:
-        answers[[form.id_column, *form.image_columns]].to_csv(made_dir / form.test_csv, index=False)
+        answers[[form.id_column, *form.image_columns, *form.path_columns]].to_csv(made_dir / form.test_csv, index=False)
     common = [next(label for label, _ in found.labels.most_common() if label != form.unknown_label)]
     if TASKS[form.task].asks_columns:
         common = [label_of(column, train[column].str.strip().mode()[0]) for column in form.label_columns]

@@ -96,7 +96,7 @@ def _estimate(recipe: Recipe, small: Recipe, data: Path, run: RunDir, whole: Pre
 
 def _whole(recipe: Recipe, table: SampleTable, run: RunDir) -> Prepared:
     """The whole table with its folds, as `prepare` would leave it in this run folder, but for bad images."""
-    source = ImageSource(table, make_reader(recipe))
+    source = ImageSource(table, make_reader(recipe))  # of which no image is read
     return Prepared(table, deal_folds(recipe, run, table), source, np.zeros(len(table), bool), recipe.task)
 
 

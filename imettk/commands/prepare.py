@@ -24,16 +24,19 @@ from imettk.data.folds import (
     read_folds,
     write_folds,
 )
+from imettk.data.reader import ImageReader
 from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, cache_key, find_rows, image_names, make_reader, wanted_kinds
 from imettk.data.stamps import FileStamps, stamp_files
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
 from imettk.data.table import read_table, read_test_table
 from imettk.data.units import describe_units
+from imettk.data.value_survey import tell_levels
 from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.submit import check_sample
 from imettk.experiment.groups import row_groups
+from imettk.experiment.value_range import draw_range, settle_range
 from imettk.files import write_atomically
 from imettk.progress import say
 from imettk.tracking.files import write_json
@@ -76,8 +79,13 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     for remark in remarks:
         say(f"note: {remark}")
     run.save_recipe(recipe)
-    survey = _survey(recipe, data_dir, run, tables)
-    for remark in (odd := tell_facts(survey.facts, recipe.images.white)):
+    reader = make_reader(recipe, settle_range(recipe, run, tables))
+    survey = _survey(recipe, data_dir, run, tables, reader)
+    odd = tell_levels(survey.histogram, deep=survey.facts.images > 0)
+    if odd or survey.facts.images or recipe.images.white is not None:
+        odd += draw_range(reader, run, tables)
+    odd += tell_facts(survey.facts, recipe.images.white)
+    for remark in odd:
         say(f"note: {remark}")
     remarks += odd
     _tell_bad_images(recipe, run, tables, survey)
@@ -86,7 +94,7 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
         folds = _kept_folds(run, table, folds)
         _require_same_data(recipe, run, table, folds, survey)
     write_folds(run.path / "folds.csv", table.ids, folds)
-    found = {"rows": len(table), "mean": survey.mean, "std": survey.std, "remarks": remarks}
+    found = {"rows": len(table), "mean": survey.mean, "std": survey.std, "remarks": remarks, "white": reader.white}
     write_json(run.path / "table.json", {"recipe": json.loads(to_json(recipe)), **found})
     say(_summary(recipe, table, folds))
     values = [", ".join(f"{value:.3f}" for value in each) for each in (survey.mean, survey.std)]
@@ -169,9 +177,8 @@ def _targets(table: SampleTable) -> np.ndarray:
     return table.targets
 
 
-def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, SampleTable]) -> Survey:
+def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, SampleTable], reader: ImageReader) -> Survey:
     """Read every image of all tables once, into the cache if there is to be one."""
-    reader = make_reader(recipe)
     sources = [ImageSource(table, reader) for table in tables.values()]
     places = [(source, row) for source in sources for row in range(len(source))]
 

@@ -10,7 +10,7 @@ import pandas as pd
 from imettk.config import Recipe
 from imettk.data.csv_files import named
 from imettk.data.sample_table import SampleTable
-from imettk.data.source import ImageSource, make_reader
+from imettk.data.source import ImageSource
 from imettk.data.table import read_table
 from imettk.errors import ConfigError, MismatchError
 from imettk.evaluation.embeddings import TableRows, read_fold_files
@@ -19,6 +19,7 @@ from imettk.evaluation.pictures import Album, list_conflicts
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.submit import submit
 from imettk.experiment.prepared import read_shares
+from imettk.experiment.value_range import reader_of
 from imettk.files import write_atomically
 from imettk.inference.predictor import Predictions
 from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
@@ -71,7 +72,7 @@ def neighbours(recipe: Recipe, data_dir: Path, run: RunDir, *, classifier: Path,
             f"{features} has embedded none of the rows that {classifier} validated: are they of one table?"
         )
     threshold = _fit(recipe, run, fitter, joined, own, table)
-    source = ImageSource(table, make_reader(recipe))
+    source = ImageSource(table, reader_of(recipe, run))
     assert table.targets is not None
     texts = [recipe.table.label_separator.join(cell) for cell in recipe.task.cells(table.targets, table.labels)]
     list_conflicts(run.path, Album(table, source), near, table.targets, texts, task=recipe.task)

@@ -13,10 +13,11 @@ from imettk.config.fits import choice_of
 from imettk.config.own import is_own
 from imettk.data.augment import Augmentation
 from imettk.data.reader import resize, visible
-from imettk.data.source import ImageSource, make_reader
+from imettk.data.source import ImageSource
 from imettk.data.table import read_table
 from imettk.errors import ConfigError, DataError
 from imettk.experiment.network_check import check_network
+from imettk.experiment.value_range import reader_of
 from imettk.pictures.plots import draw_images
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
@@ -46,7 +47,7 @@ def show_augmentation(recipe: Recipe, data_dir: Path, run: RunDir, names: Sequen
             )
     table = read_table(recipe.table, data_dir)
     check_network(recipe, len(table.labels))
-    source = ImageSource(table, make_reader(recipe))
+    source = ImageSource(table, reader_of(recipe, run))
     size = recipe.images.image_size
     erasing = max(stage.erasing for stage in recipe.stages)
     pipelines = [

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imettk.config.choices import Choice
 from imettk.errors import DataError
+
+if TYPE_CHECKING:
+    from imettk.config.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,3 +107,44 @@ def kind_of_name(rows: Mapping[str, FileKind], name: str) -> FileKind | None:
     """Return the row whose files' names end as this one; None where none does."""
     small = name.lower()
     return next((kind for kind in rows.values() if small.endswith(kind.endings)), None)
+
+
+# How one file becomes a table of text: `make` is (path, remarks) -> `data.table_files.FileRows`.
+TABLE_READERS: dict[str, FileKind] = {
+    "csv": FileKind(
+        make="imettk.data.text_tables:read_text", title="csv", endings=(".csv", ".tsv", ".csv.gz", ".tsv.gz")
+    ),
+    "text": FileKind(make="imettk.data.text_tables:read_lines_of_text", title="text", endings=(".txt",)),
+    "json": FileKind(make="imettk.data.json_tables:read_json", title="JSON", endings=(".json", ".json.gz")),
+    "json_lines": FileKind(
+        make="imettk.data.json_tables:read_json_lines",
+        title="JSON lines",
+        endings=(".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"),
+    ),
+    "parquet": FileKind(
+        make="imettk.data.parquet_tables:read_parquet",
+        title="parquet",
+        endings=(".parquet", ".pq"),
+        needs=("pyarrow",),
+        extra="parquet",
+    ),
+    "arrow": FileKind(
+        make="imettk.data.parquet_tables:read_arrow",
+        title="Arrow",
+        endings=(".feather", ".arrow"),
+        needs=("pyarrow",),
+        extra="parquet",
+    ),
+}
+TABLE_ENDINGS = tuple(ending for kind in TABLE_READERS.values() for ending in kind.endings)
+
+
+def extras_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return the extras of imettk whose libraries read the files that a recipe names, sorted."""
+    form = recipe.table
+    tables = [form.train_csv, form.sample_csv, form.labels_csv, form.test_csv, form.boxes_csv, form.merged_csv]
+    tables += [form.turned_csv, form.left_out_csv, *(extra.csv for extra in form.extra)]
+    suffixes = [form.image_suffix, *(extra.image_suffix for extra in form.extra)]
+    kinds = [kind_of_name(TABLE_READERS, name) for name in tables if name]
+    kinds += [kind_of_name(IMAGE_READERS, name) for name in suffixes if name]
+    return tuple(sorted({kind.extra for kind in kinds if kind is not None and kind.extra}))

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from imettk.config.image_path import check_image_path, columns_of
 from imettk.config.section import Section
 from imettk.config.units import check_units
 
@@ -110,9 +111,11 @@ class TableFormat(Section):
             or a patient and a side), joined by `_` as in the sample submission. `rule.pool` says how.
         unit_folders: or a row is such a unit, and its images lie in the folder of its id.
         image_columns: or a row is a unit, and each of these columns names an image of it.
-        folder_column: with `unit_columns`, the column that names the folder of a row's image in `train_images`.
-        test_csv: the images of the test set, and their units as `unit_columns` or the sample name them; a row is as one
-            of the training table, but for labels. Folders need none.
+        image_path: a pattern of columns, such as `{chain}/{image}`, that makes an image's name below `train_images` and
+            `test_images`; without it the id is that name. What an empty cell leaves of it is its name. Where a table
+            lacks one of the columns, as those of test images may, the id is.
+        test_csv: the images of the test set, with the columns of `image_path`, and their units as `unit_columns` or the
+            sample name them; a row is as one of the training table, but for labels. Folders need none.
     """
 
     task: str = "multilabel"
@@ -157,7 +160,7 @@ class TableFormat(Section):
     unit_columns: tuple[str, ...] = ()
     unit_folders: bool = False
     image_columns: tuple[str, ...] = ()
-    folder_column: str | None = None
+    image_path: str | None = None
     test_csv: str | None = None
     extra: tuple[ExtraTable, ...] = ()
 
@@ -186,6 +189,7 @@ class TableFormat(Section):
             "with a * where `channel_files` are given, and without where not",
         )
         check_units(self)
+        check_image_path(self)
 
     def _check_labels(self, task: Task) -> None:
         """Raise `ConfigError` where labels cannot stand, for this task, as the format says."""
@@ -286,6 +290,11 @@ class TableFormat(Section):
     def lists_images(self) -> bool:
         """Whether the training rows are the images that are there, without a table."""
         return self.train_folders or self.train_files
+
+    @property
+    def path_columns(self) -> tuple[str, ...]:
+        """The columns, beside that of ids, by whose cells images are found."""
+        return tuple(column for column in columns_of(self.image_path) if column != self.id_column)
 
     @property
     def cell_separator(self) -> str:

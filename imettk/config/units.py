@@ -25,10 +25,8 @@ def check_units(form: TableFormat) -> None:
             raise ConfigError(f"`table.{name}` must be different columns, got {', '.join(columns)}")
     if len(form.image_columns) == 1:
         raise ConfigError("`table.image_columns` must be two or more; a single one is `table.id_column`")
-    if form.folder_column is not None and not form.unit_columns:
-        raise ConfigError("`table.folder_column` must be none without unit_columns")
-    if form.test_csv is not None and not (form.unit_columns or form.image_columns):
-        raise ConfigError("`table.test_csv` must be none without unit_columns or image_columns")
+    if form.test_csv is not None and form.unit_folders:
+        raise ConfigError("`table.test_csv` must be none with unit_folders, which hold the test images as well")
 
 
 def check_pool(recipe: Recipe) -> None:

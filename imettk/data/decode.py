@@ -16,7 +16,7 @@ from imettk.data.arrays import NumberedFrame, choose_frame
 from imettk.data.depth import FULL_16, Depth, grey_values, is_grey, put_colours, read_colours, read_depth, to_eight_bits
 from imettk.data.file_facts import FileFacts
 from imettk.data.header import Header, has_broken_profile
-from imettk.data.pixel_values import ValueRange
+from imettk.data.pixel_values import LARGEST_8, ValueRange
 from imettk.data.strangers import name_stranger
 from imettk.errors import DataError
 
@@ -87,7 +87,9 @@ def decode_fast(
     if facts is not None and header.deep:
         brightest = float(np.max(cv2.imdecode(wanted, cv2.IMREAD_UNCHANGED)))  # type: ignore[arg-type]
         facts.note_brightness(brightest, FULL_16 if white is None else white.white)
-    return pixels if not scaled or white is None else to_eight_bits(pixels, white)
+    if white is None:
+        return pixels
+    return to_eight_bits(pixels, white) if scaled else white.scale_eight_bits(pixels)
 
 
 def _without_spare(content: bytes, header: Header, channels: int) -> bytes:
@@ -153,16 +155,40 @@ def decode_any(
             # A TIFF may have 12 bits, which Pillow leaves in the lower part of 16.
             bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImageFile) else 16
             upright = _oriented(image) if orient else image
-            if channels not in (1, 3):
-                return _unchanged(upright, channels)
-            if white is not None and depth is not None and is_grey(upright):
+            if white is not None and depth is not None and is_grey(upright) and channels in (1, 3):
                 grey = to_eight_bits(grey_values(upright, depth), white)
                 return np.repeat(grey[:, :, None], channels, 2)
-            return _eight_bit(upright, channels, background, bits)
+            known = channels in (1, 3)
+            pixels = _eight_bit(upright, channels, background, bits) if known else _unchanged(upright, channels)
+            deep = depth is None or depth.white > LARGEST_8
+            return pixels if white is None or deep else white.scale_eight_bits(pixels)
     except Image.DecompressionBombError:
         raise ValueError(f"it has more than {MAX_PIXELS} pixels, Pillow's limit") from None
     except (ValueError, MemoryError):
         raise
+    except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
+        raise ValueError(_say_why(error, content)) from None
+
+
+def decode_numbers(content: bytes, frame: NumberedFrame = None) -> np.ndarray:
+    """What a picture holds before anything is scaled, (H, W) or (H, W, channels): of a palette its colours.
+
+    Args:
+        frame: as of `decode_any`.
+
+    Raises:
+        ValueError: it cannot be decoded.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if frame is not None:
+                image.seek(choose_frame(getattr(image, "n_frames", 1), frame))
+            depth = read_depth(image, content)
+            image.load()
+            if depth.white > LARGEST_8 and is_grey(image):
+                return grey_values(image, depth)
+            colours = read_colours(image, content) if depth.white > LARGEST_8 else None
+            return np.asarray(image.convert("RGB") if image.mode == "P" else image) if colours is None else colours
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
         raise ValueError(_say_why(error, content)) from None
 

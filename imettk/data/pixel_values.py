@@ -9,6 +9,8 @@ import numpy as np
 
 from imettk.data.file_facts import FileFacts
 
+LARGEST_8 = 255  # the largest value of 8 bits
+
 
 class ValueRange(NamedTuple):
     """The values that become 0 and 255; what lies outside is cut."""
@@ -29,6 +31,10 @@ class ValueRange(NamedTuple):
         exact = (values.dtype.kind == "f" and values.itemsize <= 4) or values.itemsize < 4
         wide: np.ndarray = values.astype(np.float32 if exact else np.float64)
         return np.rint(np.clip((wide - np.asarray(self.black, wide.dtype)) * (255 / span), 0, 255)).astype(np.uint8)
+
+    def scale_eight_bits(self, pixels: np.ndarray) -> np.ndarray:
+        """Return pixels of a file of 8 bits, scaled where white is among their values: a set may hold both kinds."""
+        return self.scale(pixels) if self.white <= LARGEST_8 else pixels
 
     def setting(self) -> int | list[float]:
         """Return it as a JSON value: the white alone where black is 0 and white a whole number, as of 0.1.0."""
@@ -82,6 +88,8 @@ def to_pixels(
         values = values._replace(white=1 if values.white is None else values.white)
     if 0 in numbers.shape:
         raise ValueError(f"it has no pixels: its shape is {numbers.shape}")
+    if wanted is not None and numbers.dtype == np.uint8 and wanted.white > LARGEST_8:
+        wanted = None  # as of pictures of 8 bits: a set may hold both kinds
     known = wanted or _own_range(values, numbers.dtype)
     if facts is not None and numbers.dtype != np.uint8:
         facts.note_brightness(float(numbers.max()), known.white)

@@ -14,15 +14,17 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
 from imettk.data.auxiliary import read_auxiliary
-from imettk.data.csv_files import as_text, named, read_csv, refuse_doubles, require_columns
+from imettk.data.csv_files import as_text, named, refuse_doubles, require_columns
 from imettk.data.identities import merge_labels, merged_into, read_merged
 from imettk.data.image_files import say_where
+from imettk.data.image_names import name_images, name_test_images
 from imettk.data.label_cells import read_cells
 from imettk.data.labels import Labels, count_votes, list_labels, make_targets, split
 from imettk.data.listings import labels_of_ids, list_files, list_folders, short_names
 from imettk.data.long_rows import join_rows, say_what_to_do, training_rows
 from imettk.data.sample_table import SampleTable
 from imettk.data.submission import read_sample
+from imettk.data.table_files import read_rows
 from imettk.data.units import (
     UNIT,
     describe_units,
@@ -61,7 +63,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
         main,
         *(part for part, plan in zip(extra, table_format.extra, strict=True) if plan.new_labels),
     ]
-    labels = list_labels(table_format, data_dir, [part.frame for part in sources], merged)
+    labels = list_labels(table_format, data_dir, [part.frame for part in sources], merged, remarks)
     parts = [_read_rows(part, data_dir, labels, number, remarks) for number, part in enumerate((main, *extra))]
     refuse_doubles(pd.Series(np.concatenate([part.ids for part in parts])), main.csv)
     arrays: dict[str, Any] = {}
@@ -123,11 +125,13 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
             image_suffix=table_format.image_suffix if extra.image_suffix is None else extra.image_suffix,
         )
         csv = data_dir / extra.csv
-        columns = set(read_csv(csv).columns)
+        columns = set(read_rows(csv).columns)
         if own.group_column not in columns:
             own = replace(own, group_column=None)
+        if not columns >= {*own.path_columns}:
+            own = replace(own, image_path=None)
         if not columns >= {*own.unit_columns, *own.image_columns}:  # rows of images that are units of their own
-            own = replace(own, unit_columns=(), image_columns=(), folder_column=None, test_csv=None)
+            own = replace(own, unit_columns=(), image_columns=(), test_csv=None)
         frame = list_images(own, csv, _read_frame(own, csv, remarks), data_dir / extra.images)
         parts.append(_Part(own, csv, frame, users[extra.images] == 1))
     return parts
@@ -149,23 +153,22 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
             column.
     """
     csv = data_dir / table_format.sample_csv
-    units = read_sample(table_format, csv)[table_format.test_id_column]
-    refuse_doubles(units, csv)
     remarks: list[str] = []
+    units = read_sample(table_format, csv, remarks)[table_format.test_id_column]
+    refuse_doubles(units, csv)
     folder = data_dir / table_format.test_images
     if table_format.has_units:
         frame = read_test_images(table_format, data_dir, csv, units, remarks)
     else:
         frame = pd.DataFrame({table_format.id_column: units})
+        frame = name_test_images(table_format, data_dir, csv, frame, remarks)
     ids, suffix = frame[table_format.id_column], table_format.image_suffix
     alone = _users(table_format)[table_format.test_images] == 1
     files = find_files(table_format, csv, frame, folder, data_dir, remarks, alone=alone)
     found = files != ""
     if len(ids) and not found.any():
-        raise DataError(
-            f"{csv}: {named(ids, 'row')} without an image in {folder} ({say_where(ids, folder, table_format)}): is "
-            "that the right folder?"
-        )
+        where = say_where(name_images(table_format, frame), folder, table_format)
+        raise DataError(f"{csv}: {named(ids, 'row')} without an image in {folder} ({where}): is that the right folder?")
     if table_format.has_units and not (kept := found | ~frame[UNIT].isin(frame[UNIT][found]).to_numpy()).all():
         remarks.append(f"{csv}: {named(ids[~kept], 'image')} not in {folder}; their units are answered by the others")
         frame, ids, files, found = frame[kept], ids[kept], files[kept], found[kept]
@@ -191,9 +194,9 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
 
 def _read_frame(table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.DataFrame:
     """A table with ids that stand once, and all labels of a row in `label_column`."""
-    frame, columns = read_csv(csv), table_format.label_columns
+    frame, columns = read_rows(csv, remarks), table_format.label_columns
     named_by = (table_format.group_column, *table_format.unit_columns, *table_format.image_columns)
-    beside = [column for column in (*named_by, table_format.folder_column) if column is not None]
+    beside = [column for column in (*named_by, *table_format.path_columns) if column is not None]
     if (long := training_rows(table_format)) is not None:
         require_columns(frame, csv, [*long.columns, *beside])
         taught = [column for column in table_format.auxiliary_columns if column in frame.columns]
@@ -225,7 +228,7 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
     if not form.lists_images:  # whose rows are the images that are there
         files = find_files(form, csv, frame, folder, data_dir, remarks, alone=alone)
         if (lost := kept & (files == "")).any():
-            _tell_lost(part, ids[lost], folder, remarks)
+            _tell_lost(part, frame[lost], folder, remarks)
         kept &= files != ""
     if not kept.any():
         raise DataError(f"{csv}: no row is left to train on")
@@ -251,15 +254,16 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
     )
 
 
-def _tell_lost(part: _Part, lost: pd.Series, folder: Path, remarks: list[str]) -> None:
+def _tell_lost(part: _Part, lost: pd.DataFrame, folder: Path, remarks: list[str]) -> None:
     """Raise `DataError` for rows without an image, or remark that they are dropped."""
-    form = part.form
+    form, rows = part.form, named(lost[part.form.id_column], "row")
     if form.on_missing_image == "error":
+        where = say_where(name_images(form, lost), folder, form)
         raise DataError(
-            f"{part.csv}: {named(lost, 'row')} without an image in {folder} ({say_where(lost, folder, form)}); add "
-            "them, or drop such rows with --table.on-missing-image drop"
+            f"{part.csv}: {rows} without an image in {folder} ({where}); add them, or drop such rows with "
+            "--table.on-missing-image drop"
         )
-    remarks.append(f"{part.csv}: dropped {named(lost, 'row')} without an image in {folder}")
+    remarks.append(f"{part.csv}: dropped {rows} without an image in {folder}")
 
 
 def read_answers(
@@ -279,7 +283,7 @@ def read_answers(
     Returns:
         int64 (N,) class index, -1 for the unknown label, or uint8 (N, C).
     """
-    left_out: dict[str, Any] = {"group_column": None, "folder_column": None, "image_columns": (), "test_csv": None}
+    left_out: dict[str, Any] = {"group_column": None, "image_path": None, "image_columns": (), "test_csv": None}
     form = replace(table_format, **left_out, auxiliary_columns=())
     frame = _read_frame(form, csv, [])
     if form.unit_columns:

@@ -14,9 +14,12 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import TABLE_ENDINGS, as_text, named, read_csv, refuse_doubles, require_columns
+from imettk.config.file_kinds import TABLE_ENDINGS
+from imettk.data.csv_files import as_text, named, refuse_doubles, require_columns
 from imettk.data.image_files import compose, find_images, refuse_leaving, without_ending
+from imettk.data.image_names import name_images
 from imettk.data.submission import read_sample
+from imettk.data.table_files import read_rows
 from imettk.errors import DataError
 
 # Columns of frames that are made here: no table has any called so.
@@ -80,7 +83,7 @@ def _list_folder(folder: Path, unit: str, suffix: str) -> list[str]:
 
 def _is_image(name: str, suffix: str) -> bool:
     if not suffix:
-        return os.path.splitext(name)[1].lower() not in TABLE_ENDINGS
+        return not name.lower().endswith(TABLE_ENDINGS)
     beside, stem = without_ending("_" + suffix)[1:], without_ending(name)  # as `_rgb` of `_rgb.png`
     return name.endswith(suffix) or (stem != name and stem.endswith(beside))
 
@@ -109,12 +112,11 @@ def find_files(
     """
     if table_format.unit_folders:
         return as_text(frame[FILE])
-    names = frame[table_format.id_column]
-    if table_format.folder_column is not None:
-        inner = frame[table_format.folder_column]
-        names = names.where(inner == "", inner + "/" + names)
+    names = name_images(table_format, frame)
     refuse_leaving(names, csv, folder, data_dir)
-    return find_images(names, csv, folder, table_format, remarks, alone=alone)
+    files, has_name = np.full(len(names), "", object), (names != "").to_numpy()
+    files[has_name] = find_images(names[has_name], csv, folder, table_format, remarks, alone=alone)
+    return as_text(files)
 
 
 def read_test_images(
@@ -131,10 +133,10 @@ def read_test_images(
     if table_format.test_csv is None:
         raise DataError(f"{sample_csv} names units, and not their images: name a table of these as --table.test-csv")
     csv = data_dir / table_format.test_csv
-    frame, unit_column = read_csv(csv), table_format.test_id_column
+    frame, unit_column = read_rows(csv, remarks), table_format.test_id_column
     # A column called as that of images holds images, whatever the sample calls so.
     by_name = unit_column in frame.columns and (table_format.rows_are_units or unit_column != id_column)
-    require_columns(frame, csv, [id_column, table_format.folder_column, *table_format.image_columns])
+    require_columns(frame, csv, [id_column, *table_format.image_columns])
     if table_format.rows_are_units:
         units_there = frame[unit_column if by_name else id_column]
         refuse_doubles(units_there, csv)

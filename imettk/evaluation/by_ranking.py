@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from imettk.data.sample_table import SampleTable
-from imettk.data.source import ImageSource, make_reader
+from imettk.data.source import ImageSource
 from imettk.data.table import read_table
 from imettk.errors import MismatchError, MissingFileError
 from imettk.evaluation.curve import loss_of
@@ -23,6 +23,7 @@ from imettk.evaluation.ranker import Gallery, Ranker
 from imettk.evaluation.rules import merge_outputs
 from imettk.evaluation.submit import label_rows
 from imettk.experiment.prepared import Prepared
+from imettk.experiment.value_range import reader_of
 from imettk.inference.predictor import Predictions
 from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
 from imettk.metrics import METRICS
@@ -191,7 +192,7 @@ class _RankingAnswerer(ImageAnswerer):
         assert table.targets is not None
         answers = self._ranked(self._ranker.by_neighbours(queries, Gallery(self._gallery, table.targets)))
         near = find_neighbours(queries, self._gallery, NUM_NEAR, device=self._ranker.device)
-        source = ImageSource(table, make_reader(self._recipe))
+        source = ImageSource(table, reader_of(self._recipe, self._run))
         known = Album(table, source, [self._ranker.names[target] for target in table.targets])
         first = slice(MOST_DRAWN)
         some = Neighbours(near.rows[first], near.similarities[first])

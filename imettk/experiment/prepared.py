@@ -22,12 +22,14 @@ from imettk.data.csv_files import named, read_csv, refuse_doubles, require_colum
 from imettk.data.data_identity import DataIdentity, identify_data
 from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, read_folds
 from imettk.data.sample_table import SampleTable
-from imettk.data.source import ImageSource, cache_key, image_names, make_reader
+from imettk.data.source import ImageSource, cache_key, image_names
 from imettk.data.table import read_table
+from imettk.data.table_files import read_rows
 from imettk.device import choose_device, choose_precision
 from imettk.errors import CheckpointError, DataError, MismatchError, MissingFileError, TrainingError
 from imettk.experiment.learned import Learned
 from imettk.experiment.settle import misfits, settle_as
+from imettk.experiment.value_range import reader_of
 from imettk.models.network import Network
 from imettk.models.pretraining import spread
 from imettk.progress import say
@@ -155,7 +157,7 @@ def require_same_data(what: str, values: dict[str, Any], identity: DataIdentity)
 
 def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir) -> ImageSource:
     """Reads the images of a table, from the cache that `prepare` left where it holds them as they are; says so."""
-    reader = make_reader(recipe)
+    reader = reader_of(recipe, run)
     index = run.find_optional(f"{CACHE}/{INDEX}")
     if index is None:
         return ImageSource(table, reader)
@@ -241,7 +243,7 @@ def read_shares(recipe: Recipe, data_dir: Path, labels: tuple[str, ...]) -> np.n
     if recipe.rule.shares_csv is None:
         return None
     path = data_dir / recipe.rule.shares_csv
-    frame = read_csv(path)
+    frame = read_rows(path)
     require_columns(frame, path, ["label", "share"])
     refuse_doubles(frame["label"], path)
     shares = pd.to_numeric(frame.set_index("label")["share"], errors="coerce").reindex(list(labels))

@@ -145,6 +145,44 @@ def draw_shares(path: Path, labels: Sequence[str], shares: dict[str, np.ndarray]
         figure.savefig(temporary, dpi=110, format="png")
 
 
+def draw_values(path: Path, numbers: dict[str, np.ndarray], span: tuple[float, float] | None) -> None:
+    """How often images hold each value, as a PNG; what lies beyond black and white is shaded.
+
+    Args:
+        numbers: of the images of each table, float (M,).
+        span: the values that are black and white; None where each file says its own.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    ends = [np.percentile(part, (0.1, 99.9)) for part in numbers.values()] + ([] if span is None else [np.array(span)])
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    pad = 0.05 * (high - low) or 0.5
+    edges = np.linspace(low - pad, high + pad, 201)
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for number, (name, part) in enumerate(numbers.items()):
+        counts, _ = np.histogram(part, bins=edges)
+        axes.stairs(counts / len(part), edges, label=name, fill=number == 0, alpha=0.6 if number == 0 else 1.0)
+    if span is not None:
+        for end, word, value in ((edges[0], "black", span[0]), (edges[-1], "white", span[1])):
+            axes.axvspan(end, value, color="0.5", alpha=0.15, linewidth=0)
+            axes.axvline(value, color="0.3", linewidth=1, linestyle="--")
+            text = axes.annotate(
+                f"{word} {value:.6g}", (value, 1), (3, -12), ("data", "axes fraction"), "offset points"
+            )
+            text.set_fontsize(9)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_yscale("log")
+    axes.set_xlabel("value in the files")
+    axes.set_ylabel("share of the pixels")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=9)
+    with replace_atomically(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+
+
 def draw_leaderboard(path: Path, names: Sequence[str], cv: np.ndarray, intervals: np.ndarray, lb: np.ndarray) -> None:
     """CV against LB, a point a run, as a PNG.
 

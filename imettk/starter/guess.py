@@ -116,7 +116,8 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         refuse_more_images(contents.tables[rows.csv], rows, contents, asked=choices.id_column is not None)
         sample = read_sample(contents, sample_csv, rows.id_column, long.get(sample_csv or ""))
     frame = contents.tables[rows.csv]
-    findings = [Finding("training table", f"{rows.csv}, {len(frame)} rows", rows.reason, "--train-csv")]
+    kind = contents.forms.get(rows.csv, f"{len(frame)} rows")
+    findings = [Finding("training table", f"{rows.csv}, {kind}", rows.reason, "--train-csv")]
     findings += gathered.findings
     names = long[rows.csv].labels if rows.csv in long else ()
     apart = [] if units is None else list(units.not_labels)

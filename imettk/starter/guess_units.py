@@ -196,7 +196,7 @@ def _of_columns(
 
     joined = " and ".join(columns)
     reason = f"{test_csv} lists the images of each {key} that the sample submission asks for"
-    more = {} if folder_column is None else {"folder_column": folder_column}
+    more = {} if folder_column is None else {"image_path": f"{{{folder_column}}}/{{{train.id_column}}}"}
     return UnitRows(
         rows=train,
         form={"unit_columns": columns, "test_csv": test_csv} | more,

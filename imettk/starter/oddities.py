@@ -19,7 +19,7 @@ MOST_FOLDERS = 10  # that are not used, before the others are only counted
 def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
     """Rows and images without each other, ids and labels that look wrong, tables and folders that are not used."""
     form, ids = guess.table, guess.frame[guess.table.id_column]
-    lines = [*contents.unread, *guess.remarks]
+    lines = [*contents.unread, *contents.remarks, *guess.remarks]
     if contents.others:
         lines.append(f"files of other kinds are not read: {list_endings(contents.others)}")
     if not guess.found.all():

@@ -76,7 +76,7 @@ def recipe_of(**changes):
             label_column="cancer",
             group_column="patient_id",
             unit_columns=("patient_id", "laterality"),
-            folder_column="patient_id",
+            image_path="{patient_id}/{image_id}",
             test_csv="test.csv",
             sample_id_column="prediction_id",
             train_images="train_images",

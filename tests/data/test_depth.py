@@ -125,3 +125,13 @@ def test_images_of_8_bits_are_as_they_were(tmp_path):
         facts = FileFacts()
         np.testing.assert_array_equal(read(tmp_path / name, 3, 4095, facts), read(tmp_path / name, 3, None))
         assert facts == FileFacts(), name
+
+
+def test_images_of_8_bits_are_scaled_where_white_is_among_their_values(tmp_path):
+    """Masks of 0 and 1, or dark pictures; a file of 16 bits beside them, whose white is larger, leaves them alone."""
+    dark = np.random.default_rng(0).integers(0, 30, (*SIZE, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), dark[:, :, ::-1])
+    cv2.imwrite(str(tmp_path / "a.bmp"), dark[:, :, ::-1])
+    for path in sorted(tmp_path.iterdir()):
+        np.testing.assert_array_equal(read(path, 3, 20), scaled(dark, 20), err_msg=path.name)
+        np.testing.assert_array_equal(read(path, 3, 4095), dark, err_msg=path.name)

@@ -17,7 +17,7 @@ BREASTS = TableFormat(
     id_column="image_id",
     label_column="cancer",
     unit_columns=("patient_id", "laterality"),
-    folder_column="patient_id",
+    image_path="{patient_id}/{image_id}",
     test_csv="test.csv",
     sample_id_column="prediction_id",
 )
@@ -97,7 +97,6 @@ def test_the_test_csv_may_name_units_as_the_training_table_does(breasts):
         ),
         (replace(BREASTS, test_csv="gone.csv"), {}, "gone.csv is missing"),
         (BREASTS, {"test": "patient_id,image_id\n9,21\n"}, "test.csv has no column laterality"),
-        (BREASTS, {"test": "image_id,prediction_id\n21,9_R\n"}, "test.csv has no column patient_id"),
         (
             BREASTS,
             {"test": "patient_id,image_id,prediction_id\n9,21,9_R\n8,21,9_L\n"},

@@ -74,7 +74,7 @@ def test_columns_that_the_samples_ids_are_made_of_name_units(tmp_path, nested, k
     form = found.table
     assert form.unit_columns == (("breast",) if key == "breast" else ("patient_id", "laterality"))
     assert (form.id_column, form.test_csv, form.sample_id_column) == ("image_id", "test.csv", key)
-    assert form.folder_column == ("patient_id" if nested else None) and form.group_column == "patient_id"
+    assert form.image_path == ("{patient_id}/{image_id}" if nested else None) and form.group_column == "patient_id"
     assert "16 units of 2 images" in told(found)["units"] and f"each {key} that the sample" in told(found)["units"]
     assert "8 of its 8 units have images in test_images/" in told(found)["sample submission"]
     assert not any("without" in line or "not used" in line for line in odd)

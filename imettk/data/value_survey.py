@@ -1,0 +1,102 @@
+"""The numbers that images' files hold, sampled: percentiles at which black and white lie, and what is odd of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from imettk.data.pixel_values import ValueRange
+from imettk.data.reader import ImageReader
+from imettk.errors import DataError
+from imettk.progress import progress_bar
+
+MEASURED = 256  # images that are looked at, spread evenly over all
+NUMBERS = 16_384  # of each image
+DARK_LEVEL = 31  # of 255: images whose values nearly all lie at or below are seen as black
+NEARLY_ALL = 99.9  # percent
+WHITE_SHARE = 0.9  # of values that are white: little is left to be seen
+
+
+class ValueSurvey(NamedTuple):
+    """Numbers of some images, as their files hold them.
+
+    Attributes:
+        numbers: sorted, float64 (M,).
+        num_images: how many images they are of.
+    """
+
+    numbers: np.ndarray
+    num_images: int
+
+    def percentile(self, percent: float) -> float:
+        """Return the number at or below which so many percent lie."""
+        return float(np.percentile(self.numbers, percent))
+
+    def range_between(self, low: float, high: float) -> ValueRange:
+        """Return the numbers at two percentiles, as black and white.
+
+        Raises:
+            DataError: they are the same.
+        """
+        black, white = self.percentile(low), self.percentile(high)
+        if not black < white:
+            raise DataError(
+                f"`images.white`: {low:g}% and {high:g}% of {self.num_images} images lie at the same value {black:g}; "
+                "take percentiles further apart, or give values"
+            )
+        return ValueRange(black, white)
+
+
+def measure_values(paths: Sequence[str], reader: ImageReader) -> ValueSurvey:
+    """Return numbers of up to `MEASURED` images; the same files give the same.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    chosen = np.unique(np.linspace(0, len(paths) - 1, min(MEASURED, len(paths))).astype(int)).tolist()
+    faults: list[str] = []
+
+    def sample(row: int) -> np.ndarray | None:
+        try:
+            numbers = reader.read_numbers(paths[row]).ravel()
+        except DataError as error:
+            faults.append(str(error))
+            return None
+        step = -(-numbers.size // NUMBERS)
+        taken = numbers[::step].astype(np.float64)
+        return taken[np.isfinite(taken)]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool, progress_bar("values", total=len(chosen), unit="image") as bar:
+        samples = []
+        for numbers in pool.map(sample, chosen):
+            bar.update(1)
+            if numbers is not None and numbers.size:
+                samples.append(numbers)
+    if not samples:
+        raise DataError(f"none of {len(chosen)} images has values that can be read: {min(faults, default='no number')}")
+    return ValueSurvey(np.sort(np.concatenate(samples)), len(samples))
+
+
+def tell_levels(histogram: np.ndarray, *, deep: bool) -> list[str]:
+    """Return one line for images that are nearly black, or white, as they are seen.
+
+    Args:
+        histogram: pixels of each value, int64 (channels, 256), over all images.
+        deep: whether they have more than 8 bits a channel, of which a line is told already where they are dark.
+    """
+    counts = histogram.sum(0)
+    if not (total := counts.sum()):
+        return []
+    level = int(np.searchsorted(np.cumsum(counts), NEARLY_ALL / 100 * total))
+    if level <= DARK_LEVEL and not deep:
+        return [
+            f"the images are nearly black: {NEARLY_ALL:g}% of their values lie at or below {level} of 255; where that "
+            f"is not what they show, try --images.white {max(1, level)}"
+        ]
+    if counts[255] > WHITE_SHARE * total:
+        return [f"{counts[255] / total:.0%} of all values are white (255): is that what the images show?"]
+    return []

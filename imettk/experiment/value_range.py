@@ -1,0 +1,100 @@
+"""Which values of images are black and white: as the recipe says, or as `prepare` measured them once for a run."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from imettk.config import Recipe
+from imettk.config.white import White, parse_white
+from imettk.data.pixel_values import ValueRange
+from imettk.data.reader import ImageReader
+from imettk.data.sample_table import SampleTable
+from imettk.data.source import make_reader
+from imettk.data.value_survey import ValueSurvey, measure_values
+from imettk.errors import DataError
+from imettk.progress import say
+from imettk.tracking.files import read_json
+from imettk.tracking.run_dir import RunDir
+
+VALUES = "values.png"  # the picture of the values that images hold
+FOREIGN = 2.0  # times: how far the whites of training and test images may lie apart before it is said
+FEW, MOST = 0.5, 99.5  # percentiles that are told
+
+
+def reader_of(recipe: Recipe, run: RunDir) -> ImageReader:
+    """How the images of a run are read: its training, validation and test images all alike.
+
+    Raises:
+        MissingFileError: `images.white` asks for percentiles, which `prepare` has not measured.
+        ConfigError: as of `make_reader`.
+    """
+    if _percentiles(recipe) is None:
+        return make_reader(recipe)
+    path = run.find("table.json", written_by="prepare")
+    return make_reader(recipe, ValueRange(*read_json(path, needs=("white",))["white"]))
+
+
+def settle_range(recipe: Recipe, run: RunDir, tables: dict[str, SampleTable]) -> ValueRange | None:
+    """Measure the values at which the percentiles of `images.white` lie, in training images; None without any.
+
+    A run whose training has begun keeps those that it began with.
+    """
+    wanted = _percentiles(recipe)
+    if wanted is None:
+        return None
+    if run.has_training() and (known := _known(recipe, run)) is not None:
+        return ValueRange(*known)
+    measured = measure_values(tables["train"].paths.tolist(), make_reader(recipe))
+    found = measured.range_between(wanted.black, wanted.white)
+    say(
+        f"`images.white` {recipe.images.white}: {found.black:.6g} is black and {found.white:.6g} white, by "
+        f"{measured.num_images} training images"
+    )
+    return found
+
+
+def draw_range(reader: ImageReader, run: RunDir, tables: dict[str, SampleTable]) -> list[str]:
+    """Draw which values the images of each table hold, and which of them are black and white; return what is odd."""
+    from imettk.pictures.plots import draw_values  # matplotlib, which most runs do without
+
+    surveys: dict[str, ValueSurvey] = {}
+    for name, table in tables.items():
+        with suppress(DataError):  # of images that cannot be read more is said elsewhere
+            surveys[name] = measure_values(table.paths.tolist(), reader)
+    if not surveys:
+        return []
+    path = run.path / VALUES
+    draw_values(path, {name: survey.numbers for name, survey in surveys.items()}, reader.white)
+    spans = []
+    for name, survey in surveys.items():
+        spans.append(f"from {survey.percentile(FEW):.6g} to {survey.percentile(MOST):.6g} ({name})")
+    say(f"{path}: {MOST - FEW:g}% of the values in the images' files lie {', '.join(spans)}")
+    return _tell_difference(surveys)
+
+
+def _tell_difference(surveys: dict[str, ValueSurvey]) -> list[str]:
+    if len(surveys) < 2:
+        return []
+    (first, one), (second, other) = surveys.items()
+    low, high = sorted((one.percentile(MOST), other.percentile(MOST)))
+    if low > 0 and high <= FOREIGN * low:
+        return []
+    return [
+        f"{MOST:g}% of the values lie at or below {one.percentile(MOST):.6g} in {first} images, and "
+        f"{other.percentile(MOST):.6g} in {second} images: they are scaled alike, so one kind will look darker"
+    ]
+
+
+def _percentiles(recipe: Recipe) -> White | None:
+    white = None if recipe.images.white is None else parse_white(recipe.images.white)
+    return white if white is not None and white.of_set else None
+
+
+def _known(recipe: Recipe, run: RunDir) -> Any:
+    """What an earlier `prepare` of this recipe measured; None where it did not."""
+    path = run.path / "table.json"
+    values = read_json(path) if path.is_file() else None
+    if values is None or values["recipe"]["images"].get("white") != recipe.images.white:
+        return None
+    return values.get("white")
