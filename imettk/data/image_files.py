@@ -13,10 +13,13 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
+from imettk.config.file_kinds import IMAGE_READERS
 from imettk.data.csv_files import as_text, is_utf8, named, printable, require_utf8
 from imettk.errors import DataError
 
-IMAGE_ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
+IMAGE_ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")).union(
+    *(kind.endings for kind in IMAGE_READERS.values())
+)
 ENDING_SIGNS = "._-"  # with which that begins which a file's name has behind its id
 MOST_LOOKED_AT = 1000  # ids that are compared with the files
 # Ids that may lead elsewhere: a step up, or the beginning of an absolute path, also as Windows writes it.
