@@ -29,6 +29,7 @@ from imettk.starter.guess_columns import (
 )
 from imettk.starter.guess_folders import choose_folder, label_folders, likely_labels
 from imettk.starter.guess_labels import labels_of, unknown_among
+from imettk.starter.guess_linked import LinkedTests, find_linked
 from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, find_places, refuse_more_images
 from imettk.starter.guess_rows import Gathered, gather_tables, join_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
@@ -55,6 +56,7 @@ class Rows:
         ranked: what it says of answers in order.
         remarks: what was passed over.
         units: where several images give one answer; else None.
+        linked: where a table leads from the ids of the sample submission to images; else None.
     """
 
     question: Question
@@ -68,6 +70,7 @@ class Rows:
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...] = ()
     units: UnitRows | None = None
+    linked: LinkedTests | None = None
 
     @property
     def found(self) -> np.ndarray:
@@ -108,7 +111,11 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     sample_csv = find_sample(contents, choices)
     gathered, rows, units = _find_training(contents, choices, sample_csv)
     contents, long = gathered.contents, gathered.rows
-    if units is not None:
+    sample: Sample | None
+    linked = None if units is not None else find_linked(contents, choices, sample_csv, rows)
+    if linked is not None and sample_csv is not None:
+        rows, sample = linked.rows, linked.sample(contents, sample_csv, long.get(sample_csv))
+    elif units is not None:
         rows, sample = units.rows, units.sample(contents, sample_csv, long.get(sample_csv or ""))
     elif rows is None or _name_others(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
         return _without_table(gathered, data_dir, choices, sample_csv)
@@ -123,8 +130,10 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     apart = [] if units is None else list(units.not_labels)
     targets = find_targets(frame.drop(columns=apart), rows, sample, contents, choices, gathered=names)
     if units is None:
-        rows, targets = join_images(rows, targets, choices, findings)
-        findings.append(tell_ids(rows, targets.frame))
+        annotated = contents.forms.get(rows.csv, "").startswith("COCO")
+        rows, targets = join_images(rows, targets, choices, findings, annotated=annotated)
+        tell = tell_ids if linked is None else linked.tell_ids
+        findings.append(tell(rows, targets.frame))
     else:
         findings.append(units.finding)
     frame, labels = targets.frame.assign(**{name: frame[name] for name in apart}), targets.labels
@@ -153,6 +162,7 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         channel_files=rows.naming.channels,
         on_missing_image="error" if rows.naming.found.all() else "drop",
         **({} if units is None else units.form),
+        **({} if linked is None else linked.form),
         **(targets.form | gathered.training_fields(rows.csv)),
         **({} if targets.numeric else _find_labels_csv(contents, labels, {rows.csv, sample_csv}, findings)),
         **_unknown(question, labels, ranked, findings),
@@ -173,6 +183,7 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         ranked=ranked,
         findings=tuple(findings),
         units=units,
+        linked=linked,
     )
     return _with_answers(contents, choices, read)
 
@@ -324,6 +335,8 @@ def _with_test(read: Rows, labels: list[str], contents: Contents) -> tuple[Table
     require_filled(sample.frame, Path(sample.csv), [sample.id_column, *form.filled_columns], ())
     if read.units is not None:
         form, files, where = read.units.with_test(form, sample)
+    elif read.linked is not None:
+        form, files, where = read.linked.with_test(form, sample)
     else:
         form, files, where = _find_test_images(form, sample, contents)
     filled = form.filled_columns
