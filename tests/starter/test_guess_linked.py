@@ -68,7 +68,7 @@ def test_herbarium(plants):
         "test_metadata.json leads from 4 of its 4 ids to files in test_images/, by file_name"
         in lines["sample submission"]
     )
-    assert odd == []
+    assert odd == [] and found.test_files.tolist() == [TEST[row] for row in (3, 0, 2, 1)]
     table = read_table(form, plants)
     test = read_test_table(form, plants, table)
     assert table.ids.tolist() == [f"plant {row}" for row in range(12)]
@@ -90,6 +90,26 @@ def test_a_training_table_without_such_ids_is_read_by_its_paths(plants):
     assert files_of(test, plants) == [f"test_images/{TEST[row]}" for row in (1, 2, 0, 3)]
 
 
+def test_names_that_both_parts_have_lead_to_their_own(plants):
+    for row in range(4):
+        (plants / "test_images" / TEST[row]).rename(plants / "test_images" / f"q{row}.png")
+        for folder in ("train_images", "test_images"):
+            (plants / folder / "0").mkdir(exist_ok=True)
+            (plants / folder / "0" / f"{row}.png").write_bytes(PNG)
+    pd.DataFrame({"id": range(90, 94), "path": [f"0/{row}.png" for row in range(4)]}).to_csv(
+        plants / "test.csv", index=False
+    )
+    train = [f"0/{row}.png" for row in range(4)]
+    pd.DataFrame({"id": [*"wxyz"], "path": train, "kind": [*"abab"]}).to_csv(plants / "train.csv", index=False)
+    (plants / "train_metadata.json").unlink()
+    (plants / "test_metadata.json").unlink()
+    (plants / "z").mkdir()
+    (plants / "test_images").rename(plants / "z" / "test_images")
+    ask(plants, range(90, 94), ("Id", "kind"))
+    form = look(plants)[0].table
+    assert (form.train_images, form.test_images, form.id_column) == ("train_images", "z/test_images", "id")
+
+
 def test_ids_that_name_images_need_no_table(plants):
     ask(plants, TEST)
     found, _ = look(plants)
@@ -99,6 +119,14 @@ def test_ids_that_name_images_need_no_table(plants):
 @pytest.mark.parametrize("ids", [[0, 1, 2, 77], [0, 1, 2, 2]])
 def test_ids_that_the_table_has_not_each_once_are_refused(plants, ids):
     ask(plants, ids)
+    with pytest.raises(DataError, match="no value in any of Id, Predicted names an image"):
+        look(plants)
+
+
+def test_a_table_that_has_an_id_twice_is_not_taken(plants):
+    test = json.loads((plants / "test_metadata.json").read_text())
+    (plants / "test_metadata.json").write_text(json.dumps([*test, test[0]]))
+    ask(plants, [3, 0, 2, 1])
     with pytest.raises(DataError, match="no value in any of Id, Predicted names an image"):
         look(plants)
 
