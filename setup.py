@@ -2,6 +2,9 @@
 
 from setuptools import find_packages, setup
 
+DICOM = ["pydicom>=3", "pylibjpeg>=2", "pylibjpeg-openjpeg>=2.3", "python-gdcm>=3.0.24"]
+TIFF = ["imagecodecs", "tifffile>=2023.7"]
+
 setup(
     name="imettk",
     version="0.2.0",
@@ -37,9 +40,11 @@ setup(
     ],
     extras_require={
         "bench": ["ckpt-chaos>=0.1.8"],
+        "dicom": DICOM,
         "kaggle": ["kaggle>=2.2"],
         "log": ["mlflow>=3.1"],
         "parquet": ["pyarrow>=14"],
+        "tiff": TIFF,
         "test": [
             "iterative-stratification",
             "kaggle>=2.2",
@@ -52,6 +57,8 @@ setup(
             "pytorch-metric-learning>=2.9",
             "ruff",
             "selenium>=4.20",
+            *DICOM,
+            *TIFF,
             "types-tqdm",
         ],
     },
