@@ -105,6 +105,8 @@ def test_names_that_both_parts_have_lead_to_their_own(plants):
     (plants / "test_metadata.json").unlink()
     (plants / "z").mkdir()
     (plants / "test_images").rename(plants / "z" / "test_images")
+    for row in range(20):  # so that the folder of training images comes first but for its name
+        (plants / "z" / "test_images" / f"more{row}.png").write_bytes(PNG)
     ask(plants, range(90, 94), ("Id", "kind"))
     form = look(plants)[0].table
     assert (form.train_images, form.test_images, form.id_column) == ("train_images", "z/test_images", "id")
