@@ -6,7 +6,6 @@ What cannot be told is one clear line that names the candidates and the option t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,12 @@ from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, fin
 from imettk.starter.guess_rows import Gathered, gather_tables, join_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
 from imettk.starter.guess_targets import find_targets, labels_in_names
+from imettk.starter.guess_titles import find_coco_titles, find_titles, have_groups
 from imettk.starter.guess_units import UnitRows, find_units, lists_units
 from imettk.starter.judging import Judging, judge, judges_grades
 from imettk.starter.look import Contents
 from imettk.starter.naming import find_files
 from imettk.starter.questions import QUESTIONS, Evidence, Question, Ranked
-
-MOST_LISTED = 3  # labels that a table lists, for each that is used: the numbers of its rows are no list of labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +151,10 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         asks_columns=targets.asks_columns,
     )
     question = _choose_question(choices, evidence, findings)
+    titles: dict[str, Any] = {}
+    if not targets.numeric:
+        titles = find_titles(contents, labels, rows.csv, sample_csv, findings)
+        titles = titles or find_coco_titles(contents, rows.csv, str(targets.form.get("label_column")), findings)
     form = TableFormat(
         task=question.task,
         train_csv=rows.csv,
@@ -164,14 +166,14 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         **({} if units is None else units.form),
         **({} if linked is None else linked.form),
         **(targets.form | gathered.training_fields(rows.csv)),
-        **({} if targets.numeric else _find_labels_csv(contents, labels, {rows.csv, sample_csv}, findings)),
+        **titles,
         **_unknown(question, labels, ranked, findings),
     )
     if form.train_rows is not None:  # whose label column is none of the gathered table
         frame = frame.rename(columns={TableFormat(**targets.form).label_column: form.label_column})
     beside = frame.drop(columns=[*form.label_columns, *apart])
     form = replace(form, group_column=find_group(beside, rows.id_column, form.label_column, choices, findings))
-    grouped = form.labels_csv is not None and _grouped(contents.tables[form.labels_csv][form.label_name_column])
+    grouped = form.labels_csv is not None and have_groups(contents.tables[form.labels_csv][form.label_name_column])
     read = Rows(
         question=question,
         table=form,
@@ -287,28 +289,6 @@ def _choose_question(choices: Choices, evidence: Evidence, findings: list[Findin
         question, reason = next((question, reason) for question, reason in reasons if reason is not None)
     findings.append(Finding("task", question.name, reason, "--task"))
     return question
-
-
-def _grouped(names: pd.Series) -> bool:
-    return bool(names.str.contains(TableFormat().name_separator, regex=False).any())
-
-
-def _find_labels_csv(
-    contents: Contents, labels: Iterable[str], others: set[str | None], findings: list[Finding]
-) -> dict[str, Any]:
-    """The table that lists every label with a name, as fields of the format."""
-    wanted = set(labels)
-    for csv, frame in contents.tables.items():
-        if csv in others or len(frame.columns) < 2 or len(frame) > MOST_LISTED * len(wanted):
-            continue
-        for column in frame.columns:
-            if wanted <= set(frame[column]) and frame[column].is_unique:
-                rest = [other for other in frame.columns if other != column and frame[other].is_unique]
-                name = next((other for other in rest if "name" in other.lower()), rest[0] if rest else column)
-                reason = f"its column {column} holds every label of the training table"
-                findings.append(Finding("label names", f"{csv}, {len(frame)} labels", reason, "table.labels_csv"))
-                return {"labels_csv": csv, "label_id_column": column, "label_name_column": name}
-    return {}
 
 
 def _unknown(
