@@ -37,10 +37,12 @@ setup(
     ],
     extras_require={
         "bench": ["ckpt-chaos>=0.1.8"],
+        "hdf5": ["h5py>=3.8"],
         "kaggle": ["kaggle>=2.2"],
         "log": ["mlflow>=3.1"],
         "parquet": ["pyarrow>=14"],
         "test": [
+            "h5py>=3.8",
             "iterative-stratification",
             "kaggle>=2.2",
             "mlflow>=3.1",

@@ -109,3 +109,31 @@ TABLE_READERS: dict[str, FileKind] = {
     ),
 }
 TABLE_ENDINGS = tuple(ending for kind in TABLE_READERS.values() for ending in kind.endings)
+
+
+# Files that hold many images: `make` is (path) -> `data.containers.Container`.
+CONTAINERS: dict[str, FileKind] = {
+    "hdf5": FileKind(
+        make="imettk.data.hdf5_files:Hdf5File",
+        title="HDF5",
+        endings=(".hdf5", ".h5", ".hdf", ".he5"),
+        starts=((0, b"\x89HDF\r\n\x1a\n"),),
+        needs=("h5py",),
+        extra="hdf5",
+    ),
+    "npy": FileKind(make="imettk.data.array_files:ArrayFile", title="arrays of numpy", endings=(".npy",)),
+    "npz": FileKind(make="imettk.data.array_files:ArrayArchive", title="arrays of numpy", endings=(".npz",)),
+    "csv": FileKind(make="imettk.data.text_pixels:open_csv", title="a table of pixels", endings=(".csv", ".tsv")),
+    "json": FileKind(
+        make="imettk.data.text_pixels:open_json",
+        title="a table of pixels",
+        endings=(".json", ".jsonl", ".ndjson"),
+    ),
+    "parquet": FileKind(
+        make="imettk.data.parquet_pixels:open_parquet",
+        title="parquet",
+        endings=(".parquet", ".pq"),
+        needs=("pyarrow",),
+        extra="parquet",
+    ),
+}
