@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
+from imettk.data.arrays import NumberedFrame, choose_frame
 from imettk.data.containers import read_member
 from imettk.data.depth import FULL_16, Depth, grey_values, is_grey, put_colours, read_colours, read_depth, to_eight_bits
 from imettk.data.file_facts import FileFacts
@@ -133,15 +134,17 @@ def decode_any(
     background: tuple[int, ...],
     max_pixels: int,
     white: ValueRange | None = None,
+    frame: NumberedFrame = None,
     facts: FileFacts | None = None,
 ) -> np.ndarray:
-    """Pixels of any other file at its full size, uint8 (H, W, channels): the first frame of an animation.
+    """Pixels of any other file at its full size, uint8 (H, W, channels).
 
     Args:
         channels: 1 for grey and 3 for RGB, both over `background` where the file is transparent; any other number
             takes the file's channels as they are, and it must have so many.
         white: the values that are black and white in files of more than 8 bits; None takes what the file says, or 16
             bits.
+        frame: which one of an animation or of several pages; None takes the first.
         facts: is told how bright a file of more than 8 bits is.
 
     Raises:
@@ -149,6 +152,8 @@ def decode_any(
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
+            if frame is not None:
+                image.seek(choose_frame(getattr(image, "n_frames", 1), frame))
             check_pixels(image.width, image.height, max_pixels)
             depth = None if white is None and facts is None else read_depth(image, content)
             image.load()
@@ -158,7 +163,7 @@ def decode_any(
             bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImageFile) else 16
             upright = _oriented(image) if orient else image
             if white is not None and depth is not None and is_grey(upright) and channels in (1, 3):
-                grey = to_eight_bits(grey_values(upright, depth.step), white)
+                grey = to_eight_bits(grey_values(upright, depth), white)
                 return np.repeat(grey[:, :, None], channels, 2)
             known = channels in (1, 3)
             pixels = _eight_bit(upright, channels, background, bits) if known else _unchanged(upright, channels)
@@ -183,7 +188,7 @@ def decode_numbers(content: bytes) -> np.ndarray:
             depth = read_depth(image, content)
             image.load()
             if depth.white > LARGEST_8 and is_grey(image):
-                return grey_values(image, depth.step)
+                return grey_values(image, depth)
             colours = read_colours(image, content) if depth.white > LARGEST_8 else None
             return np.asarray(image.convert("RGB") if image.mode == "P" else image) if colours is None else colours
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
@@ -197,7 +202,7 @@ def _treat_depth(
     brightest = depth.white if white is None else white.white
     if is_grey(image):
         if facts is not None:
-            facts.note_brightness(float(np.max(grey_values(image, depth.step))), brightest)
+            facts.note_brightness(float(np.max(grey_values(image, depth))), brightest)
         return
     values = read_colours(image, content)
     if values is not None and facts is not None:

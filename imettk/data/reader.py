@@ -111,7 +111,7 @@ class ImageReader:
         content = read_content(path, self.pixel_shape)
         try:
             if (kind := image_kind(content, path)) is not None:
-                values = kind.load_for(path)(content, frame=self.frame, as_shown=False)
+                values = kind.load_for(path)(content, channels=self.channels, frame=self.frame, as_shown=False)
                 if values is not None:
                     return values.numbers
             return decode_numbers(content)
@@ -163,7 +163,7 @@ class ImageReader:
         self, kind: FileKind, content: bytes, path: str, channels: int, facts: FileFacts | None
     ) -> np.ndarray | None:
         """Return the pixels of a file that is no picture; None where its row leaves it to pictures' readers."""
-        values = kind.load_for(path)(content, channels=channels, frame=self.frame, as_shown=self.white is None)
+        values = kind.read(path, content, channels=channels, frame=self.frame, as_shown=self.white is None)
         if values is None:
             return None
         check_pixels(values.numbers.shape[1], values.numbers.shape[0], self.max_pixels)
@@ -197,6 +197,7 @@ class ImageReader:
                 background=self.background,
                 max_pixels=self.max_pixels,
                 white=self.white,
+                frame=self.frame,
                 facts=facts,
             )
             return pixels if whole else self._fit(pixels, self._frame(pixels.shape[:2], box), 1)
