@@ -119,6 +119,11 @@ class TableFormat(Section):
             lacks one of the columns, as those of test images may, the id is.
         test_csv: the images of the test set, with the columns of `image_path`, and their units as `unit_columns` or the
             sample name them; a row is as one of the training table, but for labels. Folders need none.
+        train_images: a folder, or a file that holds many images (HDF5, `.npz`, `.npy`, or a parquet, csv or JSON table
+            of pixels), or a pattern such as `train_*.parquet` of several that are one; as `test_images`. Images in it
+            are called by their ids; where it has none, arrays by their position from 0, rows by their number from 1.
+        pixel_shape: of images whose pixels stand in a row of such a table: (height, width), or three numbers with the
+            channels before or behind them. None takes a square.
     """
 
     task: str = "multilabel"
@@ -165,6 +170,7 @@ class TableFormat(Section):
     image_columns: tuple[str, ...] = ()
     image_path: str | None = None
     test_csv: str | None = None
+    pixel_shape: tuple[int, ...] | None = None
     extra: tuple[ExtraTable, ...] = ()
 
     def __post_init__(self) -> None:
@@ -190,6 +196,12 @@ class TableFormat(Section):
             all(("*" in suffix) == bool(self.channel_files) for suffix in suffixes),
             "image_suffix",
             "with a * where `channel_files` are given, and without where not",
+        )
+        shape = self.pixel_shape
+        self._require(
+            shape is None or (len(shape) in (2, 3) and min(shape) >= 1),
+            "pixel_shape",
+            "two numbers above 0 (height, width), or three with the channels before or behind them",
         )
         check_units(self)
         check_image_path(self)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.config.file_kinds import TABLE_ENDINGS
+from imettk.data.container_search import find_members
 from imettk.data.csv_files import as_text, named, refuse_doubles, require_columns
 from imettk.data.image_files import forms_of, refuse_leaving, without_ending
 from imettk.data.image_names import name_images
@@ -112,6 +113,8 @@ def find_files(
     if table_format.unit_folders:
         return as_text(frame[FILE])
     names = name_images(table_format, frame)
+    if (members := find_members(names, csv, folder, table_format, remarks, alone=alone)) is not None:
+        return members
     files, has_name = np.full(len(names), "", object), (names != "").to_numpy()
     files[has_name] = find_images(names[has_name], csv, folder, data_dir, table_format, remarks, alone=alone)
     return as_text(files)
