@@ -2,6 +2,9 @@
 
 from setuptools import find_packages, setup
 
+DICOM = ["pydicom>=3", "pylibjpeg>=2", "pylibjpeg-openjpeg>=2.3", "python-gdcm>=3.0.24"]
+TIFF = ["imagecodecs", "tifffile>=2023.7"]
+
 setup(
     name="imettk",
     version="0.2.0",
@@ -37,10 +40,14 @@ setup(
     ],
     extras_require={
         "bench": ["ckpt-chaos>=0.1.8"],
+        "dicom": DICOM,
+        "hdf5": ["h5py>=3.8"],
         "kaggle": ["kaggle>=2.2"],
         "log": ["mlflow>=3.1"],
         "parquet": ["pyarrow>=14"],
+        "tiff": TIFF,
         "test": [
+            "h5py>=3.8",
             "iterative-stratification",
             "kaggle>=2.2",
             "mlflow>=3.1",
@@ -52,6 +59,8 @@ setup(
             "pytorch-metric-learning>=2.9",
             "ruff",
             "selenium>=4.20",
+            *DICOM,
+            *TIFF,
             "types-tqdm",
         ],
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,11 @@ from imettk.cli.kaggle_checks import (
     limit_words,
     models_in,
     pack_folder,
+    pack_order,
     packed_recipe,
 )
 from imettk.config import read_recipe
+from imettk.config.file_kinds import extras_of
 from imettk.errors import PlatformError, UserError
 from imettk.progress import say
 from imettk.recipes import load_recipe
@@ -58,19 +61,19 @@ def run_action(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 def _pack(arguments: argparse.Namespace) -> int:
     from imettk.kaggle.client import Kaggle
-    from imettk.kaggle.pack import make_pack
+    from imettk.kaggle.pack import PackOrder, make_pack
     from imettk.kaggle.packs import upload_pack
     from imettk.kaggle.versions import hold_upload
 
-    wheels = not arguments.no_wheels
+    order = PackOrder(recipe=arguments.recipe, wheels=not arguments.no_wheels, extra=arguments.add)
     if arguments.recipe is not None and arguments.recipe.suffix == ".py":
-        check_travels(load_recipe(str(arguments.recipe)))
+        check_travels(recipe := load_recipe(str(arguments.recipe)))
+        order = replace(order, formats=extras_of(recipe))
     if arguments.upload:
-        recipe = "" if arguments.recipe is None else str(arguments.recipe)
-        upload_pack(Kaggle(), arguments.out, recipe, wheels=wheels, extra=arguments.add)
+        upload_pack(Kaggle(), arguments.out, order)
         return 0
     with hold_upload(arguments.out):  # an upload may be reading the older pack
-        make_pack(arguments.out, owner=arguments.owner, recipe=arguments.recipe, wheels=wheels, extra=arguments.add)
+        make_pack(arguments.out, order, owner=arguments.owner)
     say(f"upload it with --upload, or `kaggle datasets create -p {arguments.out}`")
     return 0
 
@@ -136,7 +139,7 @@ def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
     slug = fit(f"imettk-{name}", f"-{place}")
     while f"{kaggle.username}/{slug}" in kernels:  # whether a kernel may take up its own earlier output is not known
         slug = next_slug(slug)
-    pinned, digest = upload_pack(kaggle, pack_folder(arguments), arguments.recipe)
+    pinned, digest = upload_pack(kaggle, pack_folder(arguments), pack_order(arguments, recipe))
     overrides = [*arguments.overrides, *input_words(recipe, arguments.overrides)]
     return Kernel(
         reference=f"{kaggle.username}/{slug}",

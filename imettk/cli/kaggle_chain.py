@@ -21,6 +21,7 @@ from imettk.cli.kaggle_checks import (
     limit_words,
     models_in,
     pack_folder,
+    pack_order,
     packed_recipe,
 )
 from imettk.config import Recipe
@@ -152,7 +153,7 @@ def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
     apply(chain, revision, settings, attached)
     chain.retries, chain.at_once = arguments.retries, arguments.at_once
     if pack:
-        renew_pack(kaggle, chain, arguments.recipe, out=pack_folder(arguments))
+        renew_pack(kaggle, chain, pack_order(arguments, arguments.checked), out=pack_folder(arguments))
     chain.save(arguments.run_dir)
 
 
@@ -164,7 +165,9 @@ def _new_chain(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
 
     settings, attached = _settings(arguments)
     own = {"retries": arguments.retries, "at_once": arguments.at_once}
-    chain = start_chain(kaggle, arguments.recipe, settings | own, attached, out=pack_folder(arguments))
+    chain = start_chain(
+        kaggle, pack_order(arguments, arguments.checked), settings | own, attached, out=pack_folder(arguments)
+    )
     measured = read_json(arguments.run_dir / PREFLIGHT, needs=("recipe", "seconds_a_fold")) or {}
     if measured.get("recipe") == arguments.checked.name and is_measured(measured):
         session = _limited(arguments).session

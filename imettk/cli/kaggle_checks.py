@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imettk.config import Recipe
 from imettk.config.fields import leaves
+from imettk.config.file_kinds import extras_of
 from imettk.config.overrides import apply_overrides
 from imettk.config.own import RECIPE, file_of
 from imettk.config.own_checks import own_names
@@ -17,6 +19,9 @@ from imettk.kaggle.mounts import INPUT, MODEL, read_model, split_word
 from imettk.kaggle.names import check_name, name_of
 from imettk.progress import say
 from imettk.recipes import load_recipe
+
+if TYPE_CHECKING:
+    from imettk.kaggle.pack import PackOrder
 
 MOST_HOURS = round(MOST_SECONDS / 3600)
 
@@ -100,6 +105,14 @@ def packed_recipe(arguments: argparse.Namespace) -> str:
 def pack_folder(arguments: argparse.Namespace) -> Path:
     """The folder in which the pack is made: one below `--run-dir`, unless another is asked for."""
     return arguments.run_dir / "pack" if arguments.pack is None else Path(arguments.pack)
+
+
+def pack_order(arguments: argparse.Namespace, recipe: Recipe) -> PackOrder:
+    """What goes into the pack for this recipe."""
+    from imettk.kaggle.pack import PackOrder
+
+    own = Path(arguments.recipe) if arguments.recipe.endswith(".py") else None
+    return PackOrder(recipe=own, extra=arguments.add, formats=extras_of(recipe))
 
 
 def check_fold(fold: int | None, recipe: Recipe) -> None:

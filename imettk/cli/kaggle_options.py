@@ -71,6 +71,9 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", default="", metavar="OWNER/SLUG", help="a dataset with the data instead")
     parser.add_argument("--attach", nargs="+", default=[], metavar="OWNER/SLUG", help="more datasets, such as weights")
     parser.add_argument("--pack", type=Path, metavar="DIR", help="the pack's folder (default: pack below --run-dir)")
+    parser.add_argument(
+        "--add", type=Path, nargs="+", default=[], metavar="FILE", help="more files in it, such as wheels"
+    )
     machine = parser.add_mutually_exclusive_group()
     machine.add_argument("--cpu", action="store_true", help="sessions without GPU")
     machine.add_argument("--accelerator", metavar="NAME", help=f"another GPU than {GPU}, which is two T4")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imettk.config.choices import Choice
 from imettk.errors import DataError
+
+if TYPE_CHECKING:
+    from imettk.config.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +39,20 @@ class FileKind(Choice):
         return any(content.startswith(start, offset) for offset, start in self.starts)
 
     def load_for(self, path: object) -> Any:
-        """Return what reads this file.
+        """Return what reads this file; errors as of `read`."""
+        return self._guard(path, self.load)
+
+    def read(self, path: object, content: bytes, **settings: Any) -> Any:
+        """Return what `make` makes of this file.
 
         Raises:
             DataError: a library that it needs is not installed; the message has the line that installs it.
         """
+        return self._guard(path, lambda: self.load()(content, **settings))
+
+    def _guard(self, path: object, act: Callable[[], Any]) -> Any:
         try:
-            return self.load()
+            return act()
         except ModuleNotFoundError as error:
             name = (error.name or "").partition(".")[0]
             if name not in self.needs:
@@ -58,6 +68,24 @@ class FileKind(Choice):
 IMAGE_READERS: dict[str, FileKind] = {
     "npy": FileKind(
         make="imettk.data.arrays:read_npy", title="an array of numpy", endings=(".npy",), starts=((0, b"\x93NUMPY"),)
+    ),
+    "tiff": FileKind(
+        make="imettk.data.tiff:read_tiff",
+        title="a TIFF of this kind",
+        endings=(".tif", ".tiff"),
+        starts=((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")),
+        needs=("tifffile",),
+        extra="tiff",
+    ),
+    "dicom": FileKind(
+        make="imettk.data.dicom:read_dicom",
+        title="a DICOM file",
+        endings=(".dcm", ".dicom"),
+        # Without a preamble a file begins with its first group, whose length or whose character set comes first.
+        starts=((128, b"DICM"), (0, b"\x02\0\0\0UL"), (0, b"\x08\0\x05\0"), (0, b"\x08\0\0\0\x04\0\0\0")),
+        without_start=True,
+        needs=("pydicom", "gdcm", "pylibjpeg", "openjpeg"),
+        extra="dicom",
     ),
     "npz": FileKind(
         make="imettk.data.arrays:read_npz", title="an array of numpy", endings=(".npz",), without_start=True
@@ -79,3 +107,74 @@ def kind_of_name(rows: Mapping[str, FileKind], name: str) -> FileKind | None:
     """Return the row whose files' names end as this one; None where none does."""
     small = name.lower()
     return next((kind for kind in rows.values() if small.endswith(kind.endings)), None)
+
+
+# How one file becomes a table of text: `make` is (path, remarks) -> `data.table_files.FileRows`.
+TABLE_READERS: dict[str, FileKind] = {
+    "csv": FileKind(
+        make="imettk.data.text_tables:read_text", title="csv", endings=(".csv", ".tsv", ".csv.gz", ".tsv.gz")
+    ),
+    "text": FileKind(make="imettk.data.text_tables:read_lines_of_text", title="text", endings=(".txt",)),
+    "json": FileKind(make="imettk.data.json_tables:read_json", title="JSON", endings=(".json", ".json.gz")),
+    "json_lines": FileKind(
+        make="imettk.data.json_tables:read_json_lines",
+        title="JSON lines",
+        endings=(".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"),
+    ),
+    "parquet": FileKind(
+        make="imettk.data.parquet_tables:read_parquet",
+        title="parquet",
+        endings=(".parquet", ".pq"),
+        needs=("pyarrow",),
+        extra="parquet",
+    ),
+    "arrow": FileKind(
+        make="imettk.data.parquet_tables:read_arrow",
+        title="Arrow",
+        endings=(".feather", ".arrow"),
+        needs=("pyarrow",),
+        extra="parquet",
+    ),
+}
+TABLE_ENDINGS = tuple(ending for kind in TABLE_READERS.values() for ending in kind.endings)
+
+
+# Files that hold many images: `make` is (path) -> `data.containers.Container`.
+CONTAINERS: dict[str, FileKind] = {
+    "hdf5": FileKind(
+        make="imettk.data.hdf5_files:Hdf5File",
+        title="HDF5",
+        endings=(".hdf5", ".h5", ".hdf", ".he5"),
+        starts=((0, b"\x89HDF\r\n\x1a\n"),),
+        needs=("h5py",),
+        extra="hdf5",
+    ),
+    "npy": FileKind(make="imettk.data.array_files:ArrayFile", title="arrays of numpy", endings=(".npy",)),
+    "npz": FileKind(make="imettk.data.array_files:ArrayArchive", title="arrays of numpy", endings=(".npz",)),
+    "csv": FileKind(make="imettk.data.text_pixels:open_csv", title="a table of pixels", endings=(".csv", ".tsv")),
+    "json": FileKind(
+        make="imettk.data.text_pixels:open_json",
+        title="a table of pixels",
+        endings=(".json", ".jsonl", ".ndjson"),
+    ),
+    "parquet": FileKind(
+        make="imettk.data.parquet_pixels:open_parquet",
+        title="parquet",
+        endings=(".parquet", ".pq"),
+        needs=("pyarrow",),
+        extra="parquet",
+    ),
+}
+
+
+def extras_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return the extras of imettk whose libraries read the files that a recipe names, sorted."""
+    form = recipe.table
+    tables = [form.train_csv, form.sample_csv, form.labels_csv, form.test_csv, form.boxes_csv, form.merged_csv]
+    tables += [form.turned_csv, form.left_out_csv, *(extra.csv for extra in form.extra)]
+    suffixes = [form.image_suffix, *(extra.image_suffix for extra in form.extra)]
+    kinds = [kind_of_name(TABLE_READERS, name) for name in tables if name]
+    kinds += [kind_of_name(IMAGE_READERS, name) for name in suffixes if name]
+    places = [form.train_images, form.test_images, *(extra.images for extra in form.extra)]
+    kinds += [kind_of_name(CONTAINERS, name) for name in places]
+    return tuple(sorted({kind.extra for kind in kinds if kind is not None and kind.extra}))

@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
+from imettk.data.csv_files import named, refuse_doubles, require_columns
+from imettk.data.table_files import read_rows
+from imettk.data.text_tables import first_cells, is_text_table
 from imettk.errors import DataError
 
 
-def read_boxes(table_format: TableFormat, data_dir: Path) -> pd.DataFrame | None:
+def read_boxes(table_format: TableFormat, data_dir: Path, remarks: list[str] | None = None) -> pd.DataFrame | None:
     """Boxes as left, top, right, bottom (float32), indexed by id or file name; None where the recipe has none.
 
-    They are pixels, or shares of the image's size where the format is `centre`.
+    A row whose four cells are empty is that of an image without a box. Boxes are pixels, or shares of the image's size
+    where the format is `centre`.
 
     Raises:
         DataError: the file or a column is missing, an image stands twice, or a value is no number or makes no box.
@@ -25,11 +28,12 @@ def read_boxes(table_format: TableFormat, data_dir: Path) -> pd.DataFrame | None
     csv = data_dir / table_format.boxes_csv
     if not csv.is_file():
         raise DataError(f"{csv} is missing: make it, or look at whole images with --table.boxes-csv None")
-    frame = read_csv(csv)
-    require_columns(frame, csv, [table_format.box_id_column, *table_format.box_columns])
+    frame, columns = read_rows(csv, remarks), list(table_format.box_columns)
+    require_columns(frame, csv, [table_format.box_id_column, *columns])
+    frame = frame[(frame[columns] != "").any(axis=1)]
     ids = frame[table_format.box_id_column]
     refuse_doubles(ids, csv)
-    values = frame[list(table_format.box_columns)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    values = frame[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     corners = values
     if table_format.box_format == "centre":
         centre, half = values[:, :2], values[:, 2:] / 2
@@ -69,7 +73,7 @@ def find_boxes(
         names: other names of the rows, which count where there is no box for their id.
         needed: one row at least has to have a box, else `DataError`.
     """
-    boxes = read_boxes(table_format, data_dir)
+    boxes = read_boxes(table_format, data_dir, remarks if needed else None)
     by_id, by_name = (boxes_of(boxes, some, table_format.image_suffix) for some in (ids, names))
     if by_id is None or by_name is None:
         return None
@@ -98,16 +102,17 @@ def read_names(csv: str | None, data_dir: Path) -> set[str]:
     if csv is None:
         return set()
     path = data_dir / csv
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    if not path.is_file():
         raise DataError(
             f"{path} is missing: it may be empty; without such a list go --table.turned-csv None and "
             "--table.left-out-csv None"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a readable list: {error}") from None
-    return {name for line in lines if (name := line.split(",")[0].strip())}
+        )
+    if is_text_table(path):
+        names = first_cells(path)
+    else:
+        frame = read_rows(path)
+        names = frame[frame.columns[0]].tolist()
+    return {name.strip() for name in names if name.strip()}
 
 
 def is_named(names: set[str], ids: pd.Series, suffix: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Reading a competition's csv files: every cell as text, and what is wrong in one line."""
+"""Reading csv files of our own: every cell as text; and what is wrong with a table, in one line."""
 
 from __future__ import annotations
 
@@ -10,24 +10,17 @@ import pandas as pd
 
 from imettk.errors import DataError
 
-TABLE_ENDINGS = (".csv", ".tsv")
 LISTED = 5  # how many bad rows a message names before it only counts
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """All cells as text: ids such as 0012 keep their zeros, and an empty cell is ''. The first line says what
-    separates them: commas, semicolons or tabs."""
+    """A file that a command wrote; all cells as text. What competitions ship is read by `data.table_files`."""
     try:
-        frame = pd.read_csv(path, sep=csv_separator(path), dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing: --data must be the competition's folder") from None
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a readable csv table: {' '.join(str(error).split())}") from None
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas has taken the first cells for names of rows
-        raise DataError(f"{path}: its rows have more cells than its first line, which names {', '.join(frame.columns)}")
-    return frame
 
 
 def require_columns(frame: pd.DataFrame, csv: Path, columns: Iterable[str | None]) -> None:
@@ -95,15 +88,3 @@ def named(items: Iterable[str], what: str) -> str:
     names = list(items)
     first = ", ".join(map(printable, names[:LISTED])) + (", ..." if len(names) > LISTED else "")
     return f"{len(names)} {what}{'s' if len(names) != 1 else ''} ({first})"
-
-
-def csv_separator(path: Path) -> str:
-    """A comma wherever the first line has one; else the semicolon or tab that it has instead.
-
-    Raises:
-        OSError, UnicodeDecodeError: the file cannot be read as text.
-    """
-    with path.open(encoding="utf-8-sig") as file:
-        header = file.readline()
-    bare = "".join(header.split('"')[::2])  # a quoted name may hold any of them
-    return next((separator for separator in (",", ";", "\t") if separator in bare), ",")

@@ -9,13 +9,16 @@ import warnings
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from imettk.data.arrays import NumberedFrame, choose_frame
+from imettk.data.containers import read_member
 from imettk.data.depth import FULL_16, Depth, grey_values, is_grey, put_colours, read_colours, read_depth, to_eight_bits
 from imettk.data.file_facts import FileFacts
 from imettk.data.header import Header, has_broken_profile
 from imettk.data.pixel_values import LARGEST_8, ValueRange
+from imettk.data.strangers import name_stranger
 from imettk.errors import DataError
 
 # Opening a pipe would wait for somebody to write into it.
@@ -26,8 +29,12 @@ _RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # cv2.IMREAD_REDUCED_*, which may be joined with both colours
 
 
-def read_content(path: str) -> bytes:
-    """The bytes of a file; `DataError` where it cannot be read, or is a pipe, a device or anything but a file."""
+def read_content(path: str, shape: tuple[int, ...] | None = None) -> bytes:
+    """The bytes of a file, or of an image in a container, whose numbers have this shape; see `read_member`.
+
+    Raises:
+        DataError: it cannot be read, or is a pipe, a device or anything but a file.
+    """
     try:
         file = os.open(path, _READ)
         try:
@@ -41,6 +48,9 @@ def read_content(path: str) -> bytes:
         finally:
             os.close(file)
     except OSError as error:
+        leads_on = isinstance(error, NotADirectoryError | FileNotFoundError)
+        if leads_on and (member := read_member(path, shape)) is not None:
+            return member
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:  # a name that no file can have
         raise DataError(f"{path!r} cannot be read: {error}") from None
@@ -125,15 +135,17 @@ def decode_any(
     background: tuple[int, ...],
     max_pixels: int,
     white: ValueRange | None = None,
+    frame: NumberedFrame = None,
     facts: FileFacts | None = None,
 ) -> np.ndarray:
-    """Pixels of any other file at its full size, uint8 (H, W, channels): the first frame of an animation.
+    """Pixels of any other file at its full size, uint8 (H, W, channels).
 
     Args:
         channels: 1 for grey and 3 for RGB, both over `background` where the file is transparent; any other number
             takes the file's channels as they are, and it must have so many.
         white: the values that are black and white in files of more than 8 bits; None takes what the file says, or 16
             bits.
+        frame: which one of an animation or of several pages; None takes the first.
         facts: is told how bright a file of more than 8 bits is.
 
     Raises:
@@ -141,6 +153,8 @@ def decode_any(
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
+            if frame is not None:
+                image.seek(choose_frame(getattr(image, "n_frames", 1), frame))
             check_pixels(image.width, image.height, max_pixels)
             depth = None if white is None and facts is None else read_depth(image, content)
             image.load()
@@ -150,7 +164,7 @@ def decode_any(
             bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImageFile) else 16
             upright = _oriented(image) if orient else image
             if white is not None and depth is not None and is_grey(upright) and channels in (1, 3):
-                grey = to_eight_bits(grey_values(upright, depth.step), white)
+                grey = to_eight_bits(grey_values(upright, depth), white)
                 return np.repeat(grey[:, :, None], channels, 2)
             known = channels in (1, 3)
             pixels = _eight_bit(upright, channels, background, bits) if known else _unchanged(upright, channels)
@@ -161,25 +175,30 @@ def decode_any(
     except (ValueError, MemoryError):
         raise
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
-        raise ValueError(_one_line(error)) from None
+        raise ValueError(_say_why(error, content)) from None
 
 
-def decode_numbers(content: bytes) -> np.ndarray:
+def decode_numbers(content: bytes, frame: NumberedFrame = None) -> np.ndarray:
     """What a picture holds before anything is scaled, (H, W) or (H, W, channels): of a palette its colours.
+
+    Args:
+        frame: as of `decode_any`.
 
     Raises:
         ValueError: it cannot be decoded.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
+            if frame is not None:
+                image.seek(choose_frame(getattr(image, "n_frames", 1), frame))
             depth = read_depth(image, content)
             image.load()
             if depth.white > LARGEST_8 and is_grey(image):
-                return grey_values(image, depth.step)
+                return grey_values(image, depth)
             colours = read_colours(image, content) if depth.white > LARGEST_8 else None
             return np.asarray(image.convert("RGB") if image.mode == "P" else image) if colours is None else colours
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
-        raise ValueError(_one_line(error)) from None
+        raise ValueError(_say_why(error, content)) from None
 
 
 def _treat_depth(
@@ -189,7 +208,7 @@ def _treat_depth(
     brightest = depth.white if white is None else white.white
     if is_grey(image):
         if facts is not None:
-            facts.note_brightness(float(np.max(grey_values(image, depth.step))), brightest)
+            facts.note_brightness(float(np.max(grey_values(image, depth))), brightest)
         return
     values = read_colours(image, content)
     if values is not None and facts is not None:
@@ -225,7 +244,7 @@ def find_fault(content: bytes) -> str | None:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
     except Exception as error:
-        return _one_line(error)
+        return _say_why(error, content)
     return None
 
 
@@ -270,7 +289,10 @@ def _unchanged(image: Image.Image, channels: int) -> np.ndarray:
     return pixels
 
 
-def _one_line(error: Exception) -> str:
+def _say_why(error: Exception, content: bytes) -> str:
+    """Return in one line why a file cannot be read: that it is no image, where it is something else."""
+    if isinstance(error, UnidentifiedImageError) and (stranger := name_stranger(content)):
+        return stranger
     text = " ".join(str(error).split())
     # Pillow names the object that it was given, whose address says nothing.
     return text.split(" <_io.BytesIO")[0] or type(error).__name__

@@ -22,10 +22,12 @@ class Depth(NamedTuple):
     Attributes:
         white: the value that the file counts as white; 255 and below where it has no more than 8 bits a channel.
         step: of Pillow's grey values, for a step of 1 in the file: it stretches some formats to 16 bits.
+        is_unsigned: Pillow's signed values are the file's unsigned ones of 32 bits.
     """
 
     white: int
     step: float = 1.0
+    is_unsigned: bool = False
 
 
 def read_depth(image: Image.Image, content: bytes) -> Depth:
@@ -36,7 +38,7 @@ def read_depth(image: Image.Image, content: bytes) -> Depth:
         return Depth(FULL_16 if content[24] == 16 else 255)
     if isinstance(image, TiffImageFile):  # it may have 12 bits, which Pillow leaves in the lower part of 16
         bits = image.tag_v2.get(258, (8,))[0]
-        return Depth(min(FULL_16, 2**bits - 1))
+        return Depth(min(FULL_16, 2**bits - 1), is_unsigned=bits == 32 and image.tag_v2.get(339, (1,))[0] == 1)
     if image.format == "PPM" and (tiles := getattr(image, "tile", [])):
         settings = tiles[0].args  # the mode, and where that does not say all, the largest value
         if isinstance(settings, tuple) and len(settings) > 1:
@@ -57,10 +59,12 @@ def is_grey(image: Image.Image) -> bool:
     return image.mode.startswith(("I", "F"))
 
 
-def grey_values(image: Image.Image, step: float) -> np.ndarray:
-    """What the file of a grey deep image holds, (H, W); `step` is that of its depth."""
+def grey_values(image: Image.Image, depth: Depth) -> np.ndarray:
+    """What the file of a grey deep image holds, (H, W)."""
     values = np.asarray(image)
-    return values if step == 1 else np.rint(values / step).astype(np.int32)
+    if depth.is_unsigned and np.min(values) < 0:
+        return values.view(np.uint32)
+    return values if depth.step == 1 else np.rint(values / depth.step).astype(np.int32)
 
 
 def read_colours(image: Image.Image, content: bytes) -> np.ndarray | None:
@@ -79,10 +83,10 @@ def to_eight_bits(values: np.ndarray, white: ValueRange) -> np.ndarray:
     Raises:
         ValueError: a value is no number, or below 0 where 0 is black.
     """
-    if not np.min(values) >= min(0, white.black):  # so that NaN fails as well
-        raise ValueError("it has values below 0, or that are no numbers: convert it to 8 or 16 bits")
     if white.black:
         return white.scale(values)
+    if not np.min(values) >= 0:  # so that NaN fails as well
+        raise ValueError("it has values below 0, or that are no numbers: say what is black, `--images.white LOW..HIGH`")
     exact = values.dtype in (np.uint16, np.int32)
     native = np.ascontiguousarray(values, values.dtype.newbyteorder("=") if exact else np.float32)
     return cv2.convertScaleAbs(native, alpha=255 / white.white).reshape(values.shape)

@@ -9,11 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import named, read_csv, refuse_doubles
+from imettk.data.csv_files import named, refuse_doubles
+from imettk.data.table_files import read_rows
+from imettk.data.text_tables import SPACES, separator_of
 from imettk.errors import DataError
 
 
-def read_merged(table_format: TableFormat, data_dir: Path) -> list[list[str]]:
+def read_merged(table_format: TableFormat, data_dir: Path, remarks: list[str] | None = None) -> list[list[str]]:
     """The lines of `merged_csv`, each the names of one identity; none where the format has no such file.
 
     Raises:
@@ -23,8 +25,9 @@ def read_merged(table_format: TableFormat, data_dir: Path) -> list[list[str]]:
     if table_format.merged_csv is None:
         return []
     csv = data_dir / table_format.merged_csv
-    frame = read_csv(csv)
-    lines = [cell.split() for cell in frame[frame.columns[-1]]]
+    frame = read_rows(csv, remarks)
+    cells = frame.agg(" ".join, axis=1) if separator_of(csv) == SPACES else frame[frame.columns[-1]]
+    lines = [cell.split() for cell in cells]
     names = pd.Series([name for line in lines for name in line], dtype=str)
     refuse_doubles(names, csv)
     if (names == table_format.unknown_label).any():
@@ -37,7 +40,7 @@ def merge_labels(
 ) -> dict[str, str]:
     """Which labels are another one: of each line of `merged_csv` all but the one with the most rows, or the first of
     those. Says in a remark how many rows that changes, and which names have no row."""
-    lines = read_merged(table_format, data_dir)
+    lines = read_merged(table_format, data_dir, remarks)
     if not lines:
         return {}
     column = table_format.label_column

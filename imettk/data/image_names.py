@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
+from imettk.data.csv_files import named, refuse_doubles, require_columns
+from imettk.data.table_files import read_rows
 
 _PARTS = re.compile(r"\{([^{}]+)\}|([^{}]+)")
 
@@ -58,10 +59,10 @@ def name_test_images(
     Raises:
         DataError: the table is missing, has no ids, or has one with two images.
     """
-    if table_format.test_csv is None or not table_format.path_columns:
+    if table_format.test_csv is None or table_format.image_path is None:
         return frame
     test_csv, ids = data_dir / table_format.test_csv, frame[table_format.id_column]
-    test = read_csv(test_csv)
+    test = read_rows(test_csv, remarks)
     key = table_format.test_id_column if table_format.test_id_column in test.columns else table_format.id_column
     require_columns(test, test_csv, [key])
     test = test if table_format.id_column in test.columns else test.assign(**{table_format.id_column: test[key]})

@@ -11,8 +11,9 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.auxiliary import auxiliary_labels
-from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
+from imettk.data.csv_files import named, refuse_doubles, require_columns
 from imettk.data.question_cells import question_labels
+from imettk.data.table_files import read_rows
 from imettk.errors import DataError
 from imettk.tasks import TASKS
 from imettk.tasks.task import is_finite
@@ -41,7 +42,11 @@ class Labels(NamedTuple):
 
 
 def list_labels(
-    table_format: TableFormat, data_dir: Path, frames: list[pd.DataFrame], merged: Mapping[str, str]
+    table_format: TableFormat,
+    data_dir: Path,
+    frames: list[pd.DataFrame],
+    merged: Mapping[str, str],
+    remarks: list[str] | None = None,
 ) -> Labels:
     """The labels of `labels_csv`, or `label_columns`, or those in these tables, sorted as text or, grades, by number.
 
@@ -54,7 +59,7 @@ def list_labels(
     if TASKS[table_format.task].asks_columns:
         questions = question_labels(frames, table_format.label_columns)
         return Labels(tuple(questions), tuple(questions.values()), auxiliary=auxiliary)
-    titles = read_titles(table_format, data_dir)
+    titles = read_titles(table_format, data_dir, remarks)
     if table_format.label_columns or TASKS[table_format.task].numbered:
         labels = list(table_format.number_columns)
     elif table_format.labels_csv is None:
@@ -83,8 +88,10 @@ def _group_of(title: str, separator: str | None) -> str:
     return title.split(separator)[0] if separator and separator in title else ""
 
 
-def read_titles(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
+def read_titles(table_format: TableFormat, data_dir: Path, remarks: list[str] | None = None) -> dict[str, str]:
     """The name of each label in `labels_csv`, in its order; nothing where there is no such file.
+
+    A row that says the same again counts once, and one that says nothing not at all, as in a table of annotations.
 
     Raises:
         DataError: it is not as described.
@@ -92,9 +99,11 @@ def read_titles(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
     if table_format.labels_csv is None:
         return {}
     csv = data_dir / table_format.labels_csv
-    table = read_csv(csv)
+    table = read_rows(csv, remarks)
     columns = [table_format.label_id_column, table_format.label_name_column]
     require_columns(table, csv, columns)
+    table = table[columns].drop_duplicates()
+    table = table[(table != "").any(axis=1)]
     refuse_doubles(table[columns[0]], csv)
     return dict(zip(table[columns[0]], table[columns[1]], strict=True))
 

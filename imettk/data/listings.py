@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import TABLE_ENDINGS, is_utf8, named, require_utf8
+from imettk.config.file_kinds import TABLE_ENDINGS
+from imettk.data.csv_files import is_utf8, named, require_utf8
 from imettk.data.part_names import is_part
 from imettk.errors import DataError
 
@@ -31,7 +32,7 @@ def list_folders(table_format: TableFormat, data_dir: Path, remarks: list[str]) 
     passed: dict[str, list[str]] = {"odd": [], "part": [], "empty": []}
     for folder in sorted(os.scandir(top), key=lambda entry: entry.name):
         if not folder.is_dir() or folder.name.startswith("."):
-            passed["odd"] += [folder.name] if not folder.name.endswith(TABLE_ENDINGS) else []
+            passed["odd"] += [folder.name] if not folder.name.lower().endswith(TABLE_ENDINGS) else []
         elif is_part(folder.name):
             passed["part"].append(folder.name)
         else:
@@ -66,7 +67,8 @@ def list_files(table_format: TableFormat, data_dir: Path, remarks: list[str]) ->
         raise DataError(f"{top} is missing: with `table.train_files` it holds the training images")
     ids, odd = list[str](), list[str]()
     for entry in os.scandir(top):
-        is_image = entry.is_file() and not entry.name.startswith(".") and not entry.name.endswith(TABLE_ENDINGS)
+        is_table = entry.name.lower().endswith(TABLE_ENDINGS)
+        is_image = entry.is_file() and not entry.name.startswith(".") and not is_table
         (ids if is_image else odd).append(entry.name)
     if not ids:
         raise DataError(f"{top} holds no file: with `table.train_files` it holds the training images")

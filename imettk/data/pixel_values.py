@@ -22,14 +22,15 @@ class ValueRange(NamedTuple):
         """Return values of any number type and shape as uint8; `ValueError` where one is no number."""
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ValueError("it has values that are no numbers (NaN or infinite)")
-        gain = 255 / (self.white - self.black)
-        if values.dtype in (np.uint8, np.uint16) and values.dtype.isnative:
-            levels = np.arange(2 ** (8 * values.itemsize), dtype=np.float64)
-            table = np.rint(np.clip((levels - self.black) * gain, 0, 255)).astype(np.uint8)
-            return table[values]
+        span = self.white - self.black
+        if values.dtype == np.uint8 and self == (0, 255):
+            return values
+        if values.dtype.kind in "ui" and values.itemsize <= 2:
+            levels = all_levels(values.dtype).astype(np.float64)
+            return look_up(values, np.rint(np.clip((levels - self.black) * 255 / span, 0, 255)).astype(np.uint8))
         exact = (values.dtype.kind == "f" and values.itemsize <= 4) or values.itemsize < 4
         wide: np.ndarray = values.astype(np.float32 if exact else np.float64)
-        return np.rint(np.clip((wide - np.asarray(self.black, wide.dtype)) * gain, 0, 255)).astype(np.uint8)
+        return np.rint(np.clip((wide - np.asarray(self.black, wide.dtype)) * (255 / span), 0, 255)).astype(np.uint8)
 
     def scale_eight_bits(self, pixels: np.ndarray) -> np.ndarray:
         """Return pixels of a file of 8 bits, scaled where white is among their values: a set may hold both kinds."""
@@ -38,6 +39,18 @@ class ValueRange(NamedTuple):
     def setting(self) -> int | list[float]:
         """Return it as a JSON value: the white alone where black is 0 and white a whole number, as of 0.1.0."""
         return int(self.white) if self.black == 0 and self.white == int(self.white) else [self.black, self.white]
+
+
+def all_levels(dtype: np.dtype) -> np.ndarray:
+    """Return every number of a whole type of 8 or 16 bits, by its bits: 0 to the largest, then negatives."""
+    unsigned = np.dtype(f"u{dtype.itemsize}")
+    return np.arange(2 ** (8 * dtype.itemsize), dtype=unsigned).view(dtype.newbyteorder("="))
+
+
+def look_up(values: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Return what a table says of each value, of the same shape; it has a row for each of `all_levels`."""
+    native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+    return table.take(native.view(f"u{native.itemsize}"))
 
 
 class PixelValues(NamedTuple):
@@ -75,6 +88,8 @@ def to_pixels(
         values = values._replace(white=1 if values.white is None else values.white)
     if 0 in numbers.shape:
         raise ValueError(f"it has no pixels: its shape is {numbers.shape}")
+    if wanted is not None and numbers.dtype == np.uint8 and wanted.white > LARGEST_8:
+        wanted = None  # as of pictures of 8 bits: a set may hold both kinds
     known = wanted or _own_range(values, numbers.dtype)
     if facts is not None and numbers.dtype != np.uint8:
         facts.note_brightness(float(numbers.max()), known.white)

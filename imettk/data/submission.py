@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import csv_separator, read_csv, require_columns, require_filled
+from imettk.data.csv_files import require_columns, require_filled
 from imettk.data.long_rows import LongRows, sample_rows
+from imettk.data.table_files import read_rows
+from imettk.data.text_tables import separator_of
 from imettk.errors import DataError
 from imettk.files import write_atomically
 
 
-def read_sample(table_format: TableFormat, csv: Path) -> pd.DataFrame:
+def read_sample(table_format: TableFormat, csv: Path, remarks: list[str] | None = None) -> pd.DataFrame:
     """Read the sample submission as a table with a row an image, also where it has one for each image and label.
 
     Returns:
@@ -24,7 +26,7 @@ def read_sample(table_format: TableFormat, csv: Path) -> pd.DataFrame:
     Raises:
         DataError: a column is missing, nothing would fill one, or rows are not as `sample_rows` says.
     """
-    frame, long, kept = read_csv(csv), sample_rows(table_format), table_format.kept_columns
+    frame, long, kept = read_rows(csv, remarks), sample_rows(table_format), table_format.kept_columns
     columns = (table_format.test_id_column, *table_format.filled_columns) if long is None else long.columns
     require_columns(frame, csv, [*columns, *kept])
     require_filled(frame, csv, columns, kept)
@@ -62,7 +64,7 @@ def write_submission(
     Raises:
         DataError: the submission would not fit the sample, or leave a column of it as it is; nothing is written.
     """
-    template = _read(sample_csv)
+    template = read_rows(sample_csv)
     sample = template if long is None else long.gather(template, sample_csv)
     columns = len(answer_columns)
     for name, row in zip(ids, answers, strict=True):
@@ -88,7 +90,7 @@ def write_submission(
         submission = sample.assign(**{name: ordered[name].to_numpy() for name in answer_columns})
     else:
         submission = long.spread(template, sample_csv, ordered[list(answer_columns)].to_numpy())
-    write_atomically(path, submission.to_csv(index=False, sep=csv_separator(sample_csv)).encode())
+    write_atomically(path, submission.to_csv(index=False, sep=separator_of(sample_csv)).encode())
 
 
 def _fault(row: Sequence[str], separator: str | None, count: int | None, *, distinct: bool) -> str | None:
@@ -178,15 +180,11 @@ def check_submission(path: Path, sample_csv: Path, *, id_column: str) -> None:
     Raises:
         DataError: other columns, ids missing, unknown or twice.
     """
-    submission, sample = _read(path), _read(sample_csv)
+    submission, sample = read_rows(path), read_rows(sample_csv)
     if list(submission.columns) != list(sample.columns):
         has, wants = ", ".join(submission.columns), ", ".join(sample.columns)
         raise DataError(f"{path} has columns {has}; the sample has {wants}")
     _check(submission, sample, str(path), id_column)
-
-
-def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, sep=csv_separator(path), dtype=str, keep_default_na=False, encoding="utf-8-sig")
 
 
 def _check(submission: pd.DataFrame, sample: pd.DataFrame, what: str, id_column: str) -> None:

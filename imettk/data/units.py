@@ -13,11 +13,14 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import TABLE_ENDINGS, as_text, named, read_csv, refuse_doubles, require_columns
+from imettk.config.file_kinds import TABLE_ENDINGS
+from imettk.data.container_search import find_members
+from imettk.data.csv_files import as_text, named, refuse_doubles, require_columns
 from imettk.data.image_files import forms_of, refuse_leaving, without_ending
 from imettk.data.image_names import name_images
 from imettk.data.image_search import find_images
 from imettk.data.submission import read_sample
+from imettk.data.table_files import read_rows
 from imettk.errors import DataError
 
 # Columns of frames that are made here: no table has any called so.
@@ -80,7 +83,7 @@ def _list_folder(folder: Path, unit: str, suffix: str) -> list[str]:
 
 def _is_image(name: str, suffix: str) -> bool:
     if not suffix:
-        return os.path.splitext(name)[1].lower() not in TABLE_ENDINGS
+        return not name.lower().endswith(TABLE_ENDINGS)
     beside, stem = without_ending("_" + suffix)[1:], without_ending(name)  # as `_rgb` of `_rgb.png`
     return name.endswith(suffix) or (stem != name and stem.endswith(beside))
 
@@ -110,6 +113,8 @@ def find_files(
     if table_format.unit_folders:
         return as_text(frame[FILE])
     names = name_images(table_format, frame)
+    if (members := find_members(names, csv, folder, table_format, remarks, alone=alone)) is not None:
+        return members
     files, has_name = np.full(len(names), "", object), (names != "").to_numpy()
     files[has_name] = find_images(names[has_name], csv, folder, data_dir, table_format, remarks, alone=alone)
     return as_text(files)
@@ -129,7 +134,7 @@ def read_test_images(
     if table_format.test_csv is None:
         raise DataError(f"{sample_csv} names units, and not their images: name a table of these as --table.test-csv")
     csv = data_dir / table_format.test_csv
-    frame, unit_column = read_csv(csv), table_format.test_id_column
+    frame, unit_column = read_rows(csv, remarks), table_format.test_id_column
     # A column called as that of images holds images, whatever the sample calls so.
     by_name = unit_column in frame.columns and (table_format.rows_are_units or unit_column != id_column)
     require_columns(frame, csv, [id_column, *table_format.image_columns])

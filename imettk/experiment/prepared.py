@@ -24,6 +24,7 @@ from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, read_folds
 from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, cache_key, image_names
 from imettk.data.table import read_table
+from imettk.data.table_files import read_rows
 from imettk.device import choose_device, choose_precision
 from imettk.errors import CheckpointError, DataError, MismatchError, MissingFileError, TrainingError
 from imettk.experiment.learned import Learned
@@ -242,7 +243,7 @@ def read_shares(recipe: Recipe, data_dir: Path, labels: tuple[str, ...]) -> np.n
     if recipe.rule.shares_csv is None:
         return None
     path = data_dir / recipe.rule.shares_csv
-    frame = read_csv(path)
+    frame = read_rows(path)
     require_columns(frame, path, ["label", "share"])
     refuse_doubles(frame["label"], path)
     shares = pd.to_numeric(frame.set_index("label")["share"], errors="coerce").reindex(list(labels))

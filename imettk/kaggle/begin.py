@@ -10,17 +10,20 @@ from typing import Any
 from imettk.errors import UserError
 from imettk.kaggle.chain_state import Chain
 from imettk.kaggle.client import Kaggle
+from imettk.kaggle.pack import PackOrder
 from imettk.kaggle.packs import pack_digest, upload_pack
 from imettk.kaggle.sessions import Quota, gpu_quota, is_there
 from imettk.kaggle.watch import hours_line
 from imettk.progress import say
 
 
-def start_chain(kaggle: Kaggle, recipe: str, settings: dict[str, Any], attached: Sequence[str], *, out: Path) -> Chain:
+def start_chain(
+    kaggle: Kaggle, order: PackOrder, settings: dict[str, Any], attached: Sequence[str], *, out: Path
+) -> Chain:
     """Make a new chain, its pack uploaded; nothing is pushed yet.
 
     Args:
-        recipe: as it was asked for, a built-in name or a path.
+        order: what goes into its pack.
         settings: of the chain, by the names of its attributes.
         attached: datasets beside the pack.
         out: the pack's folder.
@@ -30,7 +33,7 @@ def start_chain(kaggle: Kaggle, recipe: str, settings: dict[str, Any], attached:
     """
     chain = Chain(owner=kaggle.username, datasets=list(attached), pack="", **settings)
     require_free_name(kaggle, chain)
-    pinned, digest = upload_pack(kaggle, out, recipe)
+    pinned, digest = upload_pack(kaggle, out, order)
     require_free_name(kaggle, chain)  # again: an upload takes minutes, in which another may have begun
     return replace(chain, datasets=[pinned, *attached], pack=digest, jobs=[])
 
@@ -48,10 +51,10 @@ def holds_pack(kaggle: Kaggle, chain: Chain) -> bool:
     return pack_digest(kaggle, chain.datasets[0]) == chain.pack
 
 
-def renew_pack(kaggle: Kaggle, chain: Chain, recipe: str, *, out: Path) -> None:
+def renew_pack(kaggle: Kaggle, chain: Chain, order: PackOrder, *, out: Path) -> None:
     """Pin the sessions that are still to come to the recipe as it is now."""
     before = chain.pack
-    pinned, chain.pack = upload_pack(kaggle, out, recipe)
+    pinned, chain.pack = upload_pack(kaggle, out, order)
     chain.datasets = [pinned, *chain.datasets[1:]]
     if chain.pack != before:
         say(f"{chain.name}: packed anew, from here on {pinned}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imettk.errors import DataError, UserError
 from imettk.kaggle.kernel import Kernel
-from imettk.kaggle.pack import DATASET, make_pack
+from imettk.kaggle.pack import DATASET, PackOrder, make_pack
 from imettk.kaggle.sandbox import CANCELLED, Mounts, can_isolate, run_session
 from imettk.progress import say
 
@@ -50,7 +50,7 @@ def run_local(
     with tempfile.TemporaryDirectory() as scratch:
         if pack is None:
             pack = Path(scratch, "pack")
-            make_pack(pack, owner=OWNER, recipe=own, wheels=False)
+            make_pack(pack, PackOrder(recipe=own, wheels=False), owner=OWNER)
         kernel = Kernel(
             reference=f"{OWNER}/imettk-local-{stage}",
             stage=stage,

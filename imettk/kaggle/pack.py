@@ -11,9 +11,13 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 import imettk
 from imettk.errors import DataError, MismatchError, UserError
@@ -42,9 +46,24 @@ WHEELS = (
 _TIMESTAMP = (2020, 1, 1, 0, 0, 0)
 
 
-def make_pack(
-    out: Path, *, owner: str, recipe: Path | None = None, wheels: bool = True, extra: Sequence[Path] = ()
-) -> str:
+@dataclass(frozen=True, kw_only=True)
+class PackOrder:
+    """What goes into a pack beside imettk itself.
+
+    Attributes:
+        recipe: a `.py` recipe of the user's own.
+        wheels: whether to add the wheels, which takes the package index.
+        extra: more files, such as pretrained weights, or wheels of compiled libraries.
+        formats: extras of imettk whose libraries the recipe's files need.
+    """
+
+    recipe: Path | None = None
+    wheels: bool = True
+    extra: Sequence[Path] = ()
+    formats: Sequence[str] = ()
+
+
+def make_pack(out: Path, order: PackOrder, *, owner: str) -> str:
     """Build the dataset folder `out`; an older pack there is replaced. Returns the hash of its content.
 
     The same sources, recipe, wheels and extra files give the same bytes, and so the same hash. What an older pack's
@@ -52,9 +71,6 @@ def make_pack(
 
     Args:
         owner: the Kaggle user name in the dataset's id.
-        recipe: a `.py` recipe of the user's own.
-        wheels: whether to add the wheels, which takes the package index.
-        extra: more files, such as pretrained weights.
 
     Raises:
         DataError: `out` holds something else than a pack, or that of another dataset with metadata of the user's; the
@@ -66,12 +82,12 @@ def make_pack(
     if not re.fullmatch(r"[A-Za-z0-9-]+", owner):
         raise DataError(f"--owner: {owner!r} is no Kaggle user name (letters, digits and -)")
     about = keep_metadata(out / METADATA, _about(f"{owner}/{DATASET}"), _about)
-    given = _check_given(recipe, extra)
+    given = _check_given(order)
     out.parent.mkdir(parents=True, exist_ok=True)
     # A failure leaves none behind.
     with name_fault(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         made = Path(folder, "pack")
-        digest = _fill(made, given, wheels=wheels)["pack"]
+        digest = _fill(made, given, order)["pack"]
         (made / METADATA).write_bytes(about)
         replace_folder(out, made)
     sizes = [path.stat().st_size for path in out.iterdir()]
@@ -79,16 +95,16 @@ def make_pack(
     return str(digest)
 
 
-def make_manifest(*, recipe: Path | None = None, wheels: bool = True, extra: Sequence[Path] = ()) -> dict[str, Any]:
+def make_manifest(order: PackOrder) -> dict[str, Any]:
     """The manifest that a pack made now would have, which is not kept; arguments and errors as of `make_pack`.
 
     Returns:
         `pack`, the hash of its content; `files` and `sources`, the SHA-256 of each file in it and in its package by
-        name; `python` and `needs`.
+        name; `python`, `needs` and `formats`.
     """
-    given = _check_given(recipe, extra)
+    given = _check_given(order)
     with tempfile.TemporaryDirectory() as folder:
-        return _fill(Path(folder, "pack"), given, wheels=wheels)
+        return _fill(Path(folder, "pack"), given, order)
 
 
 def _about(reference: str) -> dict[str, Any]:
@@ -96,11 +112,12 @@ def _about(reference: str) -> dict[str, Any]:
     return {"title": "imettk pack", "id": reference, "licenses": [{"name": "MIT"}]}
 
 
-def _check_given(recipe: Path | None, extra: Sequence[Path]) -> list[Path]:
+def _check_given(order: PackOrder) -> list[Path]:
     """The user's own files in a pack; each may travel and has a name of its own."""
+    recipe = order.recipe
     if recipe is not None and recipe.suffix != ".py":
         raise DataError(f"{recipe} is not a .py recipe")
-    given = [*([recipe] if recipe is not None else []), *extra]
+    given = [*([recipe] if recipe is not None else []), *order.extra]
     for path in given:
         if not path.is_file():
             raise DataError(f"{path} is missing")
@@ -111,22 +128,42 @@ def _check_given(recipe: Path | None, extra: Sequence[Path]) -> list[Path]:
     return given
 
 
-def _fill(folder: Path, given: Sequence[Path], *, wheels: bool) -> dict[str, Any]:
+def _fill(folder: Path, given: Sequence[Path], order: PackOrder) -> dict[str, Any]:
     """Put everything into a new folder; its manifest, which is written last."""
     folder.mkdir()
     sources = _zip_package(Path(imettk.__file__).parent, folder / PACKAGE)
-    if wheels:
-        _build_wheels(folder)
+    formats = [line for name in order.formats for line in _needs(name)]
+    if order.wheels:
+        _build_wheels(folder, [*WHEELS, *filter(_is_pure, (Requirement(line).name for line in formats))])
     for path in given:
         shutil.copyfile(path, folder / path.name)
     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
-    needs = sorted(line for line in metadata.requires("imettk") or [] if "extra ==" not in line)
     python = metadata.metadata("imettk")["Requires-Python"]
-    content = {"python": python, "needs": needs, "sources": sources, "files": files}
+    content = {"python": python, "needs": _needs(), "sources": sources, "files": files}
+    if formats:
+        content["formats"] = formats
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     manifest = {"pack": digest, **content}
     write_json(folder / MANIFEST, manifest)
     return manifest
+
+
+def _needs(extra: str = "") -> list[str]:
+    """The requirements of imettk, or those that one of its extras adds, sorted."""
+    lines = [line.split(";") for line in metadata.requires("imettk") or []]
+    marked = [(line, "".join(marker).replace("'", '"').replace(" ", "")) for line, *marker in lines]
+    return sorted(line.strip() for line, marker in marked if marker == (f'extra=="{extra}"' if extra else ""))
+
+
+def _is_pure(library: str) -> bool:
+    """Return whether a library fits every Python; `UserError` where it is not installed here."""
+    try:
+        return "Root-Is-Purelib: true" in (metadata.distribution(library).read_text("WHEEL") or "")
+    except metadata.PackageNotFoundError:
+        raise UserError(
+            f"{library}, which the recipe's files need, is not installed, so its wheel has no version: pip install "
+            f"{library}, or leave wheels out with --no-wheels"
+        ) from None
 
 
 def check_pack(pack: Path, *, wanted: str = "") -> list[Path]:
@@ -158,25 +195,35 @@ def check_pack(pack: Path, *, wanted: str = "") -> list[Path]:
 def missing_libraries(pack: Path, site: Path) -> list[str]:
     """What the pack needs and this Python lacks, or has too old, in words: "timm>=1.0.15 (here: 0.9)".
 
+    For libraries of formats they say which file to add to the pack, since the platform's image may lose one.
+
     Args:
         site: where the pack's wheels were installed.
     """
-    from packaging.requirements import Requirement
-    from packaging.specifiers import SpecifierSet
-
     manifest = json.loads((pack / MANIFEST).read_text(encoding="utf-8"))
     here = sys.version.split()[0]
     faults = [] if SpecifierSet(manifest["python"]).contains(here) else [f"Python{manifest['python']} (here: {here})"]
-    for line in manifest["needs"]:
-        need = Requirement(line)
-        found = list(metadata.distributions(name=need.name, path=[str(site), *sys.path]))
-        version = found[0].version if found else "nothing"
-        # OpenCV comes under several names, all of them the same module.
-        if need.name.startswith("opencv") and not found:
-            continue
-        if not found or not need.specifier.contains(version, prereleases=True):
-            faults.append(f"{line} (here: {version})")
+    faults += filter(None, (_lack(line, site) for line in manifest["needs"]))
+    for line in manifest.get("formats", []):
+        if lack := _lack(line, site):
+            python = f"{sys.version_info.major}.{sys.version_info.minor}"
+            faults.append(
+                f"{lack}, which the recipe's files need: `pip download --no-deps --only-binary :all: --python-version "
+                f"{python} --platform manylinux2014_x86_64 {Requirement(line).name}`, and give the file as --add"
+            )
     return faults
+
+
+def _lack(line: str, site: Path) -> str:
+    """What is there in place of a requirement, in words; "" where it is fulfilled."""
+    need = Requirement(line)
+    found = list(metadata.distributions(name=need.name, path=[str(site), *sys.path]))
+    version = found[0].version if found else "nothing"
+    # OpenCV comes under several names, all of them the same module.
+    if need.name.startswith("opencv") and not found:
+        return ""
+    fits = found and need.specifier.contains(version, prereleases=True)
+    return "" if fits else f"{line} (here: {version})"
 
 
 def _zip_package(package: Path, path: Path) -> dict[str, str]:
@@ -209,13 +256,13 @@ def _forget_time(wheel: Path) -> None:
             archive.writestr(_entry(name), content)
 
 
-def _build_wheels(out: Path) -> None:
+def _build_wheels(out: Path, names: Sequence[str]) -> None:
     """Fetch pure wheels; those that come as source only (pretrainedmodels, warmup-scheduler) are built.
 
     Each in the version that is installed here, so that what runs there is what was tried here.
     """
     try:
-        pinned = [f"{name}=={metadata.version(name)}" for name in WHEELS]
+        pinned = [f"{name}=={metadata.version(name)}" for name in names]
     except metadata.PackageNotFoundError as error:
         raise UserError(
             f"{error.name} is not installed, so its wheel has no version: pip install {error.name}"

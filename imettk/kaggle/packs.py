@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from imettk.kaggle.client import Kaggle
-from imettk.kaggle.pack import MANIFEST, make_pack
+from imettk.kaggle.pack import MANIFEST, PackOrder, make_pack
 from imettk.kaggle.versions import hold_upload, read_mark, upload_version
 from imettk.progress import say
 from imettk.tracking.files import read_json
@@ -15,16 +14,13 @@ from imettk.tracking.files import read_json
 LOOK_BACK = 10  # versions in which a pack is looked for before it is uploaded
 
 
-def upload_pack(
-    kaggle: Kaggle, out: Path, recipe: str, *, wheels: bool = True, extra: Sequence[Path] = ()
-) -> tuple[str, str]:
+def upload_pack(kaggle: Kaggle, out: Path, order: PackOrder) -> tuple[str, str]:
     """Make the pack and see to it that the platform has it, ready; `owner/slug/version` and the pack's hash.
 
     A pack that one of the dataset's last versions holds already is not uploaded again.
     """
-    own = Path(recipe) if recipe.endswith(".py") else None
     with hold_upload(out, kaggle.patience.sleep):
-        digest = make_pack(out, owner=kaggle.username, recipe=own, wheels=wheels, extra=extra)
+        digest = make_pack(out, order, owner=kaggle.username)
         files = [*read_json(out / MANIFEST)["files"], MANIFEST]
         reference, version = upload_version(
             kaggle, out, files, mark=MANIFEST, notes=f"pack {digest}", look_back=LOOK_BACK

@@ -71,5 +71,5 @@ def _no_labels(contents: Contents, data_dir: Path) -> str:
     return (
         f"{data_dir}: no table has a column whose values are names of images, such as {files[0]} in {where}/, with "
         "labels beside it, and no folder holds a folder of images a label; "
-        f"there is {tables or 'no csv file that can be read'}{unread}"
+        f"there is {tables or 'no table that can be read'}{unread}"
     )

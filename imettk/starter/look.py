@@ -12,15 +12,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from imettk.data.csv_files import LISTED, TABLE_ENDINGS, is_utf8, named, read_csv, require_utf8
+from imettk.config.file_kinds import TABLE_READERS, kind_of_name
+from imettk.data.csv_files import LISTED, is_utf8, named, require_utf8
 from imettk.data.decode import MAX_PIXELS, decode_any, is_image, read_content
 from imettk.data.file_facts import FileFacts, join_facts, suggest_white
 from imettk.data.image_files import IMAGE_ENDINGS
 from imettk.data.pixel_values import ValueRange
+from imettk.data.table_files import NoTableError, read_file
 from imettk.errors import DataError
 
 ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"))
 TRIED = 5  # files of any other ending, by which it shows whether they are images
+MOST_TABLES = 50  # of one ending, in the folder itself or below it
 DEPTH = 5  # folders below the competition's that are looked into
 LOOKED_AT = 48  # images that are decoded
 GREY_LIMIT = 1.0  # mean difference between channels of what is grey, of 255: JPEGs are not exact
@@ -32,16 +35,20 @@ class Contents:
     """What lies in a folder; names are relative to it.
 
     Attributes:
-        tables: every csv file that can be read, as text.
+        tables: every table that can be read, as text.
         images: the image files that lie directly in each folder, sorted; the competition's own folder is `.`.
         others: how many files there are of each other ending, in small letters; '' is none.
-        unread: why a csv file cannot be read, and what else was passed over, one line each.
+        unread: why a table cannot be read, and what else was passed over, one line each.
+        forms: in what form the rows of a table stand, where it is no plain csv.
+        remarks: how tables had to be read, one line each.
     """
 
     tables: dict[str, pd.DataFrame]
     images: dict[str, list[str]]
     unread: list[str]
     others: Counter[str] = field(default_factory=Counter)
+    forms: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def num_images(self) -> int:
@@ -75,19 +82,15 @@ def look_into(data_dir: Path) -> Contents:
     if not data_dir.is_dir():
         raise DataError(f"{data_dir} is no folder: --data must be the competition's, with its images and tables")
     require_utf8(data_dir)
-    contents, odd, others = Contents({}, {}, []), list[str](), list[str]()
+    contents, odd, others, tables = Contents({}, {}, []), list[str](), list[str](), list[str]()
     for folder, files in _walk(data_dir, ".", odd, contents.unread):
         for name in files:
             path, ending = (name if folder == "." else f"{folder}/{name}"), _ending(name)
             if ending in IMAGE_ENDINGS:
                 contents.images.setdefault(folder, []).append(name)
-            elif ending not in TABLE_ENDINGS:
-                others.append(path)
             else:
-                try:
-                    contents.tables[path] = read_csv(data_dir / path)
-                except DataError as error:
-                    contents.unread.append(str(error))
+                (others if kind_of_name(TABLE_READERS, name) is None else tables).append(path)
+    _read_tables(tables, data_dir, contents)
     if odd:
         what = "that are neither files nor folders, or whose names are no UTF-8"
         contents.unread.append(f"passed over {named(sorted(odd), 'thing')} {what}")
@@ -95,6 +98,23 @@ def look_into(data_dir: Path) -> Contents:
     if not contents.images:
         raise DataError(f"{data_dir} holds no image ({', '.join(sorted(IMAGE_ENDINGS))}){_why_none(contents.others)}")
     return contents
+
+
+def _read_tables(paths: Sequence[str], data_dir: Path, contents: Contents) -> None:
+    """Read what may be tables; so many files of one ending are none, but belong to images: they are counted."""
+    ways = Counter((_ending(path), "/" in path) for path in paths)
+    for path in paths:
+        if ways[_ending(path), "/" in path] > MOST_TABLES:
+            contents.others[_ending(path)] += 1
+            continue
+        try:
+            contents.tables[path], form = read_file(data_dir / path, contents.remarks)
+        except NoTableError:
+            contents.others[_ending(path)] += 1
+        except DataError as error:
+            contents.unread.append(str(error))
+        else:
+            contents.forms.update({path: form} if form else {})
 
 
 def _ending(name: str) -> str:

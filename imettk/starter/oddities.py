@@ -19,7 +19,7 @@ MOST_FOLDERS = 10  # that are not used, before the others are only counted
 def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
     """Rows and images without each other, ids and labels that look wrong, tables and folders that are not used."""
     form, ids = guess.table, guess.frame[guess.table.id_column]
-    lines = [*contents.unread, *guess.remarks]
+    lines = [*contents.unread, *contents.remarks, *guess.remarks]
     if contents.others:
         lines.append(f"files of other kinds are not read: {list_endings(contents.others)}")
     if not guess.found.all():
@@ -38,7 +38,7 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
         if not guess.test_found.all():
             stops = "" if guess.test_found.any() else ": `prepare` stops there until the test images are there"
             lines.append(f"{form.sample_csv}: {named(names[~guess.test_found], 'row')} without an image{stops}")
-        if both := sorted(set(names) & set(ids)):
+        if guess.linked is None and (both := sorted(set(names) & set(ids))):
             lines.append(f"{named(both, 'id')} both in {form.train_csv} and in {form.sample_csv}")
     if guess.judging.doubt is not None:
         lines.append(guess.judging.doubt)

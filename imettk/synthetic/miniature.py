@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import ExtraTable, Recipe, RulePlan, TableFormat
-from imettk.data.csv_files import read_csv
+from imettk.data.container_search import read_training
 from imettk.data.identities import read_merged
 from imettk.data.long_rows import sample_rows, training_rows
 from imettk.data.sample_table import SampleTable
+from imettk.data.table_files import read_rows
 
 Plan = TypeVar("Plan", TableFormat, ExtraTable, RulePlan)
 Labels: TypeAlias = Sequence[Sequence[int]]  # of each row
@@ -68,7 +69,7 @@ def make_miniature(
     if Path(form.sample_csv).is_file():
         small["sample_csv"] = _write(_first_of_sample(form, test_rows), out, "sample_submission.csv")
     if form.labels_csv is not None and recipe.task.exclusive:
-        frame = read_csv(Path(form.labels_csv))
+        frame = read_rows(Path(form.labels_csv))
         present = {table.labels[label] for label in _present(labels, taken) if label >= 0}
         kept = frame[form.label_id_column].isin(_with_merged(form, present))
         small["labels_csv"] = _write(frame[kept], out, "labels.csv")
@@ -139,7 +140,8 @@ def _absolute(plan: Plan, data_dir: Path) -> Plan:
 
 
 def _rows_of(csv: str, form: TableFormat, chosen: set[str]) -> pd.DataFrame:
-    frame, long = read_csv(Path(csv)), training_rows(form)
+    own_images = csv in (form.train_images, *(extra.images for extra in form.extra))
+    frame, long = read_training(Path(csv), holds_images=own_images), training_rows(form)
     ids = frame[form.id_column] if long is None else pd.Series(long.images(frame, Path(csv)), frame.index)
     return frame[ids.isin(chosen)]
 
@@ -147,7 +149,7 @@ def _rows_of(csv: str, form: TableFormat, chosen: set[str]) -> pd.DataFrame:
 def _first_of_sample(form: TableFormat, rows: int) -> pd.DataFrame:
     """The sample submission of so many images."""
     csv, long = Path(form.sample_csv), sample_rows(form)
-    frame = read_csv(csv)
+    frame = read_rows(csv)
     if long is None:
         return frame.head(rows)
     images = long.images(frame, csv)

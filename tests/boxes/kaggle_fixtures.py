@@ -20,7 +20,7 @@ from imettk.kaggle import client, jobs
 from imettk.kaggle import pack as packing
 from imettk.kaggle.chain import Follower
 from imettk.kaggle.client import Kaggle
-from imettk.kaggle.pack import make_pack
+from imettk.kaggle.pack import PackOrder, make_pack
 from imettk.tracking import telegram
 
 
@@ -48,7 +48,7 @@ def make_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 def open_cells(make_box, tmp_path, monkeypatch) -> Callable[..., KaggleBox]:
     """Opens a box with the competition `cells`, for commands that are typed in the test's own folder."""
     monkeypatch.setattr(client, "Patience", fast_patience)
-    monkeypatch.setattr(packing, "_build_wheels", lambda out: None)
+    monkeypatch.setattr(packing, "_build_wheels", lambda out, names: None)
     monkeypatch.chdir(tmp_path)
 
     def make(*run_kernel: Callable[[Job], str]) -> KaggleBox:
@@ -87,7 +87,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With its wheels, which takes the package index."""
     folder = tmp_path_factory.mktemp("pack") / "pack"
     try:
-        make_pack(folder, owner="me")
+        make_pack(folder, PackOrder(), owner="me")
     except UserError as error:
         if "could not be built" in str(error) and "CI" not in os.environ:
             pytest.skip(f"no package index here: {error}")

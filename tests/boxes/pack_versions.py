@@ -7,13 +7,14 @@ from pathlib import Path
 
 from kaggle_box import KaggleBox
 
+from imettk.kaggle.pack import PackOrder
 from imettk.kaggle.packs import upload_pack
 
 PACK = "me/imettk-pack"
 
 
 def upload(account, out: Path, recipe: str = "digits") -> tuple[str, str]:
-    return upload_pack(account, out, recipe, wheels=False)
+    return upload_pack(account, out, PackOrder(recipe=Path(recipe) if recipe.endswith(".py") else None, wheels=False))
 
 
 def held(box: KaggleBox, pinned: str) -> str:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from imettk.config.file_kinds import IMAGE_READERS, FileKind, image_kind, kind_of_name
+from imettk.config import ExtraTable, Recipe, TableFormat
+from imettk.config.file_kinds import IMAGE_READERS, FileKind, extras_of, image_kind, kind_of_name
 from imettk.errors import DataError
 
 SCAN = FileKind(make="json:loads", title="a scan", endings=(".scan",), starts=((4, b"SCAN"),), without_start=True)
@@ -29,3 +30,11 @@ def test_a_missing_library_is_named_with_what_installs_it():
         LACKING.load_for("a.dump")
     with pytest.raises(ModuleNotFoundError):  # what is no library of this kind is a fault of ours
         FileKind(make="no_such_library:read", title="t", endings=()).load_for("a")
+
+
+def test_a_recipe_names_the_extras_that_its_files_need():
+    form = TableFormat(train_csv="train.parquet", extra=(ExtraTable(csv="more.csv", images="more"),))
+    assert extras_of(Recipe()) == ()
+    assert extras_of(Recipe(table=form)) == ("parquet",)
+    form = TableFormat(train_images="train_*.parquet", test_images="test.HDF5")
+    assert extras_of(Recipe(table=form)) == ("hdf5", "parquet")

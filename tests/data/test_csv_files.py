@@ -1,28 +1,25 @@
-"""The first line of a csv file says what separates its cells."""
-
-import csv
+"""Files of our own are read as they were written; what cannot be is one line."""
 
 import pytest
 
-from imettk.data.csv_files import csv_separator
+from imettk.data.csv_files import named, printable, read_csv
+from imettk.errors import DataError
 
 
-@pytest.mark.parametrize(
-    ("header", "separator"),
-    [
-        ("id,label", ","),
-        ("id;label", ";"),
-        ("id\tlabel", "\t"),
-        ("id", ","),
-        ("", ","),
-        ("id,label; or labels", ","),
-        ('"id; or name",label', ","),
-        ('"Lastname, first";label', ";"),
-    ],
-)
-def test_the_separator_is_that_of_the_header(tmp_path, header, separator):
-    path = tmp_path / "some.csv"
-    path.write_text(f"{header}\n1,2;3\t4\n", encoding="utf-8-sig")
-    assert csv_separator(path) == separator
-    if sum(mark in header for mark in ",;\t") == 1:  # where only one could be meant
-        assert separator == csv.Sniffer().sniff(header + "\n", delimiters=",;\t").delimiter
+def test_cells_are_text_and_may_be_empty(tmp_path):
+    (tmp_path / "folds.csv").write_text('id,fold\n007,\n"a, b",1\n')
+    assert read_csv(tmp_path / "folds.csv").to_numpy().tolist() == [["007", ""], ["a, b", "1"]]
+
+
+@pytest.mark.parametrize("content", [b"", b"id,fold\n\xff,1\n", b'id,fold\n"a,1\n'])
+def test_a_damaged_file_is_named(tmp_path, content):
+    (tmp_path / "folds.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"folds\.csv is not a readable csv table: "):
+        read_csv(tmp_path / "folds.csv")
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        read_csv(tmp_path)
+
+
+def test_names_are_counted_and_stay_on_one_line():
+    assert named(["a\nb"], "row") == "1 row (a\\nb)" and printable("é") == "é"
+    assert named("abcdefg", "row") == "7 rows (a, b, c, d, e, ...)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imettk.errors import DataError
-from imettk.kaggle.pack import make_pack
+from imettk.kaggle.pack import PackOrder, make_pack
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ from imettk.kaggle.pack import make_pack
 def test_what_must_not_travel_does_not(tmp_path, name, content, says):
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=says) as caught:
-        make_pack(tmp_path / "pack", owner="me", wheels=False, extra=[tmp_path / name])
+        make_pack(tmp_path / "pack", PackOrder(wheels=False, extra=[tmp_path / name]), owner="me")
     assert "0123456789abcdef0" not in str(caught.value) and "AAHdqTcv" not in str(caught.value)
     assert not (tmp_path / "pack").exists()
 
@@ -62,11 +62,11 @@ def test_what_must_not_travel_does_not(tmp_path, name, content, says):
 )
 def test_what_only_resembles_it_travels(tmp_path, name):
     (tmp_path / name).write_text("x")
-    make_pack(tmp_path / "pack", owner="me", wheels=False, extra=[tmp_path / name])
+    make_pack(tmp_path / "pack", PackOrder(wheels=False, extra=[tmp_path / name]), owner="me")
     assert (tmp_path / "pack" / name).is_file()
 
 
 def test_a_secret_in_a_recipe_is_found(tmp_path):
     (tmp_path / "mine.py").write_text('TOKEN = "KGAT_0123456789abcdef0123456789abcdef"\n')
     with pytest.raises(DataError, match="line 1 holds what looks like a Kaggle token"):
-        make_pack(tmp_path / "pack", owner="me", recipe=tmp_path / "mine.py", wheels=False)
+        make_pack(tmp_path / "pack", PackOrder(recipe=tmp_path / "mine.py", wheels=False), owner="me")

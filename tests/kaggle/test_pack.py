@@ -18,13 +18,13 @@ import imettk
 from imettk.config import to_json
 from imettk.errors import DataError, MismatchError, UserError
 from imettk.kaggle import pack as packing
-from imettk.kaggle.pack import check_pack, make_manifest, make_pack, missing_libraries
+from imettk.kaggle.pack import PackOrder, check_pack, make_manifest, make_pack, missing_libraries
 from imettk.recipes import load_recipe
 
 
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
-    make_pack(tmp_path / "pack", owner="some-one", wheels=False)
+    make_pack(tmp_path / "pack", PackOrder(wheels=False), owner="some-one")
     return tmp_path / "pack"
 
 
@@ -69,7 +69,7 @@ def test_the_manifest_has_the_hash_of_every_file(pack):
 
 
 def test_the_same_sources_give_the_same_bytes(pack, tmp_path):
-    make_pack(tmp_path / "again", owner="some-one", wheels=False)
+    make_pack(tmp_path / "again", PackOrder(wheels=False), owner="some-one")
     for path in pack.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
 
@@ -101,17 +101,17 @@ def test_the_metadata_is_what_the_platform_takes(pack):
 
 def test_a_users_recipe_travels(tmp_path):
     (tmp_path / "mine.py").write_text("x = 1\n")
-    make_pack(tmp_path / "pack", owner="me", recipe=tmp_path / "mine.py", wheels=False)
+    make_pack(tmp_path / "pack", PackOrder(recipe=tmp_path / "mine.py", wheels=False), owner="me")
     assert (tmp_path / "pack" / "mine.py").read_text() == "x = 1\n"
     assert "mine.py" in json.loads((tmp_path / "pack" / "imettk-pack.json").read_text())["files"]
 
 
 def test_an_older_pack_is_replaced_and_another_folder_is_not(pack, tmp_path):
-    make_pack(pack, owner="me", wheels=False)
+    make_pack(pack, PackOrder(wheels=False), owner="me")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("x")
     with pytest.raises(DataError, match="not empty and not an older pack"):
-        make_pack(tmp_path / "other", owner="me", wheels=False)
+        make_pack(tmp_path / "other", PackOrder(wheels=False), owner="me")
     assert (tmp_path / "other" / "thesis.tex").exists()
 
 
@@ -132,9 +132,9 @@ def test_another_pack_is_refused_and_its_hash_is_that_of_its_content(pack, tmp_p
     digest = json.loads((pack / "imettk-pack.json").read_text())["pack"]
     assert check_pack(pack, wanted=digest) == []
     (tmp_path / "mine.py").write_text("x = 1\n")
-    other = make_pack(tmp_path / "other", owner="some-one", recipe=tmp_path / "mine.py", wheels=False)
+    other = make_pack(tmp_path / "other", PackOrder(recipe=tmp_path / "mine.py", wheels=False), owner="some-one")
     assert other != digest
-    assert make_pack(tmp_path / "again", owner="another", wheels=False) == digest  # whoever uploads it
+    assert make_pack(tmp_path / "again", PackOrder(wheels=False), owner="another") == digest  # whoever uploads it
     with pytest.raises(MismatchError, match=f"is pack {other}, and this kernel was written for {digest}"):
         check_pack(tmp_path / "other", wanted=digest)
 
@@ -143,19 +143,21 @@ def test_metadata_of_this_dataset_are_kept_and_those_of_another_are_not_overwrit
     path = pack / "dataset-metadata.json"
     own = {"title": "My packed code", "id": "some-one/imettk-pack", "licenses": [{"name": "CC0-1.0"}], "keywords": []}
     path.write_text(json.dumps(own))
-    make_pack(pack, owner="some-one", wheels=False)
+    make_pack(pack, PackOrder(wheels=False), owner="some-one")
     assert json.loads(path.read_text()) == own
     with pytest.raises(DataError, match=r"is of dataset some-one/imettk-pack, not of me/imettk-pack: nothing is sent"):
-        make_pack(pack, owner="me", wheels=False)
+        make_pack(pack, PackOrder(wheels=False), owner="me")
     assert json.loads(path.read_text()) == own
 
 
 def test_the_manifest_of_a_pack_is_known_without_making_one(pack, tmp_path):
     (tmp_path / "mine.py").write_text("x = 1\n")
-    own = make_manifest(recipe=tmp_path / "mine.py", wheels=False)
+    own = make_manifest(PackOrder(recipe=tmp_path / "mine.py", wheels=False))
     assert own["files"]["mine.py"] == hashlib.sha256(b"x = 1\n").hexdigest()
-    assert make_manifest(wheels=False) == json.loads((pack / "imettk-pack.json").read_text())
-    assert own["pack"] == make_pack(tmp_path / "other", owner="me", recipe=tmp_path / "mine.py", wheels=False)
+    assert make_manifest(PackOrder(wheels=False)) == json.loads((pack / "imettk-pack.json").read_text())
+    assert own["pack"] == make_pack(
+        tmp_path / "other", PackOrder(recipe=tmp_path / "mine.py", wheels=False), owner="me"
+    )
 
 
 def test_a_kill_while_an_older_pack_is_replaced_leaves_nothing_in_the_way(pack, monkeypatch):
@@ -168,9 +170,9 @@ def test_a_kill_while_an_older_pack_is_replaced_leaves_nothing_in_the_way(pack, 
 
     monkeypatch.setattr(Path, "rename", killed)
     with pytest.raises(KeyboardInterrupt):
-        make_pack(pack, owner="some-one", wheels=False)
+        make_pack(pack, PackOrder(wheels=False), owner="some-one")
     monkeypatch.undo()
-    make_pack(pack, owner="some-one", wheels=False)
+    make_pack(pack, PackOrder(wheels=False), owner="some-one")
     assert check_pack(pack) == []
 
 
@@ -183,10 +185,10 @@ def test_no_file_takes_the_place_of_another(tmp_path, name):
         paths.append(tmp_path / folder / (name if folder == "a" else name.upper()))
         paths[-1].write_text(folder)
     with pytest.raises(DataError, match="would lie in the pack twice"):
-        make_pack(tmp_path / "pack", owner="me", wheels=False, extra=paths)
+        make_pack(tmp_path / "pack", PackOrder(wheels=False, extra=paths), owner="me")
     if name.endswith(".json"):
         with pytest.raises(DataError, match="would lie in the pack twice"):
-            make_pack(tmp_path / "pack", owner="me", wheels=False, extra=paths[:1])
+            make_pack(tmp_path / "pack", PackOrder(wheels=False, extra=paths[:1]), owner="me")
     assert not (tmp_path / "pack").exists()
 
 
@@ -218,7 +220,35 @@ def test_a_failed_wheel_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     with pytest.raises(UserError, match=r"wheels could not be built .* --no-wheels"):
-        make_pack(tmp_path / "pack", owner="me")
+        make_pack(tmp_path / "pack", PackOrder(), owner="me")
     monkeypatch.setattr("imettk.kaggle.pack.WHEELS", ("no-such-package-of-imettk",))
     with pytest.raises(UserError, match="no-such-package-of-imettk is not installed"):
-        make_pack(tmp_path / "pack", owner="me")
+        make_pack(tmp_path / "pack", PackOrder(), owner="me")
+
+
+def test_what_the_recipes_files_need_is_looked_for_where_it_runs(tmp_path, monkeypatch):
+    """Libraries of an extra are in the manifest; one that is missing there is named with the file to add."""
+    lines = ["torch>=2.6", 'scans>=1.0; extra == "dicom"', 'no-such-library>=3; extra == "dicom"', 'x; extra == "test"']
+    requires = metadata.requires
+    monkeypatch.setattr(metadata, "requires", lambda name: lines if name == "imettk" else requires(name))
+    make_pack(tmp_path / "pack", PackOrder(wheels=False, formats=("dicom",)), owner="me")
+    manifest = json.loads((tmp_path / "pack" / "imettk-pack.json").read_text())
+    assert (manifest["needs"], manifest["formats"]) == (["torch>=2.6"], ["no-such-library>=3", "scans>=1.0"])
+    site = tmp_path / "site"
+    (site / "scans-1.2.dist-info").mkdir(parents=True)
+    (site / "scans-1.2.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: scans\nVersion: 1.2\n")
+    (fault,) = missing_libraries(tmp_path / "pack", site)
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert fault.startswith("no-such-library>=3 (here: nothing), which the recipe's files need: `pip download")
+    assert f"--python-version {python}" in fault and fault.endswith("no-such-library`, and give the file as --add")
+
+
+def test_only_wheels_that_fit_every_python_are_packed_for_formats(monkeypatch, tmp_path):
+    built = []
+    monkeypatch.setattr(packing, "_build_wheels", lambda out, names: built.extend(names))
+    monkeypatch.setattr(packing, "_needs", lambda extra="": ["numpy>=1", "tqdm>=4"] if extra else [])
+    make_pack(tmp_path / "pack", PackOrder(formats=("any",)), owner="me")
+    assert built == [*packing.WHEELS, "tqdm"]  # numpy is compiled
+    monkeypatch.setattr(packing, "_needs", lambda extra="": ["no-such-library"] if extra else [])
+    with pytest.raises(UserError, match=r"no-such-library, which the recipe's files need, is not installed"):
+        make_pack(tmp_path / "other", PackOrder(formats=("any",)), owner="me")

@@ -179,7 +179,7 @@ def test_what_has_not_trained_is_packed_anew_when_it_goes_on(chain_box, monkeypa
     """What runs is the imettk that is here, which may be another by now."""
     chain_box._run_kernel = lambda job: "ERROR"
     command(*CHAIN, "--retries", "0", code=1)
-    monkeypatch.setattr(packing, "_build_wheels", lambda out: (out / "later.txt").write_text("a later one"))
+    monkeypatch.setattr(packing, "_build_wheels", lambda out, names: (out / "later.txt").write_text("a later one"))
     chain_box._run_kernel = pretend
     command(*CHAIN, *change)
     assert read_chain(RUN).is_done("infer") and read_chain(RUN).datasets == ["me/imettk-pack/2"]

@@ -213,8 +213,10 @@ import sys
 from pathlib import Path
 from kaggle_box import fast_patience
 from imettk.kaggle.client import Kaggle
+from imettk.kaggle.pack import PackOrder
 from imettk.kaggle.packs import upload_pack
-print(*upload_pack(Kaggle(fast_patience()), Path(sys.argv[1]), sys.argv[2], wheels=False))
+own = Path(sys.argv[2]) if sys.argv[2].endswith(".py") else None
+print(*upload_pack(Kaggle(fast_patience()), Path(sys.argv[1]), PackOrder(recipe=own, wheels=False)))
 """
 
 

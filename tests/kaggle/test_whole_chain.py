@@ -70,7 +70,9 @@ def whole(make_box, python, pack, digits_data, monkeypatch) -> KaggleBox:
     """A box that trains, and the command line on it."""
     monkeypatch.setattr(client, "Patience", fast_patience)
     # Behind the box's proxy there is no package index; these are the wheels that it gave before.
-    monkeypatch.setattr(packing, "_build_wheels", lambda out: [shutil.copy(path, out) for path in pack.glob("*.whl")])
+    monkeypatch.setattr(
+        packing, "_build_wheels", lambda out, names: [shutil.copy(path, out) for path in pack.glob("*.whl")]
+    )
     box = make_box(run_for_real(python))
     box.add_competition("digits", digits_data / "data", f2_of(digits_data / "answers.csv"))
     return box

@@ -283,7 +283,6 @@ def test_a_column_that_is_the_label_again_is_no_group(tmp_path):
         ("id,label\na,owl\nb,hen\n", {"id_column": "label"}, "no table has a column label that names an image in half"),
         ("id,label\na,owl\nb,hen\n", {"id_column": "name"}, "no table has a column name that names an image in half"),
         ("id,tags\na,['x' 'y']\nb,['x']\nc,[]\nd,['y']\n", {}, r"holds lists, and cells that .* as .*'x' 'y'"),
-        ("id,label\na,x\na,x\nb,y\nb,y\n", {}, r"2 ids \(a, b\) more than once, in column id, each with the same"),
         ("id,label\na,x\na,y\nb,x\nb,y\n", {"question": "multiclass"}, r"more than once.*or give --task multilabel"),
         ("id,label\nx,owl\ny,hen\n", {"train_csv": "train.csv"}, "no column of id, label names an image in half"),
     ],
@@ -339,10 +338,8 @@ def test_a_sample_without_its_images_is_told(tmp_path):
 
 def test_a_training_table_that_cannot_be_read_is_the_reason(tmp_path):
     lay_out(tmp_path, "x", *ABC, csv="readme.txt")
-    (tmp_path / "train.csv").write_bytes("id,label\na,café\nb,tea\n".encode("latin-1"))
-    with pytest.raises(
-        DataError, match=r"there is no csv file that can be read; .*train\.csv is not a readable csv table"
-    ):
+    (tmp_path / "train.csv").write_bytes(b"id,label\0a")
+    with pytest.raises(DataError, match=r"there is no table that can be read; .*train\.csv is no table: it holds"):
         look(tmp_path)
 
 
@@ -445,7 +442,7 @@ def test_names_that_are_no_text_are_passed_over_and_told(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["train/a.dcm", "train/b.dcm", "more.json"], r"; it holds 2 \.dcm, 1 \.json, which are not read: write"),
+        (["train/a.dcm", "train/b.dcm", "more.xml"], r"; it holds 2 \.dcm, 1 \.xml, which are not read: write"),
         (["train/a.npy", "train/b.npy", "train/b"], r"; it holds 2 \.npy, 1 without an ending, which are not read"),
         (["train.zip", "more.zip", "more.7z", "readme.txt"], r"; it holds 2 \.zip, 1 \.7z: unpack them"),
         ([], ": is it the right folder?"),

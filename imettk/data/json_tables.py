@@ -1,0 +1,148 @@
+"""Tables in JSON: lists of objects or of names, an object a line, columns, ids mapped to labels, or COCO."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+
+from imettk.data.coco_tables import is_coco, join_coco
+from imettk.data.image_files import without_ending
+from imettk.data.table_files import FileRows, holds_pixels, is_scalar, make_table
+from imettk.errors import DataError
+
+ID, LABEL = "id", "label"  # names of columns that a mapping does not name
+LEFT_OUT = [0.0] * 65  # stands for pixels that were dropped as soon as they had been read
+
+
+def read_json(path: Path, remarks: list[str]) -> FileRows:
+    """Read the table in a JSON file; in a file of several hundred MB, pixels never stand in memory all together.
+
+    Raises:
+        DataError: it is broken, or holds no table.
+    """
+    with _open(path) as file:
+        text = file.read()
+    try:
+        value = json.loads(text, object_hook=_drop_pixels)
+    except (ValueError, RecursionError) as error:
+        if text.lstrip().startswith("{") and str(error).startswith("Extra data"):  # an object a line
+            return _of_lines(path, text.split("\n"), remarks)
+        raise DataError(f"{path} is broken JSON: {error}") from None
+    del text
+    if isinstance(value, dict) and is_coco(value):
+        return join_coco(value, path, remarks)
+    return _of_value(path, value, remarks)
+
+
+def read_json_lines(path: Path, remarks: list[str]) -> FileRows:
+    """Read a file with a JSON object on each line; errors as of `read_json`."""
+    with _open(path) as lines:
+        return _of_lines(path, lines, remarks)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[IO[str]]:
+    """Open a JSON file, which is unpacked where its name ends with .gz."""
+    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opened(path, "rb") as file:
+            encoding = json.detect_encoding(file.read(4))
+        with opened(path, "rt", encoding=encoding) as file:
+            yield file
+    except (UnicodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is no JSON: {error}") from None
+
+
+def _drop_pixels(record: dict[str, Any]) -> dict[str, Any]:
+    """Put short lists in place of pixels in an object, unless it may be one of columns, which are all lists."""
+    lists = [name for name, value in record.items() if isinstance(value, list)]
+    if len(lists) < len(record):
+        record |= {name: LEFT_OUT for name in lists if holds_pixels(record[name])}
+    return record
+
+
+def _of_lines(path: Path, lines: Iterable[str], remarks: list[str]) -> FileRows:
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line, object_hook=_drop_pixels)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}, line {number} is broken JSON: {error}") from None
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {number} is no JSON object")
+        records.append(record)
+    return FileRows(_of_records(path, records, remarks), f"JSON lines, {len(records)} rows")
+
+
+def _of_value(path: Path, value: Any, remarks: list[str]) -> FileRows:
+    """The table that a value of JSON is."""
+    if isinstance(value, dict) and len(inner := [part for part in value.values() if _are_records(part)]) == 1:
+        value = inner[0]  # {"info": ..., "data": [...]}
+    if _are_records(value):
+        return FileRows(_of_records(path, value, remarks), f"JSON, a list of {len(value)} objects")
+    if isinstance(value, list) and value and all(isinstance(name, str) for name in value):
+        return FileRows(make_table({ID: value}, path, remarks), f"JSON, a list of {len(value)} names")
+    if not isinstance(value, dict) or not value:
+        raise _no_table(path, "it is neither a list of objects nor an object with anything in it")
+    if (columns := _find_columns(value)) is not None:
+        frame = make_table(columns, path, remarks)
+        return FileRows(frame, f"JSON of columns, {len(frame)} rows")
+    parts = list(value.values())
+    if all(is_scalar(part) or (isinstance(part, list) and all(map(is_scalar, part))) for part in parts):
+        frame = make_table({ID: list(value), LABEL: parts}, path, remarks)
+        return FileRows(frame, f"JSON that maps {len(frame)} names to values")
+    if all(isinstance(part, dict) for part in parts) and set.intersection(*(set(part) for part in parts)):
+        frame = _of_records(path, [{ID: name} | part for name, part in value.items()], remarks)
+        return FileRows(frame, f"JSON that maps {len(frame)} names to objects")
+    listed = ", ".join(list(value)[:3]) + (", ..." if len(value) > 3 else "")
+    raise _no_table(path, f"it is an object of {listed}")
+
+
+def _no_table(path: Path, why: str) -> DataError:
+    return DataError(f"{path} holds no table that is understood: {why}")
+
+
+def _are_records(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(isinstance(record, dict) for record in value)
+
+
+def _of_records(path: Path, records: Sequence[dict[str, Any]], remarks: list[str]) -> pd.DataFrame:
+    """Objects as rows, with every name that one of them has as a column."""
+    if not records:
+        raise _no_table(path, "it is empty")
+    names = dict.fromkeys(name for record in records for name in record)
+    return make_table({name: [record.get(name) for record in records] for name in names}, path, remarks)
+
+
+def _find_columns(value: dict[str, Any]) -> dict[str, list[Any]] | None:
+    """The columns of an object of columns, each a list, or an object with the same keys, as pandas writes; else None.
+
+    Names of rows that are no numbers are a column as well. Ids that are mapped to lists look the same, but for there
+    being more ids than items.
+    """
+    if set(value) == {"columns", "index", "data"}:  # as pandas writes with `orient="split"`
+        names, rows = value["columns"], value["data"]
+        if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+            return None
+        return {str(name): [row[at] for row in rows] for at, name in enumerate(names)}
+    first = next(iter(value.values()))
+    if is_scalar(first) or any(without_ending(name) != name for name in value):
+        return None
+    if all(isinstance(part, list) and len(part) == len(first) for part in value.values()):
+        return value if len(first) > len(value) else None
+    if not all(isinstance(part, dict) and part.keys() == first.keys() for part in value.values()):
+        return None
+    numbered = all(row.isdecimal() for row in first)
+    if len(first) <= len(value) and (not numbered or all(name.isdecimal() for name in value)):
+        return None
+    columns = {} if numbered else {ID if ID not in value else "index": list(first)}
+    return columns | {name: list(part.values()) for name, part in value.items()}

@@ -1,0 +1,95 @@
+"""Tables in parquet, Feather and Arrow files, column by column: what pixels fill is never read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.ipc
+import pyarrow.parquet
+
+from imettk.data.table_files import FileRows, as_cell, holds_pixels, tell_pixels
+from imettk.errors import DataError
+
+MOST_NUMERIC = 1000  # columns of numbers, beyond which each of them is a pixel
+LOOKED_AT = 64  # rows by which it shows whether lists are pixels
+INDEX = "__index_level_0__"  # as pandas calls names of rows that have no name themselves
+
+
+def read_parquet(path: Path, remarks: list[str]) -> FileRows:
+    """Read a parquet file; `DataError` where it is broken, or holds nothing but pixels."""
+    with _telling(path), pa.parquet.ParquetFile(path, memory_map=True) as file:
+
+        def read_head(names: list[str]) -> Any:
+            return next(file.iter_batches(batch_size=LOOKED_AT, columns=names), None)
+
+        names = _choose(path, file.schema_arrow, read_head, remarks)
+        frame = _as_text(file.read(columns=names), names)
+    return FileRows(frame, f"parquet, {len(frame)} rows")
+
+
+def read_arrow(path: Path, remarks: list[str]) -> FileRows:
+    """Read a Feather file, or one of Arrow's; errors as of `read_parquet`."""
+    with _telling(path), pa.memory_map(str(path)) as source:
+        try:
+            table = pa.feather.read_table(source)
+        except pa.ArrowInvalid:
+            source.seek(0)
+            table = pa.ipc.open_stream(source).read_all()
+        names = _choose(path, table.schema, lambda names: table.select(names).slice(0, LOOKED_AT), remarks)
+        frame = _as_text(table, names)
+    return FileRows(frame, f"Arrow, {len(frame)} rows")
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Raise `DataError` for what pyarrow says of a broken file."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise DataError(f"{path} cannot be read as its name says: {' '.join(str(error).split())}") from None
+
+
+def _choose(path: Path, schema: Any, read_head: Callable[[list[str]], Any], remarks: list[str]) -> list[str]:
+    """Return the columns that are no pixels; others become a remark.
+
+    Args:
+        read_head: the first rows of some columns, None where there is no row.
+    """
+    types, kinds = pa.types, dict(zip(schema.names, schema.types, strict=True))
+    numeric = [name for name, kind in kinds.items() if types.is_integer(kind) or types.is_floating(kind)]
+    pixels = {*numeric} if len(numeric) > MOST_NUMERIC else set()
+    pixels |= {name for name, kind in kinds.items() if "binary" in str(kind)}  # also within another one
+    nested = [name for name, kind in kinds.items() if types.is_nested(kind) and name not in pixels]
+    if nested and (head := read_head(nested)) is not None:
+        pixels |= {name for name in nested if any(map(holds_pixels, head.column(name).to_pylist()))}
+    tell_pixels(path, [name for name in kinds if name in pixels], remarks)
+    if not (kept := [name for name in kinds if name not in pixels]):
+        raise DataError(f"{path} holds no table: there is nothing in it but pixels")
+    return kept
+
+
+def _as_text(table: Any, names: list[str]) -> pd.DataFrame:
+    columns = {name: _cells(table.column(name)) for name in names}
+    frame = pd.DataFrame(columns, dtype=str)
+    return frame.rename(columns={} if "index" in names else {INDEX: "index"})
+
+
+def _cells(column: Any) -> list[str]:
+    """The cells of a column as text, as Python and pandas write them; '' where one is missing."""
+    kind = str(column.type)
+    if kind.startswith("dictionary"):
+        return _cells(column.cast(column.type.value_type))
+    if kind.startswith("timestamp"):
+        dates = column.to_pandas()
+        return dates.astype(str).where(dates.notna(), "").tolist()
+    if kind in ("float", "double", "halffloat"):
+        cells = column.to_numpy().astype(str)
+        return np.where(cells == "nan", "", cells).tolist()
+    return [as_cell(value) for value in column.to_pylist()]

@@ -1,0 +1,111 @@
+"""Tables as competitions ship them, whatever kind of file they are: every cell as text, in one way for all kinds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from imettk.config.file_kinds import TABLE_READERS, kind_of_name
+from imettk.data.csv_files import named, printable
+from imettk.errors import DataError
+
+MOST_NUMBERS = 64  # in a cell, beyond which they are pixels, or something else that is not read as text
+
+
+class NoTableError(DataError):
+    """A file of a kind that is often something else, such as notes, holds no table."""
+
+
+class FileRows(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        frame: the table, every cell as text; an empty one, or a missing value, is ''.
+        form: in what form the rows stand, as words to be shown; '' of plain csv.
+    """
+
+    frame: pd.DataFrame
+    form: str = ""
+
+
+def read_file(path: Path, remarks: list[str] | None = None) -> FileRows:
+    """Read a competition's table.
+
+    Args:
+        remarks: how it had to be read, and what is left out, is added here; None where another reading tells it.
+
+    Raises:
+        DataError: the file is missing, holds no table, or takes a module that is not installed.
+    """
+    kind = kind_of_name(TABLE_READERS, path.name) or TABLE_READERS["csv"]
+    try:
+        read: FileRows = kind.load_for(path)(path, [] if remarks is None else remarks)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: --data must be the competition's folder") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or ' '.join(str(error).split())}") from None
+    return read
+
+
+def read_rows(path: Path, remarks: list[str] | None = None) -> pd.DataFrame:
+    """Return the table of `read_file`."""
+    return read_file(path, remarks).frame
+
+
+def as_cell(value: Any) -> str:
+    """Return a value as the text of a cell, as Python writes it; a missing one is '', and a nested one JSON."""
+    if isinstance(value, str):
+        return value
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, (list, tuple, set)) and all(is_scalar(item) for item in value):
+        return str(list(value))
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    return str(value)
+
+
+def is_scalar(value: Any) -> bool:
+    """Return whether a value from JSON is no list and no object."""
+    return value is None or isinstance(value, (str, int, float))
+
+
+def holds_pixels(value: Any) -> bool:
+    """Return whether a value is a list of so many numbers, or lists of them, that no cell of a table holds."""
+    return _count_numbers(value) > MOST_NUMBERS
+
+
+def _count_numbers(value: Any) -> int:
+    if not isinstance(value, list) or not value:
+        return 0
+    first = value[0]
+    if isinstance(first, list):
+        return len(value) * _count_numbers(first)
+    return len(value) if isinstance(first, (int, float)) else 0
+
+
+def make_table(columns: Mapping[str, Sequence[Any]], path: Path, remarks: list[str]) -> pd.DataFrame:
+    """Return columns of values as a table of text, without those that hold pixels, which become a remark."""
+    kept: dict[str, Sequence[str]] = {}
+    for name, values in columns.items():
+        kinds = set(map(type, values))
+        if not kinds & {list, dict} or not any(map(_is_long, values)):
+            write = str if kinds <= {str, int} else as_cell  # the faster one where it does the same
+            kept[name] = list(map(write, values))
+    tell_pixels(path, [name for name in columns if name not in kept], remarks)
+    return pd.DataFrame(kept, dtype=str)
+
+
+def _is_long(value: Any) -> bool:
+    return holds_pixels(value) or (isinstance(value, dict) and any(map(_is_long, value.values())))
+
+
+def tell_pixels(path: Path, columns: Iterable[str], remarks: list[str]) -> None:
+    """Remark columns that are left out of a table."""
+    if columns := list(columns):
+        remarks.append(f"{path}: left out {named(map(printable, columns), 'column')} of pixels or other long values")

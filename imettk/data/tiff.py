@@ -1,0 +1,165 @@
+"""TIFF files that Pillow does not read rightly: several deep channels, floats, more channels than four, odd layouts.
+
+All others are left to it, so that their pixels are the same with and without the library that reads these.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imettk.data.arrays import NumberedFrame, choose_frame, require_numbers
+from imettk.data.decode import find_fault
+from imettk.data.pixel_values import PixelValues
+
+# Tags and their values (TIFF 6.0, section 8; BigTIFF has 8 bytes where it has 4 or 2).
+_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA, _FORMAT = 258, 259, 262, 277, 284, 338, 339
+_DEFAULTS = {_BITS: 1, _COMPRESSION: 1, _PHOTOMETRIC: 1, _SAMPLES: 1, _PLANAR: 1, _EXTRA: 0, _FORMAT: 1}
+_NUMBER_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_WHITE_IS_ZERO = 0
+_COLOURS = (2, 5, 6, 8)  # RGB, CMYK, YCbCr, L*a*b*
+_SEPARATE = 2
+# Compressions that every Pillow reads: none, CCITT, LZW, JPEG, deflate, PackBits.
+_COMMON = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946))
+
+
+class TiffHeader(NamedTuple):
+    """What the first page of a TIFF says of its values.
+
+    Attributes:
+        bits: of a sample.
+        samples: of a pixel: its channels.
+        form: 1 for unsigned whole numbers, 2 for signed ones, 3 for floats.
+        photometric: 0 where small values are bright.
+        is_separate: each channel is stored for itself.
+        has_alpha: the first of the channels beside the colours is one.
+        compression: its number.
+        num_pages: in the file.
+    """
+
+    bits: int
+    samples: int
+    form: int
+    photometric: int
+    is_separate: bool
+    has_alpha: bool
+    compression: int
+    num_pages: int
+
+
+def read_tiff(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool) -> PixelValues | None:
+    """Return the values of a TIFF that Pillow would not read rightly; None for all others, damaged headers too.
+
+    Pages that each hold one channel are the channels of one image where there are as many as `channels` says, and it
+    says neither 1 nor 3; else `frame` says which page is the image.
+
+    Raises:
+        ValueError: it is damaged, or holds several pages, and `frame` does not say which.
+        ModuleNotFoundError: tifffile is not installed.
+    """
+    header = read_tiff_header(content)
+    if header is None:
+        return None
+    pages_are_channels = channels not in (1, 3) and frame is None and header.samples == 1 < header.num_pages == channels
+    # OpenCV helps Pillow to all bits of three channels, of the first page.
+    all_bits = frame is not None or not (as_shown or channels in (1, 3))
+    beyond = pages_are_channels or _is_beyond_pillow(header, channels, all_bits=all_bits)
+    is_rare = header.compression not in _COMMON or (header.bits == 32 and header.form == _UNSIGNED)
+    if not beyond and not (is_rare and find_fault(content)):
+        return None
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
+            numbers = _read_pages(file, frame, together=pages_are_channels)
+    except MemoryError:
+        raise
+    except Exception as error:  # codecs raise errors of their own
+        raise ValueError(" ".join(str(error).split()) or f"it is damaged: {type(error).__name__}") from None
+    require_numbers(numbers.dtype)
+    white = 2**header.bits - 1 if header.form == _UNSIGNED else None
+    return PixelValues(numbers, white=white, inverted=header.photometric == _WHITE_IS_ZERO)
+
+
+def read_tiff_header(content: bytes) -> TiffHeader | None:
+    """Return what the first page of a TIFF says; None where this cannot be read."""
+    order = {b"II": "<", b"MM": ">"}.get(content[:2])
+    if order is None:
+        return None
+    try:
+        is_big = struct.unpack_from(order + "H", content, 2)[0] == 43
+        offset, count, entry = ("Q", "Q", "HHQ") if is_big else ("I", "H", "HHI")
+        (start,) = struct.unpack_from(order + offset, content, 8 if is_big else 4)
+        values, num_pages, at = dict(_DEFAULTS), 0, start
+        pages = set[int]()
+        while at and at not in pages:
+            pages.add(at)
+            (number,) = struct.unpack_from(order + count, content, at)
+            first, size = at + struct.calcsize(order + count), 20 if is_big else 12
+            if num_pages == 0:
+                for place in range(first, first + size * number, size):
+                    tag, kind, length = struct.unpack_from(order + entry, content, place)
+                    if tag in values and kind in _NUMBER_TYPES:
+                        values[tag] = _first_value(content, order, place + size, _NUMBER_TYPES[kind], length, offset)
+            num_pages += 1
+            (at,) = struct.unpack_from(order + offset, content, first + size * number)
+    except (struct.error, OverflowError):  # damaged offsets
+        return None
+    return TiffHeader(
+        bits=values[_BITS],
+        samples=values[_SAMPLES],
+        form=values[_FORMAT],
+        photometric=values[_PHOTOMETRIC],
+        is_separate=values[_PLANAR] == _SEPARATE,
+        has_alpha=values[_EXTRA] in (1, 2),
+        compression=values[_COMPRESSION],
+        num_pages=num_pages,
+    )
+
+
+def _first_value(content: bytes, order: str, end: int, kind: str, length: int, offset: str) -> int:
+    """Return the first value of a tag whose entry ends here: it stands there itself where all of them fit."""
+    at = end - struct.calcsize(order + offset)
+    if length * struct.calcsize(order + kind) > end - at:
+        (at,) = struct.unpack_from(order + offset, content, at)
+    return int(struct.unpack_from(order + kind, content, at)[0])
+
+
+def _is_beyond_pillow(header: TiffHeader, channels: int, *, all_bits: bool) -> bool:
+    """Return whether Pillow refuses such a file, or gives other values than it holds; found by trying.
+
+    Args:
+        all_bits: of several deep channels are wanted, not the upper 8.
+    """
+    bits, form = header.bits, header.form
+    if header.samples == 1:
+        if header.photometric == _WHITE_IS_ZERO:
+            return bits > 8 or form != _UNSIGNED
+        whole = (1, 2, 4, 8, 12, 16, 32)
+        return bits not in {_UNSIGNED: whole, _SIGNED: (16, 32), _FLOAT: (32,)}.get(form, ())
+    if form != _UNSIGNED or bits not in (8, 16):
+        return True
+    is_colour = header.photometric in _COLOURS
+    as_usual = channels in (1, 3)
+    if bits == 16:
+        is_misread = header.is_separate and header.compression == 1
+        return not is_colour or header.samples > 4 or all_bits or is_misread
+    if is_colour:
+        return header.samples > 4 and not as_usual
+    return header.is_separate or header.samples > 2 or not (as_usual or header.has_alpha)
+
+
+def _read_pages(file: Any, frame: NumberedFrame, *, together: bool) -> np.ndarray:
+    """Return the numbers of one page, (H, W) or (H, W, channels), or of all that are as large as the first."""
+    pages = [page for page in file.pages if page.shape == file.pages[0].shape]
+    if together:
+        return np.stack([page.asarray(maxworkers=1) for page in pages], axis=-1)
+    page = pages[choose_frame(len(pages), frame)]
+    numbers: np.ndarray = page.asarray(maxworkers=1)
+    if page.axes not in ("YX", "YXS", "SYX"):
+        raise ValueError(f"its shape is {numbers.shape}, with the axes {page.axes}, and an image has rows and columns")
+    return np.moveaxis(numbers, 0, 2) if page.axes == "SYX" else numbers

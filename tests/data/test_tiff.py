@@ -1,0 +1,178 @@
+"""TIFF of any depth, layout and number of channels holds what tifffile reads; what Pillow reads stays Pillow's."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imettk.data.pixel_values import ValueRange
+from imettk.data.reader import ImageReader
+from imettk.data.tiff import read_tiff, read_tiff_header
+from imettk.errors import DataError
+
+tifffile = pytest.importorskip("tifffile")
+SIZE = (40, 50)
+LAYOUTS = [
+    {},
+    {"tile": (16, 32)},
+    {"bigtiff": True},
+    {"byteorder": ">"},
+    {"compression": "lzw", "predictor": True},
+    {"compression": "zlib", "predictor": True, "tile": (16, 16)},
+    {"compression": "zstd"},
+]
+
+
+def values(shape, dtype, most=250):
+    return np.random.default_rng(0).integers(0, most, shape).astype(dtype)
+
+
+def write(array, **options):
+    file = io.BytesIO()
+    tifffile.imwrite(file, array, **options)
+    return file.getvalue()
+
+
+def numbers_of(content, channels, frame=None, *, as_shown=True):
+    found = read_tiff(content, channels=channels, frame=frame, as_shown=as_shown)
+    assert found is not None
+    return found.numbers
+
+
+def read(path, channels=1, white=None, frame=None):
+    return ImageReader(size=SIZE, channels=channels, white=white and ValueRange(*white), frame=frame).read(str(path))
+
+
+@pytest.mark.parametrize("options", LAYOUTS, ids=str)
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "f2", "f4", "f8"])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_channels_are_what_tifffile_reads(dtype, planar, options):
+    for channels in (2, 3, 5):
+        array = values((*SIZE, channels) if planar == "contig" else (channels, *SIZE), dtype, 100)
+        content = write(array, photometric="minisblack", planarconfig=planar, **options)
+        theirs = tifffile.imread(io.BytesIO(content))
+        np.testing.assert_array_equal(
+            numbers_of(content, channels), theirs if planar == "contig" else np.moveaxis(theirs, 0, 2)
+        )
+
+
+@pytest.mark.parametrize("options", LAYOUTS, ids=str)
+def test_floats_and_bytes_with_a_sign_are_read(tmp_path, options):
+    for dtype in ("f2", "f8", "i1"):
+        array = values(SIZE, dtype, 100) - np.dtype(dtype).type(30)
+        (tmp_path / "a.tif").write_bytes(write(array, **options))
+        expected = np.rint(np.clip((array.astype(float) + 10) / 70, 0, 1) * 255)
+        assert np.abs(read(tmp_path / "a.tif", white=(-10, 60))[:, :, 0] - expected).max() <= 1
+        with pytest.raises(DataError, match=rf"a\.tif .*its values are {np.dtype(dtype)}, so what is white is unknown"):
+            read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("options", LAYOUTS, ids=str)
+def test_what_pillow_reads_is_left_to_it(options):
+    for array, photometric in (
+        (values(SIZE, "u1"), "minisblack"),
+        (values(SIZE, "u1"), "miniswhite"),
+        (values((*SIZE, 3), "u1"), "rgb"),
+        (values((*SIZE, 4), "u1"), "rgb"),
+        (values(SIZE, "u2"), "minisblack"),
+        (values((*SIZE, 3), "u2"), "rgb"),
+        (values(SIZE, "i2"), "minisblack"),
+        (values(SIZE, "f4"), "minisblack"),
+    ):
+        content = write(array, photometric=photometric, **options)
+        assert read_tiff(content, channels=3, frame=None, as_shown=True) is None
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()  # it does read it
+
+
+def test_signed_and_unsigned_numbers_of_32_bits_have_a_window(tmp_path):
+    for dtype, low, high in (("i2", -1000, 2000), ("i4", -70_000, 3), ("u4", 2**31 - 900, 2**31 + 900), ("f4", -1, 1)):
+        array = np.linspace(low * 1.5, high * 1.5, SIZE[0] * SIZE[1]).reshape(SIZE).astype(dtype)
+        (tmp_path / "a.tif").write_bytes(write(array))
+        expected = np.rint(np.clip((array.astype(float) - low) / (high - low), 0, 1) * 255)
+        assert np.abs(read(tmp_path / "a.tif", white=(low, high))[:, :, 0] - expected).max() <= 1, dtype
+
+
+def test_deep_images_whose_white_is_zero_are_turned_round(tmp_path):
+    array = values(SIZE, "u2", 65536)
+    (tmp_path / "a.tif").write_bytes(write(array, photometric="miniswhite"))
+    np.testing.assert_array_equal(read(tmp_path / "a.tif")[:, :, 0], 255 - np.rint(array / 257).astype(int))
+
+
+def test_unsigned_numbers_have_their_largest_as_white(tmp_path):
+    array = values((*SIZE, 5), "u2", 65536)
+    (tmp_path / "a.tif").write_bytes(write(array, photometric="minisblack", planarconfig="contig"))
+    np.testing.assert_array_equal(read(tmp_path / "a.tif", 5), np.rint(array / 257))
+    np.testing.assert_array_equal(
+        read(tmp_path / "a.tif", 5, (0, 4095)), np.rint(np.minimum(array, 4095) / 4095 * 255).astype(int)
+    )
+    with pytest.raises(DataError, match=r"a\.tif .*it has 5 channels, `images.channels` says 3"):
+        read(tmp_path / "a.tif", 3)
+
+
+def test_four_deep_channels_are_scaled_alike(tmp_path):
+    """Pillow takes the fourth of them for alpha."""
+    array = values((*SIZE, 4), "u2", 4096)
+    (tmp_path / "a.tif").write_bytes(write(array, photometric="rgb"))
+    np.testing.assert_array_equal(read(tmp_path / "a.tif", 4, (0, 4095)), np.rint(array / 4095 * 255).astype(int))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f8"])
+def test_frame_says_which_page(tmp_path, dtype):
+    array = values((7, *SIZE), dtype)
+    (tmp_path / "a.tif").write_bytes(write(array, photometric="minisblack"))
+    for frame, place in ((0, 0), (5, 5), (-1, 6), ("middle", 3)):
+        np.testing.assert_array_equal(read(tmp_path / "a.tif", white=(0, 255), frame=frame)[:, :, 0], array[place])
+    with pytest.raises(DataError, match=r"a\.tif .*it holds 7 frames, and `images.frame` is 7"):
+        read(tmp_path / "a.tif", white=(0, 255), frame=7)
+    if dtype == "f8":
+        with pytest.raises(DataError, match=r"a\.tif .*it holds 7 frames: say which one with `--images.frame middle`"):
+            read(tmp_path / "a.tif", white=(0, 255))
+    else:  # as ever
+        np.testing.assert_array_equal(read(tmp_path / "a.tif", white=(0, 255))[:, :, 0], array[0])
+
+
+def test_frame_says_which_page_of_deep_colours(tmp_path):
+    array = values((3, *SIZE, 3), "u2", 4096)
+    (tmp_path / "a.tif").write_bytes(write(array, photometric="rgb"))
+    np.testing.assert_array_equal(
+        read(tmp_path / "a.tif", 3, (0, 4095), -1), np.rint(array[2] / 4095 * 255).astype(int)
+    )
+
+
+def test_frame_says_which_picture_of_an_animation(tmp_path):
+    frames = [Image.fromarray(np.full(SIZE, level, np.uint8)) for level in (10, 90, 200)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert [read(tmp_path / "a.gif", frame=frame)[0, 0, 0] for frame in (None, 0, "middle", -1)] == [10, 10, 90, 200]
+    with pytest.raises(DataError, match=r"a\.gif .*it holds 3 frames, and `images.frame` is 3"):
+        read(tmp_path / "a.gif", frame=3)
+
+
+def test_pages_are_channels_where_there_are_as_many(tmp_path):
+    array = values((5, *SIZE), "u2", 65536)
+    (tmp_path / "a.tif").write_bytes(write(array, photometric="minisblack"))
+    np.testing.assert_array_equal(read(tmp_path / "a.tif", 5), np.rint(np.moveaxis(array, 0, 2) / 257))
+
+
+@pytest.mark.parametrize("options", LAYOUTS[:5], ids=str)
+def test_cut_files_are_one_line(tmp_path, options):
+    content = write(values((*SIZE, 5), "f8"), photometric="minisblack", planarconfig="contig", **options)
+    assert read_tiff_header(content).samples == 5
+    for length in (3, 9, 40, len(content) // 2, len(content) - 9):
+        (tmp_path / "a.tif").write_bytes(content[:length])
+        with pytest.raises(DataError, match=r"a\.tif \(") as raised:
+            read(tmp_path / "a.tif", 5, (0, 255))
+        assert "\n" not in str(raised.value)
+
+
+def test_without_the_library_only_files_that_need_it_fail(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    (tmp_path / "a.tif").write_bytes(write(values(SIZE, "u1")))
+    np.testing.assert_array_equal(read(tmp_path / "a.tif")[:, :, 0], values(SIZE, "u1"))
+    (tmp_path / "b.tif").write_bytes(write(values(SIZE, "f8")))
+    with pytest.raises(
+        DataError, match=r"b\.tif: a TIFF of this kind is read by tifffile, .*pip install 'imettk\[tiff\]'"
+    ):
+        read(tmp_path / "b.tif")
