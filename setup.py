@@ -41,11 +41,13 @@ setup(
     extras_require={
         "bench": ["ckpt-chaos>=0.1.8"],
         "dicom": DICOM,
+        "hdf5": ["h5py>=3.8"],
         "kaggle": ["kaggle>=2.2"],
         "log": ["mlflow>=3.1"],
         "parquet": ["pyarrow>=14"],
         "tiff": TIFF,
         "test": [
+            "h5py>=3.8",
             "iterative-stratification",
             "kaggle>=2.2",
             "mlflow>=3.1",

@@ -143,6 +143,34 @@ TABLE_READERS: dict[str, FileKind] = {
 TABLE_ENDINGS = tuple(ending for kind in TABLE_READERS.values() for ending in kind.endings)
 
 
+# Files that hold many images: `make` is (path) -> `data.containers.Container`.
+CONTAINERS: dict[str, FileKind] = {
+    "hdf5": FileKind(
+        make="imettk.data.hdf5_files:Hdf5File",
+        title="HDF5",
+        endings=(".hdf5", ".h5", ".hdf", ".he5"),
+        starts=((0, b"\x89HDF\r\n\x1a\n"),),
+        needs=("h5py",),
+        extra="hdf5",
+    ),
+    "npy": FileKind(make="imettk.data.array_files:ArrayFile", title="arrays of numpy", endings=(".npy",)),
+    "npz": FileKind(make="imettk.data.array_files:ArrayArchive", title="arrays of numpy", endings=(".npz",)),
+    "csv": FileKind(make="imettk.data.text_pixels:open_csv", title="a table of pixels", endings=(".csv", ".tsv")),
+    "json": FileKind(
+        make="imettk.data.text_pixels:open_json",
+        title="a table of pixels",
+        endings=(".json", ".jsonl", ".ndjson"),
+    ),
+    "parquet": FileKind(
+        make="imettk.data.parquet_pixels:open_parquet",
+        title="parquet",
+        endings=(".parquet", ".pq"),
+        needs=("pyarrow",),
+        extra="parquet",
+    ),
+}
+
+
 def extras_of(recipe: Recipe) -> tuple[str, ...]:
     """Return the extras of imettk whose libraries read the files that a recipe names, sorted."""
     form = recipe.table
@@ -151,4 +179,6 @@ def extras_of(recipe: Recipe) -> tuple[str, ...]:
     suffixes = [form.image_suffix, *(extra.image_suffix for extra in form.extra)]
     kinds = [kind_of_name(TABLE_READERS, name) for name in tables if name]
     kinds += [kind_of_name(IMAGE_READERS, name) for name in suffixes if name]
+    places = [form.train_images, form.test_images, *(extra.images for extra in form.extra)]
+    kinds += [kind_of_name(CONTAINERS, name) for name in places]
     return tuple(sorted({kind.extra for kind in kinds if kind is not None and kind.extra}))

@@ -63,6 +63,8 @@ class ExtraTable(Section):
 class TableFormat(Section):
     """How a competition's files name their rows, labels and images; paths are relative to the data folder.
 
+    A field that ends in `csv` names a table of any kind that `config.file_kinds` lists, such as `train.parquet`.
+
     Attributes:
         labels_csv: every label's id and name; without it the labels are those of `train_csv`, sorted.
         group_column: rows of one group never straddle train and validation.
@@ -79,7 +81,8 @@ class TableFormat(Section):
             of questions, a column for each, with its classes.
         train_rows: training tables have a row for each image and each of `label_columns`, with what it is in
             `label_column`: a pattern of their ids, such as `{id}__{label}`, or the column that holds the label.
-        join_rows: rows of one id are one image, with the labels of all of them.
+        join_rows: rows of one id are one image, with the labels of all of them; where an image has one label, that of
+            all its rows.
         auxiliary_columns: columns that are trained beside `label_columns` and never answered: more numbers beside
             numbers, more questions beside questions; an empty cell teaches nothing.
         label_lists: cells of `label_column`, and of a submission, are lists such as ['a', 'b'].
@@ -116,6 +119,11 @@ class TableFormat(Section):
             lacks one of the columns, as those of test images may, the id is.
         test_csv: the images of the test set, with the columns of `image_path`, and their units as `unit_columns` or the
             sample name them; a row is as one of the training table, but for labels. Folders need none.
+        train_images: a folder, or a file that holds many images (HDF5, `.npz`, `.npy`, or a parquet, csv or JSON table
+            of pixels), or a pattern such as `train_*.parquet` of several that are one; as `test_images`. Images in it
+            are called by their ids; where it has none, arrays by their position from 0, rows by their number from 1.
+        pixel_shape: of images whose pixels stand in a row of such a table: (height, width), or three numbers with the
+            channels before or behind them. None takes a square.
     """
 
     task: str = "multilabel"
@@ -162,6 +170,7 @@ class TableFormat(Section):
     image_columns: tuple[str, ...] = ()
     image_path: str | None = None
     test_csv: str | None = None
+    pixel_shape: tuple[int, ...] | None = None
     extra: tuple[ExtraTable, ...] = ()
 
     def __post_init__(self) -> None:
@@ -187,6 +196,12 @@ class TableFormat(Section):
             all(("*" in suffix) == bool(self.channel_files) for suffix in suffixes),
             "image_suffix",
             "with a * where `channel_files` are given, and without where not",
+        )
+        shape = self.pixel_shape
+        self._require(
+            shape is None or (len(shape) in (2, 3) and min(shape) >= 1),
+            "pixel_shape",
+            "two numbers above 0 (height, width), or three with the channels before or behind them",
         )
         check_units(self)
         check_image_path(self)
@@ -260,9 +275,9 @@ class TableFormat(Section):
             "none without label_columns, which name the labels of rows",
         )
         self._require(
-            not self.join_rows or not (task.exclusive or task.numbered or self.lists_images or self.label_columns),
+            not self.join_rows or not (task.numbered or self.lists_images or self.label_columns),
             "join_rows",
-            "false where rows have one label, or numbers, or a column a label, or are images without a table",
+            "false where rows have numbers, or a column a label, or are images without a table",
         )
         self._require(
             self.sample_rows is None or bool(self.label_answers),

@@ -14,6 +14,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from imettk.config.file_kinds import IMAGE_READERS
 from imettk.data.arrays import NumberedFrame, choose_frame
+from imettk.data.containers import read_member
 from imettk.data.depth import FULL_16, Depth, grey_values, is_grey, put_colours, read_colours, read_depth, to_eight_bits
 from imettk.data.file_facts import FileFacts
 from imettk.data.header import Header, has_broken_profile
@@ -29,8 +30,12 @@ _RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # cv2.IMREAD_REDUCED_*, which may be joined with both colours
 
 
-def read_content(path: str) -> bytes:
-    """The bytes of a file; `DataError` where it cannot be read, or is a pipe, a device or anything but a file."""
+def read_content(path: str, shape: tuple[int, ...] | None = None) -> bytes:
+    """The bytes of a file, or of an image in a container, whose numbers have this shape; see `read_member`.
+
+    Raises:
+        DataError: it cannot be read, or is a pipe, a device or anything but a file.
+    """
     try:
         file = os.open(path, _READ)
         try:
@@ -44,6 +49,9 @@ def read_content(path: str) -> bytes:
         finally:
             os.close(file)
     except OSError as error:
+        leads_on = isinstance(error, NotADirectoryError | FileNotFoundError)
+        if leads_on and (member := read_member(path, shape)) is not None:
+            return member
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:  # a name that no file can have
         raise DataError(f"{path!r} cannot be read: {error}") from None

@@ -49,6 +49,7 @@ class ImageReader:
         max_pixels: larger images are refused before they are decoded.
         white: the values that are black and white in files of more than 8 bits a channel; None takes what each says.
         frame: which one of a file that holds several; see `images.frame`.
+        pixel_shape: of images whose numbers stand in a row; see `table.pixel_shape`.
         decoder: turns a file into pixels: a row of READERS, or a user's own.
     """
 
@@ -66,6 +67,7 @@ class ImageReader:
     max_pixels: int = MAX_PIXELS
     white: ValueRange | None = None
     frame: int | Literal["middle"] | None = None
+    pixel_shape: tuple[int, ...] | None = None
     decoder: Choice = READERS["files"]
 
     def read(
@@ -106,7 +108,7 @@ class ImageReader:
             return np.concatenate([replace(self, channel_files=()).read_numbers(file).ravel() for file in files])
         if (decode := self.decoder.load()) is not None:
             return self._call_own(decode, path, self.channels).numbers
-        content = read_content(path)
+        content = read_content(path, self.pixel_shape)
         try:
             values = self.read_values(content, path, self.channels, as_shown=False)
             return decode_numbers(content, self.frame) if values is None else values.numbers
@@ -116,7 +118,7 @@ class ImageReader:
     def settings(self) -> dict[str, Any]:
         """Everything that decides the pixels, as JSON values: the key of a cache."""
         settings = {"version": PIXELS_VERSION, **asdict(self)}
-        for name in ("white", "frame"):
+        for name in ("white", "frame", "pixel_shape"):
             if getattr(self, name) is None:  # as before there was such a setting
                 del settings[name]
         if self.white is not None:
@@ -140,7 +142,7 @@ class ImageReader:
         if (decode := self.decoder.load()) is not None:
             pixels = self._decode_own(decode, path, channels, facts)
             return pixels if whole else self._fit(pixels, self._frame(pixels.shape[:2], box), 1)
-        content = read_content(path)
+        content = read_content(path, self.pixel_shape)
         if facts is not None and has_broken_profile(content):
             facts.broken_profiles = 1
         try:

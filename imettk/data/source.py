@@ -44,6 +44,7 @@ def make_reader(recipe: Recipe, white: ValueRange | None = None) -> ImageReader:
         max_pixels=images.max_pixels,
         white=white or _given_range(recipe),
         frame=images.frame,
+        pixel_shape=table.pixel_shape,
         decoder=choice_of(recipe, images.reader, READERS),
     )
 

@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imettk.data.containers import split_path
 from imettk.progress import progress_bar
 
 SAMPLE_BYTES = 4096  # of head, middle and tail each
+PLACES, HOLDER_PLACES = 3, 256  # of a file, and of one that holds many images, where they are read
 THREADS = 8  # most of the time is spent waiting for a mounted file system
 LONG = 2000  # files whose hashing is worth a progress bar
 MISSING = -1
@@ -56,7 +58,8 @@ def stat_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> tuple[np.nd
         paths: str (N,), with a `*` where an image is several files.
         channel_files: what stands for it, one name a file.
     """
-    stats = [_stat(path, channel_files) for path in paths.tolist()]
+    holders: dict[str, os.stat_result | None] = {}
+    stats = [_stat(path, channel_files, holders) for path in paths.tolist()]
     sizes, times = np.array(stats, np.int64).reshape(-1, 2).T
     return sizes, times
 
@@ -64,17 +67,18 @@ def stat_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> tuple[np.nd
 def hash_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> np.ndarray:
     """Hash the size and `SAMPLE_BYTES` at head, middle and tail of each image's files, int64 (N,).
 
-    Another image differs in one of these; a file that is missing or cannot be read has 0.
+    Another image differs in one of these; a file that is missing or cannot be read has 0. Of an image in a container,
+    it is a hash of that, which is looked at once, and of the image's name.
     """
     if not len(paths):
         return np.zeros(0, np.int64)
-    hidden = len(paths) < LONG
+    hidden, holders = len(paths) < LONG, dict[str, bytes]()
     with (
         ThreadPoolExecutor(THREADS) as pool,
         progress_bar("compare images", total=len(paths), unit="image", hidden=hidden) as bar,
     ):
         hashes = []
-        for value in pool.map(lambda path: _hash(path, channel_files), paths.tolist(), chunksize=64):
+        for value in pool.map(lambda path: _hash(path, channel_files, holders), paths.tolist(), chunksize=64):
             hashes.append(value)
             bar.update(1)
     return np.array(hashes, np.int64)
@@ -89,27 +93,55 @@ def _files(path: str, channel_files: Sequence[str]) -> list[str]:
     return [path.replace("*", channel) for channel in channel_files] if channel_files else [path]
 
 
-def _stat(path: str, channel_files: Sequence[str]) -> tuple[int, int]:
+def _stat(path: str, channel_files: Sequence[str], holders: dict[str, os.stat_result | None]) -> tuple[int, int]:
     size = time = 0
     for file in _files(path, channel_files):
         try:
-            status = os.stat(file)
+            status = _holder(file, holders) or os.stat(file)
         except (OSError, ValueError):
             return MISSING, 0
         size, time = size + status.st_size, (time + status.st_mtime_ns) % 2**62
     return size, time
 
 
-def _hash(path: str, channel_files: Sequence[str]) -> int:
+def _holder(path: str, holders: dict[str, os.stat_result | None]) -> os.stat_result | None:
+    """Return the status of the container that an image lies in, None where it is a file by itself.
+
+    Args:
+        holders: the same by folder, of those that were looked at.
+    """
+    folder = os.path.dirname(path)
+    if folder not in holders:
+        parts = split_path(path)
+        holders[folder] = None if parts is None else os.stat(parts[0])
+    return holders[folder]
+
+
+def _hash(path: str, channel_files: Sequence[str], holders: dict[str, bytes]) -> int:
     digest = hashlib.blake2b(digest_size=8)
     try:
         for file in _files(path, channel_files):
-            with open(file, "rb", buffering=0, opener=_open_at_once) as opened:
-                size = os.fstat(opened.fileno()).st_size
-                digest.update(size.to_bytes(8, "little"))
-                for start in sorted({0, max(0, (size - SAMPLE_BYTES) // 2), max(0, size - SAMPLE_BYTES)}):
-                    opened.seek(start)
-                    digest.update(opened.read(SAMPLE_BYTES) or b"")
+            try:
+                _sample(file, digest, PLACES)
+            except (NotADirectoryError, FileNotFoundError):
+                if (parts := split_path(file)) is None:
+                    raise
+                if parts[0] not in holders:
+                    whole = hashlib.blake2b(digest_size=8)
+                    _sample(parts[0], whole, HOLDER_PLACES)
+                    holders[parts[0]] = whole.digest()
+                digest.update(holders[parts[0]] + parts[1].encode("utf-8", "surrogateescape"))
     except (OSError, ValueError):
         return 0
     return int.from_bytes(digest.digest(), "little", signed=True)
+
+
+def _sample(file: str, digest: hashlib.blake2b, places: int) -> None:
+    """Hash a file's size, and bytes from so many places: its head, its tail and between them."""
+    with open(file, "rb", buffering=0, opener=_open_at_once) as opened:
+        size = os.fstat(opened.fileno()).st_size
+        digest.update(size.to_bytes(8, "little"))
+        last = max(0, size - SAMPLE_BYTES)
+        for start in sorted({last * place // (places - 1) for place in range(places)}):
+            opened.seek(start)
+            digest.update(opened.read(SAMPLE_BYTES) or b"")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,17 +13,17 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
 from imettk.data.auxiliary import read_auxiliary
+from imettk.data.container_search import member_paths, read_training, say_members
 from imettk.data.csv_files import as_text, named, refuse_doubles, require_columns
 from imettk.data.identities import merge_labels, merged_into, read_merged
-from imettk.data.image_files import say_where
 from imettk.data.image_names import name_images, name_test_images
+from imettk.data.image_search import say_where
 from imettk.data.label_cells import read_cells
 from imettk.data.labels import Labels, count_votes, list_labels, make_targets, split
 from imettk.data.listings import labels_of_ids, list_files, list_folders, short_names
 from imettk.data.long_rows import join_rows, say_what_to_do, training_rows
 from imettk.data.sample_table import SampleTable
 from imettk.data.submission import read_sample
-from imettk.data.table_files import read_rows
 from imettk.data.units import (
     UNIT,
     describe_units,
@@ -75,7 +74,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
             arrays[item.name] = np.concatenate(columns)
     names = {"label_groups": labels.groups, "label_titles": labels.titles}
     names |= {"auxiliary_labels": tuple(labels.auxiliary), "auxiliary_groups": tuple(labels.auxiliary.values())}
-    return replace(parts[0], **(arrays | names), remarks=tuple(remarks))
+    return replace(parts[0], **(arrays | names), remarks=tuple(dict.fromkeys(remarks)))
 
 
 def read_groups(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
@@ -125,7 +124,7 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
             image_suffix=table_format.image_suffix if extra.image_suffix is None else extra.image_suffix,
         )
         csv = data_dir / extra.csv
-        columns = set(read_rows(csv).columns)
+        columns = set(read_training(csv, holds_images=extra.csv == extra.images).columns)
         if own.group_column not in columns:
             own = replace(own, group_column=None)
         if not columns >= {*own.path_columns}:
@@ -167,7 +166,8 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     files = find_files(table_format, csv, frame, folder, data_dir, remarks, alone=alone)
     found = files != ""
     if len(ids) and not found.any():
-        where = say_where(name_images(table_format, frame), folder, table_format)
+        names = name_images(table_format, frame)
+        where = say_members(names, folder, table_format) or say_where(names, folder, table_format)
         raise DataError(f"{csv}: {named(ids, 'row')} without an image in {folder} ({where}): is that the right folder?")
     if table_format.has_units and not (kept := found | ~frame[UNIT].isin(frame[UNIT][found]).to_numpy()).all():
         remarks.append(f"{csv}: {named(ids[~kept], 'image')} not in {folder}; their units are answered by the others")
@@ -194,7 +194,8 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
 
 def _read_frame(table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.DataFrame:
     """A table with ids that stand once, and all labels of a row in `label_column`."""
-    frame, columns = read_rows(csv, remarks), table_format.label_columns
+    own_images = table_format.train_csv == table_format.train_images
+    frame, columns = read_training(csv, remarks, holds_images=own_images), table_format.label_columns
     named_by = (table_format.group_column, *table_format.unit_columns, *table_format.image_columns)
     beside = [column for column in (*named_by, *table_format.path_columns) if column is not None]
     if (long := training_rows(table_format)) is not None:
@@ -258,7 +259,8 @@ def _tell_lost(part: _Part, lost: pd.DataFrame, folder: Path, remarks: list[str]
     """Raise `DataError` for rows without an image, or remark that they are dropped."""
     form, rows = part.form, named(lost[part.form.id_column], "row")
     if form.on_missing_image == "error":
-        where = say_where(name_images(form, lost), folder, form)
+        names = name_images(form, lost)
+        where = say_members(names, folder, form) or say_where(names, folder, form)
         raise DataError(
             f"{part.csv}: {rows} without an image in {folder} ({where}); add them, or drop such rows with "
             "--table.on-missing-image drop"
@@ -303,4 +305,4 @@ def read_answers(
 
 
 def _paths(folder: Path, files: np.ndarray) -> np.ndarray:
-    return as_text(f"{folder}{os.sep}{file}" for file in files)
+    return as_text(member_paths(folder, files.tolist()))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import ExtraTable, Recipe, RulePlan, TableFormat
+from imettk.data.container_search import read_training
 from imettk.data.identities import read_merged
 from imettk.data.long_rows import sample_rows, training_rows
 from imettk.data.sample_table import SampleTable
@@ -139,7 +140,8 @@ def _absolute(plan: Plan, data_dir: Path) -> Plan:
 
 
 def _rows_of(csv: str, form: TableFormat, chosen: set[str]) -> pd.DataFrame:
-    frame, long = read_rows(Path(csv)), training_rows(form)
+    own_images = csv in (form.train_images, *(extra.images for extra in form.extra))
+    frame, long = read_training(Path(csv), holds_images=own_images), training_rows(form)
     ids = frame[form.id_column] if long is None else pd.Series(long.images(frame, Path(csv)), frame.index)
     return frame[ids.isin(chosen)]
 

@@ -36,3 +36,5 @@ def test_a_recipe_names_the_extras_that_its_files_need():
     form = TableFormat(train_csv="train.parquet", extra=(ExtraTable(csv="more.csv", images="more"),))
     assert extras_of(Recipe()) == ()
     assert extras_of(Recipe(table=form)) == ("parquet",)
+    form = TableFormat(train_images="train_*.parquet", test_images="test.HDF5")
+    assert extras_of(Recipe(table=form)) == ("hdf5", "parquet")

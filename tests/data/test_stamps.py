@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from imettk.data.stamps import hash_files, stat_files
+from imettk.data import stamps
+from imettk.data.stamps import hash_files, stamp_files, stat_files
 
 
 @pytest.mark.parametrize("place", ["head", "middle", "tail", "length"])
@@ -23,3 +24,20 @@ def test_the_hash_sees_head_middle_tail_and_length(tmp_path, place):
     assert hash_files(paths, files) != before
     path.unlink()
     assert hash_files(paths, files).tolist() == [0] and stat_files(paths, files)[0].tolist() == [-1]
+
+
+def test_images_of_a_container_have_its_size_and_time_and_a_hash_of_their_own(tmp_path, monkeypatch):
+    path = tmp_path / "train.h5"
+    content = bytearray(np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes())
+    path.write_bytes(content)
+    paths = np.array([f"{path}/{name}" for name in ("a", "b/c", "d")] + [str(path), str(tmp_path / "none" / "a")])
+    opened, sample = [], stamps._sample
+    monkeypatch.setattr(stamps, "_sample", lambda file, *rest: sample(file, *rest) or opened.append(file))
+    before = stamp_files(paths, ())
+    assert before.sizes.tolist() == [3_000_000] * 4 + [-1] and len(set(before.times[:4].tolist())) == 1
+    assert len(set(before.hashes.tolist())) == 5 and before.hashes[4] == 0
+    assert opened.count(str(path)) <= 2  # once for all its images, and once for itself
+    content[1_000_000:1_020_000] = bytes(20_000)
+    path.write_bytes(content)
+    after = hash_files(paths, ())
+    assert (after[:3] != before.hashes[:3]).all()

@@ -1,0 +1,86 @@
+"""Files of numpy that hold many images: `.npz` with an array for each, or arrays whose first axis counts images."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+
+import numpy as np
+
+from imettk.data.arrays import require_numbers
+from imettk.data.containers import Shape, npy_content
+from imettk.data.stacks import ID_NAME, is_stack, places_of, shared_folder
+
+
+class ArrayFile:
+    """A `.npy` file with an array of images, which is not read but mapped; see `data.containers.Container`."""
+
+    def __init__(self, path: str) -> None:
+        self._array = np.load(path, mmap_mode="r", allow_pickle=False)
+        require_numbers(self._array.dtype)
+        self._is_stack = is_stack(self._array.shape)
+
+    def names(self) -> Sequence[str]:
+        return [str(place) for place in range(len(self._array))] if self._is_stack else []
+
+    def read(self, name: str, shape: Shape) -> bytes:
+        if not self._is_stack or not name.isdecimal() or not str(int(name)) == name or int(name) >= len(self._array):
+            raise KeyError(name)
+        return npy_content(np.asarray(self._array[int(name)]))
+
+    def frame(self) -> None:
+        return None
+
+    def fault(self, shape: Shape) -> str | None:
+        if self._is_stack:
+            return None
+        return f"it holds one array of shape {self._array.shape}, and many images are (N, H, W) or (N, H, W, C)"
+
+
+class ArrayArchive:
+    """A `.npz` file; see `data.containers.Container`.
+
+    A member is called as its array is, or an image of a stack `ARRAY/POSITION`, without the array's name where there is
+    one stack alone. A stack is unpacked as a whole, and held in memory.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._archive = np.load(path, allow_pickle=False)
+        self._zip: zipfile.ZipFile = self._archive.zip
+        self._held: dict[str, np.ndarray] = {}
+        names = list(self._archive.files)
+        shapes = {name: self._shape(name) for name in names}
+        beside = sum(len(shape) > 1 for shape in shapes.values())
+        stacks = [name for name in names if is_stack(shapes[name], beside)]
+        shared = shared_folder([f"{name}/" for name in stacks])
+        ids = {name: self._archive[name] for name in names if len(shapes[name]) == 1 and ID_NAME.fullmatch(name)}
+        self._members: dict[str, tuple[str, int | None]] = {}
+        for name in stacks:
+            places = places_of(shapes[name][0], [values.tolist() for values in ids.values()])
+            folder = f"{name}/"[len(shared) :]
+            self._members |= {folder + member: (name, place) for member, place in places.items()}
+        if not stacks:
+            self._members = {name: (name, None) for name in names if len(shapes[name]) > 1}
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        with self._zip.open(f"{name}.npy") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            return read(file)[0]
+
+    def names(self) -> Sequence[str]:
+        return list(self._members)
+
+    def read(self, name: str, shape: Shape) -> bytes:
+        array, place = self._members[name]
+        if place is None:
+            return self._zip.read(f"{array}.npy")
+        if array not in self._held:
+            self._held[array] = self._archive[array]
+        return npy_content(self._held[array][place])
+
+    def frame(self) -> None:
+        return None
+
+    def fault(self, shape: Shape) -> str | None:
+        return None if self._members else "it holds no array of two or more dimensions"

@@ -1,0 +1,86 @@
+"""The search for each row's image in a container, and for what a table that holds its own images has beside them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from imettk.config import TableFormat
+from imettk.data.containers import container_frame, find_files, list_members, opened
+from imettk.data.csv_files import as_text, named, printable
+from imettk.data.image_files import FileIndex, find_channels
+from imettk.data.table_files import read_rows
+from imettk.errors import DataError
+
+
+def find_members(
+    names: pd.Series, csv: Path, folder: Path, table_format: TableFormat, remarks: list[str], *, alone: bool
+) -> np.ndarray | None:
+    """Return the image of each name in a container, str (N,), "" where it has none; None where it is no container.
+
+    An image that no row names becomes a remark where the container is the table's alone.
+
+    Raises:
+        DataError: the container cannot be read, or names mean several images.
+    """
+    if (members := list_members(folder, table_format.pixel_shape)) is None:
+        return None
+    suffix, channels = table_format.image_suffix, table_format.channel_files
+    if channels:
+        known = set(members)
+        found = [
+            [file] if (file := find_channels(name, suffix, channels, known.__contains__)) else [] for name in names
+        ]
+    else:
+        index = FileIndex(members)
+        found = [index.find(name, suffix) if name else [] for name in names]
+    counts = Counter(file for files in found for file in files)
+    doubtful = [
+        f"{name}: {' or '.join(files)}"
+        for name, files in zip(names, found, strict=True)
+        if len(files) > 1 or any(counts[file] > 1 for file in files)
+    ]
+    if doubtful:
+        raise DataError(f"{csv}: {named(doubtful, 'id')} that may mean several images in {folder}, or share one")
+    files = np.array([name[0] if name else "" for name in found], object)
+    used = {file.replace("*", channel) for file in files for channel in channels or ("",)}
+    if alone and (spare := [name for name in members if name not in used]):
+        remarks.append(f"{folder}: {named(spare, 'image')} without a row in the table")
+    return as_text(files)
+
+
+def say_members(names: pd.Series, folder: Path, table_format: TableFormat) -> str | None:
+    """Return how the image of the first of these rows would be called in a container, and how images there are; None
+    where `folder` is no container."""
+    if (members := list_members(folder, table_format.pixel_shape)) is None:
+        return None
+    wanted = printable(str(names.iloc[0]) + table_format.image_suffix)
+    return f"that of {printable(str(names.iloc[0]))} would be {wanted}; it holds {named(members, 'image')}"
+
+
+def member_paths(folder: Path, names: Collection[str]) -> list[str]:
+    """Return the path of each image: in a folder, in a container, or in that one of several that holds it."""
+    files = [] if folder.is_file() or "*" not in folder.name else find_files(folder)
+    parts: dict[str, Path] = {}
+    for file in files:
+        with opened(str(file)) as container:
+            parts |= dict.fromkeys(container.names(), file)
+    return [f"{parts.get(name, folder)}{os.sep}{name}" for name in names]
+
+
+def read_training(csv: Path, remarks: list[str] | None = None, *, holds_images: bool) -> pd.DataFrame:
+    """Return a training table as text, without the pixels where it holds its own images.
+
+    Args:
+        holds_images: the recipe names it as the place of its images as well.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    beside = container_frame(csv) if holds_images else None
+    return read_rows(csv, remarks) if beside is None else beside

@@ -1,0 +1,158 @@
+"""HDF5 files of images: datasets of JPEG bytes or of arrays, or one array whose first axis counts images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from imettk.data.containers import Shape, npy_content
+from imettk.data.stacks import ID_NAME, MOST_STACKS, is_stack, places_of, shared_folder
+
+
+class _Stack(NamedTuple):
+    """A dataset whose first axis counts images, the folder that it stands for, and the place of each name."""
+
+    path: str
+    folder: str
+    places: dict[str, int]
+
+
+class Hdf5File:
+    """The images of an HDF5 file; see `data.containers.Container`.
+
+    A member is a dataset, by its path in the file without the groups that all members share: one of file bytes (a
+    scalar, or one dimension of bytes), or of an array. Of a dataset with one more axis in front, a member is called by
+    the dataset of ids beside it, else by its position from 0.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = h5py.File(path, "r")
+        self._index: tuple[dict[str, str], list[_Stack]] | None = None
+
+    def names(self) -> Sequence[str]:
+        members, stacks = self._listed()
+        return [*members, *(stack.folder + name for stack in stacks for name in stack.places)]
+
+    def read(self, name: str, shape: Shape) -> bytes:
+        if self._index is None and (dataset := self._find(name)) is not None and not _is_stack(dataset, MOST_STACKS):
+            return _content(dataset, ())
+        members, stacks = self._listed()
+        if name in members:
+            return _content(_open(self._file, members[name]), ())
+        for stack in stacks:
+            if (place := stack.places.get(name.removeprefix(stack.folder))) is not None:
+                return _content(_open(self._file, stack.path), (place,))
+        raise KeyError(name)
+
+    def frame(self) -> None:
+        return None
+
+    def fault(self, shape: Shape) -> str | None:
+        return None
+
+    def _find(self, name: str) -> Any:
+        """Return the dataset of this very path, which spares listing those of hundreds of thousands."""
+        try:
+            return _open(self._file, name)
+        except (KeyError, ValueError):
+            return None
+
+    def _listed(self) -> tuple[dict[str, str], list[_Stack]]:
+        """Return the path of each member that is a dataset, and the stacks."""
+        if self._index is None:
+            groups: dict[str, list[str]] = {}
+            for path in _list_datasets(self._file):
+                groups.setdefault(path.rpartition("/")[0], []).append(path)
+            single, stacks = list[str](), list[tuple[str, Any]]()
+            for paths in groups.values():
+                few = len(paths) <= MOST_STACKS
+                beside = [(path, _open(self._file, path)) for path in paths] if few else []
+                number = sum(len(dataset.shape or ()) > 1 for _, dataset in beside)
+                found = [(path, dataset) for path, dataset in beside if _is_stack(dataset, number)]
+                stacks += [(path, _places(dataset, beside)) for path, dataset in found]
+                single += [path for path, dataset in beside if not found and _is_image(dataset)]
+                single += [] if few else paths
+            self._index = _shorten(single, stacks)
+        return self._index
+
+
+def _list_datasets(file: Any) -> list[str]:
+    """Return the paths of all datasets; links to other files are none."""
+    paths: list[str] = []
+
+    def visit(name: bytes, info: Any) -> None:
+        if info.type == h5py.h5o.TYPE_DATASET:
+            paths.append(name.decode("utf-8", "surrogateescape"))
+
+    h5py.h5o.visit(file.id, visit, info=True)
+    return paths
+
+
+def _open(file: Any, path: str) -> Any:
+    """Return a dataset; KeyError where there is none but by a link, ValueError where its values lie in another file."""
+    name = path.encode("utf-8", "surrogateescape")
+    ends = [*(match.start() for match in re.finditer(b"/", name)), len(name)]
+    try:
+        is_there = all(file.id.links.get_info(name[:end]).type == h5py.h5l.TYPE_HARD for end in ends if end)
+    except RuntimeError:
+        is_there = False
+    if not is_there:
+        raise KeyError(path)
+    dataset = h5py.h5d.open(file.id, name)
+    plan = dataset.get_create_plist()
+    if plan.get_external_count() or plan.get_layout() == h5py.h5d.VIRTUAL:
+        raise ValueError("its values lie in another file")
+    return h5py.Dataset(dataset)
+
+
+def _is_stack(dataset: Any, beside: int) -> bool:
+    """Return whether the first axis of a dataset counts images; arguments as of `is_stack`."""
+    if (shape := dataset.shape) is None:
+        return False
+    if len(shape) == 1:
+        return _is_file(dataset.dtype) and dataset.dtype.kind != "S" and shape[0] != 1  # texts may be ids
+    return is_stack(shape, beside)
+
+
+def _is_file(dtype: np.dtype) -> bool:
+    """Return whether each value of a dataset is the bytes of a whole file."""
+    return h5py.check_vlen_dtype(dtype) == np.uint8 or (dtype.kind in "VS" and dtype.itemsize > 1)
+
+
+def _is_image(dataset: Any) -> bool:
+    """Return whether a dataset that is no stack may be one image: file bytes, or an array."""
+    shape, dtype = dataset.shape, dataset.dtype
+    if shape is None or len(shape) > 1:
+        return shape is not None
+    return _is_file(dtype) or (len(shape) == 1 and (dtype == np.uint8 or dtype.kind == "V"))
+
+
+def _places(dataset: Any, beside: Sequence[tuple[str, Any]]) -> dict[str, int]:
+    """Return the place of each image of a stack by its name."""
+    count = dataset.shape[0]
+    ids = (other for path, other in beside if ID_NAME.fullmatch(path.rpartition("/")[2]) and other.shape == (count,))
+    return places_of(count, (other[()].tolist() for other in ids))
+
+
+def _shorten(single: list[str], stacks: list[tuple[str, dict[str, int]]]) -> tuple[dict[str, str], list[_Stack]]:
+    """Name members without the groups that all of them share; a stack is a group of its images."""
+    shared = shared_folder([path[: path.rfind("/") + 1] for path in single] + [f"{path}/" for path, _ in stacks])
+    members = {path[len(shared) :]: path for path in single}
+    return members, [_Stack(path, f"{path}/"[len(shared) :], places) for path, places in stacks]
+
+
+def _content(dataset: Any, place: tuple[int, ...]) -> bytes:
+    """Return file bytes as they are, and an array as a `.npy` file."""
+    if dataset.dtype.kind in "VS" and not place:  # read as it is: numpy's own bytes lose zeros at the end
+        value = np.empty(dataset.shape, f"V{dataset.dtype.itemsize}")
+        dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, value, dataset.id.get_type())
+        return value.tobytes()
+    array = np.asarray(dataset[place] if place else dataset[()])
+    if array.dtype.hasobject and array.size == 1:  # bytes of any length
+        array = np.asarray(array.item())
+    is_file = array.dtype.kind == "V" or (array.ndim == 1 and array.dtype == np.uint8)
+    return array.tobytes() if is_file else npy_content(array)

@@ -1,0 +1,221 @@
+"""Tables whose rows hold the pixels of images: in a column each, or many in a cell; as container of their images.
+
+A row is called by its id. In a table where no column holds ids, rows are called by their number from 1, which its frame
+has in a column `row`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+
+from imettk.data.containers import NoImages, Shape, npy_content
+
+LEAST = 256  # numbers that are an image; fewer are measurements
+PEEKED = 3  # first rows, which have the same number of values in a cell of pixels, as masks in text have not
+ROW = "row"
+ID_NAME = re.compile(r"(.*(\b|_|[a-z](?=[A-Z])))?(?i:id|name|key|uuid|image|img|file|filename|path|index)s?|")
+_SIGNS = str.maketrans("[](),;|", "       ")
+
+
+class Planes(NamedTuple):
+    """The columns of an image's channels.
+
+    Attributes:
+        columns: of each channel: one for each of its pixels, or one whose cells hold all of them.
+        pixels: how many each has; 0 where cells are the bytes of a file.
+    """
+
+    columns: tuple[tuple[str, ...], ...]
+    pixels: int
+
+    @property
+    def names(self) -> list[str]:
+        """All of these columns."""
+        return [name for columns in self.columns for name in columns]
+
+
+class PixelRows(Protocol):
+    """The rows of one table, by their place from 0.
+
+    Attributes:
+        planes: which columns hold images.
+        unused: columns of numbers that are neither images nor read as text.
+    """
+
+    planes: Planes
+    unused: frozenset[str]
+
+    def values(self, row: int) -> bytes | list[np.ndarray]:
+        """Return the pixels of each channel of a row, or the bytes of a file."""
+
+    def frame(self) -> pd.DataFrame:
+        """Return all other columns, every cell as text."""
+
+
+class PixelTable:
+    """A table as the container of its images; see `data.containers.Container`."""
+
+    def __init__(self, rows: PixelRows) -> None:
+        self._rows, self._planes = rows, rows.planes
+        self._frame: pd.DataFrame | None = None
+        self._places: dict[str, int] | None = None
+
+    def names(self) -> Sequence[str]:
+        frame = self.frame()
+        return frame[find_id_column(frame) or ROW].tolist()
+
+    def read(self, name: str, shape: Shape) -> bytes:
+        if self._places is None:
+            self._places = {known: place for place, known in enumerate(self.names())}
+        values = self._rows.values(self._places[name])
+        return values if isinstance(values, bytes) else npy_content(shape_planes(values, shape))
+
+    def frame(self) -> pd.DataFrame:
+        if self._frame is None:
+            frame = self._rows.frame()
+            if find_id_column(frame) is None:
+                numbers = [str(number) for number in range(1, len(frame) + 1)]
+                frame = frame.assign(**{ROW: pd.Series(numbers, frame.index, dtype=str)})
+            self._frame = frame
+        return self._frame
+
+    def fault(self, shape: Shape) -> str | None:
+        count = self._planes.pixels
+        if shape is None and count and not is_square(count):
+            shapes = " or ".join(f"{height} x {width}" for height, width in oblongs(count))
+            return (
+                f"each image has {count} values, which are no square: say its height and width in table.pixel_shape"
+                + (f", perhaps {shapes}" if shapes else "")
+            )
+        if shape is not None and count and math.prod(shape) != count:
+            return f"each image has {count} values, and table.pixel_shape {_product(shape)}"
+        return None
+
+
+def find_planes(numbers: Mapping[str, int]) -> Planes | None:
+    """Return the columns that hold images, by how many numbers a cell of each holds; None without any.
+
+    Many columns of one number are an image where they are numbered alike, as pixel0 to pixel783. Of images of several
+    sizes the largest count.
+    """
+    runs: dict[str, list[str]] = {}
+    for name, count in numbers.items():
+        if count == 1 and (mask := re.sub(r"\d+", "#", name)) != name:
+            runs.setdefault(mask, []).append(name)
+    found = [(tuple(names), len(names)) for names in runs.values()]
+    found += [((name,), count) for name, count in numbers.items() if count > 1]
+    most = max((count for _, count in found), default=0)
+    if most < LEAST:
+        return None
+    return Planes(tuple(columns for columns, count in found if count == most), most)
+
+
+def require_planes(planes: Planes | None) -> Planes:
+    """Return these; `NoImages` where there are none."""
+    if planes is None:
+        raise NoImages(f"no column has cells of {LEAST} numbers or more, and there are not so many columns of one")
+    return planes
+
+
+def count_numbers(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many numbers each column holds in all of these cells; 0 where that differs, or it holds none.
+
+    Args:
+        rows: the first ones, with cells of text, numbers or lists; one alone counts as it is where it is a square.
+    """
+    seen: dict[str, set[int]] = {}
+    number = 0
+    for row in rows:
+        number += 1
+        for name, cell in row.items():
+            seen.setdefault(name, set()).add(_count(cell))
+    counts = {name: next(iter(found)) if len(found) == 1 else 0 for name, found in seen.items()}
+    if number == 1:  # a mask in text has any number
+        counts = {name: count if count == 1 or is_square(count) else 0 for name, count in counts.items()}
+    return counts
+
+
+def _count(cell: Any) -> int:
+    if isinstance(cell, str):
+        parts = cell.translate(_SIGNS).split()
+        return len(parts) if all(map(_is_number, parts)) else 0
+    if isinstance(cell, bool) or cell is None:
+        return 0
+    if isinstance(cell, (list, tuple, np.ndarray)):
+        array = np.asarray(cell) if len(cell) and not isinstance(cell[0], (str, dict)) else np.zeros(0)
+        return array.size if array.dtype.kind in "uif" else 0
+    return int(isinstance(cell, (int, float)))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_numbers(cells: str | Sequence[str]) -> np.ndarray:
+    """Return the numbers in a text, or in a text each; ValueError where one is none."""
+    return np.array(cells.translate(_SIGNS).split() if isinstance(cells, str) else cells, np.float64)
+
+
+def shape_planes(planes: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
+    """Return the image of some channels: in their own shape, that of `table.pixel_shape`, or a square; flat where the
+    number of pixels is none.
+
+    Whole numbers from 0 to 255 become uint8, whatever type they had.
+    """
+    shaped = [_shape(_narrow(plane), shape) for plane in planes]
+    if len({plane.shape for plane in shaped}) > 1:
+        raise ValueError(f"its channels have {' and '.join(str(plane.size) for plane in shaped)} values")
+    return shaped[0] if len(shaped) == 1 else np.stack(shaped, -1)
+
+
+def _shape(plane: np.ndarray, shape: Shape) -> np.ndarray:
+    if plane.ndim > 1:
+        return plane
+    if shape is not None:
+        if math.prod(shape) != plane.size:
+            raise ValueError(f"it has {plane.size} values, and table.pixel_shape {_product(shape)}")
+        return plane.reshape(shape)
+    side = math.isqrt(plane.size)
+    return plane.reshape(side, side) if side * side == plane.size else plane
+
+
+def _narrow(plane: np.ndarray) -> np.ndarray:
+    """Return whole numbers of 8 bits as such: text and wide integers do not say how many bits they have."""
+    if plane.dtype.kind == "f" and plane.dtype.itemsize == 8 and bool((plane == np.rint(plane)).all()):
+        plane = plane.astype(np.int64)
+    is_whole = plane.dtype.kind in "iu" and plane.dtype not in (np.uint8, np.uint16)
+    return plane.astype(np.uint8) if is_whole and 0 <= plane.min(initial=0) <= plane.max(initial=0) <= 255 else plane
+
+
+def is_square(count: int) -> bool:
+    """Return whether so many pixels may be a square."""
+    return math.isqrt(count) ** 2 == count
+
+
+def oblongs(count: int) -> list[tuple[int, int]]:
+    """Return the heights and widths, up to twice as wide as high, that so many pixels may have, the wider ones last."""
+    heights = range(math.isqrt(count), 0, -1)
+    return [(height, count // height) for height in heights if count % height == 0 and count <= 2 * height**2]
+
+
+def _product(shape: Sequence[int]) -> str:
+    return f"has {' x '.join(map(str, shape))} = {math.prod(shape)}"
+
+
+def find_id_column(frame: pd.DataFrame) -> str | None:
+    """Return the first column that is called as ids are, with different cells that are no fractions."""
+    for column in map(str, frame.columns):
+        cells = frame[column]
+        if ID_NAME.fullmatch(column) and cells.is_unique and not cells.str.fullmatch(r"|-?\d*\.\d+").any():
+            return column
+    return None

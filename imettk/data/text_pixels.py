@@ -1,0 +1,185 @@
+"""Rows of pixels in text: csv, JSON with a list of objects, and an object a line; rows are read where they stand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import mmap
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imettk.data.pixel_tables import PEEKED, PixelTable, count_numbers, find_planes, parse_numbers, require_planes
+
+SEPARATORS = (",", ";", "\t")
+CHUNK = 1 << 26  # bytes that are searched at once
+HEAD_BYTES = 1 << 16  # that are looked at first
+PEEKED_BYTES = 1 << 25  # in which the first rows must end
+BOM = b"\xef\xbb\xbf"
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}]')
+_STRING_OR_LIST = re.compile(rb'("(?:[^"\\]|\\.)*")|\[[-+.\deE,\s\[\]]*\]|\bNaN\b')
+
+
+def open_csv(path: str) -> PixelTable:
+    """Open a csv of pixels; `NoImages` where no column holds any."""
+    return PixelTable(CsvRows(path))
+
+
+def open_json(path: str) -> PixelTable:
+    """Open JSON of pixels; errors as of `open_csv`."""
+    return PixelTable(JsonRows(path))
+
+
+def map_file(path: str) -> mmap.mmap | bytes:
+    """Return the bytes of a file, which stay on the disk until they are looked at."""
+    with open(path, "rb") as file:
+        if not file.seek(0, io.SEEK_END):
+            return b""
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+class CsvRows:
+    """The rows of a csv; see `data.pixel_tables.PixelRows`."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._data = path, map_file(path)
+        self._lines: np.ndarray | None = None
+        head = _first_lines(self._data, PEEKED + 1)
+        first = head[0].decode("utf-8-sig") if head else ""
+        bare = "".join(first.split('"')[::2])
+        self._separator = max(SEPARATORS, key=bare.count)
+        self._columns = next(csv.reader([first], delimiter=self._separator), [])
+        rows = [dict(zip(self._columns, self._cells(line), strict=False)) for line in head[1:]]
+        counts = count_numbers(rows)
+        self.planes = require_planes(find_planes(counts))
+        self.unused = frozenset(name for name, count in counts.items() if count > 1)
+        places = {name: place for place, name in enumerate(self._columns)}
+        self._places = [[places[name] for name in columns] for columns in self.planes.columns]
+
+    def _cells(self, line: bytes) -> list[str]:
+        text = line.decode()
+        if '"' in text:
+            return next(csv.reader([text], delimiter=self._separator))
+        return text.split(self._separator)
+
+    def values(self, row: int) -> list[np.ndarray]:
+        lines = self._find_lines()
+        cells = self._cells(self._data[lines[row, 0] : lines[row, 1]].rstrip(b"\r\n"))
+        if len(cells) != len(self._columns):
+            raise ValueError(f"its row has {len(cells)} cells, and the first line {len(self._columns)}")
+        planes = ([cells[place] for place in places] for places in self._places)
+        return [parse_numbers(plane[0] if len(plane) == 1 else plane) for plane in planes]
+
+    def _find_lines(self) -> np.ndarray:
+        if self._lines is None:
+            self._lines = find_lines(self._data)[1:]
+        return self._lines
+
+    def frame(self) -> pd.DataFrame:
+        left_out = self.unused.union(self.planes.names)
+        kept = [name for name in self._columns if name not in left_out]
+        count = len(self._find_lines())
+        if not kept:
+            return pd.DataFrame(index=range(count))
+        frame = pd.read_csv(
+            self._path, sep=self._separator, usecols=kept, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
+        if len(frame) != count:
+            raise ValueError(f"it has {count} lines, and {len(frame)} rows")
+        return frame
+
+
+def _first_lines(data: mmap.mmap | bytes, count: int) -> list[bytes]:
+    """Return the first lines that are not empty, without their ends."""
+    size = HEAD_BYTES
+    while True:
+        lines = find_lines(data[:size])
+        if size < len(data):
+            lines = lines[:-1]  # which may go on
+        if len(lines) >= count or size >= min(len(data), PEEKED_BYTES):
+            return [data[start:end].rstrip(b"\r\n") for start, end in lines[:count].tolist()]
+        size *= 8
+
+
+def find_lines(data: mmap.mmap | bytes) -> np.ndarray:
+    """Return where each line that is not empty begins and ends, int64 (N, 2); a break within quotes ends none."""
+    ends, quotes = [], 0
+    for start in range(0, len(data), CHUNK):
+        chunk = np.frombuffer(data[start : start + CHUNK], np.uint8)
+        places = np.flatnonzero(chunk == ord("\n"))
+        marks = np.flatnonzero(chunk == ord('"'))
+        within = (quotes + np.searchsorted(marks, places)) % 2 == 1
+        quotes += len(marks)
+        ends.append(places[~within] + start)
+    inner = np.concatenate([*ends, np.zeros(0, np.int64)]) + 1
+    bounds = np.unique(np.concatenate([[0], inner, [len(data)]])).astype(np.int64)
+    lines = np.stack([bounds[:-1], bounds[1:]], 1)
+    short = [row for row in np.flatnonzero(lines[:, 1] - lines[:, 0] <= 2) if not data[slice(*lines[row])].strip()]
+    return np.delete(lines, short, 0)
+
+
+class JsonRows:
+    """The objects of a JSON file, in a list or a line each; see `data.pixel_tables.PixelRows`."""
+
+    def __init__(self, path: str) -> None:
+        self._data = map_file(path)
+        self._spans: np.ndarray | None = None
+        head = islice(find_objects(self._data, PEEKED_BYTES), PEEKED)
+        counts = count_numbers(self._load(*span) for span in head)
+        self.planes = require_planes(find_planes({name: count for name, count in counts.items() if count > 1}))
+        self.unused = frozenset(name for name, count in counts.items() if count > 1)
+
+    def _load(self, start: int, end: int) -> Mapping[str, Any]:
+        record: Mapping[str, Any] = json.loads(self._data[start:end])
+        return record
+
+    def _find(self) -> np.ndarray:
+        if self._spans is None:
+            self._spans = np.array(list(find_objects(self._data, len(self._data))), np.int64).reshape(-1, 2)
+        return self._spans
+
+    def values(self, row: int) -> list[np.ndarray]:
+        record = self._load(*self._find()[row].tolist())
+        names = self.planes.names
+        if missing := [name for name in names if record.get(name) is None]:
+            raise ValueError(f"it has no {', '.join(missing)}")
+        cells = [record[name] for name in names]
+        return [parse_numbers(cell) if isinstance(cell, str) else np.asarray(cell) for cell in cells]
+
+    def frame(self) -> pd.DataFrame:
+        records = []
+        for start, end in self._find().tolist():
+            bare = _STRING_OR_LIST.sub(lambda match: match[1] or b"null", self._data[start:end])
+            records.append(json.loads(bare))
+        left_out = self.unused.union(self.planes.names)
+        names = dict.fromkeys(name for record in records for name in record if name not in left_out)
+        columns = {name: [_as_text(record.get(name)) for record in records] for name in names}
+        return pd.DataFrame(columns, index=range(len(records)), dtype=str)
+
+
+def find_objects(data: mmap.mmap | bytes, end: int) -> Iterator[tuple[int, int]]:
+    """Yield where each outermost object of a JSON text begins and ends.
+
+    Raises:
+        ValueError: the text ends within one.
+    """
+    depth = first = 0
+    for token in _TOKEN.finditer(data, 0, end):
+        if token[0] == b"{":
+            first = first if depth else token.start()
+            depth += 1
+        elif token[0] == b"}":
+            depth -= 1
+            if depth == 0:
+                yield first, token.end()
+    if depth > 0 and end == len(data):
+        raise ValueError("it is cut: its last object has no end")
+
+
+def _as_text(value: Any) -> str:
+    return "" if value is None else str(value) if not isinstance(value, (list, dict)) else json.dumps(value)

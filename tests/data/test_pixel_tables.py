@@ -1,0 +1,117 @@
+"""Which columns of a table are pixels, what shape they have, and how rows are called."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from imettk.data.containers import NoImages
+from imettk.data.pixel_tables import (
+    PixelTable,
+    Planes,
+    count_numbers,
+    find_id_column,
+    find_planes,
+    require_planes,
+    shape_planes,
+)
+
+PIXELS = {f"pixel{number}": 1 for number in range(784)}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "columns"),
+    [
+        ({"label": 1, **PIXELS}, [tuple(PIXELS)]),
+        ({"id": 0, "band_1": 5625, "band_2": 5625, "inc_angle": 1}, [("band_1",), ("band_2",)]),
+        ({"margin1": 1, "x": 300, "pixels": 2304}, [("pixels",)]),
+        (
+            {f"{colour}{n}": 1 for colour in "rgb" for n in range(400)},
+            [tuple(f"{c}{n}" for n in range(400)) for c in "rgb"],
+        ),
+    ],
+)
+def test_pixels_are_numbered_columns_or_long_cells(numbers, columns):
+    planes = find_planes(numbers)
+    assert planes is not None and list(planes.columns) == columns
+
+
+def test_few_numbers_are_measurements():
+    assert find_planes({f"{name}{n}": 1 for name in ("margin", "shape") for n in range(64)} | {"box": 4}) is None
+    with pytest.raises(NoImages, match="no column has cells of 256 numbers"):
+        require_planes(None)
+
+
+def test_cells_of_pixels_have_one_length():
+    rows = [{"id": "a", "rle": "1 3 " * count, "pixels": "[1, 2]" * 128, "list": [[1.5, 2]] * 200} for count in (9, 10)]
+    assert count_numbers(rows) == {"id": 0, "rle": 0, "pixels": 256, "list": 400}
+    row = {"a": "1 2 " * 150, "b": "3 " * 400, "c": 7, "d": None}
+    assert count_numbers([row]) == {"a": 0, "b": 400, "c": 1, "d": 0}
+
+
+def test_shapes():
+    flat = np.arange(16 * 16 * 3) % 256
+    assert shape_planes([flat[:256]], None).shape == (16, 16)
+    assert np.array_equal(shape_planes([flat], (16, 16, 3)), flat.reshape(16, 16, 3))
+    assert shape_planes([flat[:384]], (12, 32)).shape == (12, 32) and shape_planes([flat[:300]], None).shape == (300,)
+    both = shape_planes([flat[:256], flat[256:512]], None)
+    assert both.shape == (16, 16, 2) and np.array_equal(both[..., 1].ravel(), flat[256:512])
+    assert shape_planes([np.zeros((9, 7))], None).shape == (9, 7)  # its own
+    with pytest.raises(ValueError, match=r"it has 256 values, and table.pixel_shape has 10 x 10 = 100"):
+        shape_planes([flat[:256]], (10, 10))
+    with pytest.raises(ValueError, match="its channels have 256 and 289 values"):
+        shape_planes([flat[:256], flat[:289]], None)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [([0.0, 255.0], "uint8"), ([0, 256], "int64"), ([-1, 5], "int64"), ([0.5, 5.0], "float64")],
+)
+def test_whole_numbers_of_8_bits_are_that(values, dtype):
+    assert shape_planes([np.array(values * 128)], None).dtype == dtype
+
+
+def test_numbers_with_a_type_keep_it():
+    assert shape_planes([np.zeros(256, np.uint16)], None).dtype == np.uint16
+    assert shape_planes([np.zeros(256, np.float32)], None).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"label": ["1", "2"], "image_id": ["a", "b"]}, "image_id"),
+        ({"ImageId": ["1", "2"]}, "ImageId"),
+        ({"id": ["a", "a"], "filename": ["x", "y"]}, "filename"),
+        ({"": ["0", "1"]}, ""),
+        ({"emotion": ["1", "2"], "Usage": ["Training", "Test"]}, None),
+        ({"patient_id": ["a", "a"]}, None),
+        ({"grid": ["3", "4"], "valid": ["5", "6"]}, None),
+        ({}, None),
+    ],
+)
+def test_ids(columns, found):
+    assert find_id_column(pd.DataFrame(columns, index=range(2), dtype=str)) == found
+
+
+class Rows:
+    def __init__(self, frame, pixels):
+        self._frame, self.planes, self.unused = frame, Planes((("p",),), pixels), frozenset()
+
+    def frame(self):
+        return self._frame
+
+    def values(self, row):
+        return [np.full(self.planes.pixels, row)]
+
+
+def test_rows_without_ids_are_called_by_their_number():
+    table = PixelTable(Rows(pd.DataFrame({"label": ["x", "y"]}), 256))
+    assert table.names() == ["1", "2"] and table.frame()["row"].tolist() == ["1", "2"]
+    assert table.read("2", None).endswith(bytes([1] * 256))
+    with pytest.raises(KeyError):
+        table.read("3", None)
+
+
+def test_what_is_no_square_needs_a_shape():
+    table = PixelTable(Rows(pd.DataFrame({"id": ["x", "y"]}), 32332))
+    assert "32332 values, which are no square" in str(table.fault(None)) and "137 x 236" in str(table.fault(None))
+    assert table.fault((137, 236)) is None and "has 137 x 237 = 32469" in str(table.fault((137, 237)))
