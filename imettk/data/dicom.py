@@ -56,6 +56,7 @@ def read_dicom(content: bytes, *, channels: int, frame: NumberedFrame, as_shown:
         return None
     place = _find_frame(dataset, frame)
     try:
+        _take_from_groups(dataset, place)
         return _show(dataset, _decode(dataset, place), as_shown=as_shown)
     except MemoryError:
         raise
@@ -71,6 +72,16 @@ def _find_frame(dataset: Dataset, frame: NumberedFrame) -> int:
         title = dataset.get("Modality") or "unknown"
         raise ValueError(f"it is a DICOM file without pixels (its modality is {title}), or it is cut before them")
     return choose_frame(int(dataset.get("NumberOfFrames") or 1), frame)
+
+
+def _take_from_groups(dataset: Dataset, place: int) -> None:
+    """Set the rescale and the window of one frame, which newer files hold apart from the others' (PS3.3 C.7.6.16)."""
+    groups = [*(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]]
+    groups += [*(dataset.get("PerFrameFunctionalGroupsSequence") or [])[place : place + 1]]
+    for group in groups:
+        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for element in [element for item in (group.get(name) or [])[:1] for element in item]:
+                dataset[element.tag] = element
 
 
 def _decode(dataset: Dataset, place: int) -> np.ndarray:

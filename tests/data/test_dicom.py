@@ -220,6 +220,35 @@ def test_frame_says_which(tmp_path):
     assert read(tmp_path / "a.dcm").max() == 0
 
 
+def test_frames_may_have_a_rescale_and_a_window_of_their_own(tmp_path):
+    def group(name, **tags):
+        outer, inner = pydicom.Dataset(), pydicom.Dataset()
+        for tag, value in tags.items():
+            setattr(inner, tag, value)
+        setattr(outer, name, pydicom.Sequence([inner]))
+        return outer
+
+    stack = np.stack([values(12)] * 3)
+    rescale = group("PixelValueTransformationSequence", RescaleSlope=1, RescaleIntercept=-1024)
+    windows = [group("FrameVOILUTSequence", WindowCenter=40 + 300 * number, WindowWidth=400) for number in range(3)]
+    save(
+        tmp_path / "a.dcm",
+        make(
+            stack,
+            SharedFunctionalGroupsSequence=pydicom.Sequence([rescale]),
+            PerFrameFunctionalGroupsSequence=pydicom.Sequence(windows),
+        ),
+    )
+    for place in range(3):
+        plain = make(
+            stack[place], RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=40 + 300 * place, WindowWidth=400
+        )
+        save(tmp_path / "b.dcm", plain)
+        np.testing.assert_array_equal(read(tmp_path / "a.dcm", frame=place), read(tmp_path / "b.dcm"))
+    hu = read(tmp_path / "a.dcm", frame=0, white=(-1024, 3071))[:, :, 0]
+    assert np.abs(hu - stack[0] / 4095 * 255).max() <= 0.5 + 1e-3
+
+
 def test_a_file_is_told_by_its_content_with_or_without_a_preamble(tmp_path):
     save(tmp_path / "a.dcm", make(values(12)))
     content = (tmp_path / "a.dcm").read_bytes()
