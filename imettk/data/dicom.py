@@ -24,7 +24,6 @@ from pydicom.pixels import (
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
     JPEG2000TransferSyntaxes,
 )
 
@@ -87,11 +86,10 @@ def _take_from_groups(dataset: Dataset, place: int) -> None:
 def _decode(dataset: Dataset, place: int) -> np.ndarray:
     """Return what is stored of a frame, (H, W) or (H, W, 3), YBR as RGB."""
     meta = getattr(dataset, "file_meta", None)
-    if meta is None or "TransferSyntaxUID" not in meta:  # as files without a preamble are
-        is_implicit, is_little = dataset.original_encoding
-        plain = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+    if meta is None or "TransferSyntaxUID" not in meta:  # as files without a preamble are: nothing is compressed there
+        is_little = dataset.original_encoding[1]
         dataset.ensure_file_meta()
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else plain
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
     syntax = dataset.file_meta.TransferSyntaxUID
     # pydicom would take gdcm first, which needs 1.2 times as long.
     if syntax in JPEG2000TransferSyntaxes and _FASTEST in get_decoder(syntax).available_plugins:
