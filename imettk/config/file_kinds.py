@@ -40,7 +40,10 @@ class FileKind(Choice):
 
     def is_start(self, content: bytes) -> bool:
         """Return whether a file that begins so is of this kind."""
-        return any(content.startswith(start, offset) for offset, start in self.starts)
+        for offset, start in self.starts:  # noqa: SIM110 - asked of every image, in half the time of `any`
+            if content.startswith(start, offset):
+                return True
+        return False
 
     def load_for(self, path: object) -> Any:
         """Return what reads this file; errors as of `read`."""
@@ -103,8 +106,10 @@ def image_kind(content: bytes, path: str) -> FileKind | None:
         if kind.is_start(content):
             return kind
     ending = os.path.splitext(path)[1].lower()
-    named = (kind for kind in IMAGE_READERS.values() if kind.without_start and ending in kind.endings)
-    return next(named, None)
+    for kind in IMAGE_READERS.values():
+        if kind.without_start and ending in kind.endings:
+            return kind
+    return None
 
 
 def kind_of_name(rows: Mapping[str, FileKind], name: str) -> FileKind | None:
