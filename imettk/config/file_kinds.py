@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from imettk.config.recipe import Recipe
 
 
+class MissingLibraryError(DataError):
+    """A file needs a library that is not installed; the message has the line that installs it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileKind(Choice):
     """One kind of file; `make` reads it.
@@ -46,7 +50,7 @@ class FileKind(Choice):
         """Return what `make` makes of this file.
 
         Raises:
-            DataError: a library that it needs is not installed; the message has the line that installs it.
+            MissingLibraryError: a library that it needs is not installed; the message has the line that installs it.
         """
         return self._guard(path, lambda: self.load()(content, **settings))
 
@@ -57,7 +61,7 @@ class FileKind(Choice):
             name = (error.name or "").partition(".")[0]
             if name not in self.needs:
                 raise
-            raise DataError(
+            raise MissingLibraryError(
                 f"{path}: {self.title} is read by {name}, which is not installed: pip install 'imettk[{self.extra}]'"
             ) from None
 
