@@ -7,7 +7,7 @@
     imettk validate --data runs/demo/data --run-dir runs/edges
     imettk infer --data runs/demo/data --run-dir runs/edges
 
-A reader is what files need that imettk cannot read (DICOM, HDF5, ...), or has to read otherwise.
+A reader is what files need that imettk cannot read (a sensor's own format), or has to read otherwise.
 """
 
 import albumentations as A

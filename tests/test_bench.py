@@ -104,6 +104,10 @@ def test_duplicates_are_found_and_look_alikes_are_not(run):
     assert "pairs of 3,000 images after hashing" in table
 
 
+def test_nested_images_are_listed_in_little_time(run):
+    assert "pathlib.rglob and a dict" in run("listing", "--quick", "--check")
+
+
 def test_the_retrieval_table_has_its_rows(run):
     assert "scikit-learn" in run("retrieval", "--quick")
 

@@ -46,7 +46,6 @@ COVERED_ELSEWHERE = {
     "starter/guess_columns.py": "starter/test_guess.py",
     "starter/guess_folders.py": "commands/test_new.py",
     "starter/guess_labels.py": "starter/test_guess.py",
-    "starter/look.py": "starter/test_guess.py",
     "starter/oddities.py": "starter/test_guess.py",
     "starter/recipe_source.py": "commands/test_new.py",
     "starter/starts.py": "commands/test_new.py",

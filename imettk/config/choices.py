@@ -327,7 +327,8 @@ UNIT_POOLS: dict[str, UnitPoolChoice] = {
     "noisy_or": UnitPoolChoice(make="imettk.postprocess.unit_pools:noisy_or", numbers=False),
 }
 
-# (path) -> uint8 (H, W, channels). None stands for what `data.reader` does itself: it goes by a file's content.
+# (path) -> numbers (H, W) or (H, W, channels): uint8 as it is seen, others by `images.white`. None stands for what
+# `data.reader` does itself: it goes by a file's content.
 READERS: dict[str, Choice] = {"files": Choice(make=None)}
 
 _EMBEDDING = ("pool", "embedding_size", "dropout", "centres", "centre_std", "joint_dropout")

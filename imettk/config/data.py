@@ -66,8 +66,9 @@ class ImageFormat(Section):
         aspect_limit: largest ratio that `crop_marginal` leaves alone, 1 or above.
         box_margin: added to boxes on each side, in percent of their width or height.
         background: behind transparent pixels and in borders, one value or one a channel, 0 to 255.
-        reader: `files` reads JPEG, PNG, TIFF, WebP and whatever else Pillow knows, by their content. One's own is
-            (path) -> uint8 (H, W, channels); with `table.channel_files` it is called for each file, for one channel.
+        reader: `files` reads JPEG, PNG, TIFF, WebP and whatever else Pillow knows, arrays of numpy and DICOM, by their
+            content. One's own is (path) -> numbers (H, W) or (H, W, channels): bytes are taken as they are seen, others
+            by `white`; with `table.channel_files` it is called for each file, for one channel.
         orient: turn images as EXIF says.
         reduced_decode: decode a JPEG at 1/2, 1/4 or 1/8 where that is still large enough: twice as fast or more.
         fast_resize: bilinear up to a factor of 2, where it still reads every pixel; False takes the area mean.

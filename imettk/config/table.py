@@ -79,7 +79,8 @@ class TableFormat(Section):
             of questions, a column for each, with its classes.
         train_rows: training tables have a row for each image and each of `label_columns`, with what it is in
             `label_column`: a pattern of their ids, such as `{id}__{label}`, or the column that holds the label.
-        join_rows: rows of one id are one image, with the labels of all of them.
+        join_rows: rows of one id are one image, with the labels of all of them; where an image has one label, that of
+            all its rows.
         auxiliary_columns: columns that are trained beside `label_columns` and never answered: more numbers beside
             numbers, more questions beside questions; an empty cell teaches nothing.
         label_lists: cells of `label_column`, and of a submission, are lists such as ['a', 'b'].
@@ -272,9 +273,9 @@ class TableFormat(Section):
             "none without label_columns, which name the labels of rows",
         )
         self._require(
-            not self.join_rows or not (task.exclusive or task.numbered or self.lists_images or self.label_columns),
+            not self.join_rows or not (task.numbered or self.lists_images or self.label_columns),
             "join_rows",
-            "false where rows have one label, or numbers, or a column a label, or are images without a table",
+            "false where rows have numbers, or a column a label, or are images without a table",
         )
         self._require(
             self.sample_rows is None or bool(self.label_answers),

@@ -12,6 +12,7 @@ import numpy as np
 from imettk.data.pixel_values import PixelValues
 
 NumberedFrame = int | Literal["middle"] | None  # as `images.frame` says it
+_ARCHIVE = b"PK\x03\x04"
 _NUMBERS = "buif"  # kinds of dtype that an image can have
 
 
@@ -24,8 +25,10 @@ def read_npy(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: b
     return PixelValues(pick_plane(_parse_npy(content), channels, frame))
 
 
-def read_npz(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool) -> PixelValues:
-    """Return the image of a `.npz` file that holds a single array; errors as of `read_npy`."""
+def read_npz(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool) -> PixelValues | None:
+    """Return the image of a `.npz` file that holds a single array; None where it is no archive. Errors: `read_npy`."""
+    if not content.startswith(_ARCHIVE):
+        return None
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]

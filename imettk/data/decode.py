@@ -9,7 +9,7 @@ import warnings
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from imettk.data.arrays import NumberedFrame, choose_frame
@@ -18,6 +18,7 @@ from imettk.data.depth import FULL_16, Depth, grey_values, is_grey, put_colours,
 from imettk.data.file_facts import FileFacts
 from imettk.data.header import Header, has_broken_profile
 from imettk.data.pixel_values import LARGEST_8, ValueRange
+from imettk.data.strangers import name_stranger
 from imettk.errors import DataError
 
 # Opening a pipe would wait for somebody to write into it.
@@ -174,17 +175,22 @@ def decode_any(
     except (ValueError, MemoryError):
         raise
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
-        raise ValueError(_one_line(error)) from None
+        raise ValueError(_say_why(error, content)) from None
 
 
-def decode_numbers(content: bytes) -> np.ndarray:
+def decode_numbers(content: bytes, frame: NumberedFrame = None) -> np.ndarray:
     """What a picture holds before anything is scaled, (H, W) or (H, W, channels): of a palette its colours.
+
+    Args:
+        frame: as of `decode_any`.
 
     Raises:
         ValueError: it cannot be decoded.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
+            if frame is not None:
+                image.seek(choose_frame(getattr(image, "n_frames", 1), frame))
             depth = read_depth(image, content)
             image.load()
             if depth.white > LARGEST_8 and is_grey(image):
@@ -192,7 +198,7 @@ def decode_numbers(content: bytes) -> np.ndarray:
             colours = read_colours(image, content) if depth.white > LARGEST_8 else None
             return np.asarray(image.convert("RGB") if image.mode == "P" else image) if colours is None else colours
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
-        raise ValueError(_one_line(error)) from None
+        raise ValueError(_say_why(error, content)) from None
 
 
 def _treat_depth(
@@ -238,7 +244,7 @@ def find_fault(content: bytes) -> str | None:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
     except Exception as error:
-        return _one_line(error)
+        return _say_why(error, content)
     return None
 
 
@@ -283,7 +289,10 @@ def _unchanged(image: Image.Image, channels: int) -> np.ndarray:
     return pixels
 
 
-def _one_line(error: Exception) -> str:
+def _say_why(error: Exception, content: bytes) -> str:
+    """Return in one line why a file cannot be read: that it is no image, where it is something else."""
+    if isinstance(error, UnidentifiedImageError) and (stranger := name_stranger(content)):
+        return stranger
     text = " ".join(str(error).split())
     # Pillow names the object that it was given, whose address says nothing.
     return text.split(" <_io.BytesIO")[0] or type(error).__name__

@@ -46,24 +46,24 @@ def read_dicom(content: bytes, *, channels: int, frame: NumberedFrame, as_shown:
         ValueError: it is damaged, has no pixels, or holds several frames, and `frame` does not say which.
         ModuleNotFoundError: no plugin of pydicom reads its compression.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what it can read all the same
-        try:
-            dataset = dcmread(io.BytesIO(content), force=True)
-        except Exception as error:  # whatever bytes can make of a parser
-            raise ValueError(f"it is a damaged DICOM file: {_one_line(error)}") from None
-        if "Rows" not in dataset and not content.startswith(_PREAMBLE[1], _PREAMBLE[0]):
-            return None
-        place = _find_frame(dataset, frame)
-        try:
-            return _show(dataset, _decode(dataset, place), as_shown=as_shown)
-        except MemoryError:
-            raise
-        except Exception as error:  # codecs raise errors of their own
-            text = _one_line(error)
-            if "missing dependencies" in text:
-                raise ModuleNotFoundError(text, name="gdcm") from None
-            raise ValueError(f"its pixels cannot be read: {text}") from None
+    # Of what it can read all the same; catching them would not do in several threads.
+    warnings.filterwarnings("ignore", module=r"pydicom|imettk\.data\.dicom")
+    try:
+        dataset = dcmread(io.BytesIO(content), force=True)
+    except Exception as error:  # whatever bytes can make of a parser
+        raise ValueError(f"it is a damaged DICOM file: {_one_line(error)}") from None
+    if "Rows" not in dataset and not content.startswith(_PREAMBLE[1], _PREAMBLE[0]):
+        return None
+    place = _find_frame(dataset, frame)
+    try:
+        return _show(dataset, _decode(dataset, place), as_shown=as_shown)
+    except MemoryError:
+        raise
+    except Exception as error:  # codecs raise errors of their own
+        text = _one_line(error)
+        if "missing dependencies" in text:
+            raise ModuleNotFoundError(text, name="gdcm") from None
+        raise ValueError(f"its pixels cannot be read: {text}") from None
 
 
 def _find_frame(dataset: Dataset, frame: NumberedFrame) -> int:

@@ -5,37 +5,36 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from imettk.config import TableFormat
-from imettk.data.csv_files import as_text, is_utf8, named, printable, require_utf8
+from imettk.data.csv_files import named, require_utf8
 from imettk.errors import DataError
 
 IMAGE_ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
 ENDING_SIGNS = "._-"  # with which that begins which a file's name has behind its id
-MOST_LOOKED_AT = 1000  # ids that are compared with the files
 # Ids that may lead elsewhere: a step up, or the beginning of an absolute path, also as Windows writes it.
 _LEADING = r"\.\.|^[/\\]|^[A-Za-z]:[/\\]"
 
 
 def refuse_leaving(ids: pd.Series, csv: Path, folder: Path, data_dir: Path) -> None:
-    """Raise `DataError` where ids are absolute paths, or lead out of both the data folder and that of the images, or
-    the name of that one is no text.
-
-    Links may lead anywhere, but not a step up from where they lead to.
-    """
+    """Raise `DataError` where `find_leaving` finds ids, or the name of the folder is no text."""
     require_utf8(folder)
-    bad = [name for name in ids[ids.str.contains(_LEADING)].tolist() if _leaves(name, folder, data_dir)]
-    if bad:
+    if bad := find_leaving(ids, folder, data_dir):
         raise DataError(
             f"{csv}: {named(bad, 'id')} would lead out of {data_dir}: an id is the name of an image in {folder}, "
             "or its path from there"
         )
+
+
+def find_leaving(ids: pd.Series, folder: Path, data_dir: Path) -> list[str]:
+    """Return ids that are absolute paths, or lead out of both the data folder and that of the images.
+
+    Links may lead anywhere, but not a step up from where they lead to.
+    """
+    return [name for name in ids[ids.str.contains(_LEADING)].tolist() if _leaves(name, folder, data_dir)]
 
 
 def _leaves(name: str, folder: Path, data_dir: Path) -> bool:
@@ -73,6 +72,8 @@ class FileIndex:
         """
         if name + suffix in self._exact:
             return [name + suffix]
+        if not self._exact:
+            return []
         if self._stems is None:
             self._stems = {}
             for file in sorted(self._exact):
@@ -102,68 +103,9 @@ def without_ending(name: str) -> str:
     return stem if ending.lower() in IMAGE_ENDINGS else name
 
 
-def find_images(
-    ids: pd.Series, csv: Path, folder: Path, table_format: TableFormat, remarks: list[str], *, alone: bool
-) -> np.ndarray:
-    """Return the file of each id, by its name from the folder, str (N,); "" where it has none.
-
-    An image of several files is called with a `*` for the channel. Files that end otherwise than the format says
-    become a remark, as do images that no row names where the folder is the table's alone.
-
-    Raises:
-        DataError: the folder is missing, an id means several files, or two ids mean one.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is missing: the recipe's `table` names it as a folder of images")
-    top = [entry.name for entry in os.scandir(folder)]  # one listing, not one stat a row
-    suffix, channels = table_format.image_suffix, table_format.channel_files
-    if channels:
-        known = set(top)
-
-        def is_there(file: str) -> bool:
-            return (folder / file).is_file() if "/" in file else file in known
-
-        files = np.array([find_channels(name, suffix, channels, is_there) for name in ids], object)
-        used = {file.replace("*", channel) for file in files for channel in channels}
-    else:
-        files = np.array(_find_files(ids, suffix, top, folder, csv), object)
-        used = set(files)
-    _tell_others(ids, files, suffix, csv, remarks)
-    ending = suffix.rpartition("*")[2]
-    spare = sorted(name for name in {*top} - used if name.endswith(ending))
-    if spare and alone:
-        remarks.append(f"{folder}: {named(spare, 'image')} without a row in the table")
-    return as_text(files)
-
-
-def _find_files(ids: pd.Series, suffix: str, top: list[str], folder: Path, csv: Path) -> list[str]:
-    """The file of each id, also where it lies in a folder within (`ab/ab12`)."""
-    indices = {"": FileIndex(top)}
-    files, doubtful = [], []
-    for name in ids:
-        inner, _, base = name.rpartition("/")
-        if inner not in indices:
-            indices[inner] = FileIndex(_list_names(folder / inner))
-        found = indices[inner].find(base, suffix)
-        if len(found) > 1:
-            doubtful.append(f"{name}: {' or '.join(found)}")
-        files.append(f"{inner}/{found[0]}" if found and inner else found[0] if found else "")
-    if doubtful:
-        raise DataError(
-            f"{csv}: {named(doubtful, 'id')} that may mean several files in {folder}: say the ending with "
-            "--table.image-suffix, or write it behind the id"
-        )
-    counts = Counter(file for file in files if file)
-    if shared := [f"{name}: {file}" for name, file in zip(ids, files, strict=True) if counts[file] > 1]:
-        raise DataError(f"{csv}: {named(shared, 'id')} that mean the same file as another one in {folder}")
-    return files
-
-
-def _list_names(folder: Path) -> list[str]:
-    try:
-        return [entry.name for entry in os.scandir(folder) if entry.is_file()]
-    except OSError:  # an id may name a folder that is not there
-        return []
+def forms_of(name: str) -> dict[str, None]:
+    """Return the Unicode forms in which a name may stand on a disk, its own first."""
+    return dict.fromkeys((name, compose(name), unicodedata.normalize("NFD", name)))
 
 
 def find_channels(name: str, suffix: str, channels: Sequence[str], is_there: Callable[[str], bool]) -> str:
@@ -172,31 +114,7 @@ def find_channels(name: str, suffix: str, channels: Sequence[str], is_there: Cal
     Args:
         suffix: with a `*` for the channel.
     """
-    for form in dict.fromkeys((name, compose(name), unicodedata.normalize("NFD", name))):
+    for form in forms_of(name):
         if all(is_there(form + suffix.replace("*", channel)) for channel in channels):
             return form + suffix
     return ""
-
-
-def _tell_others(ids: pd.Series, files: np.ndarray, suffix: str, csv: Path, remarks: list[str]) -> None:
-    """Remark files that are called otherwise than id and suffix."""
-    other = np.array([bool(file) and file != name + suffix for name, file in zip(ids, files, strict=True)], bool)
-    if other.any():
-        pairs = [f"{name} is {file}" for name, file in zip(ids[other], files[other], strict=True)]
-        what = f"followed by {suffix}" if suffix else "as it is"
-        remarks.append(f"{csv}: {named(pairs, 'image')} found by another name than the id {what}")
-
-
-def say_where(ids: pd.Series, folder: Path, table_format: TableFormat) -> str:
-    """What the image of the first of these rows would be called, and what is there where another suffix would do."""
-    suffix, name = table_format.image_suffix, str(ids.iloc[0])
-    text = f"that of {printable(name)} would be {printable(name + suffix)}"
-    if table_format.channel_files or table_format.lists_images:
-        return text
-    known = set(ids.iloc[:MOST_LOOKED_AT])
-    for file in sorted(entry.name for entry in os.scandir(folder)):
-        stems = [file, *(file[:at] for at in range(len(file) - 1, 0, -1) if file[at] in ENDING_SIGNS)]
-        if (stem := next((stem for stem in stems if stem in known), None)) is not None and is_utf8(file):
-            ending = file[len(stem) :]
-            return f"{text}; there is {file}, so try --table.image-suffix {ending or repr(ending)}"
-    return text

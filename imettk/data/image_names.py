@@ -59,7 +59,7 @@ def name_test_images(
     Raises:
         DataError: the table is missing, has no ids, or has one with two images.
     """
-    if table_format.test_csv is None or not table_format.path_columns:
+    if table_format.test_csv is None or table_format.image_path is None:
         return frame
     test_csv, ids = data_dir / table_format.test_csv, frame[table_format.id_column]
     test = read_rows(test_csv, remarks)

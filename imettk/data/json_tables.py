@@ -1,4 +1,4 @@
-"""Tables in JSON: a list of objects, an object a line, columns, one object that maps ids to labels, or COCO."""
+"""Tables in JSON: lists of objects or of names, an object a line, columns, ids mapped to labels, or COCO."""
 
 from __future__ import annotations
 
@@ -62,10 +62,9 @@ def _open(path: Path) -> Iterator[IO[str]]:
 
 def _drop_pixels(record: dict[str, Any]) -> dict[str, Any]:
     """Put short lists in place of pixels in an object, unless it may be one of columns, which are all lists."""
-    if not all(isinstance(value, list) for value in record.values()):
-        for name, value in record.items():
-            if holds_pixels(value):
-                record[name] = LEFT_OUT
+    lists = [name for name, value in record.items() if isinstance(value, list)]
+    if len(lists) < len(record):
+        record |= {name: LEFT_OUT for name in lists if holds_pixels(record[name])}
     return record
 
 
@@ -90,6 +89,8 @@ def _of_value(path: Path, value: Any, remarks: list[str]) -> FileRows:
         value = inner[0]  # {"info": ..., "data": [...]}
     if _are_records(value):
         return FileRows(_of_records(path, value, remarks), f"JSON, a list of {len(value)} objects")
+    if isinstance(value, list) and value and all(isinstance(name, str) for name in value):
+        return FileRows(make_table({ID: value}, path, remarks), f"JSON, a list of {len(value)} names")
     if not isinstance(value, dict) or not value:
         raise _no_table(path, "it is neither a list of objects nor an object with anything in it")
     if (columns := _find_columns(value)) is not None:

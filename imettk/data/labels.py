@@ -91,6 +91,8 @@ def _group_of(title: str, separator: str | None) -> str:
 def read_titles(table_format: TableFormat, data_dir: Path, remarks: list[str] | None = None) -> dict[str, str]:
     """The name of each label in `labels_csv`, in its order; nothing where there is no such file.
 
+    A row that says the same again counts once, and one that says nothing not at all, as in a table of annotations.
+
     Raises:
         DataError: it is not as described.
     """
@@ -100,6 +102,8 @@ def read_titles(table_format: TableFormat, data_dir: Path, remarks: list[str] | 
     table = read_rows(csv, remarks)
     columns = [table_format.label_id_column, table_format.label_name_column]
     require_columns(table, csv, columns)
+    table = table[columns].drop_duplicates()
+    table = table[(table != "").any(axis=1)]
     refuse_doubles(table[columns[0]], csv)
     return dict(zip(table[columns[0]], table[columns[1]], strict=True))
 

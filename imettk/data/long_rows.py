@@ -160,8 +160,8 @@ def say_what_to_do(table_format: TableFormat) -> str:
         return ": where a row is one label of an image, `table.train_rows` says how rows are named"
     if not task.exclusive and not task.numbered:
         return f": where each row has some of its labels, {option} joins them"
-    several = "" if task.numbered else f", or, where images have several labels, take the task multilabel with {option}"
-    return f": leave one row of each{several}"
+    several = f", or join rows of one label with {option}; where images have several, take the task multilabel too"
+    return f": leave one row of each{'' if task.numbered else several}"
 
 
 def join_rows(
@@ -173,9 +173,9 @@ def join_rows(
         frame: with all labels of a row in `label_column`, joined by `cell_separator`.
 
     Raises:
-        DataError: rows of one id are of several groups.
+        DataError: rows of one id are of several groups, or have different labels where an image has one.
     """
-    column, separator = table_format.label_column, table_format.cell_separator
+    task, column, separator = TASKS[table_format.task], table_format.label_column, table_format.cell_separator
     images, ids = pd.factorize(frame[table_format.id_column])
     if len(ids) == len(frame):
         return frame
@@ -184,8 +184,13 @@ def join_rows(
     news = 0
     for image, cell in zip(images.tolist(), frame[column], strict=True):
         known = len(labels[image])
-        labels[image] |= dict.fromkeys(TASKS[table_format.task].split(cell, separator))
+        labels[image] |= dict.fromkeys(task.split(cell, separator))
         news += len(labels[image]) > known
+    if task.exclusive and (mixed := [name for name, names in zip(ids, labels, strict=True) if len(names) > 1]):
+        raise DataError(
+            f"{csv}: {named(mixed, 'id')} in several rows with different labels: where images have several labels, "
+            "`table.task` is multilabel"
+        )
     several = ids[np.bincount(images) > 1]
     again = f"; {len(frame) - news} rows add no label" if news < len(frame) else ""
     remarks.append(f"{csv}: {named(several, 'id')} in several rows, which are joined: {len(frame)} rows{again}")

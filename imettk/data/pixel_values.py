@@ -88,6 +88,8 @@ def to_pixels(
         values = values._replace(white=1 if values.white is None else values.white)
     if 0 in numbers.shape:
         raise ValueError(f"it has no pixels: its shape is {numbers.shape}")
+    if wanted is not None and numbers.dtype == np.uint8 and wanted.white > LARGEST_8:
+        wanted = None  # as of pictures of 8 bits: a set may hold both kinds
     known = wanted or _own_range(values, numbers.dtype)
     if facts is not None and numbers.dtype != np.uint8:
         facts.note_brightness(float(numbers.max()), known.white)

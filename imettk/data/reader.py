@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from imettk.config.choices import READERS, Choice
-from imettk.config.file_kinds import FileKind, image_kind
+from imettk.config.file_kinds import image_kind
 from imettk.config.own import Own, describe
 from imettk.data.decode import (
     MAX_PIXELS,
@@ -24,7 +24,7 @@ from imettk.data.decode import (
 from imettk.data.file_facts import FileFacts
 from imettk.data.framing import Aspect, Frame, frame_image
 from imettk.data.header import Header, has_broken_profile, read_header
-from imettk.data.pixel_values import LARGEST_8, ValueRange, to_pixels
+from imettk.data.pixel_values import LARGEST_8, PixelValues, ValueRange, to_pixels
 from imettk.errors import DataError
 
 PIXELS_VERSION = 2  # of what a file becomes: goes up when the same settings give other pixels, and caches are remade
@@ -107,14 +107,11 @@ class ImageReader:
             files = [path.replace("*", name) for name in self.channel_files]
             return np.concatenate([replace(self, channel_files=()).read_numbers(file).ravel() for file in files])
         if (decode := self.decoder.load()) is not None:
-            return self._decode_own(decode, path, self.channels)
+            return self._call_own(decode, path, self.channels).numbers
         content = read_content(path, self.pixel_shape)
         try:
-            if (kind := image_kind(content, path)) is not None:
-                values = kind.load_for(path)(content, channels=self.channels, frame=self.frame, as_shown=False)
-                if values is not None:
-                    return values.numbers
-            return decode_numbers(content)
+            values = self._read_values(content, path, self.channels, as_shown=False)
+            return decode_numbers(content, self.frame) if values is None else values.numbers
         except ValueError as error:
             raise DataError(f"{path} ({len(content)} bytes): {error}") from None
 
@@ -143,47 +140,56 @@ class ImageReader:
         facts: FileFacts | None = None,
     ) -> np.ndarray:
         if (decode := self.decoder.load()) is not None:
-            pixels = self._decode_own(decode, path, channels)
+            pixels = self._decode_own(decode, path, channels, facts)
             return pixels if whole else self._fit(pixels, self._frame(pixels.shape[:2], box), 1)
         content = read_content(path, self.pixel_shape)
         if facts is not None and has_broken_profile(content):
             facts.broken_profiles = 1
         try:
-            if (kind := image_kind(content, path)) is not None:
-                found = self._decode_values(kind, content, path, channels, facts)
-                if found is not None:
-                    return found if whole else self._fit(found, self._frame(found.shape[:2], box), 1)
-            return self._decode(content, channels, box, whole, facts)
+            values = self._read_values(content, path, channels, as_shown=self.white is None)
+            if values is None:
+                return self._decode(content, channels, box, whole, facts)
+            pixels = to_pixels(values, channels, self.white, facts=facts)
+            return pixels if whole else self._fit(pixels, self._frame(pixels.shape[:2], box), 1)
         except ValueError as error:
             raise DataError(f"{path} ({len(content)} bytes): {error}") from None
         except (cv2.error, MemoryError) as error:
             raise DataError(f"{path} ({len(content)} bytes): {' '.join(str(error).split())}") from None
 
-    def _decode_values(
-        self, kind: FileKind, content: bytes, path: str, channels: int, facts: FileFacts | None
-    ) -> np.ndarray | None:
-        """Return the pixels of a file that is no picture; None where its row leaves it to pictures' readers."""
-        values = kind.read(path, content, channels=channels, frame=self.frame, as_shown=self.white is None)
-        if values is None:
-            return None
-        check_pixels(values.numbers.shape[1], values.numbers.shape[0], self.max_pixels)
-        return to_pixels(values, channels, self.white, facts=facts)
+    def _read_values(self, content: bytes, path: str, channels: int, *, as_shown: bool) -> PixelValues | None:
+        """Return what a file holds that is no picture; None where its row leaves it to pictures' readers."""
+        kind = image_kind(content, path)
+        values = (
+            None if kind is None else kind.read(path, content, channels=channels, frame=self.frame, as_shown=as_shown)
+        )
+        if values is not None:
+            check_pixels(values.numbers.shape[1], values.numbers.shape[0], self.max_pixels)
+        return values
 
-    def _decode_own(self, decode: Callable[[str], np.ndarray], path: str, channels: int) -> np.ndarray:
-        """Return the pixels of a file as such a function gives them; all that it raises is about this file."""
+    def _call_own(self, decode: Callable[[str], np.ndarray], path: str, channels: int) -> PixelValues:
+        """Return what such a function gives for a file; all that it raises is about this file."""
         try:
-            pixels = decode(path)
+            numbers = decode(path)
         except Exception as error:
             raise DataError(f"{path}: {describe(error) or f'{type(error).__name__}: {error}'}") from None
-        shape: tuple[int, ...] = getattr(pixels, "shape", ())
-        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or len(shape) != 3 or shape[2] != channels:
-            given = f"{pixels.dtype} {shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
-            raise DataError(f"{path}: `images.reader` must return uint8 (H, W, {channels}), got {given}")
+        if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "buif" or numbers.ndim not in (2, 3):
+            given = f"{numbers.dtype} {numbers.shape}" if isinstance(numbers, np.ndarray) else type(numbers).__name__
+            raise DataError(f"{path}: `images.reader` must return numbers (H, W) or (H, W, {channels}), got {given}")
         try:
-            check_pixels(shape[1], shape[0], self.max_pixels)
+            check_pixels(numbers.shape[1], numbers.shape[0], self.max_pixels)
         except ValueError as error:
             raise DataError(f"{path}: {error}") from None
-        return pixels
+        return PixelValues(numbers)
+
+    def _decode_own(
+        self, decode: Callable[[str], np.ndarray], path: str, channels: int, facts: FileFacts | None
+    ) -> np.ndarray:
+        values = self._call_own(decode, path, channels)
+        white = None if values.numbers.dtype == np.uint8 else self.white  # bytes are what is seen already
+        try:
+            return to_pixels(values, channels, white, facts=facts)
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from None
 
     def _decode(
         self, content: bytes, channels: int, box: np.ndarray | None, whole: bool, facts: FileFacts | None

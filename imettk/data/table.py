@@ -16,8 +16,8 @@ from imettk.data.auxiliary import read_auxiliary
 from imettk.data.container_search import member_paths, read_training, say_members
 from imettk.data.csv_files import as_text, named, refuse_doubles, require_columns
 from imettk.data.identities import merge_labels, merged_into, read_merged
-from imettk.data.image_files import say_where
 from imettk.data.image_names import name_images, name_test_images
+from imettk.data.image_search import say_where
 from imettk.data.label_cells import read_cells
 from imettk.data.labels import Labels, count_votes, list_labels, make_targets, split
 from imettk.data.listings import labels_of_ids, list_files, list_folders, short_names

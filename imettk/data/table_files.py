@@ -91,9 +91,13 @@ def _count_numbers(value: Any) -> int:
 
 def make_table(columns: Mapping[str, Sequence[Any]], path: Path, remarks: list[str]) -> pd.DataFrame:
     """Return columns of values as a table of text, without those that hold pixels, which become a remark."""
-    pixels = [name for name, values in columns.items() if any(map(_is_long, values))]
-    tell_pixels(path, pixels, remarks)
-    kept = {name: list(map(as_cell, values)) for name, values in columns.items() if name not in pixels}
+    kept: dict[str, Sequence[str]] = {}
+    for name, values in columns.items():
+        kinds = set(map(type, values))
+        if not kinds & {list, dict} or not any(map(_is_long, values)):
+            write = str if kinds <= {str, int} else as_cell  # the faster one where it does the same
+            kept[name] = list(map(write, values))
+    tell_pixels(path, [name for name in columns if name not in kept], remarks)
     return pd.DataFrame(kept, dtype=str)
 
 

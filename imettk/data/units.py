@@ -6,7 +6,6 @@ A frame of a table becomes one with a row an image, and its unit in the column `
 from __future__ import annotations
 
 import os
-import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ from imettk.config import TableFormat
 from imettk.config.file_kinds import TABLE_ENDINGS
 from imettk.data.container_search import find_members
 from imettk.data.csv_files import as_text, named, refuse_doubles, require_columns
-from imettk.data.image_files import compose, find_images, refuse_leaving, without_ending
+from imettk.data.image_files import forms_of, refuse_leaving, without_ending
 from imettk.data.image_names import name_images
+from imettk.data.image_search import find_images
 from imettk.data.submission import read_sample
 from imettk.data.table_files import read_rows
 from imettk.errors import DataError
@@ -70,8 +70,7 @@ def list_images(
 def _list_folder(folder: Path, unit: str, suffix: str) -> list[str]:
     """Return the images below the folder of a unit, by their names from `folder`, sorted."""
     names: list[str] = []
-    forms = (unit, compose(unit), unicodedata.normalize("NFD", unit))
-    there = next((form for form in forms if (folder / form).is_dir()), unit)
+    there = next((form for form in forms_of(unit) if (folder / form).is_dir()), unit)
     for way, inner, files in os.walk(folder / there):
         inner[:] = [name for name in inner if not name.startswith(".")]
         names += [
@@ -109,16 +108,15 @@ def find_files(
 ) -> np.ndarray:
     """Return the file of each row of a table, by its name from the folder, str (N,); "" where it has none.
 
-    Arguments and errors as of `refuse_leaving` and `find_images`.
+    Arguments and errors as of `find_images`.
     """
     if table_format.unit_folders:
         return as_text(frame[FILE])
     names = name_images(table_format, frame)
     if (members := find_members(names, csv, folder, table_format, remarks, alone=alone)) is not None:
         return members
-    refuse_leaving(names, csv, folder, data_dir)
     files, has_name = np.full(len(names), "", object), (names != "").to_numpy()
-    files[has_name] = find_images(names[has_name], csv, folder, table_format, remarks, alone=alone)
+    files[has_name] = find_images(names[has_name], csv, folder, data_dir, table_format, remarks, alone=alone)
     return as_text(files)
 
 

@@ -6,7 +6,6 @@ What cannot be told is one clear line that names the candidates and the option t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,17 +28,17 @@ from imettk.starter.guess_columns import (
 )
 from imettk.starter.guess_folders import choose_folder, label_folders, likely_labels
 from imettk.starter.guess_labels import labels_of, unknown_among
+from imettk.starter.guess_linked import LinkedTests, find_linked
 from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, find_places, refuse_more_images
 from imettk.starter.guess_rows import Gathered, gather_tables, join_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
 from imettk.starter.guess_targets import find_targets, labels_in_names
+from imettk.starter.guess_titles import find_coco_titles, find_titles, have_groups
 from imettk.starter.guess_units import UnitRows, find_units, lists_units
 from imettk.starter.judging import Judging, judge, judges_grades
 from imettk.starter.look import Contents
 from imettk.starter.naming import find_files
 from imettk.starter.questions import QUESTIONS, Evidence, Question, Ranked
-
-MOST_LISTED = 3  # labels that a table lists, for each that is used: the numbers of its rows are no list of labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +54,7 @@ class Rows:
         ranked: what it says of answers in order.
         remarks: what was passed over.
         units: where several images give one answer; else None.
+        linked: where a table leads from the ids of the sample submission to images; else None.
     """
 
     question: Question
@@ -68,6 +68,7 @@ class Rows:
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...] = ()
     units: UnitRows | None = None
+    linked: LinkedTests | None = None
 
     @property
     def found(self) -> np.ndarray:
@@ -108,7 +109,11 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     sample_csv = find_sample(contents, choices)
     gathered, rows, units = _find_training(contents, choices, sample_csv)
     contents, long = gathered.contents, gathered.rows
-    if units is not None:
+    sample: Sample | None
+    linked = None if units is not None else find_linked(contents, choices, sample_csv, rows)
+    if linked is not None and sample_csv is not None:
+        rows, sample = linked.rows, linked.sample(contents, sample_csv, long.get(sample_csv))
+    elif units is not None:
         rows, sample = units.rows, units.sample(contents, sample_csv, long.get(sample_csv or ""))
     elif rows is None or _name_others(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
         return _without_table(gathered, data_dir, choices, sample_csv)
@@ -123,8 +128,10 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     apart = [] if units is None else list(units.not_labels)
     targets = find_targets(frame.drop(columns=apart), rows, sample, contents, choices, gathered=names)
     if units is None:
-        rows, targets = join_images(rows, targets, choices, findings)
-        findings.append(tell_ids(rows, targets.frame))
+        annotated = contents.forms.get(rows.csv, "").startswith("COCO")
+        rows, targets = join_images(rows, targets, choices, findings, annotated=annotated)
+        tell = tell_ids if linked is None else linked.tell_ids
+        findings.append(tell(rows, targets.frame))
     else:
         findings.append(units.finding)
     frame, labels = targets.frame.assign(**{name: frame[name] for name in apart}), targets.labels
@@ -144,6 +151,10 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         asks_columns=targets.asks_columns,
     )
     question = _choose_question(choices, evidence, findings)
+    titles: dict[str, Any] = {}
+    if not targets.numeric:
+        titles = find_titles(contents, labels, rows.csv, sample_csv, findings)
+        titles = titles or find_coco_titles(contents, rows.csv, str(targets.form.get("label_column")), findings)
     form = TableFormat(
         task=question.task,
         train_csv=rows.csv,
@@ -153,15 +164,16 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         channel_files=rows.naming.channels,
         on_missing_image="error" if rows.naming.found.all() else "drop",
         **({} if units is None else units.form),
+        **({} if linked is None else linked.form),
         **(targets.form | gathered.training_fields(rows.csv)),
-        **({} if targets.numeric else _find_labels_csv(contents, labels, {rows.csv, sample_csv}, findings)),
+        **titles,
         **_unknown(question, labels, ranked, findings),
     )
     if form.train_rows is not None:  # whose label column is none of the gathered table
         frame = frame.rename(columns={TableFormat(**targets.form).label_column: form.label_column})
     beside = frame.drop(columns=[*form.label_columns, *apart])
     form = replace(form, group_column=find_group(beside, rows.id_column, form.label_column, choices, findings))
-    grouped = form.labels_csv is not None and _grouped(contents.tables[form.labels_csv][form.label_name_column])
+    grouped = form.labels_csv is not None and have_groups(contents.tables[form.labels_csv][form.label_name_column])
     read = Rows(
         question=question,
         table=form,
@@ -173,6 +185,7 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         ranked=ranked,
         findings=tuple(findings),
         units=units,
+        linked=linked,
     )
     return _with_answers(contents, choices, read)
 
@@ -278,28 +291,6 @@ def _choose_question(choices: Choices, evidence: Evidence, findings: list[Findin
     return question
 
 
-def _grouped(names: pd.Series) -> bool:
-    return bool(names.str.contains(TableFormat().name_separator, regex=False).any())
-
-
-def _find_labels_csv(
-    contents: Contents, labels: Iterable[str], others: set[str | None], findings: list[Finding]
-) -> dict[str, Any]:
-    """The table that lists every label with a name, as fields of the format."""
-    wanted = set(labels)
-    for csv, frame in contents.tables.items():
-        if csv in others or len(frame.columns) < 2 or len(frame) > MOST_LISTED * len(wanted):
-            continue
-        for column in frame.columns:
-            if wanted <= set(frame[column]) and frame[column].is_unique:
-                rest = [other for other in frame.columns if other != column and frame[other].is_unique]
-                name = next((other for other in rest if "name" in other.lower()), rest[0] if rest else column)
-                reason = f"its column {column} holds every label of the training table"
-                findings.append(Finding("label names", f"{csv}, {len(frame)} labels", reason, "table.labels_csv"))
-                return {"labels_csv": csv, "label_id_column": column, "label_name_column": name}
-    return {}
-
-
 def _unknown(
     question: Question, labels: Counter[str], ranked: Ranked | None, findings: list[Finding]
 ) -> dict[str, Any]:
@@ -324,6 +315,8 @@ def _with_test(read: Rows, labels: list[str], contents: Contents) -> tuple[Table
     require_filled(sample.frame, Path(sample.csv), [sample.id_column, *form.filled_columns], ())
     if read.units is not None:
         form, files, where = read.units.with_test(form, sample)
+    elif read.linked is not None:
+        form, files, where = read.linked.with_test(form, sample)
     else:
         form, files, where = _find_test_images(form, sample, contents)
     filled = form.filled_columns

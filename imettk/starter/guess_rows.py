@@ -230,9 +230,12 @@ def _share(names: np.ndarray, contents: Contents) -> float:
 
 
 def join_images(
-    rows: TrainingRows, targets: Targets, choices: Choices, findings: list[Finding]
+    rows: TrainingRows, targets: Targets, choices: Choices, findings: list[Finding], *, annotated: bool = False
 ) -> tuple[TrainingRows, Targets]:
     """Return a table and its labels with one row an image, where images have several rows with a label each.
+
+    Args:
+        annotated: rows are annotations; of others, a few ids that stand twice are an oversight.
 
     Raises:
         DataError: they have several rows, which cannot be joined.
@@ -241,29 +244,29 @@ def join_images(
     ids = frame[rows.id_column]
     twice = ids.duplicated(keep=False)
     few = twice.sum() <= TOLD * len(ids) or ids[twice].nunique() == 1
-    if not twice.any() or (few and choices.several is not True):
+    if not twice.any() or (few and choices.several is not True and not annotated):
         return rows, targets
     what = f"{rows.csv}: {named(ids[twice].unique(), 'id')} more than once, in column {rows.id_column}"
     if targets.numeric or "label_columns" in form:
         raise DataError(f"{what}: leave one row of each, or write one for each image and label, as ID_LABEL")
     column = form["label_column"]
-    if choices.several is None and frame.groupby(rows.id_column)[column].nunique().max() < 2:
-        raise DataError(f"{what}, each with the same label: leave one row of each")
-    if choices.several is False:
+    same = not targets.several and frame.groupby(rows.id_column)[column].nunique().max() < 2
+    if choices.several is False and not same:
         raise DataError(f"{what}: leave one row of each, or give --task multilabel where images have several labels")
-    if not targets.several:
+    same = same and choices.several is not True
+    if not (targets.several or same):
         sign = next((sign for sign in JOINING if not frame[column].str.contains(sign, regex=False).any()), None)
         if sign is None:
             raise DataError(f"{what}, and labels hold all of {' '.join(JOINING)!r}: rename them")
         form = form | ({} if sign == " " else {"label_separator": sign})
     form = form | {"join_rows": True}
     remarks: list[str] = []
-    read = TableFormat(task="multilabel", id_column=rows.id_column, **form)
+    read = TableFormat(task="multiclass" if same else "multilabel", id_column=rows.id_column, **form)
     joined = join_rows(frame, read, Path(rows.csv), remarks)
-    labels = labels_of(joined[column].tolist(), read.cell_separator)
-    reason = "ids stand in several rows with different labels"
+    labels = labels_of(joined[column].tolist(), None if same else read.cell_separator)
+    reason = f"ids stand in several rows with {'the same label' if same else 'different labels'}"
     findings.append(Finding("joined rows", remarks[0].partition(": ")[2], reason, "table.join_rows"))
     naming = rows.naming._replace(files=rows.naming.files[~ids.duplicated().to_numpy()])
     return rows._replace(naming=naming), replace(
-        targets, frame=joined, labels=labels, several=True, reason=reason, form=form
+        targets, frame=joined, labels=labels, several=not same, reason=targets.reason if same else reason, form=form
     )

@@ -206,17 +206,14 @@ def _find_columns(
     left = [column for column in columns if column not in known] or columns
     if len(left) == 1 < len(columns):
         return (left[0],), f"the test table has {', '.join(column for column in columns if column != left[0])} too"
-    return _choose_column(frame, rows, left, answers)
+    return _choose_column(frame, rows, left, sample)
 
 
 def _choose_column(
-    frame: pd.DataFrame, rows: TrainingRows, columns: list[str], answers: tuple[str, ...]
+    frame: pd.DataFrame, rows: TrainingRows, columns: list[str], sample: Sample | None
 ) -> tuple[tuple[str, ...], str]:
-    """One of several columns that may hold labels, or all those of 0 and 1.
-
-    Args:
-        answers: columns of the sample submission.
-    """
+    """One of several columns that may hold labels, or all those of 0 and 1."""
+    answers, cells = ((), set()) if sample is None else (sample.answers, set(sample.cells))
     if len(columns) == 1:
         return (columns[0],), "no other column can be it"
     alike = [column for column in columns if plain_name(column) in map(plain_name, answers)]
@@ -228,6 +225,9 @@ def _choose_column(
     called = [column for column in columns if LABEL_NAME.fullmatch(column)]
     if len(called) == 1:
         return (called[0],), "by its name"
+    shown = [column for column in called if cells and cells <= set(frame[column].str.strip())]
+    if len(shown) == 1:
+        return (shown[0],), f"by its name, and the sample submission shows its {sorted(cells)[0]}"
     left = called or [column for column in columns if not GROUP_NAME.fullmatch(column)] or columns
     if len(left) == 1:
         return (left[0],), f"beside {', '.join(column for column in columns if column != left[0])}, which name groups"

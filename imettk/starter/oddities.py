@@ -38,7 +38,7 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
         if not guess.test_found.all():
             stops = "" if guess.test_found.any() else ": `prepare` stops there until the test images are there"
             lines.append(f"{form.sample_csv}: {named(names[~guess.test_found], 'row')} without an image{stops}")
-        if both := sorted(set(names) & set(ids)):
+        if guess.linked is None and (both := sorted(set(names) & set(ids))):
             lines.append(f"{named(both, 'id')} both in {form.train_csv} and in {form.sample_csv}")
     if guess.judging.doubt is not None:
         lines.append(guess.judging.doubt)

@@ -244,7 +244,7 @@ def test_an_image_that_breaks_after_prepare_is_one_clear_line(own_data, tmp_path
         path.write_bytes(b"gone bad")
     done = imettk("train", *common, "--fold", 0, "--session.num-workers", workers, code=2)
     errors = [line for line in done.stderr.splitlines() if "%|" not in line]
-    assert len(errors) == 1 and ".png (8 bytes): cannot identify image file" in errors[0]
+    assert len(errors) == 1 and ".png (8 bytes): it is a text that begins with 'gone bad'" in errors[0]
 
 
 def test_a_multiclass_competition_runs_from_a_python_recipe(own_data, tmp_path, imettk):

@@ -81,11 +81,12 @@ def test_other_lists_are_looked_up_by_a_column_of_both(tmp_path):
     annotations = [row | {"genus_id": row["category_id"] % 2, "place_id": 4} for row in ANNOTATIONS]
     more = {"genera": [{"genus_id": 1, "genus": "G", "category_name": "?"}], "licenses": [{"id": 1, "url": "u"}]}
     more |= {"places": [{"place_id": 9, "country": "X"}]}  # that lacks one
+    more |= {"pairs": [{"genus_id": row, "distance": 3} for row in (0, 1, 1)]}  # that has one twice
     remarks = []
     read = rows_of(tmp_path, changed(annotations=annotations, **more), remarks)
     assert read["genus"].tolist() == ["G", "G", "", "G"] and "genus_category_name" not in read.columns
-    assert read["category_name"].tolist() == ["owl", "cat", "", "cat"] and "country" not in read.columns
-    assert remarks == [f"{tmp_path / 'a.json'}: left out 2 lists (licenses, places) whose rows nothing names"]
+    assert read["category_name"].tolist() == ["owl", "cat", "", "cat"] and {"country", "distance"}.isdisjoint(read)
+    assert remarks == [f"{tmp_path / 'a.json'}: left out 3 lists (licenses, places, pairs) whose rows nothing names"]
 
 
 def test_tests_have_images_alone(tmp_path):

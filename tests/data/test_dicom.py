@@ -137,6 +137,7 @@ def test_a_range_of_the_recipe_replaces_the_window(tmp_path):
         pixels = read(tmp_path / "a.dcm", white=(-160, 240), facts=facts)[:, :, 0]
         assert np.abs(pixels - np.clip((units + 160) / 400, 0, 1) * 255).max() <= 0.5 + 1e-3
         assert facts.brightest == pytest.approx(units.max())
+        np.testing.assert_allclose(ImageReader(size=SIZE).read_numbers(str(tmp_path / "a.dcm")), units, rtol=1e-6)
     save(tmp_path / "a.dcm", make(array, photometric="MONOCHROME1"))
     assert np.abs(read(tmp_path / "a.dcm", white=(-160, 240))[:, :, 0] + pixels.astype(int) - 255).max() <= 1
 

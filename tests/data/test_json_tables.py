@@ -41,7 +41,9 @@ def test_objects_on_lines_are_rows_whatever_the_ending(tmp_path):
         assert rows_of(tmp_path, text + "\n", name).to_numpy().tolist() == CELLS
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(text.encode()))
     assert read_rows(tmp_path / "a.jsonl.gz").to_numpy().tolist() == CELLS
-    assert rows_of(tmp_path, '{"id": "a\u2028b\\n"}\n', "b.jsonl")["id"].tolist() == ["a\u2028b\n"]
+    for name in ("b.jsonl", "b.json"):
+        read = rows_of(tmp_path, '{"id": "a\u2028b\\n"}\n{"id": 2}\n', name)
+        assert read["id"].tolist() == ["a\u2028b\n", "2"]
 
 
 def test_other_columns_in_other_rows_are_empty(tmp_path):
@@ -60,7 +62,11 @@ def test_any_encoding_of_json_is_read(tmp_path, encoding):
 def test_a_mapping_is_a_table_of_ids_and_labels(tmp_path):
     read = rows_of(tmp_path, {"0": "Bacterial Blight", "4": "Healthy"})
     assert read.to_dict("list") == {"id": ["0", "4"], "label": ["Bacterial Blight", "Healthy"]}
-    for images in ({"a.jpg": ["x", "y"], "b.jpg": []}, {"a.jpg": ["x", "y", "z"], "b.jpg": ["x", "u", "v"]}):
+    for images in (
+        {"a": ["x", "y"], "b": ["z", "u"]},
+        {"a.jpg": ["x", "y"], "b.jpg": []},
+        {"a.jpg": ["x", "y", "z"], "b.jpg": ["x", "u", "v"]},
+    ):
         read = rows_of(tmp_path, images)
         assert dict(zip(read["id"], map(parse_list, read["label"]), strict=True)) == images
 
@@ -97,6 +103,7 @@ def test_pixels_are_left_out_and_told(tmp_path, form):
         ({"a": "x", "b": "y"}, "JSON that maps 2 names to values"),
         ({"a": {"label": 1}, "b": {"label": 1, "size": 2}}, "JSON that maps 2 names to objects"),
         ({"id": ["a", "b"]}, "JSON of columns, 2 rows"),
+        (["a.jpg", "b.jpg"], "JSON, a list of 2 names"),
     ],
 )
 def test_the_form_is_told(tmp_path, value, form):

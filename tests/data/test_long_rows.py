@@ -159,8 +159,17 @@ def test_rows_of_one_id_are_joined_and_identical_ones_count_once():
         joined([("i", "a", "x"), ("i", "d", "z")], remarks, agree=["site"])
 
 
+def test_rows_of_one_label_are_one_where_all_agree():
+    form, remarks = TableFormat(task="multiclass", join_rows=True), list[str]()
+    frame = pd.DataFrame([("i", "a b"), ("j", "b"), ("i", "a b ")], columns=["id", "attribute_ids"])
+    assert join_rows(frame, form, CSV, remarks)["attribute_ids"].tolist() == ["a b", "b"]
+    assert remarks == ["s.csv: 1 id (i) in several rows, which are joined: 3 rows; 1 rows add no label"]
+    with pytest.raises(DataError, match=r"1 id \(j\) in several rows with different labels: .* is multilabel"):
+        join_rows(pd.concat([frame, frame.assign(id="j")]), form, CSV, remarks)
+
+
 @pytest.mark.parametrize(
-    "changes", [{"task": "multiclass"}, {"task": "regression"}, {"label_columns": ("a", "b")}, {"train_folders": True}]
+    "changes", [{"task": "votes"}, {"task": "regression"}, {"label_columns": ("a", "b")}, {"train_folders": True}]
 )
 def test_rows_are_joined_where_an_image_may_have_several_labels(changes):
     with pytest.raises(ConfigError):

@@ -9,6 +9,8 @@ import pytest
 
 from imettk.config.choices import Choice
 from imettk.config.own import Own, refer
+from imettk.data.file_facts import FileFacts
+from imettk.data.pixel_values import ValueRange
 from imettk.data.reader import ImageReader
 from imettk.data.source import cache_key
 from imettk.errors import DataError
@@ -31,6 +33,22 @@ def test_its_pixels_are_cut_resized_and_turned_as_those_of_files(tmp_path, monke
     np.testing.assert_array_equal(reader_of(np.load, monkeypatch, **settings).read_whole(tmp_path / "a.npy"), pixels)
 
 
+def test_its_numbers_are_scaled_as_those_of_files_are(tmp_path, monkeypatch):
+    numbers = np.random.default_rng(0).integers(0, 4096, (8, 9)).astype(np.uint16)
+    np.save(tmp_path / "a.npy", numbers)
+    for given in (numbers, numbers[:, :, None], numbers.astype(np.float32)):
+        reader = reader_of(lambda _, given=given: given, monkeypatch, size=(8, 9), white=ValueRange(0, 4095))
+        facts = FileFacts()
+        pixels = reader.read("x.dat", facts=facts)
+        np.testing.assert_array_equal(
+            pixels, ImageReader(size=(8, 9), white=ValueRange(0, 4095)).read(f"{tmp_path}/a.npy")
+        )
+        assert facts.brightest == numbers.max()
+    seen = numbers.astype(np.uint8)  # bytes are never scaled
+    reader = reader_of(lambda _: seen, monkeypatch, size=(8, 9), channels=1, white=ValueRange(0, 4095))
+    np.testing.assert_array_equal(reader.read("x.dat")[:, :, 0], seen)
+
+
 def test_one_call_a_channel_where_an_image_is_several_files(monkeypatch):
     read = {"a_red": 1, "a_blue": 2}
     reader = reader_of(
@@ -46,9 +64,14 @@ def test_one_call_a_channel_where_an_image_is_several_files(monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (np.zeros((4, 4, 3)), r"x.dat: `images\.reader` must return uint8 \(H, W, 3\), got float64 \(4, 4, 3\)"),
-        (np.zeros((4, 4), np.uint8), r"got uint8 \(4, 4\)"),
-        (np.zeros((4, 4, 1), np.uint8), r"got uint8 \(4, 4, 1\)"),
+        (
+            np.zeros((4, 4, 3, 1)),
+            r"x.dat: `images\.reader` must return numbers \(H, W\) or \(H, W, 3\), got float64 \(4, 4,",
+        ),
+        (np.zeros((4, 4), "c8"), r"got complex64 \(4, 4\)"),
+        (np.array([["a"]]), r"got <U1 \(1, 1\)"),
+        (np.zeros((4, 4)), "x.dat: its values are float64, so what is white is unknown: set `images.white`"),
+        (np.zeros((4, 4, 2), np.uint8), "x.dat: it has 2 channels, `images.channels` says 3"),
         (np.zeros((0, 4, 3), np.uint8), "x.dat: it has 4 x 0 pixels"),
         (np.zeros((40, 4, 3), np.uint8), "more than the limit of 100"),
         (None, "got NoneType"),

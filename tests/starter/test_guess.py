@@ -283,7 +283,6 @@ def test_a_column_that_is_the_label_again_is_no_group(tmp_path):
         ("id,label\na,owl\nb,hen\n", {"id_column": "label"}, "no table has a column label that names an image in half"),
         ("id,label\na,owl\nb,hen\n", {"id_column": "name"}, "no table has a column name that names an image in half"),
         ("id,tags\na,['x' 'y']\nb,['x']\nc,[]\nd,['y']\n", {}, r"holds lists, and cells that .* as .*'x' 'y'"),
-        ("id,label\na,x\na,x\nb,y\nb,y\n", {}, r"2 ids \(a, b\) more than once, in column id, each with the same"),
         ("id,label\na,x\na,y\nb,x\nb,y\n", {"question": "multiclass"}, r"more than once.*or give --task multilabel"),
         ("id,label\nx,owl\ny,hen\n", {"train_csv": "train.csv"}, "no column of id, label names an image in half"),
     ],

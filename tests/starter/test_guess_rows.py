@@ -137,6 +137,20 @@ def test_rows_of_one_image_are_joined_by_a_sign_that_no_label_holds(tmp_path):
         guess(look_into(data), data, Choices())
 
 
+def test_rows_of_one_image_with_the_same_label_are_one(tmp_path):
+    """As boxes of one species each, of which an image has several."""
+    rows = [(name, "ab"[at % 2]) for at, name in enumerate(TRAIN) for _ in range(1 + at % 3)]
+    sample = pd.DataFrame({"id": TEST, "label": "a"})
+    data = lay_out(tmp_path / "data", pd.DataFrame(rows, columns=["id", "label"]), sample, **FILES)
+    found = guess(look_into(data), data, Choices())
+    assert found.table.join_rows and found.table.task == "multiclass" and found.labels == {"a": 6, "b": 6}
+    assert len(found.frame) == len(found.files) == 12
+    joined = next(finding for finding in found.findings if finding.what == "joined rows")
+    assert joined.reason == "ids stand in several rows with the same label" and "24 rows; 12 rows add" in joined.value
+    assert read_table(found.table, data).targets.tolist() == [at % 2 for at in range(12)]
+    assert guess(look_into(data), data, Choices(question="multilabel")).table.task == "multilabel"
+
+
 @pytest.mark.parametrize(
     ("ids", "asked", "more"),
     [

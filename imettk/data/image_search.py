@@ -1,0 +1,265 @@
+"""The search for each row's image: in its folder, in those below it, and by the end of a path of another machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from imettk.config import TableFormat
+from imettk.data.csv_files import as_text, is_utf8, named, printable, require_utf8
+from imettk.data.file_tree import FileTree, open_tree
+from imettk.data.image_files import (
+    ENDING_SIGNS,
+    find_channels,
+    find_leaving,
+    forms_of,
+    refuse_leaving,
+    without_ending,
+)
+from imettk.errors import DataError
+
+MOST_LOOKED_AT = 1000  # names that are compared with the files
+HERE, BELOW, BY_END, WHOLE = range(4)  # how an image was found
+_STEPS = re.compile(r"[/\\]+")
+_ROOTED = re.compile(r"(\.\.)?[/\\]|[A-Za-z]:")  # with which a path begins whose folders are not from here
+_POINT = re.compile(r"(?<![^/])(\d+)\.0(?![^/])")  # of a number that a step of a path is
+
+
+class Search:
+    """Finds the files that names mean, each by its name from the folder; an image of several files with its `*`.
+
+    Args:
+        suffix: behind each name, with a `*` for the channel where there are `channels`.
+    """
+
+    def __init__(self, folder: Path, data_dir: Path, suffix: str, channels: Sequence[str] = ()) -> None:
+        self._folder, self._data_dir = folder, data_dir
+        self._suffix, self._channels = suffix, channels
+        self.tree = open_tree(folder)
+        self._roots = [self.tree]
+        if os.path.realpath(folder) != os.path.realpath(data_dir):
+            self._roots.append(open_tree(data_dir))
+        self._known_ends: dict[tuple[str, ...], list[list[_End]]] = {}
+
+    def here(self, name: str) -> list[str]:
+        """Return the files that a name means in the folder, or in the one within that the name itself says."""
+        way, _, base = name.rpartition("/")
+        found = self._match(self.tree, way, base) if self._channels else self.tree.index(way).find(base, self._suffix)
+        return [f"{way}/{file}" for file in found] if way else found
+
+    def elsewhere(self, name: str, *, leaves: bool) -> tuple[list[str], int]:
+        """Return the files that a name means which is not here, and how.
+
+        Args:
+            leaves: the name is a path that leads out of the folder, so that only its end can be meant.
+        """
+        if not leaves and (found := self._below(name)):
+            return found, BELOW
+        if found := self._by_end(name):
+            return found, BY_END
+        whole = _POINT.sub(r"\1", name)
+        if not leaves and whole != name and (found := self.here(whole) or self._below(whole)):
+            return found, WHOLE
+        folders = [] if self._channels else self.tree.folders()  # which a reader of one's own may read
+        return ([name + self._suffix] if name + self._suffix in folders else []), HERE
+
+    def _match(self, tree: FileTree, inner: str, base: str) -> list[str]:
+        if not self._channels:
+            return tree.index(inner).find(base, self._suffix)
+        found = find_channels(base, self._suffix, self._channels, tree.files(inner).__contains__)
+        return [found] if found else []
+
+    def _below(self, name: str) -> list[str]:
+        """Return the files below that are called so, or whose path ends so."""
+        way, _, base = name.rpartition("/")
+        if self._channels:
+            first = self._suffix.replace("*", self._channels[0])
+            inners = [inner for form in forms_of(base) for inner in self.tree.places(form + first)]
+            pairs = [(inner, file) for inner in inners for file in self._match(self.tree, inner, base)]
+        else:
+            names = self.tree.below().find(base, self._suffix)
+            pairs = [(inner, file) for file in names for inner in self.tree.places(file)]
+        return [f"{inner}/{file}" for inner, file in pairs if not way or f"/{inner}".endswith(f"/{way}")]
+
+    def _by_end(self, name: str) -> list[str]:
+        """Return the files by the longest end of a path that is there, from the folder or from that of the data."""
+        *way, base = _STEPS.split(name)
+        way = [step for step in way if step not in ("", ".")]
+        if ".." in way:
+            way = way[len(way) - way[::-1].index("..") :]
+        if base in ("", ".", "..", name):
+            return []
+        rooted = _ROOTED.match(name) is not None
+        for ends in self._ends_of(tuple(way)):
+            found = [
+                f"{end.prefix}{file}"
+                for end in ends
+                if end.steps > 0 or rooted or not way
+                for file in self._match(end.tree, end.inner, base)
+            ]
+            if found:
+                return found
+        return []
+
+    def _ends_of(self, way: tuple[str, ...]) -> list[list[_End]]:
+        """Return the folders that are there of the ends of a way, the longest first; the last is that of images."""
+        if way not in self._known_ends:
+            self._known_ends[way] = ends = []
+            for first in range(len(way) + 1):
+                inner = "/".join(way[first:])
+                trees = [tree for tree in (self._roots if inner else self._roots[:1]) if tree.files(inner)]
+                ends.append([_End(tree, inner, self._prefix(tree, inner), len(way) - first) for tree in trees])
+        return self._known_ends[way]
+
+    def _prefix(self, tree: FileTree, inner: str) -> str:
+        """Return the way from the folder of images."""
+        top = self._folder if tree is self.tree else self._data_dir
+        way = os.path.relpath(top / inner, self._folder).replace(os.sep, "/")
+        return "" if way == "." else f"{way}/"
+
+
+class _End(NamedTuple):
+    """A folder with files with whose name a path ends.
+
+    Attributes:
+        prefix: the way to it from the folder of images.
+        steps: how many folders of the path it is.
+    """
+
+    tree: FileTree
+    inner: str
+    prefix: str
+    steps: int
+
+
+def find_images(
+    names: pd.Series,
+    csv: Path,
+    folder: Path,
+    data_dir: Path,
+    table_format: TableFormat,
+    remarks: list[str],
+    *,
+    alone: bool,
+) -> np.ndarray:
+    """Return the file of each name, by its own name from the folder, str (N,); "" where it has none.
+
+    An image of several files is called with a `*` for the channel. Images that are found otherwise than by their name
+    and the format's suffix become a remark, as do those that no row names where the folder is the table's alone.
+
+    Raises:
+        DataError: the folder is missing, a name means several files, two mean one, or one leads out of the folder and
+            does not end with what is there.
+    """
+    require_utf8(folder)
+    leaving = set(find_leaving(names, folder, data_dir))
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing: the recipe's `table` names it as a folder of images")
+    suffix, channels = table_format.image_suffix, table_format.channel_files
+    search = Search(folder, data_dir, suffix, channels)
+    files, ways = np.full(len(names), "", object), np.full(len(names), HERE)
+    doubtful: dict[int, list[str]] = {}
+    for row, name in enumerate(names.tolist()):
+        leaves = name in leaving
+        if not (found := [] if leaves else search.here(name)):
+            found, ways[row] = search.elsewhere(name, leaves=leaves)
+        if len(found) > 1:
+            doubtful[row] = found
+        files[row] = found[0] if found else ""
+    _refuse_doubt(names, doubtful, ways, csv, folder)
+    if leaving:
+        refuse_leaving(names[files == ""], csv, folder, data_dir)
+    _refuse_shared(names, files, csv, folder)
+    remarks += [f"{folder}/{fault}" for fault in search.tree.unread]
+    _tell_others(names[ways == HERE], files[ways == HERE], suffix, csv, remarks)
+    _tell_ways(names, files, ways, csv, folder, data_dir, remarks)
+    if alone:
+        used = {file.replace("*", channel) for file in files for channel in channels} if channels else set(files)
+        _tell_spare(used, search.tree, suffix, folder, remarks)
+    return as_text(files)
+
+
+def _refuse_doubt(names: pd.Series, doubtful: dict[int, list[str]], ways: np.ndarray, csv: Path, folder: Path) -> None:
+    """Raise `DataError` where names mean several files each."""
+    if doubtful:
+        where = [f"{names.iloc[row]}: {' or '.join(found[:2])}" for row, found in doubtful.items()]
+        what_to_do = "say the ending with --table.image-suffix, or write it behind the id"
+        if any(ways[row] != HERE for row in doubtful):
+            what_to_do = "name the folder that holds the images, or their folders by columns in table.image_path"
+        raise DataError(f"{csv}: {named(where, 'id')} that may mean several files in {folder}: {what_to_do}")
+
+
+def _refuse_shared(names: pd.Series, files: np.ndarray, csv: Path, folder: Path) -> None:
+    """Raise `DataError` where several names mean one file."""
+    counts = Counter(files[files != ""].tolist())
+    if max(counts.values(), default=1) == 1:
+        return
+    shared = [f"{name}: {file}" for name, file in zip(names, files, strict=True) if counts[file] > 1]
+    raise DataError(f"{csv}: {named(shared, 'id')} that mean the same file as another one in {folder}")
+
+
+def _tell_others(names: pd.Series, files: np.ndarray, suffix: str, csv: Path, remarks: list[str]) -> None:
+    """Remark files that are called otherwise than name and suffix."""
+    both = zip(names.tolist(), files.tolist(), strict=True)
+    pairs = [f"{name} is {file}" for name, file in both if file and file != name + suffix]
+    if pairs:
+        what = f"followed by {suffix}" if suffix else "as it is"
+        remarks.append(f"{csv}: {named(pairs, 'image')} found by another name than the id {what}")
+
+
+def _tell_ways(
+    names: pd.Series,
+    files: np.ndarray,
+    ways: np.ndarray,
+    csv: Path,
+    folder: Path,
+    data_dir: Path,
+    remarks: list[str],
+) -> None:
+    """Remark how many images were found elsewhere than where their names say, with an example."""
+    texts = {
+        BELOW: ("image", f"found by name in folders below {folder}"),
+        BY_END: ("path", "of another machine or folder matched by its end"),
+        WHOLE: ("image", "found where numbers have no .0 behind them"),
+    }
+    for way, (what, text) in texts.items():
+        rows = np.flatnonzero((ways == way) & (files != ""))
+        top = data_dir if way == BY_END else folder
+        pairs = [f"{names.iloc[row]} is {os.path.relpath(folder / files[row], top)}" for row in rows[:1]]
+        if pairs:
+            count = f"{len(rows):,} {what}{'s' if len(rows) > 1 else ''}"
+            remarks.append(f"{csv}: {count} {text}: {printable(pairs[0])}")
+
+
+def _tell_spare(used: set[str], tree: FileTree, suffix: str, folder: Path, remarks: list[str]) -> None:
+    """Remark images in the folder that no row names, and those below where rows name such."""
+    ending = suffix.rpartition("*")[2]
+    spare = [name for name in tree.files() - used if name.endswith(ending)]
+    if any("/" in file and not file.startswith("../") for file in used):
+        images = (name for name in tree.paths_below() if name not in used)
+        spare += [name for name in images if (name.endswith(ending) if ending else without_ending(name) != name)]
+    if spare:
+        remarks.append(f"{folder}: {named(sorted(spare), 'image')} without a row in the table")
+
+
+def say_where(names: pd.Series, folder: Path, table_format: TableFormat) -> str:
+    """Return what the image of the first of these rows would be called, and what is there where another suffix would
+    do."""
+    suffix, name = table_format.image_suffix, str(names.iloc[0])
+    text = f"that of {printable(name)} would be {printable(name + suffix)}"
+    if table_format.channel_files or table_format.lists_images:
+        return text
+    known = set(names.iloc[:MOST_LOOKED_AT])
+    for file in sorted(open_tree(folder).files()):
+        stems = [file, *(file[:at] for at in range(len(file) - 1, 0, -1) if file[at] in ENDING_SIGNS)]
+        if (stem := next((stem for stem in stems if stem in known), None)) is not None and is_utf8(file):
+            ending = file[len(stem) :]
+            return f"{text}; there is {file}, so try --table.image-suffix {ending or repr(ending)}"
+    return text

@@ -1,0 +1,51 @@
+"""Names of labels: in a table of its own, or beside the labels in COCO's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import pandas as pd
+
+from imettk.config import TableFormat
+from imettk.starter.guess_columns import Finding
+from imettk.starter.look import Contents
+
+MOST_LISTED = 3  # labels that a table lists, for each that is used: the numbers of its rows are no list of labels
+
+
+def find_titles(
+    contents: Contents, labels: Collection[str], train_csv: str, sample_csv: str | None, findings: list[Finding]
+) -> dict[str, Any]:
+    """Return the table that lists every label with a name, as fields of the format; none where there is none."""
+    wanted = set(labels)
+    for csv, frame in contents.tables.items():
+        if csv in (train_csv, sample_csv) or len(frame.columns) < 2 or len(frame) > MOST_LISTED * len(wanted):
+            continue
+        for column in frame.columns:
+            if wanted <= set(frame[column]) and frame[column].is_unique:
+                rest = [other for other in frame.columns if other != column and frame[other].is_unique]
+                name = next((other for other in rest if "name" in other.lower()), rest[0] if rest else column)
+                reason = f"its column {column} holds every label of the training table"
+                findings.append(Finding("label names", f"{csv}, {len(frame)} labels", reason, "table.labels_csv"))
+                return {"labels_csv": csv, "label_id_column": column, "label_name_column": name}
+    return {}
+
+
+def find_coco_titles(contents: Contents, train_csv: str, label_column: str, findings: list[Finding]) -> dict[str, Any]:
+    """Return COCO's training table as that of names, where labels are its categories; else as `find_titles`."""
+    frame = contents.tables[train_csv]
+    if not contents.forms.get(train_csv, "").startswith("COCO") or label_column != "category_id":
+        return {}
+    for name in (str(column) for column in frame.columns if "name" in str(column).lower() and column != "file_name"):
+        pairs = frame[[label_column, name]].drop_duplicates()
+        if pairs[label_column].is_unique and pairs[name].is_unique:
+            reason = f"its column {name} has one for each {label_column}"
+            findings.append(Finding("label names", f"{train_csv}, {len(pairs)} labels", reason, "table.labels_csv"))
+            return {"labels_csv": train_csv, "label_id_column": label_column, "label_name_column": name}
+    return {}
+
+
+def have_groups(names: pd.Series) -> bool:
+    """Return whether names of labels begin with a group, as in `culture::french`."""
+    return bool(names.str.contains(TableFormat().name_separator, regex=False).any())

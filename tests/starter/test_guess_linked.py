@@ -1,0 +1,140 @@
+"""Ids of the sample submission that name no image are led to one by the table of test images, as `prepare` does it."""
+
+import json
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from imettk.data.table import read_table, read_test_table
+from imettk.errors import DataError
+from imettk.starter.guess import guess
+from imettk.starter.guess_columns import Choices
+from imettk.starter.look import look_at, look_into
+from imettk.starter.oddities import find_oddities
+
+PNG = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+TRAIN = [f"{number % 3}/t{number}.png" for number in range(12)]
+TEST = [f"9/q{number}.png" for number in range(4)]
+CLASSES = ["301", "42", "7"]
+
+
+@pytest.fixture
+def plants(tmp_path):
+    """COCO's tables, without the sample submission."""
+    for name in (*(f"train_images/{name}" for name in TRAIN), *(f"test_images/{name}" for name in TEST)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(PNG)
+    images = [{"image_id": f"plant {row}", "file_name": name, "license": row % 2} for row, name in enumerate(TRAIN)]
+    annotations = [{"image_id": f"plant {row}", "category_id": CLASSES[row % 3]} for row in range(12)]
+    kinds = [{"category_id": name, "species": f"s{name}", "family": "F"} for name in CLASSES]
+    train = {"images": images, "annotations": annotations, "categories": kinds}
+    (tmp_path / "train_metadata.json").write_text(json.dumps(train))
+    test = [{"image_id": row, "file_name": name} for row, name in enumerate(TEST)]
+    (tmp_path / "test_metadata.json").write_text(json.dumps(test))
+    return tmp_path
+
+
+def ask(folder, ids, names=("Id", "Predicted")):
+    pd.DataFrame({names[0]: ids, names[1]: "42"}).to_csv(folder / "sample_submission.csv", index=False)
+
+
+def look(folder, **choices):
+    contents = look_into(folder)
+    found = guess(contents, folder, Choices(**choices))
+    return found, find_oddities(found, contents, look_at([[str(folder / found.table.train_images / found.files[0])]]))
+
+
+def told(found):
+    return {finding.what: f"{finding.value}: {finding.reason}" for finding in found.findings}
+
+
+def files_of(table, folder):
+    return [path.removeprefix(f"{folder}/") for path in table.paths.tolist()]
+
+
+def test_herbarium(plants):
+    ask(plants, [3, 0, 2, 1])
+    found, odd = look(plants)
+    form = found.table
+    assert (form.id_column, form.image_path, form.test_csv) == ("image_id", "{file_name}", "test_metadata.json")
+    assert (form.sample_id_column, form.answer_column, form.label_column) == ("Id", "Predicted", "category_id")
+    lines = told(found)
+    assert lines["training table"].startswith("train_metadata.json, COCO: 12 annotations of 12 images in 3 categories:")
+    assert lines["ids and images"].startswith("column image_id, whose images file_name names: 12 of 12, as they are")
+    assert lines["labels"].endswith("by its name, and the sample submission shows its 42")
+    assert (
+        "test_metadata.json leads from 4 of its 4 ids to files in test_images/, by file_name"
+        in lines["sample submission"]
+    )
+    assert odd == [] and found.test_files.tolist() == [TEST[row] for row in (3, 0, 2, 1)]
+    table = read_table(form, plants)
+    test = read_test_table(form, plants, table)
+    assert table.ids.tolist() == [f"plant {row}" for row in range(12)]
+    assert files_of(table, plants) == [f"train_images/{name}" for name in TRAIN]
+    assert test.ids.tolist() == ["3", "0", "2", "1"]
+    assert files_of(test, plants) == [f"test_images/{TEST[row]}" for row in (3, 0, 2, 1)]
+
+
+def test_a_training_table_without_such_ids_is_read_by_its_paths(plants):
+    (plants / "train_metadata.json").unlink()
+    pd.DataFrame({"file_name": TRAIN, "kind": [*"abc"] * 4}).to_parquet(plants / "train.parquet")
+    ask(plants, [1, 2, 0, 3], ("image_id", "kind"))
+    found, odd = look(plants)
+    assert (found.table.id_column, found.table.image_path) == ("file_name", "{file_name}")
+    assert found.table.sample_id_column == "image_id" and odd == []
+    table = read_table(found.table, plants)
+    test = read_test_table(found.table, plants, table)
+    assert table.ids.tolist() == TRAIN and test.ids.tolist() == ["1", "2", "0", "3"]
+    assert files_of(test, plants) == [f"test_images/{TEST[row]}" for row in (1, 2, 0, 3)]
+
+
+def test_names_that_both_parts_have_lead_to_their_own(plants):
+    for row in range(4):
+        (plants / "test_images" / TEST[row]).rename(plants / "test_images" / f"q{row}.png")
+        for folder in ("train_images", "test_images"):
+            (plants / folder / "0").mkdir(exist_ok=True)
+            (plants / folder / "0" / f"{row}.png").write_bytes(PNG)
+    pd.DataFrame({"id": range(90, 94), "path": [f"0/{row}.png" for row in range(4)]}).to_csv(
+        plants / "test.csv", index=False
+    )
+    train = [f"0/{row}.png" for row in range(4)]
+    pd.DataFrame({"id": [*"wxyz"], "path": train, "kind": [*"abab"]}).to_csv(plants / "train.csv", index=False)
+    (plants / "train_metadata.json").unlink()
+    (plants / "test_metadata.json").unlink()
+    (plants / "z").mkdir()
+    (plants / "test_images").rename(plants / "z" / "test_images")
+    for row in range(20):  # so that the folder of training images comes first but for its name
+        (plants / "z" / "test_images" / f"more{row}.png").write_bytes(PNG)
+    ask(plants, range(90, 94), ("Id", "kind"))
+    form = look(plants)[0].table
+    assert (form.train_images, form.test_images, form.id_column) == ("train_images", "z/test_images", "id")
+
+
+def test_ids_that_name_images_need_no_table(plants):
+    ask(plants, TEST)
+    found, _ = look(plants)
+    assert found.table.test_csv is None and found.table.image_path is None and found.table.id_column == "file_name"
+
+
+@pytest.mark.parametrize("ids", [[0, 1, 2, 77], [0, 1, 2, 2]])
+def test_ids_that_the_table_has_not_each_once_are_refused(plants, ids):
+    ask(plants, ids)
+    with pytest.raises(DataError, match="no value in any of Id, Predicted names an image"):
+        look(plants)
+
+
+def test_a_table_that_has_an_id_twice_is_not_taken(plants):
+    test = json.loads((plants / "test_metadata.json").read_text())
+    (plants / "test_metadata.json").write_text(json.dumps([*test, test[0]]))
+    ask(plants, [3, 0, 2, 1])
+    with pytest.raises(DataError, match="no value in any of Id, Predicted names an image"):
+        look(plants)
+
+
+def test_another_column_of_ids_is_obeyed(plants):
+    ask(plants, [3, 0, 2, 1])
+    assert look(plants, id_column="image_id")[0].table.id_column == "image_id"
+    with pytest.raises(DataError, match="no value in any of Id, Predicted names an image"):
+        look(plants, id_column="file_name")
