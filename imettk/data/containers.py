@@ -172,7 +172,8 @@ def npy_content(array: np.ndarray) -> bytes:
     header = repr({"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape})
     padding = -(len(header) + 11) % 64
     content = header.encode("latin1") + b" " * padding + b"\n"
-    return b"".join((b"\x93NUMPY\x01\x00", len(content).to_bytes(2, "little"), content, array.tobytes()))
+    numbers = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return b"".join((b"\x93NUMPY\x01\x00", len(content).to_bytes(2, "little"), content, numbers))
 
 
 class _Shelf:
