@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +13,12 @@ import pandas as pd
 
 from imettk.config import Recipe, TableFormat
 from imettk.data.csv_files import named, refuse_doubles
-from imettk.data.file_facts import describe_brightness
 from imettk.data.label_cells import as_table, write_cells
 from imettk.data.labels import split
 from imettk.errors import ConfigError, DataError
 from imettk.evaluation.submit import check_sample
 from imettk.progress import say
+from imettk.starter.finding import Finding
 from imettk.starter.guess import Guess, guess
 from imettk.starter.guess_columns import Choices
 from imettk.starter.guess_labels import labels_of
@@ -112,11 +112,14 @@ def _tell_found(found: Guess, contents: Contents, looks: Looks, data_dir: Path) 
     """Print what was guessed, why, and which option or field changes it."""
     tables = len(contents.tables)
     say(f"{data_dir}: {tables} table{'s' if tables != 1 else ''}, {contents.num_images} images")
-    for finding in found.findings:
-        say(f"  {finding.what:<19}{finding.value}: {finding.reason}  [{finding.change}]")
+    _tell(found.findings)
     say(f"  {'images':<19}{_looks(looks, found)}  [images.image_size, .channels, .aspect]")
-    if looks.white is not None:
-        say(f"  {'white':<19}{looks.white}: {describe_brightness(looks.facts)}  [images.white]")
+    _tell(looks.insides.findings)
+
+
+def _tell(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        say(f"  {finding.what:<19}{finding.value}: {finding.reason}  [{finding.change}]")
 
 
 def _image_files(found: Guess, data_dir: Path) -> list[list[str]]:
@@ -127,7 +130,7 @@ def _image_files(found: Guess, data_dir: Path) -> list[list[str]]:
 
 
 def _looks(looks: Looks, found: Guess) -> str:
-    kind = "grey" if looks.grey else "colour"
+    kind = {1: "grey", 3: "colour"}.get(looks.channels, f"{looks.channels} channels")
     if (number := len(found.table.channel_files)) > 0:
         if not looks.grey:
             raise DataError(

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind", bound="FileKind")
 
 
+class MissingLibraryError(DataError):
+    """A file needs a library that is not installed; the message has the line that installs it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileKind(Choice):
     """One kind of file; `make` reads it.
@@ -49,7 +53,7 @@ class FileKind(Choice):
         """Return what `make` makes of this file.
 
         Raises:
-            DataError: a library that it needs is not installed; the message has the line that installs it.
+            MissingLibraryError: a library that it needs is not installed; the message has the line that installs it.
         """
         return self._guard(path, lambda: self.load()(content, **settings))
 
@@ -60,7 +64,7 @@ class FileKind(Choice):
             name = (error.name or "").partition(".")[0]
             if name not in self.needs:
                 raise
-            raise DataError(
+            raise MissingLibraryError(
                 f"{path}: {self.title} is read by {name}, which is not installed: pip install 'imettk[{self.extra}]'"
             ) from None
 

@@ -15,6 +15,7 @@ import pandas as pd
 from imettk.data.csv_files import require_columns
 from imettk.data.part_names import is_held_out, is_training
 from imettk.errors import DataError
+from imettk.starter.finding import Finding
 from imettk.starter.look import Contents
 from imettk.starter.naming import Naming, match_names
 from imettk.starter.questions import QUESTIONS
@@ -61,15 +62,6 @@ class Choices:
     def several(self) -> bool | None:
         """True where a row has several labels, None where the data must tell."""
         return None if self.question is None else QUESTIONS[self.question].several
-
-
-class Finding(NamedTuple):
-    """One thing that was guessed, why, and by which option or field it is changed."""
-
-    what: str
-    value: str
-    reason: str
-    change: str
 
 
 class TrainingRows(NamedTuple):

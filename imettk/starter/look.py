@@ -6,7 +6,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,15 @@ import pandas as pd
 
 from imettk.config.file_kinds import TABLE_READERS, kind_of_name
 from imettk.data.csv_files import LISTED, is_utf8, named, require_utf8
-from imettk.data.decode import MAX_PIXELS, decode_any, is_image, read_content
-from imettk.data.file_facts import FileFacts, join_facts, suggest_white
+from imettk.data.decode import is_image
+from imettk.data.file_facts import FileFacts, describe_brightness, join_facts, suggest_white
 from imettk.data.image_files import IMAGE_ENDINGS
 from imettk.data.pixel_values import ValueRange
+from imettk.data.reader import ImageReader
 from imettk.data.table_files import NoTableError, read_file
 from imettk.errors import DataError
+from imettk.starter.finding import Finding
+from imettk.starter.insides import Insides, look_inside
 
 ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"))
 TRIED = 5  # files of any other ending, by which it shows whether they are images
@@ -187,8 +190,7 @@ class Looks:
         strips: the share of them more than twice as long as wide, or the reverse.
         mean, std: of values in [0, 1], a channel each: one for grey images, three for colour, or one a channel file.
         unread: why an image cannot be read, one line each.
-        white: what seems to be white in those of more than 8 bits, where it is not what their files say.
-        facts: what else was noticed.
+        insides: how those are to be read that are no plain pictures, or of more than 8 bits.
     """
 
     number: int
@@ -198,8 +200,12 @@ class Looks:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     unread: list[str]
-    white: int | None = None
-    facts: FileFacts = field(default_factory=FileFacts)
+    insides: Insides = field(default_factory=Insides)
+
+    @property
+    def channels(self) -> int:
+        """Of an image that is one file."""
+        return self.insides.channels or (1 if self.grey else 3)
 
 
 def look_at(images: Sequence[Sequence[str]]) -> Looks:
@@ -210,12 +216,18 @@ def look_at(images: Sequence[Sequence[str]]) -> Looks:
     """
     chosen = np.unique(np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).astype(int))
     samples = [images[row] for row in chosen.tolist()]
-    pixels, unread, facts = _decode_all(samples, None)
-    if (white := suggest_white(facts)) is not None:
-        pixels, unread, _ = _decode_all(samples, white)
+    insides = look_inside([path for paths in images for path in paths])
+    pixels, unread, facts = _decode_all(samples, insides.reader())
+    if insides.white is None and (darker := suggest_white(facts)) is not None:
+        pixels, unread, _ = _decode_all(samples, insides.reader(ValueRange(0, darker)))
+        findings = [Finding("white", str(darker), describe_brightness(facts), "images.white"), *insides.findings]
+        insides = replace(insides, white=darker, findings=findings)
     if not pixels:
         raise DataError(f"none of {len(chosen)} images can be read, the first: {unread[0]}")
-    grey = all(np.abs(np.diff(part.astype(np.int16), axis=2)).mean() < GREY_LIMIT for image in pixels for part in image)
+    channels = insides.channels
+    grey = channels is None and all(
+        np.abs(np.diff(part.astype(np.int16), axis=2)).mean() < GREY_LIMIT for image in pixels for part in image
+    )
     sizes = np.array([image[0].shape[:2] for image in pixels])
     aspects = sizes.max(1) / sizes.min(1)
     values = [[(part[:, :, :1] if grey else part) / 255.0 for part in image] for image in pixels]
@@ -230,38 +242,21 @@ def look_at(images: Sequence[Sequence[str]]) -> Looks:
         mean=tuple(round(float(value), 3) for value in mean),
         std=tuple(round(float(value), 3) for value in std),
         unread=unread,
-        white=white,
-        facts=facts,
+        insides=insides,
     )
 
 
 def _decode_all(
-    images: Sequence[Sequence[str]], white: int | None
+    images: Sequence[Sequence[str]], reader: ImageReader
 ) -> tuple[list[list[np.ndarray]], list[str], FileFacts]:
     """The files of each image that can be read, why others cannot, and what was noticed of them."""
     pixels, unread, noticed = [], [], []
     for paths in images:
         noticed.append(facts := FileFacts())
         try:
-            pixels.append([_decode(path, white, facts) for path in paths])
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
+                pixels.append([reader.read_whole(path, facts=facts) for path in paths])
         except DataError as error:
             unread.append(str(error))
     return pixels, unread, join_facts(noticed)
-
-
-def _decode(path: str, white: int | None, facts: FileFacts) -> np.ndarray:
-    """RGB pixels, uint8 (H, W, 3)."""
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
-            return decode_any(
-                read_content(path),
-                channels=3,
-                orient=True,
-                background=(0,),
-                max_pixels=MAX_PIXELS,
-                white=None if white is None else ValueRange(0, white),
-                facts=facts,
-            )
-    except ValueError as error:
-        raise DataError(f"{path} cannot be decoded: {error}") from None
