@@ -13,7 +13,7 @@ import threading
 import zipfile
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from imettk.config.file_kinds import CONTAINERS, FileKind, kind_of_name
+from imettk.config.file_kinds import CONTAINERS, ContainerKind, kind_of_name
 from imettk.data.csv_files import named
 from imettk.errors import DataError
 
@@ -60,7 +60,7 @@ class Container(Protocol):
         """Return why images of this shape cannot be read from it; None where they can."""
 
 
-def container_kind(path: str | Path) -> FileKind | None:
+def container_kind(path: str | Path) -> ContainerKind | None:
     """Return the row that opens a file, by its name or else by its first bytes; None where it is no container."""
     if (kind := kind_of_name(CONTAINERS, os.path.basename(path))) is not None:
         return kind
@@ -139,6 +139,14 @@ def split_path(path: str) -> tuple[str, str] | None:
     return None
 
 
+def tell_slow(paths: Iterable[str]) -> list[str]:
+    """Return a line for each container among these images' that is slow to read at random."""
+    folders = {os.path.dirname(path): path for path in paths}  # of each the container is looked for once
+    files = dict.fromkeys(parts[0] for path in folders.values() if (parts := split_path(path)) is not None)
+    slow = [file for file in files if (kind := container_kind(file)) is not None and kind.in_order]
+    return [f"{file}: reading its rows at random is slow: let `cache` hold them" for file in slow]
+
+
 def read_member(path: str, shape: Shape = None) -> bytes | None:
     """Return the content of an image in a container; None where the path leads into none.
 
@@ -164,7 +172,8 @@ def npy_content(array: np.ndarray) -> bytes:
     header = repr({"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape})
     padding = -(len(header) + 11) % 64
     content = header.encode("latin1") + b" " * padding + b"\n"
-    return b"".join((b"\x93NUMPY\x01\x00", len(content).to_bytes(2, "little"), content, array.tobytes()))
+    numbers = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return b"".join((b"\x93NUMPY\x01\x00", len(content).to_bytes(2, "little"), content, numbers))
 
 
 class _Shelf:
@@ -181,8 +190,9 @@ class _Shelf:
         with self._lock:
             there = self._open.get(path)
             if there is None or there[0] != identity:
-                there = (identity, threading.Lock(), make())
-                self._open[path] = there
+                there = None
+                self._open.pop(path, None)  # closed first: HDF5 would hand out what it knows of the file
+                there = self._open[path] = identity, threading.Lock(), make()
                 while len(self._open) > MOST_OPEN:
                     self._open.popitem(last=False)
             self._open.move_to_end(path)
