@@ -92,18 +92,31 @@ def natural_order(name: str) -> list[tuple[int, str]]:
 
 
 def list_members(folder: Path, shape: Shape) -> list[str] | None:
-    """Return the names of the images in the container or containers of this name; None where it is none.
+    """Return the names of the images in the container or containers of this name, or in a folder within one; None where
+    it is none.
 
     Raises:
         DataError: one cannot be opened, two hold images of one name, or their images lack a shape.
     """
+    inner = None if find_files(folder) else split_path(str(folder))
+    top = folder if inner is None else Path(inner[0])
+    for file in find_files(top):
+        with opened(str(file)) as container:
+            if (fault := container.fault(shape)) is not None:
+                raise DataError(f"{file}: {fault}")
+    names = member_names(top)
+    if names is None or inner is None:
+        return names
+    return [name.removeprefix(f"{inner[1]}/") for name in names if name.startswith(f"{inner[1]}/")]
+
+
+def member_names(folder: Path) -> list[str] | None:
+    """Return the names of all images in a container or several, whether they have a shape or not; as `list_members`."""
     if not (files := find_files(folder)):
         return None
     names: list[str] = []
     for file in files:
         with opened(str(file)) as container:
-            if (fault := container.fault(shape)) is not None:
-                raise DataError(f"{file}: {fault}")
             names += container.names()
     if len(files) > 1 and (twice := [name for name, count in Counter(names).items() if count > 1]):
         raise DataError(f"{folder}: {named(twice, 'image')} in more than one of {len(files)} files")
