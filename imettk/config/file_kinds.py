@@ -32,6 +32,7 @@ class FileKind(Choice):
         without_start: a file that has none of these is one all the same where its name ends so.
         needs: modules that `make` imports beside what imettk always installs.
         extra: of imettk that installs them.
+        rarely: most files of the kind are read without them.
     """
 
     title: str
@@ -40,6 +41,7 @@ class FileKind(Choice):
     without_start: bool = False
     needs: tuple[str, ...] = ()
     extra: str = ""
+    rarely: bool = False
 
     def is_start(self, content: bytes) -> bool:
         """Return whether a file that begins so is of this kind."""
@@ -83,6 +85,7 @@ IMAGE_READERS: dict[str, FileKind] = {
         starts=((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")),
         needs=("tifffile",),
         extra="tiff",
+        rarely=True,
     ),
     "dicom": FileKind(
         make="imettk.data.dicom:read_dicom",
@@ -196,4 +199,4 @@ def extras_of(recipe: Recipe) -> tuple[str, ...]:
     kinds += [kind_of_name(IMAGE_READERS, name) for name in suffixes if name]
     places = [form.train_images, form.test_images, *(extra.images for extra in form.extra)]
     kinds += [kind_of_name(CONTAINERS, name) for name in places]
-    return tuple(sorted({kind.extra for kind in kinds if kind is not None and kind.extra}))
+    return tuple(sorted({kind.extra for kind in kinds if kind is not None and kind.extra and not kind.rarely}))

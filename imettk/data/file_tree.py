@@ -127,7 +127,7 @@ class FileTree:
         path = f"{self._folder}/{inner}" if inner else self._folder
         known = self._listings.get(inner)
         try:
-            if known is None or known.changed == 0 or known.changed != os.stat(path).st_mtime_ns:
+            if known is None or known.changed != os.stat(path).st_mtime_ns:
                 self._listings[inner] = _scan(path)
                 self._indices.pop(inner, None)
         except OSError as error:

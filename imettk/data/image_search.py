@@ -94,7 +94,7 @@ class Search:
         way = [step for step in way if step not in ("", ".")]
         if ".." in way:
             way = way[len(way) - way[::-1].index("..") :]
-        if base in ("", ".", "..", name):
+        if base in ("", name):
             return []
         rooted = _ROOTED.match(name) is not None
         for ends in self._ends_of(tuple(way)):

@@ -20,7 +20,7 @@ def data(tmp_path):
     """A data folder beside a secret; `linked` leads out of it, as links may."""
     for place in ("data/train/sub", "data/other", "data/test", "elsewhere/deep"):
         (tmp_path / place).mkdir(parents=True)
-    for name in ("secret", "elsewhere/secret", "elsewhere/deep/l"):
+    for name in ("secret", "4", "elsewhere/secret", "elsewhere/deep/l"):
         (tmp_path / f"{name}.png").touch()
     for name in ("train/a", "train/b", "train/a..b", "train/sub/c", "other/d", "test/t"):
         (tmp_path / "data" / f"{name}.png").touch()
@@ -38,6 +38,7 @@ OUTSIDE = [
     "sub/../../../secret",
     "./../../data/../secret",
     "..\\..\\secret",
+    "../../4.0",
     "../linked/../secret",  # from where the link leads to
     "C:\\secret",
     "\\secret",
