@@ -15,6 +15,7 @@ import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -182,11 +183,15 @@ def npy_content(array: np.ndarray) -> bytes:
     """Return an array as the content of a `.npy` file."""
     if array.dtype.hasobject:
         raise ValueError("it holds objects, not numbers")
-    header = repr({"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape})
-    padding = -(len(header) + 11) % 64
-    content = header.encode("latin1") + b" " * padding + b"\n"
     numbers = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return b"".join((b"\x93NUMPY\x01\x00", len(content).to_bytes(2, "little"), content, numbers))
+    return b"".join((_npy_header(array.dtype, array.shape), numbers))
+
+
+@lru_cache(maxsize=64)  # of images of one size
+def _npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    header = repr({"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
+    content = header.encode("latin1") + b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(content).to_bytes(2, "little") + content
 
 
 class _Shelf:
