@@ -12,6 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from imettk.config import Recipe, TableFormat
+from imettk.data.container_search import member_paths
+from imettk.data.containers import list_members
 from imettk.data.csv_files import named, refuse_doubles
 from imettk.data.label_cells import as_table, write_cells
 from imettk.data.labels import split
@@ -57,7 +59,7 @@ def new(
     _check(name, path, made_dir, hold_out, like=like is not None, start=choices.start)
     contents = look_into(data_dir)
     found = guess(contents, data_dir, choices)
-    looks = look_at(_image_files(found, data_dir))
+    looks = look_at(_image_files(found, data_dir), choices.pixel_shape)
     point, has_weights, why = choose_start(choices.start, Path(WEIGHTS))
     _tell_found(found, contents, looks, data_dir)
     if like is None:
@@ -125,8 +127,9 @@ def _tell(findings: Sequence[Finding]) -> None:
 def _image_files(found: Guess, data_dir: Path) -> list[list[str]]:
     """The files of each training image that is there."""
     folder, channels = data_dir / found.table.train_images, found.table.channel_files or ("",)
-    files = found.files[found.found].tolist()
-    return [[f"{folder}{os.sep}{file.replace('*', channel)}" for channel in channels] for file in files]
+    list_members(folder, found.table.pixel_shape)  # which says where a shape is wanting
+    paths = member_paths(folder, found.files[found.found].tolist())
+    return [[path.replace("*", channel) for channel in channels] if channels != ("",) else [path] for path in paths]
 
 
 def _looks(looks: Looks, found: Guess) -> str:

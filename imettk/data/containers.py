@@ -15,6 +15,7 @@ import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -92,18 +93,31 @@ def natural_order(name: str) -> list[tuple[int, str]]:
 
 
 def list_members(folder: Path, shape: Shape) -> list[str] | None:
-    """Return the names of the images in the container or containers of this name; None where it is none.
+    """Return the names of the images in the container or containers of this name, or in a folder within one; None where
+    it is none.
 
     Raises:
         DataError: one cannot be opened, two hold images of one name, or their images lack a shape.
     """
+    inner = None if find_files(folder) else split_path(str(folder))
+    top = folder if inner is None else Path(inner[0])
+    for file in find_files(top):
+        with opened(str(file)) as container:
+            if (fault := container.fault(shape)) is not None:
+                raise DataError(f"{file}: {fault}")
+    names = member_names(top)
+    if names is None or inner is None:
+        return names
+    return [name.removeprefix(f"{inner[1]}/") for name in names if name.startswith(f"{inner[1]}/")]
+
+
+def member_names(folder: Path) -> list[str] | None:
+    """Return the names of all images in a container or several, whether they have a shape or not; as `list_members`."""
     if not (files := find_files(folder)):
         return None
     names: list[str] = []
     for file in files:
         with opened(str(file)) as container:
-            if (fault := container.fault(shape)) is not None:
-                raise DataError(f"{file}: {fault}")
             names += container.names()
     if len(files) > 1 and (twice := [name for name, count in Counter(names).items() if count > 1]):
         raise DataError(f"{folder}: {named(twice, 'image')} in more than one of {len(files)} files")
@@ -169,11 +183,15 @@ def npy_content(array: np.ndarray) -> bytes:
     """Return an array as the content of a `.npy` file."""
     if array.dtype.hasobject:
         raise ValueError("it holds objects, not numbers")
-    header = repr({"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape})
-    padding = -(len(header) + 11) % 64
-    content = header.encode("latin1") + b" " * padding + b"\n"
     numbers = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return b"".join((b"\x93NUMPY\x01\x00", len(content).to_bytes(2, "little"), content, numbers))
+    return b"".join((_npy_header(array.dtype, array.shape), numbers))
+
+
+@lru_cache(maxsize=64)  # of images of one size
+def _npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    header = repr({"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
+    content = header.encode("latin1") + b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(content).to_bytes(2, "little") + content
 
 
 class _Shelf:

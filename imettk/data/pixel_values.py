@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -25,9 +26,7 @@ class ValueRange(NamedTuple):
         if values.dtype == np.uint8 and self == (0, LARGEST_8):
             return values
         if values.dtype.kind in "ui" and values.itemsize <= 2:
-            levels = all_levels(values.dtype).astype(np.float64)
-            table = np.rint(np.clip((levels - self.black) * 255 / (self.white - self.black), 0, 255)).astype(np.uint8)
-            return look_up(values, table)
+            return look_up(values, _scaled_levels(self, values.dtype.newbyteorder("=")))
         pixels = np.empty(values.shape, np.uint8)
         for part in _parts(values):
             pixels[part] = self._compute(values[part])
@@ -50,6 +49,13 @@ class ValueRange(NamedTuple):
     def setting(self) -> int | list[float]:
         """Return it as a JSON value: the white alone where black is 0 and white a whole number, as of 0.1.0."""
         return int(self.white) if self.black == 0 and self.white == int(self.white) else [self.black, self.white]
+
+
+@lru_cache(maxsize=8)  # which takes longer than to look up a small image
+def _scaled_levels(known: ValueRange, dtype: np.dtype) -> np.ndarray:
+    """Return uint8 of every number of a whole type of 8 or 16 bits, by its bits."""
+    levels = all_levels(dtype).astype(np.float64)
+    return np.rint(np.clip((levels - known.black) * 255 / (known.white - known.black), 0, 255)).astype(np.uint8)
 
 
 def all_levels(dtype: np.dtype) -> np.ndarray:

@@ -48,6 +48,7 @@ class Choices:
         group_column: `none` is for no groups.
         metric: a row of METRICS, by which the competition judges.
         start: `quick` or `strong`, where the recipe begins.
+        pixel_shape: of images whose pixels stand in a row; see `table.pixel_shape`.
     """
 
     question: str | None = None
@@ -57,6 +58,7 @@ class Choices:
     group_column: str | None = None
     metric: str | None = None
     start: str | None = None
+    pixel_shape: tuple[int, ...] | None = None
 
     @property
     def several(self) -> bool | None:

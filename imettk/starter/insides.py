@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -36,22 +36,28 @@ class Insides:
         frame: which one of several.
         white: as `images.white` says it; None where their type or their file says enough.
         findings: why.
+        pixel_shape: of pixels in a row, as it was given.
     """
 
     channels: int | None = None
     frame: Literal["middle"] | None = None
     white: int | str | None = None
     findings: list[Finding] = field(default_factory=list)
+    pixel_shape: tuple[int, ...] | None = None
 
     def reader(self, white: ValueRange | None = None) -> ImageReader:
         """Return what reads whole images so, with another white if one is given."""
         parsed = None if self.white is None else parse_white(self.white)
         known = white or (None if parsed is None else ValueRange(parsed.black, parsed.white))
-        return ImageReader(size=(8, 8), channels=self.channels or 3, frame=self.frame, white=known)
+        reader = ImageReader(size=(8, 8), channels=self.channels or 3, frame=self.frame, white=known)
+        return replace(reader, pixel_shape=self.pixel_shape)
 
 
-def look_inside(paths: Sequence[str]) -> Insides:
+def look_inside(paths: Sequence[str], shape: tuple[int, ...] | None = None) -> Insides:
     """Look into some of the files that are no plain pictures, spread over all.
+
+    Args:
+        shape: of pixels in a row; see `table.pixel_shape`.
 
     Raises:
         DataError: a library that reads them is not installed.
@@ -60,7 +66,7 @@ def look_inside(paths: Sequence[str]) -> Insides:
     layouts: dict[str, _Layout] = {}
     for path in (paths[row] for row in chosen):
         try:
-            content = read_content(path)
+            content = read_content(path, shape)
             if image_kind(content, path) is not None and (layout := _find_layout(content, path)) is not None:
                 layouts[path] = layout
         except MissingLibraryError as error:
@@ -72,13 +78,13 @@ def look_inside(paths: Sequence[str]) -> Insides:
         except DataError:
             continue  # who decodes all of them names it
     if not layouts:
-        return Insides()
+        return Insides(pixel_shape=shape)
     channels, frame = _agree(list(layouts.values()))
     findings = _explain(channels, frame, len(layouts))
-    wanted, why = _choose_white(_unknown_numbers(list(layouts), channels, frame))
+    wanted, why = _choose_white(_unknown_numbers(list(layouts), shape, channels, frame))
     if wanted is not None:
         findings.append(Finding("white", str(wanted), why, "images.white"))
-    return Insides(None if channels in (1, 3) else channels, frame, wanted, findings)
+    return Insides(None if channels in (1, 3) else channels, frame, wanted, findings, shape)
 
 
 def _find_layout(content: bytes, path: str) -> _Layout | None:
@@ -121,13 +127,15 @@ def _explain(channels: int, frame: str | None, number: int) -> list[Finding]:
     return findings
 
 
-def _unknown_numbers(paths: list[str], channels: int, frame: Literal["middle"] | None) -> np.ndarray:
+def _unknown_numbers(
+    paths: list[str], shape: tuple[int, ...] | None, channels: int, frame: Literal["middle"] | None
+) -> np.ndarray:
     """Return numbers of those files that do not say what is white, float64 (M,)."""
     reader = ImageReader(size=(8, 8), channels=channels, frame=frame)
     samples = []
     for path in paths:
         try:
-            content = read_content(path)
+            content = read_content(path, shape)
             values = reader.read_values(content, path, channels, as_shown=True)
             values = PixelValues(decode_numbers(content, frame)) if values is None else values
         except (DataError, ValueError):

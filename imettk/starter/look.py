@@ -21,6 +21,7 @@ from imettk.data.pixel_values import ValueRange
 from imettk.data.reader import ImageReader
 from imettk.data.table_files import NoTableError, read_file
 from imettk.errors import DataError
+from imettk.starter.containers import Containers, find_containers
 from imettk.starter.finding import Finding
 from imettk.starter.insides import Insides, look_inside
 
@@ -44,6 +45,7 @@ class Contents:
         unread: why a table cannot be read, and what else was passed over, one line each.
         forms: in what form the rows of a table stand, where it is no plain csv.
         remarks: how tables had to be read, one line each.
+        containers: files that hold many images, each as a folder of `images`.
     """
 
     tables: dict[str, pd.DataFrame]
@@ -52,6 +54,7 @@ class Contents:
     others: Counter[str] = field(default_factory=Counter)
     forms: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    containers: Containers = field(default_factory=Containers)
 
     @property
     def num_images(self) -> int:
@@ -85,20 +88,30 @@ def look_into(data_dir: Path) -> Contents:
     if not data_dir.is_dir():
         raise DataError(f"{data_dir} is no folder: --data must be the competition's, with its images and tables")
     require_utf8(data_dir)
-    contents, odd, others, tables = Contents({}, {}, []), list[str](), list[str](), list[str]()
-    for folder, files in _walk(data_dir, ".", odd, contents.unread):
+    odd, unread = list[str](), list[str]()
+    walked = list(_walk(data_dir, ".", odd, unread))
+    found = find_containers(data_dir, [_path(folder, name) for folder, files in walked for name in files])
+    contents = Contents({}, found.images, [*unread, *found.unread, *map(str, found.missing)], containers=found)
+    others, tables = list[str](), list[str]()
+    for folder, files in walked:
         for name in files:
-            path, ending = (name if folder == "." else f"{folder}/{name}"), _ending(name)
-            if ending in IMAGE_ENDINGS:
+            if (path := _path(folder, name)) in found.files:
+                continue
+            if _ending(name) in IMAGE_ENDINGS:
                 contents.images.setdefault(folder, []).append(name)
             else:
                 (others if kind_of_name(TABLE_READERS, name) is None else tables).append(path)
     _read_tables(tables, data_dir, contents)
+    for csv, frame in found.tables.items():
+        contents.tables[csv], contents.forms[csv] = frame, f"{len(frame)} rows that hold the images"
     if odd:
         what = "that are neither files nor folders, or whose names are no UTF-8"
         contents.unread.append(f"passed over {named(sorted(odd), 'thing')} {what}")
     _sort_others(others, data_dir, contents)
+    contents.unread[:] = dict.fromkeys(contents.unread)  # a library may be missing for a table as for its images
     if not contents.images:
+        if found.missing:
+            raise found.missing[0]
         raise DataError(f"{data_dir} holds no image ({', '.join(sorted(IMAGE_ENDINGS))}){_why_none(contents.others)}")
     return contents
 
@@ -118,6 +131,10 @@ def _read_tables(paths: Sequence[str], data_dir: Path, contents: Contents) -> No
             contents.unread.append(str(error))
         else:
             contents.forms.update({path: form} if form else {})
+
+
+def _path(folder: str, name: str) -> str:
+    return name if folder == "." else f"{folder}/{name}"
 
 
 def _ending(name: str) -> str:
@@ -208,15 +225,18 @@ class Looks:
         return self.insides.channels or (1 if self.grey else 3)
 
 
-def look_at(images: Sequence[Sequence[str]]) -> Looks:
+def look_at(images: Sequence[Sequence[str]], shape: tuple[int, ...] | None = None) -> Looks:
     """Decode some images, spread over all; each is one file, or one a channel.
+
+    Args:
+        shape: of pixels in a row; see `table.pixel_shape`.
 
     Raises:
         DataError: none of them can be read.
     """
     chosen = np.unique(np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).astype(int))
     samples = [images[row] for row in chosen.tolist()]
-    insides = look_inside([path for paths in images for path in paths])
+    insides = look_inside([path for paths in images for path in paths], shape)
     pixels, unread, facts = _decode_all(samples, insides.reader())
     if insides.white is None and (darker := suggest_white(facts)) is not None:
         pixels, unread, _ = _decode_all(samples, insides.reader(ValueRange(0, darker)))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
+import h5py
 import numpy as np
 import pydicom
 import tifffile
@@ -44,6 +45,7 @@ class Kind(NamedTuple):
         channels: of its images.
         white: what `images.white` has to say.
         side: of an image, in pixels.
+        container: the file that holds all of them, whose members these are.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Kind(NamedTuple):
     channels: int = 1
     white: ValueRange | None = None
     side: int = 1024
+    container: str = ""
 
 
 def write_dicom(path: str, values: np.ndarray, syntax: str | None = None) -> None:
@@ -100,6 +103,29 @@ def write_channels(path: str, values: np.ndarray) -> None:
     tifffile.imwrite(path, as_channels(values << 4, "u2"), photometric="minisblack", planarconfig="contig")
 
 
+def write_member(path: str, values: np.ndarray, jpeg: bool = False) -> None:
+    """A dataset of the file that is the path's folder."""
+    content: Any = np.void(cv2.imencode(".jpg", (values >> 4).astype(np.uint8))[1].tobytes()) if jpeg else values
+    with h5py.File(Path(path).parent, "a") as file:
+        file[Path(path).name] = content
+
+
+@functools.cache
+def open_hdf5(path: str) -> Any:
+    """The file as a dataset of torch keeps it: open."""
+    return h5py.File(path, "r")
+
+
+def plain_hdf5(path: str) -> np.ndarray:
+    return as_bytes(open_hdf5(str(Path(path).parent))[Path(path).name][()], 0, 4095)
+
+
+def plain_hdf5_jpeg(path: str) -> np.ndarray:
+    content = open_hdf5(str(Path(path).parent))[Path(path).name][()]
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return cv2.resize(pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+
 KINDS = [
     Kind("DICOM, 12 bits", ".dcm", write_dicom, plain_dicom),
     Kind("DICOM, JPEG 2000", ".j2k.dcm", functools.partial(write_dicom, syntax=JPEG2000Lossless), plain_dicom),
@@ -127,6 +153,23 @@ KINDS = [
         channels=5,
         white=ValueRange(0, 1),
     ),
+    Kind(
+        "HDF5, JPEG bytes",
+        "",
+        functools.partial(write_member, jpeg=True),
+        plain_hdf5_jpeg,
+        container="all.h5",
+    ),
+    Kind("HDF5, 16 bits", "", write_member, plain_hdf5, white=ValueRange(0, 4095), container="all.h5"),
+    Kind(
+        "HDF5, 16 bits, 256 px",
+        "",
+        write_member,
+        plain_hdf5,
+        white=ValueRange(0, 4095),
+        container="all.h5",
+        side=256,
+    ),
 ]
 
 
@@ -138,7 +181,7 @@ def make_files(kind: Kind, folder: Path, count: int) -> list[str]:
         coarse = rng.integers(0, 4000, (24, 24)).astype(np.float32)
         smooth = cv2.resize(coarse, (kind.side, kind.side), interpolation=cv2.INTER_CUBIC)
         values = np.clip(smooth + rng.normal(0, 8, smooth.shape), 0, 4095).astype(np.uint16)
-        paths.append(str(folder / f"{number:03d}{kind.ending}"))
+        paths.append(str(folder / kind.container / f"{number:03d}{kind.ending}"))
         kind.write(paths[-1], values)
     return paths
 
