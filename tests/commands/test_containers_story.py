@@ -178,3 +178,15 @@ def test_rows_of_parquet_without_a_cache_are_said_to_be_slow(tmp_path, capsys):
     run("prepare", tmp_path / "recipe.json", *common, "--cache.kind", "none")
     printed = capsys.readouterr().out
     assert printed.count("train_image_data_0.parquet: reading its rows at random is slow: let `cache` hold them") == 1
+
+
+def test_black_and_white_may_be_percentiles_of_what_it_holds(tmp_path, capsys):
+    data = make_data(tmp_path / "data", "json")
+    (tmp_path / "recipe.json").write_text(to_json(recipe_of("json", white="1%..99%")))
+    run("prepare", tmp_path / "recipe.json", "--data", data, "--run-dir", tmp_path / "run")
+    images, _ = pictures(TRAIN, 0)
+    bands = np.stack([images / 4 - 40.5, images / 5 - 45.5])
+    black, white = (float(np.percentile(bands, share)) for share in (1, 99))
+    cached = ImageCache(tmp_path / "run" / "cache").read(7)
+    expected = cv2.resize(((bands[0, 7] - black) / (white - black) * 255).clip(0, 255), (32, 32))
+    assert np.abs(cached[:, :, 0] - expected).max() < 6
