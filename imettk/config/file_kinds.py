@@ -199,7 +199,7 @@ def extras_of(recipe: Recipe) -> tuple[str, ...]:
     form = recipe.table
     tables = [form.train_csv, form.sample_csv, form.labels_csv, form.test_csv, form.boxes_csv, form.merged_csv]
     tables += [form.turned_csv, form.left_out_csv, *(extra.csv for extra in form.extra)]
-    suffixes = [form.image_suffix, *(extra.image_suffix for extra in form.extra)]
+    suffixes = [form.image_suffix, form.image_path, *(extra.image_suffix for extra in form.extra)]
     kinds = [kind_of_name(TABLE_READERS, name) for name in tables if name]
     kinds += [kind_of_name(IMAGE_READERS, name) for name in suffixes if name]
     places = [form.train_images, form.test_images, *(extra.images for extra in form.extra)]
