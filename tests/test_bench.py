@@ -99,6 +99,13 @@ def test_the_input_table_has_its_rows(run, part):
     assert rows[part] in run("input", "--quick", "--rows", part)
 
 
+def test_the_table_of_formats_has_its_rows(run):
+    pytest.importorskip("pydicom")
+    pytest.importorskip("tifffile")
+    table = run("formats", "--quick")
+    assert "DICOM, JPEG 2000: files" in table and ".npy, 5 channels of float32: pixel cache" in table
+
+
 def test_duplicates_are_found_and_look_alikes_are_not(run):
     table = run("duplicates", "--quick", "--check")
     assert "pairs of 3,000 images after hashing" in table

@@ -43,6 +43,7 @@ COVERED_ELSEWHERE = {
     "metrics/rows.py": "metrics/test_metric.py",
     "recipes/digits.py": "commands/test_story.py",
     "recipes/humpback2018.py": "commands/test_identities_story.py",
+    "starter/finding.py": "commands/test_new.py",
     "starter/guess_columns.py": "starter/test_guess.py",
     "starter/guess_folders.py": "commands/test_new.py",
     "starter/guess_labels.py": "starter/test_guess.py",

@@ -97,6 +97,11 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def pixel_shape(text: str) -> tuple[int, ...]:
+    """Return the numbers of a text such as `137x236`; ValueError where it is none."""
+    return tuple(int(number) for number in text.lower().split("x"))
+
+
 def _add_new(new: argparse.ArgumentParser) -> None:
     new.add_argument("name", metavar="NAME", help="the recipe is written to NAME.py in this folder")
     new.add_argument(
@@ -116,6 +121,12 @@ def _add_new(new: argparse.ArgumentParser) -> None:
     new.add_argument("--train-csv", metavar="CSV", help="the training table, or the folder with a folder a label")
     new.add_argument("--id-column", metavar="COLUMN", help="the training table's, whose values name images")
     new.add_argument("--label-column", metavar="COLUMN", help="what is to be learned")
+    new.add_argument(
+        "--pixel-shape",
+        type=pixel_shape,
+        metavar="HEIGHTxWIDTH",
+        help="of images whose pixels stand in a row of a table, such as 137x236; 28x28x3 with channels",
+    )
     new.add_argument("--group-column", metavar="COLUMN", help="whose rows stay together; none for no groups")
 
 

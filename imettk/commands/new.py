@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from imettk.config import Recipe, TableFormat
+from imettk.data.container_search import member_paths
+from imettk.data.containers import list_members
 from imettk.data.csv_files import named, refuse_doubles
-from imettk.data.file_facts import describe_brightness
 from imettk.data.label_cells import as_table, write_cells
 from imettk.data.labels import split
 from imettk.errors import ConfigError, DataError
 from imettk.evaluation.submit import check_sample
 from imettk.progress import say
+from imettk.starter.finding import Finding
 from imettk.starter.guess import Guess, guess
 from imettk.starter.guess_columns import Choices
 from imettk.starter.guess_labels import labels_of
@@ -57,7 +59,7 @@ def new(
     _check(name, path, made_dir, hold_out, like=like is not None, start=choices.start)
     contents = look_into(data_dir)
     found = guess(contents, data_dir, choices)
-    looks = look_at(_image_files(found, data_dir))
+    looks = look_at(_image_files(found, data_dir), choices.pixel_shape)
     point, has_weights, why = choose_start(choices.start, Path(WEIGHTS))
     _tell_found(found, contents, looks, data_dir)
     if like is None:
@@ -112,22 +114,26 @@ def _tell_found(found: Guess, contents: Contents, looks: Looks, data_dir: Path) 
     """Print what was guessed, why, and which option or field changes it."""
     tables = len(contents.tables)
     say(f"{data_dir}: {tables} table{'s' if tables != 1 else ''}, {contents.num_images} images")
-    for finding in found.findings:
-        say(f"  {finding.what:<19}{finding.value}: {finding.reason}  [{finding.change}]")
+    _tell(found.findings)
     say(f"  {'images':<19}{_looks(looks, found)}  [images.image_size, .channels, .aspect]")
-    if looks.white is not None:
-        say(f"  {'white':<19}{looks.white}: {describe_brightness(looks.facts)}  [images.white]")
+    _tell(looks.insides.findings)
+
+
+def _tell(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        say(f"  {finding.what:<19}{finding.value}: {finding.reason}  [{finding.change}]")
 
 
 def _image_files(found: Guess, data_dir: Path) -> list[list[str]]:
     """The files of each training image that is there."""
     folder, channels = data_dir / found.table.train_images, found.table.channel_files or ("",)
-    files = found.files[found.found].tolist()
-    return [[f"{folder}{os.sep}{file.replace('*', channel)}" for channel in channels] for file in files]
+    list_members(folder, found.table.pixel_shape)  # which says where a shape is wanting
+    paths = member_paths(folder, found.files[found.found].tolist())
+    return [[path.replace("*", channel) for channel in channels] if channels != ("",) else [path] for path in paths]
 
 
 def _looks(looks: Looks, found: Guess) -> str:
-    kind = "grey" if looks.grey else "colour"
+    kind = {1: "grey", 3: "colour"}.get(looks.channels, f"{looks.channels} channels")
     if (number := len(found.table.channel_files)) > 0:
         if not looks.grey:
             raise DataError(

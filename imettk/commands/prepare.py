@@ -13,6 +13,7 @@ import pandas as pd
 from imettk.config import FoldPlan, Recipe, to_json
 from imettk.data.asked_rows import find_asked
 from imettk.data.cache import INDEX, read_stamps
+from imettk.data.containers import tell_slow
 from imettk.data.csv_files import named, read_csv
 from imettk.data.data_identity import identify_data, read_identity
 from imettk.data.file_facts import FileFacts, tell_facts
@@ -201,6 +202,8 @@ def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, Sampl
         key = cache_key(reader, kind, recipe.cache.quality)
         cache = CacheTarget(folder=run.path / CACHE, kind=kind, key=key, quality=recipe.cache.quality)
     paths = np.concatenate([table.paths for table in tables.values()])
+    for line in tell_slow(paths.tolist()) if cache is None else ():
+        say(f"note: {line}")
     stamps = stamp_files(paths, recipe.table.channel_files, known=_known_stamps(run, names))
     return survey_images(read, names, stamps, shape, cache=cache, notes=notes)
 

@@ -63,6 +63,8 @@ class ExtraTable(Section):
 class TableFormat(Section):
     """How a competition's files name their rows, labels and images; paths are relative to the data folder.
 
+    A field that ends in `csv` names a table of any kind that `config.file_kinds` lists, such as `train.parquet`.
+
     Attributes:
         labels_csv: every label's id and name; without it the labels are those of `train_csv`, sorted.
         group_column: rows of one group never straddle train and validation.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from imettk.data.pixel_values import PixelValues
 
 NumberedFrame = int | Literal["middle"] | None  # as `images.frame` says it
 _ARCHIVE = b"PK\x03\x04"
+MOST_BYTES = 2**31  # that an archive may unpack to
 _NUMBERS = "buif"  # kinds of dtype that an image can have
 
 
@@ -38,6 +40,8 @@ def read_npz(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: b
                 )
                 held = f"{len(names)} arrays ({arrays})" if names else "no array"
                 raise ValueError(f"it holds {held}, and an image is one: save one array to a file")
+            if (size := archive.getinfo(names[0]).file_size) > MOST_BYTES:
+                raise ValueError(f"it unpacks to {size:,} bytes, more than the limit of {MOST_BYTES:,}")
             array = _parse_npy(archive.read(names[0]))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise ValueError(f"it is damaged: {error}") from None
@@ -46,18 +50,26 @@ def read_npz(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: b
 
 def _parse_npy(content: bytes) -> np.ndarray:
     """Return the array of a `.npy` file without a copy of its numbers (numpy's NEP 1)."""
-    file = io.BytesIO(content)
+    size = 2 if content[6:7] == b"\x01" else 4  # bytes of the header's length, by the version of the format
+    start = 8 + size + int.from_bytes(content[8 : 8 + size], "little")
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, is_fortran, dtype = read_header(file)
+        shape, is_fortran, dtype = _read_header(content[:start])
     except (ValueError, EOFError) as error:
         raise ValueError(f"it is no whole .npy file: {' '.join(str(error).split())}") from None
     require_numbers(dtype)
-    count, start = math.prod(shape), file.tell()
+    count = math.prod(shape)
     if len(content) - start < count * dtype.itemsize:
         raise ValueError(f"it is cut: {len(content) - start} of {count * dtype.itemsize} bytes of numbers are there")
     return np.frombuffer(content, dtype, count, start).reshape(shape, order="F" if is_fortran else "C")
+
+
+@lru_cache(maxsize=64)  # images of one size have one, which takes as long to parse as a small one to read
+def _read_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return shape, whether the first axis comes first in memory, and the type of numbers."""
+    file = io.BytesIO(header)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
 
 
 def require_numbers(dtype: np.dtype) -> None:

@@ -13,15 +13,16 @@ import threading
 import zipfile
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-from imettk.config.file_kinds import CONTAINERS, FileKind, kind_of_name
+from imettk.config.file_kinds import CONTAINERS, ContainerKind, kind_of_name
 from imettk.data.csv_files import named
 from imettk.errors import DataError
 
@@ -60,7 +61,7 @@ class Container(Protocol):
         """Return why images of this shape cannot be read from it; None where they can."""
 
 
-def container_kind(path: str | Path) -> FileKind | None:
+def container_kind(path: str | Path) -> ContainerKind | None:
     """Return the row that opens a file, by its name or else by its first bytes; None where it is no container."""
     if (kind := kind_of_name(CONTAINERS, os.path.basename(path))) is not None:
         return kind
@@ -92,18 +93,31 @@ def natural_order(name: str) -> list[tuple[int, str]]:
 
 
 def list_members(folder: Path, shape: Shape) -> list[str] | None:
-    """Return the names of the images in the container or containers of this name; None where it is none.
+    """Return the names of the images in the container or containers of this name, or in a folder within one; None where
+    it is none.
 
     Raises:
         DataError: one cannot be opened, two hold images of one name, or their images lack a shape.
     """
+    inner = None if find_files(folder) else split_path(str(folder))
+    top = folder if inner is None else Path(inner[0])
+    for file in find_files(top):
+        with opened(str(file)) as container:
+            if (fault := container.fault(shape)) is not None:
+                raise DataError(f"{file}: {fault}")
+    names = member_names(top)
+    if names is None or inner is None:
+        return names
+    return [name.removeprefix(f"{inner[1]}/") for name in names if name.startswith(f"{inner[1]}/")]
+
+
+def member_names(folder: Path) -> list[str] | None:
+    """Return the names of all images in a container or several, whether they have a shape or not; as `list_members`."""
     if not (files := find_files(folder)):
         return None
     names: list[str] = []
     for file in files:
         with opened(str(file)) as container:
-            if (fault := container.fault(shape)) is not None:
-                raise DataError(f"{file}: {fault}")
             names += container.names()
     if len(files) > 1 and (twice := [name for name, count in Counter(names).items() if count > 1]):
         raise DataError(f"{folder}: {named(twice, 'image')} in more than one of {len(files)} files")
@@ -139,6 +153,14 @@ def split_path(path: str) -> tuple[str, str] | None:
     return None
 
 
+def tell_slow(paths: Iterable[str]) -> list[str]:
+    """Return a line for each container among these images' that is slow to read at random."""
+    folders = {os.path.dirname(path): path for path in paths}  # of each the container is looked for once
+    files = dict.fromkeys(parts[0] for path in folders.values() if (parts := split_path(path)) is not None)
+    slow = [file for file in files if (kind := container_kind(file)) is not None and kind.in_order]
+    return [f"{file}: reading its rows at random is slow: let `cache` hold them" for file in slow]
+
+
 def read_member(path: str, shape: Shape = None) -> bytes | None:
     """Return the content of an image in a container; None where the path leads into none.
 
@@ -161,10 +183,15 @@ def npy_content(array: np.ndarray) -> bytes:
     """Return an array as the content of a `.npy` file."""
     if array.dtype.hasobject:
         raise ValueError("it holds objects, not numbers")
-    header = repr({"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape})
-    padding = -(len(header) + 11) % 64
-    content = header.encode("latin1") + b" " * padding + b"\n"
-    return b"".join((b"\x93NUMPY\x01\x00", len(content).to_bytes(2, "little"), content, array.tobytes()))
+    numbers = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return b"".join((_npy_header(array.dtype, array.shape), numbers))
+
+
+@lru_cache(maxsize=64)  # of images of one size
+def _npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    header = repr({"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
+    content = header.encode("latin1") + b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(content).to_bytes(2, "little") + content
 
 
 class _Shelf:
@@ -181,8 +208,9 @@ class _Shelf:
         with self._lock:
             there = self._open.get(path)
             if there is None or there[0] != identity:
-                there = (identity, threading.Lock(), make())
-                self._open[path] = there
+                there = None
+                self._open.pop(path, None)  # closed first: HDF5 would hand out what it knows of the file
+                there = self._open[path] = identity, threading.Lock(), make()
                 while len(self._open) > MOST_OPEN:
                     self._open.popitem(last=False)
             self._open.move_to_end(path)

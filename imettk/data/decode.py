@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from imettk.config.file_kinds import IMAGE_READERS
 from imettk.data.arrays import NumberedFrame, choose_frame
 from imettk.data.containers import read_member
 from imettk.data.depth import FULL_16, Depth, grey_values, is_grey, put_colours, read_colours, read_depth, to_eight_bits
@@ -234,8 +235,18 @@ def is_image(path: str) -> bool:
             warnings.simplefilter("ignore")
             image.load()
     except Exception:  # Pillow raises SyntaxError, struct.error and others besides OSError
-        return False
+        return _begins_as_numbers(path)
     return True
+
+
+def _begins_as_numbers(path: str) -> bool:
+    """Return whether a file begins as those that rows of their own read."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512)
+    except OSError:
+        return False
+    return any(kind.is_start(head) for kind in IMAGE_READERS.values())
 
 
 def find_fault(content: bytes) -> str | None:

@@ -147,12 +147,13 @@ def _shorten(single: list[str], stacks: list[tuple[str, dict[str, int]]]) -> tup
 
 def _content(dataset: Any, place: tuple[int, ...]) -> bytes:
     """Return file bytes as they are, and an array as a `.npy` file."""
-    if dataset.dtype.kind in "VS" and not place:  # read as it is: numpy's own bytes lose zeros at the end
-        value = np.empty(dataset.shape, f"V{dataset.dtype.itemsize}")
-        dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, value, dataset.id.get_type())
-        return value.tobytes()
-    array = np.asarray(dataset[place] if place else dataset[()])
-    if array.dtype.hasobject and array.size == 1:  # bytes of any length
-        array = np.asarray(array.item())
-    is_file = array.dtype.kind == "V" or (array.ndim == 1 and array.dtype == np.uint8)
+    low, is_file = dataset.id, dataset.dtype.kind in "VS"
+    if place or low.dtype.hasobject:
+        array = np.asarray(dataset[place])
+        if array.dtype.hasobject and array.size == 1:  # bytes of any length
+            array = np.asarray(array.item())
+    else:  # as h5py reads it, with less around it; numpy's own text would lose zeros at its end
+        array = np.empty(low.shape, f"V{low.dtype.itemsize}" if is_file else low.dtype)
+        low.read(h5py.h5s.ALL, h5py.h5s.ALL, array, low.get_type() if is_file else None)
+    is_file = is_file or (array.ndim == 1 and array.dtype == np.uint8)
     return array.tobytes() if is_file else npy_content(array)

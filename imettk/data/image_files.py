@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from imettk.config.file_kinds import IMAGE_READERS
 from imettk.data.csv_files import named, require_utf8
 from imettk.errors import DataError
 
-IMAGE_ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
+IMAGE_ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")).union(
+    *(kind.endings for kind in IMAGE_READERS.values())
+)
 ENDING_SIGNS = "._-"  # with which that begins which a file's name has behind its id
 # Ids that may lead elsewhere: a step up, or the beginning of an absolute path, also as Windows writes it.
 _LEADING = r"\.\.|^[/\\]|^[A-Za-z]:[/\\]"

@@ -102,7 +102,7 @@ def read_titles(table_format: TableFormat, data_dir: Path, remarks: list[str] | 
     table = read_rows(csv, remarks)
     columns = [table_format.label_id_column, table_format.label_name_column]
     require_columns(table, csv, columns)
-    table = table[columns].drop_duplicates()
+    table = table[list(dict.fromkeys(columns))].drop_duplicates()
     table = table[(table != "").any(axis=1)]
     refuse_doubles(table[columns[0]], csv)
     return dict(zip(table[columns[0]], table[columns[1]], strict=True))

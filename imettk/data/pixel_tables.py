@@ -62,7 +62,7 @@ class PixelTable:
     """A table as the container of its images; see `data.containers.Container`."""
 
     def __init__(self, rows: PixelRows) -> None:
-        self._rows, self._planes = rows, rows.planes
+        self._rows, self.planes = rows, rows.planes
         self._frame: pd.DataFrame | None = None
         self._places: dict[str, int] | None = None
 
@@ -86,12 +86,12 @@ class PixelTable:
         return self._frame
 
     def fault(self, shape: Shape) -> str | None:
-        count = self._planes.pixels
+        count = self.planes.pixels
         if shape is None and count and not is_square(count):
-            shapes = " or ".join(f"{height} x {width}" for height, width in oblongs(count))
+            shapes = "".join(f", perhaps {height} x {width}" for height, width in oblongs(count))
             return (
-                f"each image has {count} values, which are no square: say its height and width in table.pixel_shape"
-                + (f", perhaps {shapes}" if shapes else "")
+                f"each image has {count} values, which are no square: say its height and width in table.pixel_shape "
+                f"(`imettk new --pixel-shape`){shapes}"
             )
         if shape is not None and count and math.prod(shape) != count:
             return f"each image has {count} values, and table.pixel_shape {_product(shape)}"

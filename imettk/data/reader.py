@@ -90,12 +90,12 @@ class ImageReader:
             pixels = self._open(path, self.channels, box, facts=facts)
         return np.ascontiguousarray(pixels[::-1, ::-1]) if turned else pixels
 
-    def read_whole(self, path: str) -> np.ndarray:
-        """All pixels of an image at its own size, uint8 (H, W, channels); errors as in `read`."""
+    def read_whole(self, path: str, *, facts: FileFacts | None = None) -> np.ndarray:
+        """All pixels of an image at its own size, uint8 (H, W, channels); `facts` and errors as in `read`."""
         if self.channel_files:
             paths = [path.replace("*", name) for name in self.channel_files]
-            return np.concatenate([self._open(each, 1, None, whole=True) for each in paths], axis=2)
-        return self._open(path, self.channels, None, whole=True)
+            return np.concatenate([self._open(each, 1, None, whole=True, facts=facts) for each in paths], axis=2)
+        return self._open(path, self.channels, None, whole=True, facts=facts)
 
     def read_numbers(self, path: str) -> np.ndarray:
         """All numbers that an image's file or files hold, of any type and shape, before they are scaled to 8 bits.
@@ -110,7 +110,7 @@ class ImageReader:
             return self._call_own(decode, path, self.channels).numbers
         content = read_content(path, self.pixel_shape)
         try:
-            values = self._read_values(content, path, self.channels, as_shown=False)
+            values = self.read_values(content, path, self.channels, as_shown=False)
             return decode_numbers(content, self.frame) if values is None else values.numbers
         except ValueError as error:
             raise DataError(f"{path} ({len(content)} bytes): {error}") from None
@@ -146,7 +146,7 @@ class ImageReader:
         if facts is not None and has_broken_profile(content):
             facts.broken_profiles = 1
         try:
-            values = self._read_values(content, path, channels, as_shown=self.white is None)
+            values = self.read_values(content, path, channels, as_shown=self.white is None)
             if values is None:
                 return self._decode(content, channels, box, whole, facts)
             pixels = to_pixels(values, channels, self.white, facts=facts)
@@ -156,8 +156,16 @@ class ImageReader:
         except (cv2.error, MemoryError) as error:
             raise DataError(f"{path} ({len(content)} bytes): {' '.join(str(error).split())}") from None
 
-    def _read_values(self, content: bytes, path: str, channels: int, *, as_shown: bool) -> PixelValues | None:
-        """Return what a file holds that is no picture; None where its row leaves it to pictures' readers."""
+    def read_values(self, content: bytes, path: str, channels: int, *, as_shown: bool) -> PixelValues | None:
+        """Return what a file holds that is no picture; None where its row leaves it to pictures' readers.
+
+        Args:
+            as_shown: black and white are those of the file, not of `images.white`.
+
+        Raises:
+            DataError: a library that reads it is not installed.
+            ValueError: it cannot be read.
+        """
         kind = image_kind(content, path)
         values = (
             None if kind is None else kind.read(path, content, channels=channels, frame=self.frame, as_shown=as_shown)

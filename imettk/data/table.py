@@ -74,7 +74,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
             arrays[item.name] = np.concatenate(columns)
     names = {"label_groups": labels.groups, "label_titles": labels.titles}
     names |= {"auxiliary_labels": tuple(labels.auxiliary), "auxiliary_groups": tuple(labels.auxiliary.values())}
-    return replace(parts[0], **(arrays | names), remarks=tuple(remarks))
+    return replace(parts[0], **(arrays | names), remarks=tuple(dict.fromkeys(remarks)))
 
 
 def read_groups(table_format: TableFormat, data_dir: Path) -> dict[str, str]:

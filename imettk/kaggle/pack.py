@@ -132,14 +132,15 @@ def _fill(folder: Path, given: Sequence[Path], order: PackOrder) -> dict[str, An
     """Put everything into a new folder; its manifest, which is written last."""
     folder.mkdir()
     sources = _zip_package(Path(imettk.__file__).parent, folder / PACKAGE)
-    formats = [line for name in order.formats for line in _needs(name)]
+    formats = {name: _needs(name) for name in order.formats}
     if order.wheels:
-        _build_wheels(folder, [*WHEELS, *filter(_is_pure, (Requirement(line).name for line in formats))])
+        libraries = (Requirement(line).name for lines in formats.values() for line in lines)
+        _build_wheels(folder, [*WHEELS, *filter(_is_pure, libraries)])
     for path in given:
         shutil.copyfile(path, folder / path.name)
     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     python = metadata.metadata("imettk")["Requires-Python"]
-    content = {"python": python, "needs": _needs(), "sources": sources, "files": files}
+    content = {"python": python, "needs": sorted(_needs()), "sources": sources, "files": files}
     if formats:
         content["formats"] = formats
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -149,10 +150,10 @@ def _fill(folder: Path, given: Sequence[Path], order: PackOrder) -> dict[str, An
 
 
 def _needs(extra: str = "") -> list[str]:
-    """The requirements of imettk, or those that one of its extras adds, sorted."""
+    """The requirements of imettk, or those that one of its extras adds, in the order of setup.py."""
     lines = [line.split(";") for line in metadata.requires("imettk") or []]
     marked = [(line, "".join(marker).replace("'", '"').replace(" ", "")) for line, *marker in lines]
-    return sorted(line.strip() for line, marker in marked if marker == (f'extra=="{extra}"' if extra else ""))
+    return [line.strip() for line, marker in marked if marker == (f'extra=="{extra}"' if extra else "")]
 
 
 def _is_pure(library: str) -> bool:
@@ -195,7 +196,8 @@ def check_pack(pack: Path, *, wanted: str = "") -> list[Path]:
 def missing_libraries(pack: Path, site: Path) -> list[str]:
     """What the pack needs and this Python lacks, or has too old, in words: "timm>=1.0.15 (here: 0.9)".
 
-    For libraries of formats they say which file to add to the pack, since the platform's image may lose one.
+    Of the libraries of a format its first reads it, and is needed; without the others some of its files cannot be
+    decoded, which is only said.
 
     Args:
         site: where the pack's wheels were installed.
@@ -204,14 +206,20 @@ def missing_libraries(pack: Path, site: Path) -> list[str]:
     here = sys.version.split()[0]
     faults = [] if SpecifierSet(manifest["python"]).contains(here) else [f"Python{manifest['python']} (here: {here})"]
     faults += filter(None, (_lack(line, site) for line in manifest["needs"]))
-    for line in manifest.get("formats", []):
-        if lack := _lack(line, site):
-            python = f"{sys.version_info.major}.{sys.version_info.minor}"
-            faults.append(
-                f"{lack}, which the recipe's files need: `pip download --no-deps --only-binary :all: --python-version "
-                f"{python} --platform manylinux2014_x86_64 {Requirement(line).name}`, and give the file as --add"
-            )
+    for first, *others in manifest.get("formats", {}).values():
+        faults += [_to_be_added(lack) for lack in [_lack(first, site)] if lack]
+        for lack in filter(None, (_lack(line, site) for line in others)):
+            say(f"note: this image lacks {_to_be_added(lack)}")
     return faults
+
+
+def _to_be_added(lack: str) -> str:
+    """Return a library of a format that is not there, with what brings it into the pack."""
+    python, name = f"{sys.version_info.major}.{sys.version_info.minor}", Requirement(lack.split(" (")[0]).name
+    return (
+        f"{lack}, which the recipe's files may need: `pip download --no-deps --only-binary :all: --python-version "
+        f"{python} --platform manylinux2014_x86_64 {name}`, and give the file as --add"
+    )
 
 
 def _lack(line: str, site: Path) -> str:

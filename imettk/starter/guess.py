@@ -271,7 +271,9 @@ def _with_answers(contents: Contents, choices: Choices, read: Rows) -> Guess:
     form, test_files, found = _with_test(read, names, contents)
     every_row = bool((read.frame[form.label_column].str.strip() != "").all())
     judging = judge(read.question, names, form, read.sample, read.ranked, choices, every_row=every_row)
-    known = vars(read) | {"table": form, "findings": (*read.findings, *found, judging.finding)}
+    in_files = contents.containers.findings(form)
+    form = replace(form, pixel_shape=choices.pixel_shape)
+    known = vars(read) | {"table": form, "findings": (*read.findings, *found, *in_files, judging.finding)}
     return Guess(**known, test_files=test_files, judging=judging)
 
 

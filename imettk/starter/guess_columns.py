@@ -15,6 +15,7 @@ import pandas as pd
 from imettk.data.csv_files import require_columns
 from imettk.data.part_names import is_held_out, is_training
 from imettk.errors import DataError
+from imettk.starter.finding import Finding
 from imettk.starter.look import Contents
 from imettk.starter.naming import Naming, match_names
 from imettk.starter.questions import QUESTIONS
@@ -47,6 +48,7 @@ class Choices:
         group_column: `none` is for no groups.
         metric: a row of METRICS, by which the competition judges.
         start: `quick` or `strong`, where the recipe begins.
+        pixel_shape: of images whose pixels stand in a row; see `table.pixel_shape`.
     """
 
     question: str | None = None
@@ -56,20 +58,12 @@ class Choices:
     group_column: str | None = None
     metric: str | None = None
     start: str | None = None
+    pixel_shape: tuple[int, ...] | None = None
 
     @property
     def several(self) -> bool | None:
         """True where a row has several labels, None where the data must tell."""
         return None if self.question is None else QUESTIONS[self.question].several
-
-
-class Finding(NamedTuple):
-    """One thing that was guessed, why, and by which option or field it is changed."""
-
-    what: str
-    value: str
-    reason: str
-    change: str
 
 
 class TrainingRows(NamedTuple):

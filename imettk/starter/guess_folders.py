@@ -31,6 +31,9 @@ def choose_folder(tops: list[str], contents: Contents, data_dir: Path, choices: 
     if choices.train_csv is not None:
         if (top := choices.train_csv.strip("/")) in tops:
             return top
+        for fault in contents.unread:
+            if fault.startswith(str(data_dir / choices.train_csv)):  # which is there
+                raise DataError(fault)
         raise DataError(
             f"--train-csv {choices.train_csv}: {data_dir} has no such table, nor folder of folders with images; "
             f"there is {', '.join([*contents.tables, *tops])}"

@@ -15,7 +15,8 @@ from imettk.config import TableFormat
 from imettk.data.csv_files import LISTED, named
 from imettk.data.long_rows import LongRows, join_rows
 from imettk.errors import DataError
-from imettk.starter.guess_columns import LABEL_NAME, MOST, Choices, Finding, TrainingRows, are_numbers
+from imettk.starter.finding import Finding
+from imettk.starter.guess_columns import LABEL_NAME, MOST, Choices, TrainingRows, are_numbers
 from imettk.starter.guess_labels import labels_of
 from imettk.starter.guess_misfits import TOLD
 from imettk.starter.guess_targets import Targets

@@ -16,7 +16,8 @@ from imettk.config import TableFormat
 from imettk.data.long_rows import LongRows
 from imettk.data.part_names import is_held_out, is_training
 from imettk.data.units import describe_units, join_cells
-from imettk.starter.guess_columns import FEWEST, MOST, Choices, Finding, TrainingRows, label_candidates
+from imettk.starter.finding import Finding
+from imettk.starter.guess_columns import FEWEST, MOST, Choices, TrainingRows, label_candidates
 from imettk.starter.guess_sample import Sample
 from imettk.starter.look import Contents
 from imettk.starter.naming import match_names

@@ -13,7 +13,8 @@ from imettk.errors import ConfigError, DataError
 from imettk.metrics import METRICS, find_metric, metric_names
 from imettk.metrics.labels import Average
 from imettk.metrics.metric import Metric
-from imettk.starter.guess_columns import Choices, Finding, plain_name
+from imettk.starter.finding import Finding
+from imettk.starter.guess_columns import Choices, plain_name
 from imettk.starter.guess_sample import Sample
 from imettk.starter.questions import Question, Ranked
 from imettk.tasks import TASKS

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,16 @@ import pandas as pd
 
 from imettk.config.file_kinds import TABLE_READERS, kind_of_name
 from imettk.data.csv_files import LISTED, is_utf8, named, require_utf8
-from imettk.data.decode import MAX_PIXELS, decode_any, is_image, read_content
-from imettk.data.file_facts import FileFacts, join_facts, suggest_white
+from imettk.data.decode import is_image
+from imettk.data.file_facts import FileFacts, describe_brightness, join_facts, suggest_white
 from imettk.data.image_files import IMAGE_ENDINGS
 from imettk.data.pixel_values import ValueRange
+from imettk.data.reader import ImageReader
 from imettk.data.table_files import NoTableError, read_file
 from imettk.errors import DataError
+from imettk.starter.containers import Containers, find_containers
+from imettk.starter.finding import Finding
+from imettk.starter.insides import Insides, look_inside
 
 ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"))
 TRIED = 5  # files of any other ending, by which it shows whether they are images
@@ -41,6 +45,7 @@ class Contents:
         unread: why a table cannot be read, and what else was passed over, one line each.
         forms: in what form the rows of a table stand, where it is no plain csv.
         remarks: how tables had to be read, one line each.
+        containers: files that hold many images, each as a folder of `images`.
     """
 
     tables: dict[str, pd.DataFrame]
@@ -49,6 +54,7 @@ class Contents:
     others: Counter[str] = field(default_factory=Counter)
     forms: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    containers: Containers = field(default_factory=Containers)
 
     @property
     def num_images(self) -> int:
@@ -82,20 +88,30 @@ def look_into(data_dir: Path) -> Contents:
     if not data_dir.is_dir():
         raise DataError(f"{data_dir} is no folder: --data must be the competition's, with its images and tables")
     require_utf8(data_dir)
-    contents, odd, others, tables = Contents({}, {}, []), list[str](), list[str](), list[str]()
-    for folder, files in _walk(data_dir, ".", odd, contents.unread):
+    odd, unread = list[str](), list[str]()
+    walked = list(_walk(data_dir, ".", odd, unread))
+    found = find_containers(data_dir, [_path(folder, name) for folder, files in walked for name in files])
+    contents = Contents({}, found.images, [*unread, *found.unread, *map(str, found.missing)], containers=found)
+    others, tables = list[str](), list[str]()
+    for folder, files in walked:
         for name in files:
-            path, ending = (name if folder == "." else f"{folder}/{name}"), _ending(name)
-            if ending in IMAGE_ENDINGS:
+            if (path := _path(folder, name)) in found.files:
+                continue
+            if _ending(name) in IMAGE_ENDINGS:
                 contents.images.setdefault(folder, []).append(name)
             else:
                 (others if kind_of_name(TABLE_READERS, name) is None else tables).append(path)
     _read_tables(tables, data_dir, contents)
+    for csv, frame in found.tables.items():
+        contents.tables[csv], contents.forms[csv] = frame, f"{len(frame)} rows that hold the images"
     if odd:
         what = "that are neither files nor folders, or whose names are no UTF-8"
         contents.unread.append(f"passed over {named(sorted(odd), 'thing')} {what}")
     _sort_others(others, data_dir, contents)
+    contents.unread[:] = dict.fromkeys(contents.unread)  # a library may be missing for a table as for its images
     if not contents.images:
+        if found.missing:
+            raise found.missing[0]
         raise DataError(f"{data_dir} holds no image ({', '.join(sorted(IMAGE_ENDINGS))}){_why_none(contents.others)}")
     return contents
 
@@ -115,6 +131,10 @@ def _read_tables(paths: Sequence[str], data_dir: Path, contents: Contents) -> No
             contents.unread.append(str(error))
         else:
             contents.forms.update({path: form} if form else {})
+
+
+def _path(folder: str, name: str) -> str:
+    return name if folder == "." else f"{folder}/{name}"
 
 
 def _ending(name: str) -> str:
@@ -187,8 +207,7 @@ class Looks:
         strips: the share of them more than twice as long as wide, or the reverse.
         mean, std: of values in [0, 1], a channel each: one for grey images, three for colour, or one a channel file.
         unread: why an image cannot be read, one line each.
-        white: what seems to be white in those of more than 8 bits, where it is not what their files say.
-        facts: what else was noticed.
+        insides: how those are to be read that are no plain pictures, or of more than 8 bits.
     """
 
     number: int
@@ -198,24 +217,37 @@ class Looks:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     unread: list[str]
-    white: int | None = None
-    facts: FileFacts = field(default_factory=FileFacts)
+    insides: Insides = field(default_factory=Insides)
+
+    @property
+    def channels(self) -> int:
+        """Of an image that is one file."""
+        return self.insides.channels or (1 if self.grey else 3)
 
 
-def look_at(images: Sequence[Sequence[str]]) -> Looks:
+def look_at(images: Sequence[Sequence[str]], shape: tuple[int, ...] | None = None) -> Looks:
     """Decode some images, spread over all; each is one file, or one a channel.
+
+    Args:
+        shape: of pixels in a row; see `table.pixel_shape`.
 
     Raises:
         DataError: none of them can be read.
     """
     chosen = np.unique(np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).astype(int))
     samples = [images[row] for row in chosen.tolist()]
-    pixels, unread, facts = _decode_all(samples, None)
-    if (white := suggest_white(facts)) is not None:
-        pixels, unread, _ = _decode_all(samples, white)
+    insides = look_inside([path for paths in images for path in paths], shape)
+    pixels, unread, facts = _decode_all(samples, insides.reader())
+    if insides.white is None and (darker := suggest_white(facts)) is not None:
+        pixels, unread, _ = _decode_all(samples, insides.reader(ValueRange(0, darker)))
+        findings = [Finding("white", str(darker), describe_brightness(facts), "images.white"), *insides.findings]
+        insides = replace(insides, white=darker, findings=findings)
     if not pixels:
         raise DataError(f"none of {len(chosen)} images can be read, the first: {unread[0]}")
-    grey = all(np.abs(np.diff(part.astype(np.int16), axis=2)).mean() < GREY_LIMIT for image in pixels for part in image)
+    channels = insides.channels
+    grey = channels is None and all(
+        np.abs(np.diff(part.astype(np.int16), axis=2)).mean() < GREY_LIMIT for image in pixels for part in image
+    )
     sizes = np.array([image[0].shape[:2] for image in pixels])
     aspects = sizes.max(1) / sizes.min(1)
     values = [[(part[:, :, :1] if grey else part) / 255.0 for part in image] for image in pixels]
@@ -230,38 +262,21 @@ def look_at(images: Sequence[Sequence[str]]) -> Looks:
         mean=tuple(round(float(value), 3) for value in mean),
         std=tuple(round(float(value), 3) for value in std),
         unread=unread,
-        white=white,
-        facts=facts,
+        insides=insides,
     )
 
 
 def _decode_all(
-    images: Sequence[Sequence[str]], white: int | None
+    images: Sequence[Sequence[str]], reader: ImageReader
 ) -> tuple[list[list[np.ndarray]], list[str], FileFacts]:
     """The files of each image that can be read, why others cannot, and what was noticed of them."""
     pixels, unread, noticed = [], [], []
     for paths in images:
         noticed.append(facts := FileFacts())
         try:
-            pixels.append([_decode(path, white, facts) for path in paths])
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
+                pixels.append([reader.read_whole(path, facts=facts) for path in paths])
         except DataError as error:
             unread.append(str(error))
     return pixels, unread, join_facts(noticed)
-
-
-def _decode(path: str, white: int | None, facts: FileFacts) -> np.ndarray:
-    """RGB pixels, uint8 (H, W, 3)."""
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
-            return decode_any(
-                read_content(path),
-                channels=3,
-                orient=True,
-                background=(0,),
-                max_pixels=MAX_PIXELS,
-                white=None if white is None else ValueRange(0, white),
-                facts=facts,
-            )
-    except ValueError as error:
-        raise DataError(f"{path} cannot be decoded: {error}") from None

@@ -38,7 +38,10 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
         if not guess.test_found.all():
             stops = "" if guess.test_found.any() else ": `prepare` stops there until the test images are there"
             lines.append(f"{form.sample_csv}: {named(names[~guess.test_found], 'row')} without an image{stops}")
-        if guess.linked is None and (both := sorted(set(names) & set(ids))):
+        own_images = (
+            form.train_csv == form.train_images
+        )  # whose rows may be called by their numbers, as those of a test
+        if guess.linked is None and not own_images and (both := sorted(set(names) & set(ids))):
             lines.append(f"{named(both, 'id')} both in {form.train_csv} and in {form.sample_csv}")
     if guess.judging.doubt is not None:
         lines.append(guess.judging.doubt)
@@ -121,7 +124,8 @@ def _other_tables(guess: Guess, contents: Contents) -> list[str]:
     """Tables that are not used, and what they may be."""
     form, sample = guess.table, guess.sample
     test_ids = set() if sample is None else set(sample.frame[sample.id_column])
-    used = {form.sample_csv, form.labels_csv, form.test_csv, *(() if form.lists_images else (form.train_csv,))}
+    used = {form.train_images, form.test_images, form.sample_csv, form.labels_csv, form.test_csv}
+    used |= set() if form.lists_images else {form.train_csv}
     lines = []
     for csv, frame in contents.tables.items():
         if csv in used:

@@ -104,8 +104,7 @@ def recipe_like(base: Recipe, guess: Guess, looks: Looks, name: str) -> tuple[Re
         one = len(images.background) != images.channels or images.channels == 1
         background = images.background if one else images.background[:1]
         images = replace(images, channels=channels, mean=looks.mean, std=looks.std, background=background)
-    if looks.white is not None:
-        images = replace(images, white=looks.white)
+    images = replace(images, white=looks.insides.white or images.white, frame=looks.insides.frame or images.frame)
     try:
         recipe = replace(
             base,
@@ -148,13 +147,14 @@ def _folds(guess: Guess) -> FoldPlan:
 
 
 def _channels(looks: Looks, guess: Guess) -> int:
-    return len(guess.table.channel_files) or (1 if looks.grey else 3)
+    return len(guess.table.channel_files) or looks.channels
 
 
 def _images(looks: Looks, guess: Guess, point: StartingPoint) -> ImageFormat:
     channels = _channels(looks, guess)
     aspect: Aspect = "crop_marginal" if looks.strips > STRIPS else "stretch"
-    form = ImageFormat(image_size=image_size(looks, point), aspect=aspect, white=looks.white)
+    insides = looks.insides
+    form = ImageFormat(image_size=image_size(looks, point), aspect=aspect, white=insides.white, frame=insides.frame)
     if channels == form.channels and not looks.grey:  # the usual mean and std of photos
         return form
     return replace(form, channels=channels, mean=looks.mean, std=looks.std)

@@ -226,21 +226,29 @@ def test_a_failed_wheel_is_one_clear_line(tmp_path, monkeypatch):
         make_pack(tmp_path / "pack", PackOrder(), owner="me")
 
 
-def test_what_the_recipes_files_need_is_looked_for_where_it_runs(tmp_path, monkeypatch):
+def test_what_the_recipes_files_need_is_looked_for_where_it_runs(tmp_path, monkeypatch, capsys):
     """Libraries of an extra are in the manifest; one that is missing there is named with the file to add."""
-    lines = ["torch>=2.6", 'scans>=1.0; extra == "dicom"', 'no-such-library>=3; extra == "dicom"', 'x; extra == "test"']
+    lines = ["torch>=2.6", 'no-such-library>=3; extra == "dicom"', 'scans>=1.0; extra == "dicom"', 'x; extra == "test"']
     requires = metadata.requires
     monkeypatch.setattr(metadata, "requires", lambda name: lines if name == "imettk" else requires(name))
     make_pack(tmp_path / "pack", PackOrder(wheels=False, formats=("dicom",)), owner="me")
     manifest = json.loads((tmp_path / "pack" / "imettk-pack.json").read_text())
-    assert (manifest["needs"], manifest["formats"]) == (["torch>=2.6"], ["no-such-library>=3", "scans>=1.0"])
+    assert (manifest["needs"], manifest["formats"]) == (
+        ["torch>=2.6"],
+        {"dicom": ["no-such-library>=3", "scans>=1.0"]},
+    )
     site = tmp_path / "site"
     (site / "scans-1.2.dist-info").mkdir(parents=True)
     (site / "scans-1.2.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: scans\nVersion: 1.2\n")
     (fault,) = missing_libraries(tmp_path / "pack", site)
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert fault.startswith("no-such-library>=3 (here: nothing), which the recipe's files need: `pip download")
+    assert fault.startswith("no-such-library>=3 (here: nothing), which the recipe's files may need: `pip download")
     assert f"--python-version {python}" in fault and fault.endswith("no-such-library`, and give the file as --add")
+    assert capsys.readouterr().out.count("this image lacks") == 0
+    lines[1:3] = lines[2:0:-1]  # now it only decodes some of the files
+    make_pack(tmp_path / "pack", PackOrder(wheels=False, formats=("dicom",)), owner="me")
+    assert missing_libraries(tmp_path / "pack", site) == []
+    assert "note: this image lacks no-such-library>=3 (here: nothing)" in capsys.readouterr().out
 
 
 def test_only_wheels_that_fit_every_python_are_packed_for_formats(monkeypatch, tmp_path):

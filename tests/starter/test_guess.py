@@ -442,8 +442,8 @@ def test_names_that_are_no_text_are_passed_over_and_told(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["train/a.dcm", "train/b.dcm", "more.xml"], r"; it holds 2 \.dcm, 1 \.xml, which are not read: write"),
-        (["train/a.npy", "train/b.npy", "train/b"], r"; it holds 2 \.npy, 1 without an ending, which are not read"),
+        (["train/a.nii", "train/b.nii", "more.xml"], r"; it holds 2 \.nii, 1 \.xml, which are not read: write"),
+        (["train/a.fits", "train/b.fits", "train/b"], r"; it holds 2 \.fits, 1 without an ending, which are not read"),
         (["train.zip", "more.zip", "more.7z", "readme.txt"], r"; it holds 2 \.zip, 1 \.7z: unpack them"),
         ([], ": is it the right folder?"),
     ],

@@ -1,13 +1,16 @@
 """Every kind of table is seen, with the form of its rows; what is none is named or counted, and is never a crash."""
 
 import json
+import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from pictures import make_pictures
 
-from imettk.config import TableFormat
+from imettk.config import ExtraTable, TableFormat
 from imettk.data.table import read_table, read_test_table
+from imettk.errors import DataError
 from imettk.starter.guess import guess
 from imettk.starter.guess_columns import Choices
 from imettk.starter.look import MOST_TABLES, look_at, look_into
@@ -99,13 +102,26 @@ def test_what_is_no_table_is_named(leaves):
     assert "files of other kinds are not read: 1 .txt" in odd and len(odd) == 5
 
 
+def test_a_library_that_a_table_needs_is_the_reason(leaves, monkeypatch):
+    rewrite(leaves, ".parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "imettk.data.parquet_tables", raising=False)
+    line = r"train\.parquet: parquet is read by pyarrow, which is not installed: pip install 'imettk\[parquet\]'"
+    with pytest.raises(DataError, match=line):
+        look(leaves)
+    with pytest.raises(DataError, match=line):
+        look(leaves, train_csv="train.parquet")
+
+
 def test_how_a_table_had_to_be_read_is_told(leaves):
     text = (leaves / "train.csv").read_text().replace("label", "étiquette")
     (leaves / "train.csv").write_bytes(text.encode("cp1252"))
     line = f"{leaves / 'train.csv'} is no UTF-8: read as cp1252; save it as UTF-8 if names look wrong"
     found, odd = look(leaves)
     assert odd == [line] and found.table.label_column == "étiquette"
-    assert line in read_table(found.table, leaves).remarks
+    names = {"labels_csv": "train.csv", "label_id_column": "étiquette", "label_name_column": "étiquette"}
+    for form in (found.table, replace(found.table, **names)):
+        assert read_table(form, leaves).remarks.count(line) == 1
 
 
 def test_a_file_beside_each_image_is_no_table(leaves):
@@ -125,13 +141,16 @@ def test_boxes_and_lists_may_be_of_any_kind(leaves):
     (leaves / "left_out.json").write_text(json.dumps(["train00.png", "train01"]))
     pd.DataFrame({"photo": ["train02"], "why": ["upside down"]}).to_parquet(leaves / "turned.parquet")
     pd.DataFrame({"a": ["0"], "b": ["1"]}).to_csv(leaves / "same.txt", index=False, sep=" ")
+    (leaves / "more.jsonl").write_text('{"id": "test00", "label": 2}\n{"id": "test01", "label": 2}\n')
     form = TableFormat(
         task="multiclass", label_column="label", boxes_csv="boxes.json", box_id_column="file_name",
         left_out_csv="left_out.json", turned_csv="turned.parquet", merged_csv="same.txt",
+        extra=(ExtraTable(csv="more.jsonl", images="test"),),
     )  # fmt: skip
     table = read_table(form, leaves)
-    assert table.ids.tolist() == [f"train{row:02d}" for row in range(2, 12)] and table.labels == ("0", "2")
-    assert table.boxes[:-1].tolist() == [[row, 1, row + 5, 7] for row in range(2, 11)]
-    assert table.turned.tolist() == [True] + [False] * 9
+    assert table.ids.tolist() == [*(f"train{row:02d}" for row in range(2, 12)), "test00", "test01"]
+    assert table.labels == ("0", "2") and table.targets[-2:].tolist() == [1, 1]
+    assert table.boxes[:-3].tolist() == [[row, 1, row + 5, 7] for row in range(2, 11)]
+    assert table.turned.tolist() == [True] + [False] * 11
     told = "\n".join(table.remarks)
     assert "1 row (train11) without a box in boxes.json" in told and "left out 2 rows (train00, train01)" in told

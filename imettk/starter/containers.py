@@ -1,0 +1,142 @@
+"""Files that hold many images, recognised by their headers and first rows; none is read as a whole table of text."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from imettk.config import TableFormat
+from imettk.config.file_kinds import CONTAINERS, MissingLibraryError, kind_of_name
+from imettk.data.containers import NoImages, container_frame, member_names, opened
+from imettk.data.pixel_tables import ROW, PixelTable, find_id_column, is_square
+from imettk.data.stacks import is_stack
+from imettk.errors import DataError
+from imettk.starter.finding import Finding
+
+MOST_FILES = 50  # of one ending in a folder, beyond which none is a container
+MOST_ARRAYS = 8  # files of numpy in a folder, beyond which each is an image
+LEAST_ARRAYS = 8  # in a `.npz`, below which they may be parts of one image
+LEAST_OBLONG = 1024  # pixels of an image that is no square: fewer may be measurements
+PEEKED_ROWS = 8  # by which it shows whether numbers in columns are pixels
+_ARRAYS = (".npy", ".npz")
+_LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
+
+
+@dataclass(frozen=True)
+class Containers:
+    """The containers in a folder, each by its name or pattern, relative to it.
+
+    Attributes:
+        images: the names of images by the container, and by the folder within it.
+        tables: what stands beside the images in a table of pixels, where it is more than their names.
+        reasons: how each is seen.
+        files: all files that are such.
+        unread: why one cannot be read.
+        missing: the same, of those whose library is not installed.
+    """
+
+    images: dict[str, list[str]] = field(default_factory=dict)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    files: set[str] = field(default_factory=set)
+    unread: list[str] = field(default_factory=list)
+    missing: list[MissingLibraryError] = field(default_factory=list)
+
+    def findings(self, form: TableFormat) -> list[Finding]:
+        """Return a line for each that holds the images of this format."""
+        used = dict.fromkeys((form.train_images, form.test_images))
+        names = dict.fromkeys(name for place in used for name in self.reasons if f"{place}/".startswith(f"{name}/"))
+        change = "table.train_images, .test_images, .pixel_shape"
+        return [Finding("images in a file", name, self.reasons[name], change) for name in names]
+
+
+def find_containers(data_dir: Path, paths: Sequence[str]) -> Containers:
+    """Return which of these files hold many images."""
+    found = Containers()
+    counts = Counter(map(_place, paths))
+    patterns: dict[str, list[str]] = {}
+    for path in paths:
+        folder, ending = _place(path)
+        most = MOST_ARRAYS if ending in _ARRAYS else MOST_FILES
+        kind = kind_of_name(CONTAINERS, path)
+        if kind is None or counts[folder, ending] > most:
+            continue
+        try:
+            if not _holds_images(data_dir / path, ending):
+                continue
+        except MissingLibraryError as error:
+            found.missing.append(error)
+            continue
+        except DataError as error:
+            # What is no container may be a table or an image, whose reader names what is wrong.
+            if kind is CONTAINERS["hdf5"] and not isinstance(error, NoImages):
+                found.unread.append(str(error))
+            continue
+        patterns.setdefault(f"{folder}{_LAST_NUMBER.sub('*', path[len(folder) :])}", []).append(path)
+    for pattern, files in patterns.items():
+        for name in [pattern] if len(files) > 1 and _is_one(data_dir / pattern) else files:
+            _add(found, data_dir, name)
+        found.files.update(files)
+    return found
+
+
+def _place(path: str) -> tuple[str, str]:
+    """Return the folder of a file, with the slash behind it, and the ending of its name."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash, os.path.splitext(name)[1].lower()
+
+
+def _is_one(pattern: Path) -> bool:
+    """Return whether no two of several files hold images of the same name."""
+    try:
+        return member_names(pattern) is not None
+    except DataError:
+        return False
+
+
+def _holds_images(path: Path, ending: str) -> bool:
+    with opened(str(path)) as container:
+        if isinstance(container, PixelTable):
+            return _are_pixels(container)
+        if ending == ".npy":  # which may be an image with channels
+            return is_stack(np.load(path, mmap_mode="r", allow_pickle=False).shape, 2)
+        return len(container.names()) >= (LEAST_ARRAYS if ending == ".npz" else 1)
+
+
+def _are_pixels(table: PixelTable) -> bool:
+    """Return whether numbers are pixels: a column for each of many labels is of 0 and 1, and measurements are fewer, or
+    fractions in columns."""
+    planes = table.planes
+    if planes.pixels == 0:
+        return True
+    is_run = any(len(columns) > 1 for columns in planes.columns)
+    if not is_square(planes.pixels) and planes.pixels < LEAST_OBLONG:
+        return False
+    if not is_run:
+        return True
+    images = [np.load(io.BytesIO(table.read(name, None)), allow_pickle=False) for name in table.names()[:PEEKED_ROWS]]
+    return all(image.dtype.kind in "iu" for image in images) and any(image.max(initial=0) > 1 for image in images)
+
+
+def _add(found: Containers, data_dir: Path, name: str) -> None:
+    """Note the images of a container or pattern, and what stands beside them."""
+    members = member_names(data_dir / name) or []
+    for member in members:
+        folder, slash, base = member.rpartition("/")
+        found.images.setdefault(f"{name}/{folder}" if slash else name, []).append(base)
+    kind = kind_of_name(CONTAINERS, name)
+    how = ""
+    if (frame := container_frame(data_dir / name)) is not None:
+        id_column = find_id_column(frame.drop(columns=ROW, errors="ignore"))
+        how = f", called by column {id_column}" if id_column else ", called by the number of their row from 1"
+        if len(frame.columns) > 1:
+            found.tables[name] = frame
+    found.reasons[name] = f"{'' if kind is None else kind.title} of {len(members)} images{how}"

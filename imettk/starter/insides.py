@@ -1,0 +1,169 @@
+"""What files that are no plain pictures hold: how many channels or frames, and which numbers are black and white."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from imettk.config.file_kinds import MissingLibraryError, image_kind
+from imettk.config.white import parse_white
+from imettk.data.decode import decode_numbers, read_content
+from imettk.data.pixel_values import PixelValues, ValueRange
+from imettk.data.reader import ImageReader
+from imettk.data.tiff import read_tiff_header
+from imettk.errors import DataError
+from imettk.starter.finding import Finding
+
+LOOKED_INTO = 8  # files, spread over all
+MOST_CHANNELS = 16  # more planes than that are a stack of them
+SAMPLED = 16_384  # numbers of a file
+CUT = 0.5, 99.5  # percentiles that become black and white, where nothing else says
+_Layout = tuple[int, Literal["middle"] | None]  # `images.channels` and `images.frame`
+_PLAIN: _Layout = (3, None)
+
+
+@dataclass(frozen=True)
+class Insides:
+    """How files are to be read that are no plain pictures.
+
+    Attributes:
+        channels: of an image; None where it is grey or RGB, as pictures are.
+        frame: which one of several.
+        white: as `images.white` says it; None where their type or their file says enough.
+        findings: why.
+        pixel_shape: of pixels in a row, as it was given.
+    """
+
+    channels: int | None = None
+    frame: Literal["middle"] | None = None
+    white: int | str | None = None
+    findings: list[Finding] = field(default_factory=list)
+    pixel_shape: tuple[int, ...] | None = None
+
+    def reader(self, white: ValueRange | None = None) -> ImageReader:
+        """Return what reads whole images so, with another white if one is given."""
+        parsed = None if self.white is None else parse_white(self.white)
+        known = white or (None if parsed is None else ValueRange(parsed.black, parsed.white))
+        reader = ImageReader(size=(8, 8), channels=self.channels or 3, frame=self.frame, white=known)
+        return replace(reader, pixel_shape=self.pixel_shape)
+
+
+def look_inside(paths: Sequence[str], shape: tuple[int, ...] | None = None) -> Insides:
+    """Look into some of the files that are no plain pictures, spread over all.
+
+    Args:
+        shape: of pixels in a row; see `table.pixel_shape`.
+
+    Raises:
+        DataError: a library that reads them is not installed.
+    """
+    chosen = np.unique(np.linspace(0, len(paths) - 1, min(LOOKED_INTO, len(paths))).astype(int)).tolist()
+    layouts: dict[str, _Layout] = {}
+    for path in (paths[row] for row in chosen):
+        try:
+            content = read_content(path, shape)
+            if image_kind(content, path) is not None and (layout := _find_layout(content, path)) is not None:
+                layouts[path] = layout
+        except MissingLibraryError as error:
+            ending = os.path.splitext(path)[1].lower()
+            number = sum(other.lower().endswith(ending) for other in paths)
+            raise MissingLibraryError(
+                f"{number} of {len(paths)} images end in {ending or 'nothing'}; {error}"
+            ) from None
+        except DataError:
+            continue  # who decodes all of them names it
+    if not layouts:
+        return Insides(pixel_shape=shape)
+    channels, frame = _agree(list(layouts.values()))
+    findings = _explain(channels, frame, len(layouts))
+    wanted, why = _choose_white(_unknown_numbers(list(layouts), shape, channels, frame))
+    if wanted is not None:
+        findings.append(Finding("white", str(wanted), why, "images.white"))
+    return Insides(None if channels in (1, 3) else channels, frame, wanted, findings, shape)
+
+
+def _find_layout(content: bytes, path: str) -> _Layout | None:
+    """Return the first channels and frame by which a file can be read; None where none does."""
+    layouts: list[_Layout] = [_PLAIN, *((number, None) for number in range(2, MOST_CHANNELS + 1)), (3, "middle")]
+    header = read_tiff_header(content)
+    if header is not None and header.samples == 1 < header.num_pages:
+        layouts = [(3, "middle"), _PLAIN]
+        if header.num_pages != 3 and header.num_pages <= MOST_CHANNELS:
+            layouts.insert(0, (header.num_pages, None))
+    for channels, frame in layouts:
+        try:
+            values = ImageReader(size=(8, 8), frame=frame).read_values(content, path, channels, as_shown=False)
+        except ValueError:
+            continue
+        if values is None:  # a picture
+            return 3, frame
+        shape = values.numbers.shape
+        there = shape[2] if len(shape) == 3 else 1
+        if channels == 3 or there == channels:
+            return (3 if there in (1, 3) else there), frame
+    return None
+
+
+def _agree(layouts: list[_Layout]) -> _Layout:
+    """Return the one that fits all: files of several numbers of planes are stacks."""
+    counts = Counter(layouts)
+    if len(counts) > 1 and _PLAIN not in counts:
+        return 3, "middle"
+    return counts.most_common(1)[0][0]
+
+
+def _explain(channels: int, frame: str | None, number: int) -> list[Finding]:
+    findings = []
+    if channels != 3:
+        findings.append(Finding("channels", str(channels), f"{number} files were looked into", "images.channels"))
+    if frame is not None:
+        reason = "each file holds several; which one counts cannot be told from them"
+        findings.append(Finding("frame", frame, reason, "images.frame"))
+    return findings
+
+
+def _unknown_numbers(
+    paths: list[str], shape: tuple[int, ...] | None, channels: int, frame: Literal["middle"] | None
+) -> np.ndarray:
+    """Return numbers of those files that do not say what is white, float64 (M,)."""
+    reader = ImageReader(size=(8, 8), channels=channels, frame=frame)
+    samples = []
+    for path in paths:
+        try:
+            content = read_content(path, shape)
+            values = reader.read_values(content, path, channels, as_shown=True)
+            values = PixelValues(decode_numbers(content, frame)) if values is None else values
+        except (DataError, ValueError):
+            continue
+        numbers = values.numbers
+        if values.white is None and _is_unknown(numbers):
+            taken = numbers.ravel()[:: -(-numbers.size // SAMPLED)].astype(np.float64)
+            samples.append(taken[np.isfinite(taken)])
+    return np.concatenate(samples) if samples else np.zeros(0)
+
+
+def _is_unknown(numbers: np.ndarray) -> bool:
+    """Return whether the type of some numbers says nothing of their white; Pillow gives 16 bits as 32."""
+    if numbers.dtype.kind == "f":
+        return True
+    return numbers.dtype not in (np.bool_, np.uint8, np.uint16) and not 0 <= numbers.min() <= numbers.max() <= 65535
+
+
+def _choose_white(numbers: np.ndarray) -> tuple[int | str | None, str]:
+    """Return a value of `images.white` for such numbers, and why; None without any."""
+    if not numbers.size:
+        return None, ""
+    low, high = float(numbers.min()), float(numbers.max())
+    if low >= 0 and 0.5 < high <= 1:
+        return 1, f"all values lie between 0 and 1, the largest is {high:.3g}"
+    if low >= 0 and 127 < high <= 255:
+        return 255, f"all values lie between 0 and 255, as those of bytes, the largest is {high:.4g}"
+    ends = [float(np.format_float_positional(end, 3, fractional=False)) for end in np.percentile(numbers, CUT)]
+    black, white = ends if ends[0] < ends[1] else (low, high if high > low else low + 1)
+    why = f"values lie between {low:.4g} and {high:.4g}, all but 1% of them within"
+    return f"{black:.6g}..{white:.6g}", why

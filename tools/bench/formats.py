@@ -1,0 +1,240 @@
+"""Files that are no plain pictures, decoded and resized on one core, beside the loop of plain library calls.
+
+`python tools/bench/formats.py [--check] [--quick]`; a row of KINDS is one kind of file: what writes it, and what nearly
+every kernel does to read it as bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import h5py
+import numpy as np
+import pydicom
+import tifffile
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
+from table import Row, arguments_of, finish, print_machine
+
+from imettk.data.cache import ImageCache
+from imettk.data.pixel_values import ValueRange
+from imettk.data.reader import ImageReader
+from imettk.data.sample_table import SampleTable
+from imettk.data.source import ImageSource, cache_key
+from imettk.data.stamps import stamp_files
+from imettk.data.survey import CacheTarget, survey_images
+
+SIZE = 256
+FILES_BAR, CACHE_BAR = 0.9, 4.0  # times the plain loop's rate
+
+
+class Kind(NamedTuple):
+    """One kind of file.
+
+    Attributes:
+        name: in the table.
+        ending: of its files.
+        write: (path, values uint16 (H, W) of 12 bits) -> nothing.
+        plain: path -> uint8 of `SIZE`, by library calls alone.
+        channels: of its images.
+        white: what `images.white` has to say.
+        side: of an image, in pixels.
+        container: the file that holds all of them, whose members these are.
+    """
+
+    name: str
+    ending: str
+    write: Callable[[str, np.ndarray], None]
+    plain: Callable[[str], np.ndarray]
+    channels: int = 1
+    white: ValueRange | None = None
+    side: int = 1024
+    container: str = ""
+
+
+def write_dicom(path: str, values: np.ndarray, syntax: str | None = None) -> None:
+    """A radiograph of 12 bits with a rescale and a window."""
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
+    dataset.Rows, dataset.Columns = values.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
+    dataset.WindowCenter, dataset.WindowWidth = 1000, 3000
+    dataset.PixelData = values.astype("<u2").tobytes()
+    dataset["PixelData"].VR = "OW"
+    if syntax is not None:
+        dataset.compress(syntax, generate_instance_uid=False)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def plain_dicom(path: str) -> np.ndarray:
+    """What nearly every kernel does."""
+    dataset = pydicom.dcmread(path)
+    values = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)
+    return as_bytes(values, values.min(), values.max())
+
+
+def as_bytes(values: np.ndarray, black: float, white: float) -> np.ndarray:
+    """Scaled to 8 bits, and resized."""
+    pixels = ((values - black) / (white - black) * 255).astype(np.uint8)
+    return cv2.resize(pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+
+def as_channels(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Five channels (H, W, 5) of one image."""
+    scale = 4095 if dtype.startswith("f") else 1
+    return np.stack([np.roll(values, 7 * number, 0) / scale for number in range(5)], axis=2).astype(dtype)
+
+
+def write_tiff(path: str, values: np.ndarray) -> None:
+    tifffile.imwrite(path, values << 4, photometric="minisblack", compression="lzw", predictor=True)
+
+
+def write_channels(path: str, values: np.ndarray) -> None:
+    tifffile.imwrite(path, as_channels(values << 4, "u2"), photometric="minisblack", planarconfig="contig")
+
+
+def write_member(path: str, values: np.ndarray, jpeg: bool = False) -> None:
+    """A dataset of the file that is the path's folder."""
+    content: Any = np.void(cv2.imencode(".jpg", (values >> 4).astype(np.uint8))[1].tobytes()) if jpeg else values
+    with h5py.File(Path(path).parent, "a") as file:
+        file[Path(path).name] = content
+
+
+@functools.cache
+def open_hdf5(path: str) -> Any:
+    """The file as a dataset of torch keeps it: open."""
+    return h5py.File(path, "r")
+
+
+def plain_hdf5(path: str) -> np.ndarray:
+    return as_bytes(open_hdf5(str(Path(path).parent))[Path(path).name][()], 0, 4095)
+
+
+def plain_hdf5_jpeg(path: str) -> np.ndarray:
+    content = open_hdf5(str(Path(path).parent))[Path(path).name][()]
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return cv2.resize(pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+
+KINDS = [
+    Kind("DICOM, 12 bits", ".dcm", write_dicom, plain_dicom),
+    Kind("DICOM, JPEG 2000", ".j2k.dcm", functools.partial(write_dicom, syntax=JPEG2000Lossless), plain_dicom),
+    Kind("DICOM, 12 bits, 2560 px", ".l.dcm", write_dicom, plain_dicom, side=2560),
+    Kind("TIFF, 16 bits, LZW", ".tif", write_tiff, lambda path: as_bytes(tifffile.imread(path), 0, 65535)),
+    Kind(
+        "TIFF, 5 channels of 16 bits",
+        ".5.tif",
+        write_channels,
+        lambda path: as_bytes(tifffile.imread(path), 0, 65535),
+        channels=5,
+    ),
+    Kind(
+        ".npy, 16 bits",
+        ".npy",
+        lambda path, values: np.save(path, values),
+        lambda path: as_bytes(np.load(path), 0, 4095),
+        white=ValueRange(0, 4095),
+    ),
+    Kind(
+        ".npy, 5 channels of float32",
+        ".5.npy",
+        lambda path, values: np.save(path, as_channels(values, "f4")),
+        lambda path: as_bytes(np.load(path), 0, 1),
+        channels=5,
+        white=ValueRange(0, 1),
+    ),
+    Kind(
+        "HDF5, JPEG bytes",
+        "",
+        functools.partial(write_member, jpeg=True),
+        plain_hdf5_jpeg,
+        container="all.h5",
+    ),
+    Kind("HDF5, 16 bits", "", write_member, plain_hdf5, white=ValueRange(0, 4095), container="all.h5"),
+    Kind(
+        "HDF5, 16 bits, 256 px",
+        "",
+        write_member,
+        plain_hdf5,
+        white=ValueRange(0, 4095),
+        container="all.h5",
+        side=256,
+    ),
+]
+
+
+def make_files(kind: Kind, folder: Path, count: int) -> list[str]:
+    """Images as smooth as radiographs, with some noise."""
+    paths = []
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        coarse = rng.integers(0, 4000, (24, 24)).astype(np.float32)
+        smooth = cv2.resize(coarse, (kind.side, kind.side), interpolation=cv2.INTER_CUBIC)
+        values = np.clip(smooth + rng.normal(0, 8, smooth.shape), 0, 4095).astype(np.uint16)
+        paths.append(str(folder / kind.container / f"{number:03d}{kind.ending}"))
+        kind.write(paths[-1], values)
+    return paths
+
+
+def make_cache(folder: Path, paths: list[str], reader: ImageReader) -> Callable[[str], np.ndarray]:
+    """What reads each of these files from a cache of pixels, as `prepare` builds it."""
+    names = [Path(path).name for path in paths]
+    table = SampleTable(np.array(names), np.array(paths), ("one",), ("",), np.zeros(len(paths), np.int64))
+    source = ImageSource(table, reader)
+    target = CacheTarget(folder=folder, kind="pixels", key=cache_key(reader, "pixels", 95), quality=95)
+    survey_images(source.read, names, stamp_files(table.paths, ()), (*reader.size, reader.channels), cache=target)
+    cached = ImageSource(table, reader, cache=ImageCache(folder), names=names)
+    rows = {path: row for row, path in enumerate(paths)}
+    return lambda path: cached.read(rows[path])
+
+
+def rates(work: dict[str, Callable[[str], Any]], paths: list[str], rounds: int) -> dict[str, list[float]]:
+    """Images a second of each function, interleaved; this process has one thread."""
+    measured: dict[str, list[float]] = {name: [] for name in work}
+    for round_number in range(rounds + 1):  # the first warms files and code up
+        for name, function in work.items():
+            started = time.perf_counter()
+            for path in paths:
+                function(path)
+            if round_number:
+                measured[name].append(len(paths) / (time.perf_counter() - started))
+    return measured
+
+
+def rows_of(kind: Kind, folder: Path, count: int, rounds: int) -> Iterator[Row]:
+    """Files of one kind, and the cache of them, beside the plain loop."""
+    folder.mkdir()
+    paths = make_files(kind, folder, count)
+    reader = ImageReader(size=(SIZE, SIZE), channels=kind.channels, white=kind.white)
+    cached = make_cache(folder / "cache", paths, reader)
+    measured = rates({"plain": kind.plain, "files": reader.read, "pixel cache": cached}, paths, rounds)
+    for name, bar in (("files", FILES_BAR), ("pixel cache", CACHE_BAR)):
+        yield Row(f"{kind.name}: {name}", measured[name], "", measured["plain"], bar, True)
+
+
+def main() -> None:
+    arguments = arguments_of(__doc__).parse_args()
+    cv2.setNumThreads(0)
+    print_machine("opencv-python-headless", "pydicom", "pylibjpeg-openjpeg", "python-gdcm", "tifffile", "numpy")
+    print(f"images a second (more is better), one core; {KINDS[0].side} pixels a side unless said, to {SIZE}\n")
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, kind in enumerate(KINDS):
+            small = kind._replace(side=64) if arguments.quick else kind
+            count, rounds = (2, 1) if arguments.quick else (8, 5)
+            rows += rows_of(small, Path(scratch) / str(number), count, rounds)
+    finish(rows, arguments)
+
+
+if __name__ == "__main__":
+    main()
