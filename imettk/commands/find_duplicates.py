@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import Recipe
+from imettk.data.asked_rows import find_asked
 from imettk.data.csv_files import named
 from imettk.data.duplicates import (
     RESIDUAL,
@@ -76,7 +77,7 @@ def duplicates(
     _check_choice(recipe, limit, actions, similarity)
     table = read_table(recipe.table, data_dir)
     tables = [table]
-    if (data_dir / recipe.table.sample_csv).is_file():
+    if find_asked(recipe.table, data_dir) is not None:
         tables.append(read_test_table(recipe.table, data_dir, table))
     proposed = None if features is None else _similar(features, tables, similarity)
     images = _gather(tables, recipe)

@@ -16,6 +16,7 @@ from imettk.commands.prepare import deal_folds, prepare
 from imettk.commands.train import train
 from imettk.commands.validate import validate
 from imettk.config import Recipe
+from imettk.data.asked_rows import find_asked
 from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import read_table, read_test_table
@@ -63,7 +64,7 @@ def preflight(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
 def _check_tables(recipe: Recipe, data_dir: Path) -> SampleTable:
     """The training table, after a look at the test set, of which a handful of rows does not show what is missing."""
     table = read_table(recipe.table, data_dir)
-    if (data_dir / recipe.table.sample_csv).is_file():
+    if find_asked(recipe.table, data_dir) is not None:
         read_test_table(recipe.table, data_dir, table)
     return table
 
@@ -78,7 +79,7 @@ def _play(small: Recipe, data: Path, run: RunDir) -> None:
     if state != "done":
         raise DataError(f"the miniature training is {state}: is `session.limit_seconds` too short?")
     validate(small, data, run, fold=0)
-    if (data / small.table.sample_csv).is_file():
+    if find_asked(small.table, data) is not None:
         infer(small, data, run, fold=0, started=time.monotonic())
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import FoldPlan, Recipe, to_json
+from imettk.data.asked_rows import find_asked
 from imettk.data.cache import INDEX, read_stamps
 from imettk.data.containers import tell_slow
 from imettk.data.csv_files import named, read_csv
@@ -71,7 +72,7 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     check_network(recipe, len(table.labels))
     remarks = list(table.remarks)
     tables = {"train": table}
-    if (data_dir / recipe.table.sample_csv).is_file():
+    if find_asked(recipe.table, data_dir) is not None:
         tables["test"] = read_test_table(recipe.table, data_dir, table)
         check_sample(recipe, data_dir, table.labels)
         remarks += tables["test"].remarks

@@ -25,8 +25,6 @@ def check_units(form: TableFormat) -> None:
             raise ConfigError(f"`table.{name}` must be different columns, got {', '.join(columns)}")
     if len(form.image_columns) == 1:
         raise ConfigError("`table.image_columns` must be two or more; a single one is `table.id_column`")
-    if form.test_csv is not None and form.unit_folders:
-        raise ConfigError("`table.test_csv` must be none with unit_folders, which hold the test images as well")
 
 
 def check_pool(recipe: Recipe) -> None:

@@ -48,6 +48,7 @@ def write_submission(
     shares: bool = True,
     alike: bool = False,
     long: LongRows | None = None,
+    made: pd.DataFrame | None = None,
 ) -> None:
     """Write the answers for `ids` in the columns and the order of the sample, checked first.
 
@@ -60,11 +61,12 @@ def write_submission(
         shares: numbers are probabilities, or 0 and 1.
         alike: answers are to different questions, so that two of a row may be the same.
         long: the sample has a row for each image and each of `answer_columns`.
+        made: a sample, where `sample_csv` is another file or a folder, of which it was made.
 
     Raises:
         DataError: the submission would not fit the sample, or leave a column of it as it is; nothing is written.
     """
-    template = read_rows(sample_csv)
+    template = read_rows(sample_csv) if made is None else made
     sample = template if long is None else long.gather(template, sample_csv)
     columns = len(answer_columns)
     for name, row in zip(ids, answers, strict=True):
@@ -90,7 +92,8 @@ def write_submission(
         submission = sample.assign(**{name: ordered[name].to_numpy() for name in answer_columns})
     else:
         submission = long.spread(template, sample_csv, ordered[list(answer_columns)].to_numpy())
-    write_atomically(path, submission.to_csv(index=False, sep=separator_of(sample_csv)).encode())
+    columns_apart = "," if made is not None else separator_of(sample_csv)
+    write_atomically(path, submission.to_csv(index=False, sep=columns_apart).encode())
 
 
 def _fault(row: Sequence[str], separator: str | None, count: int | None, *, distinct: bool) -> str | None:

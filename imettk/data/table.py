@@ -12,6 +12,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
+from imettk.data.asked_rows import find_asked, read_asked
 from imettk.data.auxiliary import read_auxiliary
 from imettk.data.container_search import member_paths, read_training, say_members
 from imettk.data.csv_files import as_text, named, refuse_doubles, require_columns
@@ -23,7 +24,6 @@ from imettk.data.labels import Labels, count_votes, list_labels, make_targets, s
 from imettk.data.listings import labels_of_ids, list_files, list_folders, short_names
 from imettk.data.long_rows import join_rows, say_what_to_do, training_rows
 from imettk.data.sample_table import SampleTable
-from imettk.data.submission import read_sample
 from imettk.data.units import (
     UNIT,
     describe_units,
@@ -143,7 +143,7 @@ def _users(table_format: TableFormat) -> Counter[str]:
 
 
 def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTable) -> SampleTable:
-    """The test set: the ids of the sample submission in its order, without targets; labels as in the training table.
+    """The test set: the ids of `read_asked` in their order, without targets; labels as in the training table.
 
     A row without an image is a remark: it needs an answer all the same.
 
@@ -151,9 +151,9 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
         DataError: the sample, its columns or every image is missing, an id stands twice, or nothing would fill a
             column.
     """
-    csv = data_dir / table_format.sample_csv
+    csv = find_asked(table_format, data_dir) or data_dir / table_format.sample_csv
     remarks: list[str] = []
-    units = read_sample(table_format, csv, remarks)[table_format.test_id_column]
+    units = read_asked(table_format, data_dir, remarks)[table_format.test_id_column]
     refuse_doubles(units, csv)
     folder = data_dir / table_format.test_images
     if table_format.has_units:

@@ -19,7 +19,6 @@ from imettk.data.csv_files import as_text, named, refuse_doubles, require_column
 from imettk.data.image_files import forms_of, refuse_leaving, without_ending
 from imettk.data.image_names import name_images
 from imettk.data.image_search import find_images
-from imettk.data.submission import read_sample
 from imettk.data.table_files import read_rows
 from imettk.errors import DataError
 
@@ -76,12 +75,13 @@ def _list_folder(folder: Path, unit: str, suffix: str) -> list[str]:
         names += [
             os.path.relpath(os.path.join(way, name), folder).replace(os.sep, "/")
             for name in files
-            if not name.startswith(".") and _is_image(name, suffix)
+            if not name.startswith(".") and is_image_name(name, suffix)
         ]
     return sorted(names)
 
 
-def _is_image(name: str, suffix: str) -> bool:
+def is_image_name(name: str, suffix: str) -> bool:
+    """Return whether a file may be an image, by what stands behind its id, or would without a table's ending."""
     if not suffix:
         return not name.lower().endswith(TABLE_ENDINGS)
     beside, stem = without_ending("_" + suffix)[1:], without_ending(name)  # as `_rgb` of `_rgb.png`
@@ -154,14 +154,6 @@ def read_test_images(
     frame = pd.concat([frame[asked], rows], ignore_index=True).fillna("")
     place = {unit: number for number, unit in enumerate(units)}
     return frame.iloc[np.argsort(frame[UNIT].map(place).to_numpy(np.int64), kind="stable")].reset_index(drop=True)
-
-
-def read_test_units(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
-    """Return the unit of each test image by its id; errors as of `read_test_images`."""
-    csv = data_dir / table_format.sample_csv
-    units = read_sample(table_format, csv)[table_format.test_id_column]
-    images = read_test_images(table_format, data_dir, csv, units, [])
-    return dict(zip(images[table_format.id_column], images[UNIT], strict=True))
 
 
 def units_of(frame: pd.DataFrame) -> np.ndarray | None:

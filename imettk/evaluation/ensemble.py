@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from imettk.config import Recipe, TableFormat
+from imettk.data.asked_rows import read_test_units
 from imettk.data.csv_files import named
 from imettk.data.labels import find_titles
 from imettk.data.sample_table import SampleTable
 from imettk.data.table import read_groups, read_table, read_units
-from imettk.data.units import read_test_units
 from imettk.errors import ConfigError, DataError, MismatchError
 from imettk.evaluation.members import (
     OOF,

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import Recipe
+from imettk.data.asked_rows import find_asked, read_asked
 from imettk.data.sample_table import SampleTable
-from imettk.data.submission import read_sample
 from imettk.evaluation.evidence import keep_curves
 from imettk.evaluation.rules import POOL
 from imettk.evaluation.units import Pooled
@@ -250,6 +250,5 @@ def _tell_shake_up(recipe: Recipe, fitter: RuleFitter, rule: Rule, table: Sample
 
 
 def count_test_rows(recipe: Recipe, data_dir: Path) -> int | None:
-    """Return the rows of the sample submission, where it is there."""
-    path = data_dir / recipe.table.sample_csv
-    return len(read_sample(recipe.table, path)) if path.is_file() else None
+    """Return the rows of the test set, where it is there."""
+    return None if find_asked(recipe.table, data_dir) is None else len(read_asked(recipe.table, data_dir))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from imettk.config import Recipe
+from imettk.data.asked_rows import as_sample, find_asked, read_asked
 from imettk.data.label_cells import as_flags, write_list
 from imettk.data.long_rows import sample_rows
 from imettk.data.submission import check_kind, read_sample, write_submission
@@ -71,7 +73,7 @@ def submit(
     *,
     num_answers: int | None = None,
 ) -> None:
-    """Write `submission.csv`; without the sample say that there is none to write it for.
+    """Write `submission.csv`; where no file says which rows a test set has, say that there is none to write it for.
 
     Args:
         what: where the answers come from, for the line that is printed.
@@ -81,10 +83,11 @@ def submit(
         DataError: the submission would not fit the sample.
     """
     form, path = recipe.table, run.path / "submission.csv"
-    sample = data_dir / form.sample_csv
-    if not sample.is_file():
+    source, sample = find_asked(form, data_dir), data_dir / form.sample_csv
+    if source is None:
         say(f"note: no submission.csv: {sample} is missing; give --data")
         return
+    made = None if source == sample else as_sample(form, read_asked(form, data_dir))
     flags = gives_flags(recipe)
     if flags:
         answers = as_flags(answers, form.label_answers)
@@ -95,7 +98,8 @@ def submit(
     long = sample_rows(form)
     write_submission(
         path,
-        sample,
+        source,
+        made=made,
         id_column=form.test_id_column,
         answer_columns=form.filled_columns,
         kept_columns=form.kept_columns,
@@ -109,4 +113,4 @@ def submit(
         numbers=flags or recipe.task.numeric or (recipe.rule_row.answers_numbers and recipe.rule.pairs is None),
     )
     rows = len(ids) * (1 if long is None else len(long.labels))
-    say(f"{path}: {rows} answers, {what}, checked against {form.sample_csv}")
+    say(f"{path}: {rows} answers, {what}, checked against {os.path.relpath(source, data_dir)}")

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import ExtraTable, Recipe, RulePlan, TableFormat
+from imettk.data.asked_rows import as_sample, find_asked, read_asked
 from imettk.data.container_search import read_training
 from imettk.data.identities import read_merged
 from imettk.data.long_rows import sample_rows, training_rows
@@ -66,8 +67,10 @@ def make_miniature(
         replace(extra, csv=_write(_rows_of(extra.csv, form, chosen), out, f"extra{number}.csv"))
         for number, extra in enumerate(form.extra)
     )
-    if Path(form.sample_csv).is_file():
-        small["sample_csv"] = _write(_first_of_sample(form, test_rows), out, "sample_submission.csv")
+    if (asked := find_asked(form, Path())) is not None:
+        made = asked != Path(form.sample_csv)
+        first = as_sample(form, read_asked(form, Path()).head(test_rows)) if made else _first_of_sample(form, test_rows)
+        small["sample_csv"] = _write(first, out, "sample_submission.csv")
     if form.labels_csv is not None and recipe.task.exclusive:
         frame = read_rows(Path(form.labels_csv))
         present = {table.labels[label] for label in _present(labels, taken) if label >= 0}

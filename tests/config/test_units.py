@@ -12,7 +12,6 @@ from imettk.errors import ConfigError
         ({"unit_columns": ("a",), "unit_folders": True}, "`table.unit_folders` must be left out beside unit_columns"),
         ({"unit_columns": ("a", "a")}, "`table.unit_columns` must be different columns, got a, a"),
         ({"image_columns": ("a",)}, "`table.image_columns` must be two or more"),
-        ({"unit_folders": True, "test_csv": "a"}, "`table.test_csv` must be none with unit_folders"),
         (
             {"unit_folders": True, "channel_files": ("r", "g"), "image_suffix": "*"},
             "`table.channel_files` must be none with unit_folders",

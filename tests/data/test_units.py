@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from imettk.config import ExtraTable, FoldPlan, TableFormat
+from imettk.data.asked_rows import read_test_units
 from imettk.data.folds import make_table_folds
 from imettk.data.table import read_answers, read_groups, read_table, read_test_table, read_units
-from imettk.data.units import read_test_units
 from imettk.errors import DataError
 from imettk.tasks import TASKS
 

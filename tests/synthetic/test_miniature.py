@@ -94,6 +94,20 @@ def test_units_are_whole_in_miniature(tmp_path, by):
     assert set(counts) == {3}
 
 
+@pytest.mark.parametrize(("name", "make"), [("imet2019", make_artworks), ("csiro2025", make_pastures)])
+def test_a_miniature_has_a_sample_where_the_folder_of_test_images_is_all_there_is(tmp_path, name, make):
+    make(tmp_path / "data", tmp_path / "answers.csv")
+    recipe = load_recipe(name)
+    sample = tmp_path / "data" / recipe.table.sample_csv
+    columns = list(pd.read_csv(sample).columns)
+    sample.unlink()
+    whole = read_table(recipe.table, tmp_path / "data")
+    small, _ = make_miniature(recipe, whole, tmp_path / "data", tmp_path / "small", rows=40, test_rows=5)
+    rows = len(recipe.table.label_columns) if recipe.table.sample_rows else 1
+    made = pd.read_csv(tmp_path / "small" / small.table.sample_csv)
+    assert list(made.columns) == columns and len(made) == 5 * rows
+
+
 def test_classes_whose_names_are_not_their_ids(tmp_path):
     """The miniature's list of labels keeps the rows of its labels, and of names that became one of them."""
     data = tmp_path / "data"
