@@ -45,7 +45,10 @@ class FileKind(Choice):
 
     def is_start(self, content: bytes) -> bool:
         """Return whether a file that begins so is of this kind."""
-        return any(content.startswith(start, offset) for offset, start in self.starts)
+        for offset, start in self.starts:  # noqa: SIM110 - asked of every image, in half the time of `any`
+            if content.startswith(start, offset):
+                return True
+        return False
 
     def load_for(self, path: object) -> Any:
         """Return what reads this file; errors as of `read`."""
@@ -109,8 +112,10 @@ def image_kind(content: bytes, path: str) -> FileKind | None:
         if kind.is_start(content):
             return kind
     ending = os.path.splitext(path)[1].lower()
-    named = (kind for kind in IMAGE_READERS.values() if kind.without_start and ending in kind.endings)
-    return next(named, None)
+    for kind in IMAGE_READERS.values():
+        if kind.without_start and ending in kind.endings:
+            return kind
+    return None
 
 
 def kind_of_name(rows: Mapping[str, Kind], name: str) -> Kind | None:
@@ -194,7 +199,7 @@ def extras_of(recipe: Recipe) -> tuple[str, ...]:
     form = recipe.table
     tables = [form.train_csv, form.sample_csv, form.labels_csv, form.test_csv, form.boxes_csv, form.merged_csv]
     tables += [form.turned_csv, form.left_out_csv, *(extra.csv for extra in form.extra)]
-    suffixes = [form.image_suffix, *(extra.image_suffix for extra in form.extra)]
+    suffixes = [form.image_suffix, form.image_path, *(extra.image_suffix for extra in form.extra)]
     kinds = [kind_of_name(TABLE_READERS, name) for name in tables if name]
     kinds += [kind_of_name(IMAGE_READERS, name) for name in suffixes if name]
     places = [form.train_images, form.test_images, *(extra.images for extra in form.extra)]

@@ -14,6 +14,7 @@ from imettk.data.pixel_values import PixelValues
 
 NumberedFrame = int | Literal["middle"] | None  # as `images.frame` says it
 _ARCHIVE = b"PK\x03\x04"
+MOST_BYTES = 2**31  # that an archive may unpack to
 _NUMBERS = "buif"  # kinds of dtype that an image can have
 
 
@@ -39,6 +40,8 @@ def read_npz(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: b
                 )
                 held = f"{len(names)} arrays ({arrays})" if names else "no array"
                 raise ValueError(f"it holds {held}, and an image is one: save one array to a file")
+            if (size := archive.getinfo(names[0]).file_size) > MOST_BYTES:
+                raise ValueError(f"it unpacks to {size:,} bytes, more than the limit of {MOST_BYTES:,}")
             array = _parse_npy(archive.read(names[0]))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise ValueError(f"it is damaged: {error}") from None

@@ -95,7 +95,7 @@ def decode_fast(
         raise ValueError(find_fault(content) or "it is damaged")
     if facts is not None and header.deep:
         brightest = float(np.max(cv2.imdecode(wanted, cv2.IMREAD_UNCHANGED)))  # type: ignore[arg-type]
-        facts.note_brightness(brightest, FULL_16 if white is None else white.white)
+        facts.note_brightness(brightest, white or ValueRange(0, FULL_16))
     if white is None:
         return pixels
     return to_eight_bits(pixels, white) if scaled else white.scale_eight_bits(pixels)
@@ -197,7 +197,9 @@ def decode_numbers(content: bytes, frame: NumberedFrame = None) -> np.ndarray:
             if depth.white > LARGEST_8 and is_grey(image):
                 return grey_values(image, depth)
             colours = read_colours(image, content) if depth.white > LARGEST_8 else None
-            return np.asarray(image.convert("RGB") if image.mode == "P" else image) if colours is None else colours
+            if colours is None:
+                colours = np.asarray(image.convert("RGB") if image.mode in ("P", "PA") else image)
+            return colours[:, :, :-1] if image.mode in ("RGBA", "LA") else colours  # alpha is no brightness
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
         raise ValueError(_say_why(error, content)) from None
 
@@ -206,14 +208,14 @@ def _treat_depth(
     image: Image.Image, content: bytes, depth: Depth, white: ValueRange | None, facts: FileFacts | None
 ) -> None:
     """Tell `facts` how bright a deep image is; where `white` is given, scale its colours in place."""
-    brightest = depth.white if white is None else white.white
+    known = white or ValueRange(0, depth.white)
     if is_grey(image):
         if facts is not None:
-            facts.note_brightness(float(np.max(grey_values(image, depth))), brightest)
+            facts.note_brightness(float(np.max(grey_values(image, depth))), known)
         return
     values = read_colours(image, content)
     if values is not None and facts is not None:
-        facts.note_brightness(float(values[:, :, :3].max()), brightest)
+        facts.note_brightness(float(values[:, :, :3].max()), known)
     if values is not None and white is not None:
         put_colours(image, values, white)
     elif white is not None:

@@ -24,7 +24,6 @@ from pydicom.pixels import (
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
     JPEG2000TransferSyntaxes,
 )
 
@@ -56,6 +55,7 @@ def read_dicom(content: bytes, *, channels: int, frame: NumberedFrame, as_shown:
         return None
     place = _find_frame(dataset, frame)
     try:
+        _take_from_groups(dataset, place)
         return _show(dataset, _decode(dataset, place), as_shown=as_shown)
     except MemoryError:
         raise
@@ -73,14 +73,23 @@ def _find_frame(dataset: Dataset, frame: NumberedFrame) -> int:
     return choose_frame(int(dataset.get("NumberOfFrames") or 1), frame)
 
 
+def _take_from_groups(dataset: Dataset, place: int) -> None:
+    """Set the rescale and the window of one frame, which newer files hold apart from the others' (PS3.3 C.7.6.16)."""
+    groups = [*(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]]
+    groups += [*(dataset.get("PerFrameFunctionalGroupsSequence") or [])[place : place + 1]]
+    for group in groups:
+        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for element in [element for item in (group.get(name) or [])[:1] for element in item]:
+                dataset[element.tag] = element
+
+
 def _decode(dataset: Dataset, place: int) -> np.ndarray:
     """Return what is stored of a frame, (H, W) or (H, W, 3), YBR as RGB."""
     meta = getattr(dataset, "file_meta", None)
-    if meta is None or "TransferSyntaxUID" not in meta:  # as files without a preamble are
-        is_implicit, is_little = dataset.original_encoding
-        plain = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+    if meta is None or "TransferSyntaxUID" not in meta:  # as files without a preamble are: nothing is compressed there
+        is_little = dataset.original_encoding[1]
         dataset.ensure_file_meta()
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else plain
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
     syntax = dataset.file_meta.TransferSyntaxUID
     # pydicom would take gdcm first, which needs 1.2 times as long.
     if syntax in JPEG2000TransferSyntaxes and _FASTEST in get_decoder(syntax).available_plugins:

@@ -119,7 +119,7 @@ def to_pixels(
         wanted = None  # as of pictures of 8 bits: a set may hold both kinds
     known = wanted or _own_range(values, numbers.dtype)
     if facts is not None and numbers.dtype != np.uint8:
-        facts.note_brightness(float(numbers.max()), known.white)
+        facts.note_brightness(float(numbers.max()), known)
     pixels = known.scale(numbers)
     if values.inverted:
         pixels = 255 - pixels

@@ -105,7 +105,9 @@ class ImageReader:
         """
         if self.channel_files:
             files = [path.replace("*", name) for name in self.channel_files]
-            return np.concatenate([replace(self, channel_files=()).read_numbers(file).ravel() for file in files])
+            return np.concatenate(
+                [replace(self, channel_files=(), channels=1).read_numbers(file).ravel() for file in files]
+            )
         if (decode := self.decoder.load()) is not None:
             return self._call_own(decode, path, self.channels).numbers
         content = read_content(path, self.pixel_shape)

@@ -73,7 +73,7 @@ def _name_media(brand: bytes) -> str:
     if brand in _HEIC:
         return f"it is a HEIC image, as phones write them, which is not read: {_CONVERT}"
     if brand in (b"avif", b"avis"):
-        return f"it is an AVIF image that this version of Pillow cannot read: {_CONVERT}, or update Pillow"
+        return f"it is an AVIF image, which is damaged, or which this version of Pillow does not read: {_CONVERT}"
     if brand == b"crx ":
         return f"it is a camera's raw image, which is not read: {_CONVERT}"
     return "it is a video (MP4 or QuickTime): write its frames as images"

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 
+from imettk.data import arrays
 from imettk.data.arrays import choose_frame, pick_plane
 from imettk.data.pixel_values import ValueRange
 from imettk.data.reader import ImageReader
@@ -74,6 +75,13 @@ def test_what_is_no_image_is_one_line(tmp_path, content, message):
     with pytest.raises(DataError, match=rf"a\.npy \({len(content)} bytes\): .*{message}") as raised:
         read(tmp_path / "a.npy")
     assert "\n" not in str(raised.value)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "MOST_BYTES", 9000)
+    np.savez_compressed(tmp_path / "a.npz", np.zeros((100, 100), np.uint8))
+    with pytest.raises(DataError, match=r"a\.npz .*it unpacks to 10,128 bytes, more than the limit of 9,000"):
+        read(tmp_path / "a.npz")
 
 
 def test_archives_hold_one_array(tmp_path):

@@ -45,8 +45,9 @@ def test_its_numbers_are_scaled_as_those_of_files_are(tmp_path, monkeypatch):
         )
         assert facts.brightest == numbers.max()
     seen = numbers.astype(np.uint8)  # bytes are never scaled
-    reader = reader_of(lambda _: seen, monkeypatch, size=(8, 9), channels=1, white=ValueRange(0, 4095))
-    np.testing.assert_array_equal(reader.read("x.dat")[:, :, 0], seen)
+    for white in (100, 4095):
+        reader = reader_of(lambda _: seen, monkeypatch, size=(8, 9), channels=1, white=ValueRange(0, white))
+        np.testing.assert_array_equal(reader.read("x.dat")[:, :, 0], seen)
 
 
 def test_one_call_a_channel_where_an_image_is_several_files(monkeypatch):

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 from image_samples import odd_images
-from PIL import Image
+from PIL import Image, features
 
 from imettk.data.decode import find_fault
 from imettk.data.reader import ImageReader
@@ -79,6 +79,18 @@ def test_images_and_damaged_ones_are_no_strangers(tmp_path):
     noise = bytes(np.random.default_rng(0).integers(0, 256, 500).astype(np.uint8))
     assert name_stranger(noise) is None
     assert find_fault(noise) == "cannot identify image file"
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_an_image_of_a_kind_that_is_read_has_its_own_fault(tmp_path):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90, 3)).astype(np.uint8)).save(file, "avif")
+    assert find_fault(file.getvalue()) is None
+    assert "version of Pillow" in name_stranger(file.getvalue())  # were it not for Pillow
+    (tmp_path / "a.avif").write_bytes(file.getvalue())
+    with pytest.raises(DataError, match=r"a\.avif .*: it has 90 x 90 pixels, more than the limit of 80"):
+        ImageReader(size=(8, 8), max_pixels=80).read(str(tmp_path / "a.avif"))
+    assert "version of Pillow" not in str(find_fault(file.getvalue()[:-9]))
 
 
 def test_real_odd_files_keep_their_faults():

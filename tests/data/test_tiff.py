@@ -112,6 +112,15 @@ def test_unsigned_numbers_have_their_largest_as_white(tmp_path):
         read(tmp_path / "a.tif", 3)
 
 
+@pytest.mark.parametrize("options", LAYOUTS, ids=str)
+def test_deep_colours_that_are_stored_apart_are_read(tmp_path, options):
+    """Pillow takes bytes of one for those of another where they are not compressed."""
+    array = values((3, *SIZE), "u2", 65536)
+    (tmp_path / "a.tif").write_bytes(write(array, photometric="rgb", planarconfig="separate", **options))
+    off = read(tmp_path / "a.tif", 3).astype(int) - np.moveaxis(array, 0, 2) / 257
+    assert np.abs(off).max() <= 1
+
+
 def test_four_deep_channels_are_scaled_alike(tmp_path):
     """Pillow takes the fourth of them for alpha."""
     array = values((*SIZE, 4), "u2", 4096)
