@@ -111,6 +111,18 @@ def test_a_hidden_test_set_is_another_file_of_the_same_name(played, tmp_path, ca
     assert len(answers) == TEST + 5 and roc_auc_score(truth[label], answers[label]) > 0.9
 
 
+def test_an_image_in_it_is_answered_by_itself(played, capsys):
+    kind, data, run_dir = played
+    if kind != "hdf5":
+        return
+    capsys.readouterr()
+    run("infer", "--run-dir", run_dir, "--images", data / "test-image.hdf5" / "ISIC_12001")
+    share = pd.read_csv(run_dir / "submission.csv").set_index("id")["label"]["ISIC_12001"]
+    assert f"ISIC_12001: {int(share > 0.5)} ({max(share, 1 - share):.2f})" in capsys.readouterr().out
+    line = refused(capsys, "infer", "--run-dir", run_dir, "--images", data / "test-image.hdf5" / "none")
+    assert "1 image (none) cannot be read" in line
+
+
 def test_duplicates_are_found_in_it(played, tmp_path):
     kind, _, _ = played
     folder, (make, _, _) = tmp_path / "twins", KINDS[kind]
