@@ -204,7 +204,8 @@ class ImageReader:
     def _decode(
         self, content: bytes, channels: int, box: np.ndarray | None, whole: bool, facts: FileFacts | None
     ) -> np.ndarray:
-        header = read_header(content) if channels in (1, 3) else None
+        # OpenCV reads one picture of a file, and Pillow counts them.
+        header = read_header(content) if channels in (1, 3) and self.frame is None else None
         if header is None:
             pixels = decode_any(
                 content,

@@ -159,6 +159,26 @@ def test_frame_says_which_picture_of_an_animation(tmp_path):
         read(tmp_path / "a.gif", frame=3)
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.bmp", "a.gif", "a.tif", "animation.png"])
+def test_a_file_of_one_picture_has_no_other_frame(tmp_path, name):
+    picture = Image.fromarray(np.full(SIZE, 90, np.uint8))
+    picture.save(tmp_path / name, save_all=name.startswith("animation"))
+    for frame in (None, 0, -1, "middle"):
+        np.testing.assert_array_equal(read(tmp_path / name, frame=frame), np.full((*SIZE, 1), 90))
+    for frame in (5, -2):
+        with pytest.raises(
+            DataError, match=rf"{name} \(\d+ bytes\): it holds 1 frame, and `images.frame` is {frame}"
+        ) as raised:
+            read(tmp_path / name, frame=frame)
+        assert "\n" not in str(raised.value)
+
+
+def test_frame_says_which_picture_of_a_phone(tmp_path):
+    pictures = [Image.fromarray(np.full((*SIZE, 3), level, np.uint8)) for level in (10, 200)]
+    pictures[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=pictures[1:])
+    assert [read(tmp_path / "a.jpg", frame=frame)[0, 0, 0] for frame in (None, 0, -1)] == [10, 10, 200]
+
+
 def test_pages_are_channels_where_there_are_as_many(tmp_path):
     array = values((5, *SIZE), "u2", 65536)
     (tmp_path / "a.tif").write_bytes(write(array, photometric="minisblack"))
