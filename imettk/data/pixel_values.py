@@ -36,10 +36,10 @@ class ValueRange(NamedTuple):
         """Return what `scale` does of some values, still as floats."""
         exact = (values.dtype.kind == "f" and values.itemsize <= 4) or values.itemsize < 4
         wide: np.ndarray = values.astype(np.float32 if exact else np.float64)
-        if not np.isfinite([wide.min(), wide.max()]).all():
-            raise ValueError("it has values that are no numbers (NaN or infinite)")
-        wide -= np.asarray(self.black, wide.dtype)
-        wide *= np.asarray(255 / (self.white - self.black), wide.dtype)
+        require_finite(wide)
+        with np.errstate(over="ignore"):  # what becomes infinite is cut as all else
+            wide -= np.asarray(self.black, wide.dtype)
+            wide *= np.asarray(255 / (self.white - self.black), wide.dtype)
         return np.rint(np.clip(wide, 0, 255, out=wide), out=wide)
 
     def scale_eight_bits(self, pixels: np.ndarray) -> np.ndarray:
@@ -49,6 +49,12 @@ class ValueRange(NamedTuple):
     def setting(self) -> int | list[float]:
         """Return it as a JSON value: the white alone where black is 0 and white a whole number, as of 0.1.0."""
         return int(self.white) if self.black == 0 and self.white == int(self.white) else [self.black, self.white]
+
+
+def require_finite(values: np.ndarray) -> None:
+    """Raise ValueError where a value is no number."""
+    if values.dtype.kind == "f" and not np.isfinite([values.min(), values.max()]).all():
+        raise ValueError("it has values that are no numbers (NaN or infinite)")
 
 
 @lru_cache(maxsize=8)  # which takes longer than to look up a small image
