@@ -11,6 +11,7 @@ import numpy as np
 
 from imettk.data.file_facts import FileFacts
 
+MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
 LARGEST_8 = 255  # the largest value of 8 bits
 PART = 65536  # values that are scaled at once
 
@@ -49,6 +50,14 @@ class ValueRange(NamedTuple):
     def setting(self) -> int | list[float]:
         """Return it as a JSON value: the white alone where black is 0 and white a whole number, as of 0.1.0."""
         return int(self.white) if self.black == 0 and self.white == int(self.white) else [self.black, self.white]
+
+
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Raise ValueError where an image of this size has no pixels, or more than the limit."""
+    if 0 in (width, height):
+        raise ValueError(f"it has {width} x {height} pixels")
+    if width * height > max_pixels:
+        raise ValueError(f"it has {width} x {height} pixels, more than the limit of {max_pixels}")
 
 
 def require_finite(values: np.ndarray) -> None:

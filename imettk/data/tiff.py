@@ -13,11 +13,14 @@ import numpy as np
 
 from imettk.data.arrays import NumberedFrame, choose_frame, require_numbers
 from imettk.data.decode import find_fault
-from imettk.data.pixel_values import PixelValues
+from imettk.data.pixel_values import MAX_PIXELS, PixelValues, check_pixels
 
 # Tags and their values (TIFF 6.0, section 8; BigTIFF has 8 bytes where it has 4 or 2).
-_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA, _FORMAT = 258, 259, 262, 277, 284, 338, 339
-_DEFAULTS = {_BITS: 1, _COMPRESSION: 1, _PHOTOMETRIC: 1, _SAMPLES: 1, _PLANAR: 1, _EXTRA: 0, _FORMAT: 1}
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_SAMPLES, _PLANAR, _EXTRA, _FORMAT = 277, 284, 338, 339
+_DEFAULTS = {_WIDTH: 0, _HEIGHT: 0, _EXTRA: 0} | dict.fromkeys(
+    (_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR, _FORMAT), 1
+)
 _NUMBER_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _WHITE_IS_ZERO = 0
@@ -31,6 +34,8 @@ class TiffHeader(NamedTuple):
     """What the first page of a TIFF says of its values.
 
     Attributes:
+        width: in pixels, as stored.
+        height: as stored.
         bits: of a sample.
         samples: of a pixel: its channels.
         form: 1 for unsigned whole numbers, 2 for signed ones, 3 for floats.
@@ -41,6 +46,8 @@ class TiffHeader(NamedTuple):
         num_pages: in the file.
     """
 
+    width: int
+    height: int
     bits: int
     samples: int
     form: int
@@ -51,14 +58,16 @@ class TiffHeader(NamedTuple):
     num_pages: int
 
 
-def read_tiff(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool) -> PixelValues | None:
+def read_tiff(
+    content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool, max_pixels: int = MAX_PIXELS
+) -> PixelValues | None:
     """Return the values of a TIFF that Pillow would not read rightly; None for all others, damaged headers too.
 
     Pages that each hold one channel are the channels of one image where there are as many as `channels` says, and it
     says neither 1 nor 3; else `frame` says which page is the image.
 
     Raises:
-        ValueError: it is damaged, or holds several pages, and `frame` does not say which.
+        ValueError: it is damaged or too large, or holds several pages, and `frame` does not say which.
         ModuleNotFoundError: tifffile is not installed.
     """
     header = read_tiff_header(content)
@@ -69,7 +78,10 @@ def read_tiff(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: 
     all_bits = frame is not None or not (as_shown or channels in (1, 3))
     beyond = pages_are_channels or _is_beyond_pillow(header, channels, all_bits=all_bits)
     is_rare = header.compression not in _COMMON or (header.bits == 32 and header.form == _UNSIGNED)
-    if not beyond and not (is_rare and find_fault(content)):
+    if not (beyond or is_rare):
+        return None
+    check_pixels(header.width, header.height, max_pixels)
+    if not beyond and not find_fault(content):
         return None
     import tifffile
 
@@ -110,6 +122,8 @@ def read_tiff_header(content: bytes) -> TiffHeader | None:
     except (struct.error, OverflowError):  # damaged offsets
         return None
     return TiffHeader(
+        width=values[_WIDTH],
+        height=values[_HEIGHT],
         bits=values[_BITS],
         samples=values[_SAMPLES],
         form=values[_FORMAT],

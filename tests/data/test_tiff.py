@@ -2,6 +2,7 @@
 
 import io
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -194,6 +195,19 @@ def test_cut_files_are_one_line(tmp_path, options):
         with pytest.raises(DataError, match=r"a\.tif \(") as raised:
             read(tmp_path / "a.tif", 5, (0, 255))
         assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_takes_memory(tmp_path):
+    for dtype, options in (("f8", {}), ("u4", {"byteorder": ">"}), ("u1", {"compression": "zstd"})):
+        (tmp_path / "a.tif").write_bytes(write(np.zeros((2000, 3000), dtype), **({"compression": "zlib"} | options)))
+        reader = ImageReader(size=SIZE, channels=1, max_pixels=1000, white=ValueRange(0, 255))
+        tracemalloc.start()
+        try:
+            with pytest.raises(DataError, match=r"a\.tif .*it has 3000 x 2000 pixels, more than the limit of 1000"):
+                reader.read(str(tmp_path / "a.tif"))
+            assert tracemalloc.get_traced_memory()[1] < 4_000_000
+        finally:
+            tracemalloc.stop()
 
 
 def test_without_the_library_only_files_that_need_it_fail(tmp_path, monkeypatch):
