@@ -13,6 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from imettk.data.pixel_values import ValueRange, require_finite
 
 FULL_16 = 65535  # white, where nothing says otherwise
+_PLANAR, _SEPARATE = 284, 2  # a tag of TIFF, and its value where each channel is stored for itself
 # Where the channels of a file lie in what OpenCV reads of it, by Pillow's mode.
 _PLACES = {"RGB": [2, 1, 0], "RGBA": [2, 1, 0, 3]}
 
@@ -70,7 +71,9 @@ def grey_values(image: Image.Image, depth: Depth) -> np.ndarray:
 
 def read_colours(image: Image.Image, content: bytes) -> np.ndarray | None:
     """The channels of a deep image of which Pillow keeps 8 bits, uint16 (H, W, channels of its mode); None where
-    OpenCV does not read them either."""
+    OpenCV does not read them either, or not rightly."""
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(_PLANAR) == _SEPARATE:
+        return None
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     places = _PLACES.get(image.mode, [])
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[2] != len(places):
