@@ -74,9 +74,10 @@ class FileKind(Choice):
             ) from None
 
 
-# How one image becomes numbers: `make` is (content, *, channels, frame, as_shown) -> PixelValues | None, where None
-# leaves the file to the readers of pictures, which take all that no row here recognises. `channels` and `frame` are
-# those of `images`; `as_shown` is False where `images.white` replaces what the file itself says is black and white.
+# How one image becomes numbers: `make` is (content, *, channels, frame, as_shown, max_pixels) -> PixelValues | None,
+# where None leaves the file to the readers of pictures, which take all that no row here recognises. `channels`, `frame`
+# and `max_pixels` are those of `images`: a larger image is refused by its header, before it takes memory. `as_shown` is
+# False where `images.white` replaces what the file itself says is black and white.
 IMAGE_READERS: dict[str, FileKind] = {
     "npy": FileKind(
         make="imettk.data.arrays:read_npy", title="an array of numpy", endings=(".npy",), starts=((0, b"\x93NUMPY"),)

@@ -18,14 +18,13 @@ from imettk.data.containers import read_member
 from imettk.data.depth import FULL_16, Depth, grey_values, is_grey, put_colours, read_colours, read_depth, to_eight_bits
 from imettk.data.file_facts import FileFacts
 from imettk.data.header import Header, has_broken_profile
-from imettk.data.pixel_values import LARGEST_8, ValueRange
+from imettk.data.pixel_values import LARGEST_8, MAX_PIXELS, ValueRange, check_pixels
 from imettk.data.strangers import name_stranger
 from imettk.errors import DataError
 
 # Opening a pipe would wait for somebody to write into it.
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CHUNK = 1 << 20
-MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
 _RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # cv2.IMREAD_REDUCED_*, which may be joined with both colours
 
@@ -259,14 +258,6 @@ def find_fault(content: bytes) -> str | None:
     except Exception as error:
         return _say_why(error, content)
     return None
-
-
-def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raise ValueError where an image of this size has no pixels, or more than the limit."""
-    if 0 in (width, height):
-        raise ValueError(f"it has {width} x {height} pixels")
-    if width * height > max_pixels:
-        raise ValueError(f"it has {width} x {height} pixels, more than the limit of {max_pixels}")
 
 
 def _oriented(image: Image.Image) -> Image.Image:

@@ -11,6 +11,7 @@ import numpy as np
 
 from imettk.data.file_facts import FileFacts
 
+MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
 LARGEST_8 = 255  # the largest value of 8 bits
 PART = 65536  # values that are scaled at once
 
@@ -36,10 +37,10 @@ class ValueRange(NamedTuple):
         """Return what `scale` does of some values, still as floats."""
         exact = (values.dtype.kind == "f" and values.itemsize <= 4) or values.itemsize < 4
         wide: np.ndarray = values.astype(np.float32 if exact else np.float64)
-        if not np.isfinite([wide.min(), wide.max()]).all():
-            raise ValueError("it has values that are no numbers (NaN or infinite)")
-        wide -= np.asarray(self.black, wide.dtype)
-        wide *= np.asarray(255 / (self.white - self.black), wide.dtype)
+        require_finite(wide)
+        with np.errstate(over="ignore"):  # what becomes infinite is cut as all else
+            wide -= np.asarray(self.black, wide.dtype)
+            wide *= np.asarray(255 / (self.white - self.black), wide.dtype)
         return np.rint(np.clip(wide, 0, 255, out=wide), out=wide)
 
     def scale_eight_bits(self, pixels: np.ndarray) -> np.ndarray:
@@ -49,6 +50,20 @@ class ValueRange(NamedTuple):
     def setting(self) -> int | list[float]:
         """Return it as a JSON value: the white alone where black is 0 and white a whole number, as of 0.1.0."""
         return int(self.white) if self.black == 0 and self.white == int(self.white) else [self.black, self.white]
+
+
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Raise ValueError where an image of this size has no pixels, or more than the limit."""
+    if 0 in (width, height):
+        raise ValueError(f"it has {width} x {height} pixels")
+    if width * height > max_pixels:
+        raise ValueError(f"it has {width} x {height} pixels, more than the limit of {max_pixels}")
+
+
+def require_finite(values: np.ndarray) -> None:
+    """Raise ValueError where a value is no number."""
+    if values.dtype.kind == "f" and not np.isfinite([values.min(), values.max()]).all():
+        raise ValueError("it has values that are no numbers (NaN or infinite)")
 
 
 @lru_cache(maxsize=8)  # which takes longer than to look up a small image
