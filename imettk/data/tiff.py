@@ -103,7 +103,8 @@ def read_tiff(
     require_numbers(numbers.dtype)
     if header.photometric == _PALETTE:
         raise ValueError("its colours are a palette, which is not read from such a TIFF: write it as a PNG")
-    white = 2**header.bits - 1 if header.form == _UNSIGNED else None
+    # Numbers of 32 bits hardly ever reach their largest: nothing says what is white, as in arrays and Pillow's files.
+    white = 2**header.bits - 1 if header.form == _UNSIGNED and header.bits <= 16 else None
     return PixelValues(numbers, white=white, inverted=header.photometric == _WHITE_IS_ZERO)
 
 

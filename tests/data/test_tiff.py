@@ -155,6 +155,19 @@ def test_a_palette_that_pillow_does_not_read_is_one_line(tmp_path):
         read(tmp_path / "a.tif", 3)
 
 
+@pytest.mark.parametrize("options", LAYOUTS, ids=str)
+def test_what_is_white_in_32_bits_is_unknown_in_every_layout(tmp_path, options):
+    """A scale by a file's largest value would differ from file to file, and by 2**32 - 1 all of them would be black."""
+    cases = [(values(SIZE, "u4", 90_000), {}), (values(SIZE, "u4", 90_000), {"photometric": "miniswhite"})]
+    cases.append((values((5, *SIZE), "u4", 90_000), {"photometric": "minisblack", "planarconfig": "separate"}))
+    for array, kind in cases:
+        (tmp_path / "a.tif").write_bytes(write(array, **kind, **options))
+        np.save(tmp_path / "a.npy", array)
+        for name in ("a.tif", "a.npy"):
+            with pytest.raises(DataError, match=rf"{name} .*so what is white is unknown: set `images.white`"):
+                read(tmp_path / name, 5 if array.ndim == 3 else 1)
+
+
 def test_four_deep_channels_are_scaled_alike(tmp_path):
     """Pillow takes the fourth of them for alpha."""
     array = values((*SIZE, 4), "u2", 4096)
