@@ -25,6 +25,7 @@ from imettk.errors import DataError
 # Opening a pipe would wait for somebody to write into it.
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CHUNK = 1 << 20
+_ORIENTATION = 274  # a tag of TIFF and EXIF
 _RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # cv2.IMREAD_REDUCED_*, which may be joined with both colours
 
@@ -157,12 +158,13 @@ def decode_any(
                 image.seek(choose_frame(getattr(image, "n_frames", 1), frame))
             check_pixels(image.width, image.height, max_pixels)
             depth = None if white is None and facts is None else read_depth(image, content)
+            stored = image.tag_v2.get(_ORIENTATION, 1) if isinstance(image, TiffImageFile) else 1
             image.load()
             if depth is not None and depth.white > 255:
                 _treat_depth(image, content, depth, white, facts)
             # A TIFF may have 12 bits, which Pillow leaves in the lower part of 16.
             bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImageFile) else 16
-            upright = _oriented(image) if orient else image
+            upright = _oriented(image) if orient else _as_stored(image, stored)
             if white is not None and depth is not None and is_grey(upright) and channels in (1, 3):
                 grey = to_eight_bits(grey_values(upright, depth), white)
                 return np.repeat(grey[:, :, None], channels, 2)
@@ -265,6 +267,15 @@ def _oriented(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:  # broken EXIF is common and no reason to refuse an image
         return image
+
+
+def _as_stored(image: Image.Image, orientation: int) -> Image.Image:
+    """Return an image as its file holds it: Pillow has turned a TIFF as its tag says, which is gone then."""
+    exif = image.getexif()
+    if orientation == 1 or _ORIENTATION in exif:
+        return image
+    exif[_ORIENTATION] = {6: 8, 8: 6}.get(orientation, orientation)  # all others take themselves back
+    return _oriented(image)
 
 
 def _eight_bit(image: Image.Image, channels: int, background: tuple[int, ...], bits: int) -> np.ndarray:

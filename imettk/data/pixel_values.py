@@ -103,12 +103,21 @@ class PixelValues(NamedTuple):
         black: the value that its file counts as black; None where nothing says so, as is `white`.
         white: the value that its file counts as white.
         inverted: its file shows small values bright.
+        orientation: where its file says that the first row and column belong, 1 to 8 as in EXIF; 1 is top left.
     """
 
     numbers: np.ndarray
     black: float | None = None
     white: float | None = None
     inverted: bool = False
+    orientation: int = 1
+
+    def upright(self) -> PixelValues:
+        """Return them turned as their file says, as views."""
+        numbers = self.numbers.swapaxes(0, 1) if self.orientation in (5, 6, 7, 8) else self.numbers
+        from_below, from_right = self.orientation in (3, 4, 7, 8), self.orientation in (2, 3, 6, 7)
+        numbers = numbers[:: -1 if from_below else 1, :: -1 if from_right else 1]
+        return self._replace(numbers=numbers, orientation=1)
 
 
 def to_pixels(

@@ -41,7 +41,7 @@ class ImageReader:
         box_margin: in percent of the box, on each side.
         boxes_relative: boxes are shares of the image's width and height, not pixels.
         background: behind transparent pixels and around padded images, one value or one a channel.
-        orient: turn images as EXIF says.
+        orient: turn images as EXIF, or a TIFF's own tag, says.
         reduce: decode a large JPEG at 1/2, 1/4 or 1/8, as long as no side falls below what is wanted.
         fast_resize: see `resize`.
         max_pixels: larger images are refused before they are decoded.
@@ -172,7 +172,7 @@ class ImageReader:
         values: PixelValues | None = kind.read(
             path, content, channels=channels, frame=self.frame, as_shown=as_shown, max_pixels=self.max_pixels
         )
-        return values
+        return values.upright() if values is not None and self.orient else values
 
     def _call_own(self, decode: Callable[[str], np.ndarray], path: str, channels: int) -> PixelValues:
         """Return what such a function gives for a file; all that it raises is about this file."""

@@ -17,7 +17,7 @@ from imettk.data.pixel_values import MAX_PIXELS, PixelValues, check_pixels
 
 # Tags and their values (TIFF 6.0, section 8; BigTIFF has 8 bytes where it has 4 or 2).
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_SAMPLES, _PLANAR, _EXTRA, _FORMAT = 277, 284, 338, 339
+_ORIENTATION, _SAMPLES, _PLANAR, _EXTRA, _FORMAT = 274, 277, 284, 338, 339
 _DEFAULTS = {_WIDTH: 0, _HEIGHT: 0, _EXTRA: 0} | dict.fromkeys(
     (_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR, _FORMAT), 1
 )
@@ -95,16 +95,17 @@ def read_tiff(
 
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
-            numbers = _read_pages(file, frame, together=pages_are_channels)
+            values = _read_pages(file, frame, together=pages_are_channels)
     except MemoryError:
         raise
     except Exception as error:  # codecs raise errors of their own
         raise ValueError(" ".join(str(error).split()) or f"it is damaged: {type(error).__name__}") from None
-    require_numbers(numbers.dtype)
+    require_numbers(values.numbers.dtype)
     if header.photometric == _PALETTE:
         raise ValueError("its colours are a palette, which is not read from such a TIFF: write it as a PNG")
-    white = 2**header.bits - 1 if header.form == _UNSIGNED else None
-    return PixelValues(numbers, white=white, inverted=header.photometric == _WHITE_IS_ZERO)
+    # Numbers of 32 bits hardly ever reach their largest: nothing says what is white, as in arrays and Pillow's files.
+    white = 2**header.bits - 1 if header.form == _UNSIGNED and header.bits <= 16 else None
+    return values._replace(white=white, inverted=header.photometric == _WHITE_IS_ZERO)
 
 
 def read_tiff_header(content: bytes) -> TiffHeader | None:
@@ -181,13 +182,14 @@ def _is_beyond_pillow(header: TiffHeader, channels: int, *, all_bits: bool) -> b
     return header.is_separate or header.samples > 2 or not (as_usual or header.has_alpha)
 
 
-def _read_pages(file: Any, frame: NumberedFrame, *, together: bool) -> np.ndarray:
+def _read_pages(file: Any, frame: NumberedFrame, *, together: bool) -> PixelValues:
     """Return the numbers of one page, (H, W) or (H, W, channels), or of all that are as large as the first."""
     pages = [page for page in file.pages if page.shape == file.pages[0].shape]
+    page = pages[0 if together else choose_frame(len(pages), frame)]
+    orientation = int(page.tags.valueof(_ORIENTATION, 1))
     if together:
-        return np.stack([page.asarray(maxworkers=1) for page in pages], axis=-1)
-    page = pages[choose_frame(len(pages), frame)]
+        return PixelValues(np.stack([page.asarray(maxworkers=1) for page in pages], axis=-1), orientation=orientation)
     numbers: np.ndarray = page.asarray(maxworkers=1)
     if page.axes not in ("YX", "YXS", "SYX"):
         raise ValueError(f"its shape is {numbers.shape}, with the axes {page.axes}, and an image has rows and columns")
-    return np.moveaxis(numbers, 0, 2) if page.axes == "SYX" else numbers
+    return PixelValues(np.moveaxis(numbers, 0, 2) if page.axes == "SYX" else numbers, orientation=orientation)

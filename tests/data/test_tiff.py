@@ -106,6 +106,49 @@ def test_signed_and_unsigned_numbers_and_floats_have_a_window(tmp_path, options)
         assert np.abs(read(tmp_path / "a.tif", white=(low, high))[:, :, 0] - expected).max() <= 1, dtype
 
 
+# (H, W) of what each orientation makes of these rows (TIFF 6.0, section 8: where the first row and column belong).
+TURNED = {
+    1: [[1, 2, 3], [4, 5, 6]],
+    2: [[3, 2, 1], [6, 5, 4]],
+    3: [[6, 5, 4], [3, 2, 1]],
+    4: [[4, 5, 6], [1, 2, 3]],
+    5: [[1, 4], [2, 5], [3, 6]],
+    6: [[4, 1], [5, 2], [6, 3]],
+    7: [[6, 3], [5, 2], [4, 1]],
+    8: [[3, 6], [2, 5], [1, 4]],
+}
+
+
+@pytest.mark.parametrize("orient", [True, False])
+@pytest.mark.parametrize("orientation", TURNED)
+def test_every_tiff_is_turned_as_its_tag_says_or_none(tmp_path, orientation, orient):
+    stored = np.array(TURNED[1]) * 20
+    expected = np.array(TURNED[orientation if orient else 1]) * 20
+    tag = {"extratags": [(274, "H", 1, orientation, True)]}
+    for dtype, channels, options in (
+        ("u1", 1, {}),  # Pillow
+        ("u1", 3, {"compression": "zlib"}),
+        ("u2", 1, {}),
+        ("f4", 1, {"compression": "zlib"}),
+        ("u2", 3, {}),  # OpenCV and Pillow
+        ("u2", 3, {"planarconfig": "separate"}),  # tifffile
+        ("f8", 1, {}),
+        ("f4", 1, {"compression": "zlib", "byteorder": ">"}),
+        ("u1", 5, {"planarconfig": "contig"}),
+        ("u2", 1, {"photometric": "miniswhite"}),
+    ):
+        array = np.repeat(stored[:, :, None], channels, 2).astype(dtype) if channels > 1 else stored.astype(dtype)
+        if options.get("planarconfig") == "separate":
+            array = np.moveaxis(array, 2, 0)
+        options = {"photometric": "rgb" if channels == 3 else "minisblack"} | options
+        (tmp_path / "a.tif").write_bytes(write(array, **options, **tag))
+        reader = ImageReader(size=expected.shape, channels=channels, orient=orient, white=ValueRange(0, 255))
+        inverted = 255 - expected if options["photometric"] == "miniswhite" else expected
+        np.testing.assert_array_equal(
+            reader.read(str(tmp_path / "a.tif")), np.repeat(inverted[:, :, None], channels, 2), err_msg=str(options)
+        )
+
+
 def test_deep_images_whose_white_is_zero_are_turned_round(tmp_path):
     array = values(SIZE, "u2", 65536)
     (tmp_path / "a.tif").write_bytes(write(array, photometric="miniswhite"))
@@ -153,6 +196,19 @@ def test_a_palette_that_pillow_does_not_read_is_one_line(tmp_path):
     (tmp_path / "a.tif").write_bytes(write(values(SIZE, "u1"), **options, byteorder=">", bigtiff=True))
     with pytest.raises(DataError, match=r"a\.tif .*its colours are a palette, which is not read from such a TIFF"):
         read(tmp_path / "a.tif", 3)
+
+
+@pytest.mark.parametrize("options", LAYOUTS, ids=str)
+def test_what_is_white_in_32_bits_is_unknown_in_every_layout(tmp_path, options):
+    """A scale by a file's largest value would differ from file to file, and by 2**32 - 1 all of them would be black."""
+    cases = [(values(SIZE, "u4", 90_000), {}), (values(SIZE, "u4", 90_000), {"photometric": "miniswhite"})]
+    cases.append((values((5, *SIZE), "u4", 90_000), {"photometric": "minisblack", "planarconfig": "separate"}))
+    for array, kind in cases:
+        (tmp_path / "a.tif").write_bytes(write(array, **kind, **options))
+        np.save(tmp_path / "a.npy", array)
+        for name in ("a.tif", "a.npy"):
+            with pytest.raises(DataError, match=rf"{name} .*so what is white is unknown: set `images.white`"):
+                read(tmp_path / name, 5 if array.ndim == 3 else 1)
 
 
 def test_four_deep_channels_are_scaled_alike(tmp_path):
