@@ -92,9 +92,13 @@ def imettk(forks: ForkServer) -> Imettk:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without runs: making its tables takes MLflow seconds."""
+    """A store without runs: making its tables takes MLflow seconds, most of them to wait for the disk."""
+    from sqlalchemy import Engine, event
+
     from imettk.tracking.ledger import open_ledger
 
+    # From here on in this process: no store of a test has to outlive the machine.
+    event.listen(Engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
     folder = tmp_path_factory.mktemp("log") / "store"
     with open_ledger(folder):
         pass

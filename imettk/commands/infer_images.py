@@ -9,6 +9,7 @@ import pandas as pd
 
 from imettk.config import Recipe
 from imettk.data.annotations import find_boxes
+from imettk.data.containers import split_path
 from imettk.data.csv_files import printable
 from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource
@@ -30,7 +31,8 @@ def infer_images(recipe: Recipe, data_dir: Path, run: RunDir, images: list[Path]
     Pictures that cannot be read are named, and get no answer.
 
     Args:
-        images: files, or folders of files; of several grey files an image, the path with `*` for the channel's name.
+        images: files, or folders of files, or images in a container as `FILE/MEMBER`; of several grey files an image,
+            the path with `*` for the channel's name.
 
     Raises:
         MissingFileError: there is no such file, or none that an earlier stage has to write.
@@ -62,7 +64,7 @@ def _files(images: list[Path]) -> list[Path]:
     for path in images:
         if path.is_dir():
             found += sorted(one for one in path.iterdir() if one.is_file() and not one.name.startswith("."))
-        elif path.is_file() or "*" in path.name:
+        elif path.is_file() or "*" in path.name or split_path(str(path)) is not None:
             found.append(path)
         else:
             raise MissingFileError(f"--images: {path} is no file and no folder")

@@ -69,7 +69,7 @@ class ImageFormat(Section):
         reader: `files` reads JPEG, PNG, TIFF, WebP and whatever else Pillow knows, arrays of numpy and DICOM, by their
             content. One's own is (path) -> numbers (H, W) or (H, W, channels): bytes are taken as they are seen, others
             by `white`; with `table.channel_files` it is called for each file, for one channel.
-        orient: turn images as EXIF says.
+        orient: turn images as EXIF, or a TIFF, says.
         reduced_decode: decode a JPEG at 1/2, 1/4 or 1/8 where that is still large enough: twice as fast or more.
         fast_resize: bilinear up to a factor of 2, where it still reads every pixel; False takes the area mean.
         max_pixels: an image with more is a bad one.

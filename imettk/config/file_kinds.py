@@ -74,9 +74,10 @@ class FileKind(Choice):
             ) from None
 
 
-# How one image becomes numbers: `make` is (content, *, channels, frame, as_shown) -> PixelValues | None, where None
-# leaves the file to the readers of pictures, which take all that no row here recognises. `channels` and `frame` are
-# those of `images`; `as_shown` is False where `images.white` replaces what the file itself says is black and white.
+# How one image becomes numbers: `make` is (content, *, channels, frame, as_shown, max_pixels) -> PixelValues | None,
+# where None leaves the file to the readers of pictures, which take all that no row here recognises. `channels`, `frame`
+# and `max_pixels` are those of `images`: a larger image is refused by its header, before it takes memory. `as_shown` is
+# False where `images.white` replaces what the file itself says is black and white.
 IMAGE_READERS: dict[str, FileKind] = {
     "npy": FileKind(
         make="imettk.data.arrays:read_npy", title="an array of numpy", endings=(".npy",), starts=((0, b"\x93NUMPY"),)
@@ -199,7 +200,7 @@ def extras_of(recipe: Recipe) -> tuple[str, ...]:
     form = recipe.table
     tables = [form.train_csv, form.sample_csv, form.labels_csv, form.test_csv, form.boxes_csv, form.merged_csv]
     tables += [form.turned_csv, form.left_out_csv, *(extra.csv for extra in form.extra)]
-    suffixes = [form.image_suffix, *(extra.image_suffix for extra in form.extra)]
+    suffixes = [form.image_suffix, form.image_path, *(extra.image_suffix for extra in form.extra)]
     kinds = [kind_of_name(TABLE_READERS, name) for name in tables if name]
     kinds += [kind_of_name(IMAGE_READERS, name) for name in suffixes if name]
     places = [form.train_images, form.test_images, *(extra.images for extra in form.extra)]

@@ -5,29 +5,38 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+import zlib
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from imettk.data.pixel_values import PixelValues
+from imettk.data.pixel_values import MAX_PIXELS, PixelValues, check_pixels
 
 NumberedFrame = int | Literal["middle"] | None  # as `images.frame` says it
 _ARCHIVE = b"PK\x03\x04"
 MOST_BYTES = 2**31  # that an archive may unpack to
+_LONGEST_HEADER = 12_000  # bytes; numpy refuses a text of more than 10,000
 _NUMBERS = "buif"  # kinds of dtype that an image can have
 
 
-def read_npy(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool) -> PixelValues:
+def read_npy(
+    content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool, max_pixels: int = MAX_PIXELS
+) -> PixelValues:
     """Return the image of a `.npy` file; see `pick_plane`.
 
     Raises:
-        ValueError: it is damaged, holds Python objects or anything but numbers, or its axes cannot be told.
+        ValueError: it is damaged, too large, holds Python objects or anything but numbers, or its axes cannot be told.
     """
-    return PixelValues(pick_plane(_parse_npy(content), channels, frame))
+    layout = _read_layout(content)
+    plane = pick_plane(layout.fill(content, layout.start), channels, frame)
+    check_pixels(plane.shape[1], plane.shape[0], max_pixels)
+    return PixelValues(plane)
 
 
-def read_npz(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool) -> PixelValues | None:
+def read_npz(
+    content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool, max_pixels: int = MAX_PIXELS
+) -> PixelValues | None:
     """Return the image of a `.npz` file that holds a single array; None where it is no archive. Errors: `read_npy`."""
     if not content.startswith(_ARCHIVE):
         return None
@@ -40,16 +49,48 @@ def read_npz(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: b
                 )
                 held = f"{len(names)} arrays ({arrays})" if names else "no array"
                 raise ValueError(f"it holds {held}, and an image is one: save one array to a file")
-            if (size := archive.getinfo(names[0]).file_size) > MOST_BYTES:
-                raise ValueError(f"it unpacks to {size:,} bytes, more than the limit of {MOST_BYTES:,}")
-            array = _parse_npy(archive.read(names[0]))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+            with archive.open(names[0]) as file:
+                layout = _read_layout(file.read(_LONGEST_HEADER))
+            empty = np.broadcast_to(np.empty((), layout.dtype), layout.shape)
+            height, width = pick_plane(empty, channels, frame).shape[:2]
+            check_pixels(width, height, max_pixels)
+            if layout.nbytes > MOST_BYTES:
+                raise ValueError(f"it unpacks to {layout.nbytes:,} bytes, more than the limit of {MOST_BYTES:,}")
+            with archive.open(names[0]) as file:
+                file.read(layout.start)
+                numbers = file.read(layout.nbytes)
+                file.read(1)  # at its end its checksum is compared
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise ValueError(f"it is damaged: {error}") from None
-    return PixelValues(pick_plane(array, channels, frame))
+    return PixelValues(pick_plane(layout.fill(numbers, 0), channels, frame))
 
 
-def _parse_npy(content: bytes) -> np.ndarray:
-    """Return the array of a `.npy` file without a copy of its numbers (numpy's NEP 1)."""
+class _Layout(NamedTuple):
+    """What the header of a `.npy` file says (numpy's NEP 1).
+
+    Attributes:
+        start: of the numbers, in bytes.
+        is_fortran: the first axis comes first in memory.
+    """
+
+    start: int
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def fill(self, content: bytes, start: int) -> np.ndarray:
+        """Return the array whose numbers begin here, without a copy of them."""
+        if len(content) - start < self.nbytes:
+            raise ValueError(f"it is cut: {len(content) - start} of {self.nbytes} bytes of numbers are there")
+        array = np.frombuffer(content, self.dtype, math.prod(self.shape), start)
+        return array.reshape(self.shape, order="F" if self.is_fortran else "C")
+
+
+def _read_layout(content: bytes) -> _Layout:
     size = 2 if content[6:7] == b"\x01" else 4  # bytes of the header's length, by the version of the format
     start = 8 + size + int.from_bytes(content[8 : 8 + size], "little")
     try:
@@ -57,10 +98,7 @@ def _parse_npy(content: bytes) -> np.ndarray:
     except (ValueError, EOFError) as error:
         raise ValueError(f"it is no whole .npy file: {' '.join(str(error).split())}") from None
     require_numbers(dtype)
-    count = math.prod(shape)
-    if len(content) - start < count * dtype.itemsize:
-        raise ValueError(f"it is cut: {len(content) - start} of {count * dtype.itemsize} bytes of numbers are there")
-    return np.frombuffer(content, dtype, count, start).reshape(shape, order="F" if is_fortran else "C")
+    return _Layout(start, shape, is_fortran, dtype)
 
 
 @lru_cache(maxsize=64)  # images of one size have one, which takes as long to parse as a small one to read

@@ -18,14 +18,14 @@ from imettk.data.containers import read_member
 from imettk.data.depth import FULL_16, Depth, grey_values, is_grey, put_colours, read_colours, read_depth, to_eight_bits
 from imettk.data.file_facts import FileFacts
 from imettk.data.header import Header, has_broken_profile
-from imettk.data.pixel_values import LARGEST_8, ValueRange
+from imettk.data.pixel_values import LARGEST_8, MAX_PIXELS, ValueRange, check_pixels
 from imettk.data.strangers import name_stranger
 from imettk.errors import DataError
 
 # Opening a pipe would wait for somebody to write into it.
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CHUNK = 1 << 20
-MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
+_ORIENTATION = 274  # a tag of TIFF and EXIF
 _RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # cv2.IMREAD_REDUCED_*, which may be joined with both colours
 
@@ -95,7 +95,7 @@ def decode_fast(
         raise ValueError(find_fault(content) or "it is damaged")
     if facts is not None and header.deep:
         brightest = float(np.max(cv2.imdecode(wanted, cv2.IMREAD_UNCHANGED)))  # type: ignore[arg-type]
-        facts.note_brightness(brightest, FULL_16 if white is None else white.white)
+        facts.note_brightness(brightest, white or ValueRange(0, FULL_16))
     if white is None:
         return pixels
     return to_eight_bits(pixels, white) if scaled else white.scale_eight_bits(pixels)
@@ -158,12 +158,13 @@ def decode_any(
                 image.seek(choose_frame(getattr(image, "n_frames", 1), frame))
             check_pixels(image.width, image.height, max_pixels)
             depth = None if white is None and facts is None else read_depth(image, content)
+            stored = image.tag_v2.get(_ORIENTATION, 1) if isinstance(image, TiffImageFile) else 1
             image.load()
             if depth is not None and depth.white > 255:
                 _treat_depth(image, content, depth, white, facts)
             # A TIFF may have 12 bits, which Pillow leaves in the lower part of 16.
             bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImageFile) else 16
-            upright = _oriented(image) if orient else image
+            upright = _oriented(image) if orient else _as_stored(image, stored)
             if white is not None and depth is not None and is_grey(upright) and channels in (1, 3):
                 grey = to_eight_bits(grey_values(upright, depth), white)
                 return np.repeat(grey[:, :, None], channels, 2)
@@ -197,7 +198,9 @@ def decode_numbers(content: bytes, frame: NumberedFrame = None) -> np.ndarray:
             if depth.white > LARGEST_8 and is_grey(image):
                 return grey_values(image, depth)
             colours = read_colours(image, content) if depth.white > LARGEST_8 else None
-            return np.asarray(image.convert("RGB") if image.mode == "P" else image) if colours is None else colours
+            if colours is None:
+                colours = np.asarray(image.convert("RGB") if image.mode in ("P", "PA") else image)
+            return colours[:, :, :-1] if image.mode in ("RGBA", "LA") else colours  # alpha is no brightness
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
         raise ValueError(_say_why(error, content)) from None
 
@@ -206,14 +209,14 @@ def _treat_depth(
     image: Image.Image, content: bytes, depth: Depth, white: ValueRange | None, facts: FileFacts | None
 ) -> None:
     """Tell `facts` how bright a deep image is; where `white` is given, scale its colours in place."""
-    brightest = depth.white if white is None else white.white
+    known = white or ValueRange(0, depth.white)
     if is_grey(image):
         if facts is not None:
-            facts.note_brightness(float(np.max(grey_values(image, depth))), brightest)
+            facts.note_brightness(float(np.max(grey_values(image, depth))), known)
         return
     values = read_colours(image, content)
     if values is not None and facts is not None:
-        facts.note_brightness(float(values[:, :, :3].max()), brightest)
+        facts.note_brightness(float(values[:, :, :3].max()), known)
     if values is not None and white is not None:
         put_colours(image, values, white)
     elif white is not None:
@@ -259,19 +262,20 @@ def find_fault(content: bytes) -> str | None:
     return None
 
 
-def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raise ValueError where an image of this size has no pixels, or more than the limit."""
-    if 0 in (width, height):
-        raise ValueError(f"it has {width} x {height} pixels")
-    if width * height > max_pixels:
-        raise ValueError(f"it has {width} x {height} pixels, more than the limit of {max_pixels}")
-
-
 def _oriented(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # broken EXIF is common and no reason to refuse an image
         return image
+
+
+def _as_stored(image: Image.Image, orientation: int) -> Image.Image:
+    """Return an image as its file holds it: Pillow has turned a TIFF as its tag says, which is gone then."""
+    exif = image.getexif()
+    if orientation == 1 or _ORIENTATION in exif:
+        return image
+    exif[_ORIENTATION] = {6: 8, 8: 6}.get(orientation, orientation)  # all others take themselves back
+    return _oriented(image)
 
 
 def _eight_bit(image: Image.Image, channels: int, background: tuple[int, ...], bits: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -9,9 +10,10 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from imettk.data.pixel_values import ValueRange
+from imettk.data.pixel_values import ValueRange, require_finite
 
 FULL_16 = 65535  # white, where nothing says otherwise
+_PLANAR, _SEPARATE = 284, 2  # a tag of TIFF, and its value where each channel is stored for itself
 # Where the channels of a file lie in what OpenCV reads of it, by Pillow's mode.
 _PLACES = {"RGB": [2, 1, 0], "RGBA": [2, 1, 0, 3]}
 
@@ -69,7 +71,9 @@ def grey_values(image: Image.Image, depth: Depth) -> np.ndarray:
 
 def read_colours(image: Image.Image, content: bytes) -> np.ndarray | None:
     """The channels of a deep image of which Pillow keeps 8 bits, uint16 (H, W, channels of its mode); None where
-    OpenCV does not read them either."""
+    OpenCV does not read them either, or not rightly."""
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(_PLANAR) == _SEPARATE:
+        return None
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     places = _PLACES.get(image.mode, [])
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[2] != len(places):
@@ -81,14 +85,17 @@ def to_eight_bits(values: np.ndarray, white: ValueRange) -> np.ndarray:
     """Scale values so that black and all below are 0, white and all above are 255, uint8 of the same shape.
 
     Raises:
-        ValueError: a value is no number, or below 0 where 0 is black.
+        ValueError: a value is no number.
     """
     if white.black:
         return white.scale(values)
-    if not np.min(values) >= 0:  # so that NaN fails as well
-        raise ValueError("it has values below 0, or that are no numbers: say what is black, `--images.white LOW..HIGH`")
-    exact = values.dtype in (np.uint16, np.int32)
-    native = np.ascontiguousarray(values, values.dtype.newbyteorder("=") if exact else np.float32)
+    require_finite(values)
+    # What lies outside is cut first: OpenCV takes the sign off what is below 0, and what it cannot hold becomes 0.
+    if values.dtype in (np.uint16, np.int32):
+        native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+        native = native.clip(0, min(math.ceil(white.white), np.iinfo(native.dtype).max))
+    else:
+        native = np.ascontiguousarray(values, np.float32).clip(0, np.float32(white.white))
     return cv2.convertScaleAbs(native, alpha=255 / white.white).reshape(values.shape)
 
 

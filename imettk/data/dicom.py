@@ -28,21 +28,23 @@ from pydicom.uid import (
 )
 
 from imettk.data.arrays import NumberedFrame, choose_frame
-from imettk.data.pixel_values import PixelValues, ValueRange, all_levels, look_up
+from imettk.data.pixel_values import MAX_PIXELS, PixelValues, ValueRange, all_levels, check_pixels, look_up
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _FASTEST = "pylibjpeg"  # of JPEG 2000
 _PREAMBLE = (128, b"DICM")
 
 
-def read_dicom(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool) -> PixelValues | None:
+def read_dicom(
+    content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool, max_pixels: int = MAX_PIXELS
+) -> PixelValues | None:
     """Return the image of a DICOM file; None where it has no preamble, and is none.
 
     As it is shown, 0 to 255: rescaled, through the table or the first window that it has for that (else by what its
     bits can hold), small values bright where it says so, palettes and YBR as RGB. Else the rescaled values.
 
     Raises:
-        ValueError: it is damaged, has no pixels, or holds several frames, and `frame` does not say which.
+        ValueError: it is damaged, has no pixels or too many, or holds several frames, and `frame` does not say which.
         ModuleNotFoundError: no plugin of pydicom reads its compression.
     """
     # Of what it can read all the same; catching them would not do in several threads.
@@ -54,6 +56,7 @@ def read_dicom(content: bytes, *, channels: int, frame: NumberedFrame, as_shown:
     if "Rows" not in dataset and not content.startswith(_PREAMBLE[1], _PREAMBLE[0]):
         return None
     place = _find_frame(dataset, frame)
+    check_pixels(int(dataset.get("Columns") or 0), int(dataset.get("Rows") or 0), max_pixels)
     try:
         _take_from_groups(dataset, place)
         return _show(dataset, _decode(dataset, place), as_shown=as_shown)

@@ -17,7 +17,7 @@ class FileFacts:
     Attributes:
         images: of more than 8 bits a channel.
         brightest: the largest value in them.
-        share: the largest share of what counts as white, 1 or above where some of it is.
+        share: the largest share of the way from what counts as black to white, 1 or above where some of it is.
         broken_profiles: images with a colour profile that cannot be one.
     """
 
@@ -26,10 +26,11 @@ class FileFacts:
     share: float = 0.0
     broken_profiles: int = 0
 
-    def note_brightness(self, brightest: float, white: float) -> None:
-        """Count an image of more than 8 bits by its largest value, and what counts as white."""
-        self.images = 1
-        self.brightest, self.share = max(self.brightest, brightest), max(self.share, brightest / white)
+    def note_brightness(self, brightest: float, span: tuple[float, float]) -> None:
+        """Count an image of more than 8 bits by its largest value, and the values that count as black and white."""
+        self.images, (black, white) = 1, span
+        self.brightest = max(self.brightest, brightest)
+        self.share = max(self.share, (brightest - black) / (white - black))
 
 
 def join_facts(facts: Iterable[FileFacts]) -> FileFacts:
@@ -65,7 +66,8 @@ def tell_facts(facts: FileFacts, white: float | str | None) -> Sequence[str]:
     """
     lines = []
     if (guess := suggest_white(facts)) is not None:
-        lines.append(f"{describe_brightness(facts, white)}: they are seen as dark; try --images.white {guess}")
+        what_to_do = f"try --images.white {guess}" if white is None or isinstance(white, int) else "take another one"
+        lines.append(f"{describe_brightness(facts, white)}: they are seen as dark; {what_to_do}")
     if isinstance(white, int | float) and facts.share > 1:
         lines.append(f"{describe_brightness(facts, white)}: all above that is seen as white")
     if number := facts.broken_profiles:

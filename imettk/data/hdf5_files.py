@@ -152,8 +152,8 @@ def _content(dataset: Any, place: tuple[int, ...]) -> bytes:
         array = np.asarray(dataset[place])
         if array.dtype.hasobject and array.size == 1:  # bytes of any length
             array = np.asarray(array.item())
-    else:  # as h5py reads it, with less around it; numpy's own text would lose zeros at its end
-        array = np.empty(low.shape, f"V{low.dtype.itemsize}" if is_file else low.dtype)
+    else:  # as h5py reads it, with less around it; bytes may have a tag, which the type in the file has too
+        array = np.empty(low.shape, low.dtype)
         low.read(h5py.h5s.ALL, h5py.h5s.ALL, array, low.get_type() if is_file else None)
     is_file = is_file or (array.ndim == 1 and array.dtype == np.uint8)
     return array.tobytes() if is_file else npy_content(array)

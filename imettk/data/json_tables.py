@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -13,11 +13,13 @@ from typing import IO, Any
 import pandas as pd
 
 from imettk.data.coco_tables import is_coco, join_coco
+from imettk.data.csv_files import named
 from imettk.data.image_files import without_ending
 from imettk.data.table_files import FileRows, holds_pixels, is_scalar, make_table
 from imettk.errors import DataError
 
 ID, LABEL = "id", "label"  # names of columns that a mapping does not name
+KEYS = (ID, "index", "key")  # the first that is free names a column of a mapping's keys
 LEFT_OUT = [0.0] * 65  # stands for pixels that were dropped as soon as they had been read
 
 
@@ -30,7 +32,7 @@ def read_json(path: Path, remarks: list[str]) -> FileRows:
     with _open(path) as file:
         text = file.read()
     try:
-        value = json.loads(text, object_hook=_drop_pixels)
+        value = json.loads(text, object_pairs_hook=_read_object)
     except (ValueError, RecursionError) as error:
         if text.lstrip().startswith("{") and str(error).startswith("Extra data"):  # an object a line
             return _of_lines(path, text.split("\n"), remarks)
@@ -60,9 +62,12 @@ def _open(path: Path) -> Iterator[IO[str]]:
         raise DataError(f"{path} is no JSON: {error}") from None
 
 
-def _drop_pixels(record: dict[str, Any]) -> dict[str, Any]:
-    """Put short lists in place of pixels in an object, unless it may be one of columns, which are all lists."""
-    lists = [name for name, value in record.items() if isinstance(value, list)]
+def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object with short lists in place of pixels, unless it may be one of columns, which are all lists."""
+    record = dict(pairs)
+    if len(record) < len(pairs) and (doubles := [name for name, value in pairs if record[name] != value]):
+        raise ValueError(f"{named(doubles, 'name')} in one object twice, with another value")
+    lists = [name for name, value in pairs if isinstance(value, list)]
     if len(lists) < len(record):
         record |= {name: LEFT_OUT for name in lists if holds_pixels(record[name])}
     return record
@@ -74,7 +79,7 @@ def _of_lines(path: Path, lines: Iterable[str], remarks: list[str]) -> FileRows:
         if not line.strip():
             continue
         try:
-            record = json.loads(line, object_hook=_drop_pixels)
+            record = json.loads(line, object_pairs_hook=_read_object)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number} is broken JSON: {error}") from None
         if not isinstance(record, dict):
@@ -85,8 +90,15 @@ def _of_lines(path: Path, lines: Iterable[str], remarks: list[str]) -> FileRows:
 
 def _of_value(path: Path, value: Any, remarks: list[str]) -> FileRows:
     """The table that a value of JSON is."""
-    if isinstance(value, dict) and len(inner := [part for part in value.values() if _are_records(part)]) == 1:
-        value = inner[0]  # {"info": ..., "data": [...]}
+    if isinstance(value, dict) and _maps_images_to_lists(value):
+        records = _with_keys((name, record) for name, part in value.items() for record in part or [{}])
+        form = f"JSON that maps {len(value)} names to lists of objects, {len(records)} rows"
+        return FileRows(_of_records(path, records, remarks), form)
+    if isinstance(value, dict) and len(inner := [name for name, part in value.items() if _are_records(part)]) == 1:
+        others = [name for name, part in value.items() if name != inner[0] and not is_scalar(part)]
+        if others:  # {"info": ..., "data": [...]}
+            remarks.append(f"{path}: left out {named(others, 'part')} beside {inner[0]}, which is the table")
+        value = value[inner[0]]
     if _are_records(value):
         return FileRows(_of_records(path, value, remarks), f"JSON, a list of {len(value)} objects")
     if isinstance(value, list) and value and all(isinstance(name, str) for name in value):
@@ -101,10 +113,28 @@ def _of_value(path: Path, value: Any, remarks: list[str]) -> FileRows:
         frame = make_table({ID: list(value), LABEL: parts}, path, remarks)
         return FileRows(frame, f"JSON that maps {len(frame)} names to values")
     if all(isinstance(part, dict) for part in parts) and set.intersection(*(set(part) for part in parts)):
-        frame = _of_records(path, [{ID: name} | part for name, part in value.items()], remarks)
+        frame = _of_records(path, _with_keys(value.items()), remarks)
         return FileRows(frame, f"JSON that maps {len(frame)} names to objects")
     listed = ", ".join(list(value)[:3]) + (", ..." if len(value) > 3 else "")
     raise _no_table(path, f"it is an object of {listed}")
+
+
+def _maps_images_to_lists(value: dict[str, Any]) -> bool:
+    """Whether names of images are mapped to lists of objects, of which some may be empty."""
+    lists = all(part == [] or _are_records(part) for part in value.values())
+    return lists and any(value.values()) and all(without_ending(name) != name for name in value)
+
+
+def _with_keys(parts: Iterable[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Objects of a mapping, each with its key first, by a name that none of them has."""
+    parts = list(parts)
+    column = _free_name({name for _, part in parts for name in part})
+    return [{column: key} | part for key, part in parts]
+
+
+def _free_name(taken: Collection[str]) -> str:
+    """Return a name for a column of keys beside columns of these names."""
+    return next((name for name in KEYS if name not in taken), max(taken, key=len, default="") + "_key")
 
 
 def _no_table(path: Path, why: str) -> DataError:
@@ -123,17 +153,18 @@ def _of_records(path: Path, records: Sequence[dict[str, Any]], remarks: list[str
     return make_table({name: [record.get(name) for record in records] for name in names}, path, remarks)
 
 
-def _find_columns(value: dict[str, Any]) -> dict[str, list[Any]] | None:
+def _find_columns(value: dict[str, Any]) -> dict[str, Sequence[Any]] | None:
     """The columns of an object of columns, each a list, or an object with the same keys, as pandas writes; else None.
 
-    Names of rows that are no numbers are a column as well. Ids that are mapped to lists look the same, but for there
-    being more ids than items.
+    Names of rows that are no numbers from 0 on are a column as well. Ids that are mapped to lists look the same, but
+    for there being more ids than items.
     """
     if set(value) == {"columns", "index", "data"}:  # as pandas writes with `orient="split"`
-        names, rows = value["columns"], value["data"]
-        if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        names, rows, index = value["columns"], value["data"], value["index"]
+        if not all(isinstance(row, list) and len(row) == len(names) for row in rows) or len(index) != len(rows):
             return None
-        return {str(name): [row[at] for row in rows] for at, name in enumerate(names)}
+        columns = {str(name): [row[at] for row in rows] for at, name in enumerate(names)}
+        return _named_rows(index, columns) | columns
     first = next(iter(value.values()))
     if is_scalar(first) or any(without_ending(name) != name for name in value):
         return None
@@ -144,5 +175,9 @@ def _find_columns(value: dict[str, Any]) -> dict[str, list[Any]] | None:
     numbered = all(row.isdecimal() for row in first)
     if len(first) <= len(value) and (not numbered or all(name.isdecimal() for name in value)):
         return None
-    columns = {} if numbered else {ID if ID not in value else "index": list(first)}
-    return columns | {name: list(part.values()) for name, part in value.items()}
+    return _named_rows(list(first), value) | {name: list(part.values()) for name, part in value.items()}
+
+
+def _named_rows(names: Sequence[Any], columns: Collection[str]) -> dict[str, Sequence[Any]]:
+    """Return the names of rows as a column beside others; none where they are just counted."""
+    return {} if [*map(str, names)] == [*map(str, range(len(names)))] else {_free_name(columns): names}

@@ -27,7 +27,8 @@ def list_folders(table_format: TableFormat, data_dir: Path, remarks: list[str]) 
     top = data_dir / table_format.train_images
     require_utf8(top)
     if not top.is_dir():
-        raise DataError(f"{top} is missing: with `table.train_folders` it holds a folder of images for each identity")
+        state = "no folder" if top.exists() else "missing"
+        raise DataError(f"{top} is {state}: with `table.train_folders` it holds a folder of images for each identity")
     ids: list[str] = []
     passed: dict[str, list[str]] = {"odd": [], "part": [], "empty": []}
     for folder in sorted(os.scandir(top), key=lambda entry: entry.name):
@@ -64,7 +65,8 @@ def list_files(table_format: TableFormat, data_dir: Path, remarks: list[str]) ->
     top = data_dir / table_format.train_images
     require_utf8(top)
     if not top.is_dir():
-        raise DataError(f"{top} is missing: with `table.train_files` it holds the training images")
+        state = "no folder" if top.exists() else "missing"
+        raise DataError(f"{top} is {state}: with `table.train_files` it holds the training images")
     ids, odd = list[str](), list[str]()
     for entry in os.scandir(top):
         is_table = entry.name.lower().endswith(TABLE_ENDINGS)

@@ -23,6 +23,7 @@ from imettk.data.pixel_tables import (
 
 BLOCK_BYTES = 1 << 25  # of pixels that are decoded at once
 MOST_ROWS = 2048  # among them
+LEAST_BYTES = 64  # of a picture; fewer are a name or a hash
 LONG_CELL = 1 << 18  # bytes that a cell of many pixels is taken to have
 KEPT = 2  # such blocks: threads that read in order stand on both sides of a border
 INDEX = "__index_level_0__"  # as pandas calls names of rows that have no name themselves
@@ -44,7 +45,9 @@ class ParquetRows:
         self._file = pa.parquet.ParquetFile(path, memory_map=True)
         schema, types = self._file.schema_arrow, pa.types
         kinds = dict(zip(schema.names, schema.types, strict=True))
-        of_bytes = [name for name, kind in kinds.items() if "binary" in str(kind)]
+        binary = [name for name, kind in kinds.items() if "binary" in str(kind)]
+        head = self._head(binary)
+        of_bytes = [name for name in binary if any(len(_bytes_of(row[name]) or b"") >= LEAST_BYTES for row in head)]
         numbers = {name: int(types.is_integer(kind) or types.is_floating(kind)) for name, kind in kinds.items()}
         others = [name for name in kinds if not numbers[name] and name not in of_bytes]
         counts = numbers | count_numbers(self._head(others))
@@ -66,11 +69,9 @@ class ParquetRows:
     def values(self, row: int) -> bytes | list[np.ndarray]:
         start, block = self._block(row)
         if self.planes.pixels == 0:
-            cell = block.column(self.planes.names[0])[row - start].as_py()
-            cell = cell.get("bytes") if isinstance(cell, dict) else cell
-            if not isinstance(cell, bytes):
+            if (content := _bytes_of(block.column(self.planes.names[0])[row - start].as_py())) is None:
                 raise ValueError("its cell holds no bytes")
-            return cell
+            return content
         return [
             plane[row - start] if isinstance(plane, np.ndarray) else _numbers(plane[row - start]) for plane in block
         ]
@@ -91,6 +92,8 @@ class ParquetRows:
             start, self._next = self._next, self._next + batch.num_rows
             if row < self._next:
                 break
+        if self._next == self._starts[group + 1]:  # what reads ten thousands of columns takes a gigabyte or more
+            self._ahead, self._group = iter(()), -1
         self._blocks[start] = batch.num_rows, self._decode(batch)
         while len(self._blocks) > KEPT:
             self._blocks.popitem(last=False)
@@ -115,9 +118,19 @@ class ParquetRows:
         columns = {}
         for name in names:
             values = self._file.read(columns=[name], use_threads=False).column(name).to_pylist()
-            columns[name] = ["" if value is None else str(value) for value in values]
+            columns[name] = ["" if value is None else _as_text(value) for value in values]
         frame = pd.DataFrame(columns, index=range(self._file.metadata.num_rows), dtype=str)
         return frame.rename(columns={} if "index" in names else {INDEX: "index"})
+
+
+def _bytes_of(cell: Any) -> bytes | None:
+    """Return the bytes of a file in a cell, or in its part `bytes`, as collections of Hugging Face have it."""
+    cell = cell.get("bytes") if isinstance(cell, dict) else cell
+    return cell if isinstance(cell, bytes) else None
+
+
+def _as_text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _numbers(cell: Any) -> np.ndarray:

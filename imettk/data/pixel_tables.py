@@ -80,6 +80,8 @@ class PixelTable:
         if self._frame is None:
             frame = self._rows.frame()
             if find_id_column(frame) is None:
+                if ROW in frame.columns:
+                    raise ValueError(f"no column holds ids, and its own is called {ROW}, as their numbers would be")
                 numbers = [str(number) for number in range(1, len(frame) + 1)]
                 frame = frame.assign(**{ROW: pd.Series(numbers, frame.index, dtype=str)})
             self._frame = frame

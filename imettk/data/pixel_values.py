@@ -11,6 +11,7 @@ import numpy as np
 
 from imettk.data.file_facts import FileFacts
 
+MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
 LARGEST_8 = 255  # the largest value of 8 bits
 PART = 65536  # values that are scaled at once
 
@@ -36,10 +37,10 @@ class ValueRange(NamedTuple):
         """Return what `scale` does of some values, still as floats."""
         exact = (values.dtype.kind == "f" and values.itemsize <= 4) or values.itemsize < 4
         wide: np.ndarray = values.astype(np.float32 if exact else np.float64)
-        if not np.isfinite([wide.min(), wide.max()]).all():
-            raise ValueError("it has values that are no numbers (NaN or infinite)")
-        wide -= np.asarray(self.black, wide.dtype)
-        wide *= np.asarray(255 / (self.white - self.black), wide.dtype)
+        require_finite(wide)
+        with np.errstate(over="ignore"):  # what becomes infinite is cut as all else
+            wide -= np.asarray(self.black, wide.dtype)
+            wide *= np.asarray(255 / (self.white - self.black), wide.dtype)
         return np.rint(np.clip(wide, 0, 255, out=wide), out=wide)
 
     def scale_eight_bits(self, pixels: np.ndarray) -> np.ndarray:
@@ -49,6 +50,20 @@ class ValueRange(NamedTuple):
     def setting(self) -> int | list[float]:
         """Return it as a JSON value: the white alone where black is 0 and white a whole number, as of 0.1.0."""
         return int(self.white) if self.black == 0 and self.white == int(self.white) else [self.black, self.white]
+
+
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Raise ValueError where an image of this size has no pixels, or more than the limit."""
+    if 0 in (width, height):
+        raise ValueError(f"it has {width} x {height} pixels")
+    if width * height > max_pixels:
+        raise ValueError(f"it has {width} x {height} pixels, more than the limit of {max_pixels}")
+
+
+def require_finite(values: np.ndarray) -> None:
+    """Raise ValueError where a value is no number."""
+    if values.dtype.kind == "f" and not np.isfinite([values.min(), values.max()]).all():
+        raise ValueError("it has values that are no numbers (NaN or infinite)")
 
 
 @lru_cache(maxsize=8)  # which takes longer than to look up a small image
@@ -88,12 +103,21 @@ class PixelValues(NamedTuple):
         black: the value that its file counts as black; None where nothing says so, as is `white`.
         white: the value that its file counts as white.
         inverted: its file shows small values bright.
+        orientation: where its file says that the first row and column belong, 1 to 8 as in EXIF; 1 is top left.
     """
 
     numbers: np.ndarray
     black: float | None = None
     white: float | None = None
     inverted: bool = False
+    orientation: int = 1
+
+    def upright(self) -> PixelValues:
+        """Return them turned as their file says, as views."""
+        numbers = self.numbers.swapaxes(0, 1) if self.orientation in (5, 6, 7, 8) else self.numbers
+        from_below, from_right = self.orientation in (3, 4, 7, 8), self.orientation in (2, 3, 6, 7)
+        numbers = numbers[:: -1 if from_below else 1, :: -1 if from_right else 1]
+        return self._replace(numbers=numbers, orientation=1)
 
 
 def to_pixels(
@@ -119,7 +143,7 @@ def to_pixels(
         wanted = None  # as of pictures of 8 bits: a set may hold both kinds
     known = wanted or _own_range(values, numbers.dtype)
     if facts is not None and numbers.dtype != np.uint8:
-        facts.note_brightness(float(numbers.max()), known.white)
+        facts.note_brightness(float(numbers.max()), known)
     pixels = known.scale(numbers)
     if values.inverted:
         pixels = 255 - pixels

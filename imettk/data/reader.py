@@ -13,8 +13,6 @@ from imettk.config.choices import READERS, Choice
 from imettk.config.file_kinds import image_kind
 from imettk.config.own import Own, describe
 from imettk.data.decode import (
-    MAX_PIXELS,
-    check_pixels,
     check_size,
     decode_any,
     decode_fast,
@@ -24,7 +22,7 @@ from imettk.data.decode import (
 from imettk.data.file_facts import FileFacts
 from imettk.data.framing import Aspect, Frame, frame_image
 from imettk.data.header import Header, has_broken_profile, read_header
-from imettk.data.pixel_values import LARGEST_8, PixelValues, ValueRange, to_pixels
+from imettk.data.pixel_values import LARGEST_8, MAX_PIXELS, PixelValues, ValueRange, check_pixels, to_pixels
 from imettk.errors import DataError
 
 PIXELS_VERSION = 2  # of what a file becomes: goes up when the same settings give other pixels, and caches are remade
@@ -43,7 +41,7 @@ class ImageReader:
         box_margin: in percent of the box, on each side.
         boxes_relative: boxes are shares of the image's width and height, not pixels.
         background: behind transparent pixels and around padded images, one value or one a channel.
-        orient: turn images as EXIF says.
+        orient: turn images as EXIF, or a TIFF's own tag, says.
         reduce: decode a large JPEG at 1/2, 1/4 or 1/8, as long as no side falls below what is wanted.
         fast_resize: see `resize`.
         max_pixels: larger images are refused before they are decoded.
@@ -105,7 +103,9 @@ class ImageReader:
         """
         if self.channel_files:
             files = [path.replace("*", name) for name in self.channel_files]
-            return np.concatenate([replace(self, channel_files=()).read_numbers(file).ravel() for file in files])
+            return np.concatenate(
+                [replace(self, channel_files=(), channels=1).read_numbers(file).ravel() for file in files]
+            )
         if (decode := self.decoder.load()) is not None:
             return self._call_own(decode, path, self.channels).numbers
         content = read_content(path, self.pixel_shape)
@@ -167,12 +167,12 @@ class ImageReader:
             ValueError: it cannot be read.
         """
         kind = image_kind(content, path)
-        values = (
-            None if kind is None else kind.read(path, content, channels=channels, frame=self.frame, as_shown=as_shown)
+        if kind is None:
+            return None
+        values: PixelValues | None = kind.read(
+            path, content, channels=channels, frame=self.frame, as_shown=as_shown, max_pixels=self.max_pixels
         )
-        if values is not None:
-            check_pixels(values.numbers.shape[1], values.numbers.shape[0], self.max_pixels)
-        return values
+        return values.upright() if values is not None and self.orient else values
 
     def _call_own(self, decode: Callable[[str], np.ndarray], path: str, channels: int) -> PixelValues:
         """Return what such a function gives for a file; all that it raises is about this file."""
@@ -202,7 +202,8 @@ class ImageReader:
     def _decode(
         self, content: bytes, channels: int, box: np.ndarray | None, whole: bool, facts: FileFacts | None
     ) -> np.ndarray:
-        header = read_header(content) if channels in (1, 3) else None
+        # OpenCV reads one picture of a file, and Pillow counts them.
+        header = read_header(content) if channels in (1, 3) and self.frame is None else None
         if header is None:
             pixels = decode_any(
                 content,

@@ -58,7 +58,7 @@ def stat_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> tuple[np.nd
         paths: str (N,), with a `*` where an image is several files.
         channel_files: what stands for it, one name a file.
     """
-    holders: dict[str, os.stat_result | None] = {}
+    holders = _Holders()
     stats = [_stat(path, channel_files, holders) for path in paths.tolist()]
     sizes, times = np.array(stats, np.int64).reshape(-1, 2).T
     return sizes, times
@@ -72,7 +72,7 @@ def hash_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> np.ndarray:
     """
     if not len(paths):
         return np.zeros(0, np.int64)
-    hidden, holders = len(paths) < LONG, dict[str, bytes]()
+    hidden, holders = len(paths) < LONG, _Holders()
     with (
         ThreadPoolExecutor(THREADS) as pool,
         progress_bar("compare images", total=len(paths), unit="image", hidden=hidden) as bar,
@@ -93,44 +93,57 @@ def _files(path: str, channel_files: Sequence[str]) -> list[str]:
     return [path.replace("*", channel) for channel in channel_files] if channel_files else [path]
 
 
-def _stat(path: str, channel_files: Sequence[str], holders: dict[str, os.stat_result | None]) -> tuple[int, int]:
+class _Holders:
+    """The containers that images lie in, each looked at once; one of these is made for each look at many images."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, str | None] = {}
+        self._stats: dict[str, os.stat_result] = {}
+        self._digests: dict[str, bytes] = {}
+
+    def find(self, path: str) -> str | None:
+        """Return the container of an image, None where it is a file by itself."""
+        folder = os.path.dirname(path)
+        if folder not in self._places:
+            parts = split_path(path)
+            self._places[folder] = None if parts is None else parts[0]
+        return self._places[folder]
+
+    def stat(self, holder: str) -> os.stat_result:
+        """Return the status of a container."""
+        if holder not in self._stats:
+            self._stats[holder] = os.stat(holder)
+        return self._stats[holder]
+
+    def digest(self, holder: str) -> bytes:
+        """Return a hash of a container."""
+        if holder not in self._digests:
+            digest = hashlib.blake2b(digest_size=8)
+            _sample(holder, digest, HOLDER_PLACES)
+            self._digests[holder] = digest.digest()
+        return self._digests[holder]
+
+
+def _stat(path: str, channel_files: Sequence[str], holders: _Holders) -> tuple[int, int]:
     size = time = 0
     for file in _files(path, channel_files):
         try:
-            status = _holder(file, holders) or os.stat(file)
+            holder = holders.find(file)
+            status = os.stat(file) if holder is None else holders.stat(holder)
         except (OSError, ValueError):
             return MISSING, 0
         size, time = size + status.st_size, (time + status.st_mtime_ns) % 2**62
     return size, time
 
 
-def _holder(path: str, holders: dict[str, os.stat_result | None]) -> os.stat_result | None:
-    """Return the status of the container that an image lies in, None where it is a file by itself.
-
-    Args:
-        holders: the same by folder, of those that were looked at.
-    """
-    folder = os.path.dirname(path)
-    if folder not in holders:
-        parts = split_path(path)
-        holders[folder] = None if parts is None else os.stat(parts[0])
-    return holders[folder]
-
-
-def _hash(path: str, channel_files: Sequence[str], holders: dict[str, bytes]) -> int:
+def _hash(path: str, channel_files: Sequence[str], holders: _Holders) -> int:
     digest = hashlib.blake2b(digest_size=8)
     try:
         for file in _files(path, channel_files):
-            try:
+            if (holder := holders.find(file)) is None:
                 _sample(file, digest, PLACES)
-            except (NotADirectoryError, FileNotFoundError):
-                if (parts := split_path(file)) is None:
-                    raise
-                if parts[0] not in holders:
-                    whole = hashlib.blake2b(digest_size=8)
-                    _sample(parts[0], whole, HOLDER_PLACES)
-                    holders[parts[0]] = whole.digest()
-                digest.update(holders[parts[0]] + parts[1].encode("utf-8", "surrogateescape"))
+            else:
+                digest.update(holders.digest(holder) + file[len(holder) :].encode("utf-8", "surrogateescape"))
     except (OSError, ValueError):
         return 0
     return int.from_bytes(digest.digest(), "little", signed=True)

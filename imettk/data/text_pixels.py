@@ -17,7 +17,7 @@ import pandas as pd
 from imettk.data.pixel_tables import PEEKED, PixelTable, count_numbers, find_planes, parse_numbers, require_planes
 
 SEPARATORS = (",", ";", "\t")
-CHUNK = 1 << 26  # bytes that are searched at once
+CHUNK = 1 << 24  # bytes that are searched at once
 HEAD_BYTES = 1 << 16  # that are looked at first
 PEEKED_BYTES = 1 << 25  # in which the first rows must end
 BOM = b"\xef\xbb\xbf"

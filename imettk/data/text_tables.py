@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import gzip
 import re
 import zlib
@@ -25,6 +26,7 @@ HEAD_BYTES = 65536  # by which it shows whether a file is text
 HEAD_LINES = 20  # by which it shows what separates cells
 # Bytes that no text has, in any encoding of one byte a letter.
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1e]")
+_BREAK = re.compile(r"\r\n?|\n")
 _DECIMAL = re.compile(r"\s*[-+]?\d+,\d+\s*")
 _BROKEN = (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, EOFError, zlib.error, gzip.BadGzipFile)
 
@@ -33,13 +35,14 @@ def read_text(path: Path, remarks: list[str]) -> FileRows:
     """Read a csv or tsv file: cells are separated by commas, semicolons, tabs, bars, or else by spaces.
 
     Ids such as 0012 keep their zeros. A file that is neither UTF-8 nor UTF-16 is read as Western European, which is
-    remarked, as is a column of decimal commas, which are read as points.
+    remarked, as is a column of decimal commas, which are read as points, and a file separated by tabs where a quotation
+    mark is just a letter.
 
     Raises:
-        DataError: it is no text, or no table.
+        DataError: it is no text, or no table, or a quotation mark without another hides the rows below it.
     """
     try:
-        frame, separator, encoding = _parse(path)
+        frame, separator, encoding = _parse(path, remarks)
     except _BROKEN as error:
         raise DataError(f"{path} is not a readable csv table: {' '.join(str(error).split())}") from None
     if not isinstance(frame.index, pd.RangeIndex):  # pandas has taken the first cells for names of rows
@@ -117,7 +120,7 @@ def _without_quoted(line: str) -> str:
     return "_".join(line.split('"')[::2])  # what is quoted may hold any sign
 
 
-def _parse(path: Path) -> tuple[pd.DataFrame, str, str]:
+def _parse(path: Path, remarks: list[str]) -> tuple[pd.DataFrame, str, str]:
     """Return the table, what separates its cells, and its encoding."""
     *others, last = _encodings(path)
     for encoding in (*others, last):
@@ -125,20 +128,67 @@ def _parse(path: Path) -> tuple[pd.DataFrame, str, str]:
             continue
         sign = find_separator(lines)
         try:
-            frame = pd.read_csv(
-                path,
-                sep=r"\s+" if sign == SPACES else sign,
-                dtype=str,
-                keep_default_na=False,
-                encoding=encoding,
-                compression="gzip" if _is_gzip(path) else None,
-            )
+            return _read_quoted(path, sign, encoding, remarks), sign, encoding
         except UnicodeError:
             if encoding == last:
                 raise
-            continue
-        return frame, sign, encoding
     raise DataError(f"{path} is no text in UTF-16, with which it begins")
+
+
+def _read_quoted(path: Path, sign: str, encoding: str, remarks: list[str]) -> pd.DataFrame:
+    """Return the table, in which no quotation mark without another has taken rows for the text of a cell."""
+    try:
+        frame, broken = _read(path, sign, encoding), None
+    except pd.errors.ParserError as error:  # such as a quoted cell that never ends
+        frame, broken = pd.DataFrame(), error
+    with _open(path) as file:
+        content = file.read()
+    line = _find_stray_quote(content.decode(encoding), sign, len(frame.columns)) if b'"' in content else None
+    if line is None:
+        if broken is not None:
+            raise broken
+        return frame
+    if sign == "\t":
+        frame = _read(path, sign, encoding, quoting=csv.QUOTE_NONE)
+        remarks.append(f"{path}, line {line}: a quotation mark without another; they are read as letters in this file")
+        return frame
+    raise DataError(
+        f"{path}, line {line}: a quotation mark begins a cell and is not closed there, so that it hides the rows "
+        'below: close it, or write it three times, as in """Untitled"'
+    )
+
+
+def _read(path: Path, sign: str, encoding: str, **more: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = pd.read_csv(
+        path,
+        sep=r"\s+" if sign == SPACES else sign,
+        dtype=str,
+        keep_default_na=False,
+        encoding=encoding,
+        compression="gzip" if _is_gzip(path) else None,
+        **more,
+    )
+    return frame
+
+
+def _find_stray_quote(text: str, sign: str, num_columns: int) -> int | None:
+    """Return the line where a cell begins with a quotation mark that is closed rows further down, or never.
+
+    A cell may well hold line breaks. It is not meant to where a letter follows the closing mark, or where its lines
+    are made like the table's: those between with all separators of a row, its first and last together too, and
+    without the space that follows a comma in a sentence.
+    """
+    stop = re.escape("\t " if sign == SPACES else sign)
+    cells = re.compile(rf'(?<![^{stop}\r\n])"([^"]*(?:""[^"]*)*)("?)([^{stop}\r\n]*)')
+    for cell in cells.finditer(text):
+        if "\n" not in cell[1] and "\r" not in cell[1]:
+            continue
+        first, *inner = _BREAK.split(cell[1])
+        counts = [line.count(sign) for line in (*inner[:-1], first + inner[-1])]
+        like_rows = sign != SPACES and num_columns > 1 and {*counts} == {num_columns - 1} and f"{sign} " not in cell[1]
+        if not cell[2] or cell[3].strip() or like_rows:
+            return len(_BREAK.findall(text, 0, cell.start())) + 1
+    return None
 
 
 def _encodings(path: Path) -> tuple[str, ...]:

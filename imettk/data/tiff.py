@@ -13,17 +13,22 @@ import numpy as np
 
 from imettk.data.arrays import NumberedFrame, choose_frame, require_numbers
 from imettk.data.decode import find_fault
-from imettk.data.pixel_values import PixelValues
+from imettk.data.pixel_values import MAX_PIXELS, PixelValues, check_pixels
 
 # Tags and their values (TIFF 6.0, section 8; BigTIFF has 8 bytes where it has 4 or 2).
-_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA, _FORMAT = 258, 259, 262, 277, 284, 338, 339
-_DEFAULTS = {_BITS: 1, _COMPRESSION: 1, _PHOTOMETRIC: 1, _SAMPLES: 1, _PLANAR: 1, _EXTRA: 0, _FORMAT: 1}
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_ORIENTATION, _SAMPLES, _PLANAR, _EXTRA, _FORMAT = 274, 277, 284, 338, 339
+_DEFAULTS = {_WIDTH: 0, _HEIGHT: 0, _EXTRA: 0} | dict.fromkeys(
+    (_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR, _FORMAT), 1
+)
 _NUMBER_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _WHITE_IS_ZERO = 0
 _COLOURS = (2, 5, 6, 8)  # RGB, CMYK, YCbCr, L*a*b*
+_PALETTE = 3
 _SEPARATE = 2
-# Compressions that every Pillow reads: none, CCITT, LZW, JPEG, deflate, PackBits.
+_PLAIN = 1  # not compressed
+# Compressions that every Pillow and OpenCV read: none, CCITT, LZW, JPEG, deflate, PackBits.
 _COMMON = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946))
 
 
@@ -31,6 +36,8 @@ class TiffHeader(NamedTuple):
     """What the first page of a TIFF says of its values.
 
     Attributes:
+        width: in pixels, as stored.
+        height: as stored.
         bits: of a sample.
         samples: of a pixel: its channels.
         form: 1 for unsigned whole numbers, 2 for signed ones, 3 for floats.
@@ -39,8 +46,12 @@ class TiffHeader(NamedTuple):
         has_alpha: the first of the channels beside the colours is one.
         compression: its number.
         num_pages: in the file.
+        is_big_endian: numbers begin with their high byte.
+        is_big: its offsets have 64 bits (BigTIFF).
     """
 
+    width: int
+    height: int
     bits: int
     samples: int
     form: int
@@ -49,40 +60,52 @@ class TiffHeader(NamedTuple):
     has_alpha: bool
     compression: int
     num_pages: int
+    is_big_endian: bool
+    is_big: bool
 
 
-def read_tiff(content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool) -> PixelValues | None:
+def read_tiff(
+    content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool, max_pixels: int = MAX_PIXELS
+) -> PixelValues | None:
     """Return the values of a TIFF that Pillow would not read rightly; None for all others, damaged headers too.
 
     Pages that each hold one channel are the channels of one image where there are as many as `channels` says, and it
     says neither 1 nor 3; else `frame` says which page is the image.
 
     Raises:
-        ValueError: it is damaged, or holds several pages, and `frame` does not say which.
+        ValueError: it is damaged or too large, or holds several pages, and `frame` does not say which.
         ModuleNotFoundError: tifffile is not installed.
     """
     header = read_tiff_header(content)
     if header is None:
         return None
     pages_are_channels = channels not in (1, 3) and frame is None and header.samples == 1 < header.num_pages == channels
-    # OpenCV helps Pillow to all bits of three channels, of the first page.
-    all_bits = frame is not None or not (as_shown or channels in (1, 3))
+    # OpenCV helps Pillow to all bits of three channels of the first page, where these stand together.
+    helped = channels in (1, 3) and not header.is_separate and header.compression in _COMMON
+    all_bits = frame is not None or not (as_shown or helped)
     beyond = pages_are_channels or _is_beyond_pillow(header, channels, all_bits=all_bits)
     is_rare = header.compression not in _COMMON or (header.bits == 32 and header.form == _UNSIGNED)
-    if not beyond and not (is_rare and find_fault(content)):
+    is_rare |= header.is_big and header.is_big_endian
+    if not (beyond or is_rare):
+        return None
+    check_pixels(header.width, header.height, max_pixels)
+    if not beyond and not find_fault(content):
         return None
     import tifffile
 
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
-            numbers = _read_pages(file, frame, together=pages_are_channels)
+            values = _read_pages(file, frame, together=pages_are_channels)
     except MemoryError:
         raise
     except Exception as error:  # codecs raise errors of their own
         raise ValueError(" ".join(str(error).split()) or f"it is damaged: {type(error).__name__}") from None
-    require_numbers(numbers.dtype)
-    white = 2**header.bits - 1 if header.form == _UNSIGNED else None
-    return PixelValues(numbers, white=white, inverted=header.photometric == _WHITE_IS_ZERO)
+    require_numbers(values.numbers.dtype)
+    if header.photometric == _PALETTE:
+        raise ValueError("its colours are a palette, which is not read from such a TIFF: write it as a PNG")
+    # Numbers of 32 bits hardly ever reach their largest: nothing says what is white, as in arrays and Pillow's files.
+    white = 2**header.bits - 1 if header.form == _UNSIGNED and header.bits <= 16 else None
+    return values._replace(white=white, inverted=header.photometric == _WHITE_IS_ZERO)
 
 
 def read_tiff_header(content: bytes) -> TiffHeader | None:
@@ -110,6 +133,8 @@ def read_tiff_header(content: bytes) -> TiffHeader | None:
     except (struct.error, OverflowError):  # damaged offsets
         return None
     return TiffHeader(
+        width=values[_WIDTH],
+        height=values[_HEIGHT],
         bits=values[_BITS],
         samples=values[_SAMPLES],
         form=values[_FORMAT],
@@ -118,6 +143,8 @@ def read_tiff_header(content: bytes) -> TiffHeader | None:
         has_alpha=values[_EXTRA] in (1, 2),
         compression=values[_COMPRESSION],
         num_pages=num_pages,
+        is_big_endian=order == ">",
+        is_big=is_big,
     )
 
 
@@ -139,6 +166,8 @@ def _is_beyond_pillow(header: TiffHeader, channels: int, *, all_bits: bool) -> b
     if header.samples == 1:
         if header.photometric == _WHITE_IS_ZERO:
             return bits > 8 or form != _UNSIGNED
+        if form != _UNSIGNED and header.is_big_endian and header.compression != _PLAIN:
+            return True  # it exchanges bytes that libtiff has exchanged
         whole = (1, 2, 4, 8, 12, 16, 32)
         return bits not in {_UNSIGNED: whole, _SIGNED: (16, 32), _FLOAT: (32,)}.get(form, ())
     if form != _UNSIGNED or bits not in (8, 16):
@@ -146,20 +175,21 @@ def _is_beyond_pillow(header: TiffHeader, channels: int, *, all_bits: bool) -> b
     is_colour = header.photometric in _COLOURS
     as_usual = channels in (1, 3)
     if bits == 16:
-        is_misread = header.is_separate and header.compression == 1
+        is_misread = header.is_separate and header.compression == _PLAIN
         return not is_colour or header.samples > 4 or all_bits or is_misread
     if is_colour:
         return header.samples > 4 and not as_usual
     return header.is_separate or header.samples > 2 or not (as_usual or header.has_alpha)
 
 
-def _read_pages(file: Any, frame: NumberedFrame, *, together: bool) -> np.ndarray:
+def _read_pages(file: Any, frame: NumberedFrame, *, together: bool) -> PixelValues:
     """Return the numbers of one page, (H, W) or (H, W, channels), or of all that are as large as the first."""
     pages = [page for page in file.pages if page.shape == file.pages[0].shape]
+    page = pages[0 if together else choose_frame(len(pages), frame)]
+    orientation = int(page.tags.valueof(_ORIENTATION, 1))
     if together:
-        return np.stack([page.asarray(maxworkers=1) for page in pages], axis=-1)
-    page = pages[choose_frame(len(pages), frame)]
+        return PixelValues(np.stack([page.asarray(maxworkers=1) for page in pages], axis=-1), orientation=orientation)
     numbers: np.ndarray = page.asarray(maxworkers=1)
     if page.axes not in ("YX", "YXS", "SYX"):
         raise ValueError(f"its shape is {numbers.shape}, with the axes {page.axes}, and an image has rows and columns")
-    return np.moveaxis(numbers, 0, 2) if page.axes == "SYX" else numbers
+    return PixelValues(np.moveaxis(numbers, 0, 2) if page.axes == "SYX" else numbers, orientation=orientation)

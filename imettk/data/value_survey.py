@@ -15,7 +15,7 @@ from imettk.errors import DataError
 from imettk.progress import progress_bar
 
 MEASURED = 256  # images that are looked at, spread evenly over all
-NUMBERS = 16_384  # of each image
+PIXELS = 16_384  # of each image
 DARK_LEVEL = 31  # of 255: images whose values nearly all lie at or below are seen as black
 NEARLY_ALL = 99.9  # percent
 WHITE_SHARE = 0.9  # of values that are white: little is left to be seen
@@ -62,12 +62,15 @@ def measure_values(paths: Sequence[str], reader: ImageReader) -> ValueSurvey:
 
     def sample(row: int) -> np.ndarray | None:
         try:
-            numbers = reader.read_numbers(paths[row]).ravel()
+            numbers = reader.read_numbers(paths[row])
         except DataError as error:
             faults.append(str(error))
             return None
-        step = -(-numbers.size // NUMBERS)
-        taken = numbers[::step].astype(np.float64)
+        pixels = numbers.reshape(-1, *numbers.shape[2:])
+        places = np.arange(len(pixels))
+        if len(pixels) > PIXELS:  # at random, for every step might follow the columns of an image
+            places = np.random.default_rng(0).integers(0, len(pixels), PIXELS)
+        taken = pixels[places].ravel().astype(np.float64)
         return taken[np.isfinite(taken)]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool, progress_bar("values", total=len(chosen), unit="image") as bar:

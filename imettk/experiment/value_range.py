@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
 
 from imettk.config import Recipe
 from imettk.config.white import White, parse_white
@@ -12,7 +12,7 @@ from imettk.data.reader import ImageReader
 from imettk.data.sample_table import SampleTable
 from imettk.data.source import make_reader
 from imettk.data.value_survey import ValueSurvey, measure_values
-from imettk.errors import DataError
+from imettk.errors import DataError, MismatchError
 from imettk.progress import say
 from imettk.tracking.files import read_json
 from imettk.tracking.run_dir import RunDir
@@ -27,24 +27,30 @@ def reader_of(recipe: Recipe, run: RunDir) -> ImageReader:
 
     Raises:
         MissingFileError: `images.white` asks for percentiles, which `prepare` has not measured.
+        MismatchError: `prepare` ran for another `images.white`.
         ConfigError: as of `make_reader`.
     """
     if _percentiles(recipe) is None:
         return make_reader(recipe)
     path = run.find("table.json", written_by="prepare")
-    return make_reader(recipe, ValueRange(*read_json(path, needs=("white",))["white"]))
+    if (known := _read_range(path, recipe)) is None:
+        raise MismatchError(
+            f"{path} is of another `images.white` than {recipe.images.white}: run `imettk prepare` again"
+        )
+    return make_reader(recipe, known)
 
 
 def settle_range(recipe: Recipe, run: RunDir, tables: dict[str, SampleTable]) -> ValueRange | None:
     """Measure the values at which the percentiles of `images.white` lie, in training images; None without any.
 
-    A run whose training has begun keeps those that it began with.
+    A run whose training has begun, here or in an input, keeps those that it began with.
     """
     wanted = _percentiles(recipe)
     if wanted is None:
         return None
-    if run.has_training() and (known := _known(recipe, run)) is not None:
-        return ValueRange(*known)
+    for path in (folder / "table.json" for folder in run.with_training()):
+        if path.is_file() and (known := _read_range(path, recipe)) is not None:
+            return known
     measured = measure_values(tables["train"].paths.tolist(), make_reader(recipe))
     found = measured.range_between(wanted.black, wanted.white)
     say(
@@ -91,10 +97,9 @@ def _percentiles(recipe: Recipe) -> White | None:
     return white if white is not None and white.of_set else None
 
 
-def _known(recipe: Recipe, run: RunDir) -> Any:
-    """What an earlier `prepare` of this recipe measured; None where it did not."""
-    path = run.path / "table.json"
-    values = read_json(path) if path.is_file() else None
-    if values is None or values["recipe"]["images"].get("white") != recipe.images.white:
+def _read_range(path: Path, recipe: Recipe) -> ValueRange | None:
+    """What `prepare` measured for a recipe; None where it ran for another `images.white`."""
+    values = read_json(path, needs=("recipe",))
+    if values["recipe"]["images"].get("white") != recipe.images.white or values.get("white") is None:
         return None
-    return values.get("white")
+    return ValueRange(*values["white"])

@@ -133,6 +133,8 @@ def _fill(folder: Path, given: Sequence[Path], order: PackOrder) -> dict[str, An
     folder.mkdir()
     sources = _zip_package(Path(imettk.__file__).parent, folder / PACKAGE)
     formats = {name: _needs(name) for name in order.formats}
+    if unknown := [name for name, lines in formats.items() if not lines]:
+        raise UserError(f"the installed imettk has no extra {', '.join(unknown)}: install it again")
     if order.wheels:
         libraries = (Requirement(line).name for lines in formats.values() for line in lines)
         _build_wheels(folder, [*WHEELS, *filter(_is_pure, libraries)])
@@ -159,12 +161,14 @@ def _needs(extra: str = "") -> list[str]:
 def _is_pure(library: str) -> bool:
     """Return whether a library fits every Python; `UserError` where it is not installed here."""
     try:
-        return "Root-Is-Purelib: true" in (metadata.distribution(library).read_text("WHEEL") or "")
+        lines = (metadata.distribution(library).read_text("WHEEL") or "").splitlines()
     except metadata.PackageNotFoundError:
         raise UserError(
             f"{library}, which the recipe's files need, is not installed, so its wheel has no version: pip install "
             f"{library}, or leave wheels out with --no-wheels"
         ) from None
+    tags = [line for line in lines if line.startswith("Tag:")]  # some compiled ones say that they are pure
+    return bool(tags) and all(tag.endswith("-none-any") for tag in tags)
 
 
 def check_pack(pack: Path, *, wanted: str = "") -> list[Path]:

@@ -13,6 +13,7 @@ import numpy as np
 from imettk.config.file_kinds import MissingLibraryError, image_kind
 from imettk.config.white import parse_white
 from imettk.data.decode import decode_numbers, read_content
+from imettk.data.depth import FULL_16
 from imettk.data.pixel_values import PixelValues, ValueRange
 from imettk.data.reader import ImageReader
 from imettk.data.tiff import read_tiff_header
@@ -137,21 +138,22 @@ def _unknown_numbers(
         try:
             content = read_content(path, shape)
             values = reader.read_values(content, path, channels, as_shown=True)
+            is_picture = values is None
             values = PixelValues(decode_numbers(content, frame)) if values is None else values
         except (DataError, ValueError):
             continue
         numbers = values.numbers
-        if values.white is None and _is_unknown(numbers):
+        if values.white is None and _is_unknown(numbers, is_picture=is_picture):
             taken = numbers.ravel()[:: -(-numbers.size // SAMPLED)].astype(np.float64)
             samples.append(taken[np.isfinite(taken)])
     return np.concatenate(samples) if samples else np.zeros(0)
 
 
-def _is_unknown(numbers: np.ndarray) -> bool:
-    """Return whether the type of some numbers says nothing of their white; Pillow gives 16 bits as 32."""
-    if numbers.dtype.kind == "f":
-        return True
-    return numbers.dtype not in (np.bool_, np.uint8, np.uint16) and not 0 <= numbers.min() <= numbers.max() <= 65535
+def _is_unknown(numbers: np.ndarray, *, is_picture: bool) -> bool:
+    """Return whether the type of some numbers says nothing of their white; of pictures 16 bits may come as 32."""
+    if numbers.dtype in (np.bool_, np.uint8, np.uint16):
+        return False
+    return numbers.dtype.kind == "f" or not is_picture or not 0 <= numbers.min() <= numbers.max() <= FULL_16
 
 
 def _choose_white(numbers: np.ndarray) -> tuple[int | str | None, str]:

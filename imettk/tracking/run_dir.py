@@ -88,7 +88,12 @@ class RunDir:
 
     def has_training(self) -> bool:
         """Whether some fold of the run folder has begun to train."""
-        return any(self.path.glob("fold*/checkpoints/*")) or any(self.path.glob("fold*/model.safetensors"))
+        return self.path in self.with_training()
+
+    def with_training(self) -> list[Path]:
+        """The run folder and those of the inputs in which some fold has begun to train."""
+        patterns = ("fold*/checkpoints/*", "fold*/model.safetensors")
+        return [root for root in (self.path, *self.inputs) if any(any(root.glob(pattern)) for pattern in patterns)]
 
     def recipe(self) -> Recipe:
         """The recipe that an earlier stage saved here, or in the first of the inputs that has one.

@@ -594,4 +594,4 @@ def now() -> str:
 
 def fast_patience() -> Patience:
     """Of a client that waits hundredths of a second."""
-    return Patience(tries=6, answer_seconds=60, sleep=lambda seconds: time.sleep(min(seconds, 0.03)))
+    return Patience(tries=6, answer_seconds=60, sleep=lambda seconds: time.sleep(min(seconds, 0.01)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 from kaggle_box import Job, KaggleBox, fast_patience
 from pretended import new_chain, pretend
-from typed_chains import MINE
+from typed_chains import LOG, MINE
 
+import imettk
 from imettk.errors import UserError
 from imettk.kaggle import client, jobs
 from imettk.kaggle import pack as packing
@@ -44,11 +46,25 @@ def make_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         box.__exit__()
 
 
+@pytest.fixture(scope="session")
+def zip_again(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Path], dict[str, str]]:
+    """Zips the package for a pack by copying: its sources are the same in all tests."""
+    zipped = tmp_path_factory.mktemp("package") / packing.PACKAGE
+    digests = packing._zip_package(Path(imettk.__file__).parent, zipped)
+
+    def zip_package(package: Path, path: Path) -> dict[str, str]:
+        shutil.copyfile(zipped, path)
+        return digests
+
+    return zip_package
+
+
 @pytest.fixture
-def open_cells(make_box, tmp_path, monkeypatch) -> Callable[..., KaggleBox]:
+def open_cells(make_box, zip_again, tmp_path, monkeypatch) -> Callable[..., KaggleBox]:
     """Opens a box with the competition `cells`, for commands that are typed in the test's own folder."""
     monkeypatch.setattr(client, "Patience", fast_patience)
     monkeypatch.setattr(packing, "_build_wheels", lambda out, names: None)
+    monkeypatch.setattr(packing, "_zip_package", zip_again)
     monkeypatch.chdir(tmp_path)
 
     def make(*run_kernel: Callable[[Job], str]) -> KaggleBox:
@@ -118,10 +134,11 @@ def told(monkeypatch) -> list[str]:
 
 
 @pytest.fixture
-def chain_box(open_cells, monkeypatch, told) -> KaggleBox:
-    """A box for a chain of a recipe in the test's own folder; sessions only pretend."""
+def chain_box(open_cells, monkeypatch, told, empty_store) -> KaggleBox:
+    """A box for a chain of a recipe in the test's own folder, where a log has begun; sessions only pretend."""
     monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)
     Path("mine.py").write_text(MINE.format(name="cells"))
+    shutil.copytree(empty_store, LOG)
     return open_cells(pretend)
 
 

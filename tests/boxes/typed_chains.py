@@ -17,6 +17,7 @@ def recipe():
     return replace(digits(), name="{name}")
 """
 RUN = Path("runs/kaggle")
+LOG = RUN.parent / "log"
 CHAIN = ("chain", "mine.py", "--competition", "cells")
 
 

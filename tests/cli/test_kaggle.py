@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from kaggle_box import Fault, Job, KaggleBox
 from tiny import kaggle_command as command
+from typed_chains import LOG
 
 from imettk.cli.main import main
 from imettk.config import to_json
@@ -75,7 +77,8 @@ def test_a_stage_by_hand_from_pack_to_score(box, capsys):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # MLflow's, about SQLAlchemy
-def test_a_score_comes_into_the_log_of_its_run(box, capsys):
+def test_a_score_comes_into_the_log_of_its_run(box, empty_store, capsys):
+    shutil.copytree(empty_store, LOG)
     run = Path("runs/one")
     run.mkdir(parents=True)
     (run / "recipe.json").write_text(to_json(load_recipe("digits")))

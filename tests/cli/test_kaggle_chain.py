@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import shutil
 import sys
 import threading
 from contextlib import nullcontext
@@ -73,8 +74,9 @@ def test_a_chain_that_has_stopped_stays_so_for_cron(chain_box, capsys, told):
     command(*words, "--stop")
 
 
-def test_several_recipes_are_a_queue(chain_box, capsys, monkeypatch):
+def test_several_recipes_are_a_queue(chain_box, empty_store, capsys, monkeypatch):
     monkeypatch.setattr(rounds, "LINE_SECONDS", -1.0)
+    shutil.copytree(empty_store, RUN / "log")
     Path("other.py").write_text(MINE.format(name="Whales__2"))
     command("chain", "mine.py", "other.py", "--competition", "cells", "--folds", "0,1")
     assert all(read_chain(RUN / name).is_done("infer") for name in ("cells", "whales-2"))

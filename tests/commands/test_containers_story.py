@@ -111,6 +111,18 @@ def test_a_hidden_test_set_is_another_file_of_the_same_name(played, tmp_path, ca
     assert len(answers) == TEST + 5 and roc_auc_score(truth[label], answers[label]) > 0.9
 
 
+def test_an_image_in_it_is_answered_by_itself(played, capsys):
+    kind, data, run_dir = played
+    if kind != "hdf5":
+        return
+    capsys.readouterr()
+    run("infer", "--run-dir", run_dir, "--images", data / "test-image.hdf5" / "ISIC_12001")
+    share = pd.read_csv(run_dir / "submission.csv").set_index("id")["label"]["ISIC_12001"]
+    assert f"ISIC_12001: {int(share > 0.5)} ({max(share, 1 - share):.2f})" in capsys.readouterr().out
+    line = refused(capsys, "infer", "--run-dir", run_dir, "--images", data / "test-image.hdf5" / "none")
+    assert "1 image (none) cannot be read" in line
+
+
 def test_duplicates_are_found_in_it(played, tmp_path):
     kind, _, _ = played
     folder, (make, _, _) = tmp_path / "twins", KINDS[kind]
@@ -178,3 +190,15 @@ def test_rows_of_parquet_without_a_cache_are_said_to_be_slow(tmp_path, capsys):
     run("prepare", tmp_path / "recipe.json", *common, "--cache.kind", "none")
     printed = capsys.readouterr().out
     assert printed.count("train_image_data_0.parquet: reading its rows at random is slow: let `cache` hold them") == 1
+
+
+def test_black_and_white_may_be_percentiles_of_what_it_holds(tmp_path, capsys):
+    data = make_data(tmp_path / "data", "json")
+    (tmp_path / "recipe.json").write_text(to_json(recipe_of("json", white="1%..99%")))
+    run("prepare", tmp_path / "recipe.json", "--data", data, "--run-dir", tmp_path / "run")
+    images, _ = pictures(TRAIN, 0)
+    bands = np.stack([images / 4 - 40.5, images / 5 - 45.5])
+    black, white = (float(np.percentile(bands, share)) for share in (1, 99))
+    cached = ImageCache(tmp_path / "run" / "cache").read(7)
+    expected = cv2.resize(((bands[0, 7] - black) / (white - black) * 255).clip(0, 255), (32, 32))
+    assert np.abs(cached[:, :, 0] - expected).max() < 6

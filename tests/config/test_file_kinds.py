@@ -37,6 +37,7 @@ def test_a_recipe_names_the_extras_that_its_files_need():
     assert extras_of(Recipe()) == ()
     assert extras_of(Recipe(table=form)) == ("parquet",)
     assert extras_of(Recipe(table=TableFormat(train_images="train.h5", image_suffix=".dcm"))) == ("dicom", "hdf5")
+    assert extras_of(Recipe(table=TableFormat(image_path="{id}.dcm", image_suffix=""))) == ("dicom",)
     assert extras_of(Recipe(table=TableFormat(image_suffix=".tif"))) == ()  # which Pillow reads, as a rule
     form = TableFormat(train_images="train_*.parquet", test_images="test.HDF5")
     assert extras_of(Recipe(table=form)) == ("hdf5", "parquet")

@@ -1,6 +1,8 @@
 """Files of numpy are read as numpy reads them; axes are told by channels and frame, or refused in one line."""
 
 import io
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -80,8 +82,32 @@ def test_what_is_no_image_is_one_line(tmp_path, content, message):
 def test_an_archive_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(arrays, "MOST_BYTES", 9000)
     np.savez_compressed(tmp_path / "a.npz", np.zeros((100, 100), np.uint8))
-    with pytest.raises(DataError, match=r"a\.npz .*it unpacks to 10,128 bytes, more than the limit of 9,000"):
+    with pytest.raises(DataError, match=r"a\.npz .*it unpacks to 10,000 bytes, more than the limit of 9,000"):
         read(tmp_path / "a.npz")
+
+
+def test_an_archive_is_refused_by_its_header_before_it_takes_memory(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", np.zeros((4000, 10_000), np.uint8))
+    reader = ImageReader(size=SIZE, channels=1, max_pixels=1000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"a\.npz .*it has 10000 x 4000 pixels, more than the limit of 1000"):
+            reader.read(str(tmp_path / "a.npz"))
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_archive_is_unpacked_only_as_far_as_its_array_goes(tmp_path):
+    content = write(values(SIZE, "u1"))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", content + bytes(40_000_000))
+    tracemalloc.start()
+    try:
+        np.testing.assert_array_equal(read(tmp_path / "a.npz")[:, :, 0], scaled(values(SIZE, "u1")))
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_archives_hold_one_array(tmp_path):

@@ -111,11 +111,33 @@ def test_floats_need_white(tmp_path):
     with pytest.raises(DataError, match=r"its values are floats, so what is white is unknown: set `images.white`"):
         read(tmp_path / "a.tif", 1, None)
     np.testing.assert_array_equal(read(tmp_path / "a.tif", 1, 1)[:, :, 0], scaled(values, 1))
-    for bad in (-0.1, np.nan):
+    for bad in (np.nan, np.inf, -np.inf):
         values[3, 4] = bad
         Image.fromarray(values).save(tmp_path / "a.tif")
-        with pytest.raises(DataError, match=r"a\.tif .*values below 0, or that are no numbers"):
-            read(tmp_path / "a.tif", 1, 1)
+        np.save(tmp_path / "a.npy", values)
+        for name in ("a.tif", "a.npy"):
+            with pytest.raises(DataError, match=rf"{name} .*values that are no numbers .NaN or infinite"):
+                read(tmp_path / name, 1, 1)
+
+
+@pytest.mark.parametrize("white", [1e-6, 0.3, 1, 2.5, 255.0001, 4095, 65535.5, 2**31, 1e30])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4", "u4", "f4"])
+def test_values_beyond_black_and_white_are_cut_in_every_file(tmp_path, dtype, white):
+    """However far they lie beyond; a row of values below black, one among those of the range, and one above white."""
+    tifffile = pytest.importorskip("tifffile")
+    kind = np.dtype(dtype)
+    most, least = (3e38, -3e38) if kind.kind == "f" else (np.iinfo(kind).max, np.iinfo(kind).min)
+    levels = [most, most / 2, white * 1.01, white, white / 3, 0, -white / 3, -(2**31), least / 2, least]
+    held = np.array([min(max(level, least), most) for level in levels], np.float64)
+    values = np.resize(held if kind.kind == "f" else np.floor(held), SIZE).astype(kind)
+    expected = np.clip(values.astype(np.float64) * (255 / white), 0, 255)
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    np.save(tmp_path / "a.npy", values)
+    if dtype in ("u1", "u2"):
+        cv2.imwrite(str(tmp_path / "a.png"), values)
+    for path in sorted(tmp_path.iterdir()):
+        if dtype != "u1" or white <= 255:
+            assert np.abs(read(path, 1, white)[:, :, 0] - expected).max() <= 0.51, path.name
 
 
 def test_images_of_8_bits_are_as_they_were(tmp_path):

@@ -220,6 +220,15 @@ def test_frame_says_which(tmp_path):
     assert read(tmp_path / "a.dcm").max() == 0
 
 
+def test_a_file_that_is_too_large_is_refused_by_its_header(tmp_path):
+    save(tmp_path / "a.dcm", make(values(12), compress=RLELossless))
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    dataset.Rows = dataset.Columns = 60_000
+    save(tmp_path / "a.dcm", dataset)
+    with pytest.raises(DataError, match=r"a\.dcm .*it has 60000 x 60000 pixels, more than the limit of \d+"):
+        read(tmp_path / "a.dcm")
+
+
 def test_frames_may_have_a_rescale_and_a_window_of_their_own(tmp_path):
     def group(name, **tags):
         outer, inner = pydicom.Dataset(), pydicom.Dataset()

@@ -22,10 +22,21 @@ from imettk.data.file_facts import FileFacts, join_facts, suggest_white, tell_fa
 )
 def test_what_is_suggested(brightest, file, white, suggestion):
     bright, dull = FileFacts(), FileFacts()
-    bright.note_brightness(brightest, file)
-    dull.note_brightness(brightest / 2, file)
+    bright.note_brightness(brightest, (0, file))
+    dull.note_brightness(brightest / 2, (0, file))
     facts = join_facts([dull, bright, FileFacts()])
     assert facts.images == 2 and suggest_white(facts) == suggestion
     lines = tell_facts(facts, white)
     assert any(f"try --images.white {suggestion}" in line for line in lines) == (suggestion is not None)
     assert any("all above that is seen as white" in line for line in lines) == (brightest == 5000)
+
+
+def test_white_may_be_0_or_a_fraction():
+    facts = FileFacts()
+    facts.note_brightness(-20.0, (-80.0, 0.0))
+    assert facts.share == 0.75
+    assert tell_facts(facts, "-80..0") == []
+    facts = FileFacts()
+    facts.note_brightness(0.2, (0.0, 1.0))
+    (line,) = tell_facts(facts, 1.0)
+    assert line.endswith("they are seen as dark; take another one")

@@ -36,6 +36,15 @@ def test_bytes_of_files_stay_as_they_are(tmp_path, value, count):
     assert all(file.read("ISIC_0", None) == FILE for file in (listed, direct))
 
 
+def test_opaque_bytes_may_have_a_tag(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        kind = h5py.h5t.create(h5py.h5t.OPAQUE, len(FILE))
+        kind.set_tag(b"JPEG")
+        dataset = h5py.h5d.create(file.id, b"a", kind, h5py.h5s.create(h5py.h5s.SCALAR))
+        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array(np.void(FILE)), kind)
+    assert Hdf5File(str(tmp_path / "a.h5")).read("a", None) == FILE
+
+
 def test_bytes_of_any_length_may_stand_in_one_dataset(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         dataset = file.create_dataset("images", (3,), VARYING)

@@ -35,6 +35,48 @@ def test_names_of_rows_are_a_column(tmp_path):
     assert read.columns.tolist() == ["index", "n", "label", "id"] and read["id"].tolist() == ["z"] * 4
 
 
+def test_rows_that_are_not_counted_from_0_keep_their_names(tmp_path):
+    for orient in ("columns", "split"):
+        read = rows_of(tmp_path, FRAME[1:].to_json(orient=orient))
+        assert read.columns.tolist() == ["index", "id", "n", "label"] and read["index"].tolist() == ["1", "2", "3"]
+        read = rows_of(tmp_path, FRAME.set_index("id").to_json(orient=orient))
+        assert read.columns.tolist() == ["id", "n", "label"] and read.to_numpy().tolist() == CELLS
+
+
+def test_a_key_is_never_lost_to_what_it_stands_for(tmp_path):
+    images = {"im1.png": {"id": 7, "label": "cat"}, "im2.png": {"label": "dog"}, "im3.png": {"id": 8, "label": "dog"}}
+    read = rows_of(tmp_path, images)
+    assert read.to_dict("list") == {"index": [*images], "id": ["7", "", "8"], "label": ["cat", "dog", "dog"]}
+    read = rows_of(tmp_path, {name: part | {"index": 1, "key": 2} for name, part in images.items()})
+    assert read.iloc[:, 0].tolist() == [*images] and len(read.columns) == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a.jpg": "cat", "b.jpg": "dog", "a.jpg": "owl"}',
+        '[{"id": 1, "id": 2}]',
+        '{"id": 1}\n{"id": 1, "id": 2}',
+        '{"id": [1, 2, 3], "id": [2, 3, 4]}',
+    ],
+)
+def test_a_name_twice_in_an_object_is_refused(tmp_path, text):
+    with pytest.raises(DataError, match=r"(a.jpg|id)\) in one object twice, with another value"):
+        rows_of(tmp_path, text)
+    assert rows_of(tmp_path, '[{"id": 1, "id": 1}]')["id"].tolist() == ["1"]  # nothing is lost
+
+
+@pytest.mark.parametrize(
+    "rows", [{"a.jpg": [{"x": 1}], "b.jpg": []}, {"a.jpg": [{"x": 1}, {"x": 2}], "b.jpg": [{"x": 3}]}]
+)
+def test_images_that_are_mapped_to_lists_of_objects_keep_a_row_at_least(tmp_path, rows):
+    remarks = []
+    read = rows_of(tmp_path, rows, remarks=remarks)
+    expected = [[name, str(row["x"])] for name, part in rows.items() for row in part]
+    expected += [[name, ""] for name, part in rows.items() if not part]
+    assert read.columns.tolist() == ["id", "x"] and read.to_numpy().tolist() == expected and remarks == []
+
+
 def test_objects_on_lines_are_rows_whatever_the_ending(tmp_path):
     text = FRAME.to_json(orient="records", lines=True)
     for name in ("a.jsonl", "a.ndjson", "a.json"):
@@ -77,8 +119,16 @@ def test_columns_are_lists_too(tmp_path):
 
 
 def test_a_list_beside_what_is_said_of_it_is_the_table(tmp_path):
-    read = rows_of(tmp_path, {"info": {"year": 2020}, "version": 1, "data": [{"id": "a", "label": "x"}]})
-    assert read.to_dict("list") == {"id": ["a"], "label": ["x"]}
+    remarks = []
+    value = {
+        "info": {"year": 2020},
+        "version": 1,
+        "data": [{"id": "a", "label": "x"}],
+        "classes": ["x", "y"],
+        "bad": [],
+    }
+    assert rows_of(tmp_path, value, remarks=remarks).to_dict("list") == {"id": ["a"], "label": ["x"]}
+    assert remarks == [f"{tmp_path / 'a.json'}: left out 3 parts (info, classes, bad) beside data, which is the table"]
 
 
 @pytest.mark.parametrize("form", ["records", "lines", "columns", "mapping"])

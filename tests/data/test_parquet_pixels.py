@@ -49,6 +49,7 @@ def test_reading_in_order_decodes_each_row_once(tmp_path, monkeypatch):
     for row in [0, 1, 3, 2, 5, 3, 4, 6, 9, 7, 8, *range(10, 50)]:  # threads are a few rows out of order
         rows.values(row)
     assert sum(decoded) == 50 and max(decoded) <= 4
+    assert next(rows._ahead, None) is None and rows._group == -1  # nothing is kept of a group that was read
 
 
 def test_lists_and_text(tmp_path):
@@ -65,13 +66,16 @@ def test_lists_and_text(tmp_path):
 
 
 def test_bytes_of_files(tmp_path):
-    frame = pd.DataFrame({"image_id": ["a", "b"], "label": [0, 1], "image": [b"\xff\xd8 a", b"\xff\xd8 b"]})
+    files = [b"\xff\xd8 a" + bytes(99), b"\xff\xd8 b" + bytes(70)]
+    frame = pd.DataFrame({"image_id": [b"a", b"b"], "label": [0, 1], "image": files, "hash": [b"1" * 32, b"2" * 32]})
     frame.to_parquet(tmp_path / "a.parquet")
     table = open_parquet(str(tmp_path / "a.parquet"))
-    assert table.read("b", None) == b"\xff\xd8 b" and list(table.frame()) == ["image_id", "label"]
-    frame.assign(image=[{"bytes": b"1", "path": "x"}, {"bytes": None, "path": "y"}]).to_parquet(tmp_path / "b.parquet")
+    assert table.names() == ["a", "b"] and table.read("b", None) == files[1]
+    assert list(table.frame()) == ["image_id", "label", "hash"]
+    frame["image"] = [{"bytes": files[0], "path": "x"}, {"bytes": None, "path": "y"}]
+    frame.to_parquet(tmp_path / "b.parquet")
     table = open_parquet(str(tmp_path / "b.parquet"))
-    assert table.read("a", None) == b"1" and table.fault(None) is None
+    assert table.read("a", None) == files[0] and table.fault(None) is None
     with pytest.raises(ValueError, match="its cell holds no bytes"):
         table.read("b", None)
 

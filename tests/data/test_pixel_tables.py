@@ -111,6 +111,12 @@ def test_rows_without_ids_are_called_by_their_number():
         table.read("3", None)
 
 
+def test_a_column_that_is_called_as_the_numbers_of_rows_is_not_lost():
+    table = PixelTable(Rows(pd.DataFrame({"row": ["7", "7"]}), 256))
+    with pytest.raises(ValueError, match="no column holds ids, and its own is called row"):
+        table.names()
+
+
 def test_what_is_no_square_needs_a_shape():
     table = PixelTable(Rows(pd.DataFrame({"id": ["x", "y"]}), 32332))
     assert "32332 values, which are no square" in str(table.fault(None)) and "137 x 236" in str(table.fault(None))

@@ -45,3 +45,10 @@ def test_without_white_caches_stay_valid():
     assert cache_key(ImageReader(size=(24, 32), white=ValueRange(0, 4095)), "pixels", 95) != "ff646612f5952db8"
     with pytest.raises(ConfigError, match=r"`white` of ImageFormat must be none, a number above 0.*got 0"):
         ImageFormat(white=0)
+
+
+def test_a_cache_has_the_key_of_before_where_pixels_have_a_shape_of_their_own():
+    reader = ImageReader(size=(24, 32))
+    assert "pixel_shape" not in reader.settings()
+    keys = {cache_key(replace(reader, pixel_shape=shape), "pixels", 95) for shape in (None, (9, 4), (4, 9))}
+    assert len(keys) == 3

@@ -119,6 +119,43 @@ def test_a_broken_file_is_one_line_with_its_path(tmp_path, name, content, messag
     assert "\n" not in str(caught.value)
 
 
+LINES = [f"{row:04d}.png{{0}}{'cat' if row % 2 else 'dog'}{{0}}x" for row in range(30)]
+
+
+def with_marks(path, separator, *, first='"Untitled', last='"Untitled', at=(5, 20)):
+    lines = [line.format(separator) for line in LINES]
+    for row, mark in zip(at, (first, last), strict=True):
+        lines[row] = lines[row][:-1] + mark
+    path.write_text("\n".join([separator.join(("id", "label", "caption")), *lines]) + "\n")
+    return lines
+
+
+@pytest.mark.parametrize(
+    "marks", [{}, {"at": (5, 6)}, {"last": 'end"'}, {"last": "x"}, {"first": '"Untitled ""4', "at": (0, 29)}]
+)
+def test_a_quotation_mark_without_another_hides_no_row(tmp_path, marks):
+    remarks, row = [], marks.get("at", (5, 20))[0]
+    lines = with_marks(tmp_path / "a.tsv", "\t", **marks)
+    assert read_rows(tmp_path / "a.tsv", remarks).to_numpy().tolist() == [line.split("\t") for line in lines]
+    assert len(remarks) == 1 and f"a.tsv, line {row + 2}: a quotation mark without another" in remarks[0]
+    for separator in ",;|":
+        with_marks(tmp_path / "a.csv", separator, **marks)
+        with pytest.raises(DataError, match=rf"a\.csv, line {row + 2}: a quotation mark begins a cell"):
+            read_rows(tmp_path / "a.csv")
+
+
+def test_quoted_cells_may_hold_lines_and_separators(tmp_path):
+    for cells in (
+        ["first,\nsecond, third", 'a "b\nc", d', '{\n  "a": 1,\n  "b": 2\n}', "x"],
+        ["Hello\nyou, there, I say", "x\n", "[[1, 2],\n [3, 4]]", '"'],
+    ):
+        frame, remarks = pd.DataFrame({"id": list("abcd"), "n": list("1234"), "label": cells}), []
+        for separator in ",;\t|":
+            frame.to_csv(tmp_path / "a.csv", index=False, sep=separator)
+            pd.testing.assert_frame_equal(read_rows(tmp_path / "a.csv", remarks), frame, check_dtype=False)
+        assert remarks == []
+
+
 def test_a_list_needs_no_header(tmp_path):
     (tmp_path / "list.txt").write_text("a b.jpg\nc d.jpg\n")
     assert first_cells(tmp_path / "list.txt") == ["a b.jpg", "c d.jpg"]

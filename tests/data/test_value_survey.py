@@ -55,3 +55,20 @@ def test_images_that_show_nothing_are_told():
     assert line.startswith("94% of all values are white (255)")
     assert tell_levels(np.ones((1, 256), np.int64), deep=False) == []
     assert tell_levels(np.zeros((1, 256), np.int64), deep=False) == []
+
+
+def test_large_images_are_sampled_in_all_channels_and_rows(tmp_path):
+    """Every so many numbers would be those of one channel, or of some columns."""
+    array = np.zeros((256, 256, 4), np.uint16)
+    array[:] = np.arange(1, 5) * 1000
+    array[::2] //= 2
+    np.save(tmp_path / "a.npy", array)
+    survey = measure_values([str(tmp_path / "a.npy")], ImageReader(size=(8, 8), channels=4))
+    assert survey.range_between(1, 99.5) == (500, 4000)
+
+
+def test_alpha_is_no_brightness(tmp_path):
+    values = np.full((9, 7, 4), 700, np.uint16)
+    values[:, :, 3], values[0] = 65535, 90
+    cv2.imwrite(str(tmp_path / "a.png"), values)
+    assert measure_values([str(tmp_path / "a.png")], ImageReader(size=(8, 8))).numbers.max() == 700

@@ -84,3 +84,24 @@ def test_without_prepare_they_are_not_known(data, tmp_path, capsys):
     folder, _, recipe = data
     said = refused(capsys, "duplicates", recipe, "--data", folder, "--run-dir", tmp_path / "run")
     assert "table.json is not in" in said and "run `imettk prepare` first" in said
+
+
+def test_another_white_than_was_prepared_is_refused(data, tmp_path, capsys):
+    folder, _, recipe = data
+    common = [recipe, "--data", folder, "--run-dir", tmp_path / "run"]
+    for white in ("5000", "1%..99%"):
+        run("prepare", *common, "--images.white", white)
+        said = refused(capsys, "train", *common, "--fold", 0)
+        assert "table.json is of another `images.white` than 2%..98%: run `imettk prepare` again" in said
+
+
+def test_a_training_that_goes_on_elsewhere_keeps_the_range_of_its_input(data, tmp_path):
+    folder, _, recipe = data
+    run("prepare", recipe, "--data", folder, "--run-dir", tmp_path / "first")
+    (tmp_path / "first" / "fold0" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "first" / "fold0" / "checkpoints" / "step-00000001.safetensors").touch()
+    for image in (folder / "train").glob("*.png"):
+        cv2.imwrite(str(image), cv2.imread(str(image), cv2.IMREAD_UNCHANGED) * 2)
+    run("prepare", recipe, "--data", folder, "--run-dir", tmp_path / "second", "--inputs", tmp_path / "first")
+    ranges = [json.loads((tmp_path / name / "table.json").read_text())["white"] for name in ("first", "second")]
+    assert ranges[0] == ranges[1]

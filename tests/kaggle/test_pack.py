@@ -260,3 +260,24 @@ def test_only_wheels_that_fit_every_python_are_packed_for_formats(monkeypatch, t
     monkeypatch.setattr(packing, "_needs", lambda extra="": ["no-such-library"] if extra else [])
     with pytest.raises(UserError, match=r"no-such-library, which the recipe's files need, is not installed"):
         make_pack(tmp_path / "other", PackOrder(formats=("any",)), owner="me")
+
+
+def test_a_compiled_wheel_that_says_it_is_pure_is_none(monkeypatch):
+    """python-gdcm's does."""
+    wheel = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {}\n"
+
+    class Distribution:
+        tag = "cp311-cp311-manylinux_2_17_x86_64"
+
+        def read_text(self, name):
+            return wheel.format(self.tag)
+
+    monkeypatch.setattr(metadata, "distribution", lambda name: Distribution())
+    assert not packing._is_pure("scans")
+    Distribution.tag = "py3-none-any"
+    assert packing._is_pure("scans")
+
+
+def test_an_extra_that_the_installed_imettk_does_not_know_is_refused(tmp_path):
+    with pytest.raises(UserError, match="the installed imettk has no extra scans: install it again"):
+        make_pack(tmp_path / "pack", PackOrder(wheels=False, formats=("scans",)), owner="me")

@@ -66,7 +66,7 @@ def test_files_that_are_numbered_are_one_where_their_images_differ(tmp_path):
 @pytest.mark.parametrize(
     "frame",
     [
-        table(5, 300, most=1, name="label_"),  # a column a label
+        table(9, 400, most=1, name="label_"),  # a column a label
         table(5, 300, most=99, name="feature"),  # no square, and few
         table(5, 400, name="embedding", dtype=float) / 7,
         table(5, 192, name="margin"),

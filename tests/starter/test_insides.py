@@ -86,6 +86,18 @@ def test_white_is_what_numbers_of_unknown_white_hold(tmp_path, array, white, end
     assert looks.mean == pytest.approx([0.5] * looks.channels, abs=0.05)
 
 
+def test_white_is_asked_for_where_only_pictures_would_be_taken_for_16_bits(tmp_path):
+    """So that no file is taken for known here that its reader refuses."""
+    tifffile = pytest.importorskip("tifffile")
+    numbers = np.rint(noise(SIDE, SIDE) * 3000)
+    np.save(tmp_path / "a.npy", numbers.astype(np.int16))
+    tifffile.imwrite(tmp_path / "a.tif", numbers.astype(">u4"), byteorder=">")
+    for path in sorted(tmp_path.iterdir()):
+        looks = look_at([[str(path)]])
+        low, high = (float(end) for end in str(looks.insides.white).split(".."))
+        assert (low, high) == pytest.approx((15, 2985), abs=20), path.name
+
+
 def test_pages_of_a_tiff_are_channels_or_a_stack(tmp_path):
     few = save_all(tmp_path, [(noise(5, SIDE, 30) * 255).astype(np.uint8)] * 2, ".tif")
     assert (look_inside(few).channels, look_inside(few).frame) == (5, None)
