@@ -94,7 +94,7 @@ def new(
     if like is None and point.pretrained and not has_weights:
         say(f"first: imettk weights timm:{point.network}")
     dealt = test is not None
-    _tell_next(name, made_dir if dealt else data_dir, has_test=dealt or found.sample is not None, dealt=dealt)
+    _tell_next(name, made_dir if dealt else data_dir, has_test=dealt or found.has_test, dealt=dealt)
 
 
 def _check(name: str, path: Path, made_dir: Path, hold_out: float | None, *, like: bool, start: str | None) -> None:

@@ -138,6 +138,26 @@ class FileTree:
         return self._listings[inner]
 
 
+class NamedTree(FileTree):
+    """A tree of files that were listed before.
+
+    Args:
+        paths: of files from its top, with `/`.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        super().__init__("")
+        names: dict[str, list[str]] = {}
+        for path in paths:
+            inner, _, name = path.rpartition("/")
+            names.setdefault(inner, []).append(name)
+        self._listings = {inner: _NOTHING._replace(files=frozenset(files)) for inner, files in names.items()}
+        self._walked = {inner: listing for inner, listing in sorted(self._listings.items()) if inner}
+
+    def _list(self, inner: str) -> _Listing:
+        return self._listings.get(inner, _NOTHING)
+
+
 class _Below:
     """In which folders names lie: of most there is one."""
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
+from imettk.config.file_kinds import TABLE_ENDINGS
 from imettk.data.csv_files import as_text, is_utf8, named, printable, require_utf8
 from imettk.data.file_tree import FileTree, open_tree
 from imettk.data.image_files import (
@@ -36,16 +37,25 @@ class Search:
     """Finds the files that names mean, each by its name from the folder; an image of several files with its `*`.
 
     Args:
+        tree: of the folder.
         suffix: behind each name, with a `*` for the channel where there are `channels`.
+        data: the tree of the data folder, where that is another; paths may end with what is there as well.
+        way: from there to the folder, and `back` the reverse.
     """
 
-    def __init__(self, folder: Path, data_dir: Path, suffix: str, channels: Sequence[str] = ()) -> None:
-        self._folder, self._data_dir = folder, data_dir
-        self._suffix, self._channels = suffix, channels
-        self.tree = open_tree(folder)
-        self._roots = [self.tree]
-        if os.path.realpath(folder) != os.path.realpath(data_dir):
-            self._roots.append(open_tree(data_dir))
+    def __init__(
+        self,
+        tree: FileTree,
+        suffix: str,
+        channels: Sequence[str] = (),
+        *,
+        data: FileTree | None = None,
+        way: str = "",
+        back: str = "",
+    ) -> None:
+        self._suffix, self._channels, self._way, self._back = suffix, channels, way, back
+        self.tree = tree
+        self._roots = [tree] if data is None else [tree, data]
         self._known_ends: dict[tuple[str, ...], list[list[_End]]] = {}
 
     def here(self, name: str) -> list[str]:
@@ -120,9 +130,10 @@ class Search:
 
     def _prefix(self, tree: FileTree, inner: str) -> str:
         """Return the way from the folder of images."""
-        top = self._folder if tree is self.tree else self._data_dir
-        way = os.path.relpath(top / inner, self._folder).replace(os.sep, "/")
-        return "" if way == "." else f"{way}/"
+        if tree is self.tree:
+            return f"{inner}/" if inner else ""
+        inside = f"{inner}/".removeprefix(f"{self._way}/")
+        return inside if len(inside) <= len(inner) else f"{self._back}/{inner}/"
 
 
 class _End(NamedTuple):
@@ -163,7 +174,9 @@ def find_images(
     if not folder.is_dir():
         raise DataError(f"{folder} is missing: the recipe's `table` names it as a folder of images")
     suffix, channels = table_format.image_suffix, table_format.channel_files
-    search = Search(folder, data_dir, suffix, channels)
+    data = None if os.path.realpath(folder) == os.path.realpath(data_dir) else open_tree(data_dir)
+    way, back = (os.path.relpath(*ends).replace(os.sep, "/") for ends in ((folder, data_dir), (data_dir, folder)))
+    search = Search(open_tree(folder), suffix, channels, data=data, way=way, back=back)
     files, ways = np.full(len(names), "", object), np.full(len(names), HERE)
     doubtful: dict[int, list[str]] = {}
     for row, name in enumerate(names.tolist()):
@@ -182,6 +195,7 @@ def find_images(
     _tell_ways(names, files, ways, csv, folder, data_dir, remarks)
     if alone:
         used = {file.replace("*", channel) for file in files for channel in channels} if channels else set(files)
+        used = {os.path.normpath(file) if "./" in file or "//" in file else file for file in used}
         _tell_spare(used, search.tree, suffix, folder, remarks)
     return as_text(files)
 
@@ -226,7 +240,7 @@ def _tell_ways(
     """Remark how many images were found elsewhere than where their names say, with an example."""
     texts = {
         BELOW: ("image", f"found by name in folders below {folder}"),
-        BY_END: ("path", "of another machine or folder matched by its end"),
+        BY_END: ("path", "of another machine or folder matched by the end"),
         WHOLE: ("image", "found where numbers have no .0 behind them"),
     }
     for way, (what, text) in texts.items():
@@ -241,7 +255,7 @@ def _tell_ways(
 def _tell_spare(used: set[str], tree: FileTree, suffix: str, folder: Path, remarks: list[str]) -> None:
     """Remark images in the folder that no row names, and those below where rows name such."""
     ending = suffix.rpartition("*")[2]
-    spare = [name for name in tree.files() - used if name.endswith(ending)]
+    spare = [name for name in tree.files() - used if name.endswith(ending) and not name.endswith(TABLE_ENDINGS)]
     if any("/" in file and not file.startswith("../") for file in used):
         images = (name for name in tree.paths_below() if name not in used)
         spare += [name for name in images if (name.endswith(ending) if ending else without_ending(name) != name)]

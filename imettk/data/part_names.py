@@ -37,6 +37,11 @@ def is_training(name: str) -> bool:
     return not TRAINING.isdisjoint(_words(name))
 
 
+def is_test(name: str) -> bool:
+    """Whether a word in the name of a folder or table says that it is for testing."""
+    return not TEST.isdisjoint(_words(name))
+
+
 def is_held_out(path: str) -> bool:
     """Whether a word in a path says that what lies there is not for training."""
     return not (VALIDATION | TEST).isdisjoint(_words(path))

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
+from imettk.config.image_path import columns_of
 from imettk.data.csv_files import require_filled
 from imettk.data.listings import list_files, list_folders
 from imettk.errors import DataError
@@ -26,18 +27,20 @@ from imettk.starter.guess_columns import (
     require_rows,
     tell_ids,
 )
-from imettk.starter.guess_folders import choose_folder, label_folders, likely_labels
+from imettk.starter.guess_folders import choose_folder, likely_labels
 from imettk.starter.guess_labels import labels_of, unknown_among
 from imettk.starter.guess_linked import LinkedTests, find_linked
 from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, find_places, refuse_more_images
 from imettk.starter.guess_rows import Gathered, gather_tables, join_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
-from imettk.starter.guess_targets import find_targets, labels_in_names
+from imettk.starter.guess_targets import Targets, find_targets, labels_in_names
+from imettk.starter.guess_test_rows import find_test_rows
 from imettk.starter.guess_titles import find_coco_titles, find_titles, have_groups
 from imettk.starter.guess_units import UnitRows, find_units, lists_units
 from imettk.starter.judging import Judging, judge, judges_grades
 from imettk.starter.look import Contents
-from imettk.starter.naming import find_files
+from imettk.starter.naming import find_files, label_folders
+from imettk.starter.naming_folders import beside_training, path_pattern
 from imettk.starter.questions import QUESTIONS, Evidence, Question, Ranked
 
 
@@ -76,6 +79,12 @@ class Rows:
         return self.files != ""
 
     @property
+    def is_nested(self) -> bool:
+        """Whether images lie in folders below theirs, of which their ids say nothing."""
+        pairs = zip(self.frame[self.table.id_column].tolist(), self.files.tolist(), strict=True)
+        return any("/" in file and "/" not in name for name, file in pairs)
+
+    @property
     def num_images(self) -> int:
         """How many images these rows have."""
         return int(self.found.sum()) if self.units is None else self.units.num_images
@@ -92,6 +101,11 @@ class Guess(Rows):
 
     test_files: np.ndarray
     judging: Judging
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test set."""
+        return self.sample is not None or len(self.test_files) > 0
 
     @property
     def test_found(self) -> np.ndarray:
@@ -134,6 +148,7 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         findings.append(tell(rows, targets.frame))
     else:
         findings.append(units.finding)
+    pattern = {} if units is not None or linked is not None else _path_pattern(targets, rows, findings)
     frame, labels = targets.frame.assign(**{name: frame[name] for name in apart}), targets.labels
     findings.append(Finding("labels", *targets.found, "--label-column"))
     ranked = None
@@ -165,6 +180,7 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         on_missing_image="error" if rows.naming.found.all() else "drop",
         **({} if units is None else units.form),
         **({} if linked is None else linked.form),
+        **pattern,
         **(targets.form | gathered.training_fields(rows.csv)),
         **titles,
         **_unknown(question, labels, ranked, findings),
@@ -188,6 +204,17 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         linked=linked,
     )
     return _with_answers(contents, choices, read)
+
+
+def _path_pattern(targets: Targets, rows: TrainingRows, findings: list[Finding]) -> dict[str, Any]:
+    """The pattern of columns that name the folders of images, as a field of the format; none where these are labels, by
+    which no test image is found."""
+    pattern = path_pattern(targets.frame, rows)
+    learned = {targets.form.get("label_column"), *targets.form.get("label_columns", ())}
+    if pattern is None or learned & {*columns_of(pattern)}:
+        return {}
+    findings.append(Finding("path", pattern, f"so images lie in {rows.naming.folder}/", "table.image_path"))
+    return {"image_path": pattern}
 
 
 def _find_training(
@@ -312,7 +339,7 @@ def _with_test(read: Rows, labels: list[str], contents: Contents) -> tuple[Table
     found."""
     form, sample, ranked = read.table, read.sample, read.ranked
     if sample is None:
-        return form, np.zeros(0, str), []
+        return find_test_rows(form, contents, nested=read.is_nested)
     form = replace(form, **_answer_fields(sample, ranked, labels, form))
     require_filled(sample.frame, Path(sample.csv), [sample.id_column, *form.filled_columns], ())
     if read.units is not None:
@@ -320,21 +347,26 @@ def _with_test(read: Rows, labels: list[str], contents: Contents) -> tuple[Table
     elif read.linked is not None:
         form, files, where = read.linked.with_test(form, sample)
     else:
-        form, files, where = _find_test_images(form, sample, contents)
+        form, files, where = _find_test_images(form, sample, contents, nested=read.is_nested)
     filled = form.filled_columns
     asked = filled[0] if len(filled) == 1 else f"{filled[0]} to {filled[-1]}"
     finding = Finding("sample submission", f"{sample.csv}, answers in {asked}", where, "table.sample_csv, .test_images")
     return form, files, [finding]
 
 
-def _find_test_images(form: TableFormat, sample: Sample, contents: Contents) -> tuple[TableFormat, np.ndarray, str]:
-    """The format with the folder of test images, the image of each row of the sample, and what was found."""
+def _find_test_images(
+    form: TableFormat, sample: Sample, contents: Contents, *, nested: bool
+) -> tuple[TableFormat, np.ndarray, str]:
+    """The format with the folder of test images, the image of each row of the sample, and what was found.
+
+    Args:
+        nested: images to train on lie in folders below theirs, as may other test images, where these lie in one.
+    """
     names, files = sample.frame[sample.id_column], np.full(len(sample.frame), "")
     where = f"by its name; none of its {len(names)} ids has an image"
     if sample.naming is not None:
-        folder = sample.naming.folder
-        there = contents.below(folder) if names.str.contains("/").any() else contents.images.get(folder, [])
-        files = find_files(names, there, form.image_suffix, form.channel_files)
+        folder = beside_training(sample.naming.folder, form.train_images) if nested else sample.naming.folder
+        files = find_files(names, contents.below(folder), form.image_suffix, form.channel_files)
         form = replace(form, test_images=folder)
         where = f"by its name; {int((files != '').sum())} of its {len(names)} ids are files in {folder}/"
     if len(others := find_places(names[files == ""], contents, training=False)) > TOLD * len(names):

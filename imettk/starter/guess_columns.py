@@ -17,7 +17,7 @@ from imettk.data.part_names import is_held_out, is_training
 from imettk.errors import DataError
 from imettk.starter.finding import Finding
 from imettk.starter.look import Contents
-from imettk.starter.naming import Naming, match_names
+from imettk.starter.naming import Naming, label_folders, match_names
 from imettk.starter.questions import QUESTIONS
 
 LABEL_NAME = re.compile(
@@ -86,6 +86,9 @@ def find_rows(contents: Contents, choices: Choices, others: set[str | None]) -> 
         if found is None or (choices.train_csv is None and _is_of_tests(found)):
             continue
         asked_for = choices.train_csv is not None or choices.label_column in frame.columns
+        # Folders below may be the labels, and a table that is not called after training be of something else.
+        if not (asked_for or is_training(Path(csv).stem)) and found.naming.direct < MOST and label_folders(contents):
+            continue
         numbers = {} if asked_for else dict.fromkeys(number_columns(frame, found.id_column))
         if asked_for or label_candidates(frame, found.id_column) or answered & {*numbers}:
             candidates.append(found)
@@ -158,12 +161,21 @@ def tell_ids(rows: TrainingRows, frame: pd.DataFrame) -> Finding:
     behind = f"followed by {naming.suffix}" if naming.suffix else "as they are"
     if naming.channels:
         behind += f", where * is {', '.join(naming.channels)}"
+    nested = naming.direct < 1
     pairs = zip(frame[rows.id_column], naming.files, strict=True)
-    if others := sum(bool(file) and file != name + naming.suffix for name, file in pairs):
+    others = sum(bool(file) and not f"/{file}".endswith(f"/{_file_name(name)}{naming.suffix}") for name, file in pairs)
+    if others:
         behind += f" ({others} by another ending or in another Unicode form)"
     reason = f"{count} of {len(frame)}, {behind}, are files in {naming.folder}/"
+    if nested:
+        folders = {file.rpartition("/")[0] for file in naming.files.tolist() if "/" in file}
+        reason += f", which holds {naming.number} images in {len(folders)} folders: each is found by its name"
     change = "--id-column, table.train_images, .image_suffix"
     return Finding("ids and images", f"column {rows.id_column}", reason, change)
+
+
+def _file_name(name: str) -> str:
+    return re.split(r"[/\\]", name)[-1]
 
 
 def label_candidates(frame: pd.DataFrame, id_column: str) -> list[str]:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from imettk.data.part_names import is_held_out, is_part, is_training
+from imettk.data.part_names import is_held_out, is_training
 from imettk.errors import DataError
 from imettk.starter.guess_columns import Choices
 from imettk.starter.look import Contents, list_endings
 
 LEAST_INSIDE = 0.5  # share of the images that must lie in folders which are taken for labels
-
-
-def label_folders(contents: Contents) -> list[str]:
-    """Folders of folders with images, which may be labels; not those that are named like a part of the data."""
-    parents: Counter[str] = Counter()
-    for folder in contents.images:
-        parent, _, name = folder.rpartition("/")
-        if folder != "." and not is_part(name):
-            parents[parent or "."] += 1
-    return sorted(folder for folder, count in parents.items() if count >= 2)
 
 
 def choose_folder(tops: list[str], contents: Contents, data_dir: Path, choices: Choices) -> str:

@@ -13,15 +13,16 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
+from imettk.data.image_names import name_images
 from imettk.data.long_rows import LongRows
 from imettk.data.part_names import is_held_out, is_training
 from imettk.data.units import describe_units, join_cells
 from imettk.starter.finding import Finding
-from imettk.starter.guess_columns import FEWEST, MOST, Choices, TrainingRows, label_candidates
+from imettk.starter.guess_columns import MOST, Choices, TrainingRows, label_candidates
 from imettk.starter.guess_sample import Sample
 from imettk.starter.look import Contents
 from imettk.starter.naming import match_names
-from imettk.starter.naming_folders import folder_candidates, folder_column_of, name_below, name_folders
+from imettk.starter.naming_folders import name_folders, name_part, path_pattern
 
 MOST_JOINED = 3  # columns whose cells together name a unit
 
@@ -75,8 +76,9 @@ def find_units(
     """
     if rows is not None and (found := _by_views(contents, choices, sample_csv, rows)) is not None:
         return found
-    if sample_csv is not None and (found := _by_columns(contents, choices, sample_csv, rows)) is not None:
-        return found
+    by_columns = None if rows is None or sample_csv is None else _by_columns(contents, sample_csv, rows)
+    if by_columns is not None:
+        return by_columns
     found = _by_folders(contents, choices, sample_csv)
     if rows is None or found is None:
         return found
@@ -149,24 +151,21 @@ def _by_views(contents: Contents, choices: Choices, sample_csv: str | None, rows
     )
 
 
-def _by_columns(contents: Contents, choices: Choices, sample_csv: str, rows: TrainingRows | None) -> UnitRows | None:
+def _by_columns(contents: Contents, sample_csv: str, rows: TrainingRows) -> UnitRows | None:
     """Rows of images, whose units the sample submission asks for and a table of test images lists."""
     for csv, test in contents.tables.items():
         asked = contents.tables[sample_csv]
         keys = [str(column) for column in asked.columns if column in test.columns and asked[column].is_unique]
         keys = [column for column in keys if len(test) and set(asked[column]) <= set(test[column])]
-        if csv == sample_csv or not keys or (rows is not None and csv == rows.csv):
+        if not keys or csv in (sample_csv, rows.csv):
             continue
-        trains = [rows] if rows is not None else _nested_rows(contents, choices, {csv, sample_csv})
-        for train in trains:
-            frame = contents.tables[train.csv]
-            columns = _unit_columns(frame, test, keys[0], train.id_column)
-            if not columns or train.id_column == keys[0] or train.id_column not in test.columns:
-                continue
-            units = join_cells(frame, columns)
-            if not (units.duplicated().any() or test[keys[0]].duplicated().any()):
-                continue
-            return _of_columns(contents, train, csv, keys[0], columns, units)
+        frame = contents.tables[rows.csv]
+        columns = _unit_columns(frame, test, keys[0], rows.id_column)
+        if not columns or rows.id_column == keys[0] or rows.id_column not in test.columns:
+            continue
+        units = join_cells(frame, columns)
+        if units.duplicated().any() or test[keys[0]].duplicated().any():
+            return _of_columns(contents, rows, csv, keys[0], columns, units)
     return None
 
 
@@ -187,17 +186,16 @@ def _unit_columns(frame: pd.DataFrame, test: pd.DataFrame, key: str, id_column: 
 def _of_columns(
     contents: Contents, train: TrainingRows, test_csv: str, key: str, columns: tuple[str, ...], units: pd.Series
 ) -> UnitRows:
-    test, folder_column = contents.tables[test_csv], folder_column_of(contents.tables[train.csv], train)
+    test, pattern = contents.tables[test_csv], path_pattern(contents.tables[train.csv], train)
 
     def find_test(asked: pd.Series) -> tuple[str, np.ndarray] | None:
-        if folder_column is not None and folder_column not in test.columns:
-            return None
-        naming = name_below(test, train.id_column, folder_column, contents, training=False)
+        form = TableFormat(id_column=train.id_column, image_path=pattern)
+        naming = name_part(name_images(form, test), contents, training=False)
         return None if naming is None else (naming.folder, _first_files(asked, test[key], naming.files))
 
     joined = " and ".join(columns)
     reason = f"{test_csv} lists the images of each {key} that the sample submission asks for"
-    more = {} if folder_column is None else {"image_path": f"{{{folder_column}}}/{{{train.id_column}}}"}
+    more = {} if pattern is None else {"image_path": pattern}
     return UnitRows(
         rows=train,
         form={"unit_columns": columns, "test_csv": test_csv} | more,
@@ -206,24 +204,6 @@ def _of_columns(
         sample_id=key,
         find_test=find_test,
     )
-
-
-def _nested_rows(contents: Contents, choices: Choices, others: set[str]) -> list[TrainingRows]:
-    """Return tables whose ids name images in folders that another of their columns names; those of training first."""
-    names = [choices.train_csv] if choices.train_csv else [csv for csv in contents.tables if csv not in others]
-    names = sorted((csv for csv in names if csv in contents.tables), key=lambda csv: not is_training(csv))
-    found = []
-    for csv in names:
-        frame = contents.tables[csv]
-        for column in map(str, frame.columns) if choices.id_column is None else {choices.id_column} & {*frame.columns}:
-            if frame[column].nunique() < FEWEST * len(frame):
-                continue
-            for folder_column in folder_candidates(frame, column, contents):
-                naming = name_below(frame, column, folder_column, contents, training=True)
-                if naming is not None and naming.share >= MOST and label_candidates(frame, column):
-                    reason = f"its {column} names images in folders that {folder_column} names"
-                    found.append(TrainingRows(csv, column, naming, reason))
-    return found
 
 
 def _by_folders(contents: Contents, choices: Choices, sample_csv: str | None) -> UnitRows | None:

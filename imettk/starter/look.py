@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ from imettk.config.file_kinds import TABLE_READERS, kind_of_name
 from imettk.data.csv_files import LISTED, is_utf8, named, require_utf8
 from imettk.data.decode import is_image
 from imettk.data.file_facts import FileFacts, describe_brightness, join_facts, suggest_white
-from imettk.data.image_files import IMAGE_ENDINGS
+from imettk.data.file_tree import NamedTree
+from imettk.data.image_files import ENDING_SIGNS, IMAGE_ENDINGS, compose
 from imettk.data.pixel_values import ValueRange
 from imettk.data.reader import ImageReader
 from imettk.data.table_files import NoTableError, read_file
@@ -26,6 +29,7 @@ from imettk.starter.finding import Finding
 from imettk.starter.insides import Insides, look_inside
 
 ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"))
+_SIGN = re.compile(f"[{re.escape(ENDING_SIGNS)}]")
 TRIED = 5  # files of any other ending, by which it shows whether they are images
 MOST_TABLES = 50  # of one ending, in the folder itself or below it
 DEPTH = 5  # folders below the competition's that are looked into
@@ -61,6 +65,17 @@ class Contents:
         """In all folders."""
         return sum(map(len, self.images.values()))
 
+    @cached_property
+    def tree(self) -> NamedTree:
+        """All images, by the names of their files."""
+        return NamedTree(self.below("."))
+
+    @cached_property
+    def heads(self) -> frozenset[str]:
+        """What names of images begin with, up to each sign behind which a file's name may go on."""
+        names = {compose(name) for files in self.images.values() for name in files}
+        return frozenset(names | {name[:at] for name in names for at in sign_places(name)})
+
     def below(self, folder: str) -> list[str]:
         """The images in a folder and in all folders below it, by their name from there."""
         names = []
@@ -77,6 +92,11 @@ class Contents:
             parts = folder.split("/")
             found |= {"/".join(parts[:depth]) for depth in range(1, len(parts))}
         return sorted(found | {"."} if found else found)
+
+
+def sign_places(name: str) -> list[int]:
+    """Return where in a file's name an id may end."""
+    return [match.start() for match in _SIGN.finditer(name)]
 
 
 def look_into(data_dir: Path) -> Contents:

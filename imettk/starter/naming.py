@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from imettk.data.image_files import ENDING_SIGNS, FileIndex, compose, find_channels, without_ending
-from imettk.starter.look import Contents
+from imettk.data.file_tree import NamedTree
+from imettk.data.image_files import compose, without_ending
+from imettk.data.image_search import Search
+from imettk.data.part_names import is_part
+from imettk.starter.look import Contents, sign_places
 
+MOST = 0.5  # share of ids from which on they name files
+NEARLY_ALL = 0.95  # share of ids with a file in one folder, from which on others are missing
+MOST_FOLDERS = 10  # that may hold the same files below them
 COLOURS = ("red", "green", "blue")  # the order in which they come first among channels
 
 
@@ -24,12 +30,16 @@ class Naming(NamedTuple):
         suffix: behind most ids, with a `*` for the channel where an image is several files.
         channels: what stands for it.
         files: of each id, by its name from the folder, str (N,), with a `*` as in `suffix`; "" where it has none.
+        number: of files that there are.
+        direct: the share of ids with a file whose file lies where they say, and not in a folder below.
     """
 
     folder: str
     suffix: str
     channels: tuple[str, ...]
     files: np.ndarray
+    number: int = 0
+    direct: float = 1.0
 
     @property
     def found(self) -> np.ndarray:
@@ -52,30 +62,90 @@ class Naming(NamedTuple):
 
 def match_names(ids: pd.Series, contents: Contents) -> list[Naming]:
     """Return every folder in which files are named by these ids, the one for most of them first; of equal ones the one
-    that holds fewer other files."""
-    known = {compose(name) for name in ids}
+    that holds fewer other files. Files below a folder count where not all ids name some in one."""
+    paths = [compose(name).replace("\\", "/") for name in ids.unique()]
+    known = {path.rpartition("/")[2] for path in paths}
     stems = {without_ending(name) for name in known}
-    nested = any("/" in name for name in known)
+    if any("/" in path for path in paths):
+        places = {folder: contents.below(folder) for folder in contents.folders()}
+    else:
+        places = contents.images
+    namings = _name_in(places, ids, known, stems)
+    if places is contents.images and (not namings or namings[0].share < 1):
+        likely = {naming.folder for naming in namings[:1]}
+        if not namings or namings[0].share < NEARLY_ALL:
+            likely |= {*_likely_folders(known, stems, contents)}
+        namings += _name_in({folder: contents.below(folder) for folder in likely}, ids, known, stems)
+        namings.sort(key=_rank)
+    first: dict[str, Naming] = {}
+    for naming in namings:
+        first.setdefault(naming.folder, naming)
+    return [*first.values()]
+
+
+def _name_in(
+    places: Mapping[str, Sequence[str]], ids: pd.Series, known: Collection[str], stems: Collection[str]
+) -> list[Naming]:
+    """Return those of some folders in which ids name files, in order; `known` and `stems` as of `_find_suffix`."""
     namings = []
-    for folder in contents.folders():
-        names = contents.below(folder) if nested else contents.images.get(folder, [])
-        suffix, channels = _find_suffix(known, stems, [compose(name) for name in names])
+    for folder, names in places.items():
+        suffix, channels = _find_suffix(known, stems, [compose(name.rpartition("/")[2]) for name in names])
         if suffix is None:
             continue
-        naming = Naming(folder, suffix, channels, find_files(ids, names, suffix, channels))
-        if naming.found.any():
-            namings.append((naming, len(names)))
-    namings.sort(key=lambda pair: (-pair[0].share, pair[1], pair[0].folder))
-    return [naming for naming, _ in namings]
+        files = find_files(ids, names, suffix, channels)
+        steps = [file.count("/") == name.count("/") for name, file in zip(ids, files.tolist(), strict=True) if file]
+        if steps:
+            namings.append(Naming(folder, suffix, channels, files, len(names), sum(steps) / len(steps)))
+    return sorted(namings, key=_rank)
+
+
+def _rank(naming: Naming) -> tuple[float, float, int, int, str]:
+    return -naming.share, -naming.direct, naming.number, -_depth(naming.folder), naming.folder
+
+
+def _depth(folder: str) -> int:
+    return 0 if folder == "." else 1 + folder.count("/")
+
+
+def _likely_folders(known: Collection[str], stems: Collection[str], contents: Contents) -> list[str]:
+    """Return folders below which the most of some ids name one file each, the deepest first; none where few do."""
+    heads, tree = contents.heads, contents.tree
+    if sum(name in heads or without_ending(name) in heads for name in known) < MOST * len(known):
+        return []
+    names = [compose(name) for files in contents.images.values() for name in files]
+    suffix, channels = _find_suffix(known, stems, names)
+    if suffix is None:
+        return []
+    suffix = suffix.replace("*", next(iter(channels), ""))
+    counts: Counter[str] = Counter()
+    for name in known:
+        inners = [inner for file in tree.below().find(name, suffix) for inner in tree.places(file)]
+        above = Counter(folder for inner in inners for folder in _with_parents(inner))
+        counts.update(folder for folder, number in above.items() if number == 1)
+    most = max(counts.values(), default=0)
+    likely = [folder for folder, count in counts.items() if count == most]
+    return sorted(likely, key=lambda folder: (-_depth(folder), folder))[:MOST_FOLDERS]
+
+
+def _with_parents(folder: str) -> list[str]:
+    steps = folder.split("/")
+    return [".", *("/".join(steps[:depth]) for depth in range(1, len(steps) + 1))]
+
+
+def label_folders(contents: Contents) -> list[str]:
+    """Folders of folders with images, which may be labels; not those that are named like a part of the data."""
+    parents: Counter[str] = Counter()
+    for folder in contents.images:
+        parent, _, name = folder.rpartition("/")
+        if folder != "." and not is_part(name):
+            parents[parent or "."] += 1
+    return sorted(folder for folder, count in parents.items() if count >= 2)
 
 
 def find_files(ids: pd.Series, names: Sequence[str], suffix: str, channels: tuple[str, ...]) -> np.ndarray:
     """Return which of these files each id means, str (N,), "" where none or several; as `prepare` finds them."""
-    if channels:
-        known = set(names)
-        return np.array([find_channels(name, suffix, channels, known.__contains__) for name in ids], np.str_)
-    index = FileIndex(names)
-    found = [index.find(name, suffix) for name in ids]
+    search = Search(NamedTree(names), suffix, channels)
+    found = [search.here(name) or search.elsewhere(name, leaves=False)[0] for name in ids.tolist()]
     return np.array([files[0] if len(files) == 1 else "" for files in found], np.str_)
 
 
@@ -93,9 +163,7 @@ def _find_suffix(
     for name in names:
         if name in ids:
             counts[""] += 1
-        for at, letter in enumerate(name):
-            if letter in ENDING_SIGNS and name[:at] in ids:
-                counts[name[at:]] += 1
+        counts.update(name[at:] for at in sign_places(name) if name[:at] in ids)
     if not counts:
         return ("" if any(without_ending(name) in stems for name in names) else None), ()
     best, most = max(counts.items(), key=lambda item: (item[1], -len(item[0])))

@@ -78,10 +78,10 @@ def _spare_images(guess: Guess, contents: Contents) -> list[str]:
     """Images in the folders that are used, and whole folders, that no row names."""
     form = guess.table
     if form.has_units:  # a row has several images, of which only the first is known here
-        tops = (form.train_images, *([] if guess.sample is None else [form.test_images]))
+        tops = (form.train_images, *([form.test_images] if guess.has_test else []))
         return _unused([each for each in contents.images if not any(_is_below(each, top) for top in tops)], contents)
     wanted: dict[str, set[str]] = {form.train_images: _names(guess.files, form)}
-    if guess.sample is not None:
+    if guess.has_test:
         wanted.setdefault(form.test_images, set()).update(_names(guess.test_files, form))
     lines, used = [], set(wanted)
     for folder, names in wanted.items():
@@ -97,7 +97,8 @@ def _spare_images(guess: Guess, contents: Contents) -> list[str]:
             lines.append(f"{named(strange, 'file')} in folders of labels are no images by their names: remove them")
     if form.train_folders:
         labelled = {f"{form.train_images}/{label}".removeprefix("./") for label in guess.labels}
-        used = labelled if guess.sample is None else {form.test_images, *labelled}
+        tests = {each for each in contents.images if guess.has_test and _is_below(each, form.test_images)}
+        used = labelled | tests
     return lines + _unused(sorted(set(contents.images) - used), contents)
 
 

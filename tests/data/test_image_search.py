@@ -117,7 +117,7 @@ def test_paths_of_another_machine_are_matched_by_their_end(tmp_path, name):
     touch(tmp_path, "train/a.jpg", "train/b.jpg", "a.jpg")
     files, told = read(tmp_path, name, "b.jpg")
     assert files == ["train/a.jpg", "train/b.jpg"]
-    assert f"train.csv: 1 path of another machine or folder matched by its end: {name} is train/a.jpg" in told
+    assert f"train.csv: 1 path of another machine or folder matched by the end: {name} is train/a.jpg" in told
 
 
 def test_the_longest_end_that_is_there_counts(tmp_path):
@@ -125,6 +125,15 @@ def test_the_longest_end_that_is_there_counts(tmp_path):
     ways = ["/x/train/cat/a.jpg", "/x/train/a.jpg", "/x/photos/cat/a.jpg", "/x/dog/b.jpg", "/x/photos/c/d.jpg"]
     files = read(tmp_path, *ways, image_suffix="")[0]
     assert files == ["train/cat/a.jpg", "train/a.jpg", "photos/cat/a.jpg", "train/dog/b.jpg", "photos/c/d.jpg"]
+
+
+def test_the_folder_of_images_may_lie_beside_the_data(tmp_path):
+    """As `new --hold-out` writes it."""
+    touch(tmp_path / "elsewhere/deep", "a.jpg", "cat/b.jpg")
+    touch(tmp_path / "data", "photos/c.jpg")
+    form = replace(FORM, train_images="../elsewhere/deep", image_suffix="")
+    files = read(tmp_path / "data", "/x/deep/a.jpg", "b.jpg", "/x/photos/c.jpg", form=form)[0]
+    assert files == ["../elsewhere/deep/a.jpg", "../elsewhere/deep/cat/b.jpg", "photos/c.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Ids are matched with files of a folder, as `prepare` finds them."""
 
 import pandas as pd
+import pytest
 
 from imettk.starter.look import Contents
 from imettk.starter.naming import find_files, match_names
@@ -40,3 +41,43 @@ def test_a_file_for_each_channel():
 def test_channel_files_in_another_form_are_called_as_they_are():
     files = [f"{NFD}_{channel}.png" for channel in ("red", "green")]
     assert match([NFC], train=files)[0].files.tolist() == [f"{NFD}_*.png"]
+
+
+def test_files_below_a_folder_are_found_by_their_names():
+    images = {"train/a": ["ab.jpg", "ac.JPG"], "train/b/c": [f"{NFD}.jpg", "x.jpg"], "test/q": ["q.jpg"]}
+    naming = match(["ab", "ac", NFC, "none"], **images)[0]
+    assert (naming.folder, naming.suffix, naming.number, naming.direct) == ("train", ".jpg", 4, 0.0)
+    assert naming.files.tolist() == ["a/ab.jpg", "a/ac.JPG", f"b/c/{NFD}.jpg", ""]
+
+
+def test_a_name_in_two_folders_is_no_file_of_the_one_above():
+    found = match(["1", "2", "3"], **{"train/a": ["1.jpg", "2.jpg"], "train/b": ["1.jpg", "3.jpg"]})
+    assert {naming.folder: naming.files.tolist() for naming in found}["train"] == ["", "a/2.jpg", "b/3.jpg"]
+
+
+def test_what_lies_in_one_folder_is_not_looked_for_in_those_above():
+    found = match(["a", "b"], **{"train": ["a.jpg", "b.jpg"], "test": ["a.jpg", "c.jpg"]})
+    assert [naming.folder for naming in found] == ["train", "test"] and found[0].direct == 1.0
+
+
+def test_few_files_below_the_folder_of_most_are_found_too():
+    names = [str(number) for number in range(40)]
+    naming = match(names, **{"train": [f"{name}.jpg" for name in names[1:]], "train/more": ["0.jpg"]})[0]
+    assert naming.folder == "train" and naming.files.tolist()[:2] == ["more/0.jpg", "1.jpg"]
+    naming = match(names, **{"train": [f"{name}.jpg" for name in names[1:]], "more": ["0.jpg"]})[0]
+    assert naming.folder == "train" and not naming.found[0], "one that lies elsewhere is another's, or lost"
+
+
+def test_channels_lie_below_too():
+    images = {f"train/{name}": [f"{name}1_{colour}.png" for colour in ("red", "green")] for name in "abc"}
+    naming = match(["a1", "b1", "c1"], **images)[0]
+    assert naming.folder == "train" and naming.channels == ("red", "green")
+    assert naming.files.tolist() == [f"{name}/{name}1_*.png" for name in "abc"]
+
+
+@pytest.mark.parametrize(
+    "way", ["/kaggle/input/x/train/", "C:\\data\\train\\", "../input/x/train/", "./train/", "train/", "x/train/"]
+)
+def test_paths_of_another_machine_name_images_by_their_end(way):
+    naming = match([f"{way}a.jpg", f"{way}b.jpg"], train=["a.jpg", "b.jpg"], test=["c.jpg"])[0]
+    assert [f"{naming.folder}/{file}".removeprefix("./") for file in naming.files] == ["train/a.jpg", "train/b.jpg"]

@@ -5,7 +5,7 @@ import pytest
 
 from imettk.starter.guess_columns import TrainingRows
 from imettk.starter.look import Contents
-from imettk.starter.naming_folders import folder_candidates, folder_column_of, name_below, name_folders
+from imettk.starter.naming_folders import beside_training, name_folders, name_part, path_pattern
 
 STUDIES = Contents(
     {}, {"train/a/x": ["1.png"], "train/a": ["0.png", "2.png"], "train/b": ["0.jpg"], "test/a": ["9.png"]}, []
@@ -28,26 +28,63 @@ def test_a_folder_further_above_is_named_too():
     assert naming.files.tolist() == ["s2/series/0.dcm", "s1/series/0.dcm"]
 
 
-def test_ids_and_a_column_of_folders_name_images():
-    contents = Contents(
-        {}, {"train/7": ["11.png", "12.png"], "train/8": ["13.png"], "test/9": ["21.png"], "more/7": ["11.png"]}, []
-    )
+PATIENTS = Contents(
+    {}, {"train/7": ["11.png", "12.png"], "train/8": ["13.png"], "test/9": ["21.png"], "more/7": ["11.png"]}, []
+)
+
+
+def rows_of(frame, contents, column="image"):
+    naming = name_part(frame[column], contents, training=True)
+    return TrainingRows("train.csv", column, naming, "")
+
+
+def test_ids_name_images_below_the_part_that_is_asked_for():
+    frame = pd.DataFrame({"image": ["11", "12", "13", "14"]})
+    naming = name_part(frame["image"], PATIENTS, training=True)
+    assert (naming.folder, naming.suffix, naming.number) == ("train", ".png", 3)
+    assert naming.files.tolist() == ["7/11.png", "7/12.png", "8/13.png", ""]
+    assert name_part(pd.Series(["21"]), PATIENTS, training=False).files.tolist() == ["21.png"]
+    assert name_part(pd.Series(["31"]), PATIENTS, training=False) is None
+
+
+def test_columns_that_name_folders_are_a_pattern():
     frame = pd.DataFrame(
         {"image": ["11", "12", "13", "14"], "side": ["7", "L", "L", "L"], "patient": ["7", "7", "8", "8"]}
     )
-    assert folder_candidates(frame, "image", contents) == ["patient"]
-    naming = name_below(frame, "image", "patient", contents, training=True)
-    assert (naming.folder, naming.suffix) == ("train", ".png")
-    assert naming.files.tolist() == ["7/11.png", "7/12.png", "8/13.png", ""]
-    assert folder_column_of(frame, TrainingRows("train.csv", "image", naming, "")) == "patient"
-    test = pd.DataFrame({"image": ["21"], "patient": ["9"]})
-    assert name_below(test, "image", "patient", contents, training=False).files.tolist() == ["9/21.png"]
+    assert path_pattern(frame, rows_of(frame, PATIENTS)) == "{patient}/{image}"
+    assert path_pattern(frame.drop(columns="patient"), rows_of(frame, PATIENTS)) is None
 
 
-def test_images_in_one_folder_have_no_column_of_folders():
-    contents = Contents({}, {"train": ["11.png", "12.png"]}, [])
-    frame = pd.DataFrame({"image": ["11", "12"], "patient": ["7", "7"]})
-    naming = name_below(frame, "image", None, contents, training=True)
-    assert naming.files.tolist() == ["11.png", "12.png"]
-    assert folder_column_of(frame, TrainingRows("train.csv", "image", naming, "")) is None
-    assert name_below(frame, "patient", "image", contents, training=True) is None
+@pytest.mark.parametrize(
+    ("images", "pattern"),
+    [
+        ({"train/a/1": ["x.png"], "train/b/2": ["y.png"]}, "{site}/{patient}/{image}"),
+        ({"train/a/in": ["x.png"], "train/b/in": ["y.png"]}, "{site}/in/{image}"),
+        ({"train/a/1": ["x.png"], "train/b/9": ["y.png"]}, None),
+        ({"train/a/1": ["x.png"], "train/b": ["y.png"]}, None),
+        ({"train": ["x.png", "y.png"]}, None),
+    ],
+)
+def test_each_step_of_the_way_is_a_column_or_the_same_for_all(images, pattern):
+    frame = pd.DataFrame({"image": ["x", "y"], "patient": ["1", "2"], "site": ["a", "b"]})
+    assert path_pattern(frame, rows_of(frame, Contents({}, images, []))) == pattern
+
+
+@pytest.mark.parametrize(
+    ("folder", "training", "beside"),
+    [
+        ("test/0/a", "train", "test"),
+        ("test", "train", "test"),
+        ("data/test/9", "data/train", "data/test"),
+        ("test/9", "data/train", "test/9"),
+        (".", "train", "."),
+        ("test/9", ".", "test"),
+    ],
+)
+def test_few_test_images_lie_in_what_lies_beside_the_training_images(folder, training, beside):
+    assert beside_training(folder, training) == beside
+
+
+def test_ids_that_hold_the_way_need_no_pattern():
+    frame = pd.DataFrame({"image": ["7/11", "8/13"], "patient": ["7", "8"]})
+    assert path_pattern(frame, rows_of(frame, PATIENTS)) is None

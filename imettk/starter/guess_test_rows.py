@@ -1,0 +1,63 @@
+"""Test rows where there is no sample submission: a table of test images, or the folder that is called after them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from imettk.config import TableFormat
+from imettk.data.part_names import is_part, is_test
+from imettk.starter.finding import Finding
+from imettk.starter.look import Contents
+from imettk.starter.naming import MOST
+from imettk.starter.naming_folders import beside_training, name_part
+
+
+def find_test_rows(
+    form: TableFormat, contents: Contents, *, nested: bool
+) -> tuple[TableFormat, np.ndarray, list[Finding]]:
+    """Return the format with the test rows that a folder has, the files of these, and what was found.
+
+    Args:
+        nested: images to train on lie in folders below theirs.
+    """
+    files, value = np.zeros(0, str), ""
+    for csv, frame in contents.tables.items():
+        column = next(iter(form.image_columns), form.id_column)
+        named = {column, form.id_column, *form.unit_columns, *form.image_columns}
+        if csv == form.train_csv or not is_test(PurePosixPath(csv).stem) or not named <= {*frame.columns}:
+            continue
+        naming = None if form.unit_folders else name_part(frame[column], contents, training=False)
+        if naming is not None and naming.share >= MOST and naming.folder != form.train_images:
+            folder = beside_training(naming.folder, form.train_images) if nested else naming.folder
+            form = replace(form, test_csv=csv, test_images=folder)
+            way = "" if folder == naming.folder else f"{PurePosixPath(naming.folder).relative_to(folder)}/"
+            files = np.array([f"{way}{file}" for file in naming.files[naming.found].tolist()], np.str_)
+            value = f"{csv}, {len(frame)} rows, with images in {folder}/"
+            break
+    if not value and not (form.unit_columns or form.image_columns) and (top := _test_folder(form, contents)):
+        form = replace(form, test_images=top)
+        files = np.array(contents.below(top), np.str_)
+        value = f"the {len(files)} images in {top}/"
+    if not value:
+        return form, files, []
+    columns = ", ".join((form.test_id_column, *form.filled_columns))
+    reason = f"there is no sample submission: `infer` writes the columns {columns}"
+    return form, files, [Finding("test rows", value, reason, "table.test_csv, .test_images, .sample_csv")]
+
+
+def _test_folder(form: TableFormat, contents: Contents) -> str | None:
+    """Return the folder that is called after testing, the one beside the training images first."""
+    beside = PurePosixPath(form.train_images).parent
+    folders = [PurePosixPath(folder) for folder in contents.folders()]
+    fits = [
+        folder
+        for folder in folders
+        if is_part(folder.name)
+        and is_test(folder.name)
+        and not any(is_test(parent.name) for parent in folder.parents)
+        and not PurePosixPath(form.train_images).is_relative_to(folder)
+    ]
+    return str(min(fits, key=lambda folder: (folder.parent != beside, len(folder.parts), folder))) if fits else None

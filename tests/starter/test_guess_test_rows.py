@@ -1,0 +1,73 @@
+"""Where a folder has no sample submission, a table or folder that is called after testing has the test rows."""
+
+import pytest
+from laid_folders import TWELVE, lay_out, look, rows
+
+from imettk.data.asked_rows import find_asked, read_asked
+from imettk.starter.look import look_at, look_into
+from imettk.starter.oddities import find_oddities
+
+TRAIN = [f"train/{name}.jpg" for name in TWELVE]
+LABELS = rows("id,label", *TWELVE)
+
+
+def finding_of(found):
+    return next((" ".join(line) for line in found.findings if line.what == "test rows"), None)
+
+
+@pytest.mark.parametrize(
+    ("images", "tables", "csv", "folder", "ids"),
+    [
+        (["test/q1.jpg", "test/q0.jpg"], {}, None, "test", ["q0", "q1"]),
+        (["Test_images/b/q1.jpg", "Test_images/a/q0.jpg"], {}, None, "Test_images", ["q0", "q1"]),
+        (["images/test/q1.jpg", "test/q2.jpg"], {}, None, "test", ["q2"]),
+        (["test/q1.jpg", "test/q0.jpg"], {"test": ["id,taken", "q1,1"]}, "test.csv", "test", ["q1"]),
+        (["test/q1.jpg"], {"test": ["id,taken", "q8,1", "q9,2"]}, None, "test", ["q1"]),  # whose images are hidden
+        (["test/q1.jpg"], {"extra": ["id,taken", "q1,1"]}, None, "test", ["q1"]),
+        (["quiz/q1.jpg"], {"test_info": ["id,taken", "q1,1"]}, "test_info.csv", "quiz", ["q1"]),
+    ],
+)
+def test_test_rows_are_those_of_a_table_or_a_folder(tmp_path, images, tables, csv, folder, ids):
+    found = look(lay_out(tmp_path, [*TRAIN, *images], train=LABELS, **tables))
+    form = found.table
+    assert (form.test_csv, form.test_images) == (csv, folder) and found.has_test and found.sample is None
+    assert read_asked(form, tmp_path)["id"].tolist() == ids, "`prepare` finds the same"
+    assert "`infer` writes the columns id, label" in finding_of(found)
+    odd = find_oddities(found, look_into(tmp_path), look_at([[str(tmp_path / TRAIN[0])]]))
+    assert not any(line.startswith(f"{folder}/ is not used") for line in odd)
+
+
+@pytest.mark.parametrize(
+    "images", [[], ["val/q.jpg"], ["contest/q.jpg"], ["test bench/q.jpg"], ["test/notes.txt"], ["more/q.jpg"]]
+)
+def test_no_other_folder_has_test_rows(tmp_path, images):
+    found = look(lay_out(tmp_path, [*TRAIN, *images], train=LABELS))
+    assert not found.has_test and finding_of(found) is None and find_asked(found.table, tmp_path) is None
+
+
+def test_folders_of_labels_may_have_test_rows_beside(tmp_path):
+    images = [f"data/train/{label}/{number}.jpg" for label in ("cat", "dog") for number in range(6)]
+    found = look(lay_out(tmp_path, [*images, "data/test/q.jpg"]))
+    assert found.table.train_folders and read_asked(found.table, tmp_path)["id"].tolist() == ["q.jpg"]
+
+
+def test_folders_of_studies_may_have_test_studies_beside(tmp_path):
+    studies = {"train": [f"t{number}" for number in range(6)], "test": [f"q{number}" for number in range(6)]}
+    images = [f"{part}/{study}/{number}.jpg" for part, names in studies.items() for study in names for number in (0, 1)]
+    found = look(lay_out(tmp_path, images, train=rows("study,label", *studies["train"])))
+    assert found.table.unit_folders and read_asked(found.table, tmp_path)["study"].tolist() == studies["test"]
+
+
+@pytest.mark.parametrize("csv", ["test", "sample_submission"])
+def test_few_test_images_of_one_folder_are_no_reason_to_look_there_alone(tmp_path, csv):
+    """The hidden ones may lie in others."""
+    images = [f"train/{int(name) % 4}/{name}.jpg" for name in TWELVE]
+    found = look(lay_out(tmp_path, [*images, "test/0/q1.jpg"], train=LABELS, **{csv: ["id,label", "q1,a"]}))
+    assert found.table.test_images == "test" and found.test_files.tolist() == ["0/q1.jpg"]
+
+
+def test_a_sample_submission_says_it_where_it_is(tmp_path):
+    sample = ["id,label", "q1,a"]
+    found = look(lay_out(tmp_path, [*TRAIN, "test/q1.jpg", "test/q2.jpg"], train=LABELS, sample_submission=sample))
+    assert finding_of(found) is None and found.table.test_csv is None
+    assert read_asked(found.table, tmp_path)["id"].tolist() == ["q1"]
