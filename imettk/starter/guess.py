@@ -26,13 +26,13 @@ from imettk.starter.guess_columns import (
     require_rows,
     tell_ids,
 )
-from imettk.starter.guess_folders import choose_folder, label_folders, likely_labels
+from imettk.starter.guess_folders import choose_folder, label_folders, labels_in_names, likely_labels
 from imettk.starter.guess_labels import labels_of, unknown_among
 from imettk.starter.guess_linked import LinkedTests, find_linked
 from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, find_places, refuse_more_images
 from imettk.starter.guess_rows import Gathered, gather_tables, join_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
-from imettk.starter.guess_targets import find_targets, labels_in_names
+from imettk.starter.guess_targets import find_targets
 from imettk.starter.guess_titles import find_coco_titles, find_titles, have_groups
 from imettk.starter.guess_units import UnitRows, find_units, lists_units
 from imettk.starter.judging import Judging, judge, judges_grades

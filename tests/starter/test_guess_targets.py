@@ -151,6 +151,15 @@ def test_lists_are_several_labels(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("cells", "sign"),
+    [(["a|b", "a"], "|"), (["66 105", "1 2"], " "), (["a,b", "b, a"], ","), (["['a']", "['a', 'b']"], " ")],
+)
+def test_what_joins_labels_in_the_sample_is_taken_beside_lists(tmp_path, cells, sign):
+    found = look(with_images(tmp_path, {"tags": ["['a', 'b']", "[]", "['a']"] * 8}, {"tags": cells}))
+    assert found.table.label_lists and found.table.label_separator == sign
+
+
+@pytest.mark.parametrize(
     ("names", "labels"),
     [
         (["cat.{}", "dog.{}"], {"cat", "dog"}),
