@@ -153,7 +153,8 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     question = _choose_question(choices, evidence, findings)
     titles: dict[str, Any] = {}
     if not targets.numeric:
-        titles = find_titles(contents, labels, rows.csv, sample_csv, findings)
+        tests = [part.form.get("test_csv") for part in (units, linked) if part is not None]
+        titles = find_titles(contents, labels, (rows.csv, sample_csv, *tests), findings)
         titles = titles or find_coco_titles(contents, rows.csv, str(targets.form.get("label_column")), findings)
     form = TableFormat(
         task=question.task,
