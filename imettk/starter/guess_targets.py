@@ -219,6 +219,10 @@ def _choose_column(
     answers, cells = ((), set()) if sample is None else (sample.answers, set(sample.cells))
     if len(columns) == 1:
         return (columns[0],), "no other column can be it"
+    holding = [] if sample is None else [column for column in columns if sample.is_answered_by(frame[column])]
+    if len(holding) == 1:
+        return (holding[0],), f"the sample submission answers with its values, such as {sorted(cells)[0]}"
+    columns = holding or columns
     alike = [column for column in columns if plain_name(column) in map(plain_name, answers)]
     if len(alike) == 1:
         return (alike[0],), f"the sample submission asks for {', '.join(answers)}"
