@@ -85,7 +85,8 @@ class TableFormat(Section):
             all its rows.
         auxiliary_columns: columns that are trained beside `label_columns` and never answered: more numbers beside
             numbers, more questions beside questions; an empty cell teaches nothing.
-        label_lists: cells of `label_column`, and of a submission, are lists such as ['a', 'b'].
+        label_lists: cells of `label_column` are lists such as ['a', 'b']. Those of a submission are where the sample
+            has lists; else its labels are joined by `label_separator`.
         unknown_label: what stands for every identity that is not known, such as `new_whale`: its rows never train and
             are right where a query is said to be of no known identity.
         merged_csv: identities that turned out to be one, a line each, separated by spaces in its last column; they

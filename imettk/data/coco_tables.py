@@ -35,7 +35,7 @@ def join_coco(document: dict[str, Any], path: Path, remarks: list[str]) -> FileR
         document: its images, annotations and categories are taken out.
 
     Raises:
-        DataError: an image or category stands twice, or a list is broken.
+        DataError: an image or category stands twice, a list is broken, or no annotation is of an image.
     """
     images, annotations, categories = (
         _take(document, part, path, remarks) for part in ("images", "annotations", "categories")
@@ -111,6 +111,9 @@ def _join(
     rows = pd.Index(images[key]).get_indexer(_column(annotations, key, path))
     if (lost := rows < 0).any():
         unlisted = named(annotations[key][lost].unique(), "image")
+        if lost.all():
+            listed = named(images[key], "image")
+            raise DataError(f"{path}: its {part}s are of {unlisted}, and it lists other ones: {listed}")
         remarks.append(f"{path}: left out {int(lost.sum())} {part}s of {unlisted} that it does not list")
         annotations, rows = annotations[~lost].reset_index(drop=True), rows[~lost]
     bare = np.setdiff1d(np.arange(len(images)), rows)

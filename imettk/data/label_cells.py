@@ -108,6 +108,12 @@ def parse_list(cell: str) -> list[str] | None:
     return sorted(map(str, items)) if isinstance(items, set) else [str(item) for item in items]
 
 
+def are_lists(cells: Iterable[str]) -> bool | None:
+    """Return whether cells are lists, empty ones apart; None where all are empty."""
+    full = [cell for cell in cells if cell.strip()]
+    return all(LIST.fullmatch(cell) and parse_list(cell) is not None for cell in full) if full else None
+
+
 def write_list(labels: Iterable[str]) -> str:
     """Return labels as a list: numbers bare, others in quotes."""
     return "[" + ", ".join(label if re.fullmatch(r"-?\d+", label) else repr(label) for label in labels) + "]"

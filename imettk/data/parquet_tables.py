@@ -14,7 +14,7 @@ import pyarrow.feather
 import pyarrow.ipc
 import pyarrow.parquet
 
-from imettk.data.table_files import FileRows, as_cell, holds_pixels, tell_pixels
+from imettk.data.table_files import ID_NAME, FileRows, as_cell, as_id, holds_pixels, tell_pixels
 from imettk.errors import DataError
 
 MOST_NUMERIC = 1000  # columns of numbers, beyond which each of them is a pixel
@@ -76,20 +76,20 @@ def _choose(path: Path, schema: Any, read_head: Callable[[list[str]], Any], rema
 
 
 def _as_text(table: Any, names: list[str]) -> pd.DataFrame:
-    columns = {name: _cells(table.column(name)) for name in names}
+    columns = {name: _cells(table.column(name), is_id=ID_NAME.fullmatch(name) is not None) for name in names}
     frame = pd.DataFrame(columns, dtype=str)
     return frame.rename(columns={} if "index" in names else {INDEX: "index"})
 
 
-def _cells(column: Any) -> list[str]:
+def _cells(column: Any, *, is_id: bool) -> list[str]:
     """The cells of a column as text, as Python and pandas write them; '' where one is missing."""
     kind = str(column.type)
     if kind.startswith("dictionary"):
-        return _cells(column.cast(column.type.value_type))
+        return _cells(column.cast(column.type.value_type), is_id=is_id)
     if kind.startswith("timestamp"):
         dates = column.to_pandas()
         return dates.astype(str).where(dates.notna(), "").tolist()
-    if kind in ("float", "double", "halffloat"):
+    if kind in ("float", "double", "halffloat") and not is_id:
         cells = column.to_numpy().astype(str)
         return np.where(cells == "nan", "", cells).tolist()
-    return [as_cell(value) for value in column.to_pylist()]
+    return [as_cell(as_id(value) if is_id else value) for value in column.to_pylist()]

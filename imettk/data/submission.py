@@ -10,6 +10,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.csv_files import require_columns, require_filled
+from imettk.data.label_cells import are_lists
 from imettk.data.long_rows import LongRows, sample_rows
 from imettk.data.table_files import read_rows
 from imettk.data.text_tables import separator_of
@@ -135,6 +136,7 @@ def check_kind(
     labels: Sequence[str] | None,
     fractions: bool = False,
     shares: bool = True,
+    lists: bool = False,
 ) -> None:
     """Compare the cells of a sample submission with the answers that will stand in their place.
 
@@ -146,10 +148,11 @@ def check_kind(
         labels: which answers there are; None where they are numbers.
         shares: numbers that are no labels are probabilities.
         fractions: whole numbers may stand where the sample has others, such as 0.5: a person has said so.
+        lists: answers are lists where those of the sample are.
 
     Raises:
         DataError: words would stand where the sample has numbers, or numbers where it has words; or probabilities and
-            labels would be taken for each other.
+            labels would be taken for each other; or the sample has lists, and answers are none.
     """
     for column in columns:
         cells = sample[column][sample[column].str.strip() != ""].unique()
@@ -165,6 +168,11 @@ def check_kind(
                 outside = cells[(numbers < 0) | (numbers > 1)]
                 raise DataError(f"{csv}: column {column} holds {_example(outside)}, which is no probability")
             continue
+        if not lists and are_lists(cells) and not set(cells) & set(labels):
+            raise DataError(
+                f"{where}, a list, where one answer, or several joined by a sign, would be written: rows with several "
+                "labels (--table.task multilabel) are answered by lists"
+            )
         words = np.isnan(_numbers(labels)).all() or (not fractions and (numbers % 1 != 0).any())
         if numeric and words and not set(cells) & set(labels):
             raise DataError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from imettk.config.file_kinds import TABLE_READERS, kind_of_name
 from imettk.data.csv_files import named, printable
 from imettk.errors import DataError
 
+# Columns of ids, whose whole numbers are written without a point, though pandas makes floats of them where some lack.
+ID_NAME = re.compile(r"(.*[\W_])?[iI][dD]|.*[a-z0-9]I[dD]")
 MOST_NUMBERS = 64  # in a cell, beyond which they are pixels, or something else that is not read as text
 
 
@@ -70,6 +73,11 @@ def as_cell(value: Any) -> str:
     return str(value)
 
 
+def as_id(value: Any) -> Any:
+    """Return a float that is a whole number as an integer; anything else stays."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def is_scalar(value: Any) -> bool:
     """Return whether a value from JSON is no list and no object."""
     return value is None or isinstance(value, (str, int, float))
@@ -94,6 +102,8 @@ def make_table(columns: Mapping[str, Sequence[Any]], path: Path, remarks: list[s
     kept: dict[str, Sequence[str]] = {}
     for name, values in columns.items():
         kinds = set(map(type, values))
+        if float in kinds and ID_NAME.fullmatch(name) is not None:
+            values, kinds = list(map(as_id, values)), kinds | {int}
         if not kinds & {list, dict} or not any(map(_is_long, values)):
             write = str if kinds <= {str, int} else as_cell  # the faster one where it does the same
             kept[name] = list(map(write, values))

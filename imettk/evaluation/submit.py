@@ -10,7 +10,7 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.asked_rows import as_sample, find_asked, read_asked
-from imettk.data.label_cells import as_flags, write_list
+from imettk.data.label_cells import are_lists, as_flags, write_list
 from imettk.data.long_rows import sample_rows
 from imettk.data.submission import check_kind, read_sample, write_submission
 from imettk.progress import say
@@ -28,6 +28,12 @@ def gives_flags(recipe: Recipe) -> bool:
     task = recipe.task
     flags = recipe.rule_row.gives[0] == "answers" and not (task.numeric or task.asks_columns)
     return flags and bool(recipe.table.label_answers)
+
+
+def may_give_lists(recipe: Recipe) -> bool:
+    """Return whether several labels of a row go into one cell of the submission: as a list where the sample has one."""
+    one_cell = len(recipe.table.filled_columns) == 1 and recipe.rule_row.gives[0] == "answers"
+    return one_cell and recipe.task.splits_cells
 
 
 def check_sample(recipe: Recipe, data_dir: Path, labels: Sequence[str]) -> None:
@@ -60,6 +66,7 @@ def check_sample(recipe: Recipe, data_dir: Path, labels: Sequence[str]) -> None:
         labels=answers,
         fractions=said,
         shares=not recipe.task.numeric,
+        lists=may_give_lists(recipe),
     )
 
 
@@ -93,8 +100,10 @@ def submit(
         answers = as_flags(answers, form.label_answers)
     elif recipe.rule.pairs is not None:  # a cell that is text, though it holds numbers
         answers = [[form.label_separator.join(row)] for row in answers]
-    elif form.label_lists:
-        answers = [[write_list(row)] for row in answers]
+    elif may_give_lists(recipe):
+        shown = are_lists(read_sample(form, sample)[form.filled_columns[0]])
+        if form.label_lists if shown is None else shown:
+            answers = [[write_list(row)] for row in answers]
     long = sample_rows(form)
     write_submission(
         path,

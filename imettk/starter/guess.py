@@ -27,13 +27,13 @@ from imettk.starter.guess_columns import (
     require_rows,
     tell_ids,
 )
-from imettk.starter.guess_folders import choose_folder, likely_labels
+from imettk.starter.guess_folders import choose_folder, labels_in_names, likely_labels
 from imettk.starter.guess_labels import labels_of, unknown_among
 from imettk.starter.guess_linked import LinkedTests, find_linked
 from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, find_places, refuse_more_images
 from imettk.starter.guess_rows import Gathered, gather_tables, join_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
-from imettk.starter.guess_targets import Targets, find_targets, labels_in_names
+from imettk.starter.guess_targets import Targets, find_targets
 from imettk.starter.guess_test_rows import find_test_rows
 from imettk.starter.guess_titles import find_coco_titles, find_titles, have_groups
 from imettk.starter.guess_units import UnitRows, find_units, lists_units
@@ -168,7 +168,8 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     question = _choose_question(choices, evidence, findings)
     titles: dict[str, Any] = {}
     if not targets.numeric:
-        titles = find_titles(contents, labels, rows.csv, sample_csv, findings)
+        tests = [part.form.get("test_csv") for part in (units, linked) if part is not None]
+        titles = find_titles(contents, labels, (rows.csv, sample_csv, *tests), findings)
         titles = titles or find_coco_titles(contents, rows.csv, str(targets.form.get("label_column")), findings)
     form = TableFormat(
         task=question.task,

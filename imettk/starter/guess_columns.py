@@ -17,7 +17,7 @@ from imettk.data.part_names import is_held_out, is_training
 from imettk.errors import DataError
 from imettk.starter.finding import Finding
 from imettk.starter.look import Contents
-from imettk.starter.naming import Naming, label_folders, match_names
+from imettk.starter.naming import Naming, find_files, label_folders, match_names
 from imettk.starter.questions import QUESTIONS
 
 LABEL_NAME = re.compile(
@@ -150,7 +150,9 @@ def _find_ids(csv: str, frame: pd.DataFrame, contents: Contents, choices: Choice
     if best is None:
         return None
     rows = best[1]
-    if rows.id_column + rows.naming.suffix in contents.images.get(rows.naming.folder, []):
+    folder = rows.naming.folder
+    names = contents.below(folder) if "/" in rows.id_column else contents.images.get(folder, [])
+    if find_files(pd.Series([rows.id_column]), names, rows.naming.suffix, rows.naming.channels)[0]:
         raise DataError(f"{csv} has no header: its first line names an image; put a line with columns' names above it")
     return rows
 

@@ -1,16 +1,25 @@
-"""Folders as labels: which folder holds them, where no table names images."""
+"""Labels without a table that names images: which folder holds them as folders, or in the names of its files."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from imettk.data.part_names import is_held_out, is_training
+import pandas as pd
+
+from imettk.data.part_names import is_held_out, is_part, is_training
 from imettk.errors import DataError
 from imettk.starter.guess_columns import Choices
+from imettk.starter.guess_sample import Sample
 from imettk.starter.look import Contents, list_endings
 
 LEAST_INSIDE = 0.5  # share of the images that must lie in folders which are taken for labels
+# Names of files that hold a label and a number: `cat.0.jpg`, `great_pyrenees_12.jpg`, or `12_cat.jpg`.
+PATTERNS = (r"^([^\W\d_](?:[^\d]*[^\W\d_])?)[ ._-]*\(?\d+\)?\.\w+$", r"^\d+[ ._-]+([^\W\d_](?:[^\d]*[^\W\d_])?)\.\w+$")
+LEAST_FILES = 2  # that hold the same label
+NO_CLASS = re.compile(r"ima?ge?s?|dsc[a-z]?|photos?|pic(ture)?s?|frames?|scans?|pages?|files?|samples?", re.IGNORECASE)
 
 
 def choose_folder(tops: list[str], contents: Contents, data_dir: Path, choices: Choices) -> str:
@@ -65,3 +74,24 @@ def _no_labels(contents: Contents, data_dir: Path) -> str:
         "labels beside it, and no folder holds a folder of images a label; "
         f"there is {tables or 'no table that can be read'}{unread}"
     )
+
+
+def labels_in_names(contents: Contents, sample: Sample | None) -> tuple[str, str, list[str]] | None:
+    """Return the folder whose files' names hold labels, the pattern that finds them, and the labels; None without."""
+    folders = [folder for folder in contents.images if not is_held_out(folder)]
+    if not folders:
+        return None
+    folder = max(folders, key=lambda name: len(contents.images[name]))
+    files = pd.Series(contents.images[folder], dtype=str)
+    if sample is not None and sample.naming is not None and sample.naming.folder == folder:
+        return None  # images to be answered are among them
+    for pattern in PATTERNS:
+        found = files.str.extract(pattern, expand=True)[0]
+        counts = Counter(found.dropna())
+        if found.notna().all() and len(counts) > 1 and min(counts.values()) >= LEAST_FILES:
+            return (
+                None
+                if any(is_part(label) or NO_CLASS.fullmatch(label) for label in counts)
+                else (folder, pattern, sorted(counts))
+            )
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -77,6 +77,15 @@ def read_labels(cells: pd.Series, column: str, *, several: bool | None) -> Readi
     if several:
         return Reading(" ", "as asked for, though no cell holds several")
     return Reading(None, f"no cell of {full.nunique()} different ones is made of parts that recur")
+
+
+def find_separator(cells: Sequence[str], labels: Collection[str]) -> str | None:
+    """Return what joins labels in cells that are no lists; None where none of them holds several."""
+    for separator in SEPARATORS:
+        parts = [part.strip() for cell in cells if separator in cell for part in cell.split(separator)]
+        if parts and all(part in labels or part.isdecimal() for part in parts):
+            return separator
+    return None
 
 
 def _surely_several(cells: pd.Series, separator: str, parts: Counter[str]) -> bool:

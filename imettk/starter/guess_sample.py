@@ -69,6 +69,17 @@ class Sample:
         numbers = self.numbers
         return numbers is not None and bool(((numbers >= 0) & (numbers <= 1)).all())
 
+    def is_answered_by(self, values: Collection[str]) -> bool:
+        """Return whether its cells, or the words in them, are some of these values, and no numbers: these stand in any
+        column. One that stands for unknown ones need not be among the values."""
+        known, cells = {value.strip() for value in values}, set(map(str.strip, self.cells))
+        words = {word for cell in cells for word in cell.split()}
+        if pd.to_numeric(pd.Series(list(words), dtype=object), errors="coerce").notna().all():
+            return False
+        return any(
+            answers & known and (answers <= known or _foreign(answers, known) is not None) for answers in (cells, words)
+        )
+
     def shows_pairs(self, labels: Collection[str]) -> bool:
         """Return whether its cells are a label and a probability, such as `8815 0.03`."""
         matches = [PAIR.fullmatch(cell) for cell in self.cells]

@@ -1,8 +1,7 @@
-"""Where a training table's labels stand: in one column, in a column of 0 and 1 each, or in the names of files."""
+"""Where a training table's labels stand: in one column, or in a column of 0 and 1 each."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.data.csv_files import LISTED, named, require_columns
 from imettk.data.label_cells import YES, is_flag, read_cells
-from imettk.data.part_names import is_held_out, is_part
+from imettk.data.part_names import is_held_out
 from imettk.errors import DataError
 from imettk.metrics import find_metric
 from imettk.starter.guess_columns import (
@@ -28,7 +27,7 @@ from imettk.starter.guess_columns import (
     number_columns,
     plain_name,
 )
-from imettk.starter.guess_labels import labels_of, read_labels
+from imettk.starter.guess_labels import Reading, find_separator, labels_of, read_labels
 from imettk.starter.guess_questions import asks_columns, question_columns, read_questions, why_questions
 from imettk.starter.guess_sample import Sample
 from imettk.starter.guess_votes import asks_votes, count_rows, vote_columns, why_votes
@@ -38,11 +37,7 @@ from imettk.starter.questions import QUESTIONS
 from imettk.tasks import TASKS
 from imettk.tasks.task import NUMBER
 
-# Names of files that hold a label and a number: `cat.0.jpg`, `great_pyrenees_12.jpg`, or `12_cat.jpg`.
-PATTERNS = (r"^([^\W\d_](?:[^\d]*[^\W\d_])?)[ ._-]*\(?\d+\)?\.\w+$", r"^\d+[ ._-]+([^\W\d_](?:[^\d]*[^\W\d_])?)\.\w+$")
 AS_GRADES = "as a chain of questions with --task grades, as classes with --task multiclass"
-LEAST_FILES = 2  # that hold the same label
-NO_CLASS = re.compile(r"ima?ge?s?|dsc[a-z]?|photos?|pic(ture)?s?|frames?|scans?|pages?|files?|samples?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -116,10 +111,18 @@ def find_targets(
         form["label_separator"] = reading.separator
     separator = TableFormat(**form).cell_separator if reading.several else None
     labels = labels_of(frame[column].tolist(), separator)
+    form |= _sign_of_answers(reading, sample, labels)
     if not labels:
         raise DataError(f"{rows.csv}: column {column} holds no label at all; give --label-column")
     found = f"column {column}, {len(labels)} different", reason
     return Targets(frame, labels, reading.several, reading.reason, found, form)
+
+
+def _sign_of_answers(reading: Reading, sample: Sample | None, labels: Counter[str]) -> dict[str, str]:
+    """Return what joins labels in the sample submission as a field of the format, where the training table's are
+    lists."""
+    sign = find_separator(sample.cells, labels) if reading.lists and sample is not None else None
+    return {} if sign is None else {"label_separator": sign}
 
 
 def _why_numbers(frame: pd.DataFrame, columns: tuple[str, ...], sample: Sample | None, choices: Choices) -> str | None:
@@ -216,6 +219,10 @@ def _choose_column(
     answers, cells = ((), set()) if sample is None else (sample.answers, set(sample.cells))
     if len(columns) == 1:
         return (columns[0],), "no other column can be it"
+    holding = [] if sample is None else [column for column in columns if sample.is_answered_by(frame[column])]
+    if len(holding) == 1:
+        return (holding[0],), f"the sample submission answers with its values, such as {sorted(cells)[0]}"
+    columns = holding or columns
     alike = [column for column in columns if plain_name(column) in map(plain_name, answers)]
     if len(alike) == 1:
         return (alike[0],), f"the sample submission asks for {', '.join(answers)}"
@@ -286,24 +293,3 @@ def _wants_numbers(sample: Sample | None) -> bool:
 
 def _are_whole(cells: pd.Series) -> bool:
     return bool(cells[cells != ""].str.fullmatch(r"-?\d+").all())
-
-
-def labels_in_names(contents: Contents, sample: Sample | None) -> tuple[str, str, list[str]] | None:
-    """Return the folder whose files' names hold labels, the pattern that finds them, and the labels; None without."""
-    folders = [folder for folder in contents.images if not is_held_out(folder)]
-    if not folders:
-        return None
-    folder = max(folders, key=lambda name: len(contents.images[name]))
-    files = pd.Series(contents.images[folder], dtype=str)
-    if sample is not None and sample.naming is not None and sample.naming.folder == folder:
-        return None  # images to be answered are among them
-    for pattern in PATTERNS:
-        found = files.str.extract(pattern, expand=True)[0]
-        counts = Counter(found.dropna())
-        if found.notna().all() and len(counts) > 1 and min(counts.values()) >= LEAST_FILES:
-            return (
-                None
-                if any(is_part(label) or NO_CLASS.fullmatch(label) for label in counts)
-                else (folder, pattern, sorted(counts))
-            )
-    return None

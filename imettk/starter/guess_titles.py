@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.starter.guess_columns import Finding
+from imettk.data.part_names import is_held_out, is_training
+from imettk.starter.guess_columns import MOST, Finding
 from imettk.starter.look import Contents
+from imettk.starter.naming import match_names
 
 MOST_LISTED = 3  # labels that a table lists, for each that is used: the numbers of its rows are no list of labels
 
 
 def find_titles(
-    contents: Contents, labels: Collection[str], train_csv: str, sample_csv: str | None, findings: list[Finding]
+    contents: Contents, labels: Collection[str], others: Collection[str | None], findings: list[Finding]
 ) -> dict[str, Any]:
-    """Return the table that lists every label with a name, as fields of the format; none where there is none."""
+    """Return the table that lists every label with a name, as fields of the format; none where there is none.
+
+    Args:
+        others: tables that are known to be something else.
+    """
     wanted = set(labels)
     for csv, frame in contents.tables.items():
-        if csv in (train_csv, sample_csv) or len(frame.columns) < 2 or len(frame) > MOST_LISTED * len(wanted):
+        if csv in others or len(frame.columns) < 2 or len(frame) > MOST_LISTED * len(wanted):
+            continue
+        if is_held_out(Path(csv).stem) and not is_training(Path(csv).stem):
             continue
         for column in frame.columns:
             if wanted <= set(frame[column]) and frame[column].is_unique:
-                rest = [other for other in frame.columns if other != column and frame[other].is_unique]
+                beside = [str(other) for other in frame.columns if other != column]
+                if any(_names_images(frame[other], contents) for other in beside):
+                    continue
+                rest = [other for other in beside if frame[other].is_unique]
                 name = next((other for other in rest if "name" in other.lower()), rest[0] if rest else column)
                 reason = f"its column {column} holds every label of the training table"
                 findings.append(Finding("label names", f"{csv}, {len(frame)} labels", reason, "table.labels_csv"))
                 return {"labels_csv": csv, "label_id_column": column, "label_name_column": name}
     return {}
+
+
+def _names_images(cells: pd.Series, contents: Contents) -> bool:
+    namings = match_names(cells, contents)
+    return bool(namings) and namings[0].share >= MOST
 
 
 def find_coco_titles(contents: Contents, train_csv: str, label_column: str, findings: list[Finding]) -> dict[str, Any]:

@@ -73,6 +73,11 @@ class Task(ABC):
         return self.numeric or self.votes
 
     @property
+    def splits_cells(self) -> bool:
+        """Whether a cell holds any number of labels."""
+        return not (self.exclusive or self.numbered or self.asks_columns)
+
+    @property
     def smooths(self) -> bool:
         """Whether targets can be spread over other labels (label smoothing)."""
         return not (self.numeric or self.asks_columns)

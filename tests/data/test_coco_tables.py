@@ -131,3 +131,21 @@ def test_annotations_of_no_image_are_told(tmp_path):
 def test_a_broken_file_is_one_line(tmp_path, parts, message):
     with pytest.raises(DataError, match=message):
         rows_of(tmp_path, changed(**parts))
+
+
+def test_ids_that_were_written_as_floats_are_those_of_integers(tmp_path):
+    expected = rows_of(tmp_path, COCO)
+    floats = [
+        row | {"image_id": float(row["image_id"]), "category_id": float(row["category_id"])} for row in ANNOTATIONS
+    ]
+    pd.testing.assert_frame_equal(rows_of(tmp_path, changed(annotations=floats)), expected)
+    images = [row | {"id": float(row["id"])} for row in IMAGES]
+    pd.testing.assert_frame_equal(rows_of(tmp_path, changed(images=images)), expected)
+
+
+def test_annotations_of_none_of_its_images_are_refused(tmp_path):
+    others = [row | {"image_id": f"x{row['image_id']}"} for row in ANNOTATIONS]
+    with pytest.raises(
+        DataError, match=r"annotations are of 2 images \(x2, x3\), and it lists other ones: 3 images \(3,"
+    ):
+        rows_of(tmp_path, changed(annotations=others))

@@ -43,6 +43,13 @@ def test_rows_that_are_not_counted_from_0_keep_their_names(tmp_path):
         assert read.columns.tolist() == ["id", "n", "label"] and read.to_numpy().tolist() == CELLS
 
 
+def test_ids_that_pandas_made_floats_are_whole_numbers(tmp_path):
+    frame = pd.DataFrame({"id": [7.0, None, 12.0], "label_id": [1.5, 2, 3], "grade": [1.0, 2, 3]})
+    expected = {"id": ["7", "", "12"], "label_id": ["1.5", "2", "3"], "grade": ["1.0", "2.0", "3.0"]}
+    for orient in ("records", "columns"):
+        assert rows_of(tmp_path, frame.to_json(orient=orient, double_precision=1)).to_dict("list") == expected
+
+
 def test_a_key_is_never_lost_to_what_it_stands_for(tmp_path):
     images = {"im1.png": {"id": 7, "label": "cat"}, "im2.png": {"label": "dog"}, "im3.png": {"id": 8, "label": "dog"}}
     read = rows_of(tmp_path, images)

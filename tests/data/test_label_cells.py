@@ -9,7 +9,7 @@ import pytest
 
 from imettk.config import TableFormat
 from imettk.data.csv_files import read_csv
-from imettk.data.label_cells import as_flags, as_table, parse_list, write_list
+from imettk.data.label_cells import are_lists, as_flags, as_table, parse_list, write_list
 from imettk.data.labels import split
 from imettk.data.table import read_answers, read_table, read_test_table
 from imettk.errors import ConfigError, DataError
@@ -126,3 +126,8 @@ def test_forms_that_exclude_each_other_are_refused():
         with pytest.raises(ConfigError, match=r"label_columns|label_lists"):
             TableFormat(**wrong)
     assert split("a\x1fb c", FLAGS) == ["a", "b c"]
+
+
+def test_cells_are_lists_where_all_that_are_filled_are():
+    assert are_lists(["[1, 2]", "", "[]"]) and are_lists(["['a']"])
+    assert are_lists(["1 2", "[1]"]) is False and are_lists(["[1, a]"]) is False and are_lists(["", " "]) is None

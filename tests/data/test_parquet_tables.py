@@ -102,3 +102,11 @@ def test_a_broken_file_is_one_line_with_its_path(tmp_path, ending, share):
     path.write_bytes(content[:4] + bytes(len(content) - 8) + content[-4:])
     with pytest.raises(DataError, match=rf"a\{ending} cannot be read"):
         read_rows(path)
+
+
+def test_ids_that_pandas_made_floats_are_whole_numbers(tmp_path):
+    columns = {"id": [7.0, np.nan, 12.0], "imageId": [1.5, 2.0, 1e3], "valid": [1.0, 0.0, 1.0]}
+    for kind in (np.float64, np.float32):
+        pd.DataFrame(columns, dtype=kind).to_parquet(tmp_path / "a.parquet")
+        expected = {"id": ["7", "", "12"], "imageId": ["1.5", "2", "1000"], "valid": ["1.0", "0.0", "1.0"]}
+        assert read_rows(tmp_path / "a.parquet").to_dict("list") == expected

@@ -176,6 +176,9 @@ def test_bad_answers_are_refused_and_nothing_is_written(tmp_path, sample, row, c
         (["0", "1"], None, None),
         (["", ""], ["cat"], None),
         (["1e-3", "1"], None, None),
+        (["['dog']", "[]"], ["cat", "dog"], r"holds \"\['dog'\]\" and 1 others, a list, where one answer, or several"),
+        (["[1]", "[1]"], ["0", "1"], r"holds '\[1\]', a list, where"),
+        (["[1]", "[2]"], ["[1]", "[2]"], None),
     ],
 )
 def test_answers_of_another_kind_than_the_sample_has_are_refused(tmp_path, cells, labels, message):
@@ -185,6 +188,11 @@ def test_answers_of_another_kind_than_the_sample_has_are_refused(tmp_path, cells
         return
     with pytest.raises(DataError, match=message):
         check_kind(frame, tmp_path / "s.csv", ["x"], labels=labels)
+
+
+def test_lists_may_stand_where_the_sample_has_them(tmp_path):
+    frame = pd.DataFrame({"id": range(3), "x": ["[1, 2]", "", "[3]"]})
+    check_kind(frame, tmp_path / "s.csv", ["x"], labels=["1", "2"], lists=True)
 
 
 @pytest.mark.parametrize("answer", ["1.01", "-0.1", "nan", "inf", "dog"])

@@ -294,6 +294,26 @@ def test_what_cannot_be_told_is_one_line_with_the_option(tmp_path, text, choices
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("ids", "files"),
+    [
+        ("a b c", "a.jpg b.jpg c.jpg"),
+        ("a.jpg b c", "a.jpg b.jpg c.jpg"),
+        ("a.jpeg b.jpeg c.jpeg", "a.jpg b.jpg c.jpg"),
+        ("x/a.jpg x/b.jpg x/c.jpg", "x/a.jpg x/b.jpg x/c.jpg"),
+        ("x/a x/b y/c", "x/a.jpg x/b.jpg y/c.jpg"),
+        ("e\u0301 b c", "\u00e9.jpg b.jpg c.jpg"),
+    ],
+)
+def test_a_first_line_that_names_an_image_is_no_header(tmp_path, ids, files):
+    rows = zip(ids.split(), ("owl", "hen", "cat"), strict=True)
+    lay_out(
+        tmp_path, "".join(f"{name},{label}\n" for name, label in rows), *(f"train/{name}" for name in files.split())
+    )
+    with pytest.raises(DataError, match=r"train\.csv has no header: its first line names an image"):
+        look(tmp_path)
+
+
 def test_what_could_not_be_told_is_taken_as_asked_for(tmp_path):
     lay_out(tmp_path, CARS, *ABC, "train/e.jpg", "train/f.jpg")
     assert look(tmp_path, question="multiclass").labels["red car"] == 1

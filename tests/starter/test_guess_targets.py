@@ -74,6 +74,25 @@ def test_what_the_test_table_has_too_is_no_label(tmp_path):
     assert found.table.label_column == "seen" and found.table.answer_column == "answer"
 
 
+WHALES = [f"{7919 * (number % 12) + 3:012x}" for number in range(24)]
+
+
+@pytest.mark.parametrize("last", [WHALES[4], "new_individual"])
+def test_the_column_whose_values_the_sample_answers_with_is_the_label(tmp_path, last):
+    """As happywhale, where `species` has the name of a label, and `individual_id` that of a group."""
+    train = {"species": ["beluga", "fin_whale", "orca"] * 8, "individual_id": WHALES}
+    found = look(with_images(tmp_path, train, {"predictions": [" ".join([*WHALES[:4], last])] * 2}))
+    form = found.table
+    assert (form.label_column, form.answer_column, form.group_column) == ("individual_id", "predictions", None)
+    assert found.question.name == "retrieval" and found.ranked.number == 5 and set(found.labels) == set(WHALES)
+
+
+def test_the_label_of_the_samples_cells_is_found_against_its_name(tmp_path):
+    train = {"label": [7, 8, 9] * 8, "called": ["owl", "big cat", "hen"] * 8, "sex": ["f", "m"] * 12}
+    assert look(with_images(tmp_path, train, {"answer": ["big cat", "owl"]})).table.label_column == "called"
+    assert look(with_images(tmp_path, train, {"answer": [7, 7]})).table.label_column == "label"  # numbers say nothing
+
+
 def test_a_column_is_called_like_the_samples(tmp_path):
     train = {"camera": ["x", "y"] * 12, "category_id": [3, 5] * 12, "kind": ["u", "v"] * 12}
     assert look(with_images(tmp_path, train, {"Category": [0, 0]})).table.label_column == "category_id"
@@ -148,6 +167,15 @@ def test_lists_are_several_labels(tmp_path):
     found = look(with_images(tmp_path, {"tags": ["['a', 'b c']", "[]", "['a']"] * 8}))
     assert found.table.label_lists and found.question.several and found.labels == {"a": 16, "b c": 8}
     assert read_table(found.table, tmp_path).labels == ("a", "b c")
+
+
+@pytest.mark.parametrize(
+    ("cells", "sign"),
+    [(["a|b", "a"], "|"), (["66 105", "1 2"], " "), (["a,b", "b, a"], ","), (["['a']", "['a', 'b']"], " ")],
+)
+def test_what_joins_labels_in_the_sample_is_taken_beside_lists(tmp_path, cells, sign):
+    found = look(with_images(tmp_path, {"tags": ["['a', 'b']", "[]", "['a']"] * 8}, {"tags": cells}))
+    assert found.table.label_lists and found.table.label_separator == sign
 
 
 @pytest.mark.parametrize(

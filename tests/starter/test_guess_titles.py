@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -31,11 +32,22 @@ def contents(forms=None, **tables):
 def test_a_table_with_every_label_names_them():
     findings = []
     there = contents(train={"id": "ab", "label": "12"}, kinds={"no": "123", "family": "xxy", "label_name": "abc"})
-    found = find_titles(there, LABELS, "train.csv", None, findings)
+    found = find_titles(there, LABELS, ["train.csv"], findings)
     assert found == {"labels_csv": "kinds.csv", "label_id_column": "no", "label_name_column": "label_name"}
     assert findings[0].value == "kinds.csv, 3 labels"
-    assert find_titles(there, LABELS, "kinds.csv", "train.csv", []) == {}
-    assert find_titles(there, Counter("14"), "train.csv", None, []) == {}
+    assert find_titles(there, LABELS, ["kinds.csv", "train.csv"], []) == {}
+    assert find_titles(there, Counter("14"), ["train.csv"], []) == {}
+
+
+def test_a_table_of_images_lists_no_labels():
+    rows = {"id": "123", "other": ["x0.jpg", "x1.jpg", "x2.jpg"]}
+    for name in ("test", "test_info", "val"):
+        assert find_titles(contents(**{name: rows}), LABELS, [], []) == {}
+    there = contents(more=rows)
+    assert find_titles(there, LABELS, [], [])["labels_csv"] == "more.csv"
+    assert find_titles(replace(there, images={"b": ["x0.jpg", "x2.jpg"]}), LABELS, [], []) == {}
+    numbered = replace(there, images={"b": ["1.jpg", "2.jpg", "3.jpg"]})  # labels are numbers as well
+    assert find_titles(numbered, LABELS, [], [])["labels_csv"] == "more.csv"
 
 
 @pytest.mark.parametrize(
