@@ -30,17 +30,17 @@ from imettk.starter.guess_columns import (
 from imettk.starter.guess_folders import choose_folder, labels_in_names, likely_labels
 from imettk.starter.guess_labels import labels_of, unknown_among
 from imettk.starter.guess_linked import LinkedTests, find_linked
-from imettk.starter.guess_misfits import TOLD, describe_places, find_misfit, find_places, refuse_more_images
+from imettk.starter.guess_misfits import TOLD, find_misfit, find_places, refuse_more_images
 from imettk.starter.guess_rows import Gathered, gather_tables, join_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
 from imettk.starter.guess_targets import Targets, find_targets
-from imettk.starter.guess_test_rows import find_test_rows
+from imettk.starter.guess_test_rows import find_test_images, find_test_rows
 from imettk.starter.guess_titles import find_coco_titles, find_titles, have_groups
 from imettk.starter.guess_units import UnitRows, find_units, lists_units
 from imettk.starter.judging import Judging, judge, judges_grades
 from imettk.starter.look import Contents
-from imettk.starter.naming import find_files, label_folders
-from imettk.starter.naming_folders import beside_training, path_pattern
+from imettk.starter.naming import label_folders
+from imettk.starter.naming_folders import path_pattern
 from imettk.starter.questions import QUESTIONS, Evidence, Question, Ranked
 
 
@@ -348,34 +348,11 @@ def _with_test(read: Rows, labels: list[str], contents: Contents) -> tuple[Table
     elif read.linked is not None:
         form, files, where = read.linked.with_test(form, sample)
     else:
-        form, files, where = _find_test_images(form, sample, contents, nested=read.is_nested)
+        form, files, where = find_test_images(form, sample, contents, nested=read.is_nested)
     filled = form.filled_columns
     asked = filled[0] if len(filled) == 1 else f"{filled[0]} to {filled[-1]}"
     finding = Finding("sample submission", f"{sample.csv}, answers in {asked}", where, "table.sample_csv, .test_images")
     return form, files, [finding]
-
-
-def _find_test_images(
-    form: TableFormat, sample: Sample, contents: Contents, *, nested: bool
-) -> tuple[TableFormat, np.ndarray, str]:
-    """The format with the folder of test images, the image of each row of the sample, and what was found.
-
-    Args:
-        nested: images to train on lie in folders below theirs, as may other test images, where these lie in one.
-    """
-    names, files = sample.frame[sample.id_column], np.full(len(sample.frame), "")
-    where = f"by its name; none of its {len(names)} ids has an image"
-    if sample.naming is not None:
-        folder = beside_training(sample.naming.folder, form.train_images) if nested else sample.naming.folder
-        files = find_files(names, contents.below(folder), form.image_suffix, form.channel_files)
-        form = replace(form, test_images=folder)
-        where = f"by its name; {int((files != '').sum())} of its {len(names)} ids are files in {folder}/"
-    if len(others := find_places(names[files == ""], contents, training=False)) > TOLD * len(names):
-        raise DataError(
-            f"{sample.csv}: {len(others)} of {len(names)} values of column {sample.id_column} "
-            f"{describe_places(others, suffix=form.image_suffix)}"
-        )
-    return form, files, where
 
 
 def _answer_fields(sample: Sample, ranked: Ranked | None, labels: list[str], form: TableFormat) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Test rows where there is no sample submission: a table of test images, or the folder that is called after them."""
+"""Where test images lie; and test rows without a sample submission: of a table, or of a folder called after them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,36 @@ import numpy as np
 
 from imettk.config import TableFormat
 from imettk.data.part_names import is_part, is_test
+from imettk.errors import DataError
 from imettk.starter.finding import Finding
+from imettk.starter.guess_misfits import TOLD, describe_places, find_places
+from imettk.starter.guess_sample import Sample
 from imettk.starter.look import Contents
-from imettk.starter.naming import MOST
+from imettk.starter.naming import find_files
 from imettk.starter.naming_folders import beside_training, name_part
+
+
+def find_test_images(
+    form: TableFormat, sample: Sample, contents: Contents, *, nested: bool
+) -> tuple[TableFormat, np.ndarray, str]:
+    """Return the format with the folder of test images, the image of each row of the sample, and what was found.
+
+    Args:
+        nested: images to train on lie in folders below theirs, as may other test images, where these lie in one.
+    """
+    names, files = sample.frame[sample.id_column], np.full(len(sample.frame), "")
+    where = f"by its name; none of its {len(names)} ids has an image"
+    if sample.naming is not None:
+        folder = beside_training(sample.naming.folder, form.train_images) if nested else sample.naming.folder
+        files = find_files(names, contents.below(folder), form.image_suffix, form.channel_files)
+        form = replace(form, test_images=folder)
+        where = f"by its name; {int((files != '').sum())} of its {len(names)} ids are files in {folder}/"
+    if len(others := find_places(names[files == ""], contents, training=False)) > TOLD * len(names):
+        raise DataError(
+            f"{sample.csv}: {len(others)} of {len(names)} values of column {sample.id_column} "
+            f"{describe_places(others, suffix=form.image_suffix)}"
+        )
+    return form, files, where
 
 
 def find_test_rows(
@@ -30,7 +56,7 @@ def find_test_rows(
         if csv == form.train_csv or not is_test(PurePosixPath(csv).stem) or not named <= {*frame.columns}:
             continue
         naming = None if form.unit_folders else name_part(frame[column], contents, training=False)
-        if naming is not None and naming.share >= MOST and naming.folder != form.train_images:
+        if naming is not None and naming.folder != form.train_images:
             folder = beside_training(naming.folder, form.train_images) if nested else naming.folder
             form = replace(form, test_csv=csv, test_images=folder)
             way = "" if folder == naming.folder else f"{PurePosixPath(naming.folder).relative_to(folder)}/"

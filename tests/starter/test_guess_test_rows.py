@@ -23,6 +23,7 @@ def finding_of(found):
         (["images/test/q1.jpg", "test/q2.jpg"], {}, None, "test", ["q2"]),
         (["test/q1.jpg", "test/q0.jpg"], {"test": ["id,taken", "q1,1"]}, "test.csv", "test", ["q1"]),
         (["test/q1.jpg"], {"test": ["id,taken", "q8,1", "q9,2"]}, None, "test", ["q1"]),  # whose images are hidden
+        (["test/q1.jpg"], {"test": ["id,taken", "q9,1", "q8,2", "q1,2"]}, "test.csv", "test", ["q9", "q8", "q1"]),
         (["test/q1.jpg"], {"extra": ["id,taken", "q1,1"]}, None, "test", ["q1"]),
         (["quiz/q1.jpg"], {"test_info": ["id,taken", "q1,1"]}, "test_info.csv", "quiz", ["q1"]),
     ],
