@@ -44,8 +44,9 @@ def save_all(folder, arrays, ending=".npy"):
         ([(1, SIDE, SIDE)] * 3, None, None),
         ([(SIDE, SIDE, 5)] * 3, 5, None),
         ([(6, SIDE, 30)] * 3, 6, None),
-        ([(40, SIDE, 30)] * 3, None, "middle"),
-        ([(7, SIDE, 30), (9, SIDE, 30), (30, SIDE, 30)], None, "middle"),  # stacks, of which two might be channels
+        ([(40, SIDE, SIDE)] * 3, None, "middle"),
+        ([(SIDE, 30, 7), (SIDE, 30, 9), (SIDE, 30, 12)], None, "middle"),
+        ([(7, SIDE, SIDE), (9, SIDE, SIDE), (30, SIDE, SIDE)], None, "middle"),  # two might be channels
         ([(4, SIDE, SIDE, 3)] * 3, None, "middle"),
     ],
 )
