@@ -199,7 +199,7 @@ def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, Sampl
         old.unlink()  # without it none is whole
         say(f"note: {old.parent}, of an earlier `prepare`, is not used any more and may be deleted")
     if kind is not None:
-        key = cache_key(reader, kind, recipe.cache.quality)
+        key = cache_key(reader, kind, recipe.cache.quality, names)
         cache = CacheTarget(folder=run.path / CACHE, kind=kind, key=key, quality=recipe.cache.quality)
     paths = np.concatenate([table.paths for table in tables.values()])
     for line in tell_slow(paths.tolist()) if cache is None else ():

@@ -123,8 +123,8 @@ def pick_plane(array: np.ndarray, channels: int, frame: NumberedFrame) -> np.nda
 
     Three dimensions are (H, W, C), or (C, H, W) where that axis alone can be the channels: it is as long as
     `images.channels` says, or 1 or 3 where these can be made of each other. Where `frame` says which, they are a stack
-    of grey planes, (frames, H, W), or (H, W, frames) where the first two are equal and longer; unless the last axis is
-    the channels, or the first is more channels than three. Four are frames of what has three.
+    of grey planes, (frames, H, W) or (H, W, frames), as `_frame_axis` finds; unless the last axis is the channels, or
+    the first is more channels than three. Four are frames of what has three.
 
     Args:
         array: numbers of any type.
@@ -138,12 +138,30 @@ def pick_plane(array: np.ndarray, channels: int, frame: NumberedFrame) -> np.nda
     if array.ndim == 4:
         return _pick_image(array[choose_frame(len(array), frame)], channels)
     if array.ndim == 3 and frame is not None and not _has_channels(array.shape, channels):
-        height, width, depth = array.shape
-        if height == width > depth:
-            return array[:, :, choose_frame(depth, frame)]
-        return array[choose_frame(height, frame)]
+        if (axis := _frame_axis(array.shape)) is None:
+            raise ValueError(
+                f"its shape is {array.shape}, and which axis counts its planes cannot be told: save it as "
+                "(planes, H, W, 1), or give `images.reader` a function that returns the plane"
+            )
+        return np.moveaxis(array, axis, 0)[choose_frame(array.shape[axis], frame)]
     choose_frame(1, frame)
     return _pick_image(array, channels)
+
+
+def _frame_axis(shape: tuple[int, ...]) -> int | None:
+    """Return which axis of a stack of planes counts them, 0 or 2; None where both may.
+
+    Planes are square, or less than twice as long as wide: so an axis stands for itself where the two others are equal,
+    or where it is at most half of each of them. For such planes no number of them makes the rule take another axis, so
+    all files of a set are read alike; but for one that happens to hold exactly as many planes as these have rows or
+    columns.
+    """
+    first, middle, last = shape
+    if (first != middle) != (middle != last):  # two that are beside each other are equal
+        return 0 if middle == last else 2
+    if 2 * first <= min(middle, last):
+        return 0
+    return 2 if 2 * last <= min(first, middle) else None
 
 
 def _has_channels(shape: tuple[int, ...], channels: int) -> bool:
@@ -169,10 +187,12 @@ def _pick_image(array: np.ndarray, channels: int) -> np.ndarray:
             )
         if fits[2] or fits[0]:
             return array if fits[2] else array.transpose(1, 2, 0)
+    stack = "`--images.frame middle` (or a number) for one plane of a stack"
+    if _frame_axis(shape) is None:
+        stack = "save a stack as (planes, H, W, 1), as nothing says which axis counts them"
     likely = min(shape[0], shape[2])
     raise ValueError(
-        f"its shape is {shape}, and `images.channels` is {channels}: say `--images.channels {likely}`, or "
-        "`--images.frame middle` (or a number) for one plane of a stack"
+        f"its shape is {shape}, and `images.channels` is {channels}: say `--images.channels {likely}`, or {stack}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,10 @@ from imettk.data.pixel_values import ValueRange
 from imettk.data.reader import ImageReader
 from imettk.data.sample_table import SampleTable
 from imettk.data.stamps import hash_files, stat_files
+
+# Of what a TIFF becomes: goes up as `PIXELS_VERSION` does, but caches without such files are kept. None said so before
+# 2, when deep ones whose small values are bright, or whose bytes or channels had been mixed up, were not read rightly.
+TIFF_VERSION = 2
 
 
 def make_reader(recipe: Recipe, white: ValueRange | None = None) -> ImageReader:
@@ -55,9 +60,15 @@ def _given_range(recipe: Recipe) -> ValueRange | None:
     return None if white is None else ValueRange(white.black, white.white)
 
 
-def cache_key(reader: ImageReader, kind: str, quality: int) -> str:
-    """16 hex digits of everything but the files that decides what a cache holds."""
+def cache_key(reader: ImageReader, kind: str, quality: int, names: Iterable[str] = ()) -> str:
+    """16 hex digits of everything but the files that decides what a cache holds.
+
+    Args:
+        names: of its images, as `image_names` gives them.
+    """
     settings = reader.settings() | {"kind": kind} | ({"quality": quality} if kind == "jpeg" else {})
+    if any(".tif" in name.lower() for name in names):
+        settings["tiff"] = TIFF_VERSION
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

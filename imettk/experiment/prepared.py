@@ -163,8 +163,11 @@ def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir)
         return ImageSource(table, reader)
     folder = index.parent
     cache = ImageCache(folder)
-    if cache.key != cache_key(reader, cache.kind, recipe.cache.quality):
-        say(f"note: {folder} was made by other settings: images are read from their files; `imettk prepare` remakes it")
+    if cache.key != cache_key(reader, cache.kind, recipe.cache.quality, cache.names.tolist()):
+        say(
+            f"note: {folder} was made by other settings, or by a version that read such files otherwise: images are "
+            "read from their files; `imettk prepare` remakes it"
+        )
         return ImageSource(table, reader)
     source = ImageSource(table, reader, cache=cache, names=image_names(table, data_dir))
     if lacking := len(source) - source.num_cached:

@@ -139,9 +139,11 @@ ARRAY = values((7, 8, 9, 10), "u1")
         (ARRAY[0, :1], 3, None, np.moveaxis(ARRAY[0, :1], 0, 2)),
         (ARRAY[0, :, :1, :3], 3, None, ARRAY[0, :, :1, :3]),
         (ARRAY[0, :1, :, :3], 3, None, ARRAY[0, :1, :, :3]),  # what is exact comes first
-        (ARRAY[0], 1, 2, ARRAY[0, 2]),
-        (ARRAY[0], 3, -1, ARRAY[0, -1]),
-        (ARRAY[0], 1, "middle", ARRAY[0, 4]),
+        (ARRAY[0, :4], 1, 2, ARRAY[0, 2]),
+        (ARRAY[0, :4], 3, -1, ARRAY[0, 3]),
+        (ARRAY[0, :4], 1, "middle", ARRAY[0, 2]),
+        (ARRAY[0, ..., :4], 1, -1, ARRAY[0, ..., 3]),  # planes last, as they are short
+        (ARRAY[0, ..., None], 1, "middle", ARRAY[0, 4, :, :, None]),
         (ARRAY[0, :3], 3, "middle", ARRAY[0, 1]),  # a stack of three planes
         (ARRAY[0, :, :, :3], 3, "middle", ARRAY[0, :, :, :3]),
         (ARRAY[0, :5], 5, 0, np.moveaxis(ARRAY[0, :5], 0, 2)),
@@ -159,22 +161,49 @@ def test_axes_are_told_by_channels_and_frame(array, channels, frame, expected):
     ("shape", "channels", "frame", "message"),
     [
         (
-            (40, 64, 60),
+            (30, 64, 60),
             3,
             None,
-            r"\(40, 64, 60\), and `images.channels` is 3: .*`--images.channels 40`.*`--images.frame",
+            r"\(30, 64, 60\), and `images.channels` is 3: .*`--images.channels 30`.*`--images.frame",
         ),
+        ((40, 64, 60), 3, None, r"`--images.channels 40`, or save a stack as \(planes, H, W, 1\)"),
         ((3, 64, 3), 3, None, r"\(3, 64, 3\): its channels may be first or last"),
         ((7, 64, 60, 3), 3, None, "it holds 7 frames: say which one with `--images.frame middle`"),
         ((7, 64, 60), 1, 7, "it holds 7 frames, and `images.frame` is 7"),
         ((7, 64, 60), 1, -8, "it holds 7 frames, and `images.frame` is -8"),
         ((64, 60), 1, 2, "it holds 1 frame, and `images.frame` is 2"),
+        ((50, 64, 60), 1, 0, r"\(50, 64, 60\), and which axis counts its planes cannot be told: save it as"),
+        ((64, 60, 50), 1, 0, "which axis counts its planes cannot be told"),
+        ((64, 20, 60), 1, 0, "which axis counts its planes cannot be told"),
+        ((64, 20, 64), 1, 0, "which axis counts its planes cannot be told"),
+        ((64, 64, 64), 1, "middle", "which axis counts its planes cannot be told"),
         ((2, 7, 64, 60, 3), 3, 0, r"its shape is \(2, 7, 64, 60, 3\)"),
     ],
 )
 def test_axes_that_cannot_be_told_are_one_line(shape, channels, frame, message):
     with pytest.raises(ValueError, match=message):
         pick_plane(np.zeros(shape, "u1"), channels, frame)
+
+
+@pytest.mark.parametrize("plane", [(40, 40), (40, 41), (40, 60), (60, 40), (40, 79)])
+@pytest.mark.parametrize("last", [False, True])
+def test_stacks_of_any_number_of_planes_are_read_alike_or_refused(plane, last):
+    """Numbers say which plane it is, so that a plane of another axis holds several."""
+    read = 0
+    for count in range(4, 400):
+        if count in plane:  # as many planes as rows
+            continue
+        stack = np.broadcast_to(np.arange(count)[:, None, None], (count, *plane))
+        stack = np.moveaxis(stack, 0, 2) if last else stack
+        try:
+            picked = pick_plane(stack, 1, 3)
+        except ValueError as error:
+            assert "cannot be told" in str(error)
+            continue
+        read += 1
+        assert picked.shape == plane
+        assert (picked == 3).all()
+    assert read == 395 if plane[0] == plane[1] else read >= 17
 
 
 def test_frames_count_from_either_end():

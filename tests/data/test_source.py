@@ -38,6 +38,17 @@ def test_names_do_not_depend_on_how_the_data_folder_was_given(tmp_path, monkeypa
         assert image_names(table, folder) == ["train/a.png", "../more/b.png", "/elsewhere/c.png"]
 
 
+def test_only_caches_with_tiff_are_of_a_version_of_tiff():
+    plain = cache_key(ImageReader(size=(24, 32)), "pixels", 95)
+    for names in (["a.jpg", "b.png"], ["a.npy"], [], ["a/tiff/b.png"]):
+        assert cache_key(ImageReader(size=(24, 32)), "pixels", 95, names) == plain
+    with_tiff = {
+        cache_key(ImageReader(size=(24, 32)), "pixels", 95, ["a.jpg", name])
+        for name in ("b.tif", "c/D.TIFF", "b.tif box 1 2 3 4 turned")
+    }
+    assert len(with_tiff) == 1 and plain not in with_tiff
+
+
 def test_without_white_caches_stay_valid():
     """Keys as they were before there was such a setting."""
     assert cache_key(ImageReader(size=(24, 32)), "pixels", 95) == "ff646612f5952db8"

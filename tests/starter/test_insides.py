@@ -1,5 +1,6 @@
 """Arrays, TIFF and DICOM in a competition's folder: channels, frames and white are guessed, said, and work."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 from tiny import SMALL, TINY, refused, run
 
+from imettk.data.source import cache_key
 from imettk.data.table import read_table
 from imettk.errors import DataError
 from imettk.experiment.prepared import open_source
@@ -44,8 +46,9 @@ def save_all(folder, arrays, ending=".npy"):
         ([(1, SIDE, SIDE)] * 3, None, None),
         ([(SIDE, SIDE, 5)] * 3, 5, None),
         ([(6, SIDE, 30)] * 3, 6, None),
-        ([(40, SIDE, 30)] * 3, None, "middle"),
-        ([(7, SIDE, 30), (9, SIDE, 30), (30, SIDE, 30)], None, "middle"),  # stacks, of which two might be channels
+        ([(40, SIDE, SIDE)] * 3, None, "middle"),
+        ([(SIDE, 30, 7), (SIDE, 30, 9), (SIDE, 30, 12)], None, "middle"),
+        ([(7, SIDE, SIDE), (9, SIDE, SIDE), (30, SIDE, SIDE)], None, "middle"),  # two might be channels
         ([(4, SIDE, SIDE, 3)] * 3, None, "middle"),
     ],
 )
@@ -185,6 +188,12 @@ def test_from_a_folder_to_a_cache_that_holds_what_files_do(tmp_path, monkeypatch
     assert cached.num_cached == 24
     for row in (0, 23):
         np.testing.assert_array_equal(cached.read(row), cached._reader.read(cached.path(row)))
+    index = tmp_path / "run" / "cache" / "index.json"
+    stored = json.loads(index.read_text())
+    earlier = stored | {"key": cache_key(cached._reader, stored["kind"], recipe.cache.quality)}
+    index.write_text(json.dumps(earlier))  # as a version wrote it that read some TIFF otherwise
+    assert open_source(recipe, table, Path("data"), directory).num_cached == (0 if kind == "tif" else 24)
+    assert ("by a version that read such files otherwise" in capsys.readouterr().out) == (kind == "tif")
     (tmp_path / "data" / "train" / f"s07.{kind}").write_text("<html>gone</html>")
     line = refused(capsys, "prepare", "mine.py", *common, *TINY, *SMALL)
     assert "1 of 24 train images cannot be read" in line
