@@ -34,14 +34,15 @@ class ValueRange(NamedTuple):
         return pixels
 
     def _compute(self, values: np.ndarray) -> np.ndarray:
-        """Return what `scale` does of some values, still as floats."""
+        """Return what `scale` does of some values."""
         exact = (values.dtype.kind == "f" and values.itemsize <= 4) or values.itemsize < 4
         wide: np.ndarray = values.astype(np.float32 if exact else np.float64)
         require_finite(wide)
+        span = self.white - self.black
         with np.errstate(over="ignore"):  # what becomes infinite is cut as all else
             wide -= np.asarray(self.black, wide.dtype)
-            wide *= np.asarray(255 / (self.white - self.black), wide.dtype)
-        return np.rint(np.clip(wide, 0, 255, out=wide), out=wide)
+        np.clip(wide, 0, span, out=wide)  # before OpenCV, whose integers would overflow
+        return cv2.convertScaleAbs(wide.reshape(1, -1), alpha=255 / span).reshape(values.shape)
 
     def scale_eight_bits(self, pixels: np.ndarray) -> np.ndarray:
         """Return pixels of a file of 8 bits, scaled where white is among their values: a set may hold both kinds."""
