@@ -18,7 +18,7 @@ from imettk.starter.look import Contents, sign_places
 
 MOST = 0.5  # share of ids from which on they name files
 NEARLY_ALL = 0.95  # share of ids with a file in one folder, from which on others are missing
-MOST_FOLDERS = 10  # that may hold the same files below them
+MOST_FOLDERS = 20  # that are looked into for the same ids
 COLOURS = ("red", "green", "blue")  # the order in which they come first among channels
 
 
@@ -66,6 +66,8 @@ def match_names(ids: pd.Series, contents: Contents) -> list[Naming]:
     paths = [compose(name).replace("\\", "/") for name in ids.unique()]
     known = {path.rpartition("/")[2] for path in paths}
     stems = {without_ending(name) for name in known}
+    if contents.heads.isdisjoint(known | stems):
+        return []
     if any("/" in path for path in paths):
         places = {folder: contents.below(folder) for folder in contents.folders()}
     else:
@@ -86,10 +88,15 @@ def match_names(ids: pd.Series, contents: Contents) -> list[Naming]:
 def _name_in(
     places: Mapping[str, Sequence[str]], ids: pd.Series, known: Collection[str], stems: Collection[str]
 ) -> list[Naming]:
-    """Return those of some folders in which ids name files, in order; `known` and `stems` as of `_find_suffix`."""
+    """Return those of some folders in which ids name files, in order, of very many those that may hold the most;
+    `known` and `stems` as of `_find_suffix`."""
+    files_of = {folder: [compose(name.rpartition("/")[2]) for name in names] for folder, names in places.items()}
+    hits = {folder: sum(_may_mean(name, known, stems) for name in names) for folder, names in files_of.items()}
+    likely = sorted((folder for folder in places if hits[folder]), key=lambda folder: (-hits[folder], folder))
     namings = []
-    for folder, names in places.items():
-        suffix, channels = _find_suffix(known, stems, [compose(name.rpartition("/")[2]) for name in names])
+    for folder in likely[:MOST_FOLDERS]:
+        names = places[folder]
+        suffix, channels = _find_suffix(known, stems, files_of[folder])
         if suffix is None:
             continue
         files = find_files(ids, names, suffix, channels)
@@ -97,6 +104,10 @@ def _name_in(
         if steps:
             namings.append(Naming(folder, suffix, channels, files, len(names), sum(steps) / len(steps)))
     return sorted(namings, key=_rank)
+
+
+def _may_mean(name: str, known: Collection[str], stems: Collection[str]) -> bool:
+    return name in known or without_ending(name) in stems or any(name[:at] in known for at in sign_places(name))
 
 
 def _rank(naming: Naming) -> tuple[float, float, int, int, str]:
