@@ -129,9 +129,21 @@ def own_report(reported_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(reported_run, tmp_path / "own"))
 
 
-@pytest.fixture
-def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Charts are filled and not drawn, which takes most of the time."""
+def _leave_undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     from imettk.pictures import charts
 
     monkeypatch.setattr(charts, "to_svg", lambda figure, legend_of, **how: "<svg></svg>")
+
+
+@pytest.fixture
+def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts are filled and not drawn, which takes most of the time."""
+    _leave_undrawn(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def no_charts_here() -> Iterator[None]:
+    """The same for all of a file, with what its tests share: of one that looks at no report."""
+    with pytest.MonkeyPatch.context() as patch:
+        _leave_undrawn(patch)
+        yield
