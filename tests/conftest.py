@@ -24,6 +24,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Tests tell nobody: neither these, nor a file with a developer's own, are taken by what they start.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="imettk-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
+# No file of a test outlives the machine, and a busy disk takes its time to promise that. `test_files.py` sees to it
+# that it is asked; what runs in processes of its own does ask.
+os.fsync = lambda file: None
 for name in [name for name in os.environ if name.startswith("IMETTK_TELEGRAM_")]:
     del os.environ[name]
 
@@ -31,7 +34,8 @@ pytest_plugins = ["kaggle_fixtures"]  # for commands and for the platform's own 
 PROJECT = Path(__file__).resolve().parents[1]
 # Begun first, in this order, so that no process is left alone with one at the end.
 LONG = (
-    "test_whole_chain.py", "test_kernels.py", "test_demo.py", "test_exact_resume.py", "test_train.py", "test_bench.py",
+    "test_whole_chain.py", "test_kernels.py", "test_combinations.py", "test_demo.py", "test_exact_resume.py",
+    "test_bench.py", "test_train.py", "test_units_story.py",
 )  # fmt: skip
 
 
@@ -129,9 +133,21 @@ def own_report(reported_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(reported_run, tmp_path / "own"))
 
 
-@pytest.fixture
-def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Charts are filled and not drawn, which takes most of the time."""
+def _leave_undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     from imettk.pictures import charts
 
     monkeypatch.setattr(charts, "to_svg", lambda figure, legend_of, **how: "<svg></svg>")
+
+
+@pytest.fixture
+def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts are filled and not drawn, which takes most of the time."""
+    _leave_undrawn(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def no_charts_here() -> Iterator[None]:
+    """The same for all of a file, with what its tests share: of one that looks at no report."""
+    with pytest.MonkeyPatch.context() as patch:
+        _leave_undrawn(patch)
+        yield

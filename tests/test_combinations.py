@@ -31,6 +31,7 @@ from imettk.inference.predictor import load_predictions
 from imettk.metrics import METRICS
 from imettk.tasks import TASKS
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
 CELLS = {
     "multilabel": ["a", "b", "a b", "c"],
     "multiclass": ["1", "2", "3", "5"],

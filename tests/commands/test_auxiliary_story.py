@@ -29,6 +29,7 @@ from imettk.experiment.prepared import make_network
 from imettk.inference.predictor import load_predictions
 from imettk.tracking.tensors import read_tensors
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
 NUM = 48
 
 

@@ -17,6 +17,7 @@ from imettk.metrics.ranked import map_at_k
 from imettk.synthetic.whales import WhalesSize, make_whales
 from imettk.tracking.tensors import read_tensors
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
 SMALL = [
     "--folds.num-folds", 2, "--model.backbone", "timm:test_resnet", "--session.num-workers", 0, "--images.image-size",
     32, 64, "--model.embedding-size", 16, "--stages.0.num-epochs", 3, "--stages.0.batch-size", 16,

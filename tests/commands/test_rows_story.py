@@ -15,6 +15,7 @@ from tiny import refused, run
 
 from imettk.inference.predictor import load_predictions
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
 SMALL = ["--images.image-size", 32, 32, "--stages.0.num-epochs", 6, "--stages.0.batch-size", 8, "--folds.num-folds", 2]
 SMALL += ["--model.backbone", "timm:test_resnet", "--session.num-workers", 0]
 TARGETS = ("Dry_Dead_g", "Dry_Green_g", "Dry_Total_g")

@@ -27,6 +27,7 @@ from imettk.config import (
 )
 from imettk.inference.predictor import load_predictions
 
+pytestmark = pytest.mark.usefixtures("no_charts")  # but in `runs`, whose report is looked at
 PATIENTS, TEST_PATIENTS = 24, 6
 LABELS = ["cancer", "biopsy"]
 
