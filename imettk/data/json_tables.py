@@ -161,6 +161,8 @@ def _find_columns(value: dict[str, Any]) -> dict[str, Sequence[Any]] | None:
     """
     if set(value) == {"columns", "index", "data"}:  # as pandas writes with `orient="split"`
         names, rows, index = value["columns"], value["data"], value["index"]
+        if not all(isinstance(part, list) for part in value.values()):
+            return None
         if not all(isinstance(row, list) and len(row) == len(names) for row in rows) or len(index) != len(rows):
             return None
         columns = {str(name): [row[at] for row in rows] for at, name in enumerate(names)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.feather
 import pyarrow.ipc
 import pyarrow.parquet
 
+from imettk.data.csv_files import named
 from imettk.data.table_files import ID_NAME, FileRows, as_cell, as_id, holds_pixels, tell_pixels
 from imettk.errors import DataError
 
@@ -62,6 +64,8 @@ def _choose(path: Path, schema: Any, read_head: Callable[[list[str]], Any], rema
     Args:
         read_head: the first rows of some columns, None where there is no row.
     """
+    if doubles := [name for name, count in Counter(schema.names).items() if count > 1]:
+        raise DataError(f"{path}: {named(doubles, 'name')} of more than one column: which is meant cannot be told")
     types, kinds = pa.types, dict(zip(schema.names, schema.types, strict=True))
     numeric = [name for name, kind in kinds.items() if types.is_integer(kind) or types.is_floating(kind)]
     pixels = {*numeric} if len(numeric) > MOST_NUMERIC else set()

@@ -108,7 +108,10 @@ def make_table(columns: Mapping[str, Sequence[Any]], path: Path, remarks: list[s
             write = str if kinds <= {str, int} else as_cell  # the faster one where it does the same
             kept[name] = list(map(write, values))
     tell_pixels(path, [name for name in columns if name not in kept], remarks)
-    return pd.DataFrame(kept, dtype=str)
+    try:
+        return pd.DataFrame(kept, dtype=str)
+    except UnicodeEncodeError as error:  # such as "\\ud800", which JSON may hold
+        raise DataError(f"{path}: {printable(error.object[:40])!r} holds half a letter, and is no text") from None
 
 
 def _is_long(value: Any) -> bool:

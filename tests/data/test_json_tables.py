@@ -186,6 +186,10 @@ def test_the_form_is_told(tmp_path, value, form):
         ('{"id": 1}\n[2]', "line 2 is no JSON object"),
         ("[" * 100_000, "is broken JSON: "),
         ({"columns": ["id"], "index": [0], "data": [["a", "b"]]}, "it is an object of columns, index, data"),
+        ({"columns": 3, "index": [], "data": [[1]]}, "it is an object of columns, index, data"),
+        ({"columns": {"id": 1}, "index": 3, "data": 5}, "it is an object of columns, index, data"),
+        ('[{"id": "\\ud800 a"}]', "holds half a letter, and is no text"),
+        ('{"\\ud800.jpg": 1}', "holds half a letter, and is no text"),
     ],
 )
 def test_what_is_no_table_is_one_line_with_its_path(tmp_path, value, message):

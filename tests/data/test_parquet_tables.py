@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
@@ -110,3 +111,11 @@ def test_ids_that_pandas_made_floats_are_whole_numbers(tmp_path):
         pd.DataFrame(columns, dtype=kind).to_parquet(tmp_path / "a.parquet")
         expected = {"id": ["7", "", "12"], "imageId": ["1.5", "2", "1000"], "valid": ["1.0", "0.0", "1.0"]}
         assert read_rows(tmp_path / "a.parquet").to_dict("list") == expected
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.feather"])
+def test_two_columns_of_one_name_are_refused(tmp_path, name):
+    table = pa.table([pa.array([1]), pa.array(["a"]), pa.array(["b"])], names=["id", "label", "label"])
+    (pa.parquet.write_table if name == "a.parquet" else pa.feather.write_feather)(table, tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: 1 name \(label\) of more than one column"):
+        read_rows(tmp_path / name)
