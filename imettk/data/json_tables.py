@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -126,10 +126,15 @@ def _maps_images_to_lists(value: dict[str, Any]) -> bool:
 
 
 def _with_keys(parts: Iterable[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Objects of a mapping, each with its key first, by a name that none of them has."""
+    """Objects of a mapping, each with its key, by a name that none of them has; where all have an id of their own, it
+    stands last, and just counted ones are left out."""
     parts = list(parts)
     column = _free_name({name for _, part in parts for name in part})
-    return [{column: key} | part for key, part in parts]
+    if column == ID:
+        return [{column: key} | part for key, part in parts]
+    if all(ID in part for _, part in parts) and _are_counted([key for key, _ in parts]):
+        return [part for _, part in parts]
+    return [part | {column: key} for key, part in parts]
 
 
 def _free_name(taken: Collection[str]) -> str:
@@ -161,6 +166,8 @@ def _find_columns(value: dict[str, Any]) -> dict[str, Sequence[Any]] | None:
     """
     if set(value) == {"columns", "index", "data"}:  # as pandas writes with `orient="split"`
         names, rows, index = value["columns"], value["data"], value["index"]
+        if not all(isinstance(part, list) for part in value.values()):
+            return None
         if not all(isinstance(row, list) and len(row) == len(names) for row in rows) or len(index) != len(rows):
             return None
         columns = {str(name): [row[at] for row in rows] for at, name in enumerate(names)}
@@ -175,9 +182,20 @@ def _find_columns(value: dict[str, Any]) -> dict[str, Sequence[Any]] | None:
     numbered = all(row.isdecimal() for row in first)
     if len(first) <= len(value) and (not numbered or all(name.isdecimal() for name in value)):
         return None
-    return _named_rows(list(first), value) | {name: list(part.values()) for name, part in value.items()}
+    columns = {name: list(part.values()) for name, part in value.items()}
+    return _named_rows(list(first), columns) | columns
 
 
-def _named_rows(names: Sequence[Any], columns: Collection[str]) -> dict[str, Sequence[Any]]:
-    """Return the names of rows as a column beside others; none where they are just counted."""
-    return {} if [*map(str, names)] == [*map(str, range(len(names)))] else {_free_name(columns): names}
+def _named_rows(names: Sequence[Any], columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """Return the names of rows as a column beside others; none where they are just counted, or are what is left of
+    counted rows beside a column that may be ids: images may be called by numbers too."""
+    if _are_counted(names):
+        return {}
+    numbers = all(str(name).isdecimal() for name in names)
+    if numbers and any(len({*map(str, cells)}) == len(names) for cells in columns.values()):
+        return {}
+    return {_free_name(columns): names}
+
+
+def _are_counted(names: Sequence[Any]) -> bool:
+    return [*map(str, names)] == [*map(str, range(len(names)))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,13 @@ import pyarrow.feather
 import pyarrow.ipc
 import pyarrow.parquet
 
+from imettk.data.csv_files import named
 from imettk.data.table_files import ID_NAME, FileRows, as_cell, as_id, holds_pixels, tell_pixels
 from imettk.errors import DataError
 
 MOST_NUMERIC = 1000  # columns of numbers, beyond which each of them is a pixel
-LOOKED_AT = 64  # rows by which it shows whether lists are pixels
+LOOKED_AT = 64  # rows by which it shows whether lists or bytes are pixels
+LONGEST_TEXT = 256  # bytes of a text that stands as bytes, beyond which they are pixels
 INDEX = "__index_level_0__"  # as pandas calls names of rows that have no name themselves
 
 
@@ -29,7 +32,7 @@ def read_parquet(path: Path, remarks: list[str]) -> FileRows:
         def read_head(names: list[str]) -> Any:
             return next(file.iter_batches(batch_size=LOOKED_AT, columns=names), None)
 
-        names = _choose(path, file.schema_arrow, read_head, remarks)
+        names = _choose(path, file.schema_arrow, read_head, remarks, _find_large(file.metadata))
         frame = _as_text(file.read(columns=names), names)
     return FileRows(frame, f"parquet, {len(frame)} rows")
 
@@ -56,16 +59,36 @@ def _telling(path: Path) -> Iterator[None]:
         raise DataError(f"{path} cannot be read as its name says: {' '.join(str(error).split())}") from None
 
 
-def _choose(path: Path, schema: Any, read_head: Callable[[list[str]], Any], remarks: list[str]) -> list[str]:
+def _find_large(metadata: Any) -> frozenset[str]:
+    """Return the columns of a parquet file with more bytes a row than a text has, by its footer."""
+    sizes = Counter[str]()
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for part in map(group.column, range(group.num_columns)):
+            sizes[part.path_in_schema] += part.total_uncompressed_size
+    return frozenset(name for name, size in sizes.items() if size > LONGEST_TEXT * (metadata.num_rows + LOOKED_AT))
+
+
+def _choose(
+    path: Path,
+    schema: Any,
+    read_head: Callable[[list[str]], Any],
+    remarks: list[str],
+    large: frozenset[str] = frozenset(),
+) -> list[str]:
     """Return the columns that are no pixels; others become a remark.
 
     Args:
         read_head: the first rows of some columns, None where there is no row.
+        large: columns of which not even these are read where they are bytes.
     """
+    if doubles := [name for name, count in Counter(schema.names).items() if count > 1]:
+        raise DataError(f"{path}: {named(doubles, 'name')} of more than one column: which is meant cannot be told")
     types, kinds = pa.types, dict(zip(schema.names, schema.types, strict=True))
     numeric = [name for name, kind in kinds.items() if types.is_integer(kind) or types.is_floating(kind)]
     pixels = {*numeric} if len(numeric) > MOST_NUMERIC else set()
     pixels |= {name for name, kind in kinds.items() if "binary" in str(kind)}  # also within another one
+    if of_bytes := [name for name in pixels - large if _is_binary(kinds[name])]:
+        pixels -= {*of_bytes} if (head := read_head(of_bytes)) is None else _find_texts(head, of_bytes)
     nested = [name for name, kind in kinds.items() if types.is_nested(kind) and name not in pixels]
     if nested and (head := read_head(nested)) is not None:
         pixels |= {name for name in nested if any(map(holds_pixels, head.column(name).to_pylist()))}
@@ -73,6 +96,28 @@ def _choose(path: Path, schema: Any, read_head: Callable[[list[str]], Any], rema
     if not (kept := [name for name in kinds if name not in pixels]):
         raise DataError(f"{path} holds no table: there is nothing in it but pixels")
     return kept
+
+
+def _is_binary(kind: Any) -> bool:
+    return "binary" in str(kind.value_type if pa.types.is_dictionary(kind) else kind) and not pa.types.is_nested(kind)
+
+
+def _find_texts(head: Any, names: list[str]) -> set[str]:
+    """Return the columns of bytes whose first rows are short texts."""
+    texts = set()
+    for name in names:
+        cells = [cell for cell in head.column(name).to_pylist() if cell is not None]
+        if all(len(cell) <= LONGEST_TEXT and b"\0" not in cell for cell in cells) and all(map(_is_utf8, cells)):
+            texts.add(name)
+    return texts
+
+
+def _is_utf8(cell: bytes) -> bool:
+    try:
+        cell.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _as_text(table: Any, names: list[str]) -> pd.DataFrame:
@@ -86,6 +131,8 @@ def _cells(column: Any, *, is_id: bool) -> list[str]:
     kind = str(column.type)
     if kind.startswith("dictionary"):
         return _cells(column.cast(column.type.value_type), is_id=is_id)
+    if _is_binary(column.type):
+        column = column.cast(pa.large_binary()).cast(pa.large_string())
     if kind.startswith("timestamp"):
         dates = column.to_pandas()
         return dates.astype(str).where(dates.notna(), "").tolist()

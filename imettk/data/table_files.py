@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from imettk.config.file_kinds import TABLE_READERS, kind_of_name
-from imettk.data.csv_files import named, printable
+from imettk.data.csv_files import is_utf8, named, printable
 from imettk.errors import DataError
 
 # Columns of ids, whose whole numbers are written without a point, though pandas makes floats of them where some lack.
@@ -108,6 +108,10 @@ def make_table(columns: Mapping[str, Sequence[Any]], path: Path, remarks: list[s
             write = str if kinds <= {str, int} else as_cell  # the faster one where it does the same
             kept[name] = list(map(write, values))
     tell_pixels(path, [name for name in columns if name not in kept], remarks)
+    for name, cells in kept.items():
+        texts = [text for text in (name, *cells) if not text.isascii()]
+        if halves := [text for text in texts if not is_utf8(text)]:  # such as "\\ud800", which JSON may hold
+            raise DataError(f"{path}: {printable(halves[0])[:40]} holds half a letter, and is no text")
     return pd.DataFrame(kept, dtype=str)
 
 

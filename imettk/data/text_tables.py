@@ -17,7 +17,7 @@ import pandas as pd
 
 from imettk.config.file_kinds import TABLE_READERS, kind_of_name
 from imettk.data.csv_files import named
-from imettk.data.table_files import FileRows, NoTableError
+from imettk.data.table_files import ID_NAME, FileRows, NoTableError
 from imettk.errors import DataError
 
 SIGNS = (",", ";", "\t", "|")  # that separate cells
@@ -34,9 +34,9 @@ _BROKEN = (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, EOFErr
 def read_text(path: Path, remarks: list[str]) -> FileRows:
     """Read a csv or tsv file: cells are separated by commas, semicolons, tabs, bars, or else by spaces.
 
-    Ids such as 0012 keep their zeros. A file that is neither UTF-8 nor UTF-16 is read as Western European, which is
-    remarked, as is a column of decimal commas, which are read as points, and a file separated by tabs where a quotation
-    mark is just a letter.
+    Ids such as 0012 keep their zeros. These are remarked: a file that is neither UTF-8 nor UTF-16, which is read as
+    Western European; a column of decimal commas, ids apart, which are read as points; and a file separated by tabs
+    where a quotation mark is just a letter.
 
     Raises:
         DataError: it is no text, or no table, or a quotation mark without another hides the rows below it.
@@ -49,7 +49,8 @@ def read_text(path: Path, remarks: list[str]) -> FileRows:
         raise DataError(f"{path}: its rows have more cells than its first line, which names {', '.join(frame.columns)}")
     if encoding in ("cp1252", "latin-1"):
         remarks.append(f"{path} is no UTF-8: read as {encoding}; save it as UTF-8 if names look wrong")
-    if separator != "," and (columns := [str(name) for name in frame.columns if _has_decimal_commas(frame[name])]):
+    numbers = [str(name) for name in frame.columns if _has_decimal_commas(frame[name])]
+    if separator != "," and (columns := [name for name in numbers if not _holds_ids(frame, name)]):
         frame = frame.assign(**{name: frame[name].str.replace(",", ".", regex=False) for name in columns})
         remarks.append(f"{path}: {named(columns, 'column')} of numbers with a decimal comma, read as a point")
     return FileRows(frame)
@@ -236,3 +237,8 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
 def _has_decimal_commas(cells: pd.Series) -> bool:
     full = cells[cells != ""]
     return len(full) > 0 and bool(full.str.fullmatch(_DECIMAL).all())
+
+
+def _holds_ids(frame: pd.DataFrame, name: str) -> bool:
+    """Whether a column holds ids by its name, or as the first one where each cell stands once."""
+    return ID_NAME.fullmatch(name) is not None or (name == frame.columns[0] and frame[name].is_unique)

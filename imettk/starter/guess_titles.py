@@ -55,7 +55,7 @@ def find_coco_titles(contents: Contents, train_csv: str, label_column: str, find
     if not contents.forms.get(train_csv, "").startswith("COCO") or label_column != "category_id":
         return {}
     for name in (str(column) for column in frame.columns if "name" in str(column).lower() and column != "file_name"):
-        pairs = frame[[label_column, name]].drop_duplicates()
+        pairs = frame.loc[frame[label_column] != "", [label_column, name]].drop_duplicates()
         if pairs[label_column].is_unique and pairs[name].is_unique:
             reason = f"its column {name} has one for each {label_column}"
             findings.append(Finding("label names", f"{train_csv}, {len(pairs)} labels", reason, "table.labels_csv"))

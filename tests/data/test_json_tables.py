@@ -35,10 +35,12 @@ def test_names_of_rows_are_a_column(tmp_path):
     assert read.columns.tolist() == ["index", "n", "label", "id"] and read["id"].tolist() == ["z"] * 4
 
 
-def test_rows_that_are_not_counted_from_0_keep_their_names(tmp_path):
+def test_rows_keep_their_names_where_these_are_no_mere_numbers_of_rows(tmp_path):
     for orient in ("columns", "split"):
         read = rows_of(tmp_path, FRAME[1:].to_json(orient=orient))
-        assert read.columns.tolist() == ["index", "id", "n", "label"] and read["index"].tolist() == ["1", "2", "3"]
+        assert read.columns.tolist() == ["id", "n", "label"] and read["id"].tolist() == ["é", "c", "d"]
+        read = rows_of(tmp_path, FRAME[1:][["label"]].to_json(orient=orient))
+        assert read.columns.tolist() == ["id", "label"] and read["id"].tolist() == ["1", "2", "3"]
         read = rows_of(tmp_path, FRAME.set_index("id").to_json(orient=orient))
         assert read.columns.tolist() == ["id", "n", "label"] and read.to_numpy().tolist() == CELLS
 
@@ -53,9 +55,12 @@ def test_ids_that_pandas_made_floats_are_whole_numbers(tmp_path):
 def test_a_key_is_never_lost_to_what_it_stands_for(tmp_path):
     images = {"im1.png": {"id": 7, "label": "cat"}, "im2.png": {"label": "dog"}, "im3.png": {"id": 8, "label": "dog"}}
     read = rows_of(tmp_path, images)
-    assert read.to_dict("list") == {"index": [*images], "id": ["7", "", "8"], "label": ["cat", "dog", "dog"]}
+    assert read.to_dict("list") == {"id": ["7", "", "8"], "label": ["cat", "dog", "dog"], "index": [*images]}
     read = rows_of(tmp_path, {name: part | {"index": 1, "key": 2} for name, part in images.items()})
-    assert read.iloc[:, 0].tolist() == [*images] and len(read.columns) == 5
+    assert read.iloc[:, -1].tolist() == [*images] and len(read.columns) == 5
+    assert rows_of(tmp_path, FRAME.to_json(orient="index")).to_numpy().tolist() == CELLS
+    read = rows_of(tmp_path, FRAME[1:].to_json(orient="index"))
+    assert read["index"].tolist() == ["1", "2", "3"] and read["id"].tolist() == ["é", "c", "d"]
 
 
 @pytest.mark.parametrize(
@@ -186,6 +191,10 @@ def test_the_form_is_told(tmp_path, value, form):
         ('{"id": 1}\n[2]', "line 2 is no JSON object"),
         ("[" * 100_000, "is broken JSON: "),
         ({"columns": ["id"], "index": [0], "data": [["a", "b"]]}, "it is an object of columns, index, data"),
+        ({"columns": 3, "index": [], "data": [[1]]}, "it is an object of columns, index, data"),
+        ({"columns": {"id": 1}, "index": 3, "data": 5}, "it is an object of columns, index, data"),
+        ('[{"id": "\\ud800 a"}]', "holds half a letter, and is no text"),
+        ('{"\\ud800.jpg": 1}', "holds half a letter, and is no text"),
     ],
 )
 def test_what_is_no_table_is_one_line_with_its_path(tmp_path, value, message):

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
@@ -110,3 +111,41 @@ def test_ids_that_pandas_made_floats_are_whole_numbers(tmp_path):
         pd.DataFrame(columns, dtype=kind).to_parquet(tmp_path / "a.parquet")
         expected = {"id": ["7", "", "12"], "imageId": ["1.5", "2", "1000"], "valid": ["1.0", "0.0", "1.0"]}
         assert read_rows(tmp_path / "a.parquet").to_dict("list") == expected
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.feather"])
+def test_two_columns_of_one_name_are_refused(tmp_path, name):
+    table = pa.table([pa.array([1]), pa.array(["a"]), pa.array(["b"])], names=["id", "label", "label"])
+    (pa.parquet.write_table if name == "a.parquet" else pa.feather.write_feather)(table, tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: 1 name \(label\) of more than one column"):
+        read_rows(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.feather"])
+@pytest.mark.parametrize(
+    "kind",
+    [pa.binary(), pa.large_binary(), pa.binary(4), pa.dictionary(pa.int8(), pa.binary())],
+    ids=lambda kind: str(kind).replace("/", " "),
+)
+def test_texts_that_stand_as_bytes_are_read(tmp_path, name, kind):
+    cells, remarks = ["im0a", None, "\u00e9.7"], []
+    values = pa.array([None if cell is None else cell.encode() for cell in cells])
+    values = values.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else values.cast(kind)
+    others = [pa.array([cell, b"a", b"b"]) for cell in (b"\xff\xd8", b"x" * 999, b"a\0b")]
+    table = pa.table([values, *others], names=["id", "jpeg", "long", "zeros"])
+    (pa.parquet.write_table if name == "a.parquet" else pa.feather.write_feather)(table, tmp_path / name)
+    assert read_rows(tmp_path / name, remarks).to_dict("list") == {"id": ["im0a", "", "\u00e9.7"]}
+    assert "left out 3 columns (jpeg, long, zeros) of pixels" in remarks[0]
+
+
+def test_no_large_column_of_bytes_is_read(tmp_path):
+    table = pa.table([pa.array([b"a"] * 64 + [b"x" * 99_999] * 64), pa.array(["a"] * 128)], names=["id", "label"])
+    pa.parquet.write_table(table, tmp_path / "a.parquet", use_dictionary=False)
+    assert read_rows(tmp_path / "a.parquet", remarks := []).columns.tolist() == ["label"] and len(remarks) == 1
+
+
+def test_bytes_that_are_text_in_the_first_rows_alone_are_refused(tmp_path):
+    table = pa.table([pa.array([b"a"] * 99 + [b"\xff"]), pa.array(["a"] * 100)], names=["id", "label"])
+    pa.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet cannot be read as its name says: Invalid UTF8"):
+        read_rows(tmp_path / "a.parquet")

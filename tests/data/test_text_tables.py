@@ -83,6 +83,10 @@ def test_decimal_commas_are_points_where_a_whole_column_has_them(tmp_path):
     assert frame["weight"].replace("", "nan").astype(float).equals(expected)
     assert frame["labels"].tolist() == ["1,2", "1,2,3", "3"]
     assert remarks == [f"{tmp_path / 'a.csv'}: 1 column (weight) of numbers with a decimal comma, read as a point"]
+    (tmp_path / "c.csv").write_text("image;unit_id;share\n1,2;3,4;0,5\n1,3;3,4;0,5\n")  # ids are no numbers
+    assert read_rows(tmp_path / "c.csv", []).to_numpy().tolist() == [["1,2", "3,4", "0.5"], ["1,3", "3,4", "0.5"]]
+    (tmp_path / "c.csv").write_text("height;id\n1,2;3,4\n1,2;3,5\n")
+    assert read_rows(tmp_path / "c.csv", []).to_numpy().tolist() == [["1.2", "3,4"], ["1.2", "3,5"]]
     (tmp_path / "b.csv").write_text('id,weight\n1,"3,14"\n')
     assert read_rows(tmp_path / "b.csv", remarks)["weight"].tolist() == ["3,14"]
 

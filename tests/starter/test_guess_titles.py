@@ -64,6 +64,10 @@ def test_names_stand_beside_cocos_categories(kinds, name):
     found = find_coco_titles(there, "train.csv", "category_id", [])
     assert found.get("label_name_column") == name and (name is None) == (not found)
     assert find_coco_titles(there, "train.csv", "family", []) == {}
+    there.tables["train.csv"].loc[3] = ""  # an image without an annotation
+    findings = []
+    assert find_coco_titles(there, "train.csv", "category_id", findings) == found
+    assert all(finding.value == "train.csv, 2 labels" for finding in findings)
     assert find_coco_titles(contents(train=columns), "train.csv", "category_id", []) == {}
 
 
