@@ -123,7 +123,8 @@ def _are_pixels(table: PixelTable) -> bool:
     if not is_run:
         return True
     images = [np.load(io.BytesIO(table.read(name, None)), allow_pickle=False) for name in table.names()[:PEEKED_ROWS]]
-    return all(image.dtype.kind in "iu" for image in images) and any(image.max(initial=0) > 1 for image in images)
+    are_whole = all((image == np.rint(image)).all() for image in images)
+    return are_whole and any(image.max(initial=0) > 1 for image in images)
 
 
 def _add(found: Containers, data_dir: Path, name: str) -> None:
