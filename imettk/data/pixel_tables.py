@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -66,7 +66,7 @@ class PixelTable:
         self._frame: pd.DataFrame | None = None
         self._places: dict[str, int] | None = None
 
-    def names(self) -> Sequence[str]:
+    def names(self, wanted: Collection[str] = ()) -> Sequence[str]:
         frame = self.frame()
         return frame[find_id_column(frame) or ROW].tolist()
 

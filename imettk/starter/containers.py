@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,6 +100,24 @@ def add_arrays(found: Containers, data_dir: Path, paths: Sequence[str], tables: 
             found.files.update(more.files)
     for folder, _, name in (path.rpartition("/") for path in paths if path not in found.files):
         found.images.setdefault(folder or ".", []).append(name)
+    _settle(found, data_dir, {name for ids in _ids(tables) for name in ids})
+
+
+def _settle(found: Containers, data_dir: Path, ids: set[str]) -> None:
+    """List those anew whose arrays, by the ids, are an image each."""
+    kinds = CONTAINERS["hdf5"], CONTAINERS["npz"]
+    for name in [name for name in found.reasons if kind_of_name(CONTAINERS, name) in kinds]:
+        for place in [place for place in found.images if f"{place}/".startswith(f"{name}/")]:
+            del found.images[place]
+        _add(found, data_dir, name, ids)
+
+
+def _ids(tables: Mapping[str, pd.DataFrame]) -> Iterator[list[str]]:
+    """Yield the different cells of each column that may hold ids."""
+    for frame in tables.values():
+        for column in map(str, frame.columns):
+            if ID_NAME.fullmatch(column) or frame[column].is_unique:
+                yield frame[column].unique().tolist()
 
 
 def _stems(path: str) -> list[str]:
@@ -111,15 +129,12 @@ def _stems(path: str) -> list[str]:
 def _name_members(tables: Mapping[str, pd.DataFrame], members: set[str], files: set[str]) -> bool:
     """Return whether a column of ids names members of files, and none names files."""
     named = False
-    for frame in tables.values():
-        for column in map(str, frame.columns):
-            if not (ID_NAME.fullmatch(column) or frame[column].is_unique):
-                continue
-            ids = {without_ending(cell.rpartition("/")[2]) for cell in frame[column].unique()}
-            of_files, of_members = len(ids & files), len(ids & members)
-            if of_files >= max(1, of_members):
-                return False
-            named = named or of_members > 0
+    for cells in _ids(tables):
+        ids = {without_ending(cell.rpartition("/")[2]) for cell in cells}
+        of_files, of_members = len(ids & files), len(ids & members)
+        if of_files >= max(1, of_members):
+            return False
+        named = named or of_members > 0
     return named
 
 
@@ -158,9 +173,9 @@ def _are_pixels(table: PixelTable) -> bool:
     return are_whole and any(image.max(initial=0) > 1 for image in images)
 
 
-def _add(found: Containers, data_dir: Path, name: str) -> None:
-    """Note the images of a container or pattern, and what stands beside them."""
-    members = member_names(data_dir / name) or []
+def _add(found: Containers, data_dir: Path, name: str, ids: Collection[str] = ()) -> None:
+    """Note the images of a container or pattern, which these ids may name, and what stands beside them."""
+    members = member_names(data_dir / name, ids) or []
     for member in members:
         folder, slash, base = member.rpartition("/")
         found.images.setdefault(f"{name}/{folder}" if slash else name, []).append(base)

@@ -36,6 +36,25 @@ def test_hdf5(tmp_path):
     assert look_into(tmp_path).below("train-image.hdf5") == ["a", "b", "c/1", "c/2"]
 
 
+@pytest.mark.parametrize("count", [1, 5, 12])
+@pytest.mark.parametrize("ending", ["h5", "npz"])
+def test_volumes_are_an_image_each_however_few(tmp_path, ending, count):
+    for part, number in {"train": 24, "test": count}.items():
+        volumes = {f"{part}{place}": np.zeros((9, 20, 20), np.uint8) for place in range(number)}
+        if ending == "npz":
+            np.savez(tmp_path / f"{part}.npz", **volumes)
+            continue
+        with h5py.File(tmp_path / f"{part}.h5", "w") as file:
+            for name, volume in volumes.items():
+                file[name] = volume
+    write_ids(tmp_path / "train.csv", [f"train{place}" for place in range(24)])
+    write_ids(tmp_path / "test.csv", [f"test{place}" for place in range(count)])
+    assert {name: len(images) for name, images in look_into(tmp_path).images.items()} == {
+        f"train.{ending}": 24,
+        f"test.{ending}": count,
+    }
+
+
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_rows_of_pixels(tmp_path, ending):
     write = {"csv": pd.DataFrame.to_csv, "parquet": pd.DataFrame.to_parquet}[ending]
