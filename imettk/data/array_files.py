@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from imettk.data.arrays import require_numbers
 from imettk.data.containers import Shape, npy_content
-from imettk.data.stacks import ID_NAME, is_stack, places_of, shared_folder
+from imettk.data.stacks import ID_NAME, find_stacks, is_stack, name_any, places_of, shared_folder
 
 
 class ArrayFile:
@@ -20,7 +20,7 @@ class ArrayFile:
         require_numbers(self._array.dtype)
         self._is_stack = is_stack(self._array.shape)
 
-    def names(self) -> Sequence[str]:
+    def names(self, wanted: Collection[str] = ()) -> Sequence[str]:
         return [str(place) for place in range(len(self._array))] if self._is_stack else []
 
     def read(self, name: str, shape: Shape) -> bytes:
@@ -50,8 +50,7 @@ class ArrayArchive:
         self._held: dict[str, np.ndarray] = {}
         names = list(self._archive.files)
         shapes = {name: self._shape(name) for name in names}
-        beside = sum(len(shape) > 1 for shape in shapes.values())
-        stacks = [name for name in names if is_stack(shapes[name], beside)]
+        stacks = find_stacks(shapes)
         shared = shared_folder([f"{name}/" for name in stacks])
         ids = {name: self._archive[name] for name in names if len(shapes[name]) == 1 and ID_NAME.fullmatch(name)}
         self._members: dict[str, tuple[str, int | None]] = {}
@@ -59,8 +58,12 @@ class ArrayArchive:
             places = places_of(shapes[name][0], [values.tolist() for values in ids.values()])
             folder = f"{name}/"[len(shared) :]
             self._members |= {folder + member: (name, place) for member, place in places.items()}
+        self._stacks = stacks
+        self._wholes: dict[str, tuple[str, int | None]] = {
+            name: (name, None) for name in names if len(shapes[name]) > 1
+        }
         if not stacks:
-            self._members = {name: (name, None) for name in names if len(shapes[name]) > 1}
+            self._members = self._wholes
 
     def _shape(self, name: str) -> tuple[int, ...]:
         with self._zip.open(f"{name}.npy") as file:
@@ -68,11 +71,11 @@ class ArrayArchive:
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             return read(file)[0]
 
-    def names(self) -> Sequence[str]:
-        return list(self._members)
+    def names(self, wanted: Collection[str] = ()) -> Sequence[str]:
+        return list(self._wholes if name_any(wanted, self._stacks) else self._members)
 
     def read(self, name: str, shape: Shape) -> bytes:
-        array, place = self._members[name]
+        array, place = self._wholes.get(name) or self._members[name]
         if place is None:
             return self._zip.read(f"{array}.npy")
         if array not in self._held:

@@ -28,9 +28,10 @@ def find_members(
     Raises:
         DataError: the container cannot be read, or names mean several images.
     """
-    if (members := list_members(folder, table_format.pixel_shape)) is None:
-        return None
     suffix, channels = table_format.image_suffix, table_format.channel_files
+    wanted = {name + suffix.replace("*", channel) for name in names for channel in channels or ("",)}
+    if (members := list_members(folder, table_format.pixel_shape, wanted)) is None:
+        return None
     if channels:
         known = set(members)
         found = [
@@ -66,10 +67,10 @@ def say_members(names: pd.Series, folder: Path, table_format: TableFormat) -> st
 def member_paths(folder: Path, names: Collection[str]) -> list[str]:
     """Return the path of each image: in a folder, in a container, or in that one of several that holds it."""
     files = [] if folder.is_file() or "*" not in folder.name else find_files(folder)
-    parts: dict[str, Path] = {}
+    parts, wanted = dict[str, Path](), set(names)
     for file in files:
         with opened(str(file)) as container:
-            parts |= dict.fromkeys(container.names(), file)
+            parts |= dict.fromkeys(container.names(wanted), file)
     return [f"{parts.get(name, folder)}{os.sep}{name}" for name in names]
 
 

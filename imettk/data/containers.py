@@ -13,7 +13,7 @@ import threading
 import zipfile
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -40,8 +40,12 @@ class NoImages(DataError):
 class Container(Protocol):
     """One open file of many images; it is read by one thread at a time, in the process that opened it."""
 
-    def names(self) -> Sequence[str]:
-        """Return the names of all members, in the file's order; `DataError` where it cannot be read."""
+    def names(self, wanted: Collection[str] = ()) -> Sequence[str]:
+        """Return the names of all members, in the file's order; `DataError` where it cannot be read.
+
+        Args:
+            wanted: names of images, by which it shows whether an array is one image or holds many.
+        """
 
     def read(self, name: str, shape: Shape) -> bytes:
         """Return the content of a member.
@@ -92,9 +96,12 @@ def natural_order(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
-def list_members(folder: Path, shape: Shape) -> list[str] | None:
+def list_members(folder: Path, shape: Shape, wanted: Collection[str] = ()) -> list[str] | None:
     """Return the names of the images in the container or containers of this name, or in a folder within one; None where
     it is none.
+
+    Args:
+        wanted: see `Container.names`.
 
     Raises:
         DataError: one cannot be opened, two hold images of one name, or their images lack a shape.
@@ -105,20 +112,20 @@ def list_members(folder: Path, shape: Shape) -> list[str] | None:
         with opened(str(file)) as container:
             if (fault := container.fault(shape)) is not None:
                 raise DataError(f"{file}: {fault}")
-    names = member_names(top)
+    names = member_names(top, wanted)
     if names is None or inner is None:
         return names
     return [name.removeprefix(f"{inner[1]}/") for name in names if name.startswith(f"{inner[1]}/")]
 
 
-def member_names(folder: Path) -> list[str] | None:
+def member_names(folder: Path, wanted: Collection[str] = ()) -> list[str] | None:
     """Return the names of all images in a container or several, whether they have a shape or not; as `list_members`."""
     if not (files := find_files(folder)):
         return None
     names: list[str] = []
     for file in files:
         with opened(str(file)) as container:
-            names += container.names()
+            names += container.names(wanted)
     if len(files) > 1 and (twice := [name for name, count in Counter(names).items() if count > 1]):
         raise DataError(f"{folder}: {named(twice, 'image')} in more than one of {len(files)} files")
     return names

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
 from imettk.data.containers import Shape, npy_content
-from imettk.data.stacks import ID_NAME, MOST_STACKS, is_stack, places_of, shared_folder
+from imettk.data.stacks import ID_NAME, find_stacks, name_any, places_of, shared_folder
+
+MOST_OPENED = 64  # datasets side by side, beyond which none is looked at before it is read: each is an image
 
 
 class _Stack(NamedTuple):
@@ -19,6 +21,22 @@ class _Stack(NamedTuple):
     path: str
     folder: str
     places: dict[str, int]
+
+
+class _Index(NamedTuple):
+    """The datasets of images.
+
+    Attributes:
+        single: the path of each that is one image, by its name.
+        stacks: those that hold many.
+        wholes: where some of these are arrays, the path of each dataset by its name where all are an image each.
+        doubtful: the names of these arrays.
+    """
+
+    single: dict[str, str]
+    stacks: list[_Stack]
+    wholes: dict[str, str]
+    doubtful: list[str]
 
 
 class Hdf5File:
@@ -31,19 +49,21 @@ class Hdf5File:
 
     def __init__(self, path: str) -> None:
         self._file = h5py.File(path, "r")
-        self._index: tuple[dict[str, str], list[_Stack]] | None = None
+        self._index: _Index | None = None
 
-    def names(self) -> Sequence[str]:
-        members, stacks = self._listed()
-        return [*members, *(stack.folder + name for stack in stacks for name in stack.places)]
+    def names(self, wanted: Collection[str] = ()) -> Sequence[str]:
+        index = self._listed()
+        if name_any(wanted, index.doubtful):
+            return list(index.wholes)
+        return [*index.single, *(stack.folder + name for stack in index.stacks for name in stack.places)]
 
     def read(self, name: str, shape: Shape) -> bytes:
-        if self._index is None and (dataset := self._find(name)) is not None and not _is_stack(dataset, MOST_STACKS):
+        if self._index is None and (dataset := self._find(name)) is not None and not _holds_files(dataset):
             return _content(dataset, ())
-        members, stacks = self._listed()
-        if name in members:
-            return _content(_open(self._file, members[name]), ())
-        for stack in stacks:
+        index = self._listed()
+        if (path := index.wholes.get(name) or index.single.get(name)) is not None:
+            return _content(_open(self._file, path), ())
+        for stack in index.stacks:
             if (place := stack.places.get(name.removeprefix(stack.folder))) is not None:
                 return _content(_open(self._file, stack.path), (place,))
         raise KeyError(name)
@@ -61,23 +81,29 @@ class Hdf5File:
         except (KeyError, ValueError):
             return None
 
-    def _listed(self) -> tuple[dict[str, str], list[_Stack]]:
-        """Return the path of each member that is a dataset, and the stacks."""
+    def _listed(self) -> _Index:
         if self._index is None:
-            groups: dict[str, list[str]] = {}
-            for path in _list_datasets(self._file):
-                groups.setdefault(path.rpartition("/")[0], []).append(path)
-            single, stacks = list[str](), list[tuple[str, Any]]()
-            for paths in groups.values():
-                few = len(paths) <= MOST_STACKS
-                beside = [(path, _open(self._file, path)) for path in paths] if few else []
-                number = sum(len(dataset.shape or ()) > 1 for _, dataset in beside)
-                found = [(path, dataset) for path, dataset in beside if _is_stack(dataset, number)]
-                stacks += [(path, _places(dataset, beside)) for path, dataset in found]
-                single += [path for path, dataset in beside if not found and _is_image(dataset)]
-                single += [] if few else paths
-            self._index = _shorten(single, stacks)
+            self._index = self._list()
         return self._index
+
+    def _list(self) -> _Index:
+        groups: dict[str, list[str]] = {}
+        for path in _list_datasets(self._file):
+            groups.setdefault(path.rpartition("/")[0], []).append(path)
+        many = [path for paths in groups.values() if len(paths) > MOST_OPENED for path in paths]
+        looked = {group: paths for group, paths in groups.items() if len(paths) <= MOST_OPENED}
+        datasets = {path: _open(self._file, path) for paths in looked.values() for path in paths}
+        shapes = {path: dataset.shape or () for path, dataset in datasets.items()}
+        found = {*([] if many else find_stacks(shapes)), *(path for path in shapes if _holds_files(datasets[path]))}
+        single, stacks = many.copy(), list[tuple[str, Any]]()
+        for paths in looked.values():
+            own = [path for path in paths if path in found]
+            stacks += [(path, _places(datasets[path], [(other, datasets[other]) for other in paths])) for path in own]
+            single += [path for path in paths if not own and _is_image(datasets[path])]
+        arrays = [path for path, _ in stacks if len(shapes[path]) > 1]
+        wholes = [*single, *arrays] if arrays else []
+        cut = len(_shared(wholes))
+        return _Index(*_shorten(single, stacks), {path[cut:]: path for path in wholes}, [path[cut:] for path in arrays])
 
 
 def _list_datasets(file: Any) -> list[str]:
@@ -109,13 +135,10 @@ def _open(file: Any, path: str) -> Any:
     return h5py.Dataset(dataset)
 
 
-def _is_stack(dataset: Any, beside: int) -> bool:
-    """Return whether the first axis of a dataset counts images; arguments as of `is_stack`."""
-    if (shape := dataset.shape) is None:
-        return False
-    if len(shape) == 1:
-        return _is_file(dataset.dtype) and dataset.dtype.kind != "S" and shape[0] != 1  # texts may be ids
-    return is_stack(shape, beside)
+def _holds_files(dataset: Any) -> bool:
+    """Return whether a dataset holds the bytes of many files; texts may be ids."""
+    shape, dtype = dataset.shape, dataset.dtype
+    return shape is not None and len(shape) == 1 != shape[0] and _is_file(dtype) and dtype.kind != "S"
 
 
 def _is_file(dtype: np.dtype) -> bool:
@@ -140,9 +163,14 @@ def _places(dataset: Any, beside: Sequence[tuple[str, Any]]) -> dict[str, int]:
 
 def _shorten(single: list[str], stacks: list[tuple[str, dict[str, int]]]) -> tuple[dict[str, str], list[_Stack]]:
     """Name members without the groups that all of them share; a stack is a group of its images."""
-    shared = shared_folder([path[: path.rfind("/") + 1] for path in single] + [f"{path}/" for path, _ in stacks])
+    shared = _shared(single + [f"{path}/" for path, _ in stacks])
     members = {path[len(shared) :]: path for path in single}
     return members, [_Stack(path, f"{path}/"[len(shared) :], places) for path, places in stacks]
+
+
+def _shared(paths: list[str]) -> str:
+    """Return the groups that all of these lie in, with the slash behind them."""
+    return shared_folder([path[: path.rfind("/") + 1] for path in paths])
 
 
 def _content(dataset: Any, place: tuple[int, ...]) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -66,7 +66,7 @@ class PixelTable:
         self._frame: pd.DataFrame | None = None
         self._places: dict[str, int] | None = None
 
-    def names(self) -> Sequence[str]:
+    def names(self, wanted: Collection[str] = ()) -> Sequence[str]:
         frame = self.frame()
         return frame[find_id_column(frame) or ROW].tolist()
 
@@ -172,9 +172,9 @@ def shape_planes(planes: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
     """Return the image of some channels: in their own shape, that of `table.pixel_shape`, or a square; flat where the
     number of pixels is none.
 
-    Whole numbers from 0 to 255 become uint8, whatever type they had.
+    Numbers keep the type that the file says, whatever they are: images of one table must not differ in what is white.
     """
-    shaped = [_shape(_narrow(plane), shape) for plane in planes]
+    shaped = [_shape(plane, shape) for plane in planes]
     if len({plane.shape for plane in shaped}) > 1:
         raise ValueError(f"its channels have {' and '.join(str(plane.size) for plane in shaped)} values")
     return shaped[0] if len(shaped) == 1 else np.stack(shaped, -1)
@@ -189,14 +189,6 @@ def _shape(plane: np.ndarray, shape: Shape) -> np.ndarray:
         return plane.reshape(shape)
     side = math.isqrt(plane.size)
     return plane.reshape(side, side) if side * side == plane.size else plane
-
-
-def _narrow(plane: np.ndarray) -> np.ndarray:
-    """Return whole numbers of 8 bits as such: text and wide integers do not say how many bits they have."""
-    if plane.dtype.kind == "f" and plane.dtype.itemsize == 8 and bool((plane == np.rint(plane)).all()):
-        plane = plane.astype(np.int64)
-    is_whole = plane.dtype.kind in "iu" and plane.dtype not in (np.uint8, np.uint16)
-    return plane.astype(np.uint8) if is_whole and 0 <= plane.min(initial=0) <= plane.max(initial=0) <= 255 else plane
 
 
 def is_square(count: int) -> bool:

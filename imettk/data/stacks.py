@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-MOST_STACKS = 8  # arrays side by side, beyond which each of them is an image
-MOST_CHANNELS = 4  # length of an axis up to which it counts channels, not images
 ID_NAME = re.compile(r"(image|img|file|sample)?_?(ids?|names?|keys?|filenames?|uuids?)", re.IGNORECASE)
 
 
-def is_stack(shape: Sequence[int], beside: int = 1) -> bool:
-    """Return whether the first axis of an array of numbers counts images.
+def is_stack(shape: Sequence[int]) -> bool:
+    """Return whether the first axis of an array of numbers may count images."""
+    return len(shape) >= 3
 
-    Args:
-        beside: arrays of two dimensions or more that stand side by side, itself among them; one alone holds all images.
+
+def find_stacks(shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Return those arrays of a file whose first axis counts images; all others are an image each, however few they are.
+
+    An array alone is one, and all are where one dimension beside one of them has its length: labels or ids.
     """
-    if beside > MOST_STACKS:
-        return False
-    return len(shape) >= (3 if beside == 1 else 4) or (len(shape) == 3 and shape[0] > MOST_CHANNELS < shape[2])
+    arrays = [name for name, shape in shapes.items() if len(shape) > 1]
+    stacks = [name for name in arrays if is_stack(shapes[name])]
+    lists = {(name.rpartition("/")[0], shape[0]) for name, shape in shapes.items() if len(shape) == 1}
+    counted = any((name.rpartition("/")[0], shapes[name][0]) in lists for name in stacks)
+    return stacks if counted or len(arrays) == 1 else []
+
+
+def name_any(wanted: Collection[str], names: Iterable[str]) -> bool:
+    """Return whether names that are wanted mean one of these, or the folder of one."""
+    return bool(wanted) and any(name in wanted or name.rpartition("/")[0] in wanted for name in names)
 
 
 def places_of(count: int, beside: Iterable[Sequence[object]]) -> dict[str, int]:

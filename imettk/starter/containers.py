@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,17 +16,15 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.config.file_kinds import CONTAINERS, MissingLibraryError, kind_of_name
 from imettk.data.containers import NoImages, container_frame, member_names, opened
-from imettk.data.pixel_tables import ROW, PixelTable, find_id_column, is_square
-from imettk.data.stacks import is_stack
+from imettk.data.image_files import ENDING_SIGNS, without_ending
+from imettk.data.pixel_tables import ID_NAME, ROW, PixelTable, find_id_column, is_square
 from imettk.errors import DataError
 from imettk.starter.finding import Finding
 
 MOST_FILES = 50  # of one ending in a folder, beyond which none is a container
-MOST_ARRAYS = 8  # files of numpy in a folder, beyond which each is an image
-LEAST_ARRAYS = 8  # in a `.npz`, below which they may be parts of one image
 LEAST_OBLONG = 1024  # pixels of an image that is no square: fewer may be measurements
 PEEKED_ROWS = 8  # by which it shows whether numbers in columns are pixels
-_ARRAYS = (".npy", ".npz")
+ARRAYS = (".npy", ".npz")  # files of which each may be an image as well
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 
 
@@ -35,7 +33,7 @@ class Containers:
     """The containers in a folder, each by its name or pattern, relative to it.
 
     Attributes:
-        images: the names of images by the container, and by the folder within it.
+        images: the names of images by the container, and by the folder within it; of files of numpy by their folder.
         tables: what stands beside the images in a table of pixels, where it is more than their names.
         reasons: how each is seen.
         files: all files that are such.
@@ -65,12 +63,11 @@ def find_containers(data_dir: Path, paths: Sequence[str]) -> Containers:
     patterns: dict[str, list[str]] = {}
     for path in paths:
         folder, ending = _place(path)
-        most = MOST_ARRAYS if ending in _ARRAYS else MOST_FILES
         kind = kind_of_name(CONTAINERS, path)
-        if kind is None or counts[folder, ending] > most:
+        if kind is None or counts[folder, ending] > MOST_FILES:
             continue
         try:
-            if not _holds_images(data_dir / path, ending):
+            if not _holds_images(data_dir / path):
                 continue
         except MissingLibraryError as error:
             found.missing.append(error)
@@ -88,6 +85,59 @@ def find_containers(data_dir: Path, paths: Sequence[str]) -> Containers:
     return found
 
 
+def add_arrays(found: Containers, data_dir: Path, paths: Sequence[str], tables: Mapping[str, pd.DataFrame]) -> None:
+    """Add those of these files of numpy that hold many images each: where ids name what is in them.
+
+    All others are images, as are all of an ending where ids name files, however few lie in a folder.
+    """
+    for ending in ARRAYS:
+        files = [path for path in paths if path.lower().endswith(ending)]
+        more = find_containers(data_dir, files)
+        members = {without_ending(name) for names in more.images.values() for name in names}
+        if members and _name_members(tables, members, {stem for path in files for stem in _stems(path)}):
+            found.images.update(more.images)
+            found.reasons.update(more.reasons)
+            found.files.update(more.files)
+    for folder, _, name in (path.rpartition("/") for path in paths if path not in found.files):
+        found.images.setdefault(folder or ".", []).append(name)
+    _settle(found, data_dir, {name for ids in _ids(tables) for name in ids})
+
+
+def _settle(found: Containers, data_dir: Path, ids: set[str]) -> None:
+    """List those anew whose arrays, by the ids, are an image each."""
+    kinds = CONTAINERS["hdf5"], CONTAINERS["npz"]
+    for name in [name for name in found.reasons if kind_of_name(CONTAINERS, name) in kinds]:
+        for place in [place for place in found.images if f"{place}/".startswith(f"{name}/")]:
+            del found.images[place]
+        _add(found, data_dir, name, ids)
+
+
+def _ids(tables: Mapping[str, pd.DataFrame]) -> Iterator[list[str]]:
+    """Yield the different cells of each column that may hold ids."""
+    for frame in tables.values():
+        for column in map(str, frame.columns):
+            if ID_NAME.fullmatch(column) or frame[column].is_unique:
+                yield frame[column].unique().tolist()
+
+
+def _stems(path: str) -> list[str]:
+    """Return all that an id may be which names this file, or the folder that it lies in."""
+    *way, name = path.split("/")
+    return [*way[-1:], *(name[:at] for at in range(1, len(name)) if name[at] in ENDING_SIGNS)]
+
+
+def _name_members(tables: Mapping[str, pd.DataFrame], members: set[str], files: set[str]) -> bool:
+    """Return whether a column of ids names members of files, and none names files."""
+    named = False
+    for cells in _ids(tables):
+        ids = {without_ending(cell.rpartition("/")[2]) for cell in cells}
+        of_files, of_members = len(ids & files), len(ids & members)
+        if of_files >= max(1, of_members):
+            return False
+        named = named or of_members > 0
+    return named
+
+
 def _place(path: str) -> tuple[str, str]:
     """Return the folder of a file, with the slash behind it, and the ending of its name."""
     folder, slash, name = path.rpartition("/")
@@ -102,13 +152,9 @@ def _is_one(pattern: Path) -> bool:
         return False
 
 
-def _holds_images(path: Path, ending: str) -> bool:
+def _holds_images(path: Path) -> bool:
     with opened(str(path)) as container:
-        if isinstance(container, PixelTable):
-            return _are_pixels(container)
-        if ending == ".npy":  # which may be an image with channels
-            return is_stack(np.load(path, mmap_mode="r", allow_pickle=False).shape, 2)
-        return len(container.names()) >= (LEAST_ARRAYS if ending == ".npz" else 1)
+        return _are_pixels(container) if isinstance(container, PixelTable) else len(container.names()) > 0
 
 
 def _are_pixels(table: PixelTable) -> bool:
@@ -123,12 +169,13 @@ def _are_pixels(table: PixelTable) -> bool:
     if not is_run:
         return True
     images = [np.load(io.BytesIO(table.read(name, None)), allow_pickle=False) for name in table.names()[:PEEKED_ROWS]]
-    return all(image.dtype.kind in "iu" for image in images) and any(image.max(initial=0) > 1 for image in images)
+    are_whole = all((image == np.rint(image)).all() for image in images)
+    return are_whole and any(image.max(initial=0) > 1 for image in images)
 
 
-def _add(found: Containers, data_dir: Path, name: str) -> None:
-    """Note the images of a container or pattern, and what stands beside them."""
-    members = member_names(data_dir / name) or []
+def _add(found: Containers, data_dir: Path, name: str, ids: Collection[str] = ()) -> None:
+    """Note the images of a container or pattern, which these ids may name, and what stands beside them."""
+    members = member_names(data_dir / name, ids) or []
     for member in members:
         folder, slash, base = member.rpartition("/")
         found.images.setdefault(f"{name}/{folder}" if slash else name, []).append(base)

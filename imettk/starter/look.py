@@ -24,7 +24,7 @@ from imettk.data.pixel_values import ValueRange
 from imettk.data.reader import ImageReader
 from imettk.data.table_files import NoTableError, read_file
 from imettk.errors import DataError
-from imettk.starter.containers import Containers, find_containers
+from imettk.starter.containers import ARRAYS, Containers, add_arrays, find_containers
 from imettk.starter.finding import Finding
 from imettk.starter.insides import Insides, look_inside
 
@@ -110,12 +110,14 @@ def look_into(data_dir: Path) -> Contents:
     require_utf8(data_dir)
     odd, unread = list[str](), list[str]()
     walked = list(_walk(data_dir, ".", odd, unread))
-    found = find_containers(data_dir, [_path(folder, name) for folder, files in walked for name in files])
+    paths = [_path(folder, name) for folder, files in walked for name in files]
+    arrays = [path for path in paths if _ending(path) in ARRAYS]
+    found = find_containers(data_dir, [path for path in paths if _ending(path) not in ARRAYS])
     contents = Contents({}, found.images, [*unread, *found.unread, *map(str, found.missing)], containers=found)
     others, tables = list[str](), list[str]()
     for folder, files in walked:
         for name in files:
-            if (path := _path(folder, name)) in found.files:
+            if (path := _path(folder, name)) in found.files or _ending(name) in ARRAYS:
                 continue
             if _ending(name) in IMAGE_ENDINGS:
                 contents.images.setdefault(folder, []).append(name)
@@ -124,6 +126,7 @@ def look_into(data_dir: Path) -> Contents:
     _read_tables(tables, data_dir, contents)
     for csv, frame in found.tables.items():
         contents.tables[csv], contents.forms[csv] = frame, f"{len(frame)} rows that hold the images"
+    add_arrays(found, data_dir, arrays, contents.tables)
     if odd:
         what = "that are neither files nor folders, or whose names are no UTF-8"
         contents.unread.append(f"passed over {named(sorted(odd), 'thing')} {what}")

@@ -67,7 +67,7 @@ def make_json(folder: Path, part: str, images: np.ndarray, labels: np.ndarray) -
 
 KINDS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     "hdf5": (make_hdf5, {"train_images": "train-image.hdf5", "test_images": "test-image.hdf5"}, {}),
-    "csv": (make_csv, {"id_column": "row", "train_images": "train.csv", "test_images": "test.csv"}, {}),
+    "csv": (make_csv, {"id_column": "row", "train_images": "train.csv", "test_images": "test.csv"}, {"white": 255}),
     "parquet": (
         make_parquet,
         {

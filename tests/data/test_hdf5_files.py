@@ -109,3 +109,21 @@ def test_nothing_leads_out_of_the_file(tmp_path):
     for name in ("raw", "virtual"):
         with pytest.raises(ValueError, match="its values lie in another file"):
             Hdf5File(str(tmp_path / "a.h5")).read(name, None)
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 9, 70])
+def test_a_volume_is_one_image_however_few_there_are(tmp_path, count):
+    volumes = {f"v__s{number}": np.full((12, 20, 20), number, np.uint8) for number in range(count)}
+    path = write(tmp_path / "a.h5", **volumes)
+    names = [f"s{number}" for number in range(count)]
+    for file in (Hdf5File(path), Hdf5File(path)):
+        assert sorted(file.names({*names[:1], "s999"})) == sorted(names)
+        content = file.read(names[-1], None)
+        same = read_npy(content, channels=12, frame=None, as_shown=True).numbers
+        assert same.shape == (20, 20, 12) and same.max() == count - 1
+    assert count == 1 or sorted(Hdf5File(path).names()) == sorted(names)
+
+
+def test_a_stack_alone_holds_all_images_unless_it_is_asked_for_itself(tmp_path):
+    file = Hdf5File(write(tmp_path / "a.h5", images=np.zeros((4, 20, 20), np.uint8)))
+    assert file.names() == file.names({"1", "7"}) == ["0", "1", "2", "3"] and file.names({"images"}) == ["images"]

@@ -37,7 +37,7 @@ def test_a_column_a_pixel(tmp_path, monkeypatch, options, dtype):
     assert "336 values" in str(table.fault(None)) and table.fault((14, 24)) is None
     for row in [*range(50), 49, 0, 13, 14, 12, 48, 3]:
         image = load(table.read(f"Train_{row}", (14, 24)))
-        assert image.dtype == np.uint8
+        assert image.dtype == dtype
         assert np.array_equal(image, same.iloc[row, 1:].to_numpy(int).reshape(14, 24))
 
 

@@ -14,6 +14,9 @@ from imettk.data.pixel_tables import (
     require_planes,
     shape_planes,
 )
+from imettk.data.pixel_values import ValueRange
+from imettk.data.reader import ImageReader
+from imettk.errors import DataError
 
 PIXELS = {f"pixel{number}": 1 for number in range(784)}
 
@@ -62,17 +65,33 @@ def test_shapes():
         shape_planes([flat[:256], flat[:289]], None)
 
 
-@pytest.mark.parametrize(
-    ("values", "dtype"),
-    [([0.0, 255.0], "uint8"), ([0, 256], "int64"), ([-1, 5], "int64"), ([0.5, 5.0], "float64")],
-)
-def test_whole_numbers_of_8_bits_are_that(values, dtype):
-    assert shape_planes([np.array(values * 128)], None).dtype == dtype
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int64", "float32", "float64"])
+def test_numbers_keep_their_type(dtype):
+    assert shape_planes([np.full(256, 200, dtype)], None).dtype == dtype
 
 
-def test_numbers_with_a_type_keep_it():
-    assert shape_planes([np.zeros(256, np.uint16)], None).dtype == np.uint16
-    assert shape_planes([np.zeros(256, np.float32)], None).dtype == np.float32
+@pytest.mark.parametrize("form", ["csv", "csv of cells", "json", "parquet", "parquet of text"])
+@pytest.mark.parametrize(("values", "white"), [((4000, 200), (0, 4095)), ((-1000, 150), (-1000, 400))])
+def test_dark_rows_are_as_dark_as_their_numbers(tmp_path, form, values, white):
+    pixels = np.repeat(np.array(values, np.int16), 256).reshape(2, 256)
+    frame = pd.DataFrame({"id": ["a", "b"], "pixels": pixels.tolist()})
+    if "of" in form:
+        frame["pixels"] = [" ".join(map(str, row)) for row in pixels]
+    path = tmp_path / f"train.{form.split()[0]}"
+    if form == "csv":
+        frame = pd.concat([frame[["id"]], pd.DataFrame(pixels).add_prefix("pixel")], axis=1)
+    if "csv" in form:
+        frame.to_csv(path, index=False)
+    elif form == "json":
+        frame.to_json(path, orient="records")
+    else:
+        frame.to_parquet(path, index=False)
+    reader = ImageReader(size=(16, 16), channels=1, white=ValueRange(*white))
+    black, span = white[0], white[1] - white[0]
+    levels = [np.unique(reader.read(f"{path}/{name}")).tolist() for name in "ab"]
+    assert levels == [[round((value - black) / span * 255)] for value in values]
+    with pytest.raises(DataError, match=r"train.\w+/b \(.*: its values are \w+, so .*: set `images.white`$"):
+        ImageReader(size=(16, 16), channels=1).read(f"{path}/b")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +125,7 @@ class Rows:
 def test_rows_without_ids_are_called_by_their_number():
     table = PixelTable(Rows(pd.DataFrame({"label": ["x", "y"]}), 256))
     assert table.names() == ["1", "2"] and table.frame()["row"].tolist() == ["1", "2"]
-    assert table.read("2", None).endswith(bytes([1] * 256))
+    assert table.read("2", None).endswith(np.full(256, 1).tobytes())
     with pytest.raises(KeyError):
         table.read("3", None)
 

@@ -2,25 +2,31 @@
 
 import pytest
 
-from imettk.data.stacks import ID_NAME, is_stack, places_of, shared_folder
+from imettk.data.stacks import ID_NAME, find_stacks, name_any, places_of, shared_folder
 
 
 @pytest.mark.parametrize(
-    ("shape", "beside", "answer"),
+    ("shapes", "stacks"),
     [
-        ((6, 20, 20), 1, True),
-        ((6, 20, 20, 3), 2, True),
-        ((3, 20, 20), 1, True),  # whatever is alone holds all images
-        ((20, 20, 3), 1, True),
-        ((20, 20, 3), 2, False),
-        ((3, 20, 20), 2, False),
-        ((20, 20), 1, False),
-        ((784,), 1, False),
-        ((6, 20, 20), 9, False),  # volumes: each is an image
+        ({"all": (6, 20, 20)}, ["all"]),
+        ({"all": (6, 20, 20, 3), "ids": (6,)}, ["all"]),
+        ({"all": (3, 20, 20)}, ["all"]),  # an array alone holds all images
+        ({"a": (20, 20)}, []),
+        ({"a": (784,)}, []),
+        ({"x": (6, 20, 20), "y": (6,), "x_test": (2, 20, 20)}, ["x", "x_test"]),
+        ({"train/x": (6, 20, 20), "train/y": (6,), "test/x": (2, 20, 20)}, ["train/x", "test/x"]),
+        ({"a": (6, 20, 20), "b": (6, 20, 20), "c": (5, 20, 20)}, []),  # volumes
+        ({"a": (6, 20, 20), "b": (6, 20, 20), "labels": (2,)}, []),
+        ({f"v{number}": (6, 20, 20, 2) for number in range(99)}, []),
     ],
 )
-def test_stacks_have_one_axis_more_than_images(shape, beside, answer):
-    assert is_stack(shape, beside) is answer
+def test_an_array_holds_many_images_alone_or_beside_a_list_of_its_length(shapes, stacks):
+    assert find_stacks(shapes) == stacks
+
+
+def test_wanted_names_mean_arrays_or_their_folders():
+    assert name_any({"b", "q"}, ["a", "b"]) and name_any({"s1"}, ["s0/image", "s1/image"])
+    assert not name_any({"0", "1"}, ["images"]) and not name_any((), ["images", ""])
 
 
 def test_images_are_called_by_ids_that_differ_else_by_their_position():

@@ -36,7 +36,7 @@ def test_a_column_a_pixel(tmp_path, separator, end):
     assert table.frame()["label"].tolist() == frame["label"].astype(str).tolist()
     for row in (0, 29):
         image = load(table.read(str(row + 1), None))
-        assert image.dtype == np.uint8 and np.array_equal(image, DIGITS[row].reshape(28, 28))
+        assert image.dtype == np.float64 and np.array_equal(image, DIGITS[row].reshape(28, 28))
     assert load(table.read("1", (14, 56))).shape == (14, 56)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from imettk.config import TableFormat
 from imettk.errors import DataError
-from imettk.starter.containers import MOST_ARRAYS, find_containers
+from imettk.starter.containers import find_containers
 from imettk.starter.look import look_into
 
 RNG = np.random.default_rng(0)
@@ -34,6 +34,25 @@ def test_hdf5(tmp_path):
     (line,) = found.findings(TableFormat(train_images="train-image.hdf5/c", test_images="test"))
     assert line[:3] == ("images in a file", "train-image.hdf5", "HDF5 of 4 images")
     assert look_into(tmp_path).below("train-image.hdf5") == ["a", "b", "c/1", "c/2"]
+
+
+@pytest.mark.parametrize("count", [1, 5, 12])
+@pytest.mark.parametrize("ending", ["h5", "npz"])
+def test_volumes_are_an_image_each_however_few(tmp_path, ending, count):
+    for part, number in {"train": 24, "test": count}.items():
+        volumes = {f"{part}{place}": np.zeros((9, 20, 20), np.uint8) for place in range(number)}
+        if ending == "npz":
+            np.savez(tmp_path / f"{part}.npz", **volumes)
+            continue
+        with h5py.File(tmp_path / f"{part}.h5", "w") as file:
+            for name, volume in volumes.items():
+                file[name] = volume
+    write_ids(tmp_path / "train.csv", [f"train{place}" for place in range(24)])
+    write_ids(tmp_path / "test.csv", [f"test{place}" for place in range(count)])
+    assert {name: len(images) for name, images in look_into(tmp_path).images.items()} == {
+        f"train.{ending}": 24,
+        f"test.{ending}": count,
+    }
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -79,15 +98,37 @@ def test_tables_that_hold_no_images(tmp_path, frame):
     assert not look(tmp_path).files
 
 
-def test_arrays_of_many_images_and_an_image_each(tmp_path):
-    np.save(tmp_path / "train.npy", np.zeros((9, 20, 20), np.uint8))
-    np.save(tmp_path / "one.npy", np.zeros((20, 20, 3), np.uint8))
-    np.savez(tmp_path / "all.npz", **{f"i{number}": np.zeros((20, 20), np.uint8) for number in range(9)})
-    np.savez(tmp_path / "pair.npz", image=np.zeros((20, 20)), mask=np.zeros((20, 20)))
-    (tmp_path / "many").mkdir()
-    for number in range(MOST_ARRAYS + 1):
-        np.save(tmp_path / "many" / f"{number}.npy", np.zeros((9, 20, 20), np.uint8))
-    assert look(tmp_path).files == {"train.npy", "all.npz"}
+def write_ids(path, ids):
+    numbers = [place // 2 for place in range(len(ids))]  # which name members of stacks, but are no ids
+    pd.DataFrame({"id": ids, "age": numbers}).to_csv(path, index=False)
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+@pytest.mark.parametrize("count", [1, 4, 12])
+def test_files_of_arrays_that_ids_name_are_images_however_few(tmp_path, ending, count):
+    for part, number in {"train": 24, "test": count}.items():
+        (tmp_path / part).mkdir()
+        for place in range(number):  # of a shape that a stack of images may have
+            image = np.zeros((5, 40, 40), np.float32)
+            path = tmp_path / part / f"{part}{place}.{ending}"
+            np.save(path, image) if ending == "npy" else np.savez(path, image=image, mask=image[0])
+    write_ids(tmp_path / "train.csv", [f"train{place}" for place in range(24)])
+    contents = look_into(tmp_path)
+    assert {folder: len(names) for folder, names in contents.images.items()} == {"train": 24, "test": count}
+    assert not contents.containers.files
+
+
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_files_of_arrays_whose_members_ids_name_are_containers_however_few(tmp_path, count):
+    for part, number in {"train": 24, "test": count}.items():
+        np.save(tmp_path / f"{part}.npy", np.zeros((number, 20, 20), np.uint8))
+        np.savez(tmp_path / f"{part}.npz", **{f"{part}{place}": np.zeros((20, 20)) for place in range(number)})
+    write_ids(tmp_path / "a.csv", [f"train{place}" for place in range(24)])
+    assert look_into(tmp_path).containers.files == {"train.npz", "test.npz"}
+    write_ids(tmp_path / "a.csv", range(24))
+    assert look_into(tmp_path).containers.files == {"train.npy", "test.npy"}
+    (tmp_path / "a.csv").unlink()
+    assert not look_into(tmp_path).containers.files
 
 
 def test_what_cannot_be_read_is_named(tmp_path, monkeypatch):
