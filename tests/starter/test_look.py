@@ -1,7 +1,6 @@
 """Every kind of table is seen, with the form of its rows; what is none is named or counted, and is never a crash."""
 
 import json
-import sys
 from dataclasses import replace
 
 import pandas as pd
@@ -9,6 +8,7 @@ import pytest
 from pictures import make_pictures
 
 from imettk.config import ExtraTable, TableFormat
+from imettk.config.file_kinds import FileKind
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
 from imettk.starter.guess import guess
@@ -104,8 +104,14 @@ def test_what_is_no_table_is_named(leaves):
 
 def test_a_library_that_a_table_needs_is_the_reason(leaves, monkeypatch):
     rewrite(leaves, ".parquet")
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "imettk.data.parquet_tables", raising=False)
+    load = FileKind.load
+
+    def lacks_pyarrow(kind):  # taken away from pandas as well, it would stop what needs none
+        if "pyarrow" in kind.needs:
+            raise ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow")
+        return load(kind)
+
+    monkeypatch.setattr(FileKind, "load", lacks_pyarrow)
     line = r"train\.parquet: parquet is read by pyarrow, which is not installed: pip install 'imettk\[parquet\]'"
     with pytest.raises(DataError, match=line):
         look(leaves)
