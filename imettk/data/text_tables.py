@@ -49,8 +49,8 @@ def read_text(path: Path, remarks: list[str]) -> FileRows:
         raise DataError(f"{path}: its rows have more cells than its first line, which names {', '.join(frame.columns)}")
     if encoding in ("cp1252", "latin-1"):
         remarks.append(f"{path} is no UTF-8: read as {encoding}; save it as UTF-8 if names look wrong")
-    numbers = [str(name) for name in frame.columns if _has_decimal_commas(frame[name])]
-    if separator != "," and (columns := [name for name in numbers if not _holds_ids(frame, name)]):
+    columns = [] if separator == "," else [name for name in map(str, frame.columns) if _has_decimals(frame, name)]
+    if columns:
         frame = frame.assign(**{name: frame[name].str.replace(",", ".", regex=False) for name in columns})
         remarks.append(f"{path}: {named(columns, 'column')} of numbers with a decimal comma, read as a point")
     return FileRows(frame)
@@ -234,11 +234,9 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _has_decimal_commas(cells: pd.Series) -> bool:
-    full = cells[cells != ""]
+def _has_decimals(frame: pd.DataFrame, name: str) -> bool:
+    """Whether a column holds numbers with a comma, and no ids by its name, or as the first where each stands once."""
+    if ID_NAME.fullmatch(name) is not None or (name == frame.columns[0] and frame[name].is_unique):
+        return False
+    full = frame[name][frame[name] != ""]
     return len(full) > 0 and bool(full.str.fullmatch(_DECIMAL).all())
-
-
-def _holds_ids(frame: pd.DataFrame, name: str) -> bool:
-    """Whether a column holds ids by its name, or as the first one where each cell stands once."""
-    return ID_NAME.fullmatch(name) is not None or (name == frame.columns[0] and frame[name].is_unique)

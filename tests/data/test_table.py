@@ -52,7 +52,7 @@ def test_an_id_may_hold_a_folder(tmp_path):
         (MULTILABEL, "id,attribute_ids,group\n", "no row is left to train on"),
         (TableFormat(), 'id,attribute_ids\n007,""\n', "column attribute_ids holds no label at all"),
         (TableFormat(), "", "is not a readable csv table"),
-        (TableFormat(), 'id,attribute_ids\n"007,0\n', "line 2: a quotation mark begins a cell and is not closed"),
+        (TableFormat(), 'id,attribute_ids\n"007,0\n', "line 2: a quotation mark begins a cell"),
         (TableFormat(), "id,attribute_ids\n007,0,a\n008,1,b\n", "its rows have more cells than its first line"),
         (TableFormat(), "id,attribute_ids\n007,0,a\n008,1\n", "its rows have more cells than its first line"),
         (TableFormat(train_csv="train"), "", r"train cannot be read: Is a directory"),
