@@ -66,9 +66,10 @@ def f2_of(answers: Path):
 
 
 @pytest.fixture
-def whole(make_box, python, pack, digits_data, monkeypatch) -> KaggleBox:
-    """A box that trains, and the command line on it."""
+def whole(make_box, python, pack, digits_data, empty_store, tmp_path, monkeypatch) -> KaggleBox:
+    """A box that trains, and the command line on it; its log has begun."""
     monkeypatch.setattr(client, "Patience", fast_patience)
+    shutil.copytree(empty_store, tmp_path / "log")
     # Behind the box's proxy there is no package index; these are the wheels that it gave before.
     monkeypatch.setattr(
         packing, "_build_wheels", lambda out, names: [shutil.copy(path, out) for path in pack.glob("*.whl")]
