@@ -78,7 +78,9 @@ def _misfit(csv: str, contents: Contents, id_column: str | None) -> Misfit | Non
     files = {column: {} if lists_folders else _name_files(frame[column], contents) for column in columns}
     best: Misfit | None = None
     for column in columns if id_column is None else {id_column} & {*columns}:
-        beside = [other for other in label_candidates(frame, column) if not files.get(other)]
+        # Labels such as 0 to 24 may name 0.png to 24.png, but not as many images as ids do.
+        most = len(files[column])
+        beside = [other for other in label_candidates(frame, column) if len(files.get(other, ())) < max(1, most)]
         folders = folders_of[column]
         if beside and files[column]:
             what, known = describe_places(files[column]), list(files[column])
