@@ -187,3 +187,12 @@ def test_labels_that_name_a_few_images_stand_beside_paths_all_the_same(tmp_path)
     lay_out(tmp_path, [], train=["path,label", *(f"{path},{number % 25}" for number, path in enumerate(every))])
     found = look(tmp_path)
     assert found.table.id_column == "path" and len(found.labels) == 25 and found.found.all()
+
+
+def test_ids_that_mean_one_image_are_told(tmp_path):
+    lay_out(tmp_path, [f"train/{name}.jpg" for name in TWELVE], train=rows("id,label", *TWELVE, "./3", ".//5"))
+    contents = look_into(tmp_path)
+    lines = find_oddities(look(tmp_path), contents, look_at([[str(tmp_path / "train/0.jpg")]]))
+    assert lines == ["4 ids (3, 5, ./3, .//5) that mean the same image as another one: `prepare` stops there"]
+    lay_out(tmp_path, [], train=rows("id,label", *(f"./{name}" for name in TWELVE)))
+    assert find_oddities(look(tmp_path), look_into(tmp_path), look_at([[str(tmp_path / "train/0.jpg")]])) == []
