@@ -120,6 +120,7 @@ def _add_new(new: argparse.ArgumentParser) -> None:
     )
     new.add_argument("--train-csv", metavar="CSV", help="the training table, or the folder with a folder a label")
     new.add_argument("--id-column", metavar="COLUMN", help="the training table's, whose values name images")
+    new.add_argument("--images", metavar="FOLDER", help="of those to train on; FOLDER/*.jpg by their ending")
     new.add_argument("--label-column", metavar="COLUMN", help="what is to be learned")
     new.add_argument(
         "--pixel-shape",

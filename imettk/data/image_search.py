@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -195,7 +196,7 @@ def find_images(
     _tell_ways(names, files, ways, csv, folder, data_dir, remarks)
     if alone:
         used = {file.replace("*", channel) for file in files for channel in channels} if channels else set(files)
-        used = {os.path.normpath(file) if "./" in file or "//" in file else file for file in used}
+        used = set(map(plain_path, used))
         _tell_spare(used, search.tree, suffix, folder, remarks)
     return as_text(files)
 
@@ -212,11 +213,17 @@ def _refuse_doubt(names: pd.Series, doubtful: dict[int, list[str]], ways: np.nda
 
 def _refuse_shared(names: pd.Series, files: np.ndarray, csv: Path, folder: Path) -> None:
     """Raise `DataError` where several names mean one file."""
-    counts = Counter(files[files != ""].tolist())
+    plain = [plain_path(file) for file in files]
+    counts = Counter(filter(None, plain))
     if max(counts.values(), default=1) == 1:
         return
-    shared = [f"{name}: {file}" for name, file in zip(names, files, strict=True) if counts[file] > 1]
+    shared = [f"{name}: {file}" for name, file in zip(names, plain, strict=True) if counts[file] > 1]
     raise DataError(f"{csv}: {named(shared, 'id')} that mean the same file as another one in {folder}")
+
+
+def plain_path(file: str) -> str:
+    """Return a path without steps that lead nowhere, as in `./a.jpg`."""
+    return posixpath.normpath(file) if "./" in file or "//" in file else file
 
 
 def _tell_others(names: pd.Series, files: np.ndarray, suffix: str, csv: Path, remarks: list[str]) -> None:

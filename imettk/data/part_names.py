@@ -7,6 +7,10 @@ import re
 TRAINING = frozenset(("train", "training"))
 VALIDATION = frozenset(("val", "valid", "validation"))
 TEST = frozenset(("test", "testing"))
+# Of pictures that belong to images and are called alike, but are none to learn from.
+BESIDE_IMAGES = frozenset(
+    ("mask", "annotation", "label", "segmentation", "seg", "gt", "groundtruth", "depth", "thumb", "thumbnail")
+)
 # What else such a name may hold; where there is any other word, as in `train station`, it may be a label.
 _BESIDE = re.compile(
     r"(images?|imgs?|data|datasets?|sets?|pictures?|pics?|photos?|files?|folders?|jpe?gs?|pngs?|tiles?|crops?|stage|part"
@@ -45,3 +49,8 @@ def is_test(name: str) -> bool:
 def is_held_out(path: str) -> bool:
     """Whether a word in a path says that what lies there is not for training."""
     return not (VALIDATION | TEST).isdisjoint(_words(path))
+
+
+def is_beside_images(path: str) -> bool:
+    """Whether a word in a path says that what lies there belongs to images, as masks do, and is none itself."""
+    return any(word.removesuffix("s") in BESIDE_IMAGES for word in _words(path))

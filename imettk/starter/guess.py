@@ -132,7 +132,7 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     elif rows is None or _name_others(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
         return _without_table(gathered, data_dir, choices, sample_csv)
     else:
-        refuse_more_images(contents.tables[rows.csv], rows, contents, asked=choices.id_column is not None)
+        refuse_more_images(contents.tables[rows.csv], rows, contents, choices)
         sample = read_sample(contents, sample_csv, rows.id_column, long.get(sample_csv or ""))
     frame = contents.tables[rows.csv]
     kind = contents.forms.get(rows.csv, f"{len(frame)} rows")

@@ -18,6 +18,7 @@ from imettk.errors import DataError
 from imettk.starter.finding import Finding
 from imettk.starter.look import Contents
 from imettk.starter.naming import Naming, find_files, label_folders, match_names
+from imettk.starter.naming_rivals import restrict, split_pattern
 from imettk.starter.questions import QUESTIONS
 
 LABEL_NAME = re.compile(
@@ -45,6 +46,7 @@ class Choices:
 
     Attributes:
         question: a row of QUESTIONS.
+        images: the folder of those to train on, or `FOLDER/*.ENDING`.
         group_column: `none` is for no groups.
         metric: a row of METRICS, by which the competition judges.
         start: `quick` or `strong`, where the recipe begins.
@@ -54,6 +56,7 @@ class Choices:
     question: str | None = None
     train_csv: str | None = None
     id_column: str | None = None
+    images: str | None = None
     label_column: str | None = None
     group_column: str | None = None
     metric: str | None = None
@@ -76,7 +79,19 @@ class TrainingRows(NamedTuple):
 
 
 def find_rows(contents: Contents, choices: Choices, others: set[str | None]) -> TrainingRows | None:
-    """The training table: what names images and has something to learn beside them; None where there is none."""
+    """The training table: what names images and has something to learn beside them; None where there is none.
+
+    Raises:
+        DataError: several may be it, or none names the images that are asked for.
+    """
+    if choices.images is None:
+        return _find_rows(contents, choices, others)
+    if (rows := _find_rows(restrict(contents, choices.images), choices, others)) is None:
+        raise DataError(f"--images {choices.images}: no table names images there in half of its rows or more")
+    return rows
+
+
+def _find_rows(contents: Contents, choices: Choices, others: set[str | None]) -> TrainingRows | None:
     names = [choices.train_csv] if choices.train_csv else [csv for csv in contents.tables if csv not in others]
     answered = {column for csv, frame in contents.tables.items() if csv in others for column in frame.columns}
     candidates, of_numbers = [], []  # tables with nothing but numbers count where there is no other
@@ -142,8 +157,11 @@ def _find_ids(csv: str, frame: pd.DataFrame, contents: Contents, choices: Choice
         namings = match_names(ids, contents)
         if not namings or namings[0].share < MOST:
             continue
-        called = [each for each in namings if each.share == namings[0].share]
-        naming = next((each for each in called if is_training(each.folder.rpartition("/")[2])), called[0])
+        alike = (namings[0].share, namings[0].is_beside_images)
+        called = [each for each in namings if (each.share, each.is_beside_images) == alike]
+        asked = split_pattern(choices.images)[0] if choices.images is not None else None
+        fits = [each for each in called if is_training(each.folder.rpartition("/")[2])]
+        naming = next(iter([*(each for each in namings if each.folder == asked), *fits, *called]))
         score = naming.share * ids.nunique() / len(ids)
         if best is None or score > best[0]:
             best = score, TrainingRows(csv, str(column), naming, "")

@@ -10,9 +10,10 @@ import pandas as pd
 from imettk.data.image_files import ENDING_SIGNS, compose
 from imettk.data.part_names import is_held_out, is_training
 from imettk.errors import DataError
-from imettk.starter.guess_columns import FEWEST, MOST, TrainingRows, label_candidates, number_columns
+from imettk.starter.guess_columns import FEWEST, MOST, Choices, TrainingRows, label_candidates, number_columns
 from imettk.starter.look import Contents
 from imettk.starter.naming import match_names
+from imettk.starter.naming_rivals import find_rivals
 
 LEAST = 2  # ids that must name something, so that it is no accident
 SHARE = 0.01  # of the ids that must
@@ -77,7 +78,9 @@ def _misfit(csv: str, contents: Contents, id_column: str | None) -> Misfit | Non
     files = {column: {} if lists_folders else _name_files(frame[column], contents) for column in columns}
     best: Misfit | None = None
     for column in columns if id_column is None else {id_column} & {*columns}:
-        beside = [other for other in label_candidates(frame, column) if not files.get(other)]
+        # Labels such as 0 to 24 may name 0.png to 24.png, but not as many images as ids do.
+        most = len(files[column])
+        beside = [other for other in label_candidates(frame, column) if len(files.get(other, ())) < max(1, most)]
         folders = folders_of[column]
         if beside and files[column]:
             what, known = describe_places(files[column]), list(files[column])
@@ -186,13 +189,10 @@ def describe_places(places: dict[str, list[Place]], *, suffix: str | None = None
     return f"name images ({example}), fewer than half: leave the others out of the table, or add their images"
 
 
-def refuse_more_images(frame: pd.DataFrame, rows: TrainingRows, contents: Contents, *, asked: bool) -> None:
-    """Raise `DataError` where rows have several images.
-
-    Args:
-        asked: the column of ids is the one that was asked for, so that others may name images too.
-    """
-    if asked:
+def refuse_more_images(frame: pd.DataFrame, rows: TrainingRows, contents: Contents, choices: Choices) -> None:
+    """Raise `DataError` where rows have several images, by one column or by several; what was asked for is taken."""
+    _refuse_rivals(frame, rows, contents, choices)
+    if choices.id_column is not None:
         return
     for column in map(str, frame.columns):
         if column == rows.id_column or frame[column].nunique() < MOST * len(frame):
@@ -207,3 +207,10 @@ def refuse_more_images(frame: pd.DataFrame, rows: TrainingRows, contents: Conten
                 f"{there.folder}/), and a row of two images cannot be read yet: for the first alone give --id-column "
                 f"{rows.id_column}"
             )
+
+
+def _refuse_rivals(frame: pd.DataFrame, rows: TrainingRows, contents: Contents, choices: Choices) -> None:
+    """Raise `DataError` where it cannot be told which of several pictures of each row is meant."""
+    if choices.images is None and (places := find_rivals(frame[rows.id_column], rows.naming, contents)):
+        listed = " and ".join(places)
+        raise DataError(f"{rows.csv}: column {rows.id_column} names images in {listed}; give one of them as --images")

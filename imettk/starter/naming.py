@@ -13,7 +13,7 @@ import pandas as pd
 from imettk.data.file_tree import NamedTree
 from imettk.data.image_files import compose, without_ending
 from imettk.data.image_search import Search
-from imettk.data.part_names import is_part
+from imettk.data.part_names import is_beside_images, is_part
 from imettk.starter.look import Contents, sign_places
 
 MOST = 0.5  # share of ids from which on they name files
@@ -51,6 +51,11 @@ class Naming(NamedTuple):
         """The share of ids that have an image."""
         return float(self.found.mean()) if len(self.files) else 0.0
 
+    @property
+    def is_beside_images(self) -> bool:
+        """Whether these are masks and the like, by a word in their folder or behind the ids."""
+        return is_beside_images(self.folder) or is_beside_images(self.suffix)
+
     def is_same(self, folder: str, files: np.ndarray) -> bool:
         """Return whether these are the images, where both have one."""
         both = self.found & (files != "")
@@ -62,7 +67,8 @@ class Naming(NamedTuple):
 
 def match_names(ids: pd.Series, contents: Contents) -> list[Naming]:
     """Return every folder in which files are named by these ids, the one for most of them first; of equal ones the one
-    that holds fewer other files. Files below a folder count where not all ids name some in one."""
+    that holds fewer other files. Masks and the like come behind folders with the images of half of the ids or more.
+    Files below a folder count where not all ids name some in one."""
     paths = [compose(name).replace("\\", "/") for name in ids.unique()]
     known = {path.rpartition("/")[2] for path in paths}
     stems = {without_ending(name) for name in known}
@@ -110,8 +116,9 @@ def _may_mean(name: str, known: Collection[str], stems: Collection[str]) -> bool
     return name in known or without_ending(name) in stems or any(name[:at] in known for at in sign_places(name))
 
 
-def _rank(naming: Naming) -> tuple[float, float, int, int, str]:
-    return -naming.share, -naming.direct, naming.number, -_depth(naming.folder), naming.folder
+def _rank(naming: Naming) -> tuple[bool, float, float, int, int, str]:
+    behind = naming.is_beside_images or naming.share < MOST
+    return behind, -naming.share, -naming.direct, naming.number, -_depth(naming.folder), naming.folder
 
 
 def _depth(folder: str) -> int:
@@ -177,7 +184,9 @@ def _find_suffix(
         counts.update(name[at:] for at in sign_places(name) if name[:at] in ids)
     if not counts:
         return ("" if any(without_ending(name) in stems for name in names) else None), ()
-    best, most = max(counts.items(), key=lambda item: (item[1], -len(item[0])))
+    named = {suffix: count for suffix, count in counts.items() if count >= MOST * len(ids)}
+    likely = {suffix: count for suffix, count in named.items() if not is_beside_images(suffix)} or counts
+    best, most = max(likely.items(), key=lambda item: (item[1], -len(item[0])))
     stem, dot, ending = best.rpartition(".")
     alike = {
         suffix[len(stem[:1]) : -len(dot + ending)]

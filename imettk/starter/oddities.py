@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.csv_files import named
+from imettk.data.image_search import plain_path
 from imettk.starter.guess import Guess
 from imettk.starter.guess_columns import BOX_NAME, FEWEST, MOST
 from imettk.starter.guess_labels import odd_labels
@@ -26,6 +28,7 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
         lines.append(f"{named(ids[~guess.found], 'row')} without an image: dropped, as table.on_missing_image says")
     if doubles := ids[ids.duplicated()].unique().tolist():
         lines.append(f"{named(doubles, 'id')} more than once: `prepare` stops there, for every id may stand once")
+    lines += _shared_images(guess, ids)
     lines += _other_names(guess, contents)
     cells = guess.frame[form.label_column].str.strip()
     if (empty := cells == "").any():
@@ -48,6 +51,16 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
     lines += _spare_images(guess, contents)
     lines += [f"an image cannot be read: {fault}" for fault in looks.unread[:3]]
     return lines + _other_tables(guess, contents)
+
+
+def _shared_images(guess: Guess, ids: pd.Series) -> list[str]:
+    """Ids that mean the image of another one, as `a` and `./a` do."""
+    files = pd.Series([plain_path(file) for file in guess.files.tolist()], ids.index, dtype=str)
+    first = ~ids.duplicated() & guess.found
+    shared = ids[first & files.isin(files[first][files[first].duplicated()])]
+    if shared.empty or guess.table.has_units:
+        return []
+    return [f"{named(shared, 'id')} that mean the same image as another one: `prepare` stops there"]
 
 
 def _beside(guess: Guess, contents: Contents) -> list[str]:
@@ -118,7 +131,8 @@ def _unused(unused: list[str], contents: Contents) -> list[str]:
 
 
 def _names(files: np.ndarray, form: TableFormat) -> set[str]:
-    return {file.replace("*", channel) for channel in form.channel_files or ("",) for file in files.tolist() if file}
+    plain = [plain_path(file) for file in files.tolist() if file]
+    return {file.replace("*", channel) for channel in form.channel_files or ("",) for file in plain}
 
 
 def _other_tables(guess: Guess, contents: Contents) -> list[str]:

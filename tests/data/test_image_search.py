@@ -182,3 +182,12 @@ def test_folders_that_cannot_be_read_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     told = read(tmp_path, "1", "2", on_missing_image="drop")[1]
     assert f"{tmp_path}/train/b cannot be read: Permission denied" in told
+
+
+def test_a_step_that_leads_nowhere_makes_no_other_image(tmp_path):
+    """Such were two rows, in two folds."""
+    touch(tmp_path, *(f"train/{number}.jpg" for number in range(4)))
+    with pytest.raises(DataError, match=r"2 ids \(0: 0.jpg, ./0: 0.jpg\) that mean the same file as another one"):
+        read(tmp_path, "0", "./0", "1", "2")
+    files, told = read(tmp_path, *(f"./{number}" for number in range(4)))
+    assert files == [f"train/{number}.jpg" for number in range(4)] and "without a row" not in told

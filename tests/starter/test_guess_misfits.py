@@ -173,3 +173,26 @@ def test_images_are_found_by_any_ending_and_form_as_prepare_finds_them(tmp_path,
     assert all(map(os.path.isfile, table.paths)) and len(table) == 12
     assert all(map(os.path.isfile, read_test_table(found.table, tmp_path, table).paths))
     assert [os.path.basename(path) for path in table.paths] == found.files.tolist()
+
+
+def test_labels_that_name_a_few_images_stand_beside_paths_all_the_same(tmp_path):
+    """They were taken for other names of images, and the folders for the labels."""
+    files = [f"train/{'ab'[number % 2]}/{number}.png" for number in range(200)]
+    paths = [f"/home/comp/train/{'ab'[number % 2]}/{number}.png" for number in (*range(50), *range(1000, 1150))]
+    lines = ["path,label", *(f"{path},{number % 25}" for number, path in enumerate(paths))]
+    lay_out(tmp_path, files, train=lines)
+    with pytest.raises(DataError, match=r"train\.csv: 50 of 200 values of column path "):
+        look(tmp_path)
+    every = [f"/home/comp/{file}" for file in files]
+    lay_out(tmp_path, [], train=["path,label", *(f"{path},{number % 25}" for number, path in enumerate(every))])
+    found = look(tmp_path)
+    assert found.table.id_column == "path" and len(found.labels) == 25 and found.found.all()
+
+
+def test_ids_that_mean_one_image_are_told(tmp_path):
+    lay_out(tmp_path, [f"train/{name}.jpg" for name in TWELVE], train=rows("id,label", *TWELVE, "./3", ".//5"))
+    contents = look_into(tmp_path)
+    lines = find_oddities(look(tmp_path), contents, look_at([[str(tmp_path / "train/0.jpg")]]))
+    assert lines == ["4 ids (3, 5, ./3, .//5) that mean the same image as another one: `prepare` stops there"]
+    lay_out(tmp_path, [], train=rows("id,label", *(f"./{name}" for name in TWELVE)))
+    assert find_oddities(look(tmp_path), look_into(tmp_path), look_at([[str(tmp_path / "train/0.jpg")]])) == []
