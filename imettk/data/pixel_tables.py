@@ -68,7 +68,8 @@ class PixelTable:
 
     def names(self, wanted: Collection[str] = ()) -> Sequence[str]:
         frame = self.frame()
-        return frame[find_id_column(frame) or ROW].tolist()
+        column = find_id_column(frame)
+        return frame[ROW if column is None else column].tolist()
 
     def read(self, name: str, shape: Shape) -> bytes:
         if self._places is None:

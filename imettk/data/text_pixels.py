@@ -7,6 +7,7 @@ import io
 import json
 import mmap
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -14,12 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from imettk.data.csv_files import named
 from imettk.data.pixel_tables import PEEKED, PixelTable, count_numbers, find_planes, parse_numbers, require_planes
 
 SEPARATORS = (",", ";", "\t")
 CHUNK = 1 << 24  # bytes that are searched at once
 HEAD_BYTES = 1 << 16  # that are looked at first
 PEEKED_BYTES = 1 << 25  # in which the first rows must end
+INDEX = "index"  # the name of a first column without one, as pandas writes the names of its rows
 BOM = b"\xef\xbb\xbf"
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}]')
 _STRING_OR_LIST = re.compile(rb'("(?:[^"\\]|\\.)*")|\[[-+.\deE,\s\[\]]*\]|\bNaN\b')
@@ -53,7 +56,10 @@ class CsvRows:
         first = head[0].decode("utf-8-sig") if head else ""
         bare = "".join(first.split('"')[::2])
         self._separator = max(SEPARATORS, key=bare.count)
-        self._columns = next(csv.reader([first], delimiter=self._separator), [])
+        columns = next(csv.reader([first], delimiter=self._separator), [])
+        self._columns = [
+            name or (INDEX if place == 0 and INDEX not in columns else "") for place, name in enumerate(columns)
+        ]
         rows = [dict(zip(self._columns, self._cells(line), strict=False)) for line in head[1:]]
         counts = count_numbers(rows)
         self.planes = require_planes(find_planes(counts))
@@ -82,13 +88,16 @@ class CsvRows:
 
     def frame(self) -> pd.DataFrame:
         left_out = self.unused.union(self.planes.names)
-        kept = [name for name in self._columns if name not in left_out]
+        kept = {place: name for place, name in enumerate(self._columns) if name not in left_out}
+        if twice := [name for name, count in Counter(kept.values()).items() if count > 1]:
+            raise ValueError(f"{named(twice, 'column')} of the same name")
         count = len(self._find_lines())
         if not kept:
             return pd.DataFrame(index=range(count))
         frame = pd.read_csv(
-            self._path, sep=self._separator, usecols=kept, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+            self._path, sep=self._separator, usecols=[*kept], dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
+        frame.columns = pd.Index(kept.values())  # pandas has names of its own for those without
         if len(frame) != count:
             raise ValueError(f"it has {count} lines, and {len(frame)} rows")
         return frame
