@@ -91,10 +91,10 @@ class PixelTable:
     def fault(self, shape: Shape) -> str | None:
         count = self.planes.pixels
         if shape is None and count and not is_square(count):
-            shapes = "".join(f", perhaps {height} x {width}" for height, width in oblongs(count))
+            shapes = [f"--pixel-shape {height}x{width}" for height, width in oblongs(count)]
             return (
-                f"each image has {count} values, which are no square: say its height and width in table.pixel_shape "
-                f"(`imettk new --pixel-shape`){shapes}"
+                f"each image has {count} values, which are no square: say its height and width in table.pixel_shape, "
+                f"or to `imettk new`: {' or '.join(shapes) or '--pixel-shape HEIGHTxWIDTH'}"
             )
         if shape is not None and count and math.prod(shape) != count:
             return f"each image has {count} values, and table.pixel_shape {_product(shape)}"
