@@ -12,6 +12,7 @@ import numpy as np
 from imettk.data.containers import Shape, npy_content
 from imettk.data.stacks import ID_NAME, find_stacks, name_any, name_arrays, places_of, shared_folder
 
+INDEXED = 16  # bytes of a file for one of the index of its names, at least
 MOST_OPENED = 64  # datasets side by side, beyond which none is looked at before it is read: each is an image
 
 
@@ -71,6 +72,9 @@ class Hdf5File:
 
     def frame(self) -> None:
         return None
+
+    def most_bytes(self) -> int:
+        return int(self._file.id.get_filesize()) // INDEXED
 
     def fault(self, shape: Shape) -> str | None:
         return None

@@ -57,6 +57,9 @@ class PixelRows(Protocol):
     def frame(self) -> pd.DataFrame:
         """Return all other columns, every cell as text."""
 
+    def most_bytes(self) -> int:
+        """Return how many bytes these may come to keep in memory."""
+
 
 class PixelTable:
     """A table as the container of its images; see `data.containers.Container`."""
@@ -87,6 +90,9 @@ class PixelTable:
                 frame = frame.assign(**{ROW: pd.Series(numbers, frame.index, dtype=str)})
             self._frame = frame
         return self._frame
+
+    def most_bytes(self) -> int:
+        return self._rows.most_bytes()
 
     def fault(self, shape: Shape) -> str | None:
         count = self.planes.pixels

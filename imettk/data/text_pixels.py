@@ -23,6 +23,7 @@ CHUNK = 1 << 24  # bytes that are searched at once
 HEAD_BYTES = 1 << 16  # that are looked at first
 PEEKED_BYTES = 1 << 25  # in which the first rows must end
 INDEX = "index"  # the name of a first column without one, as pandas writes the names of its rows
+INDEXED = 8  # bytes of a file for one of what is known of its rows, at least: most of it are pixels
 BOM = b"\xef\xbb\xbf"
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}]')
 _STRING_OR_LIST = re.compile(rb'("(?:[^"\\]|\\.)*")|\[[-+.\deE,\s\[\]]*\]|\bNaN\b')
@@ -80,6 +81,9 @@ class CsvRows:
             raise ValueError(f"its row has {len(cells)} cells, and the first line {len(self._columns)}")
         planes = ([cells[place] for place in places] for places in self._places)
         return [parse_numbers(plane[0] if len(plane) == 1 else plane) for plane in planes]
+
+    def most_bytes(self) -> int:
+        return len(self._data) // INDEXED
 
     def _find_lines(self) -> np.ndarray:
         if self._lines is None:
@@ -146,6 +150,9 @@ class JsonRows:
     def _load(self, start: int, end: int) -> Mapping[str, Any]:
         record: Mapping[str, Any] = json.loads(self._data[start:end])
         return record
+
+    def most_bytes(self) -> int:
+        return len(self._data) // INDEXED
 
     def _find(self) -> np.ndarray:
         if self._spans is None:
