@@ -31,6 +31,9 @@ class ArrayFile:
     def frame(self) -> None:
         return None
 
+    def most_bytes(self) -> int:
+        return 0
+
     def fault(self, shape: Shape) -> str | None:
         if self._is_stack:
             return None
@@ -84,6 +87,9 @@ class ArrayArchive:
 
     def frame(self) -> None:
         return None
+
+    def most_bytes(self) -> int:
+        return sum(self._zip.getinfo(f"{name}.npy").file_size for name in self._stacks)
 
     def fault(self, shape: Shape) -> str | None:
         return None if self._members else "it holds no array of two or more dimensions"

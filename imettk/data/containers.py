@@ -27,7 +27,8 @@ from imettk.data.csv_files import named
 from imettk.errors import DataError
 
 Shape = tuple[int, ...] | None  # as `table.pixel_shape` says it
-MOST_OPEN = 8  # containers a process, each with what it has decoded
+LEAST_OPEN, MOST_OPEN = 8, 128  # containers a process
+OPEN_BYTES = 1 << 29  # that these may keep in memory, where there are more than the fewest
 HEAD_BYTES = 16
 # What libraries raise at damaged files.
 FAULTS = (OSError, ValueError, RuntimeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -60,6 +61,9 @@ class Container(Protocol):
 
     def frame(self) -> pd.DataFrame | None:
         """Return what stands beside the images, a row each, as text; None where the file is no table."""
+
+    def most_bytes(self) -> int:
+        """Return how many bytes it may come to keep in memory, of what it has decoded or knows."""
 
     def fault(self, shape: Shape) -> str | None:
         """Return why images of this shape cannot be read from it; None where they can."""
@@ -218,10 +222,16 @@ class _Shelf:
                 there = None
                 self._open.pop(path, None)  # closed first: HDF5 would hand out what it knows of the file
                 there = self._open[path] = identity, threading.Lock(), make()
-                while len(self._open) > MOST_OPEN:
-                    self._open.popitem(last=False)
+                self._close_some()
             self._open.move_to_end(path)
             return there[1:]
+
+    def _close_some(self) -> None:
+        """Close those not read for longest; many small ones stay open, as images may come from all in turn."""
+        total = sum(container.most_bytes() for _, _, container in self._open.values())
+        while len(self._open) > MOST_OPEN or (len(self._open) > LEAST_OPEN and total > OPEN_BYTES):
+            _, (_, _, container) = self._open.popitem(last=False)
+            total -= container.most_bytes()
 
 
 # By process: what libraries have open must not be used by a process that inherits it.

@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 
 from imettk.data.containers import Shape, npy_content
-from imettk.data.stacks import ID_NAME, find_stacks, name_any, places_of, shared_folder
+from imettk.data.stacks import ID_NAME, find_stacks, name_any, name_arrays, places_of, shared_folder
 
+INDEXED = 16  # bytes of a file for one of the index of its names, at least
 MOST_OPENED = 64  # datasets side by side, beyond which none is looked at before it is read: each is an image
 
 
@@ -29,8 +30,8 @@ class _Index(NamedTuple):
     Attributes:
         single: the path of each that is one image, by its name.
         stacks: those that hold many.
-        wholes: where some of these are arrays, the path of each dataset by its name where all are an image each.
-        doubtful: the names of these arrays.
+        wholes: the path of each by its name where all are an image each; see `name_arrays`.
+        doubtful: the names by which it shows that they are.
     """
 
     single: dict[str, str]
@@ -54,7 +55,8 @@ class Hdf5File:
     def names(self, wanted: Collection[str] = ()) -> Sequence[str]:
         index = self._listed()
         if name_any(wanted, index.doubtful):
-            return list(index.wholes)
+            alone = len(set(index.wholes.values())) == 1
+            return [name for name in index.wholes if name in wanted][:1] if alone else list(index.wholes)
         return [*index.single, *(stack.folder + name for stack in index.stacks for name in stack.places)]
 
     def read(self, name: str, shape: Shape) -> bytes:
@@ -70,6 +72,9 @@ class Hdf5File:
 
     def frame(self) -> None:
         return None
+
+    def most_bytes(self) -> int:
+        return int(self._file.id.get_filesize()) // INDEXED
 
     def fault(self, shape: Shape) -> str | None:
         return None
@@ -100,10 +105,10 @@ class Hdf5File:
             own = [path for path in paths if path in found]
             stacks += [(path, _places(datasets[path], [(other, datasets[other]) for other in paths])) for path in own]
             single += [path for path in paths if not own and _is_image(datasets[path])]
-        arrays = [path for path, _ in stacks if len(shapes[path]) > 1]
-        wholes = [*single, *arrays] if arrays else []
-        cut = len(_shared(wholes))
-        return _Index(*_shorten(single, stacks), {path[cut:]: path for path in wholes}, [path[cut:] for path in arrays])
+        arrays = {path for path, _ in stacks if len(shapes[path]) > 1}
+        wholes = name_arrays([*single, *arrays]) if arrays or len(single) == 1 else {}
+        doubtful = [name for name, path in wholes.items() if path in arrays or not arrays]
+        return _Index(*_shorten(single, stacks), wholes, doubtful)
 
 
 def _list_datasets(file: Any) -> list[str]:
@@ -163,14 +168,11 @@ def _places(dataset: Any, beside: Sequence[tuple[str, Any]]) -> dict[str, int]:
 
 def _shorten(single: list[str], stacks: list[tuple[str, dict[str, int]]]) -> tuple[dict[str, str], list[_Stack]]:
     """Name members without the groups that all of them share; a stack is a group of its images."""
-    shared = _shared(single + [f"{path}/" for path, _ in stacks])
+    shared = shared_folder([path[: path.rfind("/") + 1] for path in single] + [f"{path}/" for path, _ in stacks])
     members = {path[len(shared) :]: path for path in single}
+    if not stacks and len(single) > 1:
+        members = name_arrays(single)
     return members, [_Stack(path, f"{path}/"[len(shared) :], places) for path, places in stacks]
-
-
-def _shared(paths: list[str]) -> str:
-    """Return the groups that all of these lie in, with the slash behind them."""
-    return shared_folder([path[: path.rfind("/") + 1] for path in paths])
 
 
 def _content(dataset: Any, place: tuple[int, ...]) -> bytes:

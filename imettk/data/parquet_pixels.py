@@ -59,8 +59,8 @@ class ParquetRows:
         self._blocks: OrderedDict[int, Any] = OrderedDict()
         self._ahead: Iterator[Any] = iter(())
         self._group = self._next = -1
-        sizes = (kinds[name].bit_width // 8 if numbers[name] else LONG_CELL for name in self.planes.names)
-        self._rows = max(1, min(MOST_ROWS, BLOCK_BYTES // sum(sizes)))
+        self._row_bytes = sum(kinds[name].bit_width // 8 if numbers[name] else LONG_CELL for name in self.planes.names)
+        self._rows = max(1, min(MOST_ROWS, BLOCK_BYTES // self._row_bytes))
 
     def _head(self, names: list[str]) -> list[dict[str, Any]]:
         batches = self._file.iter_batches(batch_size=PEEKED, columns=names, use_threads=False) if names else iter(())
@@ -75,6 +75,9 @@ class ParquetRows:
         return [
             plane[row - start] if isinstance(plane, np.ndarray) else _numbers(plane[row - start]) for plane in block
         ]
+
+    def most_bytes(self) -> int:
+        return self._row_bytes * min(self._file.metadata.num_rows, KEPT * self._rows)
 
     def _block(self, row: int) -> tuple[int, Any]:
         """Return the decoded rows among which this one is, and where they begin."""

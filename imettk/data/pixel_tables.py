@@ -57,6 +57,9 @@ class PixelRows(Protocol):
     def frame(self) -> pd.DataFrame:
         """Return all other columns, every cell as text."""
 
+    def most_bytes(self) -> int:
+        """Return how many bytes these may come to keep in memory."""
+
 
 class PixelTable:
     """A table as the container of its images; see `data.containers.Container`."""
@@ -68,7 +71,8 @@ class PixelTable:
 
     def names(self, wanted: Collection[str] = ()) -> Sequence[str]:
         frame = self.frame()
-        return frame[find_id_column(frame) or ROW].tolist()
+        column = find_id_column(frame)
+        return frame[ROW if column is None else column].tolist()
 
     def read(self, name: str, shape: Shape) -> bytes:
         if self._places is None:
@@ -87,13 +91,16 @@ class PixelTable:
             self._frame = frame
         return self._frame
 
+    def most_bytes(self) -> int:
+        return self._rows.most_bytes()
+
     def fault(self, shape: Shape) -> str | None:
         count = self.planes.pixels
         if shape is None and count and not is_square(count):
-            shapes = "".join(f", perhaps {height} x {width}" for height, width in oblongs(count))
+            shapes = [f"--pixel-shape {height}x{width}" for height, width in oblongs(count)]
             return (
-                f"each image has {count} values, which are no square: say its height and width in table.pixel_shape "
-                f"(`imettk new --pixel-shape`){shapes}"
+                f"each image has {count} values, which are no square: say its height and width in table.pixel_shape, "
+                f"or to `imettk new`: {' or '.join(shapes) or '--pixel-shape HEIGHTxWIDTH'}"
             )
         if shape is not None and count and math.prod(shape) != count:
             return f"each image has {count} values, and table.pixel_shape {_product(shape)}"

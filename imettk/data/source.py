@@ -92,7 +92,7 @@ class ImageSource:
     """Reads images by their position in a table.
 
     An image comes from the cache only while its file is the one that the cache was made of: of the same size and time,
-    or else with the same hash of head, middle and tail. No file is opened where size and time are the same.
+    or else with the same hash (see `hash_files`). No file is opened where size and time are the same.
 
     Attributes:
         num_cached: how many of them come from the cache.

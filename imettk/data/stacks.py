@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+CHANNELS = (1, 3, 4)  # of a picture, in the last axis
 ID_NAME = re.compile(r"(image|img|file|sample)?_?(ids?|names?|keys?|filenames?|uuids?)", re.IGNORECASE)
 
 
 def is_stack(shape: Sequence[int]) -> bool:
-    """Return whether the first axis of an array of numbers may count images."""
-    return len(shape) >= 3
+    """Return whether the first axis of an array of numbers may count images: it does not where channels are last."""
+    return len(shape) > 3 or (len(shape) == 3 and shape[2] not in CHANNELS)
 
 
 def find_stacks(shapes: Mapping[str, Sequence[int]]) -> list[str]:
@@ -26,8 +27,23 @@ def find_stacks(shapes: Mapping[str, Sequence[int]]) -> list[str]:
 
 
 def name_any(wanted: Collection[str], names: Iterable[str]) -> bool:
-    """Return whether names that are wanted mean one of these, or the folder of one."""
-    return bool(wanted) and any(name in wanted or name.rpartition("/")[0] in wanted for name in names)
+    """Return whether one of these names is wanted."""
+    return bool(wanted) and any(name in wanted for name in names)
+
+
+def name_arrays(paths: Sequence[str]) -> dict[str, str]:
+    """Return the paths of arrays by their names: without folders that all lie in, nor the last step where it is the
+    same of all, as in `a/image` and `b/image`. One array alone has all the names that it might have beside others."""
+    folders = [path.rpartition("/")[0] for path in paths]
+    if len(paths) == 1:
+        steps = paths[0].split("/")
+        ends = range(len(steps), max(0, len(steps) - 2), -1)
+        return {"/".join(steps[start:end]): paths[0] for end in ends for start in range(end)}
+    if "" not in folders and len({path.rpartition("/")[2] for path in paths}) == 1:
+        cut = len(shared_folder([folder[: folder.rfind("/") + 1] for folder in folders]))
+        return {folder[cut:]: path for folder, path in zip(folders, paths, strict=True)}
+    cut = len(shared_folder([f"{folder}/" for folder in folders] if "" not in folders else []))
+    return {path[cut:]: path for path in paths}
 
 
 def places_of(count: int, beside: Iterable[Sequence[object]]) -> dict[str, int]:

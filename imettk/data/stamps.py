@@ -1,9 +1,13 @@
-"""Tell whether image files have changed: by their size and time, else by a hash of head, middle and tail."""
+"""Tell whether image files have changed: by their size and time, else by a hash of head, middle and tail.
+
+A file that holds many images is hashed as a whole, for one of them may change alone.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -14,7 +18,7 @@ from imettk.data.containers import split_path
 from imettk.progress import progress_bar
 
 SAMPLE_BYTES = 4096  # of head, middle and tail each
-PLACES, HOLDER_PLACES = 3, 256  # of a file, and of one that holds many images, where they are read
+BLOCK_BYTES = 1 << 20  # of a whole file that are read at once
 THREADS = 8  # most of the time is spent waiting for a mounted file system
 LONG = 2000  # files whose hashing is worth a progress bar
 MISSING = -1
@@ -68,7 +72,7 @@ def hash_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> np.ndarray:
     """Hash the size and `SAMPLE_BYTES` at head, middle and tail of each image's files, int64 (N,).
 
     Another image differs in one of these; a file that is missing or cannot be read has 0. Of an image in a container,
-    it is a hash of that, which is looked at once, and of the image's name.
+    it is a hash of all that it holds, which is read once, and of the image's name.
     """
     if not len(paths):
         return np.zeros(0, np.int64)
@@ -99,7 +103,6 @@ class _Holders:
     def __init__(self) -> None:
         self._places: dict[str, str | None] = {}
         self._stats: dict[str, os.stat_result] = {}
-        self._digests: dict[str, bytes] = {}
 
     def find(self, path: str) -> str | None:
         """Return the container of an image, None where it is a file by itself."""
@@ -116,12 +119,17 @@ class _Holders:
         return self._stats[holder]
 
     def digest(self, holder: str) -> bytes:
-        """Return a hash of a container."""
-        if holder not in self._digests:
-            digest = hashlib.blake2b(digest_size=8)
-            _sample(holder, digest, HOLDER_PLACES)
-            self._digests[holder] = digest.digest()
-        return self._digests[holder]
+        """Return a hash of all that a container holds."""
+        status = self.stat(holder)
+        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        with _HASHING:  # by one thread, while the others wait for what it finds
+            if identity not in _DIGESTS:
+                _DIGESTS[identity] = _hash_whole(holder)
+            return _DIGESTS[identity]
+
+
+_HASHING = threading.Lock()
+_DIGESTS: dict[tuple[int, ...], bytes] = {}  # of containers, by which file it was: device, inode, size and time
 
 
 def _stat(path: str, channel_files: Sequence[str], holders: _Holders) -> tuple[int, int]:
@@ -141,7 +149,7 @@ def _hash(path: str, channel_files: Sequence[str], holders: _Holders) -> int:
     try:
         for file in _files(path, channel_files):
             if (holder := holders.find(file)) is None:
-                _sample(file, digest, PLACES)
+                _sample(file, digest)
             else:
                 digest.update(holders.digest(holder) + file[len(holder) :].encode("utf-8", "surrogateescape"))
     except (OSError, ValueError):
@@ -149,12 +157,20 @@ def _hash(path: str, channel_files: Sequence[str], holders: _Holders) -> int:
     return int.from_bytes(digest.digest(), "little", signed=True)
 
 
-def _sample(file: str, digest: hashlib.blake2b, places: int) -> None:
-    """Hash a file's size, and bytes from so many places: its head, its tail and between them."""
+def _hash_whole(file: str) -> bytes:
+    digest, block = hashlib.blake2b(digest_size=8), bytearray(BLOCK_BYTES)
+    with open(file, "rb", buffering=0, opener=_open_at_once) as opened:
+        while count := opened.readinto(block):
+            digest.update(memoryview(block)[:count])
+    return digest.digest()
+
+
+def _sample(file: str, digest: hashlib.blake2b) -> None:
+    """Hash a file's size, head, middle and tail."""
     with open(file, "rb", buffering=0, opener=_open_at_once) as opened:
         size = os.fstat(opened.fileno()).st_size
         digest.update(size.to_bytes(8, "little"))
         last = max(0, size - SAMPLE_BYTES)
-        for start in sorted({last * place // (places - 1) for place in range(places)}):
+        for start in sorted({0, last // 2, last}):
             opened.seek(start)
             digest.update(opened.read(SAMPLE_BYTES) or b"")

@@ -7,6 +7,7 @@ import io
 import json
 import mmap
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -14,12 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from imettk.data.csv_files import named
 from imettk.data.pixel_tables import PEEKED, PixelTable, count_numbers, find_planes, parse_numbers, require_planes
 
 SEPARATORS = (",", ";", "\t")
 CHUNK = 1 << 24  # bytes that are searched at once
 HEAD_BYTES = 1 << 16  # that are looked at first
 PEEKED_BYTES = 1 << 25  # in which the first rows must end
+INDEX = "index"  # the name of a first column without one, as pandas writes the names of its rows
+INDEXED = 8  # bytes of a file for one of what is known of its rows, at least: most of it are pixels
 BOM = b"\xef\xbb\xbf"
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}]')
 _STRING_OR_LIST = re.compile(rb'("(?:[^"\\]|\\.)*")|\[[-+.\deE,\s\[\]]*\]|\bNaN\b')
@@ -53,7 +57,10 @@ class CsvRows:
         first = head[0].decode("utf-8-sig") if head else ""
         bare = "".join(first.split('"')[::2])
         self._separator = max(SEPARATORS, key=bare.count)
-        self._columns = next(csv.reader([first], delimiter=self._separator), [])
+        columns = next(csv.reader([first], delimiter=self._separator), [])
+        self._columns = [
+            name or (INDEX if place == 0 and INDEX not in columns else "") for place, name in enumerate(columns)
+        ]
         rows = [dict(zip(self._columns, self._cells(line), strict=False)) for line in head[1:]]
         counts = count_numbers(rows)
         self.planes = require_planes(find_planes(counts))
@@ -75,6 +82,9 @@ class CsvRows:
         planes = ([cells[place] for place in places] for places in self._places)
         return [parse_numbers(plane[0] if len(plane) == 1 else plane) for plane in planes]
 
+    def most_bytes(self) -> int:
+        return len(self._data) // INDEXED
+
     def _find_lines(self) -> np.ndarray:
         if self._lines is None:
             self._lines = find_lines(self._data)[1:]
@@ -82,13 +92,16 @@ class CsvRows:
 
     def frame(self) -> pd.DataFrame:
         left_out = self.unused.union(self.planes.names)
-        kept = [name for name in self._columns if name not in left_out]
+        kept = {place: name for place, name in enumerate(self._columns) if name not in left_out}
+        if twice := [name for name, count in Counter(kept.values()).items() if count > 1]:
+            raise ValueError(f"{named(twice, 'column')} of the same name")
         count = len(self._find_lines())
         if not kept:
             return pd.DataFrame(index=range(count))
         frame = pd.read_csv(
-            self._path, sep=self._separator, usecols=kept, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+            self._path, sep=self._separator, usecols=[*kept], dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
+        frame.columns = pd.Index(kept.values())  # pandas has names of its own for those without
         if len(frame) != count:
             raise ValueError(f"it has {count} lines, and {len(frame)} rows")
         return frame
@@ -137,6 +150,9 @@ class JsonRows:
     def _load(self, start: int, end: int) -> Mapping[str, Any]:
         record: Mapping[str, Any] = json.loads(self._data[start:end])
         return record
+
+    def most_bytes(self) -> int:
+        return len(self._data) // INDEXED
 
     def _find(self) -> np.ndarray:
         if self._spans is None:

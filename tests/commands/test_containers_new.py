@@ -33,7 +33,7 @@ def test_new_takes_the_shape_of_pixels_that_are_no_square(tmp_path, capsys, monk
     frame = pd.DataFrame(pixels, columns=[f"p{number}" for number in range(pixels.shape[1])])
     frame.assign(label=labels).to_csv(tmp_path / "data" / "train.csv", index=False)
     line = refused(capsys, "new", "mine", "--data", tmp_path / "data")
-    assert "each image has 1440 values" in line and "perhaps 36 x 40" in line and "--pixel-shape" in line
+    assert "each image has 1440 values" in line and "`imettk new`: --pixel-shape 36x40 or --pixel-shape 32x45" in line
     run("new", "mine", "--data", tmp_path / "data", "--pixel-shape", "30x48")
     assert "typically 30 x 48 pixels" in capsys.readouterr().out
     assert "pixel_shape=(30, 48)" in (tmp_path / "mine.py").read_text()

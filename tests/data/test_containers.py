@@ -141,6 +141,9 @@ class Opened:
         assert container is self and lock.locked()
         return b"a"
 
+    def most_bytes(self):
+        return 1000
+
 
 @pytest.fixture
 def counted(tmp_path, monkeypatch):
@@ -183,8 +186,10 @@ def test_a_process_that_was_forked_opens_its_own(counted):
     os.close(reading)
 
 
-def test_few_containers_stay_open(tmp_path, counted):
-    for number in range(containers.MOST_OPEN + 1):
+@pytest.mark.parametrize(("most_bytes", "stay"), [(0, 8), (10_500, 10), (1 << 29, 128)])
+def test_containers_stay_open_while_they_are_few_or_small(tmp_path, counted, monkeypatch, most_bytes, stay):
+    monkeypatch.setattr(containers, "OPEN_BYTES", most_bytes)
+    for number in range(stay + 1):
         (tmp_path / f"b{number}.npy").write_bytes(b"b")
         read_member(f"{tmp_path}/b{number}.npy/a")
     before = len(Opened.makers)
@@ -196,3 +201,17 @@ def test_few_containers_stay_open(tmp_path, counted):
 
 def test_the_format_says_where_images_are():
     assert TableFormat(train_images="train_*.parquet", pixel_shape=(137, 236)).pixel_shape == (137, 236)
+
+
+def test_what_containers_keep_is_known_before_they_do(tmp_path):
+    rows = pd.DataFrame(np.zeros((50, 400), np.uint8)).add_prefix("p")
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    rows.to_parquet(tmp_path / "a.parquet", index=False)
+    stack = np.zeros((50, 20, 20), np.uint8)
+    np.save(tmp_path / "a.npy", stack)
+    np.savez_compressed(tmp_path / "a.npz", images=stack)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["images"] = stack
+    for ending, most in {"csv": 6000, "parquet": 20_000, "npy": 0, "npz": 20_128, "h5": 1500}.items():
+        with opened(str(tmp_path / f"a.{ending}")) as container:
+            assert most * 0.8 <= container.most_bytes() <= most, ending

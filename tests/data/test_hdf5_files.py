@@ -127,3 +127,15 @@ def test_a_volume_is_one_image_however_few_there_are(tmp_path, count):
 def test_a_stack_alone_holds_all_images_unless_it_is_asked_for_itself(tmp_path):
     file = Hdf5File(write(tmp_path / "a.h5", images=np.zeros((4, 20, 20), np.uint8)))
     assert file.names() == file.names({"1", "7"}) == ["0", "1", "2", "3"] and file.names({"images"}) == ["images"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_a_group_may_stand_for_each_image(tmp_path, count):
+    images = np.random.default_rng(0).integers(0, 256, (count, 32, 30, 3), np.uint8)
+    path = write(tmp_path / "a.h5", **{f"s{row}__image": image for row, image in enumerate(images)})
+    file = Hdf5File(path)
+    last = f"s{count - 1}"
+    assert sorted(file.names({last, "s99"})) == sorted(f"s{row}" for row in range(count))
+    assert count == 1 or sorted(file.names()) == sorted(f"s{row}" for row in range(count))
+    for name in (last, f"{last}/image"):
+        assert np.array_equal(load(Hdf5File(path).read(name, None), 3), images[-1])

@@ -138,5 +138,8 @@ def test_a_column_that_is_called_as_the_numbers_of_rows_is_not_lost():
 
 def test_what_is_no_square_needs_a_shape():
     table = PixelTable(Rows(pd.DataFrame({"id": ["x", "y"]}), 32332))
-    assert "32332 values, which are no square" in str(table.fault(None)) and "137 x 236" in str(table.fault(None))
+    assert str(table.fault(None)) == (
+        "each image has 32332 values, which are no square: say its height and width in table.pixel_shape, or to "
+        "`imettk new`: --pixel-shape 137x236"
+    )
     assert table.fault((137, 236)) is None and "has 137 x 237 = 32469" in str(table.fault((137, 237)))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imettk.data.stacks import ID_NAME, find_stacks, name_any, places_of, shared_folder
+from imettk.data.stacks import ID_NAME, find_stacks, name_any, name_arrays, places_of, shared_folder
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,10 @@ from imettk.data.stacks import ID_NAME, find_stacks, name_any, places_of, shared
         ({"all": (6, 20, 20, 3), "ids": (6,)}, ["all"]),
         ({"all": (3, 20, 20)}, ["all"]),  # an array alone holds all images
         ({"a": (20, 20)}, []),
+        ({"a": (20, 20, 1)}, []),
+        ({"a": (20, 20, 3)}, []),
+        ({"a": (20, 20, 4), "b": (20,)}, []),
+        ({"a": (9, 20, 20, 3)}, ["a"]),
         ({"a": (784,)}, []),
         ({"x": (6, 20, 20), "y": (6,), "x_test": (2, 20, 20)}, ["x", "x_test"]),
         ({"train/x": (6, 20, 20), "train/y": (6,), "test/x": (2, 20, 20)}, ["train/x", "test/x"]),
@@ -24,9 +28,24 @@ def test_an_array_holds_many_images_alone_or_beside_a_list_of_its_length(shapes,
     assert find_stacks(shapes) == stacks
 
 
-def test_wanted_names_mean_arrays_or_their_folders():
-    assert name_any({"b", "q"}, ["a", "b"]) and name_any({"s1"}, ["s0/image", "s1/image"])
-    assert not name_any({"0", "1"}, ["images"]) and not name_any((), ["images", ""])
+def test_wanted_names():
+    assert name_any({"b", "q"}, ["a", "b"]) and not name_any({"0", "1"}, ["images"]) and not name_any((), [""])
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (["x/a", "x/b"], ["a", "b"]),
+        (["x/a", "y/b"], ["x/a", "y/b"]),
+        (["x/a/image", "x/b/image"], ["a", "b"]),
+        (["image", "b/image"], ["image", "b/image"]),
+        (["a"], ["a"]),
+        (["x/a"], ["x/a", "a", "x"]),
+    ],
+)
+def test_names_of_arrays(paths, names):
+    assert list(name_arrays(paths)) == names and set(name_arrays(paths).values()) == set(paths)
 
 
 def test_images_are_called_by_ids_that_differ_else_by_their_position():

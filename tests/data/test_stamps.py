@@ -1,5 +1,7 @@
 """A changed file is noticed by its hash."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -31,13 +33,16 @@ def test_images_of_a_container_have_its_size_and_time_and_a_hash_of_their_own(tm
     content = bytearray(np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes())
     path.write_bytes(content)
     paths = np.array([f"{path}/{name}" for name in ("a", "b/c", "d")] + [str(path), str(tmp_path / "none" / "a")])
-    opened, sample = [], stamps._sample
-    monkeypatch.setattr(stamps, "_sample", lambda file, *rest: sample(file, *rest) or opened.append(file))
+    opened, whole = [], stamps._hash_whole
+    monkeypatch.setattr(stamps, "_hash_whole", lambda file: opened.append(file) or whole(file))
     before = stamp_files(paths, ())
     assert before.sizes.tolist() == [3_000_000] * 4 + [-1] and len(set(before.times[:4].tolist())) == 1
     assert len(set(before.hashes.tolist())) == 5 and before.hashes[4] == 0
-    assert opened.count(str(path)) <= 2  # once for all its images, and once for itself
-    content[1_000_000:1_020_000] = bytes(20_000)
+    assert (hash_files(paths, ()) == before.hashes).all() and opened == [str(path)]  # once for all looks at all images
+    content[1_234_567] ^= 1
     path.write_bytes(content)
+    os.utime(path, ns=(1, 1))
     after = hash_files(paths, ())
     assert (after[:3] != before.hashes[:3]).all()
+    os.utime(path, ns=(2, 2))
+    assert (stamp_files(paths, (), known=before).hashes == after).all() and (hash_files(paths, ()) == after).all()

@@ -40,6 +40,23 @@ def test_a_column_a_pixel(tmp_path, separator, end):
     assert load(table.read("1", (14, 56))).shape == (14, 56)
 
 
+@pytest.mark.parametrize("index", [None, "image_id"])
+def test_a_table_with_its_index(tmp_path, index):
+    frame = digits_frame()
+    frame.index = pd.Index([f"i{row}" for row in range(30)], name=index)
+    frame.to_csv(tmp_path / "train.csv")
+    table = open_csv(str(tmp_path / "train.csv"))
+    assert list(table.frame()) == [index or "index", "label"] and table.names() == [f"i{row}" for row in range(30)]
+    assert table.frame()["label"].tolist() == frame["label"].astype(str).tolist()
+    assert np.array_equal(load(table.read("i29", None)), DIGITS[29].reshape(28, 28))
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    digits_frame().assign(id=range(30)).rename(columns={"id": "label"}).to_csv(tmp_path / "train.csv", index=False)
+    with pytest.raises(DataError, match=r"train.csv cannot be read: 1 column \(label\) of the same name$"):
+        list_members(tmp_path / "train.csv", None)
+
+
 def test_all_pixels_in_a_cell(tmp_path):
     frame = pd.DataFrame({"emotion": 3, "pixels": [" ".join(map(str, row)) for row in DIGITS], "Usage": "Training"})
     frame.to_csv(tmp_path / "fer.csv", index=False)
