@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -102,7 +104,11 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from imettk.tracking.ledger import open_ledger
 
     # From here on in this process: no store of a test has to outlive the machine.
-    event.listen(Engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+    @event.listens_for(Engine, "connect")
+    def hurry(connection: sqlite3.Connection, _: object) -> None:
+        with contextlib.suppress(sqlite3.DatabaseError):  # one that is damaged is for the command to find
+            connection.execute("PRAGMA synchronous = OFF")
+
     folder = tmp_path_factory.mktemp("log") / "store"
     with open_ledger(folder):
         pass
