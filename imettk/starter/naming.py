@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
@@ -13,12 +14,12 @@ import pandas as pd
 from imettk.data.file_tree import NamedTree
 from imettk.data.image_files import compose, without_ending
 from imettk.data.image_search import Search
-from imettk.data.part_names import is_beside_images, is_part
+from imettk.data.part_names import is_beside_images, is_held_out, is_part
 from imettk.starter.look import Contents, sign_places
 
 MOST = 0.5  # share of ids from which on they name files
 NEARLY_ALL = 0.95  # share of ids with a file in one folder, from which on others are missing
-MOST_FOLDERS = 20  # that are looked into for the same ids
+MOST_FOLDERS = 10  # that may hold the same files below them
 COLOURS = ("red", "green", "blue")  # the order in which they come first among channels
 
 
@@ -72,48 +73,75 @@ def match_names(ids: pd.Series, contents: Contents) -> list[Naming]:
     paths = [compose(name).replace("\\", "/") for name in ids.unique()]
     known = {path.rpartition("/")[2] for path in paths}
     stems = {without_ending(name) for name in known}
-    if contents.heads.isdisjoint(known | stems):
-        return []
-    if any("/" in path for path in paths):
-        places = {folder: contents.below(folder) for folder in contents.folders()}
-    else:
-        places = contents.images
-    namings = _name_in(places, ids, known, stems)
-    if places is contents.images and (not namings or namings[0].share < 1):
+    nested = any("/" in path for path in paths)
+    rows_in = _rows_in(ids, contents, nested=nested)
+    places = {folder: contents.below(folder) if nested else contents.images[folder] for folder in _best(rows_in)}
+    namings = _name_in(places, rows_in, ids, known, stems)
+    if not nested and (not namings or namings[0].share < 1):
         likely = {naming.folder for naming in namings[:1]}
         if not namings or namings[0].share < NEARLY_ALL:
             likely |= {*_likely_folders(known, stems, contents)}
-        namings += _name_in({folder: contents.below(folder) for folder in likely}, ids, known, stems)
+        rows_in = _rows_in(ids, contents, nested=True) if likely else {}
+        namings += _name_in({folder: contents.below(folder) for folder in likely}, rows_in, ids, known, stems)
         namings.sort(key=_rank)
     first: dict[str, Naming] = {}
     for naming in namings:
         first.setdefault(naming.folder, naming)
-    return [*first.values()]
+    return [naming._replace(files=naming.files.astype(np.str_)) for naming in first.values()]
+
+
+def _rows_in(ids: pd.Series, contents: Contents, *, nested: bool) -> dict[str, set[int]]:
+    """Return the rows of ids that may mean files in each folder, by the beginnings of these files' names.
+
+    Args:
+        nested: or in folders below it.
+    """
+    rows_of: dict[str, list[int]] = {}
+    for row, name in enumerate(ids.tolist()):
+        base = compose(re.split(r"[/\\]", name)[-1])
+        for key in {base, without_ending(base), base.removesuffix(".0")}:
+            rows_of.setdefault(key, []).append(row)
+    rows_in: dict[str, set[int]] = {}
+    for folder, names in contents.images.items():
+        found: set[int] = set()
+        for name in map(compose, names):
+            for key in {name, without_ending(name), *(name[:at] for at in sign_places(name))}:
+                found.update(rows_of.get(key, ()))
+        for above in (_with_parents(folder) if nested and folder != "." else [folder]) if found else []:
+            rows_in.setdefault(above, set()).update(found)
+    return rows_in
+
+
+def _best(rows_in: Mapping[str, Collection[int]]) -> list[str]:
+    """Return the folders for most rows, apart for training and for testing: a search in thousands would take hours."""
+    order = sorted(rows_in, key=lambda folder: (-len(rows_in[folder]), folder))
+    tests = [is_held_out(folder) for folder in order]
+    parts = ([folder for folder, test in zip(order, tests, strict=True) if test is part] for part in (False, True))
+    return [folder for part in parts for folder in part[:MOST_FOLDERS]]
 
 
 def _name_in(
-    places: Mapping[str, Sequence[str]], ids: pd.Series, known: Collection[str], stems: Collection[str]
+    places: Mapping[str, Sequence[str]],
+    rows_in: Mapping[str, Collection[int]],
+    ids: pd.Series,
+    known: Collection[str],
+    stems: Collection[str],
 ) -> list[Naming]:
-    """Return those of some folders in which ids name files, in order, of very many those that may hold the most;
-    `known` and `stems` as of `_find_suffix`."""
-    files_of = {folder: [compose(name.rpartition("/")[2]) for name in names] for folder, names in places.items()}
-    hits = {folder: sum(_may_mean(name, known, stems) for name in names) for folder, names in files_of.items()}
-    likely = sorted((folder for folder in places if hits[folder]), key=lambda folder: (-hits[folder], folder))
+    """Return those of some folders in which ids name files, in order; `known` and `stems` as of `_find_suffix`."""
     namings = []
-    for folder in likely[:MOST_FOLDERS]:
-        names = places[folder]
-        suffix, channels = _find_suffix(known, stems, files_of[folder])
+    for folder, names in places.items():
+        suffix, channels = _find_suffix(known, stems, [compose(name.rpartition("/")[2]) for name in names])
         if suffix is None:
             continue
-        files = find_files(ids, names, suffix, channels)
-        steps = [file.count("/") == name.count("/") for name, file in zip(ids, files.tolist(), strict=True) if file]
+        rows = sorted(rows_in.get(folder, ()))
+        meant = ids.iloc[rows]
+        files = np.full(len(ids), "", object)  # each with its own length: there may be many
+        files[rows] = find_files(meant, names, suffix, channels)
+        pairs = zip(meant.tolist(), files[rows].tolist(), strict=True)
+        steps = [file.count("/") == name.count("/") for name, file in pairs if file]
         if steps:
             namings.append(Naming(folder, suffix, channels, files, len(names), sum(steps) / len(steps)))
     return sorted(namings, key=_rank)
-
-
-def _may_mean(name: str, known: Collection[str], stems: Collection[str]) -> bool:
-    return name in known or without_ending(name) in stems or any(name[:at] in known for at in sign_places(name))
 
 
 def _rank(naming: Naming) -> tuple[bool, float, float, int, int, str]:
@@ -136,10 +164,16 @@ def _likely_folders(known: Collection[str], stems: Collection[str], contents: Co
         return []
     suffix = suffix.replace("*", next(iter(channels), ""))
     counts: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
     for name in known:
         inners = [inner for file in tree.below().find(name, suffix) for inner in tree.places(file)]
+        if len(inners) == 1:
+            alone.update(inners)
+            continue
         above = Counter(folder for inner in inners for folder in _with_parents(inner))
         counts.update(folder for folder, number in above.items() if number == 1)
+    for inner, number in alone.items():
+        counts.update(dict.fromkeys(_with_parents(inner), number))
     most = max(counts.values(), default=0)
     likely = [folder for folder, count in counts.items() if count == most]
     return sorted(likely, key=lambda folder: (-_depth(folder), folder))[:MOST_FOLDERS]

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from imettk.starter import naming as naming_module
 from imettk.starter.look import Contents
 from imettk.starter.naming import find_files, match_names
 
@@ -81,3 +82,23 @@ def test_channels_lie_below_too():
 def test_paths_of_another_machine_name_images_by_their_end(way):
     naming = match([f"{way}a.jpg", f"{way}b.jpg"], train=["a.jpg", "b.jpg"], test=["c.jpg"])[0]
     assert [f"{naming.folder}/{file}".removeprefix("./") for file in naming.files] == ["train/a.jpg", "train/b.jpg"]
+
+
+def test_folders_of_a_few_ids_are_not_searched_for_all(monkeypatch):
+    """With thousands of folders it took hours; what is found stays what a search in every folder finds."""
+    ids = [f"{folder:02x}{number}" for folder in range(200) for number in range(3)]
+    images = {f"train/{folder:02x}": [f"{folder:02x}{number}.jpg" for number in range(3)] for folder in range(200)}
+    searched = []
+
+    def count(names, *others):
+        searched.append(len(names))
+        return find_files(names, *others)
+
+    monkeypatch.setattr(naming_module, "find_files", count)
+    naming = match(ids, **images)[0]
+    below = Contents({}, images, []).below("train")
+    assert naming.files.tolist() == find_files(pd.Series(ids), below, ".jpg", ()).tolist()
+    assert (naming.folder, naming.share) == ("train", 1.0) and sum(searched) < 4 * len(ids)
+    searched.clear()
+    paths = [f"{folder}/{name}" for folder, names in images.items() for name in names]
+    assert match(paths, **images)[0].share == 1.0 and sum(searched) < 4 * len(ids)

@@ -19,6 +19,7 @@ from table import Row, arguments_of, finish, print_machine
 
 LETTERS = 3  # folders one in another
 MOST_SECONDS = 2.0
+MOST_NAMING_SECONDS = 20.0
 
 
 def names_of(number: int) -> list[str]:
@@ -50,6 +51,28 @@ def ours(folder: Path, names: list[str]) -> tuple[float, ...]:
     return tuple(seconds)
 
 
+def new(folder: Path, names: list[str]) -> tuple[float, ...]:
+    """Return the seconds in which `imettk new` finds how ids name files, and those of its whole guess."""
+    import pandas as pd
+
+    from imettk.starter.guess import guess
+    from imettk.starter.guess_columns import Choices
+    from imettk.starter.look import look_into
+    from imettk.starter.naming import match_names
+
+    rows = "".join(f"{name},{'ab'[int(name, 16) % 2]}\n" for name in names)
+    (folder.parent / "train.csv").write_text(f"id,label\n{rows}")
+    contents, seconds = look_into(folder.parent), []
+    for call in (
+        lambda: match_names(pd.Series(names, dtype=str), contents)[0],
+        lambda: guess(contents, folder.parent, Choices()),
+    ):
+        started = time.process_time()
+        assert call().found.all()
+        seconds.append(time.process_time() - started)
+    return tuple(seconds)
+
+
 def walk(folder: Path, names: list[str]) -> tuple[float, ...]:
     """Return the seconds of `os.walk` and a dict."""
     started = time.process_time()
@@ -74,7 +97,12 @@ def main() -> None:
     print_machine("numpy", "pandas")
     print(f"{number:,} ids and images, nested by {LETTERS} letters; CPU seconds of a fresh process\n")
     names = names_of(number)
-    ways: dict[str, Callable[[Path, list[str]], tuple[float, ...]]] = {"ours": ours, "walk": walk, "rglob": rglob}
+    ways: dict[str, Callable[[Path, list[str]], tuple[float, ...]]] = {
+        "ours": ours,
+        "new": new,
+        "walk": walk,
+        "rglob": rglob,
+    }
     seconds: dict[str, list[tuple[float, ...]]] = {way: [] for way in ways}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -86,9 +114,12 @@ def main() -> None:
             for way, measure in ways.items():
                 seconds[way].append(pool.apply(measure, (top, names)))
     first, again = zip(*seconds["ours"], strict=True)
+    naming, guessing = zip(*seconds["new"], strict=True)
     rows = [
         Row("imettk", first, "s", (), MOST_SECONDS),
         Row("  once more in the same process", again, "s"),
+        Row("imettk new: how ids name files", naming, "s", (), MOST_NAMING_SECONDS),
+        Row("  its whole guess", guessing, "s"),
         Row("  os.walk and a dict", [value for (value,) in seconds["walk"]], "s"),
         Row("  pathlib.rglob and a dict", [value for (value,) in seconds["rglob"]], "s"),
     ]
