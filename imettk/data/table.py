@@ -64,7 +64,9 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
     ]
     labels = list_labels(table_format, data_dir, [part.frame for part in sources], merged, remarks)
     parts = [_read_rows(part, data_dir, labels, number, remarks) for number, part in enumerate((main, *extra))]
-    refuse_doubles(pd.Series(np.concatenate([part.ids for part in parts])), main.csv)
+    others = " and ".join(part.csv.name for part in extra)
+    what_to_do = f", and in {others} others: write a column of ids that differ into all, named in `table.id_column`"
+    refuse_doubles(pd.Series(np.concatenate([part.ids for part in parts])), main.csv, what_to_do)
     arrays: dict[str, Any] = {}
     for item in fields(SampleTable):
         columns = [getattr(part, item.name) for part in parts]

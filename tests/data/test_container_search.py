@@ -88,6 +88,6 @@ def test_a_table_is_read_without_its_pixels_only_where_it_holds_the_images(tmp_p
 
 def test_images_without_a_shape_stop_before_any_is_read(tmp_path):
     pd.DataFrame({"id": ["a"]} | {f"p{number}": [7] for number in range(300)}).to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(DataError, match=r"a.csv: each image has 300 values, .* table.pixel_shape .*, perhaps 15 x 20"):
+    with pytest.raises(DataError, match=r"a.csv: each image has 300 values, .* table.pixel_shape, .* 15x20$"):
         search(["a"], tmp_path / "a.csv")
     assert search(["a"], tmp_path / "a.csv", pixel_shape=(15, 20)) == (["a"], [])

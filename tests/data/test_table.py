@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from small_tables import DATA, KINDS, MULTICLASS, MULTILABEL, SAMPLE, TRAIN, lay_out
 
@@ -221,6 +222,25 @@ def test_real_multiclass_clothing():
     assert list(table.labels) == sorted(Counter(row["label"] for row in rows))
     assert len(table.remarks) == 2  # the dropped rows, and the image without a row
     assert any("1 image (" in remark and "without a row" in remark for remark in table.remarks)
+
+
+def test_rows_that_are_numbered_clash_with_those_of_an_extra_table(tmp_path):
+    pixels = pd.DataFrame(np.zeros((4, 256), int)).add_prefix("pixel").assign(label=list("abab"))
+    for name in ("train.csv", "more.csv"):
+        pixels.to_csv(tmp_path / name, index=False)
+    form = TableFormat(
+        task="multiclass",
+        id_column="row",
+        label_column="label",
+        train_images="train.csv",
+        extra=(ExtraTable(csv="more.csv", images="more.csv"),),
+    )
+    line = r"train.csv: 4 ids .* more than once; .* in more.csv others: write a column of ids that differ into"
+    with pytest.raises(DataError, match=line):
+        read_table(form, tmp_path)
+    for name in ("train.csv", "more.csv"):
+        pixels.assign(id=[f"{name}{row}" for row in range(4)]).to_csv(tmp_path / name, index=False)
+    assert len(read_table(replace(form, id_column="id"), tmp_path)) == 8
 
 
 def test_groups_by_a_pattern_of_the_id_also_in_extra_tables(tmp_path):
