@@ -311,10 +311,16 @@ def _tell_ways(
 def _tell_spare(used: set[str], tree: FileTree, suffix: str, folder: Path, remarks: list[str]) -> None:
     """Remark images in the folder that no row names, and those below where rows name such."""
     ending = suffix.rpartition("*")[2]
-    spare = [name for name in tree.files() - used if name.endswith(ending) and not name.endswith(TABLE_ENDINGS)]
+    others = tree.files() - used
     if any("/" in file and not file.startswith("../") for file in used):
-        images = (name for name in tree.paths_below() if name not in used)
-        spare += [name for name in images if (name.endswith(ending) if ending else without_ending(name) != name)]
+        others |= {*tree.paths_below()} - used
+    endings = {os.path.splitext(file)[1] for file in used}
+    spare = [
+        name
+        for name in others
+        if (name.endswith(ending) if ending else without_ending(name) != name or os.path.splitext(name)[1] in endings)
+        and not name.lower().endswith(TABLE_ENDINGS)
+    ]
     if spare:
         remarks.append(f"{folder}: {named(sorted(spare), 'image')} without a row in the table")
 
