@@ -186,6 +186,8 @@ def describe_places(places: dict[str, list[Place]], *, suffix: str | None = None
             f"name images in {len(folders)} folders ({example}): put them, or links to them, into one, or write the "
             "way there into the column as well"
         )
+    if suffix is not None:
+        return f"name images ({example}) that are not found by their names: put them, or links to them, into one folder"
     return f"name images ({example}), fewer than half: leave the others out of the table, or add their images"
 
 
