@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +58,44 @@ class Search:
         self.tree = tree
         self._roots = [tree] if data is None else [tree, data]
         self._known_ends: dict[tuple[str, ...], list[list[_End]]] = {}
+
+    def find_all(self, names: Sequence[str], leaving: Collection[str] = ()) -> _Found:
+        """Return the files that each name means.
+
+        Args:
+            leaving: names that are paths out of the folder.
+        """
+        files, ways = list[list[str]](), np.full(len(names), HERE)
+        for row, name in enumerate(names):
+            leaves = name in leaving
+            if not (found := [] if leaves else self.here(name)):
+                found, ways[row] = self.elsewhere(name, leaves=leaves)
+            files.append(found)
+        passed = {row: files[row][0] for row in self._not_meant(names, files, ways)}
+        for row in passed:
+            files[row], ways[row] = [], HERE
+        return _Found(files, ways, passed)
+
+    def _not_meant(self, names: Sequence[str], files: Sequence[Sequence[str]], ways: np.ndarray) -> Iterator[int]:
+        """Yield the rows whose files, such as masks, are no images as the others are: below the folder in which most
+        lie, or with an ending that most of the others have beside their own."""
+        number = sum(map(bool, files))
+        here = [row for row in np.flatnonzero(ways == HERE).tolist() if files[row]]
+        exact = [files[row][0] for row in here if files[row] == [names[row] + self._suffix]]
+        others = {row: os.path.splitext(files[row][0])[1] for row in here if files[row] != [names[row] + self._suffix]}
+        doubled = {
+            ending for ending in {*others.values()} if 2 * sum(self._has(file, ending) for file in exact) > len(exact)
+        }
+        if 2 * len(here) > number:
+            yield from (row for row in np.flatnonzero(ways == BELOW).tolist() if files[row])
+        if not self._channels:
+            yield from (row for row, ending in others.items() if ending in doubled and len(files[row]) == 1)
+
+    def _has(self, file: str, ending: str) -> bool:
+        """Return whether a file stands there with another ending too."""
+        way, _, base = file.rpartition("/")
+        other = without_ending(base) + ending
+        return other != base and other in self.tree.files(way)
 
     def here(self, name: str) -> list[str]:
         """Return the files that a name means in the folder, or in the one within that the name itself says."""
@@ -137,6 +175,20 @@ class Search:
         return inside if len(inside) <= len(inner) else f"{self._back}/{inner}/"
 
 
+class _Found(NamedTuple):
+    """The files that names mean.
+
+    Attributes:
+        files: of each name.
+        ways: how it was found, int (N,).
+        passed: the file of a name by its row where that counts as missing all the same.
+    """
+
+    files: list[list[str]]
+    ways: np.ndarray
+    passed: dict[int, str]
+
+
 class _End(NamedTuple):
     """A folder with files with whose name a path ends.
 
@@ -178,15 +230,9 @@ def find_images(
     data = None if os.path.realpath(folder) == os.path.realpath(data_dir) else open_tree(data_dir)
     way, back = (os.path.relpath(*ends).replace(os.sep, "/") for ends in ((folder, data_dir), (data_dir, folder)))
     search = Search(open_tree(folder), suffix, channels, data=data, way=way, back=back)
-    files, ways = np.full(len(names), "", object), np.full(len(names), HERE)
-    doubtful: dict[int, list[str]] = {}
-    for row, name in enumerate(names.tolist()):
-        leaves = name in leaving
-        if not (found := [] if leaves else search.here(name)):
-            found, ways[row] = search.elsewhere(name, leaves=leaves)
-        if len(found) > 1:
-            doubtful[row] = found
-        files[row] = found[0] if found else ""
+    found = search.find_all(names.tolist(), leaving)
+    ways, files = found.ways, np.array([files[0] if files else "" for files in found.files], object)
+    doubtful = {row: files for row, files in enumerate(found.files) if len(files) > 1}
     _refuse_doubt(names, doubtful, ways, csv, folder)
     if leaving:
         refuse_leaving(names[files == ""], csv, folder, data_dir)
@@ -194,6 +240,9 @@ def find_images(
     remarks += [f"{folder}/{fault}" for fault in search.tree.unread]
     _tell_others(names[ways == HERE], files[ways == HERE], suffix, csv, remarks)
     _tell_ways(names, files, ways, csv, folder, data_dir, remarks)
+    if found.passed:
+        lost = [f"{names.iloc[row]} is {file}" for row, file in found.passed.items()]
+        remarks.append(f"{csv}: {named(lost, 'row')} without an image where those of most are in {folder}")
     if alone:
         used = {file.replace("*", channel) for file in files for channel in channels} if channels else set(files)
         used = set(map(plain_path, used))
@@ -262,10 +311,16 @@ def _tell_ways(
 def _tell_spare(used: set[str], tree: FileTree, suffix: str, folder: Path, remarks: list[str]) -> None:
     """Remark images in the folder that no row names, and those below where rows name such."""
     ending = suffix.rpartition("*")[2]
-    spare = [name for name in tree.files() - used if name.endswith(ending) and not name.endswith(TABLE_ENDINGS)]
+    others = tree.files() - used
     if any("/" in file and not file.startswith("../") for file in used):
-        images = (name for name in tree.paths_below() if name not in used)
-        spare += [name for name in images if (name.endswith(ending) if ending else without_ending(name) != name)]
+        others |= {*tree.paths_below()} - used
+    endings = {os.path.splitext(file)[1] for file in used}
+    spare = [
+        name
+        for name in others
+        if (name.endswith(ending) if ending else without_ending(name) != name or os.path.splitext(name)[1] in endings)
+        and not name.lower().endswith(TABLE_ENDINGS)
+    ]
     if spare:
         remarks.append(f"{folder}: {named(sorted(spare), 'image')} without a row in the table")
 
@@ -275,7 +330,12 @@ def say_where(names: pd.Series, folder: Path, table_format: TableFormat) -> str:
     do."""
     suffix, name = table_format.image_suffix, str(names.iloc[0])
     text = f"that of {printable(name)} would be {printable(name + suffix)}"
-    if table_format.channel_files or table_format.lists_images:
+    if table_format.lists_images:
+        return text
+    search = Search(open_tree(folder), suffix, table_format.channel_files)
+    if found := search.here(name) or search.elsewhere(name, leaves=False)[0]:
+        return f"{text}; {printable(found[0])} is not where those of most rows are, or has another ending"
+    if table_format.channel_files:
         return text
     known = set(names.iloc[:MOST_LOOKED_AT])
     for file in sorted(open_tree(folder).files()):

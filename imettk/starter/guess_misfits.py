@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from imettk.data.image_files import ENDING_SIGNS, compose
+from imettk.data.image_files import ENDING_SIGNS, compose, without_ending
 from imettk.data.part_names import is_held_out, is_training
 from imettk.errors import DataError
 from imettk.starter.guess_columns import FEWEST, MOST, Choices, TrainingRows, label_candidates, number_columns
 from imettk.starter.look import Contents
-from imettk.starter.naming import match_names
+from imettk.starter.naming import Naming, match_names
 from imettk.starter.naming_rivals import find_rivals
 
 LEAST = 2  # ids that must name something, so that it is no accident
@@ -186,6 +186,8 @@ def describe_places(places: dict[str, list[Place]], *, suffix: str | None = None
             f"name images in {len(folders)} folders ({example}): put them, or links to them, into one, or write the "
             "way there into the column as well"
         )
+    if suffix is not None:
+        return f"name images ({example}) that are not found by their names: put them, or links to them, into one folder"
     return f"name images ({example}), fewer than half: leave the others out of the table, or add their images"
 
 
@@ -204,9 +206,27 @@ def refuse_more_images(frame: pd.DataFrame, rows: TrainingRows, contents: Conten
         if not any(naming.is_same(here.folder, here.files) for naming in namings):
             raise DataError(
                 f"{rows.csv}: columns {rows.id_column} and {column} both name images (in {here.folder}/ and "
-                f"{there.folder}/), and a row of two images cannot be read yet: for the first alone give --id-column "
-                f"{rows.id_column}"
+                f"{there.folder}/), and a row of two images cannot be read yet: give "
+                + _say_columns(frame, {rows.id_column: here, column: there})
             )
+
+
+def _say_columns(frame: pd.DataFrame, namings: dict[str, Naming]) -> str:
+    """Return the option that takes each of these columns, with what it means for the first row for which they differ;
+    those first whose cells are names of files, as numbers of rows may be names by accident."""
+    paths = {
+        column: [f"{naming.folder}/{file}" if file else "" for file in naming.files.tolist()]
+        for column, naming in namings.items()
+    }
+    places = enumerate(zip(*paths.values(), strict=True))
+    row = next((row for row, files in places if all(files) and len({*files}) == len(files)), 0)
+
+    def is_file(column: str) -> bool:
+        return bool((frame[column] != frame[column].map(without_ending)).mean() > MOST)
+
+    columns = sorted(namings, key=is_file, reverse=True)
+    options = [f"--id-column {column} ({frame[column].iloc[row]} is {paths[column][row]})" for column in columns]
+    return " or ".join(options)
 
 
 def _refuse_rivals(frame: pd.DataFrame, rows: TrainingRows, contents: Contents, choices: Choices) -> None:

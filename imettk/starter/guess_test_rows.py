@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
+import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.part_names import is_part, is_test
@@ -30,7 +32,7 @@ def find_test_images(
     where = f"by its name; none of its {len(names)} ids has an image"
     if sample.naming is not None:
         folder = beside_training(sample.naming.folder, form.train_images) if nested else sample.naming.folder
-        files = find_files(names, contents.below(folder), form.image_suffix, form.channel_files)
+        folder, files = _with_others(names, folder, form, contents)
         form = replace(form, test_images=folder)
         where = f"by its name; {int((files != '').sum())} of its {len(names)} ids are files in {folder}/"
     if len(others := find_places(names[files == ""], contents, training=False)) > TOLD * len(names):
@@ -39,6 +41,23 @@ def find_test_images(
             f"{describe_places(others, suffix=form.image_suffix)}"
         )
     return form, files, where
+
+
+def _with_others(names: pd.Series, folder: str, form: TableFormat, contents: Contents) -> tuple[str, np.ndarray]:
+    """Return the folder of test images, or the one above that also holds those that lie elsewhere, and the files from
+    there: no row of a sample submission can be left out."""
+
+    def find(top: str) -> np.ndarray:
+        return find_files(names, contents.below(top), form.image_suffix, form.channel_files)
+
+    files = find(folder)
+    others = find_places(names[files == ""], contents, training=False)
+    if not others:
+        return folder, files
+    ways = [place.folder for places in others.values() for place in places if place.folder != form.train_images]
+    top = posixpath.commonpath([folder, *ways]) or "."
+    above = find(top)
+    return (top, above) if (above != "").sum() > (files != "").sum() else (folder, files)
 
 
 def find_test_rows(

@@ -197,8 +197,8 @@ def label_folders(contents: Contents) -> list[str]:
 def find_files(ids: pd.Series, names: Sequence[str], suffix: str, channels: tuple[str, ...]) -> np.ndarray:
     """Return which of these files each id means, str (N,), "" where none or several; as `prepare` finds them."""
     search = Search(NamedTree(names), suffix, channels)
-    found = [search.here(name) or search.elsewhere(name, leaves=False)[0] for name in ids.tolist()]
-    return np.array([files[0] if len(files) == 1 else "" for files in found], np.str_)
+    found = search.find_all(ids.tolist())
+    return np.array([files[0] if len(files) == 1 else "" for files in found.files], np.str_)
 
 
 def _find_suffix(

@@ -74,7 +74,8 @@ def test_a_folder_of_images_beside_the_data_folder_is_a_place_of_its_own(data, t
     """As `new --hold-out` writes it."""
     form = replace(FORM, train_images="../elsewhere/deep")
     (tmp_path / "elsewhere" / "deep" / "in").mkdir()
-    (data / "train.csv").write_text("id,kind\nl,x\nin/../l,y\n")
+    (tmp_path / "elsewhere" / "deep" / "m.png").touch()
+    (data / "train.csv").write_text("id,kind\nl,x\nin/../m,y\n")
     assert len(read_table(form, data)) == 2
     (data / "train.csv").write_text("id,kind\nl,x\n../secret,y\n")
     with pytest.raises(DataError, match=r"1 id \(\.\./secret\) would lead out of"):

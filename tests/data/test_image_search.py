@@ -191,3 +191,29 @@ def test_a_step_that_leads_nowhere_makes_no_other_image(tmp_path):
         read(tmp_path, "0", "./0", "1", "2")
     files, told = read(tmp_path, *(f"./{number}" for number in range(4)))
     assert files == [f"train/{number}.jpg" for number in range(4)] and "without a row" not in told
+
+
+@pytest.mark.parametrize(
+    ("masks", "where"), [("masks/{}.jpg", "masks/2.jpg"), ("a/masks/{}.png", "a/masks/2.png"), ("{}.png", "2.png")]
+)
+def test_a_mask_never_stands_for_an_image_that_is_missing(tmp_path, masks, where):
+    touch(tmp_path, *(f"train/{number}.jpg" for number in range(6) if number != 2))
+    touch(tmp_path, *(f"train/{masks.format(number)}" for number in range(6)))
+    files, told = read(tmp_path, *map(str, range(6)), on_missing_image="drop")
+    assert files == [f"train/{number}.jpg" for number in range(6) if number != 2]
+    assert f"train.csv: 1 row (2 is {where}) without an image where those of most are in {tmp_path}/train" in told
+    with pytest.raises(DataError, match=f"1 row .2. without an image .*; {where} is not where those of most rows are"):
+        read(tmp_path, *map(str, range(6)))
+
+
+def test_another_ending_that_only_some_have_is_an_image(tmp_path):
+    touch(tmp_path, "train/0.jpg", "train/1.jpg", "train/1.png", "train/2.jpg", "train/3.png")
+    assert read(tmp_path, *"0123")[0] == [f"train/{name}" for name in ("0.jpg", "1.jpg", "2.jpg", "3.png")]
+
+
+@pytest.mark.parametrize("inner", ["", "in/"])
+def test_only_images_are_told_to_be_without_a_row(tmp_path, inner):
+    """Also where ids hold their endings, so that none is expected; the ending of an image that is there is one."""
+    touch(tmp_path, *(f"train/{inner}{name}" for name in ("a.jpg", "b.img", "c.img", "d.png", "e.py", "f.json", "g")))
+    _, told = read(tmp_path, "a.jpg", "b.img", image_suffix="")
+    assert f"{tmp_path}/train: 2 images ({inner}c.img, {inner}d.png) without a row in the table" in told

@@ -196,3 +196,16 @@ def test_ids_that_mean_one_image_are_told(tmp_path):
     assert lines == ["4 ids (3, 5, ./3, .//5) that mean the same image as another one: `prepare` stops there"]
     lay_out(tmp_path, [], train=rows("id,label", *(f"./{name}" for name in TWELVE)))
     assert find_oddities(look(tmp_path), look_into(tmp_path), look_at([[str(tmp_path / "train/0.jpg")]])) == []
+
+
+@pytest.mark.parametrize("order", [("id", "image"), ("image", "id")])
+def test_a_number_of_rows_that_names_images_by_accident_is_not_advised_first(tmp_path, order):
+    """As the number of each row is another image's name: all images would be wrong."""
+    cells = {"id": range(12), "image": [f"{number * 7 % 12}.jpg" for number in range(12)]}
+    lines = [",".join((*order, "label"))]
+    lines += [f"{cells[order[0]][row]},{cells[order[1]][row]},{'ab'[row % 2]}" for row in range(12)]
+    lay_out(tmp_path, [f"train/{name}.jpg" for name in TWELVE], train=lines)
+    asked = r"give --id-column image \(7\.jpg is train/7\.jpg\) or --id-column id \(1 is train/1\.jpg\)$"
+    with pytest.raises(DataError, match=asked):
+        look(tmp_path)
+    assert look(tmp_path, id_column="image").files.tolist() == cells["image"]

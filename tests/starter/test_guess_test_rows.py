@@ -4,6 +4,7 @@ import pytest
 from laid_folders import TWELVE, lay_out, look, rows
 
 from imettk.data.asked_rows import find_asked, read_asked
+from imettk.data.table import read_table, read_test_table
 from imettk.starter.look import look_at, look_into
 from imettk.starter.oddities import find_oddities
 
@@ -72,3 +73,16 @@ def test_a_sample_submission_says_it_where_it_is(tmp_path):
     found = look(lay_out(tmp_path, [*TRAIN, "test/q1.jpg", "test/q2.jpg"], train=LABELS, sample_submission=sample))
     assert finding_of(found) is None and found.table.test_csv is None
     assert read_asked(found.table, tmp_path)["id"].tolist() == ["q1"]
+
+
+@pytest.mark.parametrize("number", [1, 10])
+@pytest.mark.parametrize(("first", "second"), [("test-jpg", "test-jpg-additional"), ("x/test", "x/y/more")])
+def test_test_images_in_two_folders_are_found_below_the_one_above(tmp_path, number, first, second):
+    """No test row can be left out of the table; those in the smaller folder got a neutral answer."""
+    names = [f"q{name}" for name in range(30)]
+    tests = [f"{second if place < number else first}/{name}.jpg" for place, name in enumerate(names)]
+    sample = ["id,label", *(f"{name},a" for name in names)]
+    form = look(lay_out(tmp_path, [*TRAIN, *tests], train=LABELS, sample_submission=sample)).table
+    assert form.test_images == ("x" if "/" in first else ".")
+    paths = read_test_table(form, tmp_path, read_table(form, tmp_path)).paths
+    assert [path.removeprefix(f"{tmp_path}/") for path in paths] == tests
