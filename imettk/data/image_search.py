@@ -78,7 +78,8 @@ class Search:
 
     def _not_meant(self, names: Sequence[str], files: Sequence[Sequence[str]], ways: np.ndarray) -> Iterator[int]:
         """Yield the rows whose files, such as masks, are no images as the others are: below the folder in which most
-        lie, or with an ending that most of the others have beside their own."""
+        lie, beside files of the same names as those; or with an ending that most of the others have beside their own.
+        """
         number = sum(map(bool, files))
         here = [row for row in np.flatnonzero(ways == HERE).tolist() if files[row]]
         exact = [files[row][0] for row in here if files[row] == [names[row] + self._suffix]]
@@ -87,9 +88,16 @@ class Search:
             ending for ending in {*others.values()} if 2 * sum(self._has(file, ending) for file in exact) > len(exact)
         }
         if 2 * len(here) > number:
-            yield from (row for row in np.flatnonzero(ways == BELOW).tolist() if files[row])
+            stems = {without_ending(files[row][0].rpartition("/")[2]) for row in here}
+            below = [(row, files[row][0].rpartition("/")[0]) for row in np.flatnonzero(ways == BELOW).tolist()]
+            copies = {inner for inner in {inner for _, inner in below} if self._holds(inner, stems)}
+            yield from (row for row, inner in below if inner in copies)
         if not self._channels:
             yield from (row for row, ending in others.items() if ending in doubled and len(files[row]) == 1)
+
+    def _holds(self, inner: str, stems: Collection[str]) -> bool:
+        """Return whether a folder holds a file of one of these names."""
+        return any(without_ending(name) in stems for name in self.tree.files(inner))
 
     def _has(self, file: str, ending: str) -> bool:
         """Return whether a file stands there with another ending too."""

@@ -217,3 +217,11 @@ def test_only_images_are_told_to_be_without_a_row(tmp_path, inner):
     touch(tmp_path, *(f"train/{inner}{name}" for name in ("a.jpg", "b.img", "c.img", "d.png", "e.py", "f.json", "g")))
     _, told = read(tmp_path, "a.jpg", "b.img", image_suffix="")
     assert f"{tmp_path}/train: 2 images ({inner}c.img, {inner}d.png) without a row in the table" in told
+
+
+def test_a_part_of_the_images_may_lie_below_the_others(tmp_path):
+    """Only a folder that has the names of the others again holds something else than images."""
+    touch(tmp_path, *(f"train/{name}.jpg" for name in "01234"), *(f"train/more/{name}.jpg" for name in "567"))
+    files, told = read(tmp_path, *"01234567")
+    assert files == [f"train/{name}.jpg" for name in "01234"] + [f"train/more/{name}.jpg" for name in "567"]
+    assert f"3 images found by name in folders below {tmp_path}/train" in told

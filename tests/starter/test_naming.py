@@ -61,10 +61,12 @@ def test_what_lies_in_one_folder_is_not_looked_for_in_those_above():
     assert [naming.folder for naming in found] == ["train", "test"] and found[0].direct == 1.0
 
 
-def test_few_files_below_or_beside_the_folder_of_most_are_lost():
+def test_few_files_below_the_folder_of_most_are_found_and_beside_it_lost():
     names = [str(number) for number in range(40)]
     naming = match(names, **{"train": [f"{name}.jpg" for name in names[1:]], "train/more": ["0.jpg"]})[0]
-    assert naming.folder == "train" and naming.files.tolist()[:2] == ["", "1.jpg"]
+    assert naming.folder == "train" and naming.files.tolist()[:2] == ["more/0.jpg", "1.jpg"]
+    naming = match(names, **{"train": [f"{name}.jpg" for name in names[1:]], "train/masks": ["0.jpg", "1.jpg"]})[0]
+    assert naming.folder == "train" and not naming.found[0], "that folder holds something else of each image"
     naming = match(names, **{"train": [f"{name}.jpg" for name in names[1:]], "more": ["0.jpg"]})[0]
     assert naming.folder == "train" and not naming.found[0], "one that lies elsewhere is another's, or lost"
 
