@@ -177,9 +177,11 @@ def test_a_process_that_was_forked_opens_its_own(counted):
         reading, writing = os.pipe()
         if (child := os.fork()) == 0:
             signal.alarm(20)  # where it would wait for ever
-            read_member(f"{counted}/a")
-            os.write(writing, str(len(Opened.makers)).encode())
-            os._exit(0)
+            try:
+                read_member(f"{counted}/a")
+                os.write(writing, str(len(Opened.makers)).encode())
+            finally:  # never on into the tests of the process that forked
+                os._exit(0)
         os.waitpid(child, 0)
         os.close(writing)
         assert os.read(reading, 9) == b"2" and Opened.makers == [os.getpid()]
