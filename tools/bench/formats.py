@@ -7,6 +7,7 @@ every kernel does to read it as bytes.
 from __future__ import annotations
 
 import functools
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -225,6 +226,8 @@ def rows_of(kind: Kind, folder: Path, count: int, rounds: int) -> Iterator[Row]:
 def main() -> None:
     arguments = arguments_of(__doc__).parse_args()
     cv2.setNumThreads(0)
+    if hasattr(os, "sched_setaffinity"):  # some decoders start threads, which in loader processes have no core to spare
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print_machine("opencv-python-headless", "pydicom", "pylibjpeg-openjpeg", "python-gdcm", "tifffile", "numpy")
     print(f"images a second (more is better), one core; {KINDS[0].side} pixels a side unless said, to {SIZE}\n")
     rows: list[Row] = []
