@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from imettk.data.file_search import Search
 from imettk.data.file_tree import NamedTree
 from imettk.data.image_files import compose, without_ending
-from imettk.data.image_search import Search
 from imettk.data.part_names import is_beside_images, is_held_out, is_part
 from imettk.starter.look import Contents, sign_places
 
