@@ -66,12 +66,7 @@ def measure_values(paths: Sequence[str], reader: ImageReader) -> ValueSurvey:
         except DataError as error:
             faults.append(str(error))
             return None
-        pixels = numbers.reshape(-1, *numbers.shape[2:])
-        places = np.arange(len(pixels))
-        if len(pixels) > PIXELS:  # at random, for every step might follow the columns of an image
-            places = np.random.default_rng(0).integers(0, len(pixels), PIXELS)
-        taken = pixels[places].ravel().astype(np.float64)
-        return taken[np.isfinite(taken)]
+        return sample_numbers(numbers)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool, progress_bar("values", total=len(chosen), unit="image") as bar:
         samples = []
@@ -82,6 +77,16 @@ def measure_values(paths: Sequence[str], reader: ImageReader) -> ValueSurvey:
     if not samples:
         raise DataError(f"none of {len(chosen)} images has values that can be read: {min(faults, default='no number')}")
     return ValueSurvey(np.sort(np.concatenate(samples)), len(samples))
+
+
+def sample_numbers(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers of up to `PIXELS` whole pixels of an image (H, W) or (H, W, channels), without infinite ones."""
+    pixels = numbers.reshape(-1, *numbers.shape[2:])
+    places = np.arange(len(pixels))
+    if len(pixels) > PIXELS:  # at random, for every step might follow the columns of an image
+        places = np.random.default_rng(0).integers(0, len(pixels), PIXELS)
+    taken: np.ndarray = pixels[places].ravel().astype(np.float64)
+    return taken[np.isfinite(taken)]
 
 
 def tell_levels(histogram: np.ndarray, *, deep: bool) -> list[str]:

@@ -17,12 +17,12 @@ from imettk.data.depth import FULL_16
 from imettk.data.pixel_values import PixelValues, ValueRange
 from imettk.data.reader import ImageReader
 from imettk.data.tiff import read_tiff_header
+from imettk.data.value_survey import sample_numbers
 from imettk.errors import DataError
 from imettk.starter.finding import Finding
 
 LOOKED_INTO = 8  # files, spread over all
 MOST_CHANNELS = 16  # more planes than that are a stack of them
-SAMPLED = 16_384  # numbers of a file
 CUT = 0.5, 99.5  # percentiles that become black and white, where nothing else says
 _Layout = tuple[int, Literal["middle"] | None]  # `images.channels` and `images.frame`
 _PLAIN: _Layout = (3, None)
@@ -144,8 +144,7 @@ def _unknown_numbers(
             continue
         numbers = values.numbers
         if values.white is None and _is_unknown(numbers, is_picture=is_picture):
-            taken = numbers.ravel()[:: -(-numbers.size // SAMPLED)].astype(np.float64)
-            samples.append(taken[np.isfinite(taken)])
+            samples.append(sample_numbers(numbers))
     return np.concatenate(samples) if samples else np.zeros(0)
 
 
