@@ -101,7 +101,7 @@ def submit(
     elif recipe.rule.pairs is not None:  # a cell that is text, though it holds numbers
         answers = [[form.label_separator.join(row)] for row in answers]
     elif may_give_lists(recipe):
-        shown = are_lists(read_sample(form, sample)[form.filled_columns[0]])
+        shown = are_lists(read_asked(form, data_dir)[form.filled_columns[0]])
         if form.label_lists if shown is None else shown:
             answers = [[write_list(row)] for row in answers]
     long = sample_rows(form)

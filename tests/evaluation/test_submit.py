@@ -46,6 +46,14 @@ def test_an_empty_sample_is_answered_as_the_training_table_is_written(tmp_path):
     assert answer(tmp_path, recipe_of(), [""] * 3) == ["2 11", "7", ""]
 
 
+@pytest.mark.parametrize(("label_lists", "expected"), [(True, ["[2, 11]", "[7]", "[]"]), (False, ["2 11", "7", ""])])
+def test_without_a_sample_answers_are_written_as_the_training_table_is(tmp_path, label_lists, expected):
+    recipe = recipe_of(label_lists=label_lists, test_csv="test.csv")
+    pd.DataFrame({"id": IDS}).to_csv(tmp_path / "test.csv", index=False)
+    submit(recipe, tmp_path, RunDir(tmp_path / "run"), IDS, ROWS, "made up")
+    assert read_rows(tmp_path / "run" / "submission.csv")["tags"].tolist() == expected
+
+
 def test_a_list_is_refused_where_each_row_has_one_label(tmp_path):
     recipe = recipe_of()
     one = replace(recipe.table, task="multiclass")
