@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from imettk.data.arrays import require_numbers
+from imettk.data.arrays import read_header, require_numbers
 from imettk.data.containers import Shape, npy_content
 from imettk.data.stacks import ID_NAME, find_stacks, is_stack, name_any, places_of, shared_folder
 
@@ -70,9 +70,7 @@ class ArrayArchive:
 
     def _shape(self, name: str) -> tuple[int, ...]:
         with self._zip.open(f"{name}.npy") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            return read(file)[0]
+            return read_header(file)[0]
 
     def names(self, wanted: Collection[str] = ()) -> Sequence[str]:
         return list(self._wholes if name_any(wanted, self._stacks) else self._members)

@@ -7,7 +7,7 @@ import math
 import zipfile
 import zlib
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 import numpy as np
 
@@ -103,8 +103,11 @@ def _read_layout(content: bytes) -> _Layout:
 
 @lru_cache(maxsize=64)  # images of one size have one, which takes as long to parse as a small one to read
 def _read_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Return shape, whether the first axis comes first in memory, and the type of numbers."""
-    file = io.BytesIO(header)
+    return read_header(io.BytesIO(header))
+
+
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return shape, whether the first axis comes first in memory, and the type of numbers, by the head of a `.npy`."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(file)

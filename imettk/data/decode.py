@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from imettk.config.file_kinds import IMAGE_READERS
 from imettk.data.arrays import NumberedFrame, choose_frame
 from imettk.data.containers import read_member
-from imettk.data.depth import FULL_16, Depth, grey_values, is_grey, put_colours, read_colours, read_depth, to_eight_bits
+from imettk.data.depth import FULL_16, Depth, grey_values, is_grey, put_colours, read_colours, read_depth
 from imettk.data.file_facts import FileFacts
 from imettk.data.header import Header, has_broken_profile
 from imettk.data.pixel_values import LARGEST_8, MAX_PIXELS, ValueRange, check_pixels
@@ -98,7 +98,7 @@ def decode_fast(
         facts.note_brightness(brightest, white or ValueRange(0, FULL_16))
     if white is None:
         return pixels
-    return to_eight_bits(pixels, white) if scaled else white.scale_eight_bits(pixels)
+    return white.scale(pixels) if scaled else white.scale_eight_bits(pixels)
 
 
 def _without_spare(content: bytes, header: Header, channels: int) -> bytes:
@@ -154,8 +154,7 @@ def decode_any(
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            if frame is not None:
-                image.seek(choose_frame(getattr(image, "n_frames", 1), frame))
+            _seek(image, frame)
             check_pixels(image.width, image.height, max_pixels)
             depth = None if white is None and facts is None else read_depth(image, content)
             stored = image.tag_v2.get(_ORIENTATION, 1) if isinstance(image, TiffImageFile) else 1
@@ -166,7 +165,7 @@ def decode_any(
             bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImageFile) else 16
             upright = _oriented(image) if orient else _as_stored(image, stored)
             if white is not None and depth is not None and is_grey(upright) and channels in (1, 3):
-                grey = to_eight_bits(grey_values(upright, depth), white)
+                grey = white.scale(grey_values(upright, depth))
                 return np.repeat(grey[:, :, None], channels, 2)
             known = channels in (1, 3)
             pixels = _eight_bit(upright, channels, background, bits) if known else _unchanged(upright, channels)
@@ -191,8 +190,7 @@ def decode_numbers(content: bytes, frame: NumberedFrame = None) -> np.ndarray:
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            if frame is not None:
-                image.seek(choose_frame(getattr(image, "n_frames", 1), frame))
+            _seek(image, frame)
             depth = read_depth(image, content)
             image.load()
             if depth.white > LARGEST_8 and is_grey(image):
@@ -203,6 +201,12 @@ def decode_numbers(content: bytes, frame: NumberedFrame = None) -> np.ndarray:
             return colours[:, :, :-1] if image.mode in ("RGBA", "LA") else colours  # alpha is no brightness
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
         raise ValueError(_say_why(error, content)) from None
+
+
+def _seek(image: Image.Image, frame: NumberedFrame) -> None:
+    """Go to the wanted one of several pages or pictures; without a wish it is the first."""
+    if frame is not None:
+        image.seek(choose_frame(getattr(image, "n_frames", 1), frame))
 
 
 def _treat_depth(

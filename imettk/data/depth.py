@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import cv2
@@ -10,7 +9,7 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from imettk.data.pixel_values import ValueRange, require_finite
+from imettk.data.pixel_values import ValueRange
 
 FULL_16 = 65535  # white, where nothing says otherwise
 _PLANAR, _SEPARATE = 284, 2  # a tag of TIFF, and its value where each channel is stored for itself
@@ -81,26 +80,8 @@ def read_colours(image: Image.Image, content: bytes) -> np.ndarray | None:
     return pixels[:, :, places]
 
 
-def to_eight_bits(values: np.ndarray, white: ValueRange) -> np.ndarray:
-    """Scale values so that black and all below are 0, white and all above are 255, uint8 of the same shape.
-
-    Raises:
-        ValueError: a value is no number.
-    """
-    if white.black:
-        return white.scale(values)
-    require_finite(values)
-    # What lies outside is cut first: OpenCV takes the sign off what is below 0, and what it cannot hold becomes 0.
-    if values.dtype in (np.uint16, np.int32):
-        native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-        native = native.clip(0, min(math.ceil(white.white), np.iinfo(native.dtype).max))
-    else:
-        native = np.ascontiguousarray(values, np.float32).clip(0, np.float32(white.white))
-    return cv2.convertScaleAbs(native, alpha=255 / white.white).reshape(values.shape)
-
-
 def put_colours(image: Image.Image, values: np.ndarray, white: ValueRange) -> None:
     """Replace an image's colours by values scaled to `white`, in place; alpha stays."""
     pixels = np.asarray(image).copy()
-    pixels[:, :, :3] = to_eight_bits(values[:, :, :3], white)
+    pixels[:, :, :3] = white.scale(values[:, :, :3])
     image.paste(Image.fromarray(pixels))

@@ -27,7 +27,7 @@ class ValueRange(NamedTuple):
         if values.dtype == np.uint8 and self == (0, LARGEST_8):
             return values
         if values.dtype == np.uint16 and values.dtype.isnative and self.black == 0 and self.white >= 1:
-            # As `depth` scales pictures, in a third of a table's time; below 1 OpenCV's integers would overflow.
+            # In a third of a table's time; below 1 OpenCV's integers would overflow.
             return cv2.convertScaleAbs(values.reshape(1, -1), alpha=255 / self.white).reshape(values.shape)
         if values.dtype.kind in "ui" and values.itemsize <= 2:
             return look_up(values, _scaled_levels(self, values.dtype.newbyteorder("=")))

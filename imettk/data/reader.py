@@ -141,7 +141,7 @@ class ImageReader:
     ) -> np.ndarray:
         if (decode := self.decoder.load()) is not None:
             pixels = self._decode_own(decode, path, channels, facts)
-            return pixels if whole else self._fit(pixels, self._frame(pixels.shape[:2], box), 1)
+            return pixels if whole else self._fit_whole(pixels, box)
         content = read_content(path, self.pixel_shape)
         if facts is not None and has_broken_profile(content):
             facts.broken_profiles = 1
@@ -150,7 +150,7 @@ class ImageReader:
             if values is None:
                 return self._decode(content, channels, box, whole, facts)
             pixels = to_pixels(values, channels, self.white, facts=facts)
-            return pixels if whole else self._fit(pixels, self._frame(pixels.shape[:2], box), 1)
+            return pixels if whole else self._fit_whole(pixels, box)
         except ValueError as error:
             raise DataError(f"{path} ({len(content)} bytes): {error}") from None
         except (cv2.error, MemoryError) as error:
@@ -215,7 +215,7 @@ class ImageReader:
                 frame=self.frame,
                 facts=facts,
             )
-            return pixels if whole else self._fit(pixels, self._frame(pixels.shape[:2], box), 1)
+            return pixels if whole else self._fit_whole(pixels, box)
         check_size(header, self.max_pixels)
         if whole:
             return self._decode_fast(content, header, channels, 1, facts)
@@ -252,6 +252,10 @@ class ImageReader:
             box=corners,
             margin=self.box_margin,
         )
+
+    def _fit_whole(self, pixels: np.ndarray, box: np.ndarray | None) -> np.ndarray:
+        """Resize the wanted part of all pixels of an image."""
+        return self._fit(pixels, self._frame(pixels.shape[:2], box), 1)
 
     def _fit(self, pixels: np.ndarray, frame: Frame, reduction: int) -> np.ndarray:
         """The frame's part of decoded pixels, resized onto the canvas."""
