@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.data.csv_files import named, refuse_doubles
-from imettk.data.table_files import FileRows, make_table
+from imettk.data.table_files import FileRows, columns_of, make_table
 from imettk.errors import DataError
 
 CORNERS = ("x0", "y0", "x1", "y1")  # into which `bbox` is taken apart
@@ -55,7 +55,7 @@ def join_coco(document: dict[str, Any], path: Path, remarks: list[str]) -> FileR
     apart = []
     for name, records in document.items():
         if _is_list(records) and records:
-            joined = _join_other(frame, make_table(_columns(records), path, remarks))
+            joined = _join_other(frame, make_table(columns_of(records), path, remarks))
             apart += [name] if joined is frame else []
             frame = joined
     if apart:
@@ -73,7 +73,7 @@ def _take(document: dict[str, Any], name: str, path: Path, remarks: list[str]) -
     if not _is_list(records):
         raise DataError(f"{path}: `{name}` is no list of objects")
     part = {"images": "image", "annotations": "annotation", "categories": "category"}[name]
-    columns = _columns(records)
+    columns = columns_of(records)
     if part == "annotation" and "bbox" in columns and (corners := _corners(columns["bbox"])) is not None:
         del columns["bbox"]
         columns |= corners
@@ -81,11 +81,6 @@ def _take(document: dict[str, Any], name: str, path: Path, remarks: list[str]) -
     return frame.rename(columns={} if f"{part}_id" in frame.columns else {"id": f"{part}_id"}).rename(
         columns={"name": "category_name"} if part == "category" else {}
     )
-
-
-def _columns(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    names = dict.fromkeys(name for record in records for name in record)
-    return {name: [record.get(name) for record in records] for name in names}
 
 
 def _corners(boxes: list[Any]) -> dict[str, list[Any]] | None:

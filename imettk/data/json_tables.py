@@ -15,7 +15,7 @@ import pandas as pd
 from imettk.data.coco_tables import is_coco, join_coco
 from imettk.data.csv_files import named
 from imettk.data.image_files import without_ending
-from imettk.data.table_files import FileRows, holds_pixels, is_scalar, make_table
+from imettk.data.table_files import FileRows, columns_of, holds_pixels, is_scalar, make_table
 from imettk.errors import DataError
 
 ID, LABEL = "id", "label"  # names of columns that a mapping does not name
@@ -154,8 +154,7 @@ def _of_records(path: Path, records: Sequence[dict[str, Any]], remarks: list[str
     """Objects as rows, with every name that one of them has as a column."""
     if not records:
         raise _no_table(path, "it is empty")
-    names = dict.fromkeys(name for record in records for name in record)
-    return make_table({name: [record.get(name) for record in records] for name in names}, path, remarks)
+    return make_table(columns_of(records), path, remarks)
 
 
 def _find_columns(value: dict[str, Any]) -> dict[str, Sequence[Any]] | None:

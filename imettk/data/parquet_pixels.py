@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from imettk.data.parquet_tables import are_texts, to_text
 from imettk.data.pixel_tables import (
     PEEKED,
     PixelTable,
@@ -26,7 +27,6 @@ MOST_ROWS = 2048  # among them
 LEAST_BYTES = 64  # of a picture; fewer are a name or a hash
 LONG_CELL = 1 << 18  # bytes that a cell of many pixels is taken to have
 KEPT = 2  # such blocks: threads that read in order stand on both sides of a border
-INDEX = "__index_level_0__"  # as pandas calls names of rows that have no name themselves
 
 
 def open_parquet(path: str) -> PixelTable:
@@ -53,7 +53,8 @@ class ParquetRows:
         counts = numbers | count_numbers(self._head(others))
         planes = Planes(((of_bytes[0],),), 0) if of_bytes else find_planes(counts)
         self.planes = require_planes(planes)
-        self.unused = frozenset([*(name for name, count in counts.items() if count > 1), *of_bytes])
+        no_texts = [name for name in binary if not are_texts(_bytes_of(row[name]) for row in head)]
+        self.unused = frozenset([*(name for name, count in counts.items() if count > 1), *of_bytes, *no_texts])
         groups = [self._file.metadata.row_group(group).num_rows for group in range(self._file.metadata.num_row_groups)]
         self._starts = np.cumsum([0, *groups])
         self._blocks: OrderedDict[int, Any] = OrderedDict()
@@ -118,22 +119,13 @@ class ParquetRows:
     def frame(self) -> pd.DataFrame:
         left_out = self.unused.union(self.planes.names)
         names = [name for name in self._file.schema_arrow.names if name not in left_out]
-        columns = {}
-        for name in names:
-            values = self._file.read(columns=[name], use_threads=False).column(name).to_pylist()
-            columns[name] = ["" if value is None else _as_text(value) for value in values]
-        frame = pd.DataFrame(columns, index=range(self._file.metadata.num_rows), dtype=str)
-        return frame.rename(columns={} if "index" in names else {INDEX: "index"})
+        return to_text(self._file.read(columns=names, use_threads=False), names)
 
 
 def _bytes_of(cell: Any) -> bytes | None:
     """Return the bytes of a file in a cell, or in its part `bytes`, as collections of Hugging Face have it."""
     cell = cell.get("bytes") if isinstance(cell, dict) else cell
     return cell if isinstance(cell, bytes) else None
-
-
-def _as_text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _numbers(cell: Any) -> np.ndarray:

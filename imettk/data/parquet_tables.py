@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def read_parquet(path: Path, remarks: list[str]) -> FileRows:
             return next(file.iter_batches(batch_size=LOOKED_AT, columns=names), None)
 
         names = _choose(path, file.schema_arrow, read_head, remarks, _find_large(file.metadata))
-        frame = _as_text(file.read(columns=names), names)
+        frame = to_text(file.read(columns=names), names)
     return FileRows(frame, f"parquet, {len(frame)} rows")
 
 
@@ -46,7 +46,7 @@ def read_arrow(path: Path, remarks: list[str]) -> FileRows:
             source.seek(0)
             table = pa.ipc.open_stream(source).read_all()
         names = _choose(path, table.schema, lambda names: table.select(names).slice(0, LOOKED_AT), remarks)
-        frame = _as_text(table, names)
+        frame = to_text(table, names)
     return FileRows(frame, f"Arrow, {len(frame)} rows")
 
 
@@ -104,12 +104,13 @@ def _is_binary(kind: Any) -> bool:
 
 def _find_texts(head: Any, names: list[str]) -> set[str]:
     """Return the columns of bytes whose first rows are short texts."""
-    texts = set()
-    for name in names:
-        cells = [cell for cell in head.column(name).to_pylist() if cell is not None]
-        if all(len(cell) <= LONGEST_TEXT and b"\0" not in cell for cell in cells) and all(map(_is_utf8, cells)):
-            texts.add(name)
-    return texts
+    return {name for name in names if are_texts(head.column(name).to_pylist())}
+
+
+def are_texts(cells: Iterable[bytes | None]) -> bool:
+    """Return whether bytes, where they are there, are short texts."""
+    there = [cell for cell in cells if cell is not None]
+    return all(len(cell) <= LONGEST_TEXT and b"\0" not in cell and _is_utf8(cell) for cell in there)
 
 
 def _is_utf8(cell: bytes) -> bool:
@@ -120,9 +121,10 @@ def _is_utf8(cell: bytes) -> bool:
     return True
 
 
-def _as_text(table: Any, names: list[str]) -> pd.DataFrame:
+def to_text(table: Any, names: Sequence[str]) -> pd.DataFrame:
+    """Return columns of a table of Arrow as text, a row each; ids that pandas made floats are whole again."""
     columns = {name: _cells(table.column(name), is_id=ID_NAME.fullmatch(name) is not None) for name in names}
-    frame = pd.DataFrame(columns, dtype=str)
+    frame = pd.DataFrame(columns, index=range(table.num_rows), dtype=str)
     return frame.rename(columns={} if "index" in names else {INDEX: "index"})
 
 
@@ -134,7 +136,7 @@ def _cells(column: Any, *, is_id: bool) -> list[str]:
     if _is_binary(column.type):
         column = column.cast(pa.large_binary()).cast(pa.large_string())
     if kind.startswith("timestamp"):
-        dates = column.to_pandas()
+        dates = column.to_pandas(use_threads=False)
         return dates.astype(str).where(dates.notna(), "").tolist()
     if kind in ("float", "double", "halffloat") and not is_id:
         cells = column.to_numpy().astype(str)

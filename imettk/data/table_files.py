@@ -97,6 +97,12 @@ def _count_numbers(value: Any) -> int:
     return len(value) if isinstance(first, (int, float)) else 0
 
 
+def columns_of(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return objects as columns, with every name that one of them has; None where an object lacks it."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: [record.get(name) for record in records] for name in names}
+
+
 def make_table(columns: Mapping[str, Sequence[Any]], path: Path, remarks: list[str]) -> pd.DataFrame:
     """Return columns of values as a table of text, without those that hold pixels, which become a remark."""
     kept: dict[str, Sequence[str]] = {}

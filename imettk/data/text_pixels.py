@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ import pandas as pd
 
 from imettk.data.csv_files import named
 from imettk.data.pixel_tables import PEEKED, PixelTable, count_numbers, find_planes, parse_numbers, require_planes
+from imettk.data.table_files import columns_of, make_table
+from imettk.data.text_tables import SPACES, find_separator
 
-SEPARATORS = (",", ";", "\t")
 CHUNK = 1 << 24  # bytes that are searched at once
 HEAD_BYTES = 1 << 16  # that are looked at first
 PEEKED_BYTES = 1 << 25  # in which the first rows must end
@@ -26,7 +28,7 @@ INDEX = "index"  # the name of a first column without one, as pandas writes the 
 INDEXED = 8  # bytes of a file for one of what is known of its rows, at least: most of it are pixels
 BOM = b"\xef\xbb\xbf"
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}]')
-_STRING_OR_LIST = re.compile(rb'("(?:[^"\\]|\\.)*")|\[[-+.\deE,\s\[\]]*\]|\bNaN\b')
+_STRING_OR_LIST = re.compile(rb'("(?:[^"\\]|\\.)*")|\[[-+.,\s\[]*\d[-+.\deE,\s\[\]]*\]|\bNaN\b')
 
 
 def open_csv(path: str) -> PixelTable:
@@ -54,10 +56,10 @@ class CsvRows:
         self._path, self._data = path, map_file(path)
         self._lines: np.ndarray | None = None
         head = _first_lines(self._data, PEEKED + 1)
-        first = head[0].decode("utf-8-sig") if head else ""
-        bare = "".join(first.split('"')[::2])
-        self._separator = max(SEPARATORS, key=bare.count)
-        columns = next(csv.reader([first], delimiter=self._separator), [])
+        lines = [line.decode("utf-8-sig") for line in head]
+        sign = find_separator(lines)
+        self._separator = "," if sign == SPACES else sign  # which may stand within cells of pixels
+        columns = next(csv.reader(lines[:1], delimiter=self._separator), [])
         self._columns = [
             name or (INDEX if place == 0 and INDEX not in columns else "") for place, name in enumerate(columns)
         ]
@@ -140,7 +142,7 @@ class JsonRows:
     """The objects of a JSON file, in a list or a line each; see `data.pixel_tables.PixelRows`."""
 
     def __init__(self, path: str) -> None:
-        self._data = map_file(path)
+        self._path, self._data = path, map_file(path)
         self._spans: np.ndarray | None = None
         head = islice(find_objects(self._data, PEEKED_BYTES), PEEKED)
         counts = count_numbers(self._load(*span) for span in head)
@@ -173,9 +175,8 @@ class JsonRows:
             bare = _STRING_OR_LIST.sub(lambda match: match[1] or b"null", self._data[start:end])
             records.append(json.loads(bare))
         left_out = self.unused.union(self.planes.names)
-        names = dict.fromkeys(name for record in records for name in record if name not in left_out)
-        columns = {name: [_as_text(record.get(name)) for record in records] for name in names}
-        return pd.DataFrame(columns, index=range(len(records)), dtype=str)
+        kept = {name: cells for name, cells in columns_of(records).items() if name not in left_out}
+        return make_table(kept, Path(self._path), []) if kept else pd.DataFrame(index=range(len(records)))
 
 
 def find_objects(data: mmap.mmap | bytes, end: int) -> Iterator[tuple[int, int]]:
@@ -195,7 +196,3 @@ def find_objects(data: mmap.mmap | bytes, end: int) -> Iterator[tuple[int, int]]
                 yield first, token.end()
     if depth > 0 and end == len(data):
         raise ValueError("it is cut: its last object has no end")
-
-
-def _as_text(value: Any) -> str:
-    return "" if value is None else str(value) if not isinstance(value, (list, dict)) else json.dumps(value)

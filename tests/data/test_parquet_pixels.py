@@ -10,6 +10,7 @@ from imettk.data import parquet_pixels
 from imettk.data.arrays import read_npy
 from imettk.data.containers import NoImages, list_members
 from imettk.data.parquet_pixels import ParquetRows, open_parquet
+from imettk.data.table_files import read_rows
 from imettk.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (50, 14 * 24), np.uint8)
@@ -88,3 +89,13 @@ def test_a_table_without_pixels_and_a_cut_one(tmp_path):
     (tmp_path / "a.parquet").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"a.parquet cannot be read: Parquet magic bytes not found"):
         list_members(tmp_path / "a.parquet", None)
+
+
+def test_what_stands_beside_pixels_is_text_as_in_other_tables(tmp_path):
+    beside = pd.DataFrame({"id": [7.0, 8.0], "seen": pd.to_datetime(["2020-01-02", None]), "angle": [np.nan, 39.5]})
+    digest = pd.DataFrame({"digest": [b"\xff\x00\x01", b"\xfe\x02\x03"]})
+    beside.to_parquet(tmp_path / "plain.parquet")
+    pixels = pd.DataFrame({"pixels": [list(range(256))] * 2})
+    pd.concat([beside, digest, pixels], axis=1).to_parquet(tmp_path / "pixels.parquet")
+    container = open_parquet(str(tmp_path / "pixels.parquet"))
+    pd.testing.assert_frame_equal(container.frame(), read_rows(tmp_path / "plain.parquet"))

@@ -9,6 +9,7 @@ import pytest
 
 from imettk.data.arrays import read_npy
 from imettk.data.containers import NoImages, list_members, read_member
+from imettk.data.table_files import read_rows
 from imettk.data.text_pixels import find_lines, find_objects, open_csv, open_json
 from imettk.errors import DataError
 
@@ -170,3 +171,12 @@ def test_a_file_is_never_held_as_a_whole(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < size / 2  # a twelfth of it is one row
+
+
+def test_what_stands_beside_pixels_is_text_as_in_other_tables(tmp_path):
+    """Whole floats in ids, missing values and lists are written as where no pixels are in the file."""
+    beside = [{"id": 7.0, "tags": ["a", "b"], "angle": None}, {"id": 8.0, "tags": [], "angle": 39.5}]
+    (tmp_path / "plain.json").write_text(json.dumps(beside))
+    (tmp_path / "pixels.json").write_text(json.dumps([row | {"band": list(range(256))} for row in beside]))
+    container = open_json(str(tmp_path / "pixels.json"))
+    pd.testing.assert_frame_equal(container.frame(), read_rows(tmp_path / "plain.json"))
