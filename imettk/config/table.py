@@ -293,6 +293,11 @@ class TableFormat(Section):
         )
 
     @property
+    def holds_images(self) -> bool:
+        """Whether the training table is the file that its images lie in as well."""
+        return self.train_csv == self.train_images
+
+    @property
     def has_units(self) -> bool:
         """Whether several images give one answer."""
         return bool(self.unit_columns or self.image_columns) or self.unit_folders

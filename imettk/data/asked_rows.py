@@ -10,14 +10,14 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.containers import list_members
-from imettk.data.csv_files import is_utf8, named, require_columns
+from imettk.data.csv_files import named, require_columns
 from imettk.data.file_tree import open_tree
 from imettk.data.image_files import without_ending
+from imettk.data.listings import refuse_odd_names
 from imettk.data.long_rows import sample_rows
 from imettk.data.submission import read_sample
 from imettk.data.table_files import read_rows
 from imettk.data.units import UNIT, is_image_name, join_cells, read_test_images
-from imettk.errors import DataError
 
 
 def find_asked(table_format: TableFormat, data_dir: Path) -> Path | None:
@@ -97,8 +97,7 @@ def _ids_of_files(table_format: TableFormat, folder: Path) -> list[str]:
         DataError: the name of a file is no text.
     """
     names = list(_list_images(table_format, folder))
-    if bad := [name for name in names if not is_utf8(name)]:
-        raise DataError(f"{folder}: {named(bad, 'file')} whose name, or that of the folder, is no UTF-8: rename them")
+    refuse_odd_names(folder, names)
     if table_format.unit_folders:
         return sorted({name.partition("/")[0] for name in names})
     known = {_without_suffix(name, table_format) for name in names}

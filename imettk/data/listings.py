@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -45,7 +46,7 @@ def list_folders(table_format: TableFormat, data_dir: Path, remarks: list[str]) 
             f"{top} has no folder with images: with `table.train_folders` each identity has a folder there; "
             "a table of rows is read with --table.train-folders False"
         )
-    _refuse_odd_names(top, ids)
+    refuse_odd_names(top, ids)
     _tell_passed(top, passed, remarks)
     twice = sorted(name for name, count in Counter(map(_file_name, ids)).items() if count > 1)
     if twice:
@@ -74,7 +75,7 @@ def list_files(table_format: TableFormat, data_dir: Path, remarks: list[str]) ->
         (ids if is_image else odd).append(entry.name)
     if not ids:
         raise DataError(f"{top} holds no file: with `table.train_files` it holds the training images")
-    _refuse_odd_names(top, ids)
+    refuse_odd_names(top, ids)
     if odd:
         remarks.append(f"{top}: passed over {named(sorted(odd), 'thing')} that are no image")
     frame = pd.DataFrame({table_format.id_column: sorted(ids)}, dtype=str)
@@ -94,7 +95,8 @@ def labels_of_ids(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> 
     return found.fillna(table_format.unknown_label)
 
 
-def _refuse_odd_names(top: Path, names: list[str]) -> None:
+def refuse_odd_names(top: Path, names: Iterable[str]) -> None:
+    """Raise `DataError` where the name of a file below a folder is no text."""
     if bad := [name for name in names if not is_utf8(name)]:
         raise DataError(f"{top}: {named(bad, 'file')} whose name, or that of the folder, is no UTF-8: rename them")
 

@@ -54,3 +54,8 @@ def is_held_out(path: str) -> bool:
 def is_beside_images(path: str) -> bool:
     """Whether a word in a path says that what lies there belongs to images, as masks do, and is none itself."""
     return any(word.removesuffix("s") in BESIDE_IMAGES for word in _words(path))
+
+
+def is_within(inner: str, folder: str) -> bool:
+    """Return whether a folder is another one, or lies below it."""
+    return folder in (inner, ".") or inner.startswith(f"{folder}/")

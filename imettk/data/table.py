@@ -126,7 +126,7 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
             image_suffix=table_format.image_suffix if extra.image_suffix is None else extra.image_suffix,
         )
         csv = data_dir / extra.csv
-        columns = set(read_training(csv, holds_images=extra.csv == extra.images).columns)
+        columns = set(read_training(csv, holds_images=own.holds_images).columns)
         if own.group_column not in columns:
             own = replace(own, group_column=None)
         if not columns >= {*own.path_columns}:
@@ -196,8 +196,8 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
 
 def _read_frame(table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.DataFrame:
     """A table with ids that stand once, and all labels of a row in `label_column`."""
-    own_images = table_format.train_csv == table_format.train_images
-    frame, columns = read_training(csv, remarks, holds_images=own_images), table_format.label_columns
+    frame = read_training(csv, remarks, holds_images=table_format.holds_images)
+    columns = table_format.label_columns
     named_by = (table_format.group_column, *table_format.unit_columns, *table_format.image_columns)
     beside = [column for column in (*named_by, *table_format.path_columns) if column is not None]
     if (long := training_rows(table_format)) is not None:

@@ -17,6 +17,7 @@ from imettk.config import TableFormat
 from imettk.config.file_kinds import CONTAINERS, MissingLibraryError, kind_of_name
 from imettk.data.containers import NoImages, container_frame, member_names, opened
 from imettk.data.image_files import ENDING_SIGNS, without_ending
+from imettk.data.part_names import is_within
 from imettk.data.pixel_tables import ID_NAME, ROW, PixelTable, find_id_column, is_square
 from imettk.errors import DataError
 from imettk.starter.finding import Finding
@@ -51,7 +52,7 @@ class Containers:
     def findings(self, form: TableFormat) -> list[Finding]:
         """Return a line for each that holds the images of this format."""
         used = dict.fromkeys((form.train_images, form.test_images))
-        names = dict.fromkeys(name for place in used for name in self.reasons if f"{place}/".startswith(f"{name}/"))
+        names = dict.fromkeys(name for place in used for name in self.reasons if is_within(place, name))
         change = "table.train_images, .test_images, .pixel_shape"
         return [Finding("images in a file", name, self.reasons[name], change) for name in names]
 
@@ -107,7 +108,7 @@ def _settle(found: Containers, data_dir: Path, ids: set[str]) -> None:
     """List those anew whose arrays, by the ids, are an image each."""
     kinds = CONTAINERS["hdf5"], CONTAINERS["npz"]
     for name in [name for name in found.reasons if kind_of_name(CONTAINERS, name) in kinds]:
-        for place in [place for place in found.images if f"{place}/".startswith(f"{name}/")]:
+        for place in [place for place in found.images if is_within(place, name)]:
             del found.images[place]
         _add(found, data_dir, name, ids)
 

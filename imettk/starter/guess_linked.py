@@ -15,7 +15,7 @@ from imettk.data.part_names import is_held_out, is_training
 from imettk.starter.guess_columns import MOST, Choices, Finding, TrainingRows, find_rows, tell_ids
 from imettk.starter.guess_sample import Sample
 from imettk.starter.look import Contents
-from imettk.starter.naming import Naming, match_names
+from imettk.starter.naming import Naming, best_in, match_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +102,8 @@ def _lists(cells: pd.Series, ids: pd.Series) -> bool:
 
 def _find(names: pd.Series, contents: Contents, is_part: Callable[[str], bool]) -> list[Naming]:
     """The folder in which most of these names are files, of equal ones that of this part; none where none is."""
-    namings = match_names(names, contents)
-    best = [naming for naming in namings if naming.share == namings[0].share]
-    return [*(naming for naming in best if is_part(naming.folder.rpartition("/")[2])), *best][:1]
+    naming = best_in(match_names(names, contents), lambda folder: is_part(folder.rpartition("/")[2]))
+    return [] if naming is None else [naming]
 
 
 def _share(namings: list[Naming]) -> float:

@@ -16,7 +16,7 @@ from imettk.errors import DataError
 from imettk.starter.guess_columns import Choices, plain_name
 from imettk.starter.guess_labels import UNKNOWN
 from imettk.starter.look import Contents
-from imettk.starter.naming import Naming, match_names
+from imettk.starter.naming import Naming, best_in, match_names
 from imettk.starter.questions import Ranked
 
 SAMPLE_NAME = re.compile(r".*(sample|submission).*", re.IGNORECASE)
@@ -117,11 +117,8 @@ def read_sample(
         column = max(shares, key=shares.__getitem__)
         if shares[column] == 0:  # as where test images are hidden
             column = _called_alike(frame, csv, id_column)
-    namings = match_names(frame[column], contents)
     # Images to train on may be called 1.jpg and 2.jpg as well.
-    best = [naming for naming in namings if naming.share == namings[0].share]
-    held_out = [naming for naming in best if is_held_out(naming.folder)]
-    return Sample(csv, frame, column, next(iter([*held_out, *best]), None), long)
+    return Sample(csv, frame, column, best_in(match_names(frame[column], contents), is_held_out), long)
 
 
 def _share(ids: pd.Series, contents: Contents) -> float:

@@ -21,7 +21,7 @@ from imettk.starter.finding import Finding
 from imettk.starter.guess_columns import MOST, Choices, TrainingRows, label_candidates
 from imettk.starter.guess_sample import Sample
 from imettk.starter.look import Contents
-from imettk.starter.naming import match_names
+from imettk.starter.naming import best_in, match_names
 from imettk.starter.naming_folders import name_folders, name_part, path_pattern
 
 MOST_JOINED = 3  # columns whose cells together name a unit
@@ -131,11 +131,9 @@ def _by_views(contents: Contents, choices: Choices, sample_csv: str | None, rows
             return None
         test = contents.tables[test_csv]
         key = sample_id if sample_id in test.columns else id_column
-        namings = match_names(test[columns[0]], contents)
-        if key not in test.columns or not namings:
+        naming = best_in(match_names(test[columns[0]], contents), is_held_out)
+        if key not in test.columns or naming is None:
             return None
-        held_out = [each for each in namings if each.share == namings[0].share and is_held_out(each.folder)]
-        naming = next(iter([*held_out, *namings]))
         return naming.folder, _first_files(units, test[key], naming.files)
 
     listed = " and ".join(columns)

@@ -20,6 +20,7 @@ from imettk.data.decode import is_image
 from imettk.data.file_facts import FileFacts, describe_brightness, join_facts, suggest_white
 from imettk.data.file_tree import NamedTree
 from imettk.data.image_files import ENDING_SIGNS, IMAGE_ENDINGS, compose
+from imettk.data.part_names import is_within
 from imettk.data.pixel_values import ValueRange
 from imettk.data.reader import ImageReader
 from imettk.data.table_files import NoTableError, read_file
@@ -80,7 +81,7 @@ class Contents:
         """The images in a folder and in all folders below it, by their name from there."""
         names = []
         for inner, files in self.images.items():
-            if folder in (inner, ".") or inner.startswith(f"{folder}/"):
+            if is_within(inner, folder):
                 way = os.path.relpath(inner, folder)
                 names += files if way == "." else [f"{way}/{name}" for name in files]
         return names

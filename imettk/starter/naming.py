@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -88,6 +88,12 @@ def match_names(ids: pd.Series, contents: Contents) -> list[Naming]:
     for naming in namings:
         first.setdefault(naming.folder, naming)
     return [naming._replace(files=naming.files.astype(np.str_)) for naming in first.values()]
+
+
+def best_in(namings: Sequence[Naming], is_part: Callable[[str], bool]) -> Naming | None:
+    """Return the one for most ids, of equal ones one whose folder is of a part of the data; None without any."""
+    best = [naming for naming in namings if naming.share == namings[0].share]
+    return next(iter([*(naming for naming in best if is_part(naming.folder)), *best]), None)
 
 
 def _rows_in(ids: pd.Series, contents: Contents, *, nested: bool) -> dict[str, set[int]]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pandas as pd
 
 from imettk.data.image_files import compose
-from imettk.data.part_names import is_beside_images, is_held_out, is_training
+from imettk.data.part_names import is_beside_images, is_held_out, is_training, is_within
 from imettk.errors import DataError
 from imettk.starter.look import Contents, sign_places
 from imettk.starter.naming import NEARLY_ALL, Naming, match_names
@@ -29,7 +29,7 @@ def restrict(contents: Contents, images: str) -> Contents:
     kept = {
         inner: [name for name in names if name.endswith(ending)]
         for inner, names in contents.images.items()
-        if folder in (inner, ".") or inner.startswith(f"{folder}/")
+        if is_within(inner, folder)
     }
     if not any(kept.values()):
         there = ", ".join([*contents.images][:5])

@@ -8,6 +8,7 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.data.csv_files import named
 from imettk.data.image_search import plain_path
+from imettk.data.part_names import is_within
 from imettk.starter.guess import Guess
 from imettk.starter.guess_columns import BOX_NAME, FEWEST, MOST
 from imettk.starter.guess_labels import odd_labels
@@ -41,10 +42,8 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
         if not guess.test_found.all():
             stops = "" if guess.test_found.any() else ": `prepare` stops there until the test images are there"
             lines.append(f"{form.sample_csv}: {named(names[~guess.test_found], 'row')} without an image{stops}")
-        own_images = (
-            form.train_csv == form.train_images
-        )  # whose rows may be called by their numbers, as those of a test
-        if guess.linked is None and not own_images and (both := sorted(set(names) & set(ids))):
+        # Rows that hold their images may be called by their numbers, as those of a test.
+        if guess.linked is None and not form.holds_images and (both := sorted(set(names) & set(ids))):
             lines.append(f"{named(both, 'id')} both in {form.train_csv} and in {form.sample_csv}")
     if guess.judging.doubt is not None:
         lines.append(guess.judging.doubt)
@@ -92,7 +91,7 @@ def _spare_images(guess: Guess, contents: Contents) -> list[str]:
     form = guess.table
     if form.has_units:  # a row has several images, of which only the first is known here
         tops = (form.train_images, *([form.test_images] if guess.has_test else []))
-        return _unused([each for each in contents.images if not any(_is_below(each, top) for top in tops)], contents)
+        return _unused([each for each in contents.images if not any(is_within(each, top) for top in tops)], contents)
     wanted: dict[str, set[str]] = {form.train_images: _names(guess.files, form)}
     if guess.has_test:
         wanted.setdefault(form.test_images, set()).update(_names(guess.test_files, form))
@@ -103,20 +102,16 @@ def _spare_images(guess: Guess, contents: Contents) -> list[str]:
         if spare := sorted(set(there) - names):
             lines.append(f"{named(spare, 'image')} in {folder}/ without a row")
         if nested:
-            used |= {each for each in contents.images if each.startswith(f"{folder}/") or folder == "."}
+            used |= {each for each in contents.images if is_within(each, folder)}
     if form.lists_images:
         images = set(contents.below(form.train_images))
         if strange := [name for name in guess.files if name not in images]:
             lines.append(f"{named(strange, 'file')} in folders of labels are no images by their names: remove them")
     if form.train_folders:
         labelled = {f"{form.train_images}/{label}".removeprefix("./") for label in guess.labels}
-        tests = {each for each in contents.images if guess.has_test and _is_below(each, form.test_images)}
+        tests = {each for each in contents.images if guess.has_test and is_within(each, form.test_images)}
         used = labelled | tests
     return lines + _unused(sorted(set(contents.images) - used), contents)
-
-
-def _is_below(folder: str, top: str) -> bool:
-    return folder == top or folder.startswith(f"{top}/") or top == "."
 
 
 def _unused(unused: list[str], contents: Contents) -> list[str]:
