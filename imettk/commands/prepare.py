@@ -38,7 +38,7 @@ from imettk.errors import ConfigError, DataError, MismatchError, MissingFileErro
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.submit import check_sample
 from imettk.experiment.groups import row_groups
-from imettk.experiment.value_range import draw_range, settle_range
+from imettk.experiment.value_range import TableValues, draw_range, settle_range
 from imettk.files import write_atomically
 from imettk.progress import say
 from imettk.tracking.files import write_json
@@ -81,11 +81,12 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     for remark in remarks:
         say(f"note: {remark}")
     run.save_recipe(recipe)
-    reader = make_reader(recipe, settle_range(recipe, run, tables))
+    in_files = TableValues(tables, make_reader(recipe))
+    reader = make_reader(recipe, settle_range(recipe, run, in_files))
     survey = _survey(recipe, data_dir, run, tables, reader)
     odd = tell_levels(survey.histogram, deep=survey.facts.images > 0)
     if odd or survey.facts.images or recipe.images.white is not None:
-        odd += draw_range(reader, run, tables)
+        odd += draw_range(in_files, reader.white, run)
     odd += tell_facts(survey.facts, recipe.images.white)
     for remark in odd:
         say(f"note: {remark}")

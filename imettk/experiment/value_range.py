@@ -40,7 +40,29 @@ def reader_of(recipe: Recipe, run: RunDir) -> ImageReader:
     return make_reader(recipe, known)
 
 
-def settle_range(recipe: Recipe, run: RunDir, tables: dict[str, SampleTable]) -> ValueRange | None:
+class TableValues:
+    """The values in the images' files of each table, which are measured when they are first asked for, and once."""
+
+    def __init__(self, tables: dict[str, SampleTable], reader: ImageReader) -> None:
+        self._tables, self._reader = tables, reader
+        self._surveys: dict[str, ValueSurvey] = {}
+
+    def survey(self, name: str) -> ValueSurvey:
+        """Return what a table's images hold; `DataError` where none of them can be read."""
+        if name not in self._surveys:
+            self._surveys[name] = measure_values(self._tables[name].paths.tolist(), self._reader)
+        return self._surveys[name]
+
+    def surveys(self) -> dict[str, ValueSurvey]:
+        """Return all of them, by the names of tables; one without an image that can be read is left out."""
+        found = {}
+        for name in self._tables:
+            with suppress(DataError):  # of images that cannot be read more is said elsewhere
+                found[name] = self.survey(name)
+        return found
+
+
+def settle_range(recipe: Recipe, run: RunDir, values: TableValues) -> ValueRange | None:
     """Measure the values at which the percentiles of `images.white` lie, in training images; None without any.
 
     A run whose training has begun, here or in an input, keeps those that it began with.
@@ -51,7 +73,7 @@ def settle_range(recipe: Recipe, run: RunDir, tables: dict[str, SampleTable]) ->
     for path in (folder / "table.json" for folder in run.with_training()):
         if path.is_file() and (known := _read_range(path, recipe)) is not None:
             return known
-    measured = measure_values(tables["train"].paths.tolist(), make_reader(recipe))
+    measured = values.survey("train")
     found = measured.range_between(wanted.black, wanted.white)
     say(
         f"`images.white` {recipe.images.white}: {found.black:.6g} is black and {found.white:.6g} white, by "
@@ -60,18 +82,14 @@ def settle_range(recipe: Recipe, run: RunDir, tables: dict[str, SampleTable]) ->
     return found
 
 
-def draw_range(reader: ImageReader, run: RunDir, tables: dict[str, SampleTable]) -> list[str]:
+def draw_range(values: TableValues, white: ValueRange | None, run: RunDir) -> list[str]:
     """Draw which values the images of each table hold, and which of them are black and white; return what is odd."""
     from imettk.pictures.plots import draw_values  # matplotlib, which most runs do without
 
-    surveys: dict[str, ValueSurvey] = {}
-    for name, table in tables.items():
-        with suppress(DataError):  # of images that cannot be read more is said elsewhere
-            surveys[name] = measure_values(table.paths.tolist(), reader)
-    if not surveys:
+    if not (surveys := values.surveys()):
         return []
     path = run.path / VALUES
-    draw_values(path, {name: survey.numbers for name, survey in surveys.items()}, reader.white)
+    draw_values(path, {name: survey.numbers for name, survey in surveys.items()}, white)
     spans = []
     for name, survey in surveys.items():
         spans.append(f"from {survey.percentile(FEW):.6g} to {survey.percentile(MOST):.6g} ({name})")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,17 +18,13 @@ import h5py
 import numpy as np
 import pydicom
 import tifffile
+from input import make_cache, rates, table_of
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 from table import Row, arguments_of, finish, print_machine
 
-from imettk.data.cache import ImageCache
 from imettk.data.pixel_values import ValueRange
 from imettk.data.reader import ImageReader
-from imettk.data.sample_table import SampleTable
-from imettk.data.source import ImageSource, cache_key
-from imettk.data.stamps import stamp_files
-from imettk.data.survey import CacheTarget, survey_images
 
 SIZE = 256
 FILES_BAR, CACHE_BAR = 0.9, 4.0  # times the plain loop's rate
@@ -187,38 +182,15 @@ def make_files(kind: Kind, folder: Path, count: int) -> list[str]:
     return paths
 
 
-def make_cache(folder: Path, paths: list[str], reader: ImageReader) -> Callable[[str], np.ndarray]:
-    """What reads each of these files from a cache of pixels, as `prepare` builds it."""
-    names = [Path(path).name for path in paths]
-    table = SampleTable(np.array(names), np.array(paths), ("one",), ("",), np.zeros(len(paths), np.int64))
-    source = ImageSource(table, reader)
-    target = CacheTarget(folder=folder, kind="pixels", key=cache_key(reader, "pixels", 95), quality=95)
-    survey_images(source.read, names, stamp_files(table.paths, ()), (*reader.size, reader.channels), cache=target)
-    cached = ImageSource(table, reader, cache=ImageCache(folder), names=names)
-    rows = {path: row for row, path in enumerate(paths)}
-    return lambda path: cached.read(rows[path])
-
-
-def rates(work: dict[str, Callable[[str], Any]], paths: list[str], rounds: int) -> dict[str, list[float]]:
-    """Images a second of each function, interleaved; this process has one thread."""
-    measured: dict[str, list[float]] = {name: [] for name in work}
-    for round_number in range(rounds + 1):  # the first warms files and code up
-        for name, function in work.items():
-            started = time.perf_counter()
-            for path in paths:
-                function(path)
-            if round_number:
-                measured[name].append(len(paths) / (time.perf_counter() - started))
-    return measured
-
-
 def rows_of(kind: Kind, folder: Path, count: int, rounds: int) -> Iterator[Row]:
     """Files of one kind, and the cache of them, beside the plain loop."""
     folder.mkdir()
     paths = make_files(kind, folder, count)
     reader = ImageReader(size=(SIZE, SIZE), channels=kind.channels, white=kind.white)
-    cached = make_cache(folder / "cache", paths, reader)
-    measured = rates({"plain": kind.plain, "files": reader.read, "pixel cache": cached}, paths, rounds)
+    cached = make_cache(folder / "cache", table_of(paths), reader, "pixels")
+    places = {path: row for row, path in enumerate(paths)}
+    work = {"plain": kind.plain, "files": reader.read, "pixel cache": lambda path: cached.read(places[path])}
+    measured = rates(work, paths, rounds)
     for name, bar in (("files", FILES_BAR), ("pixel cache", CACHE_BAR)):
         yield Row(f"{kind.name}: {name}", measured[name], "", measured["plain"], bar, True)
 

@@ -204,7 +204,7 @@ def make_cache(folder: Path, table: SampleTable, reader: ImageReader, kind: str)
     source = ImageSource(table, reader)
     names = [Path(path).name for path in table.paths]
     target = CacheTarget(folder=folder, kind=kind, key=cache_key(reader, kind, 95), quality=95)
-    survey_images(source.read, names, stamp_files(table.paths, ()), (*reader.size, 3), cache=target)
+    survey_images(source.read, names, stamp_files(table.paths, ()), (*reader.size, reader.channels), cache=target)
     return ImageSource(table, reader, cache=ImageCache(folder), names=names)
 
 
