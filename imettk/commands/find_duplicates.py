@@ -21,8 +21,9 @@ from imettk.data.duplicates import (
     rows_to_drop,
     similar_pairs,
 )
-from imettk.data.hashes import THUMB, hash_images
+from imettk.data.hashes import THUMB, Hashes, hash_images
 from imettk.data.label_cells import cell_texts
+from imettk.data.reader import ImageReader
 from imettk.data.sample_table import SampleTable
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import ConfigError, DataError
@@ -80,18 +81,8 @@ def duplicates(
     if find_asked(recipe.table, data_dir) is not None:
         tables.append(read_test_table(recipe.table, data_dir, table))
     proposed = None if features is None else _similar(features, tables, similarity)
-    images = _gather(tables, recipe)
-    reader = reader_of(recipe, run)
-    small = replace(reader, size=(THUMB, THUMB), aspect="stretch")
-    channels = recipe.table.channel_files or ("",)
-    files = [[path.replace("*", channel) for channel in channels] for path in images.paths.tolist()]
-    hashes = hash_images(lambda row: small.read(str(images.paths[row])), files, each_channel=each_channel)
-    if hashes.bad:
-        say(
-            f"note: {named((str(images.ids[row]) for row in hashes.bad), 'image')} cannot be read; see `imettk prepare`"
-        )
-    if len(hashes.bad) == len(files):
-        raise DataError("none of the images can be read")
+    images, reader = _gather(tables, recipe), reader_of(recipe, run)
+    hashes = _hash(images, reader, each_channel=each_channel)
 
     def same_pixels(first: int, second: int) -> bool:
         one, other = (reader.read_whole(str(images.paths[row])) for row in (first, second))
@@ -104,13 +95,28 @@ def duplicates(
     _draw(run.path / "duplicates.png", images, pairs, hashes.thumbs)
     _tell(frame)
     say(f"{run.path / 'duplicates.csv'}, {run.path / 'duplicates.png'}")
-    parts = components(len(files), pairs)
+    parts = components(len(images.paths), pairs)
     if "group" in actions:
         _group(run, images, parts)
     if "drop" in actions:
         _drop(run, images, parts)
     if "answer" in actions:
         _answer(run, recipe, table, images, parts)
+
+
+def _hash(images: _Images, reader: ImageReader, *, each_channel: bool) -> Hashes:
+    """Return the hashes of all images that can be read, after saying which cannot; `DataError` where none can."""
+    small = replace(reader, size=(THUMB, THUMB), aspect="stretch")
+    channels = reader.channel_files or ("",)
+    files = [[path.replace("*", channel) for channel in channels] for path in images.paths.tolist()]
+    hashes = hash_images(lambda row: small.read(str(images.paths[row])), files, each_channel=each_channel)
+    if hashes.bad:
+        say(
+            f"note: {named((str(images.ids[row]) for row in hashes.bad), 'image')} cannot be read; see `imettk prepare`"
+        )
+    if len(hashes.bad) == len(files):
+        raise DataError("none of the images can be read")
+    return hashes
 
 
 def _check_choice(recipe: Recipe, limit: int, actions: Sequence[str], similarity: float) -> None:

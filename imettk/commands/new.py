@@ -21,7 +21,8 @@ from imettk.errors import ConfigError, DataError
 from imettk.evaluation.submit import check_sample
 from imettk.progress import say
 from imettk.starter.finding import Finding
-from imettk.starter.guess import Guess, guess
+from imettk.starter.guess import guess
+from imettk.starter.guess_answers import Guess
 from imettk.starter.guess_columns import Choices
 from imettk.starter.guess_labels import labels_of
 from imettk.starter.hold_out import choose_test_rows

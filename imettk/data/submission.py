@@ -69,25 +69,15 @@ def write_submission(
     """
     template = read_rows(sample_csv) if made is None else made
     sample = template if long is None else long.gather(template, sample_csv)
-    columns = len(answer_columns)
+    where, columns = f"the submission for {sample_csv}", len(answer_columns)
     for name, row in zip(ids, answers, strict=True):
         wanted = num_answers if columns == 1 else columns
         fault = _fault(row, separator if columns == 1 else None, wanted, distinct=not (numbers or alike))
         if fault := fault or (_no_number(row, shares=shares) if numbers else None):
-            raise DataError(f"the submission for {sample_csv}: {name} {fault}")
-    content: dict[str, list[str]] = {id_column: list(ids)}
-    if columns == 1:
-        content[answer_columns[0]] = [separator.join(row) for row in answers]
-    else:
-        content |= {name: [row[place] for row in answers] for place, name in enumerate(answer_columns)}
-    frame = pd.DataFrame(content, dtype=object)
-    _check(frame, sample, f"the submission for {sample_csv}", id_column)
-    filled = frame.columns if long is None else long.columns
-    if unfilled := [column for column in template.columns if column not in (*filled, *kept_columns)]:
-        raise DataError(
-            f"the submission for {sample_csv}: nothing fills column {', '.join(unfilled)}, where the sample's own "
-            "values would stay; name columns that are to stay in table.kept_columns"
-        )
+            raise DataError(f"{where}: {name} {fault}")
+    frame = _as_columns(id_column, ids, answer_columns, answers, separator)
+    _check(frame, sample, where, id_column)
+    _refuse_unfilled(template, (*(frame.columns if long is None else long.columns), *kept_columns), where)
     ordered = frame.set_index(id_column).loc[list(sample[id_column])]
     if long is None:
         submission = sample.assign(**{name: ordered[name].to_numpy() for name in answer_columns})
@@ -95,6 +85,27 @@ def write_submission(
         submission = long.spread(template, sample_csv, ordered[list(answer_columns)].to_numpy())
     columns_apart = "," if made is not None else separator_of(sample_csv)
     write_atomically(path, submission.to_csv(index=False, sep=columns_apart).encode())
+
+
+def _as_columns(
+    id_column: str, ids: np.ndarray, answer_columns: Sequence[str], answers: Sequence[Sequence[str]], separator: str
+) -> pd.DataFrame:
+    """Return answers as a table: all of a row in its one column, or one in each."""
+    content: dict[str, list[str]] = {id_column: list(ids)}
+    if len(answer_columns) == 1:
+        content[answer_columns[0]] = [separator.join(row) for row in answers]
+    else:
+        content |= {name: [row[place] for row in answers] for place, name in enumerate(answer_columns)}
+    return pd.DataFrame(content, dtype=object)
+
+
+def _refuse_unfilled(template: pd.DataFrame, known: Sequence[str], where: str) -> None:
+    """Raise `DataError` where the sample has columns beside those that are filled or kept."""
+    if unfilled := [column for column in template.columns if column not in known]:
+        raise DataError(
+            f"{where}: nothing fills column {', '.join(unfilled)}, where the sample's own values would stay; name "
+            "columns that are to stay in table.kept_columns"
+        )
 
 
 def _fault(row: Sequence[str], separator: str | None, count: int | None, *, distinct: bool) -> str | None:

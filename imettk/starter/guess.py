@@ -6,18 +6,18 @@ What cannot be told is one clear line that names the candidates and the option t
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.config.image_path import columns_of
-from imettk.data.csv_files import require_filled
 from imettk.data.listings import list_files, list_folders
 from imettk.errors import DataError
+from imettk.starter.guess_answers import Guess, Rows, with_answers
 from imettk.starter.guess_columns import (
     Choices,
     Finding,
@@ -34,83 +34,30 @@ from imettk.starter.guess_misfits import TOLD, find_misfit, find_places, refuse_
 from imettk.starter.guess_rows import Gathered, gather_tables, join_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
 from imettk.starter.guess_targets import Targets, find_targets
-from imettk.starter.guess_test_rows import find_test_images, find_test_rows
 from imettk.starter.guess_titles import find_coco_titles, find_titles, have_groups
 from imettk.starter.guess_units import UnitRows, find_units, lists_units
-from imettk.starter.judging import Judging, judge, judges_grades
+from imettk.starter.judging import judges_grades
 from imettk.starter.look import Contents
 from imettk.starter.naming import label_folders
 from imettk.starter.naming_folders import path_pattern
 from imettk.starter.questions import QUESTIONS, Evidence, Question, Ranked
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """How the training rows of a competition are read.
+class _Source(NamedTuple):
+    """The training rows by a table, and what belongs to them; see `Rows`."""
 
-    Attributes:
-        frame: the training table, with at least the columns of ids and labels.
-        files: the image of each row, by its name from the folder, str (N,); "" where it has none.
-        labels: how many rows each label has, in the training table.
-        label_groups: whether the names of labels begin with a group, as in `culture::french`.
-        sample: the sample submission, None where there is none.
-        ranked: what it says of answers in order.
-        remarks: what was passed over.
-        units: where several images give one answer; else None.
-        linked: where a table leads from the ids of the sample submission to images; else None.
-    """
-
-    question: Question
-    table: TableFormat
-    frame: pd.DataFrame
-    files: np.ndarray
-    labels: Counter[str]
-    label_groups: bool = False
+    gathered: Gathered
+    rows: TrainingRows
+    sample_csv: str | None
     sample: Sample | None
-    ranked: Ranked | None
-    findings: tuple[Finding, ...]
-    remarks: tuple[str, ...] = ()
     units: UnitRows | None = None
     linked: LinkedTests | None = None
 
     @property
-    def found(self) -> np.ndarray:
-        """Which rows have an image, bool (N,)."""
-        return self.files != ""
-
-    @property
-    def is_nested(self) -> bool:
-        """Whether images lie in folders below theirs, of which their ids say nothing."""
-        pairs = zip(self.frame[self.table.id_column].tolist(), self.files.tolist(), strict=True)
-        return any("/" in file and "/" not in name for name, file in pairs)
-
-    @property
-    def num_images(self) -> int:
-        """How many images these rows have."""
-        return int(self.found.sum()) if self.units is None else self.units.num_images
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guess(Rows):
-    """How a competition's files are read, those of the test set among them.
-
-    Attributes:
-        test_files: the image of each row of the sample submission, as `files`, (M,).
-        judging: by which metric, and what answers.
-    """
-
-    test_files: np.ndarray
-    judging: Judging
-
-    @property
-    def has_test(self) -> bool:
-        """Whether there is a test set."""
-        return self.sample is not None or len(self.test_files) > 0
-
-    @property
-    def test_found(self) -> np.ndarray:
-        """Which rows of the sample submission have an image, bool (M,)."""
-        return self.test_files != ""
+    def form(self) -> dict[str, Any]:
+        """Fields of the format that say how rows become images."""
+        beside: UnitRows | LinkedTests | None = self.units or self.linked
+        return {} if beside is None else beside.form
 
 
 def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
@@ -122,55 +69,35 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     """
     sample_csv = find_sample(contents, choices)
     gathered, rows, units = _find_training(contents, choices, sample_csv)
-    contents, long = gathered.contents, gathered.rows
-    sample: Sample | None
+    contents, long = gathered.contents, gathered.rows.get(sample_csv or "")
     linked = None if units is not None else find_linked(contents, choices, sample_csv, rows)
     if linked is not None and sample_csv is not None:
-        rows, sample = linked.rows, linked.sample(contents, sample_csv, long.get(sample_csv))
+        sample = linked.sample(contents, sample_csv, long)
+        source = _Source(gathered, linked.rows, sample_csv, sample, linked=linked)
     elif units is not None:
-        rows, sample = units.rows, units.sample(contents, sample_csv, long.get(sample_csv or ""))
+        source = _Source(gathered, units.rows, sample_csv, units.sample(contents, sample_csv, long), units=units)
     elif rows is None or _name_others(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
         return _without_table(gathered, data_dir, choices, sample_csv)
     else:
         refuse_more_images(contents.tables[rows.csv], rows, contents, choices)
-        sample = read_sample(contents, sample_csv, rows.id_column, long.get(sample_csv or ""))
-    frame = contents.tables[rows.csv]
-    kind = contents.forms.get(rows.csv, f"{len(frame)} rows")
-    findings = [Finding("training table", f"{rows.csv}, {kind}", rows.reason, "--train-csv")]
-    findings += gathered.findings
-    names = long[rows.csv].labels if rows.csv in long else ()
-    apart = [] if units is None else list(units.not_labels)
-    targets = find_targets(frame.drop(columns=apart), rows, sample, contents, choices, gathered=names)
-    if units is None:
-        annotated = contents.forms.get(rows.csv, "").startswith("COCO")
-        rows, targets = join_images(rows, targets, choices, findings, annotated=annotated)
-        tell = tell_ids if linked is None else linked.tell_ids
-        findings.append(tell(rows, targets.frame))
-    else:
-        findings.append(units.finding)
-    pattern = {} if units is not None or linked is not None else _path_pattern(targets, rows, findings)
-    frame, labels = targets.frame.assign(**{name: frame[name] for name in apart}), targets.labels
+        source = _Source(gathered, rows, sample_csv, read_sample(contents, sample_csv, rows.id_column, long))
+    return with_answers(contents, choices, _with_table(source, choices))
+
+
+def _with_table(source: _Source, choices: Choices) -> Rows:
+    """What a table says of its rows: labels, the question, groups, and the format of it all."""
+    contents, sample = source.gathered.contents, source.sample
+    findings: list[Finding] = []
+    rows, targets = _find_labels(source, choices, findings)
+    pattern = {} if source.form else _path_pattern(targets, rows, findings)
+    apart = [] if source.units is None else list(source.units.not_labels)
+    whole, labels = contents.tables[rows.csv], targets.labels
+    frame = targets.frame.assign(**{name: whole[name] for name in apart})
     findings.append(Finding("labels", *targets.found, "--label-column"))
     ranked = None
     if sample is not None and not targets.several and not targets.numeric:
         ranked = read_ranked(sample, set(labels), set(frame[rows.id_column]))
-    graded = not targets.numeric and judges_grades(choices.metric, labels)
-    evidence = Evidence(
-        labels,
-        targets.several,
-        targets.reason,
-        ranked,
-        targets.numeric,
-        targets.votes,
-        graded=graded,
-        asks_columns=targets.asks_columns,
-    )
-    question = _choose_question(choices, evidence, findings)
-    titles: dict[str, Any] = {}
-    if not targets.numeric:
-        tests = [part.form.get("test_csv") for part in (units, linked) if part is not None]
-        titles = find_titles(contents, labels, (rows.csv, sample_csv, *tests), findings)
-        titles = titles or find_coco_titles(contents, rows.csv, str(targets.form.get("label_column")), findings)
+    question = _choose_question(choices, _evidence(targets, ranked, choices), findings)
     form = TableFormat(
         task=question.task,
         train_csv=rows.csv,
@@ -179,11 +106,10 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         image_suffix=rows.naming.suffix,
         channel_files=rows.naming.channels,
         on_missing_image="error" if rows.naming.found.all() else "drop",
-        **({} if units is None else units.form),
-        **({} if linked is None else linked.form),
+        **source.form,
         **pattern,
-        **(targets.form | gathered.training_fields(rows.csv)),
-        **titles,
+        **(targets.form | source.gathered.training_fields(rows.csv)),
+        **({} if targets.numeric else _find_titles(source, targets, findings)),
         **_unknown(question, labels, ranked, findings),
     )
     if form.train_rows is not None:  # whose label column is none of the gathered table
@@ -191,7 +117,7 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
     beside = frame.drop(columns=[*form.label_columns, *apart])
     form = replace(form, group_column=find_group(beside, rows.id_column, form.label_column, choices, findings))
     grouped = form.labels_csv is not None and have_groups(contents.tables[form.labels_csv][form.label_name_column])
-    read = Rows(
+    return Rows(
         question=question,
         table=form,
         frame=frame,
@@ -201,10 +127,53 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         sample=sample,
         ranked=ranked,
         findings=tuple(findings),
-        units=units,
-        linked=linked,
+        units=source.units,
+        linked=source.linked,
     )
-    return _with_answers(contents, choices, read)
+
+
+def _find_labels(source: _Source, choices: Choices, findings: list[Finding]) -> tuple[TrainingRows, Targets]:
+    """The training rows, one an image or a unit, and their labels."""
+    rows, units, long = source.rows, source.units, source.gathered.rows
+    contents = source.gathered.contents
+    frame = contents.tables[rows.csv]
+    kind = contents.forms.get(rows.csv, f"{len(frame)} rows")
+    findings += [
+        Finding("training table", f"{rows.csv}, {kind}", rows.reason, "--train-csv"),
+        *source.gathered.findings,
+    ]
+    names = long[rows.csv].labels if rows.csv in long else ()
+    apart = [] if units is None else list(units.not_labels)
+    targets = find_targets(frame.drop(columns=apart), rows, source.sample, contents, choices, gathered=names)
+    if units is not None:
+        findings.append(units.finding)
+        return rows, targets
+    rows, targets = join_images(rows, targets, choices, findings, annotated=kind.startswith("COCO"))
+    tell = tell_ids if source.linked is None else source.linked.tell_ids
+    findings.append(tell(rows, targets.frame))
+    return rows, targets
+
+
+def _evidence(targets: Targets, ranked: Ranked | None, choices: Choices) -> Evidence:
+    """What tells the question of a competition by its labels."""
+    return Evidence(
+        targets.labels,
+        targets.several,
+        targets.reason,
+        ranked,
+        targets.numeric,
+        targets.votes,
+        graded=not targets.numeric and judges_grades(choices.metric, targets.labels),
+        asks_columns=targets.asks_columns,
+    )
+
+
+def _find_titles(source: _Source, targets: Targets, findings: list[Finding]) -> dict[str, Any]:
+    """The table of the labels' names, as fields of the format."""
+    contents, train_csv = source.gathered.contents, source.rows.csv
+    others = (train_csv, source.sample_csv, source.form.get("test_csv"))
+    titles = find_titles(contents, targets.labels, others, findings)
+    return titles or find_coco_titles(contents, train_csv, str(targets.form.get("label_column")), findings)
 
 
 def _path_pattern(targets: Targets, rows: TrainingRows, findings: list[Finding]) -> dict[str, Any]:
@@ -290,19 +259,7 @@ def _without_table(gathered: Gathered, data_dir: Path, choices: Choices, sample_
         findings=tuple(findings),
         remarks=tuple(remarks),
     )
-    return _with_answers(contents, choices, read)
-
-
-def _with_answers(contents: Contents, choices: Choices, read: Rows) -> Guess:
-    """Add what the sample submission says: where test images lie, what is answered, and by which metric."""
-    names = list(read.table.label_columns) or sorted({*read.labels} - {read.table.unknown_label})
-    form, test_files, found = _with_test(read, names, contents)
-    every_row = bool((read.frame[form.label_column].str.strip() != "").all())
-    judging = judge(read.question, names, form, read.sample, read.ranked, choices, every_row=every_row)
-    in_files = contents.containers.findings(form)
-    form = replace(form, pixel_shape=choices.pixel_shape)
-    known = vars(read) | {"table": form, "findings": (*read.findings, *found, *in_files, judging.finding)}
-    return Guess(**known, test_files=test_files, judging=judging)
+    return with_answers(contents, choices, read)
 
 
 def _name_others(ids: pd.Series, found: np.ndarray, contents: Contents) -> bool:
@@ -333,50 +290,3 @@ def _unknown(
     reason = f"by its name; {labels[unknown]} rows" if unknown in labels else "an answer in the sample that no row has"
     findings.append(Finding("unknown ones", unknown, reason, "table.unknown_label"))
     return {"unknown_label": unknown}
-
-
-def _with_test(read: Rows, labels: list[str], contents: Contents) -> tuple[TableFormat, np.ndarray, list[Finding]]:
-    """The format with the sample submission and the folder of test images, the image of each of its rows, and what was
-    found."""
-    form, sample, ranked = read.table, read.sample, read.ranked
-    if sample is None:
-        return find_test_rows(form, contents, nested=read.is_nested)
-    form = replace(form, **_answer_fields(sample, ranked, labels, form))
-    require_filled(sample.frame, Path(sample.csv), [sample.id_column, *form.filled_columns], ())
-    if read.units is not None:
-        form, files, where = read.units.with_test(form, sample)
-    elif read.linked is not None:
-        form, files, where = read.linked.with_test(form, sample)
-    else:
-        form, files, where = find_test_images(form, sample, contents, nested=read.is_nested)
-    filled = form.filled_columns
-    asked = filled[0] if len(filled) == 1 else f"{filled[0]} to {filled[-1]}"
-    finding = Finding("sample submission", f"{sample.csv}, answers in {asked}", where, "table.sample_csv, .test_images")
-    return form, files, [finding]
-
-
-def _answer_fields(sample: Sample, ranked: Ranked | None, labels: list[str], form: TableFormat) -> dict[str, Any]:
-    """Which columns of the sample submission wait for answers, as fields of the format."""
-    changes: dict[str, Any] = {"sample_csv": sample.csv}
-    if sample.id_column != form.id_column:
-        changes["sample_id_column"] = sample.id_column
-    answers = sample.answers
-    if ranked is not None and ranked.columns:
-        changes["answer_columns"] = ranked.columns
-    elif len(answers) > 1 and set(answers) == set(labels):
-        if answers != form.label_columns:
-            changes["answer_columns"] = answers
-    elif form.label_column not in answers:
-        if len(answers) != 1:
-            listed = ", ".join(answers[:4]) + (", ..." if len(answers) > 4 else "")
-            raise DataError(
-                f"{sample.csv} has {len(answers)} columns beside {sample.id_column} ({listed}), which are neither the "
-                f"labels ({', '.join(labels[:4])}{', ...' if len(labels) > 4 else ''}) nor numbered: what goes into "
-                "which of them cannot be told"
-            )
-        changes["answer_column"] = answers[0]
-    if sample.long is not None:
-        changes["sample_rows"] = sample.long.rows
-        if sample.long.value_column != form.label_column:
-            changes["answer_column"] = sample.long.value_column
-    return changes

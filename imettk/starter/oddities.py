@@ -9,7 +9,7 @@ from imettk.config import TableFormat
 from imettk.data.csv_files import named
 from imettk.data.image_search import plain_path
 from imettk.data.part_names import is_within
-from imettk.starter.guess import Guess
+from imettk.starter.guess_answers import Guess
 from imettk.starter.guess_columns import BOX_NAME, FEWEST, MOST
 from imettk.starter.guess_labels import odd_labels
 from imettk.starter.guess_questions import auxiliary_candidates

@@ -17,7 +17,7 @@ from imettk.config import (
 )
 from imettk.data.framing import Aspect
 from imettk.errors import ConfigError
-from imettk.starter.guess import Guess
+from imettk.starter.guess_answers import Guess
 from imettk.starter.look import Looks
 from imettk.starter.questions import QUESTIONS
 from imettk.starter.starting_points import StartingPoint

@@ -331,25 +331,6 @@ def test_two_training_tables(tmp_path):
     assert look(tmp_path).table.train_csv == "train_v2.csv"
 
 
-def test_a_sample_whose_columns_cannot_be_told_is_refused(tmp_path):
-    lay_out(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
-    for names in ("class_0,class_1", "owl,jay"):
-        (tmp_path / "sample_submission.csv").write_text(f"id,{names}\nx,0.5,0.5\n")
-        with pytest.raises(DataError, match=r"2 columns beside id \(.*\), which are neither the labels \(hen, owl"):
-            look(tmp_path)
-    (tmp_path / "sample_submission.csv").write_text("image,label\nx,owl\n")
-    with pytest.raises(DataError, match=r"has no column id, and no value in any of image, label names an image"):
-        look(tmp_path)
-
-
-def test_a_column_of_the_sample_that_nothing_fills_is_refused(tmp_path):
-    """Whatever the table's own columns are called: with --label-column owl the others kept the sample's numbers."""
-    lay_out(tmp_path, "id,owl,hen,jay\na,1,0,0\nb,0,1,0\nc,0,0,1\nd,1,0,0\n", *ABC, "test/x.jpg")
-    (tmp_path / "sample_submission.csv").write_text("id,owl,hen,jay\nx,0.3,0.3,0.4\n")
-    with pytest.raises(DataError, match=r"nothing would fill 2 columns \(hen, jay\), for answers go into owl alone"):
-        look(tmp_path, label_column="owl")
-
-
 def test_a_sample_without_its_images_is_told(tmp_path):
     lay_out(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
     (tmp_path / "sample_submission.csv").write_text("id,label\nx,owl\n")
