@@ -5,7 +5,8 @@ import numpy as np
 
 from imettk.starter.guess import guess
 from imettk.starter.guess_columns import Choices
-from imettk.starter.look import look_into
+from imettk.starter.look import look_at, look_into
+from imettk.starter.oddities import find_oddities
 
 TWELVE = [str(number) for number in range(12)]
 
@@ -23,6 +24,18 @@ def lay_out(folder, images, **tables):
 
 def look(folder, **choices):
     return guess(look_into(folder), folder, Choices(**choices))
+
+
+def look_closely(folder, **choices):
+    """What is guessed, and what is odd."""
+    contents = look_into(folder)
+    found = guess(contents, folder, Choices(**choices))
+    return found, find_oddities(found, contents, look_at([[str(folder / found.table.train_images / found.files[0])]]))
+
+
+def told(found):
+    """The findings by what they are about."""
+    return {finding.what: f"{finding.value}: {finding.reason}" for finding in found.findings}
 
 
 def rows(head, *ids):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from laid_folders import look
 from PIL import Image
 from places import SHARED
 
@@ -169,10 +170,6 @@ def lay_out(folder, text, *images, csv="train.csv", encoding="utf-8"):
         cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
     (folder / csv).write_text(text, encoding=encoding)
     return folder
-
-
-def look(folder, **choices):
-    return guess(look_into(folder), folder, Choices(**choices))
 
 
 ABC = ("train/a.jpg", "train/b.jpg", "train/c.jpg", "train/d.jpg")

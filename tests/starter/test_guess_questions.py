@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from laid_folders import look
 
 from imettk.data.table import read_table
 from imettk.errors import DataError
@@ -24,10 +25,6 @@ def lay_out(folder, train, sample=None):
     if sample is not None:
         pd.DataFrame({"id": ["q0", "q1"], **sample}).to_csv(folder / "sample_submission.csv", index=False)
     return folder
-
-
-def look(folder, **choices):
-    return guess(look_into(folder), folder, Choices(**choices))
 
 
 def test_columns_that_the_sample_asks_for_are_questions_in_the_tables_order(tmp_path):

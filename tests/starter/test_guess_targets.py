@@ -4,12 +4,10 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from laid_folders import look
 
 from imettk.data.table import read_table
 from imettk.errors import DataError
-from imettk.starter.guess import guess
-from imettk.starter.guess_columns import Choices
-from imettk.starter.look import look_into
 
 NAMES = [f"i{number}" for number in range(24)]
 
@@ -22,10 +20,6 @@ def lay_out(folder, *images, **tables):
     for name, frame in tables.items():
         pd.DataFrame(frame).to_csv(folder / f"{name}.csv", index=False)
     return folder
-
-
-def look(folder, **choices):
-    return guess(look_into(folder), folder, Choices(**choices))
 
 
 def with_images(folder, train, sample=None, **tables):

@@ -4,13 +4,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from laid_folders import look_closely as look
+from laid_folders import told
 
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
-from imettk.starter.guess import guess
-from imettk.starter.guess_columns import Choices
-from imettk.starter.look import look_at, look_into
-from imettk.starter.oddities import find_oddities
 
 PNG = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
 
@@ -23,16 +21,6 @@ def lay_out(folder, images, **tables):
     for name, frame in tables.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
     return folder
-
-
-def look(folder, **choices):
-    contents = look_into(folder)
-    found = guess(contents, folder, Choices(**choices))
-    return found, find_oddities(found, contents, look_at([[str(folder / found.table.train_images / found.files[0])]]))
-
-
-def told(found):
-    return {finding.what: f"{finding.value}: {finding.reason}" for finding in found.findings}
 
 
 def read(found, folder):

@@ -5,16 +5,15 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from laid_folders import look_closely as look
+from laid_folders import told
 from pictures import make_pictures
 
 from imettk.config import ExtraTable, TableFormat
 from imettk.config.file_kinds import FileKind
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
-from imettk.starter.guess import guess
-from imettk.starter.guess_columns import Choices
-from imettk.starter.look import MOST_TABLES, look_at, look_into
-from imettk.starter.oddities import find_oddities
+from imettk.starter.look import MOST_TABLES, look_into
 
 LABELS = ["0", "1", "2"] * 4
 TITLES = {"0": "Blight", "1": "Mosaic", "2": "Healthy"}
@@ -24,16 +23,6 @@ TITLES = {"0": "Blight", "1": "Mosaic", "2": "Healthy"}
 def leaves(tmp_path):
     """Pictures with train.csv and sample_submission.csv."""
     return make_pictures(tmp_path, LABELS)
-
-
-def look(folder, **choices):
-    contents = look_into(folder)
-    found = guess(contents, folder, Choices(**choices))
-    return found, find_oddities(found, contents, look_at([[str(folder / found.table.train_images / found.files[0])]]))
-
-
-def told(found):
-    return {finding.what: f"{finding.value}: {finding.reason}" for finding in found.findings}
 
 
 def rewrite(folder, ending, rows=None):
