@@ -10,17 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from imettk.config import FoldPlan, Recipe, to_json
+from imettk.config import Recipe, to_json
 from imettk.data.asked_rows import find_asked
 from imettk.data.cache import INDEX, read_stamps
 from imettk.data.containers import tell_slow
-from imettk.data.csv_files import named, read_csv
+from imettk.data.csv_files import read_csv
 from imettk.data.data_identity import identify_data, read_identity
 from imettk.data.file_facts import FileFacts, tell_facts
 from imettk.data.folds import (
     LEFT_OUT,
     ONLY_ENROLLED,
-    ONLY_TRAINS,
     is_beginning,
     make_table_folds,
     read_folds,
@@ -32,11 +31,11 @@ from imettk.data.source import ImageSource, cache_key, find_rows, image_names, m
 from imettk.data.stamps import FileStamps, stamp_files
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
 from imettk.data.table import read_table, read_test_table
-from imettk.data.units import describe_units
 from imettk.data.value_survey import tell_levels
 from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.submit import check_sample
+from imettk.experiment.fold_summary import describe_folds
 from imettk.experiment.groups import row_groups
 from imettk.experiment.value_range import TableValues, draw_range, settle_range
 from imettk.files import write_atomically
@@ -44,8 +43,6 @@ from imettk.progress import say
 from imettk.tracking.files import write_json
 from imettk.tracking.lock import hold_folder
 from imettk.tracking.run_dir import BAD_IMAGES, CACHE, DROPPED, DUPLICATE_GROUPS, RunDir
-
-MOST_NAMED = 6  # columns of numbers whose range is told
 
 
 def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
@@ -99,7 +96,7 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     write_folds(run.path / "folds.csv", table.ids, folds)
     found = {"rows": len(table), "mean": survey.mean, "std": survey.std, "remarks": remarks, "white": reader.white}
     write_json(run.path / "table.json", {"recipe": json.loads(to_json(recipe)), **found})
-    say(_summary(recipe, table, folds))
+    say(describe_folds(recipe, table, folds))
     values = [", ".join(f"{value:.3f}" for value in each) for each in (survey.mean, survey.std)]
     say(f"channel mean {values[0]}, std {values[1]}, of values in [0, 1]")
 
@@ -272,84 +269,3 @@ def _tell_bad_images(recipe: Recipe, run: RunDir, tables: dict[str, SampleTable]
         if kind == "train" and recipe.images.on_bad_image == "error":
             raise DataError(f"{text} (all in {path}); replace them, or leave them out with --images.on-bad-image skip")
         say(f"note: {text} (all in {path})")
-
-
-def _summary(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str:
-    """What was made, in a few lines: folds, their sizes, and how evenly labels fell."""
-    task, plan, targets = recipe.task, recipe.folds, _targets(table)
-    identities, learnable = task.identities(targets), task.learnable(targets)
-    lines = _contents(recipe, table, targets)
-    if task.exclusive and (alone := int((task.label_counts(targets, len(table.labels)) == 1).sum())):
-        lines.append(f"{alone} labels have a single row")
-    if unknown := int((~learnable).sum()):
-        lines.append(f"{unknown} rows are of no known identity: they never train")
-    dealt = np.flatnonzero(folds >= 0)
-    if not len(dealt):
-        return "\n".join([*lines, "all rows train, and none is validated"])
-    sizes = np.bincount(folds[dealt], minlength=plan.num_folds)
-    lines.append("folds: " + ", ".join(f"{fold}: {size} rows" for fold, size in enumerate(sizes)))
-    only = (folds == ONLY_TRAINS) & learnable
-    if only.any():
-        of_extra = table.sources is not None and (table.sources[only] > 0).all()
-        lines.append(f"{int(only.sum())} rows {'of extra tables ' if of_extra else ''}only train")
-    if identities is not None:
-        lines += _unknown_lines(identities, folds, plan)
-    if task.numeric:
-        means = (targets[folds == fold].mean(0) for fold in range(folds[dealt].max() + 1))
-        lines.append("means of the folds: " + "; ".join(" ".join(f"{mean:.6g}" for mean in part) for part in means))
-    elif plan.scheme == "deal":
-        counts = [
-            task.label_counts(targets[folds == fold], len(table.labels)) for fold in range(folds[dealt].max() + 1)
-        ]
-        lines += _evenness(table.labels, np.stack(counts), alone=task.exclusive)
-    return "\n".join(lines)
-
-
-def _contents(recipe: Recipe, table: SampleTable, targets: np.ndarray) -> list[str]:
-    """What the training table holds: rows, groups, labels or numbers, votes, units."""
-    task = recipe.task
-    rows = task.label_counts(targets, len(table.labels))
-    what = f"{len(table.labels)} labels, {int((rows == 0).sum())} of them without a row"
-    if task.numeric:
-        what = "; ".join(
-            f"{label} from {column.min():g} to {column.max():g}, mean {column.mean():.6g}"
-            for label, column in zip(table.labels[:MOST_NAMED], targets.T, strict=False)
-        )
-    groups = "" if table.groups is None else f" in {len(np.unique(table.groups))} groups"
-    if table.votes is not None:
-        low, middle, high = np.quantile(table.votes, [0, 0.5, 1])
-        what += f"; votes of a row from {low:g} to {high:g}, median {middle:g}; its label is the one with most"
-    units = [] if table.units is None else [f"{describe_units(table.units)}, which give one answer each"]
-    return [f"{len(table)} rows{groups}, {what}", *units]
-
-
-def _unknown_lines(identities: np.ndarray, folds: np.ndarray, plan: FoldPlan) -> list[str]:
-    """Of each fold, how many identities validate in it that it does not train on."""
-    never_train = (identities < 0) | np.isin(folds, (LEFT_OUT, ONLY_ENROLLED))
-    counts = []
-    for fold in range(plan.num_folds):
-        known = np.unique(identities[~never_train & (folds != fold)])
-        counts.append(len(np.setdiff1d(identities[~never_train & (folds == fold)], known)))
-    if not any(counts):
-        return []
-    return ["identities that only validate: " + ", ".join(f"{fold}: {count}" for fold, count in enumerate(counts))]
-
-
-def _evenness(labels: tuple[str, ...], counts: np.ndarray, *, alone: bool) -> list[str]:
-    """How far the folds' rows of each label lie apart, and which labels cannot be in every fold.
-
-    Args:
-        counts: rows of each label in each fold, int (F, C).
-        alone: rows have one label each: a label with fewer rows than folds is always uneven, and says nothing.
-    """
-    mean, few = counts.mean(0), counts.sum(0) < len(counts)
-    seen = mean > 0
-    judged = ~few if alone and not few.all() else seen
-    if not judged.any():
-        return []
-    spread = np.abs(counts - mean).max(0)[judged] / mean[judged]
-    lines = [f"a label's rows differ between folds by {spread.mean():.1%} on average, {spread.max():.1%} at most"]
-    rare = [label for label, lacks in zip(labels, seen & few, strict=True) if lacks]
-    if rare:
-        lines.append(f"fewer rows than folds: {named(rare, 'label')}; folds without one say nothing about it")
-    return lines
