@@ -14,7 +14,16 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from imettk.config import FoldPlan, ImageFormat, ModelPlan, Recipe, SessionPlan, StagePlan, TableFormat, TrainPlan
+from imettk.config import (
+    FoldConfig,
+    ImageFormat,
+    ModelConfig,
+    Recipe,
+    SessionConfig,
+    StageConfig,
+    TableFormat,
+    TrainConfig,
+)
 from imettk.data.warp import Warp
 
 
@@ -41,12 +50,12 @@ def recipe() -> Recipe:
     return Recipe(
         name="edges",
         table=TableFormat(group_column="group", labels_csv="labels.csv"),
-        folds=FoldPlan(num_folds=3),
+        folds=FoldConfig(num_folds=3),
         images=ImageFormat(
             image_size=(48, 48), channels=2, mean=(0.2, 0.2), std=(0.3, 0.3), reader="recipe:with_edges"
         ),
-        model=ModelPlan(backbone="timm:test_resnet"),
-        train=TrainPlan(ema_decay=0.95),
-        stages=(StagePlan(num_epochs=8, lr=(6e-3,), warmup_epochs=1, clip_norm=5.0, augmentation="recipe:stained"),),
-        session=SessionPlan(num_workers=0),
+        model=ModelConfig(backbone="timm:test_resnet"),
+        train=TrainConfig(ema_decay=0.95),
+        stages=(StageConfig(num_epochs=8, lr=(6e-3,), warmup_epochs=1, clip_norm=5.0, augmentation="recipe:stained"),),
+        session=SessionConfig(num_workers=0),
     )

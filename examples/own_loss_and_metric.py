@@ -13,15 +13,15 @@ import numpy as np
 from torch import Tensor
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
+    ModelConfig,
     Recipe,
-    ScorePlan,
-    SessionPlan,
-    StagePlan,
+    ScoreConfig,
+    SessionConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
 )
 
 
@@ -59,11 +59,11 @@ def recipe() -> Recipe:
     return Recipe(
         name="tversky",
         table=TableFormat(group_column="group", labels_csv="labels.csv"),
-        folds=FoldPlan(num_folds=3),
+        folds=FoldConfig(num_folds=3),
         images=ImageFormat(image_size=(48, 48), channels=1, mean=(0.2,), std=(0.3,)),
-        model=ModelPlan(backbone="timm:test_resnet"),
-        train=TrainPlan(loss="recipe:tversky", loss_params={"missed": 0.6}),
-        stages=(StagePlan(num_epochs=8, lr=(6e-3,), warmup_epochs=1, clip_norm=5.0, augmentation="affine"),),
-        score=ScorePlan(metric="recipe:worst_f1"),
-        session=SessionPlan(num_workers=0),
+        model=ModelConfig(backbone="timm:test_resnet"),
+        train=TrainConfig(loss="recipe:tversky", loss_params={"missed": 0.6}),
+        stages=(StageConfig(num_epochs=8, lr=(6e-3,), warmup_epochs=1, clip_norm=5.0, augmentation="affine"),),
+        score=ScoreConfig(metric="recipe:worst_f1"),
+        session=SessionConfig(num_workers=0),
     )

@@ -14,7 +14,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from imettk.config import FoldPlan, ImageFormat, ModelPlan, Recipe, SessionPlan, StagePlan, TableFormat, TrainPlan
+from imettk.config import (
+    FoldConfig,
+    ImageFormat,
+    ModelConfig,
+    Recipe,
+    SessionConfig,
+    StageConfig,
+    TableFormat,
+    TrainConfig,
+)
 
 
 class SmallNet(nn.Sequential):
@@ -57,10 +66,10 @@ def recipe() -> Recipe:
     return Recipe(
         name="network",
         table=TableFormat(group_column="group", labels_csv="labels.csv"),
-        folds=FoldPlan(num_folds=3),
+        folds=FoldConfig(num_folds=3),
         images=ImageFormat(image_size=(48, 48), channels=1, mean=(0.2,), std=(0.3,)),
-        model=ModelPlan(backbone="recipe:SmallNet", head="recipe:AttentionHead", layer_groups=3),
-        train=TrainPlan(ema_decay=0.95),
-        stages=(StagePlan(num_epochs=8, lr=(6e-3,), layer_decay=0.8, warmup_epochs=1, augmentation="affine"),),
-        session=SessionPlan(num_workers=0),
+        model=ModelConfig(backbone="recipe:SmallNet", head="recipe:AttentionHead", layer_groups=3),
+        train=TrainConfig(ema_decay=0.95),
+        stages=(StageConfig(num_epochs=8, lr=(6e-3,), layer_decay=0.8, warmup_epochs=1, augmentation="affine"),),
+        session=SessionConfig(num_workers=0),
     )

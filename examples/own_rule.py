@@ -16,7 +16,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from imettk.config import FoldPlan, ImageFormat, ModelPlan, Recipe, RulePlan, SessionPlan, StagePlan, TableFormat
+from imettk.config import (
+    FoldConfig,
+    ImageFormat,
+    ModelConfig,
+    Recipe,
+    RuleConfig,
+    SessionConfig,
+    StageConfig,
+    TableFormat,
+)
 from imettk.postprocess.rule import Rule
 
 
@@ -48,10 +57,10 @@ def recipe() -> Recipe:
     return Recipe(
         name="expected",
         table=TableFormat(group_column="group", labels_csv="labels.csv"),
-        folds=FoldPlan(num_folds=3),
+        folds=FoldConfig(num_folds=3),
         images=ImageFormat(image_size=(48, 48), channels=1, mean=(0.2,), std=(0.3,)),
-        model=ModelPlan(backbone="timm:test_resnet"),
-        stages=(StagePlan(num_epochs=8, lr=(6e-3,), warmup_epochs=1, clip_norm=5.0, augmentation="affine"),),
-        rule=RulePlan(kind="recipe:ExpectedCount"),
-        session=SessionPlan(num_workers=0),
+        model=ModelConfig(backbone="timm:test_resnet"),
+        stages=(StageConfig(num_epochs=8, lr=(6e-3,), warmup_epochs=1, clip_norm=5.0, augmentation="affine"),),
+        rule=RuleConfig(kind="recipe:ExpectedCount"),
+        session=SessionConfig(num_workers=0),
     )

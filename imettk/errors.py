@@ -63,7 +63,7 @@ class DeviceError(UserError):
     """The wanted device cannot run what is asked of it."""
 
 
-class MemoryShortError(DeviceError):
+class DistributedOutOfMemoryError(DeviceError):
     """One of several processes ran out of memory: all have to start again, with smaller micro-batches."""
 
 

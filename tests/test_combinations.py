@@ -12,17 +12,17 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score
 from tiny import run
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    RankPlan,
+    ModelConfig,
+    RankConfig,
     Recipe,
-    RulePlan,
-    ScorePlan,
-    SessionPlan,
-    StagePlan,
+    RuleConfig,
+    ScoreConfig,
+    SessionConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
     to_json,
 )
 from imettk.config.choices import LOSSES, RULES
@@ -47,9 +47,9 @@ COLUMNS = {"questions": ("label",), "votes": ("a", "b", "c")}
 def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
     """A recipe of these choices, with the network that they need."""
     takes = LOSSES[loss].takes
-    model = ModelPlan(backbone="timm:test_resnet")
+    model = ModelConfig(backbone="timm:test_resnet")
     if takes != "logits":
-        model = ModelPlan(
+        model = ModelConfig(
             backbone="timm:test_resnet", head="embedding", embedding_size=8, centres=int(takes == "cosines")
         )
     by = "neighbours" if takes == "embeddings" else "probs"
@@ -57,15 +57,15 @@ def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
         table=TableFormat(
             task=task, **({"label_columns": COLUMNS[task]} if task in COLUMNS else {"label_column": "label"})
         ),
-        folds=FoldPlan(num_folds=2),
+        folds=FoldConfig(num_folds=2),
         images=ImageFormat(image_size=(32, 32)),
         model=model,
-        train=TrainPlan(loss=loss, watch="score" if takes == "embeddings" else "loss"),
-        stages=(StagePlan(num_epochs=1, batch_size=8),),
-        rule=RulePlan(kind=rule, **({"pairs": 2} if paired(rule, metric) else {"positive": CELLS[task][0]})),
-        score=ScorePlan(metric=metric),
-        ranking=RankPlan(by=by, num_answers=2, num_neighbours=4),
-        session=SessionPlan(num_workers=0, tensorboard=False),
+        train=TrainConfig(loss=loss, watch="score" if takes == "embeddings" else "loss"),
+        stages=(StageConfig(num_epochs=1, batch_size=8),),
+        rule=RuleConfig(kind=rule, **({"pairs": 2} if paired(rule, metric) else {"positive": CELLS[task][0]})),
+        score=ScoreConfig(metric=metric),
+        ranking=RankConfig(by=by, num_answers=2, num_neighbours=4),
+        session=SessionConfig(num_workers=0, tensorboard=False),
     )
 
 

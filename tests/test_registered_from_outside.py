@@ -16,16 +16,16 @@ from sklearn.metrics import cohen_kappa_score, confusion_matrix
 from tiny import run
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
+    ModelConfig,
+    PredictConfig,
     Recipe,
-    RulePlan,
-    SessionPlan,
-    StagePlan,
+    RuleConfig,
+    SessionConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
     choices,
     to_json,
 )
@@ -129,16 +129,16 @@ def registered(monkeypatch):
 def recipe_of() -> Recipe:
     return Recipe(
         table=TableFormat(task="grades", label_column="label"),
-        folds=FoldPlan(num_folds=2),
+        folds=FoldConfig(num_folds=2),
         images=ImageFormat(image_size=(32, 32)),
-        model=ModelPlan(backbone="timm:test_resnet"),
-        train=TrainPlan(loss="above", watch="score", keep="best"),
+        model=ModelConfig(backbone="timm:test_resnet"),
+        train=TrainConfig(loss="above", watch="score", keep="best"),
         stages=(
-            StagePlan(num_epochs=6, batch_size=8, lr=(3e-3,), sampler="balanced", mixup=0.2, label_smoothing=0.01),
+            StageConfig(num_epochs=6, batch_size=8, lr=(3e-3,), sampler="balanced", mixup=0.2, label_smoothing=0.01),
         ),
-        predict=PredictPlan(views=("plain", "hflip")),
-        rule=RulePlan(kind="cut"),
-        session=SessionPlan(num_workers=0, tensorboard=False),
+        predict=PredictConfig(views=("plain", "hflip")),
+        rule=RuleConfig(kind="cut"),
+        session=SessionConfig(num_workers=0, tensorboard=False),
     )
 
 

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import IO
 
-from imettk.config import MEMORY_SHORT_CODE, SESSION_START, SPLIT
+from imettk.config import EXIT_OUT_OF_MEMORY, SESSION_START, SPLIT
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 15.0  # for the others to end by themselves when one has failed
@@ -45,7 +45,7 @@ def launch(command: Sequence[str], num_processes: int, *, started: float) -> int
         started: when the session began, on `time.monotonic()`.
     """
     split = int(os.environ.get(SPLIT, "1"))
-    while (code := _launch_once(command, num_processes, started, split)) == MEMORY_SHORT_CODE:
+    while (code := _launch_once(command, num_processes, started, split)) == EXIT_OUT_OF_MEMORY:
         split *= 2
         print(f"warning: all {num_processes} processes start again with micro-batches in {split} pieces", flush=True)
     return code
@@ -119,7 +119,7 @@ def _wait(processes: list[subprocess.Popen[bytes]]) -> int | None:
         process.kill()
         process.wait()
     # These say what the cause is; what it does to the others is the effect.
-    causes = (MEMORY_SHORT_CODE, 2)
+    causes = (EXIT_OUT_OF_MEMORY, 2)
     return next((rank for rank, process in enumerate(processes) if process.returncode in causes), failed)
 
 

@@ -17,11 +17,18 @@ from dataclasses import fields
 from pathlib import Path
 
 from imettk.cli.options import STAGES, make_parser, split_overrides
-from imettk.config import MEMORY_SHORT_CODE, SESSION_START, Recipe
+from imettk.config import EXIT_OUT_OF_MEMORY, SESSION_START, Recipe
 from imettk.config.fields import field_names, field_type
 from imettk.config.overrides import apply_overrides
 from imettk.config.own import describe
-from imettk.errors import ConfigError, MemoryShortError, MissingFileError, PlatformError, UserError, describe_fault
+from imettk.errors import (
+    ConfigError,
+    DistributedOutOfMemoryError,
+    MissingFileError,
+    PlatformError,
+    UserError,
+    describe_fault,
+)
 from imettk.recipes import RECIPES, load_recipe
 from imettk.tracking.recipe_file import recall_source
 from imettk.tracking.run_dir import RunDir
@@ -67,7 +74,7 @@ def _end(error: Exception) -> None:
 def _describe(error: Exception) -> tuple[str, int] | None:
     """What to say, and the exit code; None for a bug."""
     if isinstance(error, UserError):
-        return str(error), MEMORY_SHORT_CODE if isinstance(error, MemoryShortError) else 2
+        return str(error), EXIT_OUT_OF_MEMORY if isinstance(error, DistributedOutOfMemoryError) else 2
     if isinstance(error, PlatformError):
         return str(error), 1
     if (fault := describe_fault(error)) is not None:

@@ -11,7 +11,7 @@ import torch
 from imettk.config import SPLIT, Recipe, fingerprint, to_json
 from imettk.config.choices import AUGMENTATIONS
 from imettk.config.fits import choice_of
-from imettk.config.training import StagePlan
+from imettk.config.training import StageConfig
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
 from imettk.data.sample_table import SampleTable
@@ -24,9 +24,9 @@ from imettk.experiment.scaling import scale_of, scale_values
 from imettk.experiment.settle import Settled, weights_of
 from imettk.tracking.run_dir import RunDir
 from imettk.training.feed import TrainingData
+from imettk.training.process_group import ProcessGroup
 from imettk.training.recorder import Recorder
 from imettk.training.session import Session
-from imettk.training.team import Team
 from imettk.training.trainer import Trainer
 
 
@@ -38,7 +38,7 @@ def make_trainer(
     fold: int,
     compute: Compute,
     session: Session,
-    team: Team,
+    processes: ProcessGroup,
     recorder: Recorder,
     environment: dict[str, str],
     *,
@@ -71,7 +71,7 @@ def make_trainer(
         dtype=compute.dtype,
         session=session,
         session_plan=recipe.session,
-        validate=make_validation(recipe, prepared, fold, compute, team),
+        validate=make_validation(recipe, prepared, fold, compute, processes),
         find_checkpoint=lambda fits: find_checkpoint(
             recipe, run, fold, prepared.identity, fits=fits, others_allowed=True
         ),
@@ -85,7 +85,7 @@ def make_trainer(
             **settled.values(),
             **scale_values(scale_of(recipe, prepared, fold)),
         },
-        team=team,
+        processes=processes,
         split=int(os.environ.get(SPLIT, "1")),
     )
 
@@ -93,7 +93,7 @@ def make_trainer(
 def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: int, seed: int) -> TrainingData:
     """What a fold trains on, and how much of it an epoch of each stage sees; `taught` as in `make_trainer`."""
 
-    def dataset_for(stage: StagePlan) -> ImageDataset:
+    def dataset_for(stage: StageConfig) -> ImageDataset:
         size, images = stage.image_size or recipe.images.image_size, recipe.images
         return ImageDataset(
             taught.source,

@@ -21,10 +21,10 @@ from imettk.pictures.plots import draw_rates
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
 from imettk.training.optimizer import peak_rates
+from imettk.training.process_group import ProcessGroup
 from imettk.training.recorder import Recorder
 from imettk.training.schedule import Span, lr_table, plan_spans
 from imettk.training.session import Session
-from imettk.training.team import Team
 from imettk.training.trainer import Trainer
 
 TIMED_STEPS = 4
@@ -76,7 +76,7 @@ def measure(
             fold,
             compute,
             session,
-            Team(),
+            ProcessGroup(),
             Recorder(),
             {},
             settled=settled,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from imettk.config import Recipe
 from imettk.data.asked_rows import find_asked
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.duplicates import (
     RESIDUAL,
     Pair,
@@ -111,9 +111,8 @@ def _hash(images: _Images, reader: ImageReader, *, each_channel: bool) -> Hashes
     files = [[path.replace("*", channel) for channel in channels] for path in images.paths.tolist()]
     hashes = hash_images(lambda row: small.read(str(images.paths[row])), files, each_channel=each_channel)
     if hashes.bad:
-        say(
-            f"note: {named((str(images.ids[row]) for row in hashes.bad), 'image')} cannot be read; see `imettk prepare`"
-        )
+        unread = list_names((str(images.ids[row]) for row in hashes.bad), "image")
+        say(f"note: {unread} cannot be read; see `imettk prepare`")
     if len(hashes.bad) == len(files):
         raise DataError("none of the images can be read")
     return hashes
@@ -195,7 +194,7 @@ def _tell(frame: pd.DataFrame) -> None:
     if conflicts := int(found["conflict"].sum()):
         some = found[found["conflict"]]
         names = (f"{a} {x!r} / {b} {y!r}" for a, x, b, y in some[["id_a", "labels_a", "id_b", "labels_b"]].to_numpy())
-        say(f"  {conflicts} with labels that differ: {named(names, 'pair')}")
+        say(f"  {conflicts} with labels that differ: {list_names(names, 'pair')}")
 
 
 def _draw(path: Path, images: _Images, pairs: list[Pair], thumbs: np.ndarray) -> None:
@@ -226,7 +225,9 @@ def _drop(run: RunDir, images: _Images, parts: np.ndarray) -> None:
     rows = np.flatnonzero(images.kinds != "test")
     dropped = images.ids[rows[np.isin(rows, rows_to_drop(parts, rows))]]
     write_atomically(run.path / DROPPED, pd.DataFrame({"id": dropped}).to_csv(index=False).encode())
-    say(f"{run.path / DROPPED}: {named(dropped, 'row')} will neither train nor validate; `imettk prepare` reads it")
+    say(
+        f"{run.path / DROPPED}: {list_names(dropped, 'row')} will neither train nor validate; `imettk prepare` reads it"
+    )
 
 
 def _answer(run: RunDir, recipe: Recipe, table: SampleTable, images: _Images, parts: np.ndarray) -> None:

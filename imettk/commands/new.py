@@ -14,7 +14,7 @@ import pandas as pd
 from imettk.config import Recipe, TableFormat
 from imettk.data.container_search import member_paths
 from imettk.data.containers import list_members
-from imettk.data.csv_files import named, refuse_doubles
+from imettk.data.csv_files import list_names, require_unique
 from imettk.data.label_cells import as_table, write_cells
 from imettk.data.labels import split
 from imettk.errors import ConfigError, DataError
@@ -150,7 +150,7 @@ def _looks(looks: Looks, found: Guess) -> str:
 def _deal(found: Guess, share: float) -> pd.Series:
     """Which rows of the table are for the test set; rows without image, label or name are not."""
     form, frame = found.table, found.frame
-    refuse_doubles(frame[form.id_column], Path(form.train_csv))
+    require_unique(frame[form.id_column], Path(form.train_csv))
     cells = frame[form.label_column].str.strip()
     fit = pd.Series(found.found, index=frame.index)
     if not found.question.several:
@@ -163,7 +163,7 @@ def _deal(found: Guess, share: float) -> pd.Series:
     task = TASKS[found.question.task]
     chosen, lost = choose_test_rows(labels, share, task=task, columns=form.number_columns, groups=groups)
     if lost:
-        say(f"{named(lost, 'label')} would have no row left to train on: one, or its group, is not held out")
+        say(f"{list_names(lost, 'label')} would have no row left to train on: one, or its group, is not held out")
     test = pd.Series(False, index=frame.index)
     test[fit] = chosen
     return test
@@ -196,7 +196,9 @@ def _write_tables(found: Guess, test: pd.Series, made_dir: Path) -> None:
     train, answers = frame[~test], frame[test]
     bare = train[form.label_column].str.strip() == ""
     if not found.question.several and bare.any():
-        say(f"{named(train[form.id_column][bare], 'row')} without a label: left out of {made_dir / form.train_csv}")
+        say(
+            f"{list_names(train[form.id_column][bare], 'row')} without a label: left out of {made_dir / form.train_csv}"
+        )
         train = train[~bare]
     made_dir.mkdir()
     write_cells(train, form).to_csv(made_dir / form.train_csv, index=False)

@@ -18,8 +18,8 @@ from imettk.data.csv_files import read_csv
 from imettk.data.data_identity import identify_data, read_identity
 from imettk.data.file_facts import FileFacts, tell_facts
 from imettk.data.folds import (
+    GALLERY_ONLY,
     LEFT_OUT,
-    ONLY_ENROLLED,
     is_beginning,
     make_table_folds,
     read_folds,
@@ -164,7 +164,7 @@ def deal_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
     folds[kept] = make_table_folds(
         _targets(some), some.sources, recipe.folds, task=recipe.task, validates=validates, groups=groups
     )
-    if few := int((folds == ONLY_ENROLLED).sum()):
+    if few := int((folds == GALLERY_ONLY).sum()):
         least = recipe.folds.min_images
         say(f"{few} rows are of identities with fewer than {least} images: they only stand in the gallery")
     if left_out := int((folds[kept] == LEFT_OUT).sum()):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import Recipe
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource
 from imettk.data.table import read_table
@@ -124,7 +124,7 @@ class _Embedded:
             order = np.argsort(files.test.ids)
             if not np.array_equal(files.test.ids[order], np.sort(ids)):
                 differ = sorted(set(files.test.ids.tolist()) ^ set(ids.tolist()))
-                raise MismatchError(f"the two runs have other test sets: {named(differ, 'id')} in one alone")
+                raise MismatchError(f"the two runs have other test sets: {list_names(differ, 'id')} in one alone")
             gallery = self._rows.scatter(files.known)
             place = order[np.searchsorted(files.test.ids[order], ids)]
             queries.append(standardise(files.test.merged_embeddings[place], gallery))

@@ -43,9 +43,9 @@ from imettk.tracking.run_dir import RunDir
 from imettk.tracking.telegram import Notifier
 from imettk.tracking.tensors import TensorFile, save_tensors
 from imettk.training.checkpoint import make_room
+from imettk.training.process_group import ProcessGroup, join_process_group, local_rank
 from imettk.training.recorder import Recorder
 from imettk.training.session import Session, Watchdog
-from imettk.training.team import Team, join_team, local_rank
 from imettk.training.trainer import Trainer
 
 
@@ -68,30 +68,32 @@ def train(
     compute = choose_compute(recipe, local_rank())  # before the data is read: it may not be there at all
     if recipe.train.deterministic and compute.device.type == "cuda":
         use_deterministic_algorithms()
-    team = join_team(compute.device)
+    processes = join_process_group(compute.device)
     prepared = read_prepared(recipe, data_dir, run)
     settled = settle(recipe, run)
     check_network(settled.recipe, len(prepared.table.labels))
-    precision = TrainingPrecision(settled.recipe, compute, len(prepared.table.labels), team)
-    if team.is_main:
+    precision = TrainingPrecision(settled.recipe, compute, len(prepared.table.labels), processes)
+    if processes.is_main:
         run.save_recipe(recipe)
     plan = recipe.session
     limit, margin = plan.limit_seconds, plan.margin_seconds
     session = Session(started=started, limit_seconds=limit, margin_seconds=margin, limit_steps=plan.limit_steps)
-    notifier = Notifier() if team.is_main else None
+    notifier = Notifier() if processes.is_main else None
     stop_listening = session.listen()  # to the end: a signal between two folds, or while a model is written, waits
-    _say(team, settled.describe())
+    _say(processes, settled.describe())
     try:
         for number in folds:
-            if team.share(is_done(recipe, run, number, prepared.identity, others_allowed=other_weights)):
-                _say(team, f"fold {number} is done already")
+            if processes.broadcast_object(
+                is_done(recipe, run, number, prepared.identity, others_allowed=other_weights)
+            ):
+                _say(processes, f"fold {number} is done already")
                 continue
             training = _FoldTraining(
-                recipe, prepared, run, number, precision, session, team, other_weights, notifier, settled=settled
+                recipe, prepared, run, number, precision, session, processes, other_weights, notifier, settled=settled
             )
             if training.run() is not None:
                 break
-        team.leave()
+        processes.shutdown()
     finally:
         stop_listening()
         if notifier is not None:
@@ -116,14 +118,19 @@ class _FoldTraining:
         fold: int,
         precision: TrainingPrecision,
         session: Session,
-        team: Team,
+        processes: ProcessGroup,
         other_weights: bool,
         notifier: Notifier | None,
         *,
         settled: Settled,
     ) -> None:
         self._recipe, self._prepared, self._run, self._fold = recipe, prepared, run, fold
-        self._precision, self._session, self._team, self._other_weights = precision, session, team, other_weights
+        self._precision, self._session, self._processes, self._other_weights = (
+            precision,
+            session,
+            processes,
+            other_weights,
+        )
         self._settled = settled
         self._folder, self._scale = run.fold(fold), scale_of(recipe, prepared, fold)
         self._messages = FoldMessages(notifier, recipe, fold, self._folder)
@@ -135,13 +142,13 @@ class _FoldTraining:
     def run(self) -> str | None:
         """Train until the fold is done, or return why the session ended before."""
         with ExitStack() as held:
-            held.enter_context(hold_folder(self._folder) if self._team.is_main else nullcontext())
+            held.enter_context(hold_folder(self._folder) if self._processes.is_main else nullcontext())
             try:
                 trainer = self._start()
                 watchdog = Watchdog(self._session, self._tell_hang)
                 held.callback(watchdog.stop)
                 reason = trainer.fit()
-                if reason is None and self._team.is_main:
+                if reason is None and self._processes.is_main:
                     self._save_model(trainer)
             except BaseException as error:
                 told = isinstance(error, (UserError, OSError))  # the machine's faults need no traceback either
@@ -151,30 +158,30 @@ class _FoldTraining:
             self._tell("done" if reason is None else "paused", reason)
         fold, at = f"fold {self._fold}", trainer.at.step
         if unread := self._prepared.source.unread():
-            _say(self._team, f"warning: {fold}: {unread} could not be read in this session")
+            _say(self._processes, f"warning: {fold}: {unread} could not be read in this session")
         if reason is None:
-            _say(self._team, f"{fold}: done after {at} steps")
+            _say(self._processes, f"{fold}: done after {at} steps")
         else:
             progress = f"step {at} of {trainer.num_steps}"
-            _say(self._team, f"{fold}: paused at {progress} ({reason}); run the same command again to continue")
+            _say(self._processes, f"{fold}: paused at {progress} ({reason}); run the same command again to continue")
         return reason
 
     def _start(self) -> Trainer:
         """A trainer where the last session left it, and the journal's line about this one."""
-        recipe, run, fold, team = self._recipe, self._run, self._fold, self._team
+        recipe, run, fold, processes = self._recipe, self._run, self._fold, self._processes
         data = self._prepared.identity
         checkpoint = find_checkpoint(recipe, run, fold, data, others_allowed=self._other_weights)
         recorded = None if checkpoint is None else checkpoint.values["environment"].get("precision")
         compute = self._precision.settle(recorded)
-        _say(team, f"fold {fold}: {compute.device}, {str(compute.dtype).removeprefix('torch.')}")
+        _say(processes, f"fold {fold}: {compute.device}, {str(compute.dtype).removeprefix('torch.')}")
         taught, hash_of_taught = with_teacher(recipe, self._prepared, fold)
         environment = describe(compute.device) | {
             "precision": str(compute.dtype),
-            "processes": str(team.size),
+            "processes": str(processes.size),
             "teacher": hash_of_taught,
             "images": self._prepared.source.describe(),
         }
-        if team.is_main:
+        if processes.is_main:
             self._journal = carry_journal(recipe, run, fold, data, checkpoint)
         other = self._settle(checkpoint)
         recorder = Recorder(self._journal)
@@ -186,7 +193,7 @@ class _FoldTraining:
             fold,
             compute,
             self._session,
-            team,
+            processes,
             recorder,
             environment,
             settled=self._settled,
@@ -194,18 +201,18 @@ class _FoldTraining:
         )
         if checkpoint is not None:
             require_same_scale(f"the checkpoint of fold {fold}", checkpoint.values, self._scale)
-            if team.is_main:
+            if processes.is_main:
                 _tell_changes(checkpoint.values["environment"], environment)
                 carry_checkpoint(run, fold, checkpoint)
             trainer.load(checkpoint)
-            _say(team, f"fold {fold}: continues at step {trainer.at.step} of {trainer.num_steps}")
-        if (step := team.share(trainer.at.step)) != trainer.at.step:
+            _say(processes, f"fold {fold}: continues at step {trainer.at.step} of {trainer.num_steps}")
+        if (step := processes.broadcast_object(trainer.at.step)) != trainer.at.step:
             raise MismatchError(
-                f"process {team.rank} finds its checkpoint at step {trainer.at.step}, the first one at {step}: all "
+                f"process {processes.rank} finds its checkpoint at step {trainer.at.step}, process 0 at {step}: all "
                 "machines need the same --run-dir and --inputs"
             )
         if self._journal is not None:
-            position = {"step": trainer.at.step, "owes_validation": trainer.at.owes_validation}
+            position = {"step": trainer.at.step, "owes_validation": trainer.at.validation_pending}
             values = {"num_steps": trainer.num_steps, "environment": environment, "code": code_version()}
             values["idle_threads"] = wait_policy()  # not of the environment: no bit depends on it
             self._journal.write("session", **position, **values)
@@ -224,7 +231,7 @@ class _FoldTraining:
         if (begun := checkpoint or other) is not None:
             settled = settle_as(self._recipe, begun.values)
             if settled.recipe != self._settled.recipe:
-                _say(self._team, settled.describe())
+                _say(self._processes, settled.describe())
             self._settled = settled
         return other
 
@@ -261,7 +268,7 @@ class _FoldTraining:
         """Called by the watchdog, while the step that hangs may hold anything but the status file."""
         self._hangs = True
         reason = "a step hung until the session's end: the last checkpoint counts"
-        if self._team.is_main:
+        if self._processes.is_main:
             self._write_status("paused", reason)
             self._messages.hung(reason)
             say(f"fold {self._fold}: {reason}")
@@ -288,6 +295,6 @@ def _tell_changes(old: dict[str, str], new: dict[str, str]) -> None:
         say(f"warning: since the last session {', '.join(changed)}: the run continues, but not with the same bits")
 
 
-def _say(team: Team, text: str) -> None:
-    if team.is_main:
+def _say(processes: ProcessGroup, text: str) -> None:
+    if processes.is_main:
         say(text)

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from imettk.config.answers import PredictPlan, RankPlan, RulePlan, ScorePlan
-from imettk.config.data import CachePlan, FoldPlan, ImageFormat
-from imettk.config.model import EmbeddingPlan, ModelPlan
+from imettk.config.answers import PredictConfig, RankConfig, RuleConfig, ScoreConfig
+from imettk.config.data import CacheConfig, FoldConfig, ImageFormat
+from imettk.config.earlier import renamed_class
+from imettk.config.model import EmbeddingConfig, ModelConfig
 from imettk.config.recipe import (
-    MEMORY_SHORT_CODE,
+    EXIT_OUT_OF_MEMORY,
     PREPARE_SECTIONS,
     SESSION_START,
     SPLIT,
@@ -19,29 +20,29 @@ from imettk.config.recipe import (
     to_json,
 )
 from imettk.config.table import ExtraTable, TableFormat
-from imettk.config.training import SessionPlan, StagePlan, TrainPlan
+from imettk.config.training import SessionConfig, StageConfig, TrainConfig
 
 __all__ = [
-    "MEMORY_SHORT_CODE",
+    "EXIT_OUT_OF_MEMORY",
     "PREPARE_SECTIONS",
     "SESSION_START",
     "SPLIT",
     "WEIGHT_SECTIONS",
-    "CachePlan",
-    "EmbeddingPlan",
+    "CacheConfig",
+    "EmbeddingConfig",
     "ExtraTable",
-    "FoldPlan",
+    "FoldConfig",
     "ImageFormat",
-    "ModelPlan",
-    "PredictPlan",
-    "RankPlan",
+    "ModelConfig",
+    "PredictConfig",
+    "RankConfig",
     "Recipe",
-    "RulePlan",
-    "ScorePlan",
-    "SessionPlan",
-    "StagePlan",
+    "RuleConfig",
+    "ScoreConfig",
+    "SessionConfig",
+    "StageConfig",
     "TableFormat",
-    "TrainPlan",
+    "TrainConfig",
     "differences",
     "fingerprint",
     "from_json",
@@ -51,7 +52,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return EmbeddingPlan under its first name too, which recipes of earlier versions import."""
-    if name == "MetricPlan":
-        return EmbeddingPlan
+    """Return a section by the name that its class had in earlier versions, which recipes of that time import."""
+    if (renamed := renamed_class(name)) is not None:
+        return globals()[renamed]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from imettk.config.section import MOST_LISTED, MOST_ROWS, Parameter, Section
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictPlan(Section):
+class PredictConfig(Section):
     """Test-time augmentation.
 
     Attributes:
@@ -33,7 +33,7 @@ class PredictPlan(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScorePlan(Section):
+class ScoreConfig(Section):
     """By which metric runs are judged: what is watched, printed, bootstrapped, logged and reported.
 
     Attributes:
@@ -54,7 +54,7 @@ class ScorePlan(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RulePlan(Section):
+class RuleConfig(Section):
     """How probabilities become answers, and by which F-beta rules for labels are fitted.
 
     Attributes:
@@ -148,7 +148,7 @@ class RulePlan(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankPlan(Section):
+class RankConfig(Section):
     """How queries get ranked answers, with the rule `rank`.
 
     Attributes:

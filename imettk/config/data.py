@@ -11,7 +11,7 @@ from imettk.config.white import WHITE_RULE, parse_white
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoldPlan(Section):
+class FoldConfig(Section):
     """How rows are split for cross-validation; groups stay whole where the table has them.
 
     Attributes:
@@ -131,7 +131,7 @@ class ImageFormat(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CachePlan(Section):
+class CacheConfig(Section):
     """Images as `prepare` leaves them, read once and decoded in `load_size`: every later epoch starts from there.
 
     Attributes:

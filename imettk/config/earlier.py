@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from imettk.errors import ConfigError
 
 EMBEDDING = "metric"  # the first name of the section `embedding`
+# Classes of sections that were called `...Plan`, and MetricPlan, which is EmbeddingConfig.
+SECTIONS = ("Cache", "Embedding", "Fold", "Model", "Predict", "Rank", "Rule", "Score", "Session", "Stage", "Train")
 # Fields of `train` that are parameters of the loss focal now, and what they were by default.
 FOCAL = {"focal_gamma": "gamma", "focal_alpha": "alpha", "focal_constant": "constant_weight"}
 DEFAULTS = {"focal_gamma": 2.0, "focal_alpha": 0.25, "focal_constant": False}
@@ -26,8 +28,18 @@ def _note(text: str) -> None:
         say(f"note: {text}")
 
 
+def renamed_class(name: str) -> str | None:
+    """Return what a section's class of an earlier version is called today, None for any other name."""
+    section = "Embedding" if name == "MetricPlan" else name.removesuffix("Plan")
+    if section == name or section not in SECTIONS:
+        return None
+    if name != "MetricPlan":  # the section's own note says it
+        _note("the sections of a recipe are now FoldConfig, ModelConfig, ...; FoldPlan, ModelPlan, ... are still read")
+    return f"{section}Config"
+
+
 def _note_embedding() -> None:
-    _note("the section `metric` of a recipe is now `embedding`, and MetricPlan EmbeddingPlan")
+    _note("the section `metric` of a recipe is now `embedding`, and MetricPlan EmbeddingConfig")
 
 
 def _note_focal(names: Iterable[str], places: Iterable[str] = ("train",)) -> None:
@@ -57,7 +69,7 @@ def takes_metric(recipe: type[Class]) -> type[Class]:
 
 
 def takes_focal(plan: type[Class]) -> type[Class]:
-    """Let the class TrainPlan be made with the parameters of the loss focal."""
+    """Let the class TrainConfig be made with the parameters of the loss focal."""
 
     def move(given: dict[str, Any]) -> None:
         old = {name: given.pop(name) for name in FOCAL if name in given}
@@ -67,7 +79,7 @@ def takes_focal(plan: type[Class]) -> type[Class]:
             given["loss_params"] = given.get("loss_params", {}) | {FOCAL[name]: value for name, value in old.items()}
         elif said := _beyond(old):
             raise ConfigError(
-                f"`{next(iter(said))}` of TrainPlan is a parameter of the loss focal, and `loss` is {loss}: leave it "
+                f"`{next(iter(said))}` of TrainConfig is a parameter of the loss focal, and `loss` is {loss}: leave it "
                 "out, or write it in `loss_params` of the stage whose `loss` is focal"
             )
 

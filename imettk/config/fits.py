@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from imettk.config.answers import RulePlan
+from imettk.config.answers import RuleConfig
 from imettk.config.choices import LABELS, LOSSES, RULES, Choice, Loss, RuleChoice
 from imettk.config.own import find_own, refer
 from imettk.config.parameters import bind as bind_params
@@ -17,7 +17,7 @@ from imettk.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from imettk.config.recipe import Recipe
-    from imettk.config.training import StagePlan
+    from imettk.config.training import StageConfig
     from imettk.metrics import Scorer
     from imettk.tasks import Task
     from imettk.tasks.scale import Kind
@@ -47,7 +47,7 @@ def loss_row(recipe: Recipe, name: str) -> Loss | None:
     return Loss(make=found, targets=(task_of(recipe).targets,))
 
 
-def stage_loss(recipe: Recipe, stage: StagePlan | None) -> tuple[str, dict[str, Parameter]]:
+def stage_loss(recipe: Recipe, stage: StageConfig | None) -> tuple[str, dict[str, Parameter]]:
     """Return the name of a stage's loss, and the parameters that the recipe gives it; None is the training's own."""
     train = recipe.train
     if stage is None:
@@ -114,9 +114,9 @@ def scorer_of(recipe: Recipe) -> Scorer | None:
     return scorer
 
 
-def fitted_rule(recipe: Recipe) -> RulePlan:
+def fitted_rule(recipe: Recipe) -> RuleConfig:
     """Return the section `rule` with the F-beta that thresholds are fitted for: its own, else that of the metric."""
-    plan, usual, scorer = recipe.rule, RulePlan(), scorer_of(recipe)
+    plan, usual, scorer = recipe.rule, RuleConfig(), scorer_of(recipe)
     if scorer is None or scorer.goal is None or (plan.beta, plan.average) != (usual.beta, usual.average):
         return plan
     beta, average = scorer.goal

@@ -13,7 +13,7 @@ MOST_WIDTH = 2**20  # of a layer
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelPlan(Section):
+class ModelConfig(Section):
     """The network: a backbone of timm or pretrainedmodels, or one's own, and a head.
 
     Attributes:
@@ -85,7 +85,7 @@ class ModelPlan(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbeddingPlan(Section):
+class EmbeddingConfig(Section):
     """How embeddings are learned: the losses `arcface`, `cosface`, `triplet` and `contrastive`.
 
     Attributes:

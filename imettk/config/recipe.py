@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imettk.config import earlier, fits
-from imettk.config.answers import PredictPlan, RankPlan, RulePlan, ScorePlan
+from imettk.config.answers import PredictConfig, RankConfig, RuleConfig, ScoreConfig
 from imettk.config.choices import LOSSES, VIEWS, Loss, RuleChoice
-from imettk.config.data import CachePlan, FoldPlan, ImageFormat
+from imettk.config.data import CacheConfig, FoldConfig, ImageFormat
 from imettk.config.fields import leaves, unknown_field
-from imettk.config.model import EmbeddingPlan, ModelPlan
+from imettk.config.model import EmbeddingConfig, ModelConfig
 from imettk.config.own import load_own
 from imettk.config.parameters import PLAIN, bind
 from imettk.config.section import Parameter, Section
 from imettk.config.table import TableFormat
-from imettk.config.training import SessionPlan, StagePlan, TrainPlan
+from imettk.config.training import SessionConfig, StageConfig, TrainConfig
 from imettk.errors import ConfigError, MissingFileError
 
 if TYPE_CHECKING:
@@ -44,18 +44,18 @@ class Recipe(Section):
     name: str = "unnamed"
     source_sha256: str = ""
     table: TableFormat = field(default_factory=TableFormat)
-    folds: FoldPlan = field(default_factory=FoldPlan)
+    folds: FoldConfig = field(default_factory=FoldConfig)
     images: ImageFormat = field(default_factory=ImageFormat)
-    cache: CachePlan = field(default_factory=CachePlan)
-    model: ModelPlan = field(default_factory=ModelPlan)
-    embedding: EmbeddingPlan = field(default_factory=EmbeddingPlan)
-    train: TrainPlan = field(default_factory=TrainPlan)
-    stages: tuple[StagePlan, ...] = (StagePlan(),)
-    predict: PredictPlan = field(default_factory=PredictPlan)
-    score: ScorePlan = field(default_factory=ScorePlan)
-    rule: RulePlan = field(default_factory=RulePlan)
-    ranking: RankPlan = field(default_factory=RankPlan)
-    session: SessionPlan = field(default_factory=SessionPlan)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    stages: tuple[StageConfig, ...] = (StageConfig(),)
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    rule: RuleConfig = field(default_factory=RuleConfig)
+    ranking: RankConfig = field(default_factory=RankConfig)
+    session: SessionConfig = field(default_factory=SessionConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,7 +114,7 @@ class Recipe(Section):
         return scorer
 
     @property
-    def fitted_rule(self) -> RulePlan:
+    def fitted_rule(self) -> RuleConfig:
         """The section `rule`, with the F-beta that thresholds are fitted for."""
         return fits.fitted_rule(self)
 
@@ -127,7 +127,7 @@ class Recipe(Section):
         assert row is not None
         return row
 
-    def loss_row(self, stage: StagePlan | None = None) -> tuple[Loss, dict[str, Parameter]]:
+    def loss_row(self, stage: StageConfig | None = None) -> tuple[Loss, dict[str, Parameter]]:
         """Return the loss of a stage, or of the training, and its own parameters."""
         name, given = fits.stage_loss(self, stage)
         row = fits.loss_row(self, name)
@@ -191,7 +191,7 @@ class Recipe(Section):
 SESSION_START = "IMETTK_SESSION_START"
 # Environment: into how many pieces micro-batches are cut; set where several processes start again for want of memory.
 SPLIT = "IMETTK_SPLIT"
-MEMORY_SHORT_CODE = 75  # exit code of a process that asks for that
+EXIT_OUT_OF_MEMORY = 75  # exit code of a process that asks for that
 PREPARE_SECTIONS = ("table", "folds")
 WEIGHT_SECTIONS = (*PREPARE_SECTIONS, "images", "model", "embedding", "train", "stages", "source_sha256")
 
@@ -223,7 +223,7 @@ def differences(old: Recipe, new: Recipe, sections: tuple[str, ...] = WEIGHT_SEC
 
 def _with_score(recipe: Recipe, sections: tuple[str, ...]) -> tuple[str, ...]:
     """The sections, and the metric's where it decides which weights are kept and when a rate falls."""
-    follows = "train" in sections and recipe.train.watch == "score" and recipe.score != ScorePlan()
+    follows = "train" in sections and recipe.train.watch == "score" and recipe.score != ScoreConfig()
     return (*sections, "score") if follows else sections
 
 
@@ -262,7 +262,7 @@ def _of_today(text: str) -> str:
         content = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return json.dumps(earlier.read(content, dataclasses.asdict(EmbeddingPlan())))
+    return json.dumps(earlier.read(content, dataclasses.asdict(EmbeddingConfig())))
 
 
 @functools.cache
@@ -301,7 +301,7 @@ def _beyond_defaults(value: Any) -> Any:
     return said
 
 
-def _loss_beyond_defaults(recipe: Recipe, stage: StagePlan | None) -> tuple[str, dict[str, Parameter]]:
+def _loss_beyond_defaults(recipe: Recipe, stage: StageConfig | None) -> tuple[str, dict[str, Parameter]]:
     """Return a stage's loss, or the training's, and its parameters that are not at their default."""
     name, params = fits.stage_loss(recipe, stage)
     if name not in LOSSES:  # one of a recipe file, which may not have been run

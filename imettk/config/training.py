@@ -13,7 +13,7 @@ MOST_PROCESSES = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class StagePlan(Section):
+class StageConfig(Section):
     """One stage of training; each starts with a fresh optimizer. A share lies in [0, 1].
 
     Attributes:
@@ -169,7 +169,7 @@ class StagePlan(Section):
 
 @takes_focal
 @dataclass(frozen=True, kw_only=True)
-class TrainPlan(Section):
+class TrainConfig(Section):
     """What all stages of training share.
 
     Attributes:
@@ -219,7 +219,7 @@ class TrainPlan(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SessionPlan(Section):
+class SessionConfig(Section):
     """One session on one machine: how long it may run and how it does its work; never changes what is computed.
 
     Attributes:

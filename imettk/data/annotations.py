@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import named, refuse_doubles, require_columns
+from imettk.data.csv_files import list_names, require_columns, require_unique
 from imettk.data.table_files import read_rows
 from imettk.data.text_tables import first_cells, is_text_table
 from imettk.errors import DataError
@@ -32,7 +32,7 @@ def read_boxes(table_format: TableFormat, data_dir: Path, remarks: list[str] | N
     require_columns(frame, csv, [table_format.box_id_column, *columns])
     frame = frame[(frame[columns] != "").any(axis=1)]
     ids = frame[table_format.box_id_column]
-    refuse_doubles(ids, csv)
+    require_unique(ids, csv)
     values = frame[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     corners = values
     if table_format.box_format == "centre":
@@ -40,7 +40,7 @@ def read_boxes(table_format: TableFormat, data_dir: Path, remarks: list[str] | N
         corners = np.concatenate([centre - half, centre + half], axis=1)
     bad = ~((corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1]))  # true for NaN as well
     if bad.any():
-        raise DataError(f"{csv}: {named(ids[bad], 'row')} whose values make no box of `table.box_format` "
+        raise DataError(f"{csv}: {list_names(ids[bad], 'row')} whose values make no box of `table.box_format` "
                         f"{table_format.box_format}")  # fmt: skip
     if table_format.box_format == "centre" and np.abs(values).max() > 2:
         raise DataError(f"{csv}: boxes of format `centre` are shares of the image, got {np.abs(values).max():g}")
@@ -85,7 +85,7 @@ def find_boxes(
             f"{ids.iloc[0]}; name their column with --table.box-id-column"
         )
     if lacking.any():
-        what = named(ids[lacking], "row")
+        what = list_names(ids[lacking], "row")
         remarks.append(f"{csv}: {what} without a box in {table_format.boxes_csv}; the whole image is looked at")
     return found
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.containers import list_members
-from imettk.data.csv_files import named, require_columns
+from imettk.data.csv_files import list_names, require_columns
 from imettk.data.file_tree import open_tree
 from imettk.data.image_files import without_ending
 from imettk.data.listings import refuse_odd_names
@@ -61,8 +61,8 @@ def read_asked(table_format: TableFormat, data_dir: Path, remarks: list[str] | N
     if remarks is not None:
         kind = "unit" if table_format.has_units else "row"
         remarks.append(
-            f"{sample} is missing: the test set has the {named(ids, kind)} of {source}, and `infer` writes the columns "
-            f"{', '.join(columns)}"
+            f"{sample} is missing: the test set has the {list_names(ids, kind)} of {source}, and `infer` writes "
+            f"the columns {', '.join(columns)}"
         )
     frame = pd.DataFrame("", index=range(len(ids)), columns=columns, dtype=str)
     return frame.assign(**{columns[0]: ids})

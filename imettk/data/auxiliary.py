@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.question_cells import label_of, question_labels
 from imettk.errors import DataError
 from imettk.tasks import TASKS
@@ -61,7 +61,7 @@ def read_auxiliary(
         keys = [label_of(column, cell) for cell in names] if asks else names.tolist()
         bad = np.array([key not in place if asks else not is_finite(key) for key in keys], bool)
         if bad.any():
-            rows, what = named(frame[table_format.id_column].iloc[known[bad]], "row"), names[bad].iloc[0]
+            rows, what = list_names(frame[table_format.id_column].iloc[known[bad]], "row"), names[bad].iloc[0]
             raise DataError(f"{csv}: {rows} whose cell in column {column} is {what!r}, which cannot be learned")
         if asks:
             found[known, [place[key] for key in keys]] = 1

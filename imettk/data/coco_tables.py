@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imettk.data.csv_files import named, refuse_doubles
+from imettk.data.csv_files import list_names, require_unique
 from imettk.data.table_files import FileRows, columns_of, make_table
 from imettk.errors import DataError
 
@@ -42,7 +42,7 @@ def join_coco(document: dict[str, Any], path: Path, remarks: list[str]) -> FileR
     )
     for part, frame in (("image", images), ("category", categories)):
         if len(frame):
-            refuse_doubles(_column(frame, f"{part}_id", path), path)
+            require_unique(_column(frame, f"{part}_id", path), path)
     form = f"COCO: {len(annotations)} annotations of {len(images)} images in {len(categories)} categories"
     if annotations.empty:
         frame, form = images, f"COCO: {len(images)} images without annotations"
@@ -59,7 +59,7 @@ def join_coco(document: dict[str, Any], path: Path, remarks: list[str]) -> FileR
             apart += [name] if joined is frame else []
             frame = joined
     if apart:
-        remarks.append(f"{path}: left out {named(apart, 'list')} whose rows nothing names")
+        remarks.append(f"{path}: left out {list_names(apart, 'list')} whose rows nothing names")
     return FileRows(frame, form)
 
 
@@ -105,9 +105,9 @@ def _join(
     """Put what is said of images before their annotations, in the order of images."""
     rows = pd.Index(images[key]).get_indexer(_column(annotations, key, path))
     if (lost := rows < 0).any():
-        unlisted = named(annotations[key][lost].unique(), "image")
+        unlisted = list_names(annotations[key][lost].unique(), "image")
         if lost.all():
-            listed = named(images[key], "image")
+            listed = list_names(images[key], "image")
             raise DataError(f"{path}: its {part}s are of {unlisted}, and it lists other ones: {listed}")
         remarks.append(f"{path}: left out {int(lost.sum())} {part}s of {unlisted} that it does not list")
         annotations, rows = annotations[~lost].reset_index(drop=True), rows[~lost]

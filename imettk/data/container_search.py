@@ -12,7 +12,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.containers import container_frame, find_files, list_members, opened
-from imettk.data.csv_files import as_text, named, printable
+from imettk.data.csv_files import as_text, list_names, printable
 from imettk.data.image_files import FileIndex, find_channels
 from imettk.data.table_files import read_rows
 from imettk.errors import DataError
@@ -47,11 +47,11 @@ def find_members(
         if len(files) > 1 or any(counts[file] > 1 for file in files)
     ]
     if doubtful:
-        raise DataError(f"{csv}: {named(doubtful, 'id')} that may mean several images in {folder}, or share one")
+        raise DataError(f"{csv}: {list_names(doubtful, 'id')} that may mean several images in {folder}, or share one")
     files = np.array([name[0] if name else "" for name in found], object)
     used = {file.replace("*", channel) for file in files for channel in channels or ("",)}
     if alone and (spare := [name for name in members if name not in used]):
-        remarks.append(f"{folder}: {named(spare, 'image')} without a row in the table")
+        remarks.append(f"{folder}: {list_names(spare, 'image')} without a row in the table")
     return as_text(files)
 
 
@@ -61,7 +61,7 @@ def say_members(names: pd.Series, folder: Path, table_format: TableFormat) -> st
     if (members := list_members(folder, table_format.pixel_shape)) is None:
         return None
     wanted = printable(str(names.iloc[0]) + table_format.image_suffix)
-    return f"that of {printable(str(names.iloc[0]))} would be {wanted}; it holds {named(members, 'image')}"
+    return f"that of {printable(str(names.iloc[0]))} would be {wanted}; it holds {list_names(members, 'image')}"
 
 
 def member_paths(folder: Path, names: Collection[str]) -> list[str]:

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config.file_kinds import CONTAINERS, ContainerKind, kind_of_name
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.errors import DataError
 
 Shape = tuple[int, ...] | None  # as `table.pixel_shape` says it
@@ -131,7 +131,7 @@ def member_names(folder: Path, wanted: Collection[str] = ()) -> list[str] | None
         with opened(str(file)) as container:
             names += container.names(wanted)
     if len(files) > 1 and (twice := [name for name, count in Counter(names).items() if count > 1]):
-        raise DataError(f"{folder}: {named(twice, 'image')} in more than one of {len(files)} files")
+        raise DataError(f"{folder}: {list_names(twice, 'image')} in more than one of {len(files)} files")
     return names
 
 

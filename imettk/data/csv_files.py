@@ -43,17 +43,17 @@ def require_filled(frame: pd.DataFrame, csv: Path, filled: Iterable[str], kept: 
     filled = list(filled)
     if rest := [column for column in frame.columns if column not in (*filled, *kept)]:
         raise DataError(
-            f"{csv}: nothing would fill {named(rest, 'column')}, for answers go into {', '.join(filled[1:])} alone: "
+            f"{csv}: nothing would fill {list_names(rest, 'column')}: answers go only into {', '.join(filled[1:])}; "
             "where each label has a column, name them in `table.answer_columns`; columns that stay as they are go into "
             "table.kept_columns"
         )
 
 
-def refuse_doubles(ids: pd.Series, csv: Path, what_to_do: str = "") -> None:
+def require_unique(ids: pd.Series, csv: Path, what_to_do: str = "") -> None:
     """Raise `DataError` where an id stands twice; the message ends with what to do."""
     doubles = ids[ids.duplicated()].unique()
     if len(doubles):
-        raise DataError(f"{csv}: {named(doubles, 'id')} more than once; every id may stand once{what_to_do}")
+        raise DataError(f"{csv}: {list_names(doubles, 'id')} more than once; every id may stand once{what_to_do}")
 
 
 def as_text(column: Iterable[str]) -> np.ndarray:
@@ -83,7 +83,7 @@ def require_utf8(folder: Path) -> None:
         raise DataError(f"{printable(str(folder))}: its name is no UTF-8, as those of files in tables are: rename it")
 
 
-def named(items: Iterable[str], what: str) -> str:
+def list_names(items: Iterable[str], what: str) -> str:
     """Count and name things: `7 rows (a, b, c, d, e, ...)`."""
     names = list(items)
     first = ", ".join(map(printable, names[:LISTED])) + (", ..." if len(names) > LISTED else "")

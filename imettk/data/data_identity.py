@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.sample_table import SampleTable
 
 MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
@@ -124,5 +124,7 @@ def _label_changes(old: tuple[str, ...], new: tuple[str, ...]) -> list[str]:
         return []
     known, wanted = set(old), set(new)
     added, removed = [label for label in new if label not in known], [label for label in old if label not in wanted]
-    parts = [f"{named(labels, 'label')} {verb}" for labels, verb in ((added, "added"), (removed, "removed")) if labels]
+    parts = [
+        f"{list_names(labels, 'label')} {verb}" for labels, verb in ((added, "added"), (removed, "removed")) if labels
+    ]
     return parts or ["the labels stand in another order"]

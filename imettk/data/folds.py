@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from imettk.config import FoldPlan
+from imettk.config import FoldConfig
 from imettk.data.identity_folds import MIXED, deal_evenly, hold_out, identities_of_units, unknown_folds
 from imettk.data.sample_table import SampleTable
 from imettk.data.stratify import stratify
@@ -18,7 +18,7 @@ from imettk.errors import ConfigError, DataError, MismatchError, MissingFileErro
 from imettk.files import write_atomically
 from imettk.tasks import Task
 
-ONLY_TRAINS, LEFT_OUT, ONLY_ENROLLED = -1, -2, -3  # instead of a fold
+ONLY_TRAINS, LEFT_OUT, GALLERY_ONLY = -1, -2, -3  # instead of a fold
 MOST_CELLS = 100_000  # groups x classes
 
 
@@ -30,11 +30,11 @@ class Stratifier(NamedTuple):
         deal_few: (strata of rows or groups, plan) -> the same for tables that `deal` refuses, or takes minutes for.
     """
 
-    deal: Callable[[np.ndarray, FoldPlan, np.ndarray | None], np.ndarray]
-    deal_few: Callable[[np.ndarray, FoldPlan], np.ndarray] | None = None
+    deal: Callable[[np.ndarray, FoldConfig, np.ndarray | None], np.ndarray]
+    deal_few: Callable[[np.ndarray, FoldConfig], np.ndarray] | None = None
 
 
-def make_folds(targets: np.ndarray, plan: FoldPlan, *, task: Task, groups: np.ndarray | None = None) -> np.ndarray:
+def make_folds(targets: np.ndarray, plan: FoldConfig, *, task: Task, groups: np.ndarray | None = None) -> np.ndarray:
     """Deal samples to folds that are alike; groups are never split.
 
     Args:
@@ -57,7 +57,7 @@ def make_folds(targets: np.ndarray, plan: FoldPlan, *, task: Task, groups: np.nd
     return deal(task.strata(targets), plan, groups)
 
 
-def _split(classes: np.ndarray, plan: FoldPlan, groups: np.ndarray | None) -> np.ndarray:
+def _split(classes: np.ndarray, plan: FoldConfig, groups: np.ndarray | None) -> np.ndarray:
     """Deal by scikit-learn's splitters; classes int64 (N,) where the plan stratifies."""
     splitter = _splitter(plan, grouped=groups is not None)
     folds = np.full(len(classes), -1, np.int64)
@@ -72,11 +72,11 @@ def _split(classes: np.ndarray, plan: FoldPlan, groups: np.ndarray | None) -> np
     return folds
 
 
-def _stratify(labels: np.ndarray, plan: FoldPlan, groups: np.ndarray | None) -> np.ndarray:
+def _stratify(labels: np.ndarray, plan: FoldConfig, groups: np.ndarray | None) -> np.ndarray:
     return stratify(labels, plan.num_folds, plan.seed, groups=groups)
 
 
-def _deal_evenly(classes: np.ndarray, plan: FoldPlan) -> np.ndarray:
+def _deal_evenly(classes: np.ndarray, plan: FoldConfig) -> np.ndarray:
     return deal_evenly(classes, plan.num_folds, plan.seed)
 
 
@@ -89,7 +89,7 @@ STRATIFIERS: dict[str, Stratifier] = {
 def make_table_folds(
     targets: np.ndarray,
     sources: np.ndarray,
-    plan: FoldPlan,
+    plan: FoldConfig,
     *,
     task: Task,
     validates: Sequence[bool],
@@ -112,7 +112,7 @@ def make_table_folds(
     """
     folds, identities = np.full(len(targets), ONLY_TRAINS, np.int64), task.identities(targets)
     if identities is not None:
-        folds[is_rare(identities, plan)] = ONLY_ENROLLED
+        folds[is_rare(identities, plan)] = GALLERY_ONLY
     elif plan.scheme == "hold_out" or plan.unknown_identities or plan.min_images > 1:
         raise ConfigError(
             "`folds.scheme` hold_out, `folds.unknown_identities` and `folds.min_images` go by the one identity of a "
@@ -137,7 +137,7 @@ def make_table_folds(
     return folds
 
 
-def is_rare(identities: np.ndarray, plan: FoldPlan) -> np.ndarray:
+def is_rare(identities: np.ndarray, plan: FoldConfig) -> np.ndarray:
     """Return which rows are of an identity with fewer than `min_images` rows, bool (N,).
 
     Args:
@@ -148,7 +148,7 @@ def is_rare(identities: np.ndarray, plan: FoldPlan) -> np.ndarray:
 
 
 def _by_identity(
-    targets: np.ndarray, member: np.ndarray, plan: FoldPlan, *, kept: np.ndarray, deals: np.ndarray
+    targets: np.ndarray, member: np.ndarray, plan: FoldConfig, *, kept: np.ndarray, deals: np.ndarray
 ) -> np.ndarray:
     """The folds of groups that the plan gives them by their identity, int64 (G,), -1 for others.
 
@@ -173,7 +173,7 @@ def _by_identity(
 
 
 def _deal_table(
-    targets: np.ndarray, units: np.ndarray, plan: FoldPlan, task: Task, *, first: bool, grouped: bool
+    targets: np.ndarray, units: np.ndarray, plan: FoldConfig, task: Task, *, first: bool, grouped: bool
 ) -> np.ndarray:
     """The folds of the rows of one table, int64 (N,); a later table may have fewer units than folds."""
     num_units = units.max() + 1
@@ -234,7 +234,7 @@ def read_folds(path: Path, table: SampleTable) -> np.ndarray:
     return np.array([folds[name] for name in table.ids], np.int64)
 
 
-def _splitter(plan: FoldPlan, *, grouped: bool):  # type: ignore[no-untyped-def]
+def _splitter(plan: FoldConfig, *, grouped: bool):  # type: ignore[no-untyped-def]
     """scikit-learn's splitter for one class a row, or for folds that go by nothing."""
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 

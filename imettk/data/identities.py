@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import named, refuse_doubles
+from imettk.data.csv_files import list_names, require_unique
 from imettk.data.table_files import read_rows
 from imettk.data.text_tables import SPACES, separator_of
 from imettk.errors import DataError
@@ -29,7 +29,7 @@ def read_merged(table_format: TableFormat, data_dir: Path, remarks: list[str] | 
     cells = frame.agg(" ".join, axis=1) if separator_of(csv) == SPACES else frame[frame.columns[-1]]
     lines = [cell.split() for cell in cells]
     names = pd.Series([name for line in lines for name in line], dtype=str)
-    refuse_doubles(names, csv)
+    require_unique(names, csv)
     if (names == table_format.unknown_label).any():
         raise DataError(f"{csv}: the unknown label {table_format.unknown_label} is many identities, not one")
     return lines
@@ -53,9 +53,9 @@ def merge_labels(
     lost = [name for line in lines for name in line if not counts[name]]
     changed = [name for name in merged if counts[name]]
     rows = sum(counts[name] for name in changed)
-    remarks.append(f"{csv}: {named(changed, 'label')} merged into another, with {rows} rows in all")
+    remarks.append(f"{csv}: {list_names(changed, 'label')} merged into another, with {rows} rows in all")
     if lost:
-        remarks.append(f"{csv}: {named(lost, 'name')} not in the training table")
+        remarks.append(f"{csv}: {list_names(lost, 'name')} not in the training table")
     return merged
 
 

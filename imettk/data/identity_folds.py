@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imettk.config import FoldPlan
+from imettk.config import FoldConfig
 from imettk.errors import DataError
 
 UNKNOWN, MIXED = -1, -2
@@ -37,7 +37,7 @@ def deal_evenly(identities: np.ndarray, num_folds: int, seed: int) -> np.ndarray
     return folds
 
 
-def hold_out(identities: np.ndarray, plan: FoldPlan) -> np.ndarray:
+def hold_out(identities: np.ndarray, plan: FoldConfig) -> np.ndarray:
     """The fold in which each unit validates, int64 (U,), -1 for none.
 
     Each fold holds out one unit, or `hold_out_share` of them, of every identity with `hold_out_from` units or more: no
@@ -73,7 +73,7 @@ def hold_out(identities: np.ndarray, plan: FoldPlan) -> np.ndarray:
     return folds
 
 
-def unknown_folds(identities: np.ndarray, plan: FoldPlan, *, eligible: np.ndarray) -> np.ndarray:
+def unknown_folds(identities: np.ndarray, plan: FoldConfig, *, eligible: np.ndarray) -> np.ndarray:
     """The fold that holds out each whole identity as an unknown one, int64 (C,), -1 for none.
 
     Each fold takes `unknown_identities` of them, rounded, but one at least, and none that another fold takes.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from imettk.config.file_kinds import IMAGE_READERS
-from imettk.data.csv_files import named, require_utf8
+from imettk.data.csv_files import list_names, require_utf8
 from imettk.errors import DataError
 
 IMAGE_ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")).union(
@@ -27,7 +27,7 @@ def refuse_leaving(ids: pd.Series, csv: Path, folder: Path, data_dir: Path) -> N
     require_utf8(folder)
     if bad := find_leaving(ids, folder, data_dir):
         raise DataError(
-            f"{csv}: {named(bad, 'id')} would lead out of {data_dir}: an id is the name of an image in {folder}, "
+            f"{csv}: {list_names(bad, 'id')} would lead out of {data_dir}: an id is the name of an image in {folder}, "
             "or its path from there"
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import named, refuse_doubles, require_columns
+from imettk.data.csv_files import list_names, require_columns, require_unique
 from imettk.data.table_files import read_rows
 
 _PARTS = re.compile(r"\{([^{}]+)\}|([^{}]+)")
@@ -69,8 +69,8 @@ def name_test_images(
     if not has_path(table_format, test):
         return frame
     rows = pd.DataFrame({"id": test[key], "name": name_images(table_format, test)}).drop_duplicates()
-    refuse_doubles(rows["id"], test_csv)
+    require_unique(rows["id"], test_csv)
     names = ids.map(rows.set_index("id")["name"])
     if (unknown := names.isna()).any():
-        remarks.append(f"{csv}: {named(ids[unknown], 'row')} without one in {test_csv.name}")
+        remarks.append(f"{csv}: {list_names(ids[unknown], 'row')} without one in {test_csv.name}")
     return frame.assign(**{NAME: names.where(~unknown, ids)})

@@ -12,7 +12,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.config.file_kinds import TABLE_ENDINGS
-from imettk.data.csv_files import as_text, is_utf8, named, printable, require_utf8
+from imettk.data.csv_files import as_text, is_utf8, list_names, printable, require_utf8
 from imettk.data.file_search import BELOW, BY_END, HERE, WHOLE, Search
 from imettk.data.file_tree import FileTree, open_tree
 from imettk.data.image_files import (
@@ -65,7 +65,7 @@ def find_images(
     _tell_ways(names, files, ways, csv, folder, data_dir, remarks)
     if found.passed:
         lost = [f"{names.iloc[row]} is {file}" for row, file in found.passed.items()]
-        remarks.append(f"{csv}: {named(lost, 'row')} without an image where those of most are in {folder}")
+        remarks.append(f"{csv}: {list_names(lost, 'row')} without an image where those of most are in {folder}")
     if alone:
         used = {file.replace("*", channel) for file in files for channel in channels} if channels else set(files)
         used = set(map(plain_path, used))
@@ -80,7 +80,7 @@ def _refuse_doubt(names: pd.Series, doubtful: dict[int, list[str]], ways: np.nda
         what_to_do = "say the ending with --table.image-suffix, or write it behind the id"
         if any(ways[row] != HERE for row in doubtful):
             what_to_do = "name the folder that holds the images, or their folders by columns in table.image_path"
-        raise DataError(f"{csv}: {named(where, 'id')} that may mean several files in {folder}: {what_to_do}")
+        raise DataError(f"{csv}: {list_names(where, 'id')} that may mean several files in {folder}: {what_to_do}")
 
 
 def _refuse_shared(names: pd.Series, files: np.ndarray, csv: Path, folder: Path) -> None:
@@ -90,7 +90,7 @@ def _refuse_shared(names: pd.Series, files: np.ndarray, csv: Path, folder: Path)
     if max(counts.values(), default=1) == 1:
         return
     shared = [f"{name}: {file}" for name, file in zip(names, plain, strict=True) if counts[file] > 1]
-    raise DataError(f"{csv}: {named(shared, 'id')} that mean the same file as another one in {folder}")
+    raise DataError(f"{csv}: {list_names(shared, 'id')} that mean the same file as another one in {folder}")
 
 
 def plain_path(file: str) -> str:
@@ -104,7 +104,7 @@ def _tell_others(names: pd.Series, files: np.ndarray, suffix: str, csv: Path, re
     pairs = [f"{name} is {file}" for name, file in both if file and file != name + suffix]
     if pairs:
         what = f"followed by {suffix}" if suffix else "as it is"
-        remarks.append(f"{csv}: {named(pairs, 'image')} found by another name than the id {what}")
+        remarks.append(f"{csv}: {list_names(pairs, 'image')} found by another name than the id {what}")
 
 
 def _tell_ways(
@@ -145,7 +145,7 @@ def _tell_spare(used: set[str], tree: FileTree, suffix: str, folder: Path, remar
         and not name.lower().endswith(TABLE_ENDINGS)
     ]
     if spare:
-        remarks.append(f"{folder}: {named(sorted(spare), 'image')} without a row in the table")
+        remarks.append(f"{folder}: {list_names(sorted(spare), 'image')} without a row in the table")
 
 
 def say_where(names: pd.Series, folder: Path, table_format: TableFormat) -> str:

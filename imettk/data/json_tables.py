@@ -13,7 +13,7 @@ from typing import IO, Any
 import pandas as pd
 
 from imettk.data.coco_tables import is_coco, join_coco
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.image_files import without_ending
 from imettk.data.table_files import FileRows, columns_of, holds_pixels, is_scalar, make_table
 from imettk.errors import DataError
@@ -66,7 +66,7 @@ def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object with short lists in place of pixels, unless it may be one of columns, which are all lists."""
     record = dict(pairs)
     if len(record) < len(pairs) and (doubles := [name for name, value in pairs if record[name] != value]):
-        raise ValueError(f"{named(doubles, 'name')} in one object twice, with another value")
+        raise ValueError(f"{list_names(doubles, 'name')} in one object twice, with another value")
     lists = [name for name, value in pairs if isinstance(value, list)]
     if len(lists) < len(record):
         record |= {name: LEFT_OUT for name in lists if holds_pixels(record[name])}
@@ -97,7 +97,7 @@ def _of_value(path: Path, value: Any, remarks: list[str]) -> FileRows:
     if isinstance(value, dict) and len(inner := [name for name, part in value.items() if _are_records(part)]) == 1:
         others = [name for name, part in value.items() if name != inner[0] and not is_scalar(part)]
         if others:  # {"info": ..., "data": [...]}
-            remarks.append(f"{path}: left out {named(others, 'part')} beside {inner[0]}, which is the table")
+            remarks.append(f"{path}: left out {list_names(others, 'part')} beside {inner[0]}, which is the table")
         value = value[inner[0]]
     if _are_records(value):
         return FileRows(_of_records(path, value, remarks), f"JSON, a list of {len(value)} objects")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.config.table import CELL_SEPARATOR
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.long_rows import training_rows
 from imettk.data.question_cells import join_questions, split_questions
 from imettk.errors import DataError
@@ -42,7 +42,7 @@ def read_cells(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> pd.
         lists = [parse_list(cell) for cell in cells]
         if bad := [cell for cell, items in zip(cells, lists, strict=True) if items is None]:
             raise DataError(
-                f"{csv}: {named(bad, 'cell')} of column {table_format.label_column} that are no lists such as "
+                f"{csv}: {list_names(bad, 'cell')} of column {table_format.label_column} that are no lists such as "
                 "['a', 'b']: --table.label-lists False reads cells that are joined by `table.label_separator`"
             )
         joined = [table_format.cell_separator.join(items or ()) for items in lists]
@@ -62,7 +62,9 @@ def _with_joined(frame: pd.DataFrame, table_format: TableFormat) -> pd.DataFrame
 def _refuse_unanswered(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> None:
     for column in table_format.label_columns:
         if (empty := (frame[column].str.strip() == "").to_numpy(bool)).any():
-            raise DataError(f"{csv}: {named(frame[table_format.id_column][empty], 'row')} without a class in {column}")
+            raise DataError(
+                f"{csv}: {list_names(frame[table_format.id_column][empty], 'row')} without a class in {column}"
+            )
 
 
 def is_flag(cells: pd.Series) -> np.ndarray:
@@ -77,13 +79,13 @@ def _join_columns(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> 
         if not (fits := is_flag(frame[column].str.strip())).all():
             bad = frame[column][~fits].unique()
             raise DataError(
-                f"{csv}: {named(ids[~fits], 'row')} whose cell in column {column} is neither 0 nor 1, but "
+                f"{csv}: {list_names(ids[~fits], 'row')} whose cell in column {column} is neither 0 nor 1, but "
                 f"{' or '.join(map(repr, bad[:3]))}: `table.label_columns` are columns of 0 and 1"
             )
     held = np.stack([frame[column].str.strip().str.fullmatch(YES).to_numpy(bool) for column in columns], axis=1)
     if TASKS[table_format.task].exclusive and (several := held.sum(1) > 1).any():
         raise DataError(
-            f"{csv}: {named(ids[several], 'row')} with 1 in several of the columns {', '.join(columns[:3])}, ...: "
+            f"{csv}: {list_names(ids[several], 'row')} with 1 in several of the columns {', '.join(columns[:3])}, ...: "
             "where rows may have several labels, `table.task` is multilabel"
         )
     separator = table_format.cell_separator
@@ -126,7 +128,7 @@ def as_flags(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> list[list
         DataError: a label has no column.
     """
     if strange := sorted({label for row in rows for label in row} - set(columns)):
-        raise DataError(f"{named(strange, 'label')} without a column among {', '.join(columns[:5])}, ...")
+        raise DataError(f"{list_names(strange, 'label')} without a column among {', '.join(columns[:5])}, ...")
     return [["1" if column in row else "0" for column in columns] for row in rows]
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.auxiliary import auxiliary_labels
-from imettk.data.csv_files import named, refuse_doubles, require_columns
+from imettk.data.csv_files import list_names, require_columns, require_unique
 from imettk.data.question_cells import question_labels
 from imettk.data.table_files import read_rows
 from imettk.errors import DataError
@@ -77,7 +77,7 @@ def list_labels(
     others = frozenset[str]()
     if (only := table_format.only_group) is not None:
         if only not in groups.values():
-            known = named(sorted(set(groups.values())), "group")
+            known = list_names(sorted(set(groups.values())), "group")
             raise DataError(f"`table.only_group` {only!r} is no label group; there are {known}")
         own = [label for label in own if groups[label] == only]
         others = frozenset(labels) - {*own} - gone
@@ -104,7 +104,7 @@ def read_titles(table_format: TableFormat, data_dir: Path, remarks: list[str] | 
     require_columns(table, csv, columns)
     table = table[list(dict.fromkeys(columns))].drop_duplicates()
     table = table[(table != "").any(axis=1)]
-    refuse_doubles(table[columns[0]], csv)
+    require_unique(table[columns[0]], csv)
     return dict(zip(table[columns[0]], table[columns[1]], strict=True))
 
 
@@ -137,7 +137,7 @@ def read_numbers(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> l
         cells = frame[column].str.strip()
         if (bad := ~cells.map(is_finite).to_numpy(bool)).any():
             shown = " or ".join("nothing" if cell == "" else repr(cell) for cell in cells[bad].unique()[:3])
-            rows = named(frame[table_format.id_column][bad], "row")
+            rows = list_names(frame[table_format.id_column][bad], "row")
             raise DataError(f"{csv}: {rows} whose cell in column {column} is no number, but {shown}")
     return frame[list(table_format.number_columns)].to_numpy(str).tolist()
 
@@ -154,7 +154,7 @@ def _refuse_no_votes(table_format: TableFormat, csv: Path, frame: pd.DataFrame, 
     counts = np.array(numbers, np.float64).reshape(len(frame), -1)
     sums = counts.sum(1)
     if (bad := (counts < 0).any(1) | ~(sums > 0) | ~(sums < MOST_VOTES)).any():
-        rows = named(frame[table_format.id_column][bad], "row")
+        rows = list_names(frame[table_format.id_column][bad], "row")
         raise DataError(
             f"{csv}: {rows} with votes below 0, or without any: what the image shows is not known; leave them out with "
             "`table.left_out_csv`"
@@ -184,11 +184,13 @@ def make_targets(
         cells = [[label for label in cell if label not in labels.others] for cell in cells]
     strange = sorted({label for cell in cells for label in cell} - set(column))
     if strange:
-        raise DataError(f"{csv}: {named(strange, 'label')} not in {table_format.labels_csv or 'the training table'}")
+        raise DataError(
+            f"{csv}: {list_names(strange, 'label')} not in {table_format.labels_csv or 'the training table'}"
+        )
     empty = frame[table_format.id_column][np.array([not cell for cell in cells], bool)]
     if len(empty) and task.exclusive:
         where = ", ".join(table_format.label_columns[:5]) or table_format.label_column
-        raise DataError(f"{csv}: {named(empty, 'row')} without a class in column {where}")
+        raise DataError(f"{csv}: {list_names(empty, 'row')} without a class in column {where}")
     if len(empty):
-        remarks.append(f"{csv}: {named(empty, 'row')} without any label; kept, as rows to which no label applies")
+        remarks.append(f"{csv}: {list_names(empty, 'row')} without any label; kept, as rows to which no label applies")
     return task.make_targets(cells, column, len(labels.names))

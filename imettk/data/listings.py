@@ -11,7 +11,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.config.file_kinds import TABLE_ENDINGS
-from imettk.data.csv_files import is_utf8, named, require_utf8
+from imettk.data.csv_files import is_utf8, list_names, require_utf8
 from imettk.data.part_names import is_part
 from imettk.errors import DataError
 
@@ -50,7 +50,9 @@ def list_folders(table_format: TableFormat, data_dir: Path, remarks: list[str]) 
     _tell_passed(top, passed, remarks)
     twice = sorted(name for name, count in Counter(map(_file_name, ids)).items() if count > 1)
     if twice:
-        remarks.append(f"{top}: {named(twice, 'file name')} in several folders; lists must name them as FOLDER/FILE")
+        remarks.append(
+            f"{top}: {list_names(twice, 'file name')} in several folders; lists must name them as FOLDER/FILE"
+        )
     labels = [name.partition("/")[0] for name in ids]
     return pd.DataFrame({table_format.id_column: ids, table_format.label_column: labels}, dtype=str)
 
@@ -77,7 +79,7 @@ def list_files(table_format: TableFormat, data_dir: Path, remarks: list[str]) ->
         raise DataError(f"{top} holds no file: with `table.train_files` it holds the training images")
     refuse_odd_names(top, ids)
     if odd:
-        remarks.append(f"{top}: passed over {named(sorted(odd), 'thing')} that are no image")
+        remarks.append(f"{top}: passed over {list_names(sorted(odd), 'thing')} that are no image")
     frame = pd.DataFrame({table_format.id_column: sorted(ids)}, dtype=str)
     return frame.assign(**{table_format.label_column: labels_of_ids(table_format, top, frame)})
 
@@ -91,14 +93,14 @@ def labels_of_ids(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> 
     ids = frame[table_format.id_column]
     found = ids.str.extract(str(table_format.label_pattern), expand=True)[0]
     if table_format.unknown_label is None and found.isna().any():
-        raise DataError(f"{csv}: {named(ids[found.isna()], 'id')} without what `table.label_pattern` looks for")
+        raise DataError(f"{csv}: {list_names(ids[found.isna()], 'id')} without what `table.label_pattern` looks for")
     return found.fillna(table_format.unknown_label)
 
 
 def refuse_odd_names(top: Path, names: Iterable[str]) -> None:
     """Raise `DataError` where the name of a file below a folder is no text."""
     if bad := [name for name in names if not is_utf8(name)]:
-        raise DataError(f"{top}: {named(bad, 'file')} whose name, or that of the folder, is no UTF-8: rename them")
+        raise DataError(f"{top}: {list_names(bad, 'file')} whose name, or that of the folder, is no UTF-8: rename them")
 
 
 def _list_files(path: str, label: str, odd: list[str]) -> list[str]:
@@ -112,11 +114,15 @@ def _list_files(path: str, label: str, odd: list[str]) -> list[str]:
 def _tell_passed(top: Path, passed: dict[str, list[str]], remarks: list[str]) -> None:
     """Remark what was passed over."""
     if odd := passed["odd"]:
-        remarks.append(f"{top}: passed over {named(sorted(odd), 'thing')} that are no image in the folder of a label")
+        remarks.append(
+            f"{top}: passed over {list_names(sorted(odd), 'thing')} that are no image in the folder of a label"
+        )
     if part := passed["part"]:
-        remarks.append(f"{top}: passed over {named(part, 'folder')} named like a part of the data, not like a label")
+        remarks.append(
+            f"{top}: passed over {list_names(part, 'folder')} named like a part of the data, not like a label"
+        )
     if empty := passed["empty"]:
-        remarks.append(f"{top}: {named(empty, 'folder')} without an image")
+        remarks.append(f"{top}: {list_names(empty, 'folder')} without an image")
 
 
 def short_names(ids: pd.Series) -> pd.Series:

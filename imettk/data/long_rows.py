@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.errors import DataError
 from imettk.tasks import TASKS
 
@@ -51,11 +51,11 @@ class LongRows(NamedTuple):
         twice = rows[images, labels] != np.arange(len(frame))
         if twice.any():
             which = dict.fromkeys(self._name(names[row], labels[row]) for row in np.flatnonzero(twice).tolist())
-            raise DataError(f"{csv}: {named(which, 'row')} more than once; an image has one row for each label")
+            raise DataError(f"{csv}: {list_names(which, 'row')} more than once; an image has one row for each label")
         if (lost := rows < 0).any():
             which = dict.fromkeys(self._name(ids[image], label) for image, label in np.argwhere(lost).tolist())
             raise DataError(
-                f"{csv}: {named(which, 'row')} missing; an image has one row for each of {', '.join(self.labels)}"
+                f"{csv}: {list_names(which, 'row')} missing; an image has one row for each of {', '.join(self.labels)}"
             )
         return ids, rows
 
@@ -76,7 +76,7 @@ class LongRows(NamedTuple):
         ids, rows = self.find(frame, csv)
         others = [column for column in frame.columns if column not in self.columns]
         if both := [label for label in self.labels if label in (self.id_column, *others)]:
-            raise DataError(f"{csv}: {named(both, 'label')} called as a column of the table: rename the column")
+            raise DataError(f"{csv}: {list_names(both, 'label')} called as a column of the table: rename the column")
         images = np.empty(len(frame), np.int64)
         images[rows] = np.arange(len(ids))[:, None]
         kept = _keep_agreeing(frame[others], images, ids, csv, agree)
@@ -113,11 +113,13 @@ class LongRows(NamedTuple):
             names, labels = cells, frame[self.rows].str.strip()
         places = pd.Index(self.labels).get_indexer(pd.Index(labels))
         if (strange := places < 0).any():
-            known = named(self.labels, "label")
+            known = list_names(self.labels, "label")
             if "{" in self.rows:
-                which = f"{named(cells[strange], 'id')} that are no {self.rows} with one of {known}"
+                which = f"{list_names(cells[strange], 'id')} that are no {self.rows} with one of {known}"
             else:
-                which = f"{named(labels[strange].unique(), 'label')} in column {self.rows} that are none of {known}"
+                which = (
+                    f"{list_names(labels[strange].unique(), 'label')} in column {self.rows} that are none of {known}"
+                )
             raise DataError(f"{csv}: {which}")
         return names.to_numpy(object), places
 
@@ -188,12 +190,12 @@ def join_rows(
         news += len(labels[image]) > known
     if task.exclusive and (mixed := [name for name, names in zip(ids, labels, strict=True) if len(names) > 1]):
         raise DataError(
-            f"{csv}: {named(mixed, 'id')} in several rows with different labels: where images have several labels, "
+            f"{csv}: {list_names(mixed, 'id')} in several rows with different labels: if images have several, "
             "`table.task` is multilabel"
         )
     several = ids[np.bincount(images) > 1]
     again = f"; {len(frame) - news} rows add no label" if news < len(frame) else ""
-    remarks.append(f"{csv}: {named(several, 'id')} in several rows, which are joined: {len(frame)} rows{again}")
+    remarks.append(f"{csv}: {list_names(several, 'id')} in several rows, which are joined: {len(frame)} rows{again}")
     return pd.DataFrame(columns | {column: [separator.join(names) for names in labels]}, dtype=str)
 
 
@@ -215,5 +217,5 @@ def _keep_agreeing(
             kept[str(column)] = cells[first]
         elif column in agree:
             which = [ids[image] for image in np.unique(images[differs])]
-            raise DataError(f"{csv}: {named(which, 'image')} whose rows differ in column {column}")
+            raise DataError(f"{csv}: {list_names(which, 'image')} whose rows differ in column {column}")
     return kept

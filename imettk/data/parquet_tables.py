@@ -15,7 +15,7 @@ import pyarrow.feather
 import pyarrow.ipc
 import pyarrow.parquet
 
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.table_files import ID_NAME, FileRows, as_cell, as_id, holds_pixels, tell_pixels
 from imettk.errors import DataError
 
@@ -82,7 +82,7 @@ def _choose(
         large: columns of which not even these are read where they are bytes.
     """
     if doubles := [name for name, count in Counter(schema.names).items() if count > 1]:
-        raise DataError(f"{path}: {named(doubles, 'name')} of more than one column: which is meant cannot be told")
+        raise DataError(f"{path}: {list_names(doubles, 'name')} of more than one column: which is meant cannot be told")
     types, kinds = pa.types, dict(zip(schema.names, schema.types, strict=True))
     numeric = [name for name, kind in kinds.items() if types.is_integer(kind) or types.is_floating(kind)]
     pixels = {*numeric} if len(numeric) > MOST_NUMERIC else set()

@@ -18,7 +18,7 @@ class Sampler:
 
     Attributes:
         rows: training samples' positions in the table, int64 (N,).
-        kind: a row of SAMPLERS; see `StagePlan`.
+        kind: a row of SAMPLERS; see `StageConfig`.
         targets: of these rows, as `task` has them; both are for `balanced` and `identities`.
         repeats: how often each row comes in an epoch, float64 (N,); None is once. Rows of one number share it out: with
             0.5, half of them come, and the others in the next epoch. `identities` draws by identity alone.

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from imettk.config import CachePlan, Recipe
+from imettk.config import CacheConfig, Recipe
 from imettk.config.choices import READERS
 from imettk.config.fits import choice_of
 from imettk.config.white import parse_white
 from imettk.data.cache import ImageCache
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.file_facts import FileFacts
 from imettk.data.pixel_values import ValueRange
 from imettk.data.reader import ImageReader
@@ -159,7 +159,7 @@ class ImageSource:
     def unread(self, rows: np.ndarray | None = None) -> str:
         """Count and names of the images, among these rows or all, that a loader could not read; empty without any."""
         bad = sorted(self.faults) if rows is None else [row for row in rows.tolist() if row in self.faults]
-        return named((os.path.basename(self.path(row)) for row in bad), "image") if bad else ""
+        return list_names((os.path.basename(self.path(row)) for row in bad), "image") if bad else ""
 
     def describe(self) -> str:
         """Where images come from, as far as it changes their pixels: JPEGs of a cache have lost a little."""
@@ -191,6 +191,6 @@ def find_rows(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.where(known[rows] == wanted, rows, -1)
 
 
-def wanted_kinds(plan: CachePlan) -> tuple[str, ...]:
+def wanted_kinds(plan: CacheConfig) -> tuple[str, ...]:
     """Kinds of cache that a plan allows, the best first."""
     return {"none": (), "auto": ("pixels", "jpeg")}.get(plan.kind, (plan.kind,))

@@ -15,7 +15,7 @@ from imettk.data.annotations import find_boxes, is_named, read_names, tell_turne
 from imettk.data.asked_rows import find_asked, read_asked
 from imettk.data.auxiliary import read_auxiliary
 from imettk.data.container_search import member_paths, read_training, say_members
-from imettk.data.csv_files import as_text, named, refuse_doubles, require_columns
+from imettk.data.csv_files import as_text, list_names, require_columns, require_unique
 from imettk.data.identities import merge_labels, merged_into, read_merged
 from imettk.data.image_names import name_images, name_test_images
 from imettk.data.image_search import say_where
@@ -66,7 +66,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
     parts = [_read_rows(part, data_dir, labels, number, remarks) for number, part in enumerate((main, *extra))]
     others = " and ".join(part.csv.name for part in extra)
     what_to_do = f", and in {others} others: write a column of ids that differ into all, named in `table.id_column`"
-    refuse_doubles(pd.Series(np.concatenate([part.ids for part in parts])), main.csv, what_to_do)
+    require_unique(pd.Series(np.concatenate([part.ids for part in parts])), main.csv, what_to_do)
     arrays: dict[str, Any] = {}
     for item in fields(SampleTable):
         columns = [getattr(part, item.name) for part in parts]
@@ -156,7 +156,7 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     csv = find_asked(table_format, data_dir) or data_dir / table_format.sample_csv
     remarks: list[str] = []
     units = read_asked(table_format, data_dir, remarks)[table_format.test_id_column]
-    refuse_doubles(units, csv)
+    require_unique(units, csv)
     folder = data_dir / table_format.test_images
     if table_format.has_units:
         frame = read_test_images(table_format, data_dir, csv, units, remarks)
@@ -170,12 +170,18 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     if len(ids) and not found.any():
         names = name_images(table_format, frame)
         where = say_members(names, folder, table_format) or say_where(names, folder, table_format)
-        raise DataError(f"{csv}: {named(ids, 'row')} without an image in {folder} ({where}): is that the right folder?")
+        raise DataError(
+            f"{csv}: {list_names(ids, 'row')} without an image in {folder} ({where}): is that the right folder?"
+        )
     if table_format.has_units and not (kept := found | ~frame[UNIT].isin(frame[UNIT][found]).to_numpy()).all():
-        remarks.append(f"{csv}: {named(ids[~kept], 'image')} not in {folder}; their units are answered by the others")
+        remarks.append(
+            f"{csv}: {list_names(ids[~kept], 'image')} not in {folder}; their units are answered by the others"
+        )
         frame, ids, files, found = frame[kept], ids[kept], files[kept], found[kept]
     if not found.all():
-        remarks.append(f"{csv}: {named(ids[~found], 'row')} without an image in {folder}; they get a neutral answer")
+        remarks.append(
+            f"{csv}: {list_names(ids[~found], 'row')} without an image in {folder}; they get a neutral answer"
+        )
     if table_format.has_units:
         remarks.append(f"{csv}: {describe_units(frame[UNIT].to_numpy(str))}")
     boxes = find_boxes(table_format, data_dir, csv, ids, ids, remarks, needed=False)
@@ -210,7 +216,7 @@ def _read_frame(table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.
     require_columns(frame, csv, [*([] if columns else [table_format.label_column]), *beside])
     if table_format.join_rows:
         return join_rows(read_cells(frame, table_format, csv), table_format, csv, remarks, agree=beside)
-    refuse_doubles(frame[table_format.id_column], csv, say_what_to_do(table_format))
+    require_unique(frame[table_format.id_column], csv, say_what_to_do(table_format))
     return read_cells(frame, table_format, csv)
 
 
@@ -224,9 +230,9 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
     kept = ~(is_named(listed, ids, suffix) | is_named(listed, names, suffix))
     known = {*ids, *(ids + suffix), *names} if listed else set()
     if number == 0 and (unknown := listed - known):
-        remarks.append(f"{form.left_out_csv}: {named(sorted(unknown), 'name')} of no row of {csv}")
+        remarks.append(f"{form.left_out_csv}: {list_names(sorted(unknown), 'name')} of no row of {csv}")
     if not kept.all():
-        remarks.append(f"{csv}: left out {named(ids[~kept], 'row')} of {form.left_out_csv}")
+        remarks.append(f"{csv}: left out {list_names(ids[~kept], 'row')} of {form.left_out_csv}")
     files = as_text(ids)
     if not form.lists_images:  # whose rows are the images that are there
         files = find_files(form, csv, frame, folder, data_dir, remarks, alone=alone)
@@ -259,7 +265,7 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
 
 def _tell_lost(part: _Part, lost: pd.DataFrame, folder: Path, remarks: list[str]) -> None:
     """Raise `DataError` for rows without an image, or remark that they are dropped."""
-    form, rows = part.form, named(lost[part.form.id_column], "row")
+    form, rows = part.form, list_names(lost[part.form.id_column], "row")
     if form.on_missing_image == "error":
         names = name_images(form, lost)
         where = say_members(names, folder, form) or say_where(names, folder, form)
@@ -294,7 +300,7 @@ def read_answers(
         frame = frame.assign(**{UNIT: join_cells(frame, form.unit_columns)})
     key = frame[UNIT if form.unit_columns else form.id_column]
     if absent := sorted(set(ids) - set(key)):
-        raise DataError(f"{csv}: no answer for {named(absent, 'id')}")
+        raise DataError(f"{csv}: no answer for {list_names(absent, 'id')}")
     frame = frame[key.isin(ids)]
     others = frozenset[str]()
     if form.only_group is not None:  # whatever is not among the labels is another model's

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from imettk.config.file_kinds import TABLE_READERS, kind_of_name
-from imettk.data.csv_files import is_utf8, named, printable
+from imettk.data.csv_files import is_utf8, list_names, printable
 from imettk.errors import DataError
 
 # Columns of ids, whose whole numbers are written without a point, though pandas makes floats of them where some lack.
@@ -128,4 +128,6 @@ def _is_long(value: Any) -> bool:
 def tell_pixels(path: Path, columns: Iterable[str], remarks: list[str]) -> None:
     """Remark columns that are left out of a table."""
     if columns := list(columns):
-        remarks.append(f"{path}: left out {named(map(printable, columns), 'column')} of pixels or other long values")
+        remarks.append(
+            f"{path}: left out {list_names(map(printable, columns), 'column')} of pixels or other long values"
+        )

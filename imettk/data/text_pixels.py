@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.pixel_tables import PEEKED, PixelTable, count_numbers, find_planes, parse_numbers, require_planes
 from imettk.data.table_files import columns_of, make_table
 from imettk.data.text_tables import SPACES, find_separator
@@ -96,7 +96,7 @@ class CsvRows:
         left_out = self.unused.union(self.planes.names)
         kept = {place: name for place, name in enumerate(self._columns) if name not in left_out}
         if twice := [name for name, count in Counter(kept.values()).items() if count > 1]:
-            raise ValueError(f"{named(twice, 'column')} of the same name")
+            raise ValueError(f"{list_names(twice, 'column')} of the same name")
         count = len(self._find_lines())
         if not kept:
             return pd.DataFrame(index=range(count))

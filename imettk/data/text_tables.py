@@ -16,7 +16,7 @@ from typing import IO, Any
 import pandas as pd
 
 from imettk.config.file_kinds import TABLE_READERS, kind_of_name
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.table_files import ID_NAME, FileRows, NoTableError
 from imettk.errors import DataError
 
@@ -52,7 +52,7 @@ def read_text(path: Path, remarks: list[str]) -> FileRows:
     columns = [] if separator == "," else [name for name in map(str, frame.columns) if _has_decimals(frame, name)]
     if columns:
         frame = frame.assign(**{name: frame[name].str.replace(",", ".", regex=False) for name in columns})
-        remarks.append(f"{path}: {named(columns, 'column')} of numbers with a decimal comma, read as a point")
+        remarks.append(f"{path}: {list_names(columns, 'column')} of numbers with a decimal comma, read as a point")
     return FileRows(frame)
 
 

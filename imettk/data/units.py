@@ -15,7 +15,7 @@ import pandas as pd
 from imettk.config import TableFormat
 from imettk.config.file_kinds import TABLE_ENDINGS
 from imettk.data.container_search import find_members
-from imettk.data.csv_files import as_text, named, refuse_doubles, require_columns
+from imettk.data.csv_files import as_text, list_names, require_columns, require_unique
 from imettk.data.image_files import forms_of, refuse_leaving, without_ending
 from imettk.data.image_names import name_images
 from imettk.data.image_search import find_images
@@ -41,7 +41,7 @@ def list_images(
         blank = (frame[list(table_format.unit_columns)].apply(lambda cells: cells.str.strip()) == "").any(axis=1)
         if blank.any():
             raise DataError(
-                f"{csv}: {named(frame[table_format.id_column][blank], 'row')} without a cell in "
+                f"{csv}: {list_names(frame[table_format.id_column][blank], 'row')} without a cell in "
                 f"{' or '.join(table_format.unit_columns)}: which unit they are of is not known"
             )
         return frame.assign(**{UNIT: join_cells(frame, table_format.unit_columns)})
@@ -62,7 +62,7 @@ def list_images(
     if table_format.unit_folders:
         made[FILE] = [name for names in images for name in (names or [""])]
     frame = frame.assign(**made)
-    refuse_doubles(frame[table_format.id_column], csv)
+    require_unique(frame[table_format.id_column], csv)
     return frame
 
 
@@ -140,15 +140,17 @@ def read_test_images(
     require_columns(frame, csv, [id_column, *table_format.image_columns])
     if table_format.rows_are_units:
         units_there = frame[unit_column if by_name else id_column]
-        refuse_doubles(units_there, csv)
+        require_unique(units_there, csv)
         frame = list_images(table_format, csv, frame, folder, units_there)
     else:
-        refuse_doubles(frame[id_column], csv)
+        require_unique(frame[id_column], csv)
         require_columns(frame, csv, () if by_name else table_format.unit_columns)
         frame = frame.assign(**{UNIT: frame[unit_column]}) if by_name else list_images(table_format, csv, frame, folder)
     asked = frame[UNIT].isin(units)
     if not asked.all():
-        remarks.append(f"{csv}: {named(frame[UNIT][~asked].unique(), 'unit')} that {sample_csv.name} does not ask for")
+        remarks.append(
+            f"{csv}: {list_names(frame[UNIT][~asked].unique(), 'unit')} that {sample_csv.name} does not ask for"
+        )
     lacking = units[~units.isin(frame[UNIT])]
     rows = pd.DataFrame({id_column: lacking, UNIT: lacking}, dtype=str)
     frame = pd.concat([frame[asked], rows], ignore_index=True).fillna("")
@@ -173,11 +175,11 @@ def groups_of(table_format: TableFormat, csv: Path, frame: pd.DataFrame, remarks
         groups = frame[table_format.group_column]
         if (alone := groups.str.strip() == "").any():
             what = f"without a {table_format.group_column}: each is a group of its own"
-            remarks.append(f"{csv}: {named(ids[alone].unique(), 'row')} {what}")
+            remarks.append(f"{csv}: {list_names(ids[alone].unique(), 'row')} {what}")
         groups = groups.mask(alone, "row " + ids)
         if has_units and (mixed := _mixed(ids, groups.to_numpy(object))):
             raise DataError(
-                f"{csv}: {named(mixed, 'unit')} whose images are of different groups: no fold holds it whole"
+                f"{csv}: {list_names(mixed, 'unit')} whose images are of different groups: no fold holds it whole"
             )
         return as_text(groups)
     if table_format.group_pattern is not None:
@@ -189,7 +191,7 @@ def refuse_disagreement(csv: Path, frame: pd.DataFrame, targets: np.ndarray) -> 
     """Raise `DataError` where images of one unit have different labels, first axis N of `targets`."""
     if UNIT in frame.columns and (mixed := _mixed(frame[UNIT], targets)):
         raise DataError(
-            f"{csv}: {named(mixed, 'unit')} whose images have different labels: a unit gets one answer; name what "
+            f"{csv}: {list_names(mixed, 'unit')} whose images have different labels: a unit gets one answer; name what "
             "tells its images apart in `table.unit_columns` as well"
         )
 

@@ -8,19 +8,19 @@ from collections.abc import Callable
 import numpy as np
 from torch import nn
 
-from imettk.config import Recipe, StagePlan
+from imettk.config import Recipe, StageConfig
 from imettk.config.loss_params import answered_params, weighs_targets
 from imettk.evaluation.judge import judge_of
 from imettk.experiment.predictions import evaluate
 from imettk.experiment.prepared import Compute, Prepared
 from imettk.losses.output_loss import OutputLoss, make_loss
 from imettk.models.heads import Outputs
-from imettk.training.team import Team
+from imettk.training.process_group import ProcessGroup
 
 
 def loss_of(
     recipe: Recipe,
-    stage: StagePlan | None = None,
+    stage: StageConfig | None = None,
     *,
     counts: np.ndarray | None = None,
     label_groups: tuple[str, ...] = (),
@@ -41,7 +41,7 @@ def loss_of(
 
 
 def make_validation(
-    recipe: Recipe, prepared: Prepared, fold: int, compute: Compute, team: Team
+    recipe: Recipe, prepared: Prepared, fold: int, compute: Compute, processes: ProcessGroup
 ) -> Callable[[nn.Module], dict[str, float]]:
     """What the trainer calls between steps: loss, and score with a rule fitted on the same rows (a curve only).
 
@@ -52,17 +52,17 @@ def make_validation(
     gallery = judge.gallery(prepared, fold)
 
     def predict(network: nn.Module, rows: np.ndarray) -> Outputs:
-        first, last = len(rows) * team.rank // team.size, len(rows) * (team.rank + 1) // team.size
+        first, last = len(rows) * processes.rank // processes.size, len(rows) * (processes.rank + 1) // processes.size
         part = evaluate(network, prepared.source, rows[first:last], recipe, compute, views=("plain",))
-        embeddings = None if part.embeddings is None else team.gather(part.embeddings[0])
-        return Outputs(team.gather(part.logits[0]), embeddings)
+        embeddings = None if part.embeddings is None else processes.all_gather(part.embeddings[0])
+        return Outputs(processes.all_gather(part.logits[0]), embeddings)
 
     def run_validation(network: nn.Module) -> dict[str, float]:
         if not len(rows):  # all rows train
             return dict.fromkeys(recipe.validation_scores, math.nan)
         outputs = predict(network, rows)
         beside = predict(network, gallery) if len(gallery) else None
-        if not team.is_main:
+        if not processes.is_main:
             return {}
         return judge.judge_fold(prepared, fold, outputs, beside)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.sample_table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.evaluation.members import OOF, TEST
@@ -93,7 +93,7 @@ class TableRows:
         """The same where all must be there; `MismatchError` names those that are not."""
         rows = self.find(ids)
         if (rows < 0).any():
-            raise MismatchError(f"the training table lacks {named(ids[rows < 0], 'row')}: is --data another one?")
+            raise MismatchError(f"the training table lacks {list_names(ids[rows < 0], 'row')}: is --data another one?")
         return rows
 
     def scatter(self, parts: list[Predictions]) -> np.ndarray:

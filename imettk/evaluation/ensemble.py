@@ -10,7 +10,7 @@ import numpy as np
 
 from imettk.config import Recipe, TableFormat
 from imettk.data.asked_rows import read_test_units
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.labels import find_titles
 from imettk.data.sample_table import SampleTable
 from imettk.data.table import read_groups, read_table, read_units
@@ -84,7 +84,7 @@ def ensemble_by_rule(
     units.tell(pooled, fitter)
     rule, _ = judge_oof(recipe, data_dir, run, fitter, units.table, pooled, folds)
     if lacking := [member.name for member in found if not member.test]:
-        say(f"note: no submission: {named(lacking, 'member')} without test predictions; run `imettk infer` there")
+        say(f"note: no submission: {list_names(lacking, 'member')} without test predictions; run `imettk infer` there")
         return
     test = blend_test(found, how, chosen)
     save_predictions(run.path / TEST, Predictions(test.ids, test.probs, values))
@@ -131,7 +131,7 @@ def _units_of(form: TableFormat, ids: np.ndarray, read: Callable[[], dict[str, s
     units = read()
     if absent := [name for name in ids.tolist() if name not in units]:
         raise MismatchError(
-            f"the tables lack {named(absent, 'image')} that members have predicted: is --data another one?"
+            f"the tables lack {list_names(absent, 'image')} that members have predicted: is --data another one?"
         )
     return np.array([units[name] for name in ids.tolist()])
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.sample_table import SampleTable
 from imettk.data.table import read_table
 from imettk.errors import ConfigError, MismatchError
@@ -48,7 +48,7 @@ def ensemble_rankings(
         say("note: nothing was validated: no score")
     write_json(run.path / "ensemble.json", content)
     if lacking := group.lacking_test:
-        say(f"note: no submission: {named(lacking, 'member')} without test predictions; run `imettk infer` there")
+        say(f"note: no submission: {list_names(lacking, 'member')} without test predictions; run `imettk infer` there")
         return
     if ranker.plan.answers == "images" and isinstance(group, EmbeddingEnsemble):
         ids, answers = group.nearest_images()
@@ -178,8 +178,8 @@ class EmbeddingEnsemble:
                 hidden[rows] = np.nan
                 pairs.append((queries, hidden))
             parts.append(self._ranked(pairs, chosen))
-            enrolled = self._rows.rows(self._members[chosen[0]][fold].gallery.ids)
-            truths.append(self.ranker.truth(self._targets[rows], np.unique(self._targets[enrolled])))
+            gallery_rows = self._rows.rows(self._members[chosen[0]][fold].gallery.ids)
+            truths.append(self.ranker.truth(self._targets[rows], np.unique(self._targets[gallery_rows])))
         return stack(parts), np.concatenate(truths)
 
     def rank_test(self) -> tuple[np.ndarray, Ranked]:
@@ -209,7 +209,9 @@ class EmbeddingEnsemble:
                 order = np.argsort(files.test.ids)
                 if len(ids) and not np.array_equal(files.test.ids[order], ids):
                     differ = sorted(set(files.test.ids.tolist()) ^ set(ids.tolist()))
-                    raise MismatchError(f"{self.names[number]}: its test set is another one ({named(differ, 'id')})")
+                    raise MismatchError(
+                        f"{self.names[number]}: its test set is another one ({list_names(differ, 'id')})"
+                    )
                 ids = files.test.ids[order]
                 pairs.append((files.test.merged_embeddings[order], self._rows.scatter(files.known)))
                 chosen.append(number)

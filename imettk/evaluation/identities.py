@@ -76,25 +76,27 @@ class _Validated:
         self.unrefined = stack([part.unrefined for part in parts])
         self.first_view = stack([part.first_view for part in parts])
 
-    def _look_around(self, rows: np.ndarray, queries: np.ndarray, enrolled: np.ndarray, gallery: np.ndarray) -> None:
+    def _look_around(
+        self, rows: np.ndarray, queries: np.ndarray, gallery_rows: np.ndarray, gallery: np.ndarray
+    ) -> None:
         """Note the nearest images of each row, in numbers of the table."""
         near = find_neighbours(queries, gallery, NUM_NEAR, device=self.ranker.device)
-        self.near.rows[rows] = np.where(near.rows >= 0, enrolled[near.rows], -1)
+        self.near.rows[rows] = np.where(near.rows >= 0, gallery_rows[near.rows], -1)
         self.near.similarities[rows] = near.similarities
 
     def _of_fold(self, fold: int) -> _FoldRankings:
         prepared, ranker = self._prepared, self.ranker
         rows = prepared.rows(fold, valid=True)
         oof = predict_fold(self._recipe, prepared, self._run, fold, rows, "oof", self._compute)
-        enrolled = prepared.enrolled(fold)
-        truth = ranker.truth(prepared.targets[rows], np.unique(prepared.targets[enrolled]))
+        gallery_rows = prepared.gallery_rows(fold)
+        truth = ranker.truth(prepared.targets[rows], np.unique(prepared.targets[gallery_rows]))
         if ranker.plan.by == "probs":
             ranked = ranker.by_probs(oof.merged)
             first = ranker.by_probs(oof.probs[0]) if len(self._recipe.predict.views) > 1 else ranked
             return _FoldRankings(ranked, ranked, first, truth)
-        beside = predict_fold(self._recipe, prepared, self._run, fold, enrolled, "gallery", self._compute)
-        gallery = Gallery(beside.merged_embeddings, prepared.targets[enrolled])
-        self._look_around(rows, oof.merged_embeddings, enrolled, gallery.embeddings)
+        beside = predict_fold(self._recipe, prepared, self._run, fold, gallery_rows, "gallery", self._compute)
+        gallery = Gallery(beside.merged_embeddings, prepared.targets[gallery_rows])
+        self._look_around(rows, oof.merged_embeddings, gallery_rows, gallery.embeddings)
         ranked = ranker.by_neighbours(oof.merged_embeddings, gallery)
         plain = ranker.by_neighbours(oof.merged_embeddings, gallery, refine=False) if ranker.refinement else ranked
         first = ranked
@@ -263,10 +265,10 @@ def rank_test(
 
 def _all_rows(recipe: Recipe, prepared: Prepared, run: RunDir, fold: int, compute: Compute) -> np.ndarray:
     """Embeddings of the training table by a fold's model, float32 (N, D); NaN where a row is not to be found."""
-    valid, enrolled = prepared.rows(fold, valid=True), prepared.enrolled(fold)
+    valid, gallery_rows = prepared.rows(fold, valid=True), prepared.gallery_rows(fold)
     parts = [
         (rows, predict_fold(recipe, prepared, run, fold, rows, name, compute).merged_embeddings)
-        for rows, name in ((valid, "oof"), (enrolled, "gallery"))
+        for rows, name in ((valid, "oof"), (gallery_rows, "gallery"))
         if len(rows)
     ]
     everything = np.full((len(prepared.table), parts[0][1].shape[1]), np.nan, np.float32)

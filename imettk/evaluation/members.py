@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.sample_table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.inference.predictor import Predictions, load_predictions
@@ -103,7 +103,7 @@ def join_members(members: list[Member], *, ranks: bool = False) -> Joined:
     for member in members[1:]:
         if member.labels != members[0].labels:
             only = set(member.labels) ^ set(members[0].labels)
-            what = named(sorted(only), "label") if only else "the same labels in another order"
+            what = list_names(sorted(only), "label") if only else "the same labels in another order"
             raise MismatchError(f"{member.name} and {members[0].name} are of other labels: {what}; see --method join")
     ids_of: dict[int, np.ndarray] = {}
     for member in members:
@@ -113,14 +113,14 @@ def join_members(members: list[Member], *, ranks: bool = False) -> Joined:
                 differ = sorted(set(ids.tolist()) ^ set(ids_of[fold].tolist()))
                 raise MismatchError(
                     f"{member.name}: fold {fold} is of other rows than that of the members before "
-                    f"({named(differ, 'id')} in one alone): members need the same folds.csv"
+                    f"({list_names(differ, 'id')} in one alone): members need the same folds.csv"
                 )
     ids, folds = np.concatenate(list(ids_of.values())), np.repeat(list(ids_of), [len(each) for each in ids_of.values()])
     order = np.argsort(ids)
     ids, folds = ids[order], folds[order]
     if (doubles := ids[1:][ids[1:] == ids[:-1]]).size:
         raise MismatchError(
-            f"{named(doubles, 'id')} in different folds of different members: they need the same folds.csv"
+            f"{list_names(doubles, 'id')} in different folds of different members: they need the same folds.csv"
         )
     some = next(iter(members[0].oof.values()))
     assert some.targets is not None
@@ -155,14 +155,14 @@ def require_current_labels(name: str, files: Iterable[Predictions], table: Sampl
         rows = np.array([place.get(one, -1) for one in found.ids.tolist()], np.int64)
         if (rows < 0).any():
             raise MismatchError(
-                f"{name}: the training table lacks {named(found.ids[rows < 0], 'row')}: is --data another one?"
+                f"{name}: the training table lacks {list_names(found.ids[rows < 0], 'row')}: is --data another one?"
             )
         assert found.targets is not None
         differ = (table.targets[rows] != found.targets).reshape(len(rows), -1).any(1)
         if differ.any():
             raise MismatchError(
-                f"{name} was trained when {named(found.ids[differ], 'row')} had other labels, by which it would be "
-                "scored: put the table back as it was, or train anew"
+                f"{name} was trained when {list_names(found.ids[differ], 'row')} had other labels, which would "
+                "now score it: put the table back as it was, or train anew"
             )
 
 
@@ -195,7 +195,9 @@ def blend_test(members: list[Member], method: Method, weights: np.ndarray) -> Pr
             order = np.argsort(one.ids)
             if not np.array_equal(one.ids[order], ids):
                 differ = sorted(set(one.ids.tolist()) ^ set(ids.tolist()))
-                raise MismatchError(f"{member.name}: its test set is another one ({named(differ, 'id')} in one alone)")
+                raise MismatchError(
+                    f"{member.name}: its test set is another one ({list_names(differ, 'id')} in one alone)"
+                )
             total += rank_shares(one.merged[order]) if method == "rank" else one.merged[order]
         parts.append(total / len(member.test))
     shares = weights * [len(member.test) for member in members]
@@ -208,7 +210,7 @@ def join_labels(members: list[Member]) -> Member:
     if len(set(labels)) != len(labels):
         doubles = sorted({label for label in labels if labels.count(label) > 1})
         raise MismatchError(
-            f"--method join is for members of different labels; {named(doubles, 'label')} more than once"
+            f"--method join is for members of different labels; {list_names(doubles, 'label')} more than once"
         )
 
     if not all(TASKS[one.values["task"]].separable for member in members for one in member.oof.values()):

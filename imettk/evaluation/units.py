@@ -11,7 +11,7 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.config.choices import UNIT_POOLS
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.sample_table import SampleTable
 from imettk.data.units import describe_units
 from imettk.errors import MismatchError
@@ -72,7 +72,7 @@ class Units:
         """
         if self._members is not None and (differs := folds != folds[self.first][self._members.unit]).any():
             assert self._images.units is not None
-            parted = named(np.unique(self._images.units[differs]), "unit")
+            parted = list_names(np.unique(self._images.units[differs]), "unit")
             raise MismatchError(f"{parted} with images in several folds: `imettk prepare` in a new --run-dir")
         return folds[self.first]
 

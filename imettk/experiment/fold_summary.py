@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from imettk.config import FoldPlan, Recipe
-from imettk.data.csv_files import named
-from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, ONLY_TRAINS
+from imettk.config import FoldConfig, Recipe
+from imettk.data.csv_files import list_names
+from imettk.data.folds import GALLERY_ONLY, LEFT_OUT, ONLY_TRAINS
 from imettk.data.sample_table import SampleTable
 from imettk.data.units import describe_units
 
@@ -63,9 +63,9 @@ def _contents(recipe: Recipe, table: SampleTable, targets: np.ndarray) -> list[s
     return [f"{len(table)} rows{groups}, {what}", *units]
 
 
-def _unknown_lines(identities: np.ndarray, folds: np.ndarray, plan: FoldPlan) -> list[str]:
+def _unknown_lines(identities: np.ndarray, folds: np.ndarray, plan: FoldConfig) -> list[str]:
     """Of each fold, how many identities validate in it that it does not train on."""
-    never_train = (identities < 0) | np.isin(folds, (LEFT_OUT, ONLY_ENROLLED))
+    never_train = (identities < 0) | np.isin(folds, (LEFT_OUT, GALLERY_ONLY))
     counts = []
     for fold in range(plan.num_folds):
         known = np.unique(identities[~never_train & (folds != fold)])
@@ -91,5 +91,5 @@ def _evenness(labels: tuple[str, ...], counts: np.ndarray, *, alone: bool) -> li
     lines = [f"a label's rows differ between folds by {spread.mean():.1%} on average, {spread.max():.1%} at most"]
     rare = [label for label, lacks in zip(labels, seen & few, strict=True) if lacks]
     if rare:
-        lines.append(f"fewer rows than folds: {named(rare, 'label')}; folds without one say nothing about it")
+        lines.append(f"fewer rows than folds: {list_names(rare, 'label')}; folds without one say nothing about it")
     return lines

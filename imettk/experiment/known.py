@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import Recipe
-from imettk.data.csv_files import named, read_csv, require_columns
+from imettk.data.csv_files import list_names, read_csv, require_columns
 from imettk.data.data_identity import DataIdentity, hash_text, identify_data
 from imettk.data.sample_table import SampleTable
 from imettk.data.stamps import hash_files
@@ -54,7 +54,8 @@ def read_known_answers(run: RunDir, recipe: Recipe, labelled: SampleTable, table
     paths = table.paths[[place[name] for name in frame["id"]]] if len(frame) else table.paths[:0]
     same = frame["image_hash"].to_numpy(str) == hash_files(paths, recipe.table.channel_files).astype(str)
     if not same.all():
-        say(f"note: {path}: {named(frame['id'][~same], 'image')} changed since, whose answers are not taken from there")
+        changed = list_names(frame["id"][~same], "image")
+        say(f"note: {path}: {changed} changed since; their answers are not taken from it")
     frame = frame[same]
     say(f"{path}: {len(frame)} answers are those of a duplicate")
     return dict(zip(frame["id"], frame["label"], strict=True))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from imettk.config import Recipe
 from imettk.config.choices import VIEWS
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.dataset import ImageDataset, load_batches
 from imettk.data.sample_table import SampleTable
 from imettk.data.sampling import sequential_requests
@@ -103,7 +103,7 @@ def _find_nan(logits: Tensor, lost: np.ndarray, source: ImageSource, rows: np.nd
             raise TrainingError(
                 f"{what}: the network says NaN of all images: train it again, in float32 or at a lower lr"
             )
-        names = named((Path(source.path(row)).name for row in rows[odd]), "image")
+        names = list_names((Path(source.path(row)).name for row in rows[odd]), "image")
         say(f"warning: {what}: the network says NaN of {names}, which got the mean prediction of the others")
     return odd
 

@@ -18,9 +18,9 @@ from imettk.config.earlier import IMAGENET
 from imettk.config.fits import choice_of
 from imettk.config.own import is_own
 from imettk.data.cache import INDEX, ImageCache
-from imettk.data.csv_files import named, read_csv, refuse_doubles, require_columns
+from imettk.data.csv_files import list_names, read_csv, require_columns, require_unique
 from imettk.data.data_identity import DataIdentity, identify_data
-from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, read_folds
+from imettk.data.folds import GALLERY_ONLY, LEFT_OUT, read_folds
 from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, cache_key, image_names
 from imettk.data.table import read_table
@@ -72,11 +72,11 @@ class Prepared:
 
     def rows(self, fold: int, *, valid: bool) -> np.ndarray:
         """Positions of the rows that validate (or train) in this fold, int64 (M,); unknown identities never train."""
-        trains = ~np.isin(self.folds, (fold, LEFT_OUT, ONLY_ENROLLED)) & ~self.bad
+        trains = ~np.isin(self.folds, (fold, LEFT_OUT, GALLERY_ONLY)) & ~self.bad
         trains &= self.task.learnable(self.targets)
         return np.flatnonzero(self.folds == fold if valid else trains)
 
-    def enrolled(self, fold: int) -> np.ndarray:
+    def gallery_rows(self, fold: int) -> np.ndarray:
         """Positions of the rows that this fold's queries are compared with, int64 (M,); those of no known identity are
         among them, and no answer."""
         return np.flatnonzero((self.folds != fold) & (self.folds != LEFT_OUT) & ~self.bad)
@@ -248,9 +248,9 @@ def read_shares(recipe: Recipe, data_dir: Path, labels: tuple[str, ...]) -> np.n
     path = data_dir / recipe.rule.shares_csv
     frame = read_rows(path)
     require_columns(frame, path, ["label", "share"])
-    refuse_doubles(frame["label"], path)
+    require_unique(frame["label"], path)
     shares = pd.to_numeric(frame.set_index("label")["share"], errors="coerce").reindex(list(labels))
     wrong = shares.index[~((shares >= 0) & (shares <= 1)).to_numpy()]
     if len(wrong):
-        raise DataError(f"{path}: {named(wrong, 'label')} without a share in [0, 1]")
+        raise DataError(f"{path}: {list_names(wrong, 'label')} without a share in [0, 1]")
     return shares.to_numpy(np.float64)

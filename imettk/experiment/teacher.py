@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.sample_table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.experiment.prepared import Prepared
@@ -115,7 +115,7 @@ def with_pseudo_labels(
         rows = np.flatnonzero(sources == number)
         unknown = [one for one in ids[rows].tolist() if one not in place]
         if unknown:
-            raise MissingFileError(f"{name}: {path} lacks {named(unknown, 'row')} of {extra.csv}")
+            raise MissingFileError(f"{name}: {path} lacks {list_names(unknown, 'row')} of {extra.csv}")
         found = np.array([place[one] for one in ids[rows].tolist()], np.int64)
         unsure[rows] = ~np.array(file.values["sure"], bool)[view, found]
         if file.values.get("classes"):

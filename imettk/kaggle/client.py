@@ -18,7 +18,7 @@ from imettk.kaggle.connection import Connection, Unreadable
 from imettk.kaggle.credentials import Credentials, find_credentials, is_plain, refusal, renewed, tell_readable
 from imettk.progress import say
 
-TOLD_AFTER = 3  # failures in a row, from which on the user is told
+WARN_AFTER_FAILURES = 3  # failures in a row, from which on the user is told
 PASSING_TRIES = 3  # of a call whose answer is final, and may be one in passing all the same
 
 
@@ -173,7 +173,7 @@ class Kaggle:
                 again = isinstance(error, Unclear) and (repeat or sure)
             if not again or failures == tries:
                 raise error from None
-            if failures >= min(TOLD_AFTER, tries - 1):
+            if failures >= min(WARN_AFTER_FAILURES, tries - 1):
                 say(f"{error}; trying again ({failures} of {tries})")
             self.patience.wait(failures, asked)
             if unauthorized and renew is not None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from imettk.config import EmbeddingPlan
+from imettk.config import EmbeddingConfig
 
 EPSILON = 1e-7  # cosines are kept so far from -1 and 1, where the angle's gradient is infinite
 
@@ -101,7 +101,7 @@ def margins_by_size(counts: np.ndarray | Tensor, *, low: float, high: float, pow
     return (low + (high - low) * share.clamp(max=1)).float()
 
 
-def settings(embedding: EmbeddingPlan, counts: np.ndarray | None) -> dict[str, Any]:
+def settings(embedding: EmbeddingConfig, counts: np.ndarray | None) -> dict[str, Any]:
     """Return the parameters that a recipe's section `embedding` gives; see `losses.output_loss`."""
     margin: float | Tensor = embedding.margin
     if embedding.frequent_margin is not None and counts is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imettk.config import EmbeddingPlan
+from imettk.config import EmbeddingConfig
 from imettk.losses.distances import Distance, distances_between
 
 
@@ -34,6 +34,6 @@ def contrastive(
     return len(targets) * (means[0] + means[1])
 
 
-def settings(embedding: EmbeddingPlan, counts: np.ndarray | None) -> dict[str, Any]:
+def settings(embedding: EmbeddingConfig, counts: np.ndarray | None) -> dict[str, Any]:
     """Return the parameters that a recipe's section `embedding` gives; see `losses.output_loss`."""
     return {"margin": embedding.margin, "distance": embedding.distance}

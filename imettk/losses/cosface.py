@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from imettk.config import EmbeddingPlan
+from imettk.config import EmbeddingConfig
 
 
 def cosface(cosine: Tensor, targets: Tensor, *, scale: float = 30.0, margin: float = 0.35) -> Tensor:
@@ -27,6 +27,6 @@ def cosface(cosine: Tensor, targets: Tensor, *, scale: float = 30.0, margin: flo
     return cross_entropy(scale * lowered, targets, reduction="none")
 
 
-def settings(embedding: EmbeddingPlan, counts: np.ndarray | None) -> dict[str, Any]:
+def settings(embedding: EmbeddingConfig, counts: np.ndarray | None) -> dict[str, Any]:
     """Return the parameters that a recipe's section `embedding` gives; see `losses.output_loss`."""
     return {"scale": embedding.scale, "margin": embedding.margin}

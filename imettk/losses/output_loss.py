@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from imettk.config import EmbeddingPlan
+from imettk.config import EmbeddingConfig
 from imettk.config.choices import Loss, load
 from imettk.losses.cross_entropy import cross_entropy
 
@@ -63,7 +63,7 @@ def make_loss(
     row: Loss,
     *,
     params: Mapping[str, Any] | None = None,
-    embedding: EmbeddingPlan | None = None,
+    embedding: EmbeddingConfig | None = None,
     counts: np.ndarray | None = None,
     parts: tuple[int, ...] = (),
 ) -> OutputLoss:
@@ -75,7 +75,7 @@ def make_loss(
         counts: rows of each class in training, int (C,), for margins that go by them.
         parts: labels of each question, (Q,), for losses that go by question.
     """
-    embedding = embedding or EmbeddingPlan()
+    embedding = embedding or EmbeddingConfig()
     settings = {} if row.settings is None else load(row.settings)(embedding, counts)
     if row.by_part:
         settings["parts"] = parts

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from imettk.config import EmbeddingPlan
+from imettk.config import EmbeddingConfig
 from imettk.losses.distances import Distance, distances_between
 
 Mining = Literal["batch_hard", "batch_all", "semi_hard", "random"]
@@ -61,7 +61,7 @@ def triplet(
     return sums * len(targets) / total.clamp(min=1) + 0 * far.sum(1)
 
 
-def settings(embedding: EmbeddingPlan, counts: np.ndarray | None) -> dict[str, Any]:
+def settings(embedding: EmbeddingConfig, counts: np.ndarray | None) -> dict[str, Any]:
     """Return the parameters that a recipe's section `embedding` gives; see `losses.output_loss`."""
     return {
         "mining": embedding.mining,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from imettk.config import RulePlan
+from imettk.config import RuleConfig
 from imettk.errors import ConfigError
 from imettk.metrics import METRICS, Scorer
 from imettk.postprocess.honest import choose_strength, draw_rows, shrink, threshold_intervals
@@ -42,7 +42,7 @@ class FitContext:
         scorer: the recipe's metric.
     """
 
-    plan: RulePlan
+    plan: RuleConfig
     label_groups: tuple[str, ...] = ()
     given_shares: np.ndarray | None = None
     task: Task | None = None

@@ -17,16 +17,16 @@ Not here: generalised mean pooling before the last layer, and other external ima
 
 from imettk.config import (
     ExtraTable,
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
+    ModelConfig,
+    PredictConfig,
     Recipe,
-    RulePlan,
-    ScorePlan,
-    StagePlan,
+    RuleConfig,
+    ScoreConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
 )
 
 # Backbone, and the side of the images that it sees.
@@ -52,12 +52,12 @@ def aptos2019() -> Recipe:
             image_suffix=".png",
             extra=(ExtraTable(csv="drd2015.csv", images="drd2015", image_suffix=".jpeg"),),
         ),
-        folds=FoldPlan(num_folds=5),
+        folds=FoldConfig(num_folds=5),
         images=ImageFormat(image_size=(side, side)),
-        model=ModelPlan(backbone=backbone),
-        train=TrainPlan(loss="huber", watch="score", keep="best"),
+        model=ModelConfig(backbone=backbone),
+        train=TrainConfig(loss="huber", watch="score", keep="best"),
         stages=(
-            StagePlan(
+            StageConfig(
                 num_epochs=10,
                 batch_size=32,
                 optimizer="adam",
@@ -67,7 +67,7 @@ def aptos2019() -> Recipe:
                 augmentation="retina",
             ),
         ),
-        predict=PredictPlan(views=("plain", "hflip"), batch_size=32),
-        score=ScorePlan(metric="quadratic_kappa"),
-        rule=RulePlan(kind="cutpoints"),
+        predict=PredictConfig(views=("plain", "hflip"), batch_size=32),
+        score=ScoreConfig(metric="quadratic_kappa"),
+        rule=RuleConfig(kind="cutpoints"),
     )

@@ -13,16 +13,16 @@ test set's own predictions, as others had that came first.
 """
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
+    ModelConfig,
+    PredictConfig,
     Recipe,
-    RulePlan,
-    ScorePlan,
-    StagePlan,
+    RuleConfig,
+    ScoreConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
 )
 
 TARGETS = ("Dry_Clover_g", "Dry_Dead_g", "Dry_Green_g", "Dry_Total_g", "GDM_g")
@@ -44,12 +44,12 @@ def csiro2025() -> Recipe:
             group_column="Sampling_Date",
             image_suffix=".jpg",
         ),
-        folds=FoldPlan(num_folds=5),
+        folds=FoldConfig(num_folds=5),
         images=ImageFormat(image_size=(768, 1536)),
-        model=ModelPlan(backbone="timm:vit_large_patch16_dinov3.lvd1689m", layer_groups=25),
-        train=TrainPlan(loss="huber", loss_params={"weights": WEIGHTS}, ema_decay=0.99, watch="score"),
+        model=ModelConfig(backbone="timm:vit_large_patch16_dinov3.lvd1689m", layer_groups=25),
+        train=TrainConfig(loss="huber", loss_params={"weights": WEIGHTS}, ema_decay=0.99, watch="score"),
         stages=(
-            StagePlan(
+            StageConfig(
                 num_epochs=30,
                 batch_size=8,
                 accumulate=4,
@@ -60,7 +60,7 @@ def csiro2025() -> Recipe:
                 augmentation="pasture",
             ),
         ),
-        predict=PredictPlan(views=("plain", "hflip"), batch_size=8),
-        score=ScorePlan(metric="r2", params={"weights": WEIGHTS, "pooled": True}),
-        rule=RulePlan(kind="value", sums=SUMS),
+        predict=PredictConfig(views=("plain", "hflip"), batch_size=8),
+        score=ScoreConfig(metric="r2", params={"weights": WEIGHTS, "pooled": True}),
+        rule=RuleConfig(kind="value", sums=SUMS),
     )

@@ -9,17 +9,17 @@ recipe first, and give its `model.safetensors` as `--model.weights`.
 from dataclasses import replace
 
 from imettk.config import (
-    EmbeddingPlan,
-    FoldPlan,
+    EmbeddingConfig,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
-    RankPlan,
+    ModelConfig,
+    PredictConfig,
+    RankConfig,
     Recipe,
-    RulePlan,
-    StagePlan,
+    RuleConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
 )
 
 NUM_ANSWERS = 20
@@ -42,13 +42,13 @@ def gdsc2020() -> Recipe:
             box_columns=("x_center", "y_center", "width", "height"),
             box_format="centre",
         ),
-        folds=FoldPlan(num_folds=5, scheme="hold_out", hold_out_from=3, min_images=2),
+        folds=FoldConfig(num_folds=5, scheme="hold_out", hold_out_from=3, min_images=2),
         images=ImageFormat(image_size=(620, 620)),
-        model=ModelPlan(backbone="timm:resnet34", head="embedding", embedding_size=256, joint_dropout=0.5),
-        embedding=EmbeddingPlan(scale=30.0, margin=0.5),
-        train=TrainPlan(loss="arcface", watch="score", keep="best"),
+        model=ModelConfig(backbone="timm:resnet34", head="embedding", embedding_size=256, joint_dropout=0.5),
+        embedding=EmbeddingConfig(scale=30.0, margin=0.5),
+        train=TrainConfig(loss="arcface", watch="score", keep="best"),
         stages=(
-            StagePlan(
+            StageConfig(
                 num_epochs=60,
                 batch_size=64,
                 accumulate=2,
@@ -62,9 +62,9 @@ def gdsc2020() -> Recipe:
                 images_per_identity=4,
             ),
         ),
-        predict=PredictPlan(views=("plain",), batch_size=32),
-        rule=RulePlan(kind="rank"),
-        ranking=RankPlan(answers="images", num_answers=NUM_ANSWERS),
+        predict=PredictConfig(views=("plain",), batch_size=32),
+        rule=RuleConfig(kind="rank"),
+        ranking=RankConfig(answers="images", num_answers=NUM_ANSWERS),
     )
 
 

@@ -10,18 +10,18 @@ should go first: `imettk duplicates hpa2018 --each-channel --action group`.
 from dataclasses import replace
 
 from imettk.config import (
-    EmbeddingPlan,
+    EmbeddingConfig,
     ExtraTable,
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
-    RankPlan,
+    ModelConfig,
+    PredictConfig,
+    RankConfig,
     Recipe,
-    RulePlan,
-    StagePlan,
+    RuleConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
 )
 
 
@@ -38,7 +38,7 @@ def hpa2018() -> Recipe:
             channel_files=("red", "green", "blue", "yellow"),
             extra=(ExtraTable(csv="external.csv", images="external", validates=True),),
         ),
-        folds=FoldPlan(num_folds=5),
+        folds=FoldConfig(num_folds=5),
         images=ImageFormat(
             image_size=(512, 512),
             load_size=(768, 768),
@@ -48,10 +48,10 @@ def hpa2018() -> Recipe:
             mean=(0.074598, 0.050630, 0.050891, 0.076287),
             std=(0.122813, 0.085745, 0.129882, 0.119411),
         ),
-        model=ModelPlan(backbone="timm:densenet121", head="wide", hidden=1024, dropout=0.5),
-        train=TrainPlan(loss="focal_lovasz", watch="focal", keep="best"),
+        model=ModelConfig(backbone="timm:densenet121", head="wide", hidden=1024, dropout=0.5),
+        train=TrainConfig(loss="focal_lovasz", watch="focal", keep="best"),
         stages=(
-            StagePlan(
+            StageConfig(
                 num_epochs=45,
                 batch_size=32,
                 optimizer="adam",
@@ -64,8 +64,8 @@ def hpa2018() -> Recipe:
                 augmentation="protein",
             ),
         ),
-        predict=PredictPlan(views=("crop0", "crop1", "crop2", "crop3"), merge="max", batch_size=32),
-        rule=RulePlan(kind="share", beta=1.0, average="macro"),
+        predict=PredictConfig(views=("crop0", "crop1", "crop2", "crop3"), merge="max", batch_size=32),
+        rule=RuleConfig(kind="share", beta=1.0, average="macro"),
     )
 
 
@@ -90,12 +90,14 @@ def hpa2018_metric() -> Recipe:
             unknown_label="none",
             extra=(ExtraTable(csv="train.csv", images="train", validates=True),),
         ),
-        folds=FoldPlan(num_folds=4, scheme="hold_out", hold_out_from=4, hold_out_share=0.25),
-        model=ModelPlan(backbone="timm:resnet50", head="wide_embedding", hidden=1024, embedding_size=512, dropout=0.5),
-        embedding=EmbeddingPlan(scale=30.0, margin=0.5, plain_weight=1.0),
-        train=TrainPlan(loss="arcface", watch="score", keep="best"),
+        folds=FoldConfig(num_folds=4, scheme="hold_out", hold_out_from=4, hold_out_share=0.25),
+        model=ModelConfig(
+            backbone="timm:resnet50", head="wide_embedding", hidden=1024, embedding_size=512, dropout=0.5
+        ),
+        embedding=EmbeddingConfig(scale=30.0, margin=0.5, plain_weight=1.0),
+        train=TrainConfig(loss="arcface", watch="score", keep="best"),
         stages=(
-            StagePlan(
+            StageConfig(
                 num_epochs=50,
                 batch_size=32,
                 optimizer="adam",
@@ -106,6 +108,6 @@ def hpa2018_metric() -> Recipe:
                 augmentation="protein",
             ),
         ),
-        rule=RulePlan(kind="rank"),
-        ranking=RankPlan(num_answers=1, judge_unknown=False),
+        rule=RuleConfig(kind="rank"),
+        ranking=RankConfig(num_answers=1, judge_unknown=False),
     )

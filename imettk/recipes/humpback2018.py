@@ -9,17 +9,17 @@ header alone).
 from dataclasses import replace
 
 from imettk.config import (
-    EmbeddingPlan,
-    FoldPlan,
+    EmbeddingConfig,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
-    RankPlan,
+    ModelConfig,
+    PredictConfig,
+    RankConfig,
     Recipe,
-    RulePlan,
-    StagePlan,
+    RuleConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
 )
 
 
@@ -37,13 +37,13 @@ def humpback2018() -> Recipe:
             turned_csv="turned.csv",
             left_out_csv="left_out.csv",
         ),
-        folds=FoldPlan(num_folds=5, scheme="hold_out", hold_out_from=3),
+        folds=FoldConfig(num_folds=5, scheme="hold_out", hold_out_from=3),
         images=ImageFormat(image_size=(256, 512), box_margin=5.0),
-        model=ModelPlan(backbone="timm:resnet50", head="embedding", pool="gem", embedding_size=512, centres=0),
-        embedding=EmbeddingPlan(mining="batch_hard", distance="cosine", margin=0.7),
-        train=TrainPlan(loss="triplet", watch="score", keep="best"),
+        model=ModelConfig(backbone="timm:resnet50", head="embedding", pool="gem", embedding_size=512, centres=0),
+        embedding=EmbeddingConfig(mining="batch_hard", distance="cosine", margin=0.7),
+        train=TrainConfig(loss="triplet", watch="score", keep="best"),
         stages=(
-            StagePlan(
+            StageConfig(
                 num_epochs=80,
                 batch_size=64,
                 optimizer="adam",
@@ -55,9 +55,9 @@ def humpback2018() -> Recipe:
                 images_per_identity=4,
             ),
         ),
-        predict=PredictPlan(views=("plain", "hflip"), batch_size=32),
-        rule=RulePlan(kind="rank"),
-        ranking=RankPlan(num_answers=5),
+        predict=PredictConfig(views=("plain", "hflip"), batch_size=32),
+        rule=RuleConfig(kind="rank"),
+        ranking=RankConfig(num_answers=5),
     )
 
 
@@ -68,7 +68,7 @@ def humpback2018_arcface() -> Recipe:
         recipe,
         name="humpback2018-arcface",
         model=replace(recipe.model, centres=1, dropout=0.25),
-        embedding=EmbeddingPlan(scale=30.0, margin=0.5, frequent_margin=0.2, mirrored_identities=True),
+        embedding=EmbeddingConfig(scale=30.0, margin=0.5, frequent_margin=0.2, mirrored_identities=True),
         train=replace(recipe.train, loss="arcface"),
         stages=(replace(recipe.stages[0], sampler="shuffle", num_epochs=50),),
         predict=replace(recipe.predict, views=("plain",)),

@@ -8,21 +8,21 @@ pixels: 0.622.
 from dataclasses import replace
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
+    ModelConfig,
+    PredictConfig,
     Recipe,
-    RulePlan,
-    StagePlan,
+    RuleConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
 )
 
 
 def imet2019() -> Recipe:
     """The head first, then all of an SE-ResNeXt-50 in three groups of rates; pixels 320, thresholds by label group."""
-    head = StagePlan(
+    head = StageConfig(
         num_epochs=0.5,
         batch_size=64,
         lr=(2e-3,),
@@ -32,7 +32,7 @@ def imet2019() -> Recipe:
         frozen_groups=2,
         augmentation="square",
     )
-    whole = StagePlan(
+    whole = StageConfig(
         num_epochs=10,
         batch_size=64,
         lr=(1e-5, 8e-5, 5e-4),
@@ -50,10 +50,10 @@ def imet2019() -> Recipe:
     return Recipe(
         name="imet2019",
         table=TableFormat(labels_csv="labels.csv"),
-        folds=FoldPlan(num_folds=10),
+        folds=FoldConfig(num_folds=10),
         images=ImageFormat(image_size=(320, 320), aspect="crop_marginal"),
-        model=ModelPlan(backbone="pretrainedmodels:se_resnext50_32x4d", layer_groups=2, head="relu", dropout=0.25),
-        train=TrainPlan(
+        model=ModelConfig(backbone="pretrainedmodels:se_resnext50_32x4d", layer_groups=2, head="relu", dropout=0.25),
+        train=TrainConfig(
             loss="focal",
             loss_params={"gamma": 0.25, "alpha": 0.5, "constant_weight": True},
             validate_epochs=0.5,
@@ -61,8 +61,8 @@ def imet2019() -> Recipe:
             keep="best",
         ),
         stages=(head, whole),
-        predict=PredictPlan(views=("plain", "hflip")),
-        rule=RulePlan(kind="group_thresholds", beta=2.0, min_labels=1, max_labels=10),
+        predict=PredictConfig(views=("plain", "hflip")),
+        rule=RuleConfig(kind="group_thresholds", beta=2.0, min_labels=1, max_labels=10),
     )
 
 

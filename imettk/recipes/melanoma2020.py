@@ -16,16 +16,16 @@ layer.
 
 from imettk.config import (
     ExtraTable,
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
+    ModelConfig,
+    PredictConfig,
     Recipe,
-    RulePlan,
-    ScorePlan,
-    StagePlan,
+    RuleConfig,
+    ScoreConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
 )
 
 # Backbone, side of the images that it sees and of those that it is given, peak learning rate.
@@ -62,12 +62,12 @@ def melanoma2020() -> Recipe:
             image_suffix=".jpg",
             extra=(ExtraTable(csv="isic2019.csv", images="isic2019", new_labels=True, validates=True),),
         ),
-        folds=FoldPlan(num_folds=5),
+        folds=FoldConfig(num_folds=5),
         images=ImageFormat(image_size=(side, side), load_size=(load_side, load_side)),
-        model=ModelPlan(backbone=backbone, dropout=0.5),
-        train=TrainPlan(loss="cross_entropy", watch="score", keep="best"),
+        model=ModelConfig(backbone=backbone, dropout=0.5),
+        train=TrainConfig(loss="cross_entropy", watch="score", keep="best"),
         stages=(
-            StagePlan(
+            StageConfig(
                 num_epochs=15,
                 batch_size=64,
                 optimizer="adam",
@@ -78,9 +78,9 @@ def melanoma2020() -> Recipe:
                 augmentation="lesion",
             ),
         ),
-        predict=PredictPlan(
+        predict=PredictConfig(
             views=("plain", "hflip", "vflip", "rot180", "transpose", "rot90", "rot270", "transverse"), batch_size=32
         ),
-        score=ScorePlan(metric="roc_auc"),
-        rule=RulePlan(kind="probability", positive="melanoma"),
+        score=ScoreConfig(metric="roc_auc"),
+        rule=RuleConfig(kind="probability", positive="melanoma"),
     )

@@ -15,16 +15,16 @@ Rate and epochs are ours.
 """
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
+    ModelConfig,
+    PredictConfig,
     Recipe,
-    RulePlan,
-    ScorePlan,
-    StagePlan,
+    RuleConfig,
+    ScoreConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
 )
 
 # Backbone, side of the squares that it sees, and of the images that these are cut from.
@@ -50,14 +50,14 @@ def pawpularity2021() -> Recipe:
             test_images="test",
             image_suffix=".jpg",
         ),
-        folds=FoldPlan(num_folds=10),
+        folds=FoldConfig(num_folds=10),
         images=ImageFormat(
             image_size=(side, side), load_size=(load_side, load_side), fit="centre_crop", aspect="shorter_side"
         ),
-        model=ModelPlan(backbone=backbone, dropout=0.3),
-        train=TrainPlan(loss="scaled_bce", watch="score", keep="best"),
+        model=ModelConfig(backbone=backbone, dropout=0.3),
+        train=TrainConfig(loss="scaled_bce", watch="score", keep="best"),
         stages=(
-            StagePlan(
+            StageConfig(
                 num_epochs=5,
                 batch_size=32,
                 lr=(2e-5,),
@@ -69,7 +69,7 @@ def pawpularity2021() -> Recipe:
                 mix_share=0.5,
             ),
         ),
-        predict=PredictPlan(views=("plain", "hflip"), batch_size=32),
-        score=ScorePlan(metric="rmse"),
-        rule=RulePlan(kind="value"),
+        predict=PredictConfig(views=("plain", "hflip"), batch_size=32),
+        score=ScoreConfig(metric="rmse"),
+        rule=RuleConfig(kind="value"),
     )

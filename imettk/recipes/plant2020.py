@@ -11,16 +11,16 @@ and mirrored views stand for their eight random draws of training's augmentation
 """
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
+    ModelConfig,
+    PredictConfig,
     Recipe,
-    RulePlan,
-    ScorePlan,
-    StagePlan,
+    RuleConfig,
+    ScoreConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
 )
 
 CYCLES = (10, 20, 40)  # epochs, after each of which the learning rate starts from its peak (SGDR, arXiv 1608.03983)
@@ -38,12 +38,12 @@ def plant2020() -> Recipe:
             test_images="images",
             image_suffix=".jpg",
         ),
-        folds=FoldPlan(num_folds=5),
+        folds=FoldConfig(num_folds=5),
         images=ImageFormat(image_size=(480, 768)),
-        model=ModelPlan(backbone="pretrainedmodels:se_resnext50_32x4d"),
-        train=TrainPlan(loss="cross_entropy", watch="score", keep="best", teacher_weight=0.3),
+        model=ModelConfig(backbone="pretrainedmodels:se_resnext50_32x4d"),
+        train=TrainConfig(loss="cross_entropy", watch="score", keep="best", teacher_weight=0.3),
         stages=tuple(
-            StagePlan(
+            StageConfig(
                 num_epochs=num_epochs,
                 batch_size=32,
                 optimizer="adam",
@@ -55,7 +55,7 @@ def plant2020() -> Recipe:
             )
             for num_epochs in CYCLES
         ),
-        predict=PredictPlan(views=("plain", "hflip", "vflip", "rot180"), batch_size=32),
-        score=ScorePlan(metric="roc_auc"),
-        rule=RulePlan(kind="probability"),
+        predict=PredictConfig(views=("plain", "hflip", "vflip", "rot180"), batch_size=32),
+        score=ScoreConfig(metric="roc_auc"),
+        rule=RuleConfig(kind="probability"),
     )

@@ -8,16 +8,16 @@ figures: CV MAP@5 0.893 to 0.920 each, 0.9503 together, 0.9648 on the private bo
 
 from imettk.config import (
     ExtraTable,
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
-    RankPlan,
+    ModelConfig,
+    PredictConfig,
+    RankConfig,
     Recipe,
-    RulePlan,
-    StagePlan,
+    RuleConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
 )
 
 # EfficientNet-B7, -L2 (twice), V2-L and V2-XL, and BEiT-L, as timm calls them.
@@ -46,12 +46,12 @@ def turtle2022() -> Recipe:
             answer_columns=tuple(f"prediction{number}" for number in range(1, NUM_ANSWERS + 1)),
             extra=(ExtraTable(csv="extra_images.csv", images="images", new_labels=True, validates=True),),
         ),
-        folds=FoldPlan(num_folds=5),
+        folds=FoldConfig(num_folds=5),
         images=ImageFormat(image_size=(512, 512)),
-        model=ModelPlan(backbone=BACKBONES[0]),
-        train=TrainPlan(loss="cross_entropy", keep="best"),
+        model=ModelConfig(backbone=BACKBONES[0]),
+        train=TrainConfig(loss="cross_entropy", keep="best"),
         stages=(
-            StagePlan(
+            StageConfig(
                 num_epochs=200,
                 batch_size=16,
                 accumulate=4,
@@ -66,10 +66,10 @@ def turtle2022() -> Recipe:
                 augmentation="dihedral",
             ),
         ),
-        predict=PredictPlan(
+        predict=PredictConfig(
             views=("plain", "hflip", "vflip", "rot90", "rot180", "rot270", "rot45", "rot135", "rot225", "rot315"),
             batch_size=16,
         ),
-        rule=RulePlan(kind="rank"),
-        ranking=RankPlan(by="probs", scored="train", num_answers=NUM_ANSWERS),
+        rule=RuleConfig(kind="rank"),
+        ranking=RankConfig(by="probs", scored="train", num_answers=NUM_ANSWERS),
     )

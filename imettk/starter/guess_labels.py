@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.label_cells import LIST, parse_list
 from imettk.errors import DataError
 from imettk.starter.questions import Question
@@ -107,16 +107,16 @@ def odd_labels(counts: Counter[str], question: Question, *, unknown: str | None)
     lines = []
     if doubtful := [f"{label!r}: {count} rows" for label, count in known.items() if NO_ANSWER.fullmatch(label)]:
         lines.append(
-            f"{named(doubtful, 'label')} may mean that there is no answer: such rows are left out with "
+            f"{list_names(doubtful, 'label')} may mean that there is no answer: such rows are left out with "
             "table.left_out_csv, or are a class"
         )
     if rare := [f"{label!r}: {count}" for label, count in known.items() if count <= question.rare_rows]:
-        lines.append(question.rare.format(named=named(rare, "label"), number=len(rare), total=len(known)))
+        lines.append(question.rare.format(named=list_names(rare, "label"), number=len(rare), total=len(known)))
     spelled: dict[str, list[str]] = {}
     for label in known:
         spelled.setdefault(re.sub(r"[\W_]+", "", label).casefold(), []).append(label)
     if twins := [" and ".join(map(repr, sorted(names))) for key, names in spelled.items() if key and len(names) > 1]:
-        lines.append(f"{named(twins, 'label')} spelled in two ways")
+        lines.append(f"{list_names(twins, 'label')} spelled in two ways")
     return lines
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import LISTED, named
+from imettk.data.csv_files import LISTED, list_names
 from imettk.data.long_rows import LongRows, join_rows
 from imettk.errors import DataError
 from imettk.starter.finding import Finding
@@ -167,7 +167,7 @@ def _value_column(csv: str, frame: pd.DataFrame, way: _Way, asked: Collection[st
             return fits[0]
     if columns and choices.label_column is None:
         raise DataError(
-            f"{csv}: what a row says of its label may stand in {named(columns, 'column')}: give --label-column"
+            f"{csv}: what a row says of its label may stand in {list_names(columns, 'column')}: give --label-column"
         )
     return None
 
@@ -247,7 +247,7 @@ def join_images(
     few = twice.sum() <= TOLD * len(ids) or ids[twice].nunique() == 1
     if not twice.any() or (few and choices.several is not True and not annotated):
         return rows, targets
-    what = f"{rows.csv}: {named(ids[twice].unique(), 'id')} more than once, in column {rows.id_column}"
+    what = f"{rows.csv}: {list_names(ids[twice].unique(), 'id')} more than once, in column {rows.id_column}"
     if targets.numeric or "label_columns" in form:
         raise DataError(f"{what}: leave one row of each, or write one for each image and label, as ID_LABEL")
     column = form["label_column"]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import LISTED, named, require_columns
+from imettk.data.csv_files import LISTED, list_names, require_columns
 from imettk.data.label_cells import YES, is_flag, read_cells
 from imettk.data.part_names import is_held_out
 from imettk.errors import DataError
@@ -132,10 +132,10 @@ def _why_numbers(frame: pd.DataFrame, columns: tuple[str, ...], sample: Sample |
         return None
     if choices.question is not None:
         return "as asked for" if TASKS[QUESTIONS[choices.question].task].numeric else None
-    if choices.metric is not None and (named := find_metric(choices.metric)) is not None:
+    if choices.metric is not None and (metric := find_metric(choices.metric)) is not None:
         if len(columns) == 1 and judges_grades(choices.metric, cells[0][cells[0] != ""].unique()):
             return f"{choices.metric} judges how far grades are apart; {AS_GRADES}"
-        return f"{choices.metric} judges numbers" if named[0].needs == "values" else None
+        return f"{choices.metric} judges numbers" if metric[0].needs == "values" else None
     if _wants_numbers(sample) and all(are_numbers(part) or _are_whole(part) for part in cells):
         return "the sample submission has fractions that are no probabilities"
     numbers = np.concatenate([pd.to_numeric(part[part != ""]).to_numpy(np.float64) for part in cells])
@@ -200,8 +200,8 @@ def _find_columns(
         return votes, "there is one for each label"
     if asks_columns(choices) and (questions := question_columns(frame, rows.id_column)):
         return questions, "no other column holds a few classes"
-    named = label_candidates(frame, rows.id_column) or number_columns(frame, rows.id_column)
-    columns = [column for column in named if column != choices.group_column]
+    targets = label_candidates(frame, rows.id_column) or number_columns(frame, rows.id_column)
+    columns = [column for column in targets if column != choices.group_column]
     for column in columns:
         if len(answers) > 1 and set(frame[column].str.strip()) - {""} == set(answers):
             return (column,), "the sample submission has a column for each of its values"
@@ -270,8 +270,8 @@ def _require_flags(frame: pd.DataFrame, csv: str, columns: tuple[str, ...]) -> t
         cell = next(cell for cell in frame[bad[0]] if not is_flag(pd.Series([cell.strip()])).all())
         raise DataError(
             f"{csv}: the sample submission asks for {', '.join(columns[:4])}{', ...' if len(columns) > 4 else ''}, and "
-            f"{named(bad, 'column')} hold other values than 0 and 1, such as {cell!r}: give --task regression if they "
-            "are numbers, votes if each holds those of a label, or questions if each has classes of its own"
+            f"{list_names(bad, 'column')} hold other values than 0 and 1, such as {cell!r}: give --task regression "
+            "if they are numbers, votes if each holds those of a label, or questions if each has classes of its own"
         )
     return columns
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 
-from imettk.config import FoldPlan
+from imettk.config import FoldConfig
 from imettk.data.folds import make_table_folds
 from imettk.errors import DataError
 from imettk.tasks import Task
@@ -50,7 +50,7 @@ def choose_test_rows(
     part = Fraction(share).limit_denominator(min(MOST_PARTS, num_units))
     if part == 0:
         raise DataError(f"--hold-out {share:g} is less than one of {num_units} {kind}")
-    plan = FoldPlan(num_folds=part.denominator, seed=seed)
+    plan = FoldConfig(num_folds=part.denominator, seed=seed)
     # Where every label is rarer than the parts, rows are dealt as those of a second table: that needs no common one.
     sources = np.full(len(labels), int(targets.sum(0).max() < part.denominator), np.int16)
     grouped = None if groups is None else units

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from imettk.config import RulePlan, TableFormat
+from imettk.config import RuleConfig, TableFormat
 from imettk.data.csv_files import LISTED
 from imettk.errors import ConfigError, DataError
 from imettk.metrics import METRICS, find_metric, metric_names
@@ -41,7 +41,7 @@ class Judging(NamedTuple):
     """
 
     metric: str | None
-    rule: RulePlan | None
+    rule: RuleConfig | None
     finding: Finding
     doubt: str | None = None
 
@@ -89,7 +89,7 @@ def judge(
         return _by_labels(question, labels, metric, every_row=every_row)
     likeliest = _likeliest(question, form, pairs=pairs)
     chosen, doubt, what = metric or likeliest[0], None, "a probability a label"
-    rule = RulePlan(kind="probability")
+    rule = RuleConfig(kind="probability")
     wants = (row or (METRICS[chosen], {}))[0].wants
     if pairs or "pairs" in wants:
         what, rule = "a label and its probability", replace(rule, pairs=1)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config.file_kinds import TABLE_READERS, kind_of_name
-from imettk.data.csv_files import LISTED, is_utf8, named, require_utf8
+from imettk.data.csv_files import LISTED, is_utf8, list_names, require_utf8
 from imettk.data.decode import is_image
 from imettk.data.file_facts import FileFacts, describe_brightness, join_facts, suggest_white
 from imettk.data.file_tree import NamedTree
@@ -130,7 +130,7 @@ def look_into(data_dir: Path) -> Contents:
     add_arrays(found, data_dir, arrays, contents.tables)
     if odd:
         what = "that are neither files nor folders, or whose names are no UTF-8"
-        contents.unread.append(f"passed over {named(sorted(odd), 'thing')} {what}")
+        contents.unread.append(f"passed over {list_names(sorted(odd), 'thing')} {what}")
     _sort_others(others, data_dir, contents)
     contents.unread[:] = dict.fromkeys(contents.unread)  # a library may be missing for a table as for its images
     if not contents.images:

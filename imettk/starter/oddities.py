@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import named
+from imettk.data.csv_files import list_names
 from imettk.data.image_search import plain_path
 from imettk.data.part_names import is_within
 from imettk.starter.guess_answers import Guess
@@ -26,25 +26,27 @@ def find_oddities(guess: Guess, contents: Contents, looks: Looks) -> list[str]:
     if contents.others:
         lines.append(f"files of other kinds are not read: {list_endings(contents.others)}")
     if not guess.found.all():
-        lines.append(f"{named(ids[~guess.found], 'row')} without an image: dropped, as table.on_missing_image says")
+        lines.append(
+            f"{list_names(ids[~guess.found], 'row')} without an image: dropped, as table.on_missing_image says"
+        )
     if doubles := ids[ids.duplicated()].unique().tolist():
-        lines.append(f"{named(doubles, 'id')} more than once: `prepare` stops there, for every id may stand once")
+        lines.append(f"{list_names(doubles, 'id')} more than once: `prepare` stops there, for every id may stand once")
     lines += _shared_images(guess, ids)
     lines += _other_names(guess, contents)
     cells = guess.frame[form.label_column].str.strip()
     if (empty := cells == "").any():
-        lines.append(f"{named(ids[empty], 'row')} without a label: {guess.question.without_label}")
+        lines.append(f"{list_names(ids[empty], 'row')} without a label: {guess.question.without_label}")
     if form.group_column is not None and (alone := guess.frame[form.group_column].str.strip() == "").any():
-        lines.append(f"{named(ids[alone], 'row')} without a {form.group_column}: each is a group of its own")
+        lines.append(f"{list_names(ids[alone], 'row')} without a {form.group_column}: each is a group of its own")
     lines += [*_beside(guess, contents), *odd_labels(guess.labels, guess.question, unknown=form.unknown_label)]
     if guess.sample is not None:
         names = guess.sample.frame[guess.sample.id_column]
         if not guess.test_found.all():
             stops = "" if guess.test_found.any() else ": `prepare` stops there until the test images are there"
-            lines.append(f"{form.sample_csv}: {named(names[~guess.test_found], 'row')} without an image{stops}")
+            lines.append(f"{form.sample_csv}: {list_names(names[~guess.test_found], 'row')} without an image{stops}")
         # Rows that hold their images may be called by their numbers, as those of a test.
         if guess.linked is None and not form.holds_images and (both := sorted(set(names) & set(ids))):
-            lines.append(f"{named(both, 'id')} both in {form.train_csv} and in {form.sample_csv}")
+            lines.append(f"{list_names(both, 'id')} both in {form.train_csv} and in {form.sample_csv}")
     if guess.judging.doubt is not None:
         lines.append(guess.judging.doubt)
     lines += _spare_images(guess, contents)
@@ -59,14 +61,14 @@ def _shared_images(guess: Guess, ids: pd.Series) -> list[str]:
     shared = ids[first & files.isin(files[first][files[first].duplicated()])]
     if shared.empty or guess.table.has_units:
         return []
-    return [f"{named(shared, 'id')} that mean the same image as another one: `prepare` stops there"]
+    return [f"{list_names(shared, 'id')} that mean the same image as another one: `prepare` stops there"]
 
 
 def _beside(guess: Guess, contents: Contents) -> list[str]:
     """Columns that could be learned beside what is asked for."""
     columns = auxiliary_candidates(guess.table, guess.frame, contents)
     what = "that only training images have: table.auxiliary_columns learns such beside what is asked for"
-    return [f"{named(columns, 'column')} {what}"] if columns else []
+    return [f"{list_names(columns, 'column')} {what}"] if columns else []
 
 
 def _other_names(guess: Guess, contents: Contents) -> list[str]:
@@ -100,13 +102,15 @@ def _spare_images(guess: Guess, contents: Contents) -> list[str]:
         nested = any("/" in name for name in names)
         there = contents.below(folder) if nested and not form.train_folders else contents.images.get(folder, [])
         if spare := sorted(set(there) - names):
-            lines.append(f"{named(spare, 'image')} in {folder}/ without a row")
+            lines.append(f"{list_names(spare, 'image')} in {folder}/ without a row")
         if nested:
             used |= {each for each in contents.images if is_within(each, folder)}
     if form.lists_images:
         images = set(contents.below(form.train_images))
         if strange := [name for name in guess.files if name not in images]:
-            lines.append(f"{named(strange, 'file')} in folders of labels are no images by their names: remove them")
+            lines.append(
+                f"{list_names(strange, 'file')} in folders of labels are no images by their names: remove them"
+            )
     if form.train_folders:
         labelled = {f"{form.train_images}/{label}".removeprefix("./") for label in guess.labels}
         tests = {each for each in contents.images if guess.has_test and is_within(each, form.test_images)}
@@ -118,10 +122,10 @@ def _unused(unused: list[str], contents: Contents) -> list[str]:
     """Folders that are not used."""
     lines = []
     for folder in unused[:MOST_FOLDERS]:
-        lines.append(f"{folder}/ is not used: {named(contents.images[folder], 'image')}")
+        lines.append(f"{folder}/ is not used: {list_names(contents.images[folder], 'image')}")
     if rest := unused[MOST_FOLDERS:]:
         number = sum(len(contents.images[folder]) for folder in rest)
-        lines.append(f"{named(rest, 'folder')} more with {number} images are not used")
+        lines.append(f"{list_names(rest, 'folder')} more with {number} images are not used")
     return lines
 
 

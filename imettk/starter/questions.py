@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from imettk.config import EmbeddingPlan, FoldPlan, ModelPlan, RankPlan, RulePlan
+from imettk.config import EmbeddingConfig, FoldConfig, ModelConfig, RankConfig, RuleConfig
 
 MANY_LABELS, FEW_ROWS = 300, 10  # identities: at least so many, in the median with so many rows at most
 ANSWERS = 5  # of a retrieval whose sample submission does not say how many
@@ -56,11 +56,11 @@ class Evidence(NamedTuple):
     graded: bool = False
 
 
-def _deal_folds(number: int, counts: Counter[str]) -> FoldPlan:
-    return FoldPlan(num_folds=number)
+def _deal_folds(number: int, counts: Counter[str]) -> FoldConfig:
+    return FoldConfig(num_folds=number)
 
 
-def _keep_ranking(plan: RankPlan, ranked: Ranked | None, *, unknown: bool) -> RankPlan:
+def _keep_ranking(plan: RankConfig, ranked: Ranked | None, *, unknown: bool) -> RankConfig:
     return plan
 
 
@@ -100,17 +100,17 @@ class Question:
     rare_rows: int = 2
     rare: str = "{named} with 1 or 2 rows: too few to learn, and not in every fold"
     loss: str
-    rule: RulePlan
+    rule: RuleConfig
     rules: tuple[str, ...]
     each_label: Mapping[str, Any] = field(default_factory=dict)
-    model: ModelPlan = field(default_factory=ModelPlan)
-    embedding: EmbeddingPlan = field(default_factory=EmbeddingPlan)
-    make_folds: Callable[[int, Counter[str]], FoldPlan] = _deal_folds
+    model: ModelConfig = field(default_factory=ModelConfig)
+    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    make_folds: Callable[[int, Counter[str]], FoldConfig] = _deal_folds
     metric: str | None = None
-    fit_ranking: Callable[..., RankPlan] = _keep_ranking
+    fit_ranking: Callable[..., RankConfig] = _keep_ranking
     comments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def fit_rule(self, plan: RulePlan, *, label_groups: bool) -> RulePlan:
+    def fit_rule(self, plan: RuleConfig, *, label_groups: bool) -> RuleConfig:
         """Return the rule of a built-in recipe as far as it answers this question, else that of a new recipe.
 
         Args:
@@ -158,12 +158,12 @@ def _recognise_classes(evidence: Evidence) -> str | None:
     return f"one label a row: {evidence.reason}"
 
 
-def _hold_images_out(number: int, counts: Counter[str]) -> FoldPlan:
+def _hold_images_out(number: int, counts: Counter[str]) -> FoldConfig:
     enough = any(count >= 3 for count in counts.values())
-    return FoldPlan(num_folds=number, scheme="hold_out", hold_out_from=3 if enough else 2)
+    return FoldConfig(num_folds=number, scheme="hold_out", hold_out_from=3 if enough else 2)
 
 
-def _fit_ranking(plan: RankPlan, ranked: Ranked | None, *, unknown: bool) -> RankPlan:
+def _fit_ranking(plan: RankConfig, ranked: Ranked | None, *, unknown: bool) -> RankConfig:
     number = ANSWERS if ranked is None else ranked.number
     return replace(
         plan,
@@ -186,7 +186,7 @@ QUESTIONS: dict[str, Question] = {
             kind_of_labels="labels with votes",
             rare="{named} with the most votes in 2 rows or fewer: too few to learn, and not in every fold",
             loss="kl_divergence",
-            rule=RulePlan(kind="probability", calibrate="temperature"),
+            rule=RuleConfig(kind="probability", calibrate="temperature"),
             rules=("probability",),
             metric="kl_divergence",
             comments={
@@ -200,7 +200,7 @@ QUESTIONS: dict[str, Question] = {
             row_holds="numbers",
             kind_of_labels="column{s} of numbers",
             loss="mse",
-            rule=RulePlan(kind="value"),
+            rule=RuleConfig(kind="value"),
             rules=("value", "cutpoints"),
         ),
         Question(
@@ -211,12 +211,12 @@ QUESTIONS: dict[str, Question] = {
             row_holds="a class of each of several questions",
             kind_of_labels="classes of several questions",
             loss="question_cross_entropy",
-            rule=RulePlan(kind="argmax_each"),
+            rule=RuleConfig(kind="argmax_each"),
             rules=("argmax_each",),
             comments={
                 "train": (
                     'Questions that count more: loss_params={"weights": "2 1 1"}, in the order of label_columns;',
-                    'and score=ScorePlan(params={"weights": "2 1 1"}) where the competition counts them so.',
+                    'and score=ScoreConfig(params={"weights": "2 1 1"}) where the competition counts them so.',
                 )
             },
         ),
@@ -229,7 +229,7 @@ QUESTIONS: dict[str, Question] = {
             kind_of_labels="labels, several a row",
             without_label="kept, as rows to which no label applies",
             loss="bce",
-            rule=RulePlan(kind="threshold", beta=1.0),
+            rule=RuleConfig(kind="threshold", beta=1.0),
             rules=("threshold", "group_thresholds", "class_thresholds", "top", "share"),
             each_label={"kind": "class_thresholds"},
             comments={
@@ -243,7 +243,7 @@ QUESTIONS: dict[str, Question] = {
             row_holds="one grade",
             kind_of_labels="grades",
             loss="corn",
-            rule=RulePlan(kind="cutpoints"),
+            rule=RuleConfig(kind="cutpoints"),
             rules=("cutpoints",),
         ),
         Question(
@@ -256,10 +256,10 @@ QUESTIONS: dict[str, Question] = {
             rare_rows=1,
             rare="{number} of {total} identities have a single row: it can only be found, never validated",
             loss="arcface",
-            rule=RulePlan(kind="rank"),
+            rule=RuleConfig(kind="rank"),
             rules=("rank",),
-            model=ModelPlan(head="embedding", embedding_size=128),
-            embedding=EmbeddingPlan(scale=30.0, margin=0.3),
+            model=ModelConfig(head="embedding", embedding_size=128),
+            embedding=EmbeddingConfig(scale=30.0, margin=0.3),
             make_folds=_hold_images_out,
             fit_ranking=_fit_ranking,
             comments={"ranking": ("How many answers a query gets, as the competition's MAP@k counts them.",)},
@@ -271,7 +271,7 @@ QUESTIONS: dict[str, Question] = {
             row_holds="one label",
             kind_of_labels="classes, one a row",
             loss="cross_entropy",
-            rule=RulePlan(kind="argmax"),
+            rule=RuleConfig(kind="argmax"),
             rules=("argmax",),
         ),
     )

@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import replace
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    PredictPlan,
-    RankPlan,
+    PredictConfig,
+    RankConfig,
     Recipe,
-    ScorePlan,
-    StagePlan,
-    TrainPlan,
+    ScoreConfig,
+    StageConfig,
+    TrainConfig,
 )
 from imettk.data.framing import Aspect
 from imettk.errors import ConfigError
@@ -34,7 +34,7 @@ def start_recipe(guess: Guess, looks: Looks, name: str, point: StartingPoint) ->
     """A recipe that begins at this point, and comments by section or field."""
     rows = guess.num_images
     epochs = point.num_epochs(rows)
-    stage = StagePlan(
+    stage = StageConfig(
         num_epochs=epochs,
         batch_size=point.batch_size,
         lr=(point.lr,),
@@ -56,12 +56,12 @@ def start_recipe(guess: Guess, looks: Looks, name: str, point: StartingPoint) ->
             layer_groups=point.layer_groups,
         ),
         embedding=question.embedding,
-        train=TrainPlan(loss=question.loss, ema_decay=decay if point.averages else None),
+        train=TrainConfig(loss=question.loss, ema_decay=decay if point.averages else None),
         stages=(stage,),
-        predict=PredictPlan(views=("plain", "hflip")),
+        predict=PredictConfig(views=("plain", "hflip")),
         rule=guess.judging.rule or question.rule,
-        score=ScorePlan(metric=guess.judging.metric),
-        ranking=_ranking(guess, RankPlan()),
+        score=ScoreConfig(metric=guess.judging.metric),
+        ranking=_ranking(guess, RankConfig()),
     )
     comments: Comments = {
         "stages": (
@@ -83,7 +83,7 @@ def judge_by(recipe: Recipe, guess: Guess) -> Recipe:
     judging = guess.judging
     if judging.metric is None:
         return recipe
-    return replace(recipe, score=ScorePlan(metric=judging.metric), rule=judging.rule or recipe.rule)
+    return replace(recipe, score=ScoreConfig(metric=judging.metric), rule=judging.rule or recipe.rule)
 
 
 def recipe_like(base: Recipe, guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comments]:
@@ -139,7 +139,7 @@ def _units(guess: Guess) -> int:
     return len(frame) if group is None else int(frame[group].nunique())
 
 
-def _folds(guess: Guess) -> FoldPlan:
+def _folds(guess: Guess) -> FoldConfig:
     number = max(2, min(3 if len(guess.frame) <= FEW_ROWS else 5, _units(guess)))
     counts = Counter(guess.labels)
     counts.pop(guess.table.unknown_label or "", None)
@@ -180,5 +180,5 @@ def _rounded(pixels: float, step: int) -> int:
     return round(pixels / step) * step
 
 
-def _ranking(guess: Guess, plan: RankPlan) -> RankPlan:
+def _ranking(guess: Guess, plan: RankConfig) -> RankConfig:
     return guess.question.fit_ranking(plan, guess.ranked, unknown=guess.table.unknown_label is not None)

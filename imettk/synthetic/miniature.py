@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import pandas as pd
 
-from imettk.config import ExtraTable, Recipe, RulePlan, TableFormat
+from imettk.config import ExtraTable, Recipe, RuleConfig, TableFormat
 from imettk.data.asked_rows import as_sample, find_asked, read_asked
 from imettk.data.container_search import read_training
 from imettk.data.identities import read_merged
@@ -18,7 +18,7 @@ from imettk.data.long_rows import sample_rows, training_rows
 from imettk.data.sample_table import SampleTable
 from imettk.data.table_files import read_rows
 
-Plan = TypeVar("Plan", TableFormat, ExtraTable, RulePlan)
+Plan = TypeVar("Plan", TableFormat, ExtraTable, RuleConfig)
 Labels: TypeAlias = Sequence[Sequence[int]]  # of each row
 IMAGES_A_LABEL = 8  # of a class or identity: enough for every scheme of folds
 

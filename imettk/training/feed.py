@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imettk.config.training import StagePlan
+from imettk.config.training import StageConfig
 from imettk.data.dataset import Batch, ImageDataset, load_batches
 from imettk.data.samplers import Sampler
 from imettk.data.sampling import train_requests
@@ -15,8 +15,8 @@ from imettk.errors import ConfigError
 from imettk.losses.output_loss import OutputLoss
 from imettk.tasks import Task
 from imettk.training.mining import Mining
+from imettk.training.process_group import ProcessGroup
 from imettk.training.schedule import Span
-from imettk.training.team import Team
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +33,15 @@ class TrainingData:
     """
 
     rows: np.ndarray
-    dataset_for: Callable[[StagePlan], ImageDataset]
-    loss_for: Callable[[StagePlan], OutputLoss]
+    dataset_for: Callable[[StageConfig], ImageDataset]
+    loss_for: Callable[[StageConfig], OutputLoss]
     num_outputs: int
     task: Task
     num_valid: int = 0
     targets: np.ndarray | None = None
     repeats: np.ndarray | None = None
 
-    def sampler_for(self, plan: StagePlan, seed: int) -> Sampler:
+    def sampler_for(self, plan: StageConfig, seed: int) -> Sampler:
         """What a stage sees, before any hard examples come again."""
         return Sampler(
             rows=self.rows,
@@ -55,7 +55,7 @@ class TrainingData:
             cover_identities=plan.cover_identities,
         )
 
-    def samples_per_epoch(self, plan: StagePlan) -> int:
+    def samples_per_epoch(self, plan: StageConfig) -> int:
         """Samples that an epoch of a stage sees, with the hard examples that come again."""
         return self.sampler_for(plan, 0).samples_per_epoch + round(plan.hard_examples * len(self.rows))
 
@@ -75,13 +75,13 @@ class Feed:
         mining: Mining | None,
         *,
         seed: int,
-        team: Team,
+        processes: ProcessGroup,
         num_workers: int,
         pin: bool,
     ) -> None:
         self._data, self._mining = data, mining
-        self._seed, self._team, self._pin = seed, team, pin
-        self._num_workers = -(-num_workers // team.size)
+        self._seed, self._processes, self._pin = seed, processes, pin
+        self._num_workers = -(-num_workers // processes.size)
 
     def batches(self, span: Span, step: int) -> Iterator[Batch]:
         """The micro-batches from `step` of the training to the stage's end."""
@@ -104,14 +104,14 @@ class Feed:
                 accumulate=plan.accumulate,
                 first_step=step,
                 last_step=until,
-                rank=self._team.rank,
-                size=self._team.size,
+                rank=self._processes.rank,
+                size=self._processes.size,
             )
             yield from load_batches(dataset, requests, num_workers=self._num_workers, pin=self._pin)
             step = until
 
     def _with_hard_examples(
-        self, sampler: Sampler, mining: Mining, plan: StagePlan, epoch: int
+        self, sampler: Sampler, mining: Mining, plan: StageConfig, epoch: int
     ) -> Callable[[int], np.ndarray]:
         """The order of an epoch that has hard examples in it once more, or all samples with the hardest first."""
         rows = sampler.order(epoch)

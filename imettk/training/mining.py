@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from imettk.data.sampling import derive_seed
-from imettk.training.team import Team
+from imettk.training.process_group import ProcessGroup
 
 
 class Mining:
@@ -18,8 +18,8 @@ class Mining:
         seed: draws the extra samples of the first epoch, which has no losses to go by.
     """
 
-    def __init__(self, rows: np.ndarray, *, seed: int, device: torch.device, team: Team) -> None:
-        self._rows, self._seed, self._team = rows, seed, team
+    def __init__(self, rows: np.ndarray, *, seed: int, device: torch.device, processes: ProcessGroup) -> None:
+        self._rows, self._seed, self._processes = rows, seed, processes
         self._losses = torch.full((int(rows.max()) + 1,), -torch.inf, device=device)
         self._epoch = -1
         self._extra = np.zeros(0, np.int64)
@@ -60,4 +60,4 @@ class Mining:
 
     def _shared_losses(self) -> Tensor:
         """Losses that any process has seen, on the CPU."""
-        return self._team.largest(self._losses.cpu())
+        return self._processes.all_reduce_max(self._losses.cpu())

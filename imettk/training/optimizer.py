@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from imettk.config.training import StagePlan
+from imettk.config.training import StageConfig
 from imettk.errors import ConfigError
 
 
-def make_optimizer(network: nn.Module, layer_groups: list[list[str]], plan: StagePlan) -> Optimizer:
+def make_optimizer(network: nn.Module, layer_groups: list[list[str]], plan: StageConfig) -> Optimizer:
     """A fresh optimizer for a stage.
 
     Norms and biases (parameters of fewer than two dimensions) get no weight decay; frozen groups are left out. Each
@@ -41,7 +41,7 @@ def make_optimizer(network: nn.Module, layer_groups: list[list[str]], plan: Stag
     return (Adam if plan.optimizer == "adam" else AdamW)(groups, fused=True)
 
 
-def peak_rates(plan: StagePlan, num_groups: int) -> tuple[float, ...]:
+def peak_rates(plan: StageConfig, num_groups: int) -> tuple[float, ...]:
     """The peak learning rate of each layer group, the head's last."""
     if plan.layer_decay is not None:
         return tuple(plan.lr[0] * plan.layer_decay ** (num_groups - 1 - group) for group in range(num_groups))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+PENDING = "owes_validation"  # the name in files, which checkpoints of version 0.1 have too
+
 
 @dataclass
 class Position:
@@ -24,7 +26,7 @@ class Position:
     """
 
     step: int = 0
-    owes_validation: bool = False
+    validation_pending: bool = False
     validation_seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     early_ends: dict[int, int] = field(default_factory=dict)
@@ -35,13 +37,17 @@ class Position:
     loss_steps: int = 0
 
     def to_values(self) -> dict[str, Any]:
-        """As JSON can keep it; a copy, since a checkpoint is written while training goes on."""
-        return asdict(self)
+        """Return what JSON can keep; a copy, since a checkpoint is written while training goes on."""
+        values = asdict(self)
+        values[PENDING] = values.pop("validation_pending")
+        return values
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> Position:
-        """What `to_values` gave, after its way through JSON, which has no numbers as keys."""
-        return cls(**values | {"early_ends": {int(stage): steps for stage, steps in values["early_ends"].items()}})
+        """Restore what `to_values` returned, after its way through JSON, whose keys are strings."""
+        early_ends = {int(stage): steps for stage, steps in values["early_ends"].items()}
+        renamed = {"early_ends": early_ends, "validation_pending": values[PENDING]}
+        return cls(**{name: value for name, value in values.items() if name != PENDING} | renamed)
 
     def note_verdict(self, finite: bool) -> None:
         """Count a step as taken or skipped."""

@@ -85,7 +85,7 @@ class Recorder:
 
     def rollback(self, at: Position, bad_step: int) -> None:
         """Training goes on at an earlier step."""
-        self._write("rollback", step=at.step, owes_validation=at.owes_validation, bad_step=bad_step)
+        self._write("rollback", step=at.step, owes_validation=at.validation_pending, bad_step=bad_step)
         if self._journal is not None and self._board is not None:
             self._board.restart(read_journal(self._journal.path))
         self._say(f"warning: no finite loss up to step {bad_step}: back to the checkpoint of step {at.step}")

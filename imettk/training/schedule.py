@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.optim import SGD
 
-from imettk.config.training import StagePlan
+from imettk.config.training import StageConfig
 from imettk.data.sampling import count_steps
 from imettk.errors import ConfigError
 from imettk.training.history import plateau_share
@@ -22,7 +22,7 @@ class Span:
     """Where a stage lies in the training: steps [first_step, last_step), epochs counted over all stages."""
 
     stage: int
-    plan: StagePlan
+    plan: StageConfig
     first_step: int
     last_step: int
     first_epoch: int
@@ -31,7 +31,7 @@ class Span:
 
 
 def plan_spans(
-    stages: tuple[StagePlan, ...], num_samples: Sequence[int], early_ends: Mapping[int, int] | None = None
+    stages: tuple[StageConfig, ...], num_samples: Sequence[int], early_ends: Mapping[int, int] | None = None
 ) -> list[Span]:
     """The span of each stage, one after another; a stage with a fraction of an epoch ends in the middle of it.
 
@@ -55,7 +55,7 @@ def plan_spans(
     return spans
 
 
-def lr_table(plan: StagePlan, *, steps_per_epoch: int) -> np.ndarray:
+def lr_table(plan: StageConfig, *, steps_per_epoch: int) -> np.ndarray:
     """The learning rate of each step of a stage as a share of its peak, float64 (number of steps of the plan,).
 
     Linear warmup up to the peak, then what `plan.schedule` says. Cosine and triangular start at the peak and reach

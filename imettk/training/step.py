@@ -12,17 +12,17 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from imettk.config.training import StagePlan
+from imettk.config.training import StageConfig
 from imettk.data.dataset import Batch
 from imettk.data.sampling import derive_seed
-from imettk.errors import DeviceError, MemoryShortError
+from imettk.errors import DeviceError, DistributedOutOfMemoryError
 from imettk.losses.output_loss import OutputLoss
 from imettk.progress import say
 from imettk.tasks import Task
 from imettk.training.mining import Mining
 from imettk.training.mixing import Mixing
 from imettk.training.optimizer import set_lr
-from imettk.training.team import Team
+from imettk.training.process_group import ProcessGroup
 
 
 class StageSetup(NamedTuple):
@@ -36,7 +36,7 @@ class StageSetup(NamedTuple):
         least_samples: that a micro-batch needs, also after halving.
     """
 
-    plan: StagePlan
+    plan: StageConfig
     network: nn.Module
     optimizer: torch.optim.Optimizer
     loss_fn: OutputLoss
@@ -78,13 +78,13 @@ class StepRunner:
         seed: int,
         device: torch.device,
         dtype: torch.dtype,
-        team: Team,
+        processes: ProcessGroup,
         split: int = 1,
     ) -> None:
-        self._network, self._ema, self._team = network, ema, team
+        self._network, self._ema, self._processes = network, ema, processes
         self._num_outputs, self._task = num_outputs, task
         self._device = device
-        self._seed = derive_seed(seed, team.rank)
+        self._seed = derive_seed(seed, processes.rank)
         self._autocast: AbstractContextManager[object] = (
             nullcontext() if dtype is torch.float32 else torch.autocast(device.type, dtype)
         )
@@ -133,7 +133,7 @@ class StepRunner:
             self._halve(step, max(len(batch.images) for batch in taken))
         # Added up here: for a few hundred numbers that is faster than torch's sum, and waits no longer.
         total = sum(chain.from_iterable(piece.weighted.tolist() for piece in pieces))
-        loss = self._team.sum(total) / setup.samples_per_step
+        loss = self._processes.all_reduce_sum(total) / setup.samples_per_step
         finite = self._update(math.isfinite(loss))
         if finite and setup.mining is not None:
             for piece in pieces:
@@ -178,7 +178,7 @@ class StepRunner:
             pieces = [batch] if self.split == 1 else _split(batch, self.split, setup.least_samples)
             for number, piece in enumerate(pieces, place * self.split):
                 is_last = place == accumulate - 1 and piece is pieces[-1]
-                if self._team.size == 1 or is_last:
+                if self._processes.size == 1 or is_last:
                     done.append(self._forward_backward(step, number, piece))
                 else:
                     with setup.network.no_sync():  # type: ignore[operator]  # only the last averages over processes
@@ -187,7 +187,7 @@ class StepRunner:
 
     def _forward_backward(self, step: int, number: int, batch: Batch) -> _Piece:
         """Gradients of a piece, and its losses."""
-        setup, team = self._setup, self._team
+        setup, processes = self._setup, self._processes
         key = self._seed_device(step, number)
         images, targets = batch.images, batch.targets
         assert targets is not None
@@ -200,10 +200,10 @@ class StepRunner:
         with self._autocast:
             outputs = setup.network(images, **batch.beside)
         count = len(images)
-        if gathers := team.size > 1 and setup.loss_fn.whole_batch:
+        if gathers := processes.size > 1 and setup.loss_fn.whole_batch:
             # Every process has the loss of all; its gradient reaches each through its own samples.
-            outputs = type(outputs)(*(one if one is None else team.gather_live(one) for one in outputs))
-            targets = team.gather_live(targets)
+            outputs = type(outputs)(*(one if one is None else processes.all_gather_with_grad(one) for one in outputs))
+            targets = processes.all_gather_with_grad(targets)
         losses = setup.loss_fn(outputs, targets)
         # The gradient of the mean over the step's samples, handed in: cheaper than to take the mean and go back
         # through it. Processes average their gradients, so each gives `size` times its part.
@@ -213,12 +213,12 @@ class StepRunner:
         torch.autograd.backward((losses,), (self.scaler.scale(gradient) if self._scales else gradient,))
         losses = losses.detach()
         if gathers:
-            losses = losses[count * team.rank : count * (team.rank + 1)]
+            losses = losses[count * processes.rank : count * (processes.rank + 1)]
         return _Piece(batch.rows, losses, losses if batch.weights is None else losses * batch.weights)
 
     def _even_gradient(self, count: int, dtype: torch.dtype) -> Tensor:
         """`size` / samples of the step for each of `count` samples, made once."""
-        value = self._team.size / self._setup.samples_per_step
+        value = self._processes.size / self._setup.samples_per_step
         if (gradient := self._gradients.get((count, value))) is None:
             gradient = torch.full((count,), value, dtype=dtype, device=self._device)
             self._gradients[count, value] = gradient
@@ -257,9 +257,9 @@ class StepRunner:
                 f"out of memory on {self._device} in step {step} even with {how_many} at a time: "
                 "choose smaller images or another backbone"
             )
-        if self._team.size > 1:
+        if self._processes.size > 1:
             # The others wait in the backward pass for this process: all must start again, which the launcher sees to.
-            raise MemoryShortError(
+            raise DistributedOutOfMemoryError(
                 f"out of memory on {self._device} in step {step} with micro-batches of "
                 f"{-(-micro_batch // self.split)}: set `accumulate` of the stage higher"
             )

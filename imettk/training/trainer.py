@@ -20,7 +20,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from imettk.config.training import SessionPlan, StagePlan, TrainPlan
+from imettk.config.training import SessionConfig, StageConfig, TrainConfig
 from imettk.errors import DeviceError, TrainingError
 from imettk.progress import progress_bar
 from imettk.tracking.tensors import TensorFile
@@ -30,12 +30,12 @@ from imettk.training.history import is_gain, validations_without_gain
 from imettk.training.mining import Mining
 from imettk.training.optimizer import freeze, least_samples
 from imettk.training.position import Position
+from imettk.training.process_group import ProcessGroup
 from imettk.training.recorder import Recorder
 from imettk.training.schedule import Span, lr_shares, plan_spans
 from imettk.training.session import REASONS, Session
 from imettk.training.state import TrainingState
 from imettk.training.step import StageSetup, StepRunner
-from imettk.training.team import Team
 
 ROLLBACK_SCALE = 1 / 16  # of the loss scale, after a rollback
 SAVE_SHARE = 0.05  # of the time that may go into checkpoints after validations, beside those that are due
@@ -66,31 +66,31 @@ class Trainer:
         network: nn.Module,
         *,
         data: TrainingData,
-        stages: tuple[StagePlan, ...],
-        plan: TrainPlan,
+        stages: tuple[StageConfig, ...],
+        plan: TrainConfig,
         lower_is_better: bool = True,
         layer_groups: list[list[str]],
         seed: int,
         device: torch.device,
         dtype: torch.dtype,
         session: Session,
-        session_plan: SessionPlan,
+        session_plan: SessionConfig,
         validate: Callable[[nn.Module], dict[str, float]],
         find_checkpoint: Callable[[Callable[[TensorFile], bool]], TensorFile | None],
         folder: Path,
         recorder: Recorder,
         experiment: dict[str, Any],
-        team: Team,
+        processes: ProcessGroup,
         split: int = 1,
     ) -> None:
-        if plan.sync_batchnorm and team.size > 1:
+        if plan.sync_batchnorm and processes.size > 1:
             if device.type == "cpu":
                 raise DeviceError("`train.sync_batchnorm` needs GPUs: torch has it for no CPU; set it to False")
             network = convert_sync_batchnorm(network)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = ModelEmaV3(self.network, decay=plan.ema_decay, use_warmup=True) if plan.ema_decay else None
         self._data, self._stages, self._plan, self._layer_groups = data, stages, plan, layer_groups
-        self._device, self._team, self._lower_is_better = device, team, lower_is_better
+        self._device, self._processes, self._lower_is_better = device, processes, lower_is_better
         self._session, self._session_plan, self._validate = session, session_plan, validate
         self._find_checkpoint, self._recorder, self._experiment = find_checkpoint, recorder, experiment
         self._runner = StepRunner(
@@ -101,14 +101,14 @@ class Trainer:
             seed=seed,
             device=device,
             dtype=dtype,
-            team=team,
+            processes=processes,
             split=split,
         )
         mines = any(stage.goes_by_losses for stage in stages)
-        self._mining = Mining(data.rows, seed=seed, device=device, team=team) if mines else None
+        self._mining = Mining(data.rows, seed=seed, device=device, processes=processes) if mines else None
         self._state = TrainingState(self.network, self.ema, self._runner, self._mining)
         workers, pin = session_plan.num_workers, device.type == "cuda"
-        self._feed = Feed(data, self._mining, seed=seed, team=team, num_workers=workers, pin=pin)
+        self._feed = Feed(data, self._mining, seed=seed, processes=processes, num_workers=workers, pin=pin)
         self._writer = CheckpointWriter(
             folder / "checkpoints", on_done=self._checkpoint_done, on_failure=self._checkpoint_failed
         )
@@ -120,7 +120,7 @@ class Trainer:
         self._samples = [data.samples_per_epoch(stage) for stage in stages]
         self.spans = plan_spans(stages, self._samples)
         self._least = [least_samples(network, layer_groups, stage.frozen_groups) for stage in stages]
-        check_batches(data, self.spans, team.size, self._least)
+        check_batches(data, self.spans, processes.size, self._least)
 
     @property
     def num_steps(self) -> int:
@@ -149,7 +149,7 @@ class Trainer:
     def load(self, checkpoint: TensorFile, *, scale: float = 1.0) -> None:
         """Continue from a checkpoint of the same experiment; `scale` multiplies its loss scale."""
         self._state.load(checkpoint, scale=scale)
-        self._saved = self.at.step, self.at.owes_validation
+        self._saved = self.at.step, self.at.validation_pending
         self.spans = plan_spans(self._stages, self._samples, self.at.early_ends)
 
     def fit(self) -> str | None:
@@ -162,25 +162,25 @@ class Trainer:
         Raises:
             TrainingError: the loss stays infinite or not a number.
         """
-        hidden = not self._team.is_main
+        hidden = not self._processes.is_main
         try:
             with progress_bar("train", total=self.num_steps, done=self.at.step, unit="step", hidden=hidden) as bar:
                 reason = self._run(bar)
             self._writer.wait()
-            if self._team.share(self._saved != (self.at.step, self.at.owes_validation)):
+            if self._processes.broadcast_object(self._saved != (self.at.step, self.at.validation_pending)):
                 self.save()
         finally:
             self._writer.wait()
         # Nobody leaves before the last checkpoint is written; but who fails leaves at once, for others to see it.
-        self._team.agree([0])
+        self._processes.all_reduce_flags([0])
         return reason
 
     def save(self) -> None:
         """Begin to write the checkpoint of the current step; all processes call it, the first one writes."""
         mining = {} if self._mining is None else self._mining.tensors()
-        self._saved, self._saved_at = (self.at.step, self.at.owes_validation), time.monotonic()
+        self._saved, self._saved_at = (self.at.step, self.at.validation_pending), time.monotonic()
         self._validated = False
-        if self._team.is_main:
+        if self._processes.is_main:
             tensors, values = self._state.tensors(mining)
             self._writer.write(self.at.step, tensors, self._experiment | values)
 
@@ -212,7 +212,10 @@ class Trainer:
             try:
                 if (reason := self._run_span(span, bar)) is not None:
                     return reason
-                if self._current_span() is None and self._team.agree([int(not self._state.is_sound())])[0]:
+                if (
+                    self._current_span() is None
+                    and self._processes.all_reduce_flags([int(not self._state.is_sound())])[0]
+                ):
                     raise _Diverged
             except _Diverged:
                 # A second time at the same place is no chance; far behind it, it is another fault.
@@ -224,7 +227,7 @@ class Trainer:
 
     def _current_span(self) -> Span | None:
         for span in self.spans:
-            if self.at.step < span.last_step or (self.at.owes_validation and self.at.step == span.last_step):
+            if self.at.step < span.last_step or (self.at.validation_pending and self.at.step == span.last_step):
                 return span
         return None
 
@@ -236,11 +239,11 @@ class Trainer:
         batches = self._feed.batches(span, self.at.step)
         at, optimizer = self.at, self._optimizer
         assert optimizer is not None
-        while at.step < span.last_step or at.owes_validation:
+        while at.step < span.last_step or at.validation_pending:
             reason = self._agree_to_stop(at, span)
             if reason is not None:
                 return reason
-            if at.owes_validation:
+            if at.validation_pending:
                 if self._run_validation(span):
                     return None
                 shares = self._lr_shares(span)
@@ -251,7 +254,7 @@ class Trainer:
             seconds = time.monotonic() - started
             self._session.note_step(seconds)
             at.note_verdict(result.finite)
-            at.owes_validation = (at.step - span.first_step) % interval == 0 or at.step == span.last_step
+            at.validation_pending = (at.step - span.first_step) % interval == 0 or at.step == span.last_step
             bar.update()
             self._recorder.step(at, result, optimizer, seconds, bar, flush=at.step == span.last_step)
             if at.nonfinite_in_a_row >= self._session_plan.nonfinite_steps:
@@ -261,7 +264,7 @@ class Trainer:
     def _agree_to_stop(self, at: Position, span: Span) -> str | None:
         """Between two steps: write a checkpoint if it is time to, and say why to stop, the same in all processes."""
         validation_seconds = None
-        if at.owes_validation:
+        if at.validation_pending:
             # Before the first one is measured: a sample takes at most what it takes in training.
             expected = self._session.estimate(self._data.num_valid / min(span.plan.batch_size, len(self._data.rows)))
             validation_seconds = at.validation_seconds or expected
@@ -271,10 +274,10 @@ class Trainer:
         seconds = time.monotonic() - self._saved_at
         is_due = seconds > self._session_plan.checkpoint_seconds
         is_due |= self._validated and seconds * SAVE_SHARE > self._session.save_seconds
-        save = is_due and at.nonfinite_in_a_row == 0 and self._saved != (at.step, at.owes_validation)
-        if self._team.size > 1:
-            code, saves = self._team.agree(
-                [0 if reason is None else REASONS.index(reason) + 1, int(save and self._team.is_main)]
+        save = is_due and at.nonfinite_in_a_row == 0 and self._saved != (at.step, at.validation_pending)
+        if self._processes.size > 1:
+            code, saves = self._processes.all_reduce_flags(
+                [0 if reason is None else REASONS.index(reason) + 1, int(save and self._processes.is_main)]
             )
             reason, save = REASONS[code - 1] if code else None, bool(saves)
         if save and reason is None:
@@ -288,7 +291,7 @@ class Trainer:
         self._runner.enter(
             StageSetup(
                 plan=span.plan,
-                network=self._team.wrap(self.network, self._device),
+                network=self._processes.wrap(self.network, self._device),
                 optimizer=self._optimizer,
                 loss_fn=self._data.loss_for(span.plan),
                 samples_per_step=min(span.plan.batch_size, span.samples_per_epoch),
@@ -308,13 +311,13 @@ class Trainer:
         """Validate, and choose what follows from the result; returns whether the stage ends early."""
         started = time.monotonic()
         # BatchNorm's statistics are each process's own between two steps, and the first one's are what is kept.
-        self._team.copy_first(list(self.evaluated.buffers()))
-        scores = self._team.share(self._validate(self.evaluated))
+        self._processes.broadcast(list(self.evaluated.buffers()))
+        scores = self._processes.broadcast_object(self._validate(self.evaluated))
         self._learn()
         at, watched, lower = self.at, self._plan.watch, self._lower_is_better
-        seconds = self._team.share(time.monotonic() - started)
+        seconds = self._processes.broadcast_object(time.monotonic() - started)
         at.validation_seconds = max(at.validation_seconds, seconds)
-        at.owes_validation = False
+        at.validation_pending = False
         self._validated = True
         at.history.append({"step": at.step, "stage": span.stage, **scores})
         self._recorder.validation(at.step, seconds, scores)
@@ -340,7 +343,7 @@ class Trainer:
     def _roll_back(self, *, again: bool) -> None:
         """Go back to the last checkpoint from before the losses were not finite, with a lower loss scale."""
         self._writer.wait()
-        self._team.agree([0])
+        self._processes.all_reduce_flags([0])
         bad_step, count = self.at.step, self.at.nonfinite_in_a_row
         good = None if again else self._find_checkpoint(lambda one: one.values["position"]["nonfinite_in_a_row"] == 0)
         if good is None:

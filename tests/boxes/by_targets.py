@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from imettk.config import FoldPlan
+from imettk.config import FoldConfig
 from imettk.data.folds import make_folds, make_table_folds
 from imettk.postprocess.neighbours import Conflicts, label_conflicts
 from imettk.tasks import TASKS, Task
@@ -16,11 +16,11 @@ def task_of(targets: np.ndarray) -> Task:
     return TASKS["multiclass" if targets.ndim == 1 else "multilabel"]
 
 
-def deal(targets: np.ndarray, plan: FoldPlan, **more: Any) -> np.ndarray:
+def deal(targets: np.ndarray, plan: FoldConfig, **more: Any) -> np.ndarray:
     return make_folds(targets, plan, task=task_of(targets), **more)
 
 
-def deal_tables(targets: np.ndarray, sources: np.ndarray, plan: FoldPlan, **more: Any) -> np.ndarray:
+def deal_tables(targets: np.ndarray, sources: np.ndarray, plan: FoldConfig, **more: Any) -> np.ndarray:
     return make_table_folds(targets, sources, plan, task=task_of(targets), **more)
 
 

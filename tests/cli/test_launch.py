@@ -55,12 +55,12 @@ def test_one_process_that_fails_ends_all(tmp_path, capfd, monkeypatch):
     script.write_text(
         "import sys, torch\n"
         "from imettk.errors import DataError\n"
-        "from imettk.training.team import join_team\n"
-        "team = join_team(torch.device('cpu'))\n"
-        "if team.rank == 1:\n"
+        "from imettk.training.process_group import join_process_group\n"
+        "processes = join_process_group(torch.device('cpu'))\n"
+        "if processes.rank == 1:\n"
         "    print('imettk: image is broken', file=sys.stderr)\n"
         "    sys.exit(2)\n"
-        "team.agree([1])\n"
+        "processes.all_reduce_flags([1])\n"
     )
     started = time.monotonic()
     assert launch([sys.executable, "-W", "ignore", str(script)], 2, started=0.0) == 2

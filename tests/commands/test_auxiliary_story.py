@@ -11,15 +11,15 @@ import torch
 from tiny import refused, run
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
+    ModelConfig,
     Recipe,
-    RulePlan,
-    SessionPlan,
-    StagePlan,
+    RuleConfig,
+    SessionConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
     read_recipe,
     to_json,
 )
@@ -56,13 +56,13 @@ def data(tmp_path_factory):
 def recipe_of(task, loss, rule, weights="1 1 2"):
     return Recipe(
         table=TableFormat(task=task, label_columns=("light", "dark"), auxiliary_columns=("channel",)),
-        folds=FoldPlan(num_folds=2),
+        folds=FoldConfig(num_folds=2),
         images=ImageFormat(image_size=(32, 32)),
-        model=ModelPlan(backbone="timm:test_resnet"),
-        train=TrainPlan(loss=loss, loss_params={"weights": weights}, precision="float32", ema_decay=None),
-        stages=(StagePlan(num_epochs=16, batch_size=8, lr=(3e-3,), mixup=0.1),),
-        rule=RulePlan(kind=rule),
-        session=SessionPlan(num_workers=0, tensorboard=False),
+        model=ModelConfig(backbone="timm:test_resnet"),
+        train=TrainConfig(loss=loss, loss_params={"weights": weights}, precision="float32", ema_decay=None),
+        stages=(StageConfig(num_epochs=16, batch_size=8, lr=(3e-3,), mixup=0.1),),
+        rule=RuleConfig(kind=rule),
+        session=SessionConfig(num_workers=0, tensorboard=False),
     )
 
 

@@ -10,16 +10,16 @@ from sklearn.metrics import roc_auc_score
 from tiny import refused, run
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
+    ModelConfig,
     Recipe,
-    RulePlan,
-    ScorePlan,
-    SessionPlan,
-    StagePlan,
+    RuleConfig,
+    ScoreConfig,
+    SessionConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
     to_json,
 )
 from imettk.data.cache import ImageCache
@@ -36,14 +36,14 @@ def recipe_of(kind, **images):
         table["sample_id_column"] = "id"
     return Recipe(
         table=TableFormat(**table),
-        folds=FoldPlan(num_folds=2),
+        folds=FoldConfig(num_folds=2),
         images=ImageFormat(**{"image_size": (32, 32), "channels": 1, **beside, **images}),
-        model=ModelPlan(backbone="timm:test_resnet"),
-        train=TrainPlan(loss="cross_entropy"),
-        stages=(StagePlan(num_epochs=6, batch_size=8, lr=(3e-3,)),),
-        rule=RulePlan(kind="probability", positive="1"),
-        score=ScorePlan(metric="roc_auc"),
-        session=SessionPlan(num_workers=0, tensorboard=False),
+        model=ModelConfig(backbone="timm:test_resnet"),
+        train=TrainConfig(loss="cross_entropy"),
+        stages=(StageConfig(num_epochs=6, batch_size=8, lr=(3e-3,)),),
+        rule=RuleConfig(kind="probability", positive="1"),
+        score=ScoreConfig(metric="roc_auc"),
+        session=SessionConfig(num_workers=0, tensorboard=False),
     )
 
 

@@ -11,17 +11,17 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 from tiny import refused, run, scores_of, two_runs
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
+    ModelConfig,
+    PredictConfig,
     Recipe,
-    RulePlan,
-    ScorePlan,
-    SessionPlan,
-    StagePlan,
+    RuleConfig,
+    ScoreConfig,
+    SessionConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
     to_json,
 )
 from imettk.inference.predictor import load_predictions
@@ -58,15 +58,15 @@ def recipe_of(**changes):
         "table": TableFormat(
             task="regression", label_columns=TARGETS, answer_columns=TARGETS[::-1], group_column="group"
         ),
-        "folds": FoldPlan(num_folds=2),
+        "folds": FoldConfig(num_folds=2),
         "images": ImageFormat(image_size=(32, 32)),
-        "model": ModelPlan(backbone="timm:test_resnet"),
-        "train": TrainPlan(loss="huber", loss_params={"weights": "1 2"}, watch="score", keep="best"),
-        "stages": (StagePlan(num_epochs=6, batch_size=8, lr=(3e-3,), sampler="balanced", mixup=0.2),),
-        "predict": PredictPlan(views=("plain", "vflip")),
-        "score": ScorePlan(metric="r2", params={"weights": "0.5 1.5"}),
-        "rule": RulePlan(kind="value"),
-        "session": SessionPlan(num_workers=0, tensorboard=False),
+        "model": ModelConfig(backbone="timm:test_resnet"),
+        "train": TrainConfig(loss="huber", loss_params={"weights": "1 2"}, watch="score", keep="best"),
+        "stages": (StageConfig(num_epochs=6, batch_size=8, lr=(3e-3,), sampler="balanced", mixup=0.2),),
+        "predict": PredictConfig(views=("plain", "vflip")),
+        "score": ScoreConfig(metric="r2", params={"weights": "0.5 1.5"}),
+        "rule": RuleConfig(kind="value"),
+        "session": SessionConfig(num_workers=0, tensorboard=False),
     }
     return Recipe(**(parts | changes))
 
@@ -212,9 +212,9 @@ def test_another_runs_predictions_teach_in_the_numbers_own_units(data, runs, tmp
 @pytest.mark.parametrize(
     ("train", "whole"),
     [
-        (TrainPlan(loss="scaled_bce"), False),
-        (TrainPlan(loss="l1", target_scale="log"), True),
-        (TrainPlan(loss="mse"), False),
+        (TrainConfig(loss="scaled_bce"), False),
+        (TrainConfig(loss="l1", target_scale="log"), True),
+        (TrainConfig(loss="mse"), False),
     ],
 )
 def test_other_losses_and_scales_learn_the_same_numbers(data, train, whole, tmp_path):
@@ -225,7 +225,7 @@ def test_other_losses_and_scales_learn_the_same_numbers(data, train, whole, tmp_
     path.write_text(
         to_json(
             recipe_of(
-                table=table, train=train, score=ScorePlan(metric="mape"), rule=RulePlan(kind="value", whole=whole)
+                table=table, train=train, score=ScoreConfig(metric="mape"), rule=RuleConfig(kind="value", whole=whole)
             )
         )
     )

@@ -8,19 +8,19 @@ from sklearn.metrics import accuracy_score, log_loss, recall_score
 from tiny import refused, run, scores_of, two_runs
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
+    ModelConfig,
+    PredictConfig,
     Recipe,
-    ScorePlan,
-    SessionPlan,
-    StagePlan,
+    ScoreConfig,
+    SessionConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
     to_json,
 )
-from imettk.config.answers import RulePlan
+from imettk.config.answers import RuleConfig
 from imettk.inference.predictor import load_predictions
 
 NUM, NUM_TEST = 48, 12
@@ -59,15 +59,15 @@ def recipe_of(**changes):
         "table": TableFormat(
             task="questions", label_columns=QUESTIONS, answer_columns=QUESTIONS[::-1], group_column="group"
         ),
-        "folds": FoldPlan(num_folds=2),
+        "folds": FoldConfig(num_folds=2),
         "images": ImageFormat(image_size=(32, 32)),
-        "model": ModelPlan(backbone="timm:test_resnet"),
-        "train": TrainPlan(loss="question_cross_entropy", loss_params={"weights": "2 1"}),
-        "stages": (StagePlan(num_epochs=8, batch_size=8, lr=(3e-3,), sampler="balanced", mixup=0.2),),
-        "predict": PredictPlan(views=("plain", "vflip")),
-        "score": ScorePlan(metric="macro_recall", params={"weights": "3 1"}),
-        "rule": RulePlan(kind="argmax_each"),
-        "session": SessionPlan(num_workers=0, tensorboard=False),
+        "model": ModelConfig(backbone="timm:test_resnet"),
+        "train": TrainConfig(loss="question_cross_entropy", loss_params={"weights": "2 1"}),
+        "stages": (StageConfig(num_epochs=8, batch_size=8, lr=(3e-3,), sampler="balanced", mixup=0.2),),
+        "predict": PredictConfig(views=("plain", "vflip")),
+        "score": ScoreConfig(metric="macro_recall", params={"weights": "3 1"}),
+        "rule": RuleConfig(kind="argmax_each"),
+        "session": SessionConfig(num_workers=0, tensorboard=False),
     }
     return Recipe(**(parts | changes))
 

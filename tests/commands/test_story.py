@@ -258,11 +258,11 @@ def test_a_multiclass_competition_runs_from_a_python_recipe(own_data, tmp_path, 
     recipe = tmp_path / "kinds.py"
     recipe.write_text(
         "from imettk.config import *\n\ndef recipe():\n"
-        "    return Recipe(table=TableFormat(task='multiclass', label_column='kind'), folds=FoldPlan(num_folds=2),\n"
-        "        images=ImageFormat(image_size=(32, 32)), model=ModelPlan(backbone='timm:test_resnet'),\n"
-        "        train=TrainPlan(loss='cross_entropy'), rule=RulePlan(kind='argmax'),\n"
-        "        stages=(StagePlan(batch_size=12, augmentation='flips'),),\n"
-        "        predict=PredictPlan(views=('plain', 'hflip')))\n"
+        "    return Recipe(table=TableFormat(task='multiclass', label_column='kind'), folds=FoldConfig(num_folds=2),\n"
+        "        images=ImageFormat(image_size=(32, 32)), model=ModelConfig(backbone='timm:test_resnet'),\n"
+        "        train=TrainConfig(loss='cross_entropy'), rule=RuleConfig(kind='argmax'),\n"
+        "        stages=(StageConfig(batch_size=12, augmentation='flips'),),\n"
+        "        predict=PredictConfig(views=('plain', 'hflip')))\n"
     )
     common = ["--data", own_data, "--run-dir", tmp_path / "run"]
     imettk("prepare", recipe, *common)

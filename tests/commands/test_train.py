@@ -26,20 +26,20 @@ from imettk.tracking.journal import read_journal
 
 RECIPE = """
 from dataclasses import replace
-from imettk.config import ImageFormat, ModelPlan, SessionPlan, StagePlan, TrainPlan
+from imettk.config import ImageFormat, ModelConfig, SessionConfig, StageConfig, TrainConfig
 from imettk.recipes.digits import digits
 
 def recipe():
     return replace(
         digits(),
         images=ImageFormat(image_size=(32, 32), channels=1, mean=(0.2,), std=(0.3,)),
-        model=ModelPlan(backbone="timm:test_vit", layer_groups=2),
-        train=TrainPlan(seed=5, precision="float32", validate_epochs=0.5),
+        model=ModelConfig(backbone="timm:test_vit", layer_groups=2),
+        train=TrainConfig(seed=5, precision="float32", validate_epochs=0.5),
         stages=(
-            StagePlan(num_epochs=0.5, batch_size=8, lr=(1e-3,), frozen_groups=2),
-            StagePlan(num_epochs=2, batch_size=8, layer_decay=0.5, schedule="triangular", warmup_epochs=0.5),
+            StageConfig(num_epochs=0.5, batch_size=8, lr=(1e-3,), frozen_groups=2),
+            StageConfig(num_epochs=2, batch_size=8, layer_decay=0.5, schedule="triangular", warmup_epochs=0.5),
         ),
-        session=SessionPlan(num_workers=0),
+        session=SessionConfig(num_workers=0),
     )
 """
 
@@ -297,7 +297,7 @@ def test_several_processes_start_again_with_smaller_micro_batches_when_one_has_n
 
 
 def test_a_number_of_processes_that_cannot_be_is_refused(prepared, tmp_path, capsys):
-    assert "`num_processes` of SessionPlan must be at least 1" in refused(
+    assert "`num_processes` of SessionConfig must be at least 1" in refused(
         capsys, "train", *prepared, "--run-dir", tmp_path, "--processes", 0
     )
 

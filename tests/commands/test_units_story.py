@@ -12,17 +12,17 @@ from sklearn.metrics import roc_auc_score
 from tiny import refused, run, two_runs
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
+    ModelConfig,
+    PredictConfig,
     Recipe,
-    RulePlan,
-    ScorePlan,
-    SessionPlan,
-    StagePlan,
+    RuleConfig,
+    ScoreConfig,
+    SessionConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
     to_json,
 )
 from imettk.inference.predictor import load_predictions
@@ -83,15 +83,15 @@ def recipe_of(**changes):
             train_images="train_images",
             test_images="test_images",
         ),
-        "folds": FoldPlan(num_folds=2),
+        "folds": FoldConfig(num_folds=2),
         "images": ImageFormat(image_size=(32, 32), channels=1),
-        "model": ModelPlan(backbone="timm:test_resnet"),
-        "train": TrainPlan(loss="cross_entropy", watch="score", keep="best"),
-        "stages": (StagePlan(num_epochs=8, batch_size=8, lr=(3e-3,)),),
-        "predict": PredictPlan(views=("plain", "vflip")),
-        "score": ScorePlan(metric="roc_auc"),
-        "rule": RulePlan(kind="probability", positive="1"),
-        "session": SessionPlan(num_workers=0, tensorboard=False),
+        "model": ModelConfig(backbone="timm:test_resnet"),
+        "train": TrainConfig(loss="cross_entropy", watch="score", keep="best"),
+        "stages": (StageConfig(num_epochs=8, batch_size=8, lr=(3e-3,)),),
+        "predict": PredictConfig(views=("plain", "vflip")),
+        "score": ScoreConfig(metric="roc_auc"),
+        "rule": RuleConfig(kind="probability", positive="1"),
+        "session": SessionConfig(num_workers=0, tensorboard=False),
     }
     return Recipe(**(parts | changes))
 
@@ -253,10 +253,10 @@ def test_the_report_shows_a_row_a_unit(runs):
 @pytest.mark.parametrize(
     ("table", "rule", "metric"),
     [
-        ({"task": "multilabel", "label_column": "cancer"}, RulePlan(kind="threshold", min_labels=0), "f_beta"),
-        ({"task": "regression", "label_column": "cancer"}, RulePlan(kind="value"), "rmse"),
-        ({"task": "ordinal", "label_column": "cancer"}, RulePlan(kind="cutpoints"), "quadratic_kappa"),
-        ({"task": "multiclass", "label_column": "cancer"}, RulePlan(kind="argmax"), "accuracy"),
+        ({"task": "multilabel", "label_column": "cancer"}, RuleConfig(kind="threshold", min_labels=0), "f_beta"),
+        ({"task": "regression", "label_column": "cancer"}, RuleConfig(kind="value"), "rmse"),
+        ({"task": "ordinal", "label_column": "cancer"}, RuleConfig(kind="cutpoints"), "quadratic_kappa"),
+        ({"task": "multiclass", "label_column": "cancer"}, RuleConfig(kind="argmax"), "accuracy"),
     ],
 )
 def test_other_tasks_and_rules_answer_units_too(data, table, rule, metric, tmp_path):
@@ -264,10 +264,10 @@ def test_other_tasks_and_rules_answer_units_too(data, table, rule, metric, tmp_p
     sample = pd.read_csv(data / "sample_submission.csv").assign(cancer=0)
     sample.to_csv(data / "other.csv", index=False)
     form = TableFormat(**(vars(base.table) | table | {"sample_csv": "other.csv"}))
-    train = TrainPlan(loss=losses.get(form.task, "cross_entropy"))
+    train = TrainConfig(loss=losses.get(form.task, "cross_entropy"))
     path = tmp_path / "recipe.json"
-    stages = (StagePlan(num_epochs=2, batch_size=8, lr=(3e-3,)),)
-    made = recipe_of(table=form, rule=rule, train=train, stages=stages, score=ScorePlan(metric=metric))
+    stages = (StageConfig(num_epochs=2, batch_size=8, lr=(3e-3,)),)
+    made = recipe_of(table=form, rule=rule, train=train, stages=stages, score=ScoreConfig(metric=metric))
     path.write_text(to_json(made))
     common = ["--data", data, "--run-dir", tmp_path / "run"]
     run("prepare", path, *common)

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from imettk import config
 from imettk.config import (
     PREPARE_SECTIONS,
-    EmbeddingPlan,
+    EmbeddingConfig,
     MetricPlan,
-    ModelPlan,
+    ModelConfig,
     Recipe,
-    RulePlan,
-    StagePlan,
+    RuleConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
     differences,
     earlier,
     fingerprint,
@@ -33,11 +34,11 @@ from imettk.recipes import RECIPES, load_recipe
 THEN = json.loads((Path(__file__).parent / "recipes_of_967b1a9.json").read_text())
 EMBEDS = Recipe(
     table=TableFormat(task="multiclass"),
-    model=ModelPlan(head="embedding"),
-    train=TrainPlan(loss="arcface"),
-    rule=RulePlan(kind="rank"),
+    model=ModelConfig(head="embedding"),
+    train=TrainConfig(loss="arcface"),
+    rule=RuleConfig(kind="rank"),
 )
-NOTE = "note: the section `metric` of a recipe is now `embedding`, and MetricPlan EmbeddingPlan\n"
+NOTE = "note: the section `metric` of a recipe is now `embedding`, and MetricPlan EmbeddingConfig\n"
 FOCAL_NOTE = "note: `train.focal_gamma` is now `train.loss_params` gamma\n"
 
 
@@ -99,28 +100,32 @@ def test_what_no_loss_used_is_left_out_with_a_note(capsys):
 
 
 def test_parameters_count_in_the_fingerprint_where_they_are_not_the_default():
-    focal = Recipe(train=TrainPlan(loss="focal"))
-    default = replace(focal, train=TrainPlan(loss="focal", loss_params={"gamma": 2, "constant_weight": False}))
+    focal = Recipe(train=TrainConfig(loss="focal"))
+    default = replace(focal, train=TrainConfig(loss="focal", loss_params={"gamma": 2, "constant_weight": False}))
     assert fingerprint(default) == fingerprint(focal)
-    stages = (StagePlan(), StagePlan(loss_params={"gamma": 3.0}), StagePlan(loss="focal", loss_params={"alpha": 0.5}))
+    stages = (
+        StageConfig(),
+        StageConfig(loss_params={"gamma": 3.0}),
+        StageConfig(loss="focal", loss_params={"alpha": 0.5}),
+    )
     several = [
         focal,
-        replace(focal, train=TrainPlan(loss="focal", loss_params={"gamma": 3.0})),
+        replace(focal, train=TrainConfig(loss="focal", loss_params={"gamma": 3.0})),
         replace(focal, stages=stages),
         replace(focal, stages=stages[::-1]),
         replace(focal, stages=stages[:2]),
         replace(focal, stages=stages[1:]),
-        replace(focal, train=TrainPlan(loss="focal", loss_params={"gamma": 3.0}), stages=stages),
-        replace(focal, train=TrainPlan(loss="focal", loss_params={"gamma": 3.0}), stages=stages[::2]),
+        replace(focal, train=TrainConfig(loss="focal", loss_params={"gamma": 3.0}), stages=stages),
+        replace(focal, train=TrainConfig(loss="focal", loss_params={"gamma": 3.0}), stages=stages[::2]),
         # Back to the default in a stage is not the training's own.
         replace(
             focal,
-            train=TrainPlan(loss="focal", loss_params={"gamma": 3.0}),
-            stages=(stages[0], StagePlan(loss_params={"gamma": 2.0}), stages[2]),
+            train=TrainConfig(loss="focal", loss_params={"gamma": 3.0}),
+            stages=(stages[0], StageConfig(loss_params={"gamma": 2.0}), stages[2]),
         ),
-        Recipe(stages=(StagePlan(loss="focal", loss_params={"gamma": 3.0}), StagePlan(loss="focal"))),
-        Recipe(stages=(StagePlan(loss="focal"), StagePlan(loss="focal", loss_params={"gamma": 3.0}))),
-        Recipe(stages=(StagePlan(loss="focal", loss_params={"gamma": 3.0}),) * 2),
+        Recipe(stages=(StageConfig(loss="focal", loss_params={"gamma": 3.0}), StageConfig(loss="focal"))),
+        Recipe(stages=(StageConfig(loss="focal"), StageConfig(loss="focal", loss_params={"gamma": 3.0}))),
+        Recipe(stages=(StageConfig(loss="focal", loss_params={"gamma": 3.0}),) * 2),
     ]
     assert len({fingerprint(recipe) for recipe in several}) == len(several)
 
@@ -150,7 +155,7 @@ def test_what_is_wrong_under_an_earlier_name_is_one_clear_line(text, message):
 
 def test_overrides_by_the_earlier_names(capsys):
     changed = apply_overrides(EMBEDS, ["--metric.margin", "0.3", "--metric.easy-margin", "True", "--embedding.scale=5"])
-    assert changed == replace(EMBEDS, embedding=EmbeddingPlan(margin=0.3, easy_margin=True, scale=5.0))
+    assert changed == replace(EMBEDS, embedding=EmbeddingConfig(margin=0.3, easy_margin=True, scale=5.0))
     assert differences(EMBEDS, changed)[1] == "embedding.margin: 0.5 -> 0.3"
     assert capsys.readouterr().out == NOTE
     imet = RECIPES["imet2019"]()
@@ -168,43 +173,51 @@ def test_a_recipe_of_its_own_by_the_earlier_names(tmp_path, capsys):
     path = tmp_path / "mine.py"
     path.write_text("""
 from dataclasses import replace
-from imettk.config import MetricPlan, ModelPlan, Recipe, RulePlan, TableFormat, TrainPlan
+from imettk.config import MetricPlan, ModelConfig, Recipe, RuleConfig, TableFormat, TrainConfig
 
 def recipe():
     base = Recipe(
         table=TableFormat(task="multiclass"),
-        model=ModelPlan(head="embedding"),
+        model=ModelConfig(head="embedding"),
         metric=MetricPlan(margin=0.4, scale=20.0),
-        train=TrainPlan(loss="arcface"),
-        rule=RulePlan(kind="rank"),
+        train=TrainConfig(loss="arcface"),
+        rule=RuleConfig(kind="rank"),
     )
     return replace(base, metric=replace(base.metric, margin=0.3), name="mine")
 """)
     recipe = load_recipe(str(path))
-    assert recipe.embedding == EmbeddingPlan(margin=0.3, scale=20.0) and recipe.name == "mine"
+    assert recipe.embedding == EmbeddingConfig(margin=0.3, scale=20.0) and recipe.name == "mine"
     assert capsys.readouterr().out == NOTE
-    assert MetricPlan is EmbeddingPlan
+    assert MetricPlan is EmbeddingConfig
+
+
+def test_sections_by_the_names_that_their_classes_had(capsys):
+    for section in earlier.SECTIONS:
+        assert getattr(config, f"{section}Plan") is getattr(config, f"{section}Config")
+    assert capsys.readouterr().out.count("note: the sections of a recipe are now FoldConfig") == 1
+    with pytest.raises(AttributeError, match="has no attribute 'GardenPlan'"):
+        _ = config.GardenPlan
 
 
 def test_replace_of_another_section_leaves_the_embedding_as_it_is(capsys):
-    assert replace(EMBEDS, embedding=EmbeddingPlan(margin=0.1)).embedding.margin == 0.1
-    assert replace(replace(EMBEDS, embedding=EmbeddingPlan(margin=0.1)), name="other").embedding.margin == 0.1
+    assert replace(EMBEDS, embedding=EmbeddingConfig(margin=0.1)).embedding.margin == 0.1
+    assert replace(replace(EMBEDS, embedding=EmbeddingConfig(margin=0.1)), name="other").embedding.margin == 0.1
     assert capsys.readouterr().out == ""
 
 
 def test_focal_by_the_earlier_names_in_a_recipe_of_its_own(capsys):
-    plan = TrainPlan(loss="focal", focal_gamma=1.5)
-    assert plan == TrainPlan(loss="focal", loss_params={"gamma": 1.5})
+    plan = TrainConfig(loss="focal", focal_gamma=1.5)
+    assert plan == TrainConfig(loss="focal", loss_params={"gamma": 1.5})
     assert capsys.readouterr().out == FOCAL_NOTE
     changed = replace(RECIPES["imet2019"]().train, focal_gamma=2.0)  # the default, which is not what is there
     assert changed.loss_params == {"gamma": 2.0, "alpha": 0.5, "constant_weight": True}
-    assert TrainPlan(focal_gamma=2.0) == TrainPlan()  # says nothing
-    with pytest.raises(ConfigError, match=re.escape("`focal_gamma` of TrainPlan is a parameter of the loss focal")):
-        TrainPlan(focal_gamma=1.5)
+    assert TrainConfig(focal_gamma=2.0) == TrainConfig()  # says nothing
+    with pytest.raises(ConfigError, match=re.escape("`focal_gamma` of TrainConfig is a parameter of the loss focal")):
+        TrainConfig(focal_gamma=1.5)
 
 
 def test_other_wrong_names_are_still_python_errors():
     with pytest.raises(TypeError, match="focal_delta"):
-        TrainPlan(focal_delta=1.0)
+        TrainConfig(focal_delta=1.0)
     with pytest.raises(ImportError):
         from imettk.config import NoSuchPlan  # noqa: F401

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from imettk.config import RankPlan, Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
+from imettk.config import RankConfig, Recipe, RuleConfig, ScoreConfig, TableFormat, TrainConfig
 from imettk.config.choices import LOSSES, RULES, Loss, RuleChoice
 from imettk.config.fits import fitted_rule, loss_row, lower_is_better, rule_row, scorer_of
 from imettk.config.own import register_source
@@ -29,10 +29,10 @@ def recipe_of(task="multilabel", *, loss=None, rule=None, metric=None, params=No
     usual = {"multilabel": ("bce", "threshold"), "multiclass": ("cross_entropy", "argmax")}[task]
     return Recipe(
         table=TableFormat(task=task, label_column="label"),
-        train=TrainPlan(loss=loss or usual[0], watch=watch),
-        rule=sections.pop("rules", RulePlan(kind=rule or usual[1])),
-        ranking=RankPlan(by="probs", num_answers=3),
-        score=ScorePlan(metric=metric, params=params or {}),
+        train=TrainConfig(loss=loss or usual[0], watch=watch),
+        rule=sections.pop("rules", RuleConfig(kind=rule or usual[1])),
+        ranking=RankConfig(by="probs", num_answers=3),
+        score=ScoreConfig(metric=metric, params=params or {}),
         source_sha256=file,
         **sections,
     )
@@ -78,10 +78,10 @@ def test_what_stands_in_a_file_that_was_not_run_is_not_known():
 @pytest.mark.parametrize(
     ("choices", "expected"),
     [
-        ({"rules": RulePlan(beta=0.5, average="micro")}, {"beta": 0.5, "average": "micro"}),
-        ({"rules": RulePlan(beta=0.5), "params": {"beta": 3}}, {"beta": 3.0, "average": "samples"}),
+        ({"rules": RuleConfig(beta=0.5, average="micro")}, {"beta": 0.5, "average": "micro"}),
+        ({"rules": RuleConfig(beta=0.5), "params": {"beta": 3}}, {"beta": 3.0, "average": "samples"}),
         (
-            {"metric": "recipe:metric", "rules": RulePlan(beta=0.5), "file": FILE},
+            {"metric": "recipe:metric", "rules": RuleConfig(beta=0.5), "file": FILE},
             {"beta": 1.0},
         ),  # a parameter of the same name is its own,
         ({"metric": "focal_loss"}, {"gamma": 2.0}),
@@ -215,7 +215,7 @@ def test_what_does_not_fit_is_one_line_with_what_would(choices, line):
     ],
 )
 def test_thresholds_are_fitted_for_what_is_judged_unless_the_rule_says_so_itself(metric, params, rule, expected):
-    plan = RulePlan(max_labels=3, **rule)
+    plan = RuleConfig(max_labels=3, **rule)
     recipe = recipe_of(metric=metric, params=params, rules=plan, file=FILE if metric == "recipe:metric" else "")
     assert fitted_rule(recipe) == recipe.fitted_rule == replace(plan, beta=expected[0], average=expected[1])
     assert recipe.rule == plan, "what the recipe says stays as it is"
@@ -224,9 +224,9 @@ def test_thresholds_are_fitted_for_what_is_judged_unless_the_rule_says_so_itself
 def pairs(metric, columns=()):
     return Recipe(
         table=TableFormat(task="multiclass", label_column="label", answer_columns=columns),
-        train=TrainPlan(loss="cross_entropy"),
-        rule=RulePlan(kind="probability", pairs=None if metric == "alone" else 1),
-        score=ScorePlan(metric="gap" if metric == "alone" else metric),
+        train=TrainConfig(loss="cross_entropy"),
+        rule=RuleConfig(kind="probability", pairs=None if metric == "alone" else 1),
+        score=ScoreConfig(metric="gap" if metric == "alone" else metric),
     )
 
 
@@ -241,10 +241,10 @@ def test_pairs_are_judged_by_what_judges_pairs():
         with pytest.raises(ConfigError) as caught:
             pairs(*choices)
         assert str(caught.value) == line
-    with pytest.raises(ConfigError, match="`positive` of RulePlan must be none with `pairs`, which name labels"):
-        RulePlan(kind="probability", pairs=1, positive="a")
-    with pytest.raises(ConfigError, match="`pairs` of RulePlan must be 1 or above, or none, got 0"):
-        RulePlan(kind="probability", pairs=0)
+    with pytest.raises(ConfigError, match="`positive` of RuleConfig must be none with `pairs`, which name labels"):
+        RuleConfig(kind="probability", pairs=1, positive="a")
+    with pytest.raises(ConfigError, match="`pairs` of RuleConfig must be 1 or above, or none, got 0"):
+        RuleConfig(kind="probability", pairs=0)
 
 
 def test_a_metrics_name_is_kept_as_it_was_given():
@@ -254,7 +254,7 @@ def test_a_metrics_name_is_kept_as_it_was_given():
 
 def test_an_unknown_metric_is_refused_with_all_names():
     with pytest.raises(ConfigError) as caught:
-        ScorePlan(metric="map_at_x")
+        ScoreConfig(metric="map_at_x")
     line = str(caught.value)
     assert "\n" not in line and line.endswith("got 'map_at_x'") and "(with a number for k too, as in map_at_5)" in line
     assert all(name in line for name in METRICS)

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from imettk.config import Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
+from imettk.config import Recipe, RuleConfig, ScoreConfig, TableFormat, TrainConfig
 from imettk.config.overrides import apply_overrides
 from imettk.config.own import register_source
 from imettk.config.own_checks import check_own, own_names, tell_own
@@ -35,8 +35,8 @@ FIELDS = {
     "head": ("model.head", "base = replace(base, model=replace(base.model, head='recipe:mine'))"),
     "backbone": ("model.backbone", "base = replace(base, model=replace(base.model, backbone='recipe:mine'))"),
     "reader": ("images.reader", "base = replace(base, images=replace(base.images, reader='recipe:mine'))"),
-    "metric": ("score.metric", "base = replace(base, score=ScorePlan(metric='recipe:mine'))"),
-    "rule": ("rule.kind", "base = replace(base, rule=RulePlan(kind='recipe:mine'))"),
+    "metric": ("score.metric", "base = replace(base, score=ScoreConfig(metric='recipe:mine'))"),
+    "rule": ("rule.kind", "base = replace(base, rule=RuleConfig(kind='recipe:mine'))"),
 }
 
 GOOD = {
@@ -191,7 +191,7 @@ def test_nothing_heavy_is_loaded_without_a_users_own(tmp_path):
 OWN_PARAMETERS = """
 from dataclasses import replace
 from torch.nn.functional import binary_cross_entropy_with_logits
-from imettk.config import ScorePlan
+from imettk.config import ScoreConfig
 from imettk.recipes.digits import digits
 
 def power_bce(logits, targets, *, power: float):
@@ -203,7 +203,7 @@ def hits(answers, targets, *, least: int = 1):
 def recipe():
     base = digits()
     train = replace(base.train, loss="recipe:power_bce", loss_params={"power": 1.5})
-    return replace(base, train=train, score=ScorePlan(metric="recipe:hits", params={"least": 2}))
+    return replace(base, train=train, score=ScoreConfig(metric="recipe:hits", params={"least": 2}))
 """
 
 
@@ -228,9 +228,9 @@ def test_a_function_judges_the_one_column_that_is_submitted():
     register_source("e" * 64, {"mine": mine})
     recipe = Recipe(
         table=TableFormat(task="multiclass", label_column="label"),
-        train=TrainPlan(loss="cross_entropy"),
-        rule=RulePlan(kind="probability", positive="a"),
-        score=ScorePlan(metric="recipe:mine"),
+        train=TrainConfig(loss="cross_entropy"),
+        rule=RuleConfig(kind="probability", positive="a"),
+        score=ScoreConfig(metric="recipe:mine"),
         source_sha256="e" * 64,
     )
     check_own(recipe)

@@ -8,18 +8,18 @@ from dataclasses import dataclass, fields, replace
 
 import pytest
 
-from imettk.config import Recipe, StagePlan, TrainPlan, from_json, to_json
+from imettk.config import Recipe, StageConfig, TrainConfig, from_json, to_json
 from imettk.config.choices import LOSSES, Loss
 from imettk.config.overrides import apply_overrides
 from imettk.config.own import register_source
 from imettk.config.parameters import bind
 from imettk.errors import ConfigError
 
-FOCAL = Recipe(train=TrainPlan(loss="focal"))
+FOCAL = Recipe(train=TrainConfig(loss="focal"))
 
 
 def given(**params):
-    return replace(FOCAL, train=TrainPlan(loss="focal", loss_params=params))
+    return replace(FOCAL, train=TrainConfig(loss="focal", loss_params=params))
 
 
 @pytest.mark.parametrize("name", [name for name, row in LOSSES.items() if row.params is not None])
@@ -47,8 +47,8 @@ def test_json_and_defaults():
         ({"constant_weight": 1}, "`train.loss_params` constant_weight must be bool, got 1"),
         ({"gamma": 0.5}, "`train.loss_params`: `gamma` of FocalParams must be 0, 1 or above, or any with constant_w"),
         ({"alpha": 1.0}, "`alpha` of FocalParams must be in (0, 1), got 1.0"),
-        ({"gamma": float("inf")}, "`loss_params` of TrainPlan must be finite"),
-        ({"gamma": float("nan")}, "`loss_params` of TrainPlan must be finite"),
+        ({"gamma": float("inf")}, "`loss_params` of TrainConfig must be finite"),
+        ({"gamma": float("nan")}, "`loss_params` of TrainConfig must be finite"),
         ({"gamma": None}, "train.loss_params.gamma: Input should be true or false, a number or a text, got 'None'"),
         ({"gamma": [1]}, "train.loss_params.gamma: Input should be true or false, a number or a text, got '[1]'"),
     ],
@@ -63,7 +63,7 @@ def test_what_a_loss_does_not_take_is_one_clear_line(params, message):
 
 def test_a_loss_without_parameters_takes_none():
     with pytest.raises(ConfigError, match=r"`train\.loss_params` holds gamma, and the loss bce has none; --train\."):
-        Recipe(train=TrainPlan(loss_params={"gamma": 1.0}))
+        Recipe(train=TrainConfig(loss_params={"gamma": 1.0}))
     # The option without a value is the way out.
     assert apply_overrides(given(gamma=3.0), ["--train.loss", "bce", "--train.loss-params"]) == Recipe()
 
@@ -72,17 +72,17 @@ def test_a_stage_takes_the_parameters_of_the_training_where_the_loss_is_the_same
     recipe = replace(
         given(gamma=3.0, alpha=0.5),
         stages=(
-            StagePlan(),
-            StagePlan(loss="bce"),
-            StagePlan(loss="focal", loss_params={"gamma": 4.0}),
-            StagePlan(loss_params={"alpha": 0.1}),
+            StageConfig(),
+            StageConfig(loss="bce"),
+            StageConfig(loss="focal", loss_params={"gamma": 4.0}),
+            StageConfig(loss_params={"alpha": 0.1}),
         ),
     )
     found = [recipe.loss_row(stage)[1] for stage in recipe.stages]
     assert [(one.get("gamma"), one.get("alpha")) for one in found] == [(3, 0.5), (None, None), (4, 0.5), (3, 0.1)]
     with pytest.raises(ConfigError, match=r"`stages.1.loss_params` holds gamma, and the loss bce has none"):
-        replace(FOCAL, stages=(StagePlan(), StagePlan(loss="bce", loss_params={"gamma": 1.0})))
-    other = Recipe(stages=(StagePlan(loss="focal", loss_params={"gamma": 4.0}),))
+        replace(FOCAL, stages=(StageConfig(), StageConfig(loss="bce", loss_params={"gamma": 1.0})))
+    other = Recipe(stages=(StageConfig(loss="focal", loss_params={"gamma": 4.0}),))
     assert other.loss_row(other.stages[0])[1]["gamma"] == 4 and other.loss_row()[1] == {}
 
 
@@ -95,9 +95,9 @@ def test_a_stage_takes_the_parameters_of_the_training_where_the_loss_is_the_same
     ],
 )
 def test_an_option_says_all_parameters_anew(words, params):
-    before = replace(given(alpha=0.5), stages=(StagePlan(), StagePlan(loss_params={"gamma": 7.0})))
+    before = replace(given(alpha=0.5), stages=(StageConfig(), StageConfig(loss_params={"gamma": 7.0})))
     changed = apply_overrides(before, ["--train.loss-params", *words, "--train.seed", "5"])
-    assert changed == replace(before, train=TrainPlan(loss="focal", loss_params=params, seed=5))
+    assert changed == replace(before, train=TrainConfig(loss="focal", loss_params=params, seed=5))
     changed = apply_overrides(before, ["--stages.1.loss-params", *words])
     assert [stage.loss_params for stage in changed.stages] == [{}, params]
     assert changed.train == before.train
@@ -146,11 +146,11 @@ def test_a_users_own_row_has_a_dataclass_of_its_own(monkeypatch):
     monkeypatch.setattr("imettk.config.own._SOURCES", {})
     row = Loss(make=own_loss, targets=("labels",), params=OwnParams)
     register_source("", {"mine": row, "plain": own_loss})
-    recipe = Recipe(train=TrainPlan(loss="recipe:mine", loss_params={"power": 2}))
+    recipe = Recipe(train=TrainConfig(loss="recipe:mine", loss_params={"power": 2}))
     assert recipe.loss_row() == (row, {"power": 2, "sharpness": 1.0})
     with pytest.raises(ConfigError, match=r"`train\.loss_params`: `power` must be at least 1, got 0"):
-        Recipe(train=TrainPlan(loss="recipe:mine", loss_params={"power": 0}))
+        Recipe(train=TrainConfig(loss="recipe:mine", loss_params={"power": 0}))
     with pytest.raises(ConfigError, match="must hold power, which the loss recipe:mine has no default for"):
-        Recipe(train=TrainPlan(loss="recipe:mine"))
+        Recipe(train=TrainConfig(loss="recipe:mine"))
     with pytest.raises(ConfigError, match="must hold sharpness, which the loss recipe:plain has no default for"):
-        Recipe(train=TrainPlan(loss="recipe:plain"))
+        Recipe(train=TrainConfig(loss="recipe:plain"))

@@ -7,21 +7,21 @@ from dataclasses import fields, make_dataclass, replace
 import pytest
 
 from imettk.config import (
-    CachePlan,
-    EmbeddingPlan,
+    CacheConfig,
+    EmbeddingConfig,
     ExtraTable,
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
-    RankPlan,
+    ModelConfig,
+    PredictConfig,
+    RankConfig,
     Recipe,
-    RulePlan,
-    ScorePlan,
-    SessionPlan,
-    StagePlan,
+    RuleConfig,
+    ScoreConfig,
+    SessionConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
     differences,
     fingerprint,
     from_json,
@@ -42,23 +42,23 @@ def test_json_round_trip(name):
 
 WEIGHTS = [
     {"table": TableFormat(id_column="key")},
-    {"folds": FoldPlan(seed=1)},
+    {"folds": FoldConfig(seed=1)},
     {"images": ImageFormat(image_size=(64, 96))},
-    {"model": ModelPlan(backbone="timm:resnet18")},
-    {"embedding": EmbeddingPlan(margin=0.4)},
-    {"train": TrainPlan(seed=1)},
-    {"stages": (StagePlan(num_epochs=2),)},
-    {"stages": (StagePlan(), StagePlan())},
+    {"model": ModelConfig(backbone="timm:resnet18")},
+    {"embedding": EmbeddingConfig(margin=0.4)},
+    {"train": TrainConfig(seed=1)},
+    {"stages": (StageConfig(num_epochs=2),)},
+    {"stages": (StageConfig(), StageConfig())},
     {"source_sha256": "ab"},
 ]
 NO_WEIGHTS = [
     {"name": "other"},
-    {"predict": PredictPlan(views=("plain", "hflip"))},
-    {"rule": RulePlan(beta=1.0)},
-    {"score": ScorePlan(metric="log_loss")},
-    {"ranking": RankPlan(num_answers=20)},
-    {"cache": CachePlan(kind="none")},
-    {"session": SessionPlan(num_workers=7, limit_seconds=1000, limit_steps=3)},
+    {"predict": PredictConfig(views=("plain", "hflip"))},
+    {"rule": RuleConfig(beta=1.0)},
+    {"score": ScoreConfig(metric="log_loss")},
+    {"ranking": RankConfig(num_answers=20)},
+    {"cache": CacheConfig(kind="none")},
+    {"session": SessionConfig(num_workers=7, limit_seconds=1000, limit_steps=3)},
 ]
 
 
@@ -73,8 +73,8 @@ def test_what_does_not_change_the_weights_does_not(change):
 
 
 def test_a_metric_changes_the_weights_where_training_follows_it():
-    watching = replace(Recipe(), train=TrainPlan(watch="score"))
-    other = replace(watching, score=ScorePlan(metric="log_loss"))
+    watching = replace(Recipe(), train=TrainConfig(watch="score"))
+    other = replace(watching, score=ScoreConfig(metric="log_loss"))
     assert fingerprint(other) != fingerprint(watching)
     assert differences(watching, other) == ["score.metric: None -> 'log_loss'"]
 
@@ -86,13 +86,13 @@ def test_every_section_is_in_one_of_the_two_lists():
 
 
 def test_an_int_where_a_float_belongs_is_the_same_experiment():
-    ints, floats = (replace(Recipe(), stages=(StagePlan(num_epochs=value),)) for value in (2, 2.0))
+    ints, floats = (replace(Recipe(), stages=(StageConfig(num_epochs=value),)) for value in (2, 2.0))
     assert fingerprint(ints) == fingerprint(floats) == fingerprint(from_json(to_json(ints)))
 
 
 def test_a_later_version_with_more_fields_reads_the_weights_of_this_one():
-    recipe = replace(Recipe(), model=ModelPlan(embedding_size=7), stages=(StagePlan(), StagePlan(lr=(0.5,))))
-    kinds = ("model", ModelPlan), ("embedding", EmbeddingPlan), ("train", TrainPlan), ("table", TableFormat)
+    recipe = replace(Recipe(), model=ModelConfig(embedding_size=7), stages=(StageConfig(), StageConfig(lr=(0.5,))))
+    kinds = ("model", ModelConfig), ("embedding", EmbeddingConfig), ("train", TrainConfig), ("table", TableFormat)
     for name, kind in kinds:
         later = make_dataclass("Later", [("new", int, 5)], bases=(kind,), frozen=True, kw_only=True)
         said = {item.name: getattr(getattr(recipe, name), item.name) for item in fields(kind)}
@@ -104,7 +104,7 @@ def test_a_later_version_with_more_fields_reads_the_weights_of_this_one():
 
 
 def test_differences_name_field_old_and_new():
-    new = replace(Recipe(), train=TrainPlan(seed=3), stages=(StagePlan(), StagePlan(batch_size=8)))
+    new = replace(Recipe(), train=TrainConfig(seed=3), stages=(StageConfig(), StageConfig(batch_size=8)))
     lines = differences(Recipe(), new)
     assert "train.seed: 0 -> 3" in lines
     assert "stages.1.batch_size: '(absent)' -> 8" in lines
@@ -119,8 +119,8 @@ def test_differences_name_field_old_and_new():
         ('{"train": {"lr": 1}}', "did you mean `stages.0.lr`?"),
         ('{"train": {"seed": "x"}}', "train.seed: Input should be a valid integer, got 'x'"),
         ('{"train": {"seed": true}}', "train.seed"),
-        ('{"train": {"loss": "bcee"}}', "`loss` of TrainPlan must be one of bce, focal, "),
-        ('{"stages": [{"batch_size": 0}]}', "`batch_size` of StagePlan must be at least 1, got 0"),
+        ('{"train": {"loss": "bcee"}}', "`loss` of TrainConfig must be one of bce, focal, "),
+        ('{"stages": [{"batch_size": 0}]}', "`batch_size` of StageConfig must be at least 1, got 0"),
         ('{"images": {"channels": "3"}}', "images.channels"),
         ("[1", "Invalid JSON"),
         ('{"stages": []}', "`stages` of Recipe must be at least one stage"),
@@ -136,23 +136,23 @@ def test_a_bad_recipe_is_one_clear_line(text, message):
 @pytest.mark.parametrize(
     ("section", "values"),
     [
-        (StagePlan, {"batch_size": 10, "accumulate": 3}),
-        (StagePlan, {"num_epochs": 0}),
-        (StagePlan, {"lr": ()}),
-        (StagePlan, {"num_epochs": 1, "warmup_epochs": 2}),
-        (StagePlan, {"clip_norm": 0.0}),
-        (StagePlan, {"warmup_start": 0.0}),
-        (ModelPlan, {"backbone": "resnet34"}),
-        (ModelPlan, {"backbone": "timm:"}),
-        (ModelPlan, {"dropout": 1.0}),
+        (StageConfig, {"batch_size": 10, "accumulate": 3}),
+        (StageConfig, {"num_epochs": 0}),
+        (StageConfig, {"lr": ()}),
+        (StageConfig, {"num_epochs": 1, "warmup_epochs": 2}),
+        (StageConfig, {"clip_norm": 0.0}),
+        (StageConfig, {"warmup_start": 0.0}),
+        (ModelConfig, {"backbone": "resnet34"}),
+        (ModelConfig, {"backbone": "timm:"}),
+        (ModelConfig, {"dropout": 1.0}),
         (ImageFormat, {"mean": (0.5,)}),
         (ImageFormat, {"image_size": (4, 64)}),
         (ImageFormat, {"std": (0.0, 1.0, 1.0)}),
-        (SessionPlan, {"margin_seconds": 40000.0}),
-        (PredictPlan, {"views": ("plain", "plain")}),
-        (FoldPlan, {"num_folds": 1}),
-        (TrainPlan, {"ema_decay": 1.0}),
-        (RulePlan, {"beta": 0.0}),
+        (SessionConfig, {"margin_seconds": 40000.0}),
+        (PredictConfig, {"views": ("plain", "plain")}),
+        (FoldConfig, {"num_folds": 1}),
+        (TrainConfig, {"ema_decay": 1.0}),
+        (RuleConfig, {"beta": 0.0}),
         (TableFormat, {"label_separator": ""}),
     ],
 )
@@ -166,9 +166,9 @@ def test_rules_between_sections():
     with pytest.raises(ConfigError, match="cross_entropy"):
         Recipe(table=TableFormat(task="multiclass"))
     with pytest.raises(ConfigError, match=r"`stages.0.lr` must hold 1 value, or 3"):
-        Recipe(model=ModelPlan(layer_groups=2), stages=(StagePlan(lr=(1e-3, 1e-4)),))
+        Recipe(model=ModelConfig(layer_groups=2), stages=(StageConfig(lr=(1e-3, 1e-4)),))
     with pytest.raises(ConfigError, match=r"`stages.0.frozen_groups` must be at most"):
-        Recipe(stages=(StagePlan(frozen_groups=2),))
+        Recipe(stages=(StageConfig(frozen_groups=2),))
 
 
 def test_a_missing_recipe_names_the_stage_that_writes_it(tmp_path):
@@ -215,20 +215,20 @@ def test_no_number_of_a_recipe_is_infinite_or_beyond_every_range(value):
 @pytest.mark.parametrize(
     ("section", "values"),
     [
-        (FoldPlan, {"seed": -1}),
-        (FoldPlan, {"seed": 2**32}),
-        (FoldPlan, {"num_folds": 10**6}),
-        (SessionPlan, {"num_workers": 99_999}),
-        (SessionPlan, {"num_processes": 99_999}),
-        (StagePlan, {"num_epochs": 1e7}),
-        (StagePlan, {"batch_size": 2**21}),
-        (StagePlan, {"image_size": (64, 20_000)}),
-        (TrainPlan, {"validate_epochs": 1e7}),
+        (FoldConfig, {"seed": -1}),
+        (FoldConfig, {"seed": 2**32}),
+        (FoldConfig, {"num_folds": 10**6}),
+        (SessionConfig, {"num_workers": 99_999}),
+        (SessionConfig, {"num_processes": 99_999}),
+        (StageConfig, {"num_epochs": 1e7}),
+        (StageConfig, {"batch_size": 2**21}),
+        (StageConfig, {"image_size": (64, 20_000)}),
+        (TrainConfig, {"validate_epochs": 1e7}),
         (ImageFormat, {"image_size": (20_000, 64)}),
         (ImageFormat, {"channels": 1000}),
-        (PredictPlan, {"batch_size": 2**21}),
-        (ModelPlan, {"embedding_size": 2**21}),
-        (RankPlan, {"num_neighbours": 10**6, "num_answers": 10**5}),
+        (PredictConfig, {"batch_size": 2**21}),
+        (ModelConfig, {"embedding_size": 2**21}),
+        (RankConfig, {"num_neighbours": 10**6, "num_answers": 10**5}),
     ],
 )
 def test_what_would_take_all_memory_or_all_processes_is_refused(section, values):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imettk.config import RankPlan, Recipe, RulePlan, TableFormat, TrainPlan
+from imettk.config import RankConfig, Recipe, RuleConfig, TableFormat, TrainConfig
 from imettk.errors import ConfigError
 
 
@@ -42,8 +42,8 @@ NUMBERS = {"task": "regression", "label_columns": ("a", "b")}
     ("table", "rule", "message"),
     [
         (TableFormat(), {"pool": "max"}, "`rule.pool` must be auto where no unit has several images, got max"),
-        (TableFormat(**UNITS), {"pool": "median"}, "`pool` of RulePlan must be auto, mean or max"),
-        (TableFormat(**UNITS), {"pool_size": 0}, "`pool_size` of RulePlan must be at least 1"),
+        (TableFormat(**UNITS), {"pool": "median"}, "`pool` of RuleConfig must be auto, mean or max"),
+        (TableFormat(**UNITS), {"pool_size": 0}, "`pool_size` of RuleConfig must be at least 1"),
         (
             TableFormat(**UNITS, **NUMBERS, answer_columns=("a", "b")),
             {"kind": "value", "pool": "noisy_or"},
@@ -56,4 +56,4 @@ def test_rules_that_do_not_take_units(table, rule, message):
     loss = {"regression": "mse", "multiclass": "cross_entropy"}.get(table.task, "bce")
     ranking = {"by": "probs"} if rule.get("kind") == "rank" else {}
     with pytest.raises(ConfigError, match=message):
-        Recipe(table=table, train=TrainPlan(loss=loss), rule=RulePlan(**rule), ranking=RankPlan(**ranking))
+        Recipe(table=table, train=TrainConfig(loss=loss), rule=RuleConfig(**rule), ranking=RankConfig(**ranking))

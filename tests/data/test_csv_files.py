@@ -2,7 +2,7 @@
 
 import pytest
 
-from imettk.data.csv_files import named, printable, read_csv
+from imettk.data.csv_files import list_names, printable, read_csv
 from imettk.errors import DataError
 
 
@@ -21,5 +21,5 @@ def test_a_damaged_file_is_named(tmp_path, content):
 
 
 def test_names_are_counted_and_stay_on_one_line():
-    assert named(["a\nb"], "row") == "1 row (a\\nb)" and printable("é") == "é"
-    assert named("abcdefg", "row") == "7 rows (a, b, c, d, e, ...)"
+    assert list_names(["a\nb"], "row") == "1 row (a\\nb)" and printable("é") == "é"
+    assert list_names("abcdefg", "row") == "7 rows (a, b, c, d, e, ...)"

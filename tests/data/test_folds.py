@@ -6,7 +6,7 @@ from by_targets import deal, deal_tables
 from fold_targets import multilabel
 from sklearn.model_selection import StratifiedKFold
 
-from imettk.config import FoldPlan
+from imettk.config import FoldConfig
 from imettk.data.folds import LEFT_OUT, ONLY_TRAINS, read_folds, write_folds
 from imettk.data.sample_table import SampleTable
 from imettk.errors import DataError, MismatchError, MissingFileError
@@ -24,7 +24,7 @@ def groups(num_samples=203):
 @pytest.mark.parametrize("grouped", [True, False])
 @pytest.mark.parametrize("make_targets", [classes, multilabel])
 def test_every_sample_has_one_fold_and_groups_stay_whole(make_targets, grouped, stratify):
-    targets, plan = make_targets(), FoldPlan(num_folds=4, stratify=stratify, seed=3)
+    targets, plan = make_targets(), FoldConfig(num_folds=4, stratify=stratify, seed=3)
     members = groups() if grouped else None
     folds = deal(targets, plan, groups=members)
     assert folds.dtype == np.int64
@@ -38,7 +38,9 @@ def test_every_sample_has_one_fold_and_groups_stay_whole(make_targets, grouped, 
 @pytest.mark.parametrize("make_targets", [classes, multilabel])
 def test_the_seed_alone_decides(make_targets, grouped):
     members = groups() if grouped else None
-    first, again, other = (deal(make_targets(), FoldPlan(num_folds=3, seed=seed), groups=members) for seed in (5, 5, 6))
+    first, again, other = (
+        deal(make_targets(), FoldConfig(num_folds=3, seed=seed), groups=members) for seed in (5, 5, 6)
+    )
     np.testing.assert_array_equal(first, again)
     # scikit-learn's StratifiedGroupKFold takes groups by their spread of classes; the seed only orders equal ones.
     assert (first != other).any() or (grouped and make_targets is classes)
@@ -46,7 +48,7 @@ def test_the_seed_alone_decides(make_targets, grouped):
 
 def test_classes_are_as_even_as_in_scikit_learn():
     targets = classes()
-    folds = deal(targets, FoldPlan(num_folds=5, seed=1))
+    folds = deal(targets, FoldConfig(num_folds=5, seed=1))
     ours = np.array([np.bincount(targets[folds == fold], minlength=6) for fold in range(5)])
     splits = StratifiedKFold(5, shuffle=True, random_state=9).split(targets, targets)
     theirs = np.array([np.bincount(targets[valid], minlength=6) for _, valid in splits])
@@ -62,7 +64,7 @@ def test_extra_tables_are_dealt_by_themselves_and_groups_stay_whole_over_tables(
     groups[100:110] = groups[:10]  # of the second table, with rows of the first
     groups[200:210] = groups[5:15]  # of the third
     groups[210:215] = groups[150:155]  # with rows of the second
-    plan = FoldPlan(num_folds=4)
+    plan = FoldConfig(num_folds=4)
     folds = deal_tables(targets, sources, plan, validates=[True, True, False], groups=groups)
     np.testing.assert_array_equal(folds[:100], deal(targets[:100], plan, groups=groups[:100]))
     np.testing.assert_array_equal(folds[100:110], folds[:10])
@@ -78,7 +80,7 @@ def test_extra_tables_are_dealt_by_themselves_and_groups_stay_whole_over_tables(
 
 def test_a_class_rarer_than_the_folds_is_dealt_without_a_warning():
     targets = np.array([0] * 20 + [1] * 2)
-    folds = deal(targets, FoldPlan(num_folds=5))
+    folds = deal(targets, FoldConfig(num_folds=5))
     assert len(set(folds[20:])) == 2
 
 
@@ -88,12 +90,12 @@ def test_a_class_rarer_than_the_folds_is_dealt_without_a_warning():
 )
 def test_too_few_units_are_refused(members, message):
     with pytest.raises(DataError, match=message + "; set --folds.num-folds lower"):
-        deal(np.array([0, 1, 0]), FoldPlan(num_folds=4), groups=members)
+        deal(np.array([0, 1, 0]), FoldConfig(num_folds=4), groups=members)
 
 
 def test_classes_that_are_all_too_rare_are_refused():
     with pytest.raises(DataError, match=r"cannot be split evenly .* --folds.stratify False"):
-        deal(np.arange(5), FoldPlan(num_folds=5))
+        deal(np.arange(5), FoldConfig(num_folds=5))
 
 
 def table_of(*ids):

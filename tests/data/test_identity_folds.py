@@ -9,8 +9,8 @@ import pytest
 from by_targets import deal_tables
 from places import SHARED
 
-from imettk.config import FoldPlan
-from imettk.data.folds import LEFT_OUT, ONLY_ENROLLED, ONLY_TRAINS
+from imettk.config import FoldConfig
+from imettk.data.folds import GALLERY_ONLY, LEFT_OUT, ONLY_TRAINS
 from imettk.errors import ConfigError, DataError
 
 REAL = SHARED / "data" / "tables" / "humpback2019"
@@ -39,7 +39,7 @@ def targets(request):
 
 def folds_of(targets, groups=None, sources=None, validates=(True,), **plan):
     sources = np.zeros(len(targets), np.int16) if sources is None else sources
-    return deal_tables(targets, sources, FoldPlan(**plan), validates=validates, groups=groups)
+    return deal_tables(targets, sources, FoldConfig(**plan), validates=validates, groups=groups)
 
 
 def held_out(targets, folds):
@@ -116,7 +116,7 @@ def test_identities_with_few_images_are_left_out_counted_over_all_tables(scheme)
     targets = np.array([0, 0, 0, 1, 2, 2, 2, -1, -1, 1, 3, 3])
     sources = np.repeat([0, 1], [9, 3])
     folds = folds_of(targets, sources=sources, validates=(True, False), scheme=scheme, min_images=2, num_folds=2)
-    expected = ONLY_ENROLLED
+    expected = GALLERY_ONLY
     assert not np.isin(folds, expected).any()
     few = folds_of(targets, sources=sources, validates=(True, False), scheme=scheme, min_images=3, num_folds=2)
     assert np.flatnonzero(few == expected).tolist() == [3, 9, 10, 11]
@@ -188,7 +188,7 @@ def test_an_unknown_identity_never_trains_in_another_table_or_a_mixed_group():
     targets, sources = rng.integers(0, 30, 200), rng.integers(0, 2, 200)
     groups = np.array([f"g{row // 2 if row < 40 else row}" for row in range(200)])
     for scheme in ("deal", "hold_out"):
-        plan = FoldPlan(num_folds=2, scheme=scheme, unknown_identities=0.05)
+        plan = FoldConfig(num_folds=2, scheme=scheme, unknown_identities=0.05)
         targets[sources == 1] = np.minimum(targets[sources == 1], 14)  # 15 and more are of the first table alone
         folds = deal_tables(targets, sources, plan, validates=(True, False), groups=groups)
         assert all(len(set(folds[(groups == name) & (folds != LEFT_OUT)])) <= 1 for name in set(groups))

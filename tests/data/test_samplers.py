@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from places import SHARED
 
-from imettk.config import StagePlan
+from imettk.config import StageConfig
 from imettk.data.samplers import Sampler, balance, repeat_rows
 from imettk.data.sampling import train_requests
 from imettk.errors import ConfigError
@@ -163,8 +163,8 @@ class TestIdentities:
     ],
 )
 def test_plans_that_cannot_be_are_refused(wrong):
-    with pytest.raises(ConfigError, match="of StagePlan must be"):
-        StagePlan(**wrong)
+    with pytest.raises(ConfigError, match="of StageConfig must be"):
+        StageConfig(**wrong)
 
 
 def test_batches_of_real_whales_have_every_identity_once_an_epoch():

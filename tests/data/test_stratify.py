@@ -7,7 +7,7 @@ from by_targets import deal
 from fold_targets import multilabel
 from places import SHARED
 
-from imettk.config import FoldPlan
+from imettk.config import FoldConfig
 
 DATA = SHARED / "data"
 
@@ -31,7 +31,7 @@ def read_hpa(num_rows=4000):
 
 def test_real_labels_are_far_more_even_than_by_chance():
     targets = read_hpa()
-    folds = deal(targets, FoldPlan(num_folds=5))
+    folds = deal(targets, FoldConfig(num_folds=5))
     rng = np.random.default_rng(0)
     by_chance = [unevenness(targets, rng.integers(0, 5, len(targets)), 5) for _ in range(10)]
     assert unevenness(targets, folds, 5) < 0.5 * min(by_chance)
@@ -48,7 +48,7 @@ def test_real_labels_are_no_less_even_than_by_the_known_library():
 
     targets = read_hpa()
     for num_folds in (5, 10):
-        ours = deviations(targets, deal(targets, FoldPlan(num_folds=num_folds)), num_folds)
+        ours = deviations(targets, deal(targets, FoldConfig(num_folds=num_folds)), num_folds)
         splits = MultilabelStratifiedKFold(num_folds, shuffle=True, random_state=0).split(targets, targets)
         folds = np.zeros(len(targets), int)
         for fold, (_, valid) in enumerate(splits):
@@ -60,14 +60,14 @@ def test_real_labels_are_no_less_even_than_by_the_known_library():
 
 def test_labels_and_sizes_are_nearly_as_even_as_whole_rows_can_be():
     targets = multilabel(3000)
-    folds = deal(targets, FoldPlan(num_folds=7))
+    folds = deal(targets, FoldConfig(num_folds=7))
     assert deviations(targets, folds, 7).max() < 3 and np.ptp(np.bincount(folds)) <= 3
 
 
 def test_rows_without_any_label_are_dealt_evenly_and_a_label_of_two_rows_to_two_folds():
     targets = np.zeros((53, 4), np.uint8)
     targets[:2, 0] = targets[:30, 1] = 1
-    folds = deal(targets, FoldPlan(num_folds=5))
+    folds = deal(targets, FoldConfig(num_folds=5))
     assert folds[0] != folds[1]
     assert np.ptp(np.bincount(folds[30:], minlength=5)) <= 1 and np.ptp(np.bincount(folds)) <= 1
 
@@ -79,7 +79,7 @@ def test_real_groups_of_patients_are_far_more_even_than_by_chance():
     frame = pd.read_csv(source, dtype={"patient": str})
     targets = frame.filter(like="true_").to_numpy(np.uint8)
     patients = frame["patient"].to_numpy(str)
-    folds = deal(targets, FoldPlan(num_folds=5), groups=patients)
+    folds = deal(targets, FoldConfig(num_folds=5), groups=patients)
     names, member = np.unique(patients, return_inverse=True)
     assert all(one == 1 for one in pd.Series(folds).groupby(member).nunique())
     rng = np.random.default_rng(0)
@@ -91,5 +91,5 @@ def test_real_groups_of_patients_are_far_more_even_than_by_chance():
 
 def test_one_label_is_dealt_evenly():
     targets = (np.arange(40) % 4 == 0).astype(np.uint8)[:, None]
-    folds = deal(targets, FoldPlan(num_folds=5))
+    folds = deal(targets, FoldConfig(num_folds=5))
     assert [int(targets[folds == fold].sum()) for fold in range(5)] == [2] * 5

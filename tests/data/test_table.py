@@ -275,7 +275,7 @@ def test_a_column_of_the_sample_that_nothing_fills_is_an_error_before_any_traini
     lay_out(tmp_path, "id,owl,hen\n007,1,0\n008,0,1\n", "train/007", "train/008", "test/t1", sample=sample)
     form = TableFormat(task="multiclass", label_column="owl", kept_columns=("width",))
     table = read_table(form, tmp_path)
-    with pytest.raises(DataError, match=r"nothing would fill 1 column \(hen\), for answers go into owl alone"):
+    with pytest.raises(DataError, match=r"nothing would fill 1 column \(hen\): answers go only into owl"):
         read_test_table(form, tmp_path, table)
     both = replace(form, kept_columns=("width", "hen"))
     assert read_test_table(both, tmp_path, table).ids.tolist() == ["t1"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imettk.config import ExtraTable, FoldPlan, TableFormat
+from imettk.config import ExtraTable, FoldConfig, TableFormat
 from imettk.data.asked_rows import read_test_units
 from imettk.data.folds import make_table_folds
 from imettk.data.table import read_answers, read_groups, read_table, read_test_table, read_units
@@ -199,7 +199,7 @@ def test_no_fold_parts_a_unit(tmp_path):
     write(tmp_path, train="patient_id,image_id,laterality,cancer\n" + "\n".join(rows) + "\n")
     touch(tmp_path, *("train/{}/{}.png".format(*row.split(",")) for row in rows))
     table = read_table(BREASTS, tmp_path)
-    plan, task = FoldPlan(num_folds=3), TASKS["multiclass"]
+    plan, task = FoldConfig(num_folds=3), TASKS["multiclass"]
     folds = make_table_folds(table.targets, table.sources, plan, task=task, validates=[True], groups=table.groups)
     pairs = {(unit, fold) for unit, fold in zip(table.units.tolist(), folds.tolist(), strict=True)}
     assert len(pairs) == 60 and {fold for _, fold in pairs} == {0, 1, 2}

@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import accuracy_score, fbeta_score, log_loss, roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from imettk.config import PredictPlan, Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
+from imettk.config import PredictConfig, Recipe, RuleConfig, ScoreConfig, TableFormat, TrainConfig
 from imettk.data.sample_table import SampleTable
 from imettk.errors import MissingFileError
 from imettk.evaluation.judge import judge_of
@@ -23,9 +23,9 @@ LABELS = ("a", "b", "c")
 def recipe_of(task="multilabel", metric=None, **sections):
     return Recipe(
         table=TableFormat(task=task, label_column="label", labels_csv=None),
-        train=TrainPlan(loss="bce" if task == "multilabel" else "cross_entropy"),
-        rule=sections.pop("rule", RulePlan(kind="threshold" if task == "multilabel" else "argmax", min_labels=0)),
-        score=ScorePlan(metric=metric),
+        train=TrainConfig(loss="bce" if task == "multilabel" else "cross_entropy"),
+        rule=sections.pop("rule", RuleConfig(kind="threshold" if task == "multilabel" else "argmax", min_labels=0)),
+        score=ScoreConfig(metric=metric),
         **sections,
     )
 
@@ -114,7 +114,7 @@ def test_a_metric_of_probabilities_scores_these_and_no_answers():
 def test_probabilities_are_judged_by_the_column_that_is_submitted():
     rng = np.random.default_rng(6)
     truth, logits = truth_of("multiclass", rng), torch.from_numpy(rng.normal(size=(12, 3)).astype(np.float32))
-    recipe = recipe_of("multiclass", "roc_auc", rule=RulePlan(kind="probability", positive="b"))
+    recipe = recipe_of("multiclass", "roc_auc", rule=RuleConfig(kind="probability", positive="b"))
     judge, table, probs = judge_of(recipe), table_of(truth[::2]), logits.softmax(1).numpy()
     mine, column = truth[::2] == 1, probs[:, 1]
     points = judge.judge_fold(prepared_of(truth), 0, Outputs(logits), None)
@@ -156,7 +156,7 @@ def test_infer_is_refused_at_once_without_a_rule(tmp_path):
 @pytest.mark.parametrize("task", ["multilabel", "multiclass"])
 def test_a_picture_is_answered_with_its_labels_the_likeliest_first(tmp_path, task, merge):
     rng, views = np.random.default_rng(5), ("plain", "hflip")
-    recipe = recipe_of(task, predict=PredictPlan(views=views, merge=merge))
+    recipe = recipe_of(task, predict=PredictConfig(views=views, merge=merge))
     rule = {"kind": "threshold", "thresholds": [0.5] * 3} if task == "multilabel" else {"kind": "argmax"}
     run = write_rule(tmp_path, **rule)
     logits = rng.normal(0, 2, (2, 2, 6, 3))  # folds, views, pictures, labels

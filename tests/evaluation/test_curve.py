@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from imettk.config import EmbeddingPlan, ModelPlan, RankPlan, Recipe, RulePlan, TableFormat, TrainPlan
+from imettk.config import EmbeddingConfig, ModelConfig, RankConfig, Recipe, RuleConfig, TableFormat, TrainConfig
 from imettk.data.sample_table import SampleTable
 from imettk.errors import ConfigError
 from imettk.evaluation import curve
@@ -16,15 +16,15 @@ from imettk.evaluation.by_ranking import MIN_SPREAD, RankingJudge
 from imettk.evaluation.curve import make_validation
 from imettk.experiment.prepared import Compute, Prepared
 from imettk.models.heads import Outputs
-from imettk.training.team import Team
+from imettk.training.process_group import ProcessGroup
 
 RECIPE = Recipe(
     table=TableFormat(task="multiclass", unknown_label="new"),
-    model=ModelPlan(head="embedding"),
-    embedding=EmbeddingPlan(margin=0.0, scale=10.0),
-    train=TrainPlan(loss="cosface"),
-    rule=RulePlan(kind="rank"),
-    ranking=RankPlan(num_answers=2),
+    model=ModelConfig(head="embedding"),
+    embedding=EmbeddingConfig(margin=0.0, scale=10.0),
+    train=TrainConfig(loss="cosface"),
+    rule=RuleConfig(kind="rank"),
+    ranking=RankConfig(num_answers=2),
 )
 
 
@@ -60,16 +60,16 @@ def test_a_network_whose_embeddings_are_alike_is_told(capsys):
 CLASSES = TableFormat(task="multiclass")
 TASKS = {
     "labels": Recipe(),
-    "classes": Recipe(table=CLASSES, train=TrainPlan(loss="cross_entropy"), rule=RulePlan(kind="argmax")),
+    "classes": Recipe(table=CLASSES, train=TrainConfig(loss="cross_entropy"), rule=RuleConfig(kind="argmax")),
     "ranked classes": Recipe(
         table=CLASSES,
-        train=TrainPlan(loss="cross_entropy"),
-        rule=RulePlan(kind="rank"),
-        ranking=RankPlan(by="probs", num_answers=2),
+        train=TrainConfig(loss="cross_entropy"),
+        rule=RuleConfig(kind="rank"),
+        ranking=RankConfig(by="probs", num_answers=2),
     ),
     "class centres": RECIPE,
     "triplets": replace(
-        RECIPE, model=ModelPlan(head="embedding", centres=0), train=TrainPlan(loss="triplet", watch="score")
+        RECIPE, model=ModelConfig(head="embedding", centres=0), train=TrainConfig(loss="triplet", watch="score")
     ),
 }
 
@@ -96,8 +96,10 @@ def test_what_can_be_watched_is_what_a_validation_gives(name, valid, monkeypatch
         return Outputs(torch.rand(1, len(rows), 3, generator=rng), embeddings)
 
     monkeypatch.setattr(curve, "evaluate", evaluate)
-    given = make_validation(recipe, table, 0, Compute(torch.device("cpu"), torch.float32), Team())(torch.nn.Identity())
-    for watch in get_args(get_type_hints(TrainPlan)["watch"]):
+    given = make_validation(recipe, table, 0, Compute(torch.device("cpu"), torch.float32), ProcessGroup())(
+        torch.nn.Identity()
+    )
+    for watch in get_args(get_type_hints(TrainConfig)["watch"]):
         if watch in given:
             assert replace(recipe, train=replace(recipe.train, watch=watch)).train.watch == watch
         else:

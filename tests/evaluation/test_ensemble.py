@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import fbeta_score, log_loss
 
-from imettk.config import Recipe, RulePlan, ScorePlan
+from imettk.config import Recipe, RuleConfig, ScoreConfig
 from imettk.evaluation import ensemble
 from imettk.evaluation.ensemble import ensemble_by_rule, fit_member_weights
 from imettk.evaluation.members import Joined, blend_known
@@ -77,7 +77,7 @@ def make(tmp_path):
             save_predictions(tmp_path / name / f"fold{fold}" / "oof.safetensors", part)
 
     def make(*names, metric=None, method="mean", weights=None, rule="threshold"):
-        recipe = Recipe(rule=RulePlan(kind=rule, min_labels=0), score=ScorePlan(metric=metric))
+        recipe = Recipe(rule=RuleConfig(kind=rule, min_labels=0), score=ScoreConfig(metric=metric))
         run = RunDir(tmp_path / "out")
         run.path.mkdir(exist_ok=True)
         members = [tmp_path / name for name in names]

@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, fbeta_score, roc_auc_score
 
-from imettk.config import Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan, choices
+from imettk.config import Recipe, RuleConfig, ScoreConfig, TableFormat, TrainConfig, choices
 from imettk.data.sample_table import SampleTable
 from imettk.errors import DataError
 from imettk.evaluation.evidence import NUM_ERRORS, keep_curves, keep_errors, keep_unknown_curve, threshold_curve
@@ -54,7 +54,7 @@ def test_the_curve_is_scikit_learns_and_marks_the_rules_thresholds():
     rng = np.random.default_rng(0)
     targets = (rng.random((40, 4)) < 0.4).astype(np.uint8)
     probs = rng.random((40, 4)).astype(np.float32)
-    recipe = Recipe(rule=RulePlan(kind="group_thresholds", beta=1, average="macro"))
+    recipe = Recipe(rule=RuleConfig(kind="group_thresholds", beta=1, average="macro"))
     rule = Thresholds(thresholds=(0.4, 0.2, 0.4, 2.0))
     curve = threshold_curve(fitter_of(recipe), rule, probs, targets)
     assert curve["own"] == [0.2, 0.4] and curve["metric"] == "macro F1" and len(curve["scores"]) == 99
@@ -91,7 +91,7 @@ def test_the_surest_wrong_rows_come_first_with_their_pictures(tmp_path):
 
 
 CLASSES = Recipe(
-    table=TableFormat(task="multiclass"), train=TrainPlan(loss="cross_entropy"), rule=RulePlan(kind="argmax")
+    table=TableFormat(task="multiclass"), train=TrainConfig(loss="cross_entropy"), rule=RuleConfig(kind="argmax")
 )
 
 
@@ -125,15 +125,15 @@ def test_numbers_that_are_answered_with_grades_have_a_confusion_matrix_too(tmp_p
     targets = np.float32([0, 0.5, 2, 3])[rng.integers(0, 4, 90)][:, None]
     numbers = (targets + rng.normal(0, 0.5, targets.shape)).astype(np.float32)
     recipe = Recipe(
-        table=TableFormat(task="regression"), train=TrainPlan(loss="mse"), rule=RulePlan(kind="cutpoints"),
-        score=ScorePlan(metric="quadratic_kappa"),
+        table=TableFormat(task="regression"), train=TrainConfig(loss="mse"), rule=RuleConfig(kind="cutpoints"),
+        score=ScoreConfig(metric="quadratic_kappa"),
     )  # fmt: skip
     kept = curves_of(tmp_path, recipe, table_of(targets, ["grade"]), numbers)
     answers = fitter_of(recipe, labels=("grade",)).fit(numbers, targets).apply(numbers)
     assert kept["confusion"]["labels"] == ["0", "0.5", "2", "3"]
     expected = confusion_matrix((2 * targets).astype(int), (2 * answers).astype(int))
     np.testing.assert_array_equal(kept["confusion"]["counts"], expected)
-    plain = replace(recipe, rule=RulePlan(kind="value"), score=ScorePlan())
+    plain = replace(recipe, rule=RuleConfig(kind="value"), score=ScoreConfig())
     assert "confusion" not in curves_of(tmp_path, plain, table_of(targets, ["grade"]), numbers)
 
 
@@ -167,7 +167,7 @@ def test_of_classes_each_has_a_curve_and_the_one_answered_is_calibrated(tmp_path
 def test_of_two_classes_the_positive_one_has_a_curve(tmp_path, positive, column):
     probs, targets = class_rows(300, 2)
     answers = probs**2 / (probs**2).sum(1, keepdims=True)  # such as a temperature makes
-    rule = RulePlan(kind="probability", positive=positive)
+    rule = RuleConfig(kind="probability", positive=positive)
     recipe = replace(CLASSES, rule=CLASSES.rule if positive is None else rule)
     kept = curves_of(tmp_path, recipe, table_of(targets, ("0", "1")), probs, answers)
     (line,) = kept["probabilities"]["lines"]
@@ -182,7 +182,7 @@ def test_labels_have_curves_those_that_the_submission_asks_for_and_no_confusion(
     rng = np.random.default_rng(4)
     targets = (rng.random((200, 4)) < 0.4).astype(np.uint8)
     probs = (0.5 * targets + 0.5 * rng.random((200, 4))).astype(np.float32)
-    recipe = Recipe(table=TableFormat(answer_columns=("d", "b")), rule=RulePlan(kind="probability"))
+    recipe = Recipe(table=TableFormat(answer_columns=("d", "b")), rule=RuleConfig(kind="probability"))
     kept = curves_of(tmp_path, recipe, table_of(targets), probs)
     assert set(kept) == {"probabilities", "calibration"}
     assert {line["label"] for line in kept["probabilities"]["lines"]} == {"b", "d"}
@@ -193,7 +193,7 @@ def test_labels_have_curves_those_that_the_submission_asks_for_and_no_confusion(
 
 def test_probabilities_are_shown_as_they_are_answered_and_only_where_a_rule_gives_any(tmp_path, monkeypatch):
     probs, targets = class_rows(300, 2)
-    recipe = replace(CLASSES, rule=RulePlan(kind="probability", positive="1"))
+    recipe = replace(CLASSES, rule=RuleConfig(kind="probability", positive="1"))
     monkeypatch.setattr(Probabilities, "apply", lambda rule, probs: probs**2)
     judged = {"recipe": recipe, "data_dir": tmp_path, "run": RunDir(tmp_path), "folds": np.arange(300) % 2}
     table = table_of(targets, ("0", "1"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imettk.config import RankPlan, Recipe, RulePlan, TableFormat, TrainPlan
+from imettk.config import RankConfig, Recipe, RuleConfig, TableFormat, TrainConfig
 from imettk.config.choices import RuleChoice
 from imettk.config.own import register_source
 from imettk.errors import MissingFileError
@@ -14,8 +14,8 @@ from imettk.postprocess.rule import Rule
 from imettk.tracking.run_dir import RunDir
 
 FILE = "e" * 64
-CLASSES, LOSS = TableFormat(task="multiclass"), TrainPlan(loss="cross_entropy")
-RANKS = Recipe(table=CLASSES, train=LOSS, rule=RulePlan(kind="rank"), ranking=RankPlan(by="probs", num_answers=3))
+CLASSES, LOSS = TableFormat(task="multiclass"), TrainConfig(loss="cross_entropy")
+RANKS = Recipe(table=CLASSES, train=LOSS, rule=RuleConfig(kind="rank"), ranking=RankConfig(by="probs", num_answers=3))
 
 
 class OwnJudge(RuleJudge):
@@ -23,7 +23,7 @@ class OwnJudge(RuleJudge):
 
 
 def recipe_of(kind):
-    return Recipe(table=CLASSES, train=LOSS, rule=RulePlan(kind=kind), source_sha256=FILE)
+    return Recipe(table=CLASSES, train=LOSS, rule=RuleConfig(kind=kind), source_sha256=FILE)
 
 
 def test_a_rule_is_judged_by_its_rows_judge():

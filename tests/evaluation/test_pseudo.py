@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imettk.config import RankPlan, Recipe, RulePlan, TableFormat, TrainPlan
+from imettk.config import RankConfig, Recipe, RuleConfig, TableFormat, TrainConfig
 from imettk.config.own import register_source
 from imettk.errors import ConfigError, MismatchError, MissingFileError
 from imettk.evaluation.pseudo import pseudo_by_rule, pseudo_classes
@@ -46,8 +46,8 @@ register_source(FILE, {"plain": Plain, "sure": Sure})
 def recipe_of(kind, task="multilabel", **more):
     return Recipe(
         table=TableFormat(task=task, label_column="label", labels_csv=None),
-        train=TrainPlan(loss="bce" if task == "multilabel" else "cross_entropy"),
-        rule=RulePlan(kind=kind),
+        train=TrainConfig(loss="bce" if task == "multilabel" else "cross_entropy"),
+        rule=RuleConfig(kind=kind),
         source_sha256=FILE,
         **more,
     )
@@ -109,7 +109,7 @@ def test_a_rule_without_a_confidence_is_one_line_with_the_run(tmp_path):
 @pytest.mark.parametrize("hard", [False, True])
 def test_a_classifier_whose_answers_are_ranked_is_as_sure_as_its_likeliest_class(tmp_path, hard):
     probs = class_probs()
-    run, recipe = run_of(tmp_path, probs), recipe_of("rank", "multiclass", ranking=RankPlan(by="probs"))
+    run, recipe = run_of(tmp_path, probs), recipe_of("rank", "multiclass", ranking=RankConfig(by="probs"))
     pseudo_classes(recipe, run, confidence=0.9, hard=hard)
     ids, cells, targets, sure = made(run)
     expected = np.array([part.max(1) >= 0.9 for part in probs])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imettk.config import ModelPlan, RankPlan, Recipe, RulePlan, StagePlan, TableFormat, TrainPlan
+from imettk.config import ModelConfig, RankConfig, Recipe, RuleConfig, StageConfig, TableFormat, TrainConfig
 from imettk.data.sample_table import SampleTable
 from imettk.errors import ConfigError, DataError
 from imettk.evaluation.by_ranking import RankingJudge
@@ -24,10 +24,10 @@ def recipe_of(*, unknown="new", **ranking):
     by = ranking.get("by", "neighbours")
     return Recipe(
         table=TableFormat(task="multiclass", unknown_label=unknown),
-        model=ModelPlan(head="embedding" if by == "neighbours" else "linear"),
-        train=TrainPlan(loss="arcface" if by == "neighbours" else "cross_entropy"),
-        rule=RulePlan(kind="rank"),
-        ranking=RankPlan(**({"num_answers": 3} | ranking)),
+        model=ModelConfig(head="embedding" if by == "neighbours" else "linear"),
+        train=TrainConfig(loss="arcface" if by == "neighbours" else "cross_entropy"),
+        rule=RuleConfig(kind="rank"),
+        ranking=RankConfig(**({"num_answers": 3} | ranking)),
     )
 
 
@@ -230,20 +230,20 @@ EMBEDS = recipe_of()
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"model": ModelPlan()}, "`model.head` embedding and a `train.loss` of embeddings"),
-        ({"train": TrainPlan(loss="cross_entropy")}, "need each other, got embedding and cross_entropy"),
+        ({"model": ModelConfig()}, "`model.head` embedding and a `train.loss` of embeddings"),
+        ({"train": TrainConfig(loss="cross_entropy")}, "need each other, got embedding and cross_entropy"),
         (
-            {"model": ModelPlan(head="embedding", centres=0)},
+            {"model": ModelConfig(head="embedding", centres=0)},
             "`model.centres` must be at least 1 for the cosines that arcface takes",
         ),
-        ({"train": TrainPlan(loss="triplet", watch="score")}, "`model.centres` must be 0 for triplet, got 1"),
+        ({"train": TrainConfig(loss="triplet", watch="score")}, "`model.centres` must be 0 for triplet, got 1"),
         (
-            {"train": TrainPlan(loss="triplet"), "model": ModelPlan(head="embedding", centres=0)},
+            {"train": TrainConfig(loss="triplet"), "model": ModelConfig(head="embedding", centres=0)},
             "`train.watch` must be score with triplets",
         ),
-        ({"train": TrainPlan(loss="arcface", teacher=("x",))}, "`train.teacher` mixes targets"),
-        ({"stages": (StagePlan(mixup=0.2),)}, "`stages.0` mixes images"),
-        ({"rule": RulePlan(kind="argmax")}, "`table.unknown_label` needs `rule.kind` rank"),
+        ({"train": TrainConfig(loss="arcface", teacher=("x",))}, "`train.teacher` mixes targets"),
+        ({"stages": (StageConfig(mixup=0.2),)}, "`stages.0` mixes images"),
+        ({"rule": RuleConfig(kind="argmax")}, "`table.unknown_label` needs `rule.kind` rank"),
         ({"table": TableFormat(task="multiclass", answer_columns=("a",))}, "one column an answer, got 1"),
     ],
     ids=lambda one: one if isinstance(one, str) else "",
@@ -257,7 +257,7 @@ def test_what_does_not_fit_together_is_refused(changes, message):
 def test_a_classifier_needs_probs_and_scored_identities_an_unknown_label():
     classifier = recipe_of(by="probs")
     with pytest.raises(ConfigError, match=r"`ranking.by` neighbours needs a `model.head` embedding"):
-        replace(classifier, ranking=RankPlan())
+        replace(classifier, ranking=RankConfig())
     with pytest.raises(ConfigError, match=r"`ranking.scored` train needs `table.unknown_label`"):
         recipe_of(by="probs", scored="train", unknown=None)
     with pytest.raises(ConfigError, match=r"`ranking.answers` images needs `ranking.by` neighbours"):

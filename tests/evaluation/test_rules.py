@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import fbeta_score
 
-from imettk.config import Recipe, RulePlan, ScorePlan
+from imettk.config import Recipe, RuleConfig, ScoreConfig
 from imettk.errors import ConfigError, DataError, MissingFileError
 from imettk.evaluation.rules import fitter_of
 from imettk.experiment.prepared import read_shares
@@ -18,7 +18,7 @@ TARGETS = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]], np.uint8)  # sh
 
 
 def recipe_of(shares: str, name: str | None = "shares.csv") -> Recipe:
-    return Recipe(rule=RulePlan(kind="share", shares=shares, shares_csv=name, average="macro", min_labels=0))
+    return Recipe(rule=RuleConfig(kind="share", shares=shares, shares_csv=name, average="macro", min_labels=0))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_table_of_shares_is_there_and_named_only_where_it_counts(tmp_path):
     with pytest.raises((DataError, MissingFileError), match=r"shares\.csv"):
         read_shares(recipe_of("mean"), tmp_path, LABELS)
     for shares, name in (("csv", None), ("train", "shares.csv")):
-        with pytest.raises(ConfigError, match="`shares_csv` of RulePlan must be given with shares csv or mean"):
+        with pytest.raises(ConfigError, match="`shares_csv` of RuleConfig must be given with shares csv or mean"):
             replace(recipe_of("csv").rule, shares=shares, shares_csv=name)
 
 
@@ -65,7 +65,7 @@ def test_a_threshold_is_the_best_for_the_f1_that_is_judged(average):
     rng = np.random.default_rng(0)
     probs = rng.random((60, 3)).astype(np.float32)
     targets = (rng.random((60, 3)) < probs * (0.9, 0.5, 0.2)).astype(np.uint8)
-    recipe = Recipe(rule=RulePlan(kind="threshold", min_labels=0), score=ScorePlan(metric=f"f1_{average}"))
+    recipe = Recipe(rule=RuleConfig(kind="threshold", min_labels=0), score=ScoreConfig(metric=f"f1_{average}"))
     chosen = fitter_of(recipe).fit(probs, targets).apply(probs)
     every = [
         fbeta_score(targets, probs >= value, beta=1, average=average, zero_division=0) for value in [*probs.ravel(), 2]

@@ -17,7 +17,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from imettk.config import Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
+from imettk.config import Recipe, RuleConfig, ScoreConfig, TableFormat, TrainConfig
 from imettk.data.sample_table import SampleTable
 from imettk.errors import ConfigError
 from imettk.evaluation.rules import fitter_of, score_quickly
@@ -40,9 +40,9 @@ def recipe_of(task="multilabel", metric=None, columns=(), **rule):
     kind = rule.pop("kind", "threshold" if task == "multilabel" else "argmax")
     return Recipe(
         table=TableFormat(task=task, label_column="label", answer_columns=columns),
-        train=TrainPlan(loss="bce" if task == "multilabel" else "cross_entropy"),
-        rule=RulePlan(kind=kind, **rule),
-        score=ScorePlan(metric=metric),
+        train=TrainConfig(loss="bce" if task == "multilabel" else "cross_entropy"),
+        rule=RuleConfig(kind=kind, **rule),
+        score=ScoreConfig(metric=metric),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from imettk.config import Recipe, RulePlan, ScorePlan, TableFormat, TrainPlan
+from imettk.config import Recipe, RuleConfig, ScoreConfig, TableFormat, TrainConfig
 from imettk.config.choices import UNIT_POOLS, UnitPoolChoice
 from imettk.data.sample_table import SampleTable
 from imettk.errors import ConfigError, MismatchError
@@ -16,9 +16,9 @@ from imettk.evaluation.units import Units
 
 RECIPE = Recipe(
     table=TableFormat(task="multiclass", unit_columns=("study",), label_column="label"),
-    train=TrainPlan(loss="cross_entropy"),
-    rule=RulePlan(kind="probability", positive="1"),
-    score=ScorePlan(metric="roc_auc"),
+    train=TrainConfig(loss="cross_entropy"),
+    rule=RuleConfig(kind="probability", positive="1"),
+    score=ScoreConfig(metric="roc_auc"),
 )
 POOLS = {
     "mean": lambda own: own.mean(),
@@ -113,7 +113,7 @@ def test_some_fold_chooses_otherwise_in_the_cases_above():
 
 def test_a_pool_that_is_asked_for_is_taken(capsys):
     table, probs, folds = made()
-    recipe = replace(RECIPE, rule=RulePlan(kind="probability", positive="1", pool="max"))
+    recipe = replace(RECIPE, rule=RuleConfig(kind="probability", positive="1", pool="max"))
     units, fitter = Units(recipe, table), fitter_of(recipe, labels=table.labels)
     pooled = units.choose(fitter, probs, units.folds(folds))
     units.tell(pooled, fitter)
@@ -137,7 +137,7 @@ def test_a_rule_keeps_the_pool_beside_it():
 
 def test_a_fold_that_chooses_another_pool_has_rules_fitted_on_that():
     """With a rule that learns: thresholds of the others, pooled as the others say."""
-    recipe = Recipe(table=TableFormat(unit_columns=("study",)), rule=RulePlan(min_labels=0))
+    recipe = Recipe(table=TableFormat(unit_columns=("study",)), rule=RuleConfig(min_labels=0))
     rng = np.random.default_rng(0)
     probs, other = rng.uniform(size=(2, 90, 3))
     targets, folds = (rng.uniform(size=(90, 3)) < probs).astype(np.uint8), np.arange(90) % 3
@@ -153,11 +153,11 @@ def test_a_pool_from_outside_is_one_more_row(monkeypatch):
     def smallest(probs, members, k):
         return members.reduce(np.minimum, probs)
 
-    with pytest.raises(ConfigError, match="`pool` of RulePlan must be auto, mean"):
-        RulePlan(pool="smallest")
+    with pytest.raises(ConfigError, match="`pool` of RuleConfig must be auto, mean"):
+        RuleConfig(pool="smallest")
     monkeypatch.setitem(UNIT_POOLS, "smallest", UnitPoolChoice(make=smallest))
     table, probs, folds = made()
-    recipe = replace(RECIPE, rule=RulePlan(kind="probability", positive="1", pool="smallest"))
+    recipe = replace(RECIPE, rule=RuleConfig(kind="probability", positive="1", pool="smallest"))
     units = Units(recipe, table)
     expected = [probs[table.units == name, 1].min() for name in units.table.ids]
     np.testing.assert_allclose(units.pool(probs)[:, 1], expected, rtol=1e-6)

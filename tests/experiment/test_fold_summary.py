@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from imettk.config import FoldPlan, Recipe, RulePlan, TableFormat, TrainPlan
+from imettk.config import FoldConfig, Recipe, RuleConfig, TableFormat, TrainConfig
 from imettk.data.sample_table import SampleTable
 from imettk.experiment.fold_summary import describe_folds
 
@@ -15,7 +15,7 @@ def table_of(targets, labels):
 
 
 def recipe_of(task, loss, rule):
-    plans = {"train": TrainPlan(loss=loss), "rule": RulePlan(kind=rule), "folds": FoldPlan(num_folds=2)}
+    plans = {"train": TrainConfig(loss=loss), "rule": RuleConfig(kind=rule), "folds": FoldConfig(num_folds=2)}
     return Recipe(table=TableFormat(task=task), **plans)
 
 
@@ -29,7 +29,7 @@ def test_classes_are_counted_in_each_fold():
     assert "folds: 0: 4 rows, 1: 3 rows" in lines
     assert "a label's rows differ between folds by 0.0% on average, 0.0% at most" in lines
     assert "fewer rows than folds: 1 label (c); folds without one say nothing about it" in lines
-    nothing = replace(recipe, folds=FoldPlan(scheme="none"))
+    nothing = replace(recipe, folds=FoldConfig(scheme="none"))
     assert describe_folds(nothing, table, np.full(7, -1)).endswith("all rows train, and none is validated")
 
 

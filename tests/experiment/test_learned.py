@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from imettk.config import Recipe, TableFormat, TrainPlan
-from imettk.config.answers import RulePlan
+from imettk.config import Recipe, TableFormat, TrainConfig
+from imettk.config.answers import RuleConfig
 from imettk.data.sample_table import SampleTable
 from imettk.experiment.learned import Learned, with_auxiliary
 
@@ -22,8 +22,8 @@ TABLE = SampleTable(
 def test_auxiliary_labels_are_the_last_ones():
     recipe = Recipe(
         table=TableFormat(task="questions", label_columns=("x",), auxiliary_columns=("y",)),
-        train=TrainPlan(loss="question_cross_entropy"),
-        rule=RulePlan(kind="argmax_each"),
+        train=TrainConfig(loss="question_cross_entropy"),
+        rule=RuleConfig(kind="argmax_each"),
     )
     learned = Learned.of(recipe, TABLE)
     assert learned == Learned((2, 3), ("y=1", "y=2", "y=3"))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from imettk.config import ScorePlan
+from imettk.config import ScoreConfig
 from imettk.errors import MismatchError, MissingFileError
 from imettk.experiment.rule_file import RULE, keep_rule, read_rule
 from imettk.recipes.digits import digits
@@ -40,7 +40,7 @@ def test_a_rule_for_another_plan_names_the_fields_that_differ(run):
 
 
 def test_a_rule_for_another_metrics_f_beta_is_another_rule(run):
-    other = replace(digits(), score=ScorePlan(metric="f1_macro"))
+    other = replace(digits(), score=ScoreConfig(metric="f1_macro"))
     with pytest.raises(MismatchError, match=r"rule\.beta: 2\.0 -> 1\.0; rule\.average: 'samples' -> 'macro'"):
         read_rule(run, other, LABELS)
     keep_rule(run, CONTENT, other, LABELS, [0])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imettk.config import RankPlan, Recipe, RulePlan, TableFormat, TrainPlan
+from imettk.config import RankConfig, Recipe, RuleConfig, TableFormat, TrainConfig
 from imettk.data.table import read_table
 from imettk.errors import MismatchError, MissingFileError
 from imettk.experiment.prepared import Prepared
@@ -90,9 +90,9 @@ def test_a_row_of_no_known_identity_never_trains_whatever_a_teacher_says(table, 
     path = save(tmp_path / "p", table, np.arange(72), np.full((1, 72, 15), 1 / 15, np.float32))
     recipe = Recipe(
         table=TableFormat(task="multiclass", unknown_label="new"),
-        train=TrainPlan(loss="cross_entropy", teacher=(path,)),
-        rule=RulePlan(kind="rank"),
-        ranking=RankPlan(by="probs"),
+        train=TrainConfig(loss="cross_entropy", teacher=(path,)),
+        rule=RuleConfig(kind="rank"),
+        ranking=RankConfig(by="probs"),
     )
     taught, _ = with_teacher(recipe, prepared, 1)
     assert taught.targets.shape == (72, 15)

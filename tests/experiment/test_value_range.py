@@ -17,9 +17,9 @@ def recipe():
     return Recipe(
         table=TableFormat(task="multiclass", label_column="label", image_suffix=".png"),
         images=ImageFormat(image_size=(32, 32), channels=1, white="2%..98%"),
-        stages=(StagePlan(num_epochs=1, batch_size=6),), folds=FoldPlan(num_folds=2),
-        model=ModelPlan(backbone="timm:test_resnet"), train=TrainPlan(loss="cross_entropy"),
-        rule=RulePlan(kind="argmax"),
+        stages=(StageConfig(num_epochs=1, batch_size=6),), folds=FoldConfig(num_folds=2),
+        model=ModelConfig(backbone="timm:test_resnet"), train=TrainConfig(loss="cross_entropy"),
+        rule=RuleConfig(kind="argmax"),
     )
 """
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
-from imettk.config import EmbeddingPlan
+from imettk.config import EmbeddingConfig
 from imettk.config.choices import LOSSES, Loss
 from imettk.losses.output_loss import make_loss
 
@@ -44,7 +44,7 @@ def test_own_parameters_reach_the_loss():
 def test_cosface_and_arcface_take_scale_and_margin():
     cosines = random(6, 3).tanh()
     own = functional.one_hot(TARGETS).bool()
-    plan = EmbeddingPlan(scale=7.0, margin=0.3)
+    plan = EmbeddingConfig(scale=7.0, margin=0.3)
     lowered = torch.where(own, cosines - 0.3, cosines)
     expected = functional.cross_entropy(7 * lowered, TARGETS, reduction="none")
     torch.testing.assert_close(make_loss(LOSSES["cosface"], embedding=plan)(Outputs(cosines), TARGETS), expected)
@@ -54,12 +54,12 @@ def test_cosface_and_arcface_take_scale_and_margin():
     expected = functional.cross_entropy(7 * widened, TARGETS, reduction="none")
     found = make_loss(LOSSES["arcface"], embedding=plan)(Outputs(cosines), TARGETS)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    half = EmbeddingPlan(scale=7.0, margin=0.3, plain_weight=1.0)
+    half = EmbeddingConfig(scale=7.0, margin=0.3, plain_weight=1.0)
     plain = functional.cross_entropy(7 * cosines, TARGETS, reduction="none")
     found = make_loss(LOSSES["arcface"], embedding=half)(Outputs(cosines), TARGETS)
     torch.testing.assert_close(found, (expected + plain) / 2, rtol=1e-5, atol=1e-5)
     # Only angles below a right one are widened.
-    easy = EmbeddingPlan(scale=7.0, margin=0.3, easy_margin=True)
+    easy = EmbeddingConfig(scale=7.0, margin=0.3, easy_margin=True)
     widened = torch.where(own & (cosines > 0), (cosines.acos() + 0.3).cos(), cosines)
     expected = functional.cross_entropy(7 * widened, TARGETS, reduction="none")
     found = make_loss(LOSSES["arcface"], embedding=easy)(Outputs(cosines), TARGETS)
@@ -68,7 +68,7 @@ def test_cosface_and_arcface_take_scale_and_margin():
 
 def test_arcface_has_margins_by_size_where_rows_are_counted():
     cosines = torch.full((2, 2), 0.5)
-    plan = EmbeddingPlan(scale=1.0, margin=0.5, frequent_margin=0.2)
+    plan = EmbeddingConfig(scale=1.0, margin=0.5, frequent_margin=0.2)
     counted = make_loss(LOSSES["arcface"], embedding=plan, counts=np.array([100, 2]))
     loss = counted(Outputs(cosines), torch.tensor([0, 1]))
     for found, margin in zip(loss.tolist(), (0.2, 0.5), strict=True):
@@ -81,11 +81,11 @@ def test_arcface_has_margins_by_size_where_rows_are_counted():
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 def test_triplets_take_embeddings_mining_distance_and_margin(distance):
     embeddings = functional.normalize(random(6, 8))
-    plan = EmbeddingPlan(mining="batch_all", distance=distance, margin=0.4)
+    plan = EmbeddingConfig(mining="batch_all", distance=distance, margin=0.4)
     found = make_loss(LOSSES["triplet"], embedding=plan)(Outputs(random(6, 0), embeddings), TARGETS).mean()
     known = CosineSimilarity() if distance == "cosine" else LpDistance()
     torch.testing.assert_close(found, TripletMarginLoss(margin=0.4, distance=known)(embeddings, TARGETS))
-    softly = EmbeddingPlan(mining="batch_all", distance=distance, soft_margin=True)
+    softly = EmbeddingConfig(mining="batch_all", distance=distance, soft_margin=True)
     soft = make_loss(LOSSES["triplet"], embedding=softly)(Outputs(random(6, 0), embeddings), TARGETS).mean()
     far = 1 - embeddings @ embeddings.T if distance == "cosine" else torch.cdist(embeddings, embeddings)
     triplets = [
@@ -101,7 +101,7 @@ def test_triplets_take_embeddings_mining_distance_and_margin(distance):
 def test_contrastive_takes_margin_and_distance():
     embeddings = functional.normalize(random(6, 8))
     far = 1 - embeddings @ embeddings.T
-    plan = EmbeddingPlan(distance="cosine", margin=0.9)
+    plan = EmbeddingConfig(distance="cosine", margin=0.9)
     same = [far[i, j] for i in range(6) for j in range(6) if i != j and TARGETS[i] == TARGETS[j]]
     others = [(0.9 - far[i, j]).relu() for i in range(6) for j in range(6) if TARGETS[i] != TARGETS[j]]
     violated = [value for value in others if value > 0]
@@ -113,7 +113,7 @@ def test_a_second_classifier_counts_beside_losses_of_embeddings_alone():
     cosines, second = random(6, 3).tanh(), random(6, 3, seed=1)
     beside = functional.cross_entropy(second, TARGETS, reduction="none")
     for weight in (0.0, 0.5, 1.0):
-        loss = make_loss(LOSSES["cosface"], embedding=EmbeddingPlan(joint_weight=weight))
+        loss = make_loss(LOSSES["cosface"], embedding=EmbeddingConfig(joint_weight=weight))
         both, alone = (loss(Outputs(cosines, None, aux), TARGETS) for aux in (second, None))
         torch.testing.assert_close(both, alone + weight * beside)
     plain = make_loss(LOSSES["cross_entropy"])
@@ -136,7 +136,7 @@ def test_a_row_from_outside_the_package():
         whole_batch=True,
         settings=lambda embedding, counts: {"scale": embedding.scale},
     )
-    loss = make_loss(row, embedding=EmbeddingPlan(scale=3.0))
+    loss = make_loss(row, embedding=EmbeddingConfig(scale=3.0))
     embeddings = random(6, 8)
     torch.testing.assert_close(loss(Outputs(random(6, 0), embeddings), TARGETS), 3 * embeddings.square().sum(1))
     assert loss.whole_batch

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, f1_score, fbeta_score
 
-from imettk.config import RulePlan
+from imettk.config import RuleConfig
 from imettk.config.choices import RULES
 from imettk.errors import ConfigError
 from imettk.metrics import METRICS
@@ -20,15 +20,15 @@ OWN_TESTS = ("cutpoints", "argmax_each")
 FITTED = {name: row.load() for name, row in RULES.items() if "answers" in row.gives and name not in OWN_TESTS}
 GROUPS = ("x", "y", "x", "y")
 PLANS = [
-    *(RulePlan(kind=kind) for kind in FITTED),
-    *(RulePlan(kind=kind, average="macro", beta=1.0, min_labels=0) for kind in FITTED),
+    *(RuleConfig(kind=kind) for kind in FITTED),
+    *(RuleConfig(kind=kind, average="macro", beta=1.0, min_labels=0) for kind in FITTED),
     *(
-        RulePlan(kind=kind, relative=True, max_labels=2)
+        RuleConfig(kind=kind, relative=True, max_labels=2)
         for kind in ("threshold", "group_thresholds", "class_thresholds")
     ),
-    RulePlan(kind="share", relative=True, max_labels=2),
-    *(RulePlan(kind="class_thresholds", shrink_to=other) for other in ("one", "groups", "shares")),
-    RulePlan(kind="class_thresholds", shrink_to="one", shrink_strength=None),
+    RuleConfig(kind="share", relative=True, max_labels=2),
+    *(RuleConfig(kind="class_thresholds", shrink_to=other) for other in ("one", "groups", "shares")),
+    RuleConfig(kind="class_thresholds", shrink_to="one", shrink_strength=None),
 ]
 
 
@@ -96,7 +96,7 @@ def test_one_threshold_and_one_number_of_labels_are_the_best_of_all(average, see
         "top": max(score(ranks < count) for count in range(1, 5)),
     }
     for kind, expected in best.items():
-        rule = fitter_of(RulePlan(kind=kind, average=average, min_labels=0)).fit(probs, targets)
+        rule = fitter_of(RuleConfig(kind=kind, average=average, min_labels=0)).fit(probs, targets)
         assert score(rule.apply(probs)) == pytest.approx(expected)
 
 
@@ -111,19 +111,19 @@ def distinct(num_rows=60):
 @pytest.mark.parametrize(("shrink_to", "kind"), [("one", "threshold"), ("groups", "group_thresholds")])
 def test_with_all_strength_thresholds_are_those_that_they_are_pulled_toward(shrink_to, kind, relative):
     probs, targets = distinct()
-    plan = RulePlan(kind="class_thresholds", shrink_to=shrink_to, shrink_strength=1e9, relative=relative)
-    pulled, toward = (fitter_of(one).fit(probs, targets) for one in (plan, RulePlan(kind=kind, relative=relative)))
+    plan = RuleConfig(kind="class_thresholds", shrink_to=shrink_to, shrink_strength=1e9, relative=relative)
+    pulled, toward = (fitter_of(one).fit(probs, targets) for one in (plan, RuleConfig(kind=kind, relative=relative)))
     assert pulled.thresholds == pytest.approx(toward.thresholds, abs=1e-5)
 
 
 @pytest.mark.parametrize("relative", [False, True])
 def test_with_all_strength_labels_have_their_shares(relative):
     probs, targets = distinct()
-    plan = RulePlan(kind="class_thresholds", shrink_to="shares", shrink_strength=1e9, relative=relative, min_labels=0)
+    plan = RuleConfig(kind="class_thresholds", shrink_to="shares", shrink_strength=1e9, relative=relative, min_labels=0)
     rule = fitter_of(plan).fit(probs, targets)
     shared = Shares(shares=tuple(targets.mean(0)), relative=relative).apply(probs).sum(0).tolist()
     assert rule.apply(probs).sum(0).tolist() == shared and (relative or shared == targets.sum(0).tolist())
-    own = fitter_of(RulePlan(kind="class_thresholds", relative=relative, min_labels=0)).fit(probs, targets)
+    own = fitter_of(RuleConfig(kind="class_thresholds", relative=relative, min_labels=0)).fit(probs, targets)
     assert own.apply(probs).sum(0).tolist() != shared
 
 
@@ -136,9 +136,9 @@ def test_a_strength_is_chosen_on_the_folds_that_are_given(monkeypatch):
         return 0.0, {}
 
     monkeypatch.setattr("imettk.postprocess.fitters.choose_strength", choose)
-    fitter = fitter_of(RulePlan(kind="class_thresholds", shrink_to="one", shrink_strength=None))
+    fitter = fitter_of(RuleConfig(kind="class_thresholds", shrink_to="one", shrink_strength=None))
     for given in (folds, None, np.zeros(60, int)):
-        assert fitter.fit(probs, targets, given) == fitter_of(RulePlan(kind="class_thresholds")).fit(probs, targets)
+        assert fitter.fit(probs, targets, given) == fitter_of(RuleConfig(kind="class_thresholds")).fit(probs, targets)
     assert used == [folds.tolist(), *[[row % 5 for row in range(60)]] * 2]
 
 
@@ -146,7 +146,7 @@ def test_groups_of_all_or_of_one_label_are_the_rules_beside_it():
     probs, targets, _ = table()
 
     def fit(kind, groups):
-        return make_fitter(FITTED[kind], FitContext(RulePlan(kind=kind), groups)).fit(probs, targets)
+        return make_fitter(FITTED[kind], FitContext(RuleConfig(kind=kind), groups)).fit(probs, targets)
 
     assert fit("group_thresholds", ("x",) * 4) == fit("threshold", GROUPS)
     assert fit("group_thresholds", ("d", "c", "b", "a")) == fit("class_thresholds", GROUPS)
@@ -157,9 +157,9 @@ def test_groups_of_all_or_of_one_label_are_the_rules_beside_it():
 def test_a_quick_fit_of_thresholds_for_each_label_is_that_of_one_for_all():
     probs, targets, _ = table()
     quick = {
-        name: fitter_of(RulePlan(kind=name)).fit_quickly(probs, targets) for name in ("threshold", "class_thresholds")
+        name: fitter_of(RuleConfig(kind=name)).fit_quickly(probs, targets) for name in ("threshold", "class_thresholds")
     }
-    assert quick["class_thresholds"] == quick["threshold"] == fitter_of(RulePlan()).fit(probs, targets)
+    assert quick["class_thresholds"] == quick["threshold"] == fitter_of(RuleConfig()).fit(probs, targets)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=plan_id)
@@ -186,10 +186,10 @@ def test_columns_of_the_table_of_labels_have_a_row_a_label(plan):
 
 def test_intervals_of_thresholds_are_those_of_unshrunk_fits_to_whole_groups():
     probs, targets, _ = table()
-    groups, plan = np.arange(60) // 4, RulePlan(kind="class_thresholds", shrink_to="one")
+    groups, plan = np.arange(60) // 4, RuleConfig(kind="class_thresholds", shrink_to="one")
     fitter = fitter_of(plan)
     columns = fitter.describe(fitter.fit(probs, targets), probs, targets, groups)
-    rng, plain = np.random.default_rng(0), fitter_of(RulePlan(kind="class_thresholds"))
+    rng, plain = np.random.default_rng(0), fitter_of(RuleConfig(kind="class_thresholds"))
     draws = []
     for _ in range(40):
         rows = np.concatenate([np.flatnonzero(groups == group) for group in rng.integers(0, 15, 15)])
@@ -225,7 +225,7 @@ def test_a_shake_up_has_the_score_as_it_is_in_the_middle():
     def score(answers):
         return f1_score(targets, answers, average="macro", zero_division=0)
 
-    fitter = fitter_of(RulePlan(kind="share", min_labels=0))
+    fitter = fitter_of(RuleConfig(kind="share", min_labels=0))
     rule = fitter.fit(probs, targets)
     labels, rows, scores = fitter.shake_up(rule, probs, targets, score)
     counts = targets.sum(0)
@@ -244,7 +244,7 @@ def test_a_shake_up_has_the_score_as_it_is_in_the_middle():
 @pytest.mark.parametrize("kind", [kind for kind in FITTED if kind != "share"])
 def test_a_rule_without_promises_has_no_shake_up(kind):
     probs, targets, _ = table()
-    fitter = fitter_of(RulePlan(kind=kind))
+    fitter = fitter_of(RuleConfig(kind=kind))
     assert fitter.shake_up(fitter.fit(probs, targets), probs, targets, lambda answers: 0.0) is None
 
 
@@ -252,7 +252,7 @@ def test_a_rule_without_promises_has_no_shake_up(kind):
 def test_given_shares_stand_alone_or_are_averaged(shares, expected):
     probs, targets, _ = table()
     given = np.array([0.5, 0.25, 0.0, 1.0])
-    plan = RulePlan(kind="share", shares=shares, shares_csv="shares.csv")
+    plan = RuleConfig(kind="share", shares=shares, shares_csv="shares.csv")
     rule = fitter_of(plan, given_shares=given).fit(probs, targets)
     assert rule.shares == pytest.approx(
         expected or [(one + other) / 2 for one, other in zip(given, targets.mean(0), strict=True)]
@@ -285,7 +285,7 @@ class LastRow(RuleFitter):
 
 def test_a_users_own_rule_is_fitted_by_its_class_method():
     probs, targets, folds = table()
-    fitter = make_fitter(AboveMean, FitContext(RulePlan(beta=0.5)))
+    fitter = make_fitter(AboveMean, FitContext(RuleConfig(beta=0.5)))
     rule = fitter.fit(probs, targets, folds)
     assert rule.limit == pytest.approx(probs.mean() / 2) and fitter.learns
     rows = np.array([3, 3, 7])
@@ -297,7 +297,7 @@ def test_a_users_own_rule_is_fitted_by_its_class_method():
 
 
 def test_a_users_own_fitter_is_taken_as_it_is():
-    fitter = make_fitter(LastRow, FitContext(RulePlan()))
+    fitter = make_fitter(LastRow, FitContext(RuleConfig()))
     assert isinstance(fitter, LastRow) and rule_class(LastRow) is AboveMean
     probs, targets, _ = table()
     assert fitter.on(probs, targets)(np.array([5, 2])).limit == probs[2].max()
@@ -306,7 +306,7 @@ def test_a_users_own_fitter_is_taken_as_it_is():
 def test_kappa_judges_the_numbers_that_labels_are_in_whatever_order():
     labels = ("0", "1", "10", "2")  # as text is sorted
     scorer, numbers = METRICS["quadratic_kappa"].bound("classes"), np.array([0, 1, 10, 2])
-    context = FitContext(RulePlan(kind="argmax"), labels=labels, task=TASKS["multiclass"], scorer=scorer)
+    context = FitContext(RuleConfig(kind="argmax"), labels=labels, task=TASKS["multiclass"], scorer=scorer)
     fitter, (probs, targets, _) = LikeliestClass(context), table()
     truth, answers = targets.argmax(1), probs.argmax(1)
     expected = kappa_by_hand(numbers[answers], numbers[truth])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
-from imettk.config import RulePlan
+from imettk.config import RuleConfig
 from imettk.errors import ConfigError, MismatchError
 from imettk.metrics import METRICS
 from imettk.postprocess.fitters import FitContext
@@ -19,7 +19,7 @@ LABELS = ("0", "1", "2", "4")
 
 def fitter_of(metric="quadratic_kappa", labels=LABELS):
     scorer = METRICS[metric].bound("classes")
-    return GradeCuts(FitContext(RulePlan(kind="cutpoints"), labels=labels, task=TASKS["multiclass"], scorer=scorer))
+    return GradeCuts(FitContext(RuleConfig(kind="cutpoints"), labels=labels, task=TASKS["multiclass"], scorer=scorer))
 
 
 def made(num_rows=400, seed=0):
@@ -79,7 +79,7 @@ def test_labels_that_are_no_rising_numbers_are_refused(labels):
 
 def numbers_fitter(labels=("grade",)):
     scorer = METRICS["quadratic_kappa"].bound("values")
-    return GradeCuts(FitContext(RulePlan(kind="cutpoints"), labels=labels, task=TASKS["regression"], scorer=scorer))
+    return GradeCuts(FitContext(RuleConfig(kind="cutpoints"), labels=labels, task=TASKS["regression"], scorer=scorer))
 
 
 def test_a_predicted_number_is_answered_with_a_grade():

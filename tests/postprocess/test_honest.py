@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import fbeta_score
 from threshold_tables import AVERAGES, chexnet, make
 
-from imettk.config import Recipe, RulePlan
+from imettk.config import Recipe, RuleConfig
 from imettk.evaluation.rules import fitter_of
 from imettk.metrics.labels import f_beta_resampled
 from imettk.postprocess.honest import (
@@ -120,9 +120,9 @@ def test_the_strength_is_one_that_scores_nearly_best_on_unseen_rows():
     probs = rng.random((400, 30)).astype(np.float32)
     targets = (rng.random(probs.shape) < 0.02 + 0.1 * (probs > 0.8)).astype(np.uint8)  # few rows a label, one threshold
     fitter = fitter_of(
-        Recipe(rule=RulePlan(kind="class_thresholds", beta=1.0, average="macro", min_labels=0)), ("",) * 30
+        Recipe(rule=RuleConfig(kind="class_thresholds", beta=1.0, average="macro", min_labels=0)), ("",) * 30
     )
-    one = fitter_of(Recipe(rule=RulePlan(kind="threshold", beta=1.0, average="macro", min_labels=0)), ("",) * 30)
+    one = fitter_of(Recipe(rule=RuleConfig(kind="threshold", beta=1.0, average="macro", min_labels=0)), ("",) * 30)
     strength, scores = choose_strength(
         lambda rows: fitter.fit(probs[rows], targets[rows]),
         lambda rows: one.fit(probs[rows], targets[rows]),
@@ -137,7 +137,7 @@ def test_the_strength_is_one_that_scores_nearly_best_on_unseen_rows():
 
 
 def test_a_single_row_or_fold_has_no_unseen_rows_to_choose_a_strength_by():
-    plan = RulePlan(kind="class_thresholds", min_labels=0, shrink_to="one", shrink_strength=None)
+    plan = RuleConfig(kind="class_thresholds", min_labels=0, shrink_to="one", shrink_strength=None)
     fitter, probs = fitter_of(Recipe(rule=plan), ("",) * 2), np.array([[0.7, 0.2]], np.float32)
     rule = fitter.fit(probs, np.array([[1, 0]], np.uint8), np.zeros(1, int))
     assert rule.apply(probs).tolist() == [[True, False]]
@@ -216,9 +216,9 @@ def test_threshold_intervals_are_quantiles():
 def test_on_real_predictions_shrinking_helps_and_the_interval_holds_the_other_halfs_score():
     probs, targets, patients = chexnet()
     names, member = np.unique(patients, return_inverse=True)
-    plan = RulePlan(kind="class_thresholds", beta=1.0, average="macro", min_labels=0)
+    plan = RuleConfig(kind="class_thresholds", beta=1.0, average="macro", min_labels=0)
     plain = fitter_of(Recipe(rule=plan), ("",) * 14)
-    shrunk = fitter_of(Recipe(rule=RulePlan(**{**vars(plan), "shrink_to": "shares"})), ("",) * 14)
+    shrunk = fitter_of(Recipe(rule=RuleConfig(**{**vars(plan), "shrink_to": "shares"})), ("",) * 14)
     gains, held = [], 0
     for seed in range(4):
         half = (np.random.default_rng(seed).permutation(len(names)) < len(names) // 2)[member]

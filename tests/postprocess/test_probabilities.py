@@ -11,16 +11,16 @@ from sklearn.metrics import log_loss, roc_auc_score
 from tiny import refused, run
 
 from imettk.config import (
-    FoldPlan,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
+    ModelConfig,
     Recipe,
-    RulePlan,
-    ScorePlan,
-    SessionPlan,
-    StagePlan,
+    RuleConfig,
+    ScoreConfig,
+    SessionConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
     to_json,
 )
 from imettk.errors import ConfigError, MismatchError
@@ -97,13 +97,13 @@ def test_decisions_and_confidence_are_those_of_the_likeliest_or_of_a_half():
 def recipe_of(task: str, **table) -> Recipe:
     return Recipe(
         table=TableFormat(task=task, label_column="label", **table),
-        folds=FoldPlan(num_folds=2),
+        folds=FoldConfig(num_folds=2),
         images=ImageFormat(image_size=(32, 32)),
-        model=ModelPlan(backbone="timm:test_resnet"),
-        train=TrainPlan(loss="cross_entropy" if task == "multiclass" else "bce"),
-        stages=(StagePlan(num_epochs=2, batch_size=8),),
-        rule=RulePlan(kind="probability"),
-        session=SessionPlan(num_workers=0, tensorboard=False),
+        model=ModelConfig(backbone="timm:test_resnet"),
+        train=TrainConfig(loss="cross_entropy" if task == "multiclass" else "bce"),
+        stages=(StageConfig(num_epochs=2, batch_size=8),),
+        rule=RuleConfig(kind="probability"),
+        session=SessionConfig(num_workers=0, tensorboard=False),
     )
 
 
@@ -172,7 +172,9 @@ def test_one_column_of_three_classes_is_what_every_score_is_of(tmp_path):
     truth = pd.DataFrame({"id": ids, "label": [names[row % 3] for row in range(9)]})
     truth.to_csv(tmp_path / "answers.csv", index=False)
     recipe = replace(
-        recipe_of("multiclass"), rule=RulePlan(kind="probability", positive="cow"), score=ScorePlan(metric="roc_auc")
+        recipe_of("multiclass"),
+        rule=RuleConfig(kind="probability", positive="cow"),
+        score=ScoreConfig(metric="roc_auc"),
     )
     path = tmp_path / "recipe.json"
     path.write_text(to_json(recipe))
@@ -199,8 +201,8 @@ def calibrated(task, **more):
     loss = "cross_entropy" if task == "multiclass" else "bce"
     return Recipe(
         table=TableFormat(task=task, label_column="label", answer_columns=more.pop("columns", ())),
-        train=TrainPlan(loss=loss),
-        rule=RulePlan(kind="probability", calibrate="temperature", **more),
+        train=TrainConfig(loss=loss),
+        rule=RuleConfig(kind="probability", calibrate="temperature", **more),
     )
 
 
@@ -272,12 +274,12 @@ def test_a_calibrated_rule_is_whole_and_written_rows_sum_to_1():
     ("make", "line"),
     [
         (
-            lambda: replace(calibrated("multilabel", positive="a"), score=ScorePlan(metric="roc_auc")),
+            lambda: replace(calibrated("multilabel", positive="a"), score=ScoreConfig(metric="roc_auc")),
             "`rule.calibrate` serves `score.metric` log_loss, and it is roc_auc: leave it out",
         ),
         (
-            lambda: RulePlan(kind="threshold", calibrate="temperature"),
-            "`calibrate` of RulePlan must be none unless `kind` is probability, got 'temperature'",
+            lambda: RuleConfig(kind="threshold", calibrate="temperature"),
+            "`calibrate` of RuleConfig must be none unless `kind` is probability, got 'temperature'",
         ),
     ],
 )
@@ -346,7 +348,9 @@ def test_a_pair_in_a_cell_from_the_table_to_the_test_score(tmp_path):
     data = make_pictures(tmp_path / "data", [name for name in names for _ in range(8)], num_test=9)
     truth = pd.DataFrame({"id": [f"test{row:02d}" for row in range(9)], "label": [names[row % 3] for row in range(9)]})
     truth.to_csv(tmp_path / "answers.csv", index=False)
-    recipe = replace(recipe_of("multiclass"), rule=RulePlan(kind="probability", pairs=1), score=ScorePlan(metric="gap"))
+    recipe = replace(
+        recipe_of("multiclass"), rule=RuleConfig(kind="probability", pairs=1), score=ScoreConfig(metric="gap")
+    )
     path = tmp_path / "recipe.json"
     path.write_text(to_json(recipe))
     common = ["--data", data, "--run-dir", tmp_path / "run"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imettk.config import RulePlan
+from imettk.config import RuleConfig
 from imettk.errors import ConfigError, MismatchError
 from imettk.metrics import METRICS
 from imettk.postprocess.fitters import FitContext
@@ -17,7 +17,7 @@ PROBS = np.array([[0.2, 0.5, 0.3, 0.4, 0.6], [0.4, 0.4, 0.2, 0.9, 0.1]], np.floa
 def fitter(columns=()):
     scorer = METRICS["macro_recall"].bound("questions")
     context = FitContext(
-        RulePlan(kind="argmax_each"),
+        RuleConfig(kind="argmax_each"),
         ("a", "a", "a", "b", "b"),
         task=TASKS["questions"],
         columns=columns,

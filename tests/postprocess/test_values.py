@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from imettk.config import RulePlan
+from imettk.config import RuleConfig
 from imettk.errors import ConfigError, MismatchError
 from imettk.metrics import METRICS
 from imettk.postprocess.fitters import FitContext
@@ -19,7 +19,7 @@ TARGETS = np.float32([[1, 10], [4, 30], [2, 20]])
 def fitter_of(columns=(), **plan):
     scorer = METRICS["rmse"].bound("values")
     return NumberValues(
-        FitContext(RulePlan(kind="value", **plan), columns=columns, labels=("a", "b"), task=TASK, scorer=scorer)
+        FitContext(RuleConfig(kind="value", **plan), columns=columns, labels=("a", "b"), task=TASK, scorer=scorer)
     )
 
 
@@ -37,7 +37,7 @@ def test_a_target_may_be_answered_with_the_sum_of_others():
     labels = ("total", "a", "b")
     scorer = METRICS["rmse"].bound("values")
     context = FitContext(
-        RulePlan(kind="value", sums=("total = b + a",)), columns=(), labels=labels, task=TASK, scorer=scorer
+        RuleConfig(kind="value", sums=("total = b + a",)), columns=(), labels=labels, task=TASK, scorer=scorer
     )
     rng = np.random.default_rng(0)
     parts = rng.uniform(0, 9, (20, 2)).astype(np.float32)

@@ -9,7 +9,7 @@ from sklearn.metrics import cohen_kappa_score
 from tiny import SMALL
 from tiny import run as command
 
-from imettk.config import RulePlan
+from imettk.config import RuleConfig
 from imettk.inference.predictor import load_predictions
 from imettk.recipes import load_recipe
 from imettk.recipes.aptos2019 import MODELS
@@ -75,4 +75,4 @@ def test_new_takes_its_rule_over_to_other_grades(tmp_path, monkeypatch):
         "train.csv",
     )
     recipe = load_recipe("mine.py")
-    assert (recipe.table.task, recipe.table.extra, recipe.rule) == ("regression", (), RulePlan(kind="cutpoints"))
+    assert (recipe.table.task, recipe.table.extra, recipe.rule) == ("regression", (), RuleConfig(kind="cutpoints"))

@@ -38,7 +38,7 @@ def test_the_text_of_a_users_recipe_is_part_of_the_fingerprint(tmp_path):
             "from imettk.config import Recipe\ndef recipe():\n    return Recipe(nmae='x')",
             "unexpected keyword argument 'nmae'",
         ),
-        ("from imettk.config import *\ndef recipe():\n    return Recipe(train=TrainPlan(seed='x'))", "train.seed"),
+        ("from imettk.config import *\ndef recipe():\n    return Recipe(train=TrainConfig(seed='x'))", "train.seed"),
     ],
 )
 def test_a_bad_python_recipe(tmp_path, text, message):
@@ -65,8 +65,8 @@ OWN_FAULTS = {
     "def recipe(:\n    pass\n": ", line 1: SyntaxError: ",
     "import no_such_module\n": ", line 1: ModuleNotFoundError: No module named 'no_such_module'",
     "def recipe(one):\n    pass\n": ": TypeError: recipe() missing 1 required positional argument: 'one'",
-    "from imettk.config import StagePlan\n\n\ndef recipe():\n    return StagePlan(lr=(-1.0,))\n": (
-        ", line 5: `lr` of StagePlan must be one or more values of 0 or above, got (-1.0,)"
+    "from imettk.config import StageConfig\n\n\ndef recipe():\n    return StageConfig(lr=(-1.0,))\n": (
+        ", line 5: `lr` of StageConfig must be one or more values of 0 or above, got (-1.0,)"
     ),
     "import json\n\n\ndef helper():\n    return json.loads('{')\n\n\ndef recipe():\n    return helper()\n": (
         ", line 5: JSONDecodeError: "
@@ -75,8 +75,8 @@ OWN_FAULTS = {
     "x = 1\n": " has no function recipe()",
     "def recipe():\n    raise ValueError('two\\nlines')\n": ", line 2: ValueError: two lines",
     "def recipe():\n    return 3\n": ": recipe() must return a Recipe, got int",
-    "from pathlib import Path\n\nfrom imettk.config import ModelPlan, Recipe\n\n\ndef recipe():\n"
-    "    return Recipe(model=ModelPlan(weights=Path('w.pth')))\n": (
+    "from pathlib import Path\n\nfrom imettk.config import ModelConfig, Recipe\n\n\ndef recipe():\n"
+    "    return Recipe(model=ModelConfig(weights=Path('w.pth')))\n": (
         ": `model.weights` must be a plain value, got PosixPath('w.pth'), a PosixPath"
     ),
 }

@@ -25,7 +25,7 @@ def test_a_column_of_the_sample_that_nothing_fills_is_refused(tmp_path):
     flags = ["id,owl,hen,jay", "a,1,0,0", "b,0,1,0", "c,0,0,1", "d,1,0,0"]
     lay_out(tmp_path, (*ABC, "test/x.jpg"), train=flags)
     (tmp_path / "sample_submission.csv").write_text("id,owl,hen,jay\nx,0.3,0.3,0.4\n")
-    with pytest.raises(DataError, match=r"nothing would fill 2 columns \(hen, jay\), for answers go into owl alone"):
+    with pytest.raises(DataError, match=r"nothing would fill 2 columns \(hen, jay\): answers go only into owl"):
         look(tmp_path, label_column="owl")
 
 

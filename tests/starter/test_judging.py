@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imettk.config import RulePlan
+from imettk.config import RuleConfig
 from imettk.errors import ConfigError, DataError
 from imettk.starter.guess import guess
 from imettk.starter.guess_columns import Choices
@@ -48,7 +48,7 @@ def test_the_likeliest_and_the_others(tmp_path, labels, sample, metric, positive
     assert found.metric == metric and found.doubt is None
     calibrate = "temperature" if metric == "log_loss" else None
     pairs = 1 if metric == "gap" else None
-    rule = RulePlan(kind="probability", positive=positive, calibrate=calibrate, pairs=pairs)
+    rule = RuleConfig(kind="probability", positive=positive, calibrate=calibrate, pairs=pairs)
     assert found.rule == (None if metric is None else rule)
     assert found.finding.change == "--metric" and "; or " in found.finding.reason
     assert found.finding.value.startswith(metric or "accuracy")

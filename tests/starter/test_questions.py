@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from imettk.cli.main import main
-from imettk.config import Recipe, RulePlan, TableFormat, TrainPlan
+from imettk.config import Recipe, RuleConfig, TableFormat, TrainConfig
 from imettk.recipes import load_recipe
 from imettk.starter.questions import QUESTIONS, Question
 from imettk.tasks import TASKS
@@ -18,24 +18,27 @@ def test_what_a_recipe_begins_with_fits_together(question):
     columns = ("a", "b") if TASKS[question.task].asks_columns or TASKS[question.task].votes else ()
     recipe = Recipe(
         table=TableFormat(task=question.task, label_columns=columns),
-        train=TrainPlan(loss=question.loss),
+        train=TrainConfig(loss=question.loss),
         rule=question.rule,
         model=question.model,
         metric=question.embedding,
     )
     for kind in question.rules:
-        replace(recipe, rule=RulePlan(kind=kind))  # raises `ConfigError` where a rule is none for the table
+        replace(recipe, rule=RuleConfig(kind=kind))  # raises `ConfigError` where a rule is none for the table
     assert question.rule.kind in question.rules
 
 
 def test_a_rule_is_kept_where_it_answers_the_question():
-    grouped, share = RulePlan(kind="group_thresholds", beta=2.0, max_labels=10), RulePlan(kind="share", average="macro")
+    grouped, share = (
+        RuleConfig(kind="group_thresholds", beta=2.0, max_labels=10),
+        RuleConfig(kind="share", average="macro"),
+    )
     labels = QUESTIONS["multilabel"]
     assert labels.fit_rule(grouped, label_groups=True) == grouped
-    assert labels.fit_rule(grouped, label_groups=False) == RulePlan(kind="threshold", beta=2.0, max_labels=10)
+    assert labels.fit_rule(grouped, label_groups=False) == RuleConfig(kind="threshold", beta=2.0, max_labels=10)
     assert labels.fit_rule(share, label_groups=False) == share
-    assert QUESTIONS["multiclass"].fit_rule(RulePlan(kind="rank"), label_groups=False) == RulePlan(kind="argmax")
-    assert QUESTIONS["retrieval"].fit_rule(RulePlan(kind="argmax"), label_groups=False) == RulePlan(kind="rank")
+    assert QUESTIONS["multiclass"].fit_rule(RuleConfig(kind="rank"), label_groups=False) == RuleConfig(kind="argmax")
+    assert QUESTIONS["retrieval"].fit_rule(RuleConfig(kind="argmax"), label_groups=False) == RuleConfig(kind="rank")
 
 
 def recognise_ages(evidence):
@@ -52,7 +55,7 @@ AGES = Question(
     rare_rows=3,
     rare="of {total} ages {number} are rare: {named}",
     loss="cross_entropy",
-    rule=RulePlan(kind="argmax", beta=3.0),
+    rule=RuleConfig(kind="argmax", beta=3.0),
     rules=("argmax",),
     comments={"rule": ("Are all mistakes equally bad?",)},
 )
@@ -90,7 +93,7 @@ def test_one_more_row_is_one_more_question(asks_ages, trees, tmp_path, capsys, w
     assert "1 row (t11) without a label: nobody knows how old it is" in text
     assert "of 3 ages 1 are rare: 1 label ('30': 3)" in text
     recipe, source = load_recipe("trees.py"), (tmp_path / "trees.py").read_text()
-    assert (recipe.train.loss, recipe.rule) == ("cross_entropy", RulePlan(kind="argmax", beta=3.0))
+    assert (recipe.train.loss, recipe.rule) == ("cross_entropy", RuleConfig(kind="argmax", beta=3.0))
     assert "12 rows, 3 ages; begun by" in source and "# Are all mistakes equally bad?\n" in source
     main(["new", "more", "--data", "data", "--like", "turtle2022", *words])
     assert load_recipe("more.py").rule == AGES.rule

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from imettk.commands import preflight
-from imettk.config import Recipe, RulePlan, StagePlan, TableFormat, TrainPlan
+from imettk.config import Recipe, RuleConfig, StageConfig, TableFormat, TrainConfig
 from imettk.data.folds import make_folds
 from imettk.data.table import read_table
 from imettk.recipes import load_recipe
@@ -85,7 +85,7 @@ def test_units_are_whole_in_miniature(tmp_path, by):
         frame = frame[["study"]].drop_duplicates()
         form = TableFormat(task="multiclass", label_column="label", id_column="study", unit_folders=True)
     frame.assign(label=frame["study"].str[-1]).to_csv(data / "train.csv", index=False)
-    recipe = Recipe(table=form, train=TrainPlan(loss="cross_entropy"), rule=RulePlan(kind="argmax"))
+    recipe = Recipe(table=form, train=TrainConfig(loss="cross_entropy"), rule=RuleConfig(kind="argmax"))
     whole = read_table(form, data)
     small, _ = make_miniature(recipe, whole, data, tmp_path / "small", rows=24, test_rows=2)
     read = read_table(small.table, tmp_path / "small")
@@ -122,7 +122,7 @@ def test_classes_whose_names_are_not_their_ids(tmp_path):
         task="multiclass", label_column="label", labels_csv="labels.csv", label_id_column="key",
         label_name_column="title", merged_csv="merged.csv",
     )  # fmt: skip
-    loss, rule = TrainPlan(loss="cross_entropy"), RulePlan(kind="argmax")
+    loss, rule = TrainConfig(loss="cross_entropy"), RuleConfig(kind="argmax")
     recipe, table = Recipe(table=form, train=loss, rule=rule), read_table(form, data)
     small, count = make_miniature(recipe, table, data, tmp_path / "small", rows=16, test_rows=4)
     found = read_table(small.table, tmp_path / "small")
@@ -142,9 +142,11 @@ def test_what_would_leave_the_scratch_folder_is_stopped(tmp_path, name):
 @pytest.mark.parametrize("images_per_identity", [1, 2, 4, 8])
 def test_there_are_as_many_identities_as_a_batch_needs(images_per_identity):
     """In fold 0 too, of five; from 100 identities with 12 images each."""
-    stage = StagePlan(batch_size=64, sampler="identities", images_per_identity=images_per_identity)
+    stage = StageConfig(batch_size=64, sampler="identities", images_per_identity=images_per_identity)
     classes = TableFormat(task="multiclass")
-    recipe = Recipe(table=classes, train=TrainPlan(loss="cross_entropy"), rule=RulePlan(kind="argmax"), stages=(stage,))
+    recipe = Recipe(
+        table=classes, train=TrainConfig(loss="cross_entropy"), rule=RuleConfig(kind="argmax"), stages=(stage,)
+    )
     targets = np.repeat(np.arange(100), 12)
     rows = choose_rows([(target,) for target in targets.tolist()], 0 * targets, preflight._num_rows(recipe))
     trains = rows[make_folds(targets[rows], recipe.folds, task=recipe.task) != 0]

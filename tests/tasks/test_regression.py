@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from imettk.config import FoldPlan
+from imettk.config import FoldConfig
 from imettk.data.folds import make_folds
 from imettk.tasks import TASKS
 from imettk.tasks.task import NUMBER, grades_of
@@ -51,12 +51,12 @@ def test_folds_hold_as_many_rows_of_each_tenth_and_whole_groups():
     rng = np.random.default_rng(0)
     targets = rng.lognormal(0, 1, (600, 2)).astype(np.float32)
     tenths = np.argsort(np.argsort(targets, axis=0), axis=0) * 10 // 600
-    folds = make_folds(targets, FoldPlan(num_folds=5), task=TASK)
+    folds = make_folds(targets, FoldConfig(num_folds=5), task=TASK)
     for column in tenths.T:
         counts = np.array([np.bincount(column[folds == fold], minlength=10) for fold in range(5)])
         assert np.abs(counts - 12).max() <= 2
     groups = np.arange(600) // 3
-    folds = make_folds(targets, FoldPlan(num_folds=5), task=TASK, groups=groups)
+    folds = make_folds(targets, FoldConfig(num_folds=5), task=TASK, groups=groups)
     assert all(len(set(folds[groups == group])) == 1 for group in range(200))
     for column in tenths.T:
         counts = np.array([np.bincount(column[folds == fold], minlength=10) for fold in range(5)])

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from imettk.config import Recipe, StagePlan, TrainPlan, from_json
+from imettk.config import Recipe, StageConfig, TrainConfig, from_json
 from imettk.errors import MismatchError, MissingFileError
 from imettk.recipes.digits import digits
 from imettk.tracking.run_dir import RunDir
@@ -101,7 +101,7 @@ def test_after_training_began_another_recipe_is_refused_with_its_fields(run, beg
     run.save_recipe(digits())
     put(run.path, begun)
     assert run.has_training()
-    other = dataclasses.replace(with_stage(digits(), batch_size=8), train=TrainPlan(ema_decay=0.95, seed=3))
+    other = dataclasses.replace(with_stage(digits(), batch_size=8), train=TrainConfig(ema_decay=0.95, seed=3))
     with pytest.raises(MismatchError) as caught:
         run.save_recipe(other)
     message = str(caught.value)
@@ -124,4 +124,4 @@ def test_training_in_an_input_binds_nothing_here(run):
     run.save_recipe(digits())
     run.save_recipe(with_stage(digits(), lr=(0.5,)))
     assert not run.has_training()
-    assert run.recipe().stages[0] == dataclasses.replace(StagePlan(**vars(digits().stages[0])), lr=(0.5,))
+    assert run.recipe().stages[0] == dataclasses.replace(StageConfig(**vars(digits().stages[0])), lr=(0.5,))

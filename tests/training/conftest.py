@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imettk.config import SessionPlan, StagePlan, TrainPlan
+from imettk.config import SessionConfig, StageConfig, TrainConfig
 from imettk.data.dataset import Batch
 from imettk.data.sampling import BatchRequest
 from imettk.losses.cross_entropy import cross_entropy
@@ -24,9 +24,9 @@ from imettk.tasks import TASKS
 from imettk.tracking.journal import Journal
 from imettk.training.checkpoint import load_newest
 from imettk.training.feed import TrainingData
+from imettk.training.process_group import ProcessGroup
 from imettk.training.recorder import Recorder
 from imettk.training.session import Session
-from imettk.training.team import Team
 from imettk.training.trainer import Trainer
 
 ROWS, CLASSES = 24, 4
@@ -74,13 +74,13 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
         network: nn.Module | None = None,
         loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         whole_batch: bool = False,
-        stages: tuple[StagePlan, ...] = (StagePlan(num_epochs=4, batch_size=8, lr=(0.02,)),),
-        plan: TrainPlan | None = None,
+        stages: tuple[StageConfig, ...] = (StageConfig(num_epochs=4, batch_size=8, lr=(0.02,)),),
+        plan: TrainConfig | None = None,
         session: dict[str, Any] | None = None,
         validate: Callable[[nn.Module], dict[str, float]] | None = None,
         limit_steps: int | None = None,
         dtype: torch.dtype = torch.float32,
-        team: Team | None = None,
+        processes: ProcessGroup | None = None,
         dataset: Any = None,
     ) -> Trainer:
         path = tmp_path / folder
@@ -101,7 +101,7 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
             network or SmallNet(),
             data=data,
             stages=stages,
-            plan=plan or TrainPlan(loss="cross_entropy"),
+            plan=plan or TrainConfig(loss="cross_entropy"),
             lower_is_better=plan is None or plan.watch != "score",
             layer_groups=GROUPS,
             seed=3,
@@ -110,13 +110,13 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
             session=Session(
                 started=time.monotonic(), limit_seconds=math.inf, margin_seconds=0, limit_steps=limit_steps
             ),
-            session_plan=replace(SessionPlan(num_workers=0), **(session or {})),
+            session_plan=replace(SessionConfig(num_workers=0), **(session or {})),
             validate=validate or (lambda network: {"loss": 1.0, "score": 0.0}),
             find_checkpoint=find,
             folder=path,
             recorder=Recorder(journals[-1]),
             experiment={},
-            team=team or Team(),
+            processes=processes or ProcessGroup(),
         )
         checkpoint = find(lambda one: True)
         if checkpoint is not None:

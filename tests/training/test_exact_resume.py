@@ -24,7 +24,7 @@ from imettk.tracking.run_dir import RunDir
 # MixUp and CutMix, hard examples that come again, an image size and a loss for one stage, the best weights kept.
 RECIPE = """
 from dataclasses import replace
-from imettk.config import ImageFormat, ModelPlan, StagePlan, TrainPlan, SessionPlan
+from imettk.config import ImageFormat, ModelConfig, StageConfig, TrainConfig, SessionConfig
 from imettk.recipes.digits import digits
 
 def recipe():
@@ -32,15 +32,15 @@ def recipe():
     return replace(
         digits(),
         images=ImageFormat(image_size=(32, 32), channels=1, mean=(0.2,), std=(0.3,)),
-        model=ModelPlan(backbone="timm:test_resnet", dropout=0.3, layer_groups=2),
-        train=TrainPlan(ema_decay=0.9, seed=5, precision="float32", validate_epochs=0.5, keep="best"),
+        model=ModelConfig(backbone="timm:test_resnet", dropout=0.3, layer_groups=2),
+        train=TrainConfig(ema_decay=0.9, seed=5, precision="float32", validate_epochs=0.5, keep="best"),
         stages=(
-            StagePlan(num_epochs=0.7, lr=(1e-3,), optimizer="sgd", frozen_groups=1, mixup=0.4, mix_mode="elem",
+            StageConfig(num_epochs=0.7, lr=(1e-3,), optimizer="sgd", frozen_groups=1, mixup=0.4, mix_mode="elem",
                       label_smoothing=0.1, image_size=(24, 24), loss="focal", **common),
-            StagePlan(num_epochs=1.4, lr=(1e-4, 1e-3, 1e-2), warmup_epochs=0.5, mixup=0.2, cutmix=1.0,
+            StageConfig(num_epochs=1.4, lr=(1e-4, 1e-3, 1e-2), warmup_epochs=0.5, mixup=0.2, cutmix=1.0,
                       hard_examples=0.25, schedule="plateau", plateau_validations=1, **common),
         ),
-        session=SessionPlan(num_workers=0),
+        session=SessionConfig(num_workers=0),
     )
 """
 

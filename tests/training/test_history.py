@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from imettk.config import StagePlan, TrainPlan
+from imettk.config import StageConfig, TrainConfig
 from imettk.training.history import best_index, plateau_share, validations_without_gain
 
 LOSSES = [1.0, 0.9, 0.95, 0.9, 0.90001, 0.8, 0.85, 0.85, 0.85, 0.85, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.65, 0.9]
@@ -53,8 +53,8 @@ def scripted(losses):
 def test_the_best_weights_are_those_of_the_best_validation_over_two_sessions(make_trainer, watch, ema_decay):
     losses = [0.9, 0.5, 0.7, 0.5]  # of the 2nd and the 4th epoch: the first counts
     validate, seen = scripted(losses)
-    plan = TrainPlan(loss="cross_entropy", keep="best", watch=watch, ema_decay=ema_decay)
-    stages = (StagePlan(num_epochs=4, batch_size=8, lr=(0.02,)),)
+    plan = TrainConfig(loss="cross_entropy", keep="best", watch=watch, ema_decay=ema_decay)
+    stages = (StageConfig(num_epochs=4, batch_size=8, lr=(0.02,)),)
     make_trainer(plan=plan, stages=stages, validate=validate, limit_steps=7).fit()
     trainer = make_trainer(plan=plan, stages=stages, validate=validate)
     assert trainer.fit() is None
@@ -69,8 +69,8 @@ def test_early_stop_ends_the_stage_and_the_next_follows_without_a_gap(make_train
 
     validate, seen = scripted([0.9, 0.8, 0.85, 0.80001, 0.3, 0.2])
     stages = (
-        StagePlan(num_epochs=50, batch_size=8, lr=(0.02,), early_stop=2),
-        StagePlan(num_epochs=2, batch_size=8, lr=(0.01,)),
+        StageConfig(num_epochs=50, batch_size=8, lr=(0.02,), early_stop=2),
+        StageConfig(num_epochs=2, batch_size=8, lr=(0.01,)),
     )
     for steps in (5, 8, 100):  # the border between the stages lies within the second session
         trainer = make_trainer(validate=validate, stages=stages, limit_steps=steps)
@@ -84,7 +84,7 @@ def test_early_stop_ends_the_stage_and_the_next_follows_without_a_gap(make_train
 def test_a_plateau_lowers_the_rate_of_the_next_steps_in_any_session(make_trainer):
     validate, _ = scripted([0.9, 0.9, 0.9, 0.9, 0.9, 0.9])
     stages = (
-        StagePlan(
+        StageConfig(
             num_epochs=6, batch_size=8, lr=(0.08,), schedule="plateau", plateau_validations=2, plateau_factor=0.5,
             final_lr=0.3,
         ),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imettk.config import StagePlan
+from imettk.config import StageConfig
 from imettk.data.dataset import Batch
 from imettk.data.sampling import BatchRequest
 from imettk.models.heads import Outputs
@@ -43,7 +43,7 @@ def test_it_comes_with_its_image(make_trainer, split):
     weights = []
     for by_metadata in (False, True):
         net = Net(by_metadata=by_metadata)
-        stage = StagePlan(num_epochs=3, batch_size=8, accumulate=2, lr=(0.02,))
+        stage = StageConfig(num_epochs=3, batch_size=8, accumulate=2, lr=(0.02,))
         trainer = make_trainer(f"run{by_metadata}", network=net, dataset=Pictures(), stages=(stage,))
         trainer._runner.split = split
         assert trainer.fit() is None

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from imettk.config import StagePlan
+from imettk.config import StageConfig
 from imettk.training.mining import Mining
-from imettk.training.team import Team
+from imettk.training.process_group import ProcessGroup
 
-HARD = (StagePlan(num_epochs=4, batch_size=5, lr=(0.02,), hard_examples=0.25),)  # 24 + 6 rows: 6 steps an epoch
+HARD = (StageConfig(num_epochs=4, batch_size=5, lr=(0.02,), hard_examples=0.25),)  # 24 + 6 rows: 6 steps an epoch
 
 
 def mining(rows=None) -> Mining:
     rows = np.array([4, 9, 2, 7]) if rows is None else rows
-    return Mining(rows, seed=1, device=torch.device("cpu"), team=Team())
+    return Mining(rows, seed=1, device=torch.device("cpu"), processes=ProcessGroup())
 
 
 def test_the_largest_losses_come_again_and_ties_go_to_the_first():
@@ -79,7 +79,7 @@ def test_a_training_shows_the_hardest_again_as_its_own_losses_say(make_trainer, 
 def test_hard_first_begins_an_epoch_with_the_largest_losses_of_the_last(make_trainer, limit):
     """In sessions of any length; the rows that whole batches leave over are not the same ones each time."""
     seen: list[tuple[list[int], list[float]]] = []
-    stages = (StagePlan(num_epochs=5, batch_size=5, lr=(0.02,), sampler="hard_first"),)  # 24 rows: 4 steps an epoch
+    stages = (StageConfig(num_epochs=5, batch_size=5, lr=(0.02,), sampler="hard_first"),)  # 24 rows: 4 steps an epoch
     while True:
         trainer = make_trainer(stages=stages, limit_steps=limit)
         record = trainer._mining.record

@@ -7,7 +7,7 @@ import timm.optim
 import torch
 from torch import nn
 
-from imettk.config import StagePlan
+from imettk.config import StageConfig
 from imettk.errors import ConfigError
 from imettk.models.network import Network
 from imettk.training.optimizer import freeze, load_optimizer_state, make_optimizer, optimizer_state, peak_rates, set_lr
@@ -24,7 +24,7 @@ def network() -> nn.Sequential:
 
 def test_norms_and_biases_do_not_decay_and_each_group_has_its_rate():
     net = network()
-    optimizer = make_optimizer(net, GROUPS, StagePlan(lr=(0.1, 0.5), weight_decay=0.3))
+    optimizer = make_optimizer(net, GROUPS, StageConfig(lr=(0.1, 0.5), weight_decay=0.3))
     names = {id(parameter): name for name, parameter in net.named_parameters()}
     seen = {
         names[id(parameter)]: (group["lr"], group["weight_decay"])
@@ -44,7 +44,7 @@ def test_frozen_groups_learn_nothing_and_their_norms_rest():
     resting = freeze(net, GROUPS, 1)
     assert resting == [net[1]]
     assert [name for name, parameter in net.named_parameters() if parameter.requires_grad] == GROUPS[1]
-    optimizer = make_optimizer(net, GROUPS, StagePlan(lr=(0.1, 0.5), frozen_groups=1))
+    optimizer = make_optimizer(net, GROUPS, StageConfig(lr=(0.1, 0.5), frozen_groups=1))
     assert {group["lr"] for group in optimizer.param_groups} == {0.5}
     assert freeze(net, GROUPS, 0) == []
     assert all(parameter.requires_grad for parameter in net.parameters())
@@ -63,7 +63,7 @@ def test_memory_taken_and_given_back_continues_as_if_nothing_had_happened(name):
 
     Some of timm's keep plain numbers, or a count in their parameter groups: they go through JSON.
     """
-    plan = StagePlan(optimizer=name, lr=(0.01,))
+    plan = StageConfig(optimizer=name, lr=(0.01,))
     inputs = torch.rand(4, 2, 9, 9).to(memory_format=torch.channels_last)
 
     def steps(net: nn.Module, optimizer: torch.optim.Optimizer, count: int) -> None:
@@ -94,13 +94,13 @@ def test_memory_taken_and_given_back_continues_as_if_nothing_had_happened(name):
 @pytest.mark.parametrize("name, guess", [("adamv", "adam"), ("kron", None), ("adahessian", "adafactor")])
 def test_an_optimizer_that_timm_has_not_or_that_cannot_resume_is_refused(name, guess):
     with pytest.raises(ConfigError, match=f"timm:{name} is none"):
-        make_optimizer(network(), GROUPS, StagePlan(optimizer=f"timm:{name}"))
+        make_optimizer(network(), GROUPS, StageConfig(optimizer=f"timm:{name}"))
 
 
 def test_layer_decay_is_timms():
     """timm scales by layer_decay ** (depth from the head); its groups of a ViT are the blocks, ours too."""
     net = Network(backbone="timm:test_vit", num_classes=3, mean=(0.5,) * 3, std=(0.2,) * 3)
-    plan = StagePlan(lr=(0.1,), layer_decay=0.5)
+    plan = StageConfig(lr=(0.1,), layer_decay=0.5)
     groups = net.layer_groups(2)
     rates = peak_rates(plan, len(groups))
     assert rates == (0.025, 0.05, 0.1)
@@ -112,7 +112,7 @@ def test_layer_decay_is_timms():
 
 def test_a_first_step_that_overflows_leaves_no_bare_memory_in_the_momentum():
     """Fused SGD makes its momentum from uninitialised memory, and keeps that where float16's scale overflows."""
-    plan = StagePlan(optimizer="sgd", lr=(0.1,), weight_decay=0.0)
+    plan = StageConfig(optimizer="sgd", lr=(0.1,), weight_decay=0.0)
     one, other = nn.Linear(64, 64), nn.Linear(64, 64)
     other.load_state_dict(one.state_dict())
     ours = make_optimizer(one, [["weight", "bias"]], plan)

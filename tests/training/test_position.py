@@ -8,7 +8,7 @@ from imettk.training.position import Position
 
 
 def test_it_is_the_same_after_its_way_through_json():
-    at = Position(step=7, owes_validation=True, validation_seconds=1.5, best=0.25, loss_sum=3.5, loss_steps=2)
+    at = Position(step=7, validation_pending=True, validation_seconds=1.5, best=0.25, loss_sum=3.5, loss_steps=2)
     at.history.append({"step": 5, "stage": 0, "loss": 0.75, "score": 0.5})
     at.early_ends[1] = 40  # JSON knows texts alone as keys
     assert Position.from_values(json.loads(json.dumps(at.to_values()))) == at

@@ -24,16 +24,18 @@ from imettk.config import *
 def recipe():
     return Recipe(
         table=TableFormat(task="regression", label_columns=("a", "b"), auxiliary_columns=("beside",)),
-        folds=FoldPlan(num_folds=2),
+        folds=FoldConfig(num_folds=2),
         images=ImageFormat(image_size=(32, 32)),
-        model=ModelPlan(backbone="timm:test_resnet", dropout=0.3),
-        train=TrainPlan(loss="mse", target_scale="log", precision="float32", ema_decay=0.9, keep="best", watch="score"),
-        stages=(
-            StagePlan(num_epochs=2, batch_size=8, accumulate=2, mixup=0.4, loss="huber", hard_examples=0.25),
-            StagePlan(num_epochs=1.5, batch_size=8, schedule="plateau", plateau_validations=1, sampler="balanced"),
+        model=ModelConfig(backbone="timm:test_resnet", dropout=0.3),
+        train=TrainConfig(
+            loss="mse", target_scale="log", precision="float32", ema_decay=0.9, keep="best", watch="score"
         ),
-        rule=RulePlan(kind="value"),
-        session=SessionPlan(num_workers=0, tensorboard=False),
+        stages=(
+            StageConfig(num_epochs=2, batch_size=8, accumulate=2, mixup=0.4, loss="huber", hard_examples=0.25),
+            StageConfig(num_epochs=1.5, batch_size=8, schedule="plateau", plateau_validations=1, sampler="balanced"),
+        ),
+        rule=RuleConfig(kind="value"),
+        session=SessionConfig(num_workers=0, tensorboard=False),
     )
 """
 
@@ -46,7 +48,9 @@ GRADES = GRADES.replace('kind="value"', 'kind="cutpoints"')
 VOTES = RECIPE.replace(', auxiliary_columns=("beside",)', "").replace('task="regression"', 'task="votes"')
 VOTES = VOTES.replace('target_scale="log"', "vote_weight=0.5").replace('loss="mse"', 'loss="kl_divergence"')
 VOTES = VOTES.replace('loss="huber"', "label_smoothing=0.1")
-VOTES = VOTES.replace('RulePlan(kind="value")', 'RulePlan(kind="probability"), score=ScorePlan(metric="kl_divergence")')
+VOTES = VOTES.replace(
+    'RuleConfig(kind="value")', 'RuleConfig(kind="probability"), score=ScoreConfig(metric="kl_divergence")'
+)
 
 QUESTIONS = RECIPE.replace(
     'task="regression", label_columns=("a", "b")', 'task="questions", label_columns=("c", "grade")'

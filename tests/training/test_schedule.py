@@ -7,7 +7,7 @@ import pytest
 import torch
 from warmup_scheduler import GradualWarmupScheduler
 
-from imettk.config import StagePlan
+from imettk.config import StageConfig
 from imettk.errors import ConfigError
 from imettk.tasks import TASKS
 from imettk.training.feed import TrainingData
@@ -15,7 +15,7 @@ from imettk.training.schedule import lr_table, plan_spans
 
 
 def test_cosine_equals_torch_from_the_hand_over_on():
-    plan = StagePlan(num_epochs=4, warmup_epochs=1, warmup_start=0.1, final_lr=0.2)
+    plan = StageConfig(num_epochs=4, warmup_epochs=1, warmup_start=0.1, final_lr=0.2)
     table = lr_table(plan, steps_per_epoch=10)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=29, eta_min=0.2)
@@ -27,7 +27,7 @@ def test_cosine_equals_torch_from_the_hand_over_on():
 
 @pytest.mark.filterwarnings("ignore")
 def test_warmup_is_what_warmup_scheduler_gives_and_never_overshoots():
-    plan = StagePlan(num_epochs=3, warmup_epochs=1, warmup_start=0.01, schedule="constant")
+    plan = StageConfig(num_epochs=3, warmup_epochs=1, warmup_start=0.01, schedule="constant")
     table = lr_table(plan, steps_per_epoch=10)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01)
     library = GradualWarmupScheduler(optimizer, multiplier=100, total_epoch=10)
@@ -45,14 +45,14 @@ def test_warmup_is_what_warmup_scheduler_gives_and_never_overshoots():
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 17])
 @pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0])
 def test_every_length_gives_finite_shares_of_the_peak(schedule, num_steps, warmup):
-    plan = StagePlan(num_epochs=1, warmup_epochs=warmup, schedule=schedule)
+    plan = StageConfig(num_epochs=1, warmup_epochs=warmup, schedule=schedule)
     table = lr_table(plan, steps_per_epoch=num_steps)
     assert table.shape == (num_steps,)
     assert (table >= 0).all() and table.max() <= 1.0
 
 
 def test_spans_follow_one_another_and_count_epochs_over_all_stages():
-    stages = (StagePlan(num_epochs=0.5, batch_size=10), StagePlan(num_epochs=2.25, batch_size=20))
+    stages = (StageConfig(num_epochs=0.5, batch_size=10), StageConfig(num_epochs=2.25, batch_size=20))
     first, second = plan_spans(stages, [205, 205])
     assert (first.first_step, first.last_step, first.first_epoch, first.steps_per_epoch) == (0, 10, 0, 20)
     # round(2.25 * 10) = 22 steps; its epochs begin after the one that the first stage had begun
@@ -61,18 +61,18 @@ def test_spans_follow_one_another_and_count_epochs_over_all_stages():
 
 
 def test_a_stage_has_at_least_one_step():
-    (span,) = plan_spans((StagePlan(num_epochs=0.001, batch_size=64),), [3])
+    (span,) = plan_spans((StageConfig(num_epochs=0.001, batch_size=64),), [3])
     assert span.last_step == 1
 
 
 def test_fewer_rows_than_micro_batches_are_refused():
     with pytest.raises(ConfigError, match=r"`stages.0.accumulate` must be at most the 3 training rows, got 4"):
-        plan_spans((StagePlan(batch_size=8, accumulate=4),), [3])
+        plan_spans((StageConfig(batch_size=8, accumulate=4),), [3])
 
 
 def test_triangular_is_a_line_up_and_a_line_down():
     """iMet 2019's first stage: half an epoch, from a hundredth of the peak, which stands at a quarter."""
-    plan = StagePlan(num_epochs=2, warmup_epochs=0.5, warmup_start=0.01, schedule="triangular", final_lr=0.02)
+    plan = StageConfig(num_epochs=2, warmup_epochs=0.5, warmup_start=0.01, schedule="triangular", final_lr=0.02)
     table = lr_table(plan, steps_per_epoch=20)
     expected = np.interp(np.arange(40), [0, 10, 39], [0.01, 1.0, 0.02])
     np.testing.assert_allclose(table, expected)
@@ -80,7 +80,7 @@ def test_triangular_is_a_line_up_and_a_line_down():
 
 def test_steps_are_a_function_of_the_epoch():
     """HPA 2018: 30e-5, then 15, 7.5, 3 and 1e-5 after epochs 25, 30, 35 and 40."""
-    plan = StagePlan(
+    plan = StageConfig(
         num_epochs=45,
         lr=(30e-5,),
         schedule="steps",
@@ -102,7 +102,7 @@ def test_steps_are_a_function_of_the_epoch():
 
 
 def test_hard_examples_make_epochs_longer_and_an_early_end_moves_what_follows():
-    stages = (StagePlan(num_epochs=4, batch_size=10, hard_examples=0.05), StagePlan(num_epochs=1, batch_size=10))
+    stages = (StageConfig(num_epochs=4, batch_size=10, hard_examples=0.05), StageConfig(num_epochs=1, batch_size=10))
     data = TrainingData(
         rows=np.arange(200), dataset_for=None, loss_for=None, num_outputs=1, task=TASKS["multilabel"]
     )  # fmt: skip

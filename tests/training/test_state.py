@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imettk.config import StagePlan
+from imettk.config import StageConfig
 from imettk.errors import TrainingError
 from imettk.losses.cross_entropy import cross_entropy
 from imettk.tracking.journal import read_journal
@@ -52,7 +52,7 @@ def test_where_that_lasts_it_stops_with_the_last_good_checkpoint_in_place(make_t
 
 
 def test_weights_that_were_never_finite_leave_nothing_that_looks_good(make_trainer, tmp_path):
-    stages = (StagePlan(num_epochs=1, batch_size=8, lr=(0.02,)),)
+    stages = (StageConfig(num_epochs=1, batch_size=8, lr=(0.02,)),)
     with pytest.raises(TrainingError, match="no checkpoint before it: lower the learning rate"):
         make_trainer(stages=stages, loss=BadGradient(set(range(1, 100)))).fit()
     assert list((tmp_path / "run" / "checkpoints").glob("step-*")) == []

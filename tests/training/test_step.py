@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from training_faults import EVERY_STEP, FailingLoss, events, same, weights
 
-from imettk.config import StagePlan
+from imettk.config import StageConfig
 from imettk.data.sampling import derive_seed
 from imettk.errors import DeviceError
 from imettk.losses.cross_entropy import cross_entropy
@@ -34,7 +34,7 @@ def test_an_infinite_loss_with_a_finite_gradient_is_skipped_whole(make_trainer, 
 
 def test_every_step_micro_batch_and_process_draws_its_own_random_numbers(make_trainer):
     def seeds(folder: str, rank: int) -> list[int]:
-        stages = (StagePlan(num_epochs=2, batch_size=8, accumulate=2, lr=(0.02,)),)
+        stages = (StageConfig(num_epochs=2, batch_size=8, accumulate=2, lr=(0.02,)),)
         trainer = make_trainer(folder, stages=stages)
         trainer._runner._seed = derive_seed(3, rank)  # as a process of this rank has it
         drawn: list[int] = []
@@ -76,7 +76,7 @@ def test_a_nan_in_the_gradient_alone_is_caught_where_the_gradient_is_clipped(mak
             losses = cross_entropy(logits, targets)
             return losses + (logits.sum() * 0).abs().sqrt() if self.calls in self.bad else losses  # 0 * inf backwards
 
-    clipped = (StagePlan(num_epochs=4, batch_size=8, lr=(0.02,), clip_norm=1.0),)
+    clipped = (StageConfig(num_epochs=4, batch_size=8, lr=(0.02,), clip_norm=1.0),)
     trainer = make_trainer(loss=Poisoned({3}), stages=clipped)
     assert trainer.fit() is None
     assert trainer.at.nonfinite_steps == 1
@@ -102,7 +102,7 @@ class SmallMemory(torch.nn.Module):
 def test_out_of_memory_halves_the_micro_batch_and_changes_nothing_else(make_trainer, tmp_path, capsys):
     """The same bits as with accumulation asked for from the start, and BatchNorm does not count the step twice."""
     network = type(make_trainer("other").network)
-    asked = make_trainer("asked", stages=(StagePlan(num_epochs=4, batch_size=8, accumulate=4, lr=(0.02,)),))
+    asked = make_trainer("asked", stages=(StageConfig(num_epochs=4, batch_size=8, accumulate=4, lr=(0.02,)),))
     asked.fit()
     small = SmallMemory(network(), room=2)
     trainer = make_trainer(network=small, limit_steps=6)

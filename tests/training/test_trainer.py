@@ -6,7 +6,7 @@ import pytest
 import torch
 from training_faults import EVERY_STEP, FailingLoss, events, same, weights
 
-from imettk.config import StagePlan
+from imettk.config import StageConfig
 from imettk.errors import TrainingError
 from imettk.losses.cross_entropy import cross_entropy
 from imettk.tracking.journal import read_journal
@@ -40,7 +40,7 @@ def test_a_second_fault_far_behind_the_first_has_its_own_way_back(make_trainer, 
             bad = self.calls in (3, 4, 5) or self.calls in (25, 26, 27)
             return cross_entropy(logits, targets) * (torch.nan if bad else 1)
 
-    stages = (StagePlan(num_epochs=10, batch_size=8, lr=(0.02,)),)
+    stages = (StageConfig(num_epochs=10, batch_size=8, lr=(0.02,)),)
     trainer = make_trainer(loss=Faults(), stages=stages, session=EVERY_STEP | {"nonfinite_steps": 3})
     assert trainer.fit() is None
     assert sum(one["event"] == "rollback" for one in read_journal(tmp_path / "run" / "journal.jsonl")) == 2

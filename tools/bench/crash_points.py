@@ -55,16 +55,16 @@ class Outcome(NamedTuple):
 
 def small_recipe() -> Any:
     """A training of eight steps with a checkpoint after each."""
-    from imettk.config import ImageFormat, ModelPlan, SessionPlan, StagePlan, TrainPlan
+    from imettk.config import ImageFormat, ModelConfig, SessionConfig, StageConfig, TrainConfig
     from imettk.recipes.digits import digits
 
     return replace(
         digits(),
         images=ImageFormat(image_size=(24, 24), channels=1, mean=(0.2,), std=(0.3,)),
-        model=ModelPlan(backbone="timm:test_efficientnet", dropout=0.3),
-        train=TrainPlan(ema_decay=0.9, precision="float32", validate_epochs=1, keep="best"),
-        stages=(StagePlan(num_epochs=4, batch_size=12, lr=(1e-3,), hard_examples=0.25, augmentation="affine"),),
-        session=SessionPlan(num_workers=0, checkpoint_seconds=0.0),
+        model=ModelConfig(backbone="timm:test_efficientnet", dropout=0.3),
+        train=TrainConfig(ema_decay=0.9, precision="float32", validate_epochs=1, keep="best"),
+        stages=(StageConfig(num_epochs=4, batch_size=12, lr=(1e-3,), hard_examples=0.25, augmentation="affine"),),
+        session=SessionConfig(num_workers=0, checkpoint_seconds=0.0),
     )
 
 

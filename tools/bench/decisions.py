@@ -17,7 +17,7 @@ from folds import IMET, SHARED, read_targets
 from table import Row, arguments_of, finish, print_machine
 from thresholds import make_probs
 
-from imettk.config import Recipe, RulePlan
+from imettk.config import Recipe, RuleConfig
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.scoring import interval_of
 from imettk.metrics.labels import count_labels, f_beta, f_beta_from_counts
@@ -29,15 +29,15 @@ CHEXNET = SHARED / "chexnet_preds" / "test_predictions.csv.gz"
 HPA = SHARED / "tables" / "hpa2018" / "train.csv"
 GRID = np.linspace(0.02, 0.98, 49).astype(np.float32)
 PLANS = {
-    "one threshold": RulePlan(kind="threshold", beta=1.0, average="macro", min_labels=0),
-    "one a label": RulePlan(kind="class_thresholds", beta=1.0, average="macro", min_labels=0),
-    "one a label, shrunk to shares": RulePlan(
+    "one threshold": RuleConfig(kind="threshold", beta=1.0, average="macro", min_labels=0),
+    "one a label": RuleConfig(kind="class_thresholds", beta=1.0, average="macro", min_labels=0),
+    "one a label, shrunk to shares": RuleConfig(
         kind="class_thresholds", beta=1.0, average="macro", min_labels=0, shrink_to="shares"
     ),
-    "the same, strength by folds": RulePlan(
+    "the same, strength by folds": RuleConfig(
         kind="class_thresholds", beta=1.0, average="macro", min_labels=0, shrink_to="shares", shrink_strength=None
     ),
-    "shares": RulePlan(kind="share", beta=1.0, average="macro", min_labels=0),
+    "shares": RuleConfig(kind="share", beta=1.0, average="macro", min_labels=0),
 }
 JUDGED = "one a label, shrunk to shares"
 

@@ -33,11 +33,11 @@ def read_targets(num_rows: int | None = None) -> np.ndarray:
 
 def ours(targets: np.ndarray) -> np.ndarray:
     """Folds by `imettk`, int64 (N,)."""
-    from imettk.config import FoldPlan
+    from imettk.config import FoldConfig
     from imettk.data.folds import make_folds
     from imettk.tasks import TASKS
 
-    return make_folds(targets, FoldPlan(num_folds=NUM_FOLDS), task=TASKS["multilabel"])
+    return make_folds(targets, FoldConfig(num_folds=NUM_FOLDS), task=TASKS["multilabel"])
 
 
 def theirs(targets: np.ndarray) -> np.ndarray:

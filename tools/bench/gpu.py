@@ -35,15 +35,15 @@ def recipe():
     return Recipe(
         table=TableFormat(task="multiclass", train_folders=True, train_images="train", image_suffix="", id_column="id",
                           label_column="label"),
-        folds=FoldPlan(num_folds=4),
+        folds=FoldConfig(num_folds=4),
         images=ImageFormat(image_size=({side}, {side})),
-        cache=CachePlan(kind="none"),
-        model=ModelPlan(backbone="timm:{network}"),
-        train=TrainPlan(loss="cross_entropy", precision="{precision}", deterministic={deterministic},
+        cache=CacheConfig(kind="none"),
+        model=ModelConfig(backbone="timm:{network}"),
+        train=TrainConfig(loss="cross_entropy", precision="{precision}", deterministic={deterministic},
                         validate_epochs=1000),
-        stages=(StagePlan(num_epochs={epochs}, batch_size={batch}, augmentation="flips"),),
-        rule=RulePlan(kind="argmax"),
-        session=SessionPlan(device="{device}", tensorboard=False),
+        stages=(StageConfig(num_epochs={epochs}, batch_size={batch}, augmentation="flips"),),
+        rule=RuleConfig(kind="argmax"),
+        session=SessionConfig(device="{device}", tensorboard=False),
     )
 """
 

@@ -19,7 +19,7 @@ import torch
 from pytorch_metric_learning import losses, miners, samplers
 from torch import Tensor, nn
 
-from imettk.config import Recipe, StagePlan, read_recipe
+from imettk.config import Recipe, StageConfig, read_recipe
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
 from imettk.data.sample_table import SampleTable
@@ -92,7 +92,7 @@ def train(kind: str, recipe: Recipe, table: SampleTable, source: ImageSource, se
     return network.eval()
 
 
-def share_of_rate(stage: StagePlan, done: float) -> float:
+def share_of_rate(stage: StageConfig, done: float) -> float:
     """The learning rate after this share of a stage, as a share of its peak: a linear warmup, then a cosine."""
     warmup = stage.warmup_epochs / stage.num_epochs
     if done < warmup:

@@ -21,18 +21,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imettk.config import (
-    EmbeddingPlan,
-    FoldPlan,
+    EmbeddingConfig,
+    FoldConfig,
     ImageFormat,
-    ModelPlan,
-    PredictPlan,
-    RankPlan,
+    ModelConfig,
+    PredictConfig,
+    RankConfig,
     Recipe,
-    RulePlan,
-    SessionPlan,
-    StagePlan,
+    RuleConfig,
+    SessionConfig,
+    StageConfig,
     TableFormat,
-    TrainPlan,
+    TrainConfig,
 )
 
 ARCHIVE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "omniglot_small.zip"
@@ -84,7 +84,7 @@ def four_blocks(pretrained: bool = False, **options: Any) -> FourBlocks:
 
 def recipe() -> Recipe:
     """ArcFace, cut to the ink, on 32 pixels and at last on 40; the enrolled images are the training ones."""
-    stage = StagePlan(batch_size=64, weight_decay=1e-3, augmentation="strokes")
+    stage = StageConfig(batch_size=64, weight_decay=1e-3, augmentation="strokes")
     return Recipe(
         name="omniglot",
         table=TableFormat(
@@ -96,19 +96,21 @@ def recipe() -> Recipe:
             box_id_column="image",
             answer_columns=tuple(f"prediction{number}" for number in range(1, NUM_ANSWERS + 1)),
         ),
-        folds=FoldPlan(num_folds=3, scheme="none", min_images=2),
+        folds=FoldConfig(num_folds=3, scheme="none", min_images=2),
         images=ImageFormat(image_size=(40, 40), channels=1, mean=(0.1,), std=(0.3,), aspect="pad", box_margin=8.0),
-        model=ModelPlan(backbone="timm:four_blocks", head="embedding", pool="average", embedding_size=256, dropout=0.2),
-        embedding=EmbeddingPlan(scale=16.0, margin=0.3),
-        train=TrainPlan(loss="arcface", validate_epochs=1000),
+        model=ModelConfig(
+            backbone="timm:four_blocks", head="embedding", pool="average", embedding_size=256, dropout=0.2
+        ),
+        embedding=EmbeddingConfig(scale=16.0, margin=0.3),
+        train=TrainConfig(loss="arcface", validate_epochs=1000),
         stages=(
             replace(stage, num_epochs=75, lr=(2e-3,), warmup_epochs=3, final_lr=0.4, image_size=(32, 32)),
             replace(stage, num_epochs=35, lr=(8e-4,), warmup_epochs=1),
         ),
-        predict=PredictPlan(views=("plain", "zoom_in", "zoom_out"), batch_size=256),
-        rule=RulePlan(kind="rank"),
-        ranking=RankPlan(num_answers=NUM_ANSWERS, pool="mean", best_of=5, rerank=20),
-        session=SessionPlan(num_workers=0, tensorboard=False),
+        predict=PredictConfig(views=("plain", "zoom_in", "zoom_out"), batch_size=256),
+        rule=RuleConfig(kind="rank"),
+        ranking=RankConfig(num_answers=NUM_ANSWERS, pool="mean", best_of=5, rerank=20),
+        session=SessionConfig(num_workers=0, tensorboard=False),
     )
 
 

@@ -30,7 +30,7 @@ from table import Row, arguments_of, finish, print_machine
 import imettk.training.feed
 from imettk.commands.prepare import prepare
 from imettk.commands.train import train
-from imettk.config import ImageFormat, ModelPlan, Recipe, SessionPlan, StagePlan, TrainPlan
+from imettk.config import ImageFormat, ModelConfig, Recipe, SessionConfig, StageConfig, TrainConfig
 from imettk.recipes.digits import digits
 from imettk.synthetic.digits import DigitsSize, make_digits
 from imettk.tracking.run_dir import RunDir
@@ -53,11 +53,11 @@ def recipe() -> Recipe:
     return replace(
         digits(),
         images=ImageFormat(image_size=(32, 32), channels=1, mean=(0.2,), std=(0.3,)),
-        model=ModelPlan(backbone="timm:test_resnet", dropout=0.3, layer_groups=2),
-        train=TrainPlan(ema_decay=0.9, precision="float16", validate_epochs=1, keep="best"),
+        model=ModelConfig(backbone="timm:test_resnet", dropout=0.3, layer_groups=2),
+        train=TrainConfig(ema_decay=0.9, precision="float16", validate_epochs=1, keep="best"),
         stages=(
-            StagePlan(num_epochs=1.5, lr=(1e-3,), optimizer="sgd", frozen_groups=1, mixup=0.4, **common),  # type: ignore[arg-type]
-            StagePlan(
+            StageConfig(num_epochs=1.5, lr=(1e-3,), optimizer="sgd", frozen_groups=1, mixup=0.4, **common),  # type: ignore[arg-type]
+            StageConfig(
                 num_epochs=3,
                 lr=(1e-4, 1e-3, 1e-2),
                 warmup_epochs=0.5,
@@ -68,7 +68,7 @@ def recipe() -> Recipe:
                 **common,  # type: ignore[arg-type]
             ),
         ),
-        session=SessionPlan(num_workers=2, checkpoint_seconds=0.3, tensorboard=False),
+        session=SessionConfig(num_workers=2, checkpoint_seconds=0.3, tensorboard=False),
     )
 
 

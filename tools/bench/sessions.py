@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from table import Row, arguments_of, finish, print_machine
 
-from imettk.config import SessionPlan
+from imettk.config import SessionConfig
 from imettk.training.session import Session
 
-LIMIT, MARGIN = SessionPlan().limit_seconds, SessionPlan().margin_seconds
-CHECKPOINT_SECONDS = SessionPlan().checkpoint_seconds
+LIMIT, MARGIN = SessionConfig().limit_seconds, SessionConfig().margin_seconds
+CHECKPOINT_SECONDS = SessionConfig().checkpoint_seconds
 COPY_SECONDS = 0.1  # what a checkpoint in the background keeps the loop waiting
 
 

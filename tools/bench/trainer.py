@@ -25,7 +25,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional
 
-from imettk.config import SessionPlan, StagePlan, TrainPlan
+from imettk.config import SessionConfig, StageConfig, TrainConfig
 from imettk.data.dataset import Batch, load_batches
 from imettk.data.samplers import Sampler
 from imettk.data.sampling import BatchRequest, train_requests
@@ -37,9 +37,9 @@ from imettk.tracking.journal import Journal
 from imettk.training.checkpoint import CheckpointWriter
 from imettk.training.feed import TrainingData
 from imettk.training.optimizer import make_optimizer, optimizer_state
+from imettk.training.process_group import ProcessGroup
 from imettk.training.recorder import Recorder
 from imettk.training.session import Session
-from imettk.training.team import Team
 from imettk.training.trainer import Trainer
 
 ROWS, CLASSES = 4096, 10
@@ -112,20 +112,20 @@ def ours(make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, steps:
         trainer = Trainer(
             network,
             data=data,
-            stages=(StagePlan(num_epochs=100, batch_size=batch_size, lr=(1e-3,), schedule="cosine"),),
-            plan=TrainPlan(loss="cross_entropy", validate_epochs=1000),
+            stages=(StageConfig(num_epochs=100, batch_size=batch_size, lr=(1e-3,), schedule="cosine"),),
+            plan=TrainConfig(loss="cross_entropy", validate_epochs=1000),
             layer_groups=[[name for name, _ in network.named_parameters()]],
             seed=0,
             device=torch.device("cpu"),
             dtype=torch.float32,
             session=session,
-            session_plan=SessionPlan(num_workers=0),
+            session_plan=SessionConfig(num_workers=0),
             validate=lambda network: {},
             find_checkpoint=lambda fits: None,
             folder=Path(folder),
             recorder=Recorder(journal),
             experiment={},
-            team=Team(),
+            processes=ProcessGroup(),
         )
         trainer.fit()
         journal.close()
@@ -150,7 +150,7 @@ def bare(make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, steps:
     network = make().to(memory_format=torch.channels_last).train()
     # The same optimizer: which parameters decay is no matter of the loop.
     groups = [[name for name, _ in network.named_parameters()]]
-    optimizer = make_optimizer(network, groups, StagePlan(lr=(1e-3,)))
+    optimizer = make_optimizer(network, groups, StageConfig(lr=(1e-3,)))
     batches = load_batches(dataset, requests(batch_size, warmup + steps), num_workers=0, pin=False)  # type: ignore[arg-type]
     for step, batch in enumerate(batches):
         if step == warmup:

@@ -39,14 +39,14 @@ def recipe():
         table=TableFormat(task="multiclass", train_csv="images.csv", id_column="image", label_column="label",
                           group_column="sender_id", train_images="images", image_suffix=".jpg",
                           on_missing_image="drop"),
-        folds=FoldPlan(num_folds=3),
+        folds=FoldConfig(num_folds=3),
         images=ImageFormat(image_size=({side}, {side}), mean=(0.5,) * 3, std=(0.5,) * 3),
-        model=ModelPlan(backbone="timm:tf_efficientnet_lite0", weights={weights!r}{model}),
-        train=TrainPlan(loss="cross_entropy"{train}),
-        stages=(StagePlan(num_epochs={epochs}, batch_size=32, lr=(1e-3,), warmup_epochs=1{stage}),),
-        predict=PredictPlan(views=("plain", "hflip")),
-        rule=RulePlan(kind="argmax"),
-        session=SessionPlan(num_workers=1, tensorboard=False),
+        model=ModelConfig(backbone="timm:tf_efficientnet_lite0", weights={weights!r}{model}),
+        train=TrainConfig(loss="cross_entropy"{train}),
+        stages=(StageConfig(num_epochs={epochs}, batch_size=32, lr=(1e-3,), warmup_epochs=1{stage}),),
+        predict=PredictConfig(views=("plain", "hflip")),
+        rule=RuleConfig(kind="argmax"),
+        session=SessionConfig(num_workers=1, tensorboard=False),
     )
 """
 MATCHED = {"side": SIDE, "epochs": EPOCHS, "model": "", "train": "", "stage": ', augmentation="flips"'}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from threshold_tables import best_by_hand, candidates, limited_by_hand, make
 
-from imettk.config import Recipe, RulePlan
+from imettk.config import Recipe, RuleConfig
 from imettk.evaluation.rules import fitter_of
 from imettk.postprocess import fitters
 from imettk.postprocess.rule import relative_to_row
@@ -83,7 +83,7 @@ def test_nothing_is_left_out_where_that_would_change_the_fit_or_save_nothing(ave
 @pytest.mark.parametrize("relative", [False, True])
 def test_fits_to_some_rows_are_those_to_a_table_of_these_rows_alone(kind, relative):
     probs, targets = make(1, num_samples=60, num_classes=12)
-    fitter = fitter_of(Recipe(rule=RulePlan(kind=kind, max_labels=2, relative=relative)), ("x", "y", "x") * 4)
+    fitter = fitter_of(Recipe(rule=RuleConfig(kind=kind, max_labels=2, relative=relative)), ("x", "y", "x") * 4)
     fit, folds = fitter.on(probs, targets, np.arange(60) % 5), np.arange(60) % 5
     rng = np.random.default_rng(0)
     for rows in (np.arange(60), np.arange(0, 60, 2), rng.integers(0, 60, 60), np.array([7])):
@@ -92,7 +92,7 @@ def test_fits_to_some_rows_are_those_to_a_table_of_these_rows_alone(kind, relati
 
 def test_a_fit_without_shrinkage_is_that_of_the_plain_rule():
     probs, targets = make(2, num_samples=60, num_classes=5)
-    plan = RulePlan(kind="class_thresholds", min_labels=0, shrink_to="one")
+    plan = RuleConfig(kind="class_thresholds", min_labels=0, shrink_to="one")
     fitter, rows = fitter_of(Recipe(rule=plan), ("",) * 5), np.arange(40)
     plain = fit_thresholds(probs[:40], targets[:40], Goal(2.0), groups=np.arange(5))
     assert fitter.unshrunk(probs, targets)(rows) == plain != fitter.on(probs, targets)(rows)
@@ -100,7 +100,7 @@ def test_a_fit_without_shrinkage_is_that_of_the_plain_rule():
 
 def test_the_rows_are_looked_through_once_for_many_fits(monkeypatch):
     probs, targets = make(3, num_samples=40, num_classes=12)
-    fitter = fitter_of(Recipe(rule=RulePlan(kind="threshold", max_labels=2)), ("",) * 12)
+    fitter = fitter_of(Recipe(rule=RuleConfig(kind="threshold", max_labels=2)), ("",) * 12)
     looks = []
     monkeypatch.setattr(
         fitters, "find_candidates", lambda *given, **more: looks.append(1) or find_candidates(*given, **more)

@@ -1,7 +1,7 @@
-"""The processes that train together: one on a CPU or GPU of its own, started by `imettk train` or by `torchrun`.
+"""The processes that train together, each on its own CPU or GPU, started by `imettk train` or by `torchrun`.
 
-With one process everything here answers at once and nothing of `torch.distributed` is used. What the processes tell
-each other about their way (stop, save, scores) goes over gloo, so that no step waits for a GPU to say it.
+A single process returns its own values and never touches `torch.distributed`. Decisions (stop, save, scores) go over
+gloo even where gradients go over NCCL, so that no step waits for the GPU's queue to learn of one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ PATIENCE = timedelta(hours=3)  # a process may write a checkpoint or score while
 T = TypeVar("T")
 
 
-class Team:
-    """This process among `size` ones; `rank` 0 is the one that writes."""
+class ProcessGroup:
+    """This process, number `rank` of `size`; rank 0 alone writes files."""
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
@@ -30,16 +30,16 @@ class Team:
     def is_main(self) -> bool:
         return self.rank == 0
 
-    def gather(self, part: Tensor) -> Tensor:
-        """Every process's `part`, joined along the first dimension in order of rank, on the CPU."""
+    def all_gather(self, part: Tensor) -> Tensor:
+        """Return every process's `part`, joined along the first dimension in order of rank, on the CPU."""
         if self.size == 1:
             return part
         parts: list[Any] = [None] * self.size
         dist.all_gather_object(parts, part.cpu(), group=self._control)
         return torch.cat(parts)
 
-    def gather_live(self, part: Tensor) -> Tensor:
-        """The same on the device, equal shapes only; gradients flow through this process's own part.
+    def all_gather_with_grad(self, part: Tensor) -> Tensor:
+        """Gather parts of equal shape on their device; gradients flow through this process's own part.
 
         The gradients of all processes, averaged and times `size`, are then those of the whole batch.
         """
@@ -50,49 +50,45 @@ class Team:
         parts[self.rank] = part
         return torch.cat(parts)
 
-    def share(self, value: T) -> T:
-        """What the first process says."""
+    def broadcast_object(self, value: T) -> T:
+        """Return the value that the first process passes."""
         if self.size == 1:
             return value
         box = [value]
         dist.broadcast_object_list(box, 0, group=self._control)
         return box[0]
 
-    def agree(self, flags: list[int]) -> list[int]:
-        """The largest value of each flag over all processes."""
-        if self.size == 1:
-            return flags
-        shared = torch.tensor(flags)
-        dist.all_reduce(shared, dist.ReduceOp.MAX, group=self._control)
-        return shared.tolist()
-
-    def largest(self, values: Tensor) -> Tensor:
-        """The largest of each value over all processes, on the CPU."""
+    def all_reduce_max(self, values: Tensor) -> Tensor:
+        """Return the largest of each value over all processes; `values` lies on the CPU and is overwritten."""
         if self.size > 1:
             dist.all_reduce(values, dist.ReduceOp.MAX, group=self._control)
         return values
 
-    def copy_first(self, tensors: list[Tensor]) -> None:
+    def all_reduce_flags(self, flags: list[int]) -> list[int]:
+        """Return the largest value of each flag over all processes."""
+        return flags if self.size == 1 else self.all_reduce_max(torch.tensor(flags)).tolist()
+
+    def broadcast(self, tensors: list[Tensor]) -> None:
         """Give all processes the first one's tensors, in place, on the device."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
-    def sum(self, value: float) -> float:
-        """The sum over all processes."""
+    def all_reduce_sum(self, value: float) -> float:
+        """Return the sum over all processes."""
         if self.size > 1:
             shared = torch.tensor(value, dtype=torch.float64)
             dist.all_reduce(shared, group=self._control)
             value = float(shared)
         return value
 
-    def leave(self) -> None:
-        """Part from the others, at the end; else their connections' threads may abort the process that ends."""
+    def shutdown(self) -> None:
+        """Close the connections at the end: their threads may otherwise abort the process as it exits."""
         if self.size > 1:
             dist.destroy_process_group()
 
     def wrap(self, network: nn.Module, device: torch.device) -> nn.Module:
-        """The network as all processes train it: gradients are averaged, BatchNorm statistics are the first one's."""
+        """Wrap a network for training by all processes: gradients are averaged, BatchNorm statistics are rank 0's."""
         if self.size == 1:
             return network
         devices = [device] if device.type == "cuda" else None
@@ -103,17 +99,17 @@ class Team:
         return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=unused)
 
 
-def join_team(device: torch.device) -> Team:
-    """Meet the other processes, as the environment that the launcher made says; alone without one."""
+def join_process_group(device: torch.device) -> ProcessGroup:
+    """Join the processes named by the launcher's environment variables; without them this process is alone."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return Team()
+        return ProcessGroup()
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    team = Team(dist.get_rank(), dist.get_world_size())
-    team._control = dist.new_group(backend="gloo", timeout=PATIENCE)
-    return team
+    processes = ProcessGroup(dist.get_rank(), dist.get_world_size())
+    processes._control = dist.new_group(backend="gloo", timeout=PATIENCE)
+    return processes
 
 
 def local_rank() -> int:
-    """Which of the processes on this machine this is."""
+    """Return the number of this process among those of its machine."""
     return int(os.environ.get("LOCAL_RANK", "0"))

@@ -9,7 +9,7 @@ import torch
 from forked import LAUNCH, PATIENCE, ForkServer
 from safetensors.torch import load_file
 
-from imettk.training.team import Team
+from imettk.training.process_group import ProcessGroup
 
 HERE = Path(__file__).parent
 
@@ -20,14 +20,14 @@ import importlib.util, json, os, sys
 from pathlib import Path
 from safetensors.torch import save_file
 import torch
-from imettk.config import StagePlan, TrainPlan
-from imettk.training.team import join_team
+from imettk.config import StageConfig, TrainConfig
+from imettk.training.process_group import join_process_group
 
 spec = importlib.util.spec_from_file_location("harness", sys.argv[1])
 harness = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(harness)
 out = Path(sys.argv[2])
-team = join_team(torch.device("cpu"))
+processes = join_process_group(torch.device("cpu"))
 make = next(harness.make_trainer._get_wrapped_function()(out))
 
 
@@ -45,35 +45,36 @@ def pairs(logits, targets):
     return torch.where(same, far, (2 - far).relu()).mean(1) + 0.1 * logits.square().mean(1)
 
 
-PLAN = TrainPlan(loss="cross_entropy", ema_decay=0.9)
+PLAN = TrainConfig(loss="cross_entropy", ema_decay=0.9)
 STAGES = (
-    StagePlan(num_epochs=1, batch_size=8, lr=(0.02,), optimizer="sgd", frozen_groups=1),
-    StagePlan(num_epochs=3, batch_size=12, accumulate=2, lr=(0.02,), hard_examples=0.25, clip_norm=1.0),
+    StageConfig(num_epochs=1, batch_size=8, lr=(0.02,), optimizer="sgd", frozen_groups=1),
+    StageConfig(num_epochs=3, batch_size=12, accumulate=2, lr=(0.02,), hard_examples=0.25, clip_norm=1.0),
 )
 def validate(network):
     # Each process its part, as the stages do.
     data = harness.Pixels()
-    rows = torch.arange(len(data.targets)).chunk(team.size)[team.rank]
+    rows = torch.arange(len(data.targets)).chunk(processes.size)[processes.rank]
     network.eval()
     with torch.inference_mode():
         losses = harness.cross_entropy(network(data.images[rows]).logits, data.targets[rows])
-    return {"loss": float(team.gather(losses).mean()), "score": 0.0}
+    return {"loss": float(processes.all_gather(losses).mean()), "score": 0.0}
 
 
 limits = {"plain": None, "pairs": None, "continued": 6}
 for name, limit in (("norms-whole", None), ("norms-stops", 2)) if "norms" in sys.argv[3] else ():
     reason = "begin"
     while reason is not None:
-        trainer = make(name, stages=STAGES, plan=PLAN, limit_steps=limit, team=team, validate=validate)
+        trainer = make(name, stages=STAGES, plan=PLAN, limit_steps=limit, processes=processes, validate=validate)
         reason = trainer.fit()
-    if team.is_main:
+    if processes.is_main:
         (out / f"{name}.json").write_text(json.dumps(trainer.at.history))
 for name in json.loads(sys.argv[3]):
     if name == "norms":
         continue
     loss = {"loss": pairs, "whole_batch": True} if name == "pairs" else {}
     seen = []
-    trainer = make(name, network=Flat(), stages=STAGES, plan=PLAN, limit_steps=limits[name], team=team, **loss)
+    sizes = {"limit_steps": limits[name], "processes": processes}
+    trainer = make(name, network=Flat(), stages=STAGES, plan=PLAN, **sizes, **loss)
     backward = trainer._runner._backward
 
     def spied(step, batches, taken):
@@ -83,13 +84,13 @@ for name in json.loads(sys.argv[3]):
 
     trainer._runner._backward = spied
     reason = trainer.fit()
-    (out / f"{name}-rows-{team.size}-{team.rank}.json").write_text(json.dumps(seen))
-    if team.is_main:
+    (out / f"{name}-rows-{processes.size}-{processes.rank}.json").write_text(json.dumps(seen))
+    if processes.is_main:
         weights = {key: value.contiguous() for key, value in trainer.evaluated.state_dict().items()}
         save_file(weights, out / f"{name}.safetensors")
         (out / f"{name}.json").write_text(json.dumps([reason, trainer.at.history, trainer.at.step]))
-team.leave()
-if team.size > 1:  # as the command does: Python's end may abort over the threads of torch's connections
+processes.shutdown()
+if processes.size > 1:  # as the command does: Python's end may abort over the threads of torch's connections
     sys.stderr.flush()
     os._exit(0)
 """
@@ -139,7 +140,11 @@ def test_two_processes_follow_one_and_take_over_from_it(forks, tmp_path):
 
 
 def test_alone_nothing_of_it_changes_anything():
-    team = Team()
+    processes = ProcessGroup()
     values = torch.arange(3.0)
-    assert team.gather(values) is values and team.gather_live(values) is values and team.sum(2.5) == 2.5
-    assert team.agree([3, 0]) == [3, 0] and team.share("x") == "x" and team.is_main
+    assert (
+        processes.all_gather(values) is values
+        and processes.all_gather_with_grad(values) is values
+        and processes.all_reduce_sum(2.5) == 2.5
+    )
+    assert processes.all_reduce_flags([3, 0]) == [3, 0] and processes.broadcast_object("x") == "x" and processes.is_main
