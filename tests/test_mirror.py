@@ -32,7 +32,6 @@ COVERED_ELSEWHERE = {
     "evaluation/identities.py": "evaluation/test_ranker.py",
     "evaluation/members.py": "commands/test_ensemble.py",
     "evaluation/pictures.py": "commands/test_identities_story.py",
-    "experiment/fold_messages.py": "tracking/test_messages.py",
     "experiment/known.py": "commands/test_find_duplicates.py",
     "experiment/scaling.py": "training/test_scaled_targets.py",
     "experiment/resume.py": "experiment/test_same_data.py",

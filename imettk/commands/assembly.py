@@ -1,14 +1,15 @@
-"""From a recipe and its data to a trainer at step 0."""
+"""Assembly of a trainer at step 0 from a recipe and its data."""
 
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from imettk.config import SPLIT, Recipe, fingerprint, to_json
+from imettk.config import Recipe, fingerprint, to_json
 from imettk.config.choices import AUGMENTATIONS
 from imettk.config.fits import choice_of
 from imettk.config.training import StageConfig
@@ -18,85 +19,83 @@ from imettk.data.sample_table import SampleTable
 from imettk.data.sampling import derive_seed
 from imettk.evaluation.curve import loss_of, make_validation
 from imettk.experiment.learned import Learned, with_auxiliary
-from imettk.experiment.prepared import Compute, Prepared, make_network
+from imettk.experiment.prepared import Experiment, Prepared, make_network
 from imettk.experiment.resume import OtherTraining, find_checkpoint, load_other_weights
 from imettk.experiment.scaling import scale_of, scale_values
 from imettk.experiment.settle import Settled, weights_of
-from imettk.tracking.run_dir import RunDir
+from imettk.tracking.tensors import TensorFile
+from imettk.training.checkpoint import Checkpoints
 from imettk.training.feed import TrainingData
-from imettk.training.process_group import ProcessGroup
 from imettk.training.recorder import Recorder
 from imettk.training.session import Session
 from imettk.training.trainer import Trainer
 
 
-def make_trainer(
-    recipe: Recipe,
-    prepared: Prepared,
-    taught: Prepared,
-    run: RunDir,
-    fold: int,
-    compute: Compute,
-    session: Session,
-    processes: ProcessGroup,
-    recorder: Recorder,
-    environment: dict[str, str],
-    *,
-    settled: Settled,
-    other: OtherTraining | None = None,
-) -> Trainer:
-    """A trainer at step 0: everything that is random about the start comes from the seed and the fold.
+@dataclass(frozen=True)
+class FoldStart:
+    """What a fold's training begins with.
 
-    Args:
-        taught: `prepared` with a teacher's part in the targets; only training sees it.
+    Attributes:
         settled: the recipe with the mean and std that this training takes.
+        distilled: the prepared data with a teacher's part in its targets, which only training sees.
+        environment: what the bits depend on beside recipe and data; every checkpoint notes it.
         other: a training with whose weights this one begins.
     """
+
+    fold: int
+    settled: Settled
+    distilled: Prepared
+    environment: dict[str, str]
+    other: OtherTraining | None = None
+
+
+def make_trainer(experiment: Experiment, start: FoldStart, session: Session, recorder: Recorder) -> Trainer:
+    """Return a trainer at step 0; everything random about its start is a function of the seed and the fold."""
+    recipe, prepared, fold = experiment.recipe, experiment.prepared, start.fold
     seed = derive_seed(recipe.train.seed, fold)
     torch.manual_seed(seed)
     table = prepared.table
-    learned = Learned.of(recipe, table)
-    network = make_network(settled.recipe, len(table.labels), learned=learned, weights=weights_of(recipe))
-    if other is not None:
-        load_other_weights(network, other)
+    learned, weights = Learned.of(recipe, table), weights_of(recipe)
+    network = make_network(start.settled.recipe, len(table.labels), learned=learned, weights=weights)
+    if start.other is not None:
+        load_other_weights(network, start.other)
     return Trainer(
         network,
-        data=training_data(recipe, prepared, taught, fold, seed),
-        stages=recipe.stages,
-        plan=recipe.train,
-        lower_is_better=recipe.lower_is_better(),
+        training_data(recipe, prepared, start.distilled, fold, seed),
+        recipe=recipe,
         layer_groups=network.layer_groups(recipe.model.layer_groups),
-        seed=seed,
-        device=compute.device,
-        dtype=compute.dtype,
+        compute=experiment.compute,
         session=session,
-        session_plan=recipe.session,
-        validate=make_validation(recipe, prepared, fold, compute, processes),
-        find_checkpoint=lambda fits: find_checkpoint(
-            recipe, run, fold, prepared.identity, fits=fits, others_allowed=True
-        ),
-        folder=run.fold(fold),
+        validate=make_validation(experiment, fold),
+        checkpoints=_checkpoints(experiment, start),
         recorder=recorder,
-        experiment={
-            "fingerprint": fingerprint(recipe),
-            "recipe": json.loads(to_json(recipe)),
-            "environment": environment,
-            "data": prepared.identity.to_values(),
-            **settled.values(),
-            **scale_values(scale_of(recipe, prepared, fold)),
-        },
-        processes=processes,
-        split=int(os.environ.get(SPLIT, "1")),
     )
 
 
-def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: int, seed: int) -> TrainingData:
-    """What a fold trains on, and how much of it an epoch of each stage sees; `taught` as in `make_trainer`."""
+def _checkpoints(experiment: Experiment, start: FoldStart) -> Checkpoints:
+    recipe, run, prepared, fold = experiment.recipe, experiment.run, experiment.prepared, start.fold
+    values = {
+        "fingerprint": fingerprint(recipe),
+        "recipe": json.loads(to_json(recipe)),
+        "environment": start.environment,
+        "data": prepared.identity.to_values(),
+        **start.settled.values(),
+        **scale_values(scale_of(recipe, prepared, fold)),
+    }
+
+    def find(fits: Callable[[TensorFile], bool]) -> TensorFile | None:
+        return find_checkpoint(recipe, run, fold, prepared.identity, fits=fits, others_allowed=True)
+
+    return Checkpoints(run.fold(fold) / "checkpoints", values, find)
+
+
+def training_data(recipe: Recipe, prepared: Prepared, distilled: Prepared, fold: int, seed: int) -> TrainingData:
+    """Return the samples of a fold and of an epoch of each stage; `distilled` as in `FoldStart`."""
 
     def dataset_for(stage: StageConfig) -> ImageDataset:
         size, images = stage.image_size or recipe.images.image_size, recipe.images
         return ImageDataset(
-            taught.source,
+            distilled.source,
             learned if scale is None else scale.forward(learned),
             image_size=size,
             augmentation=Augmentation(
@@ -112,7 +111,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
             weights=row_weights,
         )
 
-    rows, table, targets = taught.rows(fold, valid=False), prepared.table, taught.targets
+    rows, table, targets = distilled.rows(fold, valid=False), prepared.table, distilled.targets
     task, scale = recipe.task, scale_of(recipe, prepared, fold)
     hard_targets = prepared.targets if task.is_soft(targets) else targets  # which samplers go by
     num_outputs, sources = task.num_outputs(len(table.labels)) + len(table.auxiliary_labels), table.sources
@@ -129,6 +128,7 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
     counts = None if identities is None else np.bincount(identities, minlength=num_outputs)
     return TrainingData(
         rows=rows,
+        seed=seed,
         dataset_for=dataset_for,
         loss_for=lambda stage: loss_of(recipe, stage, counts=counts, label_groups=table.learned_groups),
         num_outputs=num_outputs,
@@ -140,12 +140,12 @@ def training_data(recipe: Recipe, prepared: Prepared, taught: Prepared, fold: in
 
 
 def vote_weights(recipe: Recipe, table: SampleTable, rows: np.ndarray) -> np.ndarray:
-    """Return how much each row of the table counts in the loss, float32 (N,): for its votes to the recipe's power.
+    """Return the weight of each row of the table in the loss, float32 (N,): its number of votes to the recipe's power.
 
-    A pseudo-labelled row, for which nobody has voted, counts as the mean of those that people have.
+    A pseudo-labelled row, for which nobody has voted, gets the mean weight of the others.
 
     Args:
-        rows: those that train, int64 (M,), whose mean weight is 1.
+        rows: the training rows, int64 (M,); their mean weight is 1.
     """
     assert table.votes is not None
     weights = table.votes.astype(np.float64) ** recipe.train.vote_weight

@@ -1,27 +1,27 @@
-"""`train --dry-run`: what a training will do and how long it takes, before it does it."""
+"""`train --dry-run`: the plan of a training and its duration, before it starts."""
 
 from __future__ import annotations
 
 import math
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from imettk.commands.assembly import make_trainer, training_data
+from imettk.commands.assembly import FoldStart, make_trainer, training_data
 from imettk.commands.train import chosen_folds
 from imettk.config import Recipe
 from imettk.config.own_checks import tell_own
 from imettk.experiment.network_check import check_network
-from imettk.experiment.prepared import Compute, Prepared, choose_compute, read_prepared
+from imettk.experiment.prepared import Experiment, Prepared, choose_compute, read_prepared
 from imettk.experiment.resume import is_done
 from imettk.experiment.settle import Settled, settle
 from imettk.pictures.plots import draw_rates
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
 from imettk.training.optimizer import peak_rates
-from imettk.training.process_group import ProcessGroup
 from imettk.training.recorder import Recorder
 from imettk.training.schedule import Span, lr_table, plan_spans
 from imettk.training.session import Session
@@ -41,7 +41,9 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     prepared = read_prepared(recipe, data_dir, run)
     settled = settle(recipe, run)
     check_network(settled.recipe, len(prepared.table.labels))
-    trainer, step_seconds, validation_seconds = measure(recipe, prepared, compute, settled, fold=folds[0])
+    trainer, step_seconds, validation_seconds = measure(
+        Experiment(recipe, run, prepared, compute), settled, fold=folds[0]
+    )
     group_names = [*(f"group {number}" for number in range(recipe.model.layer_groups)), "head"]
     if own := tell_own(recipe):
         say(f"your own: {own}")
@@ -62,41 +64,31 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     say(f"learning rates: {path}")
 
 
-def measure(
-    recipe: Recipe, prepared: Prepared, compute: Compute, settled: Settled, *, fold: int
-) -> tuple[Trainer, list[float], float]:
-    """A trainer that has taken a few steps of each stage; seconds a step of each, and of a validation."""
+def measure(experiment: Experiment, settled: Settled, *, fold: int) -> tuple[Trainer, list[float], float]:
+    """Return a trainer that has taken a few steps of each stage; seconds a step of each, and of a validation.
+
+    Nothing is written into the experiment's run folder.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         session = Session(started=time.monotonic(), limit_seconds=math.inf, margin_seconds=0)
-        trainer = make_trainer(
-            recipe,
-            prepared,
-            prepared,
-            RunDir(Path(scratch)),
-            fold,
-            compute,
-            session,
-            ProcessGroup(),
-            Recorder(),
-            {},
-            settled=settled,
-        )
-        say(f"taking {TIMED_STEPS} steps of each stage on {compute.device} for their time")
+        start = FoldStart(fold, settled, experiment.prepared, environment={})
+        trainer = make_trainer(replace(experiment, run=RunDir(Path(scratch))), start, session, Recorder())
+        say(f"taking {TIMED_STEPS} steps of each stage on {experiment.compute.device} for their time")
         step_seconds, validation_seconds = trainer.time_plan(TIMED_STEPS)
     return trainer, step_seconds, validation_seconds
 
 
 def plan_fold(recipe: Recipe, prepared: Prepared, fold: int) -> list[Span]:
-    """The span of each stage of a fold's training, as its trainer would have them."""
+    """Return the span of each stage of a fold, as its trainer would have it."""
     data = training_data(recipe, prepared, prepared, fold, seed=0)
     return plan_spans(recipe.stages, [data.samples_per_epoch(stage) for stage in recipe.stages])
 
 
 def total_seconds(recipe: Recipe, spans: list[Span], step_seconds: list[float], validation_seconds: float) -> float:
-    """What a fold takes, from seconds a step of each stage and seconds a validation."""
+    """Return the seconds of a fold, from those of a step of each stage and of a validation."""
     validations = sum(_num_validations(recipe, span) for span in spans)
     return validations * validation_seconds + sum(
-        (span.last_step - span.first_step) * each for span, each in zip(spans, step_seconds, strict=True)
+        (span.last_step - span.first_step) * seconds for span, seconds in zip(spans, step_seconds, strict=True)
     )
 
 
@@ -117,7 +109,7 @@ def _table(trainer: Trainer, step_seconds: list[float]) -> str:
 
 
 def _rates(trainer: Trainer) -> np.ndarray:
-    """The learning rate of each layer group in each step, before any plateau, float64 (G, S)."""
+    """Return the learning rate of each layer group in each step, before any plateau, float64 (G, S)."""
     rates = np.full((trainer.num_groups, trainer.num_steps), np.nan)
     for span in trainer.spans:
         shares = lr_table(span.plan, steps_per_epoch=span.steps_per_epoch)
@@ -133,7 +125,7 @@ def _num_validations(recipe: Recipe, span: Span) -> int:
 
 
 def duration(seconds: float) -> str:
-    """In words: "90 s", "45 min", "3.5 h"."""
+    """Return a duration in words: "90 s", "45 min", "3.5 h"."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -21,7 +21,7 @@ from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
-from imettk.experiment.prepared import Prepared, choose_compute, read_prepared
+from imettk.experiment.prepared import Experiment, Prepared, choose_compute, read_prepared
 from imettk.experiment.settle import settle
 from imettk.progress import say
 from imettk.synthetic.miniature import IMAGES_A_LABEL, make_miniature
@@ -90,7 +90,8 @@ def _estimate(recipe: Recipe, small: Recipe, data: Path, run: RunDir, whole: Pre
         data: of the miniature, as are `small` and `run`.
     """
     compute, prepared = choose_compute(recipe), read_prepared(small, data, run)
-    _, step_seconds, validation_seconds = measure(small, prepared, compute, settle(small, run), fold=0)
+    experiment = Experiment(small, run, prepared, compute)
+    _, step_seconds, validation_seconds = measure(experiment, settle(small, run), fold=0)
     validation_seconds *= _num_validated(recipe, whole) / _num_validated(recipe, prepared)
     return str(compute.device), total_seconds(recipe, plan_fold(recipe, whole, 0), step_seconds, validation_seconds)
 

@@ -1,4 +1,4 @@
-"""What a training is judged by while it runs: the points of a curve."""
+"""Validations of a training while it runs: the points of its curves."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from imettk.config import Recipe, StageConfig
 from imettk.config.loss_params import answered_params, weighs_targets
 from imettk.evaluation.judge import judge_of
 from imettk.experiment.predictions import evaluate
-from imettk.experiment.prepared import Compute, Prepared
+from imettk.experiment.prepared import Experiment
 from imettk.losses.output_loss import OutputLoss, make_loss
 from imettk.models.heads import Outputs
-from imettk.training.process_group import ProcessGroup
 
 
 def loss_of(
@@ -26,12 +25,12 @@ def loss_of(
     label_groups: tuple[str, ...] = (),
     answered: bool = False,
 ) -> OutputLoss:
-    """Return the loss of a stage, or that of the whole training, by which validations go.
+    """Return the loss of a stage, or that of the whole training, which validations use.
 
     Args:
-        counts: rows of each class in training, int64 (C,), for margins that go by them.
-        label_groups: of each label, (C,), for losses that go by question.
-        answered: only what is answered counts, and no auxiliary column.
+        counts: rows of each class in training, int64 (C,), for margins that depend on them.
+        label_groups: of each label, (C,), for losses taken question by question.
+        answered: leave out auxiliary columns, which are learned and never answered.
     """
     row, params = recipe.loss_row(stage)
     if answered and row.check is weighs_targets:
@@ -40,14 +39,13 @@ def loss_of(
     return make_loss(row, params=params, embedding=recipe.embedding, counts=counts, parts=parts)
 
 
-def make_validation(
-    recipe: Recipe, prepared: Prepared, fold: int, compute: Compute, processes: ProcessGroup
-) -> Callable[[nn.Module], dict[str, float]]:
-    """What the trainer calls between steps: loss, and score with a rule fitted on the same rows (a curve only).
+def make_validation(experiment: Experiment, fold: int) -> Callable[[nn.Module], dict[str, float]]:
+    """Return what the trainer calls between steps: network -> loss, and score by a rule fitted on the same rows.
 
-    Each process predicts its part of the rows; the first one counts.
+    Such a score is good for a curve only. Each process predicts its part of the rows, and process 0 judges them.
     """
-    rows = prepared.rows(fold, valid=True)
+    recipe, prepared, compute = experiment.recipe, experiment.prepared, experiment.compute
+    processes, rows = compute.processes, prepared.rows(fold, valid=True)
     judge = judge_of(recipe)
     gallery = judge.gallery(prepared, fold)
 
@@ -61,9 +59,9 @@ def make_validation(
         if not len(rows):  # all rows train
             return dict.fromkeys(recipe.validation_scores, math.nan)
         outputs = predict(network, rows)
-        beside = predict(network, gallery) if len(gallery) else None
+        gallery_outputs = predict(network, gallery) if len(gallery) else None
         if not processes.is_main:
             return {}
-        return judge.judge_fold(prepared, fold, outputs, beside)
+        return judge.judge_fold(prepared, fold, outputs, gallery_outputs)
 
     return run_validation

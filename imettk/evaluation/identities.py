@@ -17,7 +17,7 @@ from imettk.evaluation.pictures import NUM_HITS, NUM_SHOWN, Album, draw_rankings
 from imettk.evaluation.ranker import Gallery, Ranker, stack
 from imettk.evaluation.submit import label_rows
 from imettk.experiment.predictions import predict_file
-from imettk.experiment.prepared import Compute, Prepared, choose_compute, read_prepared
+from imettk.experiment.prepared import Prepared, choose_compute, read_prepared
 from imettk.experiment.rule_file import RULE, keep_rule, read_rule
 from imettk.inference.predictor import Predictions
 from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
@@ -27,6 +27,7 @@ from imettk.postprocess.ranking import Ranked
 from imettk.progress import say
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import RunDir
+from imettk.training.process_group import Compute
 
 NUM_NEAR = 20  # neighbours of each row that pictures and the search for label errors look at
 

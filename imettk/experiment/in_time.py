@@ -11,10 +11,11 @@ from imettk.config import Recipe
 from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource
 from imettk.experiment.predictions import describe, evaluate, find_predictions, predict_file
-from imettk.experiment.prepared import Compute, choose_compute, load_model
+from imettk.experiment.prepared import choose_compute, load_model
 from imettk.inference.predictor import Predictions
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
+from imettk.training.process_group import Compute
 
 WARM_BATCHES, TIMED_BATCHES = 1, 3
 

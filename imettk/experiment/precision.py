@@ -11,9 +11,9 @@ from torch import nn
 
 from imettk.config import Recipe
 from imettk.device import bfloat16_convolutions_fail, meets_single_pixels
-from imettk.experiment.prepared import Compute, make_network
+from imettk.experiment.prepared import make_network
 from imettk.progress import say
-from imettk.training.process_group import ProcessGroup
+from imettk.training.process_group import Compute
 
 ROUNDS = 4  # of a step in each precision; the first is not counted
 MOST_IMAGES = 8  # of such a step
@@ -30,8 +30,8 @@ class TrainingPrecision:
         compute: what the recipe asks for and the hardware has.
     """
 
-    def __init__(self, recipe: Recipe, compute: Compute, num_labels: int, processes: ProcessGroup) -> None:
-        self._recipe, self._compute, self._num_labels, self._processes = recipe, compute, num_labels, processes
+    def __init__(self, recipe: Recipe, compute: Compute, num_labels: int) -> None:
+        self._recipe, self._compute, self._num_labels = recipe, compute, num_labels
         self._float32 = replace(compute, dtype=torch.float32)
 
     def settle(self, recorded: str | None) -> Compute:
@@ -72,7 +72,7 @@ class TrainingPrecision:
         size, channels = self._recipe.images.image_size, self._recipe.images.channels
         number = max(2, min(MOST_IMAGES, self._recipe.stages[0].batch_size))
         single, half = time_precisions(self._network, (number, *size, channels))
-        slower = self._processes.broadcast_object(single < CLEARLY * half)
+        slower = self._compute.processes.broadcast_object(single < CLEARLY * half)
         taken, left = ("float32", "bfloat16") if slower else ("bfloat16", "float32")
         seconds = f"{number} images take {single:.3f} s a step in float32, {half:.3f} s in bfloat16"
         self._say(f"precision: {taken} and not {left}, for this network has depthwise convolutions: {seconds}")
@@ -85,7 +85,7 @@ class TrainingPrecision:
         return any(meets_single_pixels(network, zeros((1, *size, images.channels))) for size in sizes)
 
     def _say(self, text: str) -> None:
-        if self._processes.is_main:
+        if self._compute.processes.is_main:
             say(text)
 
 

@@ -22,13 +22,14 @@ from imettk.data.sample_table import SampleTable
 from imettk.data.sampling import sequential_requests
 from imettk.data.source import ImageSource
 from imettk.errors import MismatchError, TrainingError
-from imettk.experiment.prepared import Compute, load_model
+from imettk.experiment.prepared import load_model
 from imettk.experiment.scaling import read_scale, unscale
 from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions
 from imettk.models.heads import Outputs, log_probs_by_part
 from imettk.progress import say
 from imettk.tracking.files import sha256
 from imettk.tracking.run_dir import RunDir
+from imettk.training.process_group import Compute
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from imettk.config import PREPARE_SECTIONS, Recipe, differences, fingerprint, from_json
+from imettk.config import PREPARE_SECTIONS, SPLIT, Recipe, differences, fingerprint, from_json
 from imettk.config.choices import HEADS, HeadChoice
 from imettk.config.earlier import IMAGENET
 from imettk.config.fits import choice_of
@@ -37,6 +38,7 @@ from imettk.tasks import Task
 from imettk.tracking.files import read_json
 from imettk.tracking.run_dir import BAD_IMAGES, CACHE, RunDir
 from imettk.tracking.tensors import all_finite, read_tensors
+from imettk.training.process_group import Compute
 
 
 @dataclass(frozen=True)
@@ -83,25 +85,28 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Compute:
-    """Where and how to compute."""
+class Experiment:
+    """A recipe, the folder of its run, the data that `prepare` left for it, and what computes."""
 
-    device: torch.device
-    dtype: torch.dtype
+    recipe: Recipe
+    run: RunDir
+    prepared: Prepared
+    compute: Compute
 
 
 def choose_compute(recipe: Recipe, rank: int = 0) -> Compute:
-    """The device and precision that the recipe asks for and the hardware has; `DeviceError` where it has not.
+    """Return the device and precision that the recipe names; raise `DeviceError` if the hardware lacks them.
 
-    Sets the number of torch's threads, where the recipe says one.
+    Sets the number of torch's threads if the recipe gives one.
 
     Args:
-        rank: which of several processes on this machine asks; each has a GPU of its own.
+        rank: number of this process on this machine; each has a GPU of its own.
     """
     device = choose_device(recipe.session.device, rank)
     if recipe.session.num_threads is not None:
         torch.set_num_threads(recipe.session.num_threads)
-    return Compute(device, choose_precision(recipe.train.precision, device))
+    precision = choose_precision(recipe.train.precision, device)
+    return Compute(device, precision, split=int(os.environ.get(SPLIT, "1")))
 
 
 def trained_folds(run: RunDir, fold: int | None) -> list[int]:

@@ -14,6 +14,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,21 @@ from imettk.tracking.tensors import TensorFile, all_finite, carries_digest, matc
 KEPT = 2  # so that one bad file does not cost the run
 SPARE_BYTES = 64 << 20  # left free on the disk, for journals and predictions
 _NAME = re.compile(r"step-(\d{8})\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A fold's checkpoints.
+
+    Attributes:
+        folder: receives them.
+        values: plain values that each of them carries, such as the recipe's fingerprint.
+        find: returns the newest valid one that meets a condition, in any folder of the run, or None.
+    """
+
+    folder: Path
+    values: dict[str, Any]
+    find: Callable[[Callable[[TensorFile], bool]], TensorFile | None]
 
 
 class CheckpointWriter:

@@ -21,18 +21,20 @@ from imettk.training.schedule import Span
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """What to train on.
+    """The samples of a training, and the loss that judges them.
 
     Attributes:
         rows: of the tables behind the datasets, int64 (N,).
-        dataset_for: the dataset of a stage.
-        loss_for: its loss.
+        seed: of the training's fold: all of its random numbers are a function of it and of the position.
+        dataset_for: returns the dataset of a stage.
+        loss_for: returns the loss of a stage.
         num_valid: samples of a validation, to estimate the first one's time.
         targets: of `rows`, as the task has them; for samplers that go by them.
         repeats: how often each of `rows` comes in an epoch, float64 (N,); None is once.
     """
 
     rows: np.ndarray
+    seed: int
     dataset_for: Callable[[StageConfig], ImageDataset]
     loss_for: Callable[[StageConfig], OutputLoss]
     num_outputs: int
@@ -41,11 +43,11 @@ class TrainingData:
     targets: np.ndarray | None = None
     repeats: np.ndarray | None = None
 
-    def sampler_for(self, plan: StageConfig, seed: int) -> Sampler:
-        """What a stage sees, before any hard examples come again."""
+    def sampler_for(self, plan: StageConfig) -> Sampler:
+        """Return the sampler of a stage, which knows nothing of hard examples that come again."""
         return Sampler(
             rows=self.rows,
-            seed=seed,
+            seed=self.seed,
             kind=plan.sampler,
             targets=self.targets,
             task=self.task,
@@ -56,8 +58,8 @@ class TrainingData:
         )
 
     def samples_per_epoch(self, plan: StageConfig) -> int:
-        """Samples that an epoch of a stage sees, with the hard examples that come again."""
-        return self.sampler_for(plan, 0).samples_per_epoch + round(plan.hard_examples * len(self.rows))
+        """Return the samples of an epoch of a stage, with the hard examples that come again."""
+        return self.sampler_for(plan).samples_per_epoch + round(plan.hard_examples * len(self.rows))
 
 
 class Feed:
@@ -74,20 +76,19 @@ class Feed:
         data: TrainingData,
         mining: Mining | None,
         *,
-        seed: int,
         processes: ProcessGroup,
         num_workers: int,
         pin: bool,
     ) -> None:
         self._data, self._mining = data, mining
-        self._seed, self._processes, self._pin = seed, processes, pin
+        self._processes, self._pin = processes, pin
         self._num_workers = -(-num_workers // processes.size)
 
     def batches(self, span: Span, step: int) -> Iterator[Batch]:
         """The micro-batches from `step` of the training to the stage's end."""
         plan, dataset = span.plan, self._data.dataset_for(span.plan)
         step, last_step = step - span.first_step, span.last_step - span.first_step
-        sampler = self._data.sampler_for(plan, self._seed)
+        sampler = self._data.sampler_for(plan)
         while step < last_step:
             order: Callable[[int], np.ndarray] = sampler.order
             until = last_step
@@ -117,7 +118,7 @@ class Feed:
         rows = sampler.order(epoch)
         if plan.sampler != "hard_first":
             hard = mining.extra_rows(epoch, plan.hard_examples)
-            return Sampler(rows=np.concatenate([rows, hard]), seed=self._seed).order
+            return Sampler(rows=np.concatenate([rows, hard]), seed=self._data.seed).order
         hard = mining.extra_rows(epoch, 1.0)
         rank = np.empty(int(hard.max()) + 1, np.int64)
         rank[hard] = np.arange(len(hard))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from imettk.data.sampling import derive_seed
-from imettk.training.process_group import ProcessGroup
+from imettk.training.process_group import Compute
 
 
 class Mining:
@@ -18,9 +18,9 @@ class Mining:
         seed: draws the extra samples of the first epoch, which has no losses to go by.
     """
 
-    def __init__(self, rows: np.ndarray, *, seed: int, device: torch.device, processes: ProcessGroup) -> None:
-        self._rows, self._seed, self._processes = rows, seed, processes
-        self._losses = torch.full((int(rows.max()) + 1,), -torch.inf, device=device)
+    def __init__(self, rows: np.ndarray, *, seed: int, compute: Compute) -> None:
+        self._rows, self._seed, self._processes = rows, seed, compute.processes
+        self._losses = torch.full((int(rows.max()) + 1,), -torch.inf, device=compute.device)
         self._epoch = -1
         self._extra = np.zeros(0, np.int64)
 

@@ -7,6 +7,7 @@ gloo even where gradients go over NCCL, so that no step waits for the GPU's queu
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -97,6 +98,22 @@ class ProcessGroup:
         # a run that starts again would add up in another one. Looking for unused parameters keeps it from doing so.
         unused = self.size > 2 or bool(getattr(network, "may_leave_unused", False))
         return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=unused)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What computes: a device, a precision, and the processes that share the work.
+
+    Attributes:
+        dtype: of the forward pass: float32, or bfloat16 or float16 under autocast.
+        processes: this one alone, unless a launcher started several.
+        split: into how many pieces each micro-batch is cut, at least; the launcher doubles it when memory ran out.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    processes: ProcessGroup = field(default_factory=ProcessGroup)
+    split: int = 1
 
 
 def join_process_group(device: torch.device) -> ProcessGroup:

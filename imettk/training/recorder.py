@@ -1,4 +1,4 @@
-"""What the trainer tells the world: journal, TensorBoard, the progress bar, and a line where a person should know."""
+"""Events of a training: for a log, the progress bar, and a line on the screen where a person should know."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 import torch
 
 from imettk.progress import say
-from imettk.tracking.board import Board
-from imettk.tracking.journal import Journal, read_journal
 from imettk.training.position import Position
 from imettk.training.step import StepResult
 
@@ -17,22 +15,19 @@ JOURNAL_STEPS = 10
 
 
 class Recorder:
-    """Writes events; with no journal, as in all processes but the first, it is silent."""
+    """Writes events; without a log, as in all processes but the first, it is silent.
 
-    def __init__(self, journal: Journal | None = None) -> None:
-        self._journal = journal
-        self._board: Board | None = None
+    Args:
+        write: appends an event, given its name and its values, to the log; may raise `OSError`.
+        on_validation: called after each validation, when the log has it.
+    """
+
+    def __init__(
+        self, write: Callable[..., None] | None = None, *, on_validation: Callable[[], None] = lambda: None
+    ) -> None:
+        self._log, self._on_validation = write, on_validation
         self._seconds, self._steps = 0.0, 0
         self._warned = False
-        self._tell: Callable[[], None] = lambda: None
-
-    def on_validation(self, tell: Callable[[], None]) -> None:
-        """Call this after each validation, when it is in the journal."""
-        self._tell = tell
-
-    def attach(self, board: Board) -> None:
-        """Write scalars there as well."""
-        self._board = board
 
     def step(
         self,
@@ -44,7 +39,7 @@ class Recorder:
         *,
         flush: bool,
     ) -> None:
-        """Count a step; every `JOURNAL_STEPS` (of the training, not of this session) their mean is written."""
+        """Count a step, and write the mean of every `JOURNAL_STEPS` steps of the training (not of this session)."""
         self._seconds += seconds
         self._steps += 1
         if result.finite:
@@ -65,43 +60,39 @@ class Recorder:
         self._seconds, self._steps = 0.0, 0
 
     def validation(self, step: int, seconds: float, scores: dict[str, float]) -> None:
-        """Scores of a validation."""
+        """Write the scores of a validation."""
         self._write("validate", step=step, seconds=round(seconds, 3), **scores)
-        self._tell()
+        self._on_validation()
 
     def early_stop(self, step: int, stage: int, validations: int) -> None:
-        """A stage ended before its time."""
+        """Write that a stage ended before its last step."""
         self._write("early_stop", step=step, stage=stage)
         self._say(f"stage {stage} ends at step {step}: {validations} validations without gain")
 
     def checkpoint(self, step: int, seconds: float) -> None:
-        """A checkpoint is on the disk."""
+        """Write that a checkpoint is on the disk."""
         self._write("checkpoint", step=step, seconds=round(seconds, 3))
 
     def checkpoint_failed(self, step: int, error: OSError) -> None:
-        """It is not, and the run goes on."""
+        """Write that a checkpoint could not be saved; the training goes on."""
         self._write("checkpoint_failed", step=step, error=str(error))
         self._say(f"warning: no checkpoint at step {step}: {error}; the run goes on, the one before is intact")
 
     def rollback(self, at: Position, bad_step: int) -> None:
-        """Training goes on at an earlier step."""
+        """Write that the training continues from an earlier step."""
         self._write("rollback", step=at.step, owes_validation=at.validation_pending, bad_step=bad_step)
-        if self._journal is not None and self._board is not None:
-            self._board.restart(read_journal(self._journal.path))
         self._say(f"warning: no finite loss up to step {bad_step}: back to the checkpoint of step {at.step}")
 
     def _write(self, event: str, **values: Any) -> None:
-        """Write an event; where the disk is full it is lost, and the run goes on."""
+        """Write an event; on a full disk it is lost, and the training goes on."""
         try:
-            if self._journal is not None:
-                self._journal.write(event, **values)
-            if self._board is not None:
-                self._board.write({"event": event, **values})
+            if self._log is not None:
+                self._log(event, **values)
         except OSError as error:
             if not self._warned:
                 self._say(f"warning: journal or TensorBoard cannot be written: {error}; the run goes on")
             self._warned = True
 
     def _say(self, text: str) -> None:
-        if self._journal is not None:
+        if self._log is not None:
             say(text)

@@ -18,11 +18,11 @@ from imettk.data.sampling import derive_seed
 from imettk.errors import DeviceError, DistributedOutOfMemoryError
 from imettk.losses.output_loss import OutputLoss
 from imettk.progress import say
-from imettk.tasks import Task
+from imettk.training.feed import TrainingData
 from imettk.training.mining import Mining
 from imettk.training.mixing import Mixing
 from imettk.training.optimizer import set_lr
-from imettk.training.process_group import ProcessGroup
+from imettk.training.process_group import Compute
 
 
 class StageSetup(NamedTuple):
@@ -72,26 +72,22 @@ class StepRunner:
         self,
         network: nn.Module,
         *,
-        num_outputs: int,
-        task: Task,
+        data: TrainingData,
         ema: ModelEmaV3 | None,
-        seed: int,
-        device: torch.device,
-        dtype: torch.dtype,
-        processes: ProcessGroup,
-        split: int = 1,
+        compute: Compute,
     ) -> None:
-        self._network, self._ema, self._processes = network, ema, processes
-        self._num_outputs, self._task = num_outputs, task
+        device, dtype = compute.device, compute.dtype
+        self._network, self._ema, self._processes = network, ema, compute.processes
+        self._num_outputs, self._task = data.num_outputs, data.task
         self._device = device
-        self._seed = derive_seed(seed, processes.rank)
+        self._seed = derive_seed(data.seed, compute.processes.rank)
         self._autocast: AbstractContextManager[object] = (
             nullcontext() if dtype is torch.float32 else torch.autocast(device.type, dtype)
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
         self._scales = self.scaler.is_enabled()
         self._parameters = list(network.parameters())
-        self.split = split
+        self.split = compute.split
         self._gradients: dict[tuple[int, float], Tensor] = {}
         parameters = {name for name, _ in network.named_parameters()}
         # BatchNorm's running statistics change in the forward pass: a step that is not taken must give them back.

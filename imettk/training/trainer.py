@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,17 +19,17 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from imettk.config.training import SessionConfig, StageConfig, TrainConfig
+from imettk.config import Recipe
 from imettk.errors import DeviceError, TrainingError
 from imettk.progress import progress_bar
 from imettk.tracking.tensors import TensorFile
-from imettk.training.checkpoint import CheckpointWriter
+from imettk.training.checkpoint import Checkpoints, CheckpointWriter
 from imettk.training.feed import Feed, TrainingData, check_batches
 from imettk.training.history import is_gain, validations_without_gain
 from imettk.training.mining import Mining
 from imettk.training.optimizer import freeze, least_samples
 from imettk.training.position import Position
-from imettk.training.process_group import ProcessGroup
+from imettk.training.process_group import Compute
 from imettk.training.recorder import Recorder
 from imettk.training.schedule import Span, lr_shares, plan_spans
 from imettk.training.session import REASONS, Session
@@ -42,7 +41,7 @@ SAVE_SHARE = 0.05  # of the time that may go into checkpoints after validations,
 
 
 class _Diverged(Exception):
-    """Too many steps in a row whose loss is not finite, or an end with a network that gives no numbers."""
+    """Too many steps in a row without a finite loss, or a training that ends with a network that outputs NaN."""
 
 
 class Trainer:
@@ -50,76 +49,54 @@ class Trainer:
 
     Args:
         network: images (B, H, W, channels) -> outputs with `logits` (B, C).
-        lower_is_better: whether what `plan.watch` names is better when it is lower.
+        recipe: its sections `stages`, `train` and `session` are followed.
         layer_groups: parameter names, first layers first, the head last.
-        dtype: of the forward pass: float32, or bfloat16 or float16 under autocast.
+        session: decides when to stop.
         validate: evaluation network -> scores by name; called between steps, by every process.
-        find_checkpoint: the newest valid checkpoint that meets a condition, or None.
-        folder: of this fold; receives `checkpoints/`.
-        recorder: told what happens.
-        experiment: plain values that every checkpoint keeps, such as the recipe's fingerprint.
-        split: into how many pieces each micro-batch is cut, at least.
+        recorder: receives every event.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        *,
         data: TrainingData,
-        stages: tuple[StageConfig, ...],
-        plan: TrainConfig,
-        lower_is_better: bool = True,
+        *,
+        recipe: Recipe,
         layer_groups: list[list[str]],
-        seed: int,
-        device: torch.device,
-        dtype: torch.dtype,
+        compute: Compute,
         session: Session,
-        session_plan: SessionConfig,
         validate: Callable[[nn.Module], dict[str, float]],
-        find_checkpoint: Callable[[Callable[[TensorFile], bool]], TensorFile | None],
-        folder: Path,
+        checkpoints: Checkpoints,
         recorder: Recorder,
-        experiment: dict[str, Any],
-        processes: ProcessGroup,
-        split: int = 1,
     ) -> None:
-        if plan.sync_batchnorm and processes.size > 1:
-            if device.type == "cpu":
+        config, processes = recipe.train, compute.processes
+        if config.sync_batchnorm and processes.size > 1:
+            if compute.device.type == "cpu":
                 raise DeviceError("`train.sync_batchnorm` needs GPUs: torch has it for no CPU; set it to False")
             network = convert_sync_batchnorm(network)
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema = ModelEmaV3(self.network, decay=plan.ema_decay, use_warmup=True) if plan.ema_decay else None
-        self._data, self._stages, self._plan, self._layer_groups = data, stages, plan, layer_groups
-        self._device, self._processes, self._lower_is_better = device, processes, lower_is_better
-        self._session, self._session_plan, self._validate = session, session_plan, validate
-        self._find_checkpoint, self._recorder, self._experiment = find_checkpoint, recorder, experiment
-        self._runner = StepRunner(
-            self.network,
-            num_outputs=data.num_outputs,
-            task=data.task,
-            ema=self.ema,
-            seed=seed,
-            device=device,
-            dtype=dtype,
-            processes=processes,
-            split=split,
-        )
-        mines = any(stage.goes_by_losses for stage in stages)
-        self._mining = Mining(data.rows, seed=seed, device=device, processes=processes) if mines else None
+        self.network = network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = ModelEmaV3(self.network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
+        self._data, self._stages, self._config, self._layer_groups = data, recipe.stages, config, layer_groups
+        self._compute, self._processes, self._lower_is_better = compute, processes, recipe.lower_is_better()
+        self._session, self._limits, self._validate = session, recipe.session, validate
+        self._checkpoints, self._recorder = checkpoints, recorder
+        self._runner = StepRunner(self.network, data=data, ema=self.ema, compute=compute)
+        mines = any(stage.goes_by_losses for stage in self._stages)
+        self._mining = Mining(data.rows, seed=data.seed, compute=compute) if mines else None
         self._state = TrainingState(self.network, self.ema, self._runner, self._mining)
-        workers, pin = session_plan.num_workers, device.type == "cuda"
-        self._feed = Feed(data, self._mining, seed=seed, processes=processes, num_workers=workers, pin=pin)
+        workers, pin = recipe.session.num_workers, compute.device.type == "cuda"
+        self._feed = Feed(data, self._mining, processes=processes, num_workers=workers, pin=pin)
         self._writer = CheckpointWriter(
-            folder / "checkpoints", on_done=self._checkpoint_done, on_failure=self._checkpoint_failed
+            checkpoints.folder, on_done=self._checkpoint_done, on_failure=self._checkpoint_failed
         )
         self._optimizer: Optimizer | None = None
         self._resting_norms: list[nn.Module] = []
         self._saved: tuple[int, bool] | None = None
         self._saved_at = time.monotonic()
         self._validated = False  # since the last checkpoint
-        self._samples = [data.samples_per_epoch(stage) for stage in stages]
-        self.spans = plan_spans(stages, self._samples)
-        self._least = [least_samples(network, layer_groups, stage.frozen_groups) for stage in stages]
+        self._samples = [data.samples_per_epoch(stage) for stage in self._stages]
+        self.spans = plan_spans(self._stages, self._samples)
+        self._least = [least_samples(network, layer_groups, stage.frozen_groups) for stage in self._stages]
         check_batches(data, self.spans, processes.size, self._least)
 
     @property
@@ -182,7 +159,7 @@ class Trainer:
         self._validated = False
         if self._processes.is_main:
             tensors, values = self._state.tensors(mining)
-            self._writer.write(self.at.step, tensors, self._experiment | values)
+            self._writer.write(self.at.step, tensors, self._checkpoints.values | values)
 
     def time_plan(self, count: int) -> tuple[list[float], float]:
         """Seconds a step of each stage, the median of `count`, and those of a validation.
@@ -219,7 +196,7 @@ class Trainer:
                     raise _Diverged
             except _Diverged:
                 # A second time at the same place is no chance; far behind it, it is another fault.
-                again = bad_step is not None and self.at.step <= bad_step + self._session_plan.nonfinite_steps
+                again = bad_step is not None and self.at.step <= bad_step + self._limits.nonfinite_steps
                 bad_step = self.at.step
                 self._roll_back(again=again)
                 bar.n = self.at.step
@@ -235,7 +212,7 @@ class Trainer:
         """Run what is left of a stage; returns why it paused, or None."""
         self._enter(span)
         shares = self._lr_shares(span)
-        interval = max(1, round(self._plan.validate_epochs * span.steps_per_epoch))
+        interval = max(1, round(self._config.validate_epochs * span.steps_per_epoch))
         batches = self._feed.batches(span, self.at.step)
         at, optimizer = self.at, self._optimizer
         assert optimizer is not None
@@ -257,7 +234,7 @@ class Trainer:
             at.validation_pending = (at.step - span.first_step) % interval == 0 or at.step == span.last_step
             bar.update()
             self._recorder.step(at, result, optimizer, seconds, bar, flush=at.step == span.last_step)
-            if at.nonfinite_in_a_row >= self._session_plan.nonfinite_steps:
+            if at.nonfinite_in_a_row >= self._limits.nonfinite_steps:
                 raise _Diverged
         return None
 
@@ -272,7 +249,7 @@ class Trainer:
         # Not while steps are being skipped: what is written last must be good to go back to.
         # After a validation sooner than is due, if that costs little: a training that diverges is not lost as a whole.
         seconds = time.monotonic() - self._saved_at
-        is_due = seconds > self._session_plan.checkpoint_seconds
+        is_due = seconds > self._limits.checkpoint_seconds
         is_due |= self._validated and seconds * SAVE_SHARE > self._session.save_seconds
         save = is_due and at.nonfinite_in_a_row == 0 and self._saved != (at.step, at.validation_pending)
         if self._processes.size > 1:
@@ -291,7 +268,7 @@ class Trainer:
         self._runner.enter(
             StageSetup(
                 plan=span.plan,
-                network=self._processes.wrap(self.network, self._device),
+                network=self._processes.wrap(self.network, self._compute.device),
                 optimizer=self._optimizer,
                 loss_fn=self._data.loss_for(span.plan),
                 samples_per_step=min(span.plan.batch_size, span.samples_per_epoch),
@@ -314,14 +291,14 @@ class Trainer:
         self._processes.broadcast(list(self.evaluated.buffers()))
         scores = self._processes.broadcast_object(self._validate(self.evaluated))
         self._learn()
-        at, watched, lower = self.at, self._plan.watch, self._lower_is_better
+        at, watched, lower = self.at, self._config.watch, self._lower_is_better
         seconds = self._processes.broadcast_object(time.monotonic() - started)
         at.validation_seconds = max(at.validation_seconds, seconds)
         at.validation_pending = False
         self._validated = True
         at.history.append({"step": at.step, "stage": span.stage, **scores})
         self._recorder.validation(at.step, seconds, scores)
-        if self._plan.keep == "best" and is_gain(scores[watched], at.best, lower_is_better=lower):
+        if self._config.keep == "best" and is_gain(scores[watched], at.best, lower_is_better=lower):
             at.best = scores[watched]
             self._state.best = {name: value.cpu().clone() for name, value in self.evaluated.state_dict().items()}
         if span.plan.early_stop is None or at.step == span.last_step:
@@ -337,7 +314,7 @@ class Trainer:
         return True
 
     def _lr_shares(self, span: Span) -> list[float]:
-        metrics = self.at.metrics(span.stage, self._plan.watch)
+        metrics = self.at.metrics(span.stage, self._config.watch)
         return lr_shares(span, metrics, lower_is_better=self._lower_is_better)
 
     def _roll_back(self, *, again: bool) -> None:
@@ -345,10 +322,10 @@ class Trainer:
         self._writer.wait()
         self._processes.all_reduce_flags([0])
         bad_step, count = self.at.step, self.at.nonfinite_in_a_row
-        good = None if again else self._find_checkpoint(lambda one: one.values["position"]["nonfinite_in_a_row"] == 0)
+        good = None if again else self._checkpoints.find(_has_finite_losses)
         if good is None:
             what = f"the weights were infinite or not a number after the last step, {bad_step}"
-            if count and (count >= self._session_plan.nonfinite_steps or self._state.is_finite()):
+            if count and (count >= self._limits.nonfinite_steps or self._state.is_finite()):
                 steps = f"{count} steps in a row up to step" if count > 1 else "step"
                 what = f"the loss was infinite or not a number in {steps} {bad_step}"
             raise TrainingError(
@@ -366,3 +343,7 @@ class Trainer:
     def _checkpoint_failed(self, step: int, error: OSError) -> None:
         self._saved = None  # tried again when the next is due, and at the end
         self._recorder.checkpoint_failed(step, error)
+
+
+def _has_finite_losses(checkpoint: TensorFile) -> bool:
+    return checkpoint.values["position"]["nonfinite_in_a_row"] == 0

@@ -1,6 +1,7 @@
 """The points of a curve where answers are ranked: who counts in the loss, the score, and a network that collapsed."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -14,9 +15,10 @@ from imettk.errors import ConfigError
 from imettk.evaluation import curve
 from imettk.evaluation.by_ranking import MIN_SPREAD, RankingJudge
 from imettk.evaluation.curve import make_validation
-from imettk.experiment.prepared import Compute, Prepared
+from imettk.experiment.prepared import Experiment, Prepared
 from imettk.models.heads import Outputs
-from imettk.training.process_group import ProcessGroup
+from imettk.tracking.run_dir import RunDir
+from imettk.training.process_group import Compute
 
 RECIPE = Recipe(
     table=TableFormat(task="multiclass", unknown_label="new"),
@@ -96,9 +98,8 @@ def test_what_can_be_watched_is_what_a_validation_gives(name, valid, monkeypatch
         return Outputs(torch.rand(1, len(rows), 3, generator=rng), embeddings)
 
     monkeypatch.setattr(curve, "evaluate", evaluate)
-    given = make_validation(recipe, table, 0, Compute(torch.device("cpu"), torch.float32), ProcessGroup())(
-        torch.nn.Identity()
-    )
+    experiment = Experiment(recipe, RunDir(Path()), table, Compute(torch.device("cpu"), torch.float32))
+    given = make_validation(experiment, 0)(torch.nn.Identity())
     for watch in get_args(get_type_hints(TrainConfig)["watch"]):
         if watch in given:
             assert replace(recipe, train=replace(recipe.train, watch=watch)).train.watch == watch

@@ -11,10 +11,9 @@ from tiny import TINY, run
 
 from imettk.experiment import precision
 from imettk.experiment.precision import TrainingPrecision, has_depthwise, time_precisions
-from imettk.experiment.prepared import Compute
 from imettk.models.network import Network
 from imettk.recipes import load_recipe
-from imettk.training.process_group import ProcessGroup
+from imettk.training.process_group import Compute
 
 HALF = Compute(torch.device("cpu"), torch.bfloat16)
 SINGLE, DOUBTFUL = "timm:test_resnet", "timm:test_efficientnet"
@@ -31,7 +30,7 @@ def settled(monkeypatch, recorded=None, *, times=(1.0, 1.0), fails=False, wanted
     )
     monkeypatch.setattr(precision, "bfloat16_convolutions_fail", lambda: fails)
     monkeypatch.setattr(precision, "time_precisions", lambda *given: calls.append(given) or times)
-    choice = TrainingPrecision(recipe, HALF, 15, ProcessGroup())
+    choice = TrainingPrecision(recipe, HALF, 15)
     dtypes = {choice.settle(recorded).dtype for _ in range(3)}
     assert len(dtypes) == 1
     return dtypes.pop(), len(calls)

@@ -14,9 +14,9 @@ from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, make_reader
 from imettk.errors import TrainingError
 from imettk.experiment.predictions import evaluate
-from imettk.experiment.prepared import Compute
 from imettk.models.heads import Outputs
 from imettk.recipes.digits import digits
+from imettk.training.process_group import Compute
 
 
 class Unsure(nn.Module):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imettk.config import SessionConfig, StageConfig, TrainConfig
+from imettk.config import Recipe, RuleConfig, SessionConfig, StageConfig, TableFormat, TrainConfig
 from imettk.data.dataset import Batch
 from imettk.data.sampling import BatchRequest
 from imettk.losses.cross_entropy import cross_entropy
@@ -22,9 +22,9 @@ from imettk.losses.output_loss import OutputLoss
 from imettk.models.network import Outputs
 from imettk.tasks import TASKS
 from imettk.tracking.journal import Journal
-from imettk.training.checkpoint import load_newest
+from imettk.training.checkpoint import Checkpoints, load_newest
 from imettk.training.feed import TrainingData
-from imettk.training.process_group import ProcessGroup
+from imettk.training.process_group import Compute, ProcessGroup
 from imettk.training.recorder import Recorder
 from imettk.training.session import Session
 from imettk.training.trainer import Trainer
@@ -87,6 +87,7 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
         path.mkdir(exist_ok=True)
         data = TrainingData(
             rows=np.arange(ROWS),
+            seed=3,
             dataset_for=lambda stage: dataset or Pixels(),
             loss_for=lambda stage: OutputLoss(loss or cross_entropy, whole_batch=whole_batch),
             num_outputs=CLASSES,
@@ -99,24 +100,22 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
         journals.append(Journal(path / "journal.jsonl"))
         trainer = Trainer(
             network or SmallNet(),
-            data=data,
-            stages=stages,
-            plan=plan or TrainConfig(loss="cross_entropy"),
-            lower_is_better=plan is None or plan.watch != "score",
+            data,
+            recipe=Recipe(
+                table=TableFormat(task="multiclass"),
+                stages=stages,
+                train=plan or TrainConfig(loss="cross_entropy"),
+                rule=RuleConfig(kind="argmax"),
+                session=replace(SessionConfig(num_workers=0), **(session or {})),
+            ),
             layer_groups=GROUPS,
-            seed=3,
-            device=torch.device("cpu"),
-            dtype=dtype,
+            compute=Compute(torch.device("cpu"), dtype, processes or ProcessGroup()),
             session=Session(
                 started=time.monotonic(), limit_seconds=math.inf, margin_seconds=0, limit_steps=limit_steps
             ),
-            session_plan=replace(SessionConfig(num_workers=0), **(session or {})),
             validate=validate or (lambda network: {"loss": 1.0, "score": 0.0}),
-            find_checkpoint=find,
-            folder=path,
-            recorder=Recorder(journals[-1]),
-            experiment={},
-            processes=processes or ProcessGroup(),
+            checkpoints=Checkpoints(path / "checkpoints", {}, find),
+            recorder=Recorder(journals[-1].write),
         )
         checkpoint = find(lambda one: True)
         if checkpoint is not None:

@@ -6,14 +6,14 @@ import torch
 
 from imettk.config import StageConfig
 from imettk.training.mining import Mining
-from imettk.training.process_group import ProcessGroup
+from imettk.training.process_group import Compute
 
 HARD = (StageConfig(num_epochs=4, batch_size=5, lr=(0.02,), hard_examples=0.25),)  # 24 + 6 rows: 6 steps an epoch
 
 
 def mining(rows=None) -> Mining:
     rows = np.array([4, 9, 2, 7]) if rows is None else rows
-    return Mining(rows, seed=1, device=torch.device("cpu"), processes=ProcessGroup())
+    return Mining(rows, seed=1, compute=Compute(torch.device("cpu"), torch.float32))
 
 
 def test_the_largest_losses_come_again_and_ties_go_to_the_first():

@@ -9,6 +9,6 @@ def test_a_full_disk_under_the_journal_does_not_stop_the_run(make_trainer, capsy
     def full(event, **values):
         raise OSError(28, "No space left on device")
 
-    trainer._recorder._journal.write = full
+    trainer._recorder._log = full
     assert trainer.fit() is None and trainer.at.step == 12
     assert capsys.readouterr().out.count("journal or TensorBoard cannot be written") == 1

@@ -104,7 +104,7 @@ def test_steps_are_a_function_of_the_epoch():
 def test_hard_examples_make_epochs_longer_and_an_early_end_moves_what_follows():
     stages = (StageConfig(num_epochs=4, batch_size=10, hard_examples=0.05), StageConfig(num_epochs=1, batch_size=10))
     data = TrainingData(
-        rows=np.arange(200), dataset_for=None, loss_for=None, num_outputs=1, task=TASKS["multilabel"]
+        rows=np.arange(200), seed=0, dataset_for=None, loss_for=None, num_outputs=1, task=TASKS["multilabel"]
     )  # fmt: skip
     samples = [data.samples_per_epoch(stage) for stage in stages]
     first, second = plan_spans(stages, samples)

@@ -25,7 +25,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional
 
-from imettk.config import SessionConfig, StageConfig, TrainConfig
+from imettk.config import Recipe, RuleConfig, SessionConfig, StageConfig, TableFormat, TrainConfig
 from imettk.data.dataset import Batch, load_batches
 from imettk.data.samplers import Sampler
 from imettk.data.sampling import BatchRequest, train_requests
@@ -34,10 +34,10 @@ from imettk.losses.output_loss import OutputLoss
 from imettk.models.network import Network, Outputs
 from imettk.tasks import TASKS
 from imettk.tracking.journal import Journal
-from imettk.training.checkpoint import CheckpointWriter
+from imettk.training.checkpoint import Checkpoints, CheckpointWriter
 from imettk.training.feed import TrainingData
 from imettk.training.optimizer import make_optimizer, optimizer_state
-from imettk.training.process_group import ProcessGroup
+from imettk.training.process_group import Compute
 from imettk.training.recorder import Recorder
 from imettk.training.session import Session
 from imettk.training.trainer import Trainer
@@ -104,6 +104,7 @@ def ours(make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, steps:
         session = TimedSession(warmup + steps)
         data = TrainingData(
             rows=np.arange(ROWS),
+            seed=0,
             dataset_for=lambda stage: dataset,  # type: ignore[arg-type, return-value]
             loss_for=lambda stage: OutputLoss(cross_entropy),
             num_outputs=CLASSES,
@@ -111,21 +112,20 @@ def ours(make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, steps:
         )
         trainer = Trainer(
             network,
-            data=data,
-            stages=(StageConfig(num_epochs=100, batch_size=batch_size, lr=(1e-3,), schedule="cosine"),),
-            plan=TrainConfig(loss="cross_entropy", validate_epochs=1000),
+            data,
+            recipe=Recipe(
+                table=TableFormat(task="multiclass"),
+                rule=RuleConfig(kind="argmax"),
+                stages=(StageConfig(num_epochs=100, batch_size=batch_size, lr=(1e-3,), schedule="cosine"),),
+                train=TrainConfig(loss="cross_entropy", validate_epochs=1000),
+                session=SessionConfig(num_workers=0),
+            ),
             layer_groups=[[name for name, _ in network.named_parameters()]],
-            seed=0,
-            device=torch.device("cpu"),
-            dtype=torch.float32,
+            compute=Compute(torch.device("cpu"), torch.float32),
             session=session,
-            session_plan=SessionConfig(num_workers=0),
             validate=lambda network: {},
-            find_checkpoint=lambda fits: None,
-            folder=Path(folder),
-            recorder=Recorder(journal),
-            experiment={},
-            processes=ProcessGroup(),
+            checkpoints=Checkpoints(Path(folder, "checkpoints"), {}, lambda fits: None),
+            recorder=Recorder(journal.write),
         )
         trainer.fit()
         journal.close()
