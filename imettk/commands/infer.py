@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from imettk.config import Recipe
 from imettk.data.table import read_answers, read_table, read_test_table
 from imettk.evaluation.judge import judge_of
@@ -12,7 +14,8 @@ from imettk.evaluation.submit import check_sample, submit
 from imettk.evaluation.units import Units
 from imettk.experiment.in_time import predict_in_time
 from imettk.experiment.known import read_known_answers
-from imettk.experiment.prepared import open_source, trained_folds
+from imettk.experiment.predictions import TrainedModels
+from imettk.experiment.prepared import ImageRows, choose_compute, open_source, trained_folds
 from imettk.inference.predictor import Predictions
 from imettk.progress import say
 from imettk.tracking.files import read_json, write_json
@@ -42,7 +45,7 @@ def infer(
     judge.require_validated(run)
     folds = trained_folds(run, fold)
     labelled = read_table(recipe.table, data_dir)
-    # All that can be wrong is found before the hours of prediction.
+    # Whatever can be wrong is found before hours are spent on predictions.
     judge.require_rule(run, labelled, folds)
     table = read_test_table(recipe.table, data_dir, labelled)
     check_sample(recipe, data_dir, labelled.labels)
@@ -56,7 +59,9 @@ def infer(
     source = open_source(recipe, table, data_dir, run)
     end = started + recipe.session.limit_seconds - recipe.session.margin_seconds
     used: list[int] = []
-    tests = _noted(predict_in_time(recipe, run, table, source, folds, end=end), used)
+    models = TrainedModels(recipe, run, choose_compute(recipe))
+    images = ImageRows(table, source, np.arange(len(table)))
+    tests = _noted(predict_in_time(models, folds, images, end=end), used)
     answers, probs = judge.answer_test(data_dir, run, table, tests)
     if known:
         answers = judge.put_known(judge.known_cells(run, labelled, known), labelled, table, answers)
@@ -68,7 +73,7 @@ def infer(
 
 
 def _noted(tests: Iterator[tuple[int, Predictions]], used: list[int]) -> Iterator[tuple[int, Predictions]]:
-    """The same, while it notes which folds there was time for."""
+    """Yield the same, and append each fold to `used`: there may not be time for all."""
     for fold, predictions in tests:
         used.append(fold)
         yield fold, predictions

@@ -21,7 +21,6 @@ from imettk.evaluation.submit import submit
 from imettk.experiment.prepared import read_shares
 from imettk.experiment.value_range import reader_of
 from imettk.files import write_atomically
-from imettk.inference.predictor import Predictions
 from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
 from imettk.postprocess.fitters import RuleFitter
 from imettk.postprocess.honest import cross_fit
@@ -33,7 +32,6 @@ from imettk.postprocess.neighbours import (
     scan_thresholds,
     standardise,
 )
-from imettk.postprocess.rule import Rule
 from imettk.progress import say
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import RunDir
@@ -81,7 +79,12 @@ def neighbours(recipe: Recipe, data_dir: Path, run: RunDir, *, classifier: Path,
         return
     test = blend_test([member], "mean", np.ones(1))
     rule = fitter.fit(joined.probs[0], joined.targets, joined.folds)
-    _submit(recipe, data_dir, run, table, test, rule, embedded.of_test(test.ids), threshold)
+    near = embedded.of_test(test.ids)
+    answers, replaced = replace_labels(
+        rule.apply(test.merged), near.rows[:, 0], near.similarities[:, 0], table.targets, threshold=threshold
+    )
+    what = f"{int(replaced.sum())} of them those of a neighbour"
+    submit(recipe, data_dir, run, test.ids, recipe.task.cells(answers, table.labels), what)
 
 
 class _Embedded:
@@ -178,21 +181,3 @@ def _fit(
     write_json(run.path / "scores.json", result)
     say("no threshold gains: nothing is replaced" if threshold == NEVER else f"best threshold {threshold:.4f}")
     return threshold
-
-
-def _submit(
-    recipe: Recipe,
-    data_dir: Path,
-    run: RunDir,
-    table: SampleTable,
-    test: Predictions,
-    rule: Rule,
-    near: Neighbours,
-    threshold: float,
-) -> None:
-    assert table.targets is not None
-    answers, replaced = replace_labels(
-        rule.apply(test.merged), near.rows[:, 0], near.similarities[:, 0], table.targets, threshold=threshold
-    )
-    what = f"{int(replaced.sum())} of them those of a neighbour"
-    submit(recipe, data_dir, run, test.ids, recipe.task.cells(answers, table.labels), what)

@@ -12,7 +12,7 @@ from imettk.config import Recipe
 from imettk.errors import ConfigError
 from imettk.evaluation.judge import judge_of
 from imettk.experiment.groups import row_groups
-from imettk.experiment.prepared import read_prepared, require_same_data, trained_folds
+from imettk.experiment.prepared import Experiment, choose_compute, read_prepared, require_same_data, trained_folds
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.tensors import read_values
@@ -28,23 +28,24 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -
         MissingFileError: no fold is trained.
     """
     prepared = read_prepared(recipe, data_dir, run)
-    # Here alone: no other stage asks for the groups, and a large table takes half a second.
+    # Only here: no other command needs the groups, and those of a large table take half a second.
     prepared = replace(prepared, table=replace(prepared.table, groups=row_groups(prepared.table, run)))
     folds = trained_folds(run, fold)
     for number in folds:
         require_same_data(str(run.model(number)), read_values(run.model(number)), prepared.identity)
-    run.save_recipe(recipe)  # where the folder is a later kernel's input, this is what marks it
+    run.save_recipe(recipe)  # a later kernel finds this folder among its inputs by it
     if not np.isin(prepared.folds, folds).any():
         raise ConfigError(
             "no row is validated: with `folds.scheme` none all rows train; `imettk infer` is what follows"
         )
-    fitted = judge_of(recipe).validate(data_dir, prepared, run, folds)
+    experiment = Experiment(recipe, run, prepared, choose_compute(recipe))
+    fitted = judge_of(recipe).validate(experiment, data_dir, folds)
     _tell_folds(recipe, folds, fitted=fitted)
     keep_report(run)
 
 
 def _tell_folds(recipe: Recipe, folds: list[int], *, fitted: bool) -> None:
-    """Say what the scores do not cover; `fitted` where a rule was fitted on the rows."""
+    """Print what the scores do not cover; `fitted` says that a rule was fitted on the rows."""
     if len(folds) < recipe.folds.num_folds:
         say(f"note: {len(folds)} of {recipe.folds.num_folds} folds are trained; the scores are theirs")
     if len(folds) == 1 and fitted:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from imettk.config import Recipe
 from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource
 from imettk.data.table import read_table
@@ -22,7 +23,7 @@ from imettk.evaluation.pseudo import pseudo_classes, pseudo_identities
 from imettk.evaluation.ranker import Gallery, Ranker
 from imettk.evaluation.rules import merge_outputs
 from imettk.evaluation.submit import label_rows
-from imettk.experiment.prepared import Prepared
+from imettk.experiment.prepared import Experiment, Prepared
 from imettk.experiment.value_range import reader_of
 from imettk.inference.predictor import Predictions
 from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
@@ -74,8 +75,8 @@ class RankingJudge(Judge):
                 )
         return metrics
 
-    def validate(self, data_dir: Path, prepared: Prepared, run: RunDir, folds: list[int]) -> bool:
-        return validate_ranking(self.recipe, prepared, run, folds)
+    def validate(self, experiment: Experiment, data_dir: Path, folds: list[int]) -> bool:
+        return validate_ranking(experiment, folds)
 
     def require_validated(self, run: RunDir) -> None:
         """Pass: a rule is needed only where the unknown label has to find its place."""
@@ -136,7 +137,7 @@ class RankingJudge(Judge):
         return scorer.title, scorer.score(ranked, truth[known])
 
     def image_answerer(self, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> ImageAnswerer:
-        return _RankingAnswerer(self, data_dir, run, folds, labels)
+        return _RankingAnswerer(self.recipe, data_dir, run, folds, labels)
 
     def pseudo_labels(self, run: RunDir, *, confidence: float, hard: bool) -> None:
         if self.recipe.ranking.by == "neighbours":
@@ -153,52 +154,51 @@ class RankingJudge(Judge):
 class _RankingAnswerer(ImageAnswerer):
     """Ranked identities of single pictures; where neighbours decide, with a drawing of the nearest known images."""
 
-    def __init__(
-        self, judge: RankingJudge, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]
-    ) -> None:
-        self._recipe, self._run = judge.recipe, run
-        self._table = read_table(self._recipe.table, data_dir)
+    def __init__(self, recipe: Recipe, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> None:
+        self._recipe, self._run = recipe, run
+        self._table = read_table(recipe.table, data_dir)
         if self._table.labels != labels:
             raise MismatchError(f"{data_dir} has other labels than {run.model(folds[0])}: is --data another one?")
-        self._ranker = Ranker(self._recipe, self._table)
+        self._ranker = Ranker(recipe, self._table)
         self._threshold = read_threshold(self._ranker, run)
-        if self._recipe.ranking.by == "neighbours":
-            self._gallery = self._read_gallery(folds)
-
-    def _read_gallery(self, folds: list[int]) -> np.ndarray:
-        """Embeddings of the training table by all folds, joined, float32 (N, D)."""
-        files, rows = read_fold_files(self._run.path, self._run.inputs), TableRows(self._table)
-        for fold in folds:
-            if fold not in files or files[fold].gallery.values["model"] != sha256(self._run.model(fold)):
-                raise MissingFileError(
-                    f"fold{fold}/{GALLERY} of its model is missing: run `imettk validate` first, which writes it, or "
-                    "choose another --fold"
-                )
-        return join_embeddings([rows.scatter(files[fold].known) for fold in folds])
+        asks_neighbours = recipe.ranking.by == "neighbours"
+        self._gallery = _read_gallery(run, self._table, folds) if asks_neighbours else None
 
     def answer(self, outputs: list[Outputs], rows: np.ndarray, pictures: Album) -> list[str]:
-        if self._recipe.ranking.by == "neighbours":
+        if self._gallery is not None:
             queries = [part.embeddings.mean(0)[rows].numpy() for part in outputs if part.embeddings is not None]
-            return self._nearest(join_embeddings(queries), rows, pictures)
+            return self._nearest(join_embeddings(queries), self._gallery, rows, pictures)
         merged = merge_outputs(self._recipe, outputs, rows)
         return [", ".join(row) for row in self._ranked(self._ranker.by_probs(merged))]
 
     def _ranked(self, ranked: Ranked) -> list[list[str]]:
         return label_rows(self._ranker.answer(ranked, self._threshold), self._ranker.names)
 
-    def _nearest(self, queries: np.ndarray, rows: np.ndarray, pictures: Album) -> list[str]:
-        """The identities of each picture, after drawing the images that are nearest to it."""
+    def _nearest(self, queries: np.ndarray, gallery: np.ndarray, rows: np.ndarray, pictures: Album) -> list[str]:
+        """Draw the images nearest to each picture, and return its identities."""
         table = self._table
         assert table.targets is not None
-        answers = self._ranked(self._ranker.by_neighbours(queries, Gallery(self._gallery, table.targets)))
-        near = find_neighbours(queries, self._gallery, NUM_NEAR, device=self._ranker.device)
+        answers = self._ranked(self._ranker.by_neighbours(queries, Gallery(gallery, table.targets)))
+        near = find_neighbours(queries, gallery, NUM_NEAR, device=self._ranker.device)
         source = ImageSource(table, reader_of(self._recipe, self._run))
         known = Album(table, source, [self._ranker.names[target] for target in table.targets])
         first = slice(MOST_DRAWN)
-        some = Neighbours(near.rows[first], near.similarities[first])
-        draw_queries(self._run.path / PICTURE, pictures, known, rows[first], some, answers[first])
-        say(f"{self._run.path / PICTURE}: the images nearest to {len(some.rows)} of {len(rows)} pictures")
+        drawn = Neighbours(near.rows[first], near.similarities[first])
+        draw_queries(self._run.path / PICTURE, pictures, known, rows[first], drawn, answers[first])
+        say(f"{self._run.path / PICTURE}: the images nearest to {len(drawn.rows)} of {len(rows)} pictures")
         return [
             f"{', '.join(row)} (similarity {value:.3f})"
             for row, value in zip(answers, near.similarities[:, 0], strict=True)
         ]
+
+
+def _read_gallery(run: RunDir, table: SampleTable, folds: list[int]) -> np.ndarray:
+    """Return embeddings of the training table by all folds, joined, float32 (N, D)."""
+    files, rows = read_fold_files(run.path, run.inputs), TableRows(table)
+    for fold in folds:
+        if fold not in files or files[fold].gallery.values["model"] != sha256(run.model(fold)):
+            raise MissingFileError(
+                f"fold{fold}/{GALLERY} of its model is missing: run `imettk validate` first, which writes it, or "
+                "choose another --fold"
+            )
+    return join_embeddings([rows.scatter(files[fold].known) for fold in folds])

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from imettk.config import Recipe
 from imettk.data.labels import find_titles
 from imettk.data.sample_table import SampleTable
 from imettk.evaluation.curve import loss_of
@@ -17,10 +18,10 @@ from imettk.evaluation.judge import Answers, ImageAnswerer, Judge
 from imettk.evaluation.pictures import Album
 from imettk.evaluation.pseudo import pseudo_by_rule
 from imettk.evaluation.rules import fitter_of, merge_outputs, pool_from_json, rule_from_json, score_quickly
-from imettk.evaluation.scoring import judge_oof, tell_drift
+from imettk.evaluation.scoring import OutOfFold, judge_oof, tell_drift
 from imettk.evaluation.units import Pooled, Units
-from imettk.experiment.predictions import predict_file
-from imettk.experiment.prepared import Prepared, choose_compute
+from imettk.experiment.predictions import TrainedModels
+from imettk.experiment.prepared import Experiment, Prepared
 from imettk.experiment.rule_file import read_rule
 from imettk.experiment.scaling import scale_of, unscale
 from imettk.inference.predictor import Predictions
@@ -50,26 +51,24 @@ class RuleJudge(Judge):
             metrics[name] = METRICS[metric].bound(recipe.task.targets).score(probs, targets)
         return metrics
 
-    def validate(self, data_dir: Path, prepared: Prepared, run: RunDir, folds: list[int]) -> bool:
-        recipe = self.recipe
-        compute = choose_compute(recipe)
+    def validate(self, experiment: Experiment, data_dir: Path, folds: list[int]) -> bool:
+        recipe, run, prepared = self.recipe, experiment.run, experiment.prepared
+        models = TrainedModels.of(experiment)
         predictions = {
-            fold: predict_file(
-                run, fold, "oof", prepared.table, prepared.source, prepared.rows(fold, valid=True), recipe, compute
-            )
-            for fold in folds
+            fold: models.predict(fold, "oof", prepared.images(prepared.rows(fold, valid=True))) for fold in folds
         }
         rows = np.flatnonzero(np.isin(prepared.folds, folds))
         units = Units(recipe, prepared.table.take(rows))
         table, row_folds = units.table, units.folds(prepared.folds[rows])
-        oof = _collect(prepared, {fold: part.merged for fold, part in predictions.items()})
+        probs = _collect(prepared, {fold: part.merged for fold, part in predictions.items()})
         fitter = fitter_of(recipe, table.label_groups, prepared.given_shares, labels=table.labels)
-        pooled = units.choose(fitter, oof, row_folds)
+        pooled = units.choose(fitter, probs, row_folds)
         units.tell(pooled, fitter)
         more = {}
         if len(recipe.predict.views) > 1:
             more["views"] = self._view_scores(prepared, fitter, predictions, pooled, units)
-        _, answers = judge_oof(recipe, data_dir, run, fitter, table, pooled, row_folds, more=more)
+        oof = OutOfFold(fitter, table, pooled, row_folds)
+        _, answers = judge_oof(recipe, data_dir, run, oof, more=more)
         keep_errors(recipe, run, table, prepared.source, rows[units.first], pooled.probs, answers)
         return True
 
@@ -128,7 +127,7 @@ class RuleJudge(Judge):
         return fitter.scorer.title, fitter.scorer.score(*fitter.judged(given, given, truth))
 
     def image_answerer(self, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> ImageAnswerer:
-        return _RuleAnswerer(self, data_dir, run, folds, labels)
+        return _RuleAnswerer(self.recipe, data_dir, run, folds, labels)
 
     def pseudo_labels(self, run: RunDir, *, confidence: float, hard: bool) -> None:
         pseudo_by_rule(self.recipe, run, confidence=confidence, hard=hard)
@@ -142,12 +141,10 @@ class RuleJudge(Judge):
 class _RuleAnswerer(ImageAnswerer):
     """Labels of single pictures, with their probabilities."""
 
-    def __init__(
-        self, judge: RuleJudge, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]
-    ) -> None:
-        self._recipe = judge.recipe
-        self._titles = find_titles(self._recipe.table, data_dir, labels) or labels
-        self._rule = rule_from_json(self._recipe, read_rule(run, self._recipe, labels, folds))
+    def __init__(self, recipe: Recipe, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> None:
+        self._recipe = recipe
+        self._titles = find_titles(recipe.table, data_dir, labels) or labels
+        self._rule = rule_from_json(recipe, read_rule(run, recipe, labels, folds))
 
     def answer(self, outputs: list[Outputs], rows: np.ndarray, pictures: Album) -> list[str]:
         merged = merge_outputs(self._recipe, outputs, rows)

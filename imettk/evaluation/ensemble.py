@@ -28,7 +28,7 @@ from imettk.evaluation.members import (
     require_current_labels,
 )
 from imettk.evaluation.rules import fitter_of, score_quickly
-from imettk.evaluation.scoring import judge_oof, tell_drift
+from imettk.evaluation.scoring import OutOfFold, judge_oof, tell_drift
 from imettk.evaluation.submit import submit
 from imettk.evaluation.units import Units
 from imettk.experiment.prepared import read_shares
@@ -82,7 +82,7 @@ def ensemble_by_rule(
     save_predictions(run.path / OOF, Predictions(joined.ids, probs[None], values, joined.targets))
     pooled = units.choose(fitter, probs, folds)
     units.tell(pooled, fitter)
-    rule, _ = judge_oof(recipe, data_dir, run, fitter, units.table, pooled, folds)
+    rule, _ = judge_oof(recipe, data_dir, run, OutOfFold(fitter, units.table, pooled, folds))
     if lacking := [member.name for member in found if not member.test]:
         say(f"note: no submission: {list_names(lacking, 'member')} without test predictions; run `imettk infer` there")
         return

@@ -15,9 +15,10 @@ from imettk.evaluation.embeddings import TableRows
 from imettk.evaluation.evidence import keep_unknown_curve
 from imettk.evaluation.pictures import NUM_HITS, NUM_SHOWN, Album, draw_rankings, list_conflicts
 from imettk.evaluation.ranker import Gallery, Ranker, stack
+from imettk.evaluation.scoring import tell_scores
 from imettk.evaluation.submit import label_rows
-from imettk.experiment.predictions import predict_file
-from imettk.experiment.prepared import Prepared, choose_compute, read_prepared
+from imettk.experiment.predictions import TrainedModels
+from imettk.experiment.prepared import Experiment, Prepared, choose_compute, read_prepared
 from imettk.experiment.rule_file import RULE, keep_rule, read_rule
 from imettk.inference.predictor import Predictions
 from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
@@ -27,27 +28,26 @@ from imettk.postprocess.ranking import Ranked
 from imettk.progress import say
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import RunDir
-from imettk.training.process_group import Compute
 
 NUM_NEAR = 20  # neighbours of each row that pictures and the search for label errors look at
 
 
-def rank_validation(recipe: Recipe, prepared: Prepared, fold: int, said: Outputs, gallery: Outputs | None) -> float:
+def rank_validation(recipe: Recipe, prepared: Prepared, fold: int, outputs: Outputs, gallery: Outputs | None) -> float:
     """MAP@k of a fold's validation rows while it trains, with the unknown label at its best place for these rows.
 
     Args:
-        said: of the validation rows, logits (N, C) and embeddings (N, D).
+        outputs: of the validation rows, logits (N, C) and embeddings (N, D).
         gallery: of the training rows; None ranks by logits.
     """
     ranker = Ranker(recipe, prepared.table)
     rows, train = (prepared.rows(fold, valid=valid) for valid in (True, False))
     truth = ranker.truth(prepared.targets[rows], np.unique(prepared.targets[train]))
     if gallery is None:
-        ranked = ranker.by_probs(said.logits.numpy())
+        ranked = ranker.by_probs(outputs.logits.numpy())
     else:
-        assert said.embeddings is not None and gallery.embeddings is not None
+        assert outputs.embeddings is not None and gallery.embeddings is not None
         others = Gallery(gallery.embeddings.numpy(), prepared.targets[train])
-        ranked = ranker.by_neighbours(said.embeddings.numpy(), others)
+        ranked = ranker.by_neighbours(outputs.embeddings.numpy(), others)
     return ranker.score(ranker.answer(ranked, ranker.fit(ranked, truth)), truth)
 
 
@@ -60,74 +60,90 @@ class _FoldRankings(NamedTuple):
     truth: np.ndarray
 
 
-class _Validated:
-    """Out-of-fold rankings of all trained folds."""
+class _OofRankings:
+    """Out-of-fold rankings of all trained folds.
 
-    def __init__(self, recipe: Recipe, prepared: Prepared, run: RunDir, folds: list[int]) -> None:
-        self.ranker = Ranker(recipe, prepared.table)
-        self._recipe, self._prepared, self._run = recipe, prepared, run
-        self._compute = choose_compute(recipe)
+    Attributes:
+        near: the nearest images of each row of the table, as far as neighbours were looked for.
+    """
+
+    def __init__(self, experiment: Experiment, folds: list[int]) -> None:
+        prepared = experiment.prepared
+        self.experiment, self.ranker = experiment, Ranker(experiment.recipe, prepared.table)
+        self._models = TrainedModels.of(experiment)
         self.rows = np.concatenate([prepared.rows(fold, valid=True) for fold in folds])
         self.folds = prepared.folds[self.rows]
         shape = len(prepared.table), NUM_NEAR
         self.near = Neighbours(np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32))
-        parts = [self._of_fold(fold) for fold in folds]
+        parts = [self._rank_fold(fold) for fold in folds]
         self.truth = np.concatenate([part.truth for part in parts])
         self.ranked = stack([part.ranked for part in parts])
         self.unrefined = stack([part.unrefined for part in parts])
         self.first_view = stack([part.first_view for part in parts])
 
-    def _look_around(
-        self, rows: np.ndarray, queries: np.ndarray, gallery_rows: np.ndarray, gallery: np.ndarray
-    ) -> None:
-        """Note the nearest images of each row, in numbers of the table."""
+    def supporting_image(self, query: int, label: int) -> tuple[int, float | None]:
+        """Return the row of the image that speaks for an answer, and its similarity to the query.
+
+        It is the nearest image of this label among the query's neighbours, or any training image of the label (without
+        a similarity), or -1.
+        """
+        prepared, row = self.experiment.prepared, int(self.rows[query])
+        near, labels = self.near.rows[row], prepared.targets[self.near.rows[row]]
+        places = np.flatnonzero((near >= 0) & (labels == label))
+        if len(places):
+            return int(near[places[0]]), float(self.near.similarities[row, places[0]])
+        any_image = np.flatnonzero(prepared.targets == label) if label < len(prepared.table.labels) else near[:0]
+        return (int(any_image[0]) if len(any_image) else -1), None
+
+    def _note_neighbours(self, rows: np.ndarray, queries: np.ndarray, gallery: np.ndarray, of: np.ndarray) -> None:
+        """Note the nearest images of each row; `of` holds the rows of the gallery in the table."""
         near = find_neighbours(queries, gallery, NUM_NEAR, device=self.ranker.device)
-        self.near.rows[rows] = np.where(near.rows >= 0, gallery_rows[near.rows], -1)
+        self.near.rows[rows] = np.where(near.rows >= 0, of[near.rows], -1)
         self.near.similarities[rows] = near.similarities
 
-    def _of_fold(self, fold: int) -> _FoldRankings:
-        prepared, ranker = self._prepared, self.ranker
-        rows = prepared.rows(fold, valid=True)
-        oof = predict_fold(self._recipe, prepared, self._run, fold, rows, "oof", self._compute)
-        gallery_rows = prepared.gallery_rows(fold)
+    def _rank_fold(self, fold: int) -> _FoldRankings:
+        prepared, ranker, views = self.experiment.prepared, self.ranker, self.experiment.recipe.predict.views
+        rows, gallery_rows = prepared.rows(fold, valid=True), prepared.gallery_rows(fold)
+        oof = self._models.predict(fold, "oof", prepared.images(rows))
         truth = ranker.truth(prepared.targets[rows], np.unique(prepared.targets[gallery_rows]))
         if ranker.plan.by == "probs":
             ranked = ranker.by_probs(oof.merged)
-            first = ranker.by_probs(oof.probs[0]) if len(self._recipe.predict.views) > 1 else ranked
+            first = ranker.by_probs(oof.probs[0]) if len(views) > 1 else ranked
             return _FoldRankings(ranked, ranked, first, truth)
-        beside = predict_fold(self._recipe, prepared, self._run, fold, gallery_rows, "gallery", self._compute)
-        gallery = Gallery(beside.merged_embeddings, prepared.targets[gallery_rows])
-        self._look_around(rows, oof.merged_embeddings, gallery_rows, gallery.embeddings)
+        known = self._models.predict(fold, "gallery", prepared.images(gallery_rows))
+        gallery = Gallery(known.merged_embeddings, prepared.targets[gallery_rows])
+        self._note_neighbours(rows, oof.merged_embeddings, gallery.embeddings, gallery_rows)
         ranked = ranker.by_neighbours(oof.merged_embeddings, gallery)
         plain = ranker.by_neighbours(oof.merged_embeddings, gallery, refine=False) if ranker.refinement else ranked
         first = ranked
-        if len(self._recipe.predict.views) > 1:
-            assert oof.embeddings is not None and beside.embeddings is not None
-            first = ranker.by_neighbours(oof.embeddings[0], Gallery(beside.embeddings[0], gallery.labels))
+        if len(views) > 1:
+            assert oof.embeddings is not None and known.embeddings is not None
+            first = ranker.by_neighbours(oof.embeddings[0], Gallery(known.embeddings[0], gallery.labels))
         return _FoldRankings(ranked, plain, first, truth)
 
 
-def validate_ranking(recipe: Recipe, prepared: Prepared, run: RunDir, folds: list[int]) -> bool:
+def validate_ranking(experiment: Experiment, folds: list[int]) -> bool:
     """Write `oof.safetensors` (and `gallery.safetensors`) of these folds, `rule.json` and `scores.json`; print them.
 
     Returns:
         Whether a threshold was fitted on these rows.
     """
-    done = _Validated(recipe, prepared, run, folds)
-    ranker, table = done.ranker, prepared.table.take(done.rows)
-    answers, scores = judge(ranker, done.ranked, done.truth, done.folds, table)
+    recipe, run, whole_table = experiment.recipe, experiment.run, experiment.prepared.table
+    oof = _OofRankings(experiment, folds)
+    ranker, table = oof.ranker, whole_table.take(oof.rows)
+    answers, scores = judge(ranker, oof.ranked, oof.truth, oof.folds, table)
     if ranker.refinement:
-        plain = ranker.cross_fit(done.unrefined, done.truth, done.folds)
-        scores["without_refinement"] = ranker.score(plain, done.truth)
+        plain = ranker.cross_fit(oof.unrefined, oof.truth, oof.folds)
+        scores["without_refinement"] = ranker.score(plain, oof.truth)
     if len(views := recipe.predict.views) > 1:
-        alone = ranker.cross_fit(done.first_view, done.truth, done.folds)
-        scores["views"] = {views[0]: ranker.score(alone, done.truth), "together": scores["oof"]}
-    threshold = ranker.fit(done.ranked, done.truth)
+        alone = ranker.cross_fit(oof.first_view, oof.truth, oof.folds)
+        scores["views"] = {views[0]: ranker.score(alone, oof.truth), "together": scores["oof"]}
+    threshold = ranker.fit(oof.ranked, oof.truth)
     if threshold is not None:
-        keep_unknown_curve(run, ranker, done.ranked, done.truth, threshold)
-    keep_rule(run, {"kind": "rank", "unknown_threshold": threshold}, recipe, prepared.table.labels, folds)
+        keep_unknown_curve(run, ranker, oof.ranked, oof.truth, threshold)
+    keep_rule(run, {"kind": "rank", "unknown_threshold": threshold}, recipe, whole_table.labels, folds)
     write_json(run.path / "scores.json", scores)
-    _draw(prepared, run, done, answers, threshold)
+    _draw(oof, answers, threshold)
     tell_ranking(ranker, scores, threshold)
     return threshold is not None and ranker.plan.unknown_share is None
 
@@ -150,90 +166,71 @@ def judge(
     return answers, scores
 
 
-def _draw(prepared: Prepared, run: RunDir, done: _Validated, answers: np.ndarray, threshold: float | None) -> None:
-    """The surest wrong rankings, and some of all; probable label errors where there are neighbours."""
-    names, targets = done.ranker.names, prepared.targets
-    album = Album(prepared.table, prepared.source, [names[target] for target in targets])
-    sureness = done.ranker.sureness(answers, done.ranked, threshold)
-    worst = pick_worst(answers, sureness, np.where(done.truth >= 0, done.truth, answers[:, 0]), NUM_SHOWN)
-    some = np.linspace(0, len(answers) - 1, min(NUM_SHOWN, len(answers))).astype(int)
+def _draw(oof: _OofRankings, answers: np.ndarray, threshold: float | None) -> None:
+    """Draw the surest wrong rankings, and some of all; if there are neighbours, list probable label errors too."""
+    prepared, run_dir = oof.experiment.prepared, oof.experiment.run.path
+    names, targets = oof.ranker.names, prepared.targets
+    labels = [names[target] for target in targets]
+    album = Album(prepared.table, prepared.source, labels)
+    sureness = oof.ranker.sureness(answers, oof.ranked, threshold)
+    worst = pick_worst(answers, sureness, np.where(oof.truth >= 0, oof.truth, answers[:, 0]), NUM_SHOWN)
+    spread = np.linspace(0, len(answers) - 1, min(NUM_SHOWN, len(answers))).astype(int)
     for name, chosen, title in (
         ("worst", worst, "Queries whose first answer is wrong, the surest first"),
-        ("some", some, "Queries and their answers"),
+        ("some", spread, "Queries and their answers"),
     ):
         given = [answers[query][answers[query] >= 0][:NUM_HITS].tolist() for query in chosen]
-        witnesses = [
-            [_witness(done, prepared, query, label) for label in labels]
-            for query, labels in zip(chosen, given, strict=True)
+        supporting = [
+            [oof.supporting_image(query, label) for label in row] for query, row in zip(chosen, given, strict=True)
         ]
         draw_rankings(
-            run.path / f"ranking_{name}.png",
+            run_dir / f"ranking_{name}.png",
             album,
-            done.rows[chosen],
-            [[names[label] for label in labels] for labels in given],
-            [names[done.truth[query]] for query in chosen],
-            witnesses,
+            oof.rows[chosen],
+            [[names[label] for label in row] for row in given],
+            [names[oof.truth[query]] for query in chosen],
+            supporting,
             title=title,
         )
-    say(f"{run.path / 'ranking_worst.png'}, ranking_some.png: queries and what speaks for their answers")
-    if done.ranker.plan.by == "neighbours":
-        labels = [names[target] for target in targets]
-        list_conflicts(run.path, album, done.near, targets, labels, task=prepared.task)
-
-
-def _witness(done: _Validated, prepared: Prepared, query: int, label: int) -> tuple[int, float | None]:
-    """The nearest image of this label among the neighbours of a query, else any of its training images, else -1."""
-    row = int(done.rows[query])
-    near, labels = done.near.rows[row], prepared.targets[done.near.rows[row]]
-    found = np.flatnonzero((near >= 0) & (labels == label))
-    if len(found):
-        return int(near[found[0]]), float(done.near.similarities[row, found[0]])
-    any_image = np.flatnonzero(prepared.targets == label) if label < len(prepared.table.labels) else near[:0]
-    return (int(any_image[0]) if len(any_image) else -1), None
+    say(f"{run_dir / 'ranking_worst.png'}, ranking_some.png: queries, and the images that speak for their answers")
+    if oof.ranker.plan.by == "neighbours":
+        list_conflicts(run_dir, album, oof.near, targets, labels, task=prepared.task)
 
 
 def tell_ranking(ranker: Ranker, scores: dict[str, Any], threshold: float | None) -> None:
-    """Print what a user looks for."""
-    for fold, value in scores["folds"].items():
-        say(f"  fold {fold}   {ranker.metric} {value:.4f}")
-    low, high = scores["interval"]
-    constant = "" if scores["constant"] is None else f"   (best constant answer {scores['constant']:.4f})"
-    say(f"  OOF      {ranker.metric} {scores['oof']:.4f}{constant}")
-    say(f"           95% interval {low:.4f} to {high:.4f}")
-    say(f"           top-1 {scores['top1']:.4f}, recall@{ranker.k} {scores[f'recall@{ranker.k}']:.4f}")
-    if "all_identities" in scores:
-        count = int(ranker.scored.sum())
-        say(f"           {ranker.metric} over all {len(ranker.scored)} identities {scores['all_identities']:.4f}")
-        say(f"           (that above: {count} identities that are scored, and {ranker.names[-1]})")
-    if "without_refinement" in scores:
-        gain = ranker.scorer.gain(scores["oof"], scores["without_refinement"])
-        say(f"           {ranker.refinement}: {gain:+.4f}")
-    if ranker.unknown is None:
-        return
-    if not ranker.plan.judge_unknown:
-        say(f"           of {scores['rows']} rows; those of no known identity are not judged")
-        return
-    share = scores["unknown_rows"] / scores["rows"]
-    say(
-        f"           {share:.1%} of the rows are of no known identity, and {ranker.names[-1]} is the first answer to "
-        f"{scores['unknown_answers'] / scores['rows']:.1%}"
-    )
-    if scores["unknown_auc"] is not None:
-        say(f"           AUC of known against unknown {scores['unknown_auc']:.4f}")
-    if threshold is not None:
-        say(f"           {ranker.names[-1]} stands before answers below {threshold:.4f}")
-    elif ranker.scored.all():
+    """Print the scores of answers, and what else tells of identities."""
+    tell_scores(scores, _details(ranker, scores, threshold))
+    if _answers_unknown(ranker) and threshold is None and ranker.scored.all():
         say(
             f"note: no validation row is of an unknown identity, so {ranker.names[-1]} is never answered: "
             "set --folds.unknown-identities, or --ranking.unknown-share"
         )
 
 
-def predict_fold(
-    recipe: Recipe, prepared: Prepared, run: RunDir, fold: int, rows: np.ndarray, name: str, compute: Compute
-) -> Predictions:
-    """Predictions of some rows of the training table by a fold's model, kept in `NAME.safetensors`."""
-    return predict_file(run, fold, name, prepared.table, prepared.source, rows, recipe, compute)
+def _answers_unknown(ranker: Ranker) -> bool:
+    return ranker.unknown is not None and ranker.plan.judge_unknown
+
+
+def _details(ranker: Ranker, scores: dict[str, Any], threshold: float | None) -> Iterator[str]:
+    yield f"top-1 {scores['top1']:.4f}, recall@{ranker.k} {scores[f'recall@{ranker.k}']:.4f}"
+    if "all_identities" in scores:
+        yield f"{ranker.metric} over all {len(ranker.scored)} identities {scores['all_identities']:.4f}"
+        yield f"(that above: {int(ranker.scored.sum())} identities that are scored, and {ranker.names[-1]})"
+    if "without_refinement" in scores:
+        yield f"{ranker.refinement}: {ranker.scorer.gain(scores['oof'], scores['without_refinement']):+.4f}"
+    if ranker.unknown is None:
+        return
+    if not _answers_unknown(ranker):
+        yield f"of {scores['rows']} rows; those of no known identity are not judged"
+        return
+    yield (
+        f"{scores['unknown_rows'] / scores['rows']:.1%} of the rows are of no known identity, and {ranker.names[-1]} "
+        f"is the first answer to {scores['unknown_answers'] / scores['rows']:.1%}"
+    )
+    if scores["unknown_auc"] is not None:
+        yield f"AUC of known against unknown {scores['unknown_auc']:.4f}"
+    if threshold is not None:
+        yield f"{ranker.names[-1]} comes before answers below {threshold:.4f}"
 
 
 def rank_test(
@@ -245,14 +242,14 @@ def rank_test(
         tests: predictions of the test table, fold by fold.
     """
     prepared = read_prepared(recipe, data_dir, run)
-    ranker, compute = Ranker(recipe, prepared.table), choose_compute(recipe)
+    ranker, models = Ranker(recipe, prepared.table), TrainedModels(recipe, run, choose_compute(recipe))
     total, count = np.zeros(()), 0
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     for fold, test in tests:
         if ranker.plan.by == "probs":
             total, count = total + test.merged, count + 1
         else:
-            parts.append((test.merged_embeddings, _all_rows(recipe, prepared, run, fold, compute)))
+            parts.append((test.merged_embeddings, _embed_table(models, prepared, fold)))
     if ranker.plan.by == "probs":
         ranked = ranker.by_probs((total / count).astype(np.float32))
         return label_rows(ranker.answer(ranked, threshold_of_test(ranker, ranked, run)), ranker.names)
@@ -264,18 +261,17 @@ def rank_test(
     return label_rows(ranker.answer(ranked, threshold_of_test(ranker, ranked, run)), ranker.names)
 
 
-def _all_rows(recipe: Recipe, prepared: Prepared, run: RunDir, fold: int, compute: Compute) -> np.ndarray:
-    """Embeddings of the training table by a fold's model, float32 (N, D); NaN where a row is not to be found."""
-    valid, gallery_rows = prepared.rows(fold, valid=True), prepared.gallery_rows(fold)
+def _embed_table(models: TrainedModels, prepared: Prepared, fold: int) -> np.ndarray:
+    """Return embeddings of the training table by a fold's model, float32 (N, D); NaN for rows outside the gallery."""
     parts = [
-        (rows, predict_fold(recipe, prepared, run, fold, rows, name, compute).merged_embeddings)
-        for rows, name in ((valid, "oof"), (gallery_rows, "gallery"))
+        (rows, models.predict(fold, name, prepared.images(rows)).merged_embeddings)
+        for rows, name in ((prepared.rows(fold, valid=True), "oof"), (prepared.gallery_rows(fold), "gallery"))
         if len(rows)
     ]
-    everything = np.full((len(prepared.table), parts[0][1].shape[1]), np.nan, np.float32)
+    embedded = np.full((len(prepared.table), parts[0][1].shape[1]), np.nan, np.float32)
     for rows, embeddings in parts:
-        everything[rows] = embeddings
-    return everything
+        embedded[rows] = embeddings
+    return embedded
 
 
 def nearest_images(

@@ -12,7 +12,7 @@ from imettk.config import Recipe
 from imettk.data.labels import split
 from imettk.data.sample_table import SampleTable
 from imettk.evaluation.pictures import Album
-from imettk.experiment.prepared import Prepared
+from imettk.experiment.prepared import Experiment, Prepared
 from imettk.experiment.rule_file import RULE
 from imettk.inference.predictor import Predictions
 from imettk.models.heads import Outputs
@@ -41,7 +41,7 @@ class Judge(ABC):
         """Return what a validation during training gives, a curve's points, for the fold's validation rows."""
 
     @abstractmethod
-    def validate(self, data_dir: Path, prepared: Prepared, run: RunDir, folds: list[int]) -> bool:
+    def validate(self, experiment: Experiment, data_dir: Path, folds: list[int]) -> bool:
         """Write out-of-fold predictions, `rule.json`, `scores.json` and what reports show; print the scores.
 
         Returns:

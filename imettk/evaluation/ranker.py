@@ -11,12 +11,12 @@ from imettk.config import Recipe
 from imettk.data.sample_table import SampleTable
 from imettk.device import choose_device
 from imettk.errors import DataError
-from imettk.inference.reranking import rank_reranked
+from imettk.inference.reranking import Reranking, rank_reranked
 from imettk.inference.retrieval import expand_queries, find_neighbours, rank_gallery
 from imettk.metrics.ranked import recall_at_k
 from imettk.postprocess.honest import draw_rows
 from imettk.postprocess.openset import fit_unknown, insert_unknown, threshold_for_share, unknown_auc
-from imettk.postprocess.ranking import Ranked, rank_probs, to_scored
+from imettk.postprocess.ranking import Pooling, Ranked, rank_probs, to_scored
 
 NUM_DRAWS = 500  # of the bootstrap behind an interval
 
@@ -90,21 +90,14 @@ class Ranker:
             depth: how many are ranked; None is as many as answers need.
         """
         plan = self.plan
-        pooling: dict[str, Any] = {
-            "k": depth or self.depth,
-            "pool": plan.pool,
-            "num_neighbours": plan.num_neighbours,
-            "best_of": plan.best_of,
-            "temperature": plan.temperature,
-            "own": own,
-            "device": self.device,
-        }
+        pooling = Pooling(plan.pool, plan.num_neighbours, plan.best_of, plan.temperature)
+        search: dict[str, Any] = {"k": depth or self.depth, "pooling": pooling, "own": own, "device": self.device}
         if refine:
             queries = self._expanded(queries, gallery.embeddings, own)
         if refine and plan.rerank:
-            pooling |= {"near": plan.rerank, "spread": plan.rerank_spread, "weight": plan.rerank_weight}
-            return rank_reranked(queries, gallery.embeddings, gallery.labels, **pooling)
-        return rank_gallery(queries, gallery.embeddings, gallery.labels, **pooling)
+            search["reranking"] = Reranking(plan.rerank, plan.rerank_spread, plan.rerank_weight)
+            return rank_reranked(queries, gallery.embeddings, gallery.labels, **search)
+        return rank_gallery(queries, gallery.embeddings, gallery.labels, **search)
 
     def nearest(self, queries: np.ndarray, gallery: np.ndarray, own: np.ndarray) -> np.ndarray:
         """The k gallery rows nearest to each query, int64 (N, k), -1 where there are fewer; as `find_neighbours`."""

@@ -1,8 +1,9 @@
-"""What out-of-fold predictions are worth: honest scores with their intervals, a row for each label, a picture."""
+"""Honest scores of out-of-fold predictions, with their intervals; a table and a picture of labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -30,49 +31,58 @@ from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import LABEL_SCORES, RunDir
 
 
-def judge_oof(
-    recipe: Recipe,
-    data_dir: Path,
-    run: RunDir,
-    fitter: RuleFitter,
-    table: SampleTable,
-    pooled: Pooled,
-    folds: np.ndarray,
-    *,
-    more: Mapping[str, Any] = MappingProxyType({}),
-) -> tuple[Rule, np.ndarray]:
-    """Fit the rule to out-of-fold predictions; write it, what it scores, the table of labels and curves; print scores.
+@dataclass(frozen=True)
+class OutOfFold:
+    """Predictions out of fold, and what judges them.
 
-    Args:
-        table: of these rows, with targets, and groups for intervals.
+    Attributes:
+        table: of these rows (or units), with targets, and groups for intervals.
         pooled: their predictions.
         folds: int64 (N,).
-        more: what else `scores.json` says.
+    """
+
+    fitter: RuleFitter
+    table: SampleTable
+    pooled: Pooled
+    folds: np.ndarray
+
+    @property
+    def targets(self) -> np.ndarray:
+        assert self.table.targets is not None
+        return self.table.targets
+
+
+def judge_oof(
+    recipe: Recipe, data_dir: Path, run: RunDir, oof: OutOfFold, *, more: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Rule, np.ndarray]:
+    """Fit the rule; write it, its scores, the table of labels and the curves; print the scores.
+
+    Args:
+        more: further content of `scores.json`.
 
     Returns:
         The rule, fitted on all rows, and decisions of rules that have not seen them.
     """
-    targets, probs = table.targets, pooled.probs
-    assert targets is not None
-    rule = fitter.fit(probs, targets, folds)
+    fitter, table, targets, probs = oof.fitter, oof.table, oof.targets, oof.pooled.probs
+    rule = fitter.fit(probs, targets, oof.folds)
     scores, answers = honest_scores(
         recipe,
         fitter,
         probs,
         targets,
-        folds,
+        oof.folds,
         groups=table.groups,
         num_test=count_test_rows(recipe, data_dir),
-        by_fold=pooled.by_fold,
+        by_fold=oof.pooled.by_fold,
     )
-    content = rule.to_json() | ({} if pooled.pool is None else {POOL: pooled.pool})
-    keep_rule(run, content, recipe, table.labels, np.unique(folds))
+    content = rule.to_json() | ({} if oof.pooled.pool is None else {POOL: oof.pooled.pool})
+    keep_rule(run, content, recipe, table.labels, np.unique(oof.folds))
     if parts := fitter.part_scores(answers, targets):
         scores["parts"] = parts
-    write_json(run.path / "scores.json", scores | pooled.values() | dict(more))
+    write_json(run.path / "scores.json", scores | oof.pooled.values() | dict(more))
     path = run.path / LABEL_SCORES
     decided = rule.decisions(answers)
-    write_label_table(path, recipe, fitter, rule, table, probs, decided)
+    write_label_table(path, recipe, oof, rule, decided)
     say(f"{path}{'' if recipe.task.numeric else ' and .png'}: {_of_labels(recipe)}")
     shown = answers if recipe.rule_row.answers_numbers else probs
     keep_curves(recipe, run, table, fitter=fitter, rule=rule, probs=probs, shown=shown, decided=decided)
@@ -97,24 +107,24 @@ def honest_scores(
     num_test: int | None = None,
     by_fold: Mapping[int, np.ndarray] = MappingProxyType({}),
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Return what goes into `scores.json`, and the answers: each fold's by a rule that was fitted on the others.
+    """Return the content of `scores.json`, and answers: each fold's by a rule fitted on the other folds.
 
     Args:
         probs: out of fold, float (N, O).
         folds: int64 (N,); of a single one, the rule is fitted on the rows that it is scored on.
         groups: rows that belong together, for intervals.
         num_test: rows of the test set, for the interval of its score.
-        by_fold: of some folds, the predictions of all rows, float (N, O), as the other folds would have made them.
+        by_fold: for some folds, predictions of all rows, float (N, O), as the other folds would have made them.
     """
     several, scorer = len(np.unique(folds)) > 1, fitter.scorer
     answers, rule = _answer_honestly(fitter, probs, targets, folds)
     if by_fold:
         answers, probs = answers.copy(), probs.copy()
-    for fold, own in by_fold.items():
+    for fold, chosen_by_others in by_fold.items():
         rows = folds == fold
-        others = np.flatnonzero(~rows) if several and fitter.learns else np.arange(len(own))
-        answers[rows] = fitter.on(own, targets, folds)(others).apply(own[rows])
-        probs[rows] = own[rows]
+        others = np.flatnonzero(~rows) if several and fitter.learns else np.arange(len(folds))
+        answers[rows] = fitter.on(chosen_by_others, targets, folds)(others).apply(chosen_by_others[rows])
+        probs[rows] = chosen_by_others[rows]
     given, truth = fitter.judged(answers, probs, targets)
     scores: dict[str, Any] = {
         "metric": scorer.name,
@@ -167,8 +177,8 @@ def interval_of(
     )
 
 
-def tell_scores(scores: dict[str, Any]) -> None:
-    """Print the lines that a user looks for."""
+def tell_scores(scores: Mapping[str, Any], details: Iterable[str] = ()) -> None:
+    """Print the score of each fold and of all together, its interval, and below them the details."""
     title = scores["title"]
     for fold, value in scores["folds"].items():
         say(f"  fold {fold}   {title} {value:.4f}")
@@ -178,29 +188,21 @@ def tell_scores(scores: dict[str, Any]) -> None:
     test = scores.get("interval_test")
     on_test = f"; on the test set {test[0]:.4f} to {test[1]:.4f}, if it is alike" if test else ""
     say(f"           95% interval {low:.4f} to {high:.4f}{on_test}")
+    for line in details:
+        say(f"           {line}")
 
 
-def write_label_table(
-    path: Path,
-    recipe: Recipe,
-    fitter: RuleFitter,
-    rule: Rule,
-    table: SampleTable,
-    probs: np.ndarray,
-    answers: np.ndarray,
-) -> None:
-    """Write a csv with a row a label: rows, precision, recall, F-beta, what the rule says of it; and a picture.
+def write_label_table(path: Path, recipe: Recipe, oof: OutOfFold, rule: Rule, answers: np.ndarray) -> None:
+    """Write a csv with a row a label (rows, precision, recall, F-beta, what the rule says of it), and a picture.
 
-    Labels that have a name beside their id get a column `name`. Where the network gives something else than one
-    number a label, precision is not averaged over thresholds, nor are expected rows counted.
+    Labels that have a name beside their id get a column `name`. If the network has other outputs than one number a
+    label, there is no average precision, and no expected number of rows.
 
     Args:
-        table: the rows, with targets.
-        probs: of these rows, float (N, O).
         answers: decisions of rules that have not seen these rows.
     """
-    targets, num_labels = table.targets, len(table.labels)
-    assert targets is not None
+    fitter, table, probs = oof.fitter, oof.table, oof.pooled.probs
+    targets, num_labels = oof.targets, len(table.labels)
     if recipe.task.numeric:
         described = fitter.describe(rule, probs, targets, table.groups)
         frame = pd.DataFrame({"label": table.labels} | value_rows(answers, targets) | dict(described))
@@ -216,7 +218,7 @@ def write_label_table(
         frame[column] = values
     write_atomically(path, frame.to_csv(index=False, float_format="%.6g").encode())
     tell_drift(rule, rule.apply(probs))
-    _tell_shake_up(recipe, fitter, rule, table, probs)
+    _tell_shake_up(recipe, oof, rule)
     shares = {
         "true": recipe.task.label_shares(targets, num_labels).mean(0),
         "before thresholds (mean probability)": label_probs.mean(0),
@@ -226,21 +228,20 @@ def write_label_table(
 
 
 def tell_drift(rule: Rule, answers: np.ndarray) -> None:
-    """Print how far answers are off what a rule promised each label, where it promises anything."""
+    """Print how far answers differ from the share that the rule promises each label, if it promises any."""
     if (off := rule.drift(answers)) is not None:
         say(f"  answers hold {np.abs(off).sum()} labels more or less than their shares ({off.sum():+d} in all)")
 
 
-def _tell_shake_up(recipe: Recipe, fitter: RuleFitter, rule: Rule, table: SampleTable, probs: np.ndarray) -> None:
-    """Print what the score would be if the answers held a few rows more or fewer of a rare label."""
-    targets, scorer = table.targets, recipe.scorer
-    assert targets is not None
+def _tell_shake_up(recipe: Recipe, oof: OutOfFold, rule: Rule) -> None:
+    """Print the score if the answers held a few rows more or fewer of a rare label."""
+    targets, scorer, table = oof.targets, recipe.scorer, oof.table
     if scorer.needs != "answers":
         return
-    found = fitter.shake_up(rule, probs, targets, lambda answers: scorer.score(answers, targets))
-    if found is None:
+    shaken = oof.fitter.shake_up(rule, oof.pooled.probs, targets, lambda answers: scorer.score(answers, targets))
+    if shaken is None:
         return
-    labels, rows, scores = found
+    labels, rows, scores = shaken
     most = scores.shape[1] // 2
     say(f"  {scorer.title} with fewer or more rows of a rare label (shares as all rows have them):")
     say("  " + f"{'label':<14}{'rows':>6}" + "".join(f"{step:>+9}" for step in range(-most, most + 1)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,27 @@ from imettk.tracking.files import read_json
 from imettk.tracking.run_dir import BAD_IMAGES, CACHE, RunDir
 from imettk.tracking.tensors import all_finite, read_tensors
 from imettk.training.process_group import Compute
+
+
+@dataclass(frozen=True)
+class ImageRows:
+    """Rows of a table, int64 (N,), and the source of their images."""
+
+    table: SampleTable
+    source: ImageSource
+    rows: np.ndarray
+
+    @property
+    def ids(self) -> np.ndarray:
+        return self.table.ids[self.rows]
+
+    @property
+    def targets(self) -> np.ndarray | None:
+        return None if self.table.targets is None else self.table.targets[self.rows]
+
+    def take(self, part: slice) -> ImageRows:
+        """Return some of these rows."""
+        return replace(self, rows=self.rows[part])
 
 
 @dataclass(frozen=True)
@@ -82,6 +103,10 @@ class Prepared:
         """Positions of the rows that this fold's queries are compared with, int64 (M,); those of no known identity are
         among them, and no answer."""
         return np.flatnonzero((self.folds != fold) & (self.folds != LEFT_OUT) & ~self.bad)
+
+    def images(self, rows: np.ndarray) -> ImageRows:
+        """Return the images of some rows, int64 (M,)."""
+        return ImageRows(self.table, self.source, rows)
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def load_predictions(path: Path) -> Predictions:
         )
     except (CheckpointError, KeyError, ValueError) as error:
         raise MismatchError(
-            f"{path} is not a prediction file of imettk ({error}); delete it: the command that wrote it makes it anew"
+            f"{path} is not a prediction file of imettk ({error}); delete it: the command that wrote it makes it again"
         ) from None
     if probs.ndim != 3 or probs.shape[1] != len(ids):
         raise MismatchError(f"{path}: {len(ids)} ids do not fit probabilities of shape {probs.shape}")

@@ -1,20 +1,46 @@
-"""Neighbours looked at again together: rows that name each other among their nearest are alike (k-reciprocal
-re-ranking; Zhong et al. 2017, arXiv 1701.08398).
+"""k-reciprocal re-ranking: rows that are among each other's nearest neighbours are alike (Zhong et al. 2017, arXiv
+1701.08398).
 
-It compares a query with a gallery row by the sets of their neighbours among queries and gallery, so it gains where an
+It compares a query with a gallery row by the sets of their neighbours among queries and gallery, so it gains if an
 identity has few images in the gallery and several among the queries.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy import sparse
 
 from imettk.inference.retrieval import Neighbours, find_neighbours
-from imettk.postprocess.ranking import Pool, Ranked, rank_labels
+from imettk.postprocess.ranking import Pooling, Ranked, rank_labels
 
 CELLS = 1 << 24  # values that are held in one go
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """Settings of k-reciprocal re-ranking.
+
+    Attributes:
+        near: rows that may name each other (k1 in the paper), above 0.
+        spread: rows over whose neighbour sets is averaged, the row itself among them (k2), above 0.
+        weight: of the cosine similarity beside that of the sets, in [0, 1]; 1 is no re-ranking.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    near: int = 20
+    spread: int = 6
+    weight: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.near < 1 or self.spread < 1 or not 0 <= self.weight <= 1:
+            raise ValueError(
+                f"near {self.near} and spread {self.spread} have to be above 0, and weight {self.weight} in [0, 1]"
+            )
 
 
 def rerank_neighbours(
@@ -22,37 +48,31 @@ def rerank_neighbours(
     gallery: np.ndarray,
     k: int,
     *,
-    near: int = 20,
-    spread: int = 6,
-    weight: float = 0.3,
+    reranking: Reranking = Reranking(),
     own: np.ndarray | None = None,
     device: torch.device | str | None = None,
 ) -> Neighbours:
-    """The k gallery rows nearest to each query by their common neighbours and by their own similarity.
+    """Return the k gallery rows nearest to each query, by common neighbours and by cosine similarity.
 
     Args:
         queries, gallery, own, device: as in `find_neighbours`.
-        near: rows that may name each other (k1 in the paper), above 0.
-        spread: rows over whose neighbour sets is averaged, the row itself among them (k2), above 0.
-        weight: of the own similarity, in [0, 1]; 1 is no re-ranking.
 
     Returns:
         As `find_neighbours`; similarities are (1 - weight) * Jaccard index + weight * cosine, in [-weight, 1].
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: k below 1.
     """
-    if k < 1 or near < 1 or spread < 1 or not 0 <= weight <= 1:
-        raise ValueError(f"k {k}, near {near} and spread {spread} have to be above 0, and weight {weight} in [0, 1]")
+    if k < 1:
+        raise ValueError(f"k is {k}: it has to be at least 1")
     units = _unit(np.concatenate([queries, gallery]))
-    found = find_neighbours(units, units, near + 1, device=device).rows
-    sets = _neighbour_sets(units, found, near)
-    sets = _averaged(sets, found[:, :spread])
-    return _compare(units, sets, k, weight, np.full(len(queries), -1) if own is None else own)
+    nearest = find_neighbours(units, units, reranking.near + 1, device=device).rows
+    sets = _averaged(_neighbour_sets(units, nearest, reranking.near), nearest[:, : reranking.spread])
+    return _compare(units, sets, k, reranking.weight, np.full(len(queries), -1) if own is None else own)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    """Rows of length 1, float32; those without direction stay so, as NaN."""
+    """Return rows of length 1, float32; those without a direction become NaN."""
     rows = rows.astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -60,27 +80,22 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return units
 
 
-def _named(found: np.ndarray, count: int) -> sparse.csr_array:
-    """Who is among the `count` nearest rows of whom, itself included, as ones."""
-    some = found[:, : count + 1]
-    rows, columns = np.nonzero(some >= 0)
-    shape = len(found), len(found)
-    return sparse.csr_array((np.ones(len(rows), np.float32), (rows, some[rows, columns])), shape=shape)
+def _reciprocal(nearest: np.ndarray, count: int) -> sparse.csr_array:
+    """Return the adjacency of rows that are among each other's `count` nearest (and themselves), as ones."""
+    neighbours = nearest[:, : count + 1]
+    rows, columns = np.nonzero(neighbours >= 0)
+    shape = len(nearest), len(nearest)
+    directed = sparse.csr_array((np.ones(len(rows), np.float32), (rows, neighbours[rows, columns])), shape=shape)
+    return sparse.csr_array(directed.multiply(directed.T))
 
 
-def _reciprocal(found: np.ndarray, count: int) -> sparse.csr_array:
-    """Rows that are among each other's `count` nearest, as ones."""
-    named = _named(found, count)
-    return sparse.csr_array(named.multiply(named.T))
+def _neighbour_sets(units: np.ndarray, nearest: np.ndarray, near: int) -> sparse.csr_array:
+    """Return the reciprocal neighbours of each row, weighted by their distance; the weights of a row sum to 1.
 
-
-def _neighbour_sets(units: np.ndarray, found: np.ndarray, near: int) -> sparse.csr_array:
-    """Of each row its reciprocal neighbours, weighted by their distance; a row of weights sums to 1.
-
-    A neighbour's own set, of half the size, is taken in where two thirds of it are known already (eq. 5).
+    A neighbour's own set, of half the size, is added if two thirds of it are in the set already (eq. 5).
     """
-    sets, halves = _reciprocal(found, near), _reciprocal(found, round(near / 2))
-    known = sets.multiply(sets @ halves.T)  # of the sets of a row's neighbours, how many it knows
+    sets, halves = _reciprocal(nearest, near), _reciprocal(nearest, round(near / 2))
+    known = sets.multiply(sets @ halves.T)  # how many members of each neighbour's set the row's own set has
     known = sparse.coo_array(known)
     sizes = halves.sum(axis=1)
     taken = known.data >= 2 / 3 * sizes[known.col]
@@ -98,17 +113,17 @@ def _neighbour_sets(units: np.ndarray, found: np.ndarray, near: int) -> sparse.c
     return sparse.csr_array(sparse.diags_array(1 / totals) @ grown)
 
 
-def _averaged(sets: sparse.csr_array, found: np.ndarray) -> sparse.csr_array:
-    """Each row's set as the mean of its nearest rows' (local query expansion, section 3.4)."""
-    there = found >= 0
+def _averaged(sets: sparse.csr_array, nearest: np.ndarray) -> sparse.csr_array:
+    """Return each row's set as the mean of its nearest rows' sets (local query expansion, section 3.4)."""
+    there = nearest >= 0
     rows, columns = np.nonzero(there)
     shares = (1 / np.maximum(there.sum(1), 1)).astype(np.float32)[rows]
-    mean = sparse.csr_array((shares, (rows, found[rows, columns])), shape=sets.shape)
+    mean = sparse.csr_array((shares, (rows, nearest[rows, columns])), shape=sets.shape)
     return sparse.csr_array(mean @ sets)
 
 
 def _compare(units: np.ndarray, sets: sparse.csr_array, k: int, weight: float, own: np.ndarray) -> Neighbours:
-    """The k best gallery rows of each query by the mixed similarity; `own` row is not found, int64 (Q,)."""
+    """Return the k best gallery rows of each query by the mixed similarity, except its `own` row, int64 (Q,)."""
     num_queries = len(own)
     of_gallery = sparse.csc_array(sets[num_queries:])
     gallery = np.nan_to_num(units[num_queries:])
@@ -133,12 +148,12 @@ def _compare(units: np.ndarray, sets: sparse.csr_array, k: int, weight: float, o
 
 
 def _jaccard(sets: sparse.csr_array, row: int, of_gallery: sparse.csc_array) -> np.ndarray:
-    """Similarity of one row's set to that of each gallery row: sum of minima / sum of maxima (eq. 10), float32 (G,)."""
+    """Return the Jaccard index of a row's set and each gallery row's: sum of minima / of maxima (eq. 10), (G,)."""
     common = np.zeros(of_gallery.shape[0], np.float32)
     for place in range(sets.indptr[row], sets.indptr[row + 1]):
         column, value = sets.indices[place], sets.data[place]
-        some = slice(of_gallery.indptr[column], of_gallery.indptr[column + 1])
-        common[of_gallery.indices[some]] += np.minimum(of_gallery.data[some], value)  # rows of a column are distinct
+        cells = slice(of_gallery.indptr[column], of_gallery.indptr[column + 1])
+        common[of_gallery.indices[cells]] += np.minimum(of_gallery.data[cells], value)  # rows of a column are distinct
     return common / (2 - common)  # both sum to 1
 
 
@@ -148,35 +163,27 @@ def rank_reranked(
     labels: np.ndarray,
     *,
     k: int,
-    near: int,
-    spread: int,
-    weight: float,
-    pool: Pool = "best",
-    num_neighbours: int = 100,
-    best_of: int = 3,
-    temperature: float = 0.1,
+    reranking: Reranking = Reranking(),
+    pooling: Pooling = Pooling(),
     own: np.ndarray | None = None,
     device: torch.device | str | None = None,
 ) -> Ranked:
-    """The k identities nearest to each query, as `rank_gallery` has them, by re-ranked neighbours.
+    """Rank the k identities nearest to each query by re-ranked neighbours; otherwise as `rank_gallery`.
 
     Args:
         labels: of the gallery, int64 (G,); rows of -1 are left out.
-        near, spread, weight: as in `rerank_neighbours`.
         own: as in `rank_gallery`.
     """
     known = labels >= 0
     if own is not None:
         own = np.append(np.where(known, np.cumsum(known) - 1, -1), -1)[own]
     gallery, labels = gallery[known], labels[known]
-    wanted, count = min(k, len(np.unique(labels))), min(num_neighbours, len(labels))
+    wanted, count = min(k, len(np.unique(labels))), min(pooling.num_neighbours, len(labels))
     while count:
-        found = rerank_neighbours(
-            queries, gallery, count, near=near, spread=spread, weight=weight, own=own, device=device
-        )
-        ranked = rank_labels(*found, labels, k=k, pool=pool, best_of=best_of, temperature=temperature)
+        near = rerank_neighbours(queries, gallery, count, reranking=reranking, own=own, device=device)
+        ranked = rank_labels(*near, labels, k=k, pooling=pooling)
         short = (ranked.labels[:, wanted - 1] < 0) & (ranked.labels[:, 0] >= 0)
-        if pool == "vote" or count == len(labels) or not short.any():
+        if pooling.pool == "vote" or count == len(labels) or not short.any():
             return ranked
         count = min(4 * count, len(labels))
     return Ranked(np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf, np.float32))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imettk.postprocess.ranking import Pool, Ranked, rank_labels
+from imettk.postprocess.ranking import Pooling, Ranked, rank_labels
 
 QUERIES, GALLERY = 1024, 16384  # rows of a block of similarities, and its columns: 64 MB
 GROUP = 16  # neighbouring gallery rows that are looked at as one
@@ -251,17 +251,14 @@ def rank_gallery(
     labels: np.ndarray,
     *,
     k: int,
-    pool: Pool = "best",
-    num_neighbours: int = 100,
-    best_of: int = 3,
-    temperature: float = 0.1,
+    pooling: Pooling = Pooling(),
     own: np.ndarray | None = None,
     device: torch.device | str | None = None,
 ) -> Ranked:
-    """The k identities nearest to each query; `rank_labels` says how.
+    """Rank the k identities nearest to each query; `rank_labels` says how.
 
-    A query whose neighbours are of fewer than k identities is asked again with 4 times as many, until it has k or the
-    gallery has no more. Not of `vote`: its shares are of `num_neighbours`, and would not compare.
+    A query whose neighbours are of fewer than k identities is searched again with 4 times as many, until it has k or
+    the gallery has no more. This is not done for `vote`: shares of another number of neighbours would not compare.
 
     Args:
         queries, gallery, own, device: as in `find_neighbours`.
@@ -269,17 +266,16 @@ def rank_gallery(
     """
     wanted = min(k, len(np.unique(labels[labels >= 0])))
     ranked = Ranked(np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf, np.float32))
-    asked, count = np.arange(len(queries)), min(num_neighbours, len(gallery))
-    while len(asked) and wanted:
+    short, count = np.arange(len(queries)), min(pooling.num_neighbours, len(gallery))
+    while len(short) and wanted:
         height = max(1, CELLS // count)
-        for some in (asked[first : first + height] for first in range(0, len(asked), height)):
-            mine = None if own is None else own[some]
-            near = _search(queries[some], gallery, count, mine, labels >= 0, device)
-            answer = rank_labels(*near, labels, k=k, pool=pool, best_of=best_of, temperature=temperature)
-            ranked.labels[some], ranked.scores[some] = answer
-        if pool == "vote" or count == len(gallery):
+        for rows in (short[first : first + height] for first in range(0, len(short), height)):
+            own_rows = None if own is None else own[rows]
+            near = _search(queries[rows], gallery, count, own_rows, labels >= 0, device)
+            ranked.labels[rows], ranked.scores[rows] = rank_labels(*near, labels, k=k, pooling=pooling)
+        if pooling.pool == "vote" or count == len(gallery):
             break
-        # Who has no neighbour at all will never have one.
-        asked = asked[(ranked.labels[asked, wanted - 1] < 0) & (ranked.labels[asked, 0] >= 0)]
+        # A query without any neighbour (its image cannot be read) will never have one.
+        short = short[(ranked.labels[short, wanted - 1] < 0) & (ranked.labels[short, 0] >= 0)]
         count = min(4 * count, len(gallery))
     return ranked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,6 +10,23 @@ import numpy as np
 from imettk.postprocess.rule import top_labels
 
 Pool = Literal["best", "mean", "vote"]
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How the neighbours of a query become scores of labels.
+
+    Attributes:
+        pool: a label scores what its nearest neighbour does (`best`), the mean of its `best_of` nearest among those
+            looked at, or of those it has if they are fewer (`mean`), or its share of them, each weighing
+            exp(similarity / temperature) (`vote`; matching networks, arXiv 1606.04080).
+        num_neighbours: how many are looked at.
+    """
+
+    pool: Pool = "best"
+    num_neighbours: int = 100
+    best_of: int = 3
+    temperature: float = 0.1
 
 
 class Ranked(NamedTuple):
@@ -27,19 +45,14 @@ def rank_labels(
     labels: np.ndarray,
     *,
     k: int,
-    pool: Pool = "best",
-    best_of: int = 3,
-    temperature: float = 0.1,
+    pooling: Pooling = Pooling(),
 ) -> Ranked:
-    """The labels that a query's neighbours stand for; of equal scores the one with the nearer neighbour first.
+    """Rank the labels of a query's neighbours; of equal scores the one with the nearer neighbour comes first.
 
     Args:
         rows: of the gallery, the nearest first, int64 (Q, K), K at least 1; -1 is skipped.
         similarities: float (Q, K), falling.
         labels: of the gallery, int64 (G,); -1 is skipped.
-        pool: a label scores what its nearest neighbour does (`best`), the mean of its `best_of` nearest among the K,
-            or of those it has where they are fewer (`mean`), or its share of the K, each weighing
-            exp(similarity / temperature) (`vote`; matching networks, arXiv 1606.04080).
     """
     num_rows, num_near = rows.shape
     named = np.append(labels, -1)[rows]
@@ -48,11 +61,11 @@ def rank_labels(
     starts = np.append(np.ones((num_rows, 1), bool), label[:, 1:] != label[:, :-1], axis=1)
     first = np.flatnonzero(starts)  # of each label of each row, its nearest neighbour
     sizes = np.diff(np.append(first, label.size))
-    if pool == "vote":
-        weights = _softmax(np.where(named >= 0, similarities / temperature, -np.inf))
+    if pooling.pool == "vote":
+        weights = _softmax(np.where(named >= 0, similarities / pooling.temperature, -np.inf))
         scores = np.add.reduceat(np.take_along_axis(weights, place, axis=1).reshape(-1), first)
     else:
-        most = 1 if pool == "best" else best_of
+        most = 1 if pooling.pool == "best" else pooling.best_of
         values = np.take_along_axis(similarities.astype(np.float64), place, axis=1).reshape(-1)
         counted = np.arange(label.size) - np.repeat(first, sizes) < most
         scores = np.add.reduceat(np.where(counted, values, 0), first) / np.minimum(sizes, most)

@@ -252,7 +252,7 @@ def test_what_single_pictures_lack_is_one_line_before_anything_is_predicted(whal
         assert caught.value.code == 2
         return capsys.readouterr().err
 
-    assert "no.jpg is no file and no folder" in refusal(whales / "no.jpg")
+    assert "no.jpg is neither a file nor a folder" in refusal(whales / "no.jpg")
     assert "1 image (broken.jpg) cannot be read" in refusal(broken)
     (run / "fold1" / "gallery.safetensors").unlink()
     assert "fold1/gallery.safetensors of its model is missing" in refusal(photo)

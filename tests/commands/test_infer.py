@@ -34,7 +34,7 @@ def test_predictions_are_made_anew_where_the_pixels_changed_and_the_size_did_not
     damaged.write_bytes(damaged.read_bytes()[:-7])
     run("infer", *common)
     text = capsys.readouterr().out
-    assert "test.safetensors is not a prediction file" in text and "made anew" in text
+    assert "test.safetensors is not a prediction file" in text and "made again" in text
 
 
 @pytest.mark.parametrize("workers", [0, 1])

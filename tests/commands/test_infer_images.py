@@ -31,7 +31,7 @@ def test_files_keep_their_order_and_an_image_of_several_files_is_one(pictures):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("none.png", "none.png is no file and no folder"), ("empty", "no file in ")]
+    ("name", "message"), [("none.png", "none.png is neither a file nor a folder"), ("empty", "no file in ")]
 )
 def test_a_path_that_leads_nowhere_is_named(pictures, name, message):
     with pytest.raises(MissingFileError, match=f"^--images: .*{re.escape(message)}"):

@@ -93,9 +93,11 @@ def test_what_can_be_watched_is_what_a_validation_gives(name, valid, monkeypatch
     if not valid:
         table = replace(table, folds=np.full(7, -1))
 
-    def evaluate(network, source, rows, *_, **__):
-        embeddings = normalize(torch.randn(1, len(rows), 8, generator=rng), dim=2) if recipe.model.embeds else None
-        return Outputs(torch.rand(1, len(rows), 3, generator=rng), embeddings)
+    def evaluate(network, images, *_, **__):
+        embeddings = (
+            normalize(torch.randn(1, len(images.rows), 8, generator=rng), dim=2) if recipe.model.embeds else None
+        )
+        return Outputs(torch.rand(1, len(images.rows), 3, generator=rng), embeddings)
 
     monkeypatch.setattr(curve, "evaluate", evaluate)
     experiment = Experiment(recipe, RunDir(Path()), table, Compute(torch.device("cpu"), torch.float32))

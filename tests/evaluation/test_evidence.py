@@ -21,7 +21,7 @@ from imettk.data.sample_table import SampleTable
 from imettk.errors import DataError
 from imettk.evaluation.evidence import NUM_ERRORS, keep_curves, keep_errors, keep_unknown_curve, threshold_curve
 from imettk.evaluation.rules import fitter_of
-from imettk.evaluation.scoring import judge_oof
+from imettk.evaluation.scoring import OutOfFold, judge_oof
 from imettk.evaluation.units import Pooled
 from imettk.postprocess.probabilities import Probabilities
 from imettk.postprocess.ranking import Ranked
@@ -195,9 +195,9 @@ def test_probabilities_are_shown_as_they_are_answered_and_only_where_a_rule_give
     probs, targets = class_rows(300, 2)
     recipe = replace(CLASSES, rule=RuleConfig(kind="probability", positive="1"))
     monkeypatch.setattr(Probabilities, "apply", lambda rule, probs: probs**2)
-    judged = {"recipe": recipe, "data_dir": tmp_path, "run": RunDir(tmp_path), "folds": np.arange(300) % 2}
     table = table_of(targets, ("0", "1"))
-    judge_oof(fitter=fitter_of(recipe, labels=table.labels), table=table, pooled=Pooled(probs), **judged)
+    oof = OutOfFold(fitter_of(recipe, labels=table.labels), table, Pooled(probs), np.arange(300) % 2)
+    judge_oof(recipe, tmp_path, RunDir(tmp_path), oof)
     means = calibration_curve(targets, probs[:, 1] ** 2, n_bins=5, strategy="quantile")[1]
     assert read(RunDir(tmp_path), "curves.json")["calibration"]["probs"] == pytest.approx(means, abs=1e-6)
     monkeypatch.setitem(choices.RULES, "argmax", replace(choices.RULES["argmax"], gives=("answers",)))

@@ -22,6 +22,7 @@ from imettk.data.sample_table import SampleTable
 from imettk.errors import ConfigError
 from imettk.evaluation.rules import fitter_of, score_quickly
 from imettk.evaluation.scoring import (
+    OutOfFold,
     count_test_rows,
     honest_scores,
     interval_of,
@@ -29,6 +30,7 @@ from imettk.evaluation.scoring import (
     tell_scores,
     write_label_table,
 )
+from imettk.evaluation.units import Pooled
 from imettk.metrics import METRICS
 from imettk.postprocess.rule import Shares, Thresholds
 
@@ -205,7 +207,8 @@ def table_of(targets, num_labels, titles=()):
 
 
 def written(tmp_path, recipe, rule, table, probs, answers):
-    write_label_table(tmp_path / "labels.csv", recipe, fitter_of(recipe), rule, table, probs, answers)
+    oof = OutOfFold(fitter_of(recipe), table, Pooled(probs), np.zeros(len(probs), np.int64))
+    write_label_table(tmp_path / "labels.csv", recipe, oof, rule, answers)
     assert (tmp_path / "labels.png").stat().st_size > 1000
     return pd.read_csv(tmp_path / "labels.csv")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,10 +24,10 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
-    def predict(self, run, fold, name, table, source, rows, recipe, compute, *, views, until):
+    def predict(self, fold, name, images, *, views, until):
         self.calls.append((fold, len(views)))
-        self.now = min(self.now + SECONDS * len(rows) * len(views), max(until, self.now + SECONDS * 64))
-        return Predictions(table.ids, np.zeros((len(views), len(rows), 3), np.float32), {})
+        self.now = min(self.now + SECONDS * len(images.rows) * len(views), max(until, self.now + SECONDS * 64))
+        return Predictions(images.ids, np.zeros((len(views), len(images.rows), 3), np.float32), {})
 
 
 @pytest.fixture
@@ -34,23 +35,15 @@ def run(monkeypatch):
     """Runs with so many seconds; gives (fold, number of views) of each prediction, and when the last one ended."""
     clock = Clock()
     monkeypatch.setattr(in_time, "time", clock)
-    monkeypatch.setattr(in_time, "predict_file", clock.predict)
     monkeypatch.setattr(in_time, "_measure", lambda *arguments: SECONDS)
-    monkeypatch.setattr(in_time, "describe", lambda *arguments: {})
-    monkeypatch.setattr(in_time, "find_predictions", lambda *arguments: None)
-    monkeypatch.setattr(in_time, "choose_compute", lambda recipe: None)
     recipe = load_recipe("digits")
     recipe = replace(recipe, predict=replace(recipe.predict, views=("plain", "hflip", "vflip", "rot180")))
-
-    class Table:
-        ids = np.arange(NUM_ROWS).astype(str)
-
-        def __len__(self) -> int:
-            return NUM_ROWS
+    models = SimpleNamespace(recipe=recipe, predict=clock.predict, find=lambda *arguments: None)
+    images = SimpleNamespace(rows=np.arange(NUM_ROWS), ids=np.arange(NUM_ROWS).astype(str))
 
     def go(seconds: float) -> tuple[list[tuple[int, int]], float]:
         clock.now, clock.calls = 0.0, []
-        found = list(in_time.predict_in_time(recipe, None, Table(), None, [0, 1, 2], end=seconds))
+        found = list(in_time.predict_in_time(models, [0, 1, 2], images, end=seconds))
         assert [fold for fold, _ in found] == [fold for fold, _ in clock.calls]
         return clock.calls, clock.now
 

@@ -1,4 +1,4 @@
-"""Images of which a network says no number get the mean, and are told."""
+"""Images for which a network outputs NaN get the mean of the others, and are named."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, make_reader
 from imettk.errors import TrainingError
 from imettk.experiment.predictions import evaluate
+from imettk.experiment.prepared import ImageRows
 from imettk.models.heads import Outputs
 from imettk.recipes.digits import digits
 from imettk.training.process_group import Compute
 
 
 class Unsure(nn.Module):
-    """A network that says NaN of some images, told by their first pixel."""
+    """A network that outputs NaN for some images, by their first pixel."""
 
     def forward(self, images: torch.Tensor) -> Outputs:
         pixel = images[:, 0, 0, :1].float()
         return Outputs(torch.where(pixel < 2, torch.nan, pixel.expand(-1, 3)))
 
 
-def test_images_of_which_the_network_says_nan_get_the_mean_and_are_told(tmp_path, capsys):
+def test_images_for_which_the_network_outputs_nan_get_the_mean_and_are_named(tmp_path, capsys):
     for number in range(5):
         Image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / f"{number}.png")
     paths = np.array([str(tmp_path / f"{number}.png") for number in range(5)])
@@ -36,22 +37,23 @@ def test_images_of_which_the_network_says_nan_get_the_mean_and_are_told(tmp_path
     source = ImageSource(table, make_reader(recipe))
     compute = Compute(torch.device("cpu"), torch.float32)
 
-    def said(rows: list[int], what: str | None) -> list[float]:
-        outputs = evaluate(Unsure(), source, np.array(rows), recipe, compute, views=("plain",), what=what)
+    def first_logits(rows: list[int], what: str | None) -> list[float]:
+        images = ImageRows(table, source, np.array(rows))
+        outputs = evaluate(Unsure(), images, recipe, compute, views=("plain",), what=what)
         return outputs.logits[0, :, 0].tolist()
 
-    assert said([2, 1, 4, 0, 3], "fold 0 oof") == [2, 3, 4, 3, 3]
+    assert first_logits([2, 1, 4, 0, 3], "fold 0 oof") == [2, 3, 4, 3, 3]
     assert (
-        "warning: fold 0 oof: the network says NaN of 2 images (1.png, 0.png), which got the mean prediction"
+        "warning: fold 0 oof: the network outputs NaN for 2 images (1.png, 0.png), which got the mean prediction"
         in capsys.readouterr().out
     )
-    with pytest.raises(TrainingError, match="fold 0 test: the network says NaN of all images: train it again"):
-        said([0, 1], "fold 0 test")
-    assert np.isnan(said([4, 0], None)).tolist() == [False, True]  # a curve shows it
+    with pytest.raises(TrainingError, match="fold 0 test: the network outputs NaN for every image: train it again"):
+        first_logits([0, 1], "fold 0 test")
+    assert np.isnan(first_logits([4, 0], None)).tolist() == [False, True]  # a curve shows it
 
 
 class Questions(Unsure):
-    """Says logarithms of probabilities in two parts, of one and two outputs."""
+    """A network that outputs logarithms of probabilities in two parts, of one and two outputs."""
 
     answered_parts = (1, 2)
 
@@ -67,8 +69,9 @@ def test_the_mean_of_logarithms_of_probabilities_is_made_such_again(tmp_path):
     table = SampleTable(np.array(list("abcde")), paths, ("x", "y", "z"), ("p", "q", "q"))
     recipe = replace(digits(), images=replace(digits().images, image_size=(8, 8)))
     source, compute = ImageSource(table, make_reader(recipe)), Compute(torch.device("cpu"), torch.float32)
-    said = evaluate(Questions(), source, np.arange(5), recipe, compute, views=("plain",), what="test")
-    probs = said.logits[0].exp()
+    images = ImageRows(table, source, np.arange(5))
+    outputs = evaluate(Questions(), images, recipe, compute, views=("plain",), what="test")
+    probs = outputs.logits[0].exp()
     assert torch.allclose(probs[:, 0], torch.ones(5)) and torch.allclose(probs[:, 1:].sum(1), torch.ones(5))
-    mean = said.logits[0, 2:, 1:].mean(0).softmax(0)
+    mean = outputs.logits[0, 2:, 1:].mean(0).softmax(0)
     assert torch.allclose(probs[:2, 1:], mean.expand(2, 2))

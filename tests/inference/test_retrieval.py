@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from imettk.inference import retrieval
 from imettk.inference.retrieval import expand_queries, find_neighbours, join_embeddings, rank_gallery
-from imettk.postprocess.ranking import rank_labels
+from imettk.postprocess.ranking import Pooling, rank_labels
 
 BLOCKS = [(1024, 16384), (7, 40), (64, 16), (20, 9)]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
@@ -202,20 +202,20 @@ def test_identities_are_never_short_where_the_gallery_has_more(k, num_neighbours
     labels[7] = 9  # the only one
     own = np.where(rng.random(40) < 0.5, rng.integers(0, 160, 40), -1)
     own[0] = 7
-    ranked = rank_gallery(queries, gallery, labels, k=k, num_neighbours=num_neighbours, own=own)
+    ranked = rank_gallery(queries, gallery, labels, k=k, pooling=Pooling(num_neighbours=num_neighbours), own=own)
     np.testing.assert_array_equal(ranked.labels, best_by_loop(queries, gallery, labels, k, own))
     queries[3] = np.nan
-    assert (rank_gallery(queries, gallery, labels, k=k, num_neighbours=2).labels[3] == -1).all()
+    assert (rank_gallery(queries, gallery, labels, k=k, pooling=Pooling(num_neighbours=2)).labels[3] == -1).all()
 
 
 @pytest.mark.parametrize("pool", ["mean", "vote"])
 def test_other_pools_see_the_neighbours_that_were_asked_for(pool):
     queries, gallery = made(30, 5), made(100, 5, seed=1)
     labels = np.random.default_rng(1).integers(0, 30, 100)
-    ranked = rank_gallery(queries, gallery, labels, k=4, pool=pool, num_neighbours=60, best_of=2, temperature=0.2)
+    ranked = rank_gallery(queries, gallery, labels, k=4, pooling=Pooling(pool, 60, best_of=2, temperature=0.2))
     near = find_neighbours(queries, gallery, 60)
-    expected = rank_labels(*near, labels, k=4, pool=pool, best_of=2, temperature=0.2)
+    expected = rank_labels(*near, labels, k=4, pooling=Pooling(pool, best_of=2, temperature=0.2))
     np.testing.assert_array_equal(ranked.labels, expected.labels)
     np.testing.assert_array_equal(ranked.scores, expected.scores)
-    short = rank_gallery(queries, gallery, labels, k=4, pool=pool, num_neighbours=2).labels
+    short = rank_gallery(queries, gallery, labels, k=4, pooling=Pooling(pool, num_neighbours=2)).labels
     assert (short < 0).any() == (pool == "vote")

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from imettk.postprocess.ranking import drop_repeats, rank_labels, rank_probs, to_scored
+from imettk.postprocess.ranking import Pooling, drop_repeats, rank_labels, rank_probs, to_scored
 
 
 def made(seed, num_rows=60, num_near=12, num_images=40, num_labels=9, steps=6):
@@ -45,7 +45,7 @@ def test_ranked_labels_are_a_plain_loops(k, pool, best_of):
         if pool == "vote":  # sums of exponentials tie only by chance of rounding: make them differ
             similarities -= np.random.default_rng(seed).random(similarities.shape).astype(np.float32)
             similarities = -np.sort(-similarities)
-        ranked = rank_labels(rows, similarities, labels, k=k, pool=pool, best_of=best_of, temperature=0.7)
+        ranked = rank_labels(rows, similarities, labels, k=k, pooling=Pooling(pool, best_of=best_of, temperature=0.7))
         assert (ranked.labels.dtype, ranked.scores.dtype) == (np.int64, np.float32)
         for query in range(len(rows)):
             expected = by_loop(rows[query], similarities[query], labels, k, pool, best_of, 0.7)
@@ -57,21 +57,23 @@ def test_equal_scores_go_to_the_label_whose_neighbour_came_first():
     rows, labels = np.array([[4, 1, 2, 0, 3]]), np.array([5, 8, 2, 5, 7])
     similarities = np.full((1, 5), 0.5, np.float32)
     for pool, order in (("best", [7, 8, 2, 5]), ("mean", [7, 8, 2, 5]), ("vote", [5, 7, 8, 2])):
-        assert rank_labels(rows, similarities, labels, k=4, pool=pool).labels.tolist() == [order]
+        assert rank_labels(rows, similarities, labels, k=4, pooling=Pooling(pool)).labels.tolist() == [order]
 
 
 def test_without_neighbours_or_labels_there_is_no_answer():
     nothing = np.full((2, 3), -1), np.full((2, 3), np.nan, np.float32)
     for pool in ("best", "mean", "vote"):
         for labels in (np.zeros(0, np.int64), np.array([4, 5]), np.array([-1])):
-            ranked = rank_labels(*nothing, labels, k=4, pool=pool)
+            ranked = rank_labels(*nothing, labels, k=4, pooling=Pooling(pool))
             assert (ranked.labels == -1).all() and (ranked.scores == -np.inf).all() and ranked.labels.shape == (2, 4)
     assert rank_labels(nothing[0][:0], nothing[1][:0], np.array([1]), k=2).labels.shape == (0, 2)
 
 
 def test_a_vote_far_from_zero_does_not_overflow():
     similarities = np.array([[1, 0.999, -1]], np.float32)
-    ranked = rank_labels(np.array([[0, 1, 2]]), similarities, np.arange(3), k=3, pool="vote", temperature=1e-3)
+    ranked = rank_labels(
+        np.array([[0, 1, 2]]), similarities, np.arange(3), k=3, pooling=Pooling("vote", temperature=1e-3)
+    )
     np.testing.assert_allclose(ranked.scores[0], [np.e / (1 + np.e), 1 / (1 + np.e), 0], rtol=1e-4)
 
 
@@ -82,7 +84,7 @@ def test_a_large_table_takes_seconds_not_minutes(pool):
     similarities = -np.sort(-rng.random(rows.shape, dtype=np.float32))
     labels = rng.integers(0, 2_000, 50_000)
     started = time.process_time()
-    rank_labels(rows, similarities, labels, k=5, pool=pool)
+    rank_labels(rows, similarities, labels, k=5, pooling=Pooling(pool))
     assert time.process_time() - started < 5  # 0.15 alone on two cores; a loop over queries takes some 10
 
 

@@ -133,7 +133,7 @@ class Competition:
         number = {str(label): place for place, label in enumerate(labels)}
         of_gallery = np.array([number.get(name, -1) for name in known])
         sides = queries.merged_embeddings, gallery.merged_embeddings, of_gallery
-        found = rank_gallery(*sides, k=NUM_ANSWERS), rank_reranked(*sides, k=NUM_ANSWERS, near=20, spread=6, weight=0.3)
+        found = rank_gallery(*sides, k=NUM_ANSWERS), rank_reranked(*sides, k=NUM_ANSWERS)
         plain, reranked = (map_at_k(one.labels, places) for one in found)
         return plain, reranked
 

@@ -20,12 +20,13 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from table import Row, arguments_of, finish, print_machine
 
 from imettk.inference.retrieval import find_neighbours
-from imettk.postprocess.ranking import rank_labels
+from imettk.postprocess.ranking import Pool, Pooling, rank_labels
 
 K, WIDTH = 20, 512
 Search = Callable[[np.ndarray, np.ndarray], np.ndarray]  # queries, gallery -> rows of the gallery (Q, K)
@@ -123,8 +124,8 @@ def rank_rows(count: int, rounds: int) -> list[Row]:
     similarities = -np.sort(-rng.random(near.shape, np.float32))
     labels = rng.integers(0, max(1, count // 10), count)
     rows = []
-    for pool in ("best", "mean", "vote"):
-        rank = partial(rank_labels, near, similarities, labels, k=5, pool=pool)
+    for pool in get_args(Pool):
+        rank = partial(rank_labels, near, similarities, labels, k=5, pooling=Pooling(pool))
         rows.append(Row(f"identities by {pool}, of 100 neighbours", [seconds_of(rank) for _ in range(rounds)], "s"))
     return rows
 
