@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from pages import block
+from pages import PAGES, block
 from places import PROJECT
 from safetensors import safe_open
 from sklearn.metrics import f1_score
@@ -68,12 +68,11 @@ def test_every_example_is_played():
     assert played == {path.name for path in EXAMPLES.glob("*.py")}
 
 
-def test_the_readme_has_the_commands_of_one():
-    lines = block((PROJECT / "README.md").read_text(), "own").splitlines()
+def test_the_page_about_extending_has_the_commands_of_one_and_links_to_all():
+    page = PAGES["docs/extending.md"]
+    lines = block(page, "own").splitlines()
     assert [shlex.split(re.split(r" {3,}", line)[0]) for line in lines] == commands_of("own_loss_and_metric.py")
-    assert set(re.findall(r"\]\(examples/(\w+\.py)\)", (PROJECT / "README.md").read_text())) == {
-        path.name for path in EXAMPLES.glob("*.py")
-    }
+    assert set(re.findall(r"\]\(\.\./examples/(\w+\.py)\)", page)) == {path.name for path in EXAMPLES.glob("*.py")}
 
 
 def test_a_loss_and_a_metric(play, imettk, digits_data):

@@ -1,7 +1,7 @@
-"""docs/kaggle.md is true: each of its screens is what the commands show, its commands and messages are ours.
+"""Screens of docs/kaggle.md: each is what a command shows, and its messages stand in the code.
 
-Every screen is made by the command itself, of a chain, a clock and a server that are fixed; the page must have that
-very text.
+The command itself makes each screen, with a fixed chain, clock and server; the page must have that very text. Commands,
+links and fields of the page are checked with those of all pages, in tests/test_readme.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -421,19 +421,5 @@ def test_a_chain_that_has_ended_leaves_no_line_behind(page):
     assert drawn(shown + page.capsys.readouterr().err) == ""
 
 
-def commands() -> Sequence[str]:
-    return sorted({*pages.commands_in_blocks(TEXT), *pages.commands_in_words(TEXT)})
-
-
-@pytest.mark.parametrize("line", commands())
-def test_every_command_is_understood(line):
-    pages.understand(line)
-
-
-def test_every_action_is_there():
-    for action in ("pack", "preflight", "publish", "push", "chain", "status", "follow", "pull", "submit", "run-local"):
-        assert any(line.startswith(f"imettk kaggle {action}") for line in commands()), action
-
-
-def test_messages_that_are_explained_are_still_said():
+def test_messages_that_are_explained_stand_in_the_code():
     assert pages.check_messages(TEXT) >= 3

@@ -137,7 +137,7 @@ def taken_sizes(family: Family) -> str:
     for grain in GRAINS:
         sides = [grain * (math.ceil(64 / grain) + more) for more in range(3)]
         if all(takes((side, side)) for side in sides):
-            alone = "" if takes((sides[0], 2 * sides[0])) else ", squares alone"
+            alone = "" if takes((sides[0], 2 * sides[0])) else ", squares only"
             return ("any" if grain == 1 else f"multiples of {grain}") + alone
     return "its own"
 
@@ -173,7 +173,7 @@ def play(family: Family, combinations: Sequence[tuple[Size, str, int]]) -> list[
 
 def print_markdown() -> None:
     """Print the table of docs/networks.md."""
-    print("| family | small member | its own size | sizes that it takes | another size a stage |\n|" + " --- |" * 5)
+    print("| family | small member | its own size | possible sizes | another size per stage |\n|" + " --- |" * 5)
     for family in FAMILIES:
         (height, width), _ = family.sizes
         stage = "yes" if family.stage else "no"
