@@ -1,12 +1,12 @@
-"""A loss and a metric of one's own: Tversky, which weighs missed labels against false ones, and the rarest label's F1.
+"""Your own loss and metric: Tversky, which weighs missed labels against false ones, and the F1 of the worst label.
 
-    imettk demo                                    makes the data that this is tried on, in runs/demo/data
+    imettk demo                                    make the data for this example, in runs/demo/data
     imettk prepare examples/own_loss_and_metric.py --data runs/demo/data --run-dir runs/tversky
     imettk train --data runs/demo/data --run-dir runs/tversky
     imettk validate --data runs/demo/data --run-dir runs/tversky
     imettk infer --data runs/demo/data --run-dir runs/tversky
 
-A parameter of the loss is an option: `--train.loss-params missed 0.8`.
+Keyword arguments of the loss are options: `--train.loss-params missed 0.8`.
 """
 
 import numpy as np
@@ -30,8 +30,8 @@ def tversky(logits: Tensor, targets: Tensor, *, missed: float = 0.7) -> Tensor:
 
     Args:
         logits: of the labels, (B, C).
-        targets: which labels a sample has, uint8 or float, (B, C).
-        missed: weight of a label that is missed, [0, 1]; a false one has the rest.
+        targets: 1 for each label of a sample, else 0; uint8, or float where samples are mixed, (B, C).
+        missed: weight of a missed label, in [0, 1]; a false one has weight 1 - `missed`.
 
     Returns:
         float32 (B,).
@@ -39,15 +39,15 @@ def tversky(logits: Tensor, targets: Tensor, *, missed: float = 0.7) -> Tensor:
     probs, targets = logits.float().sigmoid(), targets.float()
     right = (probs * targets).sum(1)
     weighted = missed * ((1 - probs) * targets).sum(1) + (1 - missed) * (probs * (1 - targets)).sum(1)
-    return 1 - (right + 1) / (right + weighted + 1)  # with 1 for samples without any label
+    return 1 - (right + 1) / (right + weighted + 1)  # + 1: a sample without any label would give 0 / 0
 
 
 def worst_f1(answers: np.ndarray, targets: np.ndarray) -> float:
-    """Return the F1 of the label that is answered worst, in [0, 1].
+    """Return the F1 of the label with the lowest F1, in [0, 1].
 
     Args:
-        answers: labels that were chosen, bool (N, C).
-        targets: labels that are true, uint8 (N, C).
+        answers: chosen labels, bool (N, C).
+        targets: true labels, uint8 (N, C).
     """
     right = (answers & (targets > 0)).sum(0)
     either = answers.sum(0) + (targets > 0).sum(0)
@@ -55,7 +55,7 @@ def worst_f1(answers: np.ndarray, targets: np.ndarray) -> float:
 
 
 def recipe() -> Recipe:
-    """The demo's small network, with them."""
+    """Return the demo's recipe with both."""
     return Recipe(
         name="tversky",
         table=TableFormat(group_column="group", labels_csv="labels.csv"),

@@ -1,12 +1,12 @@
-"""A backbone and a head of one's own: a few convolutions, and attention that chooses where on the sheet to look.
+"""Your own backbone and head: a few convolutions, and attention that chooses where on the sheet to look.
 
-    imettk demo                                    makes the data that this is tried on, in runs/demo/data
+    imettk demo                                    make the data for this example, in runs/demo/data
     imettk prepare examples/own_network.py --data runs/demo/data --run-dir runs/network
     imettk train --data runs/demo/data --run-dir runs/network
     imettk validate --data runs/demo/data --run-dir runs/network
     imettk infer --data runs/demo/data --run-dir runs/network
 
-Either goes without the other: `--model.backbone timm:resnet18` keeps the head.
+Each works without the other: `--model.backbone timm:resnet18` keeps the head.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from imettk.config import (
 class SmallNet(nn.Sequential):
     """Images float32 (B, channels, H, W), normalised -> a map of features (B, 64, H / 8, W / 8).
 
-    Its children, in their order, are the levels that `model.layer_groups` and `layer_decay` go by.
+    Its children, in order, are the levels that `model.layer_groups` and `layer_decay` refer to.
     """
 
     def __init__(self, channels: int) -> None:
@@ -44,10 +44,10 @@ def _level(inputs: int, outputs: int) -> nn.Module:
 class AttentionHead(nn.Module):
     """Maps (B, F, H, W), one for each of `num_features` -> logits (B, num_outputs).
 
-    Each output has places of its own, whose features are averaged by a softmax over the last map.
+    Each output averages the features of the last map with attention weights of its own, a softmax over places.
     """
 
-    # Begin anew where weights of a training with other labels are taken over; by default a whole head does.
+    # These start fresh when weights of a training with other labels are loaded; by default the whole head does.
     class_layers = ("where", "what")
 
     def __init__(self, num_features: Sequence[int], num_outputs: int) -> None:
@@ -62,7 +62,7 @@ class AttentionHead(nn.Module):
 
 
 def recipe() -> Recipe:
-    """The demo's task, with them; each level learns at 0.8 of the rate of the next one."""
+    """Return the demo's recipe with both; each level learns at 0.8 of the rate of the next one."""
     return Recipe(
         name="network",
         table=TableFormat(group_column="group", labels_csv="labels.csv"),

@@ -1,12 +1,12 @@
-"""A rule of one's own, by which probabilities become answers: as many labels as they add up to.
+"""Your own rule, which turns probabilities into answers: as many labels as the probabilities add up to.
 
-    imettk demo                                    makes the data that this is tried on, in runs/demo/data
+    imettk demo                                    make the data for this example, in runs/demo/data
     imettk prepare examples/own_rule.py --data runs/demo/data --run-dir runs/expected
     imettk train --data runs/demo/data --run-dir runs/expected
     imettk validate --data runs/demo/data --run-dir runs/expected
     imettk infer --data runs/demo/data --run-dir runs/expected
 
-`validate` fits it on other folds than it is judged on, writes it to rule.json, and `infer` reads it there.
+`validate` fits it and writes it to rule.json, where `infer` reads it; to judge a fold, it fits it on the other folds.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from imettk.postprocess.rule import Rule
 
 @dataclass(frozen=True)
 class ExpectedCount(Rule):
-    """A row gets its most likely labels, as many as the sum of its probabilities, times a factor.
+    """The most likely labels of a row, as many as the sum of its probabilities times a factor.
 
     Attributes:
-        factor: fitted, so that rows get as many labels in all as they have.
+        factor: fitted so that all rows together get as many labels as they have.
     """
 
     kind: ClassVar[str] = "expected_count"
@@ -42,18 +42,18 @@ class ExpectedCount(Rule):
 
     @classmethod
     def fit(cls, probs: np.ndarray, targets: np.ndarray, context: Any) -> ExpectedCount:
-        """Fit it to rows: probs float (N, C), targets uint8 (N, C); `context.plan` is the recipe's section `rule`."""
+        """Fit the factor: probs float (N, C), targets uint8 (N, C); `context.plan` is the recipe's section `rule`."""
         return cls(float(targets.sum() / probs.sum()))
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
-        """Return the labels that are chosen, bool (N, C)."""
+        """Return the chosen labels, bool (N, C)."""
         counts = np.rint(self.factor * probs.sum(1, keepdims=True))
         ranks = np.argsort(np.argsort(-probs, axis=1, kind="stable"), axis=1)
         return ranks < counts
 
 
 def recipe() -> Recipe:
-    """The demo's small network, with it."""
+    """Return the demo's recipe with it."""
     return Recipe(
         name="expected",
         table=TableFormat(group_column="group", labels_csv="labels.csv"),

@@ -1,4 +1,4 @@
-"""Each example is run as its docstring says, in miniature, each command in a process of its own."""
+"""Examples run as their docstrings say, in miniature, each command in a process of its own."""
 
 import ast
 import json
@@ -31,14 +31,14 @@ SMALL += ["--images.image-size", "32", "32", "--session.tensorboard", "false"]
 
 
 def commands_of(name):
-    """The lines of an example's docstring that are commands, without what stands beside them."""
+    """List the commands in an example's docstring, without the remarks beside them."""
     text = ast.get_docstring(ast.parse((EXAMPLES / name).read_text()))
     return [shlex.split(re.split(r" {3,}", line.strip())[0]) for line in text.splitlines() if "imettk " in line[:11]]
 
 
 @pytest.fixture
 def play(imettk, digits_data, tmp_path, monkeypatch):
-    """Run an example's commands, `train` with more words; gives what each printed, and the run folder."""
+    """Return a function that runs an example's commands and returns what each printed, and the run folder."""
 
     def run(name, *training):
         monkeypatch.chdir(PROJECT)  # where the docstring has them typed
@@ -113,7 +113,7 @@ def test_an_augmentation_and_a_reader(play):
 
 
 def test_another_process_augments_and_reads_the_same(digits_data, tmp_path):
-    """As a loader's does that was not forked: it runs the example again, for it has not loaded the recipe."""
+    """A spawned loader process has not loaded the recipe, so it runs the example again."""
     recipe = load_recipe(str(EXAMPLES / "own_augmentation_and_reader.py"))
     augmentation = Augmentation(choice_of(recipe, "recipe:stained", AUGMENTATIONS), seed=3, size=(24, 24), channels=2)
     reader = ImageReader(size=(32, 32), channels=2, decoder=choice_of(recipe, "recipe:with_edges", READERS))

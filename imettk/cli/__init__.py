@@ -1,1 +1,1 @@
-"""The `imettk` command: it parses, calls one command, and prints."""
+"""The `imettk` command: parse the words, call one command, print. No logic."""

@@ -1,5 +1,5 @@
-"""The commands of an experiment, one a module: the one place where everything meets.
+"""The commands of an experiment, one per module: the place where all other wings meet.
 
 Commands meet through the files of the run folder: each reads what earlier ones wrote, there or in the `--inputs`, and
-writes into the run folder alone.
+writes to the run folder only.
 """

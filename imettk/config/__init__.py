@@ -1,4 +1,4 @@
-"""What a recipe says: its sections, each with its own ranges, JSON in and out, and a fingerprint."""
+"""The sections of a recipe, each with its own ranges; JSON in and out, overrides, and a fingerprint."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""From csv and image files to batches."""
+"""From tables and image files to batches, and from answers to a submission."""

@@ -1,1 +1,1 @@
-"""Answers judged and shown: rules fitted and applied, scores, rankings, what the report shows beside them."""
+"""Answers judged and shown: fitted rules, honest scores, rankings, and the evidence for the report."""

@@ -1,1 +1,1 @@
-"""One run's files in memory: what `prepare` left, predictions, where a fold goes on."""
+"""The files of one run in memory: prepared data, predictions, and where a fold continues."""

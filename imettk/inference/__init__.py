@@ -1,1 +1,1 @@
-"""From weights to predictions."""
+"""From weights to predictions: views, nearest images, re-ranking."""

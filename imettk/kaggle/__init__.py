@@ -1,1 +1,1 @@
-"""The platform: where things are on it, the pack that goes there, the answers that leave it."""
+"""The platform: the pack that goes there, sessions and chains of them, outputs that come back, submissions."""

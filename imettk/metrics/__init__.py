@@ -1,4 +1,4 @@
-"""How answers are judged, one family a module; each metric is a row of METRICS."""
+"""Metrics, which judge answers: one family per module, each metric a row of METRICS."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Backbone and head make a network."""
+"""Networks: a backbone, a head, and pretrained weights."""

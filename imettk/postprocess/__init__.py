@@ -1,1 +1,1 @@
-"""From probabilities to answers."""
+"""From predictions to answers: rules, thresholds, cut-points, rankings, blends."""

@@ -1,4 +1,4 @@
-"""Functions that return a `Recipe`, one module a competition, and how a recipe is found by what a user types."""
+"""Functions that return a `Recipe`, one module per competition, and `load_recipe`, which takes what a user types."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From a competition's folder to the recipe that a person would write for it, with the reason for each guess."""
+"""From a competition's folder to a recipe for it, with a reason for each guess: `imettk new`."""

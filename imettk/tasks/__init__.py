@@ -1,4 +1,4 @@
-"""What is asked of an image, one task a module; each is a row of TASKS."""
+"""Tasks, which say what is asked of an image: one per module, each a row of TASKS."""
 
 from imettk.tasks.multiclass import Multiclass
 from imettk.tasks.multilabel import Multilabel

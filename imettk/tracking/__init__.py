@@ -1,1 +1,1 @@
-"""What happened: the files of a run folder, its status and its journal."""
+"""The record of a run: its folder and journal, the report, the log of all runs, messages."""

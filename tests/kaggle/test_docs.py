@@ -50,7 +50,7 @@ WORDS = ("kaggle", "chain", "mine.py", "--competition", "cells", "--folds", "0,1
 
 
 class Clock:
-    """The platform's clock and ours; it goes on while somebody sleeps, who presses Ctrl-C after so many looks."""
+    """The clock of the platform and of the laptop: sleeping moves it, and after so many looks Ctrl-C is pressed."""
 
     def __init__(self) -> None:
         self.now, self.looks = NOW, 0
@@ -72,7 +72,7 @@ class Page:
         self.box, self.clock, self.capsys, self.told, self.patch = box, clock, capsys, told, patch
 
     def command(self, *words: object, looks: int = 1) -> tuple[str, str]:
-        """What a command writes to both streams."""
+        """Run a command and return what it writes to stdout and stderr."""
         self.clock.looks = looks
         self.capsys.readouterr()
         with pytest.raises(SystemExit):
@@ -80,12 +80,12 @@ class Page:
         return self.capsys.readouterr()
 
     def terminal(self) -> None:
-        """Let what is drawn look at a terminal of 100 columns."""
+        """Make progress lines believe in a terminal of 100 columns."""
         self.patch.setenv("COLUMNS", "100")
         self.patch.setattr(sys.stderr, "isatty", lambda: True)
 
     def session(self, place: str, status: str, *, hours: float = 0.0, name: str = "cells", log: str = "") -> Version:
-        """A session on the platform."""
+        """Put a session on the platform."""
         reference = f"me/imettk-{name}-{place}"
         working = self.box.root / name / place / "working"
         working.mkdir(parents=True)
@@ -96,7 +96,7 @@ class Page:
         return version
 
     def chain(self, *, trained: bool = True, running: bool = True, name: str = "cells", folder: Path = RUN) -> Chain:
-        """A chain in the middle of its second sessions; or before the first, or between them."""
+        """Save a chain in the middle of its second sessions; or before the first ones, or between them."""
         words = [word if word != "mine.py" else f"{name}.py" if name != "cells" else word for word in WORDS]
         if not (folder / "chain.json").is_file():
             write_json(folder / "preflight.json", {"recipe": name, "seconds_a_fold": 51_120.0, "device": "cuda"})
@@ -132,7 +132,7 @@ def _add(chain: Chain, stage: str, fold: int | None, *, state: str = RUNNING, **
 
 @pytest.fixture
 def universal() -> Iterator[None]:
-    """Times of day in UTC."""
+    """Show times of day in UTC."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", "UTC")
         time.tzset()
@@ -148,7 +148,7 @@ def page(universal, make_box, tmp_path, monkeypatch, capsys) -> Page:
     monkeypatch.setattr(rounds, "time", SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now))
     monkeypatch.setattr("tqdm.std.time", lambda: clock.now)
     monkeypatch.setattr(telegram.Notifier, "send", lambda self, make: told.append(make().text))
-    versions = iter(range(1, 9))  # the pack's hash is another with each change of the code: it is not shown
+    versions = iter(range(1, 9))  # the real pack's hash changes with every change of the code
     for module in (begin, packs):
         monkeypatch.setattr(module, "upload_pack", lambda *_, **__: (f"me/imettk-pack/{next(versions)}", "abc"))
     monkeypatch.chdir(tmp_path)
@@ -165,7 +165,7 @@ def page(universal, make_box, tmp_path, monkeypatch, capsys) -> Page:
 
 
 def drawn(text: str) -> str:
-    """The lines that a terminal has after this."""
+    """Return the lines on a terminal after this text."""
     rows, row, column = [""], 0, 0
     for piece in re.findall(r"\x1b\[A|\r|\n|[^\r\n\x1b]+", text):
         if piece == "\x1b[A":
@@ -182,12 +182,12 @@ def drawn(text: str) -> str:
 
 
 def lines_with(text: str, *words: str) -> str:
-    """The lines that have one of these, whole."""
+    """Return the whole lines that contain one of these words."""
     return "".join(f"{line}\n" for line in text.splitlines() if any(word in line for word in words))
 
 
 def drawn_while_it_waits(page: Page, *words: object) -> str:
-    """What a terminal shows after the first look, before the next."""
+    """Return what a terminal shows between the first look and the next."""
     page.terminal()
     pieces: list[str] = []
     page.clock.between_looks = lambda: pieces.append(page.capsys.readouterr().err)
@@ -259,7 +259,7 @@ def preflight_left(page: Page) -> str:
 
 
 def _preflight_states(page: Page) -> None:
-    """Two minutes in the queue, four in which it runs, from when it is pushed."""
+    """Let a pushed preflight wait two minutes and run for four."""
 
     def follow_time() -> None:
         for versions in page.box.kernels.values():
@@ -300,7 +300,7 @@ def stop(page: Page) -> str:
 def quota(page: Page) -> str:
     page.chain(running=False)
     page.session("hours", "COMPLETE", hours=11.96)
-    page.patch.setattr(room, "QUOTA_SECONDS", -1.0)  # so that the platform's clock is read at each look
+    page.patch.setattr(room, "QUOTA_SECONDS", -1.0)  # ask for the quota at each look
     return page.command(*WORDS, looks=6)[0].partition("not watched")[0]
 
 
@@ -400,12 +400,12 @@ SCREENS = [
 
 
 @pytest.mark.parametrize("make", SCREENS, ids=lambda make: make.__name__)
-def test_each_screen_is_what_is_shown(page, make):
+def test_each_screen_is_what_a_command_shows(page, make):
     shown = make(page)
     assert shown in BLOCKS, f"docs/kaggle.md has no such screen:\n{shown}"
 
 
-def test_no_screen_stands_there_unchecked():
+def test_no_screen_is_unchecked():
     assert len(set(BLOCKS)) == len(BLOCKS) == len(SCREENS)
 
 

@@ -1,1 +1,1 @@
-"""The thresholds that are best for a score: exact where labels are independent, by ascent where they are not."""
+"""The best thresholds for a score: exact if labels are independent, by coordinate ascent if not."""
