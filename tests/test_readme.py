@@ -71,8 +71,9 @@ def test_an_own_loss_is_taken_as_written(tmp_path):
     assert load_recipe(str(tmp_path / "mine.py")).train.loss == "recipe:weighted"
 
 
-def test_stages_are_valid_as_written():
+def test_tables_and_stages_are_valid_as_written():
     names = vars(imettk.config).copy()
+    exec(pages.block(PAGES["docs/data.md"], "tables"), names)
     exec(pages.block(PAGES["docs/training.md"], "stages"), names)
     imettk.config.Recipe(stages=names["stages"])
 
@@ -229,7 +230,7 @@ def test_the_house_lists_every_wing():
     for wing in wings:
         assert ast.get_docstring(ast.parse((PROJECT / "imettk" / wing / "__init__.py").read_text())), wing
     modules = {path.stem for path in (PROJECT / "imettk").glob("*.py") if not path.stem.startswith("__")}
-    assert modules <= set(re.findall(r"`(\w+)` \(", PAGES["docs/house.md"]))
+    assert modules <= set(re.findall(r"`(\w+)`\s\(", PAGES["docs/house.md"]))
 
 
 def test_the_house_has_the_import_table_that_a_test_keeps():
