@@ -33,7 +33,7 @@ from imettk.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class FoldStart:
-    """What a fold's training begins with.
+    """Start of a fold's training.
 
     Attributes:
         settled: the recipe with the mean and std that this training takes.

@@ -1,4 +1,4 @@
-"""`ensemble`: predictions of several runs made into one, from their prediction files alone, joined by id."""
+"""`ensemble`: the predictions of several runs, joined by id and blended, from their prediction files alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ensemble(
         weights: of the members, instead of equal ones.
 
     Raises:
-        MismatchError: members are of other labels, ids or folds.
+        MismatchError: members have different labels, ids or folds.
         ConfigError: the weights do not fit the members.
     """
     check_choice(run, members, method, weights)
@@ -41,7 +41,7 @@ def ensemble(
 
 
 def check_choice(run: RunDir, members: list[Path], method: str, weights: list[float] | None) -> None:
-    """Raise `ConfigError` where members, method and weights do not go together."""
+    """Raise `ConfigError` if members, method and weights do not go together."""
     if len({path.resolve().name for path in members}) < len(members):
         raise ConfigError("--members must be folders of different names, each once: weights are kept by name")
     if run.path.resolve() in {path.resolve() for path in members}:

@@ -1,4 +1,4 @@
-"""`duplicates`: images that are one, within a table and between tables, and what to do about them."""
+"""`duplicates`: copies of images, within a table and between tables, and what to do about them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def duplicates(
     features: Path | None = None,
     similarity: float = 0.9,
 ) -> None:
-    """Write `duplicates.csv` (every pair that was looked at, the verdict, the labels of both) and `duplicates.png`.
+    """Write `duplicates.csv` (every pair that was compared, the verdict, the labels of both) and `duplicates.png`.
 
     Args:
         limit: bits of 64 in which perceptual hashes of a pair may differ, in each channel.
@@ -105,7 +105,7 @@ def duplicates(
 
 
 def _hash(images: _Images, reader: ImageReader, *, each_channel: bool) -> Hashes:
-    """Return the hashes of all images that can be read, after saying which cannot; `DataError` where none can."""
+    """Return the hashes of all readable images, and print which cannot be read; raise `DataError` if none can."""
     small = replace(reader, size=(THUMB, THUMB), aspect="stretch")
     channels = reader.channel_files or ("",)
     files = [[path.replace("*", channel) for channel in channels] for path in images.paths.tolist()]
@@ -130,7 +130,7 @@ def _check_choice(recipe: Recipe, limit: int, actions: Sequence[str], similarity
 
 
 def _similar(features: Path, tables: list[SampleTable], least: float) -> np.ndarray:
-    """Pairs of all tables' images that one model, of the first fold there is, finds alike, int64 (M, 2)."""
+    """Return pairs of images that a model, of the first trained fold, finds similar, int64 (M, 2)."""
     fold, files = next(iter(sorted(read_fold_files(features).items())))
     parts = [files.known, [files.test] if files.test is not None else []]
     found = [TableRows(table).scatter(part) for table, part in zip(tables, parts, strict=False) if part]
@@ -198,7 +198,7 @@ def _tell(frame: pd.DataFrame) -> None:
 
 
 def _draw(path: Path, images: _Images, pairs: list[Pair], thumbs: np.ndarray) -> None:
-    """Pairs taken for one, the least certain first, then those that were refused most narrowly."""
+    """Draw the pairs taken for copies, the least certain first, then those that were refused most narrowly."""
     near = sorted((pair for pair in pairs if pair.same), key=lambda pair: -pair.residual)[:SHOWN]
     refused = sorted((pair for pair in pairs if not pair.same), key=lambda pair: pair.residual)[:SHOWN]
     shown = near + refused

@@ -1,4 +1,4 @@
-"""`preflight`: every stage in miniature, and what a whole run will take, before hours are spent."""
+"""`preflight`: every command in miniature, and the duration of a whole run, before hours are spent."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def preflight(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     Writes `preflight.json` with the seconds that a whole fold takes on this machine. Everything else is thrown away.
 
     Raises:
-        UserError: whatever is wrong with the recipe or the data, as the stage that finds it says it.
+        UserError: whatever is wrong with the recipe or the data, in the words of the command that finds it.
     """
     started = time.monotonic()
-    run.path.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is told now, and not at the end
+    run.path.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is reported now, not at the end
     table = _check_tables(recipe, data_dir)
     whole = _whole(recipe, table, run)
     with tempfile.TemporaryDirectory() as folder:
         data, inner = Path(folder, "data"), RunDir(Path(folder, "run"))
         small, rows = make_miniature(recipe, table, data_dir, data, rows=_num_rows(recipe), test_rows=TEST_ROWS)
-        say(f"preflight: {rows} rows, every stage once; its scores say nothing")
+        say(f"preflight: {rows} rows, every command once; its scores mean nothing")
         small = miniature(small)
         _play(small, data, inner)
         device, seconds = _estimate(recipe, small, data, inner, whole)
@@ -62,7 +62,7 @@ def preflight(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
 
 
 def _check_tables(recipe: Recipe, data_dir: Path) -> SampleTable:
-    """The training table, after a look at the test set, of which a handful of rows does not show what is missing."""
+    """Read the training table, and check the whole test set: a handful of its rows would not show what is missing."""
     table = read_table(recipe.table, data_dir)
     if find_asked(recipe.table, data_dir) is not None:
         read_test_table(recipe.table, data_dir, table)
@@ -70,7 +70,7 @@ def _check_tables(recipe: Recipe, data_dir: Path) -> SampleTable:
 
 
 def _play(small: Recipe, data: Path, run: RunDir) -> None:
-    """Every stage, the training in two sessions."""
+    """Run every command, the training in two sessions."""
     prepare(small, data, run)
     one_step = dataclasses.replace(small, session=dataclasses.replace(small.session, limit_steps=1))
     for recipe in (one_step, small):
@@ -84,7 +84,7 @@ def _play(small: Recipe, data: Path, run: RunDir) -> None:
 
 
 def _estimate(recipe: Recipe, small: Recipe, data: Path, run: RunDir, whole: Prepared) -> tuple[str, float]:
-    """The device, and the seconds that a fold of the whole table takes, from steps of the real size.
+    """Return the device, and the seconds of a fold of the whole table, from steps of the real size.
 
     Args:
         data: of the miniature, as are `small` and `run`.
@@ -97,21 +97,21 @@ def _estimate(recipe: Recipe, small: Recipe, data: Path, run: RunDir, whole: Pre
 
 
 def _whole(recipe: Recipe, table: SampleTable, run: RunDir) -> Prepared:
-    """The whole table with its folds, as `prepare` would leave it in this run folder, but for bad images."""
-    source = ImageSource(table, make_reader(recipe))  # of which no image is read
+    """Return the whole table with its folds, as `prepare` would leave it in this run folder, without bad images."""
+    source = ImageSource(table, make_reader(recipe))  # no image of it is read
     return Prepared(table, deal_folds(recipe, run, table), source, np.zeros(len(table), bool), recipe.task)
 
 
 def _num_validated(recipe: Recipe, prepared: Prepared) -> int:
-    """Images that a validation of fold 0 looks at, at least 1."""
+    """Return the number of images in a validation of fold 0, at least 1."""
     valid = len(prepared.rows(0, valid=True))
-    # Without class centres, those that are trained on are looked at as well, to be compared with.
+    # Without class centres the training images are embedded as well, to be compared with.
     beside = len(prepared.rows(0, valid=False)) if valid and recipe.model.embeds and recipe.model.centres == 0 else 0
     return max(1, valid + beside)
 
 
 def miniature(recipe: Recipe) -> Recipe:
-    """The recipe with two epochs a stage, and no cache to make."""
+    """Return the recipe with two epochs a stage, and without a cache."""
     stages = tuple(
         dataclasses.replace(plan, num_epochs=2.0, warmup_epochs=min(plan.warmup_epochs, 1.0)) for plan in recipe.stages
     )
@@ -121,7 +121,7 @@ def miniature(recipe: Recipe) -> Recipe:
 
 
 def _num_rows(recipe: Recipe) -> int:
-    """Enough for two steps of the real batch in every stage, and for all the identities that a PK batch needs."""
+    """Return enough rows for two steps of the real batch in every stage, and for the identities of a PK batch."""
     needed = [2 * plan.batch_size for plan in recipe.stages]
     needed += [
         IMAGES_A_LABEL * plan.batch_size // plan.images_per_identity

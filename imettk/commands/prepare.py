@@ -97,12 +97,12 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     found = {"rows": len(table), "mean": survey.mean, "std": survey.std, "remarks": remarks, "white": reader.white}
     write_json(run.path / "table.json", {"recipe": json.loads(to_json(recipe)), **found})
     say(describe_folds(recipe, table, folds))
-    values = [", ".join(f"{value:.3f}" for value in each) for each in (survey.mean, survey.std)]
+    values = [", ".join(f"{value:.3f}" for value in channels) for channels in (survey.mean, survey.std)]
     say(f"channel mean {values[0]}, std {values[1]}, of values in [0, 1]")
 
 
 def _kept_folds(run: RunDir, table: SampleTable, dealt: np.ndarray) -> np.ndarray:
-    """The folds that training in this folder has begun with; those just `dealt` where the file is gone or was cut."""
+    """Return the folds with which training began in this folder; those just `dealt` if the file is lost or was cut."""
     path = run.path / "folds.csv"
     try:
         folds = read_folds(path, table)
@@ -116,7 +116,7 @@ def _kept_folds(run: RunDir, table: SampleTable, dealt: np.ndarray) -> np.ndarra
 
 
 def _require_same_data(recipe: Recipe, run: RunDir, table: SampleTable, folds: np.ndarray, survey: Survey) -> None:
-    """Raise `MismatchError` where a training in this folder began with other rows, labels or boxes."""
+    """Raise `MismatchError` if a training in this folder began with other rows, labels or boxes."""
     bad = np.zeros(len(table), bool)
     if recipe.images.on_bad_image == "skip":
         bad[[row for row in survey.bad if row < len(table)]] = True  # the training table comes first
@@ -130,7 +130,7 @@ def _require_same_data(recipe: Recipe, run: RunDir, table: SampleTable, folds: n
 
 
 def _check_answers(recipe: Recipe, table: SampleTable) -> None:
-    """Raise `ConfigError` where the labels do not allow the answers, or there are too few: before any training."""
+    """Raise `ConfigError` if the labels do not allow the answers, or there are too few: before any training."""
     if "ranked" not in recipe.rule_row.gives:
         fitter_of(recipe, table.label_groups, labels=table.labels)  # which refuses labels that it cannot answer with
         return
@@ -147,7 +147,7 @@ def _check_answers(recipe: Recipe, table: SampleTable) -> None:
 
 
 def deal_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
-    """The fold of each row, or why it has none, int64 (N,); duplicates are heeded where they were looked for."""
+    """Deal the fold of each row, or why it has none, int64 (N,); known duplicates stay together."""
     folds = np.full(len(table), LEFT_OUT, np.int64)
     dropped = np.zeros(len(table), bool)
     if (path := run.find_optional(DROPPED)) is not None:
@@ -207,7 +207,7 @@ def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, Sampl
 
 
 def _known_stamps(run: RunDir, names: list[str]) -> FileStamps | None:
-    """What an earlier `prepare` in this folder noted of these images' files; sizes are -2 where it did not know one."""
+    """Return what an earlier `prepare` noted of these images' files; sizes are -2 for files that it did not know."""
     if (known := read_stamps(run.path / CACHE)) is None:
         return None
     rows = find_rows(known[0], np.array(names, np.str_))
@@ -222,7 +222,7 @@ def _choose_kind(
     num_images: int,
     shape: tuple[int, int, int],
 ) -> str | None:
-    """The first kind of cache that fits the recipe's limit and the disk, after saying how large it will be."""
+    """Return the first kind of cache that fits the recipe's limit and the disk, and print how large it will be."""
     run.path.mkdir(parents=True, exist_ok=True)
     there = sum(path.stat().st_size for path in (run.path / CACHE).glob("part-*"))
     free = shutil.disk_usage(run.path).free + there
@@ -243,7 +243,7 @@ def _choose_kind(
 
 
 def _size(count: int) -> str:
-    """Bytes as text, such as `2.4 GB`."""
+    """Return bytes as text, such as `2.4 GB`."""
     for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= power:
             return f"{count / power:.3g} {unit}"

@@ -1,4 +1,4 @@
-"""`pseudo`: test rows that models are sure of, written as one more table to train on."""
+"""`pseudo`: test rows of which models are sure, written as one more table to train on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False
 
 
 def add_pseudo_table(recipe: Recipe, folder: Path, weight: float) -> Recipe:
-    """The recipe with what `pseudo` wrote in this folder as one more table.
+    """Return the recipe with what `pseudo` wrote in this folder as one more table.
 
     Raises:
         MissingFileError: there is nothing.
@@ -49,5 +49,6 @@ def add_pseudo_table(recipe: Recipe, folder: Path, weight: float) -> Recipe:
         weight=weight,
         predictions=str(folder / PSEUDO),
     )
-    others = tuple(one for one in recipe.table.extra if one.predictions != extra.predictions)  # said a second time
+    # The option may be given again to a run that has it in its recipe already.
+    others = tuple(table for table in recipe.table.extra if table.predictions != extra.predictions)
     return replace(recipe, table=replace(recipe.table, extra=(*others, extra)))

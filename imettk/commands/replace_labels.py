@@ -1,4 +1,4 @@
-"""`neighbours`: labels of near images in place of a classifier's answers, and labels that are probably wrong."""
+"""`neighbours`: labels of near images in place of a classifier's answers, and probable label errors."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ class _Embedded:
 
     @property
     def lacks_test(self) -> bool:
-        """Whether the test set was not embedded by all folds."""
+        """True if some fold has not embedded the test set."""
         return any(files.test is None for files in self._folds.values())
 
     def out_of_fold(self) -> Neighbours:
-        """Of every row of the table that some fold has not trained on; standardised by the fold's training rows."""
+        """Return the neighbours of each row, by the fold that has not trained on it and standardised by its rows."""
         shape = len(self._table), NUM_NEAR
         result = Neighbours(np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32))
         for files in self._folds.values():
@@ -116,7 +116,7 @@ class _Embedded:
         return result
 
     def of_test(self, ids: np.ndarray) -> Neighbours:
-        """Of test rows, by all folds: their similarities are averaged.
+        """Return the neighbours of test rows; similarities are averaged over all folds.
 
         Raises:
             MismatchError: the test sets are not the same.
@@ -127,7 +127,9 @@ class _Embedded:
             order = np.argsort(files.test.ids)
             if not np.array_equal(files.test.ids[order], np.sort(ids)):
                 differ = sorted(set(files.test.ids.tolist()) ^ set(ids.tolist()))
-                raise MismatchError(f"the two runs have other test sets: {list_names(differ, 'id')} in one alone")
+                raise MismatchError(
+                    f"the two runs have different test sets: {list_names(differ, 'id')} only in one of them"
+                )
             gallery = self._rows.scatter(files.known)
             place = order[np.searchsorted(files.test.ids[order], ids)]
             queries.append(standardise(files.test.merged_embeddings[place], gallery))
@@ -138,7 +140,7 @@ class _Embedded:
 def _fit(
     recipe: Recipe, run: RunDir, fitter: RuleFitter, joined: Joined, near: Neighbours, table: SampleTable
 ) -> float:
-    """The best threshold on out-of-fold answers; prints what each does and what it is honestly worth."""
+    """Return the best threshold on out-of-fold answers; print the effect of each, and the honest gain."""
     probs, truth, folds = joined.probs[0], joined.targets, joined.folds
     several = len(np.unique(folds)) > 1
     if several:
@@ -160,10 +162,10 @@ def _fit(
     threshold = fit(np.arange(len(truth)))
     name = recipe.scorer.title
     say(f"  {'threshold':>9}{'replaced':>10}{'changed':>9}{'right before':>14}{'and after':>11}{name:>12}")
-    for one in scanned:
-        shown = "never" if one.threshold == NEVER else f"{one.threshold:.2f}"
-        counts = f"{one.replaced:>10}{one.changed:>9}{one.right_before:>14}{one.right_after:>11}"
-        say(f"  {shown:>9}{counts}{one.score:>12.4f}")
+    for scan in scanned:
+        shown = "never" if scan.threshold == NEVER else f"{scan.threshold:.2f}"
+        counts = f"{scan.replaced:>10}{scan.changed:>9}{scan.right_before:>14}{scan.right_after:>11}"
+        say(f"  {shown:>9}{counts}{scan.score:>12.4f}")
     run.path.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(scanned).to_csv(index=False, float_format="%.6g")
     write_atomically(run.path / "neighbours.csv", frame.encode())

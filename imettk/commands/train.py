@@ -42,7 +42,7 @@ HANG = "a step hung until the session's end: the last checkpoint counts"
 
 @dataclass(frozen=True)
 class _Training:
-    """What all folds of a session share.
+    """Everything that the folds of a session share.
 
     Attributes:
         other_weights: whether a fold that begins takes the weights of another training.

@@ -1,4 +1,4 @@
-"""Runs whose answers are ranked identities, or the images that are most alike."""
+"""Judge of runs whose answers are ranked identities, or the most similar images."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from imettk.progress import say
 from imettk.tracking.files import sha256
 from imettk.tracking.run_dir import RunDir
 
-MIN_SPREAD = 0.01  # of embeddings: below, they are all but alike
+MIN_SPREAD = 0.01  # of embeddings: below it they are practically equal
 PICTURE = "nearest.png"
 NUM_NEAR = 5
 MOST_DRAWN = 50  # pictures in it
 
 
 class RankingJudge(Judge):
-    """The rule `rank`."""
+    """Judge of the rule `rank`."""
 
     @property
     def num_answers(self) -> int | None:
         return self.recipe.ranking.num_answers
 
     def gallery(self, prepared: Prepared, fold: int) -> np.ndarray:
-        """Return the training rows where there are no class centres: only neighbours can tell who is who."""
+        """Return the training rows if there are no class centres: only neighbours can then identify a query."""
         model = self.recipe.model
         rows = prepared.rows(fold, valid=False)
         return rows if model.embeds and model.centres == 0 else rows[:0]
@@ -62,16 +62,16 @@ class RankingJudge(Judge):
         metrics = {"score": rank_validation(recipe, prepared, fold, outputs, gallery)}
         if "loss" in recipe.validation_scores:
             counts = np.bincount(prepared.targets[train], minlength=len(prepared.table.labels))
-            some = Outputs(outputs.logits[torch.from_numpy(known)])
+            known_outputs = Outputs(outputs.logits[torch.from_numpy(known)])
             targets = torch.from_numpy(prepared.targets[rows[known]])
-            metrics["loss"] = float(loss_of(recipe, counts=counts)(some, targets).mean())
+            metrics["loss"] = float(loss_of(recipe, counts=counts)(known_outputs, targets).mean())
         if outputs.embeddings is not None:
-            # The mean of unit vectors that all point one way has length 1.
-            metrics["spread"] = 1 - float(outputs.embeddings.nanmean(0).norm())
-            if metrics["spread"] < MIN_SPREAD:
+            # The mean of unit vectors that all point the same way has length 1.
+            metrics["spread"] = spread = 1 - float(outputs.embeddings.nanmean(0).norm())
+            if spread < MIN_SPREAD:
                 say(
-                    f"warning: fold {fold}: all embeddings are alike (spread {metrics['spread']:.4f}), the network has "
-                    "collapsed: a lower `lr`, warmup, `embedding.soft_margin`, or mining batch_all or semi_hard help"
+                    f"warning: fold {fold}: the embeddings are nearly equal (spread {spread:.4f}), the network has "
+                    "collapsed: try a lower `lr`, warmup, `embedding.soft_margin`, or mining batch_all or semi_hard"
                 )
         return metrics
 
@@ -79,7 +79,7 @@ class RankingJudge(Judge):
         return validate_ranking(experiment, folds)
 
     def require_validated(self, run: RunDir) -> None:
-        """Pass: a rule is needed only where the unknown label has to find its place."""
+        """Pass: a rule is needed only to place the unknown label."""
 
     def require_rule(self, run: RunDir, labelled: SampleTable, folds: list[int]) -> None:
         if self.recipe.ranking.answers == "identities":
@@ -93,7 +93,7 @@ class RankingJudge(Judge):
     def put_known(
         self, known: dict[str, list[str]], labelled: SampleTable, table: SampleTable, answers: Answers
     ) -> Answers:
-        """Return the answers with known ones first; a label that is not scored is answered as the unknown one."""
+        """Return the answers with known ones first; labels that are not scored become the unknown one."""
         ranker = Ranker(self.recipe, labelled)
         if not ranker.scored.all():
             others = {ranker.names[label] for label in np.flatnonzero(~ranker.scored)}
@@ -124,7 +124,7 @@ class RankingJudge(Judge):
     def _score_images(
         self, labelled: SampleTable, table: SampleTable, answers: Answers, truth: np.ndarray
     ) -> tuple[str, float]:
-        """Return the share of the images answered to queries of known identity that shows the same one."""
+        """Return the share of answered images, for queries of known identity, that show the same identity."""
         assert labelled.targets is not None
         shows = dict(zip([*labelled.ids, *table.ids], [*labelled.targets, *truth], strict=True))
         known = np.flatnonzero(truth >= 0)
@@ -152,7 +152,7 @@ class RankingJudge(Judge):
 
 
 class _RankingAnswerer(ImageAnswerer):
-    """Ranked identities of single pictures; where neighbours decide, with a drawing of the nearest known images."""
+    """Ranked identities of single pictures; if neighbours decide, with a drawing of the nearest known images."""
 
     def __init__(self, recipe: Recipe, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> None:
         self._recipe, self._run = recipe, run

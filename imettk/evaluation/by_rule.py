@@ -1,4 +1,4 @@
-"""Runs whose answers a fitted rule makes of probabilities (or values)."""
+"""Judge of runs whose answers come from probabilities (or values) by a fitted rule."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from imettk.tracking.run_dir import RunDir
 
 
 class RuleJudge(Judge):
-    """A rule of `postprocess.fitters`, or a user's own."""
+    """Judge of the rules of `postprocess.fitters`, and of a user's own."""
 
     def judge_fold(self, prepared: Prepared, fold: int, outputs: Outputs, gallery: Outputs | None) -> dict[str, float]:
-        """Return loss and score, the latter by a rule that was fitted on the same rows."""
+        """Return loss and score, the latter by a rule fitted on the same rows."""
         recipe, table = self.recipe, prepared.table.take(prepared.rows(fold, valid=True))
         targets, units = table.targets, Units(recipe, table)
         assert targets is not None and units.table.targets is not None
@@ -80,7 +80,7 @@ class RuleJudge(Judge):
         pooled: Pooled,
         units: Units,
     ) -> dict[str, float]:
-        """Return what each view scores alone, and all together: only the differences count."""
+        """Return the score of each view alone, and of all together: only the differences count."""
         targets, scores = units.table.targets, {}
         assert targets is not None
         for number, view in enumerate(self.recipe.predict.views):
@@ -96,7 +96,7 @@ class RuleJudge(Judge):
     def answer_test(
         self, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]
     ) -> tuple[Answers, np.ndarray | None]:
-        """Return the answers of the rule that `validate` fitted, to the mean of all folds."""
+        """Answer the mean of all folds by the rule that `validate` fitted."""
         content = read_rule(run, self.recipe, table.labels)
         rule = rule_from_json(self.recipe, content)
         total, count = np.zeros(()), 0
@@ -159,12 +159,12 @@ class _RuleAnswerer(ImageAnswerer):
         ]
 
     def _with_probs(self, labels: np.ndarray, probs: np.ndarray) -> str:
-        """Labels of one picture, int64 (M,), with their probabilities, the most likely first."""
+        """Return a picture's labels, int64 (M,), with their probabilities, the most likely first."""
         likely = sorted(labels.tolist(), key=lambda label: -probs[label])
         return ", ".join(f"{self._titles[label]} ({probs[label]:.2f})" for label in likely) or "no label"
 
 
 def _collect(prepared: Prepared, parts: dict[int, np.ndarray]) -> np.ndarray:
-    """Predictions of some folds' rows, (M, O) each, in the order of the table, (N, O)."""
+    """Return predictions of some folds' rows, (M, O) each, in the order of the table, (N, O)."""
     rows = np.concatenate([prepared.rows(fold, valid=True) for fold in parts])
     return np.concatenate(list(parts.values()))[np.argsort(rows, kind="stable")]

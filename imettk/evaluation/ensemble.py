@@ -1,4 +1,4 @@
-"""`ensemble` where a rule makes answers of blended predictions."""
+"""`ensemble` of runs whose answers come from predictions by a rule."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from imettk.progress import progress_bar, say
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import RunDir
 
-LARGEST = 20_000_000  # probabilities that weights are fitted on; of more, some of the rows
+LARGEST = 20_000_000  # probabilities that weights are fitted on; larger sets are thinned to so many
 
 
 def ensemble_by_rule(
@@ -96,7 +96,7 @@ def ensemble_by_rule(
 
 
 def _read_members(members: list[Path], method: str) -> list[Member]:
-    """Their predictions; of members that know different labels, one member that knows all."""
+    """Read the members' predictions; members of different labels are joined into one that knows all."""
     if method == "fuse":
         raise ConfigError("--method fuse is for ranked identities, which have scores")
     found = [read_member(path) for path in members]
@@ -104,7 +104,7 @@ def _read_members(members: list[Path], method: str) -> list[Member]:
 
 
 def _table_of(recipe: Recipe, data_dir: Path, joined: Joined, values: dict[str, Any]) -> SampleTable:
-    """The rows that members have predicted, without images."""
+    """Return a table of the rows that members have predicted, without images."""
     labels, groups = tuple(values["labels"]), tuple(values["label_groups"])
     return SampleTable(
         joined.ids,
@@ -119,13 +119,13 @@ def _table_of(recipe: Recipe, data_dir: Path, joined: Joined, values: dict[str, 
 
 
 def _test_table(recipe: Recipe, data_dir: Path, ids: np.ndarray, known: SampleTable) -> SampleTable:
-    """The test rows that members have predicted, without images."""
+    """Return a table of the test rows that members have predicted, without images."""
     units = _units_of(recipe.table, ids, lambda: read_test_units(recipe.table, data_dir))
     return SampleTable(ids, ids, known.labels, known.label_groups, units=units)
 
 
 def _units_of(form: TableFormat, ids: np.ndarray, read: Callable[[], dict[str, str]]) -> np.ndarray | None:
-    """The unit of each image, str (N,), as the tables say by now; None where an image is one by itself."""
+    """Return the unit of each image, str (N,), by the tables of today; None if every image is a unit."""
     if not form.has_units:
         return None
     units = read()
@@ -137,33 +137,33 @@ def _units_of(form: TableFormat, ids: np.ndarray, read: Callable[[], dict[str, s
 
 
 def _check_labels(recipe: Recipe, data_dir: Path, members: list[Member]) -> None:
-    """Compare the members' rows with the training table, where that is there."""
+    """Compare the members' rows with the training table, if it is there."""
     try:
         table = read_table(recipe.table, data_dir)
     except DataError as error:
-        say(f"note: whether the members' labels are still those of the training table is not checked: {error}")
+        say(f"note: the members' labels are not compared with the training table: {error}")
         return
     for member in members:
         require_current_labels(member.name, member.oof.values(), table)
 
 
 def _groups_of(recipe: Recipe, data_dir: Path, ids: np.ndarray) -> np.ndarray | None:
-    """The group of each row, str (N,), as intervals draw whole groups; None without any, or without the table."""
+    """Return the group of each row, str (N,), for intervals; None without groups, or without the table."""
     try:
         groups = read_groups(recipe.table, data_dir)
     except DataError as error:
-        say(f"note: intervals are of single rows, not of whole groups: {error}")
+        say(f"note: intervals resample single rows, not whole groups: {error}")
         return None
-    return np.array([groups.get(one, one) for one in ids.tolist()]) if groups else None
+    return np.array([groups.get(row_id, row_id) for row_id in ids.tolist()]) if groups else None
 
 
 def fit_member_weights(
     score_of: Callable[[np.ndarray, np.ndarray], float], joined: Joined, num_members: int, *, higher: bool = True
 ) -> np.ndarray:
-    """Weights that score best out of fold, float64 (M,); of large sets on a part of the rows.
+    """Return the weights that score best out of fold, float64 (M,); large sets are fitted on a part of the rows.
 
     Args:
-        higher: whether more is better.
+        higher: whether a higher score is better.
     """
     sign = 1 if higher else -1
     count = min(len(joined.ids), max(1, LARGEST // joined.probs[0].shape[1]))
@@ -175,12 +175,12 @@ def fit_member_weights(
 def _scorer(
     recipe: Recipe, fitter: RuleFitter, joined: Joined, method: Method, images: SampleTable, pool: str | None
 ) -> Callable[[np.ndarray, np.ndarray], float]:
-    """The score of the blend with some weights on some rows, by a rule fitted on the same rows.
+    """Return a function (weights, rows) -> score of the blend, by a rule fitted on the same rows.
 
     Args:
         pool: of units.
     """
-    last: tuple[np.ndarray, Units] | None = None  # a fit asks for the same rows many times
+    last: tuple[np.ndarray, Units] | None = None  # a fit scores the same rows hundreds of times
 
     def score_of(weights: np.ndarray, rows: np.ndarray) -> float:
         nonlocal last
@@ -200,7 +200,7 @@ def _tell_gains(
     joined: Joined,
     scorer: Scorer,
 ) -> dict[str, dict[str, float | None]]:
-    """Each member's own score, and what the ensemble would lose without it: printed, and by its name."""
+    """Print and return, by member, its own score, and what the ensemble would lose without it."""
     everything = np.arange(len(joined.ids))
     whole, gains = score_of(weights, everything), {}
     say(f"{'member':<32}{'folds':>6}{'rows':>9}{'weight':>8}{'OOF':>9}{'gain':>9}")

@@ -1,4 +1,4 @@
-"""`ensemble` where answers are ranked identities: embeddings joined, or scores fused."""
+"""`ensemble` of runs whose answers are ranked identities: embeddings joined, or scores fused."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def ensemble_rankings(
 def _judge(
     run: RunDir, table: SampleTable, members: list[Path], group: EmbeddingEnsemble | ProbsEnsemble
 ) -> dict[str, dict[str, float | None]]:
-    """Write and print what the ensemble scores; each member alone, and what it adds: printed, and by its name."""
+    """Write and print the ensemble's scores; return, by member, its own score and its gain."""
     ranker, everyone = group.ranker, list(range(len(members)))
     ranked, truth = group.rank(everyone)
     _, scores = judge(ranker, ranked, truth, group.row_folds, table.take(group.rows))
@@ -69,7 +69,7 @@ def _judge(
     say(f"{'member':<32}{'weight':>8}{'OOF':>9}{'gain':>9}")
     for number, path in enumerate(members):
         alone = _score_of(group, [number])
-        others = [one for one in everyone if one != number]
+        others = [member for member in everyone if member != number]
         gain = ranker.scorer.gain(scores["oof"], _score_of(group, others)) if others else None
         gains[path.name] = {"oof": alone, "gain": gain}
         text = "" if gain is None else f"{gain:+9.4f}"
@@ -88,7 +88,7 @@ def _score_of(group: EmbeddingEnsemble | ProbsEnsemble, members: list[int]) -> f
 
 
 def _weights_of(weights: np.ndarray, chosen: list[int]) -> np.ndarray:
-    """The weights of some members, 0 for others, (M,); among themselves, members without weight are equals."""
+    """Return the weights of some members, 0 for all others, (M,); members of weight 0 by themselves count alike."""
     kept = np.where(np.isin(np.arange(len(weights)), chosen), weights, 0.0)
     if not kept.any():
         kept[chosen] = 1.0
@@ -116,7 +116,7 @@ class ProbsEnsemble:
 
     @property
     def lacking_test(self) -> list[str]:
-        """Members that have not predicted the test set."""
+        """Names of members that have not predicted the test set."""
         return [member.name for member in self._members if not member.test]
 
     def rank(self, chosen: list[int]) -> tuple[Ranked, np.ndarray]:
@@ -125,7 +125,7 @@ class ProbsEnsemble:
         return self.ranker.by_probs(probs), self.ranker.truth(self._joined.targets)
 
     def rank_test(self) -> tuple[np.ndarray, Ranked]:
-        """Ids and rankings of the test rows."""
+        """Return ids and rankings of the test rows."""
         test = blend_test(self._members, self._method, self.weights)
         return test.ids, self.ranker.by_probs(test.merged)
 
@@ -135,7 +135,7 @@ class EmbeddingEnsemble:
 
     Args:
         method: `mean` joins the embeddings: similarities are their weighted mean; `fuse` takes the weighted mean of the
-            identities' scores, each ranked by one member alone.
+            identities' scores, each ranked by a single member.
         weights: of the members, float64 (M,).
     """
 
@@ -150,19 +150,19 @@ class EmbeddingEnsemble:
         self._rows = TableRows(table)
         members = [read_fold_files(path) for path in paths]
         for name, files in zip(self.names, members, strict=True):
-            known = [one for fold in files.values() for one in fold.known if one.targets is not None]
+            known = [file for fold in files.values() for file in fold.known if file.targets is not None]
             require_current_labels(name, known, table)
-        self.folds = sorted(set.intersection(*(set(one) for one in members)))
+        self.folds = sorted(set.intersection(*(set(files) for files in members)))
         if not self.folds:
             raise MismatchError("the members have no fold in common: they need the same folds")
         self._members = members
         rows = [self._oof_rows(members[0][fold]) for fold in self.folds]
-        self.rows, self.row_folds = np.concatenate(rows), np.repeat(self.folds, [len(one) for one in rows])
+        self.rows, self.row_folds = np.concatenate(rows), np.repeat(self.folds, [len(part) for part in rows])
         for fold, mine in zip(self.folds, rows, strict=True):
             for name, member in zip(self.names, members, strict=True):
                 if not np.array_equal(np.sort(self._oof_rows(member[fold])), np.sort(mine)):
                     raise MismatchError(
-                        f"{name}: fold {fold} is of other rows than {self.names[0]}'s: the same folds.csv is needed"
+                        f"{name}: fold {fold} has other rows than {self.names[0]}'s: members need the same folds.csv"
                     )
 
     def rank(self, chosen: list[int]) -> tuple[Ranked, np.ndarray]:
@@ -183,12 +183,12 @@ class EmbeddingEnsemble:
         return stack(parts), np.concatenate(truths)
 
     def rank_test(self) -> tuple[np.ndarray, Ranked]:
-        """Ids and rankings of the test rows, by all folds of all members."""
+        """Return ids and rankings of the test rows, by all folds of all members."""
         ids, pairs, chosen = self._test_pairs()
         return ids, self._ranked(pairs, chosen, own=self._rows.own(ids))
 
     def nearest_images(self) -> tuple[np.ndarray, list[list[str]]]:
-        """Ids of the test rows, and those of the images nearest to each, in train and test together."""
+        """Return ids of the test rows, and of the images nearest to each, in train and test together."""
         ids, pairs, chosen = self._test_pairs()
         queries, gallery = (
             join_embeddings([pair[side] for pair in pairs], self.weights[chosen].tolist()) for side in (0, 1)
@@ -196,7 +196,7 @@ class EmbeddingEnsemble:
         return ids, nearest_images(self.ranker, queries, ids, gallery, self._table.ids)
 
     def _test_pairs(self) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]], list[int]]:
-        """Ids of the test rows; of each fold of each member their embeddings and the table's; and which member's.
+        """Return ids of the test rows; their embeddings and the table's by each fold of each member; and that member.
 
         Raises:
             MismatchError: the members' test sets are not the same.
@@ -219,7 +219,7 @@ class EmbeddingEnsemble:
 
     @property
     def lacking_test(self) -> list[str]:
-        """Members that have not predicted the test set."""
+        """Names of members that have not predicted the test set."""
         folds = zip(self.names, self._members, strict=True)
         return [name for name, member in folds if any(files.test is None for files in member.values())]
 
@@ -231,7 +231,7 @@ class EmbeddingEnsemble:
     def _ranked(
         self, pairs: list[tuple[np.ndarray, np.ndarray]], members: list[int], *, own: np.ndarray | None = None
     ) -> Ranked:
-        """Rankings by pairs of queries and gallery, each of one of the members; `own` as in `Ranker.by_neighbours`."""
+        """Rank by pairs of queries and gallery, each of one member; `own` as in `Ranker.by_neighbours`."""
         weights = _weights_of(self.weights, members)[members]
         if self._method == "mean":
             queries, gallery = (join_embeddings([pair[side] for pair in pairs], weights.tolist()) for side in (0, 1))

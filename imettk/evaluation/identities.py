@@ -1,4 +1,4 @@
-"""`validate` and `infer` where answers are ranked identities, or the images that are most alike."""
+"""`validate` and `infer` of runs whose answers are ranked identities, or the most similar images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NUM_NEAR = 20  # neighbours of each row that pictures and the search for label e
 
 
 def rank_validation(recipe: Recipe, prepared: Prepared, fold: int, outputs: Outputs, gallery: Outputs | None) -> float:
-    """MAP@k of a fold's validation rows while it trains, with the unknown label at its best place for these rows.
+    """Return the score of a fold's validation rows while it trains, with the unknown label at its best place for them.
 
     Args:
         outputs: of the validation rows, logits (N, C) and embeddings (N, D).
@@ -52,7 +52,7 @@ def rank_validation(recipe: Recipe, prepared: Prepared, fold: int, outputs: Outp
 
 
 class _FoldRankings(NamedTuple):
-    """Identities as they are ranked for a fold's rows; without refinement; by the first view alone; and the truth."""
+    """Rankings of a fold's rows: refined, unrefined, and by the first view only; and the truth."""
 
     ranked: Ranked
     unrefined: Ranked
@@ -151,7 +151,7 @@ def validate_ranking(experiment: Experiment, folds: list[int]) -> bool:
 def judge(
     ranker: Ranker, ranked: Ranked, truth: np.ndarray, folds: np.ndarray, table: SampleTable
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Out-of-fold answers, int64 (N, k), each fold's with a threshold of the others, and what `scores.json` says.
+    """Return answers, int64 (N, k), each fold's with a threshold of the others, and the content of `scores.json`.
 
     Args:
         table: of these rows.
@@ -198,7 +198,7 @@ def _draw(oof: _OofRankings, answers: np.ndarray, threshold: float | None) -> No
 
 
 def tell_ranking(ranker: Ranker, scores: dict[str, Any], threshold: float | None) -> None:
-    """Print the scores of answers, and what else tells of identities."""
+    """Print the scores of answers, and details about identities."""
     tell_scores(scores, _details(ranker, scores, threshold))
     if _answers_unknown(ranker) and threshold is None and ranker.scored.all():
         say(
@@ -236,7 +236,7 @@ def _details(ranker: Ranker, scores: dict[str, Any], threshold: float | None) ->
 def rank_test(
     recipe: Recipe, data_dir: Path, run: RunDir, table: SampleTable, tests: Iterator[tuple[int, Predictions]]
 ) -> list[list[str]]:
-    """Answers for the rows of the test table, best first: labels, or ids of images.
+    """Return answers to the rows of the test table, best first: labels, or ids of images.
 
     Args:
         tests: predictions of the test table, fold by fold.
@@ -277,12 +277,12 @@ def _embed_table(models: TrainedModels, prepared: Prepared, fold: int) -> np.nda
 def nearest_images(
     ranker: Ranker, queries: np.ndarray, ids: np.ndarray, gallery: np.ndarray, gallery_ids: np.ndarray
 ) -> list[list[str]]:
-    """Of each query the ids of its k nearest images among gallery and queries, itself left out.
+    """Return the ids of each query's k nearest images among gallery and queries, without the query itself.
 
-    An id that is in both, as of a test image with a pseudo label, is looked for among the queries alone.
+    An id that is in both, as that of a test image with a pseudo label, counts among the queries only.
 
     Args:
-        queries: float32 (N, D); without direction where the image cannot be read: such a query gets the first images.
+        queries: float32 (N, D); NaN if the image cannot be read: such a query gets the first images.
         ids: of these, str (N,).
     """
     others = ~np.isin(gallery_ids, ids)
@@ -290,20 +290,20 @@ def nearest_images(
     near = ranker.nearest(queries, everything, np.arange(len(queries)))
     answers = [[str(names[row]) for row in line if row >= 0] for line in near]
     return [
-        line or [str(name) for name in names[: ranker.k + 1] if name != own][: ranker.k]
-        for line, own in zip(answers, ids, strict=True)
+        line or [str(name) for name in names[: ranker.k + 1] if name != query_id][: ranker.k]
+        for line, query_id in zip(answers, ids, strict=True)
     ]
 
 
 def threshold_of_test(ranker: Ranker, ranked: Ranked, run: RunDir) -> float | None:
-    """Where the unknown label comes in the test set: as `validate` has fitted it, or by the wanted share."""
+    """Return the unknown label's threshold in the test set, fitted or by the wanted share."""
     if ranker.plan.unknown_share is not None:
         return ranker.fit(ranked, np.zeros(len(ranked.labels), np.int64))
     return read_threshold(ranker, run)
 
 
 def read_threshold(ranker: Ranker, run: RunDir) -> float | None:
-    """Where `validate` has put the unknown label; None where it needs no threshold, or never comes.
+    """Return the threshold that `validate` fitted for the unknown label; None if it needs none, or never comes.
 
     Raises:
         MissingFileError: there is no `rule.json`, and no wanted share in its place.
@@ -314,10 +314,10 @@ def read_threshold(ranker: Ranker, run: RunDir) -> float | None:
         if ranker.plan.unknown_share is not None:
             return None
         raise MissingFileError(
-            f"{RULE} is not in {run.path}: run `imettk validate` first, which finds out where {ranker.names[-1]} "
-            "stands; where all rows train there is --ranking.unknown-share instead"
+            f"{RULE} is not in {run.path}: run `imettk validate` first, which fits the place of {ranker.names[-1]}; "
+            "if all rows train, give --ranking.unknown-share instead"
         )
     content = read_rule(run, ranker.recipe, ranker.labels)
     if not isinstance(threshold := content.get("unknown_threshold", ""), (float, type(None))):
-        raise MismatchError(f"{RULE} is damaged, {threshold!r} is no threshold: run `imettk validate` again")
+        raise MismatchError(f"{RULE} is damaged ({threshold!r} is not a threshold): run `imettk validate` again")
     return threshold

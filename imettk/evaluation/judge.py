@@ -1,4 +1,4 @@
-"""How runs are validated and answered, by the kind of rule that a recipe has: what commands ask, and no more."""
+"""Interface of judges: validation and answers of runs, by the kind of rule that a recipe has."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ Answers = list[list[str]]  # labels (or other cells) of each row
 
 
 class Judge(ABC):
-    """What follows prediction, for one recipe."""
+    """Everything that follows prediction, for one recipe."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
 
     @property
     def num_answers(self) -> int | None:
-        """The most answers that a row of the submission may have, best first; None where they have no order."""
+        """Most answers that a row of the submission may have, best first; None if answers have no order."""
         return None
 
     def gallery(self, prepared: Prepared, fold: int) -> np.ndarray:
-        """Return rows that a validation during training needs embeddings of beside its own, int64 (M,)."""
+        """Return further rows whose embeddings a validation during training needs, int64 (M,)."""
         return np.zeros(0, np.int64)
 
     @abstractmethod
     def judge_fold(self, prepared: Prepared, fold: int, outputs: Outputs, gallery: Outputs | None) -> dict[str, float]:
-        """Return what a validation during training gives, a curve's points, for the fold's validation rows."""
+        """Return the scores of a fold's validation rows while it trains, by name: points of its curves."""
 
     @abstractmethod
     def validate(self, experiment: Experiment, data_dir: Path, folds: list[int]) -> bool:
-        """Write out-of-fold predictions, `rule.json`, `scores.json` and what reports show; print the scores.
+        """Write out-of-fold predictions, `rule.json`, `scores.json` and the report's evidence; print the scores.
 
         Returns:
             Whether something was fitted on these rows.
         """
 
     def require_validated(self, run: RunDir) -> None:
-        """Raise `MissingFileError` where `infer` cannot do without what `validate` writes."""
+        """Raise `MissingFileError` if `infer` needs a file that `validate` has not written."""
         run.find(RULE, written_by="validate")
 
     @abstractmethod
     def require_rule(self, run: RunDir, labelled: SampleTable, folds: list[int]) -> None:
-        """Raise where `infer` would lack a rule after hours of prediction."""
+        """Raise if there is no fitting rule: `infer` would notice only after hours of prediction."""
 
     @abstractmethod
     def answer_test(
@@ -68,20 +68,20 @@ class Judge(ABC):
         """
 
     def known_cells(self, run: RunDir, labelled: SampleTable, known: dict[str, str]) -> dict[str, list[str]]:
-        """Return what is answered for rows that are known, from cells of the training table by id."""
+        """Return the answers to rows that are known, from cells of the training table, by id."""
         return {name: split(cell, self.recipe.table) for name, cell in known.items()}
 
     @abstractmethod
     def put_known(
         self, known: dict[str, list[str]], labelled: SampleTable, table: SampleTable, answers: Answers
     ) -> Answers:
-        """Return the answers with known ones in place, as `known_cells` gives them."""
+        """Return the answers with known ones, from `known_cells`, in their place."""
 
     @abstractmethod
     def score_answers(
         self, labelled: SampleTable, table: SampleTable, answers: Answers, truth: np.ndarray, tests: np.ndarray | None
     ) -> tuple[str, float | None]:
-        """Return the metric's name and what answers to the test table score.
+        """Return the metric's name and the score of answers to the test table.
 
         Args:
             table: the test table, with a row a unit where it has units.
@@ -91,25 +91,25 @@ class Judge(ABC):
 
     @abstractmethod
     def image_answerer(self, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> ImageAnswerer:
-        """Return what answers single pictures; whatever it needs is looked for before anything is predicted."""
+        """Return an answerer of single pictures, which has found all that it needs before anything is predicted."""
 
     @abstractmethod
     def pseudo_labels(self, run: RunDir, *, confidence: float, hard: bool) -> None:
-        """Write test rows that models are sure of, as rows to train on."""
+        """Write the test rows of which models are sure, as rows to train on."""
 
     @abstractmethod
     def ensemble(
         self, data_dir: Path, run: RunDir, *, members: list[Path], method: str, weights: list[float] | None
     ) -> None:
-        """Write the predictions of several runs made into one, and what they score."""
+        """Write the blended predictions of several runs, and their scores."""
 
 
 class ImageAnswerer(ABC):
-    """Answers single pictures as text."""
+    """Answerer of single pictures, in text."""
 
     @abstractmethod
     def answer(self, outputs: list[Outputs], rows: np.ndarray, pictures: Album) -> list[str]:
-        """Return what is on some of the pictures.
+        """Return the answers to some of the pictures.
 
         Args:
             outputs: of all pictures, by each fold.
@@ -118,7 +118,7 @@ class ImageAnswerer(ABC):
 
 
 def judge_of(recipe: Recipe) -> Judge:
-    """Return what judges the recipe's runs."""
+    """Return the judge of a recipe's runs."""
     from imettk.config.choices import load
 
     made: type[Judge] = load(recipe.rule_row.judge)

@@ -1,4 +1,4 @@
-"""Members of an ensemble: what their prediction files hold, joined by id, and blended row by row."""
+"""Members of an ensemble: their prediction files, joined by id and blended row by row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OOF, TEST = "oof.safetensors", "test.safetensors"
 
 @dataclass(frozen=True)
 class Member:
-    """One run's predictions.
+    """Predictions of one run.
 
     Attributes:
         name: of its folder.
@@ -56,7 +56,7 @@ class Joined:
 
 
 def read_member(path: Path) -> Member:
-    """The predictions that a run folder holds.
+    """Read the predictions in a run folder.
 
     Raises:
         MissingFileError: it holds none.
@@ -84,104 +84,109 @@ def read_member(path: Path) -> Member:
     return Member(path.name, oof, test)
 
 
-def _check(file: Path, one: Predictions, first: Predictions) -> None:
-    """Raise `MismatchError` where a file's predictions are no numbers, or not of the labels of the one beside it."""
-    if not np.isfinite(one.probs).all():
-        raise MismatchError(f"{file} holds probabilities that are no numbers: `validate` and `infer` there again")
-    if len(set(one.ids.tolist())) < len(one.ids):
+def _check(file: Path, predictions: Predictions, first: Predictions) -> None:
+    """Raise `MismatchError` if predictions hold NaN, or have other labels than the file beside them."""
+    if not np.isfinite(predictions.probs).all():
+        raise MismatchError(f"{file} contains NaN probabilities: run `imettk validate` and `infer` there again")
+    if len(set(predictions.ids.tolist())) < len(predictions.ids):
         raise MismatchError(f"{file} holds an id twice")
-    if one.values["labels"] != first.values["labels"]:
-        raise MismatchError(f"{file} is of other labels than the files beside it: `validate` and `infer` there again")
+    if predictions.values["labels"] != first.values["labels"]:
+        raise MismatchError(
+            f"{file} has other labels than the files beside it: run `imettk validate` and `infer` there again"
+        )
 
 
 def join_members(members: list[Member], *, ranks: bool = False) -> Joined:
-    """Their out-of-fold predictions, row by row; each row is known to the members that have trained its fold.
+    """Join the members' out-of-fold predictions, row by row; a member knows the rows of the folds that it trained.
 
     Raises:
-        MismatchError: other labels, other rows in a fold, or other labels of a row.
+        MismatchError: members have other labels, other rows in a fold, or other labels of a row.
     """
     for member in members[1:]:
         if member.labels != members[0].labels:
             only = set(member.labels) ^ set(members[0].labels)
             what = list_names(sorted(only), "label") if only else "the same labels in another order"
-            raise MismatchError(f"{member.name} and {members[0].name} are of other labels: {what}; see --method join")
+            raise MismatchError(f"{member.name} and {members[0].name} have different labels: {what}; see --method join")
     ids_of: dict[int, np.ndarray] = {}
     for member in members:
-        for fold, one in member.oof.items():
-            ids = np.sort(one.ids)
+        for fold, predictions in member.oof.items():
+            ids = np.sort(predictions.ids)
             if not np.array_equal(ids_of.setdefault(fold, ids), ids):
                 differ = sorted(set(ids.tolist()) ^ set(ids_of[fold].tolist()))
                 raise MismatchError(
-                    f"{member.name}: fold {fold} is of other rows than that of the members before "
-                    f"({list_names(differ, 'id')} in one alone): members need the same folds.csv"
+                    f"{member.name}: fold {fold} has other rows than that of the members before "
+                    f"({list_names(differ, 'id')} only in one of them): members need the same folds.csv"
                 )
-    ids, folds = np.concatenate(list(ids_of.values())), np.repeat(list(ids_of), [len(each) for each in ids_of.values()])
+    ids, folds = (
+        np.concatenate(list(ids_of.values())),
+        np.repeat(list(ids_of), [len(of_fold) for of_fold in ids_of.values()]),
+    )
     order = np.argsort(ids)
     ids, folds = ids[order], folds[order]
     if (doubles := ids[1:][ids[1:] == ids[:-1]]).size:
         raise MismatchError(
             f"{list_names(doubles, 'id')} in different folds of different members: they need the same folds.csv"
         )
-    some = next(iter(members[0].oof.values()))
-    assert some.targets is not None
-    targets = np.zeros((len(ids), *some.targets.shape[1:]), some.targets.dtype)
+    first = next(iter(members[0].oof.values()))
+    assert first.targets is not None
+    targets = np.zeros((len(ids), *first.targets.shape[1:]), first.targets.dtype)
     seen, probs, known = np.zeros(len(ids), bool), [], np.zeros((len(members), len(ids)), bool)
     for number, member in enumerate(members):
-        total = np.zeros((len(ids), some.probs.shape[2]), np.float32)
-        for one in member.oof.values():
-            rows = np.searchsorted(ids, one.ids)
-            total[rows] = rank_shares(one.merged) if ranks else one.merged
-            if seen[rows].any() and not np.array_equal(targets[rows][seen[rows]], one.targets[seen[rows]]):  # type: ignore[index]
+        total = np.zeros((len(ids), first.probs.shape[2]), np.float32)
+        for part in member.oof.values():
+            rows = np.searchsorted(ids, part.ids)
+            total[rows] = rank_shares(part.merged) if ranks else part.merged
+            if seen[rows].any() and not np.array_equal(targets[rows][seen[rows]], part.targets[seen[rows]]):  # type: ignore[index]
                 raise MismatchError(f"{member.name}: its rows have other labels than those of the members before")
-            targets[rows], seen[rows], known[number, rows] = one.targets, True, True
+            targets[rows], seen[rows], known[number, rows] = part.targets, True, True
         probs.append(total)
     return Joined(ids, folds, targets, probs, known)
 
 
 def require_current_labels(name: str, files: Iterable[Predictions], table: SampleTable) -> None:
-    """Refuse predictions of a member that hold other labels of their rows than the training table has by now.
+    """Refuse a member whose predictions hold other labels of their rows than the training table of today.
 
     Raises:
         MismatchError: labels were added, removed or re-ordered, rows are gone, or some have other labels.
     """
     assert table.targets is not None
-    place = {one: row for row, one in enumerate(table.ids.tolist())}
-    for found in files:
-        if tuple(labels := found.values["labels"]) != table.labels:
+    place = {name: row for row, name in enumerate(table.ids.tolist())}
+    for predictions in files:
+        if tuple(labels := predictions.values["labels"]) != table.labels:
             raise MismatchError(
                 f"{name} knows {len(labels)} labels, the training table has {len(table.labels)} others, or in another "
                 "order: was it changed after training?"
             )
-        rows = np.array([place.get(one, -1) for one in found.ids.tolist()], np.int64)
+        rows = np.array([place.get(row_id, -1) for row_id in predictions.ids.tolist()], np.int64)
         if (rows < 0).any():
             raise MismatchError(
-                f"{name}: the training table lacks {list_names(found.ids[rows < 0], 'row')}: is --data another one?"
+                f"{name}: the training table lacks {list_names(predictions.ids[rows < 0], 'row')}; is --data another?"
             )
-        assert found.targets is not None
-        differ = (table.targets[rows] != found.targets).reshape(len(rows), -1).any(1)
+        assert predictions.targets is not None
+        differ = (table.targets[rows] != predictions.targets).reshape(len(rows), -1).any(1)
         if differ.any():
             raise MismatchError(
-                f"{name} was trained when {list_names(found.ids[differ], 'row')} had other labels, which would "
-                "now score it: put the table back as it was, or train anew"
+                f"{name} was trained when {list_names(predictions.ids[differ], 'row')} had other labels, which would "
+                "now score it: put the table back as it was, or train again"
             )
 
 
 def blend_known(joined: Joined, method: Method, weights: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """The blend of the members that know each row, float32 (M, C), of these rows or all."""
+    """Blend the members that know each row, float32 (M, C), for these rows or all."""
     rows = np.arange(len(joined.ids)) if rows is None else rows
     result = np.zeros((len(rows), joined.probs[0].shape[1]), np.float32)
     patterns, pattern = np.unique(joined.known[:, rows], axis=1, return_inverse=True)
     for number, knows in enumerate(patterns.T):
         mine = np.flatnonzero(pattern == number)
-        own = np.where(knows, weights, 0)
-        if own.sum() == 0:  # only members of no weight know these rows: better theirs than none
-            own = knows.astype(float)
-        result[mine] = blend([probs[rows[mine]] for probs in joined.probs], method, own)
+        known_weights = np.where(knows, weights, 0)
+        if known_weights.sum() == 0:  # only members of weight 0 know these rows: better their answer than none
+            known_weights = knows.astype(float)
+        result[mine] = blend([probs[rows[mine]] for probs in joined.probs], method, known_weights)
     return result
 
 
 def blend_test(members: list[Member], method: Method, weights: np.ndarray) -> Predictions:
-    """The blend of the members' test predictions, each the mean of its folds; one with more folds counts more.
+    """Blend the members' test predictions, each the mean of its folds; a member with more folds counts more.
 
     Raises:
         MismatchError: the test sets are not the same.
@@ -191,21 +196,21 @@ def blend_test(members: list[Member], method: Method, weights: np.ndarray) -> Pr
     for member in members:
         width = next(iter(member.test.values())).probs.shape[2]
         total = np.zeros((len(ids), width), np.float32)
-        for one in member.test.values():
-            order = np.argsort(one.ids)
-            if not np.array_equal(one.ids[order], ids):
-                differ = sorted(set(one.ids.tolist()) ^ set(ids.tolist()))
+        for part in member.test.values():
+            order = np.argsort(part.ids)
+            if not np.array_equal(part.ids[order], ids):
+                differ = sorted(set(part.ids.tolist()) ^ set(ids.tolist()))
                 raise MismatchError(
-                    f"{member.name}: its test set is another one ({list_names(differ, 'id')} in one alone)"
+                    f"{member.name}: its test set is another one ({list_names(differ, 'id')} only in one of them)"
                 )
-            total += rank_shares(one.merged[order]) if method == "rank" else one.merged[order]
+            total += rank_shares(part.merged[order]) if method == "rank" else part.merged[order]
         parts.append(total / len(member.test))
     shares = weights * [len(member.test) for member in members]
     return Predictions(ids, blend(parts, method, shares)[None], {"merge": "mean"})
 
 
 def join_labels(members: list[Member]) -> Member:
-    """One member that knows the labels of all of these, which each know others."""
+    """Join members that each know other labels into one that knows all."""
     labels = [label for member in members for label in member.labels]
     if len(set(labels)) != len(labels):
         doubles = sorted({label for label in labels if labels.count(label) > 1})
@@ -213,7 +218,7 @@ def join_labels(members: list[Member]) -> Member:
             f"--method join is for members of different labels; {list_names(doubles, 'label')} more than once"
         )
 
-    if not all(TASKS[one.values["task"]].separable for member in members for one in member.oof.values()):
+    if not all(TASKS[part.values["task"]].separable for member in members for part in member.oof.values()):
         raise MismatchError(
             "--method join is for several labels a row: classes that exclude each other cannot be joined"
         )
@@ -230,21 +235,21 @@ def join_labels(members: list[Member]) -> Member:
         for fold, first in of(members[0]).items():
             parts = []
             for member in members:
-                one = of(member).get(fold)
-                if one is None or set(one.ids) != set(first.ids):
+                part = of(member).get(fold)
+                if part is None or set(part.ids) != set(first.ids):
                     raise MismatchError(f"{member.name} and {members[0].name} need the same rows in fold {fold}")
-                place = {name: row for row, name in enumerate(one.ids.tolist())}
+                place = {name: row for row, name in enumerate(part.ids.tolist())}
                 rows = np.array([place[name] for name in first.ids.tolist()])
-                parts.append((one.merged[rows], None if one.targets is None else one.targets[rows]))
+                parts.append((part.merged[rows], None if part.targets is None else part.targets[rows]))
             groups = [group for member in members for group in member.oof[min(member.oof)].values["label_groups"]]
             values: dict[str, Any] = first.values | {"labels": labels, "label_groups": groups, "merge": "mean"}
-            probs = np.concatenate([part for part, _ in parts], 1)[None]
-            targets = None if first.targets is None else np.concatenate([part for _, part in parts], 1)
+            probs = np.concatenate([probs for probs, _ in parts], 1)[None]
+            targets = None if first.targets is None else np.concatenate([targets for _, targets in parts], 1)
             result[fold] = Predictions(first.ids, probs, values, targets)
         return result
 
     return Member(
         " + ".join(member.name for member in members),
-        join(lambda each: each.oof),
-        join(lambda each: each.test) if has_test else {},
+        join(lambda member: member.oof),
+        join(lambda member: member.test) if has_test else {},
     )

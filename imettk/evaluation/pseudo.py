@@ -1,4 +1,4 @@
-"""Test rows that models are sure of, as rows to train on."""
+"""Pseudo labels: test rows of which models are sure, as rows to train on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PSEUDO_CSV, PSEUDO = "pseudo.csv", "pseudo.safetensors"
 
 
 def pseudo_by_rule(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool) -> None:
-    """Write what the rule that `validate` fitted answers, where it is sure.
+    """Write the answers of the rule that `validate` fitted, where it is sure.
 
     Raises:
         ConfigError: several images give one answer.
@@ -38,7 +38,7 @@ def pseudo_by_rule(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool
 
 
 def pseudo_classes(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool) -> None:
-    """Write the most likely class of the rows where a classifier is sure, whatever ranks the answers."""
+    """Write the most likely class of rows of which a classifier is sure, even if neighbours rank the answers."""
     _keep_sure(recipe, run, Likeliest(), confidence, hard)
 
 
@@ -58,14 +58,14 @@ def _keep_sure(recipe: Recipe, run: RunDir, rule: Rule, confidence: float, hard:
 
 
 def _levels(run: RunDir, rule: Rule, probs: np.ndarray, folds: list[int]) -> np.ndarray:
-    """How sure each fold is of each row, float (F, N), of predictions (F, N, O).
+    """Return how sure each fold is of each row, float (F, N), from predictions (F, N, O).
 
     Raises:
         ConfigError: the rule knows no doubt, or a single fold has none to agree with.
     """
     if not rule.sure_by_agreement:
         try:
-            return np.stack([rule.confidence(each) for each in probs])
+            return np.stack([rule.confidence(of_fold) for of_fold in probs])
         except ConfigError as error:
             raise ConfigError(f"{run.path}: {error}") from None
     if len(folds) < 2:
@@ -79,41 +79,40 @@ def _levels(run: RunDir, rule: Rule, probs: np.ndarray, folds: list[int]) -> np.
 
 
 def pseudo_identities(recipe: Recipe, run: RunDir, *, similarity: float) -> None:
-    """The same for rows whose nearest image of known identity, among those that a fold trains on, is near enough.
+    """Write rows whose nearest image of known identity, among those that a fold trains on, is near enough.
 
     Raises:
         MissingFileError: the test set has not been embedded.
     """
     files = read_fold_files(run.path, run.inputs)
     answers, levels, ids, labels = [], [], np.zeros(0, np.str_), []
-    for fold, one in files.items():
-        if one.test is None or one.gallery.targets is None:
+    for fold, file in files.items():
+        if file.test is None or file.gallery.targets is None:
             raise MissingFileError(f"{run.path} holds no fold{fold}/{TEST}: run `imettk infer` first, which writes it")
-        order = np.argsort(one.test.ids)
-        ids, labels = one.test.ids[order], one.test.values["labels"]
-        gallery = one.gallery.merged_embeddings[one.gallery.targets >= 0]
-        near = find_neighbours(one.test.merged_embeddings[order], gallery, 1)
-        named = one.gallery.targets[one.gallery.targets >= 0][near.rows[:, 0]]
+        order = np.argsort(file.test.ids)
+        ids, labels = file.test.ids[order], file.test.values["labels"]
+        known = file.gallery.targets >= 0
+        near = find_neighbours(file.test.merged_embeddings[order], file.gallery.merged_embeddings[known], 1)
         levels.append(near.similarities[:, 0])
-        answers.append(np.where(levels[-1] >= similarity, named, -1))
-    each = np.stack(answers)  # (folds, N), -1 where a fold is not sure
-    rows = np.flatnonzero((each >= 0).any(0))
-    cells = [[labels[np.bincount(column[column >= 0]).argmax()]] for column in each[:, rows].T]
+        answers.append(np.where(levels[-1] >= similarity, file.gallery.targets[known][near.rows[:, 0]], -1))
+    by_fold = np.stack(answers)  # (folds, N), -1 where a fold is not sure
+    rows = np.flatnonzero((by_fold >= 0).any(0))
+    cells = [[labels[np.bincount(column[column >= 0]).argmax()]] for column in by_fold[:, rows].T]
     values = {
         "labels": labels,
         "folds": list(files),
         "kind": "pseudo",
         "classes": True,  # the numbers of labels stand in place of probabilities
-        "sure": (each[:, rows] >= 0).tolist(),
+        "sure": (by_fold[:, rows] >= 0).tolist(),
     }
-    classes = each[:, rows, None].astype(np.float32)
+    classes = by_fold[:, rows, None].astype(np.float32)
     _write(recipe, run, cells, Predictions(ids[rows], classes, values), np.max(levels, axis=0), similarity)
 
 
 def _write(
     recipe: Recipe, run: RunDir, cells: list[list[str]], found: Predictions, levels: np.ndarray, confidence: float
 ) -> None:
-    """The csv and the file beside it; `ConfigError` where no row is sure.
+    """Write the csv and the file beside it; raise `ConfigError` if no row is sure.
 
     Args:
         levels: how sure the surest fold is of each test row, float (N,).
@@ -130,29 +129,29 @@ def _write(
     write_atomically(run.path / PSEUDO_CSV, frame.to_csv(index=False).encode())
     save_predictions(run.path / PSEUDO, found)
     sure = zip(found.values["folds"], found.values["sure"], strict=True)
-    counts = ", ".join(f"fold {fold}: {sum(each)}" for fold, each in sure)
+    counts = ", ".join(f"fold {fold}: {sum(rows)}" for fold, rows in sure)
     say(f"{run.path / PSEUDO_CSV}: {len(cells)} of {len(levels)} test rows are sure ({counts})")
     say(f"train on them in a new --run-dir, which begins with `imettk prepare RECIPE --pseudo {run.path}`")
 
 
 def _read_folds(run: RunDir) -> tuple[list[int], list[Predictions]]:
-    """Test predictions of every fold that has some, of the same rows and labels."""
+    """Return the test predictions of every fold that has some, all of the same rows and labels."""
     folds = [fold for fold in run.trained_folds() if run.find_optional(f"fold{fold}/{TEST}") is not None]
     if not folds:
         raise MissingFileError(f"{run.path} holds no fold*/{TEST}: run `imettk infer` first, which writes it")
     files = [load_predictions(run.find(f"fold{fold}/{TEST}", written_by="infer")) for fold in folds]
-    for fold, one in zip(folds, files, strict=True):
-        if not np.array_equal(one.ids, files[0].ids) or one.values["labels"] != files[0].values["labels"]:
-            raise MismatchError(f"fold{fold}/{TEST} is of other rows or labels than fold{folds[0]}'s: `infer` again")
+    for fold, file in zip(folds, files, strict=True):
+        if not np.array_equal(file.ids, files[0].ids) or file.values["labels"] != files[0].values["labels"]:
+            raise MismatchError(f"fold{fold}/{TEST} has other rows or labels than fold{folds[0]}'s: `infer` again")
     return folds, files
 
 
 def _cells(
     files: list[Predictions], rule: Rule, sure: np.ndarray, rows: np.ndarray, labels: tuple[str, ...], recipe: Recipe
 ) -> list[list[str]]:
-    """The labels that the mean of the folds that are sure of a row has."""
-    # Of all rows, for shares are of all of them; where no fold is sure, the mean of all folds stands for it.
+    """Return the labels of the mean prediction of those folds that are sure of a row."""
+    # All rows are answered, as shares count all of them; a row of which no fold is sure takes the mean of all folds.
     weights = np.where(sure.any(0), sure, True).astype(np.float32)
-    mean = sum(weight[:, None] * one.merged for weight, one in zip(weights, files, strict=True))
+    mean = sum(weight[:, None] * file.merged for weight, file in zip(weights, files, strict=True))
     answers = rule.decisions(rule.apply(np.asarray(mean) / weights.sum(0)[:, None]))[rows]
     return recipe.task.cells(answers, labels)

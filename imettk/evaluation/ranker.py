@@ -1,4 +1,4 @@
-"""From ranked identities to answers, and what these score."""
+"""Ranked identities, the answers made from them, and their scores."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ NUM_DRAWS = 500  # of the bootstrap behind an interval
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images of known identity: unit embeddings float32 (G, D), NaN where there is none, and labels int64 (G,)."""
+    """Images of known identity: unit embeddings float32 (G, D), NaN for unreadable ones, and labels int64 (G,)."""
 
     embeddings: np.ndarray
     labels: np.ndarray
 
 
 def take(ranked: Ranked, rows: np.ndarray) -> Ranked:
-    """Rankings of some queries."""
+    """Return the rankings of some queries."""
     return Ranked(ranked.labels[rows], ranked.scores[rows])
 
 
 def stack(parts: list[Ranked]) -> Ranked:
-    """Rankings of several sets of queries behind each other."""
-    return Ranked(np.concatenate([one.labels for one in parts]), np.concatenate([one.scores for one in parts]))
+    """Concatenate the rankings of several sets of queries."""
+    return Ranked(np.concatenate([part.labels for part in parts]), np.concatenate([part.scores for part in parts]))
 
 
 class Ranker:
-    """Ranks identities for queries as a recipe says, and makes answers of them. Class C is the unknown identity.
+    """Ranks identities for queries as a recipe says, and turns them into answers; class C is the unknown identity.
 
     Attributes:
         k: answers a query.
@@ -66,11 +66,11 @@ class Ranker:
 
     @property
     def metric(self) -> str:
-        """The name of the score."""
+        """Name of the score."""
         return self.scorer.title
 
     def by_probs(self, probs: np.ndarray) -> Ranked:
-        """Classes by their probability, float (N, C)."""
+        """Rank classes by their probability, float (N, C)."""
         return rank_probs(probs, self.depth)
 
     def by_neighbours(
@@ -82,12 +82,12 @@ class Ranker:
         refine: bool = True,
         depth: int | None = None,
     ) -> Ranked:
-        """Identities by their images in the gallery; queries float32 (N, D).
+        """Rank identities by their images in the gallery; queries float32 (N, D).
 
         Args:
             own: the gallery row that is the query itself and says nothing, int64 (N,); -1 for none.
             refine: expand queries and re-rank neighbours, where the recipe says so.
-            depth: how many are ranked; None is as many as answers need.
+            depth: how many to rank; None is as many as answers need.
         """
         plan = self.plan
         pooling = Pooling(plan.pool, plan.num_neighbours, plan.best_of, plan.temperature)
@@ -100,11 +100,11 @@ class Ranker:
         return rank_gallery(queries, gallery.embeddings, gallery.labels, **search)
 
     def nearest(self, queries: np.ndarray, gallery: np.ndarray, own: np.ndarray) -> np.ndarray:
-        """The k gallery rows nearest to each query, int64 (N, k), -1 where there are fewer; as `find_neighbours`."""
+        """Return the k gallery rows nearest to each query, int64 (N, k), -1 if there are fewer."""
         return find_neighbours(self._expanded(queries, gallery, own), gallery, self.k, own=own, device=self.device).rows
 
     def _expanded(self, queries: np.ndarray, gallery: np.ndarray, own: np.ndarray | None) -> np.ndarray:
-        """The queries, expanded where the recipe says so."""
+        """Return the queries, expanded if the recipe says so."""
         plan = self.plan
         if not plan.expand:
             return queries
@@ -112,24 +112,24 @@ class Ranker:
 
     @property
     def refinement(self) -> str:
-        """What is done with neighbours before they are ranked, in words; "" for nothing."""
+        """Refinement of neighbours before they are ranked, in words; "" for none."""
         plan = self.plan
         parts = [f"query expansion with {plan.expand} images"] if plan.expand else []
         return " and ".join(parts + ([f"re-ranking by {plan.rerank} common neighbours"] if plan.rerank else []))
 
     @property
     def depth(self) -> int:
-        """How many identities are ranked: all of a classifier's where some of them count as unknown."""
+        """Number of identities to rank: all of a classifier's if some of them count as unknown."""
         if self.scored.all():
             return min(self.k, self.num_labels)
         return self.num_labels if self.plan.by == "probs" else min(self.plan.num_neighbours, self.num_labels)
 
     def truth(self, targets: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-        """What is the right answer to queries of these identities, int64 (N,); -1 where they are not judged.
+        """Return the right answer to queries of these identities, int64 (N,); -1 for those that are not judged.
 
         Args:
             targets: int64 (N,), -1 for no known identity.
-            known: the identities that could have been found, int64, -1 is passed over; None for all.
+            known: the identities that could have been found, int64, -1 is ignored; None for all.
         """
         if not self.scored.all():
             known = np.flatnonzero(self.scored)
@@ -140,7 +140,7 @@ class Ranker:
         return np.where(can_be_found, targets, unknown)
 
     def fit(self, ranked: Ranked, truth: np.ndarray) -> float | None:
-        """The similarity (or probability) below which the unknown label comes first; None where it never comes."""
+        """Return the similarity (or probability) below which the unknown label comes first; None if it never does."""
         if self.unknown is None or not self.scored.all() or not self.plan.judge_unknown:
             return None
         if self.plan.unknown_share is not None:
@@ -150,7 +150,7 @@ class Ranker:
         return fit_unknown(ranked, truth, unknown=self.unknown, k=self.k)[0]
 
     def answer(self, ranked: Ranked, threshold: float | None) -> np.ndarray:
-        """Answers in order, best first, int64 (N, k); -1 only where there are fewer labels than that."""
+        """Return answers in order, best first, int64 (N, k); -1 only if there are fewer labels than k."""
         if not self.scored.all():
             assert self.unknown is not None  # the recipe has looked
             answers = to_scored(ranked.labels, self.scored, self.unknown, self.k)
@@ -161,9 +161,9 @@ class Ranker:
         return self._filled(answers[:, : self.k])
 
     def sureness(self, answers: np.ndarray, ranked: Ranked, threshold: float | None) -> np.ndarray:
-        """How far the first score is from where the first answer would be another one, float (N,).
+        """Return the distance of the first score from where the first answer would change, float (N,).
 
-        The unknown label that comes by a threshold is the surer, the lower the score. -inf where there is no score.
+        The unknown label is the surer, the lower the score. -inf if there is no score.
         """
         scores = ranked.scores[:, 0]
         if threshold is None:
@@ -172,7 +172,7 @@ class Ranker:
         return np.where(np.isfinite(scores), gaps, -np.inf)
 
     def cross_fit(self, ranked: Ranked, truth: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        """Answers of each fold by a threshold that was fitted on the others, where there are others, int64 (N, k)."""
+        """Return each fold's answers by a threshold fitted on the other folds, if there are any, int64 (N, k)."""
         answers = np.empty((len(truth), self.k), np.int64)
         for fold in np.unique(folds):
             mine = folds == fold
@@ -181,7 +181,7 @@ class Ranker:
         return answers
 
     def _filled(self, answers: np.ndarray) -> np.ndarray:
-        """Empty places, as of an image that cannot be read, get the most frequent labels."""
+        """Fill empty places, as of an image that cannot be read, with the most frequent labels."""
         wide = np.full((len(answers), self.k), -1, np.int64)
         wide[:, : answers.shape[1]] = answers
         neutral = [*([] if self.unknown is None else [self.unknown]), *self._frequent[self.scored[self._frequent]]]
@@ -193,14 +193,14 @@ class Ranker:
         return wide
 
     def score(self, answers: np.ndarray, truth: np.ndarray) -> float:
-        """The score of the rows that are judged; NaN where there is none."""
+        """Return the score of the rows that are judged; NaN without any."""
         judged = truth >= 0
         return self.scorer.score(answers[judged], truth[judged])
 
     def scores(
         self, answers: np.ndarray, ranked: Ranked, truth: np.ndarray, groups: np.ndarray | None
     ) -> dict[str, Any]:
-        """What goes into `scores.json` about these rows.
+        """Return the content of `scores.json` about these rows.
 
         Raises:
             DataError: none of them is judged.

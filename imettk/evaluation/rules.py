@@ -1,4 +1,4 @@
-"""A recipe's rule as it is fitted, read back, and scored."""
+"""A recipe's rule: fitted, read back, and scored."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def fitter_of(
     *,
     labels: tuple[str, ...] = (),
 ) -> RuleFitter:
-    """Return what fits the recipe's rule, and knows what its metric judges.
+    """Return the fitter of the recipe's rule, which knows what its metric judges.
 
     Args:
         label_groups: of each label, (C,).
         given_shares: of each label, float64 (C,), where the recipe names a table of them.
-        labels: their names, (C,), where answers are read or go by name.
+        labels: their names, (C,), if answers are read, or depend on names.
 
     Raises:
-        ConfigError: the rule cannot answer with these labels, or the metric not judge what it answers.
+        ConfigError: the rule cannot answer with these labels, or the metric cannot judge its answers.
     """
     context = FitContext(
         recipe.fitted_rule,
@@ -55,7 +55,7 @@ def rule_from_json(recipe: Recipe, content: dict[str, Any]) -> Rule:
 
 
 def pool_from_json(recipe: Recipe, content: dict[str, Any]) -> str | None:
-    """Return the pool of units that `rule.json` holds, None where each image is answered by itself.
+    """Return the pool of units that `rule.json` holds, None if each image is answered by itself.
 
     Raises:
         MismatchError: it holds none, and there are units.
@@ -68,13 +68,13 @@ def pool_from_json(recipe: Recipe, content: dict[str, Any]) -> str | None:
 
 
 def score_quickly(fitter: RuleFitter, probs: np.ndarray, targets: np.ndarray) -> float:
-    """Return what these rows score by a quick rule that was fitted on them: only differences of it count."""
+    """Return the score of these rows by a quick rule fitted on them: only differences of such scores count."""
     answers = fitter.fit_quickly(probs, targets).apply(probs) if fitter.judges_answers else probs
     return fitter.scorer.score(*fitter.judged(answers, probs, targets))
 
 
 def merge_outputs(recipe: Recipe, outputs: list[Outputs], rows: np.ndarray) -> np.ndarray:
-    """Return what folds and views together give some images, float (M, O).
+    """Merge the outputs of folds and views for some images, float (M, O).
 
     Args:
         outputs: of each fold, logits (V, N, O).

@@ -149,7 +149,7 @@ def honest_scores(
 def _answer_honestly(
     fitter: RuleFitter, probs: np.ndarray, targets: np.ndarray, folds: np.ndarray
 ) -> tuple[np.ndarray, Rule]:
-    """Return answers of rules that were fitted on the other folds, where there are some, and one of these rules."""
+    """Return answers of rules fitted on the other folds, if there are any, and one of these rules."""
     fit = fitter.on(probs, targets, folds)
     if len(np.unique(folds)) > 1 and fitter.learns:
         answers, rules = cross_fit(fit, probs, folds)
@@ -251,5 +251,5 @@ def _tell_shake_up(recipe: Recipe, oof: OutOfFold, rule: Rule) -> None:
 
 
 def count_test_rows(recipe: Recipe, data_dir: Path) -> int | None:
-    """Return the rows of the test set, where it is there."""
+    """Return the number of rows in the test set, None if it is not there."""
     return None if find_asked(recipe.table, data_dir) is None else len(read_asked(recipe.table, data_dir))

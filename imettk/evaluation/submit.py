@@ -19,25 +19,25 @@ from imettk.tracking.run_dir import RunDir
 
 
 def label_rows(ranked: np.ndarray, labels: Sequence[str]) -> list[list[str]]:
-    """Return the labels of each row of ranked answers, int64 (N, k), where -1 is none."""
+    """Return the labels of each row of ranked answers, int64 (N, k); -1 is no answer."""
     return [[labels[label] for label in row if label >= 0] for row in ranked.tolist()]
 
 
 def gives_flags(recipe: Recipe) -> bool:
-    """Return whether each label has a column of the submission, into which its answers go as 1 and 0."""
+    """Return whether the submission has a column for each label, filled with 1 and 0."""
     task = recipe.task
     flags = recipe.rule_row.gives[0] == "answers" and not (task.numeric or task.asks_columns)
     return flags and bool(recipe.table.label_answers)
 
 
 def may_give_lists(recipe: Recipe) -> bool:
-    """Return whether several labels of a row go into one cell of the submission: as a list where the sample has one."""
+    """Return whether several labels of a row go into one cell of the submission, which may hold a list."""
     one_cell = len(recipe.table.filled_columns) == 1 and recipe.rule_row.gives[0] == "answers"
     return one_cell and recipe.task.splits_cells
 
 
 def check_sample(recipe: Recipe, data_dir: Path, labels: Sequence[str]) -> None:
-    """Raise `DataError` where the sample submission asks for other answers than the recipe gives.
+    """Raise `DataError` if the sample submission asks for other answers than the recipe gives.
 
     Args:
         labels: those of the training table, (C,).
@@ -58,13 +58,13 @@ def check_sample(recipe: Recipe, data_dir: Path, labels: Sequence[str]) -> None:
         answers = ("0", "1")
     elif form.unknown_label is not None:
         answers = (*labels, form.unknown_label)
-    said = recipe.score.metric is not None  # by which labels are judged
+    metric_is_given = recipe.score.metric is not None  # it may judge labels by fractions
     check_kind(
         read_sample(form, path),
         path,
         form.filled_columns,
         labels=answers,
-        fractions=said,
+        fractions=metric_is_given,
         shares=not recipe.task.numeric,
         lists=may_give_lists(recipe),
     )
@@ -80,11 +80,11 @@ def submit(
     *,
     num_answers: int | None = None,
 ) -> None:
-    """Write `submission.csv`; where no file says which rows a test set has, say that there is none to write it for.
+    """Write `submission.csv`, or print a note if no file says which rows the test set has.
 
     Args:
-        what: where the answers come from, for the line that is printed.
-        num_answers: the most answers of a row, which stand in order; None where they have none.
+        what: origin of the answers, for the line that is printed.
+        num_answers: the most answers of a row, if they are in order; None if they have no order.
 
     Raises:
         DataError: the submission would not fit the sample.
@@ -98,7 +98,7 @@ def submit(
     flags = gives_flags(recipe)
     if flags:
         answers = as_flags(answers, form.label_answers)
-    elif recipe.rule.pairs is not None:  # a cell that is text, though it holds numbers
+    elif recipe.rule.pairs is not None:  # the cell is text, though it contains numbers
         answers = [[form.label_separator.join(row)] for row in answers]
     elif may_give_lists(recipe):
         shown = are_lists(read_asked(form, data_dir)[form.filled_columns[0]])

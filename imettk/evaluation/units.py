@@ -1,4 +1,4 @@
-"""From predictions of images to those of units, where several images give one answer; all else sees units alone."""
+"""Units of several images that get one answer: their predictions, made from those of their images."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Pooled:
     Attributes:
         probs: by the pool that is best of all, float (U, O).
         by_fold: of each fold for which the others choose another one, the same by that.
-        pool: its name, None where each image is answered by itself.
-        scores: what each pool scores: only the differences count.
+        pool: its name, None if each image is answered by itself.
+        scores: of each pool: only the differences count.
     """
 
     probs: np.ndarray
@@ -38,12 +38,12 @@ class Pooled:
     scores: Mapping[str, float] = field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:
-        """Return what `scores.json` says of it."""
+        """Return the content of `scores.json` about the pool."""
         return {} if self.pool is None else {"pool": self.pool, "pools": dict(self.scores)}
 
 
 class Units:
-    """The units of a table; where there are none, each image is one, and nothing changes."""
+    """Units of a table; without units, each image is one, and nothing changes."""
 
     def __init__(self, recipe: Recipe, table: SampleTable) -> None:
         self._recipe, self._images, self._members = recipe, table, None
@@ -56,7 +56,7 @@ class Units:
 
     @cached_property
     def table(self) -> SampleTable:
-        """A table with a row a unit: its name for an id, with labels, image and group of its first image."""
+        """Table with a row for each unit: its name for an id, and labels, image and group of its first image."""
         if self._members is None:
             return self._images
         made = self._images.take(self.first)
@@ -68,7 +68,7 @@ class Units:
         """Return the fold of each unit, from those of images, int64 (U,).
 
         Raises:
-            MismatchError: a unit lies in several, as where the table says other units than it did.
+            MismatchError: a unit lies in several folds, as after the table's units have changed.
         """
         if self._members is not None and (differs := folds != folds[self.first][self._members.unit]).any():
             assert self._images.units is not None
@@ -80,7 +80,7 @@ class Units:
         """Return predictions of units from those of images, float (N, O) -> (U, O).
 
         Args:
-            name: of the pool; None is that of the recipe, or the mean where that is still to be chosen.
+            name: of the pool; None is the recipe's, or the mean if that is still to be chosen.
         """
         if self._members is None:
             return probs
@@ -112,10 +112,10 @@ class Units:
         plan, targets = self._recipe.rule, self.table.targets
         assert targets is not None and self._images.units is not None
         names = [name for name, row in UNIT_POOLS.items() if row.numbers or not self._recipe.task.numeric]
-        found = {name: self.pool(probs, name) for name in (names if plan.pool == "auto" else [plan.pool])}
+        by_pool = {name: self.pool(probs, name) for name in (names if plan.pool == "auto" else [plan.pool])}
 
         def scores_on(rows: np.ndarray) -> dict[str, float]:
-            return {name: score_quickly(fitter, own[rows], targets[rows]) for name, own in found.items()}
+            return {name: score_quickly(fitter, pooled[rows], targets[rows]) for name, pooled in by_pool.items()}
 
         def best(scores: dict[str, float]) -> str:
             sign = 1 if fitter.scorer.higher else -1
@@ -123,10 +123,11 @@ class Units:
 
         scores = scores_on(np.arange(len(folds)))
         pool, by_fold = best(scores), {}
-        if len(found) > 1 and len(np.unique(folds)) > 1:
-            own = {fold: best(scores_on(np.flatnonzero(folds != fold))) for fold in np.unique(folds).tolist()}
-            by_fold = {fold: found[name] for fold, name in own.items() if name != pool}
-        return Pooled(found[pool], by_fold, pool, scores)
+        if len(by_pool) > 1 and len(np.unique(folds)) > 1:
+            # A pool that is chosen on all rows has seen those it is scored on: each fold goes by the others' choice.
+            choices = {fold: best(scores_on(np.flatnonzero(folds != fold))) for fold in np.unique(folds).tolist()}
+            by_fold = {fold: by_pool[name] for fold, name in choices.items() if name != pool}
+        return Pooled(by_pool[pool], by_fold, pool, scores)
 
     def tell(self, pooled: Pooled, fitter: RuleFitter) -> None:
         """Print how many images a unit has, and which pool was chosen."""

@@ -1,4 +1,4 @@
-"""What a training table and its folds hold, in a few lines."""
+"""Summary of a training table and its folds, in a few lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_NAMED = 6  # columns of numbers whose range is told
 
 
 def describe_folds(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str:
-    """Return what was made in a few lines: rows, folds, their sizes, and how evenly labels fell."""
+    """Return a few lines about rows, folds, their sizes, and how evenly labels are spread over them."""
     task, plan, targets = recipe.task, recipe.folds, table.targets
     assert targets is not None  # a training table has them
     identities, learnable = task.identities(targets), task.learnable(targets)
@@ -46,7 +46,7 @@ def describe_folds(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str
 
 
 def _contents(recipe: Recipe, table: SampleTable, targets: np.ndarray) -> list[str]:
-    """What the training table holds: rows, groups, labels or numbers, votes, units."""
+    """Return a line about rows, groups, labels or numbers, votes and units."""
     task = recipe.task
     rows = task.label_counts(targets, len(table.labels))
     what = f"{len(table.labels)} labels, {int((rows == 0).sum())} of them without a row"
@@ -64,7 +64,7 @@ def _contents(recipe: Recipe, table: SampleTable, targets: np.ndarray) -> list[s
 
 
 def _unknown_lines(identities: np.ndarray, folds: np.ndarray, plan: FoldConfig) -> list[str]:
-    """Of each fold, how many identities validate in it that it does not train on."""
+    """Return, for each fold, how many identities validate in it that it does not train on."""
     never_train = (identities < 0) | np.isin(folds, (LEFT_OUT, GALLERY_ONLY))
     counts = []
     for fold in range(plan.num_folds):
@@ -76,7 +76,7 @@ def _unknown_lines(identities: np.ndarray, folds: np.ndarray, plan: FoldConfig) 
 
 
 def _evenness(labels: tuple[str, ...], counts: np.ndarray, *, alone: bool) -> list[str]:
-    """How far the folds' rows of each label lie apart, and which labels cannot be in every fold.
+    """Return how unevenly the rows of labels are spread over folds, and which labels cannot be in every fold.
 
     Args:
         counts: rows of each label in each fold, int (F, C).

@@ -1,4 +1,4 @@
-"""Rows that belong together: of one patient, one sender, or copies of each other."""
+"""Rows that belong together: of the same patient or sender, or copies of each other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imettk.tracking.run_dir import DUPLICATE_GROUPS, RunDir
 
 
 def row_groups(table: SampleTable, run: RunDir) -> np.ndarray | None:
-    """Which rows belong together, any dtype (N,): the table's groups, joined where `imettk duplicates` found copies."""
+    """Return the group of each row, any dtype (N,): the table's, joined where `imettk duplicates` found copies."""
     if (path := run.find_optional(DUPLICATE_GROUPS)) is None:
         return table.groups
     found = read_csv(path).set_index("id")["group"].reindex(table.ids)

@@ -1,4 +1,4 @@
-"""Labels of test images that duplicate a training image: `duplicates` writes them, `infer` reads them."""
+"""Known labels of test images that duplicate a training image: `duplicates` writes them, `infer` reads them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_known_answers(run: RunDir, recipe: Recipe, labelled: SampleTable, table
     again = "run `imettk duplicates --action answer` again, or delete it"
     require_columns(frame, path, ["id", "label"])
     if not {"image_hash", "labels_hash"} <= set(frame.columns):
-        raise MismatchError(f"{path} does not say of which images it is (an earlier version wrote it): {again}")
+        raise MismatchError(f"{path} does not identify its images (an earlier version wrote it): {again}")
     if len(frame) and set(frame["labels_hash"]) != {_hash_labels(identify_data(labelled))}:
         raise MismatchError(f"{path} was made from other training labels: {again}")
     place = {name: row for row, name in enumerate(table.ids.tolist())}
@@ -57,7 +57,7 @@ def read_known_answers(run: RunDir, recipe: Recipe, labelled: SampleTable, table
         changed = list_names(frame["id"][~same], "image")
         say(f"note: {path}: {changed} changed since; their answers are not taken from it")
     frame = frame[same]
-    say(f"{path}: {len(frame)} answers are those of a duplicate")
+    say(f"{path}: {len(frame)} answers are those of a duplicate in the training set")
     return dict(zip(frame["id"], frame["label"], strict=True))
 
 

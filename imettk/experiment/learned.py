@@ -1,4 +1,4 @@
-"""What a network learns beside single labels: which outputs are of one question, and those that are never answered."""
+"""Outputs of a network beside single labels: the parts of questions, and auxiliary ones that are never answered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Learned:
 
     @classmethod
     def of(cls, recipe: Recipe, table: SampleTable) -> Self:
-        """Return what a recipe learns of a training table."""
+        """Return what a recipe learns from a training table."""
         return cls(recipe.task.parts(table.learned_groups), table.auxiliary_labels)
 
     def to_values(self) -> dict[str, Any]:
@@ -41,5 +41,5 @@ class Learned:
 
 
 def with_auxiliary(targets: np.ndarray, table: SampleTable) -> np.ndarray:
-    """Return targets as they are trained: those that are answered, and the auxiliary ones behind, (N, O)."""
+    """Return the targets of training: those that are answered, then the auxiliary ones, (N, O)."""
     return targets if table.auxiliary is None else np.concatenate([targets, table.auxiliary], axis=1)

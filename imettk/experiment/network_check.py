@@ -1,4 +1,4 @@
-"""The recipe's network before anything is read or trained: can it be made, and for all of its image sizes?"""
+"""Check of a recipe's network before anything is trained: that it can be made, for all of its image sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imettk.models.network import Network
 
 
 def check_network(recipe: Recipe, num_labels: int) -> None:
-    """Make the network of a recipe without its values, and look whether it takes images of each size that it will meet.
+    """Make the network of a recipe on the meta device, and check that it takes images of each size that it will meet.
 
     Raises:
         ConfigError: there is no such network, it has fewer layer groups, or it does not take a size.

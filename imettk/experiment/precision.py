@@ -1,4 +1,4 @@
-"""The precision that a training computes in: what the hardware has, what this CPU gets right, and what is faster."""
+"""Precision of a training: one that the hardware has, that this CPU computes correctly, and that is the fastest."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class TrainingPrecision:
     """Settles the precision of each fold's training, once for all folds of a session.
 
     `auto` on a CPU with bfloat16 times both for networks with depthwise convolutions: these are slower in bfloat16
-    there, and all others faster. A training keeps what its checkpoint recorded, for another precision gives other bits.
+    there, and all others faster. A training keeps what its checkpoint recorded: another precision gives other bits.
 
     Args:
-        compute: what the recipe asks for and the hardware has.
+        compute: as the recipe names it and the hardware has it.
     """
 
     def __init__(self, recipe: Recipe, compute: Compute, num_labels: int) -> None:
@@ -35,10 +35,10 @@ class TrainingPrecision:
         self._float32 = replace(compute, dtype=torch.float32)
 
     def settle(self, recorded: str | None) -> Compute:
-        """Return how a fold is trained.
+        """Return the device and precision of a fold.
 
         Args:
-            recorded: the dtype that the fold's checkpoint notes; None where the training begins.
+            recorded: the dtype in the fold's checkpoint; None if the training begins.
         """
         automatic, compute = self._recipe.train.precision == "auto", self._compute
         if compute.device.type != "cpu" or compute.dtype is not torch.bfloat16:
@@ -55,7 +55,7 @@ class TrainingPrecision:
 
     @cached_property
     def _gives_wrong_gradients(self) -> bool:
-        """Whether bfloat16 does, which is said."""
+        """True if bfloat16 gives wrong gradients here, which is printed."""
         wrong = bfloat16_convolutions_fail() and self._meets_single_pixels(self._network)
         if wrong:
             self._say(
@@ -66,7 +66,7 @@ class TrainingPrecision:
 
     @cached_property
     def _is_slower(self) -> bool:
-        """Whether bfloat16 is, which is said."""
+        """True if bfloat16 is slower here; the times are printed."""
         if not has_depthwise(self._network):
             return False
         size, channels = self._recipe.images.image_size, self._recipe.images.channels
@@ -75,7 +75,7 @@ class TrainingPrecision:
         slower = self._compute.processes.broadcast_object(single < CLEARLY * half)
         taken, left = ("float32", "bfloat16") if slower else ("bfloat16", "float32")
         seconds = f"{number} images take {single:.3f} s a step in float32, {half:.3f} s in bfloat16"
-        self._say(f"precision: {taken} and not {left}, for this network has depthwise convolutions: {seconds}")
+        self._say(f"precision: {taken} and not {left}, as this network has depthwise convolutions: {seconds}")
         return slower
 
     def _meets_single_pixels(self, network: nn.Module) -> bool:
@@ -96,9 +96,9 @@ def has_depthwise(network: nn.Module) -> bool:
 
 
 def time_precisions(network: nn.Module, shape: tuple[int, int, int, int]) -> tuple[float, float]:
-    """Return the seconds that forward and backward pass take in float32 and in bfloat16 on the CPU, the best of some.
+    """Return the seconds of a forward and backward pass on the CPU, in float32 and in bfloat16, the best of several.
 
-    The network's gradients and running statistics are not to be used afterwards.
+    The network's gradients and running statistics are of no use afterwards.
 
     Args:
         shape: of the images, (B, H, W, channels).

@@ -1,4 +1,4 @@
-"""What `prepare` left, read back: the table, its folds, and a network from its file."""
+"""Results of `prepare` and `train`, read back: table, folds, image source, networks."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ImageRows:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The training table, and what `prepare` found.
+    """Training table, folds and bad images, as `prepare` left them.
 
     Attributes:
         folds: of each row, int64 (N,); -1 for rows that only train, -2 for those that are left out, -3 for those that
@@ -84,24 +84,26 @@ class Prepared:
 
     @property
     def targets(self) -> np.ndarray:
-        """As the task has them, first axis N."""
+        """Targets in the form of the task, first axis N."""
         assert self.table.targets is not None
         return self.table.targets
 
     @cached_property
     def identity(self) -> DataIdentity:
-        """Which data this is; see `require_same_data`."""
+        """Identity of this data; see `require_same_data`."""
         return identify_data(self.table, self.folds, self.bad)
 
     def rows(self, fold: int, *, valid: bool) -> np.ndarray:
-        """Positions of the rows that validate (or train) in this fold, int64 (M,); unknown identities never train."""
+        """Return the rows that validate (or train) in this fold, int64 (M,); unknown identities never train."""
         trains = ~np.isin(self.folds, (fold, LEFT_OUT, GALLERY_ONLY)) & ~self.bad
         trains &= self.task.learnable(self.targets)
         return np.flatnonzero(self.folds == fold if valid else trains)
 
     def gallery_rows(self, fold: int) -> np.ndarray:
-        """Positions of the rows that this fold's queries are compared with, int64 (M,); those of no known identity are
-        among them, and no answer."""
+        """Return the rows that this fold's queries are compared with, int64 (M,).
+
+        Rows of no known identity are among them: they are no answer, and can push a wrong one down.
+        """
         return np.flatnonzero((self.folds != fold) & (self.folds != LEFT_OUT) & ~self.bad)
 
     def images(self, rows: np.ndarray) -> ImageRows:
@@ -135,8 +137,8 @@ def choose_compute(recipe: Recipe, rank: int = 0) -> Compute:
 
 
 def trained_folds(run: RunDir, fold: int | None) -> list[int]:
-    """The trained folds, or this one; `MissingFileError` where there is none."""
-    folds = [one for one in run.trained_folds() if fold in (None, one)]
+    """Return the trained folds, or this one; raise `MissingFileError` if there is none."""
+    folds = [number for number in run.trained_folds() if fold in (None, number)]
     if not folds:
         what = "fold" if fold is None else f"fold {fold}"
         raise MissingFileError(
@@ -146,7 +148,7 @@ def trained_folds(run: RunDir, fold: int | None) -> list[int]:
 
 
 def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:
-    """The table and folds that `prepare` left.
+    """Read the table and folds that `prepare` left.
 
     Raises:
         MissingFileError: `prepare` has not run.
@@ -186,7 +188,10 @@ def require_same_data(what: str, values: dict[str, Any], identity: DataIdentity)
 
 
 def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir) -> ImageSource:
-    """Reads the images of a table, from the cache that `prepare` left where it holds them as they are; says so."""
+    """Return a source of a table's images: the cache that `prepare` left, as far as it fits the files of today.
+
+    Prints a note if some images, or all, are read from their files.
+    """
     reader = reader_of(recipe, run)
     index = run.find_optional(f"{CACHE}/{INDEX}")
     if index is None:
@@ -195,7 +200,7 @@ def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir)
     cache = ImageCache(folder)
     if cache.key != cache_key(reader, cache.kind, recipe.cache.quality, cache.names.tolist()):
         say(
-            f"note: {folder} was made by other settings, or by a version that read such files otherwise: images are "
+            f"note: {folder} was made with other settings, or by a version that read files differently: images are "
             "read from their files; `imettk prepare` remakes it"
         )
         return ImageSource(table, reader)
@@ -209,12 +214,12 @@ def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir)
 def make_network(
     recipe: Recipe, num_labels: int, *, learned: Learned | None = None, weights: str | None = None
 ) -> Network:
-    """The network of a recipe; `weights` is where pretrained ones lie, None for random ones.
+    """Make the network of a recipe; `weights` is the path of pretrained ones, None for random ones.
 
-    Without a mean and std, which `settle` gives, it takes ImageNet's.
+    Without a mean and std, which `settle` fills in, ImageNet's are used.
 
     Args:
-        learned: what the table decides; where only sizes count, it is left out.
+        learned: what the table decides about outputs; left out if only sizes matter.
     """
     learned = learned or Learned()
     num_classes = recipe.task.num_outputs(num_labels) * (2 if recipe.embedding.mirrored_identities else 1)
@@ -236,7 +241,7 @@ def make_network(
 
 
 def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.device) -> Network:
-    """The trained network of a fold.
+    """Read the trained network of a fold.
 
     Raises:
         CheckpointError: it is damaged.
@@ -246,7 +251,7 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
     try:
         model = read_tensors(path)
     except CheckpointError as error:
-        raise CheckpointError(f"{error}; delete it: `imettk train` makes it anew from the last checkpoint") from None
+        raise CheckpointError(f"{error}; delete it: `imettk train` makes it again from the last checkpoint") from None
     if model.values["fingerprint"] != fingerprint(recipe):
         raise MismatchError(
             f"{path} was trained by another recipe (fingerprint {model.values['fingerprint']}, this one has "
@@ -268,10 +273,10 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
 
 
 def read_shares(recipe: Recipe, data_dir: Path, labels: tuple[str, ...]) -> np.ndarray | None:
-    """The shares of the table that the recipe names, float64 (C,); None where it names none.
+    """Read the shares in the table that the recipe names, float64 (C,); None if it names none.
 
     Raises:
-        DataError: the table has no share for a label, or one that is none.
+        DataError: a label has no share in [0, 1].
     """
     if recipe.rule.shares_csv is None:
         return None

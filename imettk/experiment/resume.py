@@ -1,4 +1,8 @@
-"""Where a fold goes on: its own newest checkpoint, or another training's weights."""
+"""Start of a fold: its own newest checkpoint, or another training's weights.
+
+A checkpoint is only taken for the same recipe and the same data: a training that went on with others would end with
+weights that no uninterrupted run could have, and nobody could tell.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ MAX_NAMED = 12  # tensors that do not fit, named one by one
 
 
 def is_done(recipe: Recipe, run: RunDir, fold: int, data: DataIdentity, *, others_allowed: bool = False) -> bool:
-    """Whether some folder has the fold's trained model; one of another recipe or other data is refused, or passed over.
+    """Return whether a folder of the run has the fold's trained model.
 
     Raises:
         MismatchError: it is of another recipe, or of other data; what differs is named.
@@ -38,7 +42,7 @@ def is_done(recipe: Recipe, run: RunDir, fold: int, data: DataIdentity, *, other
             except CheckpointError as error:
                 if not any(any(other.glob("checkpoints/step-*.safetensors")) for other in run.fold_everywhere(fold)):
                     raise
-                say(f"warning: {error}: made anew from the last checkpoint")
+                say(f"warning: {error}: made again from the last checkpoint")
                 continue
             if is_of(recipe, values):
                 if others_allowed and not _is_of(values, data):
@@ -63,10 +67,10 @@ def find_checkpoint(
     others_allowed: bool = False,
     fits: Callable[[TensorFile], bool] = lambda _: True,
 ) -> TensorFile | None:
-    """The newest valid checkpoint of this fold, of this recipe and data, in any folder.
+    """Return the newest valid checkpoint of this fold, of this recipe and data, in any folder of the run.
 
     Args:
-        others_allowed: pass over those of another recipe or other data instead of refusing to go on.
+        others_allowed: skip checkpoints of another recipe or other data instead of refusing to go on.
 
     Raises:
         MismatchError: the newest is of another recipe or of other data; what differs is named.
@@ -77,7 +81,7 @@ def find_checkpoint(
         if ours and not others_allowed:
             require_same_data(f"fold {fold}", checkpoint.values, data)
             if "data" not in checkpoint.values:
-                say(f"note: fold {fold} was begun by version 0.1.0: whether its rows and labels are these is not known")
+                say(f"note: fold {fold} was begun by version 0.1.0, which recorded no rows or labels: not checked")
         if not ours and not others_allowed:
             old = from_json(json.dumps(checkpoint.values["recipe"]), where="the checkpoint")
             changed = differences(old, recipe) or misfits(recipe, checkpoint.values)
@@ -92,13 +96,13 @@ def find_checkpoint(
 
 
 def _is_of(values: dict[str, Any], data: DataIdentity) -> bool:
-    """Return whether a checkpoint or model is of this data, or does not say."""
+    """Return whether a checkpoint or model is of this data, or did not record it."""
     return "data" not in values or not DataIdentity.from_values(values["data"]).changes_to(data)
 
 
 @dataclass(frozen=True)
 class OtherTraining:
-    """Weights that another training left.
+    """Weights of another training.
 
     Attributes:
         values: the plain values of their file.
@@ -110,10 +114,10 @@ class OtherTraining:
 
 
 def load_other_weights(network: nn.Module, other: OtherTraining) -> None:
-    """Give a network what fits of another training's weights, and print what did not.
+    """Load those of another training's weights that fit a network, and print which do not.
 
     Raises:
-        MismatchError: none fits.
+        MismatchError: none of the backbone's fits.
     """
     source, weights, own = other.source, other.weights, network.state_dict()
     taken = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
@@ -123,14 +127,14 @@ def load_other_weights(network: nn.Module, other: OtherTraining) -> None:
     say(f"weights of {source}: {len(taken)} of {len(own)} tensors taken ({_layers(taken)})")
     left = [name for name in {**own, **weights} if name not in taken]
     for name in left[:MAX_NAMED]:
-        shapes = [tuple(one[name].shape) if name in one else "absent" for one in (weights, own)]
+        shapes = [tuple(state[name].shape) if name in state else "absent" for state in (weights, own)]
         say(f"  not taken: {name}, {shapes[0]} there, {shapes[1]} here")
     if left[MAX_NAMED:]:
         say(f"  nor {len(left) - MAX_NAMED} more ({_layers(left[MAX_NAMED:])})")
 
 
 def carry_checkpoint(run: RunDir, fold: int, checkpoint: TensorFile) -> None:
-    """Write a checkpoint that was found in the inputs into the run folder too.
+    """Copy a checkpoint that was found in the inputs into the run folder.
 
     The next session may be given this folder alone, and this one may end before it has a checkpoint of its own.
     """
@@ -141,9 +145,9 @@ def carry_checkpoint(run: RunDir, fold: int, checkpoint: TensorFile) -> None:
 
 
 def carry_journal(recipe: Recipe, run: RunDir, fold: int, data: DataIdentity, checkpoint: TensorFile | None) -> Journal:
-    """Open the fold's journal, completed by what earlier sessions of this training wrote in the inputs.
+    """Open the fold's journal, completed with what earlier sessions of this training wrote in the inputs.
 
-    A fold that begins, be it with another training's weights, has a journal of its own.
+    A fold that begins, even with another training's weights, begins a journal of its own.
     """
     own, *others = (folder / "journal.jsonl" for folder in run.fold_everywhere(fold))
     if checkpoint is not None and _last_step(own) < checkpoint.values["position"]["step"]:
@@ -153,7 +157,7 @@ def carry_journal(recipe: Recipe, run: RunDir, fold: int, data: DataIdentity, ch
 
 
 def _last_step(journal: Path) -> int:
-    """Return the last step in a journal; -1 where it is empty or missing."""
+    """Return the last step in a journal; -1 if it is empty or missing."""
     return max((event.get("step", 0) for event in read_journal(journal)), default=-1)
 
 
@@ -169,9 +173,9 @@ def _holds_training(folder: Path, recipe: Recipe, data: DataIdentity) -> bool:
 
 
 def find_other_training(run: RunDir, fold: int) -> OtherTraining:
-    """Return what another training left in the inputs.
+    """Return the weights that another training left in the inputs.
 
-    Their trained model of this fold counts, else its newest checkpoint, else those of their first other fold.
+    The trained model of this fold comes first, then its newest checkpoint, then those of the first other fold.
 
     Raises:
         MissingFileError: the inputs hold no weights.
@@ -191,5 +195,5 @@ def find_other_training(run: RunDir, fold: int) -> OtherTraining:
 
 
 def _layers(names: Iterable[str]) -> str:
-    """The modules these tensors belong to, two names deep."""
+    """Return the modules that tensors belong to, two names deep."""
     return ", ".join(dict.fromkeys(".".join(name.split(".")[:2]) for name in names))

@@ -1,4 +1,4 @@
-"""Write and read `rule.json`: the fitted rule, and the plan, folds and labels that it was fitted for."""
+"""`rule.json`: the fitted rule, with the settings, folds and labels that it was fitted for."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ RULE, FITTED = "rule.json", "fitted"
 def keep_rule(
     run: RunDir, content: dict[str, Any], recipe: Recipe, labels: Sequence[str], folds: Iterable[int]
 ) -> None:
-    """Write a rule's JSON, with what it was fitted for."""
+    """Write the JSON of a rule, with the settings, folds and labels that it was fitted for."""
     fitted = {"plan": _plan(recipe), "folds": sorted(map(int, folds)), "labels": hash_text(labels)}
     write_json(run.path / RULE, content | {FITTED: fitted})
 
 
 def read_rule(run: RunDir, recipe: Recipe, labels: Sequence[str], folds: Iterable[int] | None = None) -> dict[str, Any]:
-    """Return the JSON of the rule, if it was fitted for this plan and these labels.
+    """Return the JSON of the rule, if it was fitted with these settings and for these labels.
 
     Args:
-        folds: that predict; it is told where the rule was fitted on fewer or others.
+        folds: those that predict; a note is printed if the rule was fitted on fewer or others.
 
     Raises:
         MissingFileError: `validate` has not written it.
-        MismatchError: it was fitted for another plan or for other labels; the fields that differ are named.
+        MismatchError: it was fitted with other settings or for other labels; the fields that differ are named.
     """
     path = run.find(RULE, written_by="validate")
     content = read_json(path)
@@ -55,7 +55,7 @@ def read_rule(run: RunDir, recipe: Recipe, labels: Sequence[str], folds: Iterabl
     if folds is not None and (others := sorted(set(folds) ^ set(fitted["folds"]))):
         say(
             f"note: {path} was fitted on folds {_text(fitted['folds'])}, and {_text(folds)} predict "
-            f"({_text(others)} in one alone): `imettk validate` fits it anew"
+            f"({_text(others)} only in one of them): `imettk validate` fits it again"
         )
     return content
 

@@ -1,4 +1,4 @@
-"""The scale in which a fold learns numbers: from the rows that it trains on, and read back from its model."""
+"""Scale in which a fold learns numbers: fitted on its training rows, and read back from its model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCALE = "scale"  # in the header of checkpoints and models
 
 
 def scale_of(recipe: Recipe, prepared: Prepared, fold: int) -> Scale | None:
-    """Return the scale of a fold; None where its task has none."""
+    """Return the scale of a fold; None if its task has none."""
     rows = prepared.rows(fold, valid=False)
     targets = with_auxiliary(prepared.targets, prepared.table)
     return recipe.task.fit_scale(targets[rows], recipe.target_scale) if len(rows) else None
@@ -32,16 +32,16 @@ def read_scale(model: Path) -> Scale | None:
 
 
 def scale_values(scale: Scale | None) -> dict[str, Any]:
-    """Return what a header says of the scale."""
+    """Return what the header of a file says of the scale."""
     return {} if scale is None else {SCALE: scale.to_values()}
 
 
 def require_same_scale(what: str, values: dict[str, Any], scale: Scale | None) -> None:
-    """Raise `MismatchError` where a checkpoint, named by `what`, learns numbers in another scale."""
+    """Raise `MismatchError` if a checkpoint, named by `what`, learns numbers in another scale."""
     if values.get(SCALE) != scale_values(scale).get(SCALE):
-        raise MismatchError(f"{what} was trained in another scale of the numbers: train anew in another --run-dir")
+        raise MismatchError(f"{what} was trained in another scale of the numbers: train in another --run-dir")
 
 
 def unscale(logits: Tensor, scale: Scale | None) -> Tensor:
-    """Return what a network gives, (..., O), as numbers where there is a scale, else as it is."""
+    """Return the outputs of a network, (..., O), on the targets' own scale; unchanged without one."""
     return logits if scale is None else torch.from_numpy(scale.inverse(logits.numpy()))

@@ -1,4 +1,4 @@
-"""What a recipe leaves to its weights, settled once: the mean and std of images, and which network a hub's name means.
+"""Settings that a recipe leaves to its weights: the mean and std of images, and the network behind a hub's name.
 
 A checkpoint and a model hold the settled sections `images` and `model` beside the fingerprint of the recipe as it was
 given. Those of earlier versions hold ImageNet's mean and std, which were the default, and go on with them.
@@ -22,28 +22,28 @@ from imettk.tracking.tensors import read_values
 
 @dataclass(frozen=True)
 class Settled:
-    """A recipe with nothing left open, of which networks are made.
+    """A recipe with nothing left open, from which networks are made.
 
     Attributes:
-        source: whose mean and std these are, in words.
+        source: where mean and std come from, in words.
     """
 
     recipe: Recipe
     source: str
 
     def values(self) -> dict[str, Any]:
-        """Return what checkpoints and models keep of it, as plain values."""
+        """Return the part that checkpoints and models keep, as plain values."""
         return {"model": asdict(self.recipe.model), "images": asdict(self.recipe.images)}
 
     def describe(self) -> str:
-        """Return mean and std, and whose they are, as words for a line."""
+        """Return a line about mean and std, and where they come from."""
         images = self.recipe.images
         mean, std = (" ".join(f"{value:.3g}" for value in values or ()) for values in (images.mean, images.std))
         return f"images are normalised with mean {mean} and std {std} ({self.source})"
 
 
 def settle(recipe: Recipe, run: RunDir) -> Settled:
-    """Settle a recipe as the folds of a run that have begun are, else by its weights.
+    """Settle a recipe as the folds of a run that have begun, otherwise by its weights.
 
     Raises:
         ConfigError, MissingFileError: as of `pretraining_of`.
@@ -55,19 +55,19 @@ def settle(recipe: Recipe, run: RunDir) -> Settled:
 
 
 def settle_as(recipe: Recipe, values: Mapping[str, Any]) -> Settled:
-    """Settle a recipe as a checkpoint or model of it is, from that file's plain values."""
+    """Settle a recipe as a checkpoint or model of it, from that file's plain values."""
     return _fill(recipe, replace(about_training(values), source="as the training began"))
 
 
 def weights_of(recipe: Recipe) -> str | None:
-    """Return where the weights of a recipe lie: of a hub's name the file, as its network has another name."""
+    """Return the path of a recipe's weights; for a hub's name the file, as its network has another name."""
     library, _, model = recipe.model.backbone.partition(":")
     row, weights = BACKBONES.get(library), recipe.model.weights
     return weights if weights is None or row is None or not row.in_file else str(find_weights(Path(weights), model))
 
 
 def with_architecture(recipe: Recipe) -> Recipe:
-    """Return a recipe whose network is named by its library, where only the file of its weights says which it is."""
+    """Return a recipe whose network has its library's name, even if only the file of its weights knows it."""
     model, row = recipe.model, BACKBONES.get(recipe.model.backbone.partition(":")[0])
     if row is None or not row.in_file:
         return recipe
@@ -75,7 +75,7 @@ def with_architecture(recipe: Recipe) -> Recipe:
 
 
 def misfits(recipe: Recipe, values: Mapping[str, Any]) -> list[str]:
-    """Return what a checkpoint or model began with that the recipe now gives otherwise; the fingerprint leaves it open.
+    """Return the settings of a checkpoint or model that the recipe now contradicts, and that no fingerprint covers.
 
     Returns:
         Lines such as those of `config.differences`.
@@ -98,13 +98,13 @@ def _begun(recipe: Recipe, run: RunDir) -> Iterator[dict[str, Any]]:
                 try:
                     values = read_values(path)
                 except (OSError, CheckpointError):
-                    continue  # what reads its tensors says so
+                    continue  # whoever reads its tensors reports it
                 if values.get("fingerprint") == fingerprint(recipe):
                     yield values
 
 
 def _fill(recipe: Recipe, about: About) -> Settled:
-    """Return a recipe with what weights were trained with where it gives nothing."""
+    """Fill what a recipe leaves open with the settings that its weights were trained with."""
     images, model = recipe.images, recipe.model
     assert about.mean is not None and about.std is not None
     given = images.mean is not None and images.std is not None

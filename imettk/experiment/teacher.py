@@ -1,4 +1,4 @@
-"""Distillation: probabilities that other models gave become part of the targets."""
+"""Distillation: probabilities of other models become part of the targets."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from imettk.tasks import Task
 
 
 def with_teacher(recipe: Recipe, prepared: Prepared, fold: int) -> tuple[Prepared, str]:
-    """What to train on, with what other models said in the targets, and a hash of what they added.
+    """Return the data to train on, with other models' predictions in its targets, and a hash of what they added.
 
-    Pseudo-labelled rows that the fold's models are not sure of are marked as bad: they do not train.
+    Pseudo-labelled rows of which the fold's models are unsure are marked as bad: they do not train.
     """
     plan, table = recipe.train, prepared.table
     assert table.targets is not None and table.sources is not None
     targets, unsure = with_pseudo_labels(recipe, table.targets, table.sources, table.ids, table.labels, fold)
-    # Soft targets do not say any more that an identity is unknown: such a row must not train.
+    # Soft targets no longer show that an identity is unknown: such a row must not train.
     unsure |= ~recipe.task.learnable(table.targets)
     taught = "none"
     if targets is not table.targets:
@@ -34,7 +34,7 @@ def with_teacher(recipe: Recipe, prepared: Prepared, fold: int) -> tuple[Prepare
     if not plan.teacher:
         return prepared, taught
     rows = prepared.rows(fold, valid=False)
-    rows = rows[prepared.folds[rows] >= 0]  # no out-of-fold prediction knows rows that only train
+    rows = rows[prepared.folds[rows] >= 0]  # rows that only train have no out-of-fold prediction
     mixed, taught = teach(prepared.table, rows, plan.teacher, weight=plan.teacher_weight, task=recipe.task)
     return replace(prepared, table=mixed, bad=prepared.bad | ~recipe.task.learnable(table.targets)), taught
 
@@ -42,7 +42,7 @@ def with_teacher(recipe: Recipe, prepared: Prepared, fold: int) -> tuple[Prepare
 def teach(
     table: SampleTable, rows: np.ndarray, paths: tuple[str, ...], *, weight: float, task: Task
 ) -> tuple[SampleTable, str]:
-    """A table whose targets are (1 - weight) * its own + weight * the mean of the teachers' probabilities.
+    """Return a table with targets (1 - weight) * its own + weight * the mean of the teachers' probabilities.
 
     Args:
         rows: those that must have a teacher, int64 (N,); others keep their targets.
@@ -53,7 +53,7 @@ def teach(
 
     Raises:
         MissingFileError: a file is not there, or no file knows some row.
-        MismatchError: a file is of other labels.
+        MismatchError: a file has other labels.
     """
     assert table.targets is not None
     own = task.soft_answers(table.targets, task.num_outputs(len(table.labels)))
@@ -67,7 +67,7 @@ def teach(
             )
         predictions = load_predictions(path)
         if predictions.values.get("labels") != list(table.labels):
-            raise MismatchError(f"`train.teacher`: {path} is of other labels than the table")
+            raise MismatchError(f"`train.teacher`: {path} has other labels than the table")
         for name, probs in zip(predictions.ids.tolist(), predictions.merged, strict=True):
             if (row := place.get(name)) is not None:
                 total[row] += probs
@@ -85,7 +85,7 @@ def teach(
 def with_pseudo_labels(
     recipe: Recipe, targets: np.ndarray, sources: np.ndarray, ids: np.ndarray, labels: tuple[str, ...], fold: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Targets with what the fold's own models say of pseudo-labelled rows, and which rows they are not sure of.
+    """Return targets with the fold's own predictions of pseudo-labelled rows, and the rows of which it is unsure.
 
     Args:
         targets: as the task has them, first axis N.
@@ -95,8 +95,8 @@ def with_pseudo_labels(
         Targets, float32 (N, O) where a file changes them, and rows to leave out, bool (N,).
 
     Raises:
-        MissingFileError: no such file, or it knows nothing of the fold or of a row.
-        MismatchError: it is of other labels.
+        MissingFileError: there is no such file, or it lacks the fold or a row.
+        MismatchError: it has other labels.
     """
     unsure, softened = np.zeros(len(ids), bool), False
     for number, extra in enumerate(recipe.table.extra, start=1):
@@ -107,23 +107,25 @@ def with_pseudo_labels(
             raise MissingFileError(f"{name}: {path} is missing; `imettk pseudo` writes it beside its csv")
         file = load_predictions(path)
         if file.values.get("kind") != "pseudo" or tuple(file.values["labels"]) != labels:
-            raise MismatchError(f"{name}: {path} is no file of `imettk pseudo`, or of other labels than the table")
+            raise MismatchError(
+                f"{name}: {path} was not written by `imettk pseudo`, or has other labels than the table"
+            )
         if fold not in file.values["folds"]:
-            raise MissingFileError(f"{name}: {path} holds nothing of fold {fold}, only of {file.values['folds']}")
+            raise MissingFileError(f"{name}: {path} lacks fold {fold}, and has folds {file.values['folds']}")
         view = file.values["folds"].index(fold)
-        place = {one: row for row, one in enumerate(file.ids.tolist())}
+        place = {name: row for row, name in enumerate(file.ids.tolist())}
         rows = np.flatnonzero(sources == number)
-        unknown = [one for one in ids[rows].tolist() if one not in place]
+        unknown = [row_id for row_id in ids[rows].tolist() if row_id not in place]
         if unknown:
             raise MissingFileError(f"{name}: {path} lacks {list_names(unknown, 'row')} of {extra.csv}")
-        found = np.array([place[one] for one in ids[rows].tolist()], np.int64)
-        unsure[rows] = ~np.array(file.values["sure"], bool)[view, found]
+        places = np.array([place[row_id] for row_id in ids[rows].tolist()], np.int64)
+        unsure[rows] = ~np.array(file.values["sure"], bool)[view, places]
         if file.values.get("classes"):
             targets = targets.copy()
-            targets[rows] = file.probs[view, found, 0].astype(np.int64)
+            targets[rows] = file.probs[view, places, 0].astype(np.int64)
             continue
         if not softened:
             soft = recipe.task.soft_answers(targets, recipe.task.num_outputs(len(labels)))
             targets, softened = soft.copy() if soft is targets else soft, True
-        targets[rows] = file.probs[view, found]
+        targets[rows] = file.probs[view, places]
     return targets, unsure

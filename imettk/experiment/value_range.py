@@ -1,4 +1,4 @@
-"""Which values of images are black and white: as the recipe says, or as `prepare` measured them once for a run."""
+"""Values of images that are black and white: as the recipe gives them, or as `prepare` measured them for a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEW, MOST = 0.5, 99.5  # percentiles that are told
 
 
 def reader_of(recipe: Recipe, run: RunDir) -> ImageReader:
-    """How the images of a run are read: its training, validation and test images all alike.
+    """Return the reader of a run's images, the same for training, validation and test images.
 
     Raises:
         MissingFileError: `images.white` asks for percentiles, which `prepare` has not measured.
@@ -41,20 +41,20 @@ def reader_of(recipe: Recipe, run: RunDir) -> ImageReader:
 
 
 class TableValues:
-    """The values in the images' files of each table, which are measured when they are first asked for, and once."""
+    """Surveys of the values in the images of each table, made once, when they are first needed."""
 
     def __init__(self, tables: dict[str, SampleTable], reader: ImageReader) -> None:
         self._tables, self._reader = tables, reader
         self._surveys: dict[str, ValueSurvey] = {}
 
     def survey(self, name: str) -> ValueSurvey:
-        """Return what a table's images hold; `DataError` where none of them can be read."""
+        """Return the survey of a table's images; raise `DataError` if none of them can be read."""
         if name not in self._surveys:
             self._surveys[name] = measure_values(self._tables[name].paths.tolist(), self._reader)
         return self._surveys[name]
 
     def surveys(self) -> dict[str, ValueSurvey]:
-        """Return all of them, by the names of tables; one without an image that can be read is left out."""
+        """Return the surveys by the names of tables, without tables that have no readable image."""
         found = {}
         for name in self._tables:
             with suppress(DataError):  # of images that cannot be read more is said elsewhere
@@ -63,7 +63,7 @@ class TableValues:
 
 
 def settle_range(recipe: Recipe, run: RunDir, values: TableValues) -> ValueRange | None:
-    """Measure the values at which the percentiles of `images.white` lie, in training images; None without any.
+    """Return the values at the percentiles of `images.white` in training images; None without percentiles.
 
     A run whose training has begun, here or in an input, keeps those that it began with.
     """
@@ -83,7 +83,7 @@ def settle_range(recipe: Recipe, run: RunDir, values: TableValues) -> ValueRange
 
 
 def draw_range(values: TableValues, white: ValueRange | None, run: RunDir) -> list[str]:
-    """Draw which values the images of each table hold, and which of them are black and white; return what is odd."""
+    """Draw the values in the images of each table, with black and white marked; return what is odd."""
     from imettk.pictures.plots import draw_values  # matplotlib, which most runs do without
 
     if not (surveys := values.surveys()):
@@ -116,7 +116,7 @@ def _percentiles(recipe: Recipe) -> White | None:
 
 
 def _read_range(path: Path, recipe: Recipe) -> ValueRange | None:
-    """What `prepare` measured for a recipe; None where it ran for another `images.white`."""
+    """Return what `prepare` measured for a recipe; None if it ran for another `images.white`."""
     values = read_json(path, needs=("recipe",))
     if values["recipe"]["images"].get("white") != recipe.images.white or values.get("white") is None:
         return None

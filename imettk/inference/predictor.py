@@ -1,4 +1,4 @@
-"""Network and images -> `Predictions`, and the files that keep them."""
+"""Network and images -> `Predictions`, and the files that hold them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from imettk.tracking.tensors import TensorFile, read_tensors, save_tensors
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one model says of N samples in V views.
+    """Outputs of one model for N samples in V views.
 
     Attributes:
         ids: str (N,).
         probs: float32 (V, N, C); C is 0 where only embeddings count.
-        values: what the file keeps beside them, as JSON.
-        targets: of these samples where they are known, int64 (N,) or uint8 (N, C): what is scored needs no table.
+        values: further content of the file, as JSON.
+        targets: of these samples, if known, int64 (N,) or uint8 (N, C): scoring then needs no table.
         embeddings: of unit norm, float32 (V, N, D), or None; NaN where the image cannot be read.
     """
 
@@ -41,12 +41,12 @@ class Predictions:
 
     @property
     def merged(self) -> np.ndarray:
-        """One prediction of all views, float32 (N, C): their mean, or the largest, as the file says."""
+        """Prediction over all views, float32 (N, C): their mean or maximum, as the file says."""
         return self.probs.max(0) if self.values.get("merge") == "max" else self.probs.mean(0)
 
     @property
     def merged_embeddings(self) -> np.ndarray:
-        """The mean of all views, of unit norm, float32 (N, D).
+        """Mean over all views, of unit norm, float32 (N, D).
 
         Raises:
             MismatchError: there are none.
@@ -70,13 +70,13 @@ def predict_outputs(
     what: str | None = None,
     until: float = math.inf,
 ) -> Outputs:
-    """Logits and embeddings of every view of every sample, float32 (V, N, ...), on the CPU.
+    """Return logits and embeddings of every view of every sample, float32 (V, N, ...), on the CPU.
 
     The network is left in evaluation mode.
 
     Args:
-        until: no batch begins after this time, on `time.monotonic()`, but the first one: N is smaller then.
-        size: that views cut out of larger images; None takes them whole.
+        until: no batch but the first begins after this time, on `time.monotonic()`: N is then smaller.
+        size: of the crops that views take from larger images; None takes whole images.
         what: name of the progress bar; None shows none.
     """
     network.eval()
@@ -89,12 +89,12 @@ def predict_outputs(
             images = batch.images.to(device, non_blocking=True)
             beside = {name: part.to(device, non_blocking=True) for name, part in batch.beside.items()}
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-                said: list[Outputs] = []
+                outputs: list[Outputs] = []
                 for view in views:
                     part = images if size is None else crop(images, view, size=size, rows=batch.rows)
-                    said.append(network(apply_view(part, view), **beside))
-            parts.append(torch.stack([one.logits for one in said]).float().cpu())
-            embeddings = [one.embeddings for one in said if one.embeddings is not None]
+                    outputs.append(network(apply_view(part, view), **beside))
+            parts.append(torch.stack([output.logits for output in outputs]).float().cpu())
+            embeddings = [output.embeddings for output in outputs if output.embeddings is not None]
             if embeddings:
                 others.append(torch.stack(embeddings).float().cpu())
             bar.update(len(images))
@@ -102,7 +102,7 @@ def predict_outputs(
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
-    """Write all of them; ids as UTF-8 lines, and how many bytes each has, since one may hold a newline itself."""
+    """Write predictions; ids are UTF-8 lines beside their lengths in bytes, as an id may hold a newline."""
     ids = [name.encode() for name in predictions.ids.tolist()]
     tensors = {
         "probs": torch.from_numpy(np.ascontiguousarray(predictions.probs)),
@@ -117,7 +117,7 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def load_predictions(path: Path) -> Predictions:
-    """Read what `save_predictions` wrote; `MismatchError` where it is something else or damaged."""
+    """Read what `save_predictions` wrote; raise `MismatchError` if a file is something else or damaged."""
     try:
         file = read_tensors(path)
         ids = _read_ids(file)

@@ -1,7 +1,8 @@
-"""The gallery images most alike to each query, exactly, and the identities that they stand for.
+"""Exact nearest neighbours of queries in a gallery, and the identities that these stand for.
 
-Similarities are made a block at a time, and few of each block are looked at twice: of neighbouring gallery rows only
-the largest counts at first, and the k best rows lie in the k best of these groups.
+Similarities are computed a block at a time, and few of a block are looked at twice: at first only the largest of each
+group of neighbouring gallery rows counts, and the k best rows lie in the k best of these groups. Sorting all of a block
+would take several times as long as computing it.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ def find_neighbours(
     own: np.ndarray | None = None,
     device: torch.device | str | None = None,
 ) -> Neighbours:
-    """The k gallery rows of highest cosine similarity to each query: exact, of equal ones the first row first.
+    """Return the k gallery rows of highest cosine similarity to each query: exact, of equal ones the first row first.
 
     Args:
         queries: float32 (Q, D), of any length.
         gallery: float32 (G, D), of any length.
-        own: the gallery row that is the query itself and is not found, int64 (Q,); -1 for none.
+        own: the gallery row that is the query itself, and is left out, int64 (Q,); -1 for none.
         device: where to compute; None is the CPU.
 
     Returns:
@@ -54,14 +55,14 @@ def find_neighbours(
 
 
 class _Found(NamedTuple):
-    """What is best so far, in the order of rows, int64 and float32 (R, up to k)."""
+    """Best rows so far, in the order of rows, int64 and float32 (R, up to k)."""
 
     rows: Tensor
     similarities: Tensor
 
 
 class _Block(NamedTuple):
-    """Some gallery rows, so laid out that the rows of a group stand W columns apart.
+    """A block of gallery rows, laid out so that the rows of a group stand W columns apart.
 
     Attributes:
         unit: float32 (GROUP * W, D), zeros where the last group has too few rows.
@@ -78,7 +79,7 @@ class _Block(NamedTuple):
     columns: Tensor
 
     def compare(self, unit: Tensor, own: Tensor | None, out: Tensor) -> Tensor:
-        """Similarities to queries (R, D), float32 (R, GROUP * W), -inf for what must not be found."""
+        """Return similarities to queries (R, D), float32 (R, GROUP * W), -inf for rows that must not be found."""
         cells = torch.mm(unit, self.unit.T, out=out)
         if self.missing:
             cells.view(len(cells), GROUP, -1)[:, -self.missing :, -1] = -torch.inf
@@ -90,7 +91,7 @@ class _Block(NamedTuple):
         return cells
 
     def candidates(self, cells: Tensor, k: int) -> _Found:
-        """All rows of the groups whose best are the k highest: among them are the k best of the block."""
+        """Return all rows of the k groups with the highest maxima: among them are the k best of the block."""
         width = len(self.rows)
         groups = _best(cells.view(len(cells), GROUP, width).amax(1).clamp_(max=1), k)
         columns = groups[:, :, None] + width * torch.arange(GROUP, device=cells.device)
@@ -107,7 +108,7 @@ def _search(
     allowed: np.ndarray | None,
     device: torch.device | str | None,
 ) -> Neighbours:
-    """`find_neighbours` among the gallery rows that are allowed, bool (G,)."""
+    """Search as `find_neighbours` does, among the gallery rows that are allowed, bool (G,)."""
     if k < 1:
         raise ValueError(f"k is {k}: it has to be at least 1")
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
@@ -135,7 +136,7 @@ def _search(
 
 
 def _blocks(gallery: np.ndarray, allowed: np.ndarray | None, device: torch.device) -> Iterator[_Block]:
-    """The gallery without the rows that cannot be found."""
+    """Yield the gallery in blocks, without the rows that cannot be found."""
     for first in range(0, len(gallery), GALLERY):
         unit, usable = _unit_rows(gallery[first : first + GALLERY], device)
         if allowed is not None:
@@ -155,7 +156,7 @@ def _blocks(gallery: np.ndarray, allowed: np.ndarray | None, device: torch.devic
 
 
 def _unit_rows(rows: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Rows of length 1, float32 (R, D), and which have a direction, bool (R,); the others become 0."""
+    """Return rows of length 1, float32 (R, D), and which have a direction, bool (R,); the others become 0."""
     unit = torch.from_numpy(np.array(rows, np.float32)).to(device)  # a copy: it may be read-only
     norms = torch.linalg.vector_norm(unit, dim=1)
     usable = norms.isfinite() & (norms > 0)
@@ -165,11 +166,11 @@ def _unit_rows(rows: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _best(values: Tensor, k: int) -> Tensor:
-    """Columns of the k highest of each row, rising, int64 (R, up to k); of equal ones the first."""
+    """Return the columns of the k highest values of each row, rising, int64 (R, up to k); of equal ones the first."""
     if values.shape[1] <= k:
         return torch.arange(values.shape[1], device=values.device).expand(values.shape)
     lowest, columns = torch.topk(values, k, dim=1, sorted=False)
-    # torch takes any of equal ones: rows where some were left out are sorted again.
+    # torch.topk takes any of equal values: rows in which some were left out are sorted again, stably.
     (tied,) = ((values >= lowest.amin(1, keepdim=True)).sum(1) > k).nonzero(as_tuple=True)
     if len(tied):
         columns[tied] = values[tied].sort(dim=1, descending=True, stable=True).indices[:, :k]
@@ -177,7 +178,7 @@ def _best(values: Tensor, k: int) -> Tensor:
 
 
 def _merge(found: _Found | None, near: _Found, k: int) -> _Found:
-    """The k best of both; all rows of `near` are later ones."""
+    """Return the k best of both; all rows of `near` come later in the gallery."""
     rows = near.rows if found is None else torch.cat([found.rows, near.rows], 1)
     values = near.similarities if found is None else torch.cat([found.similarities, near.similarities], 1)
     columns = _best(values, k)
@@ -185,7 +186,7 @@ def _merge(found: _Found | None, near: _Found, k: int) -> _Found:
 
 
 def _write(best: _Found, rows: np.ndarray, similarities: np.ndarray) -> None:
-    """Into arrays (R, k), the best first."""
+    """Write into arrays (R, k), the best first."""
     kept = torch.where(best.similarities > -torch.inf, best.similarities.clamp(min=-1), -torch.inf)
     values, order = kept.sort(dim=1, descending=True, stable=True)
     width = values.shape[1]
@@ -194,11 +195,11 @@ def _write(best: _Found, rows: np.ndarray, similarities: np.ndarray) -> None:
 
 
 def join_embeddings(parts: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
-    """Embeddings of several models as one, whose cosine is the weighted mean of theirs, float32 (N, sum of D).
+    """Join embeddings of several models: their cosine is the weighted mean of the parts', float32 (N, sum of D).
 
     Args:
         parts: float (N, D_i) each, of any length; a row without direction in one of them becomes NaN.
-        weights: one a part, none negative; None for equal ones.
+        weights: of the parts, none negative; None for equal ones.
     """
     shares = np.ones(len(parts)) if weights is None else np.asarray(weights, np.float64)
     if len(shares) != len(parts) or not (shares >= 0).all() or not shares.sum() > 0:
@@ -221,10 +222,10 @@ def expand_queries(
     own: np.ndarray | None = None,
     device: torch.device | str | None = None,
 ) -> np.ndarray:
-    """Each query with its k nearest gallery rows added, unit float32 (Q, D): alpha query expansion (arXiv 1711.02512).
+    """Add to each query its k nearest gallery rows, unit float32 (Q, D): alpha query expansion (arXiv 1711.02512).
 
     Args:
-        alpha: the weight of a row is its similarity to this power, 0 where it is negative; that of the query is 1.
+        alpha: the weight of a row is its similarity to this power, 0 if negative; that of the query is 1.
         queries, gallery, own, device: as in `find_neighbours`; a query without direction becomes NaN.
     """
     near = find_neighbours(queries, gallery, k, own=own, device=device)

@@ -97,7 +97,7 @@ def apply_view(images: Tensor, view: str) -> Tensor:
 
 
 def crop(images: Tensor, view: str, *, size: tuple[int, int], rows: Tensor) -> Tensor:
-    """What a view looks at: the centre, or for `crop0` and the like a random place, (B, H, W, channels) -> `size`.
+    """Cut a view's part from images: the centre, or a random place for `crop0`, ...; (B, H, W, channels) -> `size`.
 
     Args:
         rows: of the table, int64 (B,): they and the view decide the place, whatever batch an image is in.

@@ -1,8 +1,8 @@
-"""Checkpoints: one safetensors file each, whole or not there, newest valid one first, written beside the training.
+"""Checkpoints: one safetensors file each, either whole or absent, written in a thread beside the training.
 
 A checkpoint holds what the position does not give: weights, averaged weights, optimizer moments, and plain values. It
 carries its own SHA-256 (see `save_tensors`). Versions up to 0.1.0 wrote that beside it, in the format of `sha256sum`:
-where a file has lost it, it is read all the same if header, size and weights agree, with a warning.
+a file that has lost it is still read, with a warning, if header, size and weights agree.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from torch import Tensor
 from imettk.errors import CheckpointError
 from imettk.tracking.tensors import TensorFile, all_finite, carries_digest, matches_digest, parse_tensors, save_tensors
 
-KEPT = 2  # so that one bad file does not cost the run
+KEPT = 2  # so that one damaged file does not cost the run
 SPARE_BYTES = 64 << 20  # left free on the disk, for journals and predictions
 _NAME = re.compile(r"step-(\d{8})\.safetensors")
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """A fold's checkpoints.
+    """Folder, header and search of a fold's checkpoints.
 
     Attributes:
         folder: receives them.
@@ -50,8 +50,8 @@ class CheckpointWriter:
 
     Args:
         folder: of the checkpoints.
-        on_done: told the step and the seconds that writing took; called from the thread.
-        on_failure: told the step and the error; older checkpoints are as they were. Called from the thread.
+        on_done: receives the step and the seconds that writing took; called from the thread.
+        on_failure: receives the step and the error; older checkpoints are untouched. Called from the thread.
     """
 
     def __init__(
@@ -61,19 +61,19 @@ class CheckpointWriter:
         self._host: dict[str, Tensor] = {}
         self._thread: threading.Thread | None = None
         self._fault: Exception | None = None
-        # By a process that was killed while writing: ours, and what safetensors writes before it renames it to ours.
+        # Left by a process that was killed while writing: our temporary files, and those of safetensors itself.
         for left in (*folder.glob(".*.tmp"), *folder.glob(".tmp*")):
             left.unlink(missing_ok=True)
 
     def write(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Copy the tensors, and write them while the caller goes on; waits for an earlier checkpoint first."""
+        """Copy the tensors, and write them while the caller continues; an earlier checkpoint is waited for first."""
         self.wait()
         self._host = _copy_to_host(tensors, self._host)
         self._thread = threading.Thread(target=self._run, args=(step, self._host, values), daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
-        """Return when the checkpoint in hand, if any, is on the disk; a fault of the program in it is raised here."""
+        """Wait until the current checkpoint, if any, is on the disk; raise here what its thread raised."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -86,7 +86,7 @@ class CheckpointWriter:
         try:
             bad = [name for name, value in tensors.items() if name.startswith("model.") and not all_finite([value])]
             if bad:
-                # A gradient that is no number gets by where nothing clips it; the next losses will show it.
+                # A NaN gradient that nothing clips reaches the weights; the next losses will show it, and roll back.
                 raise OSError(f"{bad[0]} is not finite")
             save_checkpoint(self._folder, step, tensors, values)
             self._on_done(step, time.monotonic() - started)
@@ -97,9 +97,9 @@ class CheckpointWriter:
 
 
 def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-    """Write the checkpoint of a step, and remove older ones but `KEPT` - 1, and later ones.
+    """Write the checkpoint of a step, keep `KEPT` - 1 older ones, and remove all others.
 
-    Later ones are those of a future that was given up: damaged, or before a rollback.
+    Checkpoints of later steps belong to a course that was given up: they are damaged, or older than a rollback.
 
     Raises:
         OSError: it cannot be written, or the disk has no room for it; at least one older one is still there.
@@ -117,11 +117,11 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], values:
 def load_newest(
     folders: Iterable[Path], warn: Callable[[str], None], *, fits: Callable[[TensorFile], bool] = lambda _: True
 ) -> TensorFile | None:
-    """The valid checkpoint of the highest step in any of these folders, or None where there is no checkpoint at all.
+    """Return the valid checkpoint of the highest step in any of these folders, or None if there is no checkpoint.
 
     Args:
-        warn: told of each file that is not valid and is passed over.
-        fits: says whether a valid one will do; None is returned where there are valid ones and none does.
+        warn: receives a line about each file that is not valid and is skipped.
+        fits: whether a valid one will do; None is returned if there are valid ones and none does.
 
     Raises:
         CheckpointError: there are checkpoints, and none is valid. Nothing is removed.
@@ -131,7 +131,7 @@ def load_newest(
     for path in paths:
         content = path.read_bytes()
         if fault := _fault(path, content):
-            warn(f"{path} {fault}: passed over")
+            warn(f"{path} {fault}: skipped")
             continue
         if not carries_digest(content) and not _digests(path):
             warn(f"{path} has lost its SHA-256; header, size and weights agree, so it is taken")
@@ -147,20 +147,20 @@ def load_newest(
 
 
 def _copy_to_host(tensors: dict[str, Tensor], host: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies in host memory; `host` are earlier copies, whose memory is used again where it fits."""
+    """Copy tensors to host memory, into the memory of earlier copies (`host`) where shapes agree."""
     copies: dict[str, Tensor] = {}
     for name, value in tensors.items():
         old = host.get(name)
         if old is None or old.shape != value.shape or old.dtype != value.dtype or old.stride() != value.stride():
             old = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
         copies[name] = old.copy_(value.detach(), non_blocking=True)
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
     return copies
 
 
 def _fault(path: Path, content: bytes) -> str | None:
-    """What is wrong with a checkpoint of this content, or None."""
+    """Return what is wrong with a checkpoint of this content, or None."""
     own = matches_digest(content)
     digests = _digests(path) if own is None else []
     if own is False or (digests and hashlib.sha256(content).hexdigest() not in digests):
@@ -175,18 +175,18 @@ def _fault(path: Path, content: bytes) -> str | None:
 
 
 def is_valid(path: Path) -> bool:
-    """Whether a file is a whole checkpoint; one that is as it was when it was last looked at is not read again."""
+    """Return whether a file is a whole checkpoint; it is read again only if time or size have changed."""
     status = path.stat()
     return _is_valid_since(path, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=8)  # the one before is looked at whenever a checkpoint is written
+@lru_cache(maxsize=8)  # writing a checkpoint asks about the one before
 def _is_valid_since(path: Path, changed_at: int, size: int) -> bool:
     return _fault(path, path.read_bytes()) is None
 
 
 def _digests(path: Path) -> list[str]:
-    """What a version up to 0.1.0 wrote beside a checkpoint: its SHA-256, and that of the file it was replacing."""
+    """Return what versions up to 0.1.0 wrote beside a checkpoint: its SHA-256, and that of the file it replaced."""
     try:
         lines = _digest_file(path).read_text(errors="replace").splitlines()
     except OSError:
@@ -195,10 +195,10 @@ def _digests(path: Path) -> list[str]:
 
 
 def make_room(folder: Path, num_bytes: int) -> None:
-    """Free the disk of all but the newest valid checkpoint where the next file would not fit beside them.
+    """Remove all but the newest valid checkpoint if the next file would not fit beside them.
 
     Raises:
-        OSError: there is no room even so.
+        OSError: there is still no room.
     """
     folder.mkdir(parents=True, exist_ok=True)
     needed = num_bytes + SPARE_BYTES
@@ -217,7 +217,7 @@ def _remove(paths: Iterable[Path]) -> None:
 
 
 def _by_step(folders: Iterable[Path]) -> list[Path]:
-    """Checkpoints in these folders, newest first."""
+    """Return the checkpoints in these folders, newest first."""
     found = [
         (int(match[1]), path)
         for folder in folders

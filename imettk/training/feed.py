@@ -1,4 +1,4 @@
-"""The micro-batches of a stage, from any step on."""
+"""Micro-batches of a stage, from any step on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TrainingData:
     repeats: np.ndarray | None = None
 
     def sampler_for(self, plan: StageConfig) -> Sampler:
-        """Return the sampler of a stage, which knows nothing of hard examples that come again."""
+        """Return the sampler of a stage, before hard examples are added."""
         return Sampler(
             rows=self.rows,
             seed=self.seed,
@@ -58,15 +58,15 @@ class TrainingData:
         )
 
     def samples_per_epoch(self, plan: StageConfig) -> int:
-        """Return the samples of an epoch of a stage, with the hard examples that come again."""
+        """Return the number of samples in an epoch of a stage, with the hard examples that are added."""
         return self.sampler_for(plan).samples_per_epoch + round(plan.hard_examples * len(self.rows))
 
 
 class Feed:
-    """Loads what each step needs; of several processes each loads its own part.
+    """Loader of every step's micro-batches; of several processes each loads its own part.
 
     Args:
-        mining: says which samples come again, or None.
+        mining: chooses the hard examples, or None.
         num_workers: over all processes.
         pin: put batches in page-locked memory, for a GPU.
     """
@@ -85,7 +85,7 @@ class Feed:
         self._num_workers = -(-num_workers // processes.size)
 
     def batches(self, span: Span, step: int) -> Iterator[Batch]:
-        """The micro-batches from `step` of the training to the stage's end."""
+        """Yield the micro-batches from `step` of the training to the stage's end."""
         plan, dataset = span.plan, self._data.dataset_for(span.plan)
         step, last_step = step - span.first_step, span.last_step - span.first_step
         sampler = self._data.sampler_for(plan)
@@ -93,7 +93,7 @@ class Feed:
             order: Callable[[int], np.ndarray] = sampler.order
             until = last_step
             if self._mining is not None and plan.goes_by_losses:
-                # Which samples were hard is known when the epoch before is over: loaders cannot run ahead of it.
+                # The hard samples are known only when the epoch before is over: loaders must not prefetch beyond it.
                 epoch = step // span.steps_per_epoch
                 until = min(last_step, (epoch + 1) * span.steps_per_epoch)
                 order = self._with_hard_examples(sampler, self._mining, plan, span.first_epoch + epoch)
@@ -114,7 +114,7 @@ class Feed:
     def _with_hard_examples(
         self, sampler: Sampler, mining: Mining, plan: StageConfig, epoch: int
     ) -> Callable[[int], np.ndarray]:
-        """The order of an epoch that has hard examples in it once more, or all samples with the hardest first."""
+        """Return the order of an epoch with hard examples added, or of all samples with the hardest first."""
         rows = sampler.order(epoch)
         if plan.sampler != "hard_first":
             hard = mining.extra_rows(epoch, plan.hard_examples)
@@ -122,18 +122,18 @@ class Feed:
         hard = mining.extra_rows(epoch, 1.0)
         rank = np.empty(int(hard.max()) + 1, np.int64)
         rank[hard] = np.arange(len(hard))
-        # What is left over by whole batches is not seen: `rows` are shuffled, so it is their first ones by chance, and
-        # not the easiest in each epoch.
+        # A remainder that fills no batch is dropped. `rows` are shuffled, so dropping the first ones leaves out
+        # samples by chance; the last ones would be the easiest in every epoch.
         num_left = len(rows) % plan.batch_size if len(rows) > plan.batch_size else 0
         left, seen = rows[:num_left], rows[num_left:]
         return lambda _: np.concatenate([seen[np.argsort(rank[seen], kind="stable")], left])
 
 
 def check_batches(data: TrainingData, spans: list[Span], num_processes: int, least: Sequence[int]) -> None:
-    """Raise `ConfigError` where a stage's batches cannot be shared by so many processes.
+    """Raise `ConfigError` if a stage's batches cannot be divided among so many processes.
 
     Args:
-        least: samples that a micro-batch of each stage needs; see `least_samples`.
+        least: the fewest samples of a micro-batch of each stage; see `least_samples`.
     """
     for span, few in zip(spans, least, strict=True):
         plan, parts = span.plan, span.plan.accumulate * num_processes

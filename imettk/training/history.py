@@ -1,4 +1,4 @@
-"""What past validations decide: functions of the recorded metrics alone, so a resumed run decides the same."""
+"""Decisions from past validations: pure functions of the recorded metrics, so a resumed run decides the same."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 
 def is_gain(value: float, best: float | None, *, lower_is_better: bool, min_gain: float = 0.0) -> bool:
-    """Whether `value` beats the best one so far by more than `min_gain`; the first finite value always does."""
+    """Return whether `value` beats the best so far by more than `min_gain`; the first finite value always does."""
     if value != value:  # NaN
         return False
     return best is None or (best - value if lower_is_better else value - best) > min_gain
 
 
 def best_index(values: Sequence[float], *, lower_is_better: bool) -> int | None:
-    """The position of the first best value; None without a finite one."""
+    """Return the position of the first best value; None without a finite one."""
     best: int | None = None
     for position, value in enumerate(values):
         if is_gain(value, None if best is None else values[best], lower_is_better=lower_is_better):
@@ -22,7 +22,7 @@ def best_index(values: Sequence[float], *, lower_is_better: bool) -> int | None:
 
 
 def validations_without_gain(values: Sequence[float], *, lower_is_better: bool, min_gain: float) -> int:
-    """How many of the last values in a row brought no gain over the best before them."""
+    """Return how many of the last values in a row brought no gain over the best before them."""
     best: float | None = None
     without = 0
     for value in values:
@@ -36,10 +36,10 @@ def validations_without_gain(values: Sequence[float], *, lower_is_better: bool, 
 def plateau_share(
     values: Sequence[float], *, factor: float, validations: int, min_gain: float, lower_is_better: bool
 ) -> float:
-    """What is left of the learning rate after these validations: `factor` for each plateau.
+    """Return the share of the learning rate that is left after these validations: `factor` for each plateau.
 
     The rule of torch's `ReduceLROnPlateau(threshold_mode="abs", patience=validations - 1)`: a plateau is `validations`
-    in a row without gain, and the count begins anew after it.
+    in a row without gain, and the count starts again after it.
     """
     best: float | None = None
     share, without = 1.0, 0

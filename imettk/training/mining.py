@@ -1,4 +1,7 @@
-"""Hard-example mining: the samples with the largest loss in one epoch come once more in the next."""
+"""Hard-example mining: the samples with the largest losses of an epoch are added to the next.
+
+The losses seen so far and the choice made from them are in every checkpoint: no step could give them back.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from imettk.training.process_group import Compute
 
 
 class Mining:
-    """Records the loss of each sample and says which come again; what it holds belongs in every checkpoint.
+    """Largest loss of each sample in the current epoch, and the samples that the next one repeats.
 
     Args:
         rows: the training samples' positions in the table, int64 (N,).
-        seed: draws the extra samples of the first epoch, which has no losses to go by.
+        seed: draws the extra samples of the first epoch, before there are losses.
     """
 
     def __init__(self, rows: np.ndarray, *, seed: int, compute: Compute) -> None:
@@ -25,13 +28,15 @@ class Mining:
         self._extra = np.zeros(0, np.int64)
 
     def record(self, rows: Tensor, losses: Tensor) -> None:
-        """Note losses float32 (B,) of these rows, int64 (B,), on the device; of a row's losses the largest counts."""
+        """Note the losses, float32 (B,), of these rows, int64 (B,), on the device; the largest loss of a row counts."""
         self._losses.scatter_reduce_(0, rows, losses.detach(), "amax")
 
     def extra_rows(self, epoch: int, share: float) -> np.ndarray:
-        """The rows that come again in `epoch`, int64 (round(share * N),); the first question of an epoch begins it.
+        """Return the rows that are added to `epoch`, int64 (round(share * N),).
 
-        Ties go to the row that stands first. Rows whose loss was not seen come last.
+        The first call for a new epoch makes the selection and clears the losses; later calls return it.
+
+        Of equal losses the first row wins. Rows whose loss was not seen come last.
         """
         if epoch != self._epoch:
             losses = self._shared_losses()[torch.from_numpy(self._rows)].numpy()
@@ -46,7 +51,7 @@ class Mining:
         return self._extra
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint has to keep; all processes must ask at the same step."""
+        """Return what a checkpoint has to keep; all processes must call this at the same step."""
         return {
             "losses": self._shared_losses(),
             "extra": torch.from_numpy(self._extra),
@@ -54,10 +59,10 @@ class Mining:
         }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `tensors` gave."""
+        """Continue from what `tensors` returned."""
         self._losses.copy_(tensors["losses"])
         self._extra, self._epoch = tensors["extra"].numpy(), int(tensors["epoch"])
 
     def _shared_losses(self) -> Tensor:
-        """Losses that any process has seen, on the CPU."""
+        """Return the losses that any process has seen, on the CPU."""
         return self._processes.all_reduce_max(self._losses.cpu())

@@ -1,4 +1,4 @@
-"""MixUp and CutMix (timm's), and targets that can be mixed. Draws are a function of the key that is given."""
+"""MixUp and CutMix (timm's) for targets of any kind; all draws are a function of a key."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 class Mixing:
-    """Mixes each sample of a batch with its mirror place in the batch, images and targets alike.
+    """Mixes each sample of a batch with the one at its mirrored place, images and targets alike.
 
     Args:
         mixup: alpha of MixUp (Zhang et al., arXiv 1710.09412), 0 for none.
         cutmix: alpha of CutMix (Yun et al., arXiv 1905.04899), 0 for none.
         mode: one draw for the batch, for each pair or for each sample.
-        share: of the draws that mix at all.
+        share: of draws that mix.
     """
 
     def __init__(self, *, mixup: float, cutmix: float, mode: Literal["batch", "pair", "elem"], share: float) -> None:
@@ -28,11 +28,11 @@ class Mixing:
 
         Args:
             images: (B, H, W, channels), in any type of number.
-            targets: float32 (B, C), NaN where unknown, as is then what it is mixed into.
-            key: what all draws depend on.
+            targets: float32 (B, C); NaN is unknown, and makes unknown what it is mixed into.
+            key: seeds all draws.
 
         Returns:
-            Images float32 and targets, in the same shapes. Of an odd number of samples the last stays as it is.
+            Images float32 and targets, in the same shapes. The last of an odd number of samples is not mixed.
         """
         even = len(images) // 2 * 2
         if even == 0:

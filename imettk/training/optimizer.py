@@ -1,4 +1,4 @@
-"""Parameters in groups, and the optimizer over them."""
+"""Groups of parameters, the optimizer over them, and its memory as plain tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imettk.errors import ConfigError
 
 
 def make_optimizer(network: nn.Module, layer_groups: list[list[str]], plan: StageConfig) -> Optimizer:
-    """A fresh optimizer for a stage.
+    """Return a new optimizer for a stage.
 
     Norms and biases (parameters of fewer than two dimensions) get no weight decay; frozen groups are left out. Each
     parameter group keeps its peak learning rate as `peak_lr`.
@@ -34,15 +34,15 @@ def make_optimizer(network: nn.Module, layer_groups: list[list[str]], plan: Stag
         return _timm_optimizer(plan.optimizer.removeprefix("timm:"), groups)
     if plan.optimizer == "sgd":
         optimizer = SGD(groups, momentum=0.9, nesterov=True, fused=True)
-        for parameter in (one for group in groups for one in group["params"]):
-            # Else the first step makes it from bare memory, and leaves it so where the loss scale overflows.
+        for parameter in (parameter for group in groups for parameter in group["params"]):
+            # Otherwise the first step allocates it uninitialised, and leaves it so if the loss scale overflows.
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return optimizer
     return (Adam if plan.optimizer == "adam" else AdamW)(groups, fused=True)
 
 
 def peak_rates(plan: StageConfig, num_groups: int) -> tuple[float, ...]:
-    """The peak learning rate of each layer group, the head's last."""
+    """Return the peak learning rate of each layer group, the head's last."""
     if plan.layer_decay is not None:
         return tuple(plan.lr[0] * plan.layer_decay ** (num_groups - 1 - group) for group in range(num_groups))
     return plan.lr if len(plan.lr) > 1 else plan.lr * num_groups
@@ -57,11 +57,14 @@ def _timm_optimizer(name: str, groups: list[dict[str, Any]]) -> Optimizer:
     if name not in known or name in unfit:
         nearest = difflib.get_close_matches(name, set(known) - unfit, n=1)
         guess = f"; did you mean timm:{nearest[0]}?" if nearest else ""
-        raise ConfigError(f"`optimizer` timm:{name} is none that timm {timm.__version__} has for this{guess}")
+        raise ConfigError(
+            f"`optimizer` timm:{name} is not among those of timm {timm.__version__} that can be resumed{guess}"
+        )
     try:
-        return timm.optim.create_optimizer_v2(groups, opt=name, lr=groups[0]["lr"])
+        optimizer: Optimizer = timm.optim.create_optimizer_v2(groups, opt=name, lr=groups[0]["lr"])
     except AssertionError as error:
         raise ConfigError(f"`optimizer` timm:{name} cannot be made here: {error}") from None
+    return optimizer
 
 
 def set_lr(optimizer: Optimizer, share: float) -> None:
@@ -71,7 +74,7 @@ def set_lr(optimizer: Optimizer, share: float) -> None:
 
 
 def freeze(network: nn.Module, layer_groups: list[list[str]], num_frozen: int) -> list[nn.Module]:
-    """Let all but the first `num_frozen` groups learn; returns the BatchNorm modules that rest with those."""
+    """Freeze the first `num_frozen` groups, and return their BatchNorm modules, which keep their statistics too."""
     frozen = {name for names in layer_groups[:num_frozen] for name in names}
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name not in frozen)
@@ -83,7 +86,7 @@ def freeze(network: nn.Module, layer_groups: list[list[str]], num_frozen: int) -
 
 
 def least_samples(network: nn.Module, layer_groups: list[list[str]], num_frozen: int) -> int:
-    """Return how many samples a micro-batch needs: two where some BatchNorm learns, since one has no variance."""
+    """Return the fewest samples of a micro-batch: two if some BatchNorm learns, as one sample has no variance."""
     frozen = {name for names in layer_groups[:num_frozen] for name in names}
     learns = any(
         isinstance(module, nn.modules.batchnorm._BatchNorm) and f"{name}.weight" not in frozen
@@ -93,7 +96,7 @@ def least_samples(network: nn.Module, layer_groups: list[list[str]], num_frozen:
 
 
 def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimizer's memory as tensors named `INDEX.KEY`, and what is no tensor as plain values.
+    """Return the optimizer's memory: tensors by `INDEX.KEY`, and everything else as plain values.
 
     Some of timm's keep numbers beside their moments, or a count in their parameter groups.
     """
@@ -115,7 +118,7 @@ def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def load_optimizer_state(optimizer: Optimizer, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
-    """Give an optimizer over the same parameters the memory that `optimizer_state` took."""
+    """Restore the memory that `optimizer_state` returned into an optimizer over the same parameters."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     groups = optimizer.state_dict()["param_groups"]
@@ -128,7 +131,7 @@ def load_optimizer_state(optimizer: Optimizer, tensors: dict[str, Tensor], plain
             continue
         parameter = parameters[int(index)]
         if isinstance(value, Tensor) and value.shape == parameter.shape:
-            # Fused optimizers walk raw memory: moments must lie as the parameter does (channels-last or not).
+            # Fused optimizers walk raw memory: moments need the strides of their parameter (channels-last or not).
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": groups})

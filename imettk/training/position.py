@@ -1,4 +1,8 @@
-"""Where a training is, and what has happened that later steps depend on: the plain values of a checkpoint."""
+"""Position of a training, and the history that later steps depend on: the plain values of a checkpoint.
+
+A step is a function of these, of the weights and of the seed. Anything else that a step read (a clock, a counter in an
+object, the state of a generator) would be lost in a kill, and the resumed run would end with other bits.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +14,19 @@ PENDING = "owes_validation"  # the name in files, which checkpoints of version 0
 
 @dataclass
 class Position:
-    """Counters and history.
+    """Counters and history of a training.
 
     Attributes:
-        step: optimizer steps behind us.
+        step: optimizer steps done.
         owes_validation: a validation comes before the next step.
-        validation_seconds: the longest so far.
-        history: of each validation its step, stage and scores.
-        early_ends: by stage, after how many of its steps an early stop ended it.
+        validation_seconds: of the longest validation so far.
+        history: step, stage and scores of each validation.
+        early_ends: by stage, the number of its steps after which an early stop ended it.
         best: the best watched metric so far.
-        nonfinite_in_a_row: the last steps that were skipped.
-        nonfinite_steps: all that were.
+        nonfinite_in_a_row: how many steps up to this one were skipped.
+        nonfinite_steps: how many steps were skipped in all.
         loss_sum: of the steps since the journal's last line.
-        loss_steps: how many they are.
+        loss_steps: how many they are; steps without a finite loss do not count.
     """
 
     step: int = 0
@@ -55,5 +59,5 @@ class Position:
         self.nonfinite_steps += not finite
 
     def metrics(self, stage: int, name: str) -> list[float]:
-        """This metric in each validation of a stage, in order."""
+        """Return this metric in each validation of a stage, in order."""
         return [entry[name] for entry in self.history if entry["stage"] == stage]

@@ -93,16 +93,16 @@ class ProcessGroup:
         if self.size == 1:
             return network
         devices = [device] if device.type == "cuda" else None
-        # Stages freeze and unfreeze, and a network is wrapped anew for each; an unused head must not stop the rest.
-        # DDP lays its buckets anew after the first backward pass, and a sum over three or more depends on its order:
-        # a run that starts again would add up in another one. Looking for unused parameters keeps it from doing so.
+        # Stages freeze and unfreeze, so a network is wrapped again for each; an unused head must not stop the rest.
+        # DDP rebuilds its buckets after the first backward pass, and a sum over three or more depends on its order:
+        # a run that starts again would add up in another order. Looking for unused parameters keeps it from doing so.
         unused = self.size > 2 or bool(getattr(network, "may_leave_unused", False))
         return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=unused)
 
 
 @dataclass(frozen=True)
 class Compute:
-    """What computes: a device, a precision, and the processes that share the work.
+    """Device, precision, and the processes that share the work.
 
     Attributes:
         dtype: of the forward pass: float32, or bfloat16 or float16 under autocast.

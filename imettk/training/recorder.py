@@ -15,7 +15,7 @@ JOURNAL_STEPS = 10
 
 
 class Recorder:
-    """Writes events; without a log, as in all processes but the first, it is silent.
+    """Writer of a training's events; without a log, as outside process 0, it is silent.
 
     Args:
         write: appends an event, given its name and its values, to the log; may raise `OSError`.

@@ -1,4 +1,7 @@
-"""The plan of a training: which stage, epoch and learning rate every step has. Functions of the step, with no state."""
+"""The plan of a training: stage, epoch and learning rate of every step, as functions of the step alone.
+
+No scheduler object is stepped: a table is computed from the recipe, so that there is nothing to resume.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from imettk.training.history import plateau_share
 
 @dataclass(frozen=True)
 class Span:
-    """Where a stage lies in the training: steps [first_step, last_step), epochs counted over all stages."""
+    """Steps of a stage within the training, [first_step, last_step); epochs are counted over all stages."""
 
     stage: int
     plan: StageConfig
@@ -33,11 +36,11 @@ class Span:
 def plan_spans(
     stages: tuple[StageConfig, ...], num_samples: Sequence[int], early_ends: Mapping[int, int] | None = None
 ) -> list[Span]:
-    """The span of each stage, one after another; a stage with a fraction of an epoch ends in the middle of it.
+    """Return the span of each stage in turn; a stage with a fraction of an epoch ends in the middle of it.
 
     Args:
         num_samples: in an epoch of each stage.
-        early_ends: by stage, after how many of its steps an early stop ended it.
+        early_ends: by stage, the number of its steps after which an early stop ended it.
     """
     spans: list[Span] = []
     step, epoch = 0, 0
@@ -56,10 +59,10 @@ def plan_spans(
 
 
 def lr_table(plan: StageConfig, *, steps_per_epoch: int) -> np.ndarray:
-    """The learning rate of each step of a stage as a share of its peak, float64 (number of steps of the plan,).
+    """Return the learning rate of each step of a stage as a share of its peak, float64 (steps of the stage,).
 
-    Linear warmup up to the peak, then what `plan.schedule` says. Cosine and triangular start at the peak and reach
-    `final_lr` in the last step; steps count epochs from the stage's start; plateau is what it is before any plateau.
+    Linear warmup up to the peak, then `plan.schedule`. Cosine and triangular start at the peak and reach
+    `final_lr` in the last step; steps count epochs from the stage's start; plateau is given as before any plateau.
     """
     num_steps = max(1, round(plan.num_epochs * steps_per_epoch))
     num_warmup = min(round(plan.warmup_epochs * steps_per_epoch), num_steps - 1)
@@ -78,7 +81,7 @@ def lr_table(plan: StageConfig, *, steps_per_epoch: int) -> np.ndarray:
 
 
 def lr_shares(span: Span, metrics: Sequence[float], *, lower_is_better: bool) -> list[float]:
-    """The share of the peak learning rate in each step of a stage.
+    """Return the share of the peak learning rate in each step of a stage.
 
     Args:
         metrics: of the stage's validations so far, which decide about plateaus.
@@ -94,13 +97,13 @@ def lr_shares(span: Span, metrics: Sequence[float], *, lower_is_better: bool) ->
             lower_is_better=lower_is_better,
         )
         table *= max(left, plan.final_lr)
-    return table.tolist()
+    return [float(share) for share in table]
 
 
 def _warmup(num_steps: int, *, start: float) -> np.ndarray:
-    """The values that warmup-scheduler gives, taken once from a dummy optimizer.
+    """Return the shares of warmup-scheduler, tabulated once with a dummy optimizer.
 
-    Its own state cannot be resumed, it starts at 0 with `multiplier=1`, and it overshoots where it hands over to
+    Its state cannot be resumed, it starts at 0 with `multiplier=1`, and it overshoots where it hands over to
     another scheduler; so it only fills this table: from `start` at step 0 to 1 at step `num_steps`, where what follows
     is ours.
     """

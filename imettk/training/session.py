@@ -1,4 +1,4 @@
-"""One process on one machine: how much time is left, and when to stop while there is still time to save."""
+"""A session, one process on one machine: how much time is left, and when to stop with time enough to save."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ REASONS = (TERMINATED, INTERRUPTED, STEP_LIMIT, TIME_LIMIT, NO_TIME_TO_VALIDATE)
 
 
 class Session:
-    """Knows its start, its limit and what it has measured; says when to stop. Signals only set a flag.
+    """Clock of a session: knows its start, its limit and what it has measured, and decides when to stop.
+
+    Signals only set a flag, which is read between two steps: a step is never cut in half, and a save is never skipped.
 
     Args:
         started: when the session began, on `clock`.
         limit_seconds: from then until the platform kills it.
         margin_seconds: kept free at the end.
         limit_steps: stop after this many steps in any case.
-        clock: seconds; the default counts from the machine's start, the same in all processes, and nobody can set it.
+        clock: returns seconds; the default is the same in all processes of a machine, and nobody can set it.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        started = min(started, clock())  # a start in the future would be one of another machine
+        started = min(started, clock())  # a start in the future would be another machine's
         self._end = started + limit_seconds - margin_seconds
         self._hang_end = max(started + limit_seconds - margin_seconds * HANG_SHARE, clock() + HANG_SECONDS)
         self._steps_left = limit_steps
@@ -60,7 +62,7 @@ class Session:
             self._steps_left -= 1
 
     def estimate(self, steps: float) -> float:
-        """Seconds that so many steps take, going by the recent ones; 0 before the first."""
+        """Return the seconds of so many steps, by the recent ones; 0 before the first."""
         return steps * sum(self._recent) / len(self._recent) if self._recent else 0.0
 
     def note_save(self, seconds: float) -> None:
@@ -69,20 +71,20 @@ class Session:
 
     @property
     def save_seconds(self) -> float:
-        """How long the slowest checkpoint of this session took to write; 0 before the first."""
+        """Seconds that the slowest checkpoint of this session took to write; 0 before the first."""
         return self._save_seconds
 
     def fits(self, seconds: float = 0.0) -> bool:
-        """Whether something that takes so long, one more step and a save fit in what is left."""
+        """Return whether something that takes so long, one more step and a save fit into the rest of the session."""
         until = self._clock() + seconds + self._save_seconds
-        # What the worst step of all leaves room for, the worst recent one does: a look at all of these is rare.
+        # The worst step of all is checked first, as it is at hand; only near the end are the recent ones searched.
         return until + self._worst_step < self._end or until + max(self._recent, default=0.0) < self._end
 
     def stop_reason(self, *, validation_seconds: float | None = None) -> str | None:
-        """Why the session must end now, one of `REASONS`, or None.
+        """Return why the session must end now, one of `REASONS`, or None.
 
         Args:
-            validation_seconds: how long a validation takes that comes before the next step, None where none does; it
+            validation_seconds: of a validation that comes before the next step, None without one; it
                 may still start when the limit of steps is reached.
         """
         if self._signal is not None:
@@ -94,11 +96,11 @@ class Session:
         return None if validation_seconds is None or self.fits(validation_seconds) else NO_TIME_TO_VALIDATE
 
     def seconds_until_hang(self) -> float:
-        """When the watchdog has to end the session, from now."""
+        """Return the seconds until the watchdog has to end the session."""
         return self._hang_end - self._clock()
 
     def listen(self) -> Callable[[], None]:
-        """Have SIGTERM and SIGINT stop the session at the next step, a second SIGINT at once. Returns the way back."""
+        """Make SIGTERM and SIGINT stop the session at the next step, a second SIGINT at once; return the undo."""
         before: dict[int, Any] = {}
 
         def note(number: int, frame: FrameType | None) -> None:
@@ -117,15 +119,15 @@ class Session:
 
 
 class Watchdog:
-    """A thread that ends the process with code 0 when the session is nearly over and training has not stopped.
+    """A thread that ends the process with code 0 if training has not stopped when the session is nearly over.
 
     A step that hangs (a driver, a file system) reaches no boundary at which it could stop; the platform would kill the
-    session and keep nothing. What counts is on the disk already: the last checkpoint.
+    session, and save none of its output. The last checkpoint, which is all that counts, is on the disk already.
 
     Args:
-        on_hang: tells what happened, before the process ends.
+        on_hang: reports what happened, before the process ends.
         leave: ends the process with an exit code.
-        wait: waits for the end of training for so many seconds of the session's clock, and returns whether it came.
+        wait: waits so many seconds of the session's clock for the end of training, and returns whether it came.
     """
 
     def __init__(
@@ -142,7 +144,7 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Training came to its end by itself; returns when the thread has ended too.
+        """Stop watching, as training has ended by itself; return when the thread has ended too.
 
         `on_hang` keeps the trainer alive. Were the thread the last to let go of it, its tensors would be freed there
         while the interpreter shuts down, which aborts a process that had ended well (exit code 134).

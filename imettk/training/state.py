@@ -1,4 +1,8 @@
-"""What a checkpoint holds: all that the position in the training does not give."""
+"""Content of a checkpoint: everything that the position in the training does not determine.
+
+What is missing here is lost in a kill. Data order, augmentation, dropout and learning rates are not here on purpose:
+they are functions of the position, and a second copy could only disagree.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ class TrainingState:
         self.best: dict[str, Tensor] = {}
 
     def enter_stage(self, span: Span, layer_groups: list[list[str]]) -> Optimizer:
-        """A fresh optimizer for a stage, with the loaded checkpoint's memory where the stage had begun."""
+        """Return a new optimizer for a stage, with the loaded checkpoint's memory if the stage had begun there."""
         self._optimizer = make_optimizer(self._network, layer_groups, span.plan)
         if self._loaded is not None and self.at.step > span.first_step:
             load_optimizer_state(self._optimizer, self._loaded.part("optimizer"), self._loaded.values["optimizer"])
@@ -40,10 +44,10 @@ class TrainingState:
         return self._optimizer
 
     def tensors(self, mining: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All tensors by name, still those that training changes, and plain values.
+        """Return all tensors by name (not copies: training changes them), and plain values.
 
         Args:
-            mining: what `Mining.tensors` gave.
+            mining: what `Mining.tensors` returned.
         """
         moments, plain = ({}, {}) if self._optimizer is None else optimizer_state(self._optimizer)
         parts = {
@@ -70,17 +74,17 @@ class TrainingState:
     def is_sound(self) -> bool:
         """Return whether the training may end here, with weights that are finite and give finite losses.
 
-        Weights may be finite and far too large. A last step that was skipped is no proof of that, since its images may
-        be odd; with a last validation whose loss is no number it is.
+        Weights may be finite and far too large. A last step that was skipped is no proof of it, as its images may
+        be odd; together with a last validation without a finite loss it is.
         """
         skipped = self.at.nonfinite_in_a_row > 0
         return self.is_finite() and not (skipped and not math.isfinite(self.at.history[-1].get("loss", math.nan)))
 
     def load(self, checkpoint: TensorFile, *, scale: float = 1.0) -> None:
-        """Go on from a checkpoint of the same experiment.
+        """Continue from a checkpoint of the same experiment.
 
         Args:
-            scale: what the loss scale is multiplied with.
+            scale: multiplies the loss scale.
         """
         self._network.load_state_dict(checkpoint.part("model"))
         if self._ema is not None:

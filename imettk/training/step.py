@@ -1,4 +1,8 @@
-"""One optimizer step over its micro-batches, and what can go wrong in it: no memory left, a loss that is no number."""
+"""One optimizer step over its micro-batches, and its faults: memory that runs out, a loss that is not finite.
+
+A step either happens as a whole or leaves no trace: when it is skipped or starts again, gradients are dropped and
+BatchNorm's statistics restored. A resumed run could not know of half a step.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +30,14 @@ from imettk.training.process_group import Compute
 
 
 class StageSetup(NamedTuple):
-    """What a stage's steps are made with.
+    """Everything that the steps of a stage share.
 
     Attributes:
-        network: what is called: the trainer's own, or that wrapped for several processes.
+        network: the trainer's own, or its wrapper for several processes.
         loss_fn: the network's outputs and targets -> the loss of each sample, (B,).
         samples_per_step: over all micro-batches and processes.
         mining: records the samples' losses, or None.
-        least_samples: that a micro-batch needs, also after halving.
+        least_samples: the fewest of a micro-batch, also after halving.
     """
 
     plan: StageConfig
@@ -46,14 +50,14 @@ class StageSetup(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """The mean loss of a step's samples; `finite` is whether the step was taken, or skipped."""
+    """Mean loss of a step's samples; `finite` says that the step was taken, and not skipped."""
 
     loss: float
     finite: bool
 
 
 class _Piece(NamedTuple):
-    """The rows, int64 (B,), of a micro-batch or a part of it, and their losses, plain and weighted, float32 (B,)."""
+    """Rows, int64 (B,), of a micro-batch or a part of it, and their losses, plain and weighted, float32 (B,)."""
 
     rows: Tensor
     losses: Tensor
@@ -61,11 +65,11 @@ class _Piece(NamedTuple):
 
 
 class StepRunner:
-    """Takes optimizer steps. Random numbers come from (seed, step, micro-batch, rank) alone.
+    """Takes optimizer steps; random numbers are a function of (seed, step, micro-batch, rank).
 
     Attributes:
-        split: into how many pieces each micro-batch is cut; doubles when the device's memory does not suffice.
-        scaler: the loss scale of float16, idle with other types.
+        split: into how many pieces each micro-batch is cut; doubles when the device runs out of memory.
+        scaler: the loss scale of float16; idle with other types.
     """
 
     def __init__(
@@ -94,10 +98,10 @@ class StepRunner:
         buffers = [value for name, value in network.state_dict(keep_vars=True).items() if name not in parameters]
         statistics = [value for value in buffers if value.is_floating_point()]
         counters = [value for value in buffers if not value.is_floating_point()]
-        self._kept = [(own, [torch.empty_like(one) for one in own]) for own in (statistics, counters) if own]
+        self._kept = [(live, [torch.empty_like(value) for value in live]) for live in (statistics, counters) if live]
 
     def enter(self, setup: StageSetup) -> None:
-        """Make the steps of a stage from now on."""
+        """Take the steps of a stage from now on."""
         self._setup = setup
         plan = setup.plan
         self._mixing = None
@@ -113,7 +117,7 @@ class StepRunner:
             batches: gives the step's micro-batches first.
 
         Raises:
-            DeviceError: memory does not suffice even for the fewest samples that can train.
+            DeviceError: memory does not even suffice for the fewest samples that can train.
         """
         setup = self._setup
         set_lr(setup.optimizer, share)
@@ -127,7 +131,7 @@ class StepRunner:
             except torch.OutOfMemoryError:
                 pass  # leave the handler first: its traceback holds the tensors that must go
             self._halve(step, max(len(batch.images) for batch in taken))
-        # Added up here: for a few hundred numbers that is faster than torch's sum, and waits no longer.
+        # Python's sum: for a few hundred numbers it is faster than torch's.
         total = sum(chain.from_iterable(piece.weighted.tolist() for piece in pieces))
         loss = self._processes.all_reduce_sum(total) / setup.samples_per_step
         finite = self._update(math.isfinite(loss))
@@ -139,7 +143,7 @@ class StepRunner:
         return StepResult(loss, finite)
 
     def _update(self, finite: bool) -> bool:
-        """Change the weights, unless loss or gradient are no numbers; returns whether they are."""
+        """Update the weights if loss and gradient are finite; return whether they are."""
         setup = self._setup
         if setup.plan.clip_norm is not None:
             self.scaler.unscale_(setup.optimizer)
@@ -164,7 +168,7 @@ class StepRunner:
             parameter.grad = None
 
     def _backward(self, step: int, batches: Iterator[Batch], taken: list[Batch]) -> list[_Piece]:
-        """Gradients of all micro-batches, in pieces of which this process's memory holds one at a time."""
+        """Compute the gradients of all micro-batches, in pieces of which memory holds one at a time."""
         setup, accumulate = self._setup, self._setup.plan.accumulate
         done: list[_Piece] = []
         for place in range(accumulate):
@@ -182,7 +186,7 @@ class StepRunner:
         return done
 
     def _forward_backward(self, step: int, number: int, batch: Batch) -> _Piece:
-        """Gradients of a piece, and its losses."""
+        """Compute the gradients of a piece, and return its losses."""
         setup, processes = self._setup, self._processes
         key = self._seed_device(step, number)
         images, targets = batch.images, batch.targets
@@ -198,10 +202,11 @@ class StepRunner:
         count = len(images)
         if gathers := processes.size > 1 and setup.loss_fn.whole_batch:
             # Every process has the loss of all; its gradient reaches each through its own samples.
-            outputs = type(outputs)(*(one if one is None else processes.all_gather_with_grad(one) for one in outputs))
+            gathered = (part if part is None else processes.all_gather_with_grad(part) for part in outputs)
+            outputs = type(outputs)(*gathered)
             targets = processes.all_gather_with_grad(targets)
         losses = setup.loss_fn(outputs, targets)
-        # The gradient of the mean over the step's samples, handed in: cheaper than to take the mean and go back
+        # The gradient of the mean over the step's samples is passed in: cheaper than taking the mean and going back
         # through it. Processes average their gradients, so each gives `size` times its part.
         gradient = self._even_gradient(len(losses), losses.dtype)
         if batch.weights is not None:
@@ -213,7 +218,7 @@ class StepRunner:
         return _Piece(batch.rows, losses, losses if batch.weights is None else losses * batch.weights)
 
     def _even_gradient(self, count: int, dtype: torch.dtype) -> Tensor:
-        """`size` / samples of the step for each of `count` samples, made once."""
+        """Return `size` / samples of the step for each of `count` samples; made once, as it is needed in every step."""
         value = self._processes.size / self._setup.samples_per_step
         if (gradient := self._gradients.get((count, value))) is None:
             gradient = torch.full((count,), value, dtype=dtype, device=self._device)
@@ -231,7 +236,10 @@ class StepRunner:
         return Batch(move(batch.images), targets, weights, batch.positions, rows, metadata=metadata)
 
     def _seed_device(self, step: int, number: int) -> int:
-        """Random numbers of the device (dropout) from the position; the generators' own method costs 1 us."""
+        """Seed the device's random numbers (dropout) by the position, and return the seed.
+
+        The generators are seeded directly: `torch.manual_seed` also walks every other device, in each micro-batch.
+        """
         key = derive_seed(step, number, state=self._seed)
         torch.default_generator.manual_seed(key)
         if self._device.type == "cuda":
@@ -239,11 +247,11 @@ class StepRunner:
         return key
 
     def _keep_buffers(self, *, back: bool) -> None:
-        for own, kept in self._kept:
-            torch._foreach_copy_(*((own, kept) if back else (kept, own)))
+        for live, kept in self._kept:
+            torch._foreach_copy_(*((live, kept) if back else (kept, live)))
 
     def _halve(self, step: int, micro_batch: int) -> None:
-        """Start the step again with pieces of half the size."""
+        """Undo what the step has done, and halve the pieces that it starts again with."""
         self._drop_gradients()
         self._keep_buffers(back=True)
         least = self._setup.least_samples
@@ -254,7 +262,7 @@ class StepRunner:
                 "choose smaller images or another backbone"
             )
         if self._processes.size > 1:
-            # The others wait in the backward pass for this process: all must start again, which the launcher sees to.
+            # The other processes wait in their backward pass for this one: the launcher has to restart them all.
             raise DistributedOutOfMemoryError(
                 f"out of memory on {self._device} in step {step} with micro-batches of "
                 f"{-(-micro_batch // self.split)}: set `accumulate` of the stage higher"
@@ -269,8 +277,8 @@ class StepRunner:
 
 
 def _split(batch: Batch, count: int, least: int) -> list[Batch]:
-    """A batch in `count` pieces of nearly equal size, in order; in fewer where one would have less than `least`."""
+    """Cut a batch into `count` pieces of nearly equal size; into fewer if one would have less than `least` samples."""
     size = len(batch.images)
     count = max(1, min(count, size // least))
     parts = [slice(size * piece // count, size * (piece + 1) // count) for piece in range(count)]
-    return [Batch(*(None if one is None else one[part] for one in batch)) for part in parts]  # type: ignore[arg-type]
+    return [Batch(*(None if field is None else field[part] for field in batch)) for part in parts]  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The training loop. What a step does is a function of where it is, never of what happened in this process.
+"""The training loop: a step is a function of its position, never of what happened in this process.
 
 The order of samples comes from (seed, epoch), augmentation from (seed, epoch, position), the device's random numbers
 from (seed, step, micro-batch, rank), stage, learning rate and frozen groups from the step and the recorded history. So
@@ -36,8 +36,8 @@ from imettk.training.session import REASONS, Session
 from imettk.training.state import TrainingState
 from imettk.training.step import StageSetup, StepRunner
 
-ROLLBACK_SCALE = 1 / 16  # of the loss scale, after a rollback
-SAVE_SHARE = 0.05  # of the time that may go into checkpoints after validations, beside those that are due
+ROLLBACK_SCALE = 1 / 16  # of the loss scale after a rollback: the same overflow must not come again
+SAVE_SHARE = 0.05  # of the time that may go into checkpoints after validations, beside those that are due by the clock
 
 
 class _Diverged(Exception):
@@ -101,26 +101,29 @@ class Trainer:
 
     @property
     def num_steps(self) -> int:
-        """Steps of the whole training, as far as is known: an early stop shortens it."""
+        """Steps of the whole training as planned now; an early stop shortens it."""
         return self.spans[-1].last_step
 
     @property
     def num_groups(self) -> int:
-        """Layer groups, with the head's."""
+        """Number of layer groups, the head's included."""
         return len(self._layer_groups)
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network that counts: the averaged one where there is one."""
-        return self.network if self.ema is None else self.ema.module
+        """Network that is validated and saved: the averaged one if there is one."""
+        if self.ema is None:
+            return self.network
+        averaged: nn.Module = self.ema.module
+        return averaged
 
     @property
     def at(self) -> Position:
-        """Where the training is."""
+        """Position of the training."""
         return self._state.at
 
     def final_weights(self) -> dict[str, Tensor]:
-        """What inference uses: the last weights, or those of the best validation."""
+        """Return the weights for inference: the last ones, or those of the best validation."""
         return self._state.best or self.evaluated.state_dict()
 
     def load(self, checkpoint: TensorFile, *, scale: float = 1.0) -> None:
@@ -148,12 +151,12 @@ class Trainer:
                 self.save()
         finally:
             self._writer.wait()
-        # Nobody leaves before the last checkpoint is written; but who fails leaves at once, for others to see it.
+        # No process leaves before the last checkpoint is written; one that fails leaves at once, which the others see.
         self._processes.all_reduce_flags([0])
         return reason
 
     def save(self) -> None:
-        """Begin to write the checkpoint of the current step; all processes call it, the first one writes."""
+        """Begin to write the checkpoint of the current step; all processes call this, process 0 writes."""
         mining = {} if self._mining is None else self._mining.tensors()
         self._saved, self._saved_at = (self.at.step, self.at.validation_pending), time.monotonic()
         self._validated = False
@@ -162,9 +165,9 @@ class Trainer:
             self._writer.write(self.at.step, tensors, self._checkpoints.values | values)
 
     def time_plan(self, count: int) -> tuple[list[float], float]:
-        """Seconds a step of each stage, the median of `count`, and those of a validation.
+        """Return the seconds of a step of each stage, the median of `count`, and those of a validation.
 
-        The weights change: this trainer is of no more use than that.
+        The weights change: the trainer is of no use afterwards.
         """
         medians = []
         for span in self.spans:
@@ -182,7 +185,7 @@ class Trainer:
         return medians, time.monotonic() - started
 
     def _run(self, bar: Any) -> str | None:
-        """Run stage after stage; returns why it paused, or None."""
+        """Run stage after stage; return why the training paused, or None."""
         bad_step: int | None = None
         while (span := self._current_span()) is not None:
             bar.total = self.num_steps
@@ -195,7 +198,7 @@ class Trainer:
                 ):
                     raise _Diverged
             except _Diverged:
-                # A second time at the same place is no chance; far behind it, it is another fault.
+                # A second divergence at the same place is no accident; far behind it, it is another fault.
                 again = bad_step is not None and self.at.step <= bad_step + self._limits.nonfinite_steps
                 bad_step = self.at.step
                 self._roll_back(again=again)
@@ -209,7 +212,7 @@ class Trainer:
         return None
 
     def _run_span(self, span: Span, bar: Any) -> str | None:
-        """Run what is left of a stage; returns why it paused, or None."""
+        """Run the rest of a stage; return why the training paused, or None."""
         self._enter(span)
         shares = self._lr_shares(span)
         interval = max(1, round(self._config.validate_epochs * span.steps_per_epoch))
@@ -239,15 +242,15 @@ class Trainer:
         return None
 
     def _agree_to_stop(self, at: Position, span: Span) -> str | None:
-        """Between two steps: write a checkpoint if it is time to, and say why to stop, the same in all processes."""
+        """Write a checkpoint if it is due, and return why to stop, the same in all processes, or None."""
         validation_seconds = None
         if at.validation_pending:
-            # Before the first one is measured: a sample takes at most what it takes in training.
+            # Until one has been measured: a sample takes at most what it takes in training.
             expected = self._session.estimate(self._data.num_valid / min(span.plan.batch_size, len(self._data.rows)))
             validation_seconds = at.validation_seconds or expected
         reason = self._session.stop_reason(validation_seconds=validation_seconds)
-        # Not while steps are being skipped: what is written last must be good to go back to.
-        # After a validation sooner than is due, if that costs little: a training that diverges is not lost as a whole.
+        # Never while steps are being skipped: a rollback needs a last checkpoint that is good.
+        # After a validation earlier than due, if that costs little: a training that diverges then loses less.
         seconds = time.monotonic() - self._saved_at
         is_due = seconds > self._limits.checkpoint_seconds
         is_due |= self._validated and seconds * SAVE_SHARE > self._session.save_seconds
@@ -262,7 +265,7 @@ class Trainer:
         return reason
 
     def _enter(self, span: Span) -> None:
-        """Set up a stage: frozen groups and a fresh optimizer, or the checkpoint's where the stage had begun."""
+        """Set up a stage: frozen groups, and a new optimizer or, if the stage had begun, the checkpoint's."""
         self._resting_norms = freeze(self.network, self._layer_groups, span.plan.frozen_groups)
         self._optimizer = self._state.enter_stage(span, self._layer_groups)
         self._runner.enter(
@@ -279,15 +282,15 @@ class Trainer:
         self._learn()
 
     def _learn(self) -> None:
-        """Training mode, but for the BatchNorm of frozen groups."""
+        """Switch to training mode, except for the BatchNorm of frozen groups."""
         self.network.train()
         for module in self._resting_norms:
             module.eval()
 
     def _run_validation(self, span: Span) -> bool:
-        """Validate, and choose what follows from the result; returns whether the stage ends early."""
+        """Validate, and act on the result; return whether the stage ends early."""
         started = time.monotonic()
-        # BatchNorm's statistics are each process's own between two steps, and the first one's are what is kept.
+        # Between two steps each process has its own BatchNorm statistics, and those of process 0 are saved.
         self._processes.broadcast(list(self.evaluated.buffers()))
         scores = self._processes.broadcast_object(self._validate(self.evaluated))
         self._learn()
@@ -341,9 +344,9 @@ class Trainer:
         self._recorder.checkpoint(step, seconds)
 
     def _checkpoint_failed(self, step: int, error: OSError) -> None:
-        self._saved = None  # tried again when the next is due, and at the end
+        self._saved = None  # so that it is tried again when the next one is due, and at the end
         self._recorder.checkpoint_failed(step, error)
 
 
 def _has_finite_losses(checkpoint: TensorFile) -> bool:
-    return checkpoint.values["position"]["nonfinite_in_a_row"] == 0
+    return bool(checkpoint.values["position"]["nonfinite_in_a_row"] == 0)

@@ -316,7 +316,7 @@ def test_the_submission_has_the_rules_answers_in_the_samples_order(tmp_path, out
 def test_intervals_are_of_whole_groups_where_the_table_is_there(tmp_path, out, capsys):
     make_member(tmp_path / "one", seed=1)
     out.make("one")
-    assert "note: intervals are of single rows, not of whole groups: " in capsys.readouterr().out
+    assert "note: intervals resample single rows, not whole groups: " in capsys.readouterr().out
     rows = json.loads((out.folder / "scores.json").read_text())
     ids = ids_of([0, 1, 2])
     table = pd.DataFrame({"id": ids, "attribute_ids": "a", "group": [name[1] for name in ids]})  # ten groups
@@ -365,7 +365,7 @@ def test_members_of_different_labels_are_joined_to_all(tmp_path, out, capsys):
         make_member(tmp_path / "right", seed=2, columns=(2, 3), shuffled=True, views=2),
     ]
     line = refused(capsys, *out.words("left", "right"))
-    assert "right and left are of other labels: 4 labels (a, b, c, d); see --method join" in line
+    assert "right and left have different labels: 4 labels (a, b, c, d); see --method join" in line
     out.make("left", "right", options=("--method", "join"))
     made = out.file("oof")
     assert made.values["labels"] == list(LABELS) and made.values["label_groups"] == list(GROUPS)
@@ -427,12 +427,12 @@ FAULTS = {
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("order of labels", "two and one are of other labels: the same labels in another order"),
-        ("ids of a fold", r"two: fold 1 is of other rows than .* \(2 ids \(other, r\d+\) in one alone\)"),
-        ("folds", r"two: fold 0 is of other rows than that of the members before \(40 ids"),
+        ("order of labels", "two and one have different labels: the same labels in another order"),
+        ("ids of a fold", r"two: fold 1 has other rows than .* \(2 ids \(other, r\d+\) only in one of them\)"),
+        ("folds", r"two: fold 0 has other rows than that of the members before \(40 ids"),
         ("an id in two folds", r"20 ids \(r.*\) in different folds of different members: they need the same folds.csv"),
         ("targets", "two: its rows have other labels than those of the members before"),
-        ("test ids", r"two: its test set is another one \(2 ids \(other, t00\) in one alone\)"),
+        ("test ids", r"two: its test set is another one \(2 ids \(other, t00\) only in one of them\)"),
         ("a fold without test", r"two: folds \[1\] lack test.safetensors: run `imettk infer` there again"),
         ("no predictions", r"two holds no fold\*/oof.safetensors: run `imettk validate` there first"),
         ("older", "fold1/oof.safetensors was written by an older version: run `imettk validate` there again"),

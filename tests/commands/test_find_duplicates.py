@@ -147,7 +147,7 @@ def test_known_answers_are_of_the_images_and_labels_that_were_looked_at(copies, 
     with pytest.raises(MismatchError, match="other training labels"):
         known()
     pd.DataFrame({"id": ["t00003"], "label": ["1"]}).to_csv(directory.path / "known_answers.csv", index=False)
-    with pytest.raises(MismatchError, match="does not say of which images"):
+    with pytest.raises(MismatchError, match="does not identify its images"):
         known()
 
 

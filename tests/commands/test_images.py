@@ -77,7 +77,7 @@ def test_a_cache_of_other_settings_is_told_and_not_used(own_data, tmp_path, caps
     capsys.readouterr()
     run("train", *common, "--fold", 0, "--images.load-size", "40", "40")
     said = capsys.readouterr().out
-    assert "was made by other settings, or by a version that read such files otherwise: images are read from" in said
+    assert "was made with other settings, or by a version that read files differently: images are read from" in said
 
 
 def test_a_test_image_that_took_the_name_of_another_is_read_from_its_file(own_data, tmp_path, capsys):

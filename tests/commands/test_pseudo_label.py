@@ -165,7 +165,7 @@ def test_a_confidence_that_cannot_be_is_one_line(made, capsys, words, message):
         ("labels of the rule", "the rule is for 2 labels, the probabilities are of 3"),
         ("no rule", "rule.json is not in .*: run `imettk validate` first"),
         ("no test", r"holds no fold\*/test.safetensors: run `imettk infer` first"),
-        ("other rows", "fold2/test.safetensors is of other rows or labels than fold0's: `infer` again"),
+        ("other rows", "fold2/test.safetensors has other rows or labels than fold0's: `infer` again"),
         ("broken", "fold2/test.safetensors is not a prediction file of imettk"),
     ],
 )
@@ -265,10 +265,10 @@ def test_missing_or_foreign_pseudo_files_are_one_line(students, tmp_path, capsys
     save_predictions(path, Predictions(whole.ids[1:], whole.probs[:, 1:], whole.values))
     assert f"pseudo.safetensors lacks 1 row ({ids[0]})" in refused(capsys, *train)
     save_predictions(path, replace(whole, values=whole.values | {"folds": [0, 5, 2]}))
-    assert "holds nothing of fold 1, only of [0, 5, 2]" in refused(capsys, *train)
+    assert "lacks fold 1, and has folds [0, 5, 2]" in refused(capsys, *train)
     save_predictions(path, replace(whole, values=whole.values | {"labels": whole.values["labels"][::-1]}))
-    assert "is no file of `imettk pseudo`, or of other labels than the table" in refused(capsys, *train)
+    assert "was not written by `imettk pseudo`, or has other labels than the table" in refused(capsys, *train)
     path.write_bytes((folder / "fold1" / "test.safetensors").read_bytes())
-    assert "is no file of `imettk pseudo`" in refused(capsys, *train)
+    assert "was not written by `imettk pseudo`" in refused(capsys, *train)
     path.unlink()
     assert "`table.extra.0.predictions`" in (line := refused(capsys, *train)) and "is missing" in line

@@ -152,7 +152,7 @@ def test_a_confidence_that_no_row_reaches_is_one_line_with_one_that_some_do(tmp_
 def test_folds_of_other_rows_are_refused_and_so_is_a_run_without_predictions(tmp_path):
     recipe = recipe_of("argmax", "multiclass")
     run = run_of(tmp_path / "other", class_probs(), {"kind": "argmax"}, ids=[IDS, IDS[::-1].copy()])
-    with pytest.raises(MismatchError, match=r"fold1/test\.safetensors is of other rows or labels than fold0's"):
+    with pytest.raises(MismatchError, match=r"fold1/test\.safetensors has other rows or labels than fold0's"):
         pseudo_by_rule(recipe, run, confidence=0.5, hard=False)
     with pytest.raises(MissingFileError, match=r"holds no fold\*/test\.safetensors: run `imettk infer` first"):
         pseudo_classes(recipe, RunDir(tmp_path / "none"), confidence=0.5, hard=False)

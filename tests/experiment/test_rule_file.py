@@ -30,7 +30,7 @@ def test_a_rule_is_read_back_without_what_it_was_fitted_for(run, capsys):
 
 def test_folds_that_differ_are_told(run, capsys):
     assert read_rule(run, digits(), LABELS, [0, 1]) == CONTENT
-    assert "was fitted on folds 0, 2, and 0, 1 predict (1, 2 in one alone)" in capsys.readouterr().out
+    assert "was fitted on folds 0, 2, and 0, 1 predict (1, 2 only in one of them)" in capsys.readouterr().out
 
 
 def test_a_rule_for_another_plan_names_the_fields_that_differ(run):

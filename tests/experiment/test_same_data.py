@@ -138,7 +138,7 @@ def test_a_training_that_did_not_note_its_data_goes_on(mine, capsys):
     at = ["--data", mine / "data", "--inputs", mine / "prepared", "--fold", 0, "--run-dir", mine / "begun"]
     run("train", "digits", *TINY, *at)
     text = capsys.readouterr().out
-    assert "continues at step 1" in text and "whether its rows and labels are these is not known" in text
+    assert "continues at step 1" in text and "which recorded no rows or labels: not checked" in text
 
 
 def test_predictions_are_not_taken_where_rows_have_other_labels_by_now(mine, capsys):
@@ -185,7 +185,7 @@ def test_a_rule_answers_for_the_plan_folds_and_labels_that_it_was_fitted_for(min
     assert "fitted for other labels" in refused(capsys, "infer", *at)
     path.write_text(json.dumps(content | {"fitted": content["fitted"] | {"folds": [0, 2]}}))
     run("infer", *at)
-    assert "was fitted on folds 0, 2, and 0 predict (2 in one alone)" in capsys.readouterr().out
+    assert "was fitted on folds 0, 2, and 0 predict (2 only in one of them)" in capsys.readouterr().out
     del content["fitted"]
     path.write_text(json.dumps(content))
     run("infer", *at)  # of version 0.1.0, which did not say
@@ -216,7 +216,7 @@ def test_a_damaged_checkpoint_is_replaced_by_the_good_one_of_the_inputs(mine, ca
     path.write_bytes(path.read_bytes()[:-1])
     at = ["train", "digits", *TINY, "--data", mine / "data", "--fold", 0, "--run-dir", there]
     run(*at, "--inputs", mine / "prepared", mine / "begun", "--session.limit-steps", 1)
-    assert "passed over" in capsys.readouterr().out
+    assert "skipped" in capsys.readouterr().out
     assert path.read_bytes() == (mine / "begun" / "fold0" / "checkpoints" / path.name).read_bytes()
 
 

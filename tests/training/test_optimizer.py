@@ -93,7 +93,7 @@ def test_memory_taken_and_given_back_continues_as_if_nothing_had_happened(name):
 
 @pytest.mark.parametrize("name, guess", [("adamv", "adam"), ("kron", None), ("adahessian", "adafactor")])
 def test_an_optimizer_that_timm_has_not_or_that_cannot_resume_is_refused(name, guess):
-    with pytest.raises(ConfigError, match=f"timm:{name} is none"):
+    with pytest.raises(ConfigError, match=f"timm:{name} is not among"):
         make_optimizer(network(), GROUPS, StageConfig(optimizer=f"timm:{name}"))
 
 
