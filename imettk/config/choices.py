@@ -158,7 +158,7 @@ class HeadChoice(Choice):
 
     Attributes:
         settings: fields of the section `model` that it takes by name.
-        pooled: the same for a module on the backbone's own pooled features, which is taken with `last_stages` 1;
+        pooled: the same for a module on the backbone's own pooled features, which is taken with `last_levels` 1;
             `make` of (their number, number of outputs, **settings).
         embeds: it gives embeddings.
     """

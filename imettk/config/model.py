@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imettk.config.choices import BACKBONES, HEADS, POOLS
+from imettk.config.earlier import takes_earlier_names
 from imettk.config.own import is_own
 from imettk.config.section import MOST_LISTED, Section
 
 MOST_WIDTH = 2**20  # of a layer
 
 
+@takes_earlier_names("model")
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Section):
     """The network: a backbone of timm or pretrainedmodels, or one's own, and a head.
@@ -29,7 +31,7 @@ class ModelConfig(Section):
             linear layer to `hidden`, ReLU, BatchNorm and dropout in between, and drops half as much before it (HPA
             2018's metric model). One's own is (channels of each map, number of outputs) -> a module that turns a list
             of maps (B, F, H, W) into logits.
-        last_stages: of how many last stages the features are joined, 1 or 2.
+        last_levels: number of the backbone's last levels whose features are joined, 1 or 2.
         hidden: width of the `wide` heads.
         dropout: share of features dropped before linear layers, [0, 1).
         pool: of the embedding heads: `average`, `average_max` joins both, `gem` is a generalised mean whose power is
@@ -47,7 +49,7 @@ class ModelConfig(Section):
     weights: str | None = None
     layer_groups: int = 1
     head: str = "linear"
-    last_stages: int = 1
+    last_levels: int = 1
     hidden: int = 1024
     dropout: float = 0.0
     pool: str = "average_max"
@@ -71,7 +73,7 @@ class ModelConfig(Section):
         sources = " or ".join(f"{source}:NAME" for source in BACKBONES)
         self._require(known, "backbone", f"{sources}, or your own as recipe:name")
         self._require(self.layer_groups >= 1, "layer_groups", "at least 1")
-        self._require(self.last_stages in (1, 2), "last_stages", "1 or 2")
+        self._require(self.last_levels in (1, 2), "last_levels", "1 or 2")
         self._require(self.hidden >= 1, "hidden", "at least 1")
         self._require(0 <= self.dropout < 1, "dropout", "in [0, 1)")
         self._require(self.embedding_size >= 2, "embedding_size", "at least 2")

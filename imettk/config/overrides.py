@@ -23,7 +23,7 @@ def apply_overrides(recipe: Recipe, arguments: list[str]) -> Recipe:
     """
     if not arguments:
         return recipe
-    options = earlier.joined(_split(arguments, recipe), recipe.train.loss_params)
+    options = earlier.join_focal(_split(arguments, recipe), recipe.train.loss_params)
     recipe = _emptied(recipe, options)
     overridden = _parse(recipe, [word for option in options for word in _words(recipe, option)])
     if overridden is not None:

@@ -139,7 +139,7 @@ def _try_head(recipe: Recipe, found: Any, field: str) -> Wrong:
         return wrong
     import torch
 
-    features, outputs = list(FEATURES[-recipe.model.last_stages :]), recipe.task.num_outputs(NUM_LABELS)
+    features, outputs = list(FEATURES[-recipe.model.last_levels :]), recipe.task.num_outputs(NUM_LABELS)
     maps = [torch.zeros(2, count, 4, 4) for count in features]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         head = found(features, outputs)
@@ -157,7 +157,7 @@ def _try_backbone(recipe: Recipe, found: Any, field: str) -> Wrong:
         return wrong
     import torch
 
-    images, least = recipe.images, recipe.model.last_stages
+    images, least = recipe.images, recipe.model.last_levels
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         backbone = found(images.channels)
         if not isinstance(backbone, torch.nn.Module):
@@ -168,7 +168,7 @@ def _try_backbone(recipe: Recipe, found: Any, field: str) -> Wrong:
     if wrong is not None:
         return f"must turn an image (1, {images.channels}, H, W) into maps (1, F, h, w), got {_shape(wrong)}"
     if len(maps) < least:
-        return f"must give a list of {least} maps or more for `model.last_stages` {least}, got {len(maps)}"
+        return f"must give a list of {least} maps or more for `model.last_levels` {least}, got {len(maps)}"
     return None
 
 

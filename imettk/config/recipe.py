@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from imettk.tasks.scale import Kind
 
 
-@earlier.takes_metric
+@earlier.takes_earlier_names("")
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Section):
     """One experiment, complete. `source_sha256` is the hash of a user's own `.py` recipe, else empty."""
@@ -257,12 +257,17 @@ def from_json(text: str, *, where: str = "recipe.json") -> Recipe:
 
 
 def _of_today(text: str) -> str:
-    """Return a recipe's JSON under the names of today; what is no JSON as it is."""
+    """Return a recipe's JSON under the names of today; text that is no JSON is returned unchanged."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return json.dumps(earlier.read(content, dataclasses.asdict(EmbeddingConfig())))
+    return json.dumps(earlier.read(content, _defaults()))
+
+
+@functools.cache  # a recipe is read dozens of times in a command
+def _defaults() -> dict[str, Any]:
+    return dict(json.loads(to_json(Recipe())))
 
 
 @functools.cache

@@ -232,7 +232,7 @@ def make_network(
         std=recipe.images.std or spread(IMAGENET["std"], recipe.images.channels),
         weights=weights,
         head=row,
-        last_stages=plan.last_stages,
+        last_levels=plan.last_levels,
         image_size=recipe.images.image_size,
         parts=learned.parts,
         num_auxiliary=len(learned.auxiliary),

@@ -20,11 +20,11 @@ class Backbone(Protocol):
 
     num_features: int
 
-    def maps(self, images: Tensor, num_stages: int) -> list[Tensor]:
-        """Feature maps of the last stages, the last one last, (B, F, H, W) each."""
+    def maps(self, images: Tensor, num_levels: int) -> list[Tensor]:
+        """Return the feature maps of the last levels, the last one last, each (B, F, H, W)."""
 
-    def map_channels(self, num_stages: int) -> list[int]:
-        """F of each of these maps."""
+    def map_channels(self, num_levels: int) -> list[int]:
+        """Return F of each of these maps."""
 
     def depth_of(self) -> dict[str, int]:
         """How deep each parameter lies, by name: 0 for the first layer."""
@@ -32,18 +32,18 @@ class Backbone(Protocol):
     def __call__(self, images: Tensor) -> Tensor: ...
 
 
-def count_channels(backbone: Any, num_stages: int, channels: int, size: Size) -> list[int]:
+def count_channels(backbone: Any, num_levels: int, channels: int, size: Size) -> list[int]:
     """Return the channels of the last maps that a backbone makes of an image; `ConfigError` where it makes none."""
 
     def run(network: Any, images: Tensor) -> list[int]:
-        return [each.shape[1] for each in network.maps(images, num_stages)]
+        return [each.shape[1] for each in network.maps(images, num_levels)]
 
     try:
         return follow(run, backbone, channels=channels, size=size)
     except SizeMisfit as misfit:
         raise ConfigError(
-            f"`model.last_stages` {num_stages}: this backbone gives no such maps ({misfit}); take another one, or the "
-            "linear head on a single stage"
+            f"`model.last_levels` {num_levels}: this backbone gives no such maps ({misfit}); take another one, or the "
+            "linear head on a single level"
         ) from None
 
 

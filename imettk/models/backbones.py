@@ -32,17 +32,17 @@ class OwnBackbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.maps(images, 1)[-1].mean((2, 3))
 
-    def maps(self, images: Tensor, num_stages: int) -> list[Tensor]:
+    def maps(self, images: Tensor, num_levels: int) -> list[Tensor]:
         given = self.body(images)
-        return [given] if isinstance(given, Tensor) else list(given)[-num_stages:]
+        return [given] if isinstance(given, Tensor) else list(given)[-num_levels:]
 
-    def map_channels(self, num_stages: int) -> list[int]:
+    def map_channels(self, num_levels: int) -> list[int]:
         was_training = self.training
         with torch.no_grad():
-            maps = self.eval().maps(torch.zeros(1, *self._shape), num_stages)
+            maps = self.eval().maps(torch.zeros(1, *self._shape), num_levels)
         self.train(was_training)
-        if len(maps) < num_stages:
-            raise ConfigError(f"`model.last_stages`: this network gives {len(maps)} maps of features, not {num_stages}")
+        if len(maps) < num_levels:
+            raise ConfigError(f"`model.last_levels`: this network gives {len(maps)} maps of features, not {num_levels}")
         return [each.shape[1] for each in maps]
 
     def depth_of(self) -> dict[str, int]:

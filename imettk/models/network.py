@@ -25,7 +25,7 @@ class Network(nn.Module):
         mean, std: of values in [0, 1], one a channel.
         weights: see `make_backbone`; or a `model.safetensors` of a run folder.
         head: a row of HEADS or its name; or a user's own.
-        last_stages: of the backbone, whose maps the head takes.
+        last_levels: number of the backbone's last levels whose maps the head takes.
         parts: sizes of parts of the outputs, (Q,), each of which gives logarithms of probabilities that sum to 1; ()
             gives the head's own outputs.
         num_auxiliary: the last outputs, which are given in training alone, as torchvision's Inception does.
@@ -48,7 +48,7 @@ class Network(nn.Module):
         std: tuple[float, ...],
         weights: str | None = None,
         head: str | Choice = "linear",
-        last_stages: int = 1,
+        last_levels: int = 1,
         image_size: Size | None = None,
         parts: tuple[int, ...] = (),
         num_auxiliary: int = 0,
@@ -60,19 +60,19 @@ class Network(nn.Module):
         self.backbone = make_backbone(
             backbone, channels=len(mean), weights=None if trained else weights, size=image_size
         )
-        self._last_stages, self._image_size, self._parts = last_stages, image_size, parts
+        self._last_levels, self._image_size, self._parts = last_levels, image_size, parts
         self._num_auxiliary = num_auxiliary
         row = HEADS[head] if isinstance(head, str) else head
         taken = row.settings if isinstance(row, HeadChoice) else ()
         given = {name: value for name, value in settings.items() if name in taken}
-        on_features = row.load_pooled() if isinstance(row, HeadChoice) and last_stages == 1 else None
+        on_features = row.load_pooled() if isinstance(row, HeadChoice) and last_levels == 1 else None
         self._pooled = on_features is not None
         self.may_leave_unused = not self._pooled
         self.head: nn.Module
         if on_features is not None:
             self.head = on_features(self.backbone.num_features, num_classes, **given)
         else:
-            self.head = row.load()(self.backbone.map_channels(last_stages), num_classes, **given)
+            self.head = row.load()(self.backbone.map_channels(last_levels), num_classes, **given)
         # In units of pixels; not weights, so they are no part of the state dict.
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255, persistent=False)
@@ -87,7 +87,7 @@ class Network(nn.Module):
         if self._pooled:
             given = self.head(self.backbone(normalised))
         else:
-            given = self.head(self.backbone.maps(normalised, self._last_stages))
+            given = self.head(self.backbone.maps(normalised, self._last_levels))
         outputs = given if isinstance(given, Outputs) else Outputs(given)
         if self._parts:
             outputs = outputs._replace(logits=log_probs_by_part(outputs.logits, self._parts))
@@ -128,18 +128,18 @@ class Network(nn.Module):
     def layer_groups(self, num_groups: int) -> list[list[str]]:
         """Parameter names of each layer group, first layers first; the head is the last of `num_groups` + 1.
 
-        The backbone's stages are dealt evenly: the five of a ResNet (stem and four) in 2 groups are stem to stage 2,
-        and stages 3 and 4.
+        The backbone's levels are dealt evenly: the five of a ResNet (stem and four) in 2 groups are stem to level 2,
+        and levels 3 and 4.
         """
         depths = self.backbone.depth_of()
         num_depths = max(depths.values(), default=0) + 1
         if num_groups > num_depths:
             raise ConfigError(
-                f"`model.layer_groups` must be at most {num_depths}, the stages of this backbone, got {num_groups}"
+                f"`model.layer_groups` must be at most {num_depths}, the levels of this backbone, got {num_groups}"
             )
         groups: list[list[str]] = [[] for _ in range(num_groups + 1)]
         for name, _ in self.backbone.named_parameters():
-            # A parameter after the last stage (a final norm) belongs with it.
+            # A parameter after the last level (a final norm) belongs with it.
             depth = depths.get(name, num_depths - 1)
             groups[depth * num_groups // num_depths].append(f"backbone.{name}")
         groups[-1] = [f"head.{name}" for name, _ in self.head.named_parameters()]

@@ -42,7 +42,7 @@ class PretrainedmodelsBackbone(nn.Module):
             )
         self.num_features: int = last.in_features
         self.body.last_linear = nn.Identity()
-        # The ResNets' stages, and the DenseNets': what comes before the last one.
+        # The level before the last one, in ResNets and in DenseNets.
         places = [self.body, getattr(self.body, "features", None)]
         named = [getattr(place, name, None) for place in places for name in ("layer3", "denseblock3")]
         self._earlier = next((each for each in named if isinstance(each, nn.Module)), None)
@@ -56,8 +56,8 @@ class PretrainedmodelsBackbone(nn.Module):
         # Some of these networks leave their last ReLU to the classifier; for the others another one changes nothing.
         return self.body.features(images).relu().mean((2, 3))
 
-    def maps(self, images: Tensor, num_stages: int) -> list[Tensor]:
-        if num_stages == 1:
+    def maps(self, images: Tensor, num_levels: int) -> list[Tensor]:
+        if num_levels == 1:
             return [self.body.features(images)]
         seen: list[Tensor] = []
         assert self._earlier is not None  # `map_channels` has looked
@@ -67,20 +67,20 @@ class PretrainedmodelsBackbone(nn.Module):
         finally:
             hook.remove()
 
-    def map_channels(self, num_stages: int) -> list[int]:
-        if num_stages > 1 and self._earlier is None:
-            raise ConfigError("`model.last_stages`: this network of pretrainedmodels has no known stages; set it to 1")
-        return count_channels(self, num_stages, self._channels, self._size)
+    def map_channels(self, num_levels: int) -> list[int]:
+        if num_levels > 1 and self._earlier is None:
+            raise ConfigError("`model.last_levels`: this network of pretrainedmodels has no known levels; set it to 1")
+        return count_channels(self, num_levels, self._channels, self._size)
 
     def depth_of(self) -> dict[str, int]:
-        # layer0 to layer4 of the ResNets are stages; other networks count their top-level blocks.
+        # layer0 to layer4 of the ResNets are levels; other networks count their top-level blocks.
         block = re.compile(r"layer\d+|features\.[^.]+|[^.]+")
         blocks = {name: block.match(name)[0] for name, _ in self.body.named_parameters()}  # type: ignore[index]
         has_blocks = any(list(self.body.get_submodule(name).children()) for name in blocks.values())
         depths: dict[str, int] = {}
         depth = -1
         for block_name in dict.fromkeys(blocks.values()):
-            # A bare convolution or norm between blocks is no stage of its own: conv1 and bn1 are one stem.
+            # A bare convolution or norm between blocks is no level of its own: conv1 and bn1 are one stem.
             is_bare = has_blocks and not list(self.body.get_submodule(block_name).children())
             depth += 0 if is_bare and depth >= 0 else 1
             depths[block_name] = depth

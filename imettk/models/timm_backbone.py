@@ -46,26 +46,26 @@ class TimmBackbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return _features(self._at(images), images)
 
-    def maps(self, images: Tensor, num_stages: int) -> list[Tensor]:
+    def maps(self, images: Tensor, num_levels: int) -> list[Tensor]:
         body = self._at(images)
-        if num_stages == 1 and self._features_are_a_map():
+        if num_levels == 1 and self._features_are_a_map():
             return [body.forward_features(images)]
         # Transformers give tokens, and some networks channels last: these come as maps of one layout.
         try:
-            return body.forward_intermediates(images, indices=num_stages, intermediates_only=True, norm=True)
+            return body.forward_intermediates(images, indices=num_levels, intermediates_only=True, norm=True)
         except AssertionError:  # before anything else, by networks whose norm is that of their head, such as Hiera
-            return body.forward_intermediates(images, indices=num_stages, intermediates_only=True, norm=False)
+            return body.forward_intermediates(images, indices=num_levels, intermediates_only=True, norm=False)
 
-    def map_channels(self, num_stages: int) -> list[int]:
-        if num_stages > 1 and not hasattr(self.body, "forward_intermediates"):
-            raise ConfigError("`model.last_stages`: this network of timm gives no maps of earlier stages; set it to 1")
-        return count_channels(self, num_stages, self._channels, self._size)
+    def map_channels(self, num_levels: int) -> list[int]:
+        if num_levels > 1 and not hasattr(self.body, "forward_intermediates"):
+            raise ConfigError("`model.last_levels`: this network of timm gives no maps of earlier levels; set it to 1")
+        return count_channels(self, num_levels, self._channels, self._size)
 
     def depth_of(self) -> dict[str, int]:
         from timm.models import group_parameters
 
         try:
-            # The coarse matcher gives the stem 0 and each stage of the network (of a ViT, each block) the next number.
+            # The coarse matcher gives the stem 0 and each level of the network (of a ViT, each block) the next number.
             groups = group_parameters(self.body, self.body.group_matcher(coarse=True), reverse=True)
         except (AttributeError, AssertionError):  # PiT, MetaFormer, CSATv2; RDNet has no coarse one
             groups = _count_blocks([name for name, _ in self.body.named_parameters()])

@@ -39,6 +39,7 @@ EMBEDS = Recipe(
     rule=RuleConfig(kind="rank"),
 )
 NOTE = "note: the section `metric` of a recipe is now `embedding`, and MetricPlan EmbeddingConfig\n"
+LEVELS_NOTE = "note: `model.last_stages` of a recipe is now `model.last_levels`\n"
 FOCAL_NOTE = "note: `train.focal_gamma` is now `train.loss_params` gamma\n"
 
 
@@ -130,9 +131,11 @@ def test_parameters_count_in_the_fingerprint_where_they_are_not_the_default():
     assert len({fingerprint(recipe) for recipe in several}) == len(several)
 
 
-def test_both_names_of_a_section_are_refused():
+def test_both_names_of_a_section_or_field_are_refused():
     with pytest.raises(ConfigError, match=r"mine\.json: holds both `embedding` and `metric`"):
         from_json('{"metric": {}, "embedding": {}}', where="mine.json")
+    with pytest.raises(ConfigError, match=r"holds both `model.last_levels` and `model.last_stages`, its earlier name"):
+        from_json('{"model": {"last_levels": 2, "last_stages": 2}}')
 
 
 @pytest.mark.parametrize(
@@ -140,7 +143,9 @@ def test_both_names_of_a_section_are_refused():
     [
         ('{"metric": {"margin": "x"}}', "embedding.margin: Input should be a valid number, got 'x'"),
         ('{"metric": {"margn": 1}}', "`embedding.margn` is not a field of the recipe; did you mean `embedding.margin`"),
-        ('{"metric": 5}', "`metric` is not a field of the recipe"),
+        ('{"metric": 5}', "embedding: Input should be an object, got '5'"),
+        ('{"model": {"last_stages": 3}}', "`last_levels` of ModelConfig must be 1 or 2, got 3"),
+        ('{"model": {"last_stages": {}}}', "model.last_levels: Input should be a valid integer, got '{}'"),
         ('{"train": 5, "stages": 3}', "train: Input should be an object, got '5'"),
         ('{"train": {"loss": "focal", "focal_gamma": "x"}}', "`train.loss_params` gamma must be float, got 'x'"),
         ('{"train": {"loss": "focal", "focal_gamma": 0.5}}', "`gamma` of FocalParams must be 0, 1 or above"),
@@ -191,8 +196,26 @@ def recipe():
     assert MetricPlan is EmbeddingConfig
 
 
+def test_a_field_by_its_earlier_name_in_a_file_an_option_and_a_recipe_of_its_own(capsys):
+    wide = Recipe(model=ModelConfig(head="wide", last_levels=2))
+    assert fingerprint(wide) == "ce015356c1490d3e"  # as 4cee5c2 gave it, with last_stages
+    old = to_json(wide).replace("last_levels", "last_stages")
+    assert from_json(old) == wide and capsys.readouterr().out == LEVELS_NOTE
+    assert from_json('{"model": {"last_stages": 1}}') == Recipe()
+    assert capsys.readouterr().out == ""  # the default, which every recipe.json holds
+    earlier._note.cache_clear()
+    for flag in ("--model.last-stages", "--model.last_stages"):
+        assert apply_overrides(Recipe(model=ModelConfig(head="wide")), [flag, "2"]) == wide
+    assert capsys.readouterr().out == LEVELS_NOTE
+    earlier._note.cache_clear()
+    assert ModelConfig(head="wide", last_stages=2) == wide.model
+    assert replace(wide.model, last_stages=1) == ModelConfig(head="wide")
+    assert wide.model.last_stages == 2 and capsys.readouterr().out == LEVELS_NOTE
+    assert "last_stages" not in to_json(wide)
+
+
 def test_sections_by_the_names_that_their_classes_had(capsys):
-    for section in earlier.SECTIONS:
+    for section in earlier.PLANS:
         assert getattr(config, f"{section}Plan") is getattr(config, f"{section}Config")
     assert capsys.readouterr().out.count("note: the sections of a recipe are now FoldConfig") == 1
     with pytest.raises(AttributeError, match="has no attribute 'GardenPlan'"):

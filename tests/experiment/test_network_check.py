@@ -28,7 +28,7 @@ def recipe_of(backbone, size=(64, 64), stage=None, views=("plain",), **model):
     "fitting",
     [
         recipe_of("timm:test_resnet", (40, 50), (30, 70), ("plain", "rot90", "zoom_out")),
-        recipe_of("timm:vit_tiny_patch16_224", (48, 64), (32, 32), ("rot90",), head="wide", last_stages=2),
+        recipe_of("timm:vit_tiny_patch16_224", (48, 64), (32, 32), ("rot90",), head="wide", last_levels=2),
         recipe_of(f"timm:{register_tiny_swin()}", (36, 64), (52, 32), ("transpose",)),
         recipe_of("pretrainedmodels:resnet18", (64, 48), (32, 32), head="relu"),
     ],

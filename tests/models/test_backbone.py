@@ -12,9 +12,9 @@ class Levels(nn.Module):
         super().__init__()
         self.levels = nn.ModuleList([nn.Conv2d(4, 6, 1), nn.Conv2d(6, 9, 3)])
 
-    def maps(self, images, num_stages):
+    def maps(self, images, num_levels):
         first = self.levels[0](images)
-        return [first, self.levels[1](first)][-num_stages:]
+        return [first, self.levels[1](first)][-num_levels:]
 
 
 def test_channels_are_those_of_the_last_maps():
@@ -24,7 +24,7 @@ def test_channels_are_those_of_the_last_maps():
 
 def test_a_backbone_without_such_maps_is_refused():
     with pytest.raises(
-        ConfigError, match=r"`model.last_stages` 2: this backbone gives no such maps \(Calculated padded"
+        ConfigError, match=r"`model.last_levels` 2: this backbone gives no such maps \(Calculated padded"
     ):
         count_channels(Levels(), 2, 4, (8, 2))
 

@@ -100,7 +100,7 @@ def test_the_relu_head_takes_negative_values_out_before_the_average(channels):
 
 @pytest.mark.parametrize("head", ["linear", "relu", "wide"])
 def test_two_stages_are_both_in_the_logits(head):
-    network, images = make(head=head, last_stages=2, hidden=8), pixels()
+    network, images = make(head=head, last_levels=2, hidden=8), pixels()
     assert isinstance(network.head, MapHead)
     normalised = (images.permute(0, 3, 1, 2).float() - network.mean) / network.std
     with torch.no_grad():
@@ -130,7 +130,7 @@ def test_maps_have_the_promised_channels_and_pool_to_the_features(name):
     images = torch.randn(1, 4, side, side, generator=seeded())
     stages = len(channels)
     if name.startswith("timm:") and not hasattr(backbone.body, "forward_intermediates"):  # DenseNet of an older timm
-        with pytest.raises(ConfigError, match="gives no maps of earlier stages; set it to 1"):
+        with pytest.raises(ConfigError, match="gives no maps of earlier levels; set it to 1"):
             backbone.map_channels(stages)
         return
     before = {name: value.clone() for name, value in backbone.named_buffers()}
@@ -160,9 +160,9 @@ def test_four_channels_reach_the_first_layer_and_the_logits():
 @pytest.mark.parametrize(
     ("options", "num_groups"),
     [
-        ({"head": "wide", "hidden": 8}, 3), ({"head": "relu", "last_stages": 2}, 1),
+        ({"head": "wide", "hidden": 8}, 3), ({"head": "relu", "last_levels": 2}, 1),
         ({"backbone": "timm:test_efficientnet", "head": "wide"}, 2), ({"backbone": "timm:test_vit", "head": "relu"}, 2),
-        ({"backbone": "pretrainedmodels:resnet18", "head": "wide", "last_stages": 2}, 3),
+        ({"backbone": "pretrainedmodels:resnet18", "head": "wide", "last_levels": 2}, 3),
     ],
 )  # fmt: skip
 def test_every_parameter_is_in_one_group(options, num_groups):
@@ -174,15 +174,15 @@ def test_every_parameter_is_in_one_group(options, num_groups):
     assert all(name.startswith("head.") for name in groups[-1])
 
 
-@pytest.mark.parametrize("last_stages", [1, 2])
+@pytest.mark.parametrize("last_levels", [1, 2])
 @pytest.mark.parametrize("backbone", ["timm:test_resnet", "pretrainedmodels:resnet18"])
-def test_gradients_reach_every_parameter(backbone, last_stages):
-    network = make(backbone, head="wide", hidden=8, last_stages=last_stages).train()
+def test_gradients_reach_every_parameter(backbone, last_levels):
+    network = make(backbone, head="wide", hidden=8, last_levels=last_levels).train()
     network(pixels()).logits.square().sum().backward()
     assert [name for name, value in network.named_parameters() if value.grad is None] == []
 
 
 def test_a_network_without_known_stages_says_so_for_two():
     backbone = make_backbone("pretrainedmodels:bninception", channels=3)
-    with pytest.raises(ConfigError, match="has no known stages; set it to 1"):
+    with pytest.raises(ConfigError, match="has no known levels; set it to 1"):
         backbone.map_channels(2)

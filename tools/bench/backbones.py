@@ -83,8 +83,8 @@ def make(family: Family, size: Size, head: str, channels: int, *, seed: int) -> 
     torch.manual_seed(seed)
     settings: dict[str, Any] = {"hidden": 16, "embedding_size": 8, "dropout": 0.1}
     mean, std = (0.5,) * channels, (0.25,) * channels
-    backbone, last_stages = f"timm:{family.model}", 2 if head == "wide" else 1
-    return Network(backbone=backbone, num_classes=NUM_CLASSES, mean=mean, std=std, head=head, last_stages=last_stages,
+    backbone, last_levels = f"timm:{family.model}", 2 if head == "wide" else 1
+    return Network(backbone=backbone, num_classes=NUM_CLASSES, mean=mean, std=std, head=head, last_levels=last_levels,
                    image_size=size, **settings)  # fmt: skip
 
 
