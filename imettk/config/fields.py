@@ -1,19 +1,20 @@
-"""Walk nested dataclasses by dotted names such as `stages.0.num_epochs`."""
+"""Walk the fields of a recipe by their dotted names, such as `stages.0.num_epochs`."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import re
+import types
 import typing
 from collections.abc import Iterator
 from typing import Any, Literal
 
-PAIRS = "pairs of a name and a value"  # the type of parameters
+PAIRS = "pairs of a name and a value"  # the type of `loss_params` and `score.params`
 
 
 def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted name, value) of every field; tuples of sections are walked by position, other tuples are values."""
+    """Yield (dotted name, value) of every field; sections in a tuple are numbered, any other tuple is a value."""
     for item in dataclasses.fields(value):
         name, content = f"{prefix}{item.name}", getattr(value, item.name)
         if dataclasses.is_dataclass(content):
@@ -26,32 +27,47 @@ def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def field_names(recipe: Any) -> list[str]:
-    """The dotted name of every field that can be overridden, such as `stages.0.num_epochs`."""
+    """Return the dotted name of every field that an option can set."""
     return [name for name, _ in leaves(recipe) if name != "source_sha256"]
 
 
 def field_type(recipe: Any, name: str) -> str:
-    """The type of the field with this dotted name, as a user would write it."""
+    """Return the type of the field with this dotted name, in words that complete "must be"."""
     kind: Any = type(recipe)
     for part in name.split("."):
         kind = typing.get_args(kind)[0] if part.isdigit() else typing.get_type_hints(kind)[part]
-    from imettk.config.choices import CHOSEN  # here, for rows have sections of their own, which have fields
+    from imettk.config.choices import (
+        CHOSEN,
+    )  # inside: choices have sections of their own, whose module imports this one
 
     if rows := CHOSEN.get(re.sub(r"\.\d+", "", name)):
-        return "one of " + ", ".join(rows)
-    if typing.get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(kind)))
-    if typing.get_origin(kind) is dict:
+        return f"{'one or more' if typing.get_origin(kind) is tuple else 'one'} of {', '.join(rows)}"
+    return _describe(kind)
+
+
+def _describe(kind: Any) -> str:
+    """Return a type in words."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, parts))
+    if origin is dict:
         return PAIRS
-    text = kind.__name__ if type(kind) is type else str(kind)
-    return text.replace("typing.", "").replace("NoneType", "none").replace("None", "none")
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(_describe(part).removeprefix("one of ").replace(", ", " | ") for part in parts)
+    if origin is tuple:
+        if dataclasses.is_dataclass(parts[0]):
+            return "sections, which only a .py or .json recipe can add"
+        several = "values" if parts[-1] is Ellipsis else f"{len(parts)} values"
+        return f"{several} of type {_describe(parts[0])}"
+    return "none" if kind is types.NoneType else str(kind.__name__)
 
 
 def unknown_field(name: str, recipe: Any) -> str:
-    """What to say about a field that does not exist: its name and the nearest valid one."""
+    """Return the message for a field that does not exist, with the most similar one that does."""
     known = field_names(recipe)
-    sections = {one.rsplit(".", depth)[0] for one in known for depth in (1, 2)}
+    sections = {field.rsplit(".", depth)[0] for field in known for depth in (1, 2)}
     nearest = difflib.get_close_matches(name, [*known, *sorted(sections)], n=1, cutoff=0.5)
-    same_leaf = [one for one in known if one.split(".")[-1] == name.split(".")[-1]]  # `train.lr` means `stages.0.lr`
+    # The right name in a wrong section: `train.lr` means `stages.0.lr`.
+    same_leaf = [field for field in known if field.split(".")[-1] == name.split(".")[-1]]
     guess = (same_leaf or nearest)[:1]
     return f"`{name}` is not a field of the recipe" + (f"; did you mean `{guess[0]}`?" if guess else "")

@@ -1,4 +1,4 @@
-"""Kinds of files that tables and images come as: one row a kind, with what it needs, and nothing heavy imported."""
+"""File formats of tables and images: one row a format, with the libraries that it needs; importing it loads none."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ Kind = TypeVar("Kind", bound="FileKind")
 
 
 class MissingLibraryError(DataError):
-    """A file needs a library that is not installed; the message has the line that installs it."""
+    """The library that reads a file is not installed; the message has the command that installs it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileKind(Choice):
-    """One kind of file; `make` reads it.
+    """A file format; `make` reads it.
 
     Attributes:
-        title: the kind's name in messages.
-        endings: of its files' names, in small letters.
-        starts: (offset, bytes) of a file's content, any of which says that it is one.
-        without_start: a file that has none of these is one all the same where its name ends so.
-        needs: modules that `make` imports beside what imettk always installs.
+        title: the format's name in messages.
+        endings: of file names, in lower case.
+        starts: (offset, bytes) of a file's content; any of them identifies the format.
+        without_start: a file with none of these bytes has this format if its name ends so.
+        needs: modules that `make` imports beyond the packages that imettk requires.
         extra: of imettk that installs them.
-        rarely: most files of the kind are read without them.
+        rarely: most files of the format are read without these modules.
     """
 
     title: str
@@ -44,21 +44,21 @@ class FileKind(Choice):
     rarely: bool = False
 
     def is_start(self, content: bytes) -> bool:
-        """Return whether a file that begins so is of this kind."""
+        """Return whether a file that begins with `content` has this format."""
         for offset, start in self.starts:  # noqa: SIM110 - asked of every image, in half the time of `any`
             if content.startswith(start, offset):
                 return True
         return False
 
     def load_for(self, path: object) -> Any:
-        """Return what reads this file; errors as of `read`."""
+        """Return `make`, imported; raise `MissingLibraryError` as `read` does."""
         return self._guard(path, self.load)
 
     def read(self, path: object, content: bytes, **settings: Any) -> Any:
-        """Return what `make` makes of this file.
+        """Read a file's content with `make`.
 
         Raises:
-            MissingLibraryError: a library that it needs is not installed; the message has the line that installs it.
+            MissingLibraryError: a library that it needs is not installed; the message has the command that installs it.
         """
         return self._guard(path, lambda: self.load()(content, **settings))
 
@@ -67,17 +67,17 @@ class FileKind(Choice):
             return act()
         except ModuleNotFoundError as error:
             name = (error.name or "").partition(".")[0]
-            if name not in self.needs:
+            if name not in self.needs:  # a module of imettk, or of the library itself: a fault that must be seen whole
                 raise
             raise MissingLibraryError(
                 f"{path}: {self.title} is read by {name}, which is not installed: pip install 'imettk[{self.extra}]'"
             ) from None
 
 
-# How one image becomes numbers: `make` is (content, *, channels, frame, as_shown, max_pixels) -> PixelValues | None,
-# where None leaves the file to the readers of pictures, which take all that no row here recognises. `channels`, `frame`
-# and `max_pixels` are those of `images`: a larger image is refused by its header, before it takes memory. `as_shown` is
-# False where `images.white` replaces what the file itself says is black and white.
+# Readers of single images: `make` is (content, *, channels, frame, as_shown, max_pixels) -> PixelValues | None. None
+# leaves the file to the readers of pictures, which also get every file that no row here recognises. `channels`, `frame`
+# and `max_pixels` are fields of `images`; an image with more pixels is refused by its header, before it takes memory.
+# `as_shown` is False if `images.white` replaces the file's own black and white.
 IMAGE_READERS: dict[str, FileKind] = {
     "npy": FileKind(
         make="imettk.data.arrays:read_npy", title="an array of numpy", endings=(".npy",), starts=((0, b"\x93NUMPY"),)
@@ -95,7 +95,7 @@ IMAGE_READERS: dict[str, FileKind] = {
         make="imettk.data.dicom:read_dicom",
         title="a DICOM file",
         endings=(".dcm", ".dicom"),
-        # Without a preamble a file begins with its first group, whose length or whose character set comes first.
+        # A file without the preamble begins with its first group, and this with its length or its character set.
         starts=((128, b"DICM"), (0, b"\x02\0\0\0UL"), (0, b"\x08\0\x05\0"), (0, b"\x08\0\0\0\x04\0\0\0")),
         without_start=True,
         needs=("pydicom", "gdcm", "pylibjpeg", "openjpeg"),
@@ -108,7 +108,7 @@ IMAGE_READERS: dict[str, FileKind] = {
 
 
 def image_kind(content: bytes, path: str) -> FileKind | None:
-    """Return the row that reads this image by its content, else by its ending; None for pictures."""
+    """Return the row for an image, found by its content, else by its ending; None for pictures such as JPEG."""
     for kind in IMAGE_READERS.values():
         if kind.is_start(content):
             return kind
@@ -120,12 +120,12 @@ def image_kind(content: bytes, path: str) -> FileKind | None:
 
 
 def kind_of_name(rows: Mapping[str, Kind], name: str) -> Kind | None:
-    """Return the row whose files' names end as this one; None where none does."""
-    small = name.lower()
-    return next((kind for kind in rows.values() if small.endswith(kind.endings)), None)
+    """Return the row with this file name's ending; None if there is none."""
+    lower = name.lower()
+    return next((kind for kind in rows.values() if lower.endswith(kind.endings)), None)
 
 
-# How one file becomes a table of text: `make` is (path, remarks) -> `data.table_files.FileRows`.
+# Readers of tables, all cells as text: `make` is (path, remarks) -> `data.table_files.FileRows`.
 TABLE_READERS: dict[str, FileKind] = {
     "csv": FileKind(
         make="imettk.data.text_tables:read_text", title="csv", endings=(".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -157,16 +157,16 @@ TABLE_ENDINGS = tuple(ending for kind in TABLE_READERS.values() for ending in ki
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerKind(FileKind):
-    """One kind of file that holds many images.
+    """A format of files that hold many images.
 
     Attributes:
-        in_order: they are decoded in their order, so that one at random costs all before it.
+        in_order: images can only be decoded in order, so a random one costs all before it.
     """
 
     in_order: bool = False
 
 
-# Files that hold many images: `make` is (path) -> `data.containers.Container`.
+# Readers of files with many images: `make` is (path) -> `data.containers.Container`.
 CONTAINERS: dict[str, ContainerKind] = {
     "hdf5": ContainerKind(
         make="imettk.data.hdf5_files:Hdf5File",
@@ -196,7 +196,7 @@ CONTAINERS: dict[str, ContainerKind] = {
 
 
 def extras_of(recipe: Recipe) -> tuple[str, ...]:
-    """Return the extras of imettk whose libraries read the files that a recipe names, sorted."""
+    """Return the extras of imettk that install the readers of a recipe's files, sorted."""
     form = recipe.table
     tables = [form.train_csv, form.sample_csv, form.labels_csv, form.test_csv, form.boxes_csv, form.merged_csv]
     tables += [form.turned_csv, form.left_out_csv, *(extra.csv for extra in form.extra)]

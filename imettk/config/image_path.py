@@ -1,4 +1,4 @@
-"""The pattern by which columns of a table name its images, such as `{chain}/{image}`."""
+"""Patterns such as `{chain}/{image}`, which build the names of images from columns of a table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ COLUMN = re.compile(r"\{([^{}]+)\}")
 
 
 def columns_of(pattern: str | None) -> tuple[str, ...]:
-    """Return the columns that a pattern names, each once; none without a pattern."""
+    """Return the columns in a pattern, each once; () without a pattern."""
     return tuple(dict.fromkeys(COLUMN.findall(pattern or "")))
 
 
 def check_image_path(form: TableFormat) -> None:
-    """Raise `ConfigError` where a format's pattern is none, or its images are named in another way."""
+    """Raise `ConfigError` if `image_path` is no pattern, or another field locates the images too."""
     pattern = form.image_path
     if pattern is None:
         return
@@ -29,4 +29,4 @@ def check_image_path(form: TableFormat) -> None:
         )
     others = ("train_folders", "train_files", "unit_folders", "image_columns")
     if other := next((name for name in others if getattr(form, name)), None):
-        raise ConfigError(f"`table.image_path` must be none with {other}, which says itself where images lie")
+        raise ConfigError(f"`table.image_path` must be none with {other}, which already locates the images")

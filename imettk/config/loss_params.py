@@ -1,4 +1,4 @@
-"""Parameters of losses with their ranges, and what a recipe has to say for a loss to be taken."""
+"""Parameters of losses with their ranges, and checks of a recipe against its losses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class FocalParams(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        lowest = 0.0 if self.constant_weight else 1.0  # the gradient of a power below 1 is infinite where it is 0
+        # The gradient of x ** gamma is infinite at x = 0 for gamma below 1; a constant weight has no gradient.
+        lowest = 0.0 if self.constant_weight else 1.0
         in_range = self.gamma == 0 or self.gamma >= lowest
         self._require(in_range, "gamma", "0, 1 or above, or any with constant_weight")
         self._require(0 < self.alpha < 1, "alpha", "in (0, 1)")
@@ -32,7 +33,7 @@ class FocalParams(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class TargetWeights(Section):
-    """What losses of numbers, or questions, have in common: a weight each, with blanks between; "" for equal ones."""
+    """Parameters of losses of numbers and of questions: a weight for each, separated by spaces; "" for equal ones."""
 
     weights: str = ""
 
@@ -49,7 +50,7 @@ class HuberParams(TargetWeights):
 
 
 def weighs_targets(recipe: Recipe) -> str | None:
-    """Return what is wrong with the weights of the targets, or questions, in any stage."""
+    """Return a message if the weights of the targets, or questions, are wrong in any stage; else None."""
     from imettk.metrics.values import target_weights
 
     answered, learned = (len(names) for names in (recipe.table.number_columns, recipe.table.learned_columns))
@@ -63,13 +64,13 @@ def weighs_targets(recipe: Recipe) -> str | None:
 
 
 def answered_params(params: Mapping[str, Parameter], number: int) -> dict[str, Parameter]:
-    """Return parameters of a loss without the weights behind so many, which are of columns that are not answered."""
+    """Return parameters of a loss with the first `number` weights; the others belong to auxiliary columns."""
     weights = str(params.get("weights", "")).replace(",", " ").split()
     return dict(params) | ({"weights": " ".join(weights[:number])} if len(weights) > number else {})
 
 
 def in_radians(recipe: Recipe) -> str | None:
-    """Return what is wrong with the margin of arcface."""
+    """Return a message if the margin of arcface is not in radians; else None."""
     margin = recipe.embedding.margin
     if margin < math.pi / 2:
         return None

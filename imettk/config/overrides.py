@@ -1,4 +1,4 @@
-"""Typed command-line overrides of every field of a recipe: `--stages.0.num-epochs 2`."""
+"""Override any field of a recipe from the command line, with its type checked: `--stages.0.num-epochs 2`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from imettk.config.fields import PAIRS, field_names, field_type, unknown_field
 from imettk.config.own_checks import check_own
 from imettk.errors import ConfigError
 
-OLD_NAMES = {f"train.{name}" for name in earlier.FOCAL}
+EARLIER_NAMES = {f"train.{name}" for name in earlier.FOCAL}
 
 
 def apply_overrides(recipe: Recipe, arguments: list[str]) -> Recipe:
-    """The recipe with each `--dotted.field value ...` of `arguments` in place, parsed by tyro as the field's type.
+    """Return the recipe with each `--dotted.field value ...` of `arguments` set, parsed by the field's type.
 
     Raises:
-        ConfigError: an unknown field (with the nearest valid name), or a value that does not fit.
+        ConfigError: a field is unknown (the message has the nearest valid name), or a value has the wrong type or is
+            out of range.
     """
     if not arguments:
         return recipe
@@ -29,14 +30,15 @@ def apply_overrides(recipe: Recipe, arguments: list[str]) -> Recipe:
     if overridden is not None:
         check_own(overridden)
         return overridden
+    # tyro explains itself in a page of text, so each option is tried by itself to name the one that it refuses.
     refused = [option for option in options if not _parses(recipe, option)]
     flag, values = refused[0] if refused else (arguments[0], arguments[1:])
-    wanted = field_type(recipe, _field_name(flag)).replace("bool", "true or false")
-    raise ConfigError(f"{flag} must be {wanted}, got {' '.join(values)!r}")
+    kind = field_type(recipe, _field_name(flag)).replace("bool", "true or false")
+    raise ConfigError(f"{flag} must be {kind}, got {' '.join(values)!r}")
 
 
 def _parses(recipe: Recipe, option: tuple[str, list[str]]) -> bool:
-    """Whether the option alone has a value of the right type; a rule between fields does not count here."""
+    """Return whether an option by itself has a value of the right type; it may still contradict other fields."""
     try:
         return _parse(recipe, _words(recipe, option)) is not None
     except ConfigError:
@@ -44,7 +46,7 @@ def _parses(recipe: Recipe, option: tuple[str, list[str]]) -> bool:
 
 
 def _words(recipe: Recipe, option: tuple[str, list[str]]) -> list[str]:
-    """The option as tyro wants it: for a field that is true or false, a flag of one of two names."""
+    """Return an option in tyro's spelling, which has `--no-NAME` for a field that is set to false."""
     flag, values = option
     kind = field_type(recipe, _field_name(flag))
     if kind == PAIRS:
@@ -53,12 +55,12 @@ def _words(recipe: Recipe, option: tuple[str, list[str]]) -> list[str]:
         section, _, name = flag.rpartition(".")
         return [flag if values[0].lower() == "true" else f"{section}.no-{name}"]
     if "none" in kind.split(" | ") and [value.lower() for value in values] == ["none"]:
-        values = ["None"]  # as messages and docs do not spell it
+        values = ["None"]  # tyro's spelling; messages and documents write `none`
     return [flag, *values]
 
 
 def _parse(recipe: Recipe, words: list[str]) -> Recipe | None:
-    """What tyro makes of the words, or None where it refuses one; its many-line explanation is not shown."""
+    """Return the recipe that tyro parses from the words, or None if it refuses one; its long explanation is dropped."""
     import tyro
 
     with contextlib.redirect_stderr(io.StringIO()):
@@ -69,26 +71,29 @@ def _parse(recipe: Recipe, words: list[str]) -> Recipe | None:
 
 
 def _split(arguments: list[str], recipe: Recipe) -> list[tuple[str, list[str]]]:
-    """Pairs of a flag with its values; a flag that names no field is refused here, with the nearest that does."""
+    """Return each flag with its values; raise `ConfigError` with the nearest field for a flag that is none."""
     known = set(field_names(recipe))
     options: list[tuple[str, list[str]]] = []
     for argument in arguments:
         if not argument.startswith("--"):
             if not options:
-                raise ConfigError(f"{argument!r} is not understood here: options look like --stages.0.num-epochs 2")
+                raise ConfigError(f"{argument!r} is not an option: write one like --stages.0.num-epochs 2")
             options[-1][1].append(argument)
             continue
         flag, equals, value = argument.partition("=")
         flag = earlier.renamed(flag)
         name = _field_name(flag)
-        if name not in known and name not in OLD_NAMES:
+        if name not in known and name not in EARLIER_NAMES:
             raise ConfigError(unknown_field(name, recipe))
         options.append((flag, [value] if equals else []))
     return options
 
 
 def _emptied(recipe: Recipe, options: list[tuple[str, list[str]]]) -> Recipe:
-    """Return the recipe without the parameters that an option says anew: tyro has an option for each it finds there."""
+    """Return the recipe without the parameters that an option sets.
+
+    tyro expects an option for each key that it finds there.
+    """
     for flag, _ in options:
         if field_type(recipe, name := _field_name(flag)) == PAIRS:
             recipe = _without(recipe, name.split("."))
@@ -96,7 +101,10 @@ def _emptied(recipe: Recipe, options: list[tuple[str, list[str]]]) -> Recipe:
 
 
 def _without(value: Any, path: list[str]) -> Any:
-    """Return a copy in which what the path leads to is empty; unchecked, for it is completed in the next step."""
+    """Return a copy with {} at the end of the path.
+
+    Not `replace`, which would check the copy: a loss whose parameters are still to come may have no default for them.
+    """
     if not path:
         return {}
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""Parameters that a recipe gives by name, checked against what takes them."""
+"""Parameters that a recipe gives by name, checked against the loss or metric that takes them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ PLAIN = {kind.__name__: kind for kind in (bool, int, float, str)}
 
 
 def bind(field: str, what: str, takes: Any, given: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    """Return parameters by name: those that are given, and for a dataclass its defaults.
+    """Return the given parameters, completed by the defaults if a dataclass takes them.
 
     Args:
-        field: where a recipe gives them, such as `train.loss_params`.
-        what: what takes them, such as `the loss focal`.
-        takes: a dataclass that checks their ranges, a function with keyword-only parameters, or None for none.
+        field: the field of the recipe that holds them, such as `train.loss_params`.
+        what: the loss or metric, for messages, such as `the loss focal`.
+        takes: a dataclass that checks ranges, a function with keyword-only parameters, or None for no parameters.
 
     Raises:
-        ConfigError: a name that it does not have, a wrong type, one out of range, or one without a default is missing.
+        ConfigError: a name is unknown, a value has the wrong type or is out of range, or one without a default is
+            missing.
     """
     kinds, required = _fields(takes) if dataclasses.is_dataclass(takes) else _keywords(takes)
     if unknown := sorted(set(given) - set(kinds)):
-        has = f"has {', '.join(kinds)}" if kinds else "has none"
+        known = ", ".join(kinds) or "no parameters"
         empty = f"--{field.replace('_', '-')}"
-        raise ConfigError(f"`{field}` holds {', '.join(unknown)}, and {what} {has}; {empty} with no value empties it")
+        raise ConfigError(
+            f"`{field}` has {', '.join(unknown)}, and {what} takes {known}; {empty} with no value removes all"
+        )
     if missing := sorted(required - set(given)):
-        raise ConfigError(f"`{field}` must hold {', '.join(missing)}, which {what} has no default for")
+        raise ConfigError(f"`{field}` must have {', '.join(missing)}: {what} has no default for it")
     values = {key: _typed(field, key, kinds[key], value) for key, value in given.items()}
     if not dataclasses.is_dataclass(takes):
         return values
@@ -42,7 +45,7 @@ def bind(field: str, what: str, takes: Any, given: Mapping[str, Parameter]) -> d
 
 
 def _typed(field: str, key: str, kind: type | None, value: Parameter) -> Parameter:
-    """Return the value; a whole number becomes a float where one belongs."""
+    """Return the value, an int as float where the parameter is one; raise `ConfigError` for any other wrong type."""
     if kind is float and type(value) is int:
         return float(value)
     if kind is not None and type(value) is not kind:
@@ -51,7 +54,7 @@ def _typed(field: str, key: str, kind: type | None, value: Parameter) -> Paramet
 
 
 def _fields(kind: Any) -> tuple[dict[str, type | None], set[str]]:
-    """Return the types of a dataclass's fields, and the names of those without a default."""
+    """Return the types of a dataclass's fields by name, and the names of those without a default."""
     hints, missing = typing.get_type_hints(kind), dataclasses.MISSING
     required = {
         item.name for item in dataclasses.fields(kind) if item.default is missing and item.default_factory is missing
@@ -60,24 +63,26 @@ def _fields(kind: Any) -> tuple[dict[str, type | None], set[str]]:
 
 
 def _keywords(function: Callable[..., Any] | None) -> tuple[dict[str, type | None], set[str]]:
-    """Return the same of a function's keyword-only parameters; where no type is said, the default's counts."""
+    """Return the same for a function's keyword-only parameters; without an annotation the default's type counts."""
     if function is None:
         return {}, set()
-    found = inspect.signature(function).parameters.values()
-    own = [item for item in found if item.kind is inspect.Parameter.KEYWORD_ONLY]
+    keywords = _keyword_only(function)
     kinds = {
-        item.name: _plain(type(item.default) if item.annotation is item.empty else item.annotation) for item in own
+        item.name: _plain(type(item.default) if item.annotation is item.empty else item.annotation) for item in keywords
     }
-    return kinds, {item.name for item in own if item.default is item.empty}
+    return kinds, {item.name for item in keywords if item.default is item.empty}
 
 
 def keyword_defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the keyword-only parameters of a function that have a default, with it."""
-    found = inspect.signature(function).parameters.values()
-    own = (item for item in found if item.kind is inspect.Parameter.KEYWORD_ONLY)
-    return {item.name: item.default for item in own if item.default is not item.empty}
+    """Return the defaults of a function's keyword-only parameters by name."""
+    return {item.name: item.default for item in _keyword_only(function) if item.default is not item.empty}
+
+
+def _keyword_only(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    parameters = inspect.signature(function).parameters.values()
+    return [item for item in parameters if item.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
 def _plain(annotation: Any) -> type | None:
-    """Return one of the four types that a parameter can have; None where another, or several, are named."""
+    """Return which of the four types of parameters this is; None for any other annotation, which is not checked."""
     return PLAIN.get(annotation if isinstance(annotation, str) else getattr(annotation, "__name__", ""))

@@ -1,4 +1,4 @@
-"""Whether what a recipe says of units, several images that give one answer, fits together."""
+"""Check the settings for units, each of which is several images with one answer."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ if TYPE_CHECKING:
 
 
 def check_units(form: TableFormat) -> None:
-    """Raise `ConfigError` where a format says of units what does not go together."""
+    """Raise `ConfigError` if fields that define units contradict each other or the rest of the table."""
     ways = [name for name in ("unit_columns", "unit_folders", "image_columns") if getattr(form, name)]
     if len(ways) > 1:
-        raise ConfigError(f"`table.{ways[1]}` must be left out beside {ways[0]}: both say which images are one unit")
+        raise ConfigError(f"`table.{ways[1]}` must be left out beside {ways[0]}: each defines units, so give only one")
     if ways and form.lists_images:
-        raise ConfigError(f"`table.{ways[0]}` must be left out with train_folders or train_files: a table names units")
+        raise ConfigError(
+            f"`table.{ways[0]}` must be left out with train_folders or train_files: only a table can define units"
+        )
     if form.unit_folders and form.channel_files:
-        raise ConfigError("`table.channel_files` must be none with unit_folders, each of whose files is an image")
+        raise ConfigError(
+            "`table.channel_files` must be none with unit_folders, where each file of a folder is an image"
+        )
     for name, columns in (("unit_columns", form.unit_columns), ("image_columns", form.image_columns)):
         if len(set(columns)) < len(columns):
             raise ConfigError(f"`table.{name}` must be different columns, got {', '.join(columns)}")
@@ -28,18 +32,19 @@ def check_units(form: TableFormat) -> None:
 
 
 def check_pool(recipe: Recipe) -> None:
-    """Raise `ConfigError` where a recipe's units cannot be answered by its rule, or not pooled as it says."""
+    """Raise `ConfigError` if the rule cannot answer the recipe's units, or `rule.pool` does not fit the task."""
     from imettk.config import fits
     from imettk.config.choices import UNIT_POOLS
 
-    rule, plan = fits.rule_row(recipe), recipe.rule
+    rule, pool = fits.rule_row(recipe), recipe.rule.pool
     if not recipe.table.has_units:
-        if plan.pool != "auto":
-            raise ConfigError(f"`rule.pool` must be auto where no unit has several images, got {plan.pool}")
+        if pool != "auto":
+            raise ConfigError(f"`rule.pool` must be auto where no unit has several images, got {pool}")
         return
     if rule is not None and "ranked" in rule.gives:
         raise ConfigError(
-            "`rule.kind` rank answers image by image, and `table` has units of several: take another rule"
+            "`rule.kind` rank answers single images, and `table` has units of several: choose another rule"
         )
-    if plan.pool in UNIT_POOLS and fits.task_of(recipe).numeric and not UNIT_POOLS[plan.pool].numbers:
-        raise ConfigError(f"`rule.pool` {plan.pool} takes probabilities, and the task gives numbers: take mean or max")
+    if pool in UNIT_POOLS and fits.task_of(recipe).numeric and not UNIT_POOLS[pool].numbers:
+        others = " or ".join(name for name, row in UNIT_POOLS.items() if row.numbers)
+        raise ConfigError(f"`rule.pool` {pool} pools probabilities, and the task predicts numbers: use {others}")

@@ -1,4 +1,4 @@
-"""What `images.white` says: which values are black and white in images of more than 8 bits."""
+"""Parse `images.white`, the values that become black and white in images of more than 8 bits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ WHITE_RULE = "none, a number above 0, `12 bits`, a window such as `-160..240`, o
 
 
 class White(NamedTuple):
-    """The values that become black and white, or the percentiles of the training images at which they lie."""
+    """The values that become black and white.
+
+    Attributes:
+        of_set: both are percentiles of all values of the training images, in [0, 100].
+    """
 
     black: float
     white: float
@@ -21,9 +25,9 @@ class White(NamedTuple):
 
 
 def parse_white(value: float | str) -> White | None:
-    """Return what a value of `images.white` says; None where it says nothing.
+    """Return the values that `images.white` gives; None if it has another form.
 
-    Examples: 4095, "12 bits" (the same), "-160..240" (a window), "1%..99.5%" (of all values of the training images).
+    Examples: 4095, "12 bits" (the same), "-160..240" (a window), "1%..99.5%" (percentiles of the training images).
     """
     if not isinstance(value, str):
         return White(0.0, float(value)) if value > 0 else None
@@ -31,7 +35,7 @@ def parse_white(value: float | str) -> White | None:
     if match := _BITS.fullmatch(text):
         bits = int(match[1])
         return White(0.0, float(2**bits - 1)) if 1 <= bits <= 32 else None
-    if re.fullmatch(_NUMBER, text):
+    if re.fullmatch(_NUMBER, text):  # an option of the command line gives numbers as text
         return parse_white(float(text))
     of_set = (match := _PERCENTILES.fullmatch(text)) is not None
     match = match or _WINDOW.fullmatch(text)

@@ -71,7 +71,7 @@ def test_what_stands_in_a_file_that_was_not_run_is_not_known():
     assert loss_row(recipe, "recipe:loss") is rule_row(recipe) is scorer_of(recipe) is None
     assert scorer_of(recipe_of(rule="recipe:rule", file=UNREAD)) is None, "whose default is not known either"
     for name in ("scorer", "rule_row"):
-        with pytest.raises(ConfigError, match=r"stands in the recipe's own file: give that \.py file as RECIPE"):
+        with pytest.raises(ConfigError, match=r"is defined in the recipe's own file: give that \.py file as RECIPE"):
             getattr(recipe, name)
 
 

@@ -1,4 +1,4 @@
-"""A user's own is found by its name in every process, and told by its file and line where it goes wrong."""
+"""A user's own code is found by its name in every process, and its errors are reported with file and line."""
 
 import hashlib
 import pickle
@@ -81,13 +81,15 @@ def test_another_file_than_the_one_that_is_meant_is_not_run(tmp_path):
 
 def test_names_that_are_not_there(tmp_path, monkeypatch, file):
     sha256 = run(file)
-    with pytest.raises(ConfigError, match=r"recipe:nothing: the recipe's file holds no nothing: write it there, above"):
+    with pytest.raises(
+        ConfigError, match=r"recipe:nothing: the recipe's file does not define nothing: define it there"
+    ):
         find_own("recipe:nothing", sha256)
-    with pytest.raises(ConfigError, match=r"recipe:triple stands in the recipe's own file: give that \.py file"):
+    with pytest.raises(ConfigError, match=r"recipe:triple is defined in the recipe's own file: give that \.py file"):
         load_own("recipe:triple", "0" * 64)
     with pytest.raises(ConfigError, match=r"no_such_module:x: No module .*PYTHONPATH.*recipe:x"):
         find_own("no_such_module:x", "")
-    with pytest.raises(ConfigError, match="the module math holds no cube"):
+    with pytest.raises(ConfigError, match="the module math does not define cube"):
         find_own("math:cube", "")
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "broken_module.py").write_text("import math\nmath.sqrt(-1)\n")

@@ -1,4 +1,4 @@
-"""A user's own is tried when the recipe is made: each fault is one line, with field, name, and what was wanted."""
+"""A user's own code is tried when the recipe is made: each fault is one line with field, name and requirement."""
 
 import subprocess
 import sys
@@ -97,7 +97,7 @@ BAD = [
     ("loss", "def mine(a, b):\n    return a.mean()", "must return the loss of each sample, float (4,), got float32 ()"),
     ("loss", "def mine(a, b):\n    return 1.0", "float (4,), got float"),
     ("loss", "def mine(a, b):\n    return a.mean(1).log()", "must be finite for logits from -2 to 2, got [nan"),
-    ("loss", "def mine(a, b):\n    return a.detach().mean(1)", "gives no gradient"),
+    ("loss", "def mine(a, b):\n    return a.detach().mean(1)", "must have a gradient"),
     ("loss", "def mine(a, b):\n    c = a / 2\n    raise KeyError('x')", "mine.py, line 8: KeyError: 'x'"),
     (
         "augmentation",
@@ -107,13 +107,13 @@ BAD = [
     (
         "augmentation",
         "def mine(size, channels):\n    return [abs]",
-        "transforms, which holds builtin_function_or_method",
+        "transforms, got one with builtin_function_or_method",
     ),
     ("augmentation", "def mine(size):\n    return []", "must take (size, channels), got mine(size)"),
     (
         "augmentation",
         "import albumentations as A\ndef mine(size, channels):\n    return [A.ToRGB(p=1.0)]",
-        "must make uint8 (H, W, 1) of such an image, got uint8 (48, 48, 3)",
+        "must return images of uint8 (H, W, 1), got uint8 (48, 48, 3)",
     ),
     ("head", "def mine(features, outputs):\n    return 3", "must return a torch module, got int"),
     (
@@ -143,7 +143,7 @@ BAD = [
     (
         "rule",
         GOOD["rule"].replace("probs >= self.cut", "probs.argmax(1)"),
-        "apply() must give answers like targets, (16, 3), got int64 (16,)",
+        "apply() must return answers in the shape of the targets, (16, 3), got int64 (16,)",
     ),
     (
         "rule",
@@ -168,7 +168,7 @@ def test_an_override_is_tried_too(tmp_path):
         ConfigError, match=r"`stages\.0\.loss` recipe:other: must take \(logits, targets\), got other\(a\)"
     ):
         apply_overrides(load_recipe(path), ["--stages.0.loss", "recipe:other"])
-    with pytest.raises(ConfigError, match="recipe:absent: the recipe's file holds no absent"):
+    with pytest.raises(ConfigError, match="recipe:absent: the recipe's file does not define absent"):
         apply_overrides(load_recipe(path), ["--stages.0.loss", "recipe:absent"])
 
 

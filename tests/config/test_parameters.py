@@ -41,7 +41,7 @@ def test_json_and_defaults():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"gama": 1.5}, "`train.loss_params` holds gama, and the loss focal has gamma, alpha, constant_weight"),
+        ({"gama": 1.5}, "`train.loss_params` has gama, and the loss focal takes gamma, alpha, constant_weight"),
         ({"gamma": "x"}, "`train.loss_params` gamma must be float, got 'x'"),
         ({"gamma": True}, "`train.loss_params` gamma must be float, got True"),
         ({"constant_weight": 1}, "`train.loss_params` constant_weight must be bool, got 1"),
@@ -62,7 +62,9 @@ def test_what_a_loss_does_not_take_is_one_clear_line(params, message):
 
 
 def test_a_loss_without_parameters_takes_none():
-    with pytest.raises(ConfigError, match=r"`train\.loss_params` holds gamma, and the loss bce has none; --train\."):
+    with pytest.raises(
+        ConfigError, match=r"`train\.loss_params` has gamma, and the loss bce takes no parameters; --train\."
+    ):
         Recipe(train=TrainConfig(loss_params={"gamma": 1.0}))
     # The option without a value is the way out.
     assert apply_overrides(given(gamma=3.0), ["--train.loss", "bce", "--train.loss-params"]) == Recipe()
@@ -80,7 +82,7 @@ def test_a_stage_takes_the_parameters_of_the_training_where_the_loss_is_the_same
     )
     found = [recipe.loss_row(stage)[1] for stage in recipe.stages]
     assert [(one.get("gamma"), one.get("alpha")) for one in found] == [(3, 0.5), (None, None), (4, 0.5), (3, 0.1)]
-    with pytest.raises(ConfigError, match=r"`stages.1.loss_params` holds gamma, and the loss bce has none"):
+    with pytest.raises(ConfigError, match=r"`stages.1.loss_params` has gamma, and the loss bce takes no parameters"):
         replace(FOCAL, stages=(StageConfig(), StageConfig(loss="bce", loss_params={"gamma": 1.0})))
     other = Recipe(stages=(StageConfig(loss="focal", loss_params={"gamma": 4.0}),))
     assert other.loss_row(other.stages[0])[1]["gamma"] == 4 and other.loss_row()[1] == {}
@@ -123,10 +125,10 @@ def own_loss(logits, targets, *, sharpness: float, power: int = 2, kind="plain")
 def test_a_users_own_function_has_its_keyword_only_parameters():
     assert bind("train.loss_params", "x", own_loss, {"sharpness": 2}) == {"sharpness": 2.0}
     for params, message in (
-        ({}, "must hold sharpness, which x has no default for"),
+        ({}, "must have sharpness: x has no default for it"),
         ({"sharpness": 1.0, "power": 0.5}, "`train.loss_params` power must be int, got 0.5"),
         ({"sharpness": 1.0, "kind": 3}, "`train.loss_params` kind must be str, got 3"),
-        ({"sharpness": 1.0, "logits": 1}, "holds logits, and x has sharpness, power, kind"),
+        ({"sharpness": 1.0, "logits": 1}, "has logits, and x takes sharpness, power, kind"),
     ):
         with pytest.raises(ConfigError, match=message):
             bind("train.loss_params", "x", own_loss, params)
@@ -150,7 +152,7 @@ def test_a_users_own_row_has_a_dataclass_of_its_own(monkeypatch):
     assert recipe.loss_row() == (row, {"power": 2, "sharpness": 1.0})
     with pytest.raises(ConfigError, match=r"`train\.loss_params`: `power` must be at least 1, got 0"):
         Recipe(train=TrainConfig(loss="recipe:mine", loss_params={"power": 0}))
-    with pytest.raises(ConfigError, match="must hold power, which the loss recipe:mine has no default for"):
+    with pytest.raises(ConfigError, match="must have power: the loss recipe:mine has no default for it"):
         Recipe(train=TrainConfig(loss="recipe:mine"))
-    with pytest.raises(ConfigError, match="must hold sharpness, which the loss recipe:plain has no default for"):
+    with pytest.raises(ConfigError, match="must have sharpness: the loss recipe:plain has no default for it"):
         Recipe(train=TrainConfig(loss="recipe:plain"))

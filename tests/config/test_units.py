@@ -47,9 +47,9 @@ NUMBERS = {"task": "regression", "label_columns": ("a", "b")}
         (
             TableFormat(**UNITS, **NUMBERS, answer_columns=("a", "b")),
             {"kind": "value", "pool": "noisy_or"},
-            "`rule.pool` noisy_or takes probabilities, and the task gives numbers",
+            "`rule.pool` noisy_or pools probabilities, and the task predicts numbers",
         ),
-        (TableFormat(**UNITS, task="multiclass"), {"kind": "rank"}, "`rule.kind` rank answers image by image"),
+        (TableFormat(**UNITS, task="multiclass"), {"kind": "rank"}, "`rule.kind` rank answers single images"),
     ],
 )
 def test_rules_that_do_not_take_units(table, rule, message):
