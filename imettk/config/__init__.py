@@ -5,22 +5,18 @@ from typing import Any
 from imettk.config.answers import PredictConfig, RankConfig, RuleConfig, ScoreConfig
 from imettk.config.data import CacheConfig, FoldConfig, ImageFormat
 from imettk.config.earlier import renamed_class
+from imettk.config.fingerprints import PREPARE_SECTIONS, WEIGHT_SECTIONS, differences, fingerprint
 from imettk.config.model import EmbeddingConfig, ModelConfig
-from imettk.config.recipe import (
+from imettk.config.recipe import Recipe, from_json, read_recipe, to_json
+from imettk.config.table import ExtraTable, TableFormat
+from imettk.config.training import (
     EXIT_OUT_OF_MEMORY,
-    PREPARE_SECTIONS,
     SESSION_START,
     SPLIT,
-    WEIGHT_SECTIONS,
-    Recipe,
-    differences,
-    fingerprint,
-    from_json,
-    read_recipe,
-    to_json,
+    SessionConfig,
+    StageConfig,
+    TrainConfig,
 )
-from imettk.config.table import ExtraTable, TableFormat
-from imettk.config.training import SessionConfig, StageConfig, TrainConfig
 
 __all__ = [
     "EXIT_OUT_OF_MEMORY",
@@ -52,7 +48,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return a section by the name that its class had in earlier versions, which recipes of that time import."""
+    """Return a section's class by its name in earlier versions, which users' recipes of that time import."""
     if (renamed := renamed_class(name)) is not None:
         return globals()[renamed]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What a recipe says of predictions, and of how they become answers."""
+"""Settings of predictions, of the metric that scores them, and of the rule that turns them into answers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class PredictConfig(Section):
     """Test-time augmentation.
 
     Attributes:
-        views: of each image; `crop0` to `crop3` are crops of `images.image_size` from `images.load_size` at random
-            places, which only the view and the image's row decide; beside them, other views are of the centre.
-        merge: of the views' probabilities, their mean or the largest; embeddings always give their mean.
+        views: of each image. `crop0` to `crop3` are random crops of `images.image_size` from `images.load_size`, whose
+            place only depends on the view and the image's row; all other views are of the centre.
+        merge: take the mean or the maximum of the views' probabilities; embeddings are always averaged.
     """
 
     views: tuple[str, ...] = ("plain",)
@@ -34,19 +34,20 @@ class PredictConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig(Section):
-    """By which metric runs are judged: what is watched, printed, bootstrapped, logged and reported.
+    """The metric that runs are judged by: it is watched, printed, bootstrapped, logged and reported.
 
     Attributes:
-        metric: a row of METRICS, with a number for k too (`map_at_5`), or one's own as `recipe:name`; None is that of
-            the rule: F-beta for labels, accuracy for classes, MAP@k for ranked answers.
-        params: its parameters by name; those left out are what `rule` and `ranking` say, else the metric's own.
+        metric: a row of METRICS, which may include a number for k (`map_at_5`), or a user's own as `recipe:name`; None
+            is the metric of the rule: F-beta for labels, accuracy for classes, MAP@k for ranked answers.
+        params: its parameters by name. Others are taken from `rule` and `ranking` if these have them, else the metric's
+            defaults.
     """
 
     metric: str | None = None
     params: dict[str, Parameter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from imettk.metrics import find_metric, metric_names  # here, for it loads numpy, which `--help` does without
+        from imettk.metrics import find_metric, metric_names  # inside: it loads numpy, which `--help` does without
 
         super().__post_init__()
         known = self.metric is None or is_own(self.metric) or find_metric(self.metric) is not None
@@ -55,40 +56,41 @@ class ScoreConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class RuleConfig(Section):
-    """How probabilities become answers, and by which F-beta rules for labels are fitted.
+    """How predictions become answers, and the F-beta that rules for labels are fitted for.
 
     Attributes:
         kind: `threshold` is one for all labels, `group_thresholds` one for each label group, `class_thresholds` one for
             each label; `top` gives every row the same number of labels; `share` gives each label a share of the rows;
-            `argmax` is the most likely class; `cutpoints` adds up a row's grades, each times its probability (or takes
-            the number of a regression), and the sum is answered with a grade from its cut-point on (for quadratic
-            kappa, accuracy or macro F1, whichever `score.metric` is, else the first); `value` answers with the number
-            itself, in the range that training rows have; `probability` answers with the probabilities themselves;
-            `rank` gives several answers in order, as the `ranking` section says.
-        positive: of `probability`, the label whose probability a submission with one column holds; None is the only
-            label there is, or 1 of the labels 0 and 1.
-        calibrate: of `probability`, a `temperature` (and a clipping) that gives the least log loss out of fold; None
-            leaves probabilities as the network says them.
-        pairs: of `probability`, so many of a row's likeliest labels, each with its probability behind it, in one cell
-            (`8815 0.03`), the likeliest first; None for probabilities alone.
-        whole: of `value`, answers are rounded.
-        sums: of `value`, targets that are answered with the sum of others, such as `total = dead + green`.
-        beta: of the F-beta score that rules are fitted for; 2 counts recall four times as much as precision. Where it
-            and `average` are as they stand here, an F-beta that `score.metric` names is taken in their place.
-        average: of the F-beta: a mean over samples, over labels (`macro`), or all counted as one (`micro`).
-        min_labels: a row gets so many labels at least, its most likely ones.
-        max_labels: and at most so many; None for no limit.
-        relative: thresholds are on probabilities divided by the largest of their row.
-        shrink_to: class thresholds are pulled toward that of all labels (`one`), of their group, or the one at which
-            the label keeps its share of rows; the more, the rarer the label.
-        shrink_strength: a label with so many rows goes halfway; None finds one by cross-validation. From 20 to 200 all
-            were better than none on the tables of `tools/bench/decisions.py`, and 50 hardly worse than the best.
-        shares: of `share`, those of the training rows, of `shares_csv`, or the mean of both.
-        shares_csv: columns `label` and `share`, relative to the data folder.
-        pool: where several images give one answer, that is made of the `mean` of their predictions, the largest
-            (`max`), the mean of the `pool_size` largest (`top_k`), or the probability that any of them has it
-            (`noisy_or`), each label by itself; of two classes, `positive` or else the second is pooled. `auto` is the
-            one that scores best out of fold.
+            `argmax` is the most likely class, `argmax_each` that of each question. `cutpoints` sums a row's grades,
+            each times its probability (or takes a regression's number), and answers the highest grade whose cut-point
+            the sum reaches; it is fitted for `score.metric` if that is quadratic kappa, accuracy or macro F1, else for
+            quadratic kappa. `value` answers the number itself, within the range of training rows; `probability` answers
+            the probabilities; `rank` gives several answers in order, as the section `ranking` sets.
+        positive: for `probability`, the label whose probability fills a submission with one column; None is the only
+            label, or 1 of the labels 0 and 1.
+        calibrate: for `probability`, fit a `temperature` (and a clipping) for the lowest out-of-fold log loss; None
+            leaves the network's probabilities unchanged.
+        pairs: for `probability`, answer with this number of a row's most likely labels in one cell, each followed by
+            its probability (`8815 0.03`), the most likely first; None for probabilities only.
+        whole: for `value`, round answers to whole numbers.
+        sums: for `value`, targets to answer with the sum of others, such as `total = dead + green`.
+        beta: of the F-beta that rules are fitted for; 2 counts recall four times as much as precision. If this and
+            `average` are at their defaults, an F-beta that `score.metric` names replaces them.
+        average: of the F-beta: mean over samples, mean over labels (`macro`), or all labels counted together (`micro`).
+        min_labels: least number of labels in a row, filled with its most likely ones.
+        max_labels: largest number of labels in a row; None for no limit.
+        relative: compare thresholds with probabilities divided by the largest of their row.
+        shrink_to: pull each label's threshold toward that of all labels (`one`), that of its group, or the one at which
+            the label keeps its share of rows; the rarer the label, the further.
+        shrink_strength: number of rows at which a label's threshold is pulled halfway; None chooses it by
+            cross-validation. On the tables of `tools/bench/decisions.py` every strength from 20 to 200 was better than
+            none, and 50 was nearly the best.
+        shares: for `share`, those of the training rows, those of `shares_csv`, or the mean of both.
+        shares_csv: columns `label` and `share`; relative to the data folder.
+        pool: how predictions of a unit's images are joined, separately for each label: their `mean`, their maximum
+            (`max`), the mean of the `pool_size` largest (`top_k`), or the probability that any image shows the label
+            (`noisy_or`). With two classes, `positive` or else the second class is pooled. `auto` takes the pool with
+            the best out-of-fold score.
     """
 
     kind: str = "threshold"
@@ -116,8 +118,8 @@ class RuleConfig(Section):
         self._require(self.pool in ("auto", *UNIT_POOLS), "pool", f"auto, {' or '.join(UNIT_POOLS)}")
         self._require(self.pool_size >= 1, "pool_size", "at least 1")
         for name in ("calibrate", "pairs"):
-            of_numbers = self.kind == "probability" or getattr(self, name) is None
-            self._require(of_numbers, name, "none unless `kind` is probability")
+            fits = self.kind == "probability" or getattr(self, name) is None
+            self._require(fits, name, "none unless `kind` is probability")
         self._require(self.pairs is None or self.pairs >= 1, "pairs", "1 or above, or none")
         self._require(self.pairs is None or self.positive is None, "positive", "none with `pairs`, which name labels")
         self._require(not self.whole or self.kind == "value", "whole", "false unless `kind` is value")
@@ -138,37 +140,38 @@ class RuleConfig(Section):
         self._require(
             (self.shares_csv is None) == (self.shares == "train"),
             "shares_csv",
-            "given with shares csv or mean, and only then",
+            "given with shares csv or mean, and left out otherwise",
         )
 
     @property
     def usual_metric(self) -> str:
-        """The metric that judges a rule of the package where a recipe names none."""
+        """The metric of a rule of the package, for recipes that name none."""
         return RULES[self.kind].metric
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankConfig(Section):
-    """How queries get ranked answers, with the rule `rank`.
+    """How queries get ranked answers, for the rule `rank`.
 
     Attributes:
-        answers: identities, or the images that are most alike, in train and test together.
+        answers: identities, or the most similar images of train and test together.
         num_answers: k, as in MAP@k.
-        by: what ranks identities: the probabilities of a classifier, or the near neighbours of an embedding.
-        pool: an identity is as near as its `best` image, the `mean` of its best `best_of` images, or by the `vote` of
-            `num_neighbours` images, weighted by a softmax of similarity / `temperature`.
-        num_neighbours: images of the gallery that are looked at.
-        expand: each query is replaced by its weighted mean with so many of its nearest images (query expansion).
-        expand_power: the weight of such an image is its similarity to this power.
-        rerank: neighbours are looked at again together: a query's and a gallery image's sets of so many neighbours
-            that name each other are compared (k-reciprocal re-ranking); 0 does not.
-        rerank_spread: images over whose sets is averaged.
-        rerank_weight: of the similarity itself beside that of the sets.
-        scored: identities that may be answered: all, or those of the training table alone; any other one is the
-            unknown label then.
-        unknown_share: of the test rows that should have the unknown label first; None fits its place on validation.
-        judge_unknown: rows of no known identity count in the scores, and the unknown label is right for them; where
-            nobody knows whose they are, False leaves them out, and the unknown label is never answered.
+        by: what identities are ranked by: a classifier's probabilities, or the nearest neighbours of an embedding.
+        pool: similarity of an identity: that of its `best` image, the `mean` of its `best_of` best images, or a `vote`
+            of the `num_neighbours` nearest images, weighted by a softmax of similarity / `temperature`.
+        num_neighbours: images of the gallery to consider for each query.
+        expand: query expansion: replace each query by a weighted mean of itself and this number of nearest images.
+        expand_power: power of the similarity that is an image's weight in this mean.
+        rerank: k-reciprocal re-ranking: compare the sets of this number of neighbours that name each other, of a query
+            and of a gallery image; 0 for none.
+        rerank_spread: number of images to average these sets over.
+        rerank_weight: weight of the similarity itself; the sets have the rest.
+        scored: identities that may be answered: all, or only those of the training table, with the unknown label for
+            any other.
+        unknown_share: share of test rows whose first answer should be the unknown label; None fits its place on
+            validation.
+        judge_unknown: score rows of unknown identities too, with the unknown label as the right answer. False, for rows
+            whose identity nobody knows, leaves them out, and never answers the unknown label.
     """
 
     answers: Literal["identities", "images"] = "identities"

@@ -1,4 +1,4 @@
-"""What a recipe says of its folds, images and their cache: frozen dataclasses that check their own ranges when made."""
+"""Settings of folds, images and their cache."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from imettk.config.white import WHITE_RULE, parse_white
 
 @dataclass(frozen=True, kw_only=True)
 class FoldConfig(Section):
-    """How rows are split for cross-validation; groups stay whole where the table has them.
+    """Split of the rows for cross-validation; groups stay whole if the table has them.
 
     Attributes:
-        stratify: deal each label's rows evenly.
-        scheme: `deal` gives every row a fold; `hold_out` lets each fold validate one image (or `hold_out_share`) of
-            every identity that has `hold_out_from` images or more, and all others only train; with `none` all rows
-            train in every fold, and nothing is validated.
-        hold_out_share: of an identity's images that a fold holds out, rounded down; None is one image.
-        unknown_identities: share of the identities that a fold holds out as a whole, each fold others: they are what
-            an unknown identity looks like.
-        min_images: identities with fewer images neither train nor validate; they only stand in the gallery.
+        stratify: spread the rows of each label evenly over the folds.
+        scheme: `deal` gives every row a fold. `hold_out`: each fold validates one image (or `hold_out_share`) of every
+            identity with at least `hold_out_from` images, and all other rows only train. `none`: all rows train in
+            every fold, without validation.
+        hold_out_share: share of an identity's images that a fold holds out, rounded down; None holds out one image.
+        unknown_identities: share of the identities that a fold holds out completely, each fold different ones, as
+            examples of unknown identities.
+        min_images: identities with fewer images neither train nor validate; they are in the gallery only.
     """
 
     num_folds: int = 5
@@ -43,44 +43,45 @@ class FoldConfig(Section):
         self._require(
             self.hold_out_share is None or 0 < self.hold_out_share <= 0.5, "hold_out_share", "in (0, 0.5], or none"
         )
-        most = 1 / self.num_folds
+        most = 1 / self.num_folds  # each fold holds out other identities
         self._require(0 <= self.unknown_identities <= most, "unknown_identities", f"in [0, 1 / num_folds = {most:g}]")
         self._require(self.min_images >= 1, "min_images", "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFormat(Section):
-    """What reaches the network, and how a file becomes that; sizes are (height, width) in pixels.
+    """How a file becomes an input of the network; sizes are (height, width) in pixels.
 
     Attributes:
-        mean: of values in [0, 1], one a channel, as is `std`. None follows the weights: what they were trained with,
-            as their file or their library says; ImageNet's for random weights. A training keeps what it began with.
-        load_size: that images are read and cached in, before augmentation; None is `image_size`. Larger leaves room
-            for random crops.
-        fit: how an image becomes `image_size` where no augmentation makes it so, as in validation: resized, or its
-            centre cut out, for what has a scale of its own (`protein`).
-        channels: 1 for grey, 3 for RGB; more for several grey files, or one file that has so many.
-        aspect: `stretch` resizes to a square (or to `load_size`, whatever it is); `crop_marginal` cuts only images
-            whose aspect ratio is off by more than `aspect_limit`, then stretches; `pad` keeps it and adds a border;
-            `shorter_side` keeps it and cuts what lies over.
-        aspect_limit: largest ratio that `crop_marginal` leaves alone, 1 or above.
-        box_margin: added to boxes on each side, in percent of their width or height.
-        background: behind transparent pixels and in borders, one value or one a channel, 0 to 255.
-        reader: `files` reads JPEG, PNG, TIFF, WebP and whatever else Pillow knows, arrays of numpy and DICOM, by their
-            content. One's own is (path) -> numbers (H, W) or (H, W, channels): bytes are taken as they are seen, others
-            by `white`; with `table.channel_files` it is called for each file, for one channel.
-        orient: turn images as EXIF, or a TIFF, says.
-        reduced_decode: decode a JPEG at 1/2, 1/4 or 1/8 where that is still large enough: twice as fast or more.
-        fast_resize: bilinear up to a factor of 2, where it still reads every pixel; False takes the area mean.
-        max_pixels: an image with more is a bad one.
-        white: which values are black and white in images of more than 8 bits a channel: the value that is white, such
-            as 4095, or `12 bits` (0 is black); a window, `-160..240`; or percentiles of the training images,
-            `1%..99.5%`, which `prepare` measures. All above is white too. None takes what each file says: 65535, in a
-            TIFF of fewer bits their largest value, in DICOM its window.
-        frame: which one of a file that holds several, from 0, below 0 from the last, or `middle`. None takes the first
-            of a picture's, and refuses stacks.
-        on_bad_image: in training, a bad image is an error, or skipped: left out where `prepare` found it, else without
-            weight. Predictions never fail for it: it gets the mean of the others.
+        mean: of values in [0, 1], one for each channel, like `std`. None takes those that the weights were trained
+            with, as their file or library states them; ImageNet's for random weights. A training keeps the values that
+            it began with.
+        load_size: size in which images are read and cached, before augmentation; None is `image_size`. A larger one
+            leaves room for random crops.
+        fit: how an image gets `image_size` if no augmentation does it, as in validation: resized, or its centre cut out
+            for images with a scale of their own (`protein`).
+        channels: 1 for grey, 3 for RGB, more for several grey files or one file with as many channels.
+        aspect: `stretch` resizes to a square (or to any `load_size`). `crop_marginal` first cuts images whose aspect
+            ratio exceeds `aspect_limit` down to it. `pad` keeps the aspect ratio and adds a border; `shorter_side`
+            keeps it and cuts the overhang.
+        aspect_limit: largest ratio that `crop_marginal` does not cut, 1 or above.
+        box_margin: margin around boxes on each side, in percent of their width or height.
+        background: value behind transparent pixels and in borders, one for all channels or one for each, 0 to 255.
+        reader: `files` reads JPEG, PNG, TIFF, WebP and every other format of Pillow, arrays of numpy and DICOM,
+            recognised by content. A user's own is (path) -> numbers (H, W) or (H, W, channels), uint8 as displayed or
+            any other type for `white` to scale; with `table.channel_files` it is called once for each file.
+        orient: turn images as their EXIF or TIFF header states.
+        reduced_decode: decode a JPEG at 1/2, 1/4 or 1/8 if that is still large enough: at least twice as fast.
+        fast_resize: shrink by up to 2 bilinearly, which still reads every pixel; False always averages areas.
+        max_pixels: an image with more counts as bad.
+        white: values of black and white in images with more than 8 bits a channel: the value of white, such as 4095 or
+            `12 bits` (black is 0); a window, such as `-160..240`; or percentiles of the training images, such as
+            `1%..99.5%`, which `prepare` measures. Larger values are white too. None takes what each file states: the
+            window of a DICOM file, the largest value that the bits of a TIFF can hold, else 65535.
+        frame: image to take from a file with several: counted from 0, below 0 from the last, or `middle`. None takes
+            the first of a picture's frames and refuses stacks.
+        on_bad_image: a bad image stops training, or is skipped: left out if `prepare` found it, else without weight.
+            Predictions never stop: it gets the mean prediction of all other images.
     """
 
     image_size: tuple[int, int] = (256, 256)
@@ -132,13 +133,13 @@ class ImageFormat(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class CacheConfig(Section):
-    """Images as `prepare` leaves them, read once and decoded in `load_size`: every later epoch starts from there.
+    """Copies of all images in `load_size`, decoded once by `prepare` and read in every epoch.
 
     Attributes:
-        kind: `pixels` keeps them as they are; `jpeg` re-encodes them, for less space and a little loss; `auto` takes
-            pixels where they fit `max_gb`, else JPEG where that fits, else none.
-        max_gb: space that it may take, in units of 1e9 bytes.
-        quality: of the JPEGs, 1 to 100.
+        kind: `pixels` stores raw pixels; `jpeg` re-encodes them, smaller and with a slight loss; `auto` takes pixels if
+            they fit into `max_gb`, else JPEG if that fits, else no cache.
+        max_gb: largest size of the cache, in 1e9 bytes.
+        quality: of JPEG, 1 to 100.
     """
 
     kind: Literal["none", "auto", "pixels", "jpeg"] = "auto"

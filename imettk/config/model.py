@@ -1,4 +1,4 @@
-"""What a recipe says of the network, and of how embeddings are learned."""
+"""Settings of the network and of losses that learn embeddings."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from imettk.config.earlier import takes_earlier_names
 from imettk.config.own import is_own
 from imettk.config.section import MOST_LISTED, Section
 
-MOST_WIDTH = 2**20  # of a layer
+MOST_WIDTH = 2**20  # features of a layer
 
 
 @takes_earlier_names("model")
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Section):
-    """The network: a backbone of timm or pretrainedmodels, or one's own, and a head.
+    """The network: a backbone of timm or pretrainedmodels, or a user's own, and a head.
 
     Attributes:
-        backbone: `timm:NAME` or `pretrainedmodels:NAME`; `hf-hub:OWNER/NAME` is the network that the file of its
-            weights names, from which nothing is downloaded; or one's own: (channels) -> a module that turns images into
-            a map of features, (B, F, H, W), or into several, the last one last.
-        weights: a local file of anyone's, or a folder that holds `NAME.safetensors`, `NAME.TAG.safetensors` or such a
-            `.pth`, or a repository of the hub in timm's format; None starts from random weights.
-        layer_groups: into how many groups, from first to last layer, the backbone is split; the head is one more.
-        head: `linear` on averaged features; `relu` with a ReLU before the average (iMet 2019); `wide` joins average
+        backbone: `timm:NAME` or `pretrainedmodels:NAME`; `hf-hub:OWNER/NAME` for the network that its weights' file
+            names (training downloads nothing); or a user's own: (channels) -> a module that turns images into a map of
+            features, (B, F, H, W), or into a list of maps, that of the last level last.
+        weights: a local file from any source; a folder with `NAME.safetensors`, `NAME.TAG.safetensors` or the same as
+            `.pth`; or the folder of a hub repository in timm's format. None starts from random weights.
+        layer_groups: number of groups into which the backbone's layers are split, first to last; the head is one more.
+        head: `linear` on averaged features; `relu` applies ReLU before the average (iMet 2019). `wide` joins average
             and maximum: BatchNorm, dropout, linear to `hidden`, ReLU, BatchNorm, dropout, linear (HPA 2018).
-            `embedding` pools, then BatchNorm, dropout, linear to `embedding_size`, BatchNorm; `wide_embedding` has a
-            linear layer to `hidden`, ReLU, BatchNorm and dropout in between, and drops half as much before it (HPA
-            2018's metric model). One's own is (channels of each map, number of outputs) -> a module that turns a list
-            of maps (B, F, H, W) into logits.
+            `embedding` pools, then BatchNorm, dropout, linear to `embedding_size`, BatchNorm; `wide_embedding` inserts
+            linear to `hidden`, ReLU, BatchNorm and dropout, with half the dropout before them (HPA 2018's metric
+            model). A user's own is (channels of each map, number of outputs) -> a module that turns a list of maps (B,
+            F, H, W) into logits.
         last_levels: number of the backbone's last levels whose features are joined, 1 or 2.
         hidden: width of the `wide` heads.
         dropout: share of features dropped before linear layers, [0, 1).
-        pool: of the embedding heads: `average`, `average_max` joins both, `gem` is a generalised mean whose power is
-            learned.
+        pool: of the embedding heads: `average`; `average_max` joins both; `gem` is a generalised mean with a learned
+            power.
         embedding_size: D, at least 2.
-        centres: class centres that each class has behind its embedding, whose nearest one counts (sub-centre
-            ArcFace); 0 for losses of pairs and triplets, which need none.
-        centre_std: of the numbers that centres start with, above 0; None is Xavier's, with which they are about 1 long.
-            Only their direction counts, and Adam turns long ones slowly: with 1 by about the learning rate a step, in
-            radians, else `embedding_size` ** 0.5 times as far.
-        joint_dropout: a second, plain classifier stands behind the embedding and this dropout; None for none.
+        centres: class centres of each class, of which the nearest counts (sub-centre ArcFace); 0 for losses of pairs
+            and triplets, which need none.
+        centre_std: standard deviation of the centres' initial values, above 0; None is Xavier's, with which centres are
+            about 1 long. Only their direction matters, and Adam turns long ones slowly: a centre of length 1 turns by
+            about the learning rate a step, in radians; with std 1 it is `embedding_size` ** 0.5 times longer and turns
+            as much more slowly.
+        joint_dropout: dropout before a second, plain classifier on the embedding; None for no such classifier.
     """
 
     backbone: str = "timm:resnet34"
@@ -60,7 +61,7 @@ class ModelConfig(Section):
 
     @property
     def embeds(self) -> bool:
-        """Whether the network gives embeddings."""
+        """True if the network returns embeddings."""
         return self.head in HEADS and HEADS[self.head].embeds
 
     def __post_init__(self) -> None:
@@ -88,25 +89,24 @@ class ModelConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingConfig(Section):
-    """How embeddings are learned: the losses `arcface`, `cosface`, `triplet` and `contrastive`.
+    """How embeddings are learned by the losses `arcface`, `cosface`, `triplet` and `contrastive`.
 
     Attributes:
-        scale: of the cosines, which ArcFace and CosFace take for logits; above 0.
+        scale: factor of the cosines that ArcFace and CosFace take as logits; above 0.
         margin: of ArcFace in radians, of CosFace as a cosine (0 is a softmax over cosines), of triplets and pairs as a
             distance.
-        frequent_margin: ArcFace's margin of the class with the most rows; rarer ones come nearer to `margin`, which
-            the rarest has. None gives all classes `margin`.
-        easy_margin: ArcFace widens only angles below a right one.
+        frequent_margin: ArcFace's margin for the class with the most rows; it rises to `margin` for the class with the
+            fewest. None gives all classes `margin`.
+        easy_margin: ArcFace widens only angles below 90 degrees.
         plain_weight: ArcFace becomes (CE(with margin) + weight * CE(without)) / (1 + weight).
-        joint_weight: the loss of the second classifier (`model.joint_dropout`) is added, times this.
-        mining: which triplets count: the hardest of each anchor, all that are violated, the nearest negative behind
-            each positive, or random ones.
+        joint_weight: weight of the loss of the second classifier (`model.joint_dropout`), which is added.
+        mining: triplets that count: the hardest of each anchor, all that violate the margin, the nearest negative
+            behind each positive, or random ones.
         distance: between embeddings, for triplets and pairs; `cosine` is 1 - cosine.
-        soft_margin: triplets are pulled apart without end: softplus in place of a margin.
-        violated_only: the mean is over the triplets that violate the margin, so that the few that are left late in a
-            training still count; else over all that were mined. `batch_all` always does so, and a
-            soft margin is violated by all.
-        mirrored_identities: mirrored images are of identities of their own, which doubles the classes in training.
+        soft_margin: softplus in place of a margin, so triplets are pulled apart without limit.
+        violated_only: average over the triplets that violate the margin, so the few that are left late in a training
+            still count; by default over all mined ones. `batch_all` always does so, and all violate a soft margin.
+        mirrored_identities: treat mirrored images as identities of their own, which doubles the classes in training.
     """
 
     scale: float = 30.0

@@ -1,4 +1,4 @@
-"""What a recipe says of training: its stages, what they share, and the session that does the work."""
+"""Settings of training: its stages, what they share, and the sessions that run them."""
 
 from __future__ import annotations
 
@@ -10,46 +10,52 @@ from imettk.config.earlier import takes_focal
 from imettk.config.section import MOST_EPOCHS, MOST_PIXELS, MOST_ROWS, Parameter, Section
 
 MOST_PROCESSES = 256
+# Environment variables of a session's processes. The session's start as `time.monotonic()` has it, which no change of
+# the clock moves; set by a kernel, and by `imettk train` for its processes.
+SESSION_START = "IMETTK_SESSION_START"
+# The number of pieces to cut micro-batches into; set when several processes start again because memory ran out.
+SPLIT = "IMETTK_SPLIT"
+EXIT_OUT_OF_MEMORY = 75  # exit code of a process that needs this
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig(Section):
-    """One stage of training; each starts with a fresh optimizer. A share lies in [0, 1].
+    """A stage of training; each starts with a fresh optimizer. Shares lie in [0, 1].
 
     Attributes:
         num_epochs: may be a fraction; a stage has at least one step.
-        batch_size: samples an optimizer step, over all processes.
-        accumulate: micro-batches a step, a divisor of `batch_size`.
+        batch_size: samples in an optimizer step, over all processes.
+        accumulate: micro-batches in a step, a divisor of `batch_size`.
         optimizer: adam, adamw, sgd (Nesterov momentum 0.9), or timm:NAME.
-        lr: peak learning rate, one for all, or one a layer group and the head's last.
-        layer_decay: each layer group learns at this share of the rate of the one after it; needs a single `lr`.
-        schedule: what follows the warmup. `steps`: `step_lrs` after `step_epochs`. `triangular`: a line down to
-            `final_lr`. `plateau`: times `plateau_factor` after each `plateau_validations` in a row without gain.
-        warmup_epochs: linear, from `warmup_start` times the peak up to the peak, as warmup-scheduler defines it.
-        final_lr: what cosine and triangular end at and plateau does not go below, as a share of the peak.
+        lr: peak learning rate, one for all layer groups, or one for each with the head's last.
+        layer_decay: factor of a layer group's learning rate, relative to the group after it; needs a single `lr`.
+        schedule: the learning rate after the warmup. `steps`: `step_lrs` after `step_epochs`. `triangular`: linear down
+            to `final_lr`. `plateau`: times `plateau_factor` after each `plateau_validations` in a row without gain.
+        warmup_epochs: length of the linear rise from `warmup_start` times the peak to the peak, as in warmup-scheduler.
+        final_lr: end of cosine and triangular and lower limit of plateau, as a share of the peak.
         step_epochs: epochs of this stage after which the learning rate changes.
-        step_lrs: to what, as shares of the peak.
-        early_stop: the stage ends after this many validations in a row without gain; None never.
-        min_gain: a change of the watched metric that counts as gain.
+        step_lrs: learning rates after them, as shares of the peak.
+        early_stop: end the stage after this many validations in a row without gain; None for never.
+        min_gain: least change of the watched metric that counts as gain.
         clip_norm: largest norm of the gradient; None for no limit.
-        frozen_groups: this many first layer groups learn nothing, and keep their BatchNorm statistics.
-        augmentation: a row of AUGMENTATIONS, or one's own: (size, channels) -> transforms of albumentations.
-        erasing: share of the images that lose a random rectangle, after augmentation (random erasing).
-        sampler: `balanced` draws every class as often; `identities` fills batches with `images_per_identity` images
-            of each of batch_size / images_per_identity classes (PK batches); `hard_first` begins an epoch with the
-            samples that had the largest loss in the last one.
-        images_per_identity: K of PK batches; an identity with fewer images gives some of them several times.
-        cover_identities: each identity comes once an epoch, or more often where the last batch needs it; else drawn
-            at random, for as many batches as the images would fill.
-        loss: of this stage, a row of LOSSES or one's own as `recipe:name`; None takes `train.loss`.
-        loss_params: its parameters by name; those left out are `train.loss_params` where the loss is the same.
+        frozen_groups: number of first layer groups that do not learn and keep their BatchNorm statistics.
+        augmentation: a row of AUGMENTATIONS, or a user's own: (size, channels) -> transforms of albumentations.
+        erasing: share of images that lose a random rectangle after augmentation (random erasing).
+        sampler: `balanced` draws every class equally often; `identities` fills batches with `images_per_identity`
+            images of each of batch_size / images_per_identity classes (PK batches); `hard_first` begins an epoch with
+            the samples that had the largest loss in the last one.
+        images_per_identity: K of PK batches; an identity with fewer images repeats some.
+        cover_identities: draw each identity once an epoch, and more often only to fill the last batch; False draws
+            identities at random, for as many batches as the images would fill.
+        loss: of this stage, a row of LOSSES or a user's own as `recipe:name`; None takes `train.loss`.
+        loss_params: its parameters by name; others are taken from `train.loss_params` if the loss is the same.
         label_smoothing: share of a target that is spread evenly: over all classes, or over yes and no of a label.
         image_size: (height, width) of this stage in pixels; None takes `images.image_size`.
         mixup: alpha of MixUp's Beta distribution, 0 for none.
-        cutmix: alpha of CutMix's; with both, each has half of the chance.
-        mix_mode: one draw for a batch, for a pair of samples or for each sample.
-        mix_share: of the batches (pairs, samples) that are mixed.
-        hard_examples: the share of samples with the largest loss in the last epoch that come once more in this one.
+        cutmix: alpha of CutMix's; if both are set, each is used half of the time.
+        mix_mode: draw the mix once for a batch, for each pair of samples, or for each sample.
+        mix_share: share of batches (pairs, samples) to mix.
+        hard_examples: share of samples, those with the largest loss in the last epoch, to draw once more in this one.
     """
 
     num_epochs: float = 1.0
@@ -99,7 +105,7 @@ class StageConfig(Section):
             "accumulate",
             f"a divisor of batch_size ({self.batch_size})",
         )
-        self._require(
+        self._require(  # batch statistics of a single sample have no variance
             self.batch_size >= 2 * self.accumulate,
             "accumulate",
             f"at most half of `batch_size` ({self.batch_size}): BatchNorm cannot train on micro-batches of one sample",
@@ -120,7 +126,7 @@ class StageConfig(Section):
 
     @property
     def goes_by_losses(self) -> bool:
-        """Whether what an epoch sees depends on the losses of the one before."""
+        """True if the samples of an epoch depend on the losses of the epoch before."""
         return self.hard_examples > 0 or SAMPLERS[self.sampler].by_losses
 
     def _check_sampling(self) -> None:
@@ -170,27 +176,28 @@ class StageConfig(Section):
 @takes_focal
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Section):
-    """What all stages of training share.
+    """Settings that all stages of a training share.
 
     Attributes:
-        loss: a row of LOSSES, or one's own as `recipe:name`.
-        loss_params: its parameters by name; those left out are the loss's own defaults.
-        target_scale: in which numbers are learned: less their mean, by their standard deviation, or the same of
-            log(1 + number), of the rows that train. The loss scaled_bce takes shares of their range instead.
-        vote_weight: how much more a row of more votes counts in the loss: for their number to this power, divided by
-            the mean of that over the rows that train; 0 for all alike. A mixed sample has the weight of its first row.
+        loss: a row of LOSSES, or a user's own as `recipe:name`.
+        loss_params: its parameters by name; others are the loss's defaults.
+        target_scale: scale in which numbers are learned: `standard` subtracts the mean of the training rows and divides
+            by their standard deviation; `log` does the same with log(1 + number). The loss scaled_bce always takes
+            shares of the range.
+        vote_weight: weight rows in the loss by their number of votes to this power, divided by its mean over the
+            training rows; 0 weights all alike. A mixed sample has the weight of its first row.
         ema_decay: of the averaged weights that validation and inference use, (0, 1); None uses the last weights.
-        precision: `auto` is bfloat16 where the hardware has it, else float16 on a GPU and float32 on a CPU; on a CPU
-            with bfloat16 a network with depthwise convolutions is timed in both when its training begins.
-        deterministic: on a GPU, use only algorithms that give the same bits each time.
-        validate_epochs: epochs between two validations; a stage also ends with one.
-        watch: the metric that plateau, early stop and the choice of the best weights follow; `focal` is the focal loss
-            over all validation rows, whatever the network is trained with.
+        precision: `auto` is bfloat16 if the hardware has it, else float16 on a GPU and float32 on a CPU. On a CPU with
+            bfloat16 a network with depthwise convolutions is timed in both when its training begins.
+        deterministic: on a GPU, only use algorithms that give the same bits each time.
+        validate_epochs: epochs between validations; each stage also ends with one.
+        watch: what plateau, early stop and the choice of the best weights follow; `focal` is the focal loss over all
+            validation rows, whatever loss the network is trained with.
         keep: the weights of the last step, or those of the best validation.
         teacher: prediction files (such as another run's oof.safetensors of all folds) whose probabilities are mixed
             into the targets: distillation.
-        teacher_weight: their share of the target, (0, 1].
-        sync_batchnorm: with several GPUs, BatchNorm statistics over the whole batch.
+        teacher_weight: share of the teacher in the targets, (0, 1].
+        sync_batchnorm: with several GPUs, compute BatchNorm statistics over the whole batch.
     """
 
     seed: int = 0
@@ -220,22 +227,22 @@ class TrainConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionConfig(Section):
-    """One session on one machine: how long it may run and how it does its work; never changes what is computed.
+    """A session on one machine: how long it may run and how it works. None of this changes what is computed.
 
     Attributes:
         limit_seconds: from the session's start until the platform would kill it.
-        margin_seconds: kept free at the end; a step that hangs is ended in its last quarter.
-        limit_steps: stop after this many optimizer steps, whatever the clock says.
-        checkpoint_seconds: longest time between two checkpoints.
-        nonfinite_steps: this many steps in a row whose loss is not finite are skipped; then training goes back to the
-            last good checkpoint once, and then stops.
-        device: `auto` takes the GPU where there is one.
-        num_processes: that share each batch on one machine; None is one for each GPU.
+        margin_seconds: time kept free at the end; a step that hangs is ended in its last quarter.
+        limit_steps: stop after this many optimizer steps, whatever the clock shows.
+        checkpoint_seconds: longest time between checkpoints.
+        nonfinite_steps: number of steps in a row with a loss that is not finite that are skipped; after them training
+            goes back to the last good checkpoint once, and the next time it stops.
+        device: `auto` takes the GPU if there is one.
+        num_processes: processes that share each batch on one machine; None is one for each GPU.
         num_workers: loader processes, over all of these.
-        num_threads: of torch on the CPU; None is one a core. Fewer leave cores to loaders and other processes: in
-            bfloat16 the threads of an operation spin until the last one is done, and beside two busy neighbours a step
-            with two threads takes over ten times as long as with one. Another number adds in another order, so a
-            training keeps the one that it began with to end with the same bits.
+        num_threads: threads of torch on the CPU; None is one for each core. Fewer leave cores to loaders and other
+            processes: in bfloat16 the threads of an operation spin until the last one is done, and beside two busy
+            neighbours a step with two threads takes over ten times as long as with one. Another number adds in another
+            order, so a training keeps the number that it began with to end with the same bits.
         tensorboard: write scalars for TensorBoard beside the journal.
     """
 

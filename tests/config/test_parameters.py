@@ -49,8 +49,8 @@ def test_json_and_defaults():
         ({"alpha": 1.0}, "`alpha` of FocalParams must be in (0, 1), got 1.0"),
         ({"gamma": float("inf")}, "`loss_params` of TrainConfig must be finite"),
         ({"gamma": float("nan")}, "`loss_params` of TrainConfig must be finite"),
-        ({"gamma": None}, "train.loss_params.gamma: Input should be true or false, a number or a text, got 'None'"),
-        ({"gamma": [1]}, "train.loss_params.gamma: Input should be true or false, a number or a text, got '[1]'"),
+        ({"gamma": None}, "train.loss_params.gamma: Input should be true or false, a number or text, got 'None'"),
+        ({"gamma": [1]}, "train.loss_params.gamma: Input should be true or false, a number or text, got '[1]'"),
     ],
 )
 def test_what_a_loss_does_not_take_is_one_clear_line(params, message):
