@@ -145,7 +145,7 @@ class Recipe(Section):
         rows = [fits.loss_row(self, name) for name in fits.loss_names(self)]
         if self.train.watch == "loss" and any(row is not None and row.takes == "embeddings" for row in rows):
             raise ConfigError(
-                "`train.watch` must be score with losses of triplets or pairs, which depend on the whole batch"
+                "`train.watch` must be score with triplets or pairs, whose loss depends on the whole batch"
             )
         if self.train.watch not in self.validation_scores:
             raise ConfigError(
@@ -179,8 +179,8 @@ class Recipe(Section):
         stage, groups = self.stages[position], self.model.layer_groups
         if len(stage.lr) not in (1, groups + 1):
             raise ConfigError(
-                f"`stages.{position}.lr` must hold 1 value, or {groups + 1} (for the {groups} of model.layer_groups and "
-                f"the head), got {len(stage.lr)}"
+                f"`stages.{position}.lr` must hold 1 value, or {groups + 1} (one a layer group, then the head), got "
+                f"{len(stage.lr)}"
             )
         if stage.frozen_groups > groups:
             raise ConfigError(

@@ -226,8 +226,11 @@ def test_other_votes_are_other_data(data, runs, tmp_path, capsys):
 
 def test_what_does_not_fit_votes_is_one_line(data, runs, tmp_path, capsys):
     for words, message in (
-        (["--train.loss", "cross_entropy"], "`train.loss` cross_entropy does not take (but kl_divergence)"),
-        (["--rule.kind", "argmax", "--rule.calibrate", None], "`rule.kind` argmax does not take (but probability)"),
+        (["--train.loss", "cross_entropy"], "`train.loss` cross_entropy does not take them (use kl_divergence)"),
+        (
+            ["--rule.kind", "argmax", "--rule.calibrate", None],
+            "`rule.kind` argmax does not take them (use probability)",
+        ),
         (["--table.label-columns", "a_vote"], "`label_columns` of TableFormat must be two or more"),
         (["--table.answer-columns", "a_vote", "b_vote"], "must be the columns of votes, each once"),
         (["--stages.0.sampler", "identities"], "sampler` identities needs a multiclass table"),

@@ -132,41 +132,43 @@ CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
     [
         (
             {"task": "multiclass", "loss": "focal"},
-            f"a multiclass table has classes for targets, which `train.loss` focal does not take (but {CLASS_LOSSES})",
+            "the targets of a multiclass table are classes: `train.loss` focal does not take them "
+            f"(use {CLASS_LOSSES})",
         ),
         (
             {"rule": "argmax"},
-            f"a multilabel table has labels for targets, which `rule.kind` argmax does not take (but {LABEL_RULES})",
+            f"the targets of a multilabel table are labels: `rule.kind` argmax does not take them (use {LABEL_RULES})",
         ),
         (
             {"metric": "accuracy"},
-            "a multilabel table has labels for targets, which `score.metric` accuracy does not take "
-            f"(but {LABEL_METRICS})",
+            "the targets of a multilabel table are labels: `score.metric` accuracy does not take them "
+            f"(use {LABEL_METRICS})",
         ),
         (
             {"task": "multiclass", "loss": "focal", "rule": "top"},
-            "a multiclass table has classes for targets, which "
-            f"`train.loss` focal does not take (but {CLASS_LOSSES}), and "
-            "`rule.kind` top does not take (but argmax, cutpoints, probability, rank)",
+            "the targets of a multiclass table are classes: "
+            f"`train.loss` focal does not take them (use {CLASS_LOSSES}), and "
+            "`rule.kind` top does not take them (use argmax, cutpoints, probability, rank)",
         ),
         (
             {"loss": "recipe:loss", "file": FILE},
-            "a multilabel table has labels for targets, which `train.loss` recipe:loss does not take "
-            "(but bce, focal, f_beta, lovasz, focal_lovasz, focal_lovasz_hard, hard_negative_bce, asymmetric)",
+            "the targets of a multilabel table are labels: `train.loss` recipe:loss does not take them "
+            "(use bce, focal, f_beta, lovasz, focal_lovasz, focal_lovasz_hard, hard_negative_bce, asymmetric)",
         ),
         (
             {"task": "multiclass", "metric": "map_at_k"},
-            "`score.metric` map_at_k judges ranked, and `rule.kind` argmax gives answers and probs: "
-            f"take {CLASS_METRICS}",
+            "`score.metric` map_at_k judges ranked answers, and `rule.kind` argmax gives answers and probabilities: "
+            f"use {CLASS_METRICS}",
         ),
         (
             {"task": "multiclass", "rule": "rank", "metric": "log_loss"},
-            "`score.metric` log_loss judges probs, and `rule.kind` rank gives ranked: take map_at_k or precision_at_k",
+            "`score.metric` log_loss judges probabilities, and `rule.kind` rank gives ranked answers: use map_at_k or "
+            "precision_at_k",
         ),
         (
             {"task": "multiclass", "metric": "map_at_2"},
-            "`score.metric` map_at_2 judges ranked, and `rule.kind` argmax gives answers and probs: "
-            f"take {CLASS_METRICS}",
+            "`score.metric` map_at_2 judges ranked answers, and `rule.kind` argmax gives answers and probabilities: "
+            f"use {CLASS_METRICS}",
         ),
         (
             {"task": "multiclass", "rule": "rank", "metric": "map_at_2", "params": {"k": 3}},
@@ -182,13 +184,13 @@ CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
         ),
         (
             {"rule": "recipe:rule", "metric": "f_beta", "file": FILE},
-            "`score.metric` f_beta judges answers, and `rule.kind` recipe:rule gives probs: "
-            f"take {LABEL_METRICS_OF_PROBS}",
+            "`score.metric` f_beta judges answers, and `rule.kind` recipe:rule gives probabilities: "
+            f"use {LABEL_METRICS_OF_PROBS}",
         ),
         (
             {"rule": "recipe:rank", "file": FILE},
-            "a multilabel table has labels for targets, which `rule.kind` recipe:rank does not take "
-            f"(but {LABEL_RULES})",
+            "the targets of a multilabel table are labels: `rule.kind` recipe:rank does not take them "
+            f"(use {LABEL_RULES})",
         ),
     ],
 )
@@ -235,8 +237,8 @@ def test_pairs_are_judged_by_what_judges_pairs():
     for choices, line in (
         (("roc_auc",), "`rule.pairs` serves `score.metric` gap, and it is roc_auc: leave it out"),
         (("gap", ("a", "b")), "`rule.pairs` puts labels and their probabilities into one column, and "
-            "`table.answer_columns` names 2"),
-        (("alone",), "`score.metric` gap judges labels with their probability: set `rule.pairs` 1"),
+            "`table.answer_columns` names 2: leave one of them out"),
+        (("alone",), "`score.metric` gap judges labels with their probability: set `rule.pairs` to 1"),
     ):  # fmt: skip
         with pytest.raises(ConfigError) as caught:
             pairs(*choices)

@@ -47,7 +47,7 @@ def test_none_and_no_words():
         (["--train.loss", "hinge"], "`loss` of TrainConfig must be one of bce, focal, "),
         (["--images.image-size", "64"], "--images.image-size must be 2 values of type int, got '64'"),
         (["--stages.0.batch-size", "0"], "`batch_size` of StageConfig must be at least 1, got 0"),
-        (["--train.loss", "cross_entropy"], "`train.loss` cross_entropy does not take (but bce, "),
+        (["--train.loss", "cross_entropy"], "`train.loss` cross_entropy does not take them (use bce, "),
         (["--train.deterministic", "perhaps"], "must be true or false"),
         (["stray"], "'stray' is not an option"),
     ],
