@@ -36,7 +36,7 @@ class FoldConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._at_most(num_folds=MOST_LISTED, seed=2**32 - 1)
+        self._at_most(num_folds=MOST_LISTED, seed=2**32 - 1)  # scikit-learn accepts no larger seed
         self._require(self.num_folds >= 2, "num_folds", "at least 2")
         self._require(self.seed >= 0, "seed", "0 or above")
         self._require(self.hold_out_from >= 2, "hold_out_from", "at least 2")
@@ -98,7 +98,7 @@ class ImageFormat(Section):
     orient: bool = True
     reduced_decode: bool = True
     fast_resize: bool = True
-    max_pixels: int = 178_956_970
+    max_pixels: int = 178_956_970  # Pillow's limit against decompression bombs
     white: int | float | str | None = None
     frame: int | Literal["middle"] | None = None
     on_bad_image: Literal["error", "skip"] = "error"

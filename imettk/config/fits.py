@@ -175,7 +175,7 @@ def _check_numbers(recipe: Recipe) -> None:
     """Raise `ConfigError` if settings for numbers are used without numbers, or numbers with settings for labels."""
     numeric, train = task_of(recipe).numeric, recipe.train
     scales = {(None if row is None else row.scale) for row in (loss_row(recipe, name) for name in loss_names(recipe))}
-    if len(scales) > 1:
+    if len(scales) > 1:  # all stages train the same outputs, which `infer` scales back in one way
         raise ConfigError(f"the losses {', '.join(loss_names(recipe))} need numbers in different scales: use one")
     if train.target_scale != "standard" and (not numeric or scales != {None}):
         why = f"the loss {train.loss} has a scale of its own" if numeric else "only numbers are scaled"
@@ -242,6 +242,7 @@ def check_losses(recipe: Recipe) -> None:
         row = loss_row(recipe, name)
         if row is not None:
             field = "train" if stage is None else f"stages.{number}"
+            # A stage may add to the training's parameters, so their ranges can only be checked together.
             bind_params(f"{field}.loss_params", f"the loss {name}", row.own_params, given)
             if row.check is not None and (message := row.check(recipe)):
                 raise ConfigError(message)
@@ -253,7 +254,7 @@ def _check_embeddings(recipe: Recipe) -> None:
     model, embeds = recipe.model, recipe.model.embeds
     rows = {name: loss_row(recipe, name) for name in loss_names(recipe)}
     taken, losses = {row.takes for row in rows.values() if row is not None}, ", ".join(rows)
-    if None in rows.values():
+    if None in rows.values():  # a recipe's file that has not been run: checked when it is given as RECIPE
         return
     if embeds != bool(taken & {"cosines", "embeddings"}) or (embeds and "logits" in taken):
         known = ", ".join(name for name, row in LOSSES.items() if row.takes != "logits")
@@ -263,7 +264,7 @@ def _check_embeddings(recipe: Recipe) -> None:
         )
     if "cosines" in taken and model.centres == 0:
         raise ConfigError(f"`model.centres` must be at least 1 for the cosines that {losses} takes, got 0")
-    if embeds and model.centres and "cosines" not in taken:
+    if embeds and model.centres and "cosines" not in taken:  # centres without a gradient would stay random
         raise ConfigError(f"`model.centres` must be 0 for {losses}, got {model.centres}")
     if embeds and recipe.train.teacher:
         raise ConfigError("`train.teacher` mixes targets, which no loss of embeddings can take")

@@ -1,4 +1,4 @@
-"""The recipe: one description of an experiment, made of frozen sections, with JSON in and out.
+"""The recipe: an experiment described in frozen sections, with JSON in and out.
 
 Each section checks its own ranges when made; the recipe checks what its sections need of each other.
 """

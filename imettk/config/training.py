@@ -137,6 +137,7 @@ class StageConfig(Section):
             "images_per_identity",
             f"at least 1 and, for identities, a divisor of batch_size ({self.batch_size})",
         )
+        # Hard examples are added to an epoch of every row once; other samplers choose themselves how often a row comes.
         self._require(
             self.hard_examples == 0 or self.sampler == "shuffle", "hard_examples", "0 unless `sampler` is shuffle"
         )

@@ -33,7 +33,7 @@ def check_units(form: TableFormat) -> None:
 
 def check_pool(recipe: Recipe) -> None:
     """Raise `ConfigError` if the rule cannot answer the recipe's units, or `rule.pool` does not fit the task."""
-    from imettk.config import fits
+    from imettk.config import fits  # inside: it imports this module
     from imettk.config.choices import UNIT_POOLS
 
     rule, pool = fits.rule_row(recipe), recipe.rule.pool

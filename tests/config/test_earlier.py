@@ -1,4 +1,4 @@
-"""Recipes of earlier versions: read under the names of today, with a note, and with the fingerprint that they had."""
+"""Recipes of earlier versions are read under today's names, with a note, and keep their fingerprints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from imettk.config.overrides import apply_overrides
 from imettk.errors import ConfigError
 from imettk.recipes import RECIPES, load_recipe
 
-# Made by 967b1a9: its default recipe, and of others what differs from that, with the fingerprints that it gave them.
+# Written by 967b1a9: its default recipe, and for others the fields that differ, with their fingerprints.
 THEN = json.loads((Path(__file__).parent / "recipes_of_967b1a9.json").read_text())
 EMBEDS = Recipe(
     table=TableFormat(task="multiclass"),
@@ -49,20 +49,20 @@ def nothing_noted_yet():
 
 
 def as_written(name: str) -> str:
-    """The recipe.json that 967b1a9 wrote."""
+    """Return the recipe.json that 967b1a9 wrote."""
     content = json.loads(json.dumps(THEN["defaults"]))
-    for section, said in THEN["recipes"][name]["said"].items():
+    for section, fields in THEN["recipes"][name]["changed"].items():
         if section == "stages":
-            content["stages"] = [THEN["defaults"]["stages"][0] | stage for stage in said]
-        elif isinstance(said, dict):
-            content[section] |= said
+            content["stages"] = [THEN["defaults"]["stages"][0] | stage for stage in fields]
+        elif isinstance(fields, dict):
+            content[section] |= fields
         else:
-            content[section] = said
+            content[section] = fields
     return json.dumps(content, indent=2) + "\n"
 
 
 @pytest.mark.parametrize("name", THEN["recipes"])
-def test_a_recipe_that_967b1a9_wrote_has_the_fingerprint_that_it_had(name):
+def test_a_recipe_that_967b1a9_wrote_keeps_its_fingerprint(name):
     then, recipe = THEN["recipes"][name], from_json(as_written(name))
     assert fingerprint(recipe) == then["fingerprint"]
     assert fingerprint(recipe, PREPARE_SECTIONS) == then["prepared"]
@@ -71,18 +71,18 @@ def test_a_recipe_that_967b1a9_wrote_has_the_fingerprint_that_it_had(name):
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name in THEN["recipes"]])
-def test_a_built_in_recipe_is_the_one_that_967b1a9_wrote(name, capsys):
+def test_a_built_in_recipe_equals_the_one_that_967b1a9_wrote(name, capsys):
     recipe, images = RECIPES[name](), RECIPES[name]().images
     then = {part: getattr(images, part) or usual for part, usual in earlier.IMAGENET.items()}  # the default then
     assert from_json(as_written(name)) == replace(recipe, images=replace(images, **then))
     assert fingerprint(recipe) == THEN["recipes"][name]["fingerprint"]
     assert differences(from_json(as_written(name)), recipe) == []
-    # A note is for what somebody has set, and comes once.
+    # There is one note, and only for fields that somebody has set.
     from_json(as_written(name))
     text = capsys.readouterr().out
-    said = THEN["recipes"][name]["said"]
-    assert text.count("`metric`") == ("metric" in said)
-    assert text.count("focal_gamma") == ("focal_gamma" in said["train"])
+    changed = THEN["recipes"][name]["changed"]
+    assert text.count("`metric`") == ("metric" in changed)
+    assert text.count("focal_gamma") == ("focal_gamma" in changed["train"])
 
 
 def test_a_stage_takes_over_the_parameters_that_only_it_used(capsys):
@@ -95,12 +95,12 @@ def test_a_stage_takes_over_the_parameters_that_only_it_used(capsys):
     )
 
 
-def test_what_no_loss_used_is_left_out_with_a_note(capsys):
+def test_parameters_that_no_loss_used_are_left_out_with_a_note(capsys):
     assert from_json('{"train": {"focal_gamma": 1.0}}') == Recipe()
     assert capsys.readouterr().out.startswith("note: `train.focal_gamma` left out, as no loss of this recipe is focal")
 
 
-def test_parameters_count_in_the_fingerprint_where_they_are_not_the_default():
+def test_parameters_change_the_fingerprint_unless_they_are_the_default():
     focal = Recipe(train=TrainConfig(loss="focal"))
     default = replace(focal, train=TrainConfig(loss="focal", loss_params={"gamma": 2, "constant_weight": False}))
     assert fingerprint(default) == fingerprint(focal)
@@ -152,7 +152,7 @@ def test_both_names_of_a_section_or_field_are_refused():
         ('{"train": {"loss": "focal", "focal_gamma": 1, "loss_params": [1]}}', "train.loss_params: Input should be"),
     ],
 )
-def test_what_is_wrong_under_an_earlier_name_is_one_clear_line(text, message):
+def test_an_error_under_an_earlier_name_is_one_clear_line(text, message):
     with pytest.raises(ConfigError) as caught:
         from_json(text)
     assert message in str(caught.value) and "\n" not in str(caught.value)
@@ -174,7 +174,7 @@ def test_overrides_by_the_earlier_names(capsys):
 
 
 def test_a_recipe_of_its_own_by_the_earlier_names(tmp_path, capsys):
-    """Made, read, and changed by `replace`, with one note of each."""
+    """It makes, reads and replaces a section by its earlier name, with a single note."""
     path = tmp_path / "mine.py"
     path.write_text("""
 from dataclasses import replace

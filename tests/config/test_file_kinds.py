@@ -1,4 +1,4 @@
-"""Rows of kinds of files: recognised by content before name, and a library that is missing is one line."""
+"""Files are recognised by content before name, and a missing library is reported in one line."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_content_comes_before_the_name(monkeypatch):
     assert image_kind(b"anything", "a.jpg") is None
 
 
-def test_names_are_told_by_their_endings():
+def test_a_kind_is_recognised_by_the_ending():
     rows = {"scan": SCAN, "dump": LACKING}
     assert kind_of_name(rows, "b/a.DUMP") is LACKING
     assert kind_of_name(rows, "a.csv") is None
@@ -28,7 +28,7 @@ def test_names_are_told_by_their_endings():
 def test_a_missing_library_is_named_with_what_installs_it():
     with pytest.raises(DataError, match=r"a.dump: a dump is read by no_such_library, .*: pip install 'imettk\[x\]'"):
         LACKING.load_for("a.dump")
-    with pytest.raises(ModuleNotFoundError):  # what is no library of this kind is a fault of ours
+    with pytest.raises(ModuleNotFoundError):  # any other missing module is a fault of imettk
         FileKind(make="no_such_library:read", title="t", endings=()).load_for("a")
 
 
@@ -38,6 +38,6 @@ def test_a_recipe_names_the_extras_that_its_files_need():
     assert extras_of(Recipe(table=form)) == ("parquet",)
     assert extras_of(Recipe(table=TableFormat(train_images="train.h5", image_suffix=".dcm"))) == ("dicom", "hdf5")
     assert extras_of(Recipe(table=TableFormat(image_path="{id}.dcm", image_suffix=""))) == ("dicom",)
-    assert extras_of(Recipe(table=TableFormat(image_suffix=".tif"))) == ()  # which Pillow reads, as a rule
+    assert extras_of(Recipe(table=TableFormat(image_suffix=".tif"))) == ()  # most of which Pillow reads
     form = TableFormat(train_images="train_*.parquet", test_images="test.HDF5")
     assert extras_of(Recipe(table=form)) == ("hdf5", "parquet")

@@ -50,16 +50,16 @@ NO_WEIGHTS = [
 
 
 @pytest.mark.parametrize("change", WEIGHTS, ids=lambda change: next(iter(change)))
-def test_what_changes_the_weights_changes_the_fingerprint(change):
+def test_a_change_of_the_weights_changes_the_fingerprint(change):
     assert fingerprint(replace(Recipe(), **change)) != fingerprint(Recipe())
 
 
 @pytest.mark.parametrize("change", NO_WEIGHTS, ids=lambda change: next(iter(change)))
-def test_what_does_not_change_the_weights_does_not(change):
+def test_any_other_change_does_not(change):
     assert fingerprint(replace(Recipe(), **change)) == fingerprint(Recipe())
 
 
-def test_a_metric_changes_the_weights_where_training_follows_it():
+def test_the_metric_changes_the_fingerprint_if_training_follows_it():
     watching = replace(Recipe(), train=TrainConfig(watch="score"))
     other = replace(watching, score=ScoreConfig(metric="log_loss"))
     assert fingerprint(other) != fingerprint(watching)
@@ -67,12 +67,12 @@ def test_a_metric_changes_the_weights_where_training_follows_it():
 
 
 def test_every_section_is_in_one_of_the_two_lists():
-    """A new section has to be put where it belongs."""
+    """A new section must be added to the list where it belongs."""
     listed = {name for change in (*WEIGHTS, *NO_WEIGHTS) for name in change}
     assert listed == set(json.loads(to_json(Recipe())))
 
 
-def test_an_int_where_a_float_belongs_is_the_same_experiment():
+def test_an_int_in_a_float_field_is_the_same_experiment():
     ints, floats = (replace(Recipe(), stages=(StageConfig(num_epochs=value),)) for value in (2, 2.0))
     assert fingerprint(ints) == fingerprint(floats) == fingerprint(from_json(to_json(ints)))
 
@@ -90,7 +90,7 @@ def test_a_later_version_with_more_fields_reads_the_weights_of_this_one():
     assert fingerprint(recipe) != fingerprint(replace(recipe, stages=recipe.stages[::-1]))
 
 
-def test_differences_name_field_old_and_new():
+def test_differences_show_the_field_and_both_values():
     new = replace(Recipe(), train=TrainConfig(seed=3), stages=(StageConfig(), StageConfig(batch_size=8)))
     lines = differences(Recipe(), new)
     assert "train.seed: 0 -> 3" in lines

@@ -1,4 +1,4 @@
-"""What a recipe names, a user's own among it, and the lines that refuse what does not fit."""
+"""Rows of the names in a recipe, a user's own code included, and messages about names that do not fit."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def recipe_of(task="multilabel", *, loss=None, rule=None, metric=None, params=No
     )
 
 
-def test_a_name_is_its_row_and_a_users_own_row_is_taken_as_it_is():
+def test_a_name_is_its_row_and_a_users_own_row_is_used_unchanged():
     assert loss_row(Recipe(), "focal") is LOSSES["focal"] and rule_row(Recipe()) is RULES["threshold"]
     recipe = recipe_of(rule="recipe:rule", metric="recipe:metric", file=FILE)
     assert loss_row(recipe, "recipe:loss") is OWN_LOSS and rule_row(recipe) is OWN_RULE
@@ -48,7 +48,7 @@ def test_a_name_is_its_row_and_a_users_own_row_is_taken_as_it_is():
 @pytest.mark.parametrize(
     ("task", "form", "metric"), [("multilabel", "labels", "f_beta"), ("multiclass", "classes", "accuracy")]
 )
-def test_a_plain_function_fits_the_task_and_is_judged_like_its_usual_rule(task, form, metric):
+def test_a_plain_function_fits_the_task_and_is_judged_like_its_default_rule(task, form, metric):
     recipe = recipe_of(task, loss="recipe:function", rule="recipe:function", file=FILE)
     loss, rule = loss_row(recipe, "recipe:function"), rule_row(recipe)
     assert (loss.make, loss.targets, loss.takes) == (own_function, (form,), "logits")
@@ -60,13 +60,13 @@ def test_a_plain_function_fits_the_task_and_is_judged_like_its_usual_rule(task, 
     ("task", "rule", "needs"),
     [("multilabel", "top", "answers"), ("multiclass", "argmax", "answers"), ("multiclass", "rank", "ranked")],
 )
-def test_a_plain_function_is_a_metric_of_what_the_rule_gives(task, rule, needs):
+def test_a_plain_function_is_a_metric_of_the_rules_outputs(task, rule, needs):
     scorer = recipe_of(task, rule=rule, metric="recipe:function", file=FILE).scorer
     assert (scorer.needs, scorer.title, scorer.higher) == (needs, "function", True)
     assert scorer.score([1], [1]) == 0.25
 
 
-def test_what_stands_in_a_file_that_was_not_run_is_not_known():
+def test_code_in_a_file_that_has_not_been_run_is_unknown():
     recipe = recipe_of(loss="recipe:loss", rule="recipe:rule", metric="recipe:metric", file=UNREAD)
     assert loss_row(recipe, "recipe:loss") is rule_row(recipe) is scorer_of(recipe) is None
     assert scorer_of(recipe_of(rule="recipe:rule", file=UNREAD)) is None, "whose default is not known either"
@@ -94,7 +94,7 @@ def test_what_stands_in_a_file_that_was_not_run_is_not_known():
         ({"task": "multiclass"}, {}),
     ],
 )
-def test_a_metrics_parameters_are_given_or_those_of_rule_and_ranking_or_its_own(choices, expected):
+def test_a_metrics_parameters_are_given_or_from_rule_and_ranking_or_its_defaults(choices, expected):
     params = scorer_of(recipe_of(**choices)).params
     assert params == expected and all(type(params[key]) is type(value) for key, value in expected.items())
 
@@ -112,7 +112,7 @@ def test_a_metrics_parameters_are_given_or_those_of_rule_and_ranking_or_its_own(
         ("multiclass", "score", "log_loss", True),
     ],
 )
-def test_losses_are_better_when_lower_and_scores_as_their_metric_says(task, watch, metric, lower):
+def test_lower_losses_are_better_and_scores_follow_their_metric(task, watch, metric, lower):
     recipe = recipe_of(task, watch=watch, metric=metric)
     assert lower_is_better(recipe) is recipe.lower_is_better() is lower
 
@@ -194,7 +194,7 @@ CLASS_LOSSES = "cross_entropy, arcface, cosface, triplet, contrastive"
         ),
     ],
 )
-def test_what_does_not_fit_is_one_line_with_what_would(choices, line):
+def test_a_misfit_is_one_line_with_the_names_that_fit(choices, line):
     with pytest.raises(ConfigError) as caught:
         recipe_of(**choices)
     assert str(caught.value) == line
@@ -216,7 +216,7 @@ def test_what_does_not_fit_is_one_line_with_what_would(choices, line):
         ("recipe:metric", {}, {}, (2.0, "samples")),
     ],
 )
-def test_thresholds_are_fitted_for_what_is_judged_unless_the_rule_says_so_itself(metric, params, rule, expected):
+def test_thresholds_are_fitted_for_the_metric_unless_the_rule_sets_its_own_goal(metric, params, rule, expected):
     plan = RuleConfig(max_labels=3, **rule)
     recipe = recipe_of(metric=metric, params=params, rules=plan, file=FILE if metric == "recipe:metric" else "")
     assert fitted_rule(recipe) == recipe.fitted_rule == replace(plan, beta=expected[0], average=expected[1])
@@ -232,7 +232,7 @@ def pairs(metric, columns=()):
     )
 
 
-def test_pairs_are_judged_by_what_judges_pairs():
+def test_pairs_need_a_metric_of_pairs():
     assert pairs("gap").scorer.targets == "classes" and pairs("alone", ("a", "b")).scorer.targets == "classes"
     for choices, line in (
         (("roc_auc",), "`rule.pairs` serves `score.metric` gap, and it is roc_auc: leave it out"),
@@ -249,7 +249,7 @@ def test_pairs_are_judged_by_what_judges_pairs():
         RuleConfig(kind="probability", pairs=0)
 
 
-def test_a_metrics_name_is_kept_as_it_was_given():
+def test_a_metrics_name_is_kept_as_given():
     scorer = recipe_of("multiclass", rule="rank", metric="map_at_2").scorer
     assert (scorer.name, scorer.title, scorer.metric) == ("map_at_2", "MAP@2", METRICS["map_at_k"])
 

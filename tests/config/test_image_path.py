@@ -7,7 +7,7 @@ from imettk.config.image_path import columns_of
 from imettk.errors import ConfigError
 
 
-def test_columns_of_a_pattern_come_once_and_ids_are_none_of_them():
+def test_columns_of_a_pattern_are_listed_once_without_that_of_ids():
     assert columns_of("{chain}/img {chain}_{the image}") == ("chain", "the image")
     assert columns_of(None) == ()
     assert TableFormat(image_path="{chain}/{id}").path_columns == ("chain",)

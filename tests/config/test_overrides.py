@@ -28,7 +28,7 @@ def test_fields_that_only_fit_together():
     assert apply_overrides(Recipe(), words).table.task == "multiclass"
 
 
-def test_none_and_no_words():
+def test_none_as_a_value_and_no_options():
     assert apply_overrides(Recipe(), []) == Recipe()
     set_once = apply_overrides(Recipe(), ["--stages.0.clip-norm", "1"])
     for spelling in ("None", "none"):
@@ -64,6 +64,6 @@ def test_a_field_that_is_true_or_false_takes_both(words, value):
     assert apply_overrides(Recipe(), ["--session.tensorboard", *words]).session.tensorboard is value
 
 
-def test_what_is_neither_true_nor_false_is_refused():
+def test_any_other_value_than_true_or_false_is_refused():
     with pytest.raises(ConfigError, match=r"--session\.tensorboard must be true or false, got 'perhaps'"):
         apply_overrides(Recipe(), ["--session.tensorboard", "perhaps"])

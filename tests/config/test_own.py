@@ -42,7 +42,7 @@ def run(path):
     ("name", "expected"),
     [("recipe:x", True), ("my.module:x", True), ("timm:resnet18", False), ("bce", False), ("x:", False), (":x", False)],
 )
-def test_what_is_a_users_own(name, expected):
+def test_names_of_a_users_own_code(name, expected):
     assert is_own(name) == expected
 
 
@@ -72,14 +72,14 @@ def test_a_file_that_fails_leaves_nothing(tmp_path):
     assert find_own("recipe:x", hashlib.sha256(b"x = 1\n1 / 0\n").hexdigest()) is None
 
 
-def test_another_file_than_the_one_that_is_meant_is_not_run(tmp_path):
+def test_a_file_with_another_hash_is_not_run(tmp_path):
     (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
     with pytest.raises(ConfigError, match="has changed"), running(tmp_path / "mine.py", only="0" * 64):
         pass
     assert not (tmp_path / "ran").exists()
 
 
-def test_names_that_are_not_there(tmp_path, monkeypatch, file):
+def test_unknown_names_are_refused(tmp_path, monkeypatch, file):
     sha256 = run(file)
     with pytest.raises(
         ConfigError, match=r"recipe:nothing: the recipe's file does not define nothing: define it there"
@@ -97,7 +97,7 @@ def test_names_that_are_not_there(tmp_path, monkeypatch, file):
         find_own("broken_module:x", "")
 
 
-def test_what_goes_wrong_is_told_with_its_file_and_line(file):
+def test_errors_are_described_with_file_and_line(file):
     fail = load_own("recipe:fail", run(file))
     with pytest.raises(ValueError) as caught:
         fail(1)
@@ -114,7 +114,7 @@ def test_another_process_finds_it(tmp_path, file):
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "15\n"
 
 
-def test_another_process_runs_no_file_that_has_changed(file, monkeypatch):
+def test_another_process_does_not_run_a_changed_file(file, monkeypatch):
     reference = refer("recipe:triple", run(file))
     file.write_text(SOURCE.replace("3 *", "4 *"))
     assert reference.load()(5) == 15, "this one has the first"

@@ -82,7 +82,7 @@ def write(tmp_path, kind, code):
 
 
 @pytest.mark.parametrize("kind", FIELDS)
-def test_what_gives_what_it_should_is_taken_and_told(tmp_path, kind):
+def test_correct_code_is_accepted_and_described(tmp_path, kind):
     recipe = load_recipe(write(tmp_path, kind, GOOD[kind]))
     assert own_names(recipe) == [(FIELDS[kind][0], "recipe:mine")]
     name = {"reader": "image reader"}.get(kind, kind)

@@ -53,7 +53,7 @@ def test_json_and_defaults():
         ({"gamma": [1]}, "train.loss_params.gamma: Input should be true or false, a number or text, got '[1]'"),
     ],
 )
-def test_what_a_loss_does_not_take_is_one_clear_line(params, message):
+def test_a_wrong_parameter_is_one_clear_line(params, message):
     content = json.loads(to_json(FOCAL))
     content["train"]["loss_params"] = params
     with pytest.raises(ConfigError) as caught:
@@ -70,7 +70,7 @@ def test_a_loss_without_parameters_takes_none():
     assert apply_overrides(given(gamma=3.0), ["--train.loss", "bce", "--train.loss-params"]) == Recipe()
 
 
-def test_a_stage_takes_the_parameters_of_the_training_where_the_loss_is_the_same():
+def test_a_stage_inherits_the_trainings_parameters_if_the_loss_is_the_same():
     recipe = replace(
         given(gamma=3.0, alpha=0.5),
         stages=(
@@ -80,8 +80,13 @@ def test_a_stage_takes_the_parameters_of_the_training_where_the_loss_is_the_same
             StageConfig(loss_params={"alpha": 0.1}),
         ),
     )
-    found = [recipe.loss_row(stage)[1] for stage in recipe.stages]
-    assert [(one.get("gamma"), one.get("alpha")) for one in found] == [(3, 0.5), (None, None), (4, 0.5), (3, 0.1)]
+    params = [recipe.loss_row(stage)[1] for stage in recipe.stages]
+    assert [(given.get("gamma"), given.get("alpha")) for given in params] == [
+        (3, 0.5),
+        (None, None),
+        (4, 0.5),
+        (3, 0.1),
+    ]
     with pytest.raises(ConfigError, match=r"`stages.1.loss_params` has gamma, and the loss bce takes no parameters"):
         replace(FOCAL, stages=(StageConfig(), StageConfig(loss="bce", loss_params={"gamma": 1.0})))
     other = Recipe(stages=(StageConfig(loss="focal", loss_params={"gamma": 4.0}),))
@@ -96,7 +101,7 @@ def test_a_stage_takes_the_parameters_of_the_training_where_the_loss_is_the_same
         ([], {}),
     ],
 )
-def test_an_option_says_all_parameters_anew(words, params):
+def test_an_option_replaces_all_parameters(words, params):
     before = replace(given(alpha=0.5), stages=(StageConfig(), StageConfig(loss_params={"gamma": 7.0})))
     changed = apply_overrides(before, ["--train.loss-params", *words, "--train.seed", "5"])
     assert changed == replace(before, train=TrainConfig(loss="focal", loss_params=params, seed=5))

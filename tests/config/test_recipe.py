@@ -93,7 +93,7 @@ def test_rules_between_sections():
         Recipe(stages=(StageConfig(frozen_groups=2),))
 
 
-def test_a_missing_recipe_names_the_stage_that_writes_it(tmp_path):
+def test_a_missing_recipe_names_the_command_that_writes_it(tmp_path):
     with pytest.raises(MissingFileError, match="imettk prepare"):
         read_recipe(tmp_path / "recipe.json")
 
@@ -117,7 +117,7 @@ def test_there_are_many_numbers_in_every_section():
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: f"{value:.3g}" if abs(value) < 1e300 else "large")
-def test_no_number_of_a_recipe_is_infinite_or_beyond_every_range(value):
+def test_no_number_of_a_recipe_is_infinite_or_too_large(value):
     for name in NUMBERS:
         if isinstance(value, int) and abs(value) < 10**38 and "float" in field_type(EVERYTHING, name):
             continue  # as a float it is one like any other
@@ -153,13 +153,13 @@ def test_no_number_of_a_recipe_is_infinite_or_beyond_every_range(value):
         (RankConfig, {"num_neighbours": 10**6, "num_answers": 10**5}),
     ],
 )
-def test_what_would_take_all_memory_or_all_processes_is_refused(section, values):
+def test_a_value_that_would_take_all_memory_or_processes_is_refused(section, values):
     name = list(values)[-1]
     with pytest.raises(ConfigError, match=rf"`{name}` of {section.__name__} must be .*, got"):
         section(**values)
 
 
-def test_a_recipe_that_is_no_text_is_one_line(tmp_path):
+def test_a_recipe_that_is_not_text_is_one_line(tmp_path):
     (tmp_path / "recipe.json").write_bytes(to_json(Recipe()).encode("utf-16"))
     with pytest.raises(ConfigError, match=r"recipe\.json is not UTF-8 text \(.*\): is it a recipe") as caught:
         read_recipe(tmp_path / "recipe.json")

@@ -1,4 +1,4 @@
-"""What a recipe says of units fits together, or is refused in one line."""
+"""Settings of units fit together, or are refused in one line."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_formats_that_do_not_go_together(fields, message):
         TableFormat(**fields)
 
 
-def test_the_samples_ids_are_units_by_the_name_of_their_one_column():
+def test_the_samples_id_column_is_the_single_unit_column():
     assert TableFormat(unit_columns=("study",)).test_id_column == "study"
     assert TableFormat(unit_columns=("patient", "side")).test_id_column == "id"
     assert TableFormat(unit_columns=("study",), sample_id_column="StudyID").test_id_column == "StudyID"

@@ -1,4 +1,4 @@
-"""Values of `images.white`: numbers, bits, windows and percentiles, and whatever is none of these."""
+"""Values of `images.white`: numbers, bits, windows, percentiles, and everything that is refused."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from imettk.errors import ConfigError
         ("1%..99.5%", White(1, 99.5, of_set=True)),
     ],
 )
-def test_a_value_says_which_numbers_are_black_and_white(value, white):
+def test_values_become_black_and_white(value, white):
     assert parse_white(value) == white
     assert ImageFormat(white=value).white == value
 

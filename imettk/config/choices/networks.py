@@ -45,6 +45,8 @@ class BackboneChoice(Choice):
 
 _EMBEDDING = ("pool", "embedding_size", "dropout", "centres", "centre_std", "joint_dropout")
 HEADS: dict[str, HeadChoice] = {
+    # On pooled features, as timm trains its classifiers: the network's own pool and norm stay in use. Two levels only
+    # give maps, which `make` averages.
     "linear": HeadChoice(
         make="imettk.models.heads:relu_head", settings=("dropout",), pooled="imettk.models.heads:LinearHead"
     ),

@@ -43,7 +43,7 @@ def test_a_reference_is_imported_and_anything_else_stays_as_it_is():
         load("math:no_such")
 
 
-def test_rows_are_read_without_what_they_refer_to():
+def test_rows_are_read_without_their_implementations():
     code = "import sys, imettk.config.choices; print({'torch', 'numpy', 'imettk.losses'} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "set()"

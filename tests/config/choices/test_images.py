@@ -11,5 +11,5 @@ def test_the_implementation_of_every_row_is_there(rows):
         assert callable(row.load()), name
 
 
-def test_one_reader_goes_by_the_content_of_files():
+def test_one_reader_recognises_files_by_content():
     assert [name for name, row in READERS.items() if row.load() is None] == ["files"]

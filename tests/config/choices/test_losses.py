@@ -10,7 +10,7 @@ from imettk.tasks import TASKS
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_takes_two_things_and_parameters_by_name(name):
+def test_a_loss_takes_two_arguments_and_parameters_by_name(name):
     parameters = [*inspect.signature(LOSSES[name].load()).parameters.values()]
     assert [parameter.kind for parameter in parameters[:2]] == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2
     assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters[2:])
