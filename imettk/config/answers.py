@@ -127,7 +127,9 @@ class RuleConfig(Section):
         self._require(self.beta > 0, "beta", "above 0")
         self._require(self.min_labels >= 0, "min_labels", "0 or above")
         self._require(
-            self.max_labels is None or self.max_labels >= max(1, self.min_labels), "max_labels", "min_labels or above"
+            self.max_labels is None or self.max_labels >= max(1, self.min_labels),
+            "max_labels",
+            "at least 1 and min_labels, or none",
         )
         self._require(
             self.shrink_to == "none" or self.kind == "class_thresholds",

@@ -126,9 +126,9 @@ def read(content: Any, defaults: Mapping[str, Any]) -> Any:
     """Translate the content of a recipe.json to today's names.
 
     Args:
-        content: parsed JSON; changed in place. What does not have the right form is left for the reader to refuse.
-        defaults: the default recipe, as plain values: every field stands in a recipe.json, and a note is only for those
-            that somebody has changed.
+        content: parsed JSON; changed in place. Anything malformed is left for the reader to refuse.
+        defaults: the default recipe as plain values. A recipe.json holds every field, and a note is only for those that
+            somebody has changed.
 
     Raises:
         ConfigError: it holds an earlier name and today's.
@@ -167,7 +167,10 @@ def _read_focal(train: dict[str, Any], stages: list[dict[str, Any]]) -> None:
     else:
         places = {f"stages.{number}": stage for number, stage in enumerate(stages) if stage.get("loss") == "focal"}
     if old and not places:
-        _note(f"{_quoted(old)} left out, as no loss of this recipe is focal; a training begun with it cannot go on")
+        verb = "are" if len(old) > 1 else "is"
+        _note(
+            f"{_quoted(old)} {verb} left out, as no loss of this recipe is focal; a training begun with it cannot go on"
+        )
     elif old:
         _note_focal(old, places)
         for place in places.values():

@@ -83,7 +83,7 @@ class ModelConfig(Section):
         self._require(
             self.joint_dropout is None or (0 <= self.joint_dropout < 1 and self.embeds),
             "joint_dropout",
-            "in [0, 1) and behind an embedding, or none",
+            "in [0, 1) with an embedding head, or none",
         )
 
 

@@ -97,7 +97,9 @@ def test_a_stage_takes_over_the_parameters_that_only_it_used(capsys):
 
 def test_parameters_that_no_loss_used_are_left_out_with_a_note(capsys):
     assert from_json('{"train": {"focal_gamma": 1.0}}') == Recipe()
-    assert capsys.readouterr().out.startswith("note: `train.focal_gamma` left out, as no loss of this recipe is focal")
+    assert capsys.readouterr().out.startswith(
+        "note: `train.focal_gamma` is left out, as no loss of this recipe is focal"
+    )
 
 
 def test_parameters_change_the_fingerprint_unless_they_are_the_default():
