@@ -98,12 +98,12 @@ def _table(trainer: Trainer, step_seconds: list[float]) -> str:
         f"{'peak rates':<24}{'ms a step':>10}"
     ]
     for span, seconds in zip(trainer.spans, step_seconds, strict=True):
-        plan = span.plan
-        rates = " ".join(f"{rate:g}" for rate in dict.fromkeys(peak_rates(plan, trainer.num_groups)))
-        batch = f"{plan.batch_size}" if plan.accumulate == 1 else f"{plan.batch_size}/{plan.accumulate}"
+        config = span.config
+        rates = " ".join(f"{rate:g}" for rate in dict.fromkeys(peak_rates(config, trainer.num_groups)))
+        batch = f"{config.batch_size}" if config.accumulate == 1 else f"{config.batch_size}/{config.accumulate}"
         lines.append(
-            f"{span.stage:<6}{plan.num_epochs:>8g}{span.last_step - span.first_step:>9}{batch:>7}"
-            f"{plan.frozen_groups:>8}  {plan.optimizer:<14}{plan.schedule:<12}{rates:<24}{seconds * 1000:>10.1f}"
+            f"{span.stage:<6}{config.num_epochs:>8g}{span.last_step - span.first_step:>9}{batch:>7}"
+            f"{config.frozen_groups:>8}  {config.optimizer:<14}{config.schedule:<12}{rates:<24}{seconds * 1000:>10.1f}"
         )
     return "\n".join(lines)
 
@@ -112,9 +112,9 @@ def _rates(trainer: Trainer) -> np.ndarray:
     """Return the learning rate of each layer group in each step, before any plateau, float64 (G, S)."""
     rates = np.full((trainer.num_groups, trainer.num_steps), np.nan)
     for span in trainer.spans:
-        shares = lr_table(span.plan, steps_per_epoch=span.steps_per_epoch)
-        for group, peak in enumerate(peak_rates(span.plan, trainer.num_groups)):
-            if group >= span.plan.frozen_groups:
+        shares = lr_table(span.config, steps_per_epoch=span.steps_per_epoch)
+        for group, peak in enumerate(peak_rates(span.config, trainer.num_groups)):
+            if group >= span.config.frozen_groups:
                 rates[group, span.first_step : span.last_step] = peak * shares
     return rates
 

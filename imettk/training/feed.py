@@ -43,23 +43,23 @@ class TrainingData:
     targets: np.ndarray | None = None
     repeats: np.ndarray | None = None
 
-    def sampler_for(self, plan: StageConfig) -> Sampler:
+    def sampler_for(self, config: StageConfig) -> Sampler:
         """Return the sampler of a stage, before hard examples are added."""
         return Sampler(
             rows=self.rows,
             seed=self.seed,
-            kind=plan.sampler,
+            kind=config.sampler,
             targets=self.targets,
             task=self.task,
             repeats=self.repeats,
-            batch_size=plan.batch_size,
-            images_per_identity=plan.images_per_identity,
-            cover_identities=plan.cover_identities,
+            batch_size=config.batch_size,
+            images_per_identity=config.images_per_identity,
+            cover_identities=config.cover_identities,
         )
 
-    def samples_per_epoch(self, plan: StageConfig) -> int:
+    def samples_per_epoch(self, config: StageConfig) -> int:
         """Return the number of samples in an epoch of a stage, with the hard examples that are added."""
-        return self.sampler_for(plan).samples_per_epoch + round(plan.hard_examples * len(self.rows))
+        return self.sampler_for(config).samples_per_epoch + round(config.hard_examples * len(self.rows))
 
 
 class Feed:
@@ -86,23 +86,23 @@ class Feed:
 
     def batches(self, span: Span, step: int) -> Iterator[Batch]:
         """Yield the micro-batches from `step` of the training to the stage's end."""
-        plan, dataset = span.plan, self._data.dataset_for(span.plan)
+        config, dataset = span.config, self._data.dataset_for(span.config)
         step, last_step = step - span.first_step, span.last_step - span.first_step
-        sampler = self._data.sampler_for(plan)
+        sampler = self._data.sampler_for(config)
         while step < last_step:
             order: Callable[[int], np.ndarray] = sampler.order
             until = last_step
-            if self._mining is not None and plan.goes_by_losses:
+            if self._mining is not None and config.goes_by_losses:
                 # The hard samples are known only when the epoch before is over: loaders must not prefetch beyond it.
                 epoch = step // span.steps_per_epoch
                 until = min(last_step, (epoch + 1) * span.steps_per_epoch)
-                order = self._with_hard_examples(sampler, self._mining, plan, span.first_epoch + epoch)
+                order = self._with_hard_examples(sampler, self._mining, config, span.first_epoch + epoch)
             requests = train_requests(
                 order,
                 samples_per_epoch=span.samples_per_epoch,
                 first_epoch=span.first_epoch,
-                batch_size=plan.batch_size,
-                accumulate=plan.accumulate,
+                batch_size=config.batch_size,
+                accumulate=config.accumulate,
                 first_step=step,
                 last_step=until,
                 rank=self._processes.rank,
@@ -112,19 +112,19 @@ class Feed:
             step = until
 
     def _with_hard_examples(
-        self, sampler: Sampler, mining: Mining, plan: StageConfig, epoch: int
+        self, sampler: Sampler, mining: Mining, config: StageConfig, epoch: int
     ) -> Callable[[int], np.ndarray]:
         """Return the order of an epoch with hard examples added, or of all samples with the hardest first."""
         rows = sampler.order(epoch)
-        if plan.sampler != "hard_first":
-            hard = mining.extra_rows(epoch, plan.hard_examples)
+        if config.sampler != "hard_first":
+            hard = mining.extra_rows(epoch, config.hard_examples)
             return Sampler(rows=np.concatenate([rows, hard]), seed=self._data.seed).order
         hard = mining.extra_rows(epoch, 1.0)
         rank = np.empty(int(hard.max()) + 1, np.int64)
         rank[hard] = np.arange(len(hard))
         # A remainder that fills no batch is dropped. `rows` are shuffled, so dropping the first ones leaves out
         # samples by chance; the last ones would be the easiest in every epoch.
-        num_left = len(rows) % plan.batch_size if len(rows) > plan.batch_size else 0
+        num_left = len(rows) % config.batch_size if len(rows) > config.batch_size else 0
         left, seen = rows[:num_left], rows[num_left:]
         return lambda _: np.concatenate([seen[np.argsort(rank[seen], kind="stable")], left])
 
@@ -136,11 +136,11 @@ def check_batches(data: TrainingData, spans: list[Span], num_processes: int, lea
         least: the fewest samples of a micro-batch of each stage; see `least_samples`.
     """
     for span, few in zip(spans, least, strict=True):
-        plan, parts = span.plan, span.plan.accumulate * num_processes
-        num_samples = min(plan.batch_size, len(data.rows))
+        config, parts = span.config, span.config.accumulate * num_processes
+        num_samples = min(config.batch_size, len(data.rows))
         if num_samples < parts:
             raise ConfigError(
-                f"`stages.{span.stage}`: {num_processes} processes with {plan.accumulate} micro-batches each need as "
+                f"`stages.{span.stage}`: {num_processes} processes with {config.accumulate} micro-batches each need as "
                 f"many samples a step, got {num_samples}; use fewer --processes"
             )
         if num_samples // parts < few:
@@ -148,8 +148,8 @@ def check_batches(data: TrainingData, spans: list[Span], num_processes: int, lea
                 f"`stages.{span.stage}`: {num_samples} samples a step in {parts} micro-batches leave one of a single "
                 "sample, which BatchNorm cannot train on: set `accumulate` lower, or train on more rows"
             )
-        if num_samples % parts and data.loss_for(plan).whole_batch:
+        if num_samples % parts and data.loss_for(config).whole_batch:
             raise ConfigError(
                 f"`stages.{span.stage}`: a loss over the whole batch needs equal parts, and its {num_samples} samples "
-                f"are no multiple of {num_processes} processes times {plan.accumulate} micro-batches"
+                f"are no multiple of {num_processes} processes times {config.accumulate} micro-batches"
             )

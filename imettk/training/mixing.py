@@ -9,6 +9,15 @@ import torch
 from timm.data.mixup import Mixup
 from torch import Tensor
 
+from imettk.config.training import StageConfig
+
+
+def make_mixing(config: StageConfig) -> Mixing | None:
+    """Return the mixing of a stage; None if it has neither MixUp nor CutMix."""
+    if not (config.mixup or config.cutmix):
+        return None
+    return Mixing(mixup=config.mixup, cutmix=config.cutmix, mode=config.mix_mode, share=config.mix_share)
+
 
 class Mixing:
     """Mixes each sample of a batch with the one at its mirrored place, images and targets alike.

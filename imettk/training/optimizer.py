@@ -13,7 +13,7 @@ from imettk.config.training import StageConfig
 from imettk.errors import ConfigError
 
 
-def make_optimizer(network: nn.Module, layer_groups: list[list[str]], plan: StageConfig) -> Optimizer:
+def make_optimizer(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> Optimizer:
     """Return a new optimizer for a stage.
 
     Norms and biases (parameters of fewer than two dimensions) get no weight decay; frozen groups are left out. Each
@@ -24,28 +24,30 @@ def make_optimizer(network: nn.Module, layer_groups: list[list[str]], plan: Stag
     """
     parameters = dict(network.named_parameters())
     groups: list[dict[str, Any]] = []
-    for names, peak in list(zip(layer_groups, peak_rates(plan, len(layer_groups)), strict=True))[plan.frozen_groups :]:
+    for names, peak in list(zip(layer_groups, peak_rates(config, len(layer_groups)), strict=True))[
+        config.frozen_groups :
+    ]:
         for decays in (True, False):
             chosen = [parameters[name] for name in names if (parameters[name].ndim > 1) == decays]
             if chosen:
-                decay = plan.weight_decay if decays else 0.0
+                decay = config.weight_decay if decays else 0.0
                 groups.append({"params": chosen, "lr": peak, "peak_lr": peak, "weight_decay": decay})
-    if plan.optimizer.startswith("timm:"):
-        return _timm_optimizer(plan.optimizer.removeprefix("timm:"), groups)
-    if plan.optimizer == "sgd":
+    if config.optimizer.startswith("timm:"):
+        return _timm_optimizer(config.optimizer.removeprefix("timm:"), groups)
+    if config.optimizer == "sgd":
         optimizer = SGD(groups, momentum=0.9, nesterov=True, fused=True)
         for parameter in (parameter for group in groups for parameter in group["params"]):
             # Otherwise the first step allocates it uninitialised, and leaves it so if the loss scale overflows.
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return optimizer
-    return (Adam if plan.optimizer == "adam" else AdamW)(groups, fused=True)
+    return (Adam if config.optimizer == "adam" else AdamW)(groups, fused=True)
 
 
-def peak_rates(plan: StageConfig, num_groups: int) -> tuple[float, ...]:
+def peak_rates(config: StageConfig, num_groups: int) -> tuple[float, ...]:
     """Return the peak learning rate of each layer group, the head's last."""
-    if plan.layer_decay is not None:
-        return tuple(plan.lr[0] * plan.layer_decay ** (num_groups - 1 - group) for group in range(num_groups))
-    return plan.lr if len(plan.lr) > 1 else plan.lr * num_groups
+    if config.layer_decay is not None:
+        return tuple(config.lr[0] * config.layer_decay ** (num_groups - 1 - group) for group in range(num_groups))
+    return config.lr if len(config.lr) > 1 else config.lr * num_groups
 
 
 def _timm_optimizer(name: str, groups: list[dict[str, Any]]) -> Optimizer:

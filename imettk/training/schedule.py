@@ -25,7 +25,7 @@ class Span:
     """Steps of a stage within the training, [first_step, last_step); epochs are counted over all stages."""
 
     stage: int
-    plan: StageConfig
+    config: StageConfig
     first_step: int
     last_step: int
     first_epoch: int
@@ -44,39 +44,39 @@ def plan_spans(
     """
     spans: list[Span] = []
     step, epoch = 0, 0
-    for number, (plan, samples_per_epoch) in enumerate(zip(stages, num_samples, strict=True)):
-        if samples_per_epoch < plan.accumulate:
+    for number, (config, samples_per_epoch) in enumerate(zip(stages, num_samples, strict=True)):
+        if samples_per_epoch < config.accumulate:
             raise ConfigError(
                 f"`stages.{number}.accumulate` must be at most the {samples_per_epoch} training rows, "
-                f"got {plan.accumulate}"
+                f"got {config.accumulate}"
             )
-        steps_per_epoch = count_steps(samples_per_epoch, plan.batch_size)
-        num_steps = (early_ends or {}).get(number) or max(1, round(plan.num_epochs * steps_per_epoch))
-        spans.append(Span(number, plan, step, step + num_steps, epoch, steps_per_epoch, samples_per_epoch))
+        steps_per_epoch = count_steps(samples_per_epoch, config.batch_size)
+        num_steps = (early_ends or {}).get(number) or max(1, round(config.num_epochs * steps_per_epoch))
+        spans.append(Span(number, config, step, step + num_steps, epoch, steps_per_epoch, samples_per_epoch))
         step += num_steps
         epoch += math.ceil(num_steps / steps_per_epoch)
     return spans
 
 
-def lr_table(plan: StageConfig, *, steps_per_epoch: int) -> np.ndarray:
+def lr_table(config: StageConfig, *, steps_per_epoch: int) -> np.ndarray:
     """Return the learning rate of each step of a stage as a share of its peak, float64 (steps of the stage,).
 
-    Linear warmup up to the peak, then `plan.schedule`. Cosine and triangular start at the peak and reach
+    Linear warmup up to the peak, then `config.schedule`. Cosine and triangular start at the peak and reach
     `final_lr` in the last step; steps count epochs from the stage's start; plateau is given as before any plateau.
     """
-    num_steps = max(1, round(plan.num_epochs * steps_per_epoch))
-    num_warmup = min(round(plan.warmup_epochs * steps_per_epoch), num_steps - 1)
+    num_steps = max(1, round(config.num_epochs * steps_per_epoch))
+    num_warmup = min(round(config.warmup_epochs * steps_per_epoch), num_steps - 1)
     progress = np.arange(num_steps - num_warmup) / max(1, num_steps - num_warmup - 1)
     table = np.ones(num_steps)
-    if plan.schedule == "cosine":
-        table[num_warmup:] = plan.final_lr + (1 - plan.final_lr) * (1 + np.cos(np.pi * progress)) / 2
-    elif plan.schedule == "triangular":
-        table[num_warmup:] = 1 - (1 - plan.final_lr) * progress
-    elif plan.schedule == "steps":
-        for epochs, share in zip(plan.step_epochs, plan.step_lrs, strict=True):
+    if config.schedule == "cosine":
+        table[num_warmup:] = config.final_lr + (1 - config.final_lr) * (1 + np.cos(np.pi * progress)) / 2
+    elif config.schedule == "triangular":
+        table[num_warmup:] = 1 - (1 - config.final_lr) * progress
+    elif config.schedule == "steps":
+        for epochs, share in zip(config.step_epochs, config.step_lrs, strict=True):
             table[round(epochs * steps_per_epoch) :] = share
     if num_warmup > 0:
-        table[:num_warmup] = _warmup(num_warmup, start=plan.warmup_start)
+        table[:num_warmup] = _warmup(num_warmup, start=config.warmup_start)
     return table
 
 
@@ -86,17 +86,17 @@ def lr_shares(span: Span, metrics: Sequence[float], *, lower_is_better: bool) ->
     Args:
         metrics: of the stage's validations so far, which decide about plateaus.
     """
-    plan = span.plan
-    table = lr_table(plan, steps_per_epoch=span.steps_per_epoch)
-    if plan.schedule == "plateau":
+    config = span.config
+    table = lr_table(config, steps_per_epoch=span.steps_per_epoch)
+    if config.schedule == "plateau":
         left = plateau_share(
             metrics,
-            factor=plan.plateau_factor,
-            validations=plan.plateau_validations,
-            min_gain=plan.min_gain,
+            factor=config.plateau_factor,
+            validations=config.plateau_validations,
+            min_gain=config.min_gain,
             lower_is_better=lower_is_better,
         )
-        table *= max(left, plan.final_lr)
+        table *= max(left, config.final_lr)
     return [float(share) for share in table]
 
 

@@ -37,7 +37,7 @@ class TrainingState:
 
     def enter_stage(self, span: Span, layer_groups: list[list[str]]) -> Optimizer:
         """Return a new optimizer for a stage, with the loaded checkpoint's memory if the stage had begun there."""
-        self._optimizer = make_optimizer(self._network, layer_groups, span.plan)
+        self._optimizer = make_optimizer(self._network, layer_groups, span.config)
         if self._loaded is not None and self.at.step > span.first_step:
             load_optimizer_state(self._optimizer, self._loaded.part("optimizer"), self._loaded.values["optimizer"])
         self._loaded = None

@@ -37,16 +37,26 @@ class StageSetup(NamedTuple):
         loss_fn: the network's outputs and targets -> the loss of each sample, (B,).
         samples_per_step: over all micro-batches and processes.
         mining: records the samples' losses, or None.
+        mixing: of images and targets, or None.
         least_samples: the fewest of a micro-batch, also after halving.
+        resting_norms: BatchNorm modules of frozen groups, which keep their statistics.
     """
 
-    plan: StageConfig
+    config: StageConfig
     network: nn.Module
     optimizer: torch.optim.Optimizer
     loss_fn: OutputLoss
     samples_per_step: int
+    mixing: Mixing | None
     mining: Mining | None
-    least_samples: int = 1
+    least_samples: int
+    resting_norms: list[nn.Module]
+
+    def train_mode(self) -> None:
+        """Switch the network to training mode, except for the BatchNorm of frozen groups."""
+        self.network.train()
+        for module in self.resting_norms:
+            module.eval()
 
 
 class StepResult(NamedTuple):
@@ -100,15 +110,7 @@ class StepRunner:
         counters = [value for value in buffers if not value.is_floating_point()]
         self._kept = [(live, [torch.empty_like(value) for value in live]) for live in (statistics, counters) if live]
 
-    def enter(self, setup: StageSetup) -> None:
-        """Take the steps of a stage from now on."""
-        self._setup = setup
-        plan = setup.plan
-        self._mixing = None
-        if plan.mixup or plan.cutmix:
-            self._mixing = Mixing(mixup=plan.mixup, cutmix=plan.cutmix, mode=plan.mix_mode, share=plan.mix_share)
-
-    def run(self, step: int, share: float, batches: Iterator[Batch]) -> StepResult:
+    def run(self, setup: StageSetup, step: int, share: float, batches: Iterator[Batch]) -> StepResult:
         """Take one step.
 
         Args:
@@ -119,22 +121,21 @@ class StepRunner:
         Raises:
             DeviceError: memory does not even suffice for the fewest samples that can train.
         """
-        setup = self._setup
         set_lr(setup.optimizer, share)
         if self._kept:
             self._keep_buffers(back=False)
         taken: list[Batch] = []  # kept, should the step have to start again
         while True:
             try:
-                pieces = self._backward(step, batches, taken)
+                pieces = self._backward(setup, step, batches, taken)
                 break
             except torch.OutOfMemoryError:
                 pass  # leave the handler first: its traceback holds the tensors that must go
-            self._halve(step, max(len(batch.images) for batch in taken))
+            self._halve(setup, step, max(len(batch.images) for batch in taken))
         # Python's sum: for a few hundred numbers it is faster than torch's.
         total = sum(chain.from_iterable(piece.weighted.tolist() for piece in pieces))
         loss = self._processes.all_reduce_sum(total) / setup.samples_per_step
-        finite = self._update(math.isfinite(loss))
+        finite = self._update(setup, math.isfinite(loss))
         if finite and setup.mining is not None:
             for piece in pieces:
                 setup.mining.record(piece.rows, piece.losses)
@@ -142,12 +143,11 @@ class StepRunner:
             self._ema.update(self._network, step=step)
         return StepResult(loss, finite)
 
-    def _update(self, finite: bool) -> bool:
+    def _update(self, setup: StageSetup, finite: bool) -> bool:
         """Update the weights if loss and gradient are finite; return whether they are."""
-        setup = self._setup
-        if setup.plan.clip_norm is not None:
+        if setup.config.clip_norm is not None:
             self.scaler.unscale_(setup.optimizer)
-            norm = nn.utils.clip_grad_norm_(self._parameters, setup.plan.clip_norm)
+            norm = nn.utils.clip_grad_norm_(self._parameters, setup.config.clip_norm)
             if not self._scales:
                 finite = finite and math.isfinite(norm)
         if self._scales and finite:
@@ -167,9 +167,9 @@ class StepRunner:
         for parameter in self._parameters:
             parameter.grad = None
 
-    def _backward(self, step: int, batches: Iterator[Batch], taken: list[Batch]) -> list[_Piece]:
+    def _backward(self, setup: StageSetup, step: int, batches: Iterator[Batch], taken: list[Batch]) -> list[_Piece]:
         """Compute the gradients of all micro-batches, in pieces of which memory holds one at a time."""
-        setup, accumulate = self._setup, self._setup.plan.accumulate
+        accumulate = setup.config.accumulate
         done: list[_Piece] = []
         for place in range(accumulate):
             if place == len(taken):
@@ -179,24 +179,24 @@ class StepRunner:
             for number, piece in enumerate(pieces, place * self.split):
                 is_last = place == accumulate - 1 and piece is pieces[-1]
                 if self._processes.size == 1 or is_last:
-                    done.append(self._forward_backward(step, number, piece))
+                    done.append(self._forward_backward(setup, step, number, piece))
                 else:
                     with setup.network.no_sync():  # type: ignore[operator]  # only the last averages over processes
-                        done.append(self._forward_backward(step, number, piece))
+                        done.append(self._forward_backward(setup, step, number, piece))
         return done
 
-    def _forward_backward(self, step: int, number: int, batch: Batch) -> _Piece:
+    def _forward_backward(self, setup: StageSetup, step: int, number: int, batch: Batch) -> _Piece:
         """Compute the gradients of a piece, and return its losses."""
-        setup, processes = self._setup, self._processes
+        processes = self._processes
         key = self._seed_device(step, number)
         images, targets = batch.images, batch.targets
         assert targets is not None
-        if self._mixing is not None or setup.plan.label_smoothing:
+        if setup.mixing is not None or setup.config.label_smoothing:
             targets = self._task.soften(targets, self._num_outputs)
-        if setup.plan.label_smoothing:
-            targets = self._task.smooth(targets, setup.plan.label_smoothing)
-        if self._mixing is not None:
-            images, targets = self._mixing(images, targets, key=key)
+        if setup.config.label_smoothing:
+            targets = self._task.smooth(targets, setup.config.label_smoothing)
+        if setup.mixing is not None:
+            images, targets = setup.mixing(images, targets, key=key)
         with self._autocast:
             outputs = setup.network(images, **batch.beside)
         count = len(images)
@@ -208,7 +208,7 @@ class StepRunner:
         losses = setup.loss_fn(outputs, targets)
         # The gradient of the mean over the step's samples is passed in: cheaper than taking the mean and going back
         # through it. Processes average their gradients, so each gives `size` times its part.
-        gradient = self._even_gradient(len(losses), losses.dtype)
+        gradient = self._even_gradient(setup, len(losses), losses.dtype)
         if batch.weights is not None:
             gradient = gradient * batch.weights
         torch.autograd.backward((losses,), (self.scaler.scale(gradient) if self._scales else gradient,))
@@ -217,9 +217,9 @@ class StepRunner:
             losses = losses[count * processes.rank : count * (processes.rank + 1)]
         return _Piece(batch.rows, losses, losses if batch.weights is None else losses * batch.weights)
 
-    def _even_gradient(self, count: int, dtype: torch.dtype) -> Tensor:
+    def _even_gradient(self, setup: StageSetup, count: int, dtype: torch.dtype) -> Tensor:
         """Return `size` / samples of the step for each of `count` samples; made once, as it is needed in every step."""
-        value = self._processes.size / self._setup.samples_per_step
+        value = self._processes.size / setup.samples_per_step
         if (gradient := self._gradients.get((count, value))) is None:
             gradient = torch.full((count,), value, dtype=dtype, device=self._device)
             self._gradients[count, value] = gradient
@@ -250,11 +250,11 @@ class StepRunner:
         for live, kept in self._kept:
             torch._foreach_copy_(*((live, kept) if back else (kept, live)))
 
-    def _halve(self, step: int, micro_batch: int) -> None:
+    def _halve(self, setup: StageSetup, step: int, micro_batch: int) -> None:
         """Undo what the step has done, and halve the pieces that it starts again with."""
         self._drop_gradients()
         self._keep_buffers(back=True)
-        least = self._setup.least_samples
+        least = setup.least_samples
         if micro_batch // least <= self.split:
             how_many = "one sample" if least == 1 else "two samples (BatchNorm needs as many)"
             raise DeviceError(

@@ -17,7 +17,6 @@ import torch
 from timm.layers import convert_sync_batchnorm
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from imettk.config import Recipe
 from imettk.errors import DeviceError, TrainingError
@@ -27,6 +26,7 @@ from imettk.training.checkpoint import Checkpoints, CheckpointWriter
 from imettk.training.feed import Feed, TrainingData, check_batches
 from imettk.training.history import is_gain, validations_without_gain
 from imettk.training.mining import Mining
+from imettk.training.mixing import make_mixing
 from imettk.training.optimizer import freeze, least_samples
 from imettk.training.position import Position
 from imettk.training.process_group import Compute
@@ -89,8 +89,6 @@ class Trainer:
         self._writer = CheckpointWriter(
             checkpoints.folder, on_done=self._checkpoint_done, on_failure=self._checkpoint_failed
         )
-        self._optimizer: Optimizer | None = None
-        self._resting_norms: list[nn.Module] = []
         self._saved: tuple[int, bool] | None = None
         self._saved_at = time.monotonic()
         self._validated = False  # since the last checkpoint
@@ -172,11 +170,11 @@ class Trainer:
         medians = []
         for span in self.spans:
             self.at.step = span.first_step
-            self._enter(span)
+            setup = self._enter(span)
             batches, seconds = self._feed.batches(span, self.at.step), []
             for _ in range(min(count, span.last_step - span.first_step)):
                 started = time.monotonic()
-                self._runner.run(self.at.step, 0.0, batches)
+                self._runner.run(setup, self.at.step, 0.0, batches)
                 self.at.step += 1
                 seconds.append(time.monotonic() - started)
             medians.append(float(np.median(seconds)))
@@ -213,30 +211,29 @@ class Trainer:
 
     def _run_span(self, span: Span, bar: Any) -> str | None:
         """Run the rest of a stage; return why the training paused, or None."""
-        self._enter(span)
+        setup = self._enter(span)
         shares = self._lr_shares(span)
         interval = max(1, round(self._config.validate_epochs * span.steps_per_epoch))
         batches = self._feed.batches(span, self.at.step)
-        at, optimizer = self.at, self._optimizer
-        assert optimizer is not None
+        at = self.at
         while at.step < span.last_step or at.validation_pending:
             reason = self._agree_to_stop(at, span)
             if reason is not None:
                 return reason
             if at.validation_pending:
-                if self._run_validation(span):
+                if self._run_validation(span, setup):
                     return None
                 shares = self._lr_shares(span)
                 continue
             started = time.monotonic()
-            result = self._runner.run(at.step, shares[at.step - span.first_step], batches)
+            result = self._runner.run(setup, at.step, shares[at.step - span.first_step], batches)
             at.step += 1
             seconds = time.monotonic() - started
             self._session.note_step(seconds)
             at.note_verdict(result.finite)
             at.validation_pending = (at.step - span.first_step) % interval == 0 or at.step == span.last_step
             bar.update()
-            self._recorder.step(at, result, optimizer, seconds, bar, flush=at.step == span.last_step)
+            self._recorder.step(at, result, setup.optimizer, seconds, bar, flush=at.step == span.last_step)
             if at.nonfinite_in_a_row >= self._limits.nonfinite_steps:
                 raise _Diverged
         return None
@@ -246,7 +243,7 @@ class Trainer:
         validation_seconds = None
         if at.validation_pending:
             # Until one has been measured: a sample takes at most what it takes in training.
-            expected = self._session.estimate(self._data.num_valid / min(span.plan.batch_size, len(self._data.rows)))
+            expected = self._session.estimate(self._data.num_valid / min(span.config.batch_size, len(self._data.rows)))
             validation_seconds = at.validation_seconds or expected
         reason = self._session.stop_reason(validation_seconds=validation_seconds)
         # Never while steps are being skipped: a rollback needs a last checkpoint that is good.
@@ -264,36 +261,31 @@ class Trainer:
             self.save()
         return reason
 
-    def _enter(self, span: Span) -> None:
+    def _enter(self, span: Span) -> StageSetup:
         """Set up a stage: frozen groups, and a new optimizer or, if the stage had begun, the checkpoint's."""
-        self._resting_norms = freeze(self.network, self._layer_groups, span.plan.frozen_groups)
-        self._optimizer = self._state.enter_stage(span, self._layer_groups)
-        self._runner.enter(
-            StageSetup(
-                plan=span.plan,
-                network=self._processes.wrap(self.network, self._compute.device),
-                optimizer=self._optimizer,
-                loss_fn=self._data.loss_for(span.plan),
-                samples_per_step=min(span.plan.batch_size, span.samples_per_epoch),
-                mining=self._mining if span.plan.goes_by_losses else None,
-                least_samples=self._least[span.stage],
-            )
+        config = span.config
+        resting_norms = freeze(self.network, self._layer_groups, config.frozen_groups)
+        setup = StageSetup(
+            config=config,
+            network=self._processes.wrap(self.network, self._compute.device),
+            optimizer=self._state.enter_stage(span, self._layer_groups),
+            loss_fn=self._data.loss_for(config),
+            samples_per_step=min(config.batch_size, span.samples_per_epoch),
+            mixing=make_mixing(config),
+            mining=self._mining if config.goes_by_losses else None,
+            least_samples=self._least[span.stage],
+            resting_norms=resting_norms,
         )
-        self._learn()
+        setup.train_mode()
+        return setup
 
-    def _learn(self) -> None:
-        """Switch to training mode, except for the BatchNorm of frozen groups."""
-        self.network.train()
-        for module in self._resting_norms:
-            module.eval()
-
-    def _run_validation(self, span: Span) -> bool:
+    def _run_validation(self, span: Span, setup: StageSetup) -> bool:
         """Validate, and act on the result; return whether the stage ends early."""
         started = time.monotonic()
         # Between two steps each process has its own BatchNorm statistics, and those of process 0 are saved.
         self._processes.broadcast(list(self.evaluated.buffers()))
         scores = self._processes.broadcast_object(self._validate(self.evaluated))
-        self._learn()
+        setup.train_mode()
         at, watched, lower = self.at, self._config.watch, self._lower_is_better
         seconds = self._processes.broadcast_object(time.monotonic() - started)
         at.validation_seconds = max(at.validation_seconds, seconds)
@@ -304,12 +296,12 @@ class Trainer:
         if self._config.keep == "best" and is_gain(scores[watched], at.best, lower_is_better=lower):
             at.best = scores[watched]
             self._state.best = {name: value.cpu().clone() for name, value in self.evaluated.state_dict().items()}
-        if span.plan.early_stop is None or at.step == span.last_step:
+        if span.config.early_stop is None or at.step == span.last_step:
             return False
         without = validations_without_gain(
-            at.metrics(span.stage, watched), lower_is_better=lower, min_gain=span.plan.min_gain
+            at.metrics(span.stage, watched), lower_is_better=lower, min_gain=span.config.min_gain
         )
-        if without < span.plan.early_stop:
+        if without < span.config.early_stop:
             return False
         at.early_ends[span.stage] = at.step - span.first_step
         self.spans = plan_spans(self._stages, self._samples, at.early_ends)

@@ -216,9 +216,9 @@ from imettk.training.step import StepRunner
 
 hung, run, ahead = threading.Event(), StepRunner.run, 0.0
 
-def hangs(self, step, share, batches):
+def hangs(self, setup, step, share, batches):
     if step < 4:
-        return run(self, step, share, batches)
+        return run(self, setup, step, share, batches)
     path = os.environ["IMETTK_TEST_CHECKPOINT"]
     while not os.path.exists(path + ".safetensors"):
         time.sleep(0.01)

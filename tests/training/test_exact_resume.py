@@ -164,12 +164,12 @@ from imettk.training.step import StepRunner
 
 listen, run, sessions = Session.listen, StepRunner.run, []
 
-def stays(self, step, share, batches):
+def stays(self, setup, step, share, batches):
     if step == {SIGNALLED}:
         print("in the step", flush=True)
         while sessions[0].stop_reason() is None:
             time.sleep(0.01)
-    return run(self, step, share, batches)
+    return run(self, setup, step, share, batches)
 
 Session.listen = lambda self: sessions.append(self) or listen(self)
 StepRunner.run = stays

@@ -29,9 +29,9 @@ def test_micro_batches_of_one_are_refused_when_the_recipe_is_made(batch_size, ac
 @pytest.mark.parametrize(("rows", "accumulate", "least", "fits"), [(1, 1, 2, False), (1, 1, 1, True), (2, 1, 2, True),
                                                                    (5, 4, 2, False), (8, 4, 2, True)])  # fmt: skip
 def test_few_rows_may_leave_a_micro_batch_of_one(rows, accumulate, least, fits):
-    plan = StageConfig(batch_size=16, accumulate=accumulate)
-    data = SimpleNamespace(rows=np.arange(rows), loss_for=lambda plan: None)
-    span = SimpleNamespace(stage=0, plan=plan)
+    config = StageConfig(batch_size=16, accumulate=accumulate)
+    data = SimpleNamespace(rows=np.arange(rows), loss_for=lambda config: None)
+    span = SimpleNamespace(stage=0, config=config)
     if fits:
         check_batches(data, [span], 1, [least])
     else:
@@ -42,9 +42,9 @@ def test_few_rows_may_leave_a_micro_batch_of_one(rows, accumulate, least, fits):
 @pytest.mark.parametrize("whole_batch", [True, False])
 @pytest.mark.parametrize(("batch_size", "processes"), [(8, 2), (9, 2), (8, 3)])
 def test_a_loss_over_the_whole_batch_needs_equal_parts(whole_batch, batch_size, processes):
-    plan, loss = StageConfig(batch_size=batch_size), OutputLoss(cross_entropy, whole_batch=whole_batch)
-    data = SimpleNamespace(rows=np.arange(100), loss_for=lambda plan: loss)
-    span = SimpleNamespace(stage=0, plan=plan)
+    config, loss = StageConfig(batch_size=batch_size), OutputLoss(cross_entropy, whole_batch=whole_batch)
+    data = SimpleNamespace(rows=np.arange(100), loss_for=lambda config: loss)
+    span = SimpleNamespace(stage=0, config=config)
     if batch_size % processes == 0 or not whole_batch:
         check_batches(data, [span], processes, [1])
     else:

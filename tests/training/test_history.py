@@ -93,6 +93,6 @@ def test_a_plateau_lowers_the_rate_of_the_next_steps_in_any_session(make_trainer
     for _ in range(18):
         trainer = make_trainer(validate=validate, stages=stages, limit_steps=1)
         trainer.fit()
-        rates.append(trainer._optimizer.param_groups[0]["lr"])
+        rates.append(trainer._state._optimizer.param_groups[0]["lr"])
     # Validations follow steps 3, 6, 9, ...; the first is the best, the third and the fifth end a plateau.
     assert rates == pytest.approx([0.08] * 9 + [0.04] * 6 + [0.024] * 3)

@@ -63,7 +63,7 @@ def test_memory_taken_and_given_back_continues_as_if_nothing_had_happened(name):
 
     Some of timm's keep plain numbers, or a count in their parameter groups: they go through JSON.
     """
-    plan = StageConfig(optimizer=name, lr=(0.01,))
+    config = StageConfig(optimizer=name, lr=(0.01,))
     inputs = torch.rand(4, 2, 9, 9).to(memory_format=torch.channels_last)
 
     def steps(net: nn.Module, optimizer: torch.optim.Optimizer, count: int) -> None:
@@ -73,18 +73,18 @@ def test_memory_taken_and_given_back_continues_as_if_nothing_had_happened(name):
             optimizer.step()
 
     whole = network()
-    optimizer = make_optimizer(whole, GROUPS, plan)
+    optimizer = make_optimizer(whole, GROUPS, config)
     steps(whole, optimizer, 5)
 
     half = network()
-    first = make_optimizer(half, GROUPS, plan)
+    first = make_optimizer(half, GROUPS, config)
     steps(half, first, 3)
     tensors, plain = optimizer_state(first)
     saved = {key: value.clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
     weights = {key: value.clone(memory_format=torch.contiguous_format) for key, value in half.state_dict().items()}
     resumed = network()
     resumed.load_state_dict(weights)
-    second = make_optimizer(resumed, GROUPS, plan)
+    second = make_optimizer(resumed, GROUPS, config)
     load_optimizer_state(second, saved, json.loads(json.dumps(plain)))
     steps(resumed, second, 2)
     for key, value in whole.state_dict().items():
@@ -100,11 +100,11 @@ def test_an_optimizer_that_timm_has_not_or_that_cannot_resume_is_refused(name, g
 def test_layer_decay_is_timms():
     """timm scales by layer_decay ** (depth from the head); its groups of a ViT are the blocks, ours too."""
     net = Network(backbone="timm:test_vit", num_classes=3, mean=(0.5,) * 3, std=(0.2,) * 3)
-    plan = StageConfig(lr=(0.1,), layer_decay=0.5)
+    config = StageConfig(lr=(0.1,), layer_decay=0.5)
     groups = net.layer_groups(2)
-    rates = peak_rates(plan, len(groups))
+    rates = peak_rates(config, len(groups))
     assert rates == (0.025, 0.05, 0.1)
-    optimizer = make_optimizer(net, groups, plan)
+    optimizer = make_optimizer(net, groups, config)
     by_parameter = {id(one): group["lr"] for group in optimizer.param_groups for one in group["params"]}
     for names, rate in zip(groups, rates, strict=True):
         assert {by_parameter[id(net.get_parameter(name))] for name in names} == {rate}
@@ -112,10 +112,10 @@ def test_layer_decay_is_timms():
 
 def test_a_first_step_that_overflows_leaves_no_bare_memory_in_the_momentum():
     """Fused SGD makes its momentum from uninitialised memory, and keeps that where float16's scale overflows."""
-    plan = StageConfig(optimizer="sgd", lr=(0.1,), weight_decay=0.0)
+    config = StageConfig(optimizer="sgd", lr=(0.1,), weight_decay=0.0)
     one, other = nn.Linear(64, 64), nn.Linear(64, 64)
     other.load_state_dict(one.state_dict())
-    ours = make_optimizer(one, [["weight", "bias"]], plan)
+    ours = make_optimizer(one, [["weight", "bias"]], config)
     torchs = torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     for step in range(4):

@@ -77,8 +77,8 @@ for name in json.loads(sys.argv[3]):
     trainer = make(name, network=Flat(), stages=STAGES, plan=PLAN, **sizes, **loss)
     backward = trainer._runner._backward
 
-    def spied(step, batches, taken):
-        result = backward(step, batches, taken)
+    def spied(setup, step, batches, taken):
+        result = backward(setup, step, batches, taken)
         seen.append([step, [batch.rows.tolist() for batch in taken]])
         return result
 

@@ -15,8 +15,8 @@ from imettk.training.schedule import lr_table, plan_spans
 
 
 def test_cosine_equals_torch_from_the_hand_over_on():
-    plan = StageConfig(num_epochs=4, warmup_epochs=1, warmup_start=0.1, final_lr=0.2)
-    table = lr_table(plan, steps_per_epoch=10)
+    config = StageConfig(num_epochs=4, warmup_epochs=1, warmup_start=0.1, final_lr=0.2)
+    table = lr_table(config, steps_per_epoch=10)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=29, eta_min=0.2)
     for step in range(10, 40):
@@ -27,8 +27,8 @@ def test_cosine_equals_torch_from_the_hand_over_on():
 
 @pytest.mark.filterwarnings("ignore")
 def test_warmup_is_what_warmup_scheduler_gives_and_never_overshoots():
-    plan = StageConfig(num_epochs=3, warmup_epochs=1, warmup_start=0.01, schedule="constant")
-    table = lr_table(plan, steps_per_epoch=10)
+    config = StageConfig(num_epochs=3, warmup_epochs=1, warmup_start=0.01, schedule="constant")
+    table = lr_table(config, steps_per_epoch=10)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01)
     library = GradualWarmupScheduler(optimizer, multiplier=100, total_epoch=10)
     expected = []
@@ -45,8 +45,8 @@ def test_warmup_is_what_warmup_scheduler_gives_and_never_overshoots():
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 17])
 @pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0])
 def test_every_length_gives_finite_shares_of_the_peak(schedule, num_steps, warmup):
-    plan = StageConfig(num_epochs=1, warmup_epochs=warmup, schedule=schedule)
-    table = lr_table(plan, steps_per_epoch=num_steps)
+    config = StageConfig(num_epochs=1, warmup_epochs=warmup, schedule=schedule)
+    table = lr_table(config, steps_per_epoch=num_steps)
     assert table.shape == (num_steps,)
     assert (table >= 0).all() and table.max() <= 1.0
 
@@ -72,26 +72,26 @@ def test_fewer_rows_than_micro_batches_are_refused():
 
 def test_triangular_is_a_line_up_and_a_line_down():
     """iMet 2019's first stage: half an epoch, from a hundredth of the peak, which stands at a quarter."""
-    plan = StageConfig(num_epochs=2, warmup_epochs=0.5, warmup_start=0.01, schedule="triangular", final_lr=0.02)
-    table = lr_table(plan, steps_per_epoch=20)
+    config = StageConfig(num_epochs=2, warmup_epochs=0.5, warmup_start=0.01, schedule="triangular", final_lr=0.02)
+    table = lr_table(config, steps_per_epoch=20)
     expected = np.interp(np.arange(40), [0, 10, 39], [0.01, 1.0, 0.02])
     np.testing.assert_allclose(table, expected)
 
 
 def test_steps_are_a_function_of_the_epoch():
     """HPA 2018: 30e-5, then 15, 7.5, 3 and 1e-5 after epochs 25, 30, 35 and 40."""
-    plan = StageConfig(
+    config = StageConfig(
         num_epochs=45,
         lr=(30e-5,),
         schedule="steps",
         step_epochs=(25, 30, 35, 40),
         step_lrs=(1 / 2, 1 / 4, 1 / 10, 1 / 30),
     )
-    table = lr_table(plan, steps_per_epoch=4) * plan.lr[0]
+    table = lr_table(config, steps_per_epoch=4) * config.lr[0]
     expected = [30e-5] * 100 + [15e-5] * 20 + [7.5e-5] * 20 + [3e-5] * 20 + [1e-5] * 20
     np.testing.assert_allclose(table, expected)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=30e-5)
-    shares = dict(zip((25, 30, 35, 40), plan.step_lrs, strict=True))
+    shares = dict(zip((25, 30, 35, 40), config.step_lrs, strict=True))
     torchs = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda epoch: shares[max(one for one in shares if one <= epoch)] if epoch >= 25 else 1.0
     )
