@@ -1,4 +1,4 @@
-"""Which device and which precision: what the hardware can really do, not what it says."""
+"""Device and precision, by what the hardware can really do rather than what it reports."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from imettk.errors import DeviceError
 
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda"], rank: int = 0) -> torch.device:
-    """The device to work on, the GPU of this number where there are several.
+    """Return the device to work on; process `rank` of several gets the GPU of that number.
 
     Raises:
-        DeviceError: a GPU is asked for and there is none, or fewer than processes, or this torch was not built for it:
-            then `is_available()` is true, and the first call fails.
+        DeviceError: a GPU is asked for and there is none, there are fewer than processes, or this torch was not built
+            for it.
     """
     if "TPU_NAME" in os.environ or "TPU_WORKER_ID" in os.environ:
         raise DeviceError("this machine is a TPU host; imettk needs a CPU or an NVIDIA GPU: choose another accelerator")
@@ -31,15 +31,16 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"], rank: int = 0) -> torc
         return torch.device("cpu")
     if rank > 0:
         if rank >= (count := torch.cuda.device_count()):
-            raise DeviceError(f"process {rank} has no GPU of its own, there are {count}: use fewer --processes")
+            raise DeviceError(f"process {rank} has no GPU of its own, since there are only {count}: lower --processes")
         torch.cuda.set_device(rank)
+    # torch reports a GPU that it was not built for as available, and then fails in the first operation.
     if fault := unsupported_gpu():
         raise DeviceError(f"{fault}; choose another accelerator (NvidiaTeslaT4 on Kaggle), or --session.device cpu")
     return torch.device("cuda", torch.cuda.current_device())
 
 
 def unsupported_gpu() -> str | None:
-    """Why the current GPU cannot run this torch, or None."""
+    """Return why this torch cannot use the current GPU, or None."""
     major, minor = torch.cuda.get_device_capability()
     # Binary code runs on GPUs of the same major number and the same or a later minor one; PTX on any later GPU.
     for arch in torch.cuda.get_arch_list():
@@ -56,9 +57,9 @@ def unsupported_gpu() -> str | None:
 
 
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
-    """The dtype to compute in: float32, bfloat16 or float16.
+    """Return the dtype to compute in: float32, bfloat16 or float16.
 
-    `auto` takes bfloat16 only where the hardware has it: emulated, autocast is several times slower than float32.
+    `auto` chooses bfloat16 only if the hardware supports it: emulated, it is several times slower than float32.
     """
     if wanted != "auto":
         return getattr(torch, wanted)
@@ -68,17 +69,17 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
 
 
 def _cpu_has_bfloat16() -> bool:
-    # Private names of torch: one that a version lacks counts as no.
+    # Private names of torch: a name that this version lacks counts as unsupported.
     tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, bool)() for name in tests)
 
 
 @functools.cache
 def bfloat16_convolutions_fail() -> bool:
-    """Whether bfloat16 convolutions on maps of one pixel have wrong gradients on this CPU.
+    """Return whether bfloat16 convolutions on maps of one pixel have wrong gradients on this CPU.
 
-    torch 2.14.1 reads bare memory in the backward pass of a 3 x 3 convolution of stride 2 on such maps, where the CPU
-    has bfloat16: gradients are other ones each time, and sometimes no numbers.
+    In the backward pass of a 3 x 3 convolution of stride 2 on such maps, torch 2.14.1 reads uninitialised memory if the
+    CPU supports bfloat16: the gradients differ each time, and are sometimes NaN.
     """
     generator = torch.Generator().manual_seed(0)
     convolution = torch.nn.Conv2d(16, 16, 3, stride=2, padding=1, bias=False)
@@ -87,24 +88,26 @@ def bfloat16_convolutions_fail() -> bool:
     maps = torch.randn((4, 16, 1, 1), generator=generator).requires_grad_()
     exact = torch.autograd.grad(convolution(maps).square().sum(), [maps, convolution.weight])
     for _ in range(8):
-        litter = [torch.full((1 << 12,), float("nan")) for _ in range(64)]  # what bare memory may hold
+        # Fill memory with NaN and free it, so that a read of uninitialised memory shows.
+        litter = [torch.full((1 << 12,), float("nan")) for _ in range(64)]
         del litter
         with torch.autocast("cpu", torch.bfloat16):
             loss = convolution(maps).float().square().sum()
-        found = torch.autograd.grad(loss, [maps, convolution.weight])
-        # bfloat16 has 8 bits: a wrong gradient is off by far more than rounding.
-        if not all(torch.allclose(one, other, rtol=0.2, atol=1.0) for one, other in zip(found, exact, strict=True)):
+        gradients = torch.autograd.grad(loss, [maps, convolution.weight])
+        # bfloat16 has 8 bits of precision: a wrong gradient is off by far more than rounding.
+        pairs = zip(gradients, exact, strict=True)
+        if not all(torch.allclose(gradient, expected, rtol=0.2, atol=1.0) for gradient, expected in pairs):
             return True
     return False
 
 
 def meets_single_pixels(network: torch.nn.Module, image: torch.Tensor) -> bool:
-    """Whether some convolution larger than 1 x 1 in the network sees a map of one pixel, for an image like this."""
-    found = False
+    """Return whether a convolution larger than 1 x 1 in the network gets a map of one pixel, for an image like this."""
+    has_met = False
 
     def look(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        nonlocal found
-        found |= max(module.kernel_size) > 1 and max(inputs[0].shape[2:]) == 1  # type: ignore[arg-type]
+        nonlocal has_met
+        has_met |= max(module.kernel_size) > 1 and max(inputs[0].shape[2:]) == 1  # type: ignore[arg-type]
 
     hooks = [
         module.register_forward_pre_hook(look) for module in network.modules() if isinstance(module, torch.nn.Conv2d)
@@ -115,7 +118,7 @@ def meets_single_pixels(network: torch.nn.Module, image: torch.Tensor) -> bool:
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return has_met
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
@@ -124,16 +127,18 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
 
 
 def use_deterministic_algorithms() -> None:
-    """Have CUDA give the same bits each time, or fail where an operation cannot."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    """Make CUDA compute the same bits each time, or raise in operations that cannot."""
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # cuBLAS reads it when it starts: set before any operation
     torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.benchmark = False  # it chooses algorithms by their measured time, which differs between runs
 
 
 def describe(device: torch.device) -> dict[str, str]:
-    """What has to stay the same for a run to give the same bits."""
+    """Return hardware and versions, which must stay the same for a run to give the same bits."""
     on_gpu = device.type == "cuda"
     machine = torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability()
     versions = {name: version(name) for name in ("torch", "timm", "numpy", "albumentations")}
-    # OpenCV's distribution has another name on each platform.
+    # By its module: OpenCV comes in distributions of several names.
     return {"device": machine, "threads": str(torch.get_num_threads()), **versions, "opencv": cv2.__version__}

@@ -1,7 +1,7 @@
-"""What a user can get wrong. Each error is one clear line: what, where, and what to do next.
+"""Errors that a user can correct. Each is one clear line: what is wrong, where, and what to do next.
 
-The command line prints the message and exits with code 2, without a traceback. A `PlatformError` is printed the same
-way, with code 1, and so is an `OSError`, as `describe_fault` says it. Anything else that is raised is a bug.
+The command line prints the message and exits with code 2, without a traceback. It prints a `PlatformError` in the same
+way, with code 1, and an `OSError` with text and code from `describe_fault`. Any other exception is a bug.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import errno
 import os
 import re
 
-_PERMISSION = 2, "name a place that may be read and written, or change its permissions"
+# Exit codes and advice. 2: another path or other permissions help; 1: the machine has a problem.
+_PERMISSION = 2, "use a path that may be read and written, or change its permissions"
 _SPACE = 1, "free some space, or use another disk, and run the same command again"
 _MEMORY = 1, "lower --session.num-workers, or use a machine with more memory"
 _ADVICE = {
@@ -28,27 +29,27 @@ _ADVICE = {
     errno.EMFILE: (1, "see `ulimit -n`, or lower --session.num-workers"),
     errno.ENOMEM: _MEMORY,
     errno.EAGAIN: _MEMORY,
-    errno.EIO: (1, "the disk, or the way to it, fails"),
+    errno.EIO: (1, "the disk or its connection is failing"),
 }
 
 
 class UserError(Exception):
-    """Something outside the program has to change before it can go on; the message says what."""
+    """Something outside the program has to change before it can continue; the message says what."""
 
 
 class ConfigError(UserError):
     """A recipe, or an option that overrides one of its fields, is not valid.
 
-    Not a ValueError: pydantic and tyro would catch that and wrap our one line in many of their own.
+    Not a ValueError: pydantic and tyro would catch it and wrap our one line in many of their own.
     """
 
 
 class DataError(UserError):
-    """A competition's table or images are not what the recipe says they are."""
+    """A competition's table or images do not match the recipe."""
 
 
 class MissingFileError(UserError):
-    """A file that another stage writes is not there; the message names the stage."""
+    """A file that another command writes is missing; the message names the command."""
 
 
 class MismatchError(UserError):
@@ -56,11 +57,11 @@ class MismatchError(UserError):
 
 
 class CheckpointError(UserError):
-    """No checkpoint can be used although there are some."""
+    """There are checkpoints, but none can be used."""
 
 
 class DeviceError(UserError):
-    """The wanted device cannot run what is asked of it."""
+    """The device is missing, or cannot run the requested operations."""
 
 
 class DistributedOutOfMemoryError(DeviceError):
@@ -68,30 +69,30 @@ class DistributedOutOfMemoryError(DeviceError):
 
 
 class TrainingError(UserError):
-    """Training as the recipe asks for it does not work: the loss is not finite, whatever is tried."""
+    """Training with this recipe fails: the loss stays non-finite after every remedy."""
 
 
 class BusyError(UserError):
-    """Another process works in the same folder."""
+    """Another process is working in the same folder."""
 
 
 class PlatformError(Exception):
-    """The platform failed, or said no; one line as well, but the exit code is 1: nobody's input was wrong."""
+    """The platform failed or refused; the message is one line as well, but the exit code is 1: no input was wrong."""
 
 
 def describe_fault(error: BaseException) -> tuple[str, int] | None:
-    """One line for a fault of the machine, or of a path, and its exit code; None where it is neither.
+    """Describe a fault of the machine or of a path in one line, with its exit code; None for any other error.
 
-    The code is 2 where another path or other permissions help, else 1.
+    The code is 2 if another path or other permissions would help, otherwise 1.
     """
     if isinstance(error, MemoryError):
-        return f"memory is short: {_MEMORY[1]}", 1
-    # Libraries written in Rust, such as safetensors, say a system's fault in these words.
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    number = int(found[1]) if found else 0
+        return f"out of memory: {_MEMORY[1]}", 1
+    # Libraries written in Rust, such as safetensors, report the system's errors only in their message.
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(match[1]) if match else 0
     if isinstance(error, OSError):
         number = error.errno or number
-    elif found:
+    elif match:
         error = OSError(number, os.strerror(number))
     else:
         return None

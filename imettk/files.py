@@ -1,4 +1,4 @@
-"""Files that a kill at any moment leaves whole."""
+"""Files that stay whole if the process is killed at any moment."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write under another name, flush to the disk, rename: a reader finds the old content or the new, never a part."""
+    """Write a file so that a reader finds the old content or the new, never a part."""
     with replace_atomically(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """Gives the name to write the new content under; it takes the place of `path` when the block ends well.
+    """Provide a temporary name for the new content, which replaces `path` when the `with` block ends without an error.
 
     Raises:
-        OSError: it cannot be written; the error names `path`, where the system gives the temporary name or none.
+        OSError: it cannot be written; the error names `path` instead of the temporary file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        with open(temporary, "rb+") as file:  # Windows flushes only what may be written
+        # On disk before it gets its name: otherwise a crash of the machine could leave the name with no content. Opened
+        # for writing, because Windows flushes no other file.
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:

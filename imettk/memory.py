@@ -1,7 +1,8 @@
-"""Freed memory stays with the process: glibc else gives large blocks back at once, and the system clears them anew.
+"""Freed memory, which should stay with the process: by default glibc returns large blocks to the system at once.
 
-A network's activations are such blocks, tens of megabytes each, in every layer of every batch. Measured on two cores:
-EfficientNet-Lite0 at 160 pixels predicts 2.5 times as fast, and trains 1.7 times as fast (`tools/bench/memory.py`).
+The system then has to clear them again. A network's activations are such blocks, tens of megabytes each, in every layer
+of every batch. Measured on two cores with freed memory kept: EfficientNet-Lite0 at 160 pixels predicts 2.5 times as
+fast, and trains 1.7 times as fast (`tools/bench/memory.py`).
 """
 
 from __future__ import annotations
@@ -10,33 +11,33 @@ import ctypes
 import os
 import sys
 
-# Parameters of glibc's mallopt(3), and what the environment calls them.
+# Parameters of glibc's mallopt(3), and their names in the environment.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _NAMES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_")
 
 
 def keep_freed_memory() -> None:
-    """Have glibc's malloc use freed memory again, however large the block, unless the environment says something else.
+    """Make glibc's malloc reuse freed memory, however large the block, unless the environment sets these options.
 
-    Other C libraries have no such settings and are left alone. What is computed stays the same to the bit; the process
-    holds on to the most memory that it has used at any time. Processes that are forked from this one do the same.
+    Other C libraries have no such options and are left alone. Results stay the same to the bit, but the process keeps
+    the largest amount of memory that it has used at any time, as do processes forked from it.
     """
     set_by_user = any(name in os.environ for name in _NAMES) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
     if not set_by_user:
-        _call_glibc("mallopt", _MMAP_MAX, 0)  # large blocks come from the heap
-        _call_glibc("mallopt", _TRIM_THRESHOLD, -1)  # and its free end is kept
+        _call_glibc("mallopt", _MMAP_MAX, 0)  # allocate large blocks on the heap
+        _call_glibc("mallopt", _TRIM_THRESHOLD, -1)  # and never return its free end
 
 
 def release_freed_memory() -> None:
-    """Give what is free to the system: before a fork, after which each page that is used again would be copied first.
+    """Return free memory to the system before a fork, after which each page that is reused would first be copied.
 
-    Measured as above: a validation with a loader process takes 1.3 s in place of 3.5 s.
+    Measured as above: a validation with a loader process takes 1.3 s instead of 3.5 s.
     """
     _call_glibc("malloc_trim", 0)
 
 
 def _call_glibc(name: str, *numbers: int) -> None:
-    """Call one of glibc's own functions; other C libraries do without it."""
+    """Call one of glibc's own functions; do nothing with other C libraries."""
     function = getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None
     if function is not None:
         function(*numbers)

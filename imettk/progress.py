@@ -1,4 +1,4 @@
-"""The one progress bar: tqdm in a terminal, a plain line now and then in a log."""
+"""The only progress bar: tqdm in a terminal, a plain line now and then in a log."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-LOG_SECONDS = 15.0  # a kernel's log page grows with every refresh
+LOG_SECONDS = 15.0  # between two lines: a kernel's log page grows with each
 
 
 class _Lines:
-    """A file for tqdm that ends each refresh with a newline instead of going back over the line."""
+    """A file for tqdm that writes each refresh as a line of its own instead of overwriting the last one."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -26,7 +26,7 @@ class _Lines:
 
 
 def progress_bar(what: str, *, total: int | None, done: int = 0, unit: str = "it", hidden: bool = False) -> tqdm[Any]:
-    """A bar from `done` to `total` (None where nobody knows); `set_postfix` adds values to it, `update` moves it."""
+    """Return a bar from `done` to `total` (None if unknown); `set_postfix` adds values to it, `update` moves it."""
     if sys.stderr.isatty():
         return tqdm(desc=what, total=total, initial=done, unit=unit, dynamic_ncols=True, disable=hidden)
     lines: Any = _Lines(sys.stderr)
@@ -45,17 +45,17 @@ def progress_bar(what: str, *, total: int | None, done: int = 0, unit: str = "it
 
 
 def status_line(place: int = 0) -> tqdm[Any]:
-    """A line in a terminal whose text changes by `set_description_str`; nothing where there is no terminal.
+    """Return a line in a terminal whose text `set_description_str` changes; it is hidden without a terminal.
 
     Args:
-        place: of this line among several, from the top.
+        place: the position of this line among several, from the top.
     """
     hidden = not sys.stderr.isatty()
     return tqdm(bar_format="{desc}", position=place, leave=False, dynamic_ncols=True, disable=hidden)
 
 
 def say(text: str) -> None:
-    """Print a line at once, above a bar that is being drawn; what the output cannot encode is escaped."""
+    """Print a line at once, above any bar that is being drawn; escape characters that the output cannot encode."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     tqdm.write(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stdout)
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What the hardware can really do, told from what it says; the GPU here is made up."""
+"""Device and precision by what the hardware can really do; the GPUs here are made up."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from imettk.errors import DeviceError
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Pretend that there is a GPU of this capability, and a torch built for these architectures."""
+    """A function that pretends a GPU of some capability, and a torch built for some architectures."""
 
     def pretend(capability: tuple[int, int], archs: list[str], bfloat16: bool = False) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -45,7 +45,7 @@ def test_a_gpu_that_torch_was_not_built_for_is_named_at_the_start(gpu):
         ((12, 0), ["sm_100", "sm_120"], True),
     ],
 )
-def test_which_code_runs_where(gpu, capability, archs, runs):
+def test_code_runs_on_gpus_that_it_was_built_for(gpu, capability, archs, runs):
     gpu(capability, archs)
     assert (unsupported_gpu() is None) == runs
 
@@ -68,7 +68,7 @@ def test_a_cpu_without_bfloat16_computes_in_float32(monkeypatch):
     assert choose_precision("auto", cpu) is torch.bfloat16
 
 
-def test_a_gpu_that_is_asked_for_and_a_tpu_are_refused(monkeypatch):
+def test_a_missing_gpu_and_a_tpu_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError, match="sees no GPU"):
         choose_device("cuda")
@@ -78,14 +78,14 @@ def test_a_gpu_that_is_asked_for_and_a_tpu_are_refused(monkeypatch):
         choose_device("auto")
 
 
-def test_what_a_run_depends_on_is_text():
+def test_the_description_of_a_device_is_text():
     described = describe(torch.device("cpu"))
     assert described["torch"] == torch.__version__.split("+")[0] or described["torch"] == torch.__version__
     assert described["threads"] == str(torch.get_num_threads())
     assert all(isinstance(value, str) for value in described.values())
 
 
-def test_precision_around_is_left_where_it_matters_and_shapes_alone_have_none():
+def test_autocast_can_be_left_on_every_device():
     values = torch.ones(2, 2)
     with torch.autocast("cpu", torch.bfloat16):
         assert (values @ values).dtype is torch.bfloat16

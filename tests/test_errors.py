@@ -1,4 +1,4 @@
-"""A fault of the machine is one line with a next step, and a bug is none."""
+"""A fault of the machine is one line with a next step; a bug keeps its traceback."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from imettk.errors import describe_fault
     ("error", "line", "code"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device: free some space", 1),
-        (OSError(errno.EROFS, "Read-only file system", "a/b"), "a/b: Read-only file system: name a place that may", 2),
-        (PermissionError(errno.EACCES, "Permission denied", b"a"), "a: Permission denied: name a place", 2),
+        (OSError(errno.EROFS, "Read-only file system", "a/b"), "a/b: Read-only file system: use a path that may", 2),
+        (PermissionError(errno.EACCES, "Permission denied", b"a"), "a: Permission denied: use a path", 2),
         (OSError(errno.EXDEV, "Invalid cross-device link", "a", None, "b"), "a -> b: Invalid cross-device link: ", 1),
         (OSError("no number"), "no number: IMETTK_TRACEBACK=1 shows where", 1),
         (TimeoutError(), "TimeoutError: IMETTK_TRACEBACK=1 shows where", 1),
         (RuntimeError("I/O error: No space (os error 28)"), "No space left on device: free some space", 1),
         (OSError("a cannot be written: (os error 28)"), "a cannot be written: (os error 28): free some space", 1),
-        (MemoryError(), "memory is short: lower", 1),
+        (MemoryError(), "out of memory: lower", 1),
     ],
 )
-def test_what_is_said_of_a_fault(error, line, code, monkeypatch, capsys):
+def test_a_fault_is_one_line_with_its_code(error, line, code, monkeypatch, capsys):
     def fail(*_: object) -> None:
         raise error
 
@@ -39,7 +39,7 @@ def test_what_is_said_of_a_fault(error, line, code, monkeypatch, capsys):
     assert text.startswith("Traceback") and f"\nimettk: {line}" in text
 
 
-def test_a_bug_is_no_fault_of_the_machine(monkeypatch):
+def test_a_bug_is_not_taken_for_a_fault_of_the_machine(monkeypatch):
     def fail(*_: object) -> None:
         raise ValueError("an error of ours")
 

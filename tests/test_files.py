@@ -1,4 +1,4 @@
-"""A file is written whole or not at all, and faults name it."""
+"""A file is written whole or not at all, and errors name it."""
 
 import errno
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from imettk.files import write_atomically
 
 
-def test_content_is_written_and_replaced_and_nothing_else_stays(tmp_path):
+def test_content_is_written_and_replaced_without_leftovers(tmp_path):
     path = tmp_path / "new" / "folder" / "file"
     for content in (b"one", b"\x00two\n", b""):
         write_atomically(path, content)
@@ -31,7 +31,7 @@ def test_an_interrupted_write_leaves_the_old_content(tmp_path, monkeypatch, call
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+def test_the_content_is_on_disk_before_the_file_gets_its_name(tmp_path, monkeypatch):
     seen = []
     path = tmp_path / "file"
     monkeypatch.setattr("imettk.files.os.fsync", lambda _: seen.append(("fsync", path.exists())))
@@ -39,7 +39,7 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     assert seen == [("fsync", False)]
 
 
-def test_what_the_system_says_of_an_open_file_names_the_one_that_cannot_be_written(tmp_path, monkeypatch):
+def test_an_error_without_a_name_gets_the_name_of_the_file(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

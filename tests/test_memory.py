@@ -1,4 +1,4 @@
-"""Freed memory is used again: the system's own count of pages that it had to clear says so."""
+"""Freed memory is used again, as the system's count of cleared pages shows."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
 
-# 100 blocks of 64 MB, one after the other: 16,384 pages each where none of them is kept.
+# 100 blocks of 64 MB, one after the other: 16,384 pages each if none of them is kept.
 CODE = """
 import os, resource, sys
 sys.argv = ["imettk", "--help"]
@@ -39,23 +39,23 @@ def test_a_large_block_is_cleared_once():
 
 
 @pytest.mark.parametrize("name", ["MALLOC_MMAP_MAX_", "GLIBC_TUNABLES"])
-def test_who_sets_malloc_in_the_environment_gets_what_is_set_there(name):
+def test_settings_in_the_environment_are_respected(name):
     value = "65536" if name == "MALLOC_MMAP_MAX_" else "glibc.malloc.mmap_max=65536"
     assert pages_of({name: value}) > 2 * PAGES
 
 
-def test_what_is_free_goes_to_the_system():
-    """What this process holds shrinks by most of a block that it had kept."""
+def test_free_memory_is_returned_to_the_system():
+    """The process shrinks by most of a block that it had kept."""
     code = """
 from pathlib import Path
 from imettk.memory import keep_freed_memory, release_freed_memory
-def held():
+def resident():
     return int(Path("/proc/self/statm").read_text().split()[1])
 keep_freed_memory()
 bytearray(b"x") * (64 << 20)
-before = held()
+before = resident()
 release_freed_memory()
-print("pages", before - held())
+print("pages", before - resident())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout.rpartition("pages ")[2]) > 0.9 * PAGES

@@ -1,4 +1,4 @@
-"""The bar: one line that moves in a terminal, a plain line now and then in a kernel's log."""
+"""The bar is one changing line in a terminal, and a plain line now and then in a kernel's log."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ with progress.progress_bar("train", total=400, done=100, unit="step") as bar:
 """
 
 
-def in_a_log() -> subprocess.CompletedProcess[str]:
+def run_without_terminal() -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
 
 
 def test_a_log_gets_plain_lines_and_few_of_them():
-    done = in_a_log()
+    done = run_without_terminal()
     lines = done.stderr.splitlines()
     assert "\r" not in done.stderr and "\x1b" not in done.stderr and done.stderr.isascii()
-    # One every 15 seconds, which is every eighth step; the first, the last, and one below the line between.
+    # One every 15 seconds, which is every eighth step, and the first, the last, and one after the line between.
     assert 600 // 16 <= len(lines) <= 600 // 15 + 3 and all(line.startswith("train:") for line in lines)
-    counts = [int(found) for line in lines for found in re.findall(r"(\d+)/400", line)]
+    counts = [int(count) for line in lines for count in re.findall(r"(\d+)/400", line)]
     assert counts[0] == 100 and counts[-1] == 400 and counts == sorted(counts)
     assert "loss=0.5" in lines[-1] and done.stdout == "a line between\n"
 
 
-def test_a_terminal_gets_one_line_that_moves():
+def test_a_terminal_gets_one_changing_line():
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
     with subprocess.Popen([sys.executable, "-c", CODE], stdout=theirs, stderr=theirs) as process:
@@ -62,7 +62,7 @@ def test_a_terminal_gets_one_line_that_moves():
     assert "400/400" in text
 
 
-def test_what_the_output_cannot_say_is_escaped():
+def test_characters_that_the_output_cannot_encode_are_escaped():
     code = r"from imettk.progress import say; say('caf\udce9, \u732b')"
     for encoding, line in (("utf-8:strict", "caf\\udce9, 猫\n"), ("ascii:strict", "caf\\udce9, \\u732b\n")):
         environment = os.environ | {"PYTHONIOENCODING": encoding}

@@ -1,4 +1,4 @@
-"""Idle threads sleep, from before torch is imported."""
+"""The policy of idle threads is set before torch is imported."""
 
 import os
 import subprocess
@@ -29,14 +29,14 @@ print("policy", os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_WAIT_POLIC
     ("given", "wanted"),
     [({}, "3000 None"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE"), ({"GOMP_SPINCOUNT": "7"}, "7 None")],
 )
-def test_the_command_sets_it_before_torch_is_there_and_leaves_what_is_set(given, wanted):
+def test_the_command_sets_the_policy_before_torch_and_respects_the_environment(given, wanted):
     environment = {name: value for name, value in os.environ.items() if name not in NAMES} | given
     done = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, check=True)
     assert f"policy {wanted}" in done.stdout
 
 
-def test_openmp_hears_of_it():
-    """The library itself says what it has read, before anything is computed."""
+def test_openmp_reads_the_policy():
+    """The library itself prints the settings that it has read."""
     code = "from imettk.threads import let_idle_threads_sleep\nlet_idle_threads_sleep()\nimport torch\n"
     environment = {name: value for name, value in os.environ.items() if name not in NAMES}
     environment["OMP_DISPLAY_ENV"] = "VERBOSE"
@@ -44,7 +44,7 @@ def test_openmp_hears_of_it():
     assert "GOMP_SPINCOUNT = '3000'" in done.stderr
 
 
-def test_where_torch_is_already_there_nothing_is_pretended(monkeypatch):
+def test_after_torch_is_imported_no_policy_is_set(monkeypatch):
     import torch  # noqa: F401
 
     for name in NAMES:
