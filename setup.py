@@ -2,6 +2,8 @@
 
 from setuptools import find_packages, setup
 
+# `kaggle` itself brings the others, which imettk imports: the typed requests, the HTTP session and its errors.
+KAGGLE = ["kaggle>=2.2", "kagglesdk>=0.1.38", "requests>=2.28", "urllib3>=1.26"]
 DICOM = ["pydicom>=3", "pylibjpeg>=2", "pylibjpeg-openjpeg>=2.3", "python-gdcm>=3.0.24"]
 TIFF = ["imagecodecs", "tifffile>=2023.7"]
 
@@ -17,11 +19,13 @@ setup(
     install_requires=[
         "albumentations==2.0.8",  # the last MIT release
         "delegator.py>=0.1.1",
+        "huggingface_hub>=0.23",
         "jinja2>=3.1",
         "matplotlib>=3.7",
         "munch",  # pretrainedmodels needs it and six, and declares only munch
         "numpy>=1.26",
         "opencv-python-headless>=4.9",
+        "packaging>=22",
         "pandas>=2.2",
         "pillow>=10",
         "pretrainedmodels>=0.7.4",
@@ -42,14 +46,13 @@ setup(
         "bench": ["ckpt-chaos>=0.1.8"],
         "dicom": DICOM,
         "hdf5": ["h5py>=3.8"],
-        "kaggle": ["kaggle>=2.2"],
+        "kaggle": KAGGLE,
         "log": ["mlflow>=3.1"],
         "parquet": ["pyarrow>=14"],
         "tiff": TIFF,
         "test": [
             "h5py>=3.8",
             "iterative-stratification",
-            "kaggle>=2.2",
             "mlflow>=3.1",
             "mypy",
             "pandas-stubs",
@@ -60,6 +63,7 @@ setup(
             "ruff",
             "selenium>=4.20",
             *DICOM,
+            *KAGGLE,
             *TIFF,
             "types-tqdm",
         ],

@@ -1,4 +1,4 @@
-"""`imettk doctor`: what is here and what is missing."""
+"""`imettk doctor`: versions, hardware and credentials on this machine, and what is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = {  # distribution -> module
+PACKAGES = {  # module by distribution
     "torch": "torch",
     "timm": "timm",
     "pretrainedmodels": "pretrainedmodels",
@@ -26,6 +26,8 @@ PACKAGES = {  # distribution -> module
     "warmup-scheduler": "warmup_scheduler",
     "delegator.py": "delegator",
     "python-telegram-bot": "telegram",
+    "packaging": "packaging",
+    "huggingface_hub": "huggingface_hub",
     "six": "six",
     "munch": "munch",
     "scipy": "scipy",
@@ -36,14 +38,14 @@ PACKAGES = {  # distribution -> module
 
 
 def doctor(*, telegram: bool = False, kaggle: bool = False) -> int:
-    """Print versions, cores, disk and devices; returns 0 when everything is there, else 2.
+    """Print versions, cores, disk and devices; return 0 if everything works, otherwise 2.
 
     Args:
-        telegram: send a test message too.
-        kaggle: sign in to Kaggle too.
+        telegram: also send a test message.
+        kaggle: also sign in to Kaggle.
 
     Raises:
-        UserError: why it cannot be sent, or Kaggle does not take the credentials.
+        UserError: the message cannot be sent, or Kaggle does not accept the credentials.
         PlatformError: Kaggle does not answer.
     """
     from imettk.progress import say
@@ -61,20 +63,18 @@ def doctor(*, telegram: bool = False, kaggle: bool = False) -> int:
     _kaggle(say, sign_in=kaggle)
     if telegram:
         _telegram(say)
-    say(
-        "everything is there" if not faults else f"missing or broken: {', '.join(faults)}; try `pip install -e .` again"
-    )
+    say("everything works" if not faults else f"missing or broken: {', '.join(faults)}; try `pip install -e .` again")
     return 2 if faults else 0
 
 
 def _kaggle(say, *, sign_in: bool) -> None:  # type: ignore[no-untyped-def]
-    """Name the credentials that `imettk kaggle` would take; nobody is asked, if not for `sign_in`."""
+    """Name the credentials that `imettk kaggle` would use; call the server only to sign in."""
     from imettk.errors import UserError
     from imettk.kaggle.credentials import find_credentials
 
     try:
-        found = find_credentials()
-        say(f"kaggle     {found}" + (f", {found.username}'s" if found.username else ""))
+        credentials = find_credentials()
+        say(f"kaggle     {credentials}" + (f", {credentials.username}'s" if credentials.username else ""))
     except UserError as error:
         if sign_in:
             raise
@@ -85,18 +85,19 @@ def _kaggle(say, *, sign_in: bool) -> None:  # type: ignore[no-untyped-def]
         from imettk.kaggle.watch import hours_line
 
         account = Kaggle()
-        quota = read_quota(account)  # a key is not looked at before the first call
+        quota = read_quota(account)  # Kaggle checks a key only when it gets a call
         say(f"kaggle     signed in as {account.username}" + (f"; {hours_line(quota)}" if quota else ""))
 
 
 def _telegram(say) -> None:  # type: ignore[no-untyped-def]
+    """Send a test message."""
     from imettk.errors import UserError
     from imettk.tracking.telegram import PREFIX, find_credentials, send_test
 
     credentials = find_credentials()
     if credentials is None:
         raise UserError(
-            f"no Telegram credentials: set {PREFIX}TOKEN (of @BotFather) and {PREFIX}CHAT, or write "
+            f"no Telegram credentials: set {PREFIX}TOKEN (from @BotFather) and {PREFIX}CHAT, or write "
             '{"token": ..., "chat": ...} into ~/.config/imettk/telegram.json with mode 600'
         )
     send_test(credentials)
@@ -104,6 +105,7 @@ def _telegram(say) -> None:  # type: ignore[no-untyped-def]
 
 
 def _devices(say) -> list[str]:  # type: ignore[no-untyped-def]
+    """Print CPU and GPUs, and return the faults."""
     import torch
 
     from imettk.device import choose_precision, unsupported_gpu
@@ -122,6 +124,7 @@ def _devices(say) -> list[str]:  # type: ignore[no-untyped-def]
 
 
 def _import_fault(module: str) -> str | None:
+    """Return why a module cannot be imported, or None."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -132,6 +135,7 @@ def _import_fault(module: str) -> str | None:
 
 
 def _version(package: str) -> str:
+    """Return the installed version of a distribution, or a dash."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -139,6 +143,7 @@ def _version(package: str) -> str:
 
 
 def _memory() -> str:
+    """Return the size of the machine's memory, in words."""
     try:
         return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB memory"
     except (ValueError, OSError):
