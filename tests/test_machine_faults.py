@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from tiny import code_of
 
+from imettk.cli import options
 from imettk.cli.main import main
-from imettk.cli.options import STAGES
 
 resource = pytest.importorskip("resource")
 SMALL = ["--model.backbone", "timm:test_resnet", "--images.image-size", "32", "32", "--stages.0.num-epochs", "1"]
@@ -73,7 +73,7 @@ def words_of(command: str, trained: Path, data: Path) -> list[object]:
         "dry run": ["--dry-run"],
     }
     words: list[object] = command.split() if command != "dry run" else ["train"]
-    if words[0] in STAGES:
+    if words[0] in options.COMMANDS:
         words += ["--data", data, "--run-dir", run]
     return words + own.get(command, [])
 
@@ -97,14 +97,14 @@ def test_a_disk_that_is_full(command, trained, digits_data, tmp_path, monkeypatc
     assert code == (2 if command == "report" else 1)  # which may go somewhere else
 
 
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "neighbours"])
+@pytest.mark.parametrize("command", [command for command in options.COMMANDS if command != "neighbours"])
 @pytest.mark.parametrize("where", ["a file", "below a file", "nowhere"])
-def test_a_run_folder_that_cannot_be(stage, where, trained, digits_data, tmp_path, capsys):
+def test_a_run_folder_that_cannot_be(command, where, trained, digits_data, tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     run_dir = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "run", "nowhere": Path("/proc/nope")}
-    words = words_of(stage, trained, digits_data / "data")
+    words = words_of(command, trained, digits_data / "data")
     words = [word for word in words if word not in ("--run-dir", trained / "run", trained / "prepared")]
-    if stage == "ensemble":
+    if command == "ensemble":
         words += ["--members", trained / "run", trained / "again"]
     assert code_of(*words, "--inputs", trained / "run", "--run-dir", run_dir[where]) == 2
     line = last_line(capsys)
@@ -132,7 +132,7 @@ def test_answers_that_cannot_be_scored_are_found_before_any_prediction(
     line = last_line(capsys)
     assert line.startswith(f"imettk: {tmp_path / 'answers.csv'}") and says in line
     assert code_of("infer", *at, "--answers", tmp_path / "answers.csv", "--images", tmp_path) == 2
-    assert "--answers are of the test set's table" in last_line(capsys)
+    assert "--answers belong to the test set's table" in last_line(capsys)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"recipe": 3, "kind": "x"}'])

@@ -15,7 +15,7 @@ from places import PROJECT, SHARED
 
 import imettk.config
 from imettk.cli.main import main
-from imettk.cli.options import STAGES
+from imettk.cli.options import COMMANDS
 from imettk.config import choices
 from imettk.config.fields import leaves
 from imettk.metrics import METRICS
@@ -98,7 +98,7 @@ def test_there_are_many_commands_and_none_is_missing():
     assert len(commands) > 60
     kaggle = ("pack", "preflight", "publish", "push", "chain", "status", "follow", "pull", "submit", "run-local")
     log = ("import", "compare", "note", "lb")
-    for name in (*STAGES, *(f"kaggle {action}" for action in kaggle), *(f"log {action}" for action in log)):
+    for name in (*COMMANDS, *(f"kaggle {action}" for action in kaggle), *(f"log {action}" for action in log)):
         assert any(line.startswith(f"imettk {name}") for line in [*commands, *pages.commands_in_words(EVERYWHERE)]), (
             name
         )

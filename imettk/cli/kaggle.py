@@ -1,4 +1,4 @@
-"""`imettk kaggle ...`: from parsed words to calls of the `kaggle` wing."""
+"""`imettk kaggle ...`: parsed arguments turned into calls of `imettk.kaggle`."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 
 def run_action(arguments: argparse.Namespace, overrides: list[str]) -> int:
-    """Do what is asked for; the exit code.
+    """Run one action of `imettk kaggle`, and return the exit code.
 
     Args:
-        overrides: words that the parser does not know: options of the recipe's fields, for the stages.
+        overrides: words that the parser does not know, which are options for the recipe's fields.
     """
     actions = {
         "pack": _pack,
@@ -60,6 +60,7 @@ def run_action(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _pack(arguments: argparse.Namespace) -> int:
+    """Make the pack, and upload it if asked to."""
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.pack import PackOrder, make_pack
     from imettk.kaggle.packs import upload_pack
@@ -72,13 +73,14 @@ def _pack(arguments: argparse.Namespace) -> int:
     if arguments.upload:
         upload_pack(Kaggle(), arguments.out, order)
         return 0
-    with hold_upload(arguments.out):  # an upload may be reading the older pack
+    with hold_upload(arguments.out):  # another process may be uploading the older pack
         make_pack(arguments.out, order, owner=arguments.owner)
     say(f"upload it with --upload, or `kaggle datasets create -p {arguments.out}`")
     return 0
 
 
 def _publish(arguments: argparse.Namespace) -> int:
+    """Upload the models of a run as a dataset."""
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.names import check_name, name_of
     from imettk.kaggle.publish import upload_models
@@ -88,20 +90,21 @@ def _publish(arguments: argparse.Namespace) -> int:
     slug, notes = f"imettk-{name}-models", f"models of {recipe.name}"
     reference, version = upload_models(Kaggle(), arguments.run_dir, arguments.out, slug=slug, notes=notes)
     hint = f"`imettk kaggle push infer RECIPE --competition SLUG --attach {reference}`"
-    say(f"published as {reference} version {version}: {hint} takes them up")
+    say(f"published as {reference} version {version}: {hint} uses them")
     return 0
 
 
 def upload_weights(folder: Path) -> None:
-    """Make or renew the dataset `imettk-weights` of a folder of weights, and wait until it is ready."""
+    """Create or update the dataset `imettk-weights` from a folder of weights, and wait until it is ready."""
     from imettk.kaggle import publish
     from imettk.kaggle.client import Kaggle
 
     reference, version = publish.upload_weights(Kaggle(), folder)
-    say(f"{reference} version {version}: `--attach {reference}` and `--model.weights input:imettk-weights`")
+    say(f"{reference} version {version}: use it with `--attach {reference} --model.weights input:imettk-weights`")
 
 
 def _push(arguments: argparse.Namespace) -> int:
+    """Push one kernel."""
     from imettk.kaggle.account import push
     from imettk.kaggle.client import Kaggle
 
@@ -111,6 +114,7 @@ def _push(arguments: argparse.Namespace) -> int:
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
+    """Push a preflight, and wait for its measurements."""
     from imettk.kaggle.account import run_preflight
     from imettk.kaggle.client import Kaggle
 
@@ -120,13 +124,14 @@ def _preflight(arguments: argparse.Namespace) -> int:
 
 
 def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
-    """The kernel that is asked for, after every check that can be made here; its pack is uploaded."""
+    """Check everything that can be checked here, upload the pack, and return the kernel to push."""
     from imettk.kaggle.kernel import Kernel
     from imettk.kaggle.names import fit, next_slug
     from imettk.kaggle.packs import upload_pack
     from imettk.kaggle.pushes import find_version
     from imettk.kaggle.sources import Sources
 
+    # Everything that costs nothing is checked before the pack is uploaded, which takes minutes.
     recipe, seconds = checked_recipe(arguments), limit_seconds(arguments)
     check_limit(recipe, seconds)
     check_fold(arguments.fold, recipe)
@@ -135,15 +140,15 @@ def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
     earlier = [find_version(kaggle, arguments.run_dir, reference) for reference in arguments.after]
     kernels = tuple(name for name, _, _ in earlier)
     check_inputs(recipe, [*sources.datasets, *sources.competitions, *kernels])
-    place = arguments.stage if arguments.fold is None else f"{arguments.stage}-f{arguments.fold}"
+    place = arguments.kernel_command if arguments.fold is None else f"{arguments.kernel_command}-f{arguments.fold}"
     slug = fit(f"imettk-{name}", f"-{place}")
-    while f"{kaggle.username}/{slug}" in kernels:  # whether a kernel may take up its own earlier output is not known
+    while f"{kaggle.username}/{slug}" in kernels:  # nobody knows whether a kernel may attach its own earlier output
         slug = next_slug(slug)
     pinned, digest = upload_pack(kaggle, pack_folder(arguments), pack_order(arguments, recipe))
     overrides = [*arguments.overrides, *input_words(recipe, arguments.overrides)]
     return Kernel(
         reference=f"{kaggle.username}/{slug}",
-        stage=arguments.stage,
+        command=arguments.kernel_command,
         recipe=packed_recipe(arguments),
         competition=sources.folder,
         arguments=(*overrides, *limit_words(arguments), *_fold_words(arguments)),
@@ -151,7 +156,7 @@ def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
         competitions=tuple(sources.competitions),
         kernels=kernels,
         models=models,
-        gpu=not arguments.cpu and arguments.stage != "prepare",
+        gpu=not arguments.cpu and arguments.kernel_command != "prepare",  # which uses no GPU, but would spend its hours
         machine=machine,
         internet=arguments.internet,
         pack=digest,
@@ -162,10 +167,12 @@ def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
 
 
 def _fold_words(arguments: argparse.Namespace) -> list[str]:
+    """Return `--fold` as words for the kernel, if it was given."""
     return [] if arguments.fold is None else ["--fold", str(arguments.fold)]
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    """Print the state of a kernel's session, or of the folder's chains."""
     from imettk.kaggle.account import status
     from imettk.kaggle.begin import tell_quota
     from imettk.kaggle.chain_state import chain_folders
@@ -185,8 +192,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _follow(arguments: argparse.Namespace) -> int:
-    """Show the log of a kernel's session, or of all that run in the folder's chains; code 0 where all end well."""
-    from imettk.kaggle.account import stage_fault
+    """Print the log of a kernel's session, or of all that run in the folder's chains; code 0 if all end well."""
+    from imettk.kaggle.account import command_fault
     from imettk.kaggle.chain_state import chain_folders, read_chain
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.logs import follow_all
@@ -204,7 +211,7 @@ def _follow(arguments: argparse.Namespace) -> int:
             open_jobs = {f"{prefix}{job.place}": job for job in chain.open_jobs if job.version}
             sessions |= {name: (chain.reference(job), job.version) for name, job in open_jobs.items()}
     if not sessions:
-        raise UserError(f"{arguments.run_dir} has no chain with a session that runs: name a kernel, OWNER/SLUG")
+        raise UserError(f"{arguments.run_dir} has no chain with a running session: name a kernel, OWNER/SLUG")
     try:
         ended = follow_all(kaggle, sessions, say)
     except KeyboardInterrupt:
@@ -213,13 +220,14 @@ def _follow(arguments: argparse.Namespace) -> int:
         return 1
     is_well = True
     for name, status in ended.items():
-        fault = stage_fault(kaggle, *sessions[name], status)
+        fault = command_fault(kaggle, *sessions[name], status)
         is_well = is_well and status == COMPLETE and not fault
         say(f"{sessions[name][0]} version {sessions[name][1]}: {status}{fault}")
     return int(not is_well)
 
 
 def _pull(arguments: argparse.Namespace) -> int:
+    """Download a kernel's output."""
     from imettk.kaggle.account import pull_output
     from imettk.kaggle.client import Kaggle
 
@@ -228,6 +236,7 @@ def _pull(arguments: argparse.Namespace) -> int:
 
 
 def _submit(arguments: argparse.Namespace) -> int:
+    """Submit a file or a kernel, or list submissions, and record the score with the run."""
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.leaderboard import describe_score, list_scores, shown, submit_file, submit_kernel, wait_score
     from imettk.kaggle.pushes import find_version
@@ -239,7 +248,7 @@ def _submit(arguments: argparse.Namespace) -> int:
         say("\n".join(map(describe_score, scores)) or f"no submission to {competition} is listed")
         return 0
     if arguments.score is None and arguments.kernel is None and (path is None or not path.is_file()):
-        raise UserError(f"{path or 'a file to submit'} is missing: give submission.csv, --kernel or --score")
+        raise UserError(f"{path or 'the file to submit'} is missing: give submission.csv, --kernel or --score")
     kaggle, number = Kaggle(), arguments.score
     if number is None and arguments.kernel is not None:
         name, version, _ = find_version(kaggle, arguments.run_dir, arguments.kernel)
@@ -248,7 +257,7 @@ def _submit(arguments: argparse.Namespace) -> int:
     elif number is None:
         number = submit_file(kaggle, competition, path, arguments.message)
     say(f"submission {number} to {competition}")
-    is_new, seconds = arguments.score is None, 60 * arguments.wait_minutes
+    is_new, seconds = arguments.score is None, 60 * arguments.wait_minutes  # a new submission may be listed late
     score = wait_score(kaggle, competition, number, limit_seconds=seconds, new=is_new)
     if score.status != "COMPLETE":
         raise PlatformError(f"submission {number} to {competition}: {score.status.lower()}, {score.error}")
@@ -261,13 +270,14 @@ def _submit(arguments: argparse.Namespace) -> int:
 
 
 def _run_local(arguments: argparse.Namespace) -> int:
+    """Run a kernel on this machine."""
     from imettk.kaggle.local import run_local
 
     recipe = checked_recipe(arguments)
     check_fold(arguments.fold, recipe)
     models_in(recipe)
     return run_local(
-        arguments.stage,
+        arguments.kernel_command,
         arguments.recipe,
         arguments.data,
         arguments.run_dir,

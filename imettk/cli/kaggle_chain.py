@@ -1,4 +1,4 @@
-"""`imettk kaggle chain`: from parsed words to chains that begin, go on or end; and what its neighbours share."""
+"""`imettk kaggle chain`: parsed arguments turned into chains that begin, continue or stop."""
 
 from __future__ import annotations
 
@@ -38,43 +38,44 @@ if TYPE_CHECKING:
 
 
 def run_chain(arguments: argparse.Namespace) -> int:
-    """Begin chains, or go on with those of their folders; the exit code."""
+    """Begin chains, or continue those in their folders, and return the exit code."""
     from imettk.kaggle.client import Kaggle
     from imettk.kaggle.contents import name_fault
     from imettk.tracking.lock import hold_folder
 
-    asked = _asked(arguments)
+    requests = _split_recipes(arguments)
     with ExitStack() as stack:
-        for words in asked:
-            words.run_dir.mkdir(parents=True, exist_ok=True)
-            with name_fault(words.run_dir):
-                stack.enter_context(hold_folder(words.run_dir))
+        # Every folder is locked before any chain is touched: two processes with the same chain would push it twice.
+        for request in requests:
+            request.run_dir.mkdir(parents=True, exist_ok=True)
+            with name_fault(request.run_dir):
+                stack.enter_context(hold_folder(request.run_dir))
         kaggle = Kaggle()
-        chains = [_chain_of(words, kaggle) for words in asked]
-        return _follow(arguments, kaggle, chains, [words.run_dir for words in asked])
+        chains = [_open_chain(request, kaggle) for request in requests]
+        return _follow(arguments, kaggle, chains, [request.run_dir for request in requests])
 
 
-def _asked(arguments: argparse.Namespace) -> list[argparse.Namespace]:
-    """The words of each chain alone, its recipe checked; several have folders of their own below `--run-dir`."""
+def _split_recipes(arguments: argparse.Namespace) -> list[argparse.Namespace]:
+    """Check each recipe, and return the arguments of its chain; several get folders of their own below `--run-dir`."""
     if len(arguments.recipe) > 1 and arguments.name:
-        raise UserError("--name: several recipes have names of their own; give one recipe, or leave it out")
-    if arguments.stop and len(arguments.recipe) == 1:  # whatever has become of its recipe
+        raise UserError("--name: several recipes are named after themselves; give one recipe, or leave --name out")
+    if arguments.stop and len(arguments.recipe) == 1:  # a chain can be stopped even if its recipe is broken or gone
         return [arguments]
-    asked = []
+    requests = []
     for recipe in arguments.recipe:
-        words = argparse.Namespace(**vars(arguments) | {"recipe": recipe})
-        words.checked = checked_recipe(words)
-        words.name = chosen_name(words, words.checked)
+        request = argparse.Namespace(**vars(arguments) | {"recipe": recipe})
+        request.checked = checked_recipe(request)
+        request.name = chosen_name(request, request.checked)
         if len(arguments.recipe) > 1:
-            words.run_dir = arguments.run_dir / words.name
-        asked.append(words)
-    if len({words.name for words in asked}) < len(asked):
-        raise UserError(f"recipes need different names, got {', '.join(words.name for words in asked)}")
-    return asked
+            request.run_dir = arguments.run_dir / request.name
+        requests.append(request)
+    if len({request.name for request in requests}) < len(requests):
+        raise UserError(f"recipes need different names, got {', '.join(request.name for request in requests)}")
+    return requests
 
 
-def _chain_of(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
-    """The chain of a folder, brought up to what is asked for, or a new one."""
+def _open_chain(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
+    """Return the chain of a folder, brought up to the arguments, or a new one."""
     from imettk.kaggle.chain_state import read_chain
 
     chain = read_chain(arguments.run_dir)
@@ -83,22 +84,23 @@ def _chain_of(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
     if chain is None:
         return _new_chain(arguments, kaggle)
     if chain.owner.lower() != kaggle.username.lower():
+        # Kaggle would not show the sessions of that account to this one, and all of them would be pushed again.
         raise UserError(
-            f"{arguments.run_dir} holds a chain of {chain.owner}, and this is {kaggle.username}'s account: sign in as "
-            f"{chain.owner}, or begin another with --run-dir DIR"
+            f"{arguments.run_dir} has a chain of {chain.owner}, but this is {kaggle.username}'s account: sign in as "
+            f"{chain.owner}, or begin another chain with --run-dir DIR"
         )
     if not arguments.stop:
-        _go_on(arguments, kaggle, chain)
+        _continue_chain(arguments, kaggle, chain)
     return chain
 
 
 def _limited(arguments: argparse.Namespace) -> Recipe:
-    """The recipe as the stages get it, with the limit that was asked for."""
+    """Return the recipe as the kernels' commands get it, with `--limit-hours`."""
     return apply_overrides(arguments.checked, limit_words(arguments))
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """The settings of a chain, by the names of its attributes, and the datasets that it has attached."""
+    """Return the settings of a chain by attribute name, and the datasets that it has attached."""
     from imettk.kaggle.revision import as_values
     from imettk.kaggle.sources import Sources
 
@@ -125,8 +127,8 @@ def _settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]
     }, sources.datasets
 
 
-def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
-    """Bring a chain that is there up to what is asked for; one that has stopped goes on if somebody says so."""
+def _continue_chain(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
+    """Bring an existing chain up to the arguments, and let it go on if it had stopped."""
     from imettk.kaggle.begin import holds_pack, renew_pack, require_free_name
     from imettk.kaggle.chain import Follower
     from imettk.kaggle.revision import apply, revise
@@ -135,20 +137,22 @@ def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
     asked = settings, attached, _limited(arguments), arguments.run_dir
     revision = revise(chain, *asked, sure=False)
     if chain.stopped and not revision.lines and arguments.once:
-        # From cron it would fail again and again, and take the week's hours with it.
+        # `--once` runs from cron: the chain would fail again and again, and use up the week's hours.
         raise PlatformError(f"the chain has stopped: {chain.stopped}; the same command without --once goes on")
     if revision.lines:
+        # Sessions may have ended since the last look. Only after settling them is it known what still runs, and whether
+        # the change has to be refused because of it.
         Follower(kaggle, chain, arguments.run_dir).settle()
         revision = revise(chain, *asked)
     if chain.name != arguments.name:
         require_free_name(kaggle, replace(chain, name=arguments.name))
     for line in revision.lines:
         say(f"{chain.name}: from here on {line}")
-    if again := [stage for stage in revision.again if any(job.has_output for job in chain.of(stage))]:
-        say(f"{chain.name}: to be made again: {', '.join(again)}")
+    if again := [command for command in revision.again if any(job.has_output for job in chain.of(command))]:
+        say(f"{chain.name}: will be made again: {', '.join(again)}")
     pack = revision.pack or bool(chain.stopped and not holds_pack(kaggle, chain))
     if chain.stopped:
-        say(f"{arguments.run_dir} had stopped ({chain.stopped}); going on")
+        say(f"{arguments.run_dir} had stopped ({chain.stopped}); continuing")
         chain.try_again()
     apply(chain, revision, settings, attached)
     chain.retries, chain.at_once = arguments.retries, arguments.at_once
@@ -158,6 +162,7 @@ def _go_on(arguments: argparse.Namespace, kaggle: Kaggle, chain: Chain) -> None:
 
 
 def _new_chain(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
+    """Begin a chain, with the expectations that a preflight in its folder has measured."""
     from imettk.kaggle.account import PREFLIGHT
     from imettk.kaggle.begin import start_chain, tell_expected
     from imettk.kaggle.chain_state import expect, is_measured
@@ -178,7 +183,7 @@ def _new_chain(arguments: argparse.Namespace, kaggle: Kaggle) -> Chain:
 
 
 def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chains: list[Chain], folders: list[Path]) -> int:
-    """Bring chains forward, tell what happened, and take it into the log."""
+    """Bring chains forward until they end, report events, and import their runs into the log."""
     from imettk.kaggle.chain import Follower
     from imettk.kaggle.chain_state import DONE
     from imettk.kaggle.room import Room
@@ -191,7 +196,7 @@ def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chains: list[Chain], 
         Follower(kaggle, chain, folder, teller(notifier, chain, folder), room)
         for chain, folder in zip(chains, folders, strict=True)
     ]
-    before = [[job.state for job in chain.jobs] for chain in chains]
+    states_before = [[job.state for job in chain.jobs] for chain in chains]
 
     def tell(text: str) -> None:
         notifier.send(lambda: Message(text))
@@ -204,12 +209,14 @@ def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chains: list[Chain], 
             ends = [follower.look() for follower in followers]
         else:
             ends = follow(followers, tell)
-        news = [states != [job.state for job in chain.jobs] for states, chain in zip(before, chains, strict=True)]
-        for follower, end, new in zip(followers, ends, news, strict=True):
-            left = not follower.chain.stopped and end != DONE  # while its sessions may go on
-            _tell_end(follower, end, notifier if new or left else None)
+        news = [
+            states != [job.state for job in chain.jobs] for states, chain in zip(states_before, chains, strict=True)
+        ]
+        for follower, end, is_new in zip(followers, ends, news, strict=True):
+            is_left = not follower.chain.stopped and end != DONE  # its sessions may go on without being watched
+            _report_end(follower, end, notifier if is_new or is_left else None)
     except KeyboardInterrupt:
-        say(_tell_left(arguments, chains, kaggle.time()))
+        say(_describe_left(arguments, chains, kaggle.time()))
         raise
     except (PlatformError, UserError, OSError) as error:
         fault = describe_fault(error) or (str(error), 1)
@@ -217,20 +224,20 @@ def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chains: list[Chain], 
         raise
     finally:
         notifier.close()
-    for folder, new in zip(folders, news, strict=True):
-        if new:
+    for folder, is_new in zip(folders, news, strict=True):
+        if is_new:
             take_into_log(folder)
     return _exit_code(arguments, chains, ends)
 
 
 def _exit_code(arguments: argparse.Namespace, chains: list[Chain], ends: list[str]) -> int:
-    """0 where nothing has gone wrong; `PlatformError` with the reasons otherwise."""
+    """Return 0 if nothing has gone wrong; otherwise raise `PlatformError` with the reasons."""
     from imettk.kaggle.chain_state import DONE
     from imettk.kaggle.sessions import ENDED
 
     open_jobs = [job for chain in chains for job in chain.open_jobs]
     if arguments.stop and (left := [job.slug for job in open_jobs if job.seen not in ENDED]):
-        raise PlatformError(f"not stopped yet: {', '.join(left)}; the same command again")
+        raise PlatformError(f"not stopped yet: {', '.join(left)}; run the same command again")
     failed = [
         f"{chain.name} {'has stopped' if chain.stopped else 'is not watched any more'}: {end}"
         for chain, end in zip(chains, ends, strict=True)
@@ -240,12 +247,12 @@ def _exit_code(arguments: argparse.Namespace, chains: list[Chain], ends: list[st
         raise PlatformError("; ".join(failed))
     if arguments.stop:
         words = [word for word in arguments.words if word != "--stop"]
-        say(f"`{shlex.join(['imettk', *words])}` goes on from what is kept")
+        say(f"`{shlex.join(['imettk', *words])}` continues from what is kept")
     return 0
 
 
-def _tell_end(follower: Follower, end: str, notifier: Notifier | None) -> None:
-    """Say where a chain is; by a message too where it has ended just now."""
+def _report_end(follower: Follower, end: str, notifier: Notifier | None) -> None:
+    """Print the state of a chain; if it has ended just now, send a message too."""
     from imettk.kaggle.chain_state import DONE
     from imettk.kaggle.outcome import SUBMISSION
     from imettk.kaggle.watch import describe
@@ -255,18 +262,18 @@ def _tell_end(follower: Follower, end: str, notifier: Notifier | None) -> None:
     say(describe(chain, follower.now(), follower.room.quota() if not end else None))
     if end == DONE:
         last = chain.of("infer")[-1]
-        where = f"{chain.reference(last)}/{last.version}"
+        source = f"{chain.reference(last)}/{last.version}"
         if (folder / SUBMISSION).is_file():
-            say(f"the submission is {folder / SUBMISSION}, of {where}")
+            say(f"the submission is {folder / SUBMISSION}, from {source}")
         else:
-            say(f"the submission is in the output: `imettk kaggle pull {where} --only {SUBMISSION} --out {folder}`")
+            say(f"the submission is in the output: `imettk kaggle pull {source} --only {SUBMISSION} --out {folder}`")
     if end and notifier is not None:
         text = f"{chain.name}: {'all is done' if end == DONE else end}, {chain.gpu_hours:.1f} GPU hours"
         notifier.send(lambda: Message(text))
 
 
-def _tell_left(arguments: argparse.Namespace, chains: list[Chain], now: float) -> str:
-    """The sessions that go on when nobody watches, and the commands for them."""
+def _describe_left(arguments: argparse.Namespace, chains: list[Chain], now: float) -> str:
+    """Describe the sessions that go on unwatched, and the commands for them."""
     from imettk.kaggle.watch import session_line
 
     jobs = [
@@ -276,7 +283,7 @@ def _tell_left(arguments: argparse.Namespace, chains: list[Chain], now: float) -
     ]
     command = shlex.join(["imettk", *arguments.words])
     if not jobs:
-        return f"not watched any more, no session is open; `{command}` goes on"
+        return f"not watched any more, and no session is open; `{command}` continues"
     return (
         f"not watched any more; these go on at Kaggle: {', '.join(jobs)}\n"
         f"  `{command}` watches again\n  `{command} --stop` deletes them"
@@ -284,7 +291,7 @@ def _tell_left(arguments: argparse.Namespace, chains: list[Chain], now: float) -
 
 
 def take_into_log(folder: Path) -> None:
-    """Take a run into the log beside its folder; where that cannot be, it is said, and nothing is lost."""
+    """Import a run into the log beside its folder; if that fails, print the command that does it later."""
     from imettk.cli.log import import_runs
 
     if not (folder / "recipe.json").is_file():
@@ -293,4 +300,4 @@ def take_into_log(folder: Path) -> None:
         import_runs([folder], folder.parent / "log")
     except (UserError, OSError) as error:
         words = ["imettk", "log", "--store", str(folder.parent / "log"), "import", str(folder)]
-        say(f"not in the log: {error}; `{shlex.join(words)}` later")
+        say(f"not in the log: {error}; run `{shlex.join(words)}` later")

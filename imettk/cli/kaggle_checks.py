@@ -1,4 +1,4 @@
-"""Checks before a push, of whatever else only a kernel would find out, an hour later."""
+"""Checks before a push: mistakes that otherwise only a kernel would find, an hour later."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ MOST_HOURS = round(MOST_SECONDS / 3600)
 
 
 def checked_recipe(arguments: argparse.Namespace) -> Recipe:
-    """The recipe with its overrides: what is wrong with it is told here and not by a kernel an hour later."""
+    """Return the recipe with its overrides, or raise `UserError` for mistakes in them."""
     if arguments.recipe.endswith(".json"):
-        raise UserError(f"{arguments.recipe}: kernels take a built-in name or a .py file with a recipe() function")
+        raise UserError(f"{arguments.recipe}: kernels accept a built-in name or a .py file with a recipe() function")
     recipe = apply_overrides(load_recipe(arguments.recipe), arguments.overrides)
     check_travels(recipe)
     return recipe
 
 
 def check_travels(recipe: Recipe) -> None:
-    """Raise `UserError` where a recipe names a user's own that no pack holds: one outside of the recipe's file.
+    """Raise `UserError` if a recipe uses code of the user's own outside its own file, which no pack contains.
 
-    A module of an installed library counts as there; the platform must have it too, which is said.
+    A module of an installed library is accepted, with a note that the platform needs the library too.
     """
+    # Modules that can be imported here need not exist on the platform: only those of a library can be expected there.
     for field, name in own_names(recipe):
         module, _, rest = name.partition(":")
         if module == RECIPE or module.split(".")[0] == "imettk":
@@ -47,24 +48,24 @@ def check_travels(recipe: Recipe) -> None:
         file = Path(file_of(name, recipe.source_sha256))
         if not {"site-packages", "dist-packages"} & set(file.parts):
             raise UserError(
-                f"`{field}` {name}: {file.name} does not travel with the pack, which holds the recipe's own file "
-                f"alone: write it there, as recipe:{rest}"
+                f"`{field}` {name}: {file.name} is not part of the pack, which contains only the recipe's own file: "
+                f"move the code there, and name it recipe:{rest}"
             )
-        say(f"note: `{field}` {name}: kernels need the library of {module} in their image")
+        say(f"note: `{field}` {name}: the kernels' image must have the library of {module}")
 
 
 def chosen_name(arguments: argparse.Namespace, recipe: Recipe) -> str:
-    """`--name`, or a valid one of the recipe's."""
+    """Return `--name`, or a valid name derived from the recipe's."""
     return name_of(recipe.name) if arguments.name is None else check_name(arguments.name)
 
 
 def chosen_machine(arguments: argparse.Namespace) -> str:
-    """`--accelerator` in the platform's spelling; where there is none, two T4."""
+    """Return `--accelerator` in the platform's spelling; two T4 by default."""
     return GPU if arguments.accelerator is None else check_machine(arguments.accelerator)
 
 
 def limit_seconds(arguments: argparse.Namespace) -> int | None:
-    """`--limit-hours` in seconds; None is the platform's limit."""
+    """Return `--limit-hours` in seconds; None for the platform's limit."""
     hours = arguments.limit_hours
     if hours is not None and not 0 < hours <= MOST_HOURS:
         raise UserError(f"--limit-hours: {hours:g} must be above 0 and at most {MOST_HOURS}")
@@ -72,43 +73,43 @@ def limit_seconds(arguments: argparse.Namespace) -> int | None:
 
 
 def limit_words(arguments: argparse.Namespace) -> list[str]:
-    """The same limit for the stage, which stops before the platform kills it."""
+    """Return the same limit as words for the command, which then stops before the platform kills it."""
     seconds = limit_seconds(arguments)
     return [] if seconds is None else ["--session.limit-seconds", str(seconds)]
 
 
 def check_limit(recipe: Recipe, seconds: int | None) -> None:
-    """Refuse a limit with which no session comes to anything.
+    """Raise `UserError` for a limit in which no session can train, or that is longer than the platform's.
 
     Args:
-        recipe: with its overrides.
-        seconds: of `--limit-hours`; None leaves the recipe's own limit.
+        recipe: the recipe with its overrides.
+        seconds: `--limit-hours` in seconds; None if the recipe's own limit applies.
     """
     session = recipe.session
     if seconds is not None and seconds <= session.margin_seconds:
         raise UserError(
-            f"--limit-hours: {seconds} s are no more than session.margin_seconds, {session.margin_seconds:g} s, which "
-            "are kept free for saving: give more hours, or a lower --session.margin-seconds"
+            f"--limit-hours: {seconds} s do not exceed session.margin_seconds, {session.margin_seconds:g} s, which are "
+            "kept free for saving: give more hours, or a lower --session.margin-seconds"
         )
-    if seconds is None and session.limit_seconds > 3600 * MOST_HOURS:
+    if seconds is None and session.limit_seconds > 3600 * MOST_HOURS:  # it would be killed before it saves
         raise UserError(
-            f"session.limit_seconds: {session.limit_seconds:g} s are more than the {MOST_HOURS} hours of a session on "
-            f"Kaggle: give --limit-hours {MOST_HOURS} or less"
+            f"session.limit_seconds: {session.limit_seconds:g} s exceed the {MOST_HOURS} hours of a session on Kaggle: "
+            f"give --limit-hours {MOST_HOURS} or less"
         )
 
 
 def packed_recipe(arguments: argparse.Namespace) -> str:
-    """RECIPE as kernels name it: a built-in name, or that of a `.py` file in the pack."""
+    """Return RECIPE as kernels name it: a built-in name, or the name of a `.py` file in the pack."""
     return Path(arguments.recipe).name if arguments.recipe.endswith(".py") else str(arguments.recipe)
 
 
 def pack_folder(arguments: argparse.Namespace) -> Path:
-    """The folder in which the pack is made: one below `--run-dir`, unless another is asked for."""
+    """Return the folder in which the pack is made: `--pack`, or one below `--run-dir`."""
     return arguments.run_dir / "pack" if arguments.pack is None else Path(arguments.pack)
 
 
 def pack_order(arguments: argparse.Namespace, recipe: Recipe) -> PackOrder:
-    """What goes into the pack for this recipe."""
+    """Return the contents of the pack for this recipe."""
     from imettk.kaggle.pack import PackOrder
 
     own = Path(arguments.recipe) if arguments.recipe.endswith(".py") else None
@@ -116,13 +117,13 @@ def pack_order(arguments: argparse.Namespace, recipe: Recipe) -> PackOrder:
 
 
 def check_fold(fold: int | None, recipe: Recipe) -> None:
-    """Refuse a `--fold` that the recipe does not have."""
+    """Raise `UserError` for a `--fold` that the recipe does not have."""
     if fold is not None and not 0 <= fold < recipe.folds.num_folds:
-        raise UserError(f"--fold: {fold} must be from 0 to {recipe.folds.num_folds - 1}, as {recipe.name} has them")
+        raise UserError(f"--fold: {fold} must be from 0 to {recipe.folds.num_folds - 1}, the folds of {recipe.name}")
 
 
 def folds_of(text: str, recipe: Recipe) -> list[int]:
-    """`0,1,3` as numbers, each a fold of the recipe."""
+    """Parse `0,1,3` into numbers, each a fold of the recipe."""
     known = {str(fold): fold for fold in range(recipe.folds.num_folds)}
     words = [word.strip() for word in text.split(",")]
     if not all(word in known for word in words) or len(set(words)) < len(words):
@@ -131,7 +132,7 @@ def folds_of(text: str, recipe: Recipe) -> list[int]:
 
 
 def _mounted(recipe: Recipe) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Fields that name attached inputs: the option, all its values, and those that are inputs."""
+    """Yield the fields that name attached inputs: the option, all its values, and the values that are inputs."""
     for name, content in leaves(recipe):
         values = list(content) if isinstance(content, tuple) else [content]
         inputs = [value for value in values if isinstance(value, str) and value.startswith((INPUT, MODEL))]
@@ -140,10 +141,13 @@ def _mounted(recipe: Recipe) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def input_words(recipe: Recipe, overrides: Iterable[str]) -> list[str]:
-    """Options that repeat what the recipe's own file says of attached inputs: a kernel finds them in options alone.
+    """Return options for the attached inputs that only the recipe's file names.
+
+    A kernel replaces `input:SLUG` by a path in its options, and not inside a recipe.
 
     Args:
-        recipe: with its overrides.
+        recipe: the recipe with its overrides.
+        overrides: the options that were given.
     """
     given = {split_word(word)[1] for word in overrides}
     fields = [(flag, values) for flag, values, inputs in _mounted(recipe) if not given.issuperset(inputs)]
@@ -151,27 +155,28 @@ def input_words(recipe: Recipe, overrides: Iterable[str]) -> list[str]:
 
 
 def models_in(recipe: Recipe) -> tuple[str, ...]:
-    """Kaggle's own models that a recipe, with its overrides, names: what a kernel of it has to attach."""
+    """Return Kaggle's own models that a recipe with its overrides names, which its kernels have to attach."""
     inputs = [value for _, _, values in _mounted(recipe) for value in values if value.startswith(MODEL)]
     return tuple(dict.fromkeys(read_model(value).source for value in inputs))
 
 
 def check_inputs(recipe: Recipe, attached: Iterable[str]) -> None:
-    """Refuse an `input:SLUG` of a recipe, with its overrides, that nothing attached has.
+    """Raise `UserError` for an `input:SLUG` of a recipe that is not attached.
 
     Args:
-        attached: owner/slug, also with a version, or the slug of a competition.
+        recipe: the recipe with its overrides.
+        attached: sources as owner/slug, with or without a version, or the slug of a competition.
     """
-    there = {reference.split("/")[1] if "/" in reference else reference for reference in attached}
+    slugs = {reference.split("/")[1] if "/" in reference else reference for reference in attached}
     for flag, _, inputs in _mounted(recipe):
         for value in inputs:
             slug = value.removeprefix(INPUT).partition("/")[0]
-            if value.startswith(INPUT) and slug not in there:
+            if value.startswith(INPUT) and slug not in slugs:
                 raise UserError(f"{flag} {value}: no {slug!r} is attached: give --attach OWNER/{slug or 'SLUG'}")
 
 
 def folders_of_models(words: Iterable[str]) -> dict[str, Path]:
-    """`OWNER/MODEL/FRAMEWORK/VARIATION/VERSION=DIR` as folders by what they stand for."""
+    """Parse `OWNER/MODEL/FRAMEWORK/VARIATION/VERSION=DIR` into folders by model."""
     folders = {}
     for word in words:
         name, _, folder = word.partition("=")

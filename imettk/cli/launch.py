@@ -1,7 +1,7 @@
-"""Several processes on one machine, one for each GPU: what `torchrun` does, with the exit codes of our contract.
+"""Several processes on one machine, one for each GPU, as `torchrun` starts them, but with imettk's exit codes.
 
-`torchrun` itself ends with code 1 after SIGTERM, and kills its processes 30 seconds later, checkpoint or not; started
-by hand, for several machines, it works as well: its environment is all that `imettk train` needs.
+`torchrun` itself exits with code 1 after SIGTERM, and kills its processes 30 seconds later, checkpoint or not. It can
+still start `imettk train` on several machines, which needs nothing but the environment that it sets.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import IO
 from imettk.config import EXIT_OUT_OF_MEMORY, SESSION_START, SPLIT
 
 POLL_SECONDS = 0.1
-GRACE_SECONDS = 15.0  # for the others to end by themselves when one has failed
+GRACE_SECONDS = 15.0  # in which the other processes can exit by themselves after one has failed
 
 
 def choose_num_processes(wanted: int | None, device: str) -> int:
-    """How many processes `train` starts: what is asked for, or one a GPU; 1 where a launcher has started us already."""
+    """Return the number of processes to start: as asked for, or one per GPU; 1 if a launcher has started this one."""
     if "WORLD_SIZE" in os.environ:
         return 1
     if wanted is not None or device == "cpu":
@@ -36,10 +36,11 @@ def choose_num_processes(wanted: int | None, device: str) -> int:
 
 
 def launch(command: Sequence[str], num_processes: int, *, started: float) -> int:
-    """Run a command in several processes that meet over this machine's loopback; returns the exit code for all.
+    """Run a command in several processes that meet over this machine's loopback, and return one exit code for all.
 
-    0 when all ended with 0, else the code of the first that did not. SIGTERM and SIGINT are handed on, and waited for.
-    Where one runs out of memory all start again from the last checkpoint, with micro-batches of half the size.
+    It is 0 if all exited with 0, otherwise the code of the process that caused the failure. SIGTERM and SIGINT are
+    passed on to all. If a process runs out of memory, all start again from the last checkpoint with micro-batches of
+    half the size.
 
     Args:
         started: when the session began, on `time.monotonic()`.
@@ -52,6 +53,7 @@ def launch(command: Sequence[str], num_processes: int, *, started: float) -> int
 
 
 def _launch_once(command: Sequence[str], num_processes: int, started: float, split: int) -> int:
+    """Run a command in several processes with micro-batches in `split` pieces, and return one exit code for all."""
     environment = os.environ | {
         "WORLD_SIZE": str(num_processes),
         "LOCAL_WORLD_SIZE": str(num_processes),
@@ -66,11 +68,12 @@ def _launch_once(command: Sequence[str], num_processes: int, started: float, spl
         processes: list[subprocess.Popen[bytes]] = []
         errors: list[IO[bytes] | None] = []
         for rank in range(num_processes):
-            # What others than the first write to stderr is mostly an echo of its end: shown where it is the cause.
+            # After a failure every process complains about its peers: only the stderr of the culprit is shown.
             errors.append(None if rank == 0 else files.enter_context(tempfile.TemporaryFile()))
-            own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            processes.append(subprocess.Popen(command, env=own, stderr=errors[rank], start_new_session=True))
-        with _signals_handed_on(processes):
+            ranked = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            # In sessions of their own: Ctrl-C would otherwise reach them a second time, from the terminal.
+            processes.append(subprocess.Popen(command, env=ranked, stderr=errors[rank], start_new_session=True))
+        with _pass_signals_on(processes):
             failed = _wait(processes)
         if failed is None:
             return 0
@@ -84,17 +87,18 @@ def _launch_once(command: Sequence[str], num_processes: int, started: float, spl
 
 
 @contextmanager
-def _signals_handed_on(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
-    told = []
+def _pass_signals_on(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Pass SIGTERM and SIGINT on to the processes, which stop at a step boundary; kill them after a second SIGINT."""
+    received = []
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        told.append(number)
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         for process in processes:
             if process.poll() is None:
-                # One that waits for another in a collective cannot heed a second Ctrl-C.
-                process.send_signal(signal.SIGKILL if told.count(signal.SIGINT) > 1 else number)
+                # Killed, because a process that waits for another in a collective reacts to no other signal.
+                process.send_signal(signal.SIGKILL if received.count(signal.SIGINT) > 1 else number)
 
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
@@ -103,7 +107,10 @@ def _signals_handed_on(processes: list[subprocess.Popen[bytes]]) -> Iterator[Non
 
 
 def _wait(processes: list[subprocess.Popen[bytes]]) -> int | None:
-    """Wait for all; returns which failed first, or None. When one fails the others are ended, for they wait for it."""
+    """Wait for all processes, and return the rank of the one that failed first, or None.
+
+    When one fails the others are ended too, since they would wait for it for ever in their next collective.
+    """
     while True:
         codes = [process.poll() for process in processes]
         failed = next((rank for rank, code in enumerate(codes) if code), None)
@@ -118,12 +125,13 @@ def _wait(processes: list[subprocess.Popen[bytes]]) -> int | None:
     for process in processes:
         process.kill()
         process.wait()
-    # These say what the cause is; what it does to the others is the effect.
+    # These codes name a cause. The others may only be its effect on a peer, whatever failed first.
     causes = (EXIT_OUT_OF_MEMORY, 2)
     return next((rank for rank, process in enumerate(processes) if process.returncode in causes), failed)
 
 
 def _free_port() -> int:
+    """Return a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,7 +1,7 @@
-"""The `imettk` command: parses, calls one stage, prints. Exit code 0 done or paused, 2 wrong input, 1 a fault.
+"""The `imettk` command line. Exit code 0: done or paused; 2: wrong input; 1: any other failure.
 
-Nothing heavy is imported before the command is known, so `--help` answers at once. What goes wrong is one line, but for
-bugs; with IMETTK_TRACEBACK=1 in the environment everything comes with its traceback.
+Nothing heavy is imported before the command is known, so `--help` answers at once. Errors are one line, except for
+bugs; with IMETTK_TRACEBACK=1 in the environment all of them come with a traceback.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from imettk.cli.options import STAGES, make_parser, split_overrides
+from imettk.cli.options import COMMANDS, make_parser, split_overrides
 from imettk.config import EXIT_OUT_OF_MEMORY, SESSION_START, Recipe
 from imettk.config.fields import field_names, field_type
 from imettk.config.overrides import apply_overrides
@@ -38,15 +38,15 @@ TRACEBACK = "IMETTK_TRACEBACK"  # environment
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of the `imettk` command."""
+    """Run the `imettk` command: the entry point of the package."""
     try:
         try:
             _run(sys.argv[1:] if argv is None else list(argv))
         finally:
-            sys.stdout.flush()  # here, where it is known what to do if nobody reads any more
+            sys.stdout.flush()  # here and not at Python's exit, where a closed pipe could not be handled
         if "WORLD_SIZE" in os.environ:
-            # Everything is written. A process that shares its work must not fall over the threads of torch's
-            # connections at Python's end: the launcher would take that for a fault.
+            # Everything is written. At Python's normal exit the threads of torch's connections may crash one of several
+            # processes, which the launcher would take for a failure.
             _leave(0)
     except KeyboardInterrupt:
         print("imettk: stopped", file=sys.stderr)
@@ -56,50 +56,49 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _end(error: Exception) -> None:
-    """Say what went wrong in one line, and end with its code; a bug is raised again."""
-    if isinstance(error, BrokenPipeError) and _nobody_reads():
+    """Print an error as one line, and exit with its code; raise a bug again."""
+    if isinstance(error, BrokenPipeError) and _is_pipe_closed():
         _leave(1)
-    told = _describe(error)
-    if told is None:
-        if "WORLD_SIZE" not in os.environ:
-            raise error
-        told = "", 1
-    if os.environ.get(TRACEBACK) or not told[0]:
+    fault = _describe(error)
+    if fault is None and "WORLD_SIZE" not in os.environ:
+        raise error
+    text, code = fault or ("", 1)  # a bug in one of several processes: its traceback, but no normal exit
+    if os.environ.get(TRACEBACK) or not text:
         traceback.print_exception(error)
-    if told[0]:
-        print(f"imettk: {told[0]}", file=sys.stderr)
-    _leave(told[1])
+    if text:
+        print(f"imettk: {text}", file=sys.stderr)
+    _leave(code)
 
 
 def _describe(error: Exception) -> tuple[str, int] | None:
-    """What to say, and the exit code; None for a bug."""
+    """Return message and exit code of an error; None for a bug."""
     if isinstance(error, UserError):
         return str(error), EXIT_OUT_OF_MEMORY if isinstance(error, DistributedOutOfMemoryError) else 2
     if isinstance(error, PlatformError):
         return str(error), 1
     if (fault := describe_fault(error)) is not None:
         return fault
-    in_own = describe(error)
-    return None if in_own is None else (in_own, 2)
+    in_own_code = describe(error)
+    return None if in_own_code is None else (in_own_code, 2)
 
 
-def _nobody_reads() -> bool:
-    """Whether our output goes to a pipe whose reader has ended, as in `imettk ... | head`; then it goes nowhere."""
+def _is_pipe_closed() -> bool:
+    """Return whether the reader of our output has exited, as in `imettk ... | head`; if so, discard further output."""
     if not hasattr(select, "poll"):  # Windows
         return True
-    gone = False
+    is_closed = False
     for number in (1, 2):
         poll = select.poll()
         poll.register(number, select.POLLOUT)
         if any(event & select.POLLERR for _, event in poll.poll(0)):
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-            gone = True
-    return gone
+            is_closed = True
+    return is_closed
 
 
 def _leave(code: int) -> None:
-    """End with this code; one of several processes without a farewell, which the others may keep it waiting for."""
-    if "WORLD_SIZE" in os.environ:
+    """Exit with this code."""
+    if "WORLD_SIZE" in os.environ:  # one of several processes: a normal exit could wait for its peers
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -107,13 +106,14 @@ def _leave(code: int) -> None:
 
 
 def _run(argv: list[str]) -> None:
+    """Parse the command line, and run the command."""
     parser = make_parser()
-    if argv and argv[0] in STAGES:
-        own, overrides = split_overrides(argv)
-        _run_stage(parser.parse_args(own), overrides, argv)
+    if argv and argv[0] in COMMANDS:
+        words, overrides = split_overrides(argv)
+        _run_command(parser.parse_args(words), overrides, argv)
         return
     arguments, rest = parser.parse_known_args(argv)
-    if rest and not (arguments.command == "kaggle" and arguments.passes_on):
+    if rest and not (arguments.command == "kaggle" and arguments.takes_overrides):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if arguments.command == "demo":
         from imettk.cli.demo import demo
@@ -148,10 +148,12 @@ def _run(argv: list[str]) -> None:
         sys.exit(run_action(arguments, rest))
 
 
-def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[str]) -> None:
+def _run_command(arguments: argparse.Namespace, overrides: list[str], argv: list[str]) -> None:
+    """Run a command that works in a run folder, with the recipe and its overrides."""
     if arguments.run_dir.exists() and not arguments.run_dir.is_dir():
         raise MissingFileError(f"--run-dir: {arguments.run_dir} is a file, not a folder")
     run = RunDir(arguments.run_dir, arguments.inputs)
+    # These two work in a new run folder, which has no recipe yet: they take that of a member.
     if arguments.command in ("ensemble", "neighbours") and not arguments.recipe:
         first = arguments.members[0] if arguments.command == "ensemble" else arguments.classifier
         arguments.recipe = str(first / "recipe.json")
@@ -169,7 +171,7 @@ def _run_stage(arguments: argparse.Namespace, overrides: list[str], argv: list[s
 
         recipe = add_pseudo_table(recipe, arguments.pseudo, arguments.pseudo_weight)
     arguments.words = argv
-    STAGE_RUNNERS[arguments.command](arguments, recipe, run)
+    RUNNERS[arguments.command](arguments, recipe, run)
 
 
 def _new(arguments: argparse.Namespace) -> None:
@@ -205,10 +207,10 @@ def _validate(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> Non
 
 
 def _infer(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
-    """Answers for the test set, or for single pictures."""
+    """Predict the test set, or single images."""
     if arguments.images:
         if arguments.answers is not None:
-            raise ConfigError("--answers are of the test set's table, and --images go without one: give one of them")
+            raise ConfigError("--answers belong to the test set's table, which --images do without: give one of them")
         from imettk.commands.infer_images import infer_images
 
         infer_images(recipe, arguments.data, run, arguments.images, fold=arguments.fold)
@@ -240,7 +242,7 @@ def _neighbours(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> N
 
 
 def _prepare(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
-    """Prepare, or only show what augmentation does."""
+    """Prepare, or only show examples of the augmentation."""
     if arguments.show_augmentation is not None:
         from imettk.commands.show_augmentation import show_augmentation
 
@@ -258,12 +260,12 @@ def _preflight(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> No
 
 
 def _started() -> float:
-    """When the session started: a kernel's first line, or this command."""
+    """Return when the session started: with a kernel's first line, or with this command."""
     return float(os.environ.get(SESSION_START, STARTED))
 
 
 def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
-    """Train in this process, or in several that this one starts; or only say what training would do."""
+    """Train in this process or in several that this one starts, or only describe the training."""
     if arguments.dry_run:
         from imettk.commands.dry_run import dry_run
 
@@ -272,8 +274,8 @@ def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     from imettk.cli.launch import choose_num_processes, launch
 
     started = _started()
-    plan = recipe.session
-    if (num_processes := choose_num_processes(plan.num_processes, plan.device)) > 1:
+    session = recipe.session
+    if (num_processes := choose_num_processes(session.num_processes, session.device)) > 1:
         sys.exit(launch([sys.executable, "-m", "imettk", *arguments.words], num_processes, started=started))
     from imettk.commands.train import train
 
@@ -282,6 +284,7 @@ def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
 
 
 def _print_fields(recipe: Recipe) -> None:
+    """Print every field of a recipe as an option, with its value and type."""
     for name in field_names(recipe):
         value: object = recipe
         for part in name.split("."):
@@ -289,8 +292,8 @@ def _print_fields(recipe: Recipe) -> None:
         print(f"--{name.replace('_', '-'):<34}{value!r:<28} {field_type(recipe, name)}")
 
 
-# Each stage is imported alone, by its function: `prepare` needs no torch, and `--help` nothing at all.
-STAGE_RUNNERS = {
+# Each command is imported by its own function only: `prepare` needs no torch, and `--help` nothing at all.
+RUNNERS = {
     "prepare": _prepare,
     "preflight": _preflight,
     "duplicates": _duplicates,

@@ -1,4 +1,4 @@
-"""What the `imettk` command understands: one parser for each command. Nothing heavy is imported here."""
+"""The options of the `imettk` command line, with one parser for each command. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -16,26 +16,31 @@ from imettk.starter.questions import QUESTIONS
 EPILOG = "Every field of the recipe can be set, as in `--stages.0.num-epochs 2`; --fields lists them."
 
 
-class StageParser(argparse.ArgumentParser):
-    """A parser that knows which options it has: whatever else stands on a stage's line is a field of the recipe."""
+class CommandParser(argparse.ArgumentParser):
+    """A parser that records its options; any other option of a command sets a field of the recipe.
+
+    Attributes:
+        flags: the names of its options.
+    """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
-        self.own: set[str] = set()
+        self.flags: set[str] = set()  # before the base class, which adds --help
         super().__init__(*arguments, **settings)
 
     def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        """Add an argument as the base class does, and record its names."""
         action = super().add_argument(*names, **settings)
-        self.own.update(action.option_strings)
+        self.flags.update(action.option_strings)
         return action
 
 
-class Stage(NamedTuple):
+class Command(NamedTuple):
     """A command that works in a run folder.
 
     Attributes:
-        purpose: for the help.
-        add_options: adds those that it alone has.
-        takes_pseudo: whether it takes `--pseudo`.
+        purpose: its line in the help.
+        add_options: adds the options that only this command has.
+        takes_pseudo: whether it has `--pseudo`.
     """
 
     purpose: str
@@ -44,259 +49,290 @@ class Stage(NamedTuple):
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A stage's own words, and the recipe's options with their values: else argparse would take a value for RECIPE.
+    """Split a command line into the words of its command, and the options of the recipe with their values.
 
     Raises:
-        ConfigError: an option is another stage's.
+        ConfigError: an option belongs to another command.
     """
+    # Not left to `parse_known_args`, which would take the value of an unknown option for RECIPE.
     command = argv[0]
-    options = {name: _stage_parser(name).own for name in STAGES}
-    own: list[str] = []
+    flags = {name: _command_parser(name).flags for name in COMMANDS}
+    command_words: list[str] = []
     overrides: list[str] = []
-    words = own
+    words = command_words
     for word in argv:
         if word.startswith("-") and not word.lstrip("-").replace(".", "").isdigit():
             flag = word.split("=")[0]
-            words = own if flag in options[command] else overrides
-            if words is overrides and (others := [name for name in STAGES if flag in options[name]]):
+            words = command_words if flag in flags[command] else overrides
+            if words is overrides and (others := [name for name in COMMANDS if flag in flags[name]]):
                 raise ConfigError(f"{flag} belongs to {', '.join(others)}: `imettk {command}` has no such option")
         words.append(word)
-    return own, overrides
+    return command_words, overrides
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+    """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="imettk",
         description="Image competitions on free Kaggle sessions. Start with `imettk demo`.",
-        allow_abbrev=False,
+        allow_abbrev=False,  # otherwise a misspelled field could be taken for the beginning of an option
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    demo = commands.add_parser("demo", help="the whole story once, on handwritten digits, in a few minutes")
+    demo = commands.add_parser("demo", help="play a whole competition of handwritten digits, in a few minutes")
     demo.add_argument("--run-dir", type=Path, default=Path("runs/demo"), help="a new folder (default: %(default)s)")
-    for name, stage in STAGES.items():
-        _add_stage(
-            commands.add_parser(name, help=stage.purpose, description=stage.purpose, allow_abbrev=False, epilog=EPILOG),
-            stage,
+    for name, command in COMMANDS.items():
+        parser_of_command = commands.add_parser(
+            name, help=command.purpose, description=command.purpose, allow_abbrev=False, epilog=EPILOG
         )
+        _add_options(parser_of_command, command)
     _add_new(commands.add_parser("new", help="look at a competition's folder, and write a recipe for it"))
-    doctor = commands.add_parser("doctor", help="versions, devices, cores, disk, and what is missing")
-    doctor.add_argument("--telegram", action="store_true", help="send a test message too")
-    doctor.add_argument("--kaggle", action="store_true", help="sign in to Kaggle too")
-    weights = commands.add_parser("weights", help="fetch pretrained weights, for kernels that have no network")
+    doctor = commands.add_parser("doctor", help="show versions, devices, cores and disk, and what is missing")
+    doctor.add_argument("--telegram", action="store_true", help="also send a test message")
+    doctor.add_argument("--kaggle", action="store_true", help="also sign in to Kaggle")
+    weights = commands.add_parser("weights", help="download pretrained weights, for kernels without network")
     sources = "timm:NAME, timm:NAME.TAG, pretrainedmodels:NAME or hf-hub:OWNER/NAME"
     weights.add_argument("names", nargs="+", metavar="BACKBONE", help=sources)
-    weights.add_argument("--out", type=Path, default=Path("weights"), help="where to (default: %(default)s)")
-    weights.add_argument("--upload", action="store_true", help="and make or renew the dataset imettk-weights of them")
-    _add_log(commands.add_parser("log", help="every run with its CV and LB; what differs between two of them"))
-    page = commands.add_parser("report", help="what happened in a run, or in several side by side, as one page")
-    page.add_argument("folders", type=Path, nargs="+", metavar="RUN_DIR")
+    weights.add_argument("--out", type=Path, default=Path("weights"), help="folder for them (default: %(default)s)")
+    weights.add_argument("--upload", action="store_true", help="also create or update the dataset imettk-weights")
+    _add_log(commands.add_parser("log", help="list every run with its CV and LB, or compare two runs"))
+    page = commands.add_parser("report", help="write one page about a run, or about several side by side")
+    page.add_argument("folders", type=Path, nargs="+", metavar="RUN_DIR", help="run folders")
     page.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier kernels, only read")
     page.add_argument("--out", type=Path, metavar="HTML", help="the page (default: in the first RUN_DIR)")
-    add_kaggle(commands.add_parser("kaggle", help="the platform: pack, push, chain, pull, submit, run here"))
+    add_kaggle(commands.add_parser("kaggle", help="use Kaggle: pack, push, chain, pull, submit, run a kernel here"))
     return parser
 
 
 def pixel_shape(text: str) -> tuple[int, ...]:
-    """Return the numbers of a text such as `137x236`; ValueError where it is none."""
+    """Return the numbers of a text such as `137x236`; raise ValueError for any other text."""
     return tuple(int(number) for number in text.lower().split("x"))
 
 
 def _add_new(new: argparse.ArgumentParser) -> None:
-    new.add_argument("name", metavar="NAME", help="the recipe is written to NAME.py in this folder")
+    """Add the options of `new`."""
+    new.add_argument("name", metavar="NAME", help="write the recipe to NAME.py in this folder")
     new.add_argument(
         "--data", type=Path, default=Path("data"), help="the competition's folder, only read (default: %(default)s)"
     )
-    new.add_argument("--task", dest="question", choices=sorted(QUESTIONS), help="instead of guessing it")
-    new.add_argument("--metric", metavar="NAME", help="which the competition judges by, as its page says: roc_auc, ...")
+    new.add_argument("--task", dest="question", choices=sorted(QUESTIONS), help="the task, instead of a guess")
+    new.add_argument("--metric", metavar="NAME", help="the competition's metric, as on its page: roc_auc, ...")
     new.add_argument(
         "--start",
         choices=("quick", "strong"),
-        help="a network for a CPU, or for a GPU as Kaggle's (default: this machine's)",
+        help="a network for a CPU, or for a GPU such as Kaggle's (default: whatever this machine has)",
     )
-    new.add_argument("--like", choices=tuple(RECIPES), metavar="RECIPE", help="start from a built-in recipe")
+    new.add_argument(
+        "--like", choices=tuple(RECIPES), metavar="RECIPE", help="start from this built-in recipe: %(choices)s"
+    )
     new.add_argument(
         "--hold-out", type=float, metavar="SHARE", help="make a test set of this share of the rows, in NAME-data"
     )
-    new.add_argument("--train-csv", metavar="CSV", help="the training table, or the folder with a folder a label")
-    new.add_argument("--id-column", metavar="COLUMN", help="the training table's, whose values name images")
-    new.add_argument("--images", metavar="FOLDER", help="of those to train on; FOLDER/*.jpg by their ending")
-    new.add_argument("--label-column", metavar="COLUMN", help="what is to be learned")
+    new.add_argument("--train-csv", metavar="CSV", help="the training table, or the folder with one folder per label")
+    new.add_argument("--id-column", metavar="COLUMN", help="the column of the training table that names the images")
+    new.add_argument(
+        "--images", metavar="FOLDER", help="the folder of the training images; FOLDER/*.jpg for one type of file"
+    )
+    new.add_argument("--label-column", metavar="COLUMN", help="the column of the training table to learn")
     new.add_argument(
         "--pixel-shape",
         type=pixel_shape,
         metavar="HEIGHTxWIDTH",
-        help="of images whose pixels stand in a row of a table, such as 137x236; 28x28x3 with channels",
+        help="shape of images whose pixels are in rows of a table, such as 137x236, or 28x28x3 with channels",
     )
-    new.add_argument("--group-column", metavar="COLUMN", help="whose rows stay together; none for no groups")
+    new.add_argument(
+        "--group-column", metavar="COLUMN", help="the column whose equal values stay in one fold; none for no groups"
+    )
 
 
 def _add_log(log: argparse.ArgumentParser) -> None:
+    """Add the actions of `log`."""
     log.add_argument("--store", type=Path, default=Path("runs/log"), help="the log's folder (default: %(default)s)")
     log.add_argument("--plot", type=Path, metavar="PNG", help="draw CV against LB")
     actions = log.add_subparsers(dest="action", metavar="ACTION")
-    taken = actions.add_parser("import", help="bring run folders in, or what is new of them")
-    taken.add_argument("folders", type=Path, nargs="+", metavar="RUN_DIR")
-    compared = actions.add_parser(
-        "compare", help="scores of two runs, and the fields of the recipe in which they differ"
-    )
-    compared.add_argument("first", metavar="RUN")
-    compared.add_argument("second", metavar="RUN")
-    noted = actions.add_parser("note", help="write a note into a run folder, and bring it in")
-    noted.add_argument("folder", type=Path, metavar="RUN_DIR")
-    noted.add_argument("text")
-    scored = actions.add_parser("lb", help="write a leaderboard's scores into a run folder, and bring them in")
-    scored.add_argument("folder", type=Path, metavar="RUN_DIR")
-    scored.add_argument("public", type=score)
-    scored.add_argument("private", type=score, nargs="?")
+    imported = actions.add_parser("import", help="import run folders, or what is new in them")
+    imported.add_argument("folders", type=Path, nargs="+", metavar="RUN_DIR", help="run folders")
+    compare = actions.add_parser("compare", help="show the scores of two runs, and the fields in which they differ")
+    compare.add_argument("first", metavar="RUN", help="a run, as the log names it")
+    compare.add_argument("second", metavar="RUN", help="another run")
+    note = actions.add_parser("note", help="write a note into a run folder, and import it")
+    note.add_argument("folder", type=Path, metavar="RUN_DIR", help="the run folder")
+    note.add_argument("text", metavar="TEXT", help="the note")
+    leaderboard = actions.add_parser("lb", help="write leaderboard scores into a run folder, and import them")
+    leaderboard.add_argument("folder", type=Path, metavar="RUN_DIR", help="the run folder")
+    leaderboard.add_argument("public", type=score, metavar="PUBLIC", help="the public score")
+    leaderboard.add_argument("private", type=score, nargs="?", metavar="PRIVATE", help="the private score")
 
 
 def score(text: str) -> float:
-    """A number, for argparse; NaN and infinity are no scores."""
+    """Parse a score for argparse; raise ValueError for NaN and infinity."""
     if not math.isfinite(number := float(text)):
         raise ValueError
     return number
 
 
-def _stage_parser(name: str) -> StageParser:
-    """The parser of one stage, by itself."""
-    parser = StageParser(prog=f"imettk {name}")
-    _add_stage(parser, STAGES[name])
+def _command_parser(name: str) -> CommandParser:
+    """Return the parser of one command by itself."""
+    parser = CommandParser(prog=f"imettk {name}")
+    _add_options(parser, COMMANDS[name])
     return parser
 
 
-def _add_stage(parser: argparse.ArgumentParser, stage: Stage) -> None:
+def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
+    """Add the options of a command that works in a run folder."""
     parser.add_argument(
         "recipe",
         nargs="?",
         metavar="RECIPE",
-        help=f"{', '.join(RECIPES)}, a .py file with a recipe() function, or a saved recipe.json; "
-        "without it the run folder's own",
+        help=f"{', '.join(RECIPES)}, a .py file with a recipe() function, or a saved recipe.json "
+        "(default: the run folder's own)",
     )
     parser.add_argument(
         "--data", type=Path, default=Path("data"), help="the competition's folder (default: %(default)s)"
     )
     parser.add_argument(
-        "--run-dir", type=Path, default=Path("runs/default"), help="where to write (default: %(default)s)"
+        "--run-dir", type=Path, default=Path("runs/default"), help="folder for all results (default: %(default)s)"
     )
     parser.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier runs, only read")
-    parser.add_argument("--fold", type=int, help="one fold; without it all")
-    parser.add_argument("--fields", action="store_true", help="list the recipe's fields with their values, and stop")
-    if stage.takes_pseudo:
-        parser.add_argument("--pseudo", type=Path, metavar="DIR", help="also train on what `imettk pseudo` wrote there")
+    parser.add_argument("--fold", type=int, help="only this fold (default: all)")
+    parser.add_argument("--fields", action="store_true", help="list the recipe's fields with their values, and exit")
+    if command.takes_pseudo:
         parser.add_argument(
-            "--pseudo-weight", type=float, default=1.0, metavar="W", help="how often each such row comes in an epoch"
+            "--pseudo", type=Path, metavar="DIR", help="also train on the rows of `imettk pseudo` there"
         )
-    if stage.add_options is not None:
-        stage.add_options(parser)
+        parser.add_argument(
+            "--pseudo-weight",
+            type=float,
+            default=1.0,
+            metavar="W",
+            help="how often each pseudo-labelled row comes in an epoch (default: %(default)s)",
+        )
+    if command.add_options is not None:
+        command.add_options(parser)
 
 
-def _add_prepare_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument(
+def _add_prepare_options(prepare: argparse.ArgumentParser) -> None:
+    prepare.add_argument(
         "--show-augmentation",
         nargs="*",
         metavar="NAME",
-        help="draw what these pipelines (default: the recipe's) do to some images, and stop",
+        help="draw examples of these pipelines (default: the recipe's), and exit",
     )
 
 
-def _add_infer_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument("--answers", type=Path, help="known answers in the format of the training table, to score")
-    stage.add_argument(
-        "--images", type=Path, nargs="+", metavar="PATH", help="answer for these pictures or folders, without a table"
+def _add_infer_options(infer: argparse.ArgumentParser) -> None:
+    infer.add_argument(
+        "--answers", type=Path, help="a table with the known answers, in the training table's format, to score"
+    )
+    infer.add_argument(
+        "--images", type=Path, nargs="+", metavar="PATH", help="predict these images or folders, without a table"
     )
 
 
-def _add_neighbours_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument("--classifier", type=Path, required=True, help="run folder whose answers are looked at")
-    stage.add_argument("--features", type=Path, required=True, help="run folder with embeddings of the same images")
+def _add_neighbours_options(neighbours: argparse.ArgumentParser) -> None:
+    neighbours.add_argument(
+        "--classifier", type=Path, required=True, metavar="DIR", help="run folder whose answers are replaced"
+    )
+    neighbours.add_argument(
+        "--features", type=Path, required=True, metavar="DIR", help="run folder with embeddings of the same images"
+    )
 
 
-def _add_pseudo_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument(
+def _add_pseudo_options(pseudo: argparse.ArgumentParser) -> None:
+    pseudo.add_argument(
         "--confidence",
         type=float,
         default=0.8,
-        help="how far from every doubt a row must be; of "
-        "numbers 1 less how far folds may be apart, in standard deviations of the targets (default: %(default)s)",
+        help="minimum confidence of a row; for regression, 1 minus the largest difference between folds, in standard "
+        "deviations of the targets (default: %(default)s)",
     )
-    stage.add_argument("--hard", action="store_true", help="learn the answers, not the probabilities")
+    pseudo.add_argument("--hard", action="store_true", help="write answers as targets, instead of probabilities")
 
 
-def _add_duplicates_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument(
+def _add_duplicates_options(duplicates: argparse.ArgumentParser) -> None:
+    duplicates.add_argument(
         "--limit",
         type=int,
         default=14,
         metavar="BITS",
-        help="in which perceptual hashes of a pair may differ, of 64, for a second look (default: %(default)s)",
+        help="compare pairs whose perceptual hashes differ in at most so many of 64 bits (default: %(default)s)",
     )
-    stage.add_argument(
+    duplicates.add_argument(
         "--action",
         nargs="+",
         choices=("group", "drop", "answer"),
         default=[],
-        help="group: one fold for each; drop: train on the first alone; answer: give test images the known label",
+        help="group: keep copies in one fold; drop: train only on the first; answer: give test images known labels",
     )
-    stage.add_argument("--each-channel", action="store_true", help="hash each channel by itself, as for microscopy")
-    stage.add_argument(
-        "--features",
-        type=Path,
-        metavar="DIR",
-        help="run folder with embeddings, whose near pairs get a second look too",
+    duplicates.add_argument(
+        "--each-channel", action="store_true", help="hash each channel by itself, as for microscopy images"
     )
-    stage.add_argument(
-        "--similarity", type=float, default=0.9, metavar="COSINE", help="of such pairs, at least (default: %(default)s)"
+    duplicates.add_argument(
+        "--features", type=Path, metavar="DIR", help="run folder with embeddings, whose near pairs are compared too"
+    )
+    duplicates.add_argument(
+        "--similarity",
+        type=float,
+        default=0.9,
+        metavar="COSINE",
+        help="least similarity of such pairs (default: %(default)s)",
     )
 
 
-def _add_ensemble_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument("--members", type=Path, nargs="+", required=True, help="run folders with their predictions")
-    stage.add_argument(
+def _add_ensemble_options(ensemble: argparse.ArgumentParser) -> None:
+    ensemble.add_argument(
+        "--members", type=Path, nargs="+", required=True, metavar="DIR", help="run folders to combine"
+    )
+    ensemble.add_argument(
         "--method",
         choices=("mean", "weighted", "geometric", "rank", "max", "join", "fuse"),
         default="mean",
-        help="weighted: a mean whose weights score best; join: members know different labels; fuse: scores of ranked "
-        "identities, where mean joins embeddings (default: %(default)s)",
+        help="weighted: the mean with the best-scoring weights; join: combine members with different labels; fuse: add "
+        "the scores of ranked identities, instead of joining embeddings as mean does (default: %(default)s)",
     )
-    stage.add_argument("--weights", type=float, nargs="+", metavar="W", help="of the members, instead of equal ones")
+    ensemble.add_argument(
+        "--weights", type=float, nargs="+", metavar="W", help="weights of the members (default: equal ones)"
+    )
 
 
-def _add_train_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument("--processes", type=int, metavar="N", help="share each batch (default: one process a GPU)")
-    stage.add_argument(
+def _add_train_options(train: argparse.ArgumentParser) -> None:
+    train.add_argument(
+        "--processes", type=int, metavar="N", help="share each batch among N processes (default: one per GPU)"
+    )
+    train.add_argument(
         "--resume",
         choices=("all", "weights"),
         default="all",
-        help="weights: a fold that has not begun starts from the weights of another training in --inputs",
+        help="weights: start folds that have not begun from the weights of another training in --inputs",
     )
-    stage.add_argument(
-        "--dry-run", action="store_true", help="print stages, steps and sessions, draw the learning rates, and stop"
+    train.add_argument(
+        "--dry-run", action="store_true", help="print stages, steps and sessions, draw the learning rates, and exit"
     )
 
 
-STAGES = {
-    "prepare": Stage("check the table and every image, make the folds, keep the images decoded", _add_prepare_options),
-    "duplicates": Stage(
-        "find images that are one, within and between train, extra tables and test; keep them in one fold",
+COMMANDS = {
+    "prepare": Command("check the table and every image, make the folds, cache decoded images", _add_prepare_options),
+    "duplicates": Command(
+        "find copies of images within and between train, extra tables and test, and keep them in one fold",
         _add_duplicates_options,
     ),
-    "preflight": Stage("every stage in miniature, and what a whole run will take, before hours are spent"),
-    "train": Stage(
+    "preflight": Command("run every command in miniature, and estimate a whole run, before hours are spent"),
+    "train": Command(
         "train one fold or all, for as long as the session lasts; run it again to continue", _add_train_options
     ),
-    "validate": Stage("out-of-fold predictions with TTA, the decision rule, scores"),
-    "infer": Stage("test predictions with TTA, mean over folds, a checked submission.csv", _add_infer_options),
-    "ensemble": Stage(
-        "predictions of several runs made into one, with what each member adds",
-        _add_ensemble_options,
+    "validate": Command("predict out of fold with TTA, fit the decision rule, and compute scores"),
+    "infer": Command(
+        "predict the test set with TTA and all folds, and write a checked submission.csv", _add_infer_options
+    ),
+    "ensemble": Command(
+        "combine the predictions of several runs, and show what each adds", _add_ensemble_options, takes_pseudo=False
+    ),
+    "pseudo": Command(
+        "write test images with confident predictions as more rows to train on",
+        _add_pseudo_options,
         takes_pseudo=False,
     ),
-    "pseudo": Stage(
-        "test images with sure predictions as more rows to train on", _add_pseudo_options, takes_pseudo=False
-    ),
-    "neighbours": Stage(
-        "label sets of near images in place of a classifier's answers, and probable label errors",
+    "neighbours": Command(
+        "replace a classifier's answers by the labels of near images, and find probable label errors",
         _add_neighbours_options,
         takes_pseudo=False,
     ),

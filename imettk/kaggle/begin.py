@@ -1,4 +1,4 @@
-"""The beginning of a chain: its name is free, its pack is on the platform, and what it is expected to take is said."""
+"""The beginning of a chain: check that its name is free, upload its pack, and print what it is expected to take."""
 
 from __future__ import annotations
 
@@ -20,58 +20,58 @@ from imettk.progress import say
 def start_chain(
     kaggle: Kaggle, order: PackOrder, settings: dict[str, Any], attached: Sequence[str], *, out: Path
 ) -> Chain:
-    """Make a new chain, its pack uploaded; nothing is pushed yet.
+    """Upload the pack of a new chain and return the chain; no session is pushed yet.
 
     Args:
-        order: what goes into its pack.
-        settings: of the chain, by the names of its attributes.
-        attached: datasets beside the pack.
+        order: the contents of its pack.
+        settings: the chain's settings by attribute name.
+        attached: datasets besides the pack.
         out: the pack's folder.
 
     Raises:
-        UserError: the platform has the kernels of another chain of this name: theirs would be overwritten.
+        UserError: the platform has the kernels of another chain with this name, which would be overwritten.
     """
     chain = Chain(owner=kaggle.username, datasets=list(attached), pack="", **settings)
     require_free_name(kaggle, chain)
     pinned, digest = upload_pack(kaggle, out, order)
-    require_free_name(kaggle, chain)  # again: an upload takes minutes, in which another may have begun
+    require_free_name(kaggle, chain)  # again: the upload takes minutes, in which another chain may have begun
     return replace(chain, datasets=[pinned, *attached], pack=digest, jobs=[])
 
 
 def require_free_name(kaggle: Kaggle, chain: Chain) -> None:
-    """Refuse a name whose first kernel the platform has already."""
+    """Raise `UserError` if the platform already has the first kernel of a chain with this name."""
     first = replace(chain, jobs=[])
     reference = first.reference(first.add("prepare", None, [], gpu=False))
     if is_there(kaggle, reference):
-        raise UserError(f"{reference} is there already: its chain would be overwritten; give this one another --name")
+        raise UserError(f"{reference} exists already: its chain would be overwritten; give this one another --name")
 
 
 def holds_pack(kaggle: Kaggle, chain: Chain) -> bool:
-    """Whether the platform still has the pack that the chain is pinned to, by its own manifest."""
+    """Return whether the platform still has the pack that the chain is pinned to, according to the pack's manifest."""
     return pack_digest(kaggle, chain.datasets[0]) == chain.pack
 
 
 def renew_pack(kaggle: Kaggle, chain: Chain, order: PackOrder, *, out: Path) -> None:
-    """Pin the sessions that are still to come to the recipe as it is now."""
-    before = chain.pack
+    """Pack the recipe as it is now, and pin the sessions that are still to come to that pack."""
+    digest_before = chain.pack
     pinned, chain.pack = upload_pack(kaggle, out, order)
     chain.datasets = [pinned, *chain.datasets[1:]]
-    if chain.pack != before:
-        say(f"{chain.name}: packed anew, from here on {pinned}")
+    if chain.pack != digest_before:
+        say(f"{chain.name}: packed again, from here on {pinned}")
 
 
 def tell_expected(chain: Chain, quota: Quota | None) -> None:
-    """Say what a chain is expected to take, and what is left of the week's GPU hours."""
+    """Print the expected cost of a chain, and what is left of the week's GPU hours."""
     if chain.expected_sessions:
         say(f"{chain.name}: {chain.expected_sessions} sessions, {chain.expected_hours:.1f} GPU hours expected")
     else:
-        say(f"{chain.name}: what it takes is not known; `imettk kaggle preflight` measures it before hours are spent")
+        say(f"{chain.name}: its cost is not known; `imettk kaggle preflight` measures it before hours are spent")
     if quota is not None and chain.gpu:
         waits = "; the chain will wait for the next week's" if quota.left < chain.expected_hours else ""
         say(f"{hours_line(quota)}{waits}")
 
 
 def tell_quota(kaggle: Kaggle) -> None:
-    """Say what is left of the week's GPU hours."""
+    """Print what is left of the week's GPU hours."""
     quota = gpu_quota(kaggle)
-    say("GPU hours: the platform does not say now" if quota is None else hours_line(quota))
+    say("GPU hours: the platform does not report them now" if quota is None else hours_line(quota))

@@ -1,4 +1,4 @@
-"""Content of files, sent to an upload address: a broken upload goes on where the server says that it stands."""
+"""File contents, sent to an upload address; an interrupted upload resumes at the byte that the server reports."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ _CHUNK = 1 << 20
 
 
 class _Part:
-    """A file from a byte up to its size, to be sent; a fault in reading it, taken for the wire's, is remembered.
+    """The rest of a file from one byte on, as the body of a request.
+
+    `requests` turns an error while reading the body into a fault of the connection, which would be tried again: it is
+    kept here, so that the caller can tell the two apart.
 
     Attributes:
-        fault: of the disk, or of a file that has changed.
+        fault: the error of the disk, or of a file that became shorter; None if there was none.
     """
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
@@ -32,7 +35,7 @@ class _Part:
             yield content
 
     def read(self, length: int = -1) -> bytes:
-        """The next bytes, at most so many."""
+        """Return the next bytes, at most `length` of them."""
         try:
             content = self._file.read(self._left if length < 0 else min(length, self._left))
             if not content and self._left and length:
@@ -46,14 +49,14 @@ class _Part:
 
 
 def send_blob(kaggle: Kaggle, path: Path, url: str, *, what: str, size: int | None = None) -> None:
-    """PUT a file's content to an upload address, in as many pieces as it takes.
+    """PUT a file's content to an upload address, resuming as often as it takes.
 
     Args:
-        size: in bytes, as the server was told; None where that was just now.
+        size: the size in bytes that was announced to the server; None for the file's size now.
 
     Raises:
-        Refused: the server does not take the file.
-        Unclear: it could not be sent in all tries.
+        Refused: the server does not accept the file.
+        Unclear: every try failed.
         OSError: the file cannot be read, or has become shorter.
     """
     start = 0
@@ -64,7 +67,7 @@ def send_blob(kaggle: Kaggle, path: Path, url: str, *, what: str, size: int | No
         with open(path, "rb") as file:
             content = _Part(file, start, size)
             try:
-                # A request without body must say so: requests would send an empty file in chunks.
+                # An empty file needs an explicit empty body: `requests` would send an empty iterator in chunks.
                 answer = kaggle.put(url, content if size else b"", {"Content-Length": str(size - start), **part})
             except Exception:
                 if content.fault is not None:
@@ -72,30 +75,31 @@ def send_blob(kaggle: Kaggle, path: Path, url: str, *, what: str, size: int | No
                 raise
         answer.raise_for_status()
         if answer.status_code == 308:
-            raise Unclear(f"{what}: only a part has arrived")
+            raise Unclear(f"{what}: only a part of it has arrived")
 
     for failures in range(1, kaggle.patience.tries + 1):
         try:
+            # Not repeated as it is: after a fault the server may hold a part, and the next request has to begin there.
             kaggle.repeat(put, what=what, repeat=False)
             return
         except Unclear:
             if failures == kaggle.patience.tries:
                 raise
         kaggle.patience.wait(failures)
-        start = _held(kaggle, url, size, start)
+        start = _received_bytes(kaggle, url, size, start)
         if start >= size:
             return
 
 
-def _held(kaggle: Kaggle, url: str, size: int, known: int) -> int:
-    """How many bytes of an upload the server has (the protocol of resumable uploads: 308 and the range it holds)."""
+def _received_bytes(kaggle: Kaggle, url: str, size: int, known: int) -> int:
+    """Return how many bytes of an upload the server has (resumable uploads: status 308 and the range it holds)."""
     try:
         answer = kaggle.put(url, b"", {"Content-Length": "0", "Content-Range": f"bytes */{size}"})
-    except Exception:  # no answer: the next try tells
+    except Exception:  # no answer: the next try will show it
         return known
     if answer.status_code in (200, 201):
         return size
-    held = answer.headers.get("Range", "")
+    received = answer.headers.get("Range", "")
     if answer.status_code == 308:
-        return int(held.rpartition("-")[2]) + 1 if held else 0
+        return int(received.rpartition("-")[2]) + 1 if received else 0
     return 0

@@ -1,4 +1,4 @@
-"""A chain of sessions as one small file: its settings, and every session that was ever started."""
+"""The state of a chain as one small file: its settings, and every session that was ever started."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ from imettk.kaggle.names import fit
 from imettk.tracking.files import read_json
 
 STATE = "chain.json"
-LEAST_SECONDS = 1800.0
+LEAST_SECONDS = 1800.0  # of the week's GPU time: with less left, a session is not worth starting
 _REPLACE = "put a copy in its place, or begin another chain with --name NAME --run-dir DIR"
 LIMIT_OPTION = "--session.limit-seconds"
-# How a job stands: written down, then pushed, then over.
+# A job is PUSHING from the moment it is written down, so that a process that is killed in the middle of a push finds it
+# again; RUNNING once the platform has answered with a version; and then in one of the states that are over.
 PUSHING, RUNNING, DONE, PAUSED, FAILED = "pushing", "running", "done", "paused", "failed"
-FORMER = {"waits_since"}  # what an earlier imettk has noted of a session, and nobody needs
+# FAILED counts towards `Chain.retries`; these two do not: a failure that the user has answered by starting the chain
+# again, and a session that ran into nothing because the platform did not attach an output to it.
 RETRIED = "failed, tried again"
-SKIPPED = "without its input"  # which the platform did not attach; no failure of its own
+SKIPPED = "without its input"
 OPEN = (PUSHING, RUNNING)
+FORMER = {"waits_since"}  # a field of earlier versions that is no longer needed
+# In the file a job's command is called "stage", its name in earlier versions: a running chain must survive upgrades.
+COMMAND_KEY = "stage"
 Made = TypeVar("Made", "Chain", "Job")
-# The stages in order, and whose outputs each takes up; a training takes up its own last one too.
+# The commands in order, and whose outputs each takes as inputs; a training also takes its own last output.
 _INPUTS = {
     "prepare": (),
     "train": ("prepare",),
@@ -42,27 +47,30 @@ class Job:
     """One session.
 
     Attributes:
-        fold: None where the stage has none.
-        slug: of its kernel; each session has one of its own, so that its output stays what it is.
-        push: of this push alone, written down before it happens.
-        after: the slugs whose outputs it takes up.
-        version: of the kernel; 0 before the push is answered.
-        has_output: left something to take up; checkpoints of a failed or killed training count too.
+        command: the imettk command that it runs.
+        fold: the fold of a training; None for other commands.
+        slug: the slug of its kernel. Each session has a kernel of its own: outputs are attached by a kernel's name, and
+            another version of it would put its own output in the place of one that others rely on.
+        push: a random word in the kernel's text, written down before the push, by which kernel and output are known.
+        after: the slugs of the sessions whose outputs it takes as inputs.
+        version: the kernel's version; 0 until the push is answered.
+        has_output: whether it left something that a later session can use; checkpoints of a failed or killed training
+            count too.
         note: why it failed or waits, or how far it came.
-        seconds: that its script ran; where it left no list, that it was open at most.
-        pushed_at, running_at, ended_at: when it was pushed, first seen running and settled, in seconds since the epoch
-            by the platform's clock; 0 where that has not happened.
-        reference: owner/slug of its kernel, as the platform has answered; "" is the one that was asked for.
-        sent: it is pushed, or may be: an answer that was never read may have been a yes. True where an earlier imettk
-            wrote it.
-        seen, seen_at: its last status that was read, and when.
-        looks, lasted: how many looks have seen it so, and for how many seconds, as counted from look to look.
-        lacked: how often a later session did not get its output.
-        short_seconds: limit of this session alone, where the week's hours end before the chain's limit; 0 otherwise.
-        step, num_steps: of its fold at its end; 0 where they are not known.
+        seconds: how long its script ran; if it left no list, at most how long it was open.
+        pushed_at, running_at, ended_at: when it was pushed, first seen running, and settled, in seconds since the epoch
+            by the platform's clock; 0 if that has not happened.
+        reference: the owner/slug that the platform answered; "" if it is the one that was asked for.
+        sent: whether it was pushed or may have been: an answer that was never read may have been a yes. True for jobs
+            that an earlier imettk wrote.
+        seen, seen_at: the last status that was read, and when.
+        looks, lasted: how many looks in a row found that status, and over how many seconds, counted from look to look.
+        lacked: how many later sessions did not get its output.
+        short_seconds: the limit of this session if the week's hours end before the chain's limit; 0 otherwise.
+        step, num_steps: how far its fold was at its end; 0 if not known.
     """
 
-    stage: str
+    command: str
     fold: int | None
     slug: str
     push: str
@@ -89,27 +97,28 @@ class Job:
 
     @property
     def place(self) -> str:
-        """Short name of its place in the chain and its number, such as `f0-s2`."""
+        """Its place in the chain and its number, such as `f0-s2`."""
         return "-".join(self.slug.rsplit("-", 2)[1:])
 
 
 @dataclass
 class Chain:
-    """A recipe's way over the platform, from `prepare` to a submission.
+    """A recipe's way through the platform, from `prepare` to a submission.
 
     Attributes:
-        recipe: a built-in name, or that of a `.py` file in the pack.
-        arguments: overrides, for every stage.
-        competition: slug of the data's folder.
-        datasets, competitions, models: what every kernel has attached, the pack with its version first.
+        recipe: a built-in name, or the name of a `.py` file in the pack.
+        arguments: options for every command.
+        competition: the slug of the data's folder.
+        datasets, competitions, models: what every kernel has attached; the pack with its version is the first dataset.
         pack: the pack's hash.
         machine: the accelerator of its GPU sessions.
-        described: the recipe with all overrides, as plain values; empty where an earlier imettk began the chain.
-        seconds_a_fold: of training, as a preflight has measured; 0 where there was none.
+        described: the recipe with all overrides, as plain values; empty if an earlier imettk began the chain.
+        seconds_a_fold: how long a fold trains, as measured by a preflight; 0 if there was none.
         retries: how often in a row a session may fail before the chain stops.
-        at_once: GPU sessions that may run side by side.
-        expected_sessions, expected_hours: in all, and on a GPU, as a preflight has measured; 0 where there was none.
-        stopped: why it came to an end before its end; "" where it did not.
+        at_once: how many GPU sessions may run side by side.
+        expected_sessions, expected_hours: all sessions, and their GPU hours, as measured by a preflight; 0 if there was
+            none.
+        stopped: why the chain stopped early; "" if it did not.
     """
 
     name: str
@@ -134,30 +143,32 @@ class Chain:
     described: dict[str, Any] = field(default_factory=dict)
     seconds_a_fold: float = 0.0
 
-    def of(self, stage: str, fold: int | None = None) -> list[Job]:
-        """The sessions of a stage (and fold), in order."""
-        return [job for job in self.jobs if (job.stage, job.fold) == (stage, fold)]
+    def of(self, command: str, fold: int | None = None) -> list[Job]:
+        """Return the sessions of a command (and fold), in order."""
+        return [job for job in self.jobs if (job.command, job.fold) == (command, fold)]
 
-    def last_output(self, stage: str, fold: int | None = None) -> Job | None:
-        """The last session whose output can be taken up."""
-        return next((job for job in reversed(self.of(stage, fold)) if job.has_output), None)
+    def last_output(self, command: str, fold: int | None = None) -> Job | None:
+        """Return the last session whose output can be used."""
+        return next((job for job in reversed(self.of(command, fold)) if job.has_output), None)
 
-    def is_done(self, stage: str, fold: int | None = None) -> bool:
-        """Whether nothing is left to do there, and its output can be taken up.
+    def is_done(self, command: str, fold: int | None = None) -> bool:
+        """Return whether a command (and fold) is finished and has left its output.
 
-        Validation and inference are, where they were made from the outputs that count now. A training is, whatever it
-        began from: its weights stay what they are.
+        Validation and inference must have been made from the outputs that count now. A finished training stays finished
+        whatever it began from: its weights do not change when `prepare` runs again.
         """
-        jobs = self.of(stage, fold)
+        jobs = self.of(command, fold)
         if not jobs or jobs[-1].state != DONE or not jobs[-1].has_output:
             return False
-        return stage in ("prepare", "train") or set(jobs[-1].after) == {job.slug for job in self._inputs(stage)}
+        return command in ("prepare", "train") or set(jobs[-1].after) == {job.slug for job in self._inputs(command)}
 
-    def failed(self, stage: str, fold: int | None = None) -> list[Job]:
-        """The sessions that have failed since one came further, the last one first."""
+    def failed(self, command: str, fold: int | None = None) -> list[Job]:
+        """Return the sessions that failed since the last progress, latest first."""
         failed: list[Job] = []
         farthest = 0
-        for job in self.of(stage, fold):
+        for job in self.of(command, fold):
+            # A pause counts as progress only if it got further: a fold that pauses at the same step for ever, with
+            # failures in between, would otherwise never reach `retries`.
             if job.state in (DONE, RETRIED) or (job.state == PAUSED and job.step > farthest):
                 failed.clear()
             elif job.state == FAILED:
@@ -165,81 +176,84 @@ class Chain:
             farthest = max(farthest, job.step if job.has_output else 0)
         return failed
 
-    def _inputs(self, stage: str) -> list[Job]:
-        """The outputs of other stages that a session of this one takes up now."""
-        return [job for place in self.places if place[0] in _INPUTS[stage] and (job := self.last_output(*place))]
+    def _inputs(self, command: str) -> list[Job]:
+        """Return the outputs of other commands that a session of this one would take as inputs now."""
+        return [job for place in self.places if place[0] in _INPUTS[command] and (job := self.last_output(*place))]
 
     @property
     def places(self) -> list[tuple[str, int | None]]:
-        """Every stage and fold, in order."""
+        """Every command with its fold, in order."""
         return [("prepare", None), *(("train", fold) for fold in self.folds), ("validate", None), ("infer", None)]
 
     def next_sessions(self) -> list[tuple[str, int | None, list[Job]]]:
-        """Stage, fold and inputs of every session that can start now."""
-        stage, folds = self._next_stage()
-        if self.stopped or stage is None:
+        """Return command, fold and inputs of every session that can start now."""
+        command, folds = self._next_command()
+        if self.stopped or command is None:
             return []
-        inputs = self._inputs(stage)
-        return [
-            (stage, fold, [*inputs, *([own] if (own := self.last_output(stage, fold)) and stage == "train" else [])])
-            for fold in folds
-            if not any(job.state in OPEN for job in self.of(stage, fold))
-        ]
+        inputs = self._inputs(command)
+        sessions = []
+        for fold in folds:
+            if any(job.state in OPEN for job in self.of(command, fold)):
+                continue
+            last = self.last_output(command, fold) if command == "train" else None  # with its checkpoints
+            sessions.append((command, fold, inputs if last is None else [*inputs, last]))
+        return sessions
 
-    def _next_stage(self) -> tuple[str | None, list[int | None]]:
-        """The first stage that is not done, and its folds that are not."""
-        for stage in _INPUTS:
-            folds = [fold for name, fold in self.places if name == stage and not self.is_done(name, fold)]
+    def _next_command(self) -> tuple[str | None, list[int | None]]:
+        """Return the first command that is not done, and its folds that are not."""
+        for command in _INPUTS:
+            folds = [fold for name, fold in self.places if name == command and not self.is_done(name, fold)]
             if folds:
-                return stage, folds
+                return command, folds
         return None, []
 
     def try_again(self) -> None:
-        """Forget why it stopped, and how often sessions have failed: somebody has looked into it."""
+        """Forget why the chain stopped and how often sessions failed: the user has looked into it."""
         self.stopped = ""
         for job in self.jobs:
             job.state = RETRIED if job.state == FAILED else job.state
 
     @property
     def open_jobs(self) -> list[Job]:
+        """The sessions that are being pushed or running."""
         return [job for job in self.jobs if job.state in OPEN]
 
     @property
     def least_seconds(self) -> float:
-        """Hours of the week, in seconds, below which a session is not worth beginning.
+        """Seconds that must be left of the week's hours for a session to be worth starting.
 
-        What is kept free for saving comes off them; a session with a short limit of its own needs no more than that.
+        The time that is kept free for saving comes off them; a session with a shorter limit needs no more than that.
         """
         least = max(LEAST_SECONDS, 2 * float(self.described.get("session", {}).get("margin_seconds", 0.0)))
         return min(least, float(self.limit_seconds or least))
 
     @property
     def gpu_hours(self) -> float:
-        """That its sessions have used, as far as they are over."""
+        """GPU hours that the finished sessions have used."""
         return sum(job.seconds for job in self.jobs if job.gpu) / 3600
 
     def reference(self, job: Job) -> str:
-        """owner/slug of its kernel."""
+        """Return the owner/slug of a session's kernel."""
         return job.reference or f"{self.owner}/{job.slug}"
 
-    def add(self, stage: str, fold: int | None, after: list[Job], *, gpu: bool) -> Job:
-        """Write down a session that is going to be pushed."""
-        number = len(self.of(stage, fold)) + 1
-        tail = f"-{stage if fold is None else f'f{fold}'}-s{number}"
+    def add(self, command: str, fold: int | None, after: list[Job], *, gpu: bool) -> Job:
+        """Record a session that is going to be pushed."""
+        number = len(self.of(command, fold)) + 1
+        tail = f"-{command if fold is None else f'f{fold}'}-s{number}"
         slug = fit(f"imettk-{self.name}", tail)
-        job = Job(stage, fold, slug, secrets.token_hex(8), [job.slug for job in after], gpu, sent=False)
+        job = Job(command, fold, slug, secrets.token_hex(8), [job.slug for job in after], gpu, sent=False)
         self.jobs.append(job)
         return job
 
     def kernel(self, job: Job) -> Kernel:
-        """The kernel to push for it."""
+        """Return the kernel to push for a session."""
         by_slug = {other.slug: other for other in self.jobs}
         fold = () if job.fold is None else ("--fold", str(job.fold))
         limit = job.short_seconds or self.limit_seconds
         arguments = _with_limit(self.arguments, job.short_seconds) if job.short_seconds else self.arguments
         return Kernel(
             reference=f"{self.owner}/{job.slug}",
-            stage=job.stage,
+            command=job.command,
             recipe=self.recipe,
             competition=self.competition,
             arguments=(*arguments, *fold),
@@ -256,13 +270,14 @@ class Chain:
         )
 
     def save(self, folder: Path) -> None:
-        """Write the state, whole or not at all."""
-        content = json.dumps({"time": round(time.time(), 3), **dataclasses.asdict(self)}, indent=2)
-        write_atomically(folder / STATE, content.encode() + b"\n")
+        """Write the state to `chain.json`, whole or not at all."""
+        content = {"time": round(time.time(), 3), **dataclasses.asdict(self)}
+        content["jobs"] = [{COMMAND_KEY: job.pop("command"), **job} for job in content["jobs"]]
+        write_atomically(folder / STATE, json.dumps(content, indent=2).encode() + b"\n")
 
 
 def _with_limit(arguments: list[str], seconds: int) -> list[str]:
-    """Arguments with another limit of the session in the place of theirs."""
+    """Return the arguments with this session limit in place of theirs."""
     words = list(arguments)
     if LIMIT_OPTION in words:
         place = words.index(LIMIT_OPTION)
@@ -271,16 +286,16 @@ def _with_limit(arguments: list[str], seconds: int) -> list[str]:
 
 
 def is_measured(preflight: dict[str, Any]) -> bool:
-    """Whether a preflight says what a fold takes; a file that somebody has changed may say anything."""
+    """Return whether a preflight contains a usable duration of a fold; a file that was edited may contain anything."""
     seconds = preflight.get("seconds_a_fold")
     return isinstance(seconds, int | float) and math.isfinite(seconds) and seconds > 0
 
 
 def expect(chain: Chain, preflight: dict[str, Any], *, usable_seconds: float) -> None:
-    """Note how many sessions and GPU hours a chain will take, by what a preflight has measured.
+    """Record how many sessions and GPU hours a chain will take, according to a preflight.
 
     Args:
-        usable_seconds: of a session.
+        usable_seconds: how long a session can train.
     """
     seconds = chain.seconds_a_fold = float(preflight["seconds_a_fold"])
     chain.expected_hours = len(chain.folds) * seconds / 3600 if chain.gpu else 0.0
@@ -288,15 +303,15 @@ def expect(chain: Chain, preflight: dict[str, Any], *, usable_seconds: float) ->
 
 
 def chain_folders(folder: Path) -> list[Path]:
-    """This folder, where it has a chain, and those right below it that have one: several recipes run side by side."""
+    """Return the folders with a chain: this one and those right below it, where several recipes run side by side."""
     return sorted(path.parent for name in (STATE, f"*/{STATE}") for path in folder.glob(name))
 
 
 def read_chain(folder: Path) -> Chain | None:
-    """The chain of this folder, or None.
+    """Return the chain of a folder, or None if it has none.
 
     Raises:
-        MismatchError: the file holds something else, or is a later imettk's.
+        MismatchError: the file is damaged, or was written by a later imettk.
     """
     try:
         content = read_json(folder / STATE)
@@ -306,14 +321,15 @@ def read_chain(folder: Path) -> Chain | None:
         return None
     content.pop("time", None)
     try:
-        return _make(Chain, content | {"jobs": [_make(Job, job, folder) for job in content["jobs"]]}, folder)
+        jobs = [_make(Job, {"command": job.pop(COMMAND_KEY), **job}, folder) for job in content["jobs"]]
+        return _make(Chain, content | {"jobs": jobs}, folder)
     except (KeyError, TypeError, AttributeError) as error:
         raise MismatchError(f"{folder / STATE} is damaged ({type(error).__name__}: {error}): {_REPLACE}") from None
 
 
 def _make(kind: type[Made], values: dict[str, Any], folder: Path) -> Made:
-    """One of the file's parts as an object."""
+    """Build a `Chain` or a `Job` from its part of the file."""
     known = {item.name for item in dataclasses.fields(kind)}
     if later := sorted(values.keys() - known - FORMER):
-        raise MismatchError(f"{folder / STATE} has {later[0]!r}, of a later imettk: go on with that one")
+        raise MismatchError(f"{folder / STATE} has {later[0]!r}, a field of a later imettk: continue with that version")
     return kind(**{name: value for name, value in values.items() if name in known})

@@ -1,7 +1,7 @@
-"""Calls to Kaggle through its official client, each with a time limit, repeated where that is safe, and checked.
+"""Calls to Kaggle through its official client, each with a time limit, repeated if that is safe, and checked.
 
-The client (kaggle 2.2) has no time limit for a call, repeats few of them, and its command line ends with code 0 after
-many failures. So its typed requests are used, and what it does around them is done here.
+The client (kaggle 2.2) sets no time limit, repeats few calls, and its command line exits with code 0 after many
+failures. So imettk uses only its typed requests, and does here what the client does around them.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Any
 
 from imettk.errors import PlatformError, UserError
 from imettk.kaggle.connection import Connection, Unreadable
-from imettk.kaggle.credentials import Credentials, find_credentials, is_plain, refusal, renewed, tell_readable
+from imettk.kaggle.credentials import Credentials, find_credentials, is_plain, refusal, renewed, warn_of_readable_keys
 from imettk.progress import say
 
-WARN_AFTER_FAILURES = 3  # failures in a row, from which on the user is told
-PASSING_TRIES = 3  # of a call whose answer is final, and may be one in passing all the same
+WARN_AFTER_FAILURES = 3  # failures in a row after which the user is warned
+PASSING_TRIES = 3  # of a call that was refused: Kaggle sometimes answers 401, 403 or 404 by mistake
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for an answer, and how often to ask again.
+    """Limits for waiting and for trying again.
 
     Attributes:
-        tries: of a call in all.
-        first_seconds: between the first try and the second; each further wait is twice as long, up to
-            `longest_seconds`, and drawn from the upper half of that.
-        answer_seconds: within which a connection has to be made, and each part of an answer to come.
-        sleep: how to wait; tests do it faster.
+        tries: the number of tries of a call.
+        first_seconds: the longest wait after the first failure; it doubles with every further one, up to
+            `longest_seconds`. The wait is drawn from the upper half, so that several processes do not retry in step.
+        answer_seconds: the time limit for making a connection, and for each part of an answer.
+        sleep: called to wait; tests pass a faster one.
     """
 
     tries: int = 10
@@ -42,45 +42,45 @@ class Patience:
     _random: random.Random = field(default_factory=random.Random, repr=False)
 
     def wait(self, failures: int, asked: float | None = None) -> None:
-        """Wait after so many failures in a row (at least 1), or as long as the server has asked for."""
+        """Wait after so many failures in a row (at least 1), or for the seconds that the server asked for."""
         if asked is None:
-            wanted = min(self.first_seconds * 2 ** (failures - 1), self.longest_seconds)
-            asked = wanted * self._random.uniform(0.5, 1.0)
+            longest = min(self.first_seconds * 2 ** (failures - 1), self.longest_seconds)
+            asked = longest * self._random.uniform(0.5, 1.0)
         self.sleep(min(asked, self.longest_seconds))
 
 
 class Unclear(PlatformError):
-    """No answer, a server's fault, or nothing that can be read: what was asked for may have been done or not."""
+    """No answer, a fault of the server, or an unreadable answer: the call may have taken effect or not."""
 
 
 class NotSignedIn(Unclear, UserError):
-    """Kaggle does not take the credentials, for now: new ones are looked for at the next call."""
+    """Kaggle does not accept the credentials at present; the next call looks for new ones."""
 
 
 class NotThere(PlatformError):
-    """Kaggle does not know it, or does not show it to this user."""
+    """Kaggle does not know the thing, or does not show it to this user."""
 
 
 class Refused(PlatformError):
-    """Kaggle has understood the call, and said no."""
+    """Kaggle has understood the call and refused it."""
 
 
 class Kaggle:
     """One user's account.
 
     Raises:
-        UserError: the `kaggle` package is missing, no credentials are to be found, or Kaggle does not take them.
-        Unclear: no answer to whose they are.
+        UserError: the `kaggle` package or credentials are missing, or Kaggle does not accept the credentials.
+        Unclear: Kaggle did not answer whose credentials they are.
 
     Attributes:
-        username: whose account it is.
+        username: the owner of the account.
     """
 
     def __init__(self, patience: Patience | None = None) -> None:
         self.patience = patience or Patience()
         self.username = ""
         self._connection = Connection(self.patience.answer_seconds)
-        tell_readable()
+        warn_of_readable_keys()
         self._use(find_credentials())
 
     def ask(
@@ -94,19 +94,20 @@ class Kaggle:
         there: bool = False,
         tries: int | None = None,
     ) -> Any:
-        """Send a request of kagglesdk, and give its typed answer.
+        """Send a request of kagglesdk and return its typed answer.
 
         Args:
-            service: of `blobs`, `datasets`, `kernels`, `competitions`.
+            service: `blobs`, `datasets`, `kernels` or `competitions`.
             what: the call in words, for messages: "push of me/slug".
-            repeat: whether doing it twice does no harm. Otherwise only what was surely not done is repeated.
-            there: it must be there, so that a 403 or 404 may be one in passing, and is asked again a few times.
-            tries: fewer than the patience's, for what is information only.
+            repeat: whether the call may be made twice without harm. If not, it is repeated only after a failure that
+                surely had no effect.
+            there: the thing must exist, so a 403 or 404 may be a mistake and is asked again a few times.
+            tries: fewer tries than the patience allows, for mere information.
 
         Raises:
             NotThere, Refused: Kaggle's answer.
-            Unclear: every try failed, or the first did where it must not be repeated.
-            NotSignedIn: Kaggle does not take the credentials, nor what has been found in their place meanwhile.
+            Unclear: every try failed, or the first one of a call that must not be repeated.
+            NotSignedIn: Kaggle does not accept the credentials, nor any that were found in their place meanwhile.
         """
         send, needs = self._connection.method(service, method), _NEEDS.get(method, ())
 
@@ -124,26 +125,29 @@ class Kaggle:
             raise NotSignedIn(f"{error}; {refusal(self._credentials)}") from None
 
     def repeat(self, call: Callable[[], Any], *, what: str, repeat: bool = True) -> Any:
-        """The result of a call over HTTP without credentials, tried again after the faults that pass; errors as above.
+        """Make an HTTP call without credentials, again after passing faults, and return its result.
 
-        Whatever `get` and `put` raise is explained here.
+        Errors are those of `ask`; anything that `get` and `put` raise is turned into one of them.
         """
         try:
             return self._persist(call, what, repeat=repeat)
-        except _Unauthorized:  # not for credentials: an address carries its own right, which ends
+        except _Unauthorized:  # no credentials were sent: the address itself carries the permission, which expires
             raise NotThere(f"{what}: Kaggle does not know it, or does not show it to this user (401)") from None
 
     @property
     def http(self) -> Any:
-        """The official client's own HTTP client, signed in, for what it has no typed call for."""
+        """The official client's own HTTP client, signed in, for calls that it has no typed request for."""
         return self._connection.client.http_client()
 
     def time(self) -> float:
-        """The platform's clock, which no change of this machine's clock moves; ours until it has answered."""
+        """Return the platform's time; this machine's until the platform has answered.
+
+        A chain measures with it how long something has been missing: a laptop's clock may be wrong or set meanwhile.
+        """
         return self.now() or time.time()
 
     def now(self) -> float | None:
-        """The platform's clock, in seconds since the epoch; None before any answer."""
+        """Return the platform's time in seconds since the epoch; None before its first answer."""
         return self._connection.now()
 
     def _persist(
@@ -156,15 +160,14 @@ class Kaggle:
         tries: int | None = None,
         renew: Callable[[], None] | None = None,
     ) -> Any:
-        """The result of a call, tried as often as its faults may pass; `renew` comes after a 401."""
+        """Make a call until it succeeds or fails for good, and return its result; `renew` is called after a 401."""
         tries, passing = min(tries or self.patience.tries, self.patience.tries), 0
         for failures in range(1, tries + 1):
-            error = None
             try:
                 return call()
             except Exception as caught:
                 error, asked = _explain(caught, what), _retry_after(caught)
-                sure = _was_not_done(caught)
+                sure = _had_no_effect(caught)
             unauthorized = isinstance(error, _Unauthorized) and renew is not None
             if unauthorized or (there and isinstance(error, NotThere)):
                 passing += 1
@@ -181,30 +184,34 @@ class Kaggle:
         raise AssertionError("unreachable")
 
     def _use(self, credentials: Credentials) -> None:
-        """Sign in with these from now on, if they are this account's."""
+        """Sign in with these credentials from now on, if they belong to this account."""
         if credentials.ends:
             credentials = self._with_new_token(credentials)
         name = credentials.username or self._introspect(credentials)
+        # Another account would not see this one's kernels, and a chain would push all of its sessions again.
         if self.username and name.lower() != self.username.lower():
-            raise NotSignedIn(f"{credentials} is {name}'s: this began in the name of {self.username}; sign in so again")
+            raise NotSignedIn(
+                f"{credentials} is {name}'s, but this began in the name of {self.username}: sign in as {self.username}"
+            )
         self.username = self.username or name
         self._credentials, self._connection.authorization = credentials, credentials.authorization
 
     def _renew(self) -> None:
-        """Take what the user has put in place of the credentials meanwhile; else a login's next access token."""
+        """Use credentials that the user has replaced meanwhile; otherwise fetch a login's next access token."""
         try:
-            found = find_credentials()
-        except UserError:  # gone, or about to be written: those in use may be good all the same
-            found = self._credentials
-        if found.secret == self._credentials.secret:
-            if not found.refresh_token:
+            credentials = find_credentials()
+        except UserError:  # deleted, or being written just now: those in use may still be good
+            credentials = self._credentials
+        if credentials.secret == self._credentials.secret:
+            if not credentials.refresh_token:
                 return
-            found = replace(found, expires=None)
-        if found.source != self._credentials.source:
-            say(f"signing in to Kaggle with {found}")
-        self._use(found)
+            credentials = replace(credentials, expires=None)  # refused before its time: fetch a new access token
+        if credentials.source != self._credentials.source:
+            say(f"signing in to Kaggle with {credentials}")
+        self._use(credentials)
 
     def _with_new_token(self, login: Credentials) -> Credentials:
+        """Fetch the next access token of a login, and keep it in the login's file."""
         from kagglesdk import KaggleCredentials
 
         stored = KaggleCredentials(self._connection.client, refresh_token=login.refresh_token)
@@ -219,7 +226,7 @@ class Kaggle:
         return renewed(login, answer.token, int(answer.expires_in))
 
     def _introspect(self, credentials: Credentials) -> str:
-        """The name of a token's user."""
+        """Return the name of a token's user, whom only Kaggle knows."""
         from kagglesdk.security.types.oauth_service import IntrospectTokenRequest
 
         request = IntrospectTokenRequest()
@@ -227,11 +234,11 @@ class Kaggle:
         introspect = self._connection.method("security", "introspect_token")
         answer = self._sign_in(lambda: introspect(request), "sign-in", credentials, credentials.authorization)
         if not answer.active or not answer.username:
-            raise NotSignedIn(f"sign-in: Kaggle does not take these credentials; {refusal(credentials)}")
+            raise NotSignedIn(f"sign-in: Kaggle does not accept these credentials; {refusal(credentials)}")
         return str(answer.username)
 
     def _sign_in(self, call: Callable[[], Any], what: str, credentials: Credentials, authorization: str) -> Any:
-        """The answer to one of the calls before all others; any no means that Kaggle does not take these."""
+        """Make one of the calls that come before all others, in which any refusal concerns the credentials."""
         try:
             with self._connection.signed(authorization):
                 return self._persist(call, what, there=True, tries=PASSING_TRIES, renew=lambda: None)
@@ -239,26 +246,26 @@ class Kaggle:
             raise NotSignedIn(f"{error}; {refusal(credentials)}") from None
 
     def get(self, url: str, *, start: int = 0) -> Any:
-        """A streamed answer to a plain GET of a file's address, from a byte on; the caller closes it."""
+        """Return the streamed answer to a GET of a file's address, from a byte on; the caller closes it."""
         import requests
 
-        # Packed on the way, a file would not go on at the byte where its unpacked part has stopped.
+        # A range counts bytes as they are sent: those of a compressed answer would not continue the uncompressed part.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-        # No credentials: such an address carries its own right to be read, and may lead to another host.
+        # Without credentials: such an address carries its own permission, and may lead to another host.
         return requests.get(url, headers=headers, stream=True, timeout=self.patience.answer_seconds)
 
     def put(self, url: str, content: Any, headers: dict[str, str]) -> Any:
-        """The answer to a PUT of a file's content, or of a question how much of it has arrived."""
+        """Return the answer to a PUT of a file's content, or of an empty one that asks how much has arrived."""
         import requests
 
         return requests.put(url, data=content, headers=headers, timeout=self.patience.answer_seconds)
 
 
 class _Unauthorized(PlatformError):
-    """A 401, before it is said whose fault it is."""
+    """A 401 whose cause, credentials or an expired address, is not decided yet."""
 
 
-# What an answer must have: a page in its place would be read as one without anything.
+# Fields that an answer must have: the client reads a page in its place as an answer with all fields empty.
 _NEEDS = {
     "start_blob_upload": ("token", "create_url"),
     "start_submission_upload": ("token", "create_url"),
@@ -267,7 +274,7 @@ _NEEDS = {
 
 
 def _explain(error: Exception, what: str) -> Exception:
-    """A fault in one line; what is no fault of the connection or the server is given back as it is."""
+    """Turn a fault of the connection or the server into one line; return any other error unchanged."""
     import requests
 
     if isinstance(error, Unreadable | requests.JSONDecodeError):
@@ -281,15 +288,15 @@ def _explain(error: Exception, what: str) -> Exception:
     if code in (403, 404):
         return NotThere(f"{what}: Kaggle does not know it, or does not show it to this user ({code}){text}")
     if code == 401:
-        return _Unauthorized(f"{what}: Kaggle does not take these credentials (401){text}")
-    passing = code in (408, 429) or code >= 500 or code < 400
+        return _Unauthorized(f"{what}: Kaggle does not accept these credentials (401){text}")
+    passing = code in (408, 429) or code >= 500 or code < 400  # below 400: a page, or a redirection to one
     return (Unclear if passing else Refused)(f"{what}: Kaggle answers {code}{text}")
 
 
 def _answer(response: Any) -> tuple[int, str]:
-    """The code and the message of a failed call; both may stand in the body of what HTTP calls a success."""
+    """Return code and message of a failed call; both may come in the body of an answer with status 200."""
     code, text = response.status_code, ""
-    # Of a file that is being streamed the body may be gone, or break off: then the status has to do.
+    # The body of a streamed file may be consumed already, or break off: then the status has to do.
     with contextlib.suppress(Exception):
         body = response.json()
         code, text = int(body.get("code", code)), str(body.get("message", ""))
@@ -297,14 +304,14 @@ def _answer(response: Any) -> tuple[int, str]:
 
 
 def _retry_after(error: Exception) -> float | None:
-    """The seconds that a server asks to wait, if it says so in seconds."""
+    """Return how many seconds the server asks to wait, if it gives a number of seconds."""
     response = getattr(error, "response", None)
     value = response.headers.get("Retry-After", "") if response is not None else ""
     return float(value) if value.isascii() and value.isdigit() else None
 
 
-def _was_not_done(error: Exception) -> bool:
-    """Tell a call that surely had no effect: it was turned away at the door, or never reached it."""
+def _had_no_effect(error: Exception) -> bool:
+    """Return whether a call surely had no effect: it was turned away for its rate, or never reached the server."""
     import requests
 
     response = getattr(error, "response", None)
@@ -314,6 +321,6 @@ def _was_not_done(error: Exception) -> bool:
 
 
 def owner_of(reference: str) -> tuple[str, str]:
-    """`owner/slug` as its two parts."""
+    """Split `owner/slug` into its two parts."""
     owner, _, slug = reference.partition("/")
     return owner, slug

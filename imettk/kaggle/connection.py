@@ -1,8 +1,8 @@
-"""The official client's session: a time limit for each call, the platform's clock, and answers checked while read.
+"""The official client's HTTP session, with what it lacks: time limits, the platform's clock, and checked answers.
 
-The client gives no call a time limit. It takes a list, or an error without a message, for an answer with nothing in it,
-and falls over a page in HTML. `kaggle` itself is not imported, since that asks the server at once, and swallows what
-goes wrong; the typed requests are those of `kagglesdk`, on which it stands.
+The client sets no time limit. It reads a list, or an error without a message, as an answer with nothing in it, and
+raises from deep inside on a page in HTML. `kaggle` itself is not imported, since importing it calls the server at once
+and swallows what goes wrong; the typed requests come from `kagglesdk`, the library below it.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _SERVICES = {
 
 
 class Unreadable(Exception):
-    """An answer with a good status that is not what was asked for: the call may have been done."""
+    """An answer with a good status and the wrong content: the call may have taken effect."""
 
 
 class Connection:
-    """A session with Kaggle, in the name of whoever `authorization` stands for.
+    """A session with Kaggle in the name of the user whom `authorization` stands for.
 
     Args:
-        answer_seconds: within which a connection has to be made, and each part of an answer to come.
+        answer_seconds: the time limit for making a connection, and for each part of an answer.
 
     Attributes:
-        client: kagglesdk's.
-        authorization: the header of this name, or "" for nobody's.
+        client: the client of kagglesdk.
+        authorization: the header of this name; "" for calls in nobody's name.
 
     Raises:
-        UserError: the `kaggle` package is missing, or of a version that is made in another way.
+        UserError: the `kaggle` package is missing, or of a version with other internals.
     """
 
     def __init__(self, answer_seconds: float) -> None:
@@ -50,24 +50,27 @@ class Connection:
             raise UserError(f"{error.name} is not installed: `pip install imettk[kaggle]`") from None
         self.authorization = ""
         self._clock: tuple[float, float] | None = None
-        self.client = KaggleClient(env=get_env(), api_token="-")  # without one it looks for credentials itself
-        self.client.__enter__()  # makes the session
+        # Without a token the client looks for credentials itself; the header that counts is set in `_authorize`.
+        self.client = KaggleClient(env=get_env(), api_token="-")
+        self.client.__enter__()  # creates the HTTP session
         http = self.client.http_client()
         try:
             session, self._read = http._session, http._prepare_response
-        except AttributeError as error:  # neither is promised
-            raise UserError(f"this kagglesdk is not understood ({error}): `pip install kagglesdk==0.1.38`") from None
+        except AttributeError as error:  # neither name is public
+            raise UserError(
+                f"this version of kagglesdk is not supported ({error}): `pip install kagglesdk==0.1.38`"
+            ) from None
         session.auth, http._prepare_response = self._authorize, self._read_checked
         for scheme in ("https://", "http://"):
             session.mount(scheme, _limited(answer_seconds, self._note_time))
 
     def method(self, service: str, name: str) -> Any:
-        """One of the client's calls; it takes a request."""
+        """Return one of the client's calls, which takes a request."""
         return getattr(getattr(getattr(self.client, service), _SERVICES[service]), name)
 
     @contextmanager
     def signed(self, authorization: str) -> Iterator[None]:
-        """Calls in this block are in another's name, or in nobody's."""
+        """Make the calls of a `with` block with another authorization, or with none."""
         before, self.authorization = self.authorization, authorization
         try:
             yield
@@ -75,7 +78,7 @@ class Connection:
             self.authorization = before
 
     def now(self) -> float | None:
-        """The platform's clock, in seconds since the epoch, going on from its last answer; None before the first."""
+        """Return the platform's time in seconds since the epoch, from the date of its last answer; None before one."""
         return None if self._clock is None else self._clock[0] + time.monotonic() - self._clock[1]
 
     def _authorize(self, request: Any) -> Any:
@@ -84,26 +87,26 @@ class Connection:
         return request
 
     def _note_time(self, date: str) -> None:
-        try:
+        try:  # `time.monotonic` from here on: the machine's own clock may be set meanwhile
             self._clock = parsedate_to_datetime(date).timestamp(), time.monotonic()
         except (TypeError, ValueError, OverflowError):
             return
 
     def _read_checked(self, kind: Any, response: Any) -> Any:
-        """Read an answer as the client does, and refuse what it lets pass."""
+        """Read an answer as the client does, but refuse what the client lets pass."""
         from kagglesdk.common.types.file_download import FileDownload
         from kagglesdk.common.types.http_redirect import HttpRedirect
         from requests import HTTPError
 
         try:
-            if response.ok and kind not in (None, FileDownload, HttpRedirect):  # which are given as they come
+            if response.ok and kind not in (None, FileDownload, HttpRedirect):  # those have no JSON body
                 body = response.json()
                 _check(body, kind)
                 if isinstance(body.get("code"), int) and body["code"] >= 400:
-                    raise HTTPError(response=response)  # the client wants a message too
+                    raise HTTPError(response=response)  # the client overlooks an error without a message
             return self._read(kind, response)
         except Exception as error:
-            response.raise_for_status()  # a bad status says more than the page that comes with it
+            response.raise_for_status()  # a bad status tells more than the page that comes with it
             if isinstance(error, HTTPError):
                 raise
             text = " ".join(str(error).split())[:100]
@@ -111,12 +114,12 @@ class Connection:
 
 
 def _limited(answer_seconds: float, note_time: Any) -> Any:
-    """An adapter for `requests` that waits so long, and passes on the date of each answer."""
+    """Return an adapter for `requests` that sets a time limit and passes on the date of each answer."""
     from requests.adapters import HTTPAdapter
 
     class Limited(HTTPAdapter):
         def send(self, *arguments: Any, **options: Any) -> Any:
-            # The client gives no limit, and a dead connection would hold it for ever.
+            # The client sets none, and a dead connection would block it for ever.
             response = super().send(*arguments, **(options | {"timeout": answer_seconds}))
             note_time(response.headers.get("Date", ""))
             return response
@@ -125,10 +128,11 @@ def _limited(answer_seconds: float, note_time: Any) -> Any:
 
 
 def _check(body: Any, kind: Any) -> None:
-    """Refuse what the client would take for an answer of this kind: a part of another shape is left out in silence.
+    """Check the shape of an answer: the client would silently drop a part of the wrong type.
 
     Raises:
-        TypeError, ValueError: with the field's name, never its value.
+        TypeError, ValueError: a field has the wrong type; the message contains its name, and never its value, which
+            may be a secret.
     """
     from kagglesdk.kaggle_object import ListSerializer, MapSerializer
 
@@ -150,7 +154,7 @@ def _check(body: Any, kind: Any) -> None:
 
 
 def _is_number(value: Any, kind: Any) -> bool:
-    """Check that it can be read as one; a whole number of 64 bits comes as text."""
+    """Return whether a value can be read as a number; integers of 64 bits come as text."""
     try:
         kind(value)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""What must not travel in a dataset: secrets, pickles and zips, names that the platform alters; and its metadata."""
+"""Checks of files before they go into a dataset (secrets, pickles, zips, altered names), and a dataset's metadata."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 from imettk.errors import DataError
 from imettk.tracking.files import read_json
 
-METADATA = "dataset-metadata.json"  # what the platform is told of a dataset; not one of its files
-# Where the official client keeps a user's keys.
+METADATA = "dataset-metadata.json"  # a dataset's title and licence; not one of its files
+# The files in which the official client keeps a user's keys.
 KAGGLE_FILES = ("kaggle.json", "access_token", "access_token.txt", "credentials.json")
 _COPY = r"(?:[ ._-]*(?:\(\d+\)|copy|old|bak|backup|orig|\d+))*"  # "kaggle (1).json", "kaggle - copy.json"
 _SECRET_NAME = re.compile(
@@ -23,7 +23,7 @@ _SECRET_NAME = re.compile(
 )
 _SECRET_SUFFIXES = {".env", ".pem", ".key", ".p12", ".pfx", ".jks", ".ppk"}
 _ALTERED = re.compile(r"""[@&%#?*:"<>|\\\x00-\x1f\x7f]|^\s|[\s.]$""")
-# The platform unpacks archives, and a .pt file or an .npz is one; the rest is pickle, which runs what it likes.
+# The platform unpacks archives, and a .pt or .npz file is one; the others are pickles, which can run any code.
 FORBIDDEN_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt", ".npz", ".pkl", ".pickle", ".joblib"}
 ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
 _SECRETS = {
@@ -41,10 +41,10 @@ _SECRETS = {
 
 
 def check_travels(path: Path) -> None:
-    """Refuse a file that must not go into a dataset.
+    """Check that a file may go into a dataset.
 
     Raises:
-        DataError: it is or holds a secret (which is not shown), or the platform would unpack, rename or drop it.
+        DataError: it is or contains a secret (which is not shown), or the platform would unpack, rename or drop it.
     """
     name = unicodedata.normalize("NFKC", path.name).casefold().strip()
     suffix = Path(name).suffix
@@ -53,19 +53,19 @@ def check_travels(path: Path) -> None:
     if suffix in FORBIDDEN_SUFFIXES:
         raise DataError(f"{path}: {suffix} files must not go into a dataset; weights travel as .safetensors")
     if suffix in ARCHIVES:
-        raise DataError(f"{path}: archives must not go into a dataset; the platform would unpack them")
+        raise DataError(f"{path}: archives must not go into a dataset, since the platform would unpack them")
     if _ALTERED.search(path.name):
         raise DataError(
-            f"{str(path)!r}: the platform takes no @ and & in names, and % # ? : * or a space at an end may not come "
-            "through; rename it"
+            f"{str(path)!r}: the platform refuses @ and & in names, and may alter % # ? : * or a space at either end; "
+            "rename it"
         )
-    if (found := find_secret(path)) is not None:
-        line, kind = found
-        raise DataError(f"{path} line {line} holds what looks like {kind}: take it out (and make a new one)")
+    if (secret := find_secret(path)) is not None:
+        line, kind = secret
+        raise DataError(f"{path} line {line} contains what looks like {kind}: remove it (and make a new one)")
 
 
 def find_secret(path: Path) -> tuple[int, str] | None:
-    """The first line with what looks like a secret, counted from 1, and its kind; archives and weights are not read."""
+    """Return line number (from 1) and kind of the first apparent secret, or None; archives and weights are not read."""
     if path.suffix.lower() in {".whl", ".zip", ".safetensors"}:
         return None
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
@@ -76,48 +76,48 @@ def find_secret(path: Path) -> tuple[int, str] | None:
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
-    """A dataset's metadata, or None where there is no such file.
+    """Return a dataset's metadata, or None if there is no such file.
 
     Raises:
         DataError: they lack what the platform needs.
         MismatchError: the file is damaged.
     """
-    held = read_json(path)
-    if held is None:
+    metadata = read_json(path)
+    if metadata is None:
         return None
-    licences = held.get("licenses")
+    licences = metadata.get("licenses")
     licence = licences[0] if isinstance(licences, list) and licences and isinstance(licences[0], dict) else {}
-    texts = [held.get("id"), held.get("title"), licence.get("name")]
-    if not all(isinstance(text, str) and text for text in texts) or str(held["id"]).count("/") != 1:
-        raise DataError(f"{path} needs an id OWNER/SLUG, a title, and a licence: mend it, or move it away")
-    return dict(held)
+    texts = [metadata.get("id"), metadata.get("title"), licence.get("name")]
+    if not all(isinstance(text, str) and text for text in texts) or str(metadata["id"]).count("/") != 1:
+        raise DataError(f"{path} needs an id OWNER/SLUG, a title, and a licence: correct it, or move it away")
+    return dict(metadata)
 
 
 def keep_metadata(path: Path, wanted: dict[str, Any], made: Callable[[str], dict[str, Any]] | None = None) -> bytes:
-    """The content that a dataset's metadata shall have: what lies there, where that is of this dataset.
+    """Return the content for a dataset's metadata file: the existing one if it belongs to this dataset.
 
     Args:
-        wanted: for where none lies there.
-        made: what this program writes for a dataset `owner/slug`: where just that lies there, of another dataset, it
-            holds nothing of the user's, and gives way.
+        wanted: the metadata to write if there are none.
+        made: gives what imettk itself writes for a dataset `owner/slug`. An existing file of another dataset with just
+            that content has nothing of the user's own, and may be overwritten.
 
     Raises:
-        DataError: what lies there is of another dataset.
+        DataError: the existing metadata belong to another dataset.
     """
-    held = read_metadata(path)
-    if held is not None and held["id"] == wanted["id"]:
+    existing = read_metadata(path)
+    if existing is not None and existing["id"] == wanted["id"]:
         return path.read_bytes()
-    if held is not None and (made is None or held != made(held["id"])):
+    if existing is not None and (made is None or existing != made(existing["id"])):
         raise DataError(
-            f"{path} is of dataset {held['id']}, not of {wanted['id']}: nothing is sent; move it away, or use another "
-            "folder"
+            f"{path} belongs to dataset {existing['id']}, not to {wanted['id']}: nothing is sent; move it away, or use "
+            "another folder"
         )
     return (json.dumps(wanted, indent=2) + "\n").encode()
 
 
 @contextmanager
 def name_fault(path: Path) -> Iterator[None]:
-    """Give a fault of the disk the path that was to be written, where the system names none."""
+    """Add the path that was to be written to an `OSError` that names none."""
     try:
         yield
     except OSError as error:
@@ -127,7 +127,7 @@ def name_fault(path: Path) -> Iterator[None]:
 
 
 def replace_folder(out: Path, made: Path) -> None:
-    """Put a folder in the place of an older one; a kill leaves the old one whole, or none, or the new one."""
+    """Replace a folder by a new one; a kill leaves the old one, none, or the new one, but never a mixture."""
     if out.exists():
-        out.rename(made.with_name("old"))  # where it is removed with all else
+        out.rename(made.with_name("old"))  # beside the new one, in a temporary folder that is about to be removed
     made.rename(out)

@@ -1,8 +1,8 @@
-"""A user's Kaggle credentials: found where the official client looks, in its order; and a login kept alive.
+"""A user's Kaggle credentials, found in the official client's places and order, and logins kept alive.
 
-Nothing here asks the server, and no token or key comes into a message. The client's own reading (kagglesdk 0.1.38) is
-not used: it knows `~/.kaggle` alone, names no file, fails over one that cannot be read, and takes a login's token as
-good for half an hour after its end.
+Nothing here calls the server, and no token or key gets into a message. The client's own reading (kagglesdk 0.1.38) is
+not used: it looks only in `~/.kaggle`, names no file in its errors, crashes on an unreadable one, and goes on using a
+login's token for half an hour after it has expired.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from imettk.kaggle.contents import KAGGLE_FILES
 from imettk.progress import say
 
 TOKEN, KEY, LOGIN = "access token", "API key", "login"
-RENEWED_BEFORE = timedelta(minutes=10)  # its end: a call and its repeats take their time
+RENEWED_BEFORE = timedelta(minutes=10)  # the end of a token: a call may be repeated for minutes
 _NEW_TOKEN = "make a new token under kaggle.com/settings and put it there"
 _REMEDIES = {TOKEN: _NEW_TOKEN, KEY: _NEW_TOKEN, LOGIN: "log in again: kaggle auth login"}
 MISSING = (
     "no Kaggle credentials: run `kaggle auth login`, or make a token under kaggle.com/settings and put it into "
-    "KAGGLE_API_TOKEN or ~/.kaggle/access_token; KAGGLE_USERNAME with KAGGLE_KEY, and ~/.kaggle/kaggle.json, do as well"
+    "KAGGLE_API_TOKEN or ~/.kaggle/access_token; KAGGLE_USERNAME with KAGGLE_KEY, or ~/.kaggle/kaggle.json, works too"
 )
 
 
@@ -39,11 +39,12 @@ class Credentials:
 
     Attributes:
         kind: `TOKEN`, `KEY` or `LOGIN`.
-        source: the variable or the file that it comes from.
-        username: "" where only Kaggle knows it.
-        secret: the token, the key, or the login's access token, which ends at `expires`; None is not known when.
-        refresh_token: gives a login its access tokens; "" for the other kinds.
-        path: of a login's file.
+        source: the variable or file that it comes from.
+        username: the user's name; "" if only Kaggle knows it.
+        secret: the token, the key, or the login's access token.
+        refresh_token: the token with which a login fetches access tokens; "" for the other kinds.
+        expires: when the access token of a login expires; None if not known.
+        path: the file of a login.
     """
 
     kind: str
@@ -56,14 +57,14 @@ class Credentials:
 
     @property
     def authorization(self) -> str:
-        """The header of a call in this user's name."""
+        """The `Authorization` header of a call in this user's name."""
         if self.kind == KEY:
             return "Basic " + base64.b64encode(f"{self.username}:{self.secret}".encode()).decode()
         return f"Bearer {self.secret}"
 
     @property
     def ends(self) -> bool:
-        """True where a login needs another access token by now."""
+        """True if a login needs another access token by now."""
         if not self.refresh_token:
             return False
         return not self.secret or self.expires is None or self.expires - datetime.now(UTC) < RENEWED_BEFORE
@@ -73,33 +74,33 @@ class Credentials:
 
 
 def find_credentials() -> Credentials:
-    """The first that are there, as the official client would take them.
+    """Return the first credentials in the order of the official client.
 
     Raises:
-        UserError: there are none, or a file that should hold some cannot be read or holds something else.
+        UserError: there are none, or a file that should contain some is unreadable or damaged.
     """
     for find in KINDS.values():
-        if (found := find()) is not None:
-            return found
+        if (credentials := find()) is not None:
+            return credentials
     raise UserError(MISSING)
 
 
 def refusal(credentials: Credentials) -> str:
-    """For the end of a line: which credentials Kaggle does not take, and what to do.
+    """Return the end of a message: which credentials Kaggle does not accept, and what to do.
 
-    Others that are there may be another account's: they are named, and not tried.
+    Other credentials that exist are named but not tried, since they may belong to another account.
     """
     text = f"they are {credentials}: {_REMEDIES[credentials.kind]}"
     others = []
     for find in KINDS.values():
         with contextlib.suppress(UserError):
-            found = find()
-            if found is not None and found.source != credentials.source:
-                others.append(str(found))
+            other = find()
+            if other is not None and other.source != credentials.source:
+                others.append(str(other))
     return f"{text} ({' and '.join(others)}: not tried in their place)" if others else text
 
 
-def tell_readable() -> None:
+def warn_of_readable_keys() -> None:
     """Warn of keys that other users of this machine can read."""
     if os.name != "posix":
         return
@@ -109,41 +110,41 @@ def tell_readable() -> None:
     for path in dict.fromkeys(paths):
         with contextlib.suppress(OSError):
             if path.stat().st_mode & 0o077:
-                say(f"warning: {path} holds a Kaggle key and can be read by others: chmod 600 {path}")
+                say(f"warning: {path} contains a Kaggle key and can be read by others: chmod 600 {path}")
 
 
 def renewed(login: Credentials, token: str, lives_seconds: float) -> Credentials:
-    """A login with its next access token, kept in its file for other processes and for the official client."""
-    lives = timedelta(seconds=min(lives_seconds, 1e8))  # a number without sense must not end a chain
+    """Return a login with its next access token, kept in its file for other processes and the official client."""
+    lives = timedelta(seconds=min(lives_seconds, 1e8))  # an absurd number must not overflow, and so end a chain
     login = replace(login, secret=token, expires=datetime.now(UTC) + lives)
     assert login.path is not None and login.expires is not None
     try:
         content = _read_login(login.path)
         if content is None or content["refresh_token"] != login.refresh_token:
-            return login  # there has been another login meanwhile, or a log-out: neither must be undone
+            return login  # the user has logged in again or logged out meanwhile: neither must be undone
         content |= {"access_token": token, "access_token_expiration": login.expires.isoformat()}
         _write_private(login.path.resolve(), json.dumps(content, indent=2).encode())
     except (OSError, UserError) as error:
-        if login.path not in _told:
-            _told.add(login.path)
+        if login.path not in _reported:
+            _reported.add(login.path)
             reason = error.strerror if isinstance(error, OSError) else "it is damaged"
-            say(f"{login.path} cannot be written ({reason}): its new access token is used all the same, but not kept")
+            say(f"{login.path} cannot be written ({reason}): its new access token is used, but not kept")
     return login
 
 
-_told: set[Path] = set()  # files of logins that cannot be written
+_reported: set[Path] = set()  # files of logins that cannot be written
 
 
 def _write_private(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, for nobody else's eyes at any moment."""
+    """Write a file whole or not at all, readable by nobody else at any moment."""
     with replace_atomically(path) as temporary:
-        temporary.touch(0o600)
+        temporary.touch(0o600)  # before there is content
         temporary.chmod(0o600)
         temporary.write_bytes(content)
 
 
 def _folders() -> list[Path]:
-    """The folders of the official client's files, in order; it looks for each file in one of them, we in all."""
+    """Return the folders of the official client's files, in its order; it searches one of them for a file, we all."""
     home = Path(os.path.expanduser("~"))
     places = [os.environ.get("KAGGLE_CONFIG_DIR"), home / ".kaggle"]
     places.append(Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config", "kaggle"))
@@ -151,14 +152,14 @@ def _folders() -> list[Path]:
 
 
 def _files(*names: str) -> Iterator[tuple[Path, str]]:
-    """Files that are there and not empty, with their text; the first folder's first."""
+    """Yield the existing, non-empty files of these names with their text, folder by folder."""
     for path in (folder / name for folder in _folders() for name in names):
         if text := _read(path):
             yield path, text
 
 
 def _read(path: Path) -> str:
-    """A file's text without what stands around it, or "" where there is none."""
+    """Return a file's text without byte order mark and surrounding space; "" if there is no such file."""
     try:
         return path.read_bytes().decode("utf-8-sig").strip()
     except (FileNotFoundError, NotADirectoryError):
@@ -166,13 +167,13 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not text in UTF-8: write it anew") from None
+        raise UserError(f"{path} is not text in UTF-8: write it again") from None
 
 
 def _find_token() -> Credentials | None:
-    """A bearer token, as it is or in a file."""
+    """Return a bearer token from the environment or a file, or None."""
     named = {}
-    if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):  # a notebook on Kaggle
+    if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):  # inside a notebook on Kaggle, its own token comes first
         named["KAGGLE_API_V1_TOKEN"] = os.environ.get("KAGGLE_API_V1_TOKEN", "")
     named["KAGGLE_API_TOKEN"] = value = os.environ.get("KAGGLE_API_TOKEN", "").strip()
     for name, place in named.items():
@@ -180,7 +181,9 @@ def _find_token() -> Credentials | None:
             return _token(_read(Path(place)), f"{place} ({name})")
     if value:
         if value.startswith(("/", "~", ".")):
-            raise UserError("KAGGLE_API_TOKEN names a file that is not there: give its whole path, or the token itself")
+            raise UserError(
+                "KAGGLE_API_TOKEN names a file that does not exist: give its full path, or the token itself"
+            )
         return _token(value, "KAGGLE_API_TOKEN")
     for path, text in _files("access_token", "access_token.txt"):
         return _token(text, str(path))
@@ -188,23 +191,24 @@ def _find_token() -> Credentials | None:
 
 
 def _token(text: str, source: str) -> Credentials:
+    """Return the credentials of a bearer token, or raise `UserError` if the text cannot be one."""
     if not is_plain(text):
-        raise UserError(f"{source} must hold a token and nothing else: {_NEW_TOKEN}")
+        raise UserError(f"{source} must contain a token and nothing else: {_NEW_TOKEN}")
     return Credentials(TOKEN, source, secret=text)
 
 
 def is_plain(text: str) -> bool:
-    """Check that it can stand in a header: libraries show what cannot."""
+    """Return whether a text can be part of a header: libraries would print one that cannot, secret or not."""
     return re.fullmatch(r"[!-~]+", text) is not None
 
 
 def _is_token(value: Any) -> bool:
-    """Recognize a token as kaggle.com/settings gives it today, wherever somebody has put it."""
+    """Return whether a value is a token of the present kind, which people also put where older keys belong."""
     return isinstance(value, str) and value.strip().startswith("KGAT_")
 
 
 def _find_key() -> Credentials | None:
-    """A user's name and key; each variable counts more than the file, as with the official client."""
+    """Return a user's name and key, or None; as for the official client, a variable overrides the file."""
     names = {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"}
     given = {part: value for part, name in names.items() if (value := os.environ.get(name, "").strip())}
     if _is_token(given.get("key")):
@@ -222,14 +226,15 @@ def _find_key() -> Credentials | None:
 
 
 def _key(content: dict[str, Any], source: str) -> Credentials:
+    """Return the credentials of a name and a key, or raise `UserError` if they cannot be such."""
     username, key = (str(content[part]).strip() for part in ("username", "key"))
     if not is_plain(username) or not is_plain(key):
-        raise UserError(f"{source} does not hold a user's name and key: {_NEW_TOKEN}")
+        raise UserError(f"{source} does not contain a user's name and key: {_NEW_TOKEN}")
     return Credentials(KEY, source, username, key)
 
 
 def _key_file(path: Path, text: str) -> dict[str, Any]:
-    """Parse a kaggle.json, which may hold the client's settings alone."""
+    """Parse a kaggle.json, which may also contain only settings of the client."""
     try:
         content = json.loads(text)
     except ValueError:
@@ -237,12 +242,12 @@ def _key_file(path: Path, text: str) -> dict[str, Any]:
     if _is_token(content):
         return {"token": content}
     if not isinstance(content, dict):
-        raise UserError(f'{path} must hold {{"username": ..., "key": ...}} or a token: {_NEW_TOKEN}')
+        raise UserError(f'{path} must contain {{"username": ..., "key": ...}} or a token: {_NEW_TOKEN}')
     return content
 
 
 def _find_login() -> Credentials | None:
-    """A login, as `kaggle auth login` has left it."""
+    """Return the login that `kaggle auth login` has left, or None."""
     for path, _ in _files("credentials.json"):
         if (content := _read_login(path)) is not None:
             token = str(content.get("access_token") or "")
@@ -259,7 +264,7 @@ def _find_login() -> Credentials | None:
 
 
 def _read_login(path: Path) -> dict[str, Any] | None:
-    """Parse a login's file; None where nobody is logged in."""
+    """Parse a login's file; return None if nobody is logged in."""
     try:
         content = json.loads(_read(path) or "{}")
     except ValueError:
@@ -270,12 +275,13 @@ def _read_login(path: Path) -> dict[str, Any] | None:
 
 
 def _time(text: Any) -> datetime | None:
+    """Parse a time, which is UTC if it names no zone; return None for anything else."""
     try:
-        found = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-# One row a kind, in the order in which the official client takes them.
+# One row per kind, in the order in which the official client tries them.
 KINDS: dict[str, Callable[[], Credentials | None]] = {TOKEN: _find_token, KEY: _find_key, LOGIN: _find_login}

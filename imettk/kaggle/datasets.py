@@ -1,4 +1,4 @@
-"""Datasets: upload files one by one, make a version of it, and wait until kernels can have that version."""
+"""Datasets: upload files one by one, make a version of them, and wait until kernels can use that version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imettk.kaggle.client import Kaggle, NotThere, Refused, Unclear, owner_of
 from imettk.kaggle.contents import METADATA, read_metadata
 from imettk.progress import progress_bar, say
 
-MAX_FILES = 1000
+MAX_FILES = 1000  # of a dataset; the platform silently drops the rest
 POLL_SECONDS = 10.0
 READY_SECONDS = 3600.0  # a few gigabytes take minutes
 _BAD = ("FAILED", "DELETED")
@@ -21,30 +21,31 @@ _SETTLED = ("READY", *_BAD)
 
 
 def current_version(kaggle: Kaggle, reference: str) -> int:
-    """The version that kernels get at present; 0 where there is no such dataset, after several looks."""
+    """Return the version that kernels get at present; 0 if there is no such dataset, after several tries."""
     from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetRequest
 
     request = ApiGetDatasetRequest()
     request.owner_slug, request.dataset_slug = owner_of(reference)
     try:
         dataset = kaggle.ask("datasets", "get_dataset", request, what=f"look-up of dataset {reference}", there=True)
-    except NotThere:  # another's private dataset and one that is not there answer alike
+    except NotThere:  # somebody else's private dataset and a missing one get the same answer
         return 0
     return int(dataset.current_version_number or 0)
 
 
 def upload_folder(kaggle: Kaggle, folder: Path, files: Sequence[str], notes: str) -> tuple[str, int]:
-    """Upload files of a folder as a new dataset, or as a new version of it; `owner/slug` and the version to wait for.
+    """Upload files as a new dataset or a new version of it; return `owner/slug` and the version to wait for.
 
     Args:
-        folder: with a `dataset-metadata.json`.
-        files: their names in the folder.
-        notes: what is said about this version.
+        folder: a folder with a `dataset-metadata.json`.
+        files: the names of the files in the folder.
+        notes: the notes of this version.
 
     Raises:
-        DataError: a folder among them, too many files (the platform would drop them in silence), or no metadata.
+        DataError: one of them is a folder, there are too many (the platform would silently drop them), or the metadata
+            are missing.
         OSError: a file cannot be read, or changes while it is sent.
-        PlatformError: a file or the version was not taken.
+        PlatformError: the platform refuses a file or the version.
     """
     paths = [folder / name for name in sorted(files)]
     if (inside := [path.name for path in paths if path.is_dir()]) or not 0 < len(paths) <= MAX_FILES:
@@ -57,19 +58,20 @@ def upload_folder(kaggle: Kaggle, folder: Path, files: Sequence[str], notes: str
     size = sum(path.stat().st_size for path in paths)
     with progress_bar(f"upload {reference}", total=size, unit="B") as bar:
         tokens = [_upload_file(kaggle, path, bar.update) for path in paths]
+    # Looked up after the upload, which takes minutes in which other versions may come.
     before = last_version(kaggle, reference)
     if before is None and (refusal := _create(kaggle, metadata, tokens)):
         before = last_version(kaggle, reference)
         if before is None:
             raise PlatformError(refusal)
-        say(f"{refusal}: it was made meanwhile, this becomes a version of it")
+        say(f"{refusal}: it was created meanwhile, so this becomes a version of it")
     if before is not None:
         _create_version(kaggle, reference, tokens, notes, before)
     return reference, (before or 0) + 1
 
 
 def wait_ready(kaggle: Kaggle, reference: str, version: int, *, limit_seconds: float = READY_SECONDS) -> None:
-    """Wait until the platform has processed this version; a kernel pushed before would get the one before.
+    """Wait until the platform has processed this version; a kernel pushed earlier would get the version before.
 
     Raises:
         PlatformError: processing failed, or takes longer than the limit.
@@ -78,17 +80,18 @@ def wait_ready(kaggle: Kaggle, reference: str, version: int, *, limit_seconds: f
     def is_ready(status: str | None) -> bool:
         if status in _BAD:
             raise PlatformError(
-                f"dataset {reference}: the platform says {status} of version {version}; run the same command again"
+                f"dataset {reference}: the platform reports {status} for version {version}; run the same command again"
             )
+        # READY may still refer to the version before.
         return status == "READY" and current_version(kaggle, reference) >= version
 
     _wait(kaggle, reference, f"version {version}", is_ready, limit_seconds)
 
 
 def last_version(kaggle: Kaggle, reference: str) -> int | None:
-    """The last version, once none is in processing any more; None where there is no such dataset.
+    """Return the last version, once none is being processed any more; None if there is no such dataset.
 
-    Before, the next one's number is not known: that of an upload that was killed is still to come.
+    While one is being processed the number of the next is not known: the version of a killed upload may still appear.
     """
     status = _status(kaggle, reference)
     if status is None:
@@ -102,13 +105,13 @@ def last_version(kaggle: Kaggle, reference: str) -> int | None:
 def _wait(
     kaggle: Kaggle, reference: str, which: str, is_over: Callable[[str | None], bool], limit_seconds: float
 ) -> None:
-    """Ask for a dataset's status until it is such a one."""
-    end, told = time.monotonic() + limit_seconds, ""
+    """Ask for a dataset's status until `is_over` accepts it, and print each change."""
+    end, printed = time.monotonic() + limit_seconds, ""
     while not is_over(status := _status(kaggle, reference)):
-        status = status or "NOT_YET_PERSISTED"  # for a moment after its first version was made
-        if status != told:
+        status = status or "NOT_YET_PERSISTED"  # for a moment after its first version was created
+        if status != printed:
             say(f"dataset {reference} {which}: {status.lower().replace('_', ' ')}")
-            told = status
+            printed = status
         if time.monotonic() > end:
             raise PlatformError(
                 f"dataset {reference} {which} is not ready after {limit_seconds / 60:.0f} minutes "
@@ -118,7 +121,7 @@ def _wait(
 
 
 def _create(kaggle: Kaggle, metadata: dict[str, Any], tokens: list[str]) -> str:
-    """Make a dataset, private; "", or what the platform has against it."""
+    """Create a private dataset; return "", or the platform's refusal."""
     from kagglesdk.datasets.types.dataset_api_service import ApiCreateDatasetRequest
 
     request = ApiCreateDatasetRequest()
@@ -127,7 +130,7 @@ def _create(kaggle: Kaggle, metadata: dict[str, Any], tokens: list[str]) -> str:
     request.license_name = metadata["licenses"][0]["name"]
     request.is_private = True
     request.files = _new_files(tokens)
-    return _made(kaggle, "create_dataset", request, metadata["id"], None)
+    return _create_once(kaggle, "create_dataset", request, metadata["id"], None)
 
 
 def _create_version(kaggle: Kaggle, reference: str, tokens: list[str], notes: str, before: int) -> None:
@@ -141,14 +144,14 @@ def _create_version(kaggle: Kaggle, reference: str, tokens: list[str], notes: st
     request.body = ApiCreateDatasetVersionRequestBody()
     request.body.version_notes = notes
     request.body.files = _new_files(tokens)
-    if refusal := _made(kaggle, "create_dataset_version", request, reference, before):
+    if refusal := _create_once(kaggle, "create_dataset_version", request, reference, before):
         raise PlatformError(refusal)
 
 
-def _made(kaggle: Kaggle, method: str, request: Any, reference: str, before: int | None) -> str:
-    """Ask for a version once; where the answer was lost, look whether it is there before asking again.
+def _create_once(kaggle: Kaggle, method: str, request: Any, reference: str, before: int | None) -> str:
+    """Create a version exactly once: after a lost answer, look whether it arrived before asking again.
 
-    Returns "", or what the platform has against it.
+    Returns "", or the platform's refusal.
     """
     what = f"upload of dataset {reference}"
     for failures in range(1, kaggle.patience.tries + 1):
@@ -168,13 +171,13 @@ def _made(kaggle: Kaggle, method: str, request: Any, reference: str, before: int
             if str(answer.status).lower() == "ok":
                 return ""
             refusal = f"{what}: Kaggle says {answer.error or answer.status!r}"
-        # Already in use, after an answer was lost: it is the one that was asked for then.
+        # "Already in use" after a lost answer: it is the dataset that this very call created.
         return "" if failures > 1 and _arrived(kaggle, reference, before) else refusal
     raise AssertionError("unreachable")
 
 
 def _arrived(kaggle: Kaggle, reference: str, before: int | None) -> bool:
-    """Whether a version after this one (None: any) is there or in processing."""
+    """Return whether a version after `before` (None: any) exists or is being processed."""
     status = _status(kaggle, reference)
     if status is None or before is None:
         return status is not None
@@ -182,7 +185,7 @@ def _arrived(kaggle: Kaggle, reference: str, before: int | None) -> bool:
 
 
 def _status(kaggle: Kaggle, reference: str) -> str | None:
-    """How far the platform is with a dataset, or None where there is none, after several looks."""
+    """Return how far the platform has processed a dataset, or None if there is none, after several tries."""
     from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetStatusRequest
 
     request = ApiGetDatasetStatusRequest()
@@ -207,7 +210,7 @@ def _new_files(tokens: list[str]) -> list[Any]:
 
 
 def _upload_file(kaggle: Kaggle, path: Path, moved: Callable[[int], Any]) -> str:
-    """Upload a file; its token. A broken upload goes on where the server says that it stands."""
+    """Upload a file and return its token."""
     from kagglesdk.blobs.types.blob_api_service import ApiBlobType, ApiStartBlobUploadRequest
 
     request = ApiStartBlobUploadRequest()

@@ -1,4 +1,4 @@
-"""Inside a kernel: find what is mounted, install offline, run one stage with its lines shown as they come."""
+"""Inside a kernel: find what is mounted, install offline, and run one command with its lines shown as they come."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ fault = unsupported_gpu() if torch.cuda.is_available() else "torch sees no GPU, 
 if fault:
     print({_FAULT!r} + fault)
 """
-SITE = "imettk-site"  # where wheels are installed, outside of what the platform keeps
+SITE = "imettk-site"  # the wheels are installed outside the folder that the platform keeps as output
 
 
 @dataclass(frozen=True)
 class Order:
-    """An order as it stands in a kernel's text.
+    """The order in a kernel's text, whose fields are given by position.
 
     Attributes:
-        stage: a command of imettk.
+        command: a command of imettk.
         recipe: a built-in name, or the name of a `.py` file in the pack.
-        competition: slug of the folder with the data.
-        arguments: options of the stage.
-        pack: hash of the pack that it was written for; "" takes any.
-        push: of the push that wrote it; "" where it was pushed by hand.
-        after: the pushes whose outputs are taken up; none is every output that is attached.
+        competition: the slug of the folder with the data.
+        arguments: options of the command.
+        pack: the hash of the pack that the text was written for; "" accepts any.
+        push: the push that wrote the text; "" if it was pushed by hand.
+        after: the pushes whose outputs are inputs; empty for every output that is attached.
     """
 
-    stage: str
+    command: str
     recipe: str
     competition: str
     arguments: Sequence[str] = ()
@@ -56,44 +56,46 @@ class Order:
     after: Sequence[str] = ()
 
 
+# Every kernel's text calls this function by its name and keywords, with `Order` by position. A chain stays with the
+# pack that it began with, so a newer imettk writes texts that import an older pack: neither may change.
 def run_stage(order: Order, *, root: Path, pack: Path, code: Path, started: float) -> int:
-    """Run one stage as a kernel; returns the kernel's exit code.
+    """Run one command as a kernel, and return the kernel's exit code.
 
-    The working folder is the run folder; outputs of earlier kernels are its inputs. At the end stands a list of what
-    it leaves, which says how the stage ended, and which outputs it lacked; until then one without a code and files
-    is there. A kernel with a `push` ends with code 0 whatever its stage did: the platform gives the output of a failed
-    kernel to no other, and hours of training would be lost with it.
+    The working folder is the run folder; outputs of earlier kernels are its inputs. In the end it contains a list of
+    all files, with the command's exit code and missing inputs; until then, a list without code and files.
 
     Args:
         root: `/kaggle`.
-        code: what to put on the path to import imettk: the zip of the pack, or the folder it was unpacked to.
+        code: the path from which imettk is imported: the zip of the pack, or the folder it was unpacked to.
         started: when the kernel started, on `time.monotonic()`.
     """
     working = root / "working"
     lacks: Sequence[str] = ()
     try:
-        _leave_list(order, working, started, None)  # the output of a session that is killed is recognised by it
+        # First of all: even the output of a session that is killed must be recognisable as the output of this push.
+        _leave_list(order, working, started, None)
         status = _run(order, root, pack, code, started)
     except MissingOutputs as error:
-        status, lacks = _told(error), error.pushes
+        status, lacks = _print_fault(error), error.pushes
     except (UserError, OSError, MemoryError) as error:
-        status = _told(error)
+        status = _print_fault(error)
     try:
         _leave_list(order, working, started, status, lacks)
     except (OSError, MemoryError) as error:
-        status = status or _told(error)
+        status = status or _print_fault(error)
+    # The platform attaches the output of a failed kernel to no other one, and hours of training would be lost with it.
     if status and order.push:
-        print(f"imettk: {order.stage} ended with code {status}; this session counts as complete to keep its output")
+        print(f"imettk: {order.command} ended with code {status}; this session counts as complete to keep its output")
         return 0
     return status
 
 
 def _leave_list(order: Order, working: Path, started: float, code: int | None, lacks: Sequence[str] = ()) -> None:
     seconds = time.monotonic() - started
-    write_output_list(working, push=order.push, stage=order.stage, code=code, seconds=seconds, lacks=lacks)
+    write_output_list(working, push=order.push, command=order.command, code=code, seconds=seconds, lacks=lacks)
 
 
-def _told(error: BaseException) -> int:
+def _print_fault(error: BaseException) -> int:
     """Print a fault as one line, and return its exit code."""
     fault = None if isinstance(error, UserError) else describe_fault(error)
     text, code = fault or (str(error), 2)
@@ -102,58 +104,57 @@ def _told(error: BaseException) -> int:
 
 
 def _run(order: Order, root: Path, pack: Path, code: Path, started: float) -> int:
-    """The stage's exit code."""
+    """Prepare the session, run the command, and return its exit code."""
     data = find_mount(root, order.competition)
     recipe = str(pack / order.recipe) if order.recipe.endswith(".py") else order.recipe
     site = _install(check_pack(pack, wanted=order.pack), root)
     if faults := missing_libraries(pack, site):
-        raise UserError(f"this image lacks {', '.join(faults)}: pin the one that was there when it worked")
+        raise UserError(f"this image lacks {', '.join(faults)}: pin the image with which it worked")
     inputs = [*find_outputs(root, order.after), *_unfold(root)]
-    command = [sys.executable, "-u", "-m", "imettk", order.stage, recipe]
+    command = [sys.executable, "-u", "-m", "imettk", order.command, recipe]
     command += ["--data", str(data), "--run-dir", str(root / "working")]
     command += (["--inputs", *map(str, inputs)] if inputs else []) + resolve(order.arguments, root)
     paths = [str(code), str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), SESSION_START: repr(started)}
     _check_accelerator(order, environment)
     print("$", shlex.join(command), flush=True)
-    # Not delegator: with block=True it holds every line back until the stage ends, nine silent hours later.
+    # Not through delegator: with block=True it shows no line before the command ends, after nine silent hours.
     return subprocess.run(command, env=environment, check=False).returncode
 
 
 def _check_accelerator(order: Order, environment: Mapping[str, str]) -> None:
-    """Say what accelerator the session has; one that the stage could not use ends it before hours are spent.
-
-    torch is asked in a process of its own, which leaves memory and the device to the stage.
+    """Print the session's accelerator, and end the session now if the command could not use it.
 
     Raises:
         DeviceError: the installed torch has no code for it, or does not see it.
     """
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     cards = ""
-    with contextlib.suppress(OSError):  # there is no such command where there is no GPU
+    with contextlib.suppress(OSError):  # a machine without a GPU has no such program
         listed = subprocess.run(query, capture_output=True, text=True, check=False)
         cards = "; ".join(listed.stdout.strip().splitlines()) if listed.returncode == 0 else ""
     print("accelerator:", cards or "none", flush=True)
-    if not cards or order.stage == "prepare" or "cpu" in (split_word(word)[1] for word in order.arguments):
+    if not cards or order.command == "prepare" or "cpu" in (split_word(word)[1] for word in order.arguments):
         return
+    # In a process of its own: torch would keep memory and the device, which the command needs.
     done = subprocess.run([sys.executable, "-c", _LOOK], env=environment, capture_output=True, text=True, check=False)
     _, mark, fault = done.stdout.partition(_FAULT)
-    if mark:  # whatever else goes wrong, the stage says better
+    if mark:  # anything else that goes wrong is explained better by the command itself
         raise DeviceError(f"{fault.strip()}; push it with --accelerator {GPU}")
 
 
 def _unfold(root: Path) -> list[Path]:
-    """Folders of published runs, whose datasets are flat."""
+    """Restore the run folders of published models, whose datasets are flat, and return them."""
     mounted = [path.parent for path in mounted_files(root, MODELS)]
     return [unfold_models(folder, root / "temp" / "imettk-models" / str(n)) for n, folder in enumerate(mounted)]
 
 
 def _install(wheels: list[Path], root: Path) -> Path:
-    """Install the pack's wheels without network into a folder of their own; returns the folder."""
+    """Install the pack's wheels offline into a folder of their own, and return it."""
     site = root / "temp" / SITE
     if not wheels:
         return site
-    # Delegator comes in the pack itself; a pure wheel can be imported from as it is.
+    # Delegator is itself one of the wheels; a pure wheel can be imported without being installed.
     sys.path[:0] = [str(wheel) for wheel in wheels if wheel.name.startswith(("delegator", "pexpect", "ptyprocess"))]
     import delegator
 
@@ -165,7 +166,7 @@ def _install(wheels: list[Path], root: Path) -> Path:
 
 
 def _shell(delegator, line: str, *, required: bool = False) -> None:  # type: ignore[no-untyped-def]
-    """One short shell step through delegator, its output shown when it ends."""
+    """Run one short shell step through delegator, and print its output when it ends."""
     step = delegator.run(line)
     print("$", line, flush=True)
     print((step.out + step.err).strip(), flush=True)

@@ -1,4 +1,4 @@
-"""Submissions: a file, or a kernel's version in a code competition, and the scores that come of them."""
+"""Submissions of a file, or of a kernel's version in a code competition, and their scores."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from imettk.kaggle.client import Kaggle, NotThere, Unclear, owner_of
 from imettk.kaggle.waiting import goodbye, wait_until
 from imettk.progress import say
 
-LOOKS = 6  # at the list, before a submission whose answer was lost is left to the user
-LISTED_LOOKS = 4  # until a number that is not listed is taken for a wrong one
-NEW_LOOKS = 40  # the same of a submission that was made a moment ago: the list may be late
-CLOCK_SECONDS = 120.0  # by which two clocks of the platform may differ
+LOOKS = 6  # looks at the list for a submission whose answer was lost, before it is left to the user
+LISTED_LOOKS = 4  # looks after which a number that is not listed counts as wrong
+NEW_LOOKS = 40  # the same for a submission made a moment ago: the list may be late
+CLOCK_SECONDS = 120.0  # by how much two clocks of the platform may differ
 _PAGE = 100
 
 
@@ -29,9 +29,10 @@ class Score:
 
     Attributes:
         status: PENDING, COMPLETE or ERROR.
-        public, private: scores; None where there is none (yet).
-        error: what the platform says is wrong with it.
-        made_at: seconds since the epoch; None where the platform does not say.
+        ref: the submission's number.
+        public, private: the scores; None if there is none (yet).
+        error: what is wrong with it, according to the platform.
+        made_at: seconds since the epoch; None if the platform does not say.
     """
 
     ref: int
@@ -44,13 +45,13 @@ class Score:
 
 
 def submit_file(kaggle: Kaggle, competition: str, path: Path, message: str) -> int:
-    """Submit a file; the submission's number.
+    """Submit a file, and return the submission's number.
 
-    A submission is one of a few a day: where its answer is lost, the list of submissions says what became of it, and it
-    is never made twice.
+    Only a few submissions a day are allowed: after a lost answer imettk looks the submission up in the list, and never
+    makes it twice.
 
     Raises:
-        PlatformError: it was not taken, or nobody can say whether it was.
+        PlatformError: it was refused, or it is not clear whether it was accepted.
     """
     from kagglesdk.competitions.types.competition_api_service import (
         ApiCreateSubmissionRequest,
@@ -70,7 +71,7 @@ def submit_file(kaggle: Kaggle, competition: str, path: Path, message: str) -> i
 
 
 def submit_kernel(kaggle: Kaggle, competition: str, reference: str, version: int, file_name: str, message: str) -> int:
-    """Submit a kernel's version to a code competition; the submission's number. Errors as in `submit_file`."""
+    """Submit a kernel's version to a code competition, and return its number; errors as in `submit_file`."""
     from kagglesdk.competitions.types.competition_api_service import ApiCreateCodeSubmissionRequest
 
     request = ApiCreateCodeSubmissionRequest()
@@ -81,15 +82,17 @@ def submit_kernel(kaggle: Kaggle, competition: str, reference: str, version: int
 
 
 def wait_score(kaggle: Kaggle, competition: str, ref: int, *, limit_seconds: float, new: bool = False) -> Score:
-    """The score of a submission, once there is one.
+    """Wait for the score of a submission and return it.
 
     Args:
-        new: it was made a moment ago, so the platform may need some time to list it.
+        new: whether it was made a moment ago, so that the platform may take some time to list it.
 
     Raises:
         PlatformError: the platform does not list it, or has not scored it within the limit.
     """
-    hint = f"a submission stands whatever happens here: `imettk kaggle submit --score {ref} {competition}` waits for it"
+    hint = (
+        f"the submission stands whatever happens here: `imettk kaggle submit --score {ref} {competition}` waits for it"
+    )
     looks = 0
 
     def look() -> tuple[tuple[Score | None, list[Score]] | None, str]:
@@ -116,7 +119,7 @@ def wait_score(kaggle: Kaggle, competition: str, ref: int, *, limit_seconds: flo
 
 
 def list_scores(kaggle: Kaggle, competition: str) -> list[Score]:
-    """This user's submissions, the newest first."""
+    """Return this user's submissions to a competition, newest first."""
     from kagglesdk.competitions.types.competition_api_service import ApiListSubmissionsRequest
 
     request = ApiListSubmissionsRequest()
@@ -128,7 +131,7 @@ def list_scores(kaggle: Kaggle, competition: str) -> list[Score]:
             answer = kaggle.ask("competitions", "list_submissions", request, what=what, there=True)
         try:
             scores += [_score(submission) for submission in answer.submissions or []]
-        except (AttributeError, TypeError, ValueError) as error:  # the official client does not look at types
+        except (AttributeError, TypeError, ValueError) as error:  # the official client does not check types
             raise Unclear(f"{what}: Kaggle's answer cannot be read ({type(error).__name__})") from None
         if not answer.next_page_token or answer.next_page_token == request.page_token:
             return scores
@@ -136,7 +139,7 @@ def list_scores(kaggle: Kaggle, competition: str) -> list[Score]:
 
 
 def describe_score(score: Score) -> str:
-    """A submission in one line."""
+    """Describe a submission in one line."""
     made = "" if score.made_at is None else f"{datetime.fromtimestamp(score.made_at, UTC):%d %b %H:%M} UTC  "
     values = f"public {shown(score.public)}, private {shown(score.private)}"
     words = f"  {score.description!r}" if score.description else ""
@@ -144,12 +147,13 @@ def describe_score(score: Score) -> str:
 
 
 def shown(score: float | None) -> str:
-    """A score with five digits, or a dash."""
+    """Format a score with five decimals, or as a dash if there is none."""
     return "-" if score is None else f"{score:.5f}"
 
 
 def _score(submission: Any) -> Score:
-    made = submission.date  # UTC, without saying so
+    """Convert the platform's description of a submission."""
+    made = submission.date  # UTC, although it names no zone
     return Score(
         int(submission.ref),
         submission.status.name,
@@ -162,6 +166,7 @@ def _score(submission: Any) -> Score:
 
 
 def _number(text: Any) -> float | None:
+    """Parse a score; return None for anything else."""
     try:
         return float(text)
     except (TypeError, ValueError):
@@ -170,24 +175,25 @@ def _number(text: Any) -> float | None:
 
 @contextmanager
 def _rules(competition: str) -> Iterator[None]:
-    """Add to a refusal the commonest reason, which the platform does not name."""
+    """Add to a refusal its commonest reason, which the platform does not mention."""
     try:
         yield
     except NotThere as error:
         raise NotThere(
-            f"{error}: is {competition} its slug? Its rules may have to be accepted at kaggle.com/c/{competition}/rules"
+            f"{error}: is {competition} the right slug? You may have to accept the rules first, at "
+            f"kaggle.com/c/{competition}/rules"
         ) from None
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A submission that is made once, and how it is known again.
+    """A submission that must not be made twice, and how to find it in the list.
 
     Attributes:
         description: the user's message and the mark.
-        mark: in the description; somebody may submit with the same message at the same moment.
-        before: numbers that were listed before; None where the list could not be had.
-        since: the platform's time before it; None where it is not known.
+        mark: a random word in the description, since the same message may be used elsewhere at the same moment.
+        before: the numbers that were listed before; None if the list could not be read.
+        since: the platform's time before it was made; None if not known.
     """
 
     description: str
@@ -196,15 +202,16 @@ class _Attempt:
     since: float | None
 
     def find(self, scores: list[Score]) -> int | None:
-        """Its number in the list, or None.
+        """Return its number in the list, or None.
 
-        Where the platform leaves descriptions out it is the one that is new since, if there is just one.
+        If the platform leaves descriptions out, it is the submission that is new since, provided there is only one.
         """
         marked = [score.ref for score in scores if self.mark in score.description]
         new = marked or [score.ref for score in scores if not score.description and self._is_new(score)]
         return new[0] if len(new) == 1 else None
 
     def _is_new(self, score: Score) -> bool:
+        """Return whether a listed submission was made after this attempt began."""
         if score.made_at is not None and self.since is not None:
             if score.made_at < self.since - CLOCK_SECONDS:
                 return False
@@ -214,6 +221,7 @@ class _Attempt:
 
 
 def _submit(kaggle: Kaggle, method: str, request: Any, competition: str, message: str) -> int:
+    """Make a submission once, find it in the list if its answer was lost, and return its number."""
     what = f"submission to {competition}"
     before = None
     try:
@@ -221,23 +229,23 @@ def _submit(kaggle: Kaggle, method: str, request: Any, competition: str, message
     except Unclear as error:
         if isinstance(error, UserError):
             raise
-        say(f"{error}; submitting all the same")
+        say(f"{error}; submitting anyway")
     mark = f"#{secrets.token_hex(4)}"
     attempt = _Attempt(f"{message} {mark}", mark, before, kaggle.now())
     request.submission_description = attempt.description
-    left = f"it may have been accepted, and is not made again: `imettk kaggle submit --list {competition}` looks"
+    left = f"it may have been accepted, and is not made again: check with `imettk kaggle submit --list {competition}`"
     with goodbye(f"{what} ({attempt.description!r}): {left}"):
         try:
             with _rules(competition):
                 answer = kaggle.ask("competitions", method, request, what=what, repeat=False)
             if answer.ref and isinstance(answer.ref, int):
                 return answer.ref
-            fault = f"{what}: Kaggle says {answer.message!r} and names no number"
+            fault = f"{what}: Kaggle answers {answer.message!r} without a number"
         except Unclear as error:
-            if isinstance(error, UserError):  # turned away at the door
+            if isinstance(error, UserError):  # the sign-in was refused: nothing was submitted
                 raise
             fault = str(error)
-        say(f"{fault}; looking whether it was accepted")
+        say(f"{fault}; checking whether it was accepted")
         for look in range(1, LOOKS + 1):
             kaggle.patience.wait(look)
             if (number := _find(kaggle, competition, attempt)) is not None:
@@ -246,7 +254,7 @@ def _submit(kaggle: Kaggle, method: str, request: Any, competition: str, message
 
 
 def _find(kaggle: Kaggle, competition: str, attempt: _Attempt) -> int | None:
-    """The number of a submission whose answer was lost, if the platform lists it (already)."""
+    """Return the number of a submission whose answer was lost, if the platform lists it (already)."""
     try:
         return attempt.find(list_scores(kaggle, competition))
     except PlatformError as error:

@@ -1,4 +1,4 @@
-"""`kaggle run-local`: a stage as the platform would run it, on this machine."""
+"""`imettk kaggle run-local`: run a command on this machine as the platform would run it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OWNER = "your-name"
 
 
 def run_local(
-    stage: str,
+    command: str,
     recipe: str,
     data: Path,
     root: Path,
@@ -29,31 +29,34 @@ def run_local(
     limit_seconds: float | None = None,
     pack: Path | None = None,
 ) -> int:
-    """Run a kernel's script, unmodified, under a folder that takes the place of `/kaggle`; its exit code.
+    """Run a kernel's script, unmodified, in a folder that takes the place of `/kaggle`; return its exit code.
 
     Args:
+        command: the imettk command to run.
         recipe: a built-in name, or a `.py` file.
         data: the competition's folder.
-        root: a new folder; what the session leaves is in `working`.
+        root: a new folder; the session's output is in `working` below it.
         inputs: outputs of earlier sessions.
-        models: folders in the place of Kaggle's models, by owner/model/framework/variation/version.
-        limit_seconds: after which the session is killed, as the platform does; the stage is told of it, and stops
-            before.
-        pack: a pack's folder; without it one is made, without wheels: libraries are those of this Python.
+        models: folders in place of Kaggle's models, by owner/model/framework/variation/version.
+        arguments: options of the command.
+        limit_seconds: the time after which the session is killed, as on the platform; the command gets the limit too,
+            and stops before.
+        pack: a pack's folder; None to make one without wheels, so that the libraries are those of this Python.
 
     Raises:
-        DataError: `root` is in use, or there is no data.
-        UserError: the limit is none.
+        DataError: `root` is not empty, or there is no data.
+        UserError: the limit is not a positive number.
     """
     _check(data, root, limit_seconds)
     own = Path(recipe) if recipe.endswith(".py") else None
     with tempfile.TemporaryDirectory() as scratch:
         if pack is None:
             pack = Path(scratch, "pack")
+            # Without wheels, which would have to be built from the package index: this Python has the libraries.
             make_pack(pack, PackOrder(recipe=own, wheels=False), owner=OWNER)
         kernel = Kernel(
-            reference=f"{OWNER}/imettk-local-{stage}",
-            stage=stage,
+            reference=f"{OWNER}/imettk-local-{command}",
+            command=command,
             recipe=recipe if own is None else own.name,
             competition="data",
             arguments=tuple(arguments) + _limit(limit_seconds),
@@ -69,33 +72,33 @@ def run_local(
 
 
 def _check(data: Path, root: Path, limit_seconds: float | None) -> None:
-    """Refuse what no session can begin with; errors as in `run_local`."""
+    """Check the arguments of `run_local`; errors as there."""
     if limit_seconds is not None and not 0 < limit_seconds < math.inf:
         raise UserError(f"--limit-seconds: {limit_seconds:g} must be above 0, and finite")
     if root.exists() and any(root.iterdir()):
         raise DataError(f"{root} is not empty: a session starts in a new folder; give another --run-dir")
     if not data.is_dir():
-        raise DataError(f"--data: {data} is no folder")
+        raise DataError(f"--data: {data} is not a folder")
 
 
 def _play(kernel: Kernel, mounts: Mounts, root: Path, limit_seconds: float | None) -> int:
-    """Run a session to its end and say how it was; the script's exit code."""
+    """Run a session to its end, print how it ended, and return the script's exit code."""
     if can_isolate():
         say(f"session in {root}: inputs read-only, no network")
     else:
-        say(f"session in {root}: a plain folder (no `unshare` here): inputs are not protected, the network is open")
+        say(f"session in {root}: a plain folder (no `unshare` here), with inputs not protected and the network open")
     ending = run_session(kernel.text(), root, mounts, limit_seconds=limit_seconds)
-    for folder in (root / "input", root / "temp"):
+    for folder in (root / "input", root / "temp"):  # the platform keeps only the working folder
         shutil.rmtree(folder, ignore_errors=True)
     if ending.status == CANCELLED:
-        say(f"killed at its limit after {ending.seconds:.0f} s; what it left is in {ending.working}")
+        say(f"killed at its limit after {ending.seconds:.0f} s; its output so far is in {ending.working}")
         return 1
     say(f"{ending.status.lower()} after {ending.seconds:.0f} s; its output is in {ending.working}")
     return ending.code or 0
 
 
 def _limit(limit_seconds: float | None) -> tuple[str, ...]:
-    """Tell the stage of a limit, with a margin that fits a short one."""
+    """Return the options that make the command stop before the limit, with a margin that fits a short one."""
     if limit_seconds is None:
         return ()
     margin = min(300.0, limit_seconds / 4)

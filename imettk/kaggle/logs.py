@@ -1,4 +1,4 @@
-"""The log of a session while it runs: streamed where the platform gives that, else asked for again and again."""
+"""The log of a running session: streamed if the platform offers a stream, otherwise polled."""
 
 from __future__ import annotations
 
@@ -11,24 +11,22 @@ from imettk.kaggle.client import Kaggle, owner_of
 from imettk.kaggle.outputs import last_state
 from imettk.kaggle.sessions import ask_session
 
-POLL_SECONDS = 10.0  # between two looks, where no stream is open
+POLL_SECONDS = 10.0  # between two looks without an open stream
 _END = "END_OF_LOG"
 _EVENT = b"data:"
 
 
 def follow(kaggle: Kaggle, reference: str, version: int, line: Callable[[str], None]) -> str:
-    """Give `line` every line of a session's log as it comes; the session's status when it has ended.
-
-    The platform sends a log from its beginning each time: after a connection that broke, or was silent for longer than
-    an answer may take, lines that were given already are passed over.
+    """Call `line` with every line of a session's log as it comes; return the session's status when it has ended.
 
     Raises:
-        PlatformError, UserError: the platform does not say how the session is; as in `Kaggle.ask`.
+        PlatformError, UserError: the platform does not report the session's status; as in `Kaggle.ask`.
     """
     seen = 0
     while True:
-        session = ask_session(kaggle, reference, version)  # first: what is read after the end is the whole log
+        session = ask_session(kaggle, reference, version)  # before the log: a log read after the end is complete
         if session.status != "QUEUED":
+            # Each connection sends the log from its beginning: skip the lines that came before it broke or timed out.
             for number, text in enumerate(_read(kaggle, reference, version), start=1):
                 if number > seen:
                     line(text)
@@ -39,13 +37,13 @@ def follow(kaggle: Kaggle, reference: str, version: int, line: Callable[[str], N
 
 
 def follow_all(kaggle: Kaggle, sessions: Mapping[str, tuple[str, int]], line: Callable[[str], None]) -> dict[str, str]:
-    """Follow several sessions side by side; the status of each at its end.
+    """Follow several sessions side by side; return the status of each at its end.
 
     Args:
-        sessions: reference and version by the name that each of its lines begins with; "" begins none.
+        sessions: reference and version by the name that is put before each line; "" for none.
 
     Raises:
-        PlatformError, UserError: as in `follow`, when the others have ended.
+        PlatformError, UserError: as in `follow`, after all sessions have ended.
     """
     ended: dict[str, str] = {}
     faults: list[Exception] = []
@@ -57,7 +55,7 @@ def follow_all(kaggle: Kaggle, sessions: Mapping[str, tuple[str, int]], line: Ca
             faults.append(error)
 
     threads = [
-        threading.Thread(target=run, args=(name, *session), daemon=True)  # Ctrl-C waits for none of them
+        threading.Thread(target=run, args=(name, *session), daemon=True)  # Ctrl-C does not wait for them
         for name, session in sessions.items()
     ]
     for thread in threads:
@@ -70,7 +68,7 @@ def follow_all(kaggle: Kaggle, sessions: Mapping[str, tuple[str, int]], line: Ca
 
 
 def _read(kaggle: Kaggle, reference: str, version: int) -> Iterator[str]:
-    """Lines from the first to the last that can be had now."""
+    """Yield the lines of the log from its beginning, as far as there are any now."""
     import requests
     from urllib3.exceptions import HTTPError
 
@@ -80,13 +78,13 @@ def _read(kaggle: Kaggle, reference: str, version: int) -> Iterator[str]:
             with answer:
                 yield from _streamed(answer)
             return
-    except (requests.RequestException, HTTPError):  # the next look goes on behind what has come
-        return
+    except (requests.RequestException, HTTPError):  # urllib3's come through while a stream is read
+        return  # the next look continues after the lines that have come
     yield from _lines(_pieces(_ask_log(kaggle, reference, version)))
 
 
 def _open_stream(kaggle: Kaggle, reference: str, version: int) -> Any:
-    """The open answer to a request for the stream, as the official client makes it; None where there is no stream."""
+    """Open the stream of a log as the official client does; return None if there is none."""
     from kagglesdk.kaggle_env import KaggleEnv
 
     http = kaggle.http
@@ -95,7 +93,7 @@ def _open_stream(kaggle: Kaggle, reference: str, version: int) -> Any:
     answer = http._session.get(
         f"{start}/v1/kernels/logs/stream/{owner}/{slug}",
         params={"versionLabel": f"v{version}"},
-        # Packed, lines would be held back until a block of them is full.
+        # Compressed, lines would be held back until a block of them is full.
         headers={"Accept": "text/event-stream, */*", "Accept-Encoding": "identity", "Content-Type": None},
         stream=True,
     )
@@ -106,11 +104,11 @@ def _open_stream(kaggle: Kaggle, reference: str, version: int) -> Any:
 
 
 def _streamed(answer: Any) -> Iterator[str]:
-    """Lines of a running session's events, or of the whole log of one that has ended."""
+    """Yield the lines of a running session's events, or of the whole log of one that has ended."""
     if not answer.headers.get("Content-Type", "").lower().startswith("text/event-stream"):
         yield from _lines(_pieces(answer.content.decode(errors="replace")))
         return
-    for event in answer.iter_lines(chunk_size=1):  # more would wait until so much has come
+    for event in answer.iter_lines(chunk_size=1):  # a larger chunk would wait until it is full
         if not event.startswith(_EVENT):
             continue
         text = event.removeprefix(_EVENT).strip().decode(errors="replace")
@@ -120,7 +118,7 @@ def _streamed(answer: Any) -> Iterator[str]:
 
 
 def _ask_log(kaggle: Kaggle, reference: str, version: int) -> str:
-    """The log as it stands beside a session's output."""
+    """Return the log that is listed with a session's output."""
     from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
 
     request = ApiListKernelSessionOutputRequest()
@@ -131,7 +129,7 @@ def _ask_log(kaggle: Kaggle, reference: str, version: int) -> str:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """The texts of a log's pieces: JSON objects with `data`, one or a list of them; whatever else comes is text."""
+    """Yield the texts of a log, which is a JSON object with `data`, a list of such, or plain text."""
     try:
         content = json.loads(text)
     except ValueError:
@@ -145,7 +143,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _lines(pieces: Iterator[str]) -> Iterator[str]:
-    """The same lines whether a piece ends with its line or leaves that out; of a bar that is redrawn the last state."""
+    """Yield the lines of a log's pieces, with or without line ends; of a redrawn progress bar only the last state."""
     for piece in pieces:
         for text in piece.removesuffix("\n").split("\n"):
             yield last_state(text)

@@ -1,4 +1,4 @@
-"""Inside a kernel: where the platform has mounted what is attached, in its newer layout or the older one."""
+"""Inside a kernel: the places where the platform has mounted its sources, in the newer layout or the older one."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from imettk.errors import DataError, MismatchError, MissingFileError, UserError
 from imettk.kaggle.outputs import OUTPUT, read_output_list
 from imettk.tracking.files import read_json, sha256
 
-WEIGHTS = "weights.json"  # names and hashes of pretrained weights, as `imettk weights` writes it
-INPUT = "input:"  # in an argument: a dataset by its slug, wherever it is mounted
-MODEL = "kaggle-model:"  # in an argument: one of Kaggle's own models
+WEIGHTS = "weights.json"  # names and hashes of pretrained weights, as written by `imettk weights`
+INPUT = "input:"  # prefix of an argument: a dataset by its slug, wherever it is mounted
+MODEL = "kaggle-model:"  # prefix of an argument: one of Kaggle's own models
 MODEL_FILES = (".safetensors", ".pth", ".pt", ".bin")
 
 
 class MissingOutputs(MismatchError):
-    """Outputs that a kernel was to take up are not mounted.
+    """Outputs that a kernel needs as inputs are not mounted.
 
     Attributes:
-        pushes: that should have made them.
+        pushes: the pushes that should have made them.
     """
 
     def __init__(self, message: str, pushes: Sequence[str]) -> None:
@@ -34,8 +34,8 @@ class KaggleModel:
     """A variation of one of Kaggle's models, as `kaggle-model:OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION][/FILE]`.
 
     Attributes:
-        version: a number; "" takes the one that is mounted.
-        file: in the variation's folder; "" is its only file of weights, or the folder.
+        version: a number; "" for the version that is mounted.
+        file: a file in the variation's folder; "" for its only file of weights, or else the folder.
     """
 
     owner: str
@@ -47,13 +47,13 @@ class KaggleModel:
 
     @property
     def source(self) -> str:
-        """The name by which a kernel attaches it."""
+        """The name by which a kernel attaches the model."""
         parts = (self.owner, self.model, self.framework, self.variation, self.version)
         return "/".join(filter(None, parts))
 
 
 def read_model(text: str) -> KaggleModel:
-    """The model that `kaggle-model:...` names: a number after the variation is its version, the rest a file.
+    """Parse `kaggle-model:...`: a number after the variation is its version, the rest a file.
 
     Raises:
         UserError: the name is malformed.
@@ -73,18 +73,18 @@ def read_model(text: str) -> KaggleModel:
 
 
 def split_word(word: str) -> tuple[str, str]:
-    """A word of a command line as what stands before its value (`--model.weights=` or nothing), and the value."""
+    """Split a word of a command line into what precedes its value (`--model.weights=` or nothing), and the value."""
     flag, equals, value = word.partition("=")
     return (flag + equals, value) if word.startswith("--") and equals else ("", word)
 
 
 def find_outputs(root: Path, after: Sequence[str]) -> list[Path]:
-    """Folders with outputs of earlier kernels: those of these pushes, or all that are attached where none is named.
+    """Return the folders with the outputs of these pushes, or of every kernel that is attached if none is named.
 
     The output of a session that was killed counts as well.
 
     Raises:
-        MissingOutputs: the output of one of the pushes is not attached, or an older one is in its place.
+        MissingOutputs: an output is not attached, or the platform has mounted an older one in its place.
     """
     folders = [path.parent for path in mounted_files(root, "recipe.json")]
     if not after:
@@ -101,7 +101,7 @@ def find_outputs(root: Path, after: Sequence[str]) -> list[Path]:
 
 
 def resolve(arguments: Sequence[str], root: Path) -> list[str]:
-    """Words with `input:SLUG/FILE` and `kaggle-model:...` as paths, the same ones in every session and layout."""
+    """Replace `input:SLUG/FILE` and `kaggle-model:...` by paths that are the same in every session and layout."""
     words = []
     for word in arguments:
         flag, value = split_word(word)
@@ -117,7 +117,7 @@ def resolve(arguments: Sequence[str], root: Path) -> list[str]:
 
 
 def find_mount(root: Path, slug: str) -> Path:
-    """The folder of a dataset, competition or kernel output.
+    """Return the folder of a dataset, competition or kernel output.
 
     Raises:
         MissingFileError: it is not attached; the message lists what is.
@@ -132,13 +132,14 @@ def find_mount(root: Path, slug: str) -> Path:
 
 
 def mounted_files(root: Path, name: str) -> list[Path]:
-    """Files of this name at the top of a mounted folder; not deeper, where a data set may hold 100,000 files."""
+    """Return the files of this name at the top of the mounted folders."""
+    # Not with a recursive glob: a data set may contain 100,000 files.
     patterns = (f"*/{name}", f"datasets/*/*/{name}", f"notebooks/*/*/{name}")
     return sorted({path for pattern in patterns for path in (root / "input").glob(pattern)})
 
 
 def _resolve_model(model: KaggleModel, root: Path) -> Path:
-    """A model's folder behind a stable link, or the file in it that is meant."""
+    """Return a model's folder behind a stable link, or the file in it that is meant."""
     place = "/".join(("models", model.owner, model.model, model.framework, model.variation, model.version or "any"))
     link = _link(root, place, _find_model(model, root))
     if model.file:
@@ -150,7 +151,7 @@ def _resolve_model(model: KaggleModel, root: Path) -> Path:
 
 
 def _find_model(model: KaggleModel, root: Path) -> Path:
-    """The folder of a mounted model's version; the platform spells some parts in lower case."""
+    """Return the folder of a mounted model's version; the platform spells some parts in lower case."""
     names = (model.model, model.framework, model.variation)
     for parts in (("models", model.owner, *names), names):
         folders = [root / "input"]
@@ -169,12 +170,15 @@ def _find_model(model: KaggleModel, root: Path) -> Path:
 
 
 def _names(folder: Path) -> str:
-    """The names in a folder, for a message."""
+    """Return the names in a folder, for a message."""
     return ", ".join(sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []) or "nothing"
 
 
 def _link(root: Path, name: str, mounted: Path) -> Path:
-    """A link to what is mounted, at the same place in every session."""
+    """Make a link to a mounted folder, at the same place in every session.
+
+    The paths get into the recipe, which has to be the same in every session of a run.
+    """
     link = root / "temp" / "inputs" / name
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
@@ -183,7 +187,7 @@ def _link(root: Path, name: str, mounted: Path) -> Path:
 
 
 def _check_hashes(folder: Path) -> None:
-    """Hold a folder's files against its `weights.json`, where it has one."""
+    """Check a folder's files against its `weights.json`, if it has one."""
     for name, file in (read_json(folder / WEIGHTS) or {}).items():
         path = folder / Path(name).name
         if not path.is_file() or sha256(path) != file["sha256"]:

@@ -1,4 +1,4 @@
-"""Names that the platform takes as they are: it makes a kernel's slug of its title, and spells many words otherwise."""
+"""Names that the platform keeps unchanged: it derives a kernel's slug from its title, and respells many words."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import unicodedata
 
 from imettk.errors import UserError
 
-MIN_SLUG, MAX_SLUG = 5, 50
-MAX_NAME = 30
+MIN_SLUG, MAX_SLUG = 5, 50  # the platform's limits
+MAX_NAME = 30  # leaves room for `imettk-` and tails such as `-validate-s12`
 NEXT = "-next"
-_DIGEST = 4  # letters that tell shortened names apart
+_DIGEST = 4  # letters of the hash that distinguishes shortened names
 
 
 def slug_of(title: str) -> str:
-    """The slug that the platform makes of a title: each run of anything but letters and digits is one hyphen."""
+    """Return the slug that the platform derives from a title: each run of other characters becomes one hyphen."""
     letters = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-")
 
 
 def fit(head: str, tail: str = "", *, most: int = MAX_SLUG) -> str:
-    """`head` + `tail` in at most so many letters; a shortened head ends in a hash of the whole, and stays unique."""
+    """Join `head` and `tail` in at most `most` letters; a shortened head ends in a hash of the whole head."""
     if len(head) + len(tail) <= most:
         return head + tail
     digest = hashlib.sha256(head.encode()).hexdigest()[:_DIGEST]
@@ -29,10 +29,10 @@ def fit(head: str, tail: str = "", *, most: int = MAX_SLUG) -> str:
 
 
 def check_name(name: str) -> str:
-    """The `--name` of a chain or a kernel, which becomes a part of slugs.
+    """Return the `--name` of a chain or a kernel, which becomes a part of slugs, if it is valid.
 
     Raises:
-        UserError: it is too long, or the platform would spell it otherwise.
+        UserError: it is too long, or the platform would respell it.
     """
     if name and name == slug_of(name) and len(name) <= MAX_NAME:
         return name
@@ -41,23 +41,23 @@ def check_name(name: str) -> str:
 
 
 def name_of(recipe_name: str) -> str:
-    """A valid name for what is made of a recipe: `my-recipe` for `My__recipe`."""
+    """Return a valid name for the kernels and datasets of a recipe: `my-recipe` for `My__recipe`."""
     return fit(slug_of(recipe_name), most=MAX_NAME) or "unnamed"
 
 
 def check_reference(reference: str) -> str:
-    """A kernel's `owner/slug`, whose title leads to this slug and no other.
+    """Return a kernel's `owner/slug`, if the platform will derive this very slug from its title.
 
     Raises:
-        UserError: it does not.
+        UserError: it will not, so the kernel would run unnoticed under another name.
     """
     owner, _, slug = reference.partition("/")
     if not owner or slug != slug_of(slug) or not MIN_SLUG <= len(slug) <= MAX_SLUG:
         rule = f"{MIN_SLUG} to {MAX_SLUG} lower-case letters and digits, with single hyphens between them"
-        raise UserError(f"{reference!r} is no kernel: it is written OWNER/SLUG, and the slug must have {rule}")
+        raise UserError(f"{reference!r} does not name a kernel: write OWNER/SLUG, where the slug has {rule}")
     return reference
 
 
 def next_slug(slug: str) -> str:
-    """The slug of a kernel that takes up the output of this one."""
+    """Return the slug of a kernel that continues from the output of this one."""
     return fit(slug, NEXT)

@@ -1,4 +1,4 @@
-"""The outcome of a session, read from the list that its kernel wrote and from its fold's status."""
+"""The outcome of a session, judged by the output list that its kernel wrote and by its fold's status."""
 
 from __future__ import annotations
 
@@ -12,98 +12,98 @@ from imettk.kaggle.sessions import COMPLETE
 SMALL_BYTES = 20_000_000
 SMALL_SUFFIXES = (".json", ".jsonl", ".csv", ".png", ".html")
 SUBMISSION = "submission.csv"
-USER_ERROR = 2  # exit code of a stage whose input is wrong: trying again would not help
+USER_ERROR = 2  # exit code of a command whose input is wrong: another try would fail in the same way
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a session ends.
+    """The outcome of a session.
 
     Attributes:
-        state: of its job.
+        state: the state of its job.
         note: how far it came, or why it failed.
-        heals: whether another try may go better.
-        in_log: whether the end of the log says why better than the note does.
+        may_heal: whether another try may go better.
+        in_log: whether the end of the log explains the failure better than the note.
     """
 
     state: str
     note: str = ""
-    heals: bool = True
+    may_heal: bool = True
     in_log: bool = False
 
     @property
     def has_failed(self) -> bool:
+        """True if the session counts as failed."""
         return self.state == FAILED
 
 
 def judge(chain: Chain, job: Job, listed: dict[str, Any], status: dict[str, Any]) -> Outcome:
-    """Tell how a session has ended that wrote its list to the end.
+    """Judge a session whose command came to its end.
 
     Args:
-        listed: the list.
-        status: of its fold; empty where it has none.
+        listed: its output list.
+        status: the `status.json` of its fold; empty if there is none.
     """
     if lacking := [other for other in chain.jobs if other.push in listed["lacks"]]:
         return skip(job, lacking)
-    code = listed["code"]
-    if job.stage == "train":
+    code = listed["code"]  # of the command: the session itself is COMPLETE whatever the command did
+    if job.command == "train":
         job.step, job.num_steps = _whole(status.get("step")), _whole(status.get("num_steps"))
-    place = f"step {job.step} of {job.num_steps or '?'}" if job.stage == "train" else ""
-    if code == 0 if job.stage != "train" else status.get("state") == "done":
+    place = f"step {job.step} of {job.num_steps or '?'}" if job.command == "train" else ""
+    # A training is judged by its fold's status, not by its code, which is 0 for a pause as well.
+    if code == 0 if job.command != "train" else status.get("state") == "done":
         if job.has_output:
             return Outcome(DONE, place)
-        return Outcome(FAILED, f"fold {job.fold} is done, and its output has neither model nor checkpoints")
+        return Outcome(FAILED, f"fold {job.fold} is done, but its output has neither model nor checkpoints")
     if code != 0:
-        cannot_heal = code == USER_ERROR
-        return Outcome(FAILED, f"{job.stage} ended with code {code}", heals=not cannot_heal, in_log=cannot_heal)
+        is_final = code == USER_ERROR
+        return Outcome(FAILED, f"{job.command} ended with code {code}", may_heal=not is_final, in_log=is_final)
     if status.get("state") != "paused":
         return Outcome(FAILED, f"its output does not say whether the fold is done (fold{job.fold}/status.json)")
-    before = chain.of("train", job.fold)[:-1]
-    if sum(other.note == place for other in before[-2:]) == 2:
-        return Outcome(FAILED, f"three sessions have not gone beyond {place}: is the limit too short?", heals=False)
+    # Without progress in three sessions, more of them would only use up the week's hours.
+    earlier = chain.of("train", job.fold)[:-1]
+    if sum(other.note == place for other in earlier[-2:]) == 2:
+        return Outcome(FAILED, f"three sessions have not got beyond {place}: is the limit too short?", may_heal=False)
     return Outcome(PAUSED, place)
 
 
-def skip(job: Job, lacking: list[Job]) -> Outcome:
-    """End a session that did not get outputs it was to take up.
-
-    That of a session that did not end well may never be attached: it is not asked for again, and the one before counts.
-    That of a complete one is asked for once more, which counts as a failure.
-    """
+def skip(job: Job, unattached: list[Job]) -> Outcome:
+    """End a session that did not get the outputs of these jobs, and decide whether to ask for those outputs again."""
     unusable = False
-    for source in lacking:
+    for source in unattached:
         source.lacked += 1
-        if source.seen not in ("", COMPLETE) or (  # an earlier imettk has not noted how it was seen
-            source.stage == "train" and source.lacked > 1
-        ):
+        # The platform may never attach the output of a session that did not end well: fall back to the one before. The
+        # output of a COMPLETE one may be late: ask once more, and count this as a failure. (`seen` is "" in jobs of an
+        # earlier imettk.)
+        if source.seen not in ("", COMPLETE) or (source.command == "train" and source.lacked > 1):
             source.state, source.has_output = FAILED, False
             source.note = f"{source.seen}: Kaggle does not attach its output"
             unusable = True
-    note = f"the output of {', '.join(source.slug for source in lacking)} was not attached"
+    note = f"the output of {', '.join(source.slug for source in unattached)} was not attached"
     return Outcome(SKIPPED, f"{note}; going on from the one before") if unusable else Outcome(FAILED, note)
 
 
-def can_be_taken_up(job: Job, code: int | None, names: Collection[str]) -> bool:
-    """Whether the next session has what it needs in this output; a training that failed early may have left nothing."""
-    if job.stage != "train":
+def is_usable(job: Job, code: int | None, names: Collection[str]) -> bool:
+    """Return whether a later session can use this output; a training that failed early may have left nothing."""
+    if job.command != "train":
         return code == 0
     parts = (f"fold{job.fold}/checkpoints/", f"fold{job.fold}/model.safetensors")
     return any(name.startswith(parts) for name in names)
 
 
 def is_small(name: str, size: int) -> bool:
-    """Whether a run folder on the laptop needs a file, for log, report or submission: no weights, no images."""
+    """Return whether a run folder on the laptop needs a file for log, report or submission: no weights, no images."""
     if name == SUBMISSION:
         return True
     return name.endswith(SMALL_SUFFIXES) and size <= SMALL_BYTES and not name.startswith("cache/")
 
 
 def _whole(value: Any) -> int:
-    """A number of steps in a status, which may hold anything; 0 where it is none."""
+    """Return a positive number of steps from a status, which may contain anything; otherwise 0."""
     return value if isinstance(value, int) and value > 0 else 0
 
 
 def last_words(log: str) -> str:
-    """The line in which a stage has said why it ended; "" where the log has none."""
-    said = [line for line in log.splitlines() if line.startswith("imettk: ") and "ended with code" not in line]
-    return said[-1].removeprefix("imettk: ") if said else ""
+    """Return the line of a log in which a command explains its end; "" if there is none."""
+    lines = [line for line in log.splitlines() if line.startswith("imettk: ") and "ended with code" not in line]
+    return lines[-1].removeprefix("imettk: ") if lines else ""

@@ -1,4 +1,4 @@
-"""What a session leaves: a list with hashes, written in the kernel, and the download that is held against it."""
+"""The output of a session: its list of files with hashes, written in the kernel, and the download, verified by it."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ from imettk.tracking.files import sha256, write_json
 
 OUTPUT = "imettk-output.json"
 PARTIAL = ".part"
-LATE_TRIES = 3  # until a list without its files, or the list of another push, is what there is
-LISTED_SECONDS = 900.0  # after the end of a session, until its output must be listed
+LATE_TRIES = 3  # after which a list whose files are missing, or the list of another push, counts as final
+LISTED_SECONDS = 900.0  # the time after the end of a session within which its output must be listed
 _PAGE = 100
 _CHUNK = 1 << 20
 
 
 def write_output_list(
-    folder: Path, *, push: str, stage: str, code: int | None, seconds: float, lacks: Sequence[str] = ()
+    folder: Path, *, push: str, command: str, code: int | None, seconds: float, lacks: Sequence[str] = ()
 ) -> None:
-    """Write `imettk-output.json`: which push made this output, how its stage ended, size and SHA-256 of every file.
+    """Write `imettk-output.json`: the push that made this output, its command's end, every file's size and SHA-256.
 
     Args:
-        code: of the stage; None where it has not ended: the list then names no files.
-        seconds: since the kernel's first line.
-        lacks: the pushes whose outputs were to be taken up and are not there.
+        code: the command's exit code; None if it has not ended, and then no files are listed.
+        seconds: the time since the kernel's first line.
+        lacks: the pushes whose outputs were needed as inputs and not attached.
     """
     files = {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)}
         for path in (sorted(folder.rglob("*")) if code is not None else [])
         if path.is_file() and path.name != OUTPUT
     }
-    content: dict[str, Any] = {"push": push, "stage": stage, "code": code, "seconds": round(seconds, 1)}
+    # "stage": the command's name in earlier versions, whose lists and readers are still in use.
+    content: dict[str, Any] = {"push": push, "stage": command, "code": code, "seconds": round(seconds, 1)}
     write_json(folder / OUTPUT, content | ({"lacks": list(lacks)} if lacks else {}) | {"files": files})
 
 
 def read_output_list(folder: Path) -> dict[str, Any] | None:
-    """The list of an output folder, or None where it has none."""
+    """Return the list of an output folder, or None if it has none."""
     try:
         content = json.loads((folder / OUTPUT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -53,7 +54,7 @@ def read_output_list(folder: Path) -> dict[str, Any] | None:
 
 
 def list_files(kaggle: Kaggle, reference: str, version: int) -> tuple[dict[str, str], str]:
-    """Names and addresses of a session's output files, and the end of its log as plain text."""
+    """Return the addresses of a session's output files by name, and its log as plain text."""
     from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
 
     request = ApiListKernelSessionOutputRequest()
@@ -72,7 +73,7 @@ def list_files(kaggle: Kaggle, reference: str, version: int) -> tuple[dict[str, 
 
 
 def log_end(kaggle: Kaggle, reference: str, version: int, num_lines: int) -> list[str]:
-    """The last lines of a session's log, or one that says why it cannot be had."""
+    """Return the last lines of a session's log, or one line that explains why it cannot be read."""
     try:
         _, log = list_files(kaggle, reference, version)
     except (PlatformError, UserError) as error:
@@ -81,25 +82,25 @@ def log_end(kaggle: Kaggle, reference: str, version: int, num_lines: int) -> lis
 
 
 def plain_log(log: str) -> str:
-    """A session's log as text, of a bar that is redrawn the last state; the platform gives a JSON list of pieces."""
+    """Convert a log, which the platform gives as a JSON list of pieces, to text with the last state of each bar."""
     with contextlib.suppress(ValueError, AttributeError, TypeError):
         log = "".join(str(piece.get("data") or "") for piece in json.loads(log))
     return "\n".join(map(last_state, log.split("\n")))
 
 
 def last_state(line: str) -> str:
-    """A line of a log as it was last drawn: a bar goes back to its start again and again."""
+    """Return a line of a log as it was drawn last: a progress bar returns to its start again and again."""
     return line.rstrip("\r").rpartition("\r")[2]
 
 
 def read_remote_list(kaggle: Kaggle, reference: str, version: int, *, push: str = "") -> dict[str, Any] | None:
-    """The `imettk-output.json` of a session, or None where the platform does not list one (yet).
+    """Return the `imettk-output.json` of a session, or None if the platform does not list one (yet).
 
-    Its "code" is None where the session was ended before its stage: its files are then those that the platform lists,
-    with size 0 and the SHA-256 "", since nobody has written them down.
+    Its "code" is None if the session was ended before its command. Its files are then those that the platform lists,
+    with size 0 and SHA-256 "", since the kernel did not get to measuring them.
 
     Args:
-        push: whose list it must be, any other is out of date and None; "" takes any.
+        push: the push that must have written the list, any other being out of date; "" accepts any.
     """
     urls, _ = list_files(kaggle, reference, version)
     listed = _find_list(kaggle, urls, reference)
@@ -109,9 +110,9 @@ def read_remote_list(kaggle: Kaggle, reference: str, version: int, *, push: str 
 def wait_listed(
     kaggle: Kaggle, reference: str, version: int, *, push: str = "", limit_seconds: float = LISTED_SECONDS
 ) -> dict[str, Any] | None:
-    """The list of a session that has ended, as `read_remote_list` gives it, waited for where it is late or out of date.
+    """Return the list of a session that has ended, as `read_remote_list` does, after waiting for a late one.
 
-    None, or the list of a stage that was ended, where there is no better one within the limit.
+    Returns the list of an unfinished command, or None, if there is no better one within the limit.
     """
     best: dict[str, Any] | None = None
 
@@ -120,12 +121,12 @@ def wait_listed(
         listed = read_remote_list(kaggle, reference, version, push=push)
         best = listed or best
         if listed is None or listed["code"] is None:
-            return None, "not listed" if listed is None else "listed, but not by its stage's end"
+            return None, "not listed" if listed is None else "listed, but not by its command's end"
         return listed, ""
 
     hint = f"the output stays there: `imettk kaggle pull {reference}/{version} --out DIR`"
-    found = wait_until(kaggle, f"output of {reference}", look, limit_seconds=limit_seconds, hint=hint)
-    return found or best
+    finished = wait_until(kaggle, f"output of {reference}", look, limit_seconds=limit_seconds, hint=hint)
+    return finished or best
 
 
 def pull(
@@ -137,22 +138,22 @@ def pull(
     push: str = "",
     wanted: Callable[[str, int], bool] | None = None,
 ) -> dict[str, Any]:
-    """Download a session's output; every file is held against the list that the kernel wrote.
+    """Download a session's output, and verify every file by the list that the kernel wrote.
 
-    Returns that list, with the files that were wanted. Those of a session that was ended before its stage are taken as
-    the platform gives them.
-
-    Files that are there already and fit are kept, a file that broke off goes on where it stopped, and a name gets its
-    content only when that is whole and right.
+    Files that exist and match are kept, an interrupted download resumes where it stopped, and a file gets its name only
+    when it is complete and verified. The files of a session that was ended before its command cannot be verified.
 
     Args:
-        push: whose output it must be; "" takes any.
-        wanted: says of a name and its bytes (0 where nobody knows) whether to download it; None is all.
+        push: the push that must have made the output; "" accepts any.
+        wanted: decides by name and bytes (0 if unknown) whether to download a file; None downloads all.
+
+    Returns:
+        The list, reduced to the wanted files.
 
     Raises:
         MismatchError: it is the output of another push.
-        Unclear: a file could not be had in all tries.
-        PlatformError: a file is missing, or is not what the list says after all tries.
+        Unclear: a file could not be downloaded in all tries.
+        PlatformError: a file is missing, or differs from the list after all tries.
     """
     urls, listed, files = _wanted_files(kaggle, reference, version, push, wanted)
     total = sum(file["size"] for file in files.values())
@@ -161,7 +162,7 @@ def pull(
             path, what = _inside(folder, name), f"{name} of {reference}"
             try:
                 _pull_file(kaggle, urls[name], path, file["size"], file["sha256"], what)
-            except (NotThere, Refused):  # an address is good for some hours only
+            except (NotThere, Refused):  # an address expires after some hours: ask for a new one
                 urls.update(list_files(kaggle, reference, version)[0])
                 _pull_file(kaggle, urls[name], path, file["size"], file["sha256"], what)
             bar.update(path.stat().st_size)
@@ -173,7 +174,7 @@ def pull(
 def _wanted_files(
     kaggle: Kaggle, reference: str, version: int, push: str, wanted: Callable[[str, int], bool] | None
 ) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-    """Addresses of a session's files, its list, and of that list what is wanted; errors as in `pull`."""
+    """Return the addresses of a session's files, its list, and the wanted files of that list; errors as in `pull`."""
     for failures in range(1, LATE_TRIES + 1):
         urls, _ = list_files(kaggle, reference, version)
         listed = _find_list(kaggle, urls, reference)
@@ -185,29 +186,29 @@ def _wanted_files(
         if failures < LATE_TRIES:
             kaggle.patience.wait(failures)
     if listed is None:
-        raise PlatformError(f"{reference} version {version} left no {OUTPUT}: its stage has not come to an end")
+        raise PlatformError(f"{reference} version {version} left no {OUTPUT}: its command did not finish")
     if push and listed["push"] != push:
         raise MismatchError(
-            f"the output of {reference} is of another push ({listed['push'] or 'by hand'}, not {push}): not taken"
+            f"the output of {reference} belongs to another push ({listed['push'] or 'by hand'}, not {push}): not taken"
         )
     raise PlatformError(f"the output of {reference} lacks {missing[0]} ({len(missing)} files); try again later")
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Where a file of this name goes; never outside the folder, whatever an output calls itself."""
+    """Return the path for a file of an output, whose name must not lead out of the folder."""
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in parts[0]:
-        raise PlatformError(f"the output has a file {name!r}, which would lie outside {folder}: nothing is taken")
+        raise PlatformError(f"the output has a file {name!r}, which would lie outside {folder}: nothing is downloaded")
     return folder.joinpath(*parts)
 
 
 def _pull_file(kaggle: Kaggle, url: str, path: Path, size: int, digest: str, what: str) -> None:
-    """Download one file until it is what the list says; without a digest anew, as the platform gives it."""
+    """Download one file until it matches the list; without a digest, download it once, from the beginning."""
     if digest and path.is_file() and path.stat().st_size == size and sha256(path) == digest:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + PARTIAL)
-    if not digest:  # what is there of it proves nothing
+    if not digest:  # nothing proves that an earlier part belongs to this file
         part.unlink(missing_ok=True)
         _fetch(kaggle, url, part, 0, what)
         part.replace(path)
@@ -215,30 +216,31 @@ def _pull_file(kaggle: Kaggle, url: str, path: Path, size: int, digest: str, wha
     for failures in range(1, kaggle.patience.tries + 1):
         if not part.is_file() or part.stat().st_size < size:
             _fetch(kaggle, url, part, size, what)
-        held = part.stat().st_size
-        if held == size and sha256(part) == digest:
+        received = part.stat().st_size
+        if received == size and sha256(part) == digest:
             part.replace(path)
             return
-        if held >= size:
-            part.unlink()  # whole and wrong: nothing of it can be kept
+        if received >= size:
+            part.unlink()  # complete and wrong: no part of it can be trusted
         if failures < kaggle.patience.tries:
             kaggle.patience.wait(failures)
     raise PlatformError(
-        f"{what} is not what the kernel wrote ({held:,} bytes of {size:,}), {failures} times; try again later"
+        f"{what} differs from what the kernel wrote ({received:,} bytes of {size:,}) after {failures} downloads; "
+        "try again later"
     )
 
 
 def _fetch(kaggle: Kaggle, url: str, part: Path, size: int, what: str) -> None:
-    """Append to a file what it lacks; where the connection breaks it goes on there."""
+    """Append the missing bytes to a file, resuming after broken connections."""
 
     def fetch() -> None:
         start = part.stat().st_size if part.is_file() else 0
-        if 0 < size <= start:  # it broke after the last byte
+        if 0 < size <= start:  # the connection broke after the last byte
             return
         with kaggle.get(url, start=start) as answer:
             answer.raise_for_status()
-            going_on = start > 0 and answer.status_code == 206
-            with name_fault(part), open(part, "ab" if going_on else "wb") as file:
+            resumes = start > 0 and answer.status_code == 206  # 200: the server ignored the range, and sends everything
+            with name_fault(part), open(part, "ab" if resumes else "wb") as file:
                 for chunk in answer.iter_content(_CHUNK):
                     file.write(chunk)
 
@@ -246,7 +248,7 @@ def _fetch(kaggle: Kaggle, url: str, part: Path, size: int, what: str) -> None:
 
 
 def _find_list(kaggle: Kaggle, urls: dict[str, str], reference: str) -> dict[str, Any] | None:
-    """The list among a session's files; of a stage that was ended it gets the names that the platform lists."""
+    """Return the list among a session's files, or None; for an unfinished command, with the names that exist there."""
     if OUTPUT not in urls:
         return None
     listed = _get_list(kaggle, urls[OUTPUT], f"{OUTPUT} of {reference}")
@@ -257,7 +259,7 @@ def _find_list(kaggle: Kaggle, urls: dict[str, str], reference: str) -> dict[str
 
 
 def _get_list(kaggle: Kaggle, url: str, what: str) -> dict[str, Any]:
-    """What an `imettk-output.json` holds."""
+    """Download an `imettk-output.json` and check its shape."""
 
     def fetch() -> Any:
         with kaggle.get(url) as answer:
@@ -265,12 +267,12 @@ def _get_list(kaggle: Kaggle, url: str, what: str) -> dict[str, Any]:
             content = answer.content
         try:
             return json.loads(content)
-        except ValueError:  # a page of the platform in its place, or a part of it
-            raise Unclear(f"{what}: the platform gave something else") from None
+        except ValueError:  # a web page in its place, or a part of it
+            raise Unclear(f"{what}: the platform sent something else") from None
 
     listed = kaggle.repeat(fetch, what=what)
     if not isinstance(listed, dict):
-        raise PlatformError(f"{what} is damaged: it is no list of files")
+        raise PlatformError(f"{what} is damaged: it is not a list of files")
     listed = {"push": "", "code": None, "seconds": 0.0, "lacks": [], **listed}
     if faulty := [name for name, fits in _SHAPE.items() if not fits(listed.get(name))]:
         raise PlatformError(f"{what} is damaged: {', '.join(faulty)}")
@@ -278,10 +280,11 @@ def _get_list(kaggle: Kaggle, url: str, what: str) -> dict[str, Any]:
 
 
 def _is_whole(value: Any) -> bool:
+    """Return whether a value is a whole number of at least 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-# What each part of a list must be: a stage may have written another file in its place.
+# A check for each part of a list: a command may have written another file in its place.
 _SHAPE: dict[str, Callable[[Any], bool]] = {
     "push": lambda push: isinstance(push, str),
     "code": lambda code: code is None or (isinstance(code, int) and not isinstance(code, bool)),

@@ -28,8 +28,8 @@ from imettk.tracking.files import sha256, write_json
 MANIFEST = "imettk-pack.json"
 PACKAGE = "imettk.zip"
 DATASET = "imettk-pack"
-# What the platform's image lacks, with what they need; all pure Python. Torch, timm, albumentations and the like are
-# there.
+# The libraries that the platform's image lacks, and their requirements; all pure Python. It has torch, timm,
+# albumentations and the like.
 WHEELS = (
     "delegator.py",
     "docstring-parser",
@@ -43,18 +43,18 @@ WHEELS = (
     "tyro",
     "warmup-scheduler",
 )
-_TIMESTAMP = (2020, 1, 1, 0, 0, 0)
+_TIMESTAMP = (2020, 1, 1, 0, 0, 0)  # of every file in a zip, so that equal contents have equal bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackOrder:
-    """What goes into a pack beside imettk itself.
+    """The contents of a pack besides imettk itself.
 
     Attributes:
         recipe: a `.py` recipe of the user's own.
-        wheels: whether to add the wheels, which takes the package index.
+        wheels: whether to add the wheels, which needs the package index.
         extra: more files, such as pretrained weights, or wheels of compiled libraries.
-        formats: extras of imettk whose libraries the recipe's files need.
+        formats: the extras of imettk whose libraries the recipe's files need.
     """
 
     recipe: Path | None = None
@@ -64,18 +64,18 @@ class PackOrder:
 
 
 def make_pack(out: Path, order: PackOrder, *, owner: str) -> str:
-    """Build the dataset folder `out`; an older pack there is replaced. Returns the hash of its content.
+    """Build the dataset folder `out`, replacing an older pack there, and return the hash of its content.
 
-    The same sources, recipe, wheels and extra files give the same bytes, and so the same hash. What an older pack's
-    metadata say of this dataset (title, licence) is kept.
+    The same sources, recipe, wheels and extra files give the same bytes, and so the same hash. Title and licence in an
+    older pack's metadata are kept.
 
     Args:
         owner: the Kaggle user name in the dataset's id.
 
     Raises:
-        DataError: `out` holds something else than a pack, or that of another dataset with metadata of the user's; the
-            recipe is missing; a file must not travel, or has the name of another.
-        UserError: a wheel cannot be had.
+        DataError: `out` contains something other than a pack, or another dataset's metadata that the user has edited;
+            the recipe is missing; or a file must not travel, or has the name of another.
+        UserError: a wheel cannot be built or downloaded.
     """
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise DataError(f"{out} is not empty and not an older pack; name another folder")
@@ -84,7 +84,7 @@ def make_pack(out: Path, order: PackOrder, *, owner: str) -> str:
     about = keep_metadata(out / METADATA, _about(f"{owner}/{DATASET}"), _about)
     given = _check_given(order)
     out.parent.mkdir(parents=True, exist_ok=True)
-    # A failure leaves none behind.
+    # In a temporary folder: a failure leaves no half-made pack behind.
     with name_fault(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         made = Path(folder, "pack")
         digest = _fill(made, given, order)["pack"]
@@ -96,11 +96,11 @@ def make_pack(out: Path, order: PackOrder, *, owner: str) -> str:
 
 
 def make_manifest(order: PackOrder) -> dict[str, Any]:
-    """The manifest that a pack made now would have, which is not kept; arguments and errors as of `make_pack`.
+    """Return the manifest that a pack made now would have, without keeping the pack; errors as in `make_pack`.
 
     Returns:
-        `pack`, the hash of its content; `files` and `sources`, the SHA-256 of each file in it and in its package by
-        name; `python`, `needs` and `formats`.
+        `pack`, the hash of its content; `files` and `sources`, the SHA-256 of each file of the pack and of its package
+        by name; `python`, `needs` and `formats`, the requirements.
     """
     given = _check_given(order)
     with tempfile.TemporaryDirectory() as folder:
@@ -108,12 +108,12 @@ def make_manifest(order: PackOrder) -> dict[str, Any]:
 
 
 def _about(reference: str) -> dict[str, Any]:
-    """What the platform is told of the dataset."""
+    """Return the metadata of the dataset `reference`."""
     return {"title": "imettk pack", "id": reference, "licenses": [{"name": "MIT"}]}
 
 
 def _check_given(order: PackOrder) -> list[Path]:
-    """The user's own files in a pack; each may travel and has a name of its own."""
+    """Return the user's own files for a pack, after checking that each may travel and has a unique name."""
     recipe = order.recipe
     if recipe is not None and recipe.suffix != ".py":
         raise DataError(f"{recipe} is not a .py recipe")
@@ -123,18 +123,18 @@ def _check_given(order: PackOrder) -> list[Path]:
             raise DataError(f"{path} is missing")
         check_travels(path)
     names = [name.casefold() for name in (PACKAGE, MANIFEST, METADATA, *(path.name for path in given))]
-    if double := [path for path in given if names.count(path.name.casefold()) > 1]:
-        raise DataError(f"{double[-1]}: {double[-1].name} would lie in the pack twice; give it another name")
+    if doubled := [path for path in given if names.count(path.name.casefold()) > 1]:
+        raise DataError(f"{doubled[-1]}: {doubled[-1].name} would be in the pack twice; give it another name")
     return given
 
 
 def _fill(folder: Path, given: Sequence[Path], order: PackOrder) -> dict[str, Any]:
-    """Put everything into a new folder; its manifest, which is written last."""
+    """Put everything into a new folder, write its manifest last, and return the manifest."""
     folder.mkdir()
     sources = _zip_package(Path(imettk.__file__).parent, folder / PACKAGE)
     formats = {name: _needs(name) for name in order.formats}
     if unknown := [name for name, lines in formats.items() if not lines]:
-        raise UserError(f"the installed imettk has no extra {', '.join(unknown)}: install it again")
+        raise UserError(f"the installed imettk has no extra named {', '.join(unknown)}: install imettk again")
     if order.wheels:
         libraries = (Requirement(line).name for lines in formats.values() for line in lines)
         _build_wheels(folder, [*WHEELS, *filter(_is_pure, libraries)])
@@ -152,14 +152,14 @@ def _fill(folder: Path, given: Sequence[Path], order: PackOrder) -> dict[str, An
 
 
 def _needs(extra: str = "") -> list[str]:
-    """The requirements of imettk, or those that one of its extras adds, in the order of setup.py."""
+    """Return the requirements of imettk, or those that one of its extras adds, in the order of setup.py."""
     lines = [line.split(";") for line in metadata.requires("imettk") or []]
     marked = [(line, "".join(marker).replace("'", '"').replace(" ", "")) for line, *marker in lines]
     return [line.strip() for line, marker in marked if marker == (f'extra=="{extra}"' if extra else "")]
 
 
 def _is_pure(library: str) -> bool:
-    """Return whether a library fits every Python; `UserError` where it is not installed here."""
+    """Return whether a library is pure Python; raise `UserError` if it is not installed here."""
     try:
         lines = (metadata.distribution(library).read_text("WHEEL") or "").splitlines()
     except metadata.PackageNotFoundError:
@@ -167,17 +167,18 @@ def _is_pure(library: str) -> bool:
             f"{library}, which the recipe's files need, is not installed, so its wheel has no version: pip install "
             f"{library}, or leave wheels out with --no-wheels"
         ) from None
-    tags = [line for line in lines if line.startswith("Tag:")]  # some compiled ones say that they are pure
+    # Not by "Root-Is-Purelib": some compiled libraries claim to be pure.
+    tags = [line for line in lines if line.startswith("Tag:")]
     return bool(tags) and all(tag.endswith("-none-any") for tag in tags)
 
 
 def check_pack(pack: Path, *, wanted: str = "") -> list[Path]:
-    """Compare a mounted pack with its manifest; returns its wheels.
+    """Check a mounted pack against its manifest, and return its wheels.
 
-    The platform unpacks zips: the package may stand there as a folder, whose files are held against the manifest too.
+    The platform unpacks zips, so the package may be a folder there, whose files are checked as well.
 
     Args:
-        wanted: the hash of the pack that it must be; "" takes any.
+        wanted: the hash that the pack must have; "" accepts any.
 
     Raises:
         DataError: a file is missing or changed.
@@ -185,7 +186,9 @@ def check_pack(pack: Path, *, wanted: str = "") -> list[Path]:
     """
     manifest = json.loads((pack / MANIFEST).read_text(encoding="utf-8"))
     if wanted and manifest["pack"] != wanted:
-        raise MismatchError(f"{pack} is pack {manifest['pack']}, and this kernel was written for {wanted}: attach that")
+        raise MismatchError(
+            f"{pack} is pack {manifest['pack']}, but this kernel was written for {wanted}: attach that version"
+        )
     files = {pack / name: digest for name, digest in manifest["files"].items()}
     if not (pack / PACKAGE).is_file():
         del files[pack / PACKAGE]
@@ -198,18 +201,17 @@ def check_pack(pack: Path, *, wanted: str = "") -> list[Path]:
 
 
 def missing_libraries(pack: Path, site: Path) -> list[str]:
-    """What the pack needs and this Python lacks, or has too old, in words: "timm>=1.0.15 (here: 0.9)".
-
-    Of the libraries of a format its first reads it, and is needed; without the others some of its files cannot be
-    decoded, which is only said.
+    """Return the requirements of a pack that this Python does not fulfil, in words: "timm>=1.0.15 (here: 0.9)".
 
     Args:
-        site: where the pack's wheels were installed.
+        site: the folder where the pack's wheels were installed.
     """
     manifest = json.loads((pack / MANIFEST).read_text(encoding="utf-8"))
     here = sys.version.split()[0]
     faults = [] if SpecifierSet(manifest["python"]).contains(here) else [f"Python{manifest['python']} (here: {here})"]
     faults += filter(None, (_lack(line, site) for line in manifest["needs"]))
+    # The first library of a format reads its files and is required. The others are decoders for some of its files,
+    # which this competition may not contain: a missing one is only mentioned.
     for first, *others in manifest.get("formats", {}).values():
         faults += [_to_be_added(lack) for lack in [_lack(first, site)] if lack]
         for lack in filter(None, (_lack(line, site) for line in others)):
@@ -218,7 +220,7 @@ def missing_libraries(pack: Path, site: Path) -> list[str]:
 
 
 def _to_be_added(lack: str) -> str:
-    """Return a library of a format that is not there, with what brings it into the pack."""
+    """Describe a missing library of a format, with the command that gets its wheel for the pack."""
     python, name = f"{sys.version_info.major}.{sys.version_info.minor}", Requirement(lack.split(" (")[0]).name
     return (
         f"{lack}, which the recipe's files may need: `pip download --no-deps --only-binary :all: --python-version "
@@ -227,19 +229,19 @@ def _to_be_added(lack: str) -> str:
 
 
 def _lack(line: str, site: Path) -> str:
-    """What is there in place of a requirement, in words; "" where it is fulfilled."""
+    """Return an unfulfilled requirement and what is there instead; "" if it is fulfilled."""
     need = Requirement(line)
-    found = list(metadata.distributions(name=need.name, path=[str(site), *sys.path]))
-    version = found[0].version if found else "nothing"
-    # OpenCV comes under several names, all of them the same module.
-    if need.name.startswith("opencv") and not found:
+    installed = list(metadata.distributions(name=need.name, path=[str(site), *sys.path]))
+    version = installed[0].version if installed else "nothing"
+    # OpenCV has several distributions with the same module: the image may have it under another name.
+    if need.name.startswith("opencv") and not installed:
         return ""
-    fits = found and need.specifier.contains(version, prereleases=True)
+    fits = installed and need.specifier.contains(version, prereleases=True)
     return "" if fits else f"{line} (here: {version})"
 
 
 def _zip_package(package: Path, path: Path) -> dict[str, str]:
-    """Zip the package's sources, the same to the same bytes; SHA-256 of each file in it by its name there."""
+    """Zip the package's sources reproducibly, and return the SHA-256 of each file by its name in the zip."""
     digests = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(package.rglob("*")):
@@ -252,7 +254,7 @@ def _zip_package(package: Path, path: Path) -> dict[str, str]:
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    """A file in a zip, with nothing of the time and the machine it was made at."""
+    """Return the entry of a file in a zip, without a trace of time and machine."""
     entry = zipfile.ZipInfo(name, _TIMESTAMP)
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.external_attr = 0o644 << 16
@@ -260,7 +262,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def _forget_time(wheel: Path) -> None:
-    """Rewrite a wheel, so that one built at another time (pip keeps those that it builds) has the same bytes."""
+    """Rewrite a wheel without times: pip builds some wheels here, or takes them from its cache, at different times."""
     with zipfile.ZipFile(wheel) as archive:
         files = {name: archive.read(name) for name in sorted(archive.namelist()) if not name.endswith("/")}
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -269,9 +271,9 @@ def _forget_time(wheel: Path) -> None:
 
 
 def _build_wheels(out: Path, names: Sequence[str]) -> None:
-    """Fetch pure wheels; those that come as source only (pretrainedmodels, warmup-scheduler) are built.
+    """Download pure wheels, or build those that are published only as source (pretrainedmodels, warmup-scheduler).
 
-    Each in the version that is installed here, so that what runs there is what was tried here.
+    Each has the version that is installed here, so that what runs there is what was tested here.
     """
     try:
         pinned = [f"{name}=={metadata.version(name)}" for name in names]
@@ -284,10 +286,10 @@ def _build_wheels(out: Path, names: Sequence[str]) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(
-            f"wheels could not be built ({last}); they need the package index, or leave them out with --no-wheels"
+            f"the wheels could not be built ({last}): they need the package index; --no-wheels leaves them out"
         )
     compiled = [path.name for path in out.glob("*.whl") if not path.name.endswith("-none-any.whl")]
     if compiled:
-        raise UserError(f"{', '.join(compiled)} would fit only one Python; the pack holds pure wheels")
+        raise UserError(f"{', '.join(compiled)} would fit only one version of Python; the pack takes pure wheels")
     for path in out.glob("*.whl"):
         _forget_time(path)

@@ -1,4 +1,4 @@
-"""Packs on the platform: which version of the dataset holds which, as the platform itself says."""
+"""Packs on the platform: versions of a dataset, each identified by reading its own manifest there."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from imettk.kaggle.versions import hold_upload, read_mark, upload_version
 from imettk.progress import say
 from imettk.tracking.files import read_json
 
-LOOK_BACK = 10  # versions in which a pack is looked for before it is uploaded
+LOOK_BACK = 10  # versions that are searched for a pack before it is uploaded
 
 
 def upload_pack(kaggle: Kaggle, out: Path, order: PackOrder) -> tuple[str, str]:
-    """Make the pack and see to it that the platform has it, ready; `owner/slug/version` and the pack's hash.
+    """Make the pack, and upload it unless one of the dataset's last versions is this pack already.
 
-    A pack that one of the dataset's last versions holds already is not uploaded again.
+    Returns:
+        `owner/slug/version`, ready for kernels, and the pack's hash.
     """
     with hold_upload(out, kaggle.patience.sleep):
         digest = make_pack(out, order, owner=kaggle.username)
@@ -30,7 +31,7 @@ def upload_pack(kaggle: Kaggle, out: Path, order: PackOrder) -> tuple[str, str]:
 
 
 def read_manifest(kaggle: Kaggle, pinned: str) -> dict[str, Any] | None:
-    """The manifest of the pack that the platform holds as `owner/slug/version`; None where it holds none there.
+    """Return the manifest of the pack `owner/slug/version` on the platform; None if there is no pack.
 
     Raises:
         Unclear: it could not be read in all tries.
@@ -40,6 +41,6 @@ def read_manifest(kaggle: Kaggle, pinned: str) -> dict[str, Any] | None:
 
 
 def pack_digest(kaggle: Kaggle, pinned: str) -> str | None:
-    """The hash of the pack that the platform holds as `owner/slug/version`; None and errors as in `read_manifest`."""
+    """Return the hash of the pack `owner/slug/version` on the platform; None and errors as in `read_manifest`."""
     digest = (read_manifest(kaggle, pinned) or {}).get("pack")
     return digest if isinstance(digest, str) else None

@@ -1,4 +1,4 @@
-"""Trained models as a dataset, and back: a dataset is a flat list of files, a run folder is not."""
+"""Trained models as a dataset, which is a flat list of files, and the run folder restored from it."""
 
 from __future__ import annotations
 
@@ -20,35 +20,36 @@ from imettk.tracking.files import read_json, sha256, write_json
 MANIFEST = "imettk-run.json"
 WANTED = ("recipe.json", "table.json", "folds.csv", "rule.json", "scores.json")
 OF_FOLDS = ("model.safetensors", "gallery.safetensors")
-WEIGHTS = "weights.json"  # names and hashes of pretrained weights, as `imettk weights` writes it
+WEIGHTS = "weights.json"  # names and hashes of pretrained weights, as written by `imettk weights`
 WEIGHTS_SLUG = "imettk-weights"
 
 
 def make_models(run_dir: Path, out: Path, *, owner: str, slug: str) -> list[str]:
-    """Fill a dataset folder with what inference needs of a run; the names of its files.
+    """Fill a dataset folder with the files of a run that inference needs, and return their names in the run.
 
     Raises:
         MissingFileError: no fold is trained.
-        DataError: `out` is in use, or holds the models of another dataset with metadata of the user's.
+        DataError: `out` contains something else, or another dataset's metadata that the user has edited.
     """
     read_recipe(run_dir / "recipe.json")
     paths = [run_dir / name for name in WANTED if (run_dir / name).is_file()]
     models = sorted(path for name in OF_FOLDS for path in run_dir.glob(f"fold*/{name}"))
-    if not any(path.name == OF_FOLDS[0] for path in models):
+    if not any(path.name == OF_FOLDS[0] for path in models):  # a gallery alone is of no use
         raise MissingFileError(f"{run_dir} has no trained fold: run `imettk train` first, or pull its output")
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise DataError(f"{out} is not empty and holds no models; give another --out")
+        raise DataError(f"{out} is not empty and contains no published models; give another --out")
     about = keep_metadata(out / METADATA, _about(f"{owner}/{slug}"), _about)
     for path in (*paths, *models):
         check_travels(path)
     out.parent.mkdir(parents=True, exist_ok=True)
-    # A failure leaves none behind.
+    # In a temporary folder: a failure leaves no half-made dataset behind.
     with name_fault(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         made = Path(folder, "models")
         made.mkdir()
         files = {}
         for path in (*paths, *models):
             name = path.relative_to(run_dir).as_posix()
+            # A dataset has no folders: paths of the run folder become names, and the manifest restores them.
             flat = "run--" + name.replace("/", "--")
             shutil.copyfile(path, made / flat)
             files[name] = {"file": flat, "sha256": sha256(made / flat)}
@@ -56,12 +57,12 @@ def make_models(run_dir: Path, out: Path, *, owner: str, slug: str) -> list[str]
         (made / METADATA).write_bytes(about)
         replace_folder(out, made)
     size = sum(path.stat().st_size for path in out.iterdir())
-    say(f"{out}: {len(models)} files of folds, {size / 1e6:.1f} MB")
+    say(f"{out}: {len(models)} model files of folds, {size / 1e6:.1f} MB")
     return sorted(files)
 
 
 def upload_models(kaggle: Kaggle, run_dir: Path, out: Path, *, slug: str, notes: str) -> tuple[str, int]:
-    """Make the dataset of a run's models and see to it that the platform has it; `owner/slug` and its version."""
+    """Make the dataset of a run's models, upload it if it is new, and return `owner/slug` and its version."""
     with hold_upload(out, kaggle.patience.sleep):
         make_models(run_dir, out, owner=kaggle.username, slug=slug)
         files = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"].values()
@@ -69,14 +70,14 @@ def upload_models(kaggle: Kaggle, run_dir: Path, out: Path, *, slug: str, notes:
 
 
 def upload_weights(kaggle: Kaggle, folder: Path) -> tuple[str, int]:
-    """See to it that the platform has a folder of weights as `imettk-weights`; `owner/slug` and its version.
+    """Upload a folder of weights as `imettk-weights` if it is new, and return `owner/slug` and its version.
 
-    What its `weights.json` lists is sent, with that list; other files are named. A `dataset-metadata.json` of this
-    dataset is kept as it is.
+    The files that its `weights.json` lists are sent, with that list; other files are named and left out. An existing
+    `dataset-metadata.json` of this dataset is kept.
 
     Raises:
         UserError: nothing is listed.
-        DataError: a file is missing, damaged, or must not travel; the metadata are of another dataset.
+        DataError: a file is missing, damaged, or must not travel; or the metadata belong to another dataset.
     """
     with hold_upload(folder, kaggle.patience.sleep):
         names = _listed(folder)
@@ -85,36 +86,38 @@ def upload_weights(kaggle: Kaggle, folder: Path) -> tuple[str, int]:
         for name in names:
             check_travels(folder / name)
         if others := sorted({path.name for path in folder.iterdir()} - {*names, METADATA}):
-            say(f"{folder}: not sent, as {WEIGHTS} does not list them: {', '.join(others)}")
+            say(f"{folder}: not sent, because {WEIGHTS} does not list them: {', '.join(others)}")
         write_atomically(folder / METADATA, about)
         notes = ", ".join(sorted(Path(name).stem for name in names if name != WEIGHTS))
         return upload_version(kaggle, folder, names, mark=WEIGHTS, notes=notes)
 
 
 def _about(reference: str) -> dict[str, Any]:
-    """What the platform is told of a dataset of models."""
+    """Return the metadata of the dataset of models `reference`."""
     title = reference.partition("/")[2].replace("-", " ")
     return {"title": title, "id": reference, "licenses": [{"name": "MIT"}]}
 
 
 def _listed(folder: Path) -> list[str]:
-    """The files that a folder's `weights.json` lists, held against their hashes, and itself."""
+    """Return the files that a folder's `weights.json` lists, checked against their hashes, and the list itself."""
     listed = read_json(folder / WEIGHTS)
     if not listed:
-        raise UserError(f"{folder / WEIGHTS} lists no weights: `imettk weights BACKBONE --out {folder} --upload`")
+        raise UserError(
+            f"{folder / WEIGHTS} lists no weights: fetch some with `imettk weights BACKBONE --out {folder} --upload`"
+        )
     for name, about in listed.items():
         path = folder / name
         if Path(name).name != name:
-            raise DataError(f"{folder / WEIGHTS} names {name!r}, which is no file of this folder: take it out")
+            raise DataError(f"{folder / WEIGHTS} names {name!r}, which is not a file of this folder: remove the entry")
         if not path.is_file():
-            raise DataError(f"{path} is missing, and {WEIGHTS} lists it: fetch it again, or take it out of the list")
+            raise DataError(f"{path} is missing, but {WEIGHTS} lists it: fetch it again, or remove it from the list")
         if not isinstance(about, dict) or about.get("sha256") != sha256(path):
-            raise DataError(f"{path} is not what {WEIGHTS} says: remove it, and fetch it again")
+            raise DataError(f"{path} does not match its hash in {WEIGHTS}: remove it, and fetch it again")
     return [*listed, WEIGHTS]
 
 
 def unfold_models(mounted: Path, folder: Path) -> Path:
-    """Lay a mounted dataset out as the run folder that it was, by links; every file is held against its hash.
+    """Restore the run folder of a mounted dataset by links, and check every file against its hash.
 
     Raises:
         DataError: a file is missing, damaged, or would lie outside.

@@ -1,4 +1,4 @@
-"""Kernels that were pushed from a run folder: remembered there, and found by their names."""
+"""Kernels that were pushed from a run folder: recorded there, and found by their names."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from imettk.kaggle.sessions import read_kernel
 from imettk.progress import say
 from imettk.tracking.files import read_json
 
-PUSHES = "pushes.json"  # in a run folder: kernels that were pushed from here by hand, by reference
+PUSHES = "pushes.json"  # in a run folder: the kernels that were pushed from it by hand, by reference
 
 
 def find_version(kaggle: Kaggle, folder: Path, reference: str) -> tuple[str, int, str]:
-    """`owner/slug`, version and push of a kernel: as named, as it was pushed from this folder, or the current one.
+    """Return `owner/slug`, version and push of a kernel: as named, as pushed from this folder, or the current version.
 
     Raises:
-        UserError: it is no such name.
-        NotThere: the platform does not show it.
+        UserError: the name is malformed.
+        NotThere: the platform does not show the kernel.
     """
     name, version = _split(reference)
+    # The version that was pushed from here, even if there is a newer one: its push is known, and its output verifiable.
     known_version, push_id = _known(folder, name)
     if known_version and version in (0, known_version):
         return name, known_version, push_id
     if version:
         return name, version, ""
     current = ask_current(kaggle, name)
-    say(f"{name} was not pushed from {folder}: version {current.version} is taken, the current one of the platform")
+    say(f"{name} was not pushed from {folder}: using version {current.version}, the current one on Kaggle")
     return name, current.version, current.push
 
 
 def _known(folder: Path, name: str) -> tuple[int, str]:
-    """Version and push of a kernel that was pushed from this folder, by hand or by its chain; 0 and "" of any other."""
+    """Return version and push of a kernel that was pushed from this folder or by its chain; 0 and "" for any other."""
     if (pushed := read_pushes(folder).get(name)) is not None:
         return pushed["version"], pushed["push"]
     chain = read_chain(folder)
@@ -46,26 +47,29 @@ def _known(folder: Path, name: str) -> tuple[int, str]:
 
 
 def read_pushes(folder: Path) -> dict[str, dict[str, Any]]:
-    """Version and push of the kernels that were pushed from this folder by hand.
+    """Return version and push of the kernels that were pushed from this folder by hand.
 
     Raises:
-        MismatchError: the file holds something else.
+        MismatchError: the file is damaged.
     """
     pushes = read_json(folder / PUSHES) or {}
-    kinds = [
-        (type(one.get("version")), type(one.get("push"))) if isinstance(one, dict) else () for one in pushes.values()
+    types = [
+        (type(push.get("version")), type(push.get("push"))) if isinstance(push, dict) else ()
+        for push in pushes.values()
     ]
-    if any(kind != (int, str) for kind in kinds):
-        raise MismatchError(f"{folder / PUSHES} is damaged: remove it, and name versions: OWNER/SLUG/VERSION")
+    if any(pair != (int, str) for pair in types):
+        raise MismatchError(
+            f"{folder / PUSHES} is damaged: remove it, and name kernels with their versions, as OWNER/SLUG/VERSION"
+        )
     return dict(pushes)
 
 
 def _split(reference: str) -> tuple[str, int]:
-    """`owner/slug` and version of a kernel's name; 0 where it names none."""
+    """Split a kernel's name into `owner/slug` and version; 0 if it names none."""
     parts = reference.split("/")
     number = parts[2] if len(parts) == 3 else "1"
     if len(parts) not in (2, 3) or not all(parts) or not number.isdecimal() or int(number) < 1:
-        raise UserError(f"{reference!r} is no kernel: it is written OWNER/SLUG or OWNER/SLUG/VERSION")
+        raise UserError(f"{reference!r} does not name a kernel: write OWNER/SLUG or OWNER/SLUG/VERSION")
     return "/".join(parts[:2]), int(number) if len(parts) == 3 else 0
 
 
@@ -75,7 +79,7 @@ class Current:
 
     Attributes:
         text: its script.
-        run_at: when it was last run, UTC; None where the platform does not say.
+        run_at: when it was last run, UTC; None if the platform does not say.
     """
 
     version: int
@@ -84,19 +88,19 @@ class Current:
 
     @property
     def push(self) -> str:
-        """What its text says of its push; "" where it is no kernel of ours."""
+        """The push that wrote its text; "" if it is not a kernel of imettk."""
         return push_in(self.text)
 
 
 def ask_current(kaggle: Kaggle, reference: str, *, there: bool = True) -> Current:
-    """The current version of a kernel `owner/slug`.
+    """Return the current version of a kernel `owner/slug`.
 
     Args:
-        there: it must be; see `Kaggle.ask`.
+        there: whether it must exist; see `Kaggle.ask`.
     """
     answer = read_kernel(kaggle, reference, there=there)
     try:
         about = answer.metadata
         return Current(int(about.current_version_number), str(answer.blob.source or ""), about.last_run_time or None)
-    except (AttributeError, TypeError, ValueError) as error:  # the official client does not look at types
+    except (AttributeError, TypeError, ValueError) as error:  # the official client does not check types
         raise Unclear(f"look-up of {reference}: Kaggle's answer cannot be read ({type(error).__name__})") from None

@@ -1,4 +1,4 @@
-"""Rounds of looks at one chain or several, until each has ended, with a screen for whoever waits."""
+"""Rounds of looks at one chain or several until all have ended, with a screen for the user who waits."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from imettk.progress import say, status_line
 
 POLL_SECONDS = 60.0
 LINE_SECONDS = 300.0  # between two lines in a log
-TELL_SECONDS = 900.0  # without one clear look, after which a message says so
-UNCLEAR_SECONDS = 24 * 3600.0  # without one clear look, after which nobody goes on looking
-INDENT = " " * 6  # of lines below the time of day
+TELL_SECONDS = 900.0  # without a clear look, after which a message reports it
+UNCLEAR_SECONDS = 24 * 3600.0  # without a clear look, after which the watching ends
+INDENT = " " * 6  # aligns further lines after the time of day
 
 
 class Silence:
-    """How long a chain has not been seen clearly, by a clock that stands still while a laptop sleeps.
+    """The time for which a chain has not been seen clearly, not counting the sleep of a laptop.
 
     Args:
-        tell: gets a message when it has lasted for long, and when it is over.
+        tell: gets a message when the time becomes long, and when it is over.
     """
 
     def __init__(self, follower: Follower, tell: Callable[[str], None]) -> None:
@@ -38,7 +38,7 @@ class Silence:
         self._clear_at, self._told = time.monotonic(), False
 
     def note(self) -> str:
-        """Take note of the last look; why nobody should go on looking, or ""."""
+        """Record the last look; return why the watching should end, or ""."""
         unclear, name = self._follower.unclear, self._follower.chain.name
         if not unclear:
             if self._told:
@@ -49,7 +49,7 @@ class Silence:
         if seconds > TELL_SECONDS and not self._told:
             self._told = True
             self._tell(
-                f"{name}: not seen clearly for {seconds / 60:.0f} minutes ({unclear}); looking on, nothing is lost"
+                f"{name}: not seen clearly for {seconds / 60:.0f} minutes ({unclear}); still looking, nothing lost"
             )
         if seconds <= UNCLEAR_SECONDS:
             return ""
@@ -58,14 +58,14 @@ class Silence:
 
 
 class Screen:
-    """The lines below everything else in a terminal, broken where its width ends; nothing where there is none."""
+    """The status lines at the bottom of a terminal, wrapped at its width; without a terminal they are not shown."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self._lines: list[Any] = []
 
     def show(self, chains: Sequence[list[str]]) -> None:
-        """Draw the parts of each chain in the place of what stood there."""
+        """Draw the parts of each chain over those drawn before."""
         if not sys.stderr.isatty():
             return
         width = max(20, shutil.get_terminal_size().columns - 1)
@@ -82,13 +82,13 @@ class Screen:
 
 
 def follow(followers: Sequence[Follower], tell: Callable[[str], None] = lambda text: None) -> list[str]:
-    """Look until every chain has ended, in their order: sessions go to the first that can use them.
+    """Look at every chain in order, round after round, until all have ended; earlier chains get free sessions first.
 
     Args:
         tell: gets messages about the watching itself.
 
     Returns:
-        "done" for each, or why it has stopped or is not watched any more; nothing is given up by that.
+        For each chain "done", or why it has stopped or is no longer watched, in which case its sessions go on.
     """
     ends = [""] * len(followers)
     silences = [Silence(follower, tell) for follower in followers]
@@ -97,6 +97,7 @@ def follow(followers: Sequence[Follower], tell: Callable[[str], None] = lambda t
         screen = Screen(stack)
         while True:
             for place, follower in enumerate(followers):
+                # An ended chain is not looked at again: a look could begin sessions after its end was reported.
                 ends[place] = ends[place] or follower.look() or silences[place].note()
             if all(ends):
                 return ends
@@ -109,13 +110,11 @@ def follow(followers: Sequence[Follower], tell: Callable[[str], None] = lambda t
 
 
 def show(kaggle: Kaggle, folder: Path) -> None:
-    """Print where a chain is, after a look at its open sessions; nothing is changed, whoever watches it.
-
-    Where the platform does not answer, its sessions are shown as they were last seen, and when that was.
-    """
+    """Print the state of a chain after a look at its open sessions, or as last seen if the platform does not answer."""
     chain = read_chain(folder)
     assert chain is not None
     fault = ""
+    # The state is not saved: another process may be watching this chain, and only that one may write it.
     for job in chain.open_jobs:
         if job.state != RUNNING:
             continue
@@ -133,6 +132,7 @@ def show(kaggle: Kaggle, folder: Path) -> None:
 
 
 def _parts(follower: Follower) -> list[str]:
+    """Return the status of a chain for the screen, with the time of day."""
     now = follower.now()
     first, *others = watch_parts(follower.chain, now, follower.room.quota())
     return [f"{clock(now)} {first}", *others]

@@ -1,7 +1,7 @@
-"""The platform on this machine: a kernel's script, unmodified, in Kaggle's layout, offline, until its session ends.
+"""A session on this machine: a kernel's script, unmodified, in Kaggle's layout and offline.
 
-Where the system allows it (`unshare`), inputs are mounted read-only, there is no network, and a session at its limit is
-killed with all its processes. Elsewhere inputs are links, and processes of the session are killed one by one.
+If the system allows it (`unshare`), inputs are mounted read-only, there is no network, and a session at its limit is
+killed with all its processes. Otherwise inputs are links, and the processes of the session are killed one by one.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Mounts:
-    """Folders that a kernel has attached.
+    """The folders that a kernel has attached.
 
     Attributes:
         datasets, notebooks: folders by `owner/slug`.
         competitions: folders by slug.
-        older: mount all of them as `/kaggle/input/SLUG`, as the platform did before.
+        older: mount all of them as `/kaggle/input/SLUG`, the platform's older layout.
         models: folders by `owner/model/framework/variation/version`.
     """
 
@@ -42,8 +42,8 @@ class Mounts:
     models: Mapping[str, Path] = field(default_factory=dict)
 
     def places(self) -> dict[str, Path]:
-        """Folders by where they are under `/kaggle/input`."""
-        models = {name.lower(): path for name, path in self.models.items()}  # the framework `pyTorch` among them
+        """Return the folders by their paths under `/kaggle/input`."""
+        models = {name.lower(): path for name, path in self.models.items()}  # as the platform spells `pyTorch` there
         if self.older:
             everything = {**self.datasets, **self.notebooks, **self.competitions}
             return {
@@ -63,9 +63,9 @@ class Ending:
     """The end of a session.
 
     Attributes:
-        status: COMPLETE, ERROR, or CANCEL_ACKNOWLEDGED: cancelled, or killed at its limit.
-        code: the script's exit code; None where it was killed.
-        working: what it left.
+        status: COMPLETE, ERROR, or CANCEL_ACKNOWLEDGED if it was cancelled or killed at its limit.
+        code: the script's exit code; None if it was killed.
+        working: the folder with its output.
     """
 
     status: str
@@ -76,7 +76,7 @@ class Ending:
 
 @functools.cache
 def can_isolate() -> bool:
-    """Try whether this system lets a user make a session without network and with mounts of its own."""
+    """Return whether this system lets a user run processes without network and with their own mounts."""
     if shutil.which("unshare") is None:
         return False
     probe = [*_UNSHARE, "--net", "mount", "--bind", "/tmp", "/tmp"]
@@ -95,16 +95,16 @@ def run_session(
     python: Sequence[str] = (sys.executable,),
     isolate: bool | None = None,
 ) -> Ending:
-    """Run the text of a kernel to its end.
+    """Run the script of a kernel to its end.
 
     Args:
-        root: takes the place of `/kaggle`: an empty or a new folder, in which `working` stays.
-        internet: leave the network there.
-        limit_seconds: after which everything is killed, as the platform does.
+        root: the folder in place of `/kaggle`, empty or new; `working` stays in it.
+        internet: whether the script has network.
+        limit_seconds: the time after which everything is killed, as on the platform.
         cancel: ends the session when it is set.
-        line: gets each line of the output as it comes; without it they are printed.
-        python: the interpreter, and options for it.
-        isolate: whether to use `unshare`; None is where the system allows it.
+        line: gets each line of the output as it comes; None to print them.
+        python: the interpreter and its options.
+        isolate: whether to use `unshare`; None to use it if the system allows it.
     """
     root = root.resolve()  # the script runs in another folder
     working = root / "working"
@@ -140,13 +140,13 @@ def run_session(
 def _wait(
     process: subprocess.Popen[str], reader: threading.Thread, end: float | None, cancel: threading.Event | None
 ) -> None:
-    """Until it has ended and is read, by itself or killed: at a time of `time.monotonic`, or when `cancel` is set."""
+    """Wait until a session has ended and its output is read; kill it at `end` (`time.monotonic`) or when cancelled."""
     try:
         while process.poll() is None:
             if (cancel is not None and cancel.is_set()) or (end is not None and time.monotonic() > end):
                 _kill(process)
             time.sleep(_POLL_SECONDS)
-    finally:  # Ctrl-C does not reach it by itself: its session is its own
+    finally:  # it runs in a process session of its own, which Ctrl-C does not reach
         if process.poll() is None:
             _kill(process)
         process.wait()
@@ -154,7 +154,7 @@ def _wait(
 
 
 def _mounted(places: Mapping[Path, Path], command: str, *, internet: bool) -> list[str]:
-    """The words of a process that sees the sources read-only at their places, and no network."""
+    """Return the command line of a process that sees the sources read-only at their places, and no network."""
     binds = []
     for place, source in places.items():
         place.mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ def _mounted(places: Mapping[Path, Path], command: str, *, internet: bool) -> li
 
 
 def _linked(places: Mapping[Path, Path], command: str) -> list[str]:
-    """The words of a process that finds the sources by links."""
+    """Link the sources to their places, and return the command line of a process that finds them there."""
     for place, source in places.items():
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(source)
@@ -172,7 +172,7 @@ def _linked(places: Mapping[Path, Path], command: str) -> list[str]:
 
 
 def _environment(root: Path) -> dict[str, str]:
-    """Without what belongs to this machine: the package here, credentials and tokens."""
+    """Return the environment without this machine's package path, credentials, tokens and proxies."""
     hidden = ("PYTHONPATH", "IMETTK", "KAGGLE", "TELEGRAM", "http_proxy", "https_proxy")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     return kept | {"IMETTK_KAGGLE_ROOT": str(root), "KAGGLE_KERNEL_RUN_TYPE": "Batch"}
@@ -190,11 +190,11 @@ def _pass_on(process: subprocess.Popen[str], line: Callable[[str], None]) -> Non
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """Kill every process of a session; with `unshare`, the first one takes the others along."""
+    """Kill every process of a session; under `unshare`, the death of the first one ends all others."""
     for entry in Path("/proc").iterdir() if Path("/proc").is_dir() else []:
         if not entry.name.isdigit():
             continue
-        try:  # loader processes have a process group of their own, but the session is the same
+        try:  # by session: the processes of data loaders have groups of their own
             if os.getsid(int(entry.name)) == process.pid:
                 os.kill(int(entry.name), signal.SIGKILL)
         except (ProcessLookupError, PermissionError):

@@ -1,4 +1,4 @@
-"""Sessions: push a kernel, ask how its session is, end it, and read what is left of the week's GPU hours."""
+"""Sessions on the platform: push a kernel, ask for its session's state, end it, and read the week's GPU hours."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from imettk.progress import say
 COMPLETE = "COMPLETE"
 ENDED = (COMPLETE, "ERROR", "CANCEL_ACKNOWLEDGED")
 
-_FULL = ("session count", "quota")  # "Maximum batch GPU session count of 2 reached.", "Maximum weekly GPU quota ..."
+# The platform has no code for a full account, only texts: "Maximum batch GPU session count of 2 reached.", "Maximum
+# weekly GPU quota of 30.00 hours reached."
+_FULL = ("session count", "quota")
 
 
 class NoRoom(PlatformError):
-    """The account's limit of sessions at once or of hours a week is reached: push again later."""
+    """The account's limit of concurrent sessions or weekly hours is reached: push again later."""
 
 
 class LacksSources(PlatformError):
-    """A kernel was started without some of its sources, and has been ended where nothing is lost with it.
+    """The platform started a kernel without some of its sources; it has been deleted if nothing is lost with it.
 
     Attributes:
-        sources: as they were asked for.
-        running: the kernel, where it could not be ended.
+        sources: the missing sources, as they were asked for.
+        running: the kernel, if it could not be ended; otherwise None.
     """
 
     def __init__(self, message: str, sources: list[str], running: Pushed | None) -> None:
@@ -36,11 +38,11 @@ class LacksSources(PlatformError):
 
 @dataclass(frozen=True)
 class Pushed:
-    """A kernel that has arrived.
+    """A kernel that has arrived on the platform.
 
     Attributes:
-        reference: owner/slug as the platform spells it, which is what it has to be asked for by.
-        version: of the kernel.
+        reference: owner/slug as the platform spells it, by which it must be asked for.
+        version: the kernel's version.
     """
 
     reference: str
@@ -49,11 +51,11 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Session:
-    """How a session is.
+    """The state of a session.
 
     Attributes:
         status: QUEUED, RUNNING, CANCEL_REQUESTED, or one of `ENDED`.
-        failure: what the platform says about it.
+        failure: the platform's message about a failure.
     """
 
     status: str
@@ -61,28 +63,27 @@ class Session:
 
     @property
     def ended(self) -> bool:
+        """True once the session is over, in whatever way."""
         return self.status in ENDED
 
 
 def push_kernel(kaggle: Kaggle, kernel: Kernel) -> Pushed:
-    """Push a kernel, which starts its session.
-
-    A push whose answer is lost may have started a session: the kernel that is there is looked at, and recognised by the
-    `push` in its text, before it is pushed again.
+    """Push a kernel, which starts its session; after a lost answer, look whether it arrived before pushing again.
 
     Raises:
         NoRoom: nothing was started.
         LacksSources: it was started without one of its sources.
-        PlatformError: it was not taken.
+        PlatformError: it was refused.
     """
     for failures in range(1, kaggle.patience.tries + 1):
         try:
             return push_once(kaggle, kernel)
         except Unclear as error:
             kaggle.patience.wait(failures)
-            if found := recover_push(kaggle, kernel):
-                say(f"{error}; it had arrived as version {found.version}")
-                return found
+            # A lost answer may have been a yes. Pushing again at once would start a second session of the same fold.
+            if pushed := recover_push(kaggle, kernel):
+                say(f"{error}; it had arrived as version {pushed.version}")
+                return pushed
             if failures == kaggle.patience.tries:
                 raise
             say(f"{error}; pushing again")
@@ -90,7 +91,7 @@ def push_kernel(kaggle: Kaggle, kernel: Kernel) -> Pushed:
 
 
 def push_once(kaggle: Kaggle, kernel: Kernel) -> Pushed:
-    """Push a kernel as `push_kernel` does, for a caller that looks later whether an unclear push has arrived.
+    """Push a kernel as `push_kernel` does, for a caller that checks later whether an unclear push has arrived.
 
     Raises:
         NoRoom, LacksSources, PlatformError: as in `push_kernel`.
@@ -106,32 +107,32 @@ def push_once(kaggle: Kaggle, kernel: Kernel) -> Pushed:
 
 
 def is_there(kaggle: Kaggle, reference: str) -> bool:
-    """Whether the platform has a kernel of this name."""
+    """Return whether the platform has a kernel of this name."""
     return _look_up(kaggle, reference) is not None
 
 
 def find_push(kaggle: Kaggle, kernel: Kernel) -> Pushed | None:
-    """This very push as the platform has it, or None where it does not."""
-    found = _find(kaggle, kernel)
-    return None if found is None else _pushed(kernel, found)
+    """Return this very push as the platform has it, or None if it has not arrived."""
+    answer = _find(kaggle, kernel)
+    return None if answer is None else _pushed(kernel, answer)
 
 
 def recover_push(kaggle: Kaggle, kernel: Kernel) -> Pushed | None:
-    """A push whose answer was never read, checked as that would have been; None where it has not arrived.
+    """Return a push whose answer was never read, with its sources checked; None if it has not arrived.
 
     Raises:
         LacksSources: as in `push_kernel`.
     """
-    found = _find(kaggle, kernel)
-    if found is None:
+    answer = _find(kaggle, kernel)
+    if answer is None:
         return None
-    pushed = _pushed(kernel, found)
-    _check_sources(kaggle, kernel, pushed, found.metadata)
+    pushed = _pushed(kernel, answer)
+    _check_sources(kaggle, kernel, pushed, answer.metadata)
     return pushed
 
 
 def ask_session(kaggle: Kaggle, reference: str, version: int) -> Session:
-    """How the session of this version is."""
+    """Return the state of the session of a kernel's version."""
     from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelSessionStatusRequest
 
     request = ApiGetKernelSessionStatusRequest()
@@ -142,12 +143,12 @@ def ask_session(kaggle: Kaggle, reference: str, version: int) -> Session:
 
 
 def end_session(kaggle: Kaggle, reference: str) -> None:
-    """End the session of a kernel by deleting the kernel, with whatever the session has made.
+    """End the session of a kernel by deleting the kernel, together with the session's output.
 
-    The client's call that cancels wants the number of the session, and no other call tells it.
+    The client has a call that only cancels a session, but it needs a session number that no other call returns.
 
     Raises:
-        PlatformError: the platform does not do it.
+        PlatformError: the platform refuses.
     """
     from kagglesdk.kernels.types.kernels_api_service import ApiDeleteKernelRequest
 
@@ -155,7 +156,7 @@ def end_session(kaggle: Kaggle, reference: str) -> None:
     request.user_name, request.kernel_slug = owner_of(reference)
     try:
         answer = kaggle.ask("kernels", "delete_kernel", request, what=f"deletion of {reference}")
-    except NotThere:  # an earlier try, whose answer was lost
+    except NotThere:  # deleted by an earlier try whose answer was lost
         return
     if answer.error_message:
         raise PlatformError(f"deletion of {reference}: Kaggle says {answer.error_message!r}")
@@ -163,11 +164,12 @@ def end_session(kaggle: Kaggle, reference: str) -> None:
 
 @dataclass(frozen=True)
 class Quota:
-    """GPU hours of the week.
+    """The week's GPU hours.
 
     Attributes:
-        used: including what running sessions have reserved.
-        renewed_at: when the week ends, in seconds since the epoch; None where the platform does not say.
+        used: the hours used, including those that running sessions have reserved.
+        allowed: the hours of a week.
+        renewed_at: when the week ends, in seconds since the epoch; None if the platform does not say.
     """
 
     used: float
@@ -176,11 +178,12 @@ class Quota:
 
     @property
     def left(self) -> float:
+        """The hours that are left."""
         return max(0.0, self.allowed - self.used)
 
 
 def gpu_quota(kaggle: Kaggle) -> Quota | None:
-    """Read the week's GPU hours, or None where they cannot be had now: nothing ever depends on the answer alone."""
+    """Read the week's GPU hours in one try, or return None: nothing depends on the answer alone."""
     try:
         return read_quota(kaggle, tries=1)
     except PlatformError:
@@ -188,7 +191,7 @@ def gpu_quota(kaggle: Kaggle) -> Quota | None:
 
 
 def read_quota(kaggle: Kaggle, *, tries: int | None = None) -> Quota | None:
-    """Read the week's GPU hours, or None where the platform does not say; errors and `tries` as in `Kaggle.ask`."""
+    """Read the week's GPU hours, or return None if the platform does not say; errors and `tries` as in `Kaggle.ask`."""
     from kagglesdk.kernels.types.kernels_api_service import ApiGetAcceleratorQuotaStatisticsRequest
 
     request = ApiGetAcceleratorQuotaStatisticsRequest()
@@ -200,11 +203,12 @@ def read_quota(kaggle: Kaggle, *, tries: int | None = None) -> Quota | None:
     if quota is None or quota.total_time_allowed is None:
         return None
     used = [part.total_seconds() for part in (quota.time_used, quota.time_reserved) if part is not None]
-    renewed_at = None if renewed is None else renewed.replace(tzinfo=UTC).timestamp()
+    renewed_at = None if renewed is None else renewed.replace(tzinfo=UTC).timestamp()  # UTC, although it names no zone
     return Quota(sum(used) / 3600, quota.total_time_allowed.total_seconds() / 3600, renewed_at)
 
 
 def _request(kernel: Kernel) -> Any:
+    """Return the client's request that pushes a kernel."""
     from kagglesdk.kernels.types.kernels_api_service import ApiSaveKernelRequest
 
     request = ApiSaveKernelRequest()
@@ -225,7 +229,7 @@ def _request(kernel: Kernel) -> Any:
 
 
 def _check(kaggle: Kaggle, kernel: Kernel, answer: Any) -> Pushed:
-    """Where the push is, if it is what it should be."""
+    """Check the answer to a push, and return where the kernel is."""
     what = f"push of {kernel.reference}"
     if answer.error:
         kind = NoRoom if _is_full(answer.error) else PlatformError
@@ -236,10 +240,11 @@ def _check(kaggle: Kaggle, kernel: Kernel, answer: Any) -> Pushed:
         *(answer.invalid_kernel_sources or []),
         *(answer.invalid_model_sources or []),
     ]
+    # The platform may have respelled the slug, without a word: every later call has to use its spelling.
     reference = _reference_of(answer.ref, kernel.reference)
-    if invalid:  # the platform has started it all the same
+    if invalid:  # the platform starts a kernel without its invalid sources, and only lists them
         _stop_incomplete(kaggle, kernel, Pushed(reference, int(answer.version_number or 0)), invalid)
-    if not answer.version_number:
+    if not answer.version_number:  # not a refusal: the session may be running, and a second push would double it
         raise Unclear(f"{what}: Kaggle names no version; look at kaggle.com/code/{reference}")
     if reference != kernel.reference:
         say(f"Kaggle calls {kernel.reference} {reference}")
@@ -247,20 +252,20 @@ def _check(kaggle: Kaggle, kernel: Kernel, answer: Any) -> Pushed:
 
 
 def _reference_of(answered: str | None, asked: str) -> str:
-    """`owner/slug` of an answer such as `/code/owner/slug`; the one that was asked for where it names none."""
+    """Return the `owner/slug` in an answer such as `/code/owner/slug`; the one that was asked for if it names none."""
     parts = (answered or "").strip("/").split("/")[-2:]
     return "/".join(parts) if len(parts) == 2 and all(parts) else asked
 
 
 def _check_sources(kaggle: Kaggle, kernel: Kernel, pushed: Pushed, about: Any) -> None:
-    """Hold the sources of a kernel that is there against those that it must have, as its lost answer would have."""
+    """Check the sources of a kernel whose push was never answered, as that answer would have done."""
     has = {
         *(about.dataset_data_sources or []),
         *(about.competition_data_sources or []),
         *(about.kernel_data_sources or []),
         *(about.model_data_sources or []),
     }
-    if not has:  # every kernel has a pack: this answer does not say what is attached
+    if not has:  # every kernel has a pack, so an answer without sources does not say what is attached
         return
     wanted = [*kernel.datasets, *kernel.competitions, *kernel.kernels, *kernel.models]
     plain = {_plain(source) for source in has}
@@ -270,15 +275,15 @@ def _check_sources(kaggle: Kaggle, kernel: Kernel, pushed: Pushed, about: Any) -
 
 
 def _plain(source: str) -> str:
-    """A source with or without a pinned version, in any case, as one name."""
+    """Return the name of a source without a pinned version, in lower case."""
     parts = source.lower().split("/")
     return "/".join(parts[:4] if len(parts) > 3 else parts[:2])
 
 
 def _stop_incomplete(kaggle: Kaggle, kernel: Kernel, pushed: Pushed, missing: list[str]) -> None:
-    """End a session that lacks a source. Only the first version: with a kernel its earlier outputs would be deleted."""
+    """End a session that lacks a source, and raise `LacksSources`."""
     note, running = "has been deleted", None
-    if pushed.version != 1:
+    if pushed.version != 1:  # deleting the kernel would also delete the outputs of its earlier versions
         running = pushed
         note = f"still runs beside earlier versions: cancel it at kaggle.com/code/{pushed.reference}"
     else:
@@ -297,22 +302,24 @@ def _stop_incomplete(kaggle: Kaggle, kernel: Kernel, pushed: Pushed, missing: li
 
 
 def _is_full(text: str) -> bool:
+    """Return whether a refusal means that there is no room for another session."""
     return any(word in text.lower() for word in _FULL)
 
 
 def _find(kaggle: Kaggle, kernel: Kernel) -> Any:
-    """The kernel as the platform has it, where it was written by this very push."""
-    found = _look_up(kaggle, kernel.reference)
-    is_own = found is not None and kernel.push and push_in(found.blob.source or "") == kernel.push
-    return found if is_own else None
+    """Return the kernel as the platform has it, if it was written by this very push; otherwise None."""
+    answer = _look_up(kaggle, kernel.reference)
+    is_own = answer is not None and kernel.push and push_in(answer.blob.source or "") == kernel.push
+    return answer if is_own else None
 
 
-def _pushed(kernel: Kernel, found: Any) -> Pushed:
-    return Pushed(kernel.reference, int(found.metadata.current_version_number or 0))
+def _pushed(kernel: Kernel, answer: Any) -> Pushed:
+    """Return where a kernel is, from the answer to a look-up."""
+    return Pushed(kernel.reference, int(answer.metadata.current_version_number or 0))
 
 
 def _look_up(kaggle: Kaggle, reference: str) -> Any:
-    """The kernel as the platform has it, or None where several looks in a row do not find it."""
+    """Return the kernel as the platform has it, or None if several tries in a row do not find it."""
     try:
         return read_kernel(kaggle, reference)
     except NotThere:
@@ -320,7 +327,7 @@ def _look_up(kaggle: Kaggle, reference: str) -> Any:
 
 
 def read_kernel(kaggle: Kaggle, reference: str, *, there: bool = True) -> Any:
-    """The current version of a kernel `owner/slug`, its text and metadata; `there` as in `Kaggle.ask`."""
+    """Return text and metadata of a kernel's current version; `there` as in `Kaggle.ask`."""
     from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
 
     request = ApiGetKernelRequest()

@@ -1,4 +1,4 @@
-"""What kernels have attached beside the pack, as it is asked for."""
+"""The sources that kernels have attached besides the pack, as the user asks for them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from imettk.errors import UserError
 
 @dataclass(frozen=True)
 class Sources:
-    """What kernels have attached beside the pack.
+    """The sources of kernels besides the pack.
 
     Attributes:
-        competition: slug of the competition whose data they read.
+        competition: the slug of the competition whose data they read.
         dataset: owner/slug of a dataset with the data instead.
         attach: owner/slug of more datasets, such as weights.
+
+    Raises:
+        UserError: neither or both of competition and dataset are given, or a dataset's name is malformed.
     """
 
     competition: str = ""
@@ -24,10 +27,10 @@ class Sources:
 
     def __post_init__(self) -> None:
         if bool(self.competition) == bool(self.dataset):
-            raise UserError("where is the data? give --competition SLUG, or --dataset OWNER/SLUG, one of them")
+            raise UserError("where is the data? give either --competition SLUG or --dataset OWNER/SLUG")
         for reference in [*([self.dataset] if self.dataset else []), *self.attach]:
             if reference.count("/") not in (1, 2):
-                raise UserError(f"{reference!r} is no dataset: it is written OWNER/SLUG")
+                raise UserError(f"{reference!r} does not name a dataset: write OWNER/SLUG")
 
     @property
     def folder(self) -> str:
@@ -36,8 +39,10 @@ class Sources:
 
     @property
     def datasets(self) -> list[str]:
+        """The datasets to attach: the one with the data first."""
         return [*([self.dataset] if self.dataset else []), *self.attach]
 
     @property
     def competitions(self) -> list[str]:
+        """The competition to attach, if its data is used."""
         return [self.competition] if self.competition else []

@@ -1,4 +1,4 @@
-"""A version of a dataset that surely holds a folder's content: looked for, uploaded, and read on the platform."""
+"""A dataset version with a folder's content: searched, uploaded if missing, and verified by reading it there."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ from imettk.kaggle.datasets import last_version, upload_folder, wait_ready
 from imettk.progress import say
 from imettk.tracking.lock import hold_folder
 
-UPLOADS = 3  # of one content, until a version holds it
-READ_TRIES = 3  # of a file that comes broken
+UPLOADS = 3  # of the same content, before giving up
+READ_TRIES = 3  # of a file that arrives broken
 POLL_SECONDS = 5.0
-HOLD_SECONDS = 3600.0  # an upload and its processing take minutes
+HOLD_SECONDS = 3600.0  # the longest wait for another process; an upload and its processing take minutes
 
 
 @contextmanager
 def hold_upload(folder: Path, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
-    """Hold a folder while it is made and uploaded, or filled by a download; another process that has it is waited for.
-
-    The lock lies beside the folder: what lies in it is replaced, and sent.
+    """Lock a folder while it is made and uploaded, or filled by a download; wait for another process that has it.
 
     Raises:
-        BusyError: it is held for longer than an upload takes.
+        BusyError: another process has held it for an hour.
     """
     waited = 0.0
 
@@ -44,6 +42,7 @@ def hold_upload(folder: Path, sleep: Callable[[float], None] = time.sleep) -> It
         waited += POLL_SECONDS
         sleep(POLL_SECONDS)
 
+    # The lock lies beside the folder: everything in the folder may be replaced, or uploaded.
     place = folder.resolve()
     place.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
@@ -55,20 +54,19 @@ def hold_upload(folder: Path, sleep: Callable[[float], None] = time.sleep) -> It
 def upload_version(
     kaggle: Kaggle, folder: Path, files: Sequence[str], *, mark: str, notes: str, look_back: int = 1
 ) -> tuple[str, int]:
-    """See to it that the platform has a folder's content, ready; `owner/slug` and the version that holds it.
-
-    No number is believed that is only counted: two uploads may come at once, from anywhere, and a dataset may be
-    deleted and made again. A version is taken when its own mark has been read.
+    """Make sure that the platform has a folder's content, processed; return `owner/slug` and the version.
 
     Args:
-        folder: with a `dataset-metadata.json`.
-        files: names of what is sent, the mark among them.
-        mark: name of a JSON file which tells the content from every other, as it holds the hashes of all files.
-        look_back: how many of the last versions may hold it already, instead of an upload.
+        folder: a folder with a `dataset-metadata.json`.
+        files: the names of the files to send, the mark among them.
+        mark: the name of a JSON file with the hashes of all files, which identifies the content.
+        look_back: how many of the last versions to search for the content before it is uploaded.
 
     Raises:
-        PlatformError: no version holds it after several uploads.
+        PlatformError: no version has the content after several uploads.
     """
+    # A version number that was only counted proves nothing: somebody may upload to the dataset at the same moment, or
+    # delete it and make it again. A version counts once its own mark has been read on the platform.
     wanted = json.loads((folder / mark).read_text(encoding="utf-8"))
     reference = str((read_metadata(folder / METADATA) or {})["id"])
     last = last_version(kaggle, reference) or 0
@@ -80,18 +78,18 @@ def upload_version(
         last = last_version(kaggle, reference) or 0
         if version := _find(kaggle, reference, mark, wanted, range(last, first - 1, -1), there=True):
             return reference, version
-        say(f"dataset {reference}: version {first} does not hold this upload, another may have come at the same time")
+        say(f"dataset {reference}: version {first} is not this upload; another one may have come at the same time")
     raise PlatformError(
-        f"dataset {reference}: no version holds what was uploaded from {folder}, {UPLOADS} times; does something else "
-        f"upload there, or remove it, or may this token not download? look at kaggle.com/datasets/{reference}"
+        f"dataset {reference}: after {UPLOADS} uploads no version has the content of {folder}; does something else "
+        f"upload or delete there, or may this token not download? Look at kaggle.com/datasets/{reference}"
     )
 
 
 def read_mark(kaggle: Kaggle, reference: str, version: int, name: str, *, there: bool = True) -> dict[str, Any] | None:
-    """The JSON object in a file of a dataset's version; None where there is no such version or file, or no object.
+    """Return the JSON object in a file of a dataset's version; None if there is no such version, file or object.
 
     Args:
-        there: whether it must be there, so that its absence is asked for again.
+        there: whether it must exist, so that a 403 or 404 is asked again.
 
     Raises:
         Unclear: it could not be read in all tries.
@@ -103,28 +101,28 @@ def read_mark(kaggle: Kaggle, reference: str, version: int, name: str, *, there:
     request.owner_slug, request.dataset_slug = owner_of(reference)
     request.dataset_version_number, request.file_name = version, name
     what = f"{name} of {reference} version {version}"
-    broken = False
+    is_broken = False
     for failures in range(1, READ_TRIES + 1):
         try:
             with kaggle.ask("datasets", "download_dataset", request, what=what, there=there) as answer:
                 content = json.loads(_unpacked(answer.content))
         except NotThere:
             return None
-        except RequestException:  # the answer was given, and its content broke off
-            broken = True
-        except (ValueError, zipfile.BadZipFile):  # a page in its place, perhaps in passing
-            broken = False
+        except RequestException:  # the answer came, but its content broke off
+            is_broken = True
+        except (ValueError, zipfile.BadZipFile):  # a web page in its place, perhaps in passing
+            is_broken = False
         else:
             return content if isinstance(content, dict) else None
         if failures < READ_TRIES:
             kaggle.patience.wait(failures)
-    if broken:
-        raise Unclear(f"{what}: it breaks off; try again later")
+    if is_broken:
+        raise Unclear(f"{what}: the download breaks off; try again later")
     return None
 
 
 def _unpacked(content: bytes) -> bytes:
-    """A file's content; the platform wraps some in a zip."""
+    """Return a file's content, which the platform sometimes wraps in a zip."""
     if not content.startswith(b"PK\x03\x04"):
         return content
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -134,7 +132,7 @@ def _unpacked(content: bytes) -> bytes:
 def _find(
     kaggle: Kaggle, reference: str, mark: str, wanted: Any, versions: Iterable[int], *, there: bool = False
 ) -> int:
-    """The first of these versions whose mark is the wanted one; 0 where none is."""
+    """Return the first of these versions with the wanted mark; 0 if none has it."""
     return next(
         (version for version in versions if read_mark(kaggle, reference, version, mark, there=there) == wanted), 0
     )

@@ -1,4 +1,4 @@
-"""Wait for the platform: a changing line in a terminal, one now and then in a log, a word of goodbye after Ctrl-C."""
+"""Waiting for the platform: a status line in a terminal, one line now and then in a log, and a hint after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from imettk.kaggle.client import Kaggle, Unclear
 from imettk.progress import say, status_line
 
 POLL_SECONDS = 15.0
-LINE_SECONDS = 180.0  # between two lines of a log where nothing changes
-REFUSALS = 5  # looks in a row that Kaggle turns away; fewer may do so in passing
+LINE_SECONDS = 180.0  # between two lines of a log while nothing changes
+REFUSALS = 5  # refused looks in a row that count as final; Kaggle refuses some in passing
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def wait_until(
     kaggle: Kaggle,
     what: str,
-    look: Callable[[], tuple[Found | None, str]],
+    look: Callable[[], tuple[Result | None, str]],
     *,
     limit_seconds: float,
     hint: str,
-) -> Found | None:
-    """Look at the platform until there is a result; None where there is none within the limit.
+) -> Result | None:
+    """Look at the platform until there is a result, and return it; None if there is none within the limit.
 
-    Answers that are lost, cannot be read, or say no in passing do not end it.
+    Answers that are lost, unreadable, or refused in passing do not end the waiting.
 
     Args:
-        what: the thing that is waited for, in words.
-        look: gives the result, or None and the state in words ("RUNNING"), which is shown with its duration.
-        hint: what remains and which command goes on, in words; for Ctrl-C and for the end.
+        what: the awaited thing, in words.
+        look: returns the result, or None and the state in words ("RUNNING"), which is shown with its duration.
+        hint: what goes on without this process and which command continues, printed after Ctrl-C and at the end.
 
     Raises:
-        PlatformError, UserError: Kaggle has said no in `REFUSALS` looks in a row, or the last look failed.
+        PlatformError, UserError: Kaggle has refused `REFUSALS` looks in a row, or the last look failed.
     """
     start, slept, since = time.monotonic(), 0.0, 0.0
     state, refusals = "", 0
@@ -64,12 +64,12 @@ def wait_until(
             if over:
                 return None
             kaggle.patience.sleep(POLL_SECONDS)
-            slept += POLL_SECONDS  # counted, for a laptop's clock may stand still meanwhile
+            slept += POLL_SECONDS  # counted as well, because the clock may stand still while a laptop sleeps
 
 
 @contextmanager
 def goodbye(hint: str) -> Iterator[None]:
-    """Say what goes on without us, and which command looks again, when the user stops the waiting."""
+    """Print the hint when the user stops the waiting with Ctrl-C."""
     try:
         yield
     except KeyboardInterrupt:
@@ -79,7 +79,7 @@ def goodbye(hint: str) -> Iterator[None]:
 
 @contextmanager
 def _shown(what: str) -> Iterator[Callable[[str, float], None]]:
-    """A function that shows a state and how long it has lasted."""
+    """Provide a function that shows a state and how long it has lasted."""
     if sys.stderr.isatty():
         with status_line() as line:
             yield lambda state, seconds: line.set_description_str(f"{what}: {_in_words(state, seconds)}")
@@ -96,5 +96,5 @@ def _shown(what: str) -> Iterator[Callable[[str, float], None]]:
 
 
 def _in_words(state: str, seconds: float) -> str:
-    """`RUNNING for 12 min`."""
+    """Describe a state and its duration: `RUNNING for 12 min`."""
     return f"{state} for {seconds / 60:.0f} min" if seconds >= 60 else state

@@ -1,4 +1,4 @@
-"""Screens of waiting: where a chain is, what its sessions do, when it may be done, and what comes next."""
+"""Texts for the user who waits: the state of a chain and its sessions, when it may be done, and what comes next."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from imettk.kaggle.sessions import Quota
 
 
 def clock(seconds: float) -> str:
-    """A time of day here, such as `14:05`."""
+    """Format a local time of day, such as `14:05`."""
     return time.strftime("%H:%M", time.localtime(seconds))
 
 
 def day(seconds: float) -> str:
-    """A time with its day, such as `Sat 28 Nov 14:05`."""
+    """Format a local time with its day, such as `Sat 28 Nov 14:05`."""
     return time.strftime("%a %d %b %H:%M", time.localtime(seconds))
 
 
 def span(seconds: float) -> str:
-    """A duration in hours and minutes, such as `3:12 h`."""
+    """Format a duration in hours and minutes, such as `3:12 h`."""
     minutes = max(0, int(seconds // 60))
     return f"{minutes // 60}:{minutes % 60:02d} h"
 
 
 def session_line(chain: Chain, job: Job, now: float) -> str:
-    """A session that is open, in a few words: `f0-s2 RUNNING 3:12 h of 9:00 h`."""
+    """Describe an open session in a few words: `f0-s2 RUNNING 3:12 h of 9:00 h`."""
     if job.state == PUSHING:
         return f"{job.place} not pushed yet" + (f" ({job.note})" if job.note else "")
     if job.seen == "RUNNING" and job.running_at:
@@ -37,19 +37,19 @@ def session_line(chain: Chain, job: Job, now: float) -> str:
 
 
 def _own_limit(chain: Chain) -> float:
-    """The seconds after which a session ends by itself, as its recipe says; the platform's where that is not known."""
+    """Return the session limit of the chain's recipe in seconds, or the platform's if it is not known."""
     return float(chain.described.get("session", {}).get("limit_seconds", MOST_SECONDS))
 
 
 def _last_seen(job: Job) -> str:
-    """When a session was last seen, where the last look did not show it; the reason has a line of its own."""
+    """Return when a session was last seen, if the last look did not show it; the reason has a line of its own."""
     if not job.note:
         return ""
     return f" (last seen {clock(job.seen_at)})" if job.seen_at else f" ({job.note})"
 
 
 def watch_parts(chain: Chain, now: float, quota: Quota | None) -> list[str]:
-    """Everything that people wait for: the sessions; hours and expected end, where they are known; what comes next."""
+    """Return the status in parts: the sessions; hours and expected end, as far as known; what comes next."""
     sessions = ", ".join(session_line(chain, job, now) for job in chain.open_jobs) or "no session runs"
     hours = [hours_line(quota)] if quota is not None and chain.gpu else []
     end = end_line(chain, now, quota)
@@ -58,13 +58,13 @@ def watch_parts(chain: Chain, now: float, quota: Quota | None) -> list[str]:
 
 
 def hours_line(quota: Quota) -> str:
-    """What is left of the week's GPU hours."""
+    """Describe what is left of the week's GPU hours."""
     renewed = f", renewed {day(quota.renewed_at)}" if quota.renewed_at else ""
     return f"{quota.left:.1f} of {quota.allowed:.1f} GPU hours left{renewed}"
 
 
 def end_line(chain: Chain, now: float, quota: Quota | None) -> str:
-    """When training may be done, as far as anything has been measured."""
+    """Describe when training may be done; "" if nothing has been measured."""
     left = _seconds_left(chain, now)
     if not left or (chain.stopped and not chain.open_jobs):
         return ""
@@ -76,29 +76,29 @@ def end_line(chain: Chain, now: float, quota: Quota | None) -> str:
 
 
 def next_action(chain: Chain) -> str:
-    """What the chain does when what runs has ended."""
+    """Describe what the chain does when its running sessions have ended."""
     if chain.stopped:
-        return f"an end when these are over, for {chain.stopped}" if chain.open_jobs else f"nothing: {chain.stopped}"
+        return f"the end, when these are over: {chain.stopped}" if chain.open_jobs else f"nothing: {chain.stopped}"
     if any(job.state == PUSHING for job in chain.open_jobs):
         return "a push, as soon as Kaggle takes it"
-    stage = next((place[0] for place in chain.places if not chain.is_done(*place)), None)
-    if stage == "train":
+    command = next((place[0] for place in chain.places if not chain.is_done(*place)), None)
+    if command == "train":
         waiting = [str(fold) for fold in chain.folds if not chain.is_done("train", fold)]
         return f"sessions of fold{'s' if len(waiting) > 1 else ''} {', '.join(waiting)} until trained, then validate"
     after = {"prepare": "train", "validate": "infer", "infer": "submission.csv", None: "nothing, all is done"}
-    return after[stage]
+    return after[command]
 
 
 def describe(chain: Chain, now: float | None = None, quota: Quota | None = None) -> str:
-    """Where a chain is, a line for each stage and fold.
+    """Describe a chain, with a line for each command and fold.
 
     Args:
-        now: by the platform's clock, where it has just been looked at; None shows states as they were last seen.
+        now: the platform's time of a look just made; None to show states as they were last seen.
     """
     lines = [f"{chain.name}: {chain.recipe}, folds {', '.join(map(str, chain.folds))}"]
-    for stage, fold in chain.places:
-        jobs = chain.of(stage, fold)
-        name = stage if fold is None else f"{stage} fold {fold}"
+    for command, fold in chain.places:
+        jobs = chain.of(command, fold)
+        name = command if fold is None else f"{command} fold {fold}"
         state = _state(chain, jobs[-1], now) if jobs else "-"
         lines.append(f"  {name:<14}{len(jobs):>3} session{'s' if len(jobs) != 1 else ' '}  {state}")
     pushed = sum(job.pushed_at > 0 for job in chain.jobs)
@@ -112,7 +112,7 @@ def describe(chain: Chain, now: float | None = None, quota: Quota | None = None)
 
 
 def _state(chain: Chain, job: Job, now: float | None) -> str:
-    """How the last session of a stage or fold is."""
+    """Describe the last session of a command or fold."""
     if job.state in (PUSHING, RUNNING):
         if now is not None:
             return session_line(chain, job, now).removeprefix(f"{job.place} ")
@@ -122,14 +122,16 @@ def _state(chain: Chain, job: Job, now: float | None) -> str:
 
 
 def _seconds_left(chain: Chain, now: float) -> list[float]:
-    """Seconds of training that each fold still takes; empty where nothing has been measured."""
-    rates: dict[int, tuple[float, int]] = {}  # steps a second and steps in all, by fold
+    """Return the seconds of training that each unfinished fold still takes; empty if nothing has been measured."""
+    # The latest session that made progress counts: an earlier one may have had another accelerator.
+    rates: dict[int, tuple[float, int]] = {}  # steps per second and steps in all, by fold
     for fold in chain.folds:
         before = 0
         for job in chain.of("train", fold):
             if job.num_steps and job.seconds and job.step > before:
                 rates[fold] = (job.step - before) / job.seconds, job.num_steps
                 before = job.step
+    # For folds that have not begun: the slowest of the others, or the preflight's measurement.
     usual = max((steps / rate for rate, steps in rates.values()), default=chain.seconds_a_fold)
     left = []
     for fold in chain.folds:
@@ -147,7 +149,7 @@ def _seconds_left(chain: Chain, now: float) -> list[float]:
 
 
 def _side_by_side(seconds: list[float], at_once: int) -> float:
-    """How long this takes with so many at once, the longest first."""
+    """Return the time for jobs of these lengths with `at_once` side by side, the longest first."""
     ends = [0.0] * max(1, at_once)
     for length in sorted(seconds, reverse=True):
         heapq.heapreplace(ends, ends[0] + length)

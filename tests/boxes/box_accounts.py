@@ -1,4 +1,4 @@
-"""Users of Kaggle in a box: a name and a key, bearer tokens, logins whose tokens end; and a silent server."""
+"""Users of Kaggle in a box: a name and a key, bearer tokens, and logins whose tokens expire; and a silent server."""
 
 from __future__ import annotations
 
@@ -13,40 +13,44 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from box_state import Refusal
+
 
 @dataclass
 class Token:
-    """A bearer token; it ends when the box's clock says so."""
+    """A bearer token, which expires by the box's clock."""
 
     username: str
     ends: float = float("inf")
 
 
 class Accounts:
-    """The part of the server that knows users; its clock stands still until a test moves it.
+    """The part of `KaggleBox` that knows users; its clock stands still until a test moves it.
 
     Attributes:
-        clock: in seconds.
-        lifetime: of an access token of a login.
+        clock: the time in seconds.
+        lifetime: the seconds that an access token of a login lives.
+        unauthorized: the methods of calls without valid credentials.
     """
 
     username: str
     key: str
 
     def open_accounts(self) -> None:
+        """Begin without tokens and logins."""
         self.clock, self.lifetime = 0.0, 12 * 3600
         self.tokens: dict[str, Token] = {}
         self.refresh_tokens: dict[str, str] = {}
-        self.unauthorized: list[str] = []  # methods that were asked for without a right to them
+        self.unauthorized: list[str] = []
 
     def add_token(self, name: str, username: str = "me") -> str:
-        """A token as the settings page gives it."""
+        """Add and return a token like those of the settings page."""
         token = f"KGAT_{name}{'0' * 24}"
         self.tokens[token] = Token(username)
         return token
 
     def add_login(self, path: Path, username: str = "me", *, hours_left: float = 12.0, name: str = "") -> str:
-        """Leave the file that `kaggle auth login` leaves; its refresh token."""
+        """Write the file that `kaggle auth login` writes, and return its refresh token."""
         refresh = f"refresh-{username}{name}"
         self.refresh_tokens[refresh] = username
         token = self._make_access_token(username)
@@ -61,7 +65,7 @@ class Accounts:
         return refresh
 
     def knows(self, method: str, authorization: str | None) -> bool:
-        """Check who calls; a login's token is asked for without a name."""
+        """Return whether the credentials of a call are valid; a login's access token is fetched without any."""
         basic = "Basic " + base64.b64encode(f"{self.username}:{self.key}".encode()).decode()
         if method == "GenerateAccessToken":
             known = authorization is None
@@ -72,12 +76,12 @@ class Accounts:
         return known
 
     def secrets(self) -> list[str]:
-        """Texts that must not be seen anywhere."""
+        """Return the texts that must not be shown anywhere."""
         return [self.key, *self.tokens, *self.refresh_tokens]
 
     def _alive(self, token: str) -> Token | None:
-        found = self.tokens.get(token)
-        return found if found is not None and self.clock < found.ends else None
+        known = self.tokens.get(token)
+        return known if known is not None and self.clock < known.ends else None
 
     def _make_access_token(self, username: str) -> str:
         token = f"access-{len(self.tokens)}"
@@ -85,37 +89,35 @@ class Accounts:
         return token
 
     def _introspect_token(self, request: dict[str, Any]) -> dict[str, Any]:
-        found = self._alive(request["token"])
-        return {} if found is None else {"active": True, "username": found.username}
+        token = self._alive(request["token"])
+        return {} if token is None else {"active": True, "username": token.username}
 
     def _generate_access_token(self, request: dict[str, Any]) -> dict[str, Any]:
         username = self.refresh_tokens.get(request["refreshToken"])
         if username is None:
-            from kaggle_box import Refusal
-
             raise Refusal(401, "Unauthenticated")
         return {"token": self._make_access_token(username), "expiresIn": self.lifetime, "userName": username}
 
 
 @contextmanager
 def silent_server() -> Iterator[int]:
-    """Takes connections, reads, and never says a word; its port."""
+    """Run a server that accepts connections and never answers; provide its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        held: list[socket.socket] = []
+        connections: list[socket.socket] = []
 
-        def hold() -> None:
+        def accept() -> None:
             while True:
                 try:
-                    held.append(server.accept()[0])
+                    connections.append(server.accept()[0])
                 except OSError:
                     return
 
-        thread = threading.Thread(target=hold, daemon=True)
+        thread = threading.Thread(target=accept, daemon=True)
         thread.start()
         try:
             yield server.getsockname()[1]
         finally:
             server.shutdown(socket.SHUT_RDWR)
             thread.join()
-            for connection in held:
+            for connection in connections:
                 connection.close()

@@ -1,4 +1,4 @@
-"""The stream of a session's log, as the platform's address for it gives it."""
+"""The stream of a session's log, as the platform sends it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ PATH = "/api/v1/kernels/logs/stream/"
 
 
 def answer_log_stream(handler: Any) -> None:
-    """Answer a GET: events while the session runs, `END_OF_LOG` at its end; the whole log as JSON where it has ended.
+    """Answer a GET: events while the session runs and `END_OF_LOG` at its end; the whole log as JSON after its end.
 
-    Faults of `LOGS`: a code is the answer; 0 breaks the connection after the events that are there by then, `cut`
-    ends the answer there as if it were whole; `body` is the answer.
+    Faults of `LOGS`: a code is the answer; 0 breaks the connection after the events so far, `cut` ends the answer there
+    as if it were complete, and `body` is the answer.
     """
     box, address = handler.box, urlsplit(handler.path)
     token = base64.b64encode(f"{box.username}:{box.key}".encode()).decode()
@@ -38,7 +38,7 @@ def answer_log_stream(handler: Any) -> None:
     handler.end_headers()
     sent = 0
     while True:
-        running = version.status in ("QUEUED", "RUNNING")  # first: then the log is whole
+        running = version.status in ("QUEUED", "RUNNING")  # before the log: a log read after the end is complete
         for event in events_of(version)[sent:]:
             _send(handler, f"data: {json.dumps(event)}\n\n")
             sent += 1
@@ -56,7 +56,7 @@ def answer_log_stream(handler: Any) -> None:
 
 
 def events_of(version: Any) -> list[dict[str, Any]]:
-    """A log's whole lines as the platform gives them."""
+    """Return a log's complete lines as the platform sends them."""
     text = version.job.log.read_text(encoding="utf-8") if version.job.log.is_file() else ""
     lines = [line for line in text.splitlines(True) if line.endswith("\n")]
     return [{"stream_name": "stdout", "time": float(number), "data": line} for number, line in enumerate(lines)]

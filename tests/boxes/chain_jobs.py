@@ -1,4 +1,4 @@
-"""Sessions of a chain, and answers about them, as several tests have them."""
+"""Sessions of a chain for several tests, and checks of what was pushed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pretended import pretend
 
 
 def assert_once(box: KaggleBox) -> None:
-    """Every kernel was pushed once, and none was deleted."""
+    """Check that every kernel was pushed once, and none was deleted."""
     assert all(len(versions) == 1 for versions in box.kernels.values()) and not box.deleted
 
 
 def endless(job: Job) -> str:
-    """Trains until it is cancelled."""
+    """Run a session, whose training lasts until it is cancelled."""
     if "-f" not in job.slug:
         return pretend(job)
     return "CANCEL_ACKNOWLEDGED" if job.cancel.wait(PATIENCE) else "ERROR"

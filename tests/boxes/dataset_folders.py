@@ -1,4 +1,4 @@
-"""A folder as it is uploaded, and what the platform holds of it."""
+"""A folder for upload, and its content on the platform."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from imettk.kaggle import datasets
 
 
 def upload_folder(account, folder: Path, notes: str) -> tuple[str, int]:
-    """All files of a folder."""
+    """Upload all files of a folder."""
     names = [path.name for path in folder.iterdir() if path.name != "dataset-metadata.json"]
     return datasets.upload_folder(account, folder, names, notes)
 

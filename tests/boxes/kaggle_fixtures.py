@@ -1,4 +1,4 @@
-"""Kaggle in a box, an account on it, and a Python that has to find imettk in the pack."""
+"""Fixtures: Kaggle in a box, an account on it, and a Python that has to find imettk in the pack."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from imettk.tracking import telegram
 
 @pytest.fixture
 def make_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., KaggleBox]]:
-    """Opens a box, to which the client of this process talks from then on."""
+    """A function that opens a box, which the client of this process uses from then on."""
     boxes = []
 
     def make(run_kernel: Callable[[Job], str] = lambda job: "COMPLETE") -> KaggleBox:
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
-        monkeypatch.delenv("KAGGLE_API_TOKEN", raising=False)  # a developer's own
+        monkeypatch.delenv("KAGGLE_API_TOKEN", raising=False)  # a developer may have one
         box = KaggleBox(tmp_path / "box", run_kernel=run_kernel)
         boxes.append(box.__enter__())
         for name, value in box.environment(home).items():
@@ -48,7 +48,7 @@ def make_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
 @pytest.fixture(scope="session")
 def zip_again(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Path], dict[str, str]]:
-    """Zips the package for a pack by copying: its sources are the same in all tests."""
+    """A function that zips the package for a pack by copying one zip, since all tests have the same sources."""
     zipped = tmp_path_factory.mktemp("package") / packing.PACKAGE
     digests = packing._zip_package(Path(imettk.__file__).parent, zipped)
 
@@ -61,7 +61,7 @@ def zip_again(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Path]
 
 @pytest.fixture
 def open_cells(make_box, zip_again, tmp_path, monkeypatch) -> Callable[..., KaggleBox]:
-    """Opens a box with the competition `cells`, for commands that are typed in the test's own folder."""
+    """A function that opens a box with the competition `cells`, for commands typed in the test's own folder."""
     monkeypatch.setattr(client, "Patience", fast_patience)
     monkeypatch.setattr(packing, "_build_wheels", lambda out, names: None)
     monkeypatch.setattr(packing, "_zip_package", zip_again)
@@ -84,7 +84,7 @@ def kaggle(make_box) -> tuple[KaggleBox, Kaggle]:
 
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter with the libraries of this one, but without imettk: it has to come from the pack."""
+    """An interpreter with the libraries of this one but without imettk, which has to come from the pack."""
     folder = tmp_path_factory.mktemp("python")
     venv.create(folder, with_pip=False, symlinks=True)
     interpreter = folder / "bin" / "python"
@@ -92,7 +92,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A path in a .pth file is added to sys.path, but .pth files in it (imettk's editable install) are not read.
     (folder / "lib" / version / "site-packages" / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     probe = [interpreter, "-c", "from importlib.util import find_spec; assert find_spec('torch'); import imettk"]
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # as a session has it
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # as in a session
     missing = subprocess.run(probe, cwd=folder, env=clean, capture_output=True, text=True, check=False)
     assert "No module named 'imettk'" in missing.stderr
     return interpreter
@@ -100,7 +100,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With its wheels, which takes the package index."""
+    """A pack with its wheels, which needs the package index."""
     folder = tmp_path_factory.mktemp("pack") / "pack"
     try:
         make_pack(folder, PackOrder(), owner="me")
@@ -113,8 +113,8 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def begin(make_box, tmp_path, monkeypatch) -> Callable[..., tuple[KaggleBox, Follower]]:
-    """A box with these sessions, and a follower of a new chain."""
-    monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)  # looks alone count
+    """A function that makes a box with some sessions, and a follower of a new chain."""
+    monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)  # only the number of looks counts
 
     def make(run: Callable[[Job], str] = pretend, **settings) -> tuple[KaggleBox, Follower]:
         box = make_box(run)
@@ -126,16 +126,16 @@ def begin(make_box, tmp_path, monkeypatch) -> Callable[..., tuple[KaggleBox, Fol
 
 
 @pytest.fixture
-def told(monkeypatch) -> list[str]:
-    """Messages that would go to Telegram."""
+def messages(monkeypatch) -> list[str]:
+    """The messages that would go to Telegram."""
     messages: list[str] = []
     monkeypatch.setattr(telegram.Notifier, "send", lambda self, make: messages.append(make().text))
     return messages
 
 
 @pytest.fixture
-def chain_box(open_cells, monkeypatch, told, empty_store) -> KaggleBox:
-    """A box for a chain of a recipe in the test's own folder, where a log has begun; sessions only pretend."""
+def chain_box(open_cells, monkeypatch, messages, empty_store) -> KaggleBox:
+    """A box with pretended sessions, for a chain of a recipe in the test's own folder, with an empty log."""
     monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)
     Path("mine.py").write_text(MINE.format(name="cells"))
     shutil.copytree(empty_store, LOG)

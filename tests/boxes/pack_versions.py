@@ -18,6 +18,6 @@ def upload(account, out: Path, recipe: str = "digits") -> tuple[str, str]:
 
 
 def held(box: KaggleBox, pinned: str) -> str:
-    """The pack in a version, as a kernel would find it."""
+    """Return the pack in a version, as a kernel would find it."""
     folder = box.datasets[PACK].versions[int(pinned.split("/")[2]) - 1]
     return str(json.loads((folder / "imettk-pack.json").read_text())["pack"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from places import PROJECT
 
-from imettk.cli.options import STAGES, make_parser, split_overrides
+from imettk.cli.options import COMMANDS, make_parser, split_overrides
 from imettk.config.overrides import apply_overrides
 from imettk.recipes import load_recipe
 
@@ -87,12 +87,12 @@ def _completed(words: list[str], missing: list[str]) -> list[str]:
 
 def _parse(words: list[str]) -> None:
     parser = command_line()
-    if words[0] in STAGES:
+    if words[0] in COMMANDS:
         command, overrides = split_overrides(words)
         parser.parse_args(command)
     else:
         arguments, overrides = parser.parse_known_args(words)
-        assert not overrides or arguments.passes_on, f"unknown: {overrides}"
+        assert not overrides or arguments.takes_overrides, f"unknown: {overrides}"
     apply_overrides(load_recipe("digits"), overrides)
 
 

@@ -1,4 +1,4 @@
-"""Calls of the platform, one of each kind, and answers that are none."""
+"""Calls of the platform, one of each kind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CALLS = {
 
 
 def send(account: Kaggle, method: str, **options: Any) -> Any:
-    """One call, with a request that names me/x."""
+    """Make a call with a request that names me/x."""
     from importlib import import_module
 
     service, name, request = CALLS[method]

@@ -1,4 +1,4 @@
-"""Sessions that only pretend to train, so that hundreds of them run in seconds, and processes that are killed."""
+"""Sessions that only pretend to train, so that hundreds of them run in seconds, and processes to kill."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ STEPS, STEPS_A_SESSION = 10, 4
 
 
 def settings_of(text: str) -> dict:
-    """The constants of a kernel's text."""
+    """Return the constants of a kernel's text."""
     nodes = [node for node in ast.parse(text).body if isinstance(node, ast.Assign | ast.AnnAssign)]
     names = {(node.targets[0] if isinstance(node, ast.Assign) else node.target).id: node.value for node in nodes}
     return {name: ast.literal_eval(names[name]) for name in ("RECIPE", "ARGUMENTS", "PACK", "PUSH", "AFTER")}
 
 
 def pretend(job: Job) -> str:
-    """A session: training goes on from the step of the inputs, and what it did is a line in a file."""
+    """Run a session whose training continues from the step of its inputs, and records its steps in a file."""
     settings = settings_of(job.text)
     root = job.working.parent / "kaggle"
     (root / "input" / "notebooks").mkdir(parents=True)
     for name, folder in job.notebooks.items():
         (root / "input" / "notebooks" / name).parent.mkdir(exist_ok=True)
         (root / "input" / "notebooks" / name).symlink_to(folder)
-    stage = next(line for line in job.text.splitlines() if line.startswith('order = Order("')).split('"')[1]
-    write_output_list(job.working, push=settings["PUSH"], stage=stage, code=None, seconds=0.0)
+    command = next(line for line in job.text.splitlines() if line.startswith('order = Order("')).split('"')[1]
+    write_output_list(job.working, push=settings["PUSH"], command=command, code=None, seconds=0.0)
     try:
         inputs = find_outputs(root, settings["AFTER"]) if settings["AFTER"] else []
     except MissingOutputs as error:
-        write_output_list(job.working, push=settings["PUSH"], stage=stage, code=2, seconds=9.0, lacks=error.pushes)
+        write_output_list(job.working, push=settings["PUSH"], command=command, code=2, seconds=9.0, lacks=error.pushes)
         return "COMPLETE"
     (job.working / "recipe.json").write_text("{}")
-    job.log.write_text(f"{stage} begins\n")
-    if stage == "train":
+    job.log.write_text(f"{command} begins\n")
+    if command == "train":
         fold = settings["ARGUMENTS"][settings["ARGUMENTS"].index("--fold") + 1]
         before = [folder / f"fold{fold}" / "checkpoints" / "steps.csv" for folder in inputs]
         done = max((path.read_text().splitlines() for path in before if path.is_file()), key=len, default=[])
@@ -53,15 +53,15 @@ def pretend(job: Job) -> str:
         status = {"state": "done" if len(done) == STEPS else "paused", "step": len(done), "num_steps": STEPS}
         (job.working / f"fold{fold}" / "status.json").write_text(json.dumps(status))
     else:
-        (job.working / f"{stage}.csv").write_text(",".join(sorted(settings["AFTER"])))
-    if stage == "infer":
+        (job.working / f"{command}.csv").write_text(",".join(sorted(settings["AFTER"])))
+    if command == "infer":
         (job.working / "submission.csv").write_text("id,label\na,b\n")
-    write_output_list(job.working, push=settings["PUSH"], stage=stage, code=0, seconds=3600.0)
+    write_output_list(job.working, push=settings["PUSH"], command=command, code=0, seconds=3600.0)
     return "COMPLETE"
 
 
 class Counted:
-    """Sessions that pretend, and the most GPU sessions that ran at once."""
+    """Pretended sessions that count how many GPU sessions ran at once."""
 
     def __init__(self) -> None:
         self.most, self._running, self._lock = 0, 0, threading.Lock()
@@ -84,7 +84,7 @@ def new_chain(**settings) -> Chain:
 
 
 def assert_finished(box: KaggleBox, follower: Follower, folds: tuple[int, ...] = (0, 1)) -> None:
-    """All steps once and in order, and every stage with what it needs."""
+    """Check that all steps were made once and in order, and that every command had its inputs."""
     for fold in folds:
         steps = (follower.folder / f"fold{fold}" / "checkpoints" / "steps.csv").read_text().splitlines()
         assert steps == [str(step) for step in range(STEPS)]
@@ -97,12 +97,12 @@ def assert_finished(box: KaggleBox, follower: Follower, folds: tuple[int, ...] =
 
 
 def failing(places: dict[str, int], how: str) -> Callable[[Job], str]:
-    """Sessions of some slugs fail so many times, in some way."""
+    """Return a function that runs sessions, of which those at some places fail so many times in some way."""
     left, lock = dict(places), threading.Lock()
 
     def run(job: Job) -> str:
         with lock:
-            place = next((one for one in left if one in job.slug and left[one] > 0), None)
+            place = next((place for place in left if place in job.slug and left[place] > 0), None)
             if place is not None:
                 left[place] -= 1
         if place is None:
@@ -115,11 +115,11 @@ def failing(places: dict[str, int], how: str) -> Callable[[Job], str]:
         if how == "user error":
             job.log.write_text("imettk: `lr` must be above 0\nimettk: train ended with code 2; this session counts\n")
             listed["code"] = 2
-        elif how == "errored":  # as the platform sees it, after the stage has come to its end
+        elif how == "errored":  # as the platform sees it, after the command has ended
             return "ERROR"
-        elif how == "killed":  # before its list was written in full
+        elif how == "killed":  # before its final list is written
             listed |= {"code": None, "files": {}}
-        elif how == "code":  # the stage failed, and its output is there
+        elif how == "code":  # the command failed, and its output exists
             listed["code"] = 1
         elif how == "stale":
             listed["push"] = "an-older-one"
@@ -130,11 +130,11 @@ def failing(places: dict[str, int], how: str) -> Callable[[Job], str]:
 
 
 class Killed(BaseException):
-    """In the midst of any call, after which nothing but the file is left."""
+    """The death of the process in the middle of any call, after which only the chain's file is left."""
 
 
 def make_deadly(follower: Follower, monkeypatch, seed: int) -> list[int]:
-    """From now on every call and every writing of the state may be the last, before it or after; counts the kills."""
+    """Let the process be killed before or after any call and any writing of the state; return a count of the kills."""
     rng, kills = random.Random(seed), [0]
 
     def deadly(do: Callable) -> Callable:
@@ -159,7 +159,7 @@ def make_deadly(follower: Follower, monkeypatch, seed: int) -> list[int]:
 
 
 def follow_killed(follower: Follower) -> Follower:
-    """Begin again after each kill; the last follower."""
+    """Start again after each kill, and return the last follower."""
     for _ in range(1000):
         chain = read_chain(follower.folder)
         assert chain is not None
@@ -174,7 +174,7 @@ def follow_killed(follower: Follower) -> Follower:
 
 
 def push_and_die(follower: Follower, job) -> None:
-    """A push that arrives, and whose answer nobody reads."""
+    """Make a push that arrives, and whose answer is never read."""
     job.sent = True
     ask, account = follower.kaggle.ask, follower.kaggle
 

@@ -1,4 +1,4 @@
-"""Outputs of earlier sessions as a session finds them."""
+"""Attached outputs of earlier sessions."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def attach(root: Path, name: str, push: str | None, code: int | None = 0) -> Pat
     folder.mkdir(parents=True)
     (folder / "recipe.json").write_text("{}")
     if push is not None:
-        write_output_list(folder, push=push, stage="train", code=code, seconds=1.0)
+        write_output_list(folder, push=push, command="train", code=code, seconds=1.0)
     return folder

@@ -1,4 +1,4 @@
-"""A chain as it is typed, and looked at as cron does."""
+"""A chain as typed, and its looks as cron makes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHAIN = ("chain", "mine.py", "--competition", "cells")
 
 
 def once_until(chain_box: KaggleBox, place: str, *words: object) -> None:
-    """Look as cron does until the last session of this place has been settled."""
+    """Look as cron does until the session at this place is settled."""
     for _ in range(100):
         command(*(words or CHAIN), "--once")
         chain_box.wait()

@@ -1,4 +1,4 @@
-"""A push of a recipe as it is typed."""
+"""A push of a recipe as typed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo, whole: what a new user sees first."""
+"""The whole demo, which a new user sees first."""
 
 import json
 
@@ -9,7 +9,7 @@ from sklearn.metrics import fbeta_score
 from sklearn.preprocessing import MultiLabelBinarizer
 from tiny import code_of
 
-# The demo's own processes are forked as well: each is what `python -m imettk` with its words is, without the imports.
+# The demo's processes are forked too: each does what `python -m imettk` does with these words, without its imports.
 FORKS = """
 import subprocess
 from __main__ import Fork
@@ -39,7 +39,7 @@ def test_the_demo_ends_with_an_honest_score_far_above_the_constant_answer(forks,
         assert status["state"] == "done" and status["sessions"] >= 2
     assert text.count("paused at step") == 3
 
-    # The score again, from the two csv files alone.
+    # Compute the score again from nothing but the two csv files.
     answers, submission = (
         pd.read_csv(run_dir / name, dtype=str, keep_default_na=False).set_index("id")["attribute_ids"].str.split()
         for name in ("answers.csv", "submission.csv")

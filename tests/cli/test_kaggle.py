@@ -1,4 +1,4 @@
-"""`imettk kaggle ...` as it is typed, against Kaggle in a box with sessions that only pretend."""
+"""`imettk kaggle ...` as typed, against Kaggle in a box with sessions that only pretend to work."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from imettk.recipes import load_recipe
 
 
 def settings_of(text: str) -> dict[str, object]:
-    """The constants of a kernel's text."""
+    """Return the constants of a kernel's text."""
     names = ("RECIPE", "COMPETITION", "ARGUMENTS", "PACK", "PUSH", "AFTER")
-    found: dict[str, object] = {}
+    constants: dict[str, object] = {}
     for line in text.splitlines():
         name = line.partition(" = ")[0].partition(":")[0]
         if name in names:
-            found[name] = json.loads(line.partition(" = ")[2].partition("  #")[0])
-    return found
+            constants[name] = json.loads(line.partition(" = ")[2].partition("  #")[0])
+    return constants
 
 
 def pretend(job: Job) -> str:
@@ -36,11 +36,11 @@ def pretend(job: Job) -> str:
     (job.working / "recipe.json").write_text("{}")
     job.log.write_text("first line\nlast line\n")
     if "preflight" in job.slug:
-        found = {"recipe": "digits", "device": "cuda", "seconds_a_fold": 36000.0, "sessions_a_fold": 2}
-        (job.working / "preflight.json").write_text(json.dumps(found))
+        measured = {"recipe": "digits", "device": "cuda", "seconds_a_fold": 36000.0, "sessions_a_fold": 2}
+        (job.working / "preflight.json").write_text(json.dumps(measured))
     if "infer" in job.slug:
         (job.working / "submission.csv").write_text("id,label\na,b\n")
-    write_output_list(job.working, push=str(settings["PUSH"]), stage="x", code=0, seconds=3.0)
+    write_output_list(job.working, push=str(settings["PUSH"]), command="x", code=0, seconds=3.0)
     return "COMPLETE"
 
 
@@ -49,19 +49,19 @@ def box(open_cells) -> KaggleBox:
     return open_cells(pretend)
 
 
-def test_a_stage_by_hand_from_pack_to_score(box, capsys):
+def test_a_command_by_hand_from_pack_to_score(box, capsys):
     command("push", "prepare", "digits", "--competition", "cells", "--stages.0.num-epochs", "3")
     command(
         "push", "infer", "digits", "--competition", "cells", "--after", "me/imettk-digits-prepare", "--limit-hours", 2
     )
     box.wait()
-    prepare, infer = (box.kernels[f"me/imettk-digits-{stage}"][0] for stage in ("prepare", "infer"))
+    prepare, infer = (box.kernels[f"me/imettk-digits-{name}"][0] for name in ("prepare", "infer"))
     assert settings_of(prepare.request["text"])["ARGUMENTS"] == ["--stages.0.num-epochs", "3"]
     assert not prepare.job.gpu and infer.job.gpu and infer.request["sessionTimeoutSeconds"] == 7200
-    found = settings_of(infer.request["text"])
-    assert found["ARGUMENTS"] == ["--session.limit-seconds", "7200"]
-    assert found["AFTER"] == [settings_of(prepare.request["text"])["PUSH"]]
-    assert len(box.datasets["me/imettk-pack"].versions) == 1  # the pack was the same: it was not uploaded again
+    constants = settings_of(infer.request["text"])
+    assert constants["ARGUMENTS"] == ["--session.limit-seconds", "7200"]
+    assert constants["AFTER"] == [settings_of(prepare.request["text"])["PUSH"]]
+    assert len(box.datasets["me/imettk-pack"].versions) == 1  # the same pack is not uploaded again
     capsys.readouterr()
     command("status", "me/imettk-digits-infer")
     assert "version 1: COMPLETE" in capsys.readouterr().out
@@ -93,15 +93,17 @@ def test_a_score_comes_into_the_log_of_its_run(box, empty_store, capsys):
     assert len(lines) == 2 and "0.7500  0.5000" in lines[1]
 
 
-def test_another_pack_is_another_version(box):
+def test_every_pack_is_one_version(box):
     Path("mine.py").write_text("from imettk.recipes.digits import digits as recipe\n")
     command("push", "prepare", "digits", "--competition", "cells")
     command("push", "prepare", "mine.py", "--competition", "cells", "--name", "mine")
     command("push", "prepare", "digits", "--competition", "cells", "--name", "third")
-    texts = [box.kernels[f"me/imettk-{name}-prepare"][0].request for name in ("digits", "mine", "third")]
-    assert [one["datasetDataSources"][0] for one in texts] == [f"me/imettk-pack/{version}" for version in (1, 2, 1)]
-    assert settings_of(texts[1]["text"])["RECIPE"] == "mine.py"
-    packs = {settings_of(one["text"])["PACK"] for one in texts}
+    requests = [box.kernels[f"me/imettk-{name}-prepare"][0].request for name in ("digits", "mine", "third")]
+    assert [request["datasetDataSources"][0] for request in requests] == [
+        f"me/imettk-pack/{version}" for version in (1, 2, 1)
+    ]
+    assert settings_of(requests[1]["text"])["RECIPE"] == "mine.py"
+    packs = {settings_of(request["text"])["PACK"] for request in requests}
     assert len(packs) == 2
 
 
@@ -117,21 +119,19 @@ def test_each_session_of_a_fold_has_a_kernel_of_its_own(box):
         assert settings_of(pushed["text"])["AFTER"] == [settings_of(box.kernels[before][-1].request["text"])["PUSH"]]
 
 
-def test_a_kernel_that_was_pushed_elsewhere_is_taken_up_by_its_push(box, capsys):
-    """The push in its text is what its output is known by."""
+def test_a_kernel_that_was_pushed_elsewhere_is_recognised_by_its_push(box, capsys):
+    """The push in its text identifies its output."""
     command("push", "prepare", "digits", "--competition", "cells", "--run-dir", "runs/other")
     box.wait()
     command("push", "infer", "digits", "--competition", "cells", "--after", "me/imettk-digits-prepare")
-    assert "me/imettk-digits-prepare was not pushed from runs/kaggle: version 1 is taken" in capsys.readouterr().out
-    pushes = [
-        settings_of(box.kernels[f"me/imettk-digits-{stage}"][0].request["text"]) for stage in ("prepare", "infer")
-    ]
+    assert "me/imettk-digits-prepare was not pushed from runs/kaggle: using version 1" in capsys.readouterr().out
+    pushes = [settings_of(box.kernels[f"me/imettk-digits-{name}"][0].request["text"]) for name in ("prepare", "infer")]
     assert pushes[1]["AFTER"] == [pushes[0]["PUSH"]]
 
 
 @pytest.mark.parametrize("writes", [0, 1])
 def test_a_full_disk_never_leads_to_a_second_session(box, capsys, monkeypatch, writes):
-    """Nothing is pushed where it shows before; where it comes after, the command ends well, and is not repeated."""
+    """If it shows before the push, nothing is pushed; if it comes afterwards, the command succeeds all the same."""
     write = account.write_json
 
     def full(path, content):
@@ -155,8 +155,8 @@ def test_a_full_disk_never_leads_to_a_second_session(box, capsys, monkeypatch, w
     command("status", "me/imettk-digits-prepare")
 
 
-def test_a_pack_in_processing_is_not_uploaded_again(box, monkeypatch):
-    """Whoever waits for it may be killed; another process waits on."""
+def test_a_pack_that_is_being_processed_is_not_uploaded_again(box, monkeypatch):
+    """A process that waits for it may be killed, and another one goes on waiting."""
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         patch.setattr(versions, "wait_ready", lambda *_: 1 / 0)
         main(["kaggle", "pack", "--upload"])
@@ -164,16 +164,16 @@ def test_a_pack_in_processing_is_not_uploaded_again(box, monkeypatch):
     assert len(box.datasets["me/imettk-pack"].versions) == 1
 
 
-def test_a_preflight_tells_a_chain_what_it_will_take(box, capsys):
+def test_a_preflight_gives_a_chain_its_expectations(box, capsys):
     command("chain", "digits", "--competition", "cells", "--name", "unknown", "--run-dir", "runs/unknown", "--once")
-    assert "unknown: what it takes is not known; `imettk kaggle preflight` measures it" in capsys.readouterr().out
+    assert "unknown: its cost is not known; `imettk kaggle preflight` measures it" in capsys.readouterr().out
     command("preflight", "digits", "--competition", "cells")
     assert "a fold takes about 10.0 h on cuda" in capsys.readouterr().out
     kernel = box.kernels["me/imettk-digits-preflight"][0]
     assert kernel.job.gpu and '"preflight", RECIPE' in kernel.request["text"]
     command("chain", "digits", "--competition", "cells", "--folds", "0,1", "--once", "--limit-hours", 6)
     text = capsys.readouterr().out
-    assert "digits: 7 sessions, 20.0 GPU hours expected" in text  # two of six hours a fold, and three more
+    assert "digits: 7 sessions, 20.0 GPU hours expected" in text  # two sessions of six hours per fold, and three more
     assert "30.0 of 30.0 GPU hours left" in text and "of 20.0 expected" in text and "trained about" in text
 
 
@@ -207,7 +207,7 @@ def test_a_published_run_can_be_pushed_against(box, capsys):
     ("words", "code", "says"),
     [
         (["push", "train", "digits"], 2, "where is the data?"),
-        (["push", "train", "digits", "--dataset", "cells"], 2, "is no dataset: it is written OWNER/SLUG"),
+        (["push", "train", "digits", "--dataset", "cells"], 2, "does not name a dataset: write OWNER/SLUG"),
         (["push", "train", "nothing", "--competition", "cells"], 2, "nothing"),
         (["push", "train", "digits", "--competition", "cells", "--stages.0.epochs", "3"], 2, "is not a field"),
         (["push", "train", "digits", "--competition", "other"], 1, "Kaggle does not know other"),
@@ -224,10 +224,10 @@ def test_a_published_run_can_be_pushed_against(box, capsys):
         (["submit", "cells", "none.csv"], 2, "none.csv is missing"),
         (["submit", "cells", "--score", "99", "--wait-minutes", "0"], 1, "is not listed"),
         (["publish", "nothing"], 2, "recipe.json is missing"),
-        (["run-local", "train", "digits", "--data", "nowhere", "--run-dir", "r"], 2, "is no folder"),
+        (["run-local", "train", "digits", "--data", "nowhere", "--run-dir", "r"], 2, "is not a folder"),
     ],
 )
-def test_what_is_wrong_is_one_line(box, capsys, words, code, says):
+def test_mistakes_are_one_line(box, capsys, words, code, says):
     command(*words, code=code)
     error = capsys.readouterr().err
     lines = [line for line in error.splitlines() if line.startswith("imettk: ")]
@@ -242,26 +242,26 @@ def test_without_credentials_it_is_one_line(box, monkeypatch, imettk):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
-def test_a_key_that_others_can_read_is_told(box, monkeypatch, capsys):
+def test_a_key_that_others_can_read_is_reported(box, monkeypatch, capsys):
     path = Path(os.environ["KAGGLE_CONFIG_DIR"], "kaggle.json")
     path.write_text(json.dumps({"username": os.environ["KAGGLE_USERNAME"], "key": os.environ["KAGGLE_KEY"]}))
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
         monkeypatch.delenv(name)
-    for mode, told in ((0o640, True), (0o604, True), (0o600, False)):
+    for mode, is_reported in ((0o640, True), (0o604, True), (0o600, False)):
         path.chmod(mode)
         command("status", "me/no-such-kernel/1", code=1)
-        line = f"warning: {path} holds a Kaggle key and can be read by others: chmod 600 {path}"
-        assert (line in capsys.readouterr().out.splitlines()) is told
+        line = f"warning: {path} contains a Kaggle key and can be read by others: chmod 600 {path}"
+        assert (line in capsys.readouterr().out.splitlines()) is is_reported
 
 
 def test_a_wrong_key_is_one_line(box, capsys):
     box.key = "another"
     command("status", "me/x/1", code=2)
-    assert "does not take these credentials (401)" in capsys.readouterr().err
+    assert "does not accept these credentials (401)" in capsys.readouterr().err
 
 
 def test_an_upload_that_lacks_a_file_is_refused(box, capsys):
-    """One rejected file: the official command makes a version without it and ends with code 0."""
+    """After one rejected file the official command makes a version without it, and exits with code 0."""
     box.faults.add("PUT", Fault(400))
     command("pack", "--upload", code=1)
     assert "me/imettk-pack" not in box.datasets and "answers 400" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`imettk kaggle chain` and `status` as they are typed: what people wait for, and what goes on."""
+"""`imettk kaggle chain` and `status` as typed: their screens, and what they start, continue and stop."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from imettk.recipes import load_recipe
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
 
-def test_one_command_to_the_end(chain_box, capsys, told):
+def test_one_command_to_the_end(chain_box, capsys, messages):
     command(*CHAIN)
     text = capsys.readouterr().out
-    assert f"the submission is {RUN / 'submission.csv'}, of me/imettk-cells-infer-s1/1" in text
-    assert told[-1] == "cells: all is done, 5.0 GPU hours"
+    assert f"the submission is {RUN / 'submission.csv'}, from me/imettk-cells-infer-s1/1" in text
+    assert messages[-1] == "cells: all is done, 5.0 GPU hours"
     state = read_chain(RUN)
     assert state is not None and state.datasets == ["me/imettk-pack/1"] and (RUN / "pack" / "mine.py").is_file()
     kernels = len(chain_box.kernels)
@@ -46,7 +46,7 @@ def test_one_command_to_the_end(chain_box, capsys, told):
     assert len(chain_box.kernels) == kernels and len(chain_box.datasets["me/imettk-pack"].versions) == 1
 
 
-def test_a_submission_is_not_said_to_be_where_it_is_not(chain_box, capsys):
+def test_a_missing_submission_is_not_claimed_to_be_there(chain_box, capsys):
     command(*CHAIN)
     (RUN / "submission.csv").unlink()
     capsys.readouterr()
@@ -57,20 +57,20 @@ def test_a_submission_is_not_said_to_be_where_it_is_not(chain_box, capsys):
     assert (RUN / "submission.csv").is_file()
 
 
-def test_a_chain_that_has_stopped_stays_so_for_cron(chain_box, capsys, told):
-    """Otherwise what fails would be tried at every look, and take the week's hours with it."""
+def test_a_chain_that_has_stopped_stays_so_for_cron(chain_box, capsys, messages):
+    """Otherwise a failing session would be tried at every look, and use up the week's hours."""
     chain_box._run_kernel = lambda job: "ERROR"
     words = (*CHAIN, "--retries", "0")
     command(*words, code=1)
-    told_before, kernels = len(told), len(chain_box.kernels)
+    messages_before, kernels = len(messages), len(chain_box.kernels)
     for _ in range(2):
         capsys.readouterr()
         command(*words, "--once", code=1)
         assert "the same command without --once goes on" in capsys.readouterr().err
-    assert len(chain_box.kernels) == kernels and len(told) == told_before
-    command(*words, code=1)  # somebody has looked into it
+    assert len(chain_box.kernels) == kernels and len(messages) == messages_before
+    command(*words, code=1)  # the user has looked into it
     assert sorted(chain_box.kernels) == ["me/imettk-cells-prepare-s1", "me/imettk-cells-prepare-s2"]
-    assert told[-1].startswith("cells: imettk-cells-prepare-s2 has failed 1 times")
+    assert messages[-1].startswith("cells: imettk-cells-prepare-s2 has failed 1 times")
     command(*words, "--stop")
 
 
@@ -91,17 +91,17 @@ def test_several_recipes_are_a_queue(chain_box, empty_store, capsys, monkeypatch
     command("chain", "mine.py", "other.py", "--competition", "cells", "--name", "x", code=2)
 
 
-def test_ctrl_c_tells_the_sessions_of_a_queue_apart():
+def test_after_ctrl_c_the_sessions_of_a_queue_are_told_apart():
     chains = [new_chain(name=name) for name in ("cells", "whales")]
     for chain in chains:
         chain.add("train", 0, [], gpu=True)
-    text = platform_chain._tell_left(argparse.Namespace(words=["kaggle", "chain"]), chains, 0.0)
+    text = platform_chain._describe_left(argparse.Namespace(words=["kaggle", "chain"]), chains, 0.0)
     assert "go on at Kaggle: cells f0-s1 not pushed yet, whales f0-s1 not pushed yet\n" in text
 
 
 @pytest.fixture
 def running_chain(chain_box, monkeypatch):
-    """A chain whose training runs until it is cancelled, as cron has left it."""
+    """A chain as cron has left it, with a training that runs until it is cancelled."""
     gate = threading.Event()
 
     def run(job: Job) -> str:
@@ -123,7 +123,7 @@ def running_chain(chain_box, monkeypatch):
     gate.set()
 
 
-def test_a_log_has_a_line_with_all_that_people_wait_for(running_chain, monkeypatch, capsys):
+def test_a_log_has_lines_with_the_whole_status(running_chain, monkeypatch, capsys):
     monkeypatch.setattr(rounds, "LINE_SECONDS", -1.0)
     ahead, looks = running_chain.date, [0]
     running_chain.date = lambda: ahead() + 3 * 3600 + 12 * 60 + 30
@@ -137,17 +137,17 @@ def test_a_log_has_a_line_with_all_that_people_wait_for(running_chain, monkeypat
     capsys.readouterr()
     with pytest.raises(SystemExit):
         main(["kaggle", *CHAIN, "--limit-hours", "9"])
-    said = capsys.readouterr().out
-    line = next(line for line in said.splitlines() if "RUNNING 3:12 h of 9:00 h" in line)
+    text = capsys.readouterr().out
+    line = next(line for line in text.splitlines() if "RUNNING 3:12 h of 9:00 h" in line)
     assert line.split()[0].count(":") == 1 and " cells: f0-s1 RUNNING" in line
     assert "30.0 of 30.0 GPU hours left, renewed Sat 02 Jan 00:00" in line
     assert line.endswith("next: sessions of fold 0 until trained, then validate")
     words = "imettk kaggle chain mine.py --competition cells --limit-hours 9"
-    assert f"`{words}` watches again" in said and f"`{words} --stop` deletes them" in said
-    assert "these go on at Kaggle: f0-s1 RUNNING" in said
+    assert f"`{words}` watches again" in text and f"`{words} --stop` deletes them" in text
+    assert "these go on at Kaggle: f0-s1 RUNNING" in text
 
 
-def test_a_terminal_of_80_columns_shows_all_of_it(running_chain, monkeypatch):
+def test_a_terminal_of_80_columns_shows_the_whole_status(running_chain, monkeypatch):
     rows: dict[int, str] = {}
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
@@ -168,7 +168,7 @@ def test_a_terminal_of_80_columns_shows_all_of_it(running_chain, monkeypatch):
     assert "f0-s1 RUNNING" in text and text.endswith("next: sessions of fold 0 until trained, then validate")
 
 
-def test_status_looks_at_the_platform_or_says_how_old_its_view_is(running_chain, capsys):
+def test_status_asks_the_platform_or_shows_the_age_of_its_view(running_chain, capsys):
     ahead = running_chain.date
     running_chain.date = lambda: ahead() + 3630
     command("status")
@@ -181,15 +181,15 @@ def test_status_looks_at_the_platform_or_says_how_old_its_view_is(running_chain,
     assert "as last seen:" in text and "RUNNING, seen " in text and (RUN / "chain.json").read_bytes() == before
 
 
-def test_stop_says_what_it_deletes(running_chain, capsys):
+def test_stop_names_what_it_deletes(running_chain, capsys):
     command(*CHAIN, "--limit-hours", "9", "--stop")
     text = capsys.readouterr().out
     assert "deleting me/imettk-cells-f0-s1 and what this session has made" in text
     assert list(running_chain.deleted) == ["me/imettk-cells-f0-s1"]
-    assert f"`imettk kaggle {shlex.join([*CHAIN, '--limit-hours', '9'])}` goes on from what is kept" in text
+    assert f"`imettk kaggle {shlex.join([*CHAIN, '--limit-hours', '9'])}` continues from what is kept" in text
 
 
-def test_a_chain_that_has_stopped_is_not_said_to_end_some_day(running_chain, capsys):
+def test_a_stopped_chain_has_no_expected_end(running_chain, capsys):
     Path(RUN / "preflight.json").unlink(missing_ok=True)
     state = read_chain(RUN)
     state.seconds_a_fold = 3600.0
@@ -201,39 +201,39 @@ def test_a_chain_that_has_stopped_is_not_said_to_end_some_day(running_chain, cap
     assert "trained about" not in capsys.readouterr().out
 
 
-def test_another_accounts_chain_is_left_alone(chain_box, capsys, monkeypatch):
-    """Its sessions are not shown to this account, and would be pushed anew."""
+def test_the_chain_of_another_account_is_left_alone(chain_box, capsys, monkeypatch):
+    """Its sessions are not shown to this account, and would be pushed again."""
     once_until(chain_box, "prepare-s1")
     before, kernels = (RUN / "chain.json").read_bytes(), len(chain_box.kernels)
     monkeypatch.delenv("KAGGLE_KEY")
     monkeypatch.setenv("KAGGLE_API_TOKEN", chain_box.add_token("b", "other"))
     for words in (CHAIN, (*CHAIN, "--stop")):
         command(*words, code=2)
-        assert "runs/kaggle holds a chain of me, and this is other's account: sign in as me" in capsys.readouterr().err
+        assert "runs/kaggle has a chain of me, but this is other's account: sign in as me" in capsys.readouterr().err
     assert (RUN / "chain.json").read_bytes() == before and len(chain_box.kernels) == kernels
     monkeypatch.setenv("KAGGLE_API_TOKEN", chain_box.add_token("c", "Me"))
     command(*CHAIN)
 
 
-def test_whoever_watches_says_when_he_ends(running_chain, monkeypatch, told):
-    """A key that is not taken may be put right while the chain looks again and again, but not for ever."""
+def test_the_end_of_watching_is_reported(running_chain, monkeypatch, messages):
+    """A refused key may be corrected while the chain goes on looking, but not for ever."""
     running_chain.key = "another"
     monkeypatch.setattr(rounds, "UNCLEAR_SECONDS", 0.0)
     monkeypatch.setattr(rounds, "TELL_SECONDS", -1.0)
     command(*CHAIN, "--limit-hours", "9", code=1)
-    assert "does not take these credentials (401)" in told[-1] and "kkkk" not in " ".join(told)
+    assert "does not accept these credentials (401)" in messages[-1] and "kkkk" not in " ".join(messages)
 
 
-def test_a_failure_that_cannot_heal_is_told_with_its_line(chain_box, capsys, told):
+def test_a_failure_that_cannot_heal_is_reported_with_its_line(chain_box, capsys, messages):
     chain_box._run_kernel = failing({"-f0-": 1}, "user error")
     command(*CHAIN, code=1)
     assert "`lr` must be above 0 (correct it, and run the same command)" in capsys.readouterr().err
-    assert "`lr` must be above 0" in told[-1]
+    assert "`lr` must be above 0" in messages[-1]
     command(*CHAIN)
 
 
-def test_an_earlier_versions_chain_goes_on(chain_box):
-    """It knows nothing of recipes, references and times of the platform."""
+def test_a_chain_of_an_earlier_version_continues(chain_box):
+    """Its file has no recipe, references and times of the platform."""
     once_until(chain_box, "f0-s1")
     path = RUN / "chain.json"
     content = json.loads(path.read_text())
@@ -258,7 +258,7 @@ def test_an_earlier_versions_chain_goes_on(chain_box):
     assert read_chain(RUN).is_done("infer")
 
 
-def test_a_run_that_is_not_in_the_log_can_be_taken_into_the_same_one(tmp_path, capsys, monkeypatch):
+def test_the_hint_after_a_failed_import_uses_the_same_log(tmp_path, capsys, monkeypatch):
     def busy(*_: object) -> None:
         raise UserError("log is in use")
 
@@ -272,21 +272,21 @@ def test_a_run_that_is_not_in_the_log_can_be_taken_into_the_same_one(tmp_path, c
     assert (tmp_path / "log").is_dir()
 
 
-def test_another_account_does_not_go_on_with_it(chain_box, capsys):
+def test_another_account_cannot_continue_a_chain(chain_box, capsys):
     once_until(chain_box, "prepare-s1")
     state, pushed = read_chain(RUN), len(chain_box.kernels)
     state.owner = "you"
     state.save(RUN)
     for words in (CHAIN, (*CHAIN, "--stop")):
         command(*words, code=2)
-        assert "a chain of you, and this is me" in capsys.readouterr().err
+        assert "a chain of you, but this is me" in capsys.readouterr().err
     assert len(chain_box.kernels) == pushed
 
 
-def test_a_stop_needs_no_recipe_and_says_what_it_could_not_stop(running_chain, capsys):
+def test_a_stop_needs_no_recipe_and_names_what_it_could_not_stop(running_chain, capsys):
     Path("mine.py").write_text("def recipe(:")
     running_chain.faults.add("GetKernelSessionStatus", Fault(503), times=12)
     command(*CHAIN, "--stop", code=1)
-    assert "not stopped yet: imettk-cells-f0-s1; the same command again" in capsys.readouterr().err
+    assert "not stopped yet: imettk-cells-f0-s1; run the same command again" in capsys.readouterr().err
     command(*CHAIN, "--stop")
     assert list(running_chain.deleted) == ["me/imettk-cells-f0-s1"]

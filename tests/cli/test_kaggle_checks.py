@@ -1,4 +1,4 @@
-"""Checks before a push: faults that only a kernel would find out are told at once."""
+"""Checks before a push: mistakes that otherwise only a kernel would find are reported at once."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ DIGITS = load_recipe("digits")  # of three folds
 
 
 @pytest.mark.parametrize(("text", "folds"), [("0", [0]), ("0,1,2", [0, 1, 2]), ("2, 0", [0, 2]), (" 1 ", [1])])
-def test_folds_are_numbers_of_the_recipe(text, folds):
+def test_valid_folds_are_parsed(text, folds):
     assert folds_of(text, DIGITS) == folds
 
 
 @pytest.mark.parametrize("text", ["", "0,²", "99", "-1", "0,0", "0,", "1.0", "a", "٣", "00", "9" * 5000])
-def test_folds_that_are_none_are_one_line(text):
+def test_invalid_folds_are_one_line(text):
     with pytest.raises(UserError, match=r"--folds: .* must be numbers from 0 to 2, each once, as in 0,1,2"):
         folds_of(text, DIGITS)
 
 
-def test_a_fold_that_is_none_is_one_line():
+def test_an_invalid_fold_is_one_line():
     for fold in (None, 0, 2):
         check_fold(fold, DIGITS)
     for fold in (-1, 3, 99):
-        with pytest.raises(UserError, match=f"--fold: {fold} must be from 0 to 2, as digits has them"):
+        with pytest.raises(UserError, match=f"--fold: {fold} must be from 0 to 2, the folds of digits"):
             check_fold(fold, DIGITS)
 
 
 @pytest.mark.parametrize("hours", [0.0, -1.0, 12.5, float("nan"), float("inf")])
-def test_hours_that_are_none_are_one_line(hours):
+def test_invalid_hours_are_one_line(hours):
     with pytest.raises(UserError, match=r"--limit-hours: .* must be above 0 and at most 12"):
         limit_seconds(argparse.Namespace(limit_hours=hours))
 
 
-def test_a_limit_leaves_time_beside_the_margin():
-    """Each kernel of a chain would end with code 2, after minutes in a queue."""
+def test_a_limit_must_exceed_the_margin():
+    """Otherwise each kernel of a chain would exit with code 2, after minutes in a queue."""
     short = apply_overrides(DIGITS, ["--session.margin-seconds", "60"])
     check_limit(short, 61)
     for recipe, seconds in ((short, 60), (DIGITS, 300), (DIGITS, 36), (apply_overrides(short, []), 0)):
@@ -62,11 +62,11 @@ def test_a_limit_leaves_time_beside_the_margin():
             check_limit(recipe, seconds)
     long = apply_overrides(DIGITS, ["--session.limit-seconds", "50000"])
     check_limit(long, 3600)
-    with pytest.raises(UserError, match=r"session\.limit_seconds: 50000 s are more than the 12 hours"):
+    with pytest.raises(UserError, match=r"session\.limit_seconds: 50000 s exceed the 12 hours"):
         check_limit(long, None)
 
 
-def test_inputs_of_a_recipe_of_ones_own_become_options():
+def test_inputs_in_a_recipes_file_become_options():
     words = ["--model.weights", f"kaggle-model:{MODEL}", "--train.teacher", "a", "input:teachers/oof"]
     recipe = apply_overrides(DIGITS, words)
     assert models_in(recipe) == (MODEL,) and models_in(DIGITS) == ()
@@ -92,14 +92,14 @@ def test_inputs_of_a_recipe_of_ones_own_become_options():
         (["--model.weights=input:"], "no '' is attached"),
     ],
 )
-def test_nothing_is_pushed_that_would_fail(cells_box, capsys, words, says):
+def test_a_push_that_would_fail_is_refused(cells_box, capsys, words, says):
     command(*PUSH, *words, code=2)
     error = capsys.readouterr().err
     assert error.startswith("imettk: ") and says in error and error.count("\n") == 1
     assert not cells_box.kernels and not cells_box.datasets
 
 
-def test_what_is_attached_is_found_by_its_slug(cells_box, tmp_path):
+def test_attached_datasets_are_found_by_their_slugs(cells_box, tmp_path):
     cells_box.add_dataset("you/imettk-weights", tmp_path)
     weights = ["--model.weights", "input:imettk-weights"]
     command(*PUSH, *weights, "--attach", "you/imettk-weights/1")
@@ -113,7 +113,7 @@ def test_a_recipe_of_any_name_is_pushed_and_found_again(cells_box):
     command("status", "me/imettk-my-recipe-train-f0")
 
 
-def test_a_kernel_with_a_long_name_can_be_followed_by_another(cells_box):
+def test_a_kernel_with_a_long_name_can_be_continued_by_another(cells_box):
     name = "x" * 30
     words = [*PUSH, "--fold", 0, "--name", name]
     command(*words)
@@ -122,7 +122,7 @@ def test_a_kernel_with_a_long_name_can_be_followed_by_another(cells_box):
         before = list(cells_box.kernels)
         command(*words, "--after", *before)
         cells_box.wait()
-        assert len(cells_box.kernels) == number  # none takes up its own earlier output
+        assert len(cells_box.kernels) == number  # no kernel attaches its own earlier output
     assert all(len(reference.split("/")[1]) <= 50 for reference in cells_box.kernels)
 
 
@@ -167,24 +167,26 @@ def _written(path, reader):
 
 
 @pytest.mark.parametrize("reader", ["recipe:read", "imettk.data.decode:is_image", "formats_installed:read"])
-def test_what_travels_or_is_there_is_taken(recipe_with, reader, capsys):
+def test_code_in_the_recipe_or_in_a_library_is_accepted(recipe_with, reader, capsys):
     recipe = checked_recipe(argparse.Namespace(recipe=recipe_with(reader), overrides=[]))
     assert recipe.images.reader == reader
-    assert ("kernels need the library of formats_installed" in capsys.readouterr().out) == ("installed" in reader)
+    assert ("kernels' image must have the library of formats_installed" in capsys.readouterr().out) == (
+        "installed" in reader
+    )
 
 
 def test_a_module_beside_the_recipe_is_refused(recipe_with, tmp_path, capsys):
     path = recipe_with("formats_beside:read")
-    message = r"`images\.reader` formats_beside:read: formats_beside\.py does not travel .* as recipe:read"
+    message = r"`images\.reader` formats_beside:read: formats_beside\.py is not part of the pack.* name it recipe:read"
     with pytest.raises(UserError, match=message):
         checked_recipe(argparse.Namespace(recipe=path, overrides=[]))
     with pytest.raises(SystemExit) as caught:
         main(["kaggle", "pack", path, "--out", str(tmp_path / "pack"), "--no-wheels"])
-    assert caught.value.code == 2 and "formats_beside.py does not travel" in capsys.readouterr().err
+    assert caught.value.code == 2 and "formats_beside.py is not part of the pack" in capsys.readouterr().err
     assert not (tmp_path / "pack").exists()
 
 
-def test_an_override_is_looked_at_too(recipe_with):
+def test_an_override_is_checked_too(recipe_with):
     words = ["--images.reader", "formats_beside:read"]
-    with pytest.raises(UserError, match="does not travel"):
+    with pytest.raises(UserError, match="is not part of the pack"):
         checked_recipe(argparse.Namespace(recipe=recipe_with("recipe:read"), overrides=words))

@@ -1,4 +1,4 @@
-"""Processes of one training share the cores, end together, and end with the cause's code."""
+"""Processes of one training share the cores, end together, and exit with the code of the cause."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ rank = int(os.environ["RANK"])
 
 
 @pytest.mark.parametrize(("given", "expected"), [("5", "5"), (None, str(max(1, (os.cpu_count() or 1) // 3)))])
-def test_processes_share_the_cores_and_a_number_of_threads_that_is_given_is_theirs(
-    tmp_path, monkeypatch, given, expected
-):
-    """Threads that wait for each other spin: more of them than cores make a step many times slower."""
+def test_processes_share_the_cores_or_get_the_given_number_of_threads(tmp_path, monkeypatch, given, expected):
+    """Waiting threads spin, so more threads than cores would make a step many times slower."""
     monkeypatch.delenv("OMP_NUM_THREADS")
     if given is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
@@ -39,7 +37,7 @@ def test_processes_share_the_cores_and_a_number_of_threads_that_is_given_is_thei
         ("os.kill(os.getpid(), 9) if rank == 1 else time.sleep(3600)", 1, "process 1 was killed by SIGKILL"),
     ],
 )
-def test_the_exit_code_is_that_of_the_process_that_is_the_cause(tmp_path, capfd, monkeypatch, body, code, text):
+def test_the_exit_code_is_that_of_the_cause(tmp_path, capfd, monkeypatch, body, code, text):
     monkeypatch.setattr("imettk.cli.launch.GRACE_SECONDS", 0.5)
     script = tmp_path / "exits.py"
     script.write_text(EXITS.format(body=body))
@@ -48,8 +46,8 @@ def test_the_exit_code_is_that_of_the_process_that_is_the_cause(tmp_path, capfd,
 
 
 @pytest.mark.slow
-def test_one_process_that_fails_ends_all(tmp_path, capfd, monkeypatch):
-    """The others wait for it in a collective; nothing but its end can tell them."""
+def test_a_failing_process_ends_all(tmp_path, capfd, monkeypatch):
+    """The others wait for it in a collective, where no message reaches them."""
     monkeypatch.setattr("imettk.cli.launch.GRACE_SECONDS", 1.0)
     script = tmp_path / "fails.py"
     script.write_text(

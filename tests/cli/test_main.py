@@ -1,4 +1,4 @@
-"""The command line: help, listing of fields, exit codes."""
+"""The command line: help, list of fields, and exit codes."""
 
 import pytest
 from tiny import code_of
@@ -43,13 +43,13 @@ def test_wrong_input_is_code_2(words, tmp_path, monkeypatch, capsys):
         "--session.num-workers 99999", "--train.seed 99999999999999999999", "--cache.max-gb nan",
     ],
 )  # fmt: skip
-def test_a_number_out_of_every_range_is_one_line(words, capsys):
+def test_a_number_out_of_range_is_one_line(words, capsys):
     assert code_of("prepare", "digits", *words.split()) == 2
     text = capsys.readouterr().err
     assert text.startswith("imettk: `") and text.count("\n") == 1 and "got" in text
 
 
-def test_a_fold_that_does_not_exist(digits_data, tmp_path, capsys):
+def test_a_missing_fold_is_one_line(digits_data, tmp_path, capsys):
     assert (
         code_of("train", "digits", "--data", str(digits_data / "data"), "--run-dir", str(tmp_path), "--fold", "3") == 2
     )

@@ -1,4 +1,4 @@
-"""`preflight`, `status` and `pull` as they are typed: sessions that are waited for, and outputs that are late."""
+"""`preflight`, `status` and `pull` as typed: waiting for sessions, and for outputs that are late."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from imettk.kaggle.outputs import OUTPUT
 
 
 def hold(preflight_box: KaggleBox, monkeypatch: pytest.MonkeyPatch, on_wait: Callable[[int], None]) -> threading.Event:
-    """Sessions that run until the event is set; `on_wait` is called at every wait, with how many there were before."""
+    """Let sessions run until the returned event is set; call `on_wait` with the number of every wait."""
     event, waits = threading.Event(), 0
     run = preflight_box._run_kernel
 
@@ -33,7 +33,7 @@ def hold(preflight_box: KaggleBox, monkeypatch: pytest.MonkeyPatch, on_wait: Cal
 
     def sleep(seconds: float) -> None:
         nonlocal waits
-        if preflight_box.kernels:  # before, it is the pack that is waited for
+        if preflight_box.kernels:  # earlier waits are for the pack
             waits += 1
             on_wait(waits)
 
@@ -47,11 +47,11 @@ def stop(waits: int) -> None:
 
 
 def leave(code: int) -> None:
-    """In the place of the command line's end, which Python does not survive."""
+    """Replace the exit of the command line, which would end this process."""
     raise SystemExit(code)
 
 
-def test_a_preflight_shows_what_its_session_does(preflight_box, monkeypatch, capsys):
+def test_a_preflight_shows_the_state_of_its_session(preflight_box, monkeypatch, capsys):
     def on_wait(waits: int) -> None:
         if waits < 50:
             preflight_box.kernels[REFERENCE][0].status = "QUEUED" if waits < 15 else "RUNNING"
@@ -65,13 +65,13 @@ def test_a_preflight_shows_what_its_session_does(preflight_box, monkeypatch, cap
     text = capsys.readouterr().out
     lines = [line.removeprefix(f"{REFERENCE} version 1: ") for line in text.splitlines() if " version 1: " in line]
     assert [line for line in lines if line.startswith("QUEUED")][:2] == ["QUEUED", "QUEUED for 3 min"]
-    # By its own time: it began to run a while after the push.
+    # Each state is timed from its own beginning.
     assert [line for line in lines if line.startswith("RUNNING")][-3:] == ["RUNNING", "RUNNING for 3 min",
                                                                            "RUNNING for 6 min"]  # fmt: skip
     assert "a fold takes about 10.0 h on cuda" in text
 
 
-def test_ctrl_c_says_that_the_session_goes_on_and_the_same_command_waits_again(preflight_box, monkeypatch, capsys):
+def test_after_ctrl_c_the_session_goes_on_and_the_same_command_waits_again(preflight_box, monkeypatch, capsys):
     event = hold(preflight_box, monkeypatch, stop)
     preflight_box.processing_polls = 0
     monkeypatch.setattr("imettk.cli.main._leave", leave)
@@ -94,7 +94,7 @@ def test_ctrl_c_says_that_the_session_goes_on_and_the_same_command_waits_again(p
 
 
 @pytest.mark.parametrize("other", ["recipe", "folder"])
-def test_a_second_preflight_is_not_pushed_beside_one_that_runs(preflight_box, monkeypatch, capsys, other):
+def test_a_second_preflight_is_not_pushed_beside_a_running_one(preflight_box, monkeypatch, capsys, other):
     event = hold(preflight_box, monkeypatch, stop)
     preflight_box.processing_polls = 0
     monkeypatch.setattr("imettk.cli.main._leave", leave)
@@ -112,7 +112,7 @@ def test_a_second_preflight_is_not_pushed_beside_one_that_runs(preflight_box, mo
 
 
 @pytest.mark.parametrize("kind", ["failed", "killed", "error", "code 1"])
-def test_a_listing_of_an_older_preflight_is_not_taken_for_its_own(preflight_box, monkeypatch, capsys, kind):
+def test_the_listing_of_an_older_preflight_is_recognised(preflight_box, monkeypatch, capsys, kind):
     """The first one works; the second fails, and its listing is out of date at first."""
     command(*PREFLIGHT)
     Path("runs/kaggle/preflight.json").unlink()
@@ -136,7 +136,7 @@ def test_a_listing_of_an_older_preflight_is_not_taken_for_its_own(preflight_box,
     assert "everything works there" not in output.out.split("version 2")[1]
 
 
-def test_an_output_that_is_late_is_no_failure(preflight_box, capsys):
+def test_a_late_output_is_not_a_failure(preflight_box, capsys):
     command(*PREFLIGHT)
     stale = preflight_box._list_kernel_session_output(
         {"userName": "me", "kernelSlug": REFERENCE[3:], "versionLabel": "v1"}
@@ -152,19 +152,19 @@ def test_an_output_that_is_late_is_no_failure(preflight_box, capsys):
     )
 
 
-def test_an_output_that_never_comes_is_told_as_such(preflight_box, capsys):
+def test_an_output_that_never_comes_is_reported_as_such(preflight_box, capsys):
     preflight_box.faults.add("ListKernelSessionOutput", Fault(200, body=b"{}"), times=1000)
     command(*PREFLIGHT, code=1)
     error = capsys.readouterr().err.splitlines()[-1]
     assert "the preflight is COMPLETE, but its output is not listed after 15 minutes" in error
-    preflight_box.faults._laid.clear()
+    preflight_box.faults.clear()
     hint = re.search(r"`imettk kaggle (.*?)`", error)
     assert hint is not None
     command(*hint[1].split())
     assert Path("runs/kaggle/preflight.json").is_file()
 
 
-def test_a_status_and_a_look_up_that_say_no_in_passing_end_nothing(preflight_box):
+def test_passing_refusals_of_status_calls_do_no_harm(preflight_box):
     for code in (403, 404, 401):
         preflight_box.faults.add("GetKernelSessionStatus", Fault(code))
     command(*PREFLIGHT)
@@ -198,8 +198,8 @@ def test_a_part_of_an_output_can_be_pulled(preflight_box, capsys):
     assert "left out" not in capsys.readouterr().out and Path("out/preflight.json").is_file()
 
 
-def test_of_two_pulls_into_a_folder_the_second_waits(preflight_box, capsys, monkeypatch):
-    """Each would go on with the parts of the other, and remove them."""
+def test_the_second_of_two_pulls_into_a_folder_waits(preflight_box, capsys, monkeypatch):
+    """Each would continue and remove the half-downloaded files of the other."""
     command(*PREFLIGHT)
     holder = "import sys; from imettk.kaggle.versions import hold_upload; from pathlib import Path\n"
     holder += "with hold_upload(Path('out')): print(flush=True); sys.stdin.read()"
@@ -217,8 +217,8 @@ def test_of_two_pulls_into_a_folder_the_second_waits(preflight_box, capsys, monk
     assert Path("out/preflight.json").is_file()
 
 
-def test_a_stage_that_failed_in_a_complete_session_is_told(preflight_box, capsys):
-    """Its kernel ends well whatever its stage did, so that the platform keeps its output."""
+def test_a_command_that_failed_in_a_complete_session_is_reported(preflight_box, capsys):
+    """The kernel itself exits with 0, so that the platform keeps its output."""
     preflight_box._run_kernel = lambda job: preflight(job, 2)
     command(*PREFLIGHT, code=1)
     capsys.readouterr()
@@ -230,14 +230,14 @@ def test_a_stage_that_failed_in_a_complete_session_is_told(preflight_box, capsys
     command("follow", REFERENCE, code=1)
     assert f"version 1: COMPLETE, {fault}\n" in capsys.readouterr().out
     preflight_box.faults.add("ListKernelSessionOutput", Fault(500), times=20)
-    command("status", REFERENCE)  # nothing is known of it now
+    command("status", REFERENCE)  # without its list nothing is known about the command
     assert "version 1: COMPLETE, run at" in capsys.readouterr().out
 
 
-def test_what_a_killed_session_left_is_pulled_and_said_to_be_unverified(preflight_box, capsys):
+def test_the_output_of_a_killed_session_is_pulled_and_called_unverified(preflight_box, capsys):
     preflight_box._run_kernel = lambda job: "CANCEL_ACKNOWLEDGED" if preflight(job, None) else ""
     command(*PREFLIGHT, code=1)
     capsys.readouterr()
     command("pull", REFERENCE, "--out", "out", "--only", "fold*")
     text = capsys.readouterr().out
-    assert "3.0 MB, NOT verified, for the session was ended" in text and Path("out/fold0/model.safetensors").is_file()
+    assert "3.0 MB, NOT verified: the session was ended" in text and Path("out/fold0/model.safetensors").is_file()

@@ -1,4 +1,4 @@
-"""A broken upload of a file goes on where it stood, and a file that changes meanwhile makes no version."""
+"""An interrupted upload resumes, and a file that is refused or changes meanwhile leads to no version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from imettk.kaggle.client import Refused
      Fault(503, cut=True)],
     ids=["503", "429", "closed", "closed after", "500 after", "half of it"],
 )  # fmt: skip
-def test_a_broken_upload_of_a_file_goes_on(kaggle, folder, fault):
+def test_an_interrupted_upload_resumes(kaggle, folder, fault):
     box, account = kaggle
     box.faults.add("PUT", fault, times=2)
     upload_folder(account, folder, "first")
@@ -24,19 +24,19 @@ def test_a_broken_upload_of_a_file_goes_on(kaggle, folder, fault):
 
 
 def test_a_file_that_becomes_shorter_is_one_line_and_no_version(kaggle, folder):
-    """Not a fault of the connection, which would be waited for."""
+    """It is not a fault of the connection, after which the upload would be tried again."""
     box, account = kaggle
     path = folder / "a.txt"
     box.faults.add("StartBlobUpload", Fault(503, where=lambda request: path.write_bytes(b"short") == 5))
     with pytest.raises(OSError) as caught:
         upload_folder(account, folder, "first")
-    said, code = describe_fault(caught.value)
-    assert said.startswith(f"{path}: became shorter while it was sent: ") and code == 1
+    line, code = describe_fault(caught.value)
+    assert line.startswith(f"{path}: became shorter while it was sent: ") and code == 1
     assert box.datasets == {} and [method for method, _ in box.requests].count("StartBlobUpload") == 2
 
 
-def test_a_file_that_is_not_taken_makes_no_version(kaggle, folder):
-    """The official command makes one without the file, and ends with code 0."""
+def test_a_refused_file_leads_to_no_version(kaggle, folder):
+    """The official command makes a version without the file, and exits with code 0."""
     box, account = kaggle
     box.faults.add("PUT", Fault(400))
     with pytest.raises(Refused, match=r"upload of a\.txt: Kaggle answers 400"):

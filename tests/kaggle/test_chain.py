@@ -1,6 +1,6 @@
-"""A chain against Kaggle in a box: to its end through every fault, and stopped with a reason where there is none.
+"""A chain against Kaggle in a box: it reaches its end through every fault, or stops with a reason.
 
-Here sessions only pretend to train, so that hundreds of them run in seconds; `test_whole_chain` trains.
+Sessions only pretend to train here, so that hundreds of them run in seconds; `test_whole_chain` trains.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def test_two_folds_of_three_sessions_side_by_side(begin):
 
 
 @pytest.mark.parametrize("method", ["SaveKernel", "GetKernelSessionStatus", "ListKernelSessionOutput", "GET"])
-def test_each_fault_of_the_wire_is_passed_over(begin, method):
+def test_faults_of_the_connection_are_survived(begin, method):
     box, follower = begin(folds=[0])
     faults = [
         Fault(503), Fault(500, after=True), Fault(0), Fault(0, after=True), Fault(429, body=b"slow"),
@@ -51,16 +51,16 @@ def test_each_fault_of_the_wire_is_passed_over(begin, method):
     assert len(follower.chain.jobs) == 6 == sum(len(versions) for versions in box.kernels.values())
 
 
-def test_files_that_cannot_be_had_for_long_cost_no_session(begin):
-    """The session has ended well, and the next kernel gets its output on the platform."""
+def test_files_that_cannot_be_downloaded_for_long_cost_no_session(begin):
+    """The session has succeeded, and the next kernel gets its output on the platform."""
     box, follower = begin(folds=[0], retries=0)
-    box.faults.add("GET", Fault(503, where=lambda one: one["name"] == "steps.csv"), times=40)
+    box.faults.add("GET", Fault(503, where=lambda request: request["name"] == "steps.csv"), times=40)
     assert follow([follower])[0] == DONE
     assert_finished(box, follower, (0,))
     assert len(box.faults.happened) == 40
 
 
-def test_files_that_stay_wrong_end_a_session_and_its_checkpoints_are_taken_up(begin):
+def test_files_that_stay_wrong_fail_a_session_whose_checkpoints_are_used(begin):
     def run(job: Job) -> str:
         status = pretend(job)
         if "-f0-s1" in job.slug:
@@ -70,7 +70,7 @@ def test_files_that_stay_wrong_end_a_session_and_its_checkpoints_are_taken_up(be
     _, follower = begin(run, folds=[0])
     assert follow([follower])[0] == DONE
     jobs = follower.chain.of("train", 0)
-    assert jobs[0].state == "failed" and "is not what the kernel wrote" in jobs[0].note
+    assert jobs[0].state == "failed" and "differs from what the kernel wrote" in jobs[0].note
     assert len(jobs) == 3 and jobs[1].after[1] == jobs[0].slug
 
 
@@ -82,7 +82,7 @@ def test_status_calls_that_fail_nine_times_in_a_row(begin):
 
 
 def test_a_chain_from_cron_settles_a_session_without_its_output(begin, tmp_path):
-    """Each look is a process of its own, which knows nothing but the file."""
+    """Each look is a process of its own, which knows only the chain's file."""
     _, follower = begin(failing({"prepare": 1}, "stale"), folds=[0])
     follower.chain.save(tmp_path / "run")
     for _ in range(200):
@@ -94,7 +94,7 @@ def test_a_chain_from_cron_settles_a_session_without_its_output(begin, tmp_path)
     assert chain.is_done("infer") and [job.state for job in chain.of("prepare")] == ["failed", "done"]
 
 
-def test_what_fails_too_often_stops_the_chain_when_the_others_have_ended(begin, tmp_path, capsys):
+def test_a_session_that_fails_too_often_stops_the_chain_when_the_others_have_ended(begin, tmp_path, capsys):
     box, follower = begin(failing({"-f0-": 99}, "ERROR"), retries=1)
     end = follow([follower])[0]
     assert end == "imettk-cells-f0-s2 has failed 2 times: ERROR: it left no output"
@@ -109,19 +109,19 @@ def test_what_fails_too_often_stops_the_chain_when_the_others_have_ended(begin, 
     assert_finished(box, again)
 
 
-def test_sessions_that_come_no_further_stop_the_chain(begin):
+def test_sessions_without_progress_stop_the_chain(begin):
     def stuck(job: Job) -> str:
         status = pretend(job)
         for path in job.working.glob("fold*/status.json"):
             path.write_text(json.dumps({"state": "paused", "step": 0, "num_steps": STEPS}))
-            write_output_list(job.working, push=settings_of(job.text)["PUSH"], stage="train", code=0, seconds=1.0)
+            write_output_list(job.working, push=settings_of(job.text)["PUSH"], command="train", code=0, seconds=1.0)
         return status
 
     _, follower = begin(stuck, folds=[0], retries=0)
-    assert "have not gone beyond step 0 of 10: is the limit too short?" in follow([follower])[0]
+    assert "have not got beyond step 0 of 10: is the limit too short?" in follow([follower])[0]
 
 
-def test_it_is_stopped_on_request(begin):
+def test_a_chain_is_stopped_on_request(begin):
     def endless(job: Job) -> str:
         if "-f" not in job.slug:
             return pretend(job)
@@ -136,8 +136,8 @@ def test_it_is_stopped_on_request(begin):
     assert follower.look() == "stopped by the user"
 
 
-def test_nothing_is_begun_when_a_stop_is_only_half_heard(begin):
-    """A push that was written down, while the platform does not answer."""
+def test_no_session_is_started_by_a_stop_without_answers(begin):
+    """A push was recorded, and the platform does not answer whether it arrived."""
     box, follower = begin(folds=[0])
     follower.chain.add("prepare", None, [], gpu=False).sent = True
     box.faults.add("GetKernel", Fault(503), times=6)
@@ -147,14 +147,14 @@ def test_nothing_is_begun_when_a_stop_is_only_half_heard(begin):
     assert [job.note for job in follower.chain.jobs] == ["never pushed"]
 
 
-def test_a_pack_that_is_gone_stops_at_once(begin):
+def test_a_missing_pack_stops_the_chain_at_once(begin):
     box, follower = begin(retries=0)
     box.datasets.clear()
     assert "Kaggle does not know me/imettk-pack/1" in follow([follower])[0]
 
 
-def test_a_session_that_is_gone_is_given_up_by_a_stop(begin, capsys):
-    """Its user has deleted it on the web page, or the answer to a deletion was lost with the process."""
+def test_a_deleted_session_is_given_up_by_a_stop(begin, capsys):
+    """The user has deleted it on the web page, or a process was killed before it got the answer to its deletion."""
     box, follower = begin(lambda job: waiting(job) if "-f" in job.slug else pretend(job), folds=[0])
     look_while(follower, lambda: not any(job.seen == "RUNNING" for job in follower.chain.of("train", 0)))
     box.answer("DeleteKernel", {"userName": "me", "kernelSlug": "imettk-cells-f0-s1"})
@@ -164,11 +164,11 @@ def test_a_session_that_is_gone_is_given_up_by_a_stop(begin, capsys):
     follower.stop()
     assert len(follower.chain.open_jobs) == 1
     follower.stop()
-    assert follower.look() == "stopped by the user" and "is it gone?" in follower.chain.jobs[-1].note
+    assert follower.look() == "stopped by the user" and "was it deleted?" in follower.chain.jobs[-1].note
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_what_is_being_stopped_is_written_down_first(begin, killed):
+def test_a_stop_is_recorded_before_it_is_carried_out(begin, killed):
     _, follower = begin(waiting, folds=[0])
     look_while(follower, lambda: not any(job.seen == "RUNNING" for job in follower.chain.jobs))
     ask = follower.kaggle.ask

@@ -1,4 +1,4 @@
-"""Answers that are not clear, outputs that are not attached, and clocks that jump: no session is doubled or lost."""
+"""Unclear answers and outputs that are not attached: no session is doubled or lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNCLEAR = {
 
 @pytest.mark.parametrize("answer", UNCLEAR)
 @pytest.mark.parametrize("method", ["SaveKernel", "GetKernelSessionStatus", "ListKernelSessionOutput", "GET"])
-def test_one_answer_that_is_not_clear_changes_nothing(begin, method, answer):
+def test_an_unclear_answer_changes_nothing(begin, method, answer):
     box, follower = begin(folds=[0], retries=0)
     box.faults.add(method, UNCLEAR[answer], times=2)
     assert follow([follower])[0] == DONE
@@ -40,23 +40,23 @@ def test_one_answer_that_is_not_clear_changes_nothing(begin, method, answer):
 
 @pytest.mark.parametrize("attached", ["refused", "omitted", "attached"])
 @pytest.mark.parametrize("how", ["killed", "errored"])
-def test_an_output_of_a_session_that_did_not_end_well(begin, attached, how):
-    """Its checkpoints are used where the platform attaches them; the output before is where it does not."""
+def test_the_output_of_a_session_that_did_not_end_well(begin, attached, how):
+    """Its checkpoints are used if the platform attaches them; otherwise those of the session before."""
     box, follower = begin(failing({"-f0-s2": 1}, how), folds=[0], retries=1)
     box.failed_outputs = attached
     assert follow([follower])[0] == DONE
     assert_finished(box, follower, (0,))
     jobs = follower.chain.of("train", 0)
-    took_up = [job.after[1] for job in jobs[1:]]
+    inputs = [job.after[1] for job in jobs[1:]]
     first, second = jobs[0].slug, jobs[1].slug
     if attached == "attached":
-        assert took_up == [first, second] and jobs[-1].step == STEPS
+        assert inputs == [first, second] and jobs[-1].step == STEPS
     else:
-        assert took_up[:3] == [first, second, first] and jobs[2].state == "without its input"
+        assert inputs[:3] == [first, second, first] and jobs[2].state == "without its input"
     assert "-f0-s2" in jobs[1].slug and jobs[1].state in ("failed", "paused")
 
 
-def test_a_complete_output_that_is_not_attached_once_is_asked_for_again(begin, tmp_path):
+def test_a_complete_output_that_is_not_attached_is_asked_for_again(begin, tmp_path):
     (tmp_path / "nothing").mkdir()
 
     def run(job: Job) -> str:
@@ -72,7 +72,7 @@ def test_a_complete_output_that_is_not_attached_once_is_asked_for_again(begin, t
 
 
 @pytest.mark.parametrize("late", [1, 2])
-def test_a_late_list_is_waited_for(begin, late):
+def test_a_chain_waits_for_a_late_list(begin, late):
     box, follower = begin(folds=[0], retries=0)
     box.late_listings = late
     assert follow([follower])[0] == DONE
@@ -86,7 +86,7 @@ def test_a_killed_session_whose_list_comes_late_keeps_its_checkpoints(begin):
     assert [job.step for job in follower.chain.of("train", 0)][-1] == STEPS and len(follower.chain.of("train", 0)) == 3
 
 
-def test_a_competition_that_kaggle_does_not_know_stops_at_once(begin):
+def test_an_unknown_competition_stops_the_chain_at_once(begin):
     _, follower = begin(folds=[0], competitions=["cell"], retries=5)
     end = follow([follower])[0]
     assert "Kaggle does not know cell (or it is not yours)" in end
@@ -94,7 +94,7 @@ def test_a_competition_that_kaggle_does_not_know_stops_at_once(begin):
     assert len(follower.chain.jobs) == 1
 
 
-def test_stopping_keeps_what_has_ended(begin, capsys):
+def test_stopping_keeps_sessions_that_have_ended(begin, capsys):
     gate = threading.Event()
 
     def run(job: Job) -> str:
@@ -112,11 +112,11 @@ def test_stopping_keeps_what_has_ended(begin, capsys):
     follower.stop()
     assert list(box.deleted) == ["me/imettk-cells-f1-s1"]
     assert [(job.place, job.state) for job in follower.chain.jobs[1:]] == [("f0-s1", "paused"), ("f1-s1", "failed")]
-    said = capsys.readouterr().out
-    assert "f1-s1 RUNNING 0:00 h of 12:00 h: deleting me/imettk-cells-f1-s1 and what this session has made" in said
+    text = capsys.readouterr().out
+    assert "f1-s1 RUNNING 0:00 h of 12:00 h: deleting me/imettk-cells-f1-s1 and what this session has made" in text
 
 
-def test_stopping_deletes_nothing_that_is_not_seen_clearly(begin, capsys):
+def test_stopping_deletes_no_session_whose_state_is_unclear(begin, capsys):
     box, follower = begin(endless, folds=[0])
     while not any(job.place == "f0-s1" and job.seen == "RUNNING" for job in follower.chain.open_jobs):
         follower.look()

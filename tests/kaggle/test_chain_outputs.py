@@ -1,4 +1,4 @@
-"""A chain against lists, statuses and states that hold anything, and outputs that are late, given up or missing."""
+"""A chain with outputs and lists that are late, damaged, given up or missing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from imettk.kaggle.rounds import follow
 from imettk.kaggle.sessions import gpu_quota
 
 
-def test_validation_is_made_again_where_an_output_was_given_up_since(begin):
-    """Attached to one kernel, and to the next not any more."""
+def test_validation_is_made_again_after_an_output_was_given_up(begin):
+    """The output is attached to one kernel, and no longer to the next."""
 
     def run(job: Job) -> str:
         if "infer-s1" in job.slug:
@@ -35,7 +35,7 @@ def test_validation_is_made_again_where_an_output_was_given_up_since(begin):
 
 
 def test_the_checkpoints_of_a_killed_session_may_be_listed_late(begin):
-    """Its list is there, the rest is not yet."""
+    """The list is there, and the other files are not yet."""
     box, follower = begin(failing({"-f0-s2": 1}, "killed"), folds=[0])
     box.failed_outputs, real, looks = "attached", box._list_kernel_session_output, []
 
@@ -50,8 +50,8 @@ def test_the_checkpoints_of_a_killed_session_may_be_listed_late(begin):
     assert [job.has_output for job in follower.chain.of("train", 0)] == [True] * 3
 
 
-def test_an_output_that_is_attached_minutes_later_is_not_given_up(begin, monkeypatch):
-    """Its session was complete: nine hours of training."""
+def test_an_output_that_is_attached_only_after_minutes_is_not_given_up(begin, monkeypatch):
+    """Its session is complete: nine hours of training."""
     box, follower = begin(folds=[0], retries=1)
     monkeypatch.setattr(jobs, "LOST_SECONDS", 900.0)
     real, minutes, attached = box.date, [0], box._attached
@@ -60,13 +60,13 @@ def test_an_output_that_is_attached_minutes_later_is_not_given_up(begin, monkeyp
     while not follower.look() and minutes[0] < 60:
         box.wait()
         minutes[0] += len(follower.chain.of("train", 0)) > 1
-        gpu_quota(follower.kaggle)  # as the screen does now and then: every answer has the time
+        gpu_quota(follower.kaggle)  # as the screen does now and then: every answer contains the time
     assert follower.chain.is_done("infer") and minutes[0] > 10
     assert_finished(box, follower, (0,))
     assert [job.state for job in follower.chain.of("train", 0)] == ["paused", "failed", "paused", "done"]
 
 
-def test_a_session_that_has_run_for_hours_has_its_time_to_leave_an_output(begin, monkeypatch):
+def test_the_wait_for_an_output_does_not_count_the_hours_before_the_end(begin, monkeypatch):
     gate = threading.Event()
     box, follower = begin(lambda job: pretend(job) if gate.wait(PATIENCE) else "ERROR", folds=[0])
     monkeypatch.setattr(jobs, "LOST_SECONDS", 900.0)
@@ -82,8 +82,8 @@ def test_a_session_that_has_run_for_hours_has_its_time_to_leave_an_output(begin,
 
 
 @pytest.mark.parametrize("listed", [{"code": None, "files": {}}, {"files": 7}], ids=["early", "damaged"])
-def test_a_list_of_a_complete_session_that_is_put_right_is_taken(begin, listed):
-    """The early one names no code; the checkpoints are there."""
+def test_an_early_or_damaged_list_is_replaced_by_a_later_one(begin, listed):
+    """The session is complete; the early list has no exit code."""
     box, follower = begin(folds=[0], retries=0)
     output, looks = box.output_file, []
 

@@ -1,4 +1,4 @@
-"""Storms: faults of the wire and of sessions at random, with a process that is killed at any moment."""
+"""Storms: random faults of the connection and of sessions, and a process that is killed at any moment."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def test_it_is_killed_at_any_moment_and_started_again(begin, monkeypatch, seed):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_all_at_once(begin, monkeypatch, tmp_path, capfd, seed):
-    """Everything that may go wrong, at random, with a process that is killed: the right end, and the same steps.
+    """Whatever goes wrong, the chain ends as it should, with the same steps.
 
-    Faults of the wire, pages in place of answers, refusals in passing, sessions that end in every wrong way, outputs
-    that are listed late, and attached or not, a full account, a full disk, and this machine's clock anywhere.
+    At random: faults of the connection, pages in place of answers, passing refusals, sessions that fail in every way,
+    outputs that are listed late or not attached, a full account, a full disk, a clock that jumps, and kills.
     """
     rng, fates, lock, ended = random.Random(seed), random.Random(seed), threading.Lock(), []
     ways = ["ERROR", "CANCEL_ACKNOWLEDGED", "code", "stale", "nothing", "killed", "errored"]
@@ -51,14 +51,16 @@ def test_all_at_once(begin, monkeypatch, tmp_path, capfd, seed):
             how = fates.choice(ways) if fates.random() < 0.3 else ""
             ended.append(how)
         if how == "nothing":  # ended before there was a checkpoint
-            write_output_list(job.working, push=settings_of(job.text)["PUSH"], stage="x", code=1, seconds=1.0)
+            write_output_list(job.working, push=settings_of(job.text)["PUSH"], command="x", code=1, seconds=1.0)
             return "COMPLETE"
         return failing({job.slug: 1} if how else {}, how)(job)
 
     box, follower = begin(run, retries=99)
     box.late_listings, box.failed_outputs = seed % 3, ["refused", "omitted", "attached"][seed // 2 % 3]
     full = b'{"error": "Maximum batch GPU session count of 2 reached."}'
-    refused = Fault(200, body=full, headers={"Content-Type": "application/json"}, where=lambda one: "-f" in one["slug"])
+    refused = Fault(
+        200, body=full, headers={"Content-Type": "application/json"}, where=lambda request: "-f" in request["slug"]
+    )
     box.faults.add("SaveKernel", refused, times=3)
     box.faults.storm(seed=seed, rate=0.12)
     real = time.time
@@ -70,7 +72,7 @@ def test_all_at_once(begin, monkeypatch, tmp_path, capfd, seed):
     assert any(ended)
     assert_finished(box, follower)
     assert all(len(versions) == 1 for versions in box.kernels.values())
-    assert all(versions[0].lacks for versions in box.deleted.values())  # nothing but what was without its input
-    said = capfd.readouterr()
+    assert all(versions[0].lacks for versions in box.deleted.values())  # only kernels without an input are deleted
+    printed = capfd.readouterr()
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    assert not any(box.key.encode() in text for text in [*files, (said.out + said.err).encode()])
+    assert not any(box.key.encode() in text for text in [*files, (printed.out + printed.err).encode()])

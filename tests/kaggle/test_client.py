@@ -1,4 +1,4 @@
-"""Calls of the real client: answers that cannot be read, a no in passing, the platform's clock, files."""
+"""Calls of the real client: unreadable answers, passing refusals, and files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from imettk.kaggle.sessions import push_kernel
 KERNEL = Kernel("me/imettk-x-train", "train", "digits", "cells", push="p0")
 
 
-# How an answer with status 200 may be none, and what is said of it.
+# Bodies and headers with status 200 that are not an answer, and the error that they lead to.
 SHAPES = {
     "a page": (b"<html>Kaggle is being maintained</html>", {"Content-Type": "text/html"}, "JSONDecodeError"),
     "nothing": (b"", {}, "JSONDecodeError"),
@@ -36,7 +36,7 @@ def count(box: KaggleBox, method: str) -> int:
 
 @pytest.mark.parametrize("method", CALLS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_is_no_answer_may_have_been_done(kaggle, shape, method):
+def test_a_call_with_an_unreadable_answer_may_have_taken_effect(kaggle, shape, method):
     box, account = kaggle
     body, headers, says = SHAPES[shape]
     box.faults.add(method, Fault(200, body=body, headers=headers))
@@ -46,7 +46,7 @@ def test_what_is_no_answer_may_have_been_done(kaggle, shape, method):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_question_is_asked_again(kaggle, shape):
+def test_a_call_that_only_asks_is_repeated(kaggle, shape):
     box, account = kaggle
     body, headers, _ = SHAPES[shape]
     box.add_dataset("me/x", Path())
@@ -56,7 +56,7 @@ def test_a_question_is_asked_again(kaggle, shape):
 
 
 def test_an_error_in_the_body_of_a_success_counts(kaggle):
-    """With a message, and without: the client takes the second for an answer."""
+    """With a message or without, which the client takes for an answer."""
     box, account = kaggle
     for body, error, says in [
         (b'{"code": 503, "message": "Busy"}', Unclear, "Kaggle answers 503: Busy"),
@@ -68,21 +68,21 @@ def test_an_error_in_the_body_of_a_success_counts(kaggle):
             send(account, "SaveKernel", repeat=False)
 
 
-def test_the_status_of_an_error_counts_whatever_comes_with_it(kaggle):
+def test_the_status_of_an_error_counts_whatever_its_body(kaggle):
     box, account = kaggle
     box.faults.add("SaveKernel", Fault(400, body=b"<html>", headers=JSON))
     with pytest.raises(Refused, match=r"Kaggle answers 400$"):
         send(account, "SaveKernel", repeat=False)
 
 
-def test_a_push_whose_answer_cannot_be_read_is_recognized(kaggle):
+def test_a_push_with_an_unreadable_answer_is_recognised(kaggle):
     box, account = kaggle
     box.faults.add("SaveKernel", Fault(200, after=True, body=b"<html>"))
     assert push_kernel(account, KERNEL).version == 1
     assert count(box, "SaveKernel") == 1
 
 
-def test_a_submission_whose_answer_cannot_be_read_is_not_spent_twice(kaggle, tmp_path):
+def test_a_submission_with_an_unreadable_answer_is_not_made_twice(kaggle, tmp_path):
     box, account = kaggle
     box.add_competition("cells", tmp_path, lambda path: (0.75, 0.5))
     path = tmp_path / "submission.csv"
@@ -92,7 +92,7 @@ def test_a_submission_whose_answer_cannot_be_read_is_not_spent_twice(kaggle, tmp
     assert len(box.submissions) == 1
 
 
-def test_a_fault_of_our_own_is_none_of_kaggle(kaggle):
+def test_our_own_bugs_are_not_taken_for_faults_of_kaggle(kaggle):
     box, account = kaggle
     with pytest.raises(AttributeError):
         account.ask("kernels", "no_such_method", None, what="x")
@@ -104,7 +104,7 @@ def test_a_fault_of_our_own_is_none_of_kaggle(kaggle):
 
 
 @pytest.mark.parametrize("code", [403, 404])
-def test_a_no_is_taken_at_its_word_where_nothing_must_be_there(kaggle, code):
+def test_a_refusal_is_final_for_things_that_need_not_exist(kaggle, code):
     box, account = kaggle
     body = b'{"code": %d, "message": "You cannot see it"}' % code
     box.faults.add("GetKernel", Fault(code, body=body, headers=JSON))
@@ -114,7 +114,7 @@ def test_a_no_is_taken_at_its_word_where_nothing_must_be_there(kaggle, code):
 
 
 @pytest.mark.parametrize("code", [403, 404])
-def test_what_must_be_there_is_asked_for_again(kaggle, code):
+def test_things_that_must_exist_are_asked_for_again(kaggle, code):
     box, account = kaggle
     box.add_dataset("me/x", Path())
     box.faults.add("GetDataset", Fault(code), times=PASSING_TRIES - 1)
@@ -125,7 +125,7 @@ def test_what_must_be_there_is_asked_for_again(kaggle, code):
     assert count(box, "GetDataset") == 2 * PASSING_TRIES
 
 
-def test_what_is_information_only_is_asked_less_often(kaggle, capsys):
+def test_mere_information_is_asked_for_less_often(kaggle, capsys):
     box, account = kaggle
     for tries in (1, 2):
         box.requests.clear()
@@ -136,7 +136,7 @@ def test_what_is_information_only_is_asked_less_often(kaggle, capsys):
     assert "Kaggle answers 503; trying again (1 of 2)" in capsys.readouterr().out
 
 
-def test_a_401_in_passing_passes(kaggle):
+def test_a_passing_401_is_survived(kaggle):
     box, account = kaggle
     box.add_dataset("me/x", Path())
     box.faults.add("GetDataset", Fault(401), times=PASSING_TRIES - 1)
@@ -145,11 +145,11 @@ def test_a_401_in_passing_passes(kaggle):
     with pytest.raises(NotSignedIn, match=r"\(401\); they are the API key of KAGGLE_USERNAME and KAGGLE_KEY: make"):
         send(account, "GetDataset")
     assert issubclass(NotSignedIn, Unclear) and issubclass(NotSignedIn, UserError)
-    send(account, "GetDataset")  # a chain that looks later goes on
+    send(account, "GetDataset")  # a later call goes on
 
 
 def test_faults_of_files_are_explained_too(kaggle, monkeypatch):
-    """An exception of `requests` is an OSError, and would be told as a fault of this machine."""
+    """An exception of `requests` is an OSError, which would be reported as a fault of this machine."""
     box, account = kaggle
     push_kernel(account, KERNEL)
     box.wait()
@@ -170,7 +170,7 @@ def test_faults_of_files_are_explained_too(kaggle, monkeypatch):
         account.get(url).raise_for_status()
 
     box.faults.add("GET", Fault(500, body=b"{" * 1000, cut=True))
-    with pytest.raises(Unclear, match="a file: Kaggle answers 500"):  # whose own text breaks off
+    with pytest.raises(Unclear, match="a file: Kaggle answers 500"):  # although its body breaks off
         account.repeat(look, what="a file", repeat=False)
     for fault in (Fault(200, cut=True), Fault(0)):
         box.faults.add("GET", fault)

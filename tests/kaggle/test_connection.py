@@ -1,4 +1,4 @@
-"""Answers are checked while they are read, and the platform's clock is its last answer's."""
+"""Answers are checked while they are read, and the platform's clock continues from its last answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from platform_calls import JSON, send
 from imettk.kaggle import connection
 from imettk.kaggle.client import Refused, Unclear
 
-# A part of an answer that has another shape, or a word that this client does not know.
+# Answers with a part of the wrong type, or with a word that this client does not know.
 PARTS = {
     "GetDataset": (b'{"currentVersionNumber": {"a": 1}}', "TypeError|ValueError: currentVersionNumber is no number"),
     "GetDatasetStatus": (b'{"status": "RESTING"}', "KeyError: 'RESTING'"),
@@ -29,7 +29,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("method", PARTS)
-def test_a_part_of_another_shape_is_no_answer_either(kaggle, method):
+def test_an_answer_with_a_part_of_the_wrong_type_is_unreadable(kaggle, method):
     box, account = kaggle
     body, says = PARTS[method]
     box.faults.add(method, Fault(200, body=body, headers=JSON))
@@ -37,25 +37,25 @@ def test_a_part_of_another_shape_is_no_answer_either(kaggle, method):
         send(account, method, repeat=False)
 
 
-def test_whole_numbers_of_64_bits_come_as_text(kaggle):
+def test_integers_of_64_bits_come_as_text(kaggle):
     box, account = kaggle
     box.faults.add("GetDataset", Fault(200, body=b'{"currentVersionNumber": "7", "new": [{}]}', headers=JSON))
     assert int(send(account, "GetDataset").current_version_number) == 7
 
 
-def test_the_platforms_clock_goes_on_from_its_last_answer(kaggle, monkeypatch):
+def test_the_platforms_clock_continues_from_its_last_answer(kaggle, monkeypatch):
     box, account = kaggle
     box.add_dataset("me/x", Path())
-    assert account.now() is None  # a key is not sent anywhere for signing in
+    assert account.now() is None  # signing in with a key makes no call
     dates = ["Sat, 28 Nov 2026 12:00:00 GMT", "no date", "Sat, 28 Nov 2026 14:00:00 GMT"]
-    monkeypatch.setattr(kaggle_box._Handler, "date_time_string", lambda *_: dates[0])
+    monkeypatch.setattr(kaggle_box.Handler, "date_time_string", lambda *_: dates[0])
     monkeypatch.setattr(connection.time, "monotonic", lambda: 1000.0)
     send(account, "GetDataset")
     noon = 1795867200.0
     assert account.now() == noon
     monkeypatch.setattr(connection.time, "monotonic", lambda: 1300.0)
     assert account.now() == noon + 300
-    monkeypatch.setattr(connection.time, "time", lambda: 0.0)  # this machine's does not matter
+    monkeypatch.setattr(connection.time, "time", lambda: 0.0)  # this machine's clock does not matter
     del dates[0]
     send(account, "GetDataset")
     assert account.now() == noon + 300

@@ -1,4 +1,4 @@
-"""What must not travel in a dataset does not, and what only resembles it does."""
+"""Files that must not go into a dataset are refused, and those that only resemble them are not."""
 
 from __future__ import annotations
 
@@ -30,25 +30,33 @@ from imettk.kaggle.pack import PackOrder, make_pack
         ("id_ecdsa.old", "x", "looks like credentials"),
         ("\uff2baggle.json", "{}", "looks like credentials"),  # a full-width K
         ("weights.PT ", "x", "must not go into a dataset; weights travel as .safetensors"),
-        ("a#b.csv", "x", "may not come through; rename it"),
-        ("100%.csv", "x", "may not come through; rename it"),
-        ("a.csv ", "x", "may not come through; rename it"),
-        ("a\nb.csv", "x", r"a\\nb\.csv.*may not come through; rename it"),
+        ("a#b.csv", "x", "at either end; rename it"),
+        ("100%.csv", "x", "at either end; rename it"),
+        ("a.csv ", "x", "at either end; rename it"),
+        ("a\nb.csv", "x", r"a\\nb\.csv.*at either end; rename it"),
         ("Weights.PTH", "x", "must not go into a dataset; weights travel as .safetensors"),
-        ("More.ZIP", "x", "must not go into a dataset; the platform would unpack"),
+        ("More.ZIP", "x", "must not go into a dataset, since the platform would unpack"),
         ("weights.pt", "x", "must not go into a dataset; weights travel as .safetensors"),
-        ("a@b.csv", "x", "no @ and &"),
-        ("more.zip", "x", "must not go into a dataset; the platform would unpack"),
-        ("more.tar.gz", "x", "must not go into a dataset; the platform would unpack"),
-        ("run.sh", "export KAGGLE_KEY=0123456789abcdef0123456789abcdef", "line 1 holds what looks like a Kaggle key"),
-        ("notes.txt", "one\nkey = '0123456789abcdef0123456789abcdef'", "line 2 holds what looks like a Kaggle key"),
-        ("run.sh", "kaggle_key = 0123456789abcdef0123456789abcdef", "line 1 holds what looks like a Kaggle key"),
-        ("mine.json", '{"refresh_token": "0123456789abcdef0xyz"}', "line 1 holds what looks like a login token"),
-        ("notes.txt", "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw-", "line 1 holds what looks like a Telegram token"),
+        ("a@b.csv", "x", "refuses @ and &"),
+        ("more.zip", "x", "must not go into a dataset, since the platform would unpack"),
+        ("more.tar.gz", "x", "must not go into a dataset, since the platform would unpack"),
+        (
+            "run.sh",
+            "export KAGGLE_KEY=0123456789abcdef0123456789abcdef",
+            "line 1 contains what looks like a Kaggle key",
+        ),
+        ("notes.txt", "one\nkey = '0123456789abcdef0123456789abcdef'", "line 2 contains what looks like a Kaggle key"),
+        ("run.sh", "kaggle_key = 0123456789abcdef0123456789abcdef", "line 1 contains what looks like a Kaggle key"),
+        ("mine.json", '{"refresh_token": "0123456789abcdef0xyz"}', "line 1 contains what looks like a login token"),
+        (
+            "notes.txt",
+            "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw-",
+            "line 1 contains what looks like a Telegram token",
+        ),
         ("notes.txt", "-----BEGIN RSA PRIVATE KEY-----", "a private key"),
     ],
 )
-def test_what_must_not_travel_does_not(tmp_path, name, content, says):
+def test_files_that_must_not_travel_are_refused(tmp_path, name, content, says):
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=says) as caught:
         make_pack(tmp_path / "pack", PackOrder(wheels=False, extra=[tmp_path / name]), owner="me")
@@ -60,7 +68,7 @@ def test_what_must_not_travel_does_not(tmp_path, name, content, says):
     "name",
     ["kaggle_notes.py", "credentials.py", "kaggle-cells.json", "environment.py", "my table (2).csv", "monkey.csv"],
 )
-def test_what_only_resembles_it_travels(tmp_path, name):
+def test_files_that_only_resemble_them_travel(tmp_path, name):
     (tmp_path / name).write_text("x")
     make_pack(tmp_path / "pack", PackOrder(wheels=False, extra=[tmp_path / name]), owner="me")
     assert (tmp_path / "pack" / name).is_file()
@@ -68,5 +76,5 @@ def test_what_only_resembles_it_travels(tmp_path, name):
 
 def test_a_secret_in_a_recipe_is_found(tmp_path):
     (tmp_path / "mine.py").write_text('TOKEN = "KGAT_0123456789abcdef0123456789abcdef"\n')
-    with pytest.raises(DataError, match="line 1 holds what looks like a Kaggle token"):
+    with pytest.raises(DataError, match="line 1 contains what looks like a Kaggle token"):
         make_pack(tmp_path / "pack", PackOrder(recipe=tmp_path / "mine.py", wheels=False), owner="me")

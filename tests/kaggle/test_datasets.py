@@ -1,4 +1,4 @@
-"""Uploads against Kaggle in a box, through the official client: whole or a clear failure."""
+"""Uploads to Kaggle in a box through the official client: complete, or a clear failure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_folder_becomes_a_dataset_and_then_versions_of_it(kaggle, folder):
 
 @pytest.mark.parametrize("method", ["StartBlobUpload", "CreateDataset", "GetDataset", "GetDatasetStatus"])
 @pytest.mark.parametrize("fault", [Fault(503), Fault(0), Fault(500, after=True), Fault(200, cut=True, after=True)])
-def test_calls_are_repeated_and_none_is_done_twice(kaggle, folder, method, fault):
+def test_calls_are_repeated_and_none_takes_effect_twice(kaggle, folder, method, fault):
     box, account = kaggle
     box.faults.add(method, fault, times=2)
     upload_folder(account, folder, "first")
@@ -38,7 +38,7 @@ def test_calls_are_repeated_and_none_is_done_twice(kaggle, folder, method, fault
 
 
 @pytest.mark.parametrize("fault", [Fault(502, after=True), Fault(429), Fault(503), Fault(0, after=True)])
-def test_a_lost_answer_to_a_second_version_makes_no_third(kaggle, folder, fault):
+def test_a_lost_answer_to_a_second_version_leads_to_no_third(kaggle, folder, fault):
     box, account = kaggle
     box.processing_polls = 0
     upload_folder(account, folder, "first")
@@ -47,8 +47,8 @@ def test_a_lost_answer_to_a_second_version_makes_no_third(kaggle, folder, fault)
     assert len(box.datasets["me/imettk-pack"].versions) == 2
 
 
-def test_a_version_that_is_still_in_processing_is_waited_for(kaggle, folder):
-    """That of an upload which was killed: the next one would be taken for it, and kernels pinned to other content."""
+def test_an_upload_waits_for_a_version_that_is_still_processed(kaggle, folder):
+    """It may come from a killed upload, and kernels would be pinned to its content by the expected number."""
     box, account = kaggle
     upload_folder(account, folder, "first")
     wait_ready(account, "me/imettk-pack", 1)
@@ -59,7 +59,7 @@ def test_a_version_that_is_still_in_processing_is_waited_for(kaggle, folder):
     assert held(box, 3) == WHOLE | {"b.txt": b"b"}
 
 
-def test_a_first_version_that_is_in_processing_or_has_failed_is_followed_by_another(kaggle, folder):
+def test_a_first_version_that_is_processed_or_has_failed_is_followed_by_another(kaggle, folder):
     box, account = kaggle
     upload_folder(account, folder, "of a process that is killed now")
     assert upload_folder(account, folder, "second") == ("me/imettk-pack", 2)
@@ -75,7 +75,7 @@ PASSING = Fault(
 
 @pytest.mark.parametrize("fault", [PASSING, Fault(404)], ids=["403", "404"])
 @pytest.mark.parametrize("method", ["StartBlobUpload", "GetDataset", "GetDatasetStatus", "CreateDatasetVersion"])
-def test_a_refusal_in_passing_is_no_absence(kaggle, folder, method, fault):
+def test_a_passing_refusal_does_not_mean_that_a_dataset_is_missing(kaggle, folder, method, fault):
     box, account = kaggle
     upload_folder(account, folder, "first")
     wait_ready(account, "me/imettk-pack", 1)
@@ -86,8 +86,8 @@ def test_a_refusal_in_passing_is_no_absence(kaggle, folder, method, fault):
 
 
 @pytest.mark.parametrize("code", [200, 400])
-def test_a_dataset_that_is_there_after_all_gets_a_version(kaggle, folder, capsys, code):
-    """Another process has made it between the look and the creation, or all looks were refused."""
+def test_a_dataset_that_exists_after_all_gets_a_version(kaggle, folder, capsys, code):
+    """Another process made it between look and creation, or all looks were refused."""
     box, account = kaggle
     upload_folder(account, folder, "first")
     wait_ready(account, "me/imettk-pack", 1)
@@ -100,16 +100,16 @@ def test_a_dataset_that_is_there_after_all_gets_a_version(kaggle, folder, capsys
 
 
 def test_a_creation_whose_answer_was_lost_is_not_followed_by_a_version(kaggle, folder):
-    """It is not seen for a while, and the second attempt is told that the name is in use."""
+    """It does not appear for a while, and the second attempt is refused because the name is in use."""
     box, account = kaggle
     box.faults.add("CreateDataset", Fault(500, after=True))
-    box.faults.add("GetDatasetStatus", Fault(404), times=6)  # before it, and after it
+    box.faults.add("GetDatasetStatus", Fault(404), times=6)  # before and after the creation
     assert upload_folder(account, folder, "first") == ("me/imettk-pack", 1)
     assert len(box.datasets["me/imettk-pack"].versions) == 1
     assert [name for name, _ in box.requests].count("CreateDataset") == 2
 
 
-def test_a_version_that_failed_is_not_taken_for_one_that_has_arrived(kaggle, folder):
+def test_a_failed_version_does_not_count_as_arrived(kaggle, folder):
     box, account = kaggle
     upload_folder(account, folder, "first")
     wait_ready(account, "me/imettk-pack", 1)
@@ -121,7 +121,7 @@ def test_a_version_that_failed_is_not_taken_for_one_that_has_arrived(kaggle, fol
 
 
 def test_a_deleted_dataset_is_made_again(kaggle, folder):
-    """For a while after its end its status may still be given."""
+    """For a while after the deletion the platform may still answer with its status."""
     box, account = kaggle
     gone = Fault(200, body=b'{"status": "DELETED"}', headers={"Content-Type": "application/json"})
     box.faults.add("GetDatasetStatus", gone)
@@ -131,7 +131,7 @@ def test_a_deleted_dataset_is_made_again(kaggle, folder):
 @pytest.mark.parametrize(
     "content", [None, "{", "[]", "{}", '{"id": "me", "title": "x", "licenses": [{"name": "MIT"}]}']
 )
-def test_metadata_that_name_no_dataset_are_one_line(kaggle, folder, content):
+def test_metadata_without_a_valid_id_are_one_line(kaggle, folder, content):
     box, account = kaggle
     path = folder / "dataset-metadata.json"
     path.unlink()
@@ -142,11 +142,11 @@ def test_metadata_that_name_no_dataset_are_one_line(kaggle, folder, content):
     assert box.requests == []
 
 
-def test_what_fails_on_the_platform_is_told(kaggle, folder, monkeypatch):
+def test_failures_on_the_platform_are_reported(kaggle, folder, monkeypatch):
     box, account = kaggle
     upload_folder(account, folder, "first")
     box.datasets["me/imettk-pack"].failed = True
-    with pytest.raises(PlatformError, match="the platform says FAILED of version 1; run the same command again"):
+    with pytest.raises(PlatformError, match="the platform reports FAILED for version 1; run the same command again"):
         wait_ready(account, "me/imettk-pack", 1)
     box.datasets["me/imettk-pack"].failed = False
     box.datasets["me/imettk-pack"].polls_left = 10**9
@@ -162,7 +162,7 @@ def test_what_fails_on_the_platform_is_told(kaggle, folder, monkeypatch):
         upload_folder(account, folder, "first")
 
 
-def test_a_server_that_stays_away_ends_in_one_line(kaggle, folder):
+def test_a_server_that_stays_down_is_one_line(kaggle, folder):
     box, account = kaggle
     box.faults.storm(seed=0, rate=1.0)
     box.faults.add("StartBlobUpload", Fault(503), times=99)
@@ -181,9 +181,9 @@ def test_folders_and_too_many_files_are_refused_before_anything_is_sent(kaggle, 
     assert box.requests == []
 
 
-def test_wrong_credentials_are_one_line_without_the_key(kaggle, folder):
+def test_wrong_credentials_are_one_line_that_hides_the_key(kaggle, folder):
     box, account = kaggle
     box.key = "x" * 32
-    with pytest.raises(UserError, match=r"does not take these credentials \(401\)") as caught:
+    with pytest.raises(UserError, match=r"does not accept these credentials \(401\)") as caught:
         upload_folder(account, folder, "first")
     assert "k" * 32 not in str(caught.value)

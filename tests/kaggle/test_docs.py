@@ -244,7 +244,7 @@ def status_unanswered(page: Page) -> str:
     page.chain()
     page.box.faults.add("GetKernelSessionStatus", Fault(403), times=3)
     page.box.faults.add("GetAcceleratorQuotaStatistics", Fault(503))
-    return lines_with(page.command("kaggle", "status", looks=99)[0], "as last seen", "fold 0", "does not say")
+    return lines_with(page.command("kaggle", "status", looks=99)[0], "as last seen", "fold 0", "does not report")
 
 
 def preflight(page: Page) -> str:
@@ -270,7 +270,7 @@ def _preflight_states(page: Page) -> None:
         push = re.search(r'PUSH = "(\w+)"', job.text)
         measured = {"recipe": "cells", "seconds_a_fold": 51_120.0, "device": "cuda"}
         write_json(job.working / "preflight.json", measured)
-        write_output_list(job.working, push=push[1] if push else "", stage="preflight", code=0, seconds=360.0)
+        write_output_list(job.working, push=push[1] if push else "", command="preflight", code=0, seconds=360.0)
         return "QUEUED"
 
     page.box._run_kernel = run
@@ -343,7 +343,7 @@ def failed(page: Page) -> str:
     )
     (running.job.working / "fold0" / "checkpoints").mkdir(parents=True)
     (running.job.working / "fold0" / "checkpoints" / "step-00003600.safetensors").write_text("x")
-    write_output_list(running.job.working, push=chain.open_jobs[0].push, stage="train", code=1, seconds=11_520.0)
+    write_output_list(running.job.working, push=chain.open_jobs[0].push, command="train", code=1, seconds=11_520.0)
     return page.command(*WORDS)[0].partition("not watched")[0]
 
 
@@ -354,7 +354,7 @@ def cannot_heal(page: Page) -> str:
     ended = page.box.kernels["me/imettk-cells-prepare-s1"][0]
     fault = "1 of 4812 training images cannot be read: a.png: it is empty"
     ended.job.log.write_text(f"imettk: {fault}\n")
-    write_output_list(ended.job.working, push=job.push, stage="prepare", code=2, seconds=60.0)
+    write_output_list(ended.job.working, push=job.push, command="prepare", code=2, seconds=60.0)
     chain.save(RUN)
     out, err = page.command(*WORDS)
     return out.partition("cells: mine.py")[0] + err.splitlines(True)[-1]  # without the bar of a download

@@ -1,4 +1,4 @@
-"""Inside a kernel: what it says of its own end, what it finds where, and what it refuses before hours are spent."""
+"""Inside a kernel: the list of its output, missing inputs, and accelerators that it refuses before hours are spent."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ ORDER = Order("train", "digits", "cells", push="p9", after=["p1", "p2"])
 
 
 @pytest.fixture
-def stage(root, monkeypatch) -> Callable[..., int]:
-    """Runs a kernel whose stage is this callable; its exit code."""
+def run_kernel(root, monkeypatch) -> Callable[..., int]:
+    """A function that runs a kernel with a callable as its command, and returns the exit code."""
 
-    def run(stage: Callable[[], int], order: Order = ORDER) -> int:
-        monkeypatch.setattr(environment, "_run", lambda *_: stage())
+    def run(command: Callable[[], int], order: Order = ORDER) -> int:
+        monkeypatch.setattr(environment, "_run", lambda *_: command())
         return run_stage(order, root=root, pack=root, code=root, started=0.0)
 
     return run
 
 
-def test_a_list_without_a_code_is_there_before_anything_can_fail(stage, root):
-    """A session that is killed leaves it: its output is recognised by its push."""
-    found = []
+def test_a_list_without_a_code_is_written_before_anything_can_fail(run_kernel, root):
+    """A killed session leaves only this list, which shows the push that its output belongs to."""
+    lists = []
 
     def look() -> int:
-        found.append(read_output_list(root / "working"))
+        lists.append(read_output_list(root / "working"))
         (root / "working" / "journal.jsonl").write_text("{}")
         return 0
 
     (root / "working" / "early.txt").write_text("x")
-    assert stage(look) == 0
-    assert (found[0]["push"], found[0]["stage"], found[0]["code"], found[0]["files"]) == ("p9", "train", None, {})
+    assert run_kernel(look) == 0
+    assert (lists[0]["push"], lists[0]["stage"], lists[0]["code"], lists[0]["files"]) == ("p9", "train", None, {})
     ended = read_output_list(root / "working")
     assert ended["code"] == 0 and set(ended["files"]) == {"early.txt", "journal.jsonl"} and "lacks" not in ended
 
 
 @pytest.mark.parametrize("push", ["p9", ""])
-def test_a_full_disk_is_one_line_and_the_list_is_left_all_the_same(stage, root, capsys, push):
+def test_a_full_disk_is_one_line_and_the_list_is_written(run_kernel, root, capsys, push):
     def fail() -> int:
         raise OSError(errno.ENOSPC, "No space left on device", "/kaggle/temp/imettk-site")
 
     (root / "working" / "kept.txt").write_text("x")
-    assert stage(fail, Order("train", "digits", "cells", push=push)) == (0 if push else 1)
+    assert run_kernel(fail, Order("train", "digits", "cells", push=push)) == (0 if push else 1)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "imettk: /kaggle/temp/imettk-site: No space left on device: free some space, or use another disk, and run the "
@@ -63,7 +63,7 @@ def test_a_full_disk_is_one_line_and_the_list_is_left_all_the_same(stage, root, 
     assert ended["code"] == 1 and set(ended["files"]) == {"kept.txt"}
 
 
-def test_a_list_that_cannot_be_written_is_one_line(stage, root, capsys, monkeypatch):
+def test_a_list_that_cannot_be_written_is_one_line(run_kernel, root, capsys, monkeypatch):
     def fill() -> int:
         monkeypatch.setattr(environment, "write_output_list", full)
         return 0
@@ -71,16 +71,16 @@ def test_a_list_that_cannot_be_written_is_one_line(stage, root, capsys, monkeypa
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    assert stage(fill) == 0  # its checkpoints are there, and an output of a failed kernel would not be
+    assert run_kernel(fill) == 0  # otherwise the platform would not attach its checkpoints
     output = capsys.readouterr()
     assert "No space left on device" in output.err and "train ended with code 1" in output.out
     assert read_output_list(root / "working")["code"] is None
 
 
-def test_whoever_watches_reads_which_outputs_were_lacking(stage, root, capsys):
+def test_the_list_names_missing_inputs(run_kernel, root, capsys):
     attach(root, "a", "p1")
-    attach(root, "b", "p0")  # an older one in the place of p2
-    assert stage(lambda: len(find_outputs(root, ["p1", "p2", "p3"]))) == 0
+    attach(root, "b", "p0")  # an older output in place of p2
+    assert run_kernel(lambda: len(find_outputs(root, ["p1", "p2", "p3"]))) == 0
     assert "the output of push p2 is not attached (there: p0, p1)" in capsys.readouterr().err
     ended = read_output_list(root / "working")
     assert (ended["code"], ended["lacks"]) == (2, ["p2", "p3"])
@@ -101,7 +101,7 @@ class cuda:
     [(True, 75, "has no code for Tesla P100"), (False, 75, "torch sees no GPU"), (True, 60, "")],
 )
 @pytest.mark.skipif(os.name != "posix", reason="a script in the place of nvidia-smi")
-def test_a_card_that_torch_cannot_use_is_refused_at_once(tmp_path, monkeypatch, capfd, seen, arch, says):
+def test_a_gpu_that_torch_cannot_use_is_refused_at_once(tmp_path, monkeypatch, capfd, seen, arch, says):
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text(TORCH.format(seen=seen, arch=arch))
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho Tesla P100, 16384 MiB\n")

@@ -1,4 +1,4 @@
-"""Each session is pushed once, looked for, and settled by what it left, whatever the platform says meanwhile."""
+"""Each session is pushed once, looked up, and settled by its output, whatever the platform answers meanwhile."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def test_a_session_that_fails_is_tried_again(begin, capsys, how, place):
         assert "  | RuntimeError: out of luck" in capsys.readouterr().out
 
 
-def test_a_failed_trainings_checkpoints_are_taken_up(begin):
-    """Its stage ended with code 1 after some hours, and its output is there."""
+def test_the_checkpoints_of_a_failed_training_are_used(begin):
+    """Its command ended with code 1 after some hours, and its output exists."""
     _, follower = begin(failing({"-f0-s2": 1}, "code"), folds=[0])
     assert follow([follower])[0] == DONE
     jobs = follower.chain.of("train", 0)
-    assert [job.state for job in jobs] == ["paused", "failed", "done"]  # and not a fourth one
+    assert [job.state for job in jobs] == ["paused", "failed", "done"]  # and no fourth
     assert jobs[2].after[1] == jobs[1].slug
 
 
-def test_a_failed_training_without_checkpoints_is_not_taken_up(begin):
-    """It ended before it had any, say for another pack: after it the fold would begin at step 0."""
+def test_a_failed_training_without_checkpoints_is_not_continued(begin):
+    """It ended before it had any, for instance because of a wrong pack: the fold would begin at step 0 again."""
 
     def run(job: Job) -> str:
         if "-f0-s2" not in job.slug:
             return pretend(job)
-        write_output_list(job.working, push=settings_of(job.text)["PUSH"], stage="train", code=1, seconds=9.0)
+        write_output_list(job.working, push=settings_of(job.text)["PUSH"], command="train", code=1, seconds=9.0)
         return "COMPLETE"
 
     box, follower = begin(run, folds=[0])
@@ -63,8 +63,8 @@ def test_a_failed_training_without_checkpoints_is_not_taken_up(begin):
     assert_finished(box, follower, (0,))
 
 
-def test_a_push_that_nobody_saw_arrive_is_checked_too(begin):
-    """Killed between push and answer, which said that a source is not known."""
+def test_the_sources_of_a_push_without_an_answer_are_checked(begin):
+    """The process was killed before it read the answer, which named an unknown source."""
     box, follower = begin(lambda job: "ERROR" if job.cancel.wait(PATIENCE) else "COMPLETE", folds=[0], retries=0)
     job = follower.chain.add("prepare", None, [], gpu=False)
     box.datasets.clear()
@@ -75,8 +75,8 @@ def test_a_push_that_nobody_saw_arrive_is_checked_too(begin):
 
 
 @pytest.mark.parametrize("code", [401, 403, 404])
-def test_a_running_session_that_kaggle_does_not_show_is_not_doubled(begin, code):
-    """However often: nobody can know from here whether it is gone."""
+def test_a_running_session_that_kaggle_does_not_show_is_not_pushed_again(begin, code):
+    """However often it is not shown, it may still be running."""
     gate = threading.Event()
 
     def run(job: Job) -> str:
@@ -90,14 +90,14 @@ def test_a_running_session_that_kaggle_does_not_show_is_not_doubled(begin, code)
         assert follower.look() == "" and str(code) in follower.unclear
     assert len(follower.chain.of("train", 0)) == 1 and str(code) in follower.chain.open_jobs[0].note
     box.faults.happened.clear()
-    box.faults._laid.clear()
+    box.faults.clear()
     gate.set()
     assert follow([follower])[0] == DONE
     assert_finished(box, follower, (0,))
     assert_once(box)
 
 
-def test_an_accepted_push_that_is_not_shown_for_a_moment_is_not_done_twice(begin):
+def test_an_accepted_push_that_is_not_shown_at_once_is_not_made_twice(begin):
     box, follower = begin(folds=[0])
     box.faults.add("SaveKernel", Fault(500, after=True))
     box.faults.add("GetKernel", Fault(403), times=2)
@@ -106,7 +106,7 @@ def test_an_accepted_push_that_is_not_shown_for_a_moment_is_not_done_twice(begin
 
 
 @pytest.mark.parametrize("hours", [-40, 40])
-def test_this_machines_clock_ends_nothing(begin, monkeypatch, hours):
+def test_this_machines_clock_ends_no_session(begin, monkeypatch, hours):
     box, follower = begin(endless, folds=[0])
     while not any("-f0-" in slug for slug in box.kernels):
         follower.look()
@@ -119,14 +119,14 @@ def test_this_machines_clock_ends_nothing(begin, monkeypatch, hours):
     assert_once(box)
 
 
-def test_a_session_that_runs_longer_than_any_can_is_left_and_told(begin):
-    """By the platform's clock, over several looks; it is not deleted, whatever it may be."""
+def test_a_session_that_runs_longer_than_possible_is_left_alone_and_reported(begin):
+    """It counts as stuck by the platform's clock, over several looks, and is not deleted."""
     box, follower = begin(endless, folds=[0], retries=0)
     while not any("-f0-" in slug for slug in box.kernels):
         follower.look()
     follower.look()
     real, hours = box.date, 0
-    for jump in (37, 0, -37, 0, 80, 0):  # answers with a wrong time count for little
+    for jump in (37, 0, -37, 0, 80, 0):  # a single wrong time counts for little
         box.date = lambda jump=jump: real() + jump * 3600
         assert follower.look() == ""
     box.date = lambda: real() + hours * 3600
@@ -137,7 +137,7 @@ def test_a_session_that_runs_longer_than_any_can_is_left_and_told(begin):
     assert not box.deleted
 
 
-def test_a_slug_that_the_platform_made_is_asked_for_afterwards(begin):
+def test_a_kernel_is_asked_for_by_the_slug_that_the_platform_made(begin):
     box, follower = begin(folds=[0], retries=0)
     box.spell = lambda slug: f"{slug}-2"
     assert follow([follower])[0] == DONE
@@ -145,7 +145,7 @@ def test_a_slug_that_the_platform_made_is_asked_for_afterwards(begin):
     assert_finished(box, follower, (0,))
 
 
-def test_what_cannot_heal_is_not_repeated(begin):
+def test_a_failure_that_cannot_heal_is_not_repeated(begin):
     box, follower = begin(failing({"-f0-": 1}, "user error"), folds=[0], retries=5)
     end = follow([follower])[0]
     assert end == "imettk-cells-f0-s1: `lr` must be above 0 (correct it, and run the same command)"
@@ -160,8 +160,8 @@ def versions(box) -> list[int]:
 
 
 @pytest.mark.parametrize("fault", [Fault(503), Fault(0), Fault(200, body=b"")], ids=["503", "closed", "empty"])
-def test_a_push_that_arrives_minutes_later_is_not_doubled(begin, monkeypatch, fault):
-    """It is looked for until it surely does not arrive, by the platform's clock, and in any number of processes."""
+def test_a_push_that_arrives_minutes_later_is_not_made_twice(begin, monkeypatch, fault):
+    """It is looked for until it surely never arrives, by the platform's clock, and in any number of processes."""
     box, follower = begin(folds=[0])
     monkeypatch.setattr(jobs, "LOST_SECONDS", 900.0)
     follower.chain.save(follower.folder)
@@ -186,12 +186,12 @@ def test_a_push_that_never_arrives_is_made_again(begin, monkeypatch):
     for minutes[0] in range(16):
         follower.look()
         assert not box.kernels
-    box.faults.add("SaveKernel", Fault(503))  # the next one too
+    box.faults.add("SaveKernel", Fault(503))  # the next push too
     for minutes[0] in range(18, 33):
         follower.look()
         assert not box.kernels
     assert box.faults.happened == ["SaveKernel"] * 2
-    box.faults.add("SaveKernel", Fault(403))  # in passing: it counts as one refusal alone
+    box.faults.add("SaveKernel", Fault(403))  # in passing: it counts as one refusal only
     while not box.kernels:
         minutes[0] += 1
         follower.look()
@@ -210,8 +210,8 @@ def test_a_push_that_arrives_after_a_stop_is_stopped(begin, monkeypatch):
     assert list(box.deleted) == ["me/imettk-cells-prepare-s1"] and not box.kernels
 
 
-def test_no_session_is_begun_beside_one_without_sources_that_cannot_be_ended(begin):
-    """It ends by itself, and its list says what it lacks."""
+def test_no_session_is_started_beside_one_without_sources_that_cannot_be_stopped(begin):
+    """It ends by itself, and its list names what it lacks."""
     gate = threading.Event()
 
     def run(job: Job) -> str:
@@ -231,14 +231,14 @@ def test_no_session_is_begun_beside_one_without_sources_that_cannot_be_ended(beg
     assert_finished(box, follower, (0,))
 
 
-def test_a_kernel_whose_sources_are_not_told_is_not_deleted(begin):
-    """The look-up of a push whose answer was lost need not say what is attached."""
+def test_a_kernel_whose_sources_are_not_listed_is_not_deleted(begin):
+    """The look-up of a push whose answer was lost may lack the attached sources."""
     box, follower = begin(folds=[0])
     answer = box._get_kernel
 
     def bare(request):
-        told = answer(request)
-        return told | {"metadata": {name: told["metadata"][name] for name in ("ref", "currentVersionNumber")}}
+        kernel = answer(request)
+        return kernel | {"metadata": {name: kernel["metadata"][name] for name in ("ref", "currentVersionNumber")}}
 
     box._get_kernel = bare
     box.faults.add("SaveKernel", Fault(500, after=True))
@@ -257,14 +257,14 @@ def test_a_failure_that_cannot_heal_is_not_repeated_after_a_full_disk(begin, mon
         save(chain, folder)
 
     monkeypatch.setattr(Chain, "save", full)
-    told = []
-    follower._tell = lambda event, job, text: told.append(event)
+    events = []
+    follower._tell = lambda event, job, text: events.append(event)
     assert "`lr` must be above 0" in follow([follower])[0] and left == [0]
-    assert len(follower.chain.of("train", 0)) == 1 and told[-1] == "failed"
+    assert len(follower.chain.of("train", 0)) == 1 and events[-1] == "failed"
 
 
-def test_a_clock_that_jumps_loses_no_output(begin, monkeypatch):
-    """The platform's: forth, back, and not there."""
+def test_a_jumping_clock_loses_no_output(begin, monkeypatch):
+    """The platform's clock jumps forth and back, and is missing at times."""
     box, follower = begin(folds=[0], retries=0)
     monkeypatch.setattr(jobs, "LOST_SECONDS", 900.0)
     follower.look()
@@ -292,8 +292,8 @@ def test_a_session_may_be_queued_for_days(begin):
         assert follower.look() == "" and follower.chain.jobs[0].state == "running"
 
 
-def test_an_earlier_versions_push_is_looked_for(begin):
-    """Nobody knows whether it was sent."""
+def test_a_push_of_an_earlier_version_is_looked_for(begin):
+    """Earlier versions did not record whether it was sent."""
     _, follower = begin(folds=[0])
     follower.chain.add("prepare", None, [], gpu=False)
     follower.chain.save(follower.folder)

@@ -1,4 +1,4 @@
-"""The four kernel scripts, one after another, in the platform's layout and without network."""
+"""The four kernel scripts, run one after another in the platform's layout and without network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from imettk.kaggle.sandbox import Mounts, run_session
 
 
 def run_kernel(script: str, root: Path, python: Path, mounts: Mounts, *, code: int = 0) -> str:
-    """As `kaggle run-local` does it; what the session prints."""
+    """Run a kernel as `imettk kaggle run-local` does, and return what it prints."""
     shutil.rmtree(root, ignore_errors=True)
     lines: list[str] = []
     ending = run_session(script, root, mounts, python=[str(python)], line=lines.append, limit_seconds=PATIENCE)
@@ -27,9 +27,9 @@ def run_kernel(script: str, root: Path, python: Path, mounts: Mounts, *, code: i
     return "\n".join(lines)
 
 
-def text_of(stage: str, **settings: object) -> str:
-    """A kernel is configured by its text: the script with other constants."""
-    lines = (KERNELS / stage / f"{stage}.py").read_text().splitlines()
+def text_of(command: str, **settings: object) -> str:
+    """Return the script of a command with other constants, by which a kernel is configured."""
+    lines = (KERNELS / command / f"{command}.py").read_text().splitlines()
     for name, value in settings.items():
         (number,) = [number for number, line in enumerate(lines) if line.startswith((f"{name} =", f"{name}: "))]
         lines[number] = f"{name} = {value!r}"
@@ -43,7 +43,7 @@ def hashes(folder: Path) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["older", "newer"])
 def test_the_four_kernels_one_after_another(pack, python, digits_data, tmp_path, layout):
-    """The older layout with the pack as it was uploaded, the newer one with its zip unpacked, as the platform does."""
+    """The older layout has the pack as it was uploaded, the newer one has its zip unpacked, as on the platform."""
     if layout == "newer":
         shutil.copytree(pack, tmp_path / "pack")
         pack = tmp_path / "pack"
@@ -73,12 +73,12 @@ def test_the_four_kernels_one_after_another(pack, python, digits_data, tmp_path,
     assert "fold 0: continues at step 4 of 11" in text and "fold 0: done" in text
     listed = json.loads((outputs["me/imettk-digits-train"] / "imettk-output.json").read_text())
     assert (listed["push"], listed["stage"], listed["code"]) == ("p3", "train", 0) and 0 < listed["seconds"] < PATIENCE
-    found = hashes(outputs["me/imettk-digits-train"])
+    digests = hashes(outputs["me/imettk-digits-train"])
     assert {file["sha256"] for file in listed["files"].values()} | {
-        found[str(outputs["me/imettk-digits-train"] / "imettk-output.json")]
-    } == set(found.values())
+        digests[str(outputs["me/imettk-digits-train"] / "imettk-output.json")]
+    } == set(digests.values())
     if layout == "older":
-        return  # what is left is the same there
+        return  # the rest is the same in both layouts
     text = kernel((KERNELS / "validate" / "validate.py").read_text(), "imettk-digits-validate")
     assert "1 of 3 folds are trained" in text and "OOF" in text
     kernel((KERNELS / "infer" / "infer.py").read_text(), "imettk-digits-infer")
@@ -87,8 +87,8 @@ def test_the_four_kernels_one_after_another(pack, python, digits_data, tmp_path,
     assert list(submission.columns) == list(sample.columns) and list(submission["id"]) == list(sample["id"])
 
 
-def test_lines_of_a_stage_reach_the_log_as_they_come(pack, python, digits_data, tmp_path):
-    """Not at its end, nine hours later."""
+def test_lines_of_a_command_reach_the_log_as_they_come(pack, python, digits_data, tmp_path):
+    """Otherwise they would come at its end, nine hours later."""
     cancel, seen = threading.Event(), []
 
     def line(text: str) -> None:
@@ -100,13 +100,13 @@ def test_lines_of_a_stage_reach_the_log_as_they_come(pack, python, digits_data, 
     script = text_of("prepare", PUSH="p1")
     ending = run_session(script, tmp_path / "kaggle", mounts, python=[str(python)], line=line, cancel=cancel)
     assert "72 rows in 12 groups, 15 labels, 0 of them without a row" in seen
-    assert ending.status == "CANCEL_ACKNOWLEDGED"  # it was still at work when the line came
-    left = json.loads((ending.working / "imettk-output.json").read_text())  # whose output it is can be told
-    assert (left["push"], left["stage"], left["code"], left["files"]) == ("p1", "prepare", None, {})
+    assert ending.status == "CANCEL_ACKNOWLEDGED"  # it was still working when the line came
+    listed = json.loads((ending.working / "imettk-output.json").read_text())
+    assert (listed["push"], listed["stage"], listed["code"], listed["files"]) == ("p1", "prepare", None, {})
 
 
 def test_weights_of_the_platform_have_one_path_whatever_is_mounted(pack, python, digits_data, tmp_path):
-    """The training itself fails here: nothing is prepared."""
+    """The training itself fails, since nothing is prepared."""
     root, weights = tmp_path / "kaggle", "timm/resnet/pyTorch/resnet18/1"
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "model.safetensors").write_bytes(b"x")
@@ -119,8 +119,8 @@ def test_weights_of_the_platform_have_one_path_whatever_is_mounted(pack, python,
     assert text.count("imettk: ") == 1 and "accelerator: " in text
 
 
-def test_what_is_not_attached_or_another_is_named(pack, python, digits_data, tmp_path):
-    """In one line, with code 2; a kernel of a chain says so in its list, and ends well to keep what it has."""
+def test_missing_and_wrong_sources_are_named(pack, python, digits_data, tmp_path):
+    """A kernel exits with one line and code 2; in a chain it records the code in its list, and exits with 0."""
     script, root = text_of("prepare"), tmp_path / "kaggle"
     assert "0 packs under" in run_kernel(script, root, python, Mounts(), code=1)
     only_pack = Mounts({"me/imettk-pack": pack})
@@ -128,7 +128,7 @@ def test_what_is_not_attached_or_another_is_named(pack, python, digits_data, tmp
     assert "'imettk-digits' is not under" in text and "there: datasets" in text
     both = Mounts({"me/imettk-pack": pack, "me/imettk-digits": digits_data / "data"})
     text = run_kernel(text_of("prepare", PACK="0123"), root, python, both, code=2)
-    assert "and this kernel was written for 0123: attach that" in text
+    assert "but this kernel was written for 0123: attach that version" in text
     text = run_kernel(text_of("train", PUSH="p9", AFTER=["p1"]), root, python, both, code=0)
     assert "the output of push p1 is not attached (there: none)" in text and "ended with code 2" in text
     assert json.loads((root / "working" / "imettk-output.json").read_text())["code"] == 2

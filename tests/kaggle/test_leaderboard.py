@@ -1,4 +1,4 @@
-"""Submissions: made once, whatever becomes of the answer, and waited for with patience."""
+"""Submissions are made once, whatever happens to the answer, and their scores are awaited patiently."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_submission_is_made_once_and_its_score_comes_back(submitting, fault):
     assert re.fullmatch(r"from a test #[0-9a-f]{8}", score.description)
 
 
-def test_what_was_turned_away_at_the_door_is_asked_again(submitting):
+def test_a_submission_that_had_no_effect_is_made_again(submitting):
     box, account, path = submitting
     box.faults.add("CreateSubmission", Fault(429, headers={"Retry-After": "0"}), times=3)
     assert submit_file(account, "cells", path, "x") == 1 and len(box.submissions) == 1
@@ -70,7 +70,7 @@ def test_what_was_turned_away_at_the_door_is_asked_again(submitting):
 def test_a_list_that_is_out_of_date_for_a_while_does_not_lead_to_a_second_submission(submitting, fault):
     box, account, path = submitting
     box.faults.add("CreateSubmission", fault)
-    # The first is the look before; later looks may fail as well.
+    # The first list is read before the submission; later ones may fail as well.
     box.faults.add("ListSubmissions", NOTHING, times=3)
     box.faults.add("ListSubmissions", Fault(403))
     assert submit_file(account, "cells", path, "x") == 1
@@ -78,7 +78,7 @@ def test_a_list_that_is_out_of_date_for_a_while_does_not_lead_to_a_second_submis
 
 
 @pytest.mark.parametrize("fault", [Fault(503), Fault(0), Fault(500, after=True)])
-def test_nothing_more_is_spent_where_nobody_knows(submitting, capsys, fault):
+def test_an_unclear_submission_is_not_made_again(submitting, capsys, fault):
     box, _, path = submitting
     box.faults.add("CreateSubmission", fault)
     box.faults.add("ListSubmissions", NOTHING, times=1 + leaderboard.LOOKS)
@@ -94,7 +94,7 @@ def test_nothing_more_is_spent_where_nobody_knows(submitting, capsys, fault):
 
 
 @pytest.mark.parametrize("is_hidden", [False, True], ids=["descriptions", "no descriptions"])
-def test_one_from_elsewhere_is_not_taken_for_ours(submitting, monkeypatch, is_hidden):
+def test_a_submission_from_elsewhere_is_not_taken_for_ours(submitting, monkeypatch, is_hidden):
     """Two chains of one user submit with the same message in the same second."""
     box, account, path = submitting
     from_elsewhere(box, "imettk #00000000")
@@ -131,7 +131,7 @@ def test_a_lost_answer_is_looked_up_without_a_list_from_before(submitting, is_hi
     assert submit_file(account, "cells", path, "x") == 2 and len(box.submissions) == 2
 
 
-def test_a_401_that_stays_spends_nothing_even_where_it_counts_as_passing(submitting, monkeypatch):
+def test_a_lasting_401_makes_no_submission(submitting, monkeypatch):
     class SignedOut(Unclear, UserError):
         pass
 
@@ -150,7 +150,7 @@ def test_a_401_that_stays_spends_nothing_even_where_it_counts_as_passing(submitt
     assert count(box, "CreateSubmission") == 0
 
 
-def test_credentials_that_are_refused_spend_nothing(submitting):
+def test_refused_credentials_make_no_submission(submitting):
     box, account, path = submitting
     box.key = "another"
     with pytest.raises(UserError):
@@ -160,16 +160,18 @@ def test_credentials_that_are_refused_spend_nothing(submitting):
 
 @pytest.mark.parametrize("code", [403, 404])
 @pytest.mark.parametrize("method", ["StartSubmissionUpload", "ListSubmissions", "CreateSubmission"])
-def test_a_wrong_competition_is_told_with_the_rules(submitting, method, code):
+def test_a_wrong_competition_is_reported_with_the_rules(submitting, method, code):
     box, account, path = submitting
     box.faults.add(method, Fault(code), times=3)
-    with pytest.raises(NotThere, match=r"is cells its slug\? Its rules .* kaggle\.com/c/cells/rules"):
+    with pytest.raises(
+        NotThere, match=r"is cells the right slug\? You may have to accept the rules .* kaggle\.com/c/cells/rules"
+    ):
         submit_file(account, "cells", path, "x")
     assert not box.submissions
 
 
-def test_what_kaggle_says_is_told(submitting):
-    """As it says that the day's submissions are used up."""
+def test_kaggles_message_is_shown(submitting):
+    """For instance that the day's submissions are used up."""
     box, account, path = submitting
     used_up = json.dumps({"code": 400, "message": "Your team has used its daily Submission allowance (5)"}).encode()
     box.faults.add("CreateSubmission", Fault(400, body=used_up))
@@ -178,7 +180,7 @@ def test_what_kaggle_says_is_told(submitting):
     assert count(box, "CreateSubmission") == 1
 
 
-def test_a_score_is_waited_for_through_answers_that_say_no_in_passing(submitting, capsys):
+def test_waiting_for_a_score_survives_passing_refusals(submitting, capsys):
     box, account, path = submitting
     box.score_polls = 60
     number = submit_file(account, "cells", path, "x")
@@ -188,11 +190,11 @@ def test_a_score_is_waited_for_through_answers_that_say_no_in_passing(submitting
         box.faults.add("ListSubmissions", fault)
     assert wait_score(account, "cells", number, limit_seconds=HOUR).public == 0.13
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("submission 1 to cells: PENDING")]
-    assert lines[0] == "submission 1 to cells: PENDING" and len(lines) == 5  # 15 minutes, a line every 3
+    assert lines[0] == "submission 1 to cells: PENDING" and len(lines) == 5  # 15 minutes with a line every 3
     assert lines[-1] == "submission 1 to cells: PENDING for 12 min"
 
 
-def test_a_refusal_that_stays_and_a_score_that_does_not_come_end_with_the_command(submitting, capsys):
+def test_a_lasting_refusal_and_a_missing_score_end_with_a_hint(submitting, capsys):
     box, account, path = submitting
     box.score_polls = 10_000
     submit_file(account, "cells", path, "x")
@@ -207,7 +209,7 @@ def test_a_refusal_that_stays_and_a_score_that_does_not_come_end_with_the_comman
 
 
 @pytest.mark.parametrize("is_new", [False, True])
-def test_a_number_that_is_not_there_is_told_within_a_few_looks(submitting, is_new):
+def test_a_number_that_is_not_listed_is_reported_after_a_few_looks(submitting, is_new):
     box, account, path = submitting
     submit_file(account, "cells", path, "x")
     looks = count(box, "ListSubmissions")
@@ -218,7 +220,7 @@ def test_a_number_that_is_not_there_is_told_within_a_few_looks(submitting, is_ne
     assert count(box, "ListSubmissions") - looks == expected
 
 
-def test_one_that_is_listed_late_is_waited_for(submitting):
+def test_a_submission_that_is_listed_late_is_awaited(submitting):
     box, account, path = submitting
     number = submit_file(account, "cells", path, "x")
     box.faults.add("ListSubmissions", NOTHING, times=10)
@@ -226,7 +228,7 @@ def test_one_that_is_listed_late_is_waited_for(submitting):
 
 
 @pytest.mark.parametrize("moment", ["the answer", "the score"])
-def test_ctrl_c_says_what_stands_and_which_command_looks(submitting, monkeypatch, capsys, moment):
+def test_ctrl_c_prints_what_remains_and_which_command_continues(submitting, monkeypatch, capsys, moment):
     box, _, path = submitting
 
     def stop(seconds: float) -> None:
@@ -236,12 +238,12 @@ def test_ctrl_c_says_what_stands_and_which_command_looks(submitting, monkeypatch
     box.score_polls = 3
     if moment == "the answer":
         box.faults.add("CreateSubmission", Fault(500, after=True))
-    with pytest.raises(SystemExit):  # the command line leaves without Python's end: see `cli._leave`
+    with pytest.raises(SystemExit):  # the command line exits: see `cli.main._leave`
         monkeypatch.setattr("imettk.cli.main._leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
         main(["kaggle", "submit", "cells", str(path)])
     text = capsys.readouterr().out
-    told = "--list cells` looks" if moment == "the answer" else "stands whatever happens here: `imettk kaggle submit"
-    assert told in text and len(box.submissions) == 1
+    hint = "--list cells`" if moment == "the answer" else "stands whatever happens here: `imettk kaggle submit"
+    assert hint in text and len(box.submissions) == 1
 
 
 def test_the_list_is_read_page_by_page(submitting, monkeypatch):

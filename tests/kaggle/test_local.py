@@ -1,4 +1,4 @@
-"""`imettk kaggle run-local` checks what a push would, and mounts folders in the place of models."""
+"""`imettk kaggle run-local` makes the checks of a push, and mounts folders in place of models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imettk.kaggle import local
 from imettk.kaggle.sandbox import COMPLETE, Ending, Mounts
 
 
-def test_run_local_checks_as_well(cells_box, tmp_path, capsys):
+def test_run_local_makes_the_checks_of_a_push(cells_box, tmp_path, capsys):
     words = ["run-local", "train", "digits", "--data", "data", "--run-dir", "r"]
     for more, says in [
         (["--fold", "7"], "--fold: 7"),
@@ -30,22 +30,22 @@ def test_run_local_checks_as_well(cells_box, tmp_path, capsys):
     assert not Path("r").exists()
 
 
-def test_run_local_mounts_folders_in_the_place_of_models(cells_box, tmp_path, monkeypatch):
-    found = []
+def test_run_local_mounts_folders_in_place_of_models(cells_box, tmp_path, monkeypatch):
+    sessions = []
 
     def session(script: str, root: Path, mounts: Mounts, **_: object) -> Ending:
-        found.append((script, mounts))
+        sessions.append((script, mounts))
         return Ending(COMPLETE, 0, 1.0, root)
 
     monkeypatch.setattr(local, "run_session", session)
     Path("mine.py").write_text(OWN.format(weights=f"kaggle-model:{MODEL}"))
     command("run-local", "train", "mine.py", "--data", "data", "--run-dir", "r", "--models", f"{MODEL}=data")
-    ((script, mounts),) = found
+    ((script, mounts),) = sessions
     assert dict(mounts.models) == {MODEL: Path("data")}
     assert f'["--model.weights", "kaggle-model:{MODEL}"]' in script
 
 
-# A recipe that a session never gets to the end of.
+# A recipe whose training no session can finish.
 HANGS_THERE = """
 import os, time
 from imettk.recipes.digits import digits as recipe
@@ -56,8 +56,8 @@ if "IMETTK_KAGGLE_ROOT" in os.environ:
 
 
 @pytest.mark.slow
-def test_run_local_runs_the_script_as_it_is(digits_data, tmp_path, monkeypatch, capfd):
-    """In Kaggle's layout, with the package from the pack; then from its output, and killed at its limit."""
+def test_run_local_runs_the_script_unchanged(digits_data, tmp_path, monkeypatch, capfd):
+    """It runs in Kaggle's layout, with the package from the pack; again from its output; and killed at its limit."""
     monkeypatch.chdir(tmp_path)
     data = ["--data", digits_data / "data"]
     command("run-local", "prepare", "digits", *data, "--run-dir", "first")

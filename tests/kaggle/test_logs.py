@@ -1,4 +1,4 @@
-"""The log of a session while it runs: every line once and in order, however often the connection breaks."""
+"""The log of a running session: every line once and in order, however often the connection breaks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINES = [f"line {number}: ä 日" for number in range(6)]
 
 
 class Session:
-    """A session that writes a line whenever it is told to."""
+    """A session that writes one line for each call of `go`."""
 
     def __init__(self) -> None:
         self._more, self._written = threading.Semaphore(0), threading.Semaphore(0)
@@ -41,14 +41,14 @@ class Session:
         self._more.release(times)
 
     def line(self, text: str) -> None:
-        """Takes a line, and has the next one written: it came while the session ran."""
+        """Take a line and have the next one written, so that each must come while the session runs."""
         self.lines.append(text)
         self.go()
 
 
 @pytest.fixture
 def begin(make_box) -> Callable[..., tuple[KaggleBox, Kaggle]]:
-    """A box in which a kernel's session runs, and an account."""
+    """A function that makes a box with a running session, and an account."""
 
     def make(run: Callable[[Job], str]) -> tuple[KaggleBox, Kaggle]:
         box, kaggle = make_box(run), Kaggle(fast_patience())
@@ -60,7 +60,7 @@ def begin(make_box) -> Callable[..., tuple[KaggleBox, Kaggle]]:
 
 def push(box: KaggleBox, kaggle: Kaggle, reference: str) -> None:
     box.add_dataset("me/imettk-pack", Path())
-    kernel = Kernel(reference=reference, stage="train", recipe="digits", competition="cells")
+    kernel = Kernel(reference=reference, command="train", recipe="digits", competition="cells")
     assert push_kernel(kaggle, kernel).version == 1
 
 
@@ -88,13 +88,13 @@ def test_every_line_comes_once_and_while_the_session_runs(begin, faults):
     session.go()
     assert follow(kaggle, "me/imettk-cells-f0-s1", 1, session.line) == "COMPLETE"
     assert session.lines == LINES
-    if len(faults) == 100:  # no stream at all: the log beside the output has it
+    if len(faults) == 100:  # without any stream: the lines come from the log beside the output
         assert asked(box).count("ListKernelSessionOutput") >= len(LINES)
     elif not faults:
         assert "ListKernelSessionOutput" not in asked(box)
 
 
-def test_the_log_of_a_session_that_has_ended_is_whole(begin):
+def test_the_log_of_a_session_that_has_ended_is_complete(begin):
     def run(job: Job) -> str:
         job.log.write_text("".join(f"{line}\n" for line in LINES), encoding="utf-8")
         return "ERROR"
@@ -109,7 +109,7 @@ def test_the_log_of_a_session_that_has_ended_is_whole(begin):
         assert lines == LINES
 
 
-def test_a_session_that_waits_is_waited_for(begin, monkeypatch):
+def test_following_waits_for_a_queued_session(begin, monkeypatch):
     session = Session()
     session.go(len(LINES) + 1)
     box, kaggle = begin(session)
@@ -126,8 +126,8 @@ def test_a_session_that_waits_is_waited_for(begin, monkeypatch):
     assert session.lines == LINES and slept == [0]
 
 
-def test_a_silent_connection_is_left(begin, monkeypatch):
-    """Each read has a time limit; the log goes on behind what had come."""
+def test_a_silent_connection_is_closed(begin, monkeypatch):
+    """Each read has a time limit; the log continues after the lines that came."""
     session = Session()
     box, _ = begin(session)
     impatient = Kaggle(client.Patience(answer_seconds=0.2, sleep=lambda seconds: session.go(3)))
@@ -136,7 +136,7 @@ def test_a_silent_connection_is_left(begin, monkeypatch):
     assert session.lines == LINES and asked(box).count("LOGS") > 1
 
 
-def test_a_kernel_that_is_not_there_is_one_line(begin):
+def test_a_missing_kernel_is_one_line(begin):
     _, kaggle = begin(lambda job: "COMPLETE")
     with pytest.raises(PlatformError, match="404"):
         follow(kaggle, "me/other", 1, print)
@@ -167,7 +167,7 @@ def command(*words: object, code: int = 0) -> None:
 
 @pytest.fixture
 def chain(begin, tmp_path, monkeypatch) -> KaggleBox:
-    """A chain in whose folder two sessions run, and one has still to be pushed."""
+    """A chain with two running sessions, and one that is still to be pushed."""
 
     def run(job: Job) -> str:
         job.log.write_text("begins\nends\n")
@@ -216,11 +216,11 @@ def test_chains_of_a_queue_are_followed_together(chain, capsys):
 def test_a_folder_without_sessions_is_one_line(chain, capsys):
     command("follow", "--run-dir", "runs/other", code=2)
     assert capsys.readouterr().err == (
-        "imettk: runs/other has no chain with a session that runs: name a kernel, OWNER/SLUG\n"
+        "imettk: runs/other has no chain with a running session: name a kernel, OWNER/SLUG\n"
     )
 
 
-def test_ctrl_c_says_that_the_sessions_go_on(chain, capsys, monkeypatch):
+def test_after_ctrl_c_the_sessions_go_on(chain, capsys, monkeypatch):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 

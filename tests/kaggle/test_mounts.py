@@ -1,4 +1,4 @@
-"""What is attached is found, wherever a layout of the platform mounts it."""
+"""Attached sources are found in every layout of the platform."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imettk.kaggle.outputs import OUTPUT
 from imettk.kaggle.sandbox import Mounts
 
 
-def test_the_output_of_a_killed_session_is_taken_up(root):
+def test_the_output_of_a_killed_session_is_found(root):
     killed = attach(root, "killed", "p1", code=None)
     other = attach(root, "other", "p2")
     attach(root, "by-hand", None)
@@ -53,7 +53,7 @@ def test_a_malformed_model_is_one_line(text):
 
 @pytest.mark.parametrize("older", [False, True])
 def test_a_model_has_one_path_in_both_layouts(root, tmp_path, older):
-    """It is part of the recipe's fingerprint, by which a session knows the training of the one before."""
+    """The path is part of the recipe's fingerprint, by which a session recognises an earlier one's training."""
     for version in ("1", "2"):
         (tmp_path / version).mkdir()
         (tmp_path / version / "model.safetensors").write_text(version)
@@ -75,7 +75,7 @@ def test_a_model_has_one_path_in_both_layouts(root, tmp_path, older):
     ]  # fmt: skip
     assert (place / "any" / "model.safetensors").read_text() == "1"
     mount(**{"timm/resnet/pyTorch/resnet18/2": sources["timm/resnet/pyTorch/resnet18/2"]})
-    assert resolve([f"{name}/2"], root) == [str(place / "2")]  # of its several files the backbone takes its own
+    assert resolve([f"{name}/2"], root) == [str(place / "2")]  # the backbone chooses among its several files
     with pytest.raises(MismatchError, match="is mounted in versions 1, 2: name one of them"):
         resolve([name], root)
     with pytest.raises(MissingFileError, match=r"has no file 'a\.pth' \(there: model\.safetensors, other\.pth\)"):
@@ -83,15 +83,15 @@ def test_a_model_has_one_path_in_both_layouts(root, tmp_path, older):
 
 
 @pytest.mark.parametrize("place", ["imettk-weights", "datasets/me/imettk-weights"])
-def test_what_is_attached_has_one_path_in_both_layouts(tmp_path, place):
-    """It is part of the recipe's fingerprint, by which a session knows the training of the one before."""
+def test_a_dataset_has_one_path_in_both_layouts(tmp_path, place):
+    """The path is part of the recipe's fingerprint, by which a session recognises an earlier one's training."""
     folder = tmp_path / "input" / place
     folder.mkdir(parents=True)
     (folder / "resnet18.safetensors").write_bytes(b"x")
     words = ["--model.weights", "input:imettk-weights", "--x", "input:imettk-weights/resnet18.safetensors"]
-    found = resolve(words, tmp_path)
-    assert found[1] == str(tmp_path / "temp" / "inputs" / "imettk-weights") and found[0] == "--model.weights"
-    assert Path(found[3]).read_bytes() == b"x"
+    resolved = resolve(words, tmp_path)
+    assert resolved[1] == str(tmp_path / "temp" / "inputs" / "imettk-weights") and resolved[0] == "--model.weights"
+    assert Path(resolved[3]).read_bytes() == b"x"
     listed = {"resnet18.safetensors": {"source": "timm:resnet18", "sha256": hashlib.sha256(b"y").hexdigest()}}
     (folder / "weights.json").write_text(json.dumps(listed))
     with pytest.raises(DataError, match=r"resnet18\.safetensors is damaged: upload the weights again"):

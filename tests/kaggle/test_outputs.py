@@ -1,4 +1,4 @@
-"""Lists of outputs that are late, out of date or never finished, and what can be had of them."""
+"""Outputs whose lists are late, out of date or never finished, and what can be downloaded of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def session(make_box) -> tuple[KaggleBox, Kaggle]:
         (job.working / "fold0" / "checkpoints").mkdir(parents=True)
         (job.working / "fold0" / "checkpoints" / "step-8.safetensors").write_bytes(bytes(range(256)) * 40)
         (job.working / "fold0" / "model.safetensors").write_bytes(bytes(range(256)) * 20)
-        write_output_list(job.working, push="p0", stage="train", code=0, seconds=1.5)
+        write_output_list(job.working, push="p0", command="train", code=0, seconds=1.5)
         return "COMPLETE"
 
     box = make_box(run)
@@ -41,7 +41,7 @@ def session(make_box) -> tuple[KaggleBox, Kaggle]:
 
 
 def change_list(box: KaggleBox, **values: object) -> None:
-    """Say something else in the session's list."""
+    """Change values in the session's list."""
     path = box.kernels[REFERENCE][0].job.working / OUTPUT
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
@@ -56,12 +56,12 @@ def change_list(box: KaggleBox, **values: object) -> None:
         ("10%\r20%\r\nplain", "20%\nplain"),
     ],
 )
-def test_a_log_shows_of_a_bar_its_last_state(log, text):
-    """Otherwise the end of a log is nothing but states of a bar."""
+def test_a_log_shows_only_the_last_state_of_a_bar(log, text):
+    """Otherwise the end of a log would consist of states of a bar."""
     assert plain_log(log) == text
 
 
-def test_a_full_disk_is_told_with_the_file(session, tmp_path):
+def test_a_full_disk_is_reported_with_the_file(session, tmp_path):
     _, kaggle = session
     (tmp_path / "out" / "fold0").mkdir(parents=True)
     (tmp_path / "out" / "fold0" / "model.safetensors.part").symlink_to("/dev/full")
@@ -73,7 +73,7 @@ def listings(box: KaggleBox) -> int:
     return sum(method == "ListKernelSessionOutput" for method, _ in box.requests)
 
 
-def test_a_list_of_another_push_is_none(session):
+def test_the_list_of_another_push_is_ignored(session):
     box, account = session
     for push, is_there in (("", True), ("p0", True), ("p1", False)):
         assert (read_remote_list(account, REFERENCE, 1, push=push) is not None) is is_there
@@ -81,7 +81,7 @@ def test_a_list_of_another_push_is_none(session):
     assert read_remote_list(account, REFERENCE, 1) is None
 
 
-def test_a_list_that_is_late_or_out_of_date_is_waited_for(session, capsys):
+def test_a_late_or_outdated_list_is_awaited(session, capsys):
     box, account = session
     box.faults.add("ListKernelSessionOutput", NOTHING, times=8)
     stale = json.dumps({"push": "older", "code": 0, "files": {}}).encode()
@@ -92,11 +92,11 @@ def test_a_list_that_is_late_or_out_of_date_is_waited_for(session, capsys):
         box.faults.add("ListKernelSessionOutput", fault)
     listed = wait_listed(account, REFERENCE, 1, push="p0")
     assert listed is not None and (listed["push"], listed["code"]) == ("p0", 0) and len(listed["files"]) == 2
-    assert not any(box.faults._laid.values())
+    assert not box.faults.remaining
     assert "output of me/imettk-x-f0: not listed\n" in capsys.readouterr().out
 
 
-def test_the_waiting_for_a_list_ends(session):
+def test_waiting_for_a_list_has_an_end(session):
     box, account = session
     assert wait_listed(account, REFERENCE, 1, push="p1") is None
     assert listings(box) == LISTED_SECONDS // 15 + 1
@@ -105,14 +105,14 @@ def test_the_waiting_for_a_list_ends(session):
     assert listed is not None and listed["code"] is None
 
 
-def test_a_pull_waits_a_moment_for_files_that_are_late(session, tmp_path):
+def test_a_pull_waits_a_moment_for_late_files(session, tmp_path):
     box, account = session
     box.faults.add("ListKernelSessionOutput", NOTHING)
     path = box.kernels[REFERENCE][0].job.working / OUTPUT
     only_list = {"files": [{"fileName": OUTPUT, "url": f"http://localhost/output/{REFERENCE}/v1/{path.name}"}]}
     box.faults.add("ListKernelSessionOutput", Fault(200, body=json.dumps(only_list).encode()))
     assert len(pull(account, REFERENCE, 1, tmp_path / "out", push="p0")["files"]) == 2
-    with pytest.raises(MismatchError, match=r"of another push \(p0, not p1\)"):
+    with pytest.raises(MismatchError, match=r"belongs to another push \(p0, not p1\)"):
         pull(account, REFERENCE, 1, tmp_path / "out", push="p1")
 
 
@@ -128,8 +128,8 @@ def test_an_address_that_has_expired_is_asked_for_again(session, tmp_path):
 
 
 @pytest.mark.parametrize("fault", [None, Fault(503), Fault(0), Fault(200, cut=True), Fault(403)])
-def test_what_a_killed_session_left_is_taken_as_it_is(session, tmp_path, fault):
-    """Its list was written at its start: whose output it is, and no files."""
+def test_the_files_of_a_killed_session_are_downloaded_unverified(session, tmp_path, fault):
+    """Its list was written at its start, and names the push but no files."""
     box, account = session
     change_list(box, code=None, files={})
     if fault is not None:
@@ -148,8 +148,10 @@ def test_what_a_killed_session_left_is_taken_as_it_is(session, tmp_path, fault):
     assert listed is not None and listed["code"] is None and set(listed["files"]) == set(taken["files"])
 
 
-def test_one_file_can_be_had_whatever_its_size(session, tmp_path):
+def test_a_single_file_can_be_downloaded_whatever_its_size(session, tmp_path):
     _, account = session
     out = tmp_path / "out"
     pull(account, REFERENCE, 1, out, wanted=lambda name, _: name == "fold0/model.safetensors")
-    assert [path.name for path in out.rglob("*") if path.is_file()] == ["model.safetensors"]  # no list: of all of them
+    assert [path.name for path in out.rglob("*") if path.is_file()] == [
+        "model.safetensors"
+    ]  # no list, which would name all files

@@ -1,4 +1,4 @@
-"""The pack: complete, hashed, the same each time, and without what must not travel."""
+"""The pack is complete, hashed, reproducible, and without files that must not travel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pack(tmp_path: Path) -> Path:
     return tmp_path / "pack"
 
 
-def test_it_holds_every_source_file_and_nothing_else(pack):
+def test_a_pack_contains_every_source_file_and_nothing_else(pack):
     package = Path(imettk.__file__).parent
     sources = {f"imettk/{path.relative_to(package)}" for path in package.rglob("*.py")}
     sources |= {"imettk/py.typed", "imettk/tracking/report.html"}
@@ -38,7 +38,7 @@ def test_it_holds_every_source_file_and_nothing_else(pack):
 
 
 def test_a_report_is_written_from_the_zip(pack, tmp_path):
-    """Its template is read from where the code is."""
+    """Its template is read from the zip too."""
     write_journal(tmp_path / "fold0" / "journal.jsonl", 0.0, "done")
     (tmp_path / "recipe.json").write_text(to_json(load_recipe("digits")))
     code = "import sys; from imettk.cli.main import main; main(sys.argv[1:])"
@@ -51,7 +51,7 @@ def test_a_report_is_written_from_the_zip(pack, tmp_path):
     assert "Training loss" in (tmp_path / "report.html").read_text()
 
 
-def test_python_imports_it_from_the_zip(pack):
+def test_python_imports_the_package_from_the_zip(pack):
     code = "import sys; sys.path.insert(0, sys.argv[1]); import imettk.cli.main; print(imettk.cli.main.__file__)"
     done = subprocess.run(
         [sys.executable, "-S", "-E", "-c", code, pack / "imettk.zip"],
@@ -74,9 +74,9 @@ def test_the_same_sources_give_the_same_bytes(pack, tmp_path):
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
 
 
-def test_a_wheel_has_the_same_bytes_whenever_it_was_built(tmp_path):
-    """pip keeps what it builds, so that the time in it may be that of any earlier day."""
-    found = []
+def test_a_wheel_has_the_same_bytes_whenever_it_is_built(tmp_path):
+    """pip caches the wheels that it builds, with the time of any earlier day."""
+    contents = []
     for year in (1999, 2020):
         path = tmp_path / f"{year}.whl"
         with zipfile.ZipFile(path, "w") as archive:
@@ -87,11 +87,11 @@ def test_a_wheel_has_the_same_bytes_whenever_it_was_built(tmp_path):
         packing._forget_time(path)
         with zipfile.ZipFile(path) as archive:
             assert archive.testzip() is None and archive.read("a.py") == b"content of a.py"
-        found.append(path.read_bytes())
-    assert found[0] == found[1]
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1]
 
 
-def test_the_metadata_is_what_the_platform_takes(pack):
+def test_the_platform_accepts_the_metadata(pack):
     """Title 6 to 50 characters, owner/slug with a slug of 6 to 50 without underscores, exactly one licence."""
     metadata = json.loads((pack / "dataset-metadata.json").read_text())
     owner, slug = metadata["id"].split("/")
@@ -106,7 +106,7 @@ def test_a_users_recipe_travels(tmp_path):
     assert "mine.py" in json.loads((tmp_path / "pack" / "imettk-pack.json").read_text())["files"]
 
 
-def test_an_older_pack_is_replaced_and_another_folder_is_not(pack, tmp_path):
+def test_an_older_pack_is_replaced_but_no_other_folder(pack, tmp_path):
     make_pack(pack, PackOrder(wheels=False), owner="me")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("x")
@@ -117,7 +117,7 @@ def test_an_older_pack_is_replaced_and_another_folder_is_not(pack, tmp_path):
 
 @pytest.mark.parametrize("place", ["imettk", "."])
 def test_an_unpacked_package_is_checked_too(pack, place):
-    """The platform unpacks zips, into a folder of their name or beside it."""
+    """The platform unpacks zips, into a folder of their name or without one."""
     with zipfile.ZipFile(pack / "imettk.zip") as archive:
         archive.extractall(pack / place)
     (pack / "imettk.zip").unlink()
@@ -134,33 +134,35 @@ def test_another_pack_is_refused_and_its_hash_is_that_of_its_content(pack, tmp_p
     (tmp_path / "mine.py").write_text("x = 1\n")
     other = make_pack(tmp_path / "other", PackOrder(recipe=tmp_path / "mine.py", wheels=False), owner="some-one")
     assert other != digest
-    assert make_pack(tmp_path / "again", PackOrder(wheels=False), owner="another") == digest  # whoever uploads it
-    with pytest.raises(MismatchError, match=f"is pack {other}, and this kernel was written for {digest}"):
+    assert (
+        make_pack(tmp_path / "again", PackOrder(wheels=False), owner="another") == digest
+    )  # the owner is not part of it
+    with pytest.raises(MismatchError, match=f"is pack {other}, but this kernel was written for {digest}"):
         check_pack(tmp_path / "other", wanted=digest)
 
 
-def test_metadata_of_this_dataset_are_kept_and_those_of_another_are_not_overwritten(pack, tmp_path):
+def test_metadata_of_this_dataset_are_kept_and_those_of_another_are_not_replaced(pack, tmp_path):
     path = pack / "dataset-metadata.json"
-    own = {"title": "My packed code", "id": "some-one/imettk-pack", "licenses": [{"name": "CC0-1.0"}], "keywords": []}
-    path.write_text(json.dumps(own))
+    edited = {"title": "My code", "id": "some-one/imettk-pack", "licenses": [{"name": "CC0-1.0"}], "keywords": []}
+    path.write_text(json.dumps(edited))
     make_pack(pack, PackOrder(wheels=False), owner="some-one")
-    assert json.loads(path.read_text()) == own
-    with pytest.raises(DataError, match=r"is of dataset some-one/imettk-pack, not of me/imettk-pack: nothing is sent"):
+    assert json.loads(path.read_text()) == edited
+    with pytest.raises(DataError, match=r"belongs to dataset some-one/imettk-pack, not to me/imettk-pack: nothing is"):
         make_pack(pack, PackOrder(wheels=False), owner="me")
-    assert json.loads(path.read_text()) == own
+    assert json.loads(path.read_text()) == edited
 
 
 def test_the_manifest_of_a_pack_is_known_without_making_one(pack, tmp_path):
     (tmp_path / "mine.py").write_text("x = 1\n")
-    own = make_manifest(PackOrder(recipe=tmp_path / "mine.py", wheels=False))
-    assert own["files"]["mine.py"] == hashlib.sha256(b"x = 1\n").hexdigest()
+    manifest = make_manifest(PackOrder(recipe=tmp_path / "mine.py", wheels=False))
+    assert manifest["files"]["mine.py"] == hashlib.sha256(b"x = 1\n").hexdigest()
     assert make_manifest(PackOrder(wheels=False)) == json.loads((pack / "imettk-pack.json").read_text())
-    assert own["pack"] == make_pack(
+    assert manifest["pack"] == make_pack(
         tmp_path / "other", PackOrder(recipe=tmp_path / "mine.py", wheels=False), owner="me"
     )
 
 
-def test_a_kill_while_an_older_pack_is_replaced_leaves_nothing_in_the_way(pack, monkeypatch):
+def test_a_kill_while_an_older_pack_is_replaced_blocks_nothing(pack, monkeypatch):
     rename = Path.rename
 
     def killed(self: Path, target: Path) -> Path:
@@ -178,22 +180,22 @@ def test_a_kill_while_an_older_pack_is_replaced_leaves_nothing_in_the_way(pack, 
 
 @pytest.mark.parametrize("name", ["mine.txt", "imettk-pack.json", "dataset-metadata.json"])
 def test_no_file_takes_the_place_of_another(tmp_path, name):
-    """A dataset is flat: of two files with one name only one would travel."""
+    """A dataset is flat, so of two files with the same name only one would travel."""
     paths = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         paths.append(tmp_path / folder / (name if folder == "a" else name.upper()))
         paths[-1].write_text(folder)
-    with pytest.raises(DataError, match="would lie in the pack twice"):
+    with pytest.raises(DataError, match="would be in the pack twice"):
         make_pack(tmp_path / "pack", PackOrder(wheels=False, extra=paths), owner="me")
     if name.endswith(".json"):
-        with pytest.raises(DataError, match="would lie in the pack twice"):
+        with pytest.raises(DataError, match="would be in the pack twice"):
             make_pack(tmp_path / "pack", PackOrder(wheels=False, extra=paths[:1]), owner="me")
     assert not (tmp_path / "pack").exists()
 
 
-def test_what_the_python_there_lacks_is_named(pack, tmp_path):
-    """Against the metadata of the libraries that are installed here: they satisfy setup.py."""
+def test_missing_libraries_are_named(pack, tmp_path):
+    """The libraries installed here satisfy setup.py."""
     assert missing_libraries(pack, tmp_path) == []
     manifest = json.loads((pack / "imettk-pack.json").read_text())
     assert manifest["python"] == ">=3.11"
@@ -226,8 +228,8 @@ def test_a_failed_wheel_is_one_clear_line(tmp_path, monkeypatch):
         make_pack(tmp_path / "pack", PackOrder(), owner="me")
 
 
-def test_what_the_recipes_files_need_is_looked_for_where_it_runs(tmp_path, monkeypatch, capsys):
-    """Libraries of an extra are in the manifest; one that is missing there is named with the file to add."""
+def test_libraries_for_the_recipes_files_are_checked_in_the_session(tmp_path, monkeypatch, capsys):
+    """The manifest lists the libraries of an extra; a missing one is named with the file to add."""
     lines = ["torch>=2.6", 'no-such-library>=3; extra == "dicom"', 'scans>=1.0; extra == "dicom"', 'x; extra == "test"']
     requires = metadata.requires
     monkeypatch.setattr(metadata, "requires", lambda name: lines if name == "imettk" else requires(name))
@@ -245,7 +247,7 @@ def test_what_the_recipes_files_need_is_looked_for_where_it_runs(tmp_path, monke
     assert fault.startswith("no-such-library>=3 (here: nothing), which the recipe's files may need: `pip download")
     assert f"--python-version {python}" in fault and fault.endswith("no-such-library`, and give the file as --add")
     assert capsys.readouterr().out.count("this image lacks") == 0
-    lines[1:3] = lines[2:0:-1]  # now it only decodes some of the files
+    lines[1:3] = lines[2:0:-1]  # now the missing library only decodes some of the files
     make_pack(tmp_path / "pack", PackOrder(wheels=False, formats=("dicom",)), owner="me")
     assert missing_libraries(tmp_path / "pack", site) == []
     assert "note: this image lacks no-such-library>=3 (here: nothing)" in capsys.readouterr().out
@@ -262,8 +264,8 @@ def test_only_wheels_that_fit_every_python_are_packed_for_formats(monkeypatch, t
         make_pack(tmp_path / "other", PackOrder(formats=("any",)), owner="me")
 
 
-def test_a_compiled_wheel_that_says_it_is_pure_is_none(monkeypatch):
-    """python-gdcm's does."""
+def test_a_compiled_wheel_that_claims_to_be_pure_is_not_packed(monkeypatch):
+    """The wheel of python-gdcm claims it."""
     wheel = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {}\n"
 
     class Distribution:
@@ -278,6 +280,6 @@ def test_a_compiled_wheel_that_says_it_is_pure_is_none(monkeypatch):
     assert packing._is_pure("scans")
 
 
-def test_an_extra_that_the_installed_imettk_does_not_know_is_refused(tmp_path):
-    with pytest.raises(UserError, match="the installed imettk has no extra scans: install it again"):
+def test_an_unknown_extra_is_refused(tmp_path):
+    with pytest.raises(UserError, match="the installed imettk has no extra named scans: install imettk again"):
         make_pack(tmp_path / "pack", PackOrder(wheels=False, formats=("scans",)), owner="me")

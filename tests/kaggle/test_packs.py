@@ -1,4 +1,4 @@
-"""A pack is looked for on the platform before it is uploaded, and the platform says what it holds."""
+"""A pack is searched on the platform before it is uploaded, and identified by its manifest there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pack_versions import PACK, held, upload
 from imettk.kaggle.packs import pack_digest, read_manifest
 
 
-def test_a_pack_is_looked_for_on_the_platform_before_it_is_uploaded(kaggle, out, mine):
+def test_a_pack_is_searched_on_the_platform_before_it_is_uploaded(kaggle, out, mine):
     box, account = kaggle
     first, digest = upload(account, out)
     second, other = upload(account, out, mine)
@@ -22,7 +22,7 @@ def test_a_pack_is_looked_for_on_the_platform_before_it_is_uploaded(kaggle, out,
     ]  # fmt: skip
 
 
-def test_what_the_platform_holds_can_be_asked(kaggle, out, mine):
+def test_the_manifest_of_a_version_can_be_read(kaggle, out, mine):
     box, account = kaggle
     pinned, digest = upload(account, out, mine)
     assert pack_digest(account, pinned) == digest

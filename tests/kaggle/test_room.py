@@ -1,4 +1,4 @@
-"""No session begins without room: sessions side by side, the week's hours, and whose turn it is."""
+"""No session begins without room: the number of sessions, the week's hours, and the order of chains."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from imettk.kaggle.sessions import NoRoom
 from imettk.kaggle.watch import describe
 
 
-def test_never_more_sessions_than_the_account_has(begin):
+def test_never_more_sessions_than_the_account_may_run(begin):
     counted = Counted()
     box, follower = begin(counted, folds=[0, 1, 2, 3])
     assert follow([follower])[0] == DONE and counted.most <= 2
     assert_finished(box, follower, (0, 1, 2, 3))
 
 
-def test_a_full_account_is_waited_for(begin):
-    """Sessions of somebody else take the places; the error comes with code 0 from the official command."""
+def test_a_chain_waits_for_a_full_account(begin):
+    """Other sessions take the room; the official command exits with code 0 then."""
     box, follower = begin(folds=[0])
     body = b'{"error": "Maximum batch GPU session count of 2 reached."}'
     headers = {"Content-Type": "application/json"}
@@ -35,11 +35,13 @@ def test_a_full_account_is_waited_for(begin):
     assert len(follower.chain.of("train", 0)) == 3
 
 
-def test_the_weeks_hours_are_waited_for(begin, capsys):
-    """It may take days: no session has failed for it."""
+def test_a_chain_waits_for_the_weeks_hours(begin, capsys):
+    """This may take days, and counts as no failure."""
     box, follower = begin(folds=[0], retries=0)
     body = b'{"error": "Maximum weekly GPU quota of 30.00 hours reached."}'
-    refused = Fault(200, body=body, headers={"Content-Type": "application/json"}, where=lambda one: "f0" in one["slug"])
+    refused = Fault(
+        200, body=body, headers={"Content-Type": "application/json"}, where=lambda request: "f0" in request["slug"]
+    )
     box.faults.add("SaveKernel", refused, times=9)
     for _ in range(3):
         follower.look()
@@ -50,14 +52,14 @@ def test_the_weeks_hours_are_waited_for(begin, capsys):
     assert [job.note for job in follower.chain.of("train", 0)][-1] == "step 10 of 10"
 
 
-def test_a_quota_that_does_not_answer_keeps_nothing_from_running(begin):
+def test_an_unknown_quota_prevents_no_session(begin):
     box, follower = begin(folds=[0])
     box.faults.add("GetAcceleratorQuotaStatistics", Fault(500), times=1000)
     assert follow([follower])[0] == DONE
 
 
-def test_the_end_of_the_weeks_hours_is_said_and_waited_for(begin, monkeypatch, capsys):
-    """Known before anything is pushed; a session that still fits is made shorter, and ends by itself."""
+def test_the_end_of_the_weeks_hours_is_reported_and_awaited(begin, monkeypatch, capsys):
+    """It is known before anything is pushed; a session that still fits is made shorter, and ends by itself."""
     monkeypatch.setattr(room, "QUOTA_SECONDS", -1.0)
     box, follower = begin(folds=[0], retries=0)
     box.quota_seconds = 0.4 * 3600
@@ -71,7 +73,7 @@ def test_the_end_of_the_weeks_hours_is_said_and_waited_for(begin, monkeypatch, c
     assert not follower.chain.of("train", 0)
     box.quota_seconds = 3 * 3600
     follower.look()
-    request = next(one for method, one in box.requests if method == "SaveKernel" and "-f0-" in one["slug"])
+    request = next(request for method, request in box.requests if method == "SaveKernel" and "-f0-" in request["slug"])
     assert request["sessionTimeoutSeconds"] == pytest.approx(3 * 3600, abs=60)
     assert f'"--session.limit-seconds", "{request["sessionTimeoutSeconds"]}"' in request["text"]
     box.quota_seconds = 30 * 3600
@@ -110,16 +112,16 @@ def two_chains(first: Follower, folder) -> list[Follower]:
 
 
 def test_a_queue_goes_on_when_its_first_chain_has_stopped(begin, tmp_path):
-    """What the platform has refused once is asked for again."""
+    """A push that the platform has refused once is tried again."""
     box, follower = begin(lambda job: "ERROR" if "cells" in job.slug else pretend(job), folds=[0], retries=0)
     followers = two_chains(follower, tmp_path / "other")
-    refused = Fault(200, body=FULL % b"GPU", headers=JSON, where=lambda one: "whales-f0" in one["slug"])
+    refused = Fault(200, body=FULL % b"GPU", headers=JSON, where=lambda request: "whales-f0" in request["slug"])
     box.faults.add("SaveKernel", refused, times=3)
     ends = follow(followers)
     assert "has failed 1 times" in ends[0] and ends[1] == DONE
 
 
-def test_the_first_chain_of_a_queue_is_pushed_first_and_waiting_is_said_once(begin, tmp_path, capsys):
+def test_the_first_chain_of_a_queue_is_pushed_first_and_waiting_is_reported_once(begin, tmp_path, capsys):
     box, follower = begin(folds=[0])
     first, second = two_chains(follower, tmp_path / "other")
     box.max_gpu = box.max_cpu = 0
@@ -127,12 +129,12 @@ def test_the_first_chain_of_a_queue_is_pushed_first_and_waiting_is_said_once(beg
     for _ in range(5):
         first.look()
         second.look()
-    assert capsys.readouterr().out.count("session count of 0 reached") == 2  # with GPU and without
+    assert capsys.readouterr().out.count("session count of 0 reached") == 2  # for GPU and CPU sessions
     asked = [request["slug"] for method, request in box.requests if method == "SaveKernel"]
     assert asked.index("me/imettk-cells-prepare-s1") == 0 and "me/imettk-whales-prepare-s1" not in asked
 
 
-def test_room_is_the_first_chains_and_is_asked_for_anew_after_a_push(begin, tmp_path, capsys):
+def test_room_goes_to_the_first_chain_and_is_read_again_after_a_push(begin, tmp_path, capsys):
     box, follower = begin(folds=[0])
     first, second = two_chains(follower, tmp_path / "other")
     shared, chains = first.room, (first.chain, second.chain)
@@ -153,7 +155,7 @@ def test_room_is_the_first_chains_and_is_asked_for_anew_after_a_push(begin, tmp_
 
 
 @pytest.mark.parametrize("renewed", ["2020-01-01T00:00:00Z", None])
-def test_a_week_that_should_have_been_renewed_has_no_date(begin, monkeypatch, capsys, renewed):
+def test_a_week_that_should_have_been_renewed_is_shown_without_a_date(begin, monkeypatch, capsys, renewed):
     monkeypatch.setattr(room, "QUOTA_SECONDS", -1.0)
     box, follower = begin(folds=[0])
     box.quota_seconds, box.renewed_at = 0.0, renewed
@@ -171,20 +173,20 @@ def test_a_session_shorter_than_usual_needs_no_more_than_its_limit(begin):
     assert follower.chain.of("train", 0)[0].short_seconds == 0
 
 
-def test_a_session_that_has_waited_gets_the_hours_that_there_are_by_then(begin, monkeypatch):
+def test_a_session_that_has_waited_gets_the_hours_that_are_left_by_then(begin, monkeypatch):
     monkeypatch.setattr(room, "QUOTA_SECONDS", -1.0)
     box, follower = begin(folds=[0])
     box.quota_seconds, box.max_gpu = 3600, 0
     look_while(follower, lambda: not follower.chain.of("train", 0))
     assert follower.chain.of("train", 0)[0].short_seconds == 3600
-    for box.quota_seconds in (60, 108_000):  # with a minute it would come to nothing
+    for box.quota_seconds in (60, 108_000):  # a minute is too short
         follower.look()
         assert last_push(box).get("sessionTimeoutSeconds") is None
     box.max_gpu = 2
     follower.look()
 
 
-def test_validation_cannot_stop_half_way_and_is_not_shortened(begin, monkeypatch):
+def test_validation_cannot_stop_halfway_and_is_not_shortened(begin, monkeypatch):
     monkeypatch.setattr(room, "QUOTA_SECONDS", -1.0)
     box, follower = begin(folds=[0])
     box.quota_seconds = 3600

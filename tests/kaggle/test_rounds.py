@@ -1,4 +1,4 @@
-"""Rounds of looks outlast silence and full disks, and say so once."""
+"""Rounds of looks survive silence and full disks, and report them once."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from imettk.kaggle.chain_state import DONE, Chain, read_chain
 from imettk.kaggle.rounds import follow
 
 
-def test_a_day_without_an_answer_ends_it_and_nothing_is_given_up(begin, tmp_path, monkeypatch):
+def test_a_day_without_an_answer_ends_only_the_watching(begin, tmp_path, monkeypatch):
     box, follower = begin(folds=[0])
     follower.look()
     box.faults.storm(seed=0, rate=1.0)
     monkeypatch.setattr(rounds, "UNCLEAR_SECONDS", 0.01)
     monkeypatch.setattr(rounds, "TELL_SECONDS", 0.0)
-    told = []
-    end = follow([follower], told.append)[0]
+    messages = []
+    end = follow([follower], messages.append)[0]
     assert end.startswith("not seen clearly for 0 hours (") and end.endswith("and the same command watches again")
-    assert len(told) == 1 and "cells: not seen clearly for 0 minutes" in told[0]
+    assert len(messages) == 1 and "cells: not seen clearly for 0 minutes" in messages[0]
     box.faults.storm(seed=0, rate=0)
     chain = read_chain(tmp_path / "run")
     assert chain is not None
@@ -31,10 +31,10 @@ def test_a_day_without_an_answer_ends_it_and_nothing_is_given_up(begin, tmp_path
     assert follow([again])[0] == DONE and len(chain.jobs) == 6
 
 
-def test_a_full_disk_is_waited_for_and_told(begin, monkeypatch):
+def test_a_full_disk_is_reported_and_survived(begin, monkeypatch):
     box, follower = begin(folds=[0], retries=0)
     monkeypatch.setattr(rounds, "TELL_SECONDS", -1.0)
-    save, told, left = Chain.save, [], [6]
+    save, messages, left = Chain.save, [], [6]
 
     def full(chain, folder):
         if box.kernels and left[0]:
@@ -43,14 +43,14 @@ def test_a_full_disk_is_waited_for_and_told(begin, monkeypatch):
         save(chain, folder)
 
     monkeypatch.setattr(Chain, "save", full)
-    assert follow([follower], told.append)[0] == DONE
-    assert left == [0] and "chain.json: No space left on device" in told[0] and "nothing is lost" in told[0]
-    assert told[1] == "cells: seen clearly again"
+    assert follow([follower], messages.append)[0] == DONE
+    assert left == [0] and "chain.json: No space left on device" in messages[0] and "nothing lost" in messages[0]
+    assert messages[1] == "cells: seen clearly again"
     assert_finished(box, follower, (0,))
     assert_once(box)
 
 
-def test_an_outage_is_one_line_for_each_session_and_told_anew_the_next_time(begin, capsys):
+def test_an_outage_is_one_line_per_session_and_reported_again_the_next_time(begin, capsys):
     box, follower = begin(lambda job: waiting(job) if "-f" in job.slug else pretend(job))
     look_while(follower, lambda: sum(job.state == "running" for job in follower.chain.open_jobs) < 2)
     for expected in (2, 4):

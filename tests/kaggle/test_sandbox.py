@@ -1,4 +1,4 @@
-"""Sessions on this machine: what a script sees, and that nothing of it is left after its limit."""
+"""Sessions on this machine: the script's view, and its end with all of its processes."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ except OSError as error:
 """
 NETWORK = """
 import socket
-with socket.socket() as one:
+with socket.socket() as client:
     try:
-        one.connect(("127.0.0.1", {port}))
+        client.connect(("127.0.0.1", {port}))
         print("there")
     except OSError:
         print("none")
 """
-# A loader process has a process group of its own, so that a signal to the group does not reach it.
+# Data loaders have process groups of their own, so a signal to the group does not reach them.
 CHILD = """
 import subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", "{mark}"], process_group=0)
@@ -72,7 +72,7 @@ print(*(path.relative_to(folder) for path in folder.rglob("1") if (path / "name.
 
 @BOTH
 @pytest.mark.parametrize(("older", "place"), [(True, ""), (False, "models/timm/")])
-def test_a_model_of_the_platform_is_where_that_mounts_it(tmp_path, isolate, older, place):
+def test_a_model_is_mounted_where_the_platform_mounts_it(tmp_path, isolate, older, place):
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "name.txt").write_text("weights")
     mounts = Mounts(models={"timm/resnet/pyTorch/resnet18/1": tmp_path / "weights"}, older=older)
@@ -87,7 +87,7 @@ def alive(mark: str) -> bool:
 
 
 def wait_for_end(mark: str) -> None:
-    """Until a process that would sleep for 300 seconds is gone."""
+    """Wait until a process that would sleep for 300 seconds has ended."""
     end = time.monotonic() + 250
     while alive(mark):
         assert time.monotonic() < end
@@ -95,7 +95,7 @@ def wait_for_end(mark: str) -> None:
 
 
 @BOTH
-def test_a_script_finds_what_is_attached_and_none_of_our_secrets(mounts, tmp_path, monkeypatch, isolate):
+def test_a_script_finds_its_sources_and_none_of_our_secrets(mounts, tmp_path, monkeypatch, isolate):
     for name in ("KAGGLE_KEY", "IMETTK_TELEGRAM_TOKEN", "PYTHONPATH"):
         monkeypatch.setenv(name, "secret")
     lines: list[str] = []
@@ -134,7 +134,7 @@ def test_a_session_at_its_limit_is_killed_with_all_its_processes(tmp_path, isola
 
 
 @BOTH
-def test_nothing_of_it_goes_on_after_ctrl_c(tmp_path, isolate):
+def test_no_process_survives_ctrl_c(tmp_path, isolate):
     mark, begun = f"ctrl-c-{os.getpid()}-{isolate}", threading.Event()
 
     class CtrlC(threading.Event):

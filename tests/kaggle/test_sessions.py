@@ -1,4 +1,4 @@
-"""Pushes, sessions, outputs and submissions against Kaggle in a box, with what the official command lets pass."""
+"""Pushes, sessions and outputs against Kaggle in a box, with the faults that the official command overlooks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ BROKEN = [Fault(503), Fault(0), Fault(500, after=True), Fault(0, after=True), Fa
 
 
 def kernel(**settings) -> Kernel:
-    return Kernel(**({"reference": REFERENCE, "stage": "prepare", "recipe": "digits", "competition": "cells",
+    return Kernel(**({"reference": REFERENCE, "command": "prepare", "recipe": "digits", "competition": "cells",
                       "gpu": False, "push": "p0"} | settings))  # fmt: skip
 
 
 @pytest.fixture
 def working(make_box, tmp_path) -> tuple[KaggleBox, Kaggle]:
-    """Sessions that write some files and end; a dataset and a competition."""
+    """A box with a dataset and a competition, whose sessions write some files and end."""
 
     def run(job: Job) -> str:
         job.log.write_text("first line\nlast line\n")
@@ -37,7 +37,7 @@ def working(make_box, tmp_path) -> tuple[KaggleBox, Kaggle]:
         (job.working / "fold0" / "weights.bin").write_bytes(bytes(range(256)) * 2000)
         (job.working / "submission.csv").write_text("id,label\n1,2\n")
         (job.working / "name with # and %.txt").write_text("x")
-        write_output_list(job.working, push="p0", stage="prepare", code=0, seconds=1.5)
+        write_output_list(job.working, push="p0", command="prepare", code=0, seconds=1.5)
         return "COMPLETE"
 
     box = make_box(run)
@@ -46,7 +46,7 @@ def working(make_box, tmp_path) -> tuple[KaggleBox, Kaggle]:
     return box, Kaggle(fast_patience())
 
 
-def test_a_push_has_all_that_the_kernel_says(working):
+def test_a_push_has_all_settings_of_the_kernel(working):
     box, account = working
     pushed = kernel(datasets=("me/pack/1",), competitions=("cells",), limit_seconds=600)
     assert find_push(account, pushed) is None
@@ -62,21 +62,21 @@ def test_a_push_has_all_that_the_kernel_says(working):
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_push_whose_answer_is_lost_is_recognised_and_not_repeated(working, fault):
+def test_a_push_with_a_lost_answer_is_recognised_and_not_repeated(working, fault):
     box, account = working
     box.faults.add("SaveKernel", fault)
     assert push_kernel(account, kernel()).version == 1
     assert len(box.kernels[REFERENCE]) == 1
 
 
-def test_a_lost_answer_to_a_push_without_its_source_is_noticed_too(working):
+def test_a_missing_source_is_noticed_after_a_lost_answer_too(working):
     box, account = working
     box.faults.add("SaveKernel", Fault(500, after=True))
     with pytest.raises(PlatformError, match="Kaggle does not know me/gone"):
         push_kernel(account, kernel(datasets=("me/pack", "me/gone")))
 
 
-def test_a_push_without_one_of_its_sources_is_ended_and_told(working):
+def test_a_kernel_without_one_of_its_sources_is_deleted_and_reported(working):
     """The official command prints a line, and the kernel runs without it."""
     box, account = working
     waiting = kernel(arguments=("wait",), datasets=("me/pack/7",), kernels=("me/never-pushed",))
@@ -89,7 +89,7 @@ def test_a_push_without_one_of_its_sources_is_ended_and_told(working):
 
 
 def test_a_wrong_source_does_not_cost_the_outputs_of_earlier_versions(working):
-    """The platform deletes a kernel with all of its versions: nine hours of training for a mistyped name."""
+    """The platform deletes a kernel with all of its versions: a mistyped name would cost nine hours of training."""
     box, account = working
     push_kernel(account, kernel(datasets=("me/pack",)))
     box.wait()
@@ -101,15 +101,15 @@ def test_a_wrong_source_does_not_cost_the_outputs_of_earlier_versions(working):
     assert not box.deleted and len(box.kernels[REFERENCE]) == 2
 
 
-def test_too_many_sessions_are_an_error_of_their_own(working):
-    """The official command prints it and ends with code 0."""
+def test_too_many_sessions_are_a_distinct_error(working):
+    """The official command prints it and exits with code 0."""
     _box, account = working
     for number in range(2):
         push_kernel(account, kernel(reference=f"me/imettk-wait-{number}", arguments=("wait",), gpu=True))
     with pytest.raises(NoRoom, match="Maximum batch GPU session count of 2 reached"):
         push_kernel(account, kernel(gpu=True))
     end_session(account, "me/imettk-wait-0")
-    push_kernel(account, kernel())  # one without GPU has room
+    push_kernel(account, kernel())  # a CPU session has room
 
 
 def test_a_session_is_asked_for_by_its_version(working):
@@ -146,8 +146,8 @@ def assert_whole(folder: Path, box: KaggleBox) -> None:
      Fault(200, body=b"<html>sign in</html>")],
     ids=["429", "cut", "closed", "503", "another body"],
 )  # fmt: skip
-def test_a_download_is_what_the_kernel_wrote(working, tmp_path, monkeypatch, fault):
-    """The official command saves the body of a 429 as the file, and takes it for up to date from then on."""
+def test_a_download_equals_what_the_kernel_wrote(working, tmp_path, monkeypatch, fault):
+    """The official command saves the body of a 429 as the file, and considers it up to date from then on."""
     box, account = pushed_output(working)
     monkeypatch.setattr(outputs, "_PAGE", 2)
     box.faults.add("GET", fault, times=4)
@@ -156,7 +156,7 @@ def test_a_download_is_what_the_kernel_wrote(working, tmp_path, monkeypatch, fau
     assert_whole(tmp_path / "out", box)
 
 
-def test_a_download_goes_on_where_it_broke_off_and_keeps_what_is_there(working, tmp_path):
+def test_a_download_resumes_and_keeps_existing_files(working, tmp_path):
     box, account = pushed_output(working)
     weights = box.kernels[REFERENCE][0].job.working / "fold0" / "weights.bin"
     (tmp_path / "fold0").mkdir()
@@ -178,13 +178,13 @@ def test_a_wrong_beginning_is_not_kept(working, tmp_path):
     assert_whole(tmp_path, box)
 
 
-def test_another_pushes_output_and_a_file_that_stays_wrong_are_refused(working, tmp_path):
+def test_the_output_of_another_push_and_a_file_that_stays_wrong_are_refused(working, tmp_path):
     box, account = pushed_output(working)
-    with pytest.raises(MismatchError, match=r"is of another push \(p0, not p1\): not taken"):
+    with pytest.raises(MismatchError, match=r"belongs to another push \(p0, not p1\): not taken"):
         pull(account, REFERENCE, 1, tmp_path / "a", push="p1")
     weights = box.kernels[REFERENCE][0].job.working / "fold0" / "weights.bin"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    with pytest.raises(PlatformError, match=r"weights\.bin .* is not what the kernel wrote"):
+    with pytest.raises(PlatformError, match=r"weights\.bin .* differs from what the kernel wrote"):
         pull(account, REFERENCE, 1, tmp_path / "b", push="p0")
     assert not (tmp_path / "b" / "fold0" / "weights.bin").exists()
     weights.unlink()

@@ -1,4 +1,4 @@
-"""What kernels have attached is asked for in one way, and mounted under its slug."""
+"""Sources come from exactly one competition or dataset, and are mounted under its slug."""
 
 import pytest
 
@@ -16,11 +16,11 @@ def test_data_is_mounted_under_the_slug_of_a_competition_or_a_dataset():
 
 @pytest.mark.parametrize("places", [{}, {"competition": "cells", "dataset": "me/photos"}])
 def test_data_comes_from_one_place(places):
-    with pytest.raises(UserError, match="give --competition SLUG, or --dataset OWNER/SLUG, one of them"):
+    with pytest.raises(UserError, match="give either --competition SLUG or --dataset OWNER/SLUG"):
         Sources(**places)
 
 
 @pytest.mark.parametrize("reference", ["photos", "me/photos/3/4", ""])
-def test_what_is_no_dataset_is_named(reference):
-    with pytest.raises(UserError, match=rf"^'{reference}' is no dataset: it is written OWNER/SLUG"):
+def test_a_malformed_name_of_a_dataset_is_refused(reference):
+    with pytest.raises(UserError, match=rf"^'{reference}' does not name a dataset: write OWNER/SLUG"):
         Sources(competition="cells", attach=[reference])

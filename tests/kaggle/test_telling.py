@@ -1,4 +1,4 @@
-"""What happens to a chain is told from outside, once each."""
+"""Events of a chain are reported once each, by the process that watches it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from imettk.kaggle.telling import teller
 from imettk.tracking.telegram import Credentials, Notifier
 
 
-def test_what_happened_is_told(begin):
-    told = []
+def test_every_event_is_reported(begin):
+    messages = []
     _, follower = begin(folds=[0])
-    follower._tell = lambda event, job, text: told.append((event, job.slug.removeprefix("imettk-cells-"), text))
+    follower._tell = lambda event, job, text: messages.append((event, job.slug.removeprefix("imettk-cells-"), text))
     follow([follower])[0]
-    assert told[:4] == [
+    assert messages[:4] == [
         ("started", "prepare-s1", ""),
         ("done", "prepare-s1", ""),
         ("started", "f0-s1", ""),
         ("paused", "f0-s1", "step 4 of 10"),
     ]
-    assert told[-1] == ("done", "infer-s1", "")
+    assert messages[-1] == ("done", "infer-s1", "")
 
 
 @pytest.mark.parametrize("empty", [False, True])
-def test_telegram_is_told_from_outside(begin, monkeypatch, empty):
-    """Kernels are offline: whoever watches sends what they would, from what they left."""
+def test_the_watching_process_sends_telegram_messages(begin, monkeypatch, empty):
+    """Kernels are offline, so their messages are made from their outputs."""
 
     def trained(job: Job) -> str:
         status = pretend(job)
@@ -52,7 +52,7 @@ def test_telegram_is_told_from_outside(begin, monkeypatch, empty):
         if "validate" in job.slug:
             (job.working / "scores.json").write_text('{"metric": "F2", "oof": 0.7, "folds": {"0": 0.7}}')
         settings = settings_of(job.text)
-        write_output_list(job.working, push=settings["PUSH"], stage="train", code=0, seconds=7200.0)
+        write_output_list(job.working, push=settings["PUSH"], command="train", code=0, seconds=7200.0)
         return status
 
     with TelegramBox() as telegram:

@@ -1,4 +1,4 @@
-"""A pinned version holds what was uploaded, as the platform says, whatever else uploads, deletes or remembers."""
+"""A pinned version has the uploaded content, verified on the platform, whatever else uploads or deletes there."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from imettk.kaggle.versions import hold_upload, read_mark
 
 
 def add_other(box: KaggleBox, name: str = "other") -> None:
-    """Another upload, of another pack, from somewhere else."""
+    """Add a version with another pack, as uploaded from elsewhere."""
     folder = box.root / name
     folder.mkdir(parents=True)
     (folder / "imettk-pack.json").write_text(json.dumps({"pack": name, "files": {}}))
     box.add_dataset(PACK, folder)
 
 
-def test_a_dataset_that_was_deleted_and_made_again_is_not_taken_for_the_old_one(kaggle, out):
+def test_a_dataset_that_was_deleted_and_made_again_is_recognised(kaggle, out):
     box, account = kaggle
     first, digest = upload(account, out)
-    (out.parent / "packs.json").write_text(json.dumps({PACK: {digest: 1}}))  # as earlier versions kept it
+    (out.parent / "packs.json").write_text(json.dumps({PACK: {digest: 1}}))  # as earlier versions recorded it
     del box.datasets[PACK]
     shutil.rmtree(box.root / "datasets")
     add_other(box)
@@ -57,15 +57,15 @@ def test_a_version_whose_processing_failed_is_followed_by_another(kaggle, out):
     box.faults.add("GetDatasetStatus", Fault(404), times=6)
     failed = Fault(200, body=b'{"status": "FAILED"}', headers={"Content-Type": "application/json"})
     box.faults.add("GetDatasetStatus", failed)
-    with pytest.raises(PlatformError, match="the platform says FAILED of version 1; run the same command again"):
+    with pytest.raises(PlatformError, match="the platform reports FAILED for version 1; run the same command again"):
         upload(account, out)
     box.datasets[PACK].failed, box.datasets[PACK].polls_left = True, 0
     pinned, digest = upload(account, out)
     assert pinned == f"{PACK}/2" and held(box, pinned) == digest
 
 
-def test_of_two_uploads_at_once_each_finds_its_own(kaggle, out):
-    """Another version comes between the look and the upload, and takes the number that was to be expected."""
+def test_each_of_two_simultaneous_uploads_finds_its_version(kaggle, out):
+    """Another version comes between look and upload, and takes the expected number."""
     box, account = kaggle
     add_other(box, "first")
     make = box._create_dataset_version
@@ -75,8 +75,8 @@ def test_of_two_uploads_at_once_each_finds_its_own(kaggle, out):
     assert [method for method, _ in box.requests].count("CreateDatasetVersion") == 1
 
 
-def test_the_later_of_two_uploads_is_waited_for(kaggle, out):
-    """The other one's version is ready, and current, before this one's."""
+def test_the_later_of_two_uploads_is_awaited(kaggle, out):
+    """The version of the other upload is ready and current first."""
     box, account = kaggle
     add_other(box, "first")
     make = box._create_dataset_version
@@ -91,17 +91,17 @@ def test_the_later_of_two_uploads_is_waited_for(kaggle, out):
     assert pinned == f"{PACK}/3" and held(box, pinned) == digest
 
 
-def test_an_upload_that_is_mistaken_for_anothers_is_made_again(kaggle, out, capsys):
-    """Its answer was lost, it was not done, and another version came meanwhile."""
+def test_a_lost_upload_is_made_again(kaggle, out, capsys):
+    """Its answer was lost, it had no effect, and another version came meanwhile."""
     box, account = kaggle
     add_other(box, "first")
     box.faults.add("CreateDatasetVersion", Fault(500, where=lambda request: add_other(box) is None))
     pinned, digest = upload(account, out)
     assert pinned == f"{PACK}/3" and held(box, pinned) == digest
-    assert f"dataset {PACK}: version 2 does not hold this upload" in capsys.readouterr().out
+    assert f"dataset {PACK}: version 2 is not this upload" in capsys.readouterr().out
 
 
-def test_a_platform_that_never_holds_it_ends_in_one_line(kaggle, out):
+def test_an_upload_that_never_appears_is_one_line(kaggle, out):
     box, account = kaggle
 
     def other(request):
@@ -109,7 +109,7 @@ def test_a_platform_that_never_holds_it_ends_in_one_line(kaggle, out):
         return {"status": "ok"}
 
     box._create_dataset = box._create_dataset_version = other
-    with pytest.raises(PlatformError, match=rf"{PACK}: no version holds what was uploaded from .*pack, 3 times"):
+    with pytest.raises(PlatformError, match=rf"{PACK}: after 3 uploads no version has the content of .*pack"):
         upload(account, out)
     assert len(box.datasets[PACK].versions) == 3
 
@@ -131,7 +131,7 @@ REFUSAL = {"body": b'{"code": 403, "message": "no"}', "headers": {"Content-Type"
         ("GET", Fault(200, body=b"PK\x03\x04 is no zip")),
     ],
 )
-def test_a_mark_is_read_through_faults_in_passing(kaggle, out, method, fault):
+def test_a_mark_is_read_despite_passing_faults(kaggle, out, method, fault):
     box, account = kaggle
     pinned, digest = upload(account, out)
     box.faults.add(method, fault, times=2)
@@ -143,7 +143,9 @@ def test_a_mark_that_always_breaks_off_is_one_line(kaggle, out):
     box, account = kaggle
     pinned, _ = upload(account, out)
     box.faults.add("GET", Fault(200, cut=True), times=99)
-    with pytest.raises(Unclear, match=rf"imettk-pack.json of {PACK} version 1: it breaks off; try again later"):
+    with pytest.raises(
+        Unclear, match=rf"imettk-pack.json of {PACK} version 1: the download breaks off; try again later"
+    ):
         pack_digest(account, pinned)
 
 
@@ -156,7 +158,7 @@ def test_a_file_that_comes_in_a_zip_is_read(kaggle, out):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_storm_pins_what_was_uploaded(kaggle, out, mine, seed):
+def test_in_a_storm_the_uploaded_content_is_pinned(kaggle, out, mine, seed):
     box, account = kaggle
     add_other(box)
     box.faults.storm(seed, 0.25)
@@ -178,7 +180,7 @@ with hold_upload(Path(sys.argv[1])):
 
 @pytest.fixture
 def holder(out):
-    """Another process, which makes and uploads a pack from the same folder until its input ends."""
+    """A process that holds the pack's folder, as an upload does, until its input ends."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDS, out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -189,7 +191,7 @@ def holder(out):
     process.stdout.close()
 
 
-def test_a_pack_folder_is_anothers_until_its_upload_has_ended(kaggle, out, holder, capsys):
+def test_a_pack_folder_is_locked_until_its_upload_has_ended(kaggle, out, holder, capsys):
     box, account = kaggle
     waits = []
 
@@ -215,12 +217,12 @@ from kaggle_box import fast_patience
 from imettk.kaggle.client import Kaggle
 from imettk.kaggle.pack import PackOrder
 from imettk.kaggle.packs import upload_pack
-own = Path(sys.argv[2]) if sys.argv[2].endswith(".py") else None
-print(*upload_pack(Kaggle(fast_patience()), Path(sys.argv[1]), PackOrder(recipe=own, wheels=False)))
+recipe = Path(sys.argv[2]) if sys.argv[2].endswith(".py") else None
+print(*upload_pack(Kaggle(fast_patience()), Path(sys.argv[1]), PackOrder(recipe=recipe, wheels=False)))
 """
 
 
-def test_two_processes_with_one_folder_get_each_its_own(kaggle, out, mine):
+def test_two_processes_with_one_folder_each_pin_their_pack(kaggle, out, mine):
     box, _ = kaggle
     path = os.pathsep.join(filter(None, [str(Path(kaggle_box.__file__).parent), os.environ.get("PYTHONPATH")]))
     processes = [
@@ -237,7 +239,7 @@ def test_two_processes_with_one_folder_get_each_its_own(kaggle, out, mine):
     assert all(held(box, pinned) == digest for pinned, digest in endings)
 
 
-def test_waiting_ends_some_time(out, holder, monkeypatch):
+def test_waiting_for_a_folder_has_an_end(out, holder, monkeypatch):
     waits = []
     with pytest.raises(BusyError, match=rf"in use by process {holder.pid} for an hour"), hold_upload(out, waits.append):
         raise AssertionError("held twice")

@@ -1,4 +1,4 @@
-"""Hours that are said to be left count sessions that left nothing."""
+"""Used hours include sessions that left no output."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from imettk.kaggle.rounds import follow
 from imettk.kaggle.watch import describe
 
 
-def test_hours_of_sessions_that_left_nothing_count(begin):
+def test_hours_of_sessions_without_output_count(begin):
     box, follower = begin(failing({"-f0-s1": 1}, "CANCEL_ACKNOWLEDGED"), folds=[0], limit_seconds=3600)
     times = itertools.count(1.8e9, 10)
-    box.date = lambda: next(times)  # ten seconds a call
+    box.date = lambda: next(times)  # ten seconds per call
     follower.chain.expected_sessions, follower.chain.expected_hours = 6, 5.0
     follow([follower])[0]
     killed = follower.chain.of("train", 0)[0]

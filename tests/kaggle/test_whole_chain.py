@@ -1,4 +1,4 @@
-"""The whole way over Kaggle in a box: real packs, real kernels in the platform's layout, real trainings."""
+"""A whole chain on Kaggle in a box: real packs, real kernels in the platform's layout, real trainings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOLDS = (0, 1)
 
 
 def run_for_real(python: Path):
-    """Sessions as the platform runs them."""
+    """Return a function that runs sessions as the platform does."""
 
     def run(job: Job) -> str:
         mounts = Mounts(job.datasets, job.notebooks, job.competitions)
@@ -49,17 +49,17 @@ def run_for_real(python: Path):
 
 
 def f2_of(answers: Path):
-    """Scores a submission by the true answers, as the competition does."""
+    """Return a function that scores a submission by the true answers."""
     truth = pd.read_csv(answers, dtype=str).set_index("id")["attribute_ids"].fillna("")
 
     def score(path: Path) -> tuple[float, float]:
         given = pd.read_csv(path, dtype=str).set_index("id")["attribute_ids"].fillna("")
         names = sorted({name for text in (*truth, *given) for name in text.split()})
-        wanted, found = (
-            np.array([[name in text.split() for name in names] for text in one.loc[truth.index]])
-            for one in (truth, given)
+        wanted, predicted = (
+            np.array([[name in text.split() for name in names] for text in column.loc[truth.index]])
+            for column in (truth, given)
         )
-        value = float(fbeta_score(wanted, found, beta=2, average="samples", zero_division=0))
+        value = float(fbeta_score(wanted, predicted, beta=2, average="samples", zero_division=0))
         return round(value, 5), round(value / 2, 5)
 
     return score
@@ -67,10 +67,10 @@ def f2_of(answers: Path):
 
 @pytest.fixture
 def whole(make_box, python, pack, digits_data, empty_store, tmp_path, monkeypatch) -> KaggleBox:
-    """A box that trains, and the command line on it; its log has begun."""
+    """A box whose sessions really train, with an account and an empty log."""
     monkeypatch.setattr(client, "Patience", fast_patience)
     shutil.copytree(empty_store, tmp_path / "log")
-    # Behind the box's proxy there is no package index; these are the wheels that it gave before.
+    # The box's proxy leads to no package index: use the wheels that were fetched before.
     monkeypatch.setattr(
         packing, "_build_wheels", lambda out, names: [shutil.copy(path, out) for path in pack.glob("*.whl")]
     )
@@ -80,14 +80,14 @@ def whole(make_box, python, pack, digits_data, empty_store, tmp_path, monkeypatc
 
 
 def command(*words: str, code: int | None = 0) -> None:
-    """A command in this process, which ends with this code; None is any but that of a user's fault."""
+    """Run a command in this process, which must exit with this code; None accepts any but 2."""
     with pytest.raises(SystemExit) as ending:
         main(list(words))
     assert ending.value.code == code if code is not None else ending.value.code != 2
 
 
 def killed_at_its_end(run, slug: str):
-    """Sessions of which one is killed after its last checkpoint, before its kernel has listed what it leaves."""
+    """Return a function that runs sessions, and kills one after its last checkpoint, before it lists its output."""
 
     def run_or_kill(job: Job) -> str:
         status = run(job)
@@ -102,7 +102,7 @@ def killed_at_its_end(run, slug: str):
 
 @pytest.mark.slow
 def test_from_a_laptop_to_a_score(whole, imettk, digits_data, tmp_path, capsys, monkeypatch):
-    """Two folds of three sessions each, the command started anew for every look; then once without any platform.
+    """Two folds of three sessions each, with a new process for every look; then once without any platform.
 
     Every call may fail in every way, lists come late, and one session is killed in the middle of its training.
     """
@@ -121,16 +121,16 @@ def test_from_a_laptop_to_a_score(whole, imettk, digits_data, tmp_path, capsys, 
         whole.wait_for_an_end()
     assert state is not None and state.is_done("infer"), capsys.readouterr().out
     notes = {fold: [job.note for job in state.of("train", fold)] for fold in FOLDS}
-    killed = "CANCEL_ACKNOWLEDGED in the middle of train: its checkpoints are taken up"
+    killed = "CANCEL_ACKNOWLEDGED in the middle of train: the next session continues from its checkpoints"
     assert notes == {0: ["step 4 of 11", killed, "step 11 of 11"], 1: [f"step {step} of 11" for step in (4, 8, 11)]}
     assert len(whole.faults.happened) > 5 and all(len(versions) == 1 for versions in whole.kernels.values())
     whole.faults.storm(seed=1, rate=0)
 
     local = tmp_path / "local"
-    for stage, fold in [("prepare", None), *(("train", fold) for fold in FOLDS), ("validate", None), ("infer", None)]:
+    for name, fold in [("prepare", None), *(("train", fold) for fold in FOLDS), ("validate", None), ("infer", None)]:
         which = [] if fold is None else ["--fold", str(fold)]
         at = ["--data", str(digits_data / "data"), "--run-dir", str(local)]
-        imettk(stage, "digits", *at, *which)
+        imettk(name, "digits", *at, *which)
     for fold in FOLDS:
         last = whole.kernels[f"me/{state.of('train', fold)[-1].slug}"][-1].job.working
         ours, theirs = (read_tensors(path / f"fold{fold}" / "model.safetensors").tensors for path in (last, local))
