@@ -44,10 +44,10 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 
 
 def load_recipe(name: str) -> Recipe:
-    """The recipe with a built-in name, of a `.py` file with a `recipe()` function, or of a saved `recipe.json`.
+    """Load a recipe by its built-in name, from a `.py` file with a `recipe()` function, or from a saved `recipe.json`.
 
     Raises:
-        ConfigError: there is none, or it is not valid.
+        ConfigError: it does not exist, or is not valid.
     """
     if name in RECIPES:
         return RECIPES[name]()
@@ -55,7 +55,7 @@ def load_recipe(name: str) -> Recipe:
     if path.suffix == ".json":
         return read_recipe(path)
     if path.suffix != ".py":
-        raise ConfigError(f"{name!r} is no recipe: give {', '.join(RECIPES)}, a .py file, or a recipe.json")
+        raise ConfigError(f"{name!r} is not a recipe: give {', '.join(RECIPES)}, a .py file, or a recipe.json")
     if not path.is_file():
         raise ConfigError(f"{path} is missing")
     made, sha256 = _run(path)
@@ -66,20 +66,25 @@ def load_recipe(name: str) -> Recipe:
         made = replace(made, source_sha256=sha256)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    made = from_json(to_json(made), where=str(path))  # checks the types of every field
+    # Through JSON and back: that checks the type of every field, and the run is resumed from such a file.
+    made = from_json(to_json(made), where=str(path))
     check_own(made)
     return made
 
 
 def _run(path: Path) -> tuple[object, str]:
-    """Return what `recipe()` of a user's file gives, and the file's SHA-256; what it raises is said with its line."""
+    """Run `recipe()` of a user's file; return its result and the file's SHA-256.
+
+    Raises:
+        ConfigError: the file has no such function, or raises anything; the message names the line.
+    """
     try:
         with own.running(path) as (sha256, names):
             if (function := names.get("recipe")) is not None:
                 return function(), sha256
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # an exit too: it would end the command with the code of one that is done
+    except BaseException as error:  # SystemExit too: `exit(0)` in the file would end the command as if it had succeeded
         place = own.describe(error, files={str(path)})
         kind = [] if isinstance(error, UserError) else [type(error).__name__]
         plain = ": ".join(filter(None, [*kind, " ".join(str(error).split())]))
@@ -88,7 +93,7 @@ def _run(path: Path) -> tuple[object, str]:
 
 
 def _require_plain(recipe: Recipe, path: Path) -> None:
-    """Raise `ConfigError` where a field holds what JSON cannot: a path, a number of numpy."""
+    """Raise `ConfigError` if a field holds a value that JSON cannot, such as a `Path` or a NumPy number."""
     for name, value in leaves(recipe):
         try:
             json.dumps(value)

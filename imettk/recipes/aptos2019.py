@@ -1,18 +1,18 @@
-"""APTOS 2019 Blindness Detection: how far diabetes has damaged a retina, grades from 0 to 4, quadratic kappa.
+"""APTOS 2019 Blindness Detection: the damage that diabetes has done to a retina, grades 0 to 4, quadratic kappa.
 
-The first place, Guanshuo Xu (www.kaggle.com/c/aptos2019-blindness-detection, "1st place solution summary"; notes at
-pennz.github.io/kaggle/aptos_1st_learn.html): grades are learned as numbers, with smooth L1 and nothing else; images of
-2015's competition are learned beside this year's, all of them only resized; and the plain mean of eight networks, each
-of MODELS with two seeds, is answered: train them with `--model.backbone`, `--images.image-size` and `--train.seed`,
-then `imettk ensemble --method mean`. A second round learns from the first: labels are averaged with what its models say
-(`--train.teacher FIRST/fold0/oof.safetensors ...`), and test images that these are sure of are learned too
-(`imettk pseudo`). Figure: kappa 0.936 on the private board.
+The solution of the first place, Guanshuo Xu (www.kaggle.com/c/aptos2019-blindness-detection, "1st place solution
+summary"; notes at pennz.github.io/kaggle/aptos_1st_learn.html): grades are learned as numbers, with smooth L1 as the
+only loss; images of the 2015 competition are learned too, all of them only resized; and the answer is the plain mean of
+eight networks, each of MODELS with two seeds. Train them with `--model.backbone`, `--images.image-size` and
+`--train.seed`, then run `imettk ensemble --method mean`. A second round learns from the first: labels are averaged with
+its predictions (`--train.teacher FIRST/fold0/oof.safetensors ...`), and confidently predicted test images are learned
+too (`imettk pseudo`). Expected: kappa 0.936 on the private leaderboard.
 
-Images lie in `train_images`, `test_images` and `drd2015`; the external table is `drd2015.csv`, 2015's labels in the
-columns of `train.csv`. `imettk new --like aptos2019 --metric quadratic_kappa` leaves it out.
+Images lie in `train_images`, `test_images` and `drd2015`; the external table is `drd2015.csv`, the labels of 2015 in
+the columns of `train.csv`. `imettk new --like aptos2019 --metric quadratic_kappa` leaves it out.
 
-Not here: generalised mean pooling before the last layer, and other external images than 2015's. He cut the numbers at
-0.7, 1.5, 2.5 and 3.5; here the cuts are the best ones out of fold. Rates and epochs are ours.
+Not included: generalised mean pooling before the last layer, and external images other than those of 2015. He cut the
+numbers at 0.7, 1.5, 2.5 and 3.5; here the cut-points are fitted out of fold. Learning rates and epochs are ours.
 """
 
 from imettk.config import (
@@ -29,7 +29,7 @@ from imettk.config import (
     TrainConfig,
 )
 
-# Backbone, and the side of the images that it sees.
+# Backbone, and the side of its input images.
 MODELS = (
     ("pretrainedmodels:se_resnext50_32x4d", 512),
     ("pretrainedmodels:se_resnext101_32x4d", 384),
@@ -39,7 +39,7 @@ MODELS = (
 
 
 def aptos2019() -> Recipe:
-    """An SE-ResNeXt-50 at 512 pixels, grades as numbers with the best cut-points, five folds."""
+    """Return the recipe of an SE-ResNeXt-50 at 512 pixels: grades as numbers, fitted cut-points, five folds."""
     backbone, side = MODELS[0]
     return Recipe(
         name="aptos2019",

@@ -1,15 +1,17 @@
-"""CSIRO Image2Biomass 2025: grams of clover, dead, green and all matter on a square of pasture, one weighted R2 of all.
+"""CSIRO Image2Biomass 2025: grams of clover, dead, green and total matter on a square of pasture, one weighted R2.
 
-The tenth place's model, which is told in full (www.kaggle.com/competitions/csiro-biomass/writeups/10th-place-solution):
-DINOv3 ViT-L on the whole picture of two squares, of which the last two blocks are tuned, Huber's loss with the metric's
-weights, averaged weights, dates kept whole in folds, a mirrored view. What is a sum is answered as one, as in
-github.com/haokwok2002/CSIRO-Image2BiomassPrediction (gold, 0.65 on the private board), from which the augmentation is.
-The tenth left out eight rows of Western Australia (2015-08-21) whose green is 0 in the table, not in the picture, and
-gained 0.01: list them in a file for `--table.left-out-csv`. Rates, epochs and batches are ours: the text has none.
+The model of the tenth place, which is described in full
+(www.kaggle.com/competitions/csiro-biomass/writeups/10th-place-solution): a DINOv3 ViT-L on the whole picture of two
+squares, with its last two blocks fine-tuned, Huber loss with the metric's weights, averaged weights, folds that keep
+dates whole, and a mirrored view. Targets that are sums are answered as sums, as in
+github.com/haokwok2002/CSIRO-Image2BiomassPrediction (gold, 0.65 on the private leaderboard), the source of the
+augmentation too. The tenth place left out eight rows of Western Australia (2015-08-21) whose green is 0 in the table,
+though not in the picture, and gained 0.01: list them in a file for `--table.left-out-csv`. Learning rates, epochs and
+batch sizes are ours, as the write-up has none.
 
-Not here: heights and NDVI as further targets of two of its three models, and flashes and dates drawn into pictures; the
-halves through one network and joined by attention, classes of ranges of grams beside the numbers, and training on the
-test set's own predictions, as others had that came first.
+Not included: heights and NDVI as additional targets of two of its three models, and flashes and dates drawn into
+pictures. Nor what better places had: both halves through one network and joined by attention, ranges of grams as
+classes beside the numbers, and training on predictions for the test set.
 """
 
 from imettk.config import (
@@ -31,7 +33,7 @@ SUMS = ("GDM_g = Dry_Clover_g + Dry_Green_g", "Dry_Total_g = Dry_Clover_g + Dry_
 
 
 def csiro2025() -> Recipe:
-    """A DINOv3 ViT-L at 768 x 1536 pixels, its last two of 24 blocks, five targets in long rows, five folds."""
+    """Return the recipe of a DINOv3 ViT-L at 768 x 1536 pixels: its last 2 of 24 blocks, 5 targets in long rows."""
     return Recipe(
         name="csiro2025",
         table=TableFormat(

@@ -1,4 +1,4 @@
-"""The demo's competition: sheets of handwritten digits, several labels each, small enough for two CPU cores."""
+"""The demo: sheets of handwritten digits with several labels each, small enough for two CPU cores."""
 
 from imettk.config import (
     FoldConfig,
@@ -15,7 +15,7 @@ from imettk.config import (
 
 
 def digits() -> Recipe:
-    """A tiny network from scratch on grey 48 px sheets; about half a minute a fold on two cores."""
+    """Return the recipe of a tiny network from scratch on grey 48 px sheets: half a minute per fold on two cores."""
     return Recipe(
         name="digits",
         table=TableFormat(group_column="group", labels_csv="labels.csv"),

@@ -1,9 +1,9 @@
-"""Global Data Science Challenge 2020: for each photograph of a sperm whale's fluke the 20 most similar ones.
+"""Global Data Science Challenge 2020: the 20 most similar photographs for each one of a sperm whale's fluke.
 
-Ahmed Besbes's system (github.com/ahmedbesbes/whales-classification), with its slips mended: test images are cut to
-their box as training images are, and the learning rate does not begin at 0. Images lie in `train/WHALE/`, unknown ones
-in `train/-1/`; `boxes.csv` names the fluke's box. To start from similar data, train `humpback2018`'s images with this
-recipe first, and give its `model.safetensors` as `--model.weights`.
+Ahmed Besbes's system (github.com/ahmedbesbes/whales-classification) without its mistakes: test images are cropped to
+their box, as training images are, and the learning rate does not start at 0. Images lie in `train/WHALE/`, those of
+unknown whales in `train/-1/`; `boxes.csv` has the box of each fluke. To start from similar data, train on the images of
+`humpback2018` with this recipe first, and give the resulting `model.safetensors` as `--model.weights`.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ NUM_ANSWERS = 20
 
 
 def gdsc2020() -> Recipe:
-    """ArcFace with a plain classifier beside it, on a ResNet-34 at 620 pixels; its figure on the board was 1434."""
+    """Return the recipe of a ResNet-34 at 620 pixels, ArcFace beside a plain classifier; leaderboard score 1434."""
     return Recipe(
         name="gdsc2020",
         table=TableFormat(
@@ -69,7 +69,7 @@ def gdsc2020() -> Recipe:
 
 
 def gdsc2020_densenet() -> Recipe:
-    """The second of its two models, a DenseNet-121 at 480 pixels: 1450. Both are joined by `imettk ensemble`."""
+    """Return the recipe of its second model, a DenseNet-121 at 480 pixels (1450), to join by `imettk ensemble`."""
     recipe = gdsc2020()
     return replace(
         recipe,
@@ -80,7 +80,7 @@ def gdsc2020_densenet() -> Recipe:
 
 
 def gdsc2020_triplet() -> Recipe:
-    """What it had before ArcFace: triplets, batch hard; 1370."""
+    """Return the recipe that it had before ArcFace: batch-hard triplets (1370)."""
     recipe = gdsc2020()
     return replace(
         recipe,

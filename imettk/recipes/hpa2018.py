@@ -1,10 +1,10 @@
-"""Human Protein Atlas 2018: 28 places of a protein in a cell, macro F1, four grey files an image.
+"""Human Protein Atlas 2018: 28 locations of a protein in a cell, macro F1, four grey files per image.
 
-The classifier of the first place (www.kaggle.com/c/human-protein-atlas-image-classification, bestfitting), with two of
-its slips mended: dropout is off when it predicts, and its label shares hold, since only empty rows are filled. The loss
-is that of the write-up; `--train.loss focal_lovasz_hard` adds the hard-negative cross-entropy of the code.
-External images lie in `external/` with `external.csv` beside `train.csv`; copies of test or train images among them
-should go first: `imettk duplicates hpa2018 --each-channel --action group`.
+The classifier of the first place, bestfitting (www.kaggle.com/c/human-protein-atlas-image-classification), without two
+of its mistakes: dropout is off during prediction, and label shares are kept, as only empty rows are filled. The loss is
+that of the write-up; `--train.loss focal_lovasz_hard` adds the hard-negative cross-entropy of the code.
+External images lie in `external/`, with `external.csv` next to `train.csv`. Remove copies of test or training images
+among them first: `imettk duplicates hpa2018 --each-channel --action group`.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ from imettk.config import (
 
 
 def hpa2018() -> Recipe:
-    """A DenseNet-121 on crops of 512 from 768 pixels; the weights of the lowest focal loss; shares are kept."""
+    """Return the recipe of a DenseNet-121 on crops of 512 from 768 pixels: lowest focal loss, label shares kept."""
     return Recipe(
         name="hpa2018",
         table=TableFormat(
@@ -44,7 +44,7 @@ def hpa2018() -> Recipe:
             load_size=(768, 768),
             fit="centre_crop",
             channels=4,
-            # Over train and test, as that solution's code has them; `imettk prepare` prints those of your files.
+            # Over train and test, from the solution's code; `imettk prepare` prints those of your files.
             mean=(0.074598, 0.050630, 0.050891, 0.076287),
             std=(0.122813, 0.085745, 0.129882, 0.119411),
         ),
@@ -70,10 +70,10 @@ def hpa2018() -> Recipe:
 
 
 def hpa2018_metric() -> Recipe:
-    """Which antibody an image is of, by a ResNet-50: near images have the same labels, for `imettk neighbours`.
+    """Return the recipe of a ResNet-50 that learns antibodies, for `imettk neighbours`: close images share labels.
 
-    It learns from the external images, whose names tell the antibody; those of `train.csv` are embedded; whose
-    they are nobody knows, so they are not judged. One image of four validates; the score is top-1 of the external ones.
+    It learns from the external images, whose names contain the antibody. Images of `train.csv` are embedded too, but
+    not judged, as their antibodies are unknown. One image in four validates; the score is top-1 of the external ones.
     """
     recipe = hpa2018()
     return replace(

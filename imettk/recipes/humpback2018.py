@@ -1,9 +1,9 @@
-"""Humpback Whale Identification 2018: which whale is this fluke, five answers in order, MAP@5, and `new_whale`.
+"""Humpback Whale Identification 2018: the whale of each fluke, or `new_whale`; five answers in order, MAP@5.
 
-After Prithvi Raju's few-shot triplets (www.kaggle.com/c/whale-categorization-playground): 9,850 images of 4,251 whales,
-more than half of them seen once. His slips are mended: answers keep their order, and the score is of all rows.
-Beside `train.csv` lie `boxes.csv` (the fluke), `turned.csv` and `left_out.csv` (one image name a line, each may be a
-header alone).
+Prithvi Raju's few-shot triplets (www.kaggle.com/c/whale-categorization-playground): 9,850 images of 4,251 whales, more
+than half of them seen once. Without his mistakes: answers keep their order, and all rows are scored.
+Next to `train.csv` lie `boxes.csv` (of the flukes), `turned.csv` and `left_out.csv` (one image name per line; each may
+be only a header).
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ from imettk.config import (
 
 
 def humpback2018() -> Recipe:
-    """Cosine triplets of the hardest in batches of 16 whales, with a margin of 0.7."""
+    """Return the recipe of batch-hard cosine triplets with a margin of 0.7, in batches of 16 whales."""
     return Recipe(
         name="humpback2018",
         table=TableFormat(
@@ -62,7 +62,7 @@ def humpback2018() -> Recipe:
 
 
 def humpback2018_arcface() -> Recipe:
-    """The same with ArcFace: rare whales get the larger margin, and a mirrored fluke is another whale's."""
+    """Return the same with ArcFace: rare whales get the larger margin, and a mirrored fluke counts as another whale."""
     recipe = humpback2018()
     return replace(
         recipe,

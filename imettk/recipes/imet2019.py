@@ -1,8 +1,8 @@
 """iMet Collection 2019: 1,103 attributes of artworks, F2 over samples (www.kaggle.com/c/imet-2019-fgvc6).
 
-What Ceshine Lee's notes and code tell of his solution and of the first places', without their slips: no row is dropped
-from validation, and the two views are plain and mirrored. Figures to expect on the private board, 3 models at 320
-pixels: 0.622.
+Ceshine Lee's solution and those of the first places, after his notes and code, without their mistakes: no row is
+dropped from validation, and the two views are plain and mirrored. Expected on the private leaderboard for 3 models at
+320 pixels: 0.622.
 """
 
 from dataclasses import replace
@@ -21,7 +21,7 @@ from imettk.config import (
 
 
 def imet2019() -> Recipe:
-    """The head first, then all of an SE-ResNeXt-50 in three groups of rates; pixels 320, thresholds by label group."""
+    """Return the recipe of an SE-ResNeXt-50 at 320 pixels: the head first, then all layers in three rate groups."""
     head = StageConfig(
         num_epochs=0.5,
         batch_size=64,
@@ -67,7 +67,7 @@ def imet2019() -> Recipe:
 
 
 def imet2019_freezing() -> Recipe:
-    """The variant that leaves the first three stages of the network as they are: warmup, then cosine."""
+    """Return the variant that freezes the first three levels of the network: warmup, then cosine."""
     recipe = imet2019()
     stage = replace(
         recipe.stages[1],

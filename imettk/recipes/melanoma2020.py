@@ -1,17 +1,17 @@
 """SIIM-ISIC Melanoma Classification 2020: the probability that a mole is a melanoma, ROC AUC.
 
 The image models of the first place, Qishen Ha, Bo Liu and Fuxu Liu (arXiv 2010.05351;
-github.com/haqishen/SIIM-ISIC-Melanoma-Classification-1st-Place-Solution): they learn the diagnosis, of which only the
-probability of melanoma is answered; rows of 2018 and 2019 are learned and validated too, folds keep patients whole, and
-eighteen models are averaged by rank: train MODELS with `--model.backbone` and the rest of their row, then
-`imettk ensemble --method rank`. Figures: AUC 0.9600 out of fold, 0.9490 on the private board.
+github.com/haqishen/SIIM-ISIC-Melanoma-Classification-1st-Place-Solution): they learn the diagnosis, though only the
+probability of melanoma is answered. Rows of 2018 and 2019 are learned and validated too, folds keep patients whole, and
+eighteen models are averaged by rank: train MODELS with `--model.backbone` and the rest of their row, then run
+`imettk ensemble --method rank`. Expected: AUC 0.9600 out of fold, 0.9490 on the private leaderboard.
 
-Images of 512 pixels a side lie in `jpeg/train`, `jpeg/test` and `isic2019`, the external table is `isic2019.csv`. Join
-diagnoses in the tables first, as they did: the lentigines, lichenoid and seborrheic keratosis are BKL; cafe-au-lait
-macule and atypical melanocytic proliferation are unknown; NV is nevus and MEL melanoma.
+Images of 512 pixels a side lie in `jpeg/train`, `jpeg/test` and `isic2019`; the external table is `isic2019.csv`. Join
+diagnoses in the tables first, as they did: the lentigines, lichenoid and seborrheic keratosis become BKL; cafe-au-lait
+macule and atypical melanocytic proliferation become unknown; NV becomes nevus and MEL melanoma.
 
-Not here: what four of the eighteen know of the patient beside the image, and the mean of five dropouts before the last
-layer.
+Not included: the patient's data, which four of the eighteen used beside the image, and the mean of five dropouts before
+the last layer.
 """
 
 from imettk.config import (
@@ -28,7 +28,7 @@ from imettk.config import (
     TrainConfig,
 )
 
-# Backbone, side of the images that it sees and of those that it is given, peak learning rate.
+# Backbone, side of its input images and of the images as loaded, peak learning rate.
 MODELS = (
     ("timm:tf_efficientnet_b5.ns_jft_in1k", 448, 512, 3e-4),
     ("timm:tf_efficientnet_b4.ns_jft_in1k", 448, 512, 3e-4),
@@ -47,7 +47,7 @@ MODELS = (
 
 
 def melanoma2020() -> Recipe:
-    """An EfficientNet-B5 at 448 pixels, nine diagnoses, eight views, five folds."""
+    """Return the recipe of an EfficientNet-B5 at 448 pixels: nine diagnoses, eight views, five folds."""
     backbone, side, load_side, lr = MODELS[0]
     return Recipe(
         name="melanoma2020",

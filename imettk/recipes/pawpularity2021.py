@@ -1,17 +1,17 @@
-"""PetFinder.my Pawpularity 2021: how appealing a pet's photo is, a number from 1 to 100, RMSE.
+"""PetFinder.my Pawpularity 2021: the appeal of a pet's photo, a number from 1 to 100, RMSE.
 
-What its best places had in common (www.kaggle.com/c/petfinder-pawpularity-score; summed up at
-zenn.dev/kohecchi/articles/efc6d291dec289): large transformers that were trained on ImageNet-22k, BEiT the best single
-network of the first place (Gilberto Titericz) and of the sixth (Chris Deotte); squares cut out of photos that keep
-their shape, at 224, 384 or 512 pixels (sixth); blends of many networks. Scores were learned as if they were
-probabilities, by cross-entropy on shares of their range (forcelog.hatenablog.com/entry/2022/01/16/173857), and mixed in
-half of the batches. Train MODELS with `--model.backbone` and the sides beside it, then `imettk ensemble --method
-weighted`. Photos say little: a constant answer has an RMSE of 20.6, Chris Deotte's public notebook 17.8.
+The common ground of the best places (www.kaggle.com/c/petfinder-pawpularity-score; summary at
+zenn.dev/kohecchi/articles/efc6d291dec289): large transformers pretrained on ImageNet-22k, with BEiT the best single
+network of the first place (Gilberto Titericz) and the sixth (Chris Deotte); squares cropped from photos that keep their
+aspect ratio, at 224, 384 or 512 pixels (sixth); blends of many networks. Scores were learned like probabilities, by
+cross-entropy on shares of their range (forcelog.hatenablog.com/entry/2022/01/16/173857), with mixup in half of the
+batches. Train MODELS with `--model.backbone` and the sides beside it, then run `imettk ensemble --method weighted`.
+Photos tell little: a constant answer has an RMSE of 20.6, Chris Deotte's public notebook 17.8.
 
-Copies of a photo lie in different rows: `imettk duplicates --action group` keeps them in one fold.
+Several rows show copies of one photo: `imettk duplicates --action group` keeps them in one fold.
 
-Not here: the first place's support vector regression over the features of many networks, and what CLIP says of them.
-Rate and epochs are ours.
+Not included: the first place's support vector regression on features of many networks, CLIP's among them. Learning rate
+and epochs are ours.
 """
 
 from imettk.config import (
@@ -27,7 +27,7 @@ from imettk.config import (
     TrainConfig,
 )
 
-# Backbone, side of the squares that it sees, and of the images that these are cut from.
+# Backbone, side of its input squares, and of the images that these are cropped from.
 MODELS = (
     ("timm:beit_large_patch16_224.in22k_ft_in22k_in1k", 224, 256),
     ("timm:swin_large_patch4_window7_224.ms_in22k_ft_in1k", 224, 256),
@@ -38,7 +38,7 @@ MODELS = (
 
 
 def pawpularity2021() -> Recipe:
-    """A BEiT-Large at 224 pixels, cross-entropy of scores, ten folds."""
+    """Return the recipe of a BEiT-Large at 224 pixels: cross-entropy on scores, ten folds."""
     backbone, side, load_side = MODELS[0]
     return Recipe(
         name="pawpularity2021",

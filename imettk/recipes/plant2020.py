@@ -1,13 +1,13 @@
-"""Plant Pathology 2020: healthy, rust, scab or several diseases, a probability each, mean ROC AUC of the four columns.
+"""Plant Pathology 2020: the probabilities of healthy, rust, scab and several diseases, mean ROC AUC of the columns.
 
-The first place's system as its authors made it anew (github.com/alipay/cvpr2020-plant-pathology, by yelanlan and nick):
-labels are partly wrong, so a second training of all folds learns 0.7 of the labels and 0.3 of what the first one's
-models said of rows that they had not seen, and both are averaged. Train `plant2020` and validate it, then in another
-`--run-dir` with `--train.teacher FIRST/fold0/oof.safetensors FIRST/fold1/oof.safetensors ...`, and `imettk ensemble
---method mean` joins the two. Figures on the private board: 0.98108 the first, 0.98135 the second, 0.98253 together.
+The first place's system as its authors, yelanlan and nick, rebuilt it (github.com/alipay/cvpr2020-plant-pathology).
+Labels are partly wrong, so a second training of all folds learns from 0.7 of the labels and 0.3 of the first one's
+out-of-fold predictions, and both are averaged. Train and validate `plant2020`, then again in another `--run-dir` with
+`--train.teacher FIRST/fold0/oof.safetensors FIRST/fold1/oof.safetensors ...`, and join the two with `imettk ensemble
+--method mean`. Expected on the private leaderboard: 0.98108 for the first, 0.98135 for the second, 0.98253 together.
 
-Not here: features of unit length before the last layer; leaves taken upright are squeezed, where theirs were turned;
-and mirrored views stand for their eight random draws of training's augmentation.
+Not included: features of unit length before the last layer. Leaves photographed upright are squeezed, not rotated as
+theirs were, and mirrored views replace their eight random draws of the training augmentation.
 """
 
 from imettk.config import (
@@ -23,11 +23,11 @@ from imettk.config import (
     TrainConfig,
 )
 
-CYCLES = (10, 20, 40)  # epochs, after each of which the learning rate starts from its peak (SGDR, arXiv 1608.03983)
+CYCLES = (10, 20, 40)  # epochs; the learning rate restarts from its peak after each cycle (SGDR, arXiv 1608.03983)
 
 
 def plant2020() -> Recipe:
-    """An SE-ResNeXt-50 at 480 x 768 pixels, three cycles of the learning rate, five folds."""
+    """Return the recipe of an SE-ResNeXt-50 at 480 x 768 pixels: three cycles of the learning rate, five folds."""
     return Recipe(
         name="plant2020",
         table=TableFormat(

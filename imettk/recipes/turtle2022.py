@@ -1,9 +1,9 @@
-"""Turtle Recall 2022: which of 100 turtles is this, or a new one; five answers in order, MAP@5.
+"""Turtle Recall 2022: one of 100 turtles, or a new one; five answers in order, MAP@5.
 
 Igor Ivanov's system, fifth place (github.com/vecxoz/turtle-recall): a softmax over all 2,265 turtles of `train.csv`
-and `extra_images.csv`; whoever is not among the 100 of `train.csv` is answered as `new_turtle`. All images lie in
-`images/`. Its other models are this recipe with another `--model.backbone`, and `imettk ensemble` takes their mean;
-figures: CV MAP@5 0.893 to 0.920 each, 0.9503 together, 0.9648 on the private board.
+and `extra_images.csv`; turtles that are not among the 100 of `train.csv` are answered as `new_turtle`. All images lie
+in `images/`. Its other models are this recipe with another `--model.backbone`, averaged by `imettk ensemble`. Expected:
+CV MAP@5 0.893 to 0.920 each, 0.9503 together, 0.9648 on the private leaderboard.
 """
 
 from imettk.config import (
@@ -20,7 +20,7 @@ from imettk.config import (
     TrainConfig,
 )
 
-# EfficientNet-B7, -L2 (twice), V2-L and V2-XL, and BEiT-L, as timm calls them.
+# EfficientNet-B7, -L2 (twice), V2-L and V2-XL, and BEiT-L, by their names in timm.
 BACKBONES = (
     "timm:tf_efficientnet_b7",
     "timm:tf_efficientnet_l2",
@@ -32,7 +32,7 @@ NUM_ANSWERS = 5
 
 
 def turtle2022() -> Recipe:
-    """An EfficientNet-B7 at 512 pixels, ten views, five folds."""
+    """Return the recipe of an EfficientNet-B7 at 512 pixels: ten views, five folds."""
     return Recipe(
         name="turtle2022",
         table=TableFormat(

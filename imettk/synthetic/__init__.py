@@ -1,1 +1,1 @@
-"""Small competitions made on the spot, each in the file formats of a real one."""
+"""Small generated competitions, each in the file formats of a real one."""

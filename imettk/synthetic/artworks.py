@@ -1,4 +1,4 @@
-"""A small competition of drawn artworks in iMet 2019's file format: two kinds of label, a long tail, odd shapes."""
+"""A small competition of drawn artworks in iMet 2019's file format: two kinds of labels, a long tail, odd shapes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from imettk.errors import DataError
 
-# Commonest first. The last culture and the last tag are the rare labels: 1 and 2 training rows, one test row each.
+# Most common first. The last culture and the last tag are the rare labels: 1 and 2 training rows, one test row each.
 CULTURES = ("french", "italian", "american", "dutch", "japanese", "egyptian", "greek", "mayan")
 TAGS = (
     "circle", "square", "triangle", "star", "cross", "ring", "diamond", "stripes", "frame", "arrow", "zigzag",
@@ -21,7 +21,7 @@ TAGS = (
 LABEL_NAMES = tuple(f"culture::{name}" for name in CULTURES) + tuple(f"tag::{name}" for name in TAGS)
 RARE_ROWS = {len(CULTURES) - 1: 1, len(LABEL_NAMES) - 1: 2}  # label -> training rows
 
-# A culture is what the ground looks like: RGB, and the texture drawn on it.
+# A culture is shown by the ground: its RGB colour, and the texture drawn on it.
 GROUNDS = (
     ((236, 226, 200), "plain"),
     ((198, 222, 240), "rows"),
@@ -32,8 +32,8 @@ GROUNDS = (
     ((170, 190, 190), "rows"),
     ((150, 140, 130), "columns"),
 )
-NUM_TAGS = (0.1, 0.25, 0.25, 0.2, 0.12, 0.08)  # how many images have 0 to 5 tags
-EXTREME_ASPECTS = {3: 1 / 5, 13: 6.0}  # width / height of these images among every 20
+NUM_TAGS = (0.1, 0.25, 0.25, 0.2, 0.12, 0.08)  # shares of images with 0 to 5 tags
+EXTREME_ASPECTS = {3: 1 / 5, 13: 6.0}  # width / height of two images in every 20
 LONG_SIDE = (80, 160)
 
 
@@ -42,8 +42,8 @@ def make_artworks(
 ) -> None:
     """Lay out a multi-label competition of drawn artworks in iMet 2019's format.
 
-    Cultures are grounds (two cultures share the picture, half each), tags are shapes of a colour of their own at random
-    places. Most images lie between 1:2 and 2:1, of every 20 one is 1:5 and one 6:1.
+    Cultures are grounds (two cultures share the picture, half each); tags are shapes, each with its own colour, at
+    random positions. Most images have an aspect ratio between 1:2 and 2:1; in every 20, one is 1:5 and one is 6:1.
 
     Args:
         data_dir: receives `train.csv`, `labels.csv`, `sample_submission.csv`, `train/` and `test/`; must not exist yet.
@@ -70,11 +70,15 @@ def _write_images(folder: Path, count: int, rare: dict[int, int], rng: np.random
     for row, name in enumerate(ids):
         picture = _draw(labels[row], EXTREME_ASPECTS.get(row % 20) or 2 ** rng.uniform(-1, 1), rng)
         cv2.imwrite(str(folder / f"{name}.png"), picture[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    return pd.DataFrame({"id": ids, "attribute_ids": [" ".join(map(str, each)) for each in labels]})
+    return pd.DataFrame({"id": ids, "attribute_ids": [" ".join(map(str, row)) for row in labels]})
 
 
 def _deal_labels(count: int, rare: dict[int, int], rng: np.random.Generator) -> list[list[int]]:
-    """Sorted labels of each image: 1 or 2 cultures and 0 to 5 tags; of rare labels, exactly as many as asked for."""
+    """Return the sorted labels of each image: 1 or 2 cultures and 0 to 5 tags.
+
+    Args:
+        rare: the exact number of images of each rare label.
+    """
     cultures, tags = [], []
     for _ in range(count):
         cultures.append(_draw_labels(len(CULTURES) - 1, 1 + int(rng.random() < 0.25), rng))
@@ -92,13 +96,13 @@ def _deal_labels(count: int, rare: dict[int, int], rng: np.random.Generator) -> 
 
 
 def _draw_labels(size: int, count: int, rng: np.random.Generator) -> list[int]:
-    """`count` different ones of `size` labels, each the rarer the later it stands."""
+    """Draw `count` distinct labels of `size`; the later a label comes, the rarer it is."""
     shares = 1 / np.arange(1, size + 1)
     return rng.choice(size, count, replace=False, p=shares / shares.sum()).tolist()
 
 
 def _draw(labels: list[int], aspect: float, rng: np.random.Generator) -> np.ndarray:
-    """An artwork with these labels, RGB uint8 (H, W, 3).
+    """Draw an artwork with these labels, RGB uint8 (H, W, 3).
 
     Args:
         aspect: width / height.
@@ -126,7 +130,7 @@ def _draw(labels: list[int], aspect: float, rng: np.random.Generator) -> np.ndar
 
 
 def _ground(culture: int, width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    """The ground of a culture, RGB uint8 (height, width, 3), a little lighter or darker each time."""
+    """Draw the ground of a culture, RGB uint8 (height, width, 3), a little lighter or darker each time."""
     colour, texture = GROUNDS[culture]
     step = int(rng.integers(5, 8))
     across, down = np.arange(width) // step % 2, (np.arange(height) // step % 2)[:, None]
@@ -153,7 +157,7 @@ def _stamp(picture: np.ndarray, tag: int, place: np.ndarray, radius: float, rng:
 
 @functools.cache
 def _shapes() -> dict[str, tuple[list[np.ndarray], bool]]:
-    """Of each tag outlines within the unit circle, float (N, 2), and whether they are filled or drawn as lines."""
+    """Return each tag's outlines within the unit circle, float (N, 2), and whether to fill them or to draw lines."""
     round_, lines = _polygon(24), np.linspace(-0.7, 0.7, 4)
     flat = [np.array([[-0.7, level], [0.7, level]]) for level in lines]
     square = _polygon(4, start=np.pi / 4)
@@ -171,13 +175,13 @@ def _shapes() -> dict[str, tuple[list[np.ndarray], bool]]:
         "zigzag": ([np.column_stack([np.linspace(-0.9, 0.9, 6), np.tile([-0.4, 0.4], 3)])], False),
         "hourglass": ([np.array([[-0.6, -0.8], [0.6, -0.8], [-0.6, 0.8], [0.6, 0.8]])], True),
         "dots": ([round_ * 0.25 + [x, y] for x in (-0.5, 0.5) for y in (-0.5, 0.5)], True),
-        "grid": (flat + [each[:, ::-1] for each in flat], False),
+        "grid": (flat + [line[:, ::-1] for line in flat], False),
         "moon": ([np.concatenate([round_[6:19], round_[18:5:-1] * [0.5, 1.0]])], True),
         "spiral": ([_polygon(24, turns=2.5) * np.linspace(0.05, 0.95, 24)[:, None]], False),
     }
 
 
 def _polygon(corners: int, *, start: float = 0.0, turns: float = 1.0) -> np.ndarray:
-    """Points on the unit circle, float (corners, 2)."""
+    """Return points on the unit circle, float (corners, 2)."""
     angles = start + np.arange(corners) * (2 * np.pi * turns / corners)
     return np.column_stack([np.cos(angles), np.sin(angles)])

@@ -1,4 +1,4 @@
-"""A small competition of drawn cells in HPA 2018's file format: four grey files an image, copies among them."""
+"""A small competition of drawn cells in HPA 2018's file format: four grey files per image, and copies among them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import pandas as pd
 from imettk.errors import DataError
 
 COLOURS = ("red", "green", "blue", "yellow")
-NUM_LABELS = (0.5, 0.4, 0.1)  # how many images have 1 to 3 labels
+NUM_LABELS = (0.5, 0.4, 0.1)  # shares of images with 1 to 3 labels
 COPIES = 0.05  # share of images that are near-duplicates of training images
-TEST_COPIES = 2  # of those, in the test set
-ANTIBODY_IMAGES = 4  # external images of one antibody
+TEST_COPIES = 2  # near-duplicates in the test set
+ANTIBODY_IMAGES = 4  # external images per antibody
 
 
 class Pattern(NamedTuple):
-    """How often a class is, and where and how its protein shows.
+    """A class: its frequency, and the region and texture of its protein.
 
     Attributes:
-        rows: in the real training set.
-        texture: `rays` lead across the place, `arcs` along it, `chords` connect points of it.
-        low, high: the place: 0 is the centre of the nucleus, 1 its rim, 2 the edge of the cell.
-        number: of dots, rings or lines in each cell.
+        rows: number of rows in the real training set.
+        texture: `rays` lead across the region, `arcs` along it, `chords` connect points of it.
+        low, high: the region, from 0 at the centre of the nucleus through 1 at its rim to 2 at the edge of the cell.
+        number: number of dots, rings or lines in each cell.
         size: their radius or thickness in pixels of a 96 pixel image.
-        aside: on one side of the nucleus only.
-        length: of arcs, in radians.
+        aside: the protein is on one side of the nucleus only.
+        length: length of arcs, in radians.
     """
 
     rows: int
@@ -71,12 +71,12 @@ PATTERNS = (
     Pattern(328, "dots", 1.2, 1.8, 5, 3),  # 26 cytoplasmic bodies
     Pattern(11, "rings", 1.3, 1.7, 3, 5),  # 27 rods and rings
 )
-# What red, blue and yellow show in every image.
+# The patterns of the red, blue and yellow planes of every image; the green one shows the protein.
 MICROTUBULES, NUCLEUS, HAZE = Pattern(0, "rays", 0.9, 1.95, 22), Pattern(0, "fill", 0, 1), Pattern(0, "fill", 1, 1.9)
 
 
 class Subject(NamedTuple):
-    """What images of one antibody share: labels, and the cell line; radii as shares of the image's side."""
+    """The properties shared by images of one antibody: labels and cell line; radii are shares of the image's side."""
 
     labels: list[int]
     num_cells: int
@@ -85,7 +85,7 @@ class Subject(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One image: its id, what it shows, and red, green, blue and yellow, uint8 (4, side, side)."""
+    """An image: its id, its subject, and its red, green, blue and yellow planes, uint8 (4, side, side)."""
 
     name: str
     subject: Subject
@@ -93,7 +93,7 @@ class Sample(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One cell's outline; `aside` is the angle of what lies on one side of the nucleus."""
+    """The outline of a cell; `aside` is the angle of the side of the nucleus on which some proteins lie."""
 
     centre: np.ndarray
     nucleus: float
@@ -103,7 +103,7 @@ class Cell(NamedTuple):
     aside: float
 
     def at(self, levels: np.ndarray, angles: np.ndarray) -> np.ndarray:
-        """Points (x, y), int32 (..., 2); of levels, 0 is the centre, 1 the rim of the nucleus and 2 the edge."""
+        """Return points (x, y), int32 (..., 2), at levels from 0 (centre) over 1 (rim of the nucleus) to 2 (edge)."""
         radius = np.interp(levels, [0, 1, 2, 3], [0, self.nucleus, self.edge, 2 * self.edge])
         radius = radius * (1 + 0.06 * np.minimum(levels, 2) * np.sin(3 * angles + self.aside))
         along = np.exp(1j * angles)
@@ -123,21 +123,22 @@ def make_cells(
 ) -> None:
     """Lay out a multi-label competition of drawn cells in HPA 2018's format.
 
-    Near-duplicates (brighter or darker, shifted by a pixel each way, other noise) of training images are in the
-    external and the test set. External images come in fours of one antibody, the second part of their id: they share
-    labels and cell line, and the first of them may be such a copy. Labels are as frequent as in the real training set.
+    The external and the test set contain near-duplicates of training images: brighter or darker, shifted by a pixel in
+    each direction, with other noise. External images come in fours with the same antibody, the second part of their
+    id: they share labels and cell line, and the first may be such a copy. Labels are as frequent as in the real
+    training set.
 
     Args:
         data_dir: receives `train.csv`, `external.csv`, `sample_submission.csv` and the folders `train`, `external` and
             `test`; must not exist yet.
         answers_csv: receives the labels of the test images, in the format of `train.csv`.
         num_train: with 28 or more, every class has at least one row.
-        side: of images, in pixels.
+        side: side of the images in pixels.
     """
     if data_dir.exists():
         raise DataError(f"{data_dir} exists already; give another folder, or remove it to make the competition again")
     rng = np.random.default_rng(seed)
-    # Each class is dealt to one training row, so that none is missing; the rest is by chance.
+    # Each class is dealt to one training row, so that none is missing; all other labels are random.
     dealt = dict(zip(rng.permutation(num_train).tolist(), range(len(PATTERNS)), strict=False))
     train = [_sample(_uuid(rng), _subject(rng, dealt.get(row)), side, rng) for row in range(num_train)]
     copied = [train[row] for row in rng.permutation(num_train)]
@@ -149,14 +150,14 @@ def make_cells(
     _write(data_dir / "train", train).to_csv(data_dir / "train.csv", index=False)
     _write(data_dir / "external", external).to_csv(data_dir / "external.csv", index=False)
     answers = _write(data_dir / "test", test)
-    sample = pd.DataFrame({"Id": answers["Id"], "Predicted": "0"})  # not `Target`, as in the real one
+    sample = pd.DataFrame({"Id": answers["Id"], "Predicted": "0"})  # the real one says Predicted, not Target, too
     sample.to_csv(data_dir / "sample_submission.csv", index=False)
     answers_csv.parent.mkdir(parents=True, exist_ok=True)
     answers.to_csv(answers_csv, index=False)
 
 
 def _external(count: int, copied: list[Sample], side: int, rng: np.random.Generator) -> list[Sample]:
-    """Images of several antibodies; the first image of the first antibodies is a copy of one of `copied` each."""
+    """Draw images of several antibodies; the first image of each of the first antibodies copies one of `copied`."""
     samples: list[Sample] = []
     for antibody in range(-(-count // ANTIBODY_IMAGES)):
         original = copied[antibody] if antibody < len(copied) else None
@@ -172,7 +173,7 @@ def _external(count: int, copied: list[Sample], side: int, rng: np.random.Genera
 
 
 def _subject(rng: np.random.Generator, label: int | None = None) -> Subject:
-    """A subject with this label, or any, and others by chance."""
+    """Make a subject with random labels, this one among them if given."""
     rows = np.array([pattern.rows for pattern in PATTERNS])
     count = int(rng.choice(len(NUM_LABELS), p=NUM_LABELS)) + 1
     labels = rng.choice(len(PATTERNS), count, replace=False, p=rows / rows.sum()).tolist()
@@ -183,6 +184,7 @@ def _subject(rng: np.random.Generator, label: int | None = None) -> Subject:
 
 
 def _uuid(rng: np.random.Generator) -> str:
+    """Return a random id in the form of a UUID."""
     digits = rng.bytes(16).hex()
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
@@ -190,7 +192,8 @@ def _uuid(rng: np.random.Generator) -> str:
 def _sample(name: str, subject: Subject, side: int, rng: np.random.Generator) -> Sample:
     """Draw an image of a subject."""
     cells = []
-    for quarter in rng.permutation(4)[: subject.num_cells]:  # so that cells overlap little; some are cut, as real ones
+    # A quarter of the image for each cell: they overlap little, and some are cut off, as in real images.
+    for quarter in rng.permutation(4)[: subject.num_cells]:
         centre = side * (0.25 + 0.5 * np.array(divmod(quarter, 2)) + rng.uniform(-0.08, 0.08, 2))
         turn, aside = rng.uniform(0, 2 * np.pi, 2)
         cells.append(Cell(centre, side * subject.nucleus, side * subject.edge, rng.uniform(0.75, 1), turn, aside))
@@ -205,19 +208,19 @@ def _sample(name: str, subject: Subject, side: int, rng: np.random.Generator) ->
 
 
 def _copy(original: Sample, name: str, rng: np.random.Generator) -> Sample:
-    """Nearly the same image: another brightness, shifted by a pixel each way, other noise."""
+    """Make a near-duplicate: another brightness, a shift by a pixel in each direction, other noise."""
     moved = np.roll(original.planes, rng.choice([-1, 1], 2), (1, 2)).astype(np.float32)
     return Sample(name, original.subject, _exposed(moved * rng.uniform(0.85, 1.1), rng))
 
 
 def _exposed(planes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """With noise and as uint8."""
+    """Add noise, and return the planes as uint8."""
     noise = 6 + 3 * rng.standard_normal(planes.shape, np.float32)
     return np.clip(planes + noise, 0, 255).astype(np.uint8)
 
 
 def _draw(pattern: Pattern, cells: list[Cell], side: int, rng: np.random.Generator) -> np.ndarray:
-    """One pattern in every cell, float32 (side, side), 0 to 255."""
+    """Draw one pattern in every cell, float32 (side, side), 0 to 255."""
     canvas = np.zeros((side, side), np.uint8)
     size = max(1, round(pattern.size * side / 96))
     circle, steps = np.linspace(0, 2 * np.pi, 40), np.linspace(0, 1, 8)
@@ -241,14 +244,14 @@ def _draw(pattern: Pattern, cells: list[Cell], side: int, rng: np.random.Generat
                 lines = cell.at(pattern.low + (pattern.high - pattern.low) * steps, angles[:, None] + 0.2 * steps)
             case "arcs":
                 lines = cell.at(levels[:, None], angles[:, None] + pattern.length * steps)
-            case "chords":  # those of one cell are parallel
+            case "chords":  # parallel within a cell
                 lines = cell.at(levels[:, None], np.stack([angles, 2 * cell.aside + np.pi - angles], 1))
         cv2.polylines(canvas, list(lines), False, 200, size, cv2.LINE_AA)
     return canvas.astype(np.float32)
 
 
 def _write(folder: Path, samples: list[Sample]) -> pd.DataFrame:
-    """Write four grey files a sample, and return the table, sorted by id."""
+    """Write four grey files for each sample, and return the table, sorted by id."""
     folder.mkdir(parents=True)
     for sample in samples:
         for colour, plane in zip(COLOURS, sample.planes, strict=True):

@@ -1,4 +1,4 @@
-"""Small competitions made on the spot, in the file formats of the real ones."""
+"""A small competition of sheets of real handwritten digits in iMet's file format, that of the demo."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LABEL_NAMES = tuple(f"digit::{digit}" for digit in range(10)) + tuple(f"fact::{f
 
 @dataclass(frozen=True, kw_only=True)
 class DigitsSize:
-    """How large a digits competition is; the default is the demo's."""
+    """The size of a digits competition; the default is the demo's."""
 
     train_sheets: int = 1800
     test_sheets: int = 600
@@ -35,9 +35,9 @@ class DigitsSize:
 def make_digits(data_dir: Path, answers_csv: Path, *, seed: int = 0, size: DigitsSize | None = None) -> None:
     """Lay out a multi-label competition of handwritten digits in iMet's format.
 
-    Every sheet shows 1 to 4 of the 1,797 real scans of `sklearn.datasets.load_digits` at random places and sizes. No
-    scan is in both train and test, and each group of train sheets draws from scans of its own, so folds that keep
-    groups whole measure what the test set measures.
+    Every sheet shows 1 to 4 of the 1,797 real scans of `sklearn.datasets.load_digits` at random positions and sizes. No
+    scan is in both train and test, and each group of training sheets has its own scans, so folds that keep groups whole
+    measure what the test set measures.
 
     Args:
         data_dir: receives `train.csv`, `labels.csv`, `sample_submission.csv`, `train/` and `test/`; must not exist yet.
@@ -71,7 +71,7 @@ def make_digits(data_dir: Path, answers_csv: Path, *, seed: int = 0, size: Digit
 
 
 def sheet_labels(digits: list[int]) -> list[int]:
-    """Label ids (positions in `LABEL_NAMES`) of a sheet that shows these digits."""
+    """Return the label ids (positions in `LABEL_NAMES`) of a sheet that shows these digits."""
     facts = (
         any(digit % 2 == 0 for digit in digits),
         any(digit % 2 == 1 for digit in digits),
@@ -83,19 +83,19 @@ def sheet_labels(digits: list[int]) -> list[int]:
 
 
 def _deal_scans(rng: np.random.Generator, size: DigitsSize) -> list[list[tuple[np.ndarray, int]]]:
-    """The scans of the test set, then those of each group; every digit is dealt evenly."""
+    """Return the scans of the test set, then those of each group; every digit is dealt evenly."""
     from sklearn.datasets import load_digits
 
     scans = load_digits()
     images = (scans.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8), grey levels 0 to 16
-    hands: list[list[tuple[np.ndarray, int]]] = [[] for _ in range(size.num_groups + 1)]
+    parts: list[list[tuple[np.ndarray, int]]] = [[] for _ in range(size.num_groups + 1)]
     for digit in range(10):
         rows = rng.permutation(np.flatnonzero(scans.target == digit))
         num_test = round(len(rows) * size.test_share)
-        hands[0] += [(images[row], digit) for row in rows[:num_test]]
+        parts[0] += [(images[row], digit) for row in rows[:num_test]]
         for position, row in enumerate(rows[num_test:]):
-            hands[1 + position % size.num_groups].append((images[row], digit))
-    return hands
+            parts[1 + position % size.num_groups].append((images[row], digit))
+    return parts
 
 
 def _write_sheet(

@@ -1,4 +1,4 @@
-"""A small competition of drawn apple leaves in Plant Pathology 2020's file format: a column of 0 and 1 a class."""
+"""A small competition of drawn apple leaves in Plant Pathology 2020's file format: a column of 0 and 1 per class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from imettk.errors import DataError
 
-# Shares of the real training rows; what a leaf shows is one disease, both, or none.
+# Numbers of real training rows; a leaf shows one disease, both, or none.
 SHARES = {"healthy": 516, "multiple_diseases": 91, "rust": 622, "scab": 592}
 SHOWN = {"healthy": (), "multiple_diseases": ("rust", "scab"), "rust": ("rust",), "scab": ("scab",)}
 SPOTS = {"rust": ((235, 150, 30), 0.06, 5), "scab": ((50, 60, 35), 0.1, 4)}  # RGB, radius as a share of height, number
@@ -61,7 +61,7 @@ def _write(
 
 
 def _draw(diseases: tuple[str, ...], image_size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A leaf with these diseases before a blurred orchard, uint8 RGB (height, width, 3)."""
+    """Draw a leaf with these diseases in front of a blurred orchard, uint8 RGB (height, width, 3)."""
     height, width = image_size
     ground = rng.uniform(40, 120, (4, 6, 3)) * [0.8, 1.0, 0.6]
     picture = cv2.resize(ground, (width, height), interpolation=cv2.INTER_CUBIC)

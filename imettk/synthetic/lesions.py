@@ -12,18 +12,18 @@ import pandas as pd
 from imettk.errors import DataError
 
 POSITIVE = "melanoma"
-PATIENT_IMAGES = 5  # of a patient, on average
+PATIENT_IMAGES = 5  # images of a patient, on average
 
 
 class Lesion(NamedTuple):
-    """What images of a diagnosis look like, and how often it is.
+    """The look of a diagnosis, and its frequency.
 
     Attributes:
-        colour: RGB, of its middle.
-        ragged: how far its outline leaves an ellipse, as a share of the radius.
-        spots: darker parts in it.
-        share: of the images of 2020.
-        share_before: of those of the years before, which have diagnoses of their own.
+        colour: RGB colour of its centre.
+        ragged: the deviation of its outline from an ellipse, as a share of the radius.
+        spots: number of darker parts.
+        share: share of the images of 2020.
+        share_before: share of the images of earlier years, which have diagnoses of their own.
     """
 
     colour: tuple[int, int, int]
@@ -56,15 +56,15 @@ def make_lesions(
     side: int = 96,
     seed: int = 0,
 ) -> None:
-    """Lay out a competition of drawn moles in SIIM-ISIC 2020's format, its diagnoses joined as `melanoma2020` says.
+    """Lay out a competition of drawn moles in SIIM-ISIC 2020's format, with diagnoses joined as for `melanoma2020`.
 
     Args:
         data_dir: receives `train.csv` (with `patient_id`, `diagnosis` and `target`), `test.csv`,
-            `sample_submission.csv` (`image_name,target`), images in `jpeg/train/` and `jpeg/test/`; and, of the years
-            before, `isic2019.csv` (without patients) with images in `isic2019/`. Must not exist yet.
+            `sample_submission.csv` (`image_name,target`), images in `jpeg/train/` and `jpeg/test/`; and from earlier
+            years `isic2019.csv` (without patients) with images in `isic2019/`. Must not exist yet.
         answers_csv: receives the diagnoses of the test images, in the format of `train.csv`.
-        num_external: with 27 or more, every diagnosis has three rows there.
-        side: of images, in pixels.
+        num_external: with 27 or more, every diagnosis has at least three external rows.
+        side: side of the images in pixels.
     """
     if data_dir.exists():
         raise DataError(f"{data_dir} exists already; give another folder, or remove it to make the competition again")
@@ -86,7 +86,7 @@ def make_lesions(
 
 
 def _deal(shares: dict[str, float], count: int, rng: np.random.Generator) -> list[str]:
-    """Deal diagnoses to images by their shares, in any order; of each that has a share, three at least."""
+    """Deal diagnoses to images by their shares, in random order, and at least three of each with a share."""
     names = [name for name, share in shares.items() if share > 0]
     dealt = (3 * names)[:count]
     weights = np.array([shares[name] for name in names])
@@ -116,7 +116,7 @@ def _write(folder: Path, diagnoses: list[str], side: int, rng: np.random.Generat
 
 
 def _draw(look: Lesion, side: int, rng: np.random.Generator) -> np.ndarray:
-    """A mole on skin of any tone, with hairs, uint8 RGB (side, side, 3)."""
+    """Draw a mole on skin of a random tone, with hairs, uint8 RGB (side, side, 3)."""
     skin = np.array([225, 180, 155]) * rng.uniform(0.75, 1.05)
     picture = np.full((side, side, 3), np.minimum(skin, 255))
     centre, radius = rng.uniform(0.4, 0.6, 2) * side, rng.uniform(0.2, 0.32) * side

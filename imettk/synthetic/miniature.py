@@ -1,4 +1,4 @@
-"""A handful of a competition's rows in a folder of its own, in its own format, to try everything on."""
+"""A miniature of a competition: a few of its rows in a new folder, in its own format, for a quick trial of a recipe."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from imettk.data.long_rows import sample_rows, training_rows
 from imettk.data.sample_table import SampleTable
 from imettk.data.table_files import read_rows
 
-Plan = TypeVar("Plan", TableFormat, ExtraTable, RuleConfig)
-Labels: TypeAlias = Sequence[Sequence[int]]  # of each row
-IMAGES_A_LABEL = 8  # of a class or identity: enough for every scheme of folds
+Section = TypeVar("Section", TableFormat, ExtraTable, RuleConfig)
+Labels: TypeAlias = Sequence[Sequence[int]]  # the labels of each row
+IMAGES_A_LABEL = 8  # images of each class or identity: enough for every scheme of folds
 
 
 def make_miniature(
@@ -28,34 +28,52 @@ def make_miniature(
 ) -> tuple[Recipe, int]:
     """Write a data folder with about so many training rows; return the recipe that reads it, and the number of rows.
 
-    Nothing is written under a name that the recipe gives, which may lead anywhere: a table that is made smaller gets
-    a name of ours in `out`, and what is only read (images, boxes, lists) is named by its absolute path.
-
-    Where each row has one label, they are some rows of each of the most frequent labels, else every n-th row. The
+    If each row has one label, some rows of each of the most frequent labels are taken, otherwise every n-th row. The
     sample submission keeps its first rows.
 
     Args:
-        table: what `read_table` says of the recipe's own tables.
+        table: the recipe's own tables, as `read_table` reads them.
         out: a new folder.
 
     Raises:
         DataError: a table cannot be read.
     """
     assert table.targets is not None and table.sources is not None  # a training table has them
+    # The recipe's names may lead anywhere, so nothing is written under one of them: reduced tables get names of ours in
+    # `out`, and what is only read (images, boxes, lists) is named by its absolute path.
     form = _absolute(recipe.table, data_dir)
     task = recipe.task
     labels = [() if task.numeric else tuple(task.labels_of(target).tolist()) for target in table.targets]
-    firsts = np.arange(len(table))
-    if table.units is not None:  # whole ones, of which each counts as its first image
-        firsts = np.sort(np.unique(table.units, return_index=True)[1])
-        rows = max(4 * recipe.folds.num_folds, rows * len(firsts) // len(table))
-    taken = firsts[choose_rows([labels[row] for row in firsts.tolist()], table.sources[firsts], rows)]
-    names = table.ids
-    if table.units is not None:
-        taken = np.flatnonzero(np.isin(table.units, table.units[taken]))
-        names = table.units if form.rows_are_units else names
+    taken = _choose_whole_units(recipe, table, labels, rows)
+    names = table.ids if table.units is None or not form.rows_are_units else table.units
     chosen = set(names[taken].tolist())
     out.mkdir(parents=True)
+    present = {table.labels[label] for label in _present(labels, taken) if label >= 0}
+    small = {**_write_training(form, chosen, out), **_write_sample(form, test_rows, out)}
+    if form.labels_csv is not None and recipe.task.exclusive:
+        frame = read_rows(Path(form.labels_csv))
+        kept = frame[form.label_id_column].isin(_with_merged(form, present))
+        small["labels_csv"] = _write(frame[kept], out, "labels.csv")
+    return replace(recipe, table=replace(form, **small), rule=_absolute(recipe.rule, data_dir)), len(chosen)
+
+
+def _choose_whole_units(recipe: Recipe, table: SampleTable, labels: Labels, rows: int) -> np.ndarray:
+    """Choose about `rows` rows; a unit of several images is taken whole, and counts as its first image."""
+    assert table.sources is not None
+    if table.units is None:
+        return choose_rows(labels, table.sources, rows)
+    firsts = np.sort(np.unique(table.units, return_index=True)[1])
+    num_units = max(4 * recipe.folds.num_folds, rows * len(firsts) // len(table))
+    chosen = firsts[choose_rows([labels[row] for row in firsts.tolist()], table.sources[firsts], num_units)]
+    return np.flatnonzero(np.isin(table.units, table.units[chosen]))
+
+
+def _write_training(form: TableFormat, chosen: set[str], out: Path) -> dict[str, Any]:
+    """Write the chosen rows of the training table and of each extra one; return the fields of the format that differ.
+
+    Args:
+        chosen: ids of images or units.
+    """
     small: dict[str, Any] = {}
     if form.lists_images:
         small["train_images"] = "train"
@@ -67,45 +85,49 @@ def make_miniature(
         replace(extra, csv=_write(_rows_of(extra.csv, form, chosen), out, f"extra{number}.csv"))
         for number, extra in enumerate(form.extra)
     )
-    if (asked := find_asked(form, Path())) is not None:
-        made = asked != Path(form.sample_csv)
-        first = as_sample(form, read_asked(form, Path()).head(test_rows)) if made else _first_of_sample(form, test_rows)
-        small["sample_csv"] = _write(first, out, "sample_submission.csv")
-    if form.labels_csv is not None and recipe.task.exclusive:
-        frame = read_rows(Path(form.labels_csv))
-        present = {table.labels[label] for label in _present(labels, taken) if label >= 0}
-        kept = frame[form.label_id_column].isin(_with_merged(form, present))
-        small["labels_csv"] = _write(frame[kept], out, "labels.csv")
-    return replace(recipe, table=replace(form, **small), rule=_absolute(recipe.rule, data_dir)), len(chosen)
+    return small
+
+
+def _write_sample(form: TableFormat, test_rows: int, out: Path) -> dict[str, Any]:
+    """Write the first test rows as a sample submission; return the fields of the format that differ."""
+    asked = find_asked(form, Path())
+    if asked is None:
+        return {}
+    if asked == Path(form.sample_csv):
+        first = _first_of_sample(form, test_rows)
+    else:
+        first = as_sample(form, read_asked(form, Path()).head(test_rows))
+    return {"sample_csv": _write(first, out, "sample_submission.csv")}
 
 
 def choose_rows(labels: Labels, sources: np.ndarray, rows: int) -> np.ndarray:
     """Choose about `rows` rows of the training table, and a quarter as many of each extra one.
 
     Args:
-        labels: those of each row, -1 for no known identity, (N,).
+        labels: the labels of each row, -1 for no known identity, (N,).
         sources: the number of each row's table, 0 for the training table, int (N,).
 
     Returns:
-        Positions of rows, sorted, int64 (M,).
+        Sorted positions of rows, int64 (M,).
     """
     main = np.flatnonzero(sources == 0)
     chosen = [_choose(labels, main, rows)]
     present = _present(labels, chosen[0])
     for number in range(1, int(sources.max()) + 1):
         extra = np.flatnonzero(sources == number).tolist()
-        # Rows of labels that are there; where a table brings only new ones, any.
+        # Rows whose labels are chosen already, or any rows if the table has only new labels.
         known = [row for row in extra if present.issuperset(labels[row])]
         chosen.append(np.array(known or extra, np.int64)[: max(4, rows // 4)])
     return np.sort(np.concatenate(chosen))
 
 
 def _is_one_each(labels: Labels) -> bool:
+    """Return whether each row has exactly one label."""
     return all(len(row) == 1 for row in labels)
 
 
 def _present(labels: Labels, rows: np.ndarray) -> set[int]:
-    """Labels that some of these rows have."""
+    """Return the labels of these rows."""
     return {label for row in rows for label in labels[row]}
 
 
@@ -126,23 +148,24 @@ def _choose(labels: Labels, table: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _with_merged(form: TableFormat, names: set[str]) -> set[str]:
-    """Add the names that `merged_csv` says are the same: any of them may stay one here."""
+    """Add the names that `merged_csv` equates with these: any of them may be the one that is kept here."""
     return names.union(*(line for line in read_merged(form, Path()) if names & set(line)))
 
 
-def _absolute(plan: Plan, data_dir: Path) -> Plan:
-    """The same with every file and folder of images by its absolute path."""
-    found: dict[str, Any] = {}
-    for item in fields(plan):
-        value = getattr(plan, item.name)
+def _absolute(section: Section, data_dir: Path) -> Section:
+    """Return a section of the recipe with an absolute path in place of every file and folder."""
+    paths: dict[str, Any] = {}
+    for item in fields(section):
+        value = getattr(section, item.name)
         if item.name == "extra":
-            found[item.name] = tuple(_absolute(extra, data_dir) for extra in value)
+            paths[item.name] = tuple(_absolute(extra, data_dir) for extra in value)
         elif item.name.rpartition("_")[2] in ("csv", "images") and value is not None:
-            found[item.name] = str((data_dir / value).absolute())
-    return replace(plan, **found)
+            paths[item.name] = str((data_dir / value).absolute())
+    return replace(section, **paths)
 
 
 def _rows_of(csv: str, form: TableFormat, chosen: set[str]) -> pd.DataFrame:
+    """Return the rows of a training table that belong to the chosen images or units."""
     own_images = csv in (form.train_images, *(extra.images for extra in form.extra))
     frame, long = read_training(Path(csv), holds_images=own_images), training_rows(form)
     ids = frame[form.id_column] if long is None else pd.Series(long.images(frame, Path(csv)), frame.index)
@@ -150,7 +173,7 @@ def _rows_of(csv: str, form: TableFormat, chosen: set[str]) -> pd.DataFrame:
 
 
 def _first_of_sample(form: TableFormat, rows: int) -> pd.DataFrame:
-    """The sample submission of so many images."""
+    """Return the rows of the sample submission's first images."""
     csv, long = Path(form.sample_csv), sample_rows(form)
     frame = read_rows(csv)
     if long is None:
@@ -160,19 +183,19 @@ def _first_of_sample(form: TableFormat, rows: int) -> pd.DataFrame:
 
 
 def _write(frame: pd.DataFrame, out: Path, name: str) -> str:
-    """Write a table into `out`; returns its name there."""
+    """Write a table into `out`, and return its name there."""
     frame.to_csv(_place(out, name), index=False)
     return name
 
 
 def _place(out: Path, name: str) -> Path:
-    """Where a file of ours goes, its folder made.
+    """Return the path of a file in `out`, and make its folder.
 
     Raises:
-        RuntimeError: that is not inside of `out`; a bug, and the last moment to stop it from overwriting anything.
+        RuntimeError: the path leads out of `out`; a bug, stopped at the last moment before anything is overwritten.
     """
     path = out / name
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.parent.resolve().is_relative_to(out.resolve()) or path.is_symlink():
-        raise RuntimeError(f"{path} is not inside of {out}")
+        raise RuntimeError(f"{path} is not inside {out}")
     return path

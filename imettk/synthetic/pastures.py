@@ -1,4 +1,4 @@
-"""A small competition of drawn pastures in CSIRO 2025's file format: a row for each picture and target."""
+"""A small competition of drawn pastures in CSIRO 2025's file format: one row for each picture and target."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from imettk.errors import DataError
 
 TARGETS = ("Dry_Clover_g", "Dry_Dead_g", "Dry_Green_g", "Dry_Total_g", "GDM_g")
 COLOURS = {"Dry_Clover_g": (70, 190, 140), "Dry_Dead_g": (205, 185, 120), "Dry_Green_g": (40, 130, 30)}  # RGB
-GRAMS = 1.3  # of a drawn plant
+GRAMS = 1.3  # weight of a drawn plant
 STATES = ("NSW", "Tas", "Vic", "WA")
-A_DATE = 4  # pictures that were taken on the same day, in the same state
+A_DATE = 4  # pictures taken on the same day, in the same state
 
 
 def make_pastures(
@@ -29,11 +29,10 @@ def make_pastures(
     """Lay out a competition of drawn pastures in CSIRO 2025's format.
 
     Args:
-        data_dir: receives `train.csv` (ids such as `ID7__GDM_g`, the picture, what was noted beside it, the target's
-            name and its grams), `test.csv`, `sample_submission.csv` (0 everywhere), `train/` and `test/`; must not
-            exist yet.
+        data_dir: receives `train.csv` (ids such as `ID7__GDM_g`, the picture, notes, the target's name and its grams),
+            `test.csv`, `sample_submission.csv` (0 everywhere), `train/` and `test/`; must not exist yet.
         answers_csv: receives the grams of the test pictures, in the format of `train.csv`.
-        image_size: (height, width) in pixels, of two squares beside each other.
+        image_size: (height, width) in pixels, two squares side by side.
     """
     if data_dir.exists():
         raise DataError(f"{data_dir} exists already; give another folder, or remove it to make the competition again")
@@ -50,7 +49,7 @@ def make_pastures(
 def _write(
     data_dir: Path, part: str, count: int, first: int, image_size: tuple[int, int], rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Draw pictures, and return their table, a row for each picture and target."""
+    """Draw pictures, and return their table, one row for each picture and target."""
     (data_dir / part).mkdir(parents=True)
     rows = []
     for number in range(first, first + count):
@@ -62,7 +61,7 @@ def _write(
         cv2.imwrite(str(data_dir / path), picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         clover, dead, green = (GRAMS * plants[name] for name in COLOURS)
         grams = dict(zip(TARGETS, (clover, dead, green, clover + dead + green, clover + green), strict=True))
-        noted = {
+        notes = {
             "Sampling_Date": f"2015/{1 + date // 28}/{1 + date % 28}",
             "State": STATES[date % len(STATES)],
             "Species": "Clover" if clover > green else "Ryegrass_Clover" if clover else "Ryegrass",
@@ -70,7 +69,7 @@ def _write(
             "Height_Ave_cm": round(2 + 0.2 * sum(plants.values()), 4),
         }
         rows += [
-            {"sample_id": f"ID{1000 + number}__{name}", "image_path": path, **noted}
+            {"sample_id": f"ID{1000 + number}__{name}", "image_path": path, **notes}
             | {"target_name": name, "target": round(weight, 4)}
             for name, weight in grams.items()
         ]
@@ -78,7 +77,7 @@ def _write(
 
 
 def _draw(plants: dict[str, int], image_size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Soil with so many plants of each kind, uint8 RGB (height, width, 3)."""
+    """Draw soil with so many plants of each kind, uint8 RGB (height, width, 3)."""
     height, width = image_size
     picture = cv2.resize(rng.uniform(60, 100, (4, 8, 1)) * [1.2, 0.9, 0.7], (width, height))
     kinds = rng.permutation([name for name, number in plants.items() for _ in range(number)])

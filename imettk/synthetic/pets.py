@@ -1,4 +1,4 @@
-"""A small competition of drawn pets in Pawpularity 2021's file format: how appealing a photo is, from 1 to 100."""
+"""A small competition of drawn pets in Pawpularity 2021's file format: the appeal of a photo, from 1 to 100."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def make_pets(
     """Lay out a competition of drawn pets in Pawpularity 2021's format: the larger the eyes, the higher the score.
 
     Args:
-        data_dir: receives `train.csv` (`Id`, twelve columns of 0 and 1 that say nothing, `Pawpularity`), `test.csv`,
-            `sample_submission.csv` (`Id,Pawpularity`, any numbers), and photos of several shapes in `train/` and
+        data_dir: receives `train.csv` (`Id`, twelve meaningless columns of 0 and 1, `Pawpularity`), `test.csv`,
+            `sample_submission.csv` (`Id,Pawpularity`, random numbers), and photos of several shapes in `train/` and
             `test/`; must not exist yet.
         answers_csv: receives the scores of the test images, `Id,Pawpularity`.
     """
@@ -57,7 +57,7 @@ def _write(folder: Path, count: int, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _draw(score: int, rng: np.random.Generator) -> np.ndarray:
-    """A cat's face in a room, uint8 RGB, taller or wider than a square."""
+    """Draw a cat's face in a room, uint8 RGB, taller or wider than a square."""
     long, short = 112, int(rng.integers(72, 112))
     height, width = (long, short) if rng.uniform() < 0.6 else (short, long)
     room = rng.uniform(60, 200, (3, 3, 3))

@@ -10,8 +10,9 @@ import pandas as pd
 
 from imettk.errors import DataError
 
-SHARES, SHARES_BEFORE = (0.49, 0.10, 0.27, 0.06, 0.08), (0.73, 0.07, 0.15, 0.03, 0.02)  # of grades, as in the real ones
-BLEEDINGS = 4  # more of them, on average, from one grade to the next
+# Shares of the grades 0 to 4 in the real tables of 2019 and 2015.
+SHARES, SHARES_BEFORE = (0.49, 0.10, 0.27, 0.06, 0.08), (0.73, 0.07, 0.15, 0.03, 0.02)
+BLEEDINGS = 4  # additional bleedings per grade, on average
 
 
 def make_retinas(
@@ -28,10 +29,10 @@ def make_retinas(
 
     Args:
         data_dir: receives `train.csv`, `sample_submission.csv` (`id_code,diagnosis`, 0 everywhere), `test.csv`, images
-            in `train_images/` and `test_images/`; and, of 2015, `drd2015.csv` in the columns of `train.csv` with JPEGs
-            in `drd2015/`, patients' left and right eyes. Must not exist yet.
+            in `train_images/` and `test_images/`; and from 2015 `drd2015.csv`, with the columns of `train.csv`, and
+            JPEGs of patients' left and right eyes in `drd2015/`. Must not exist yet.
         answers_csv: receives the grades of the test images, in the format of `train.csv`.
-        side: of images, in pixels.
+        side: side of the images in pixels.
     """
     if data_dir.exists():
         raise DataError(f"{data_dir} exists already; give another folder, or remove it to make the competition again")
@@ -52,7 +53,7 @@ def make_retinas(
 def _write(
     folder: Path, names: list[str], suffix: str, shares: tuple[float, ...], side: int, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Draw images with grades of these shares, one of each at least, and return their table."""
+    """Draw images with grades in these shares, at least one of each, and return their table."""
     folder.mkdir(parents=True)
     edges = np.cumsum(shares) / sum(shares)
     rest = max(0, len(names) - len(shares))
@@ -64,7 +65,7 @@ def _write(
 
 
 def _draw(grade: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    """A retina on black, with its nerve, vessels and bleedings, uint8 RGB (side, side, 3)."""
+    """Draw a retina on black, with its nerve, vessels and bleedings, uint8 RGB (side, side, 3)."""
     picture = np.zeros((side, side, 3))
     radius, middle = round(0.46 * side), np.array([side, side]) / 2
     tone = np.array([205, 105, 50]) * rng.uniform(0.8, 1.1)

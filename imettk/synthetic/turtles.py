@@ -14,19 +14,19 @@ from imettk.errors import DataError
 
 UNKNOWN = "new_turtle"
 NUM_ANSWERS = 5
-FACE = 240  # side of a face before it is seen from somewhere
+FACE = 240  # side of a face before it is projected into a photo
 
 
 @dataclass(frozen=True, kw_only=True)
 class TurtlesSize:
-    """How large a competition of turtles is.
+    """The size of a turtles competition.
 
     Attributes:
-        scored: turtles of `train.csv`, with 4 to `most_images` images.
-        extra: turtles that only `extra_images.csv` has, with 1 to 5 images.
-        extra_of_scored: images there of turtles that are scored.
-        test: images of scored turtles; `test_extra` of the extra ones, `test_new` of turtles never seen before.
-        side: of images in pixels; one of the two may be a quarter shorter.
+        scored: turtles of `train.csv`, with 4 to `most_images` images each.
+        extra: turtles that only `extra_images.csv` has, with 1 to 5 images each.
+        extra_of_scored: images of scored turtles in `extra_images.csv`.
+        test: test images of scored turtles; `test_extra` of extra ones, `test_new` of turtles never seen before.
+        side: side of the images in pixels; either side may be up to a quarter shorter.
     """
 
     scored: int = 12
@@ -40,21 +40,21 @@ class TurtlesSize:
 
 
 class Turtle(NamedTuple):
-    """The side of a head, uint8 RGB (FACE, FACE, 3), and where it is, uint8 (FACE, FACE)."""
+    """The side of a head, uint8 RGB (FACE, FACE, 3), and its mask, uint8 (FACE, FACE)."""
 
     face: np.ndarray
     mask: np.ndarray
 
 
-class _Sheet:
-    """Tables and images as they are drawn, one after the other."""
+class _Photographer:
+    """A writer of images into one folder, under random names."""
 
     def __init__(self, folder: Path, size: TurtlesSize, rng: np.random.Generator) -> None:
         self._folder, self._size, self._rng = folder, size, rng
         folder.mkdir(parents=True)
 
     def draw(self, turtle: Turtle, label: str) -> tuple[str, str]:
-        """Write one more image of a turtle, and return its row."""
+        """Write another image of a turtle, and return its table row."""
         name = f"ID_{_letters(self._rng)}"
         picture = _photo(turtle, self._size.side, self._rng)
         cv2.imwrite(str(self._folder / f"{name}.JPG"), picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
@@ -64,7 +64,7 @@ class _Sheet:
 def make_turtles(data_dir: Path, answers_csv: Path, *, seed: int = 0, size: TurtlesSize | None = None) -> None:
     """Lay out a competition of drawn turtle heads in Turtle Recall 2022's format.
 
-    Who is in `train.csv` is scored; whoever else a test image shows is a `new_turtle`, in `extra_images.csv` or not.
+    Turtles of `train.csv` are scored; any other turtle of a test image is a `new_turtle`, in `extra_images.csv` or not.
 
     Args:
         data_dir: receives `train.csv` and `extra_images.csv` (`image_id,turtle_id`), `test.csv`,
@@ -76,40 +76,42 @@ def make_turtles(data_dir: Path, answers_csv: Path, *, seed: int = 0, size: Turt
     if data_dir.exists():
         raise DataError(f"{data_dir} exists already; give another folder, or remove it to make the competition again")
     rng = np.random.default_rng(seed)
-    sheet = _Sheet(data_dir / "images", size, rng)
+    photographer = _Photographer(data_dir / "images", size, rng)
     turtles = [_turtle(rng) for _ in range(size.scored + size.extra)]
     names = [f"t_id_{_letters(rng)}" for _ in turtles]
 
     def rows_of(numbers: np.ndarray, label: str | None = None) -> list[tuple[str, str]]:
-        return [sheet.draw(turtles[number], label or names[number]) for number in numbers.tolist()]
+        return [photographer.draw(turtles[number], label or names[number]) for number in numbers.tolist()]
 
     scored, others = np.arange(size.scored), np.arange(size.scored, len(turtles))
     train = rows_of(np.repeat(scored, rng.integers(4, size.most_images + 1, len(scored))))
     extra = rows_of(np.repeat(others, rng.integers(1, 6, len(others))))
     extra += rows_of(rng.choice(scored, size.extra_of_scored))
     test = rows_of(rng.choice(scored, size.test)) + rows_of(rng.choice(others, size.test_extra), UNKNOWN)
-    test += [sheet.draw(_turtle(rng), UNKNOWN) for _ in range(size.test_new)]
+    test += [photographer.draw(_turtle(rng), UNKNOWN) for _ in range(size.test_new)]
 
     columns = ["image_id", "turtle_id"]
     for csv, rows in (("train.csv", train), ("extra_images.csv", extra)):
         pd.DataFrame(sorted(rows), columns=columns).to_csv(data_dir / csv, index=False)
     answers = pd.DataFrame(sorted(test), columns=columns)
     answers[["image_id"]].to_csv(data_dir / "test.csv", index=False)
-    some = dict(zip((f"prediction{place + 1}" for place in range(NUM_ANSWERS)), [UNKNOWN, *names], strict=False))
-    answers[["image_id"]].assign(**some).to_csv(data_dir / "sample_submission.csv", index=False)
+    columns_of_sample = (f"prediction{number}" for number in range(1, NUM_ANSWERS + 1))
+    sample = answers[["image_id"]].assign(**dict(zip(columns_of_sample, [UNKNOWN, *names], strict=False)))
+    sample.to_csv(data_dir / "sample_submission.csv", index=False)
     answers_csv.parent.mkdir(parents=True, exist_ok=True)
     answers.to_csv(answers_csv, index=False)
 
 
 def _letters(rng: np.random.Generator) -> str:
+    """Return eight random letters and digits."""
     return "".join(rng.choice(list("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"), 8).tolist())
 
 
 def _turtle(rng: np.random.Generator) -> Turtle:
-    """A new turtle: its scutes are the cells around random points, each darker or lighter, with pale seams."""
+    """Make a turtle: its scutes are Voronoi cells of random points, darker or lighter, with pale seams."""
     down, across = np.mgrid[:FACE, :FACE] / FACE
     points = _spread(int(rng.integers(9, 15)), rng)
-    # Cells of uneven size have other outlines than those of their centres alone.
+    # A random offset per point makes the cells uneven in size, and their outlines more distinctive.
     distances = (across[None] - points[:, 0, None, None]) ** 2 + (down[None] - points[:, 1, None, None]) ** 2
     distances = np.sqrt(distances) - rng.uniform(0, 0.05, len(points))[:, None, None]
     nearest, second = np.partition(distances, 1, axis=0)[:2]
@@ -130,7 +132,7 @@ def _turtle(rng: np.random.Generator) -> Turtle:
 
 
 def _spread(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Points in the head that keep away from each other, float (count, 2): each the farthest of a few tries."""
+    """Return points in the head that are spread out, float (count, 2): each is the farthest of a few random ones."""
     points = rng.uniform([0.1, 0.2], [0.85, 0.8], (1, 2))
     while len(points) < count:
         tries = rng.uniform([0.05, 0.15], [0.9, 0.85], (6, 2))
@@ -140,7 +142,7 @@ def _spread(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _photo(turtle: Turtle, side: int, rng: np.random.Generator) -> np.ndarray:
-    """The turtle from somewhere, in some light, under water, RGB uint8 (H, W, 3)."""
+    """Draw the turtle under water from a random viewpoint in random light, RGB uint8 (H, W, 3)."""
     shape = np.array([side, side])
     shape[rng.integers(2)] = int(side * rng.uniform(0.75, 1))
     width, height = shape.tolist()
@@ -152,12 +154,12 @@ def _photo(turtle: Turtle, side: int, rng: np.random.Generator) -> np.ndarray:
     square = np.array([[0, 0], [FACE, 0], [FACE, FACE], [0, FACE]], np.float32)
     view = cv2.getPerspectiveTransform(square, corners.astype(np.float32))
     blur = 0.4 * FACE / (2 * half)
-    face, cover = (cv2.warpPerspective(cv2.GaussianBlur(each, (0, 0), blur), view, (width, height)) for each in turtle)
+    face, cover = (cv2.warpPerspective(cv2.GaussianBlur(part, (0, 0), blur), view, (width, height)) for part in turtle)
 
     water = cv2.GaussianBlur(rng.normal(0, 1, (height, width)), (0, 0), side / 14)
     water = (1 + 0.2 * water / water.std())[:, :, None] * rng.uniform([25, 85, 95], [70, 150, 165])
     lit = face * rng.uniform(0.75, 1.2) * (1 + rng.uniform(-0.25, 0.25) * np.linspace(-1, 1, height)[:, None, None])
     picture = water + (lit - water) * (cover[:, :, None] / 255)
-    haze = rng.uniform(0, 0.25)  # what water lies between
+    haze = rng.uniform(0, 0.25)  # the water in between
     picture = picture * (1 - haze) + haze * water.mean((0, 1)) + rng.normal(0, rng.uniform(2, 6), (height, width, 1))
     return np.clip(picture, 0, 255).astype(np.uint8)

@@ -13,23 +13,23 @@ import pandas as pd
 from imettk.errors import DataError
 
 UNKNOWN, UNKNOWN_FOLDER = "new_whale", "-1"
-SKIN = (360, 200)  # width and height of a fluke before it is seen from somewhere
+SKIN = (360, 200)  # width and height of a fluke before it is projected into a photo
 NUM_NEAREST = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class WhalesSize:
-    """How large a competition of whales is.
+    """The size of a whales competition.
 
     Attributes:
-        whales: with 2 to `most_images` training images, the fewer the more often.
+        whales: whales with 2 to `most_images` training images each; few images are more common than many.
         singletons: whales with one training image.
-        unknown_train: training images of whales that are seen once and have no name, as are `unknown_test`.
-        test: images of whales with a name.
-        merged: whales that go by two names each.
+        unknown_train: training images of nameless whales, each seen once; `unknown_test` are test images of such.
+        test: test images of whales with a name.
+        merged: whales with two names each.
         left_out: training rows whose image shows only the sea.
         turned: share of images that are upside down.
-        width: of images in pixels; the height is half of it or more.
+        width: width of the images in pixels; the height is at least half of it.
     """
 
     whales: int = 24
@@ -52,7 +52,7 @@ class Whale(NamedTuple):
 
 
 class Photo(NamedTuple):
-    """One image: its file, its whale's name, pixels (BGR, uint8), the fluke's corners, and whether it is turned."""
+    """An image: its file, its whale's name, its pixels (BGR, uint8), the fluke's box, and whether it is upside down."""
 
     name: str
     label: str
@@ -72,9 +72,9 @@ def make_whales(data_dir: Path, answers_csv: Path, *, seed: int = 0, size: Whale
     size = size or WhalesSize()
     train, test, merged, sea = _make_photos(data_dir, seed, size)
     photos = train + test
-    for folder, some in (("train", train), ("test", test)):
+    for folder, part in (("train", train), ("test", test)):
         (data_dir / folder).mkdir(parents=True)
-        for photo in some:
+        for photo in part:
             _write(data_dir / folder / photo.name, photo.image)
     _table(train, "Image", "Id").to_csv(data_dir / "train.csv", index=False)
     boxes = pd.DataFrame([(photo.name, *photo.box) for photo in photos], columns=["Image", "x0", "y0", "x1", "y1"])
@@ -90,7 +90,7 @@ def make_whales(data_dir: Path, answers_csv: Path, *, seed: int = 0, size: Whale
 
 
 def make_whale_folders(data_dir: Path, answers_csv: Path, *, seed: int = 0, size: WhalesSize | None = None) -> None:
-    """The same drawings in GDSC 2020's layout: none upside down, none left out, and each whale has one name.
+    """Lay out the same drawings in GDSC 2020's format: none upside down, none left out, and one name per whale.
 
     Args:
         data_dir: receives `train/WHALE/`, `train/-1/` for unknown ones, `test/`, `boxes.csv` (file name, then centre
@@ -116,13 +116,14 @@ def make_whale_folders(data_dir: Path, answers_csv: Path, *, seed: int = 0, size
     boxes = pd.DataFrame([(photo.name, *_as_shares(photo)) for photo in train + test], columns=columns)
     boxes.round(6).to_csv(data_dir / "boxes.csv", index=False)
     answers = _table(test, "image", "whale")
-    some = {f"prediction{place}": f"{photo.label}/{photo.name}" for place, photo in enumerate(train[:NUM_NEAREST], 1)}
-    answers[["image"]].assign(**some).to_csv(data_dir / "sample_submission.csv", index=False)
+    images = [f"{photo.label}/{photo.name}" for photo in train[:NUM_NEAREST]]
+    sample = answers[["image"]].assign(**{f"prediction{number}": image for number, image in enumerate(images, 1)})
+    sample.to_csv(data_dir / "sample_submission.csv", index=False)
     _write_answers(answers_csv, answers)
 
 
 def _make_photos(data_dir: Path, seed: int, size: WhalesSize) -> tuple[list[Photo], list[Photo], list[str], set[str]]:
-    """Training and test photos by name, the names that are one whale each, and the files that show none."""
+    """Draw training and test photos, sorted by name; return the pairs of names of one whale, and the photos of sea."""
     if data_dir.exists():
         raise DataError(f"{data_dir} exists already; give another folder, or remove it to make the competition again")
     rng = np.random.default_rng(seed)
@@ -149,7 +150,7 @@ def _make_photos(data_dir: Path, seed: int, size: WhalesSize) -> tuple[list[Phot
 
 
 def _whale(rng: np.random.Generator) -> Whale:
-    """A new whale: its trailing edge with its notch and teeth, and its white patches, scars and spots."""
+    """Make a whale: the trailing edge of its fluke with notch and teeth, and its white patches, scars and spots."""
     along = np.linspace(0, 1, 40)
     rise, notch, droop, power = rng.uniform([0.1, 0.1, 0.0, 1.3], [0.45, 0.45, 0.5, 2.6])
     sides = []
@@ -183,7 +184,7 @@ def _whale(rng: np.random.Generator) -> Whale:
 
 
 def _photo(whale: Whale | None, label: str, size: WhalesSize, rng: np.random.Generator) -> Photo:
-    """The whale from somewhere, in some light, before the sea; or the sea alone, whose box is the whole image."""
+    """Draw the whale from a random viewpoint in random light, or only the sea, whose box is the whole image."""
     width, height = size.width, int(size.width * rng.uniform(0.5, 0.7))
     image, box = _sea(width, height, rng), (0, 0, width, height)
     if whale is not None:
@@ -199,8 +200,8 @@ def _photo(whale: Whale | None, label: str, size: WhalesSize, rng: np.random.Gen
         mask = np.zeros(SKIN[::-1], np.uint8)
         cv2.fillPoly(mask, [whale.outline], 255, cv2.LINE_AA)
         skin, cover = (
-            cv2.warpPerspective(cv2.GaussianBlur(each, (0, 0), 0.35 / spread), view, (width, height))[:, :, None]
-            for each in (whale.skin, mask)
+            cv2.warpPerspective(cv2.GaussianBlur(part, (0, 0), 0.35 / spread), view, (width, height))[:, :, None]
+            for part in (whale.skin, mask)
         )
         light = rng.uniform(0.75, 1.2) * (1 + rng.uniform(-0.2, 0.2) * np.linspace(-1, 1, width)[None, :, None])
         tint = np.array([1.04, 1.0, 0.95]) ** rng.uniform(-1, 2)
@@ -208,14 +209,14 @@ def _photo(whale: Whale | None, label: str, size: WhalesSize, rng: np.random.Gen
         x, y, across, down = cv2.boundingRect((cover[:, :, 0] > 127).astype(np.uint8))
         box = (x, y, x + across, y + down)
     image = image + rng.normal(0, rng.uniform(2, 7), (height, width, 1))
-    if rng.random() < 0.3:  # many real ones are grey
+    if rng.random() < 0.3:  # many real photos are grey
         image = image.mean(2, keepdims=True).repeat(3, axis=2)
     photo = Photo(f"{rng.bytes(5).hex()[:9]}.jpg", label, np.clip(image, 0, 255).astype(np.uint8), box, False)
     return _turn(photo)._replace(turned=True) if whale is not None and rng.random() < size.turned else photo
 
 
 def _sea(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    """Waves below a horizon that may be out of sight, BGR float (height, width, 3)."""
+    """Draw waves below a horizon that may be out of view, BGR float (height, width, 3)."""
     waves = cv2.GaussianBlur(rng.normal(0, 1, (height, width)), (0, 0), sigmaX=width / 40, sigmaY=1.2)
     light = 1 + 0.12 * waves / waves.std() + np.linspace(0.2, -0.2, height)[:, None]
     sea = light[:, :, None] * rng.uniform(0.8, 1.3) * (np.array([125, 110, 90]) + rng.uniform(-10, 10, 3))
@@ -225,25 +226,29 @@ def _sea(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _turn(photo: Photo) -> Photo:
-    """By 180 degrees, with its box."""
+    """Rotate a photo by 180 degrees, with its box."""
     (height, width), (left, top, right, bottom) = photo.image.shape[:2], photo.box
     box = (width - right, height - bottom, width - left, height - top)
     return photo._replace(image=photo.image[::-1, ::-1].copy(), box=box)
 
 
 def _as_shares(photo: Photo) -> tuple[float, float, float, float]:
+    """Return a photo's box as centre and size, in shares of the image's sides."""
     (height, width), (left, top, right, bottom) = photo.image.shape[:2], photo.box
     return (left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height
 
 
 def _write(path: Path, image: np.ndarray) -> None:
+    """Write an image as JPEG."""
     cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
 
 
 def _table(photos: list[Photo], *columns: str) -> pd.DataFrame:
+    """Return the names and labels of photos in two columns."""
     return pd.DataFrame([(photo.name, photo.label) for photo in photos], columns=list(columns))
 
 
 def _write_answers(path: Path, answers: pd.DataFrame) -> None:
+    """Write a table of answers, whose folder may not exist yet."""
     path.parent.mkdir(parents=True, exist_ok=True)
     answers.to_csv(path, index=False)

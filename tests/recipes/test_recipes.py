@@ -49,7 +49,7 @@ def test_a_bad_python_recipe(tmp_path, text, message):
 
 
 def test_no_recipe(tmp_path):
-    with pytest.raises(ConfigError, match="'digitz' is no recipe: give digits"):
+    with pytest.raises(ConfigError, match="'digitz' is not a recipe: give digits"):
         load_recipe("digitz")
     with pytest.raises(ConfigError, match="missing"):
         load_recipe(str(tmp_path / "absent.py"))

@@ -134,7 +134,7 @@ def test_what_would_leave_the_scratch_folder_is_stopped(tmp_path, name):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "link").symlink_to(tmp_path)
     (tmp_path / "out" / "alias.csv").symlink_to(tmp_path / "train.csv")
-    with pytest.raises(RuntimeError, match="is not inside of"):
+    with pytest.raises(RuntimeError, match="is not inside"):
         miniature._place(tmp_path / "out", name)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
