@@ -42,10 +42,6 @@ COVERED_ELSEWHERE = {
     "recipes/digits.py": "commands/test_story.py",
     "recipes/humpback2018.py": "commands/test_identities_story.py",
     "starter/finding.py": "commands/test_new.py",
-    "starter/guess_columns.py": "starter/test_guess.py",
-    "starter/guess_folders.py": "commands/test_new.py",
-    "starter/guess_labels.py": "starter/test_guess.py",
-    "starter/oddities.py": "starter/test_guess.py",
     "starter/recipe_source.py": "commands/test_new.py",
     "starter/starts.py": "commands/test_new.py",
 }

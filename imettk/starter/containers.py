@@ -1,4 +1,4 @@
-"""Files that hold many images, recognised by their headers and first rows; none is read as a whole table of text."""
+"""Containers, files that hold many images: recognised by their headers and first rows, never read whole as text."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from imettk.data.pixel_tables import ID_NAME, ROW, PixelTable, find_id_column, i
 from imettk.errors import DataError
 from imettk.starter.finding import Finding
 
-MOST_FILES = 50  # of one ending in a folder, beyond which none is a container
-LEAST_OBLONG = 1024  # pixels of an image that is no square: fewer may be measurements
-PEEKED_ROWS = 8  # by which it shows whether numbers in columns are pixels
-ARRAYS = (".npy", ".npz")  # files of which each may be an image as well
+MAX_FILES = 50  # if a folder has more files of one extension, each of them is an image
+MIN_OBLONG_PIXELS = 1024  # pixels of an image that is not square: fewer columns of numbers may be measurements
+PEEKED_ROWS = 8  # first rows, which show whether numbers in columns are pixels
+ARRAYS = (".npy", ".npz")  # such a file may be a container, or a single image
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 
 
 @dataclass(frozen=True)
 class Containers:
-    """The containers in a folder, each by its name or pattern, relative to it.
+    """The containers in a folder, keyed by name or pattern relative to it.
 
     Attributes:
-        images: the names of images by the container, and by the folder within it; of files of numpy by their folder.
-        tables: what stands beside the images in a table of pixels, where it is more than their names.
-        reasons: how each is seen.
-        files: all files that are such.
-        unread: why one cannot be read.
-        missing: the same, of those whose library is not installed.
+        images: the names of images in each container or folder within one; for NumPy files by their folder.
+        tables: the columns beside the pixels in a table of pixels, if there are more than the images' names.
+        reasons: how each container is understood.
+        files: all files that belong to containers.
+        unread: why a file cannot be read, one line each.
+        missing: errors for files whose library is not installed.
     """
 
     images: dict[str, list[str]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Containers:
     missing: list[MissingLibraryError] = field(default_factory=list)
 
     def findings(self, form: TableFormat) -> list[Finding]:
-        """Return a line for each that holds the images of this format."""
+        """Return a line for each container that holds images of this format."""
         used = dict.fromkeys((form.train_images, form.test_images))
         names = dict.fromkeys(name for place in used for name in self.reasons if is_within(place, name))
         change = "table.train_images, .test_images, .pixel_shape"
@@ -58,14 +58,14 @@ class Containers:
 
 
 def find_containers(data_dir: Path, paths: Sequence[str]) -> Containers:
-    """Return which of these files hold many images."""
+    """Return those of these files that hold many images."""
     found = Containers()
     counts = Counter(map(_place, paths))
     patterns: dict[str, list[str]] = {}
     for path in paths:
         folder, ending = _place(path)
         kind = kind_of_name(CONTAINERS, path)
-        if kind is None or counts[folder, ending] > MOST_FILES:
+        if kind is None or counts[folder, ending] > MAX_FILES:
             continue
         try:
             if not _holds_images(data_dir / path):
@@ -74,7 +74,7 @@ def find_containers(data_dir: Path, paths: Sequence[str]) -> Containers:
             found.missing.append(error)
             continue
         except DataError as error:
-            # What is no container may be a table or an image, whose reader names what is wrong.
+            # Anything else may be a table or an image, and the reader of that reports what is wrong with it.
             if kind is CONTAINERS["hdf5"] and not isinstance(error, NoImages):
                 found.unread.append(str(error))
             continue
@@ -87,25 +87,26 @@ def find_containers(data_dir: Path, paths: Sequence[str]) -> Containers:
 
 
 def add_arrays(found: Containers, data_dir: Path, paths: Sequence[str], tables: Mapping[str, pd.DataFrame]) -> None:
-    """Add those of these files of numpy that hold many images each: where ids name what is in them.
+    """Add those NumPy files that are containers, and all others as images.
 
-    All others are images, as are all of an ending where ids name files, however few lie in a folder.
+    A file is a container only if ids name its members: an array (N, H, W) may be N images or a stack of slices, and
+    the number of files does not tell the two apart.
     """
     for ending in ARRAYS:
         files = [path for path in paths if path.lower().endswith(ending)]
-        more = find_containers(data_dir, files)
-        members = {without_ending(name) for names in more.images.values() for name in names}
+        arrays = find_containers(data_dir, files)
+        members = {without_ending(name) for names in arrays.images.values() for name in names}
         if members and _name_members(tables, members, {stem for path in files for stem in _stems(path)}):
-            found.images.update(more.images)
-            found.reasons.update(more.reasons)
-            found.files.update(more.files)
+            found.images.update(arrays.images)
+            found.reasons.update(arrays.reasons)
+            found.files.update(arrays.files)
     for folder, _, name in (path.rpartition("/") for path in paths if path not in found.files):
         found.images.setdefault(folder or ".", []).append(name)
     _settle(found, data_dir, {name for ids in _ids(tables) for name in ids})
 
 
 def _settle(found: Containers, data_dir: Path, ids: set[str]) -> None:
-    """List those anew whose arrays, by the ids, are an image each."""
+    """List the images of HDF5 and .npz containers again, now that ids tell whether an array is one image or many."""
     kinds = CONTAINERS["hdf5"], CONTAINERS["npz"]
     for name in [name for name in found.reasons if kind_of_name(CONTAINERS, name) in kinds]:
         for place in [place for place in found.images if is_within(place, name)]:
@@ -114,7 +115,7 @@ def _settle(found: Containers, data_dir: Path, ids: set[str]) -> None:
 
 
 def _ids(tables: Mapping[str, pd.DataFrame]) -> Iterator[list[str]]:
-    """Yield the different cells of each column that may hold ids."""
+    """Yield the distinct cells of each column that may hold ids."""
     for frame in tables.values():
         for column in map(str, frame.columns):
             if ID_NAME.fullmatch(column) or frame[column].is_unique:
@@ -122,13 +123,13 @@ def _ids(tables: Mapping[str, pd.DataFrame]) -> Iterator[list[str]]:
 
 
 def _stems(path: str) -> list[str]:
-    """Return all that an id may be which names this file, or the folder that it lies in."""
-    *way, name = path.split("/")
-    return [*way[-1:], *(name[:at] for at in range(1, len(name)) if name[at] in ENDING_SIGNS)]
+    """Return all ids that may name this file, or the folder that it lies in."""
+    *folders, name = path.split("/")
+    return [*folders[-1:], *(name[:at] for at in range(1, len(name)) if name[at] in ENDING_SIGNS)]
 
 
 def _name_members(tables: Mapping[str, pd.DataFrame], members: set[str], files: set[str]) -> bool:
-    """Return whether a column of ids names members of files, and none names files."""
+    """Return whether a column of ids names members of files, and no column names files."""
     named = False
     for cells in _ids(tables):
         ids = {without_ending(cell.rpartition("/")[2]) for cell in cells}
@@ -140,13 +141,13 @@ def _name_members(tables: Mapping[str, pd.DataFrame], members: set[str], files: 
 
 
 def _place(path: str) -> tuple[str, str]:
-    """Return the folder of a file, with the slash behind it, and the ending of its name."""
+    """Return the folder of a file, with its final slash, and the extension."""
     folder, slash, name = path.rpartition("/")
     return folder + slash, os.path.splitext(name)[1].lower()
 
 
 def _is_one(pattern: Path) -> bool:
-    """Return whether no two of several files hold images of the same name."""
+    """Return whether the files of a pattern can be read as one container: no two hold images of the same name."""
     try:
         return member_names(pattern) is not None
     except DataError:
@@ -154,18 +155,25 @@ def _is_one(pattern: Path) -> bool:
 
 
 def _holds_images(path: Path) -> bool:
+    """Return whether a file holds images.
+
+    Raises:
+        DataError: it cannot be opened.
+    """
     with opened(str(path)) as container:
         return _are_pixels(container) if isinstance(container, PixelTable) else len(container.names()) > 0
 
 
 def _are_pixels(table: PixelTable) -> bool:
-    """Return whether numbers are pixels: a column for each of many labels is of 0 and 1, and measurements are fewer, or
-    fractions in columns."""
+    """Return whether the numbers of a table are pixels, and not labels or measurements.
+
+    Columns of labels hold only 0 and 1; measurements have fractions, or too few columns for an image.
+    """
     planes = table.planes
     if planes.pixels == 0:
         return True
     is_run = any(len(columns) > 1 for columns in planes.columns)
-    if not is_square(planes.pixels) and planes.pixels < LEAST_OBLONG:
+    if not is_square(planes.pixels) and planes.pixels < MIN_OBLONG_PIXELS:
         return False
     if not is_run:
         return True
@@ -175,7 +183,11 @@ def _are_pixels(table: PixelTable) -> bool:
 
 
 def _add(found: Containers, data_dir: Path, name: str, ids: Collection[str] = ()) -> None:
-    """Note the images of a container or pattern, which these ids may name, and what stands beside them."""
+    """Add the images of a container or pattern, and the columns beside them.
+
+    Args:
+        ids: ids that may name the images.
+    """
     members = member_names(data_dir / name, ids) or []
     for member in members:
         folder, slash, base = member.rpartition("/")
@@ -184,7 +196,7 @@ def _add(found: Containers, data_dir: Path, name: str, ids: Collection[str] = ()
     how = ""
     if (frame := container_frame(data_dir / name)) is not None:
         id_column = find_id_column(frame.drop(columns=ROW, errors="ignore"))
-        how = f", called by column {id_column}" if id_column else ", called by the number of their row from 1"
+        how = f", named by column {id_column}" if id_column else ", named by row number from 1"
         if len(frame.columns) > 1:
             found.tables[name] = frame
     found.reasons[name] = f"{'' if kind is None else kind.title} of {len(members)} images{how}"

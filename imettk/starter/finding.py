@@ -1,4 +1,4 @@
-"""One line that `imettk new` prints of what it guessed."""
+"""A guess as `imettk new` prints it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """One thing that was guessed, why, and by which option or field it is changed."""
+    """A line about one guess: its subject and value, the reason for it, and the option or field that changes it."""
 
     what: str
     value: str

@@ -1,6 +1,6 @@
-"""From a competition's folder to how its files name rows, labels and images; every guess with its reason.
+"""Guesses of how a competition's files name its rows, labels and images, each with its reason.
 
-What cannot be told is one clear line that names the candidates and the option to give.
+Whatever cannot be guessed raises one clear line that names the candidates and the option to give.
 """
 
 from __future__ import annotations
@@ -17,20 +17,13 @@ from imettk.config import TableFormat
 from imettk.config.image_path import columns_of
 from imettk.data.listings import list_files, list_folders
 from imettk.errors import DataError
+from imettk.starter.finding import Finding
 from imettk.starter.guess_answers import Guess, Rows, with_answers
-from imettk.starter.guess_columns import (
-    Choices,
-    Finding,
-    TrainingRows,
-    find_group,
-    find_rows,
-    require_rows,
-    tell_ids,
-)
+from imettk.starter.guess_columns import Choices, TrainingRows, describe_ids, find_group, find_rows, require_rows
 from imettk.starter.guess_folders import choose_folder, labels_in_names, likely_labels
 from imettk.starter.guess_labels import labels_of, unknown_among
 from imettk.starter.guess_linked import LinkedTests, find_linked
-from imettk.starter.guess_misfits import TOLD, find_misfit, find_places, refuse_more_images
+from imettk.starter.guess_misfits import TOLERATED, find_misfit, find_places, refuse_more_images
 from imettk.starter.guess_rows import Gathered, gather_tables, join_images
 from imettk.starter.guess_sample import Sample, find_sample, read_ranked, read_sample
 from imettk.starter.guess_targets import Targets, find_targets
@@ -40,11 +33,11 @@ from imettk.starter.judging import judges_grades
 from imettk.starter.look import Contents
 from imettk.starter.naming import label_folders
 from imettk.starter.naming_folders import path_pattern
-from imettk.starter.questions import QUESTIONS, Evidence, Question, Ranked
+from imettk.starter.questions import QUESTIONS, Evidence, LabelKind, Question, Ranked
 
 
 class _Source(NamedTuple):
-    """The training rows by a table, and what belongs to them; see `Rows`."""
+    """The training table, the sample submission, and how their rows lead to images; see `Rows`."""
 
     gathered: Gathered
     rows: TrainingRows
@@ -55,17 +48,31 @@ class _Source(NamedTuple):
 
     @property
     def form(self) -> dict[str, Any]:
-        """Fields of the format that say how rows become images."""
-        beside: UnitRows | LinkedTests | None = self.units or self.linked
-        return {} if beside is None else beside.form
+        """Fields of `TableFormat` that describe units of images, or the table that links test ids to images."""
+        special: UnitRows | LinkedTests | None = self.units or self.linked
+        return {} if special is None else special.form
+
+
+class _Listing(NamedTuple):
+    """Training rows that no table lists: images in folders named after labels, or files with labels in their names.
+
+    Attributes:
+        remarks: files and folders that were passed over, one line each.
+    """
+
+    form: TableFormat
+    frame: pd.DataFrame
+    finding: Finding
+    reason: str
+    remarks: list[str]
 
 
 def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
-    """Guess everything.
+    """Guess how to read a competition's folder, what it asks for, and how it judges answers.
 
     Raises:
-        DataError: something cannot be told; the message names the candidates, and the option to give.
-        ConfigError: the metric that was asked for is none.
+        DataError: something cannot be guessed; the message names the candidates and the option to give.
+        ConfigError: the requested metric does not exist.
     """
     sample_csv = find_sample(contents, choices)
     gathered, rows, units = _find_training(contents, choices, sample_csv)
@@ -76,7 +83,8 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
         source = _Source(gathered, linked.rows, sample_csv, sample, linked=linked)
     elif units is not None:
         source = _Source(gathered, units.rows, sample_csv, units.sample(contents, sample_csv, long), units=units)
-    elif rows is None or _name_others(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
+    # A table whose other ids name images in some other way would lose these rows in silence.
+    elif rows is None or _named_otherwise(contents.tables[rows.csv][rows.id_column], rows.naming.found, contents):
         return _without_table(gathered, data_dir, choices, sample_csv)
     else:
         refuse_more_images(contents.tables[rows.csv], rows, contents, choices)
@@ -85,19 +93,21 @@ def guess(contents: Contents, data_dir: Path, choices: Choices) -> Guess:
 
 
 def _with_table(source: _Source, choices: Choices) -> Rows:
-    """What a table says of its rows: labels, the question, groups, and the format of it all."""
+    """Return the rows of a training table: their labels, their question, their groups, and their format."""
     contents, sample = source.gathered.contents, source.sample
     findings: list[Finding] = []
     rows, targets = _find_labels(source, choices, findings)
     pattern = {} if source.form else _path_pattern(targets, rows, findings)
-    apart = [] if source.units is None else list(source.units.not_labels)
-    whole, labels = contents.tables[rows.csv], targets.labels
-    frame = targets.frame.assign(**{name: whole[name] for name in apart})
+    image_columns = [] if source.units is None else list(source.units.not_labels)
+    table, labels = contents.tables[rows.csv], targets.labels
+    frame = targets.frame.assign(**{name: table[name] for name in image_columns})
     findings.append(Finding("labels", *targets.found, "--label-column"))
     ranked = None
-    if sample is not None and not targets.several and not targets.numeric:
+    if sample is not None and targets.kind is LabelKind.ONE:
         ranked = read_ranked(sample, set(labels), set(frame[rows.id_column]))
-    question = _choose_question(choices, _evidence(targets, ranked, choices), findings)
+    graded = not targets.kind.is_numeric and judges_grades(choices.metric, labels)
+    evidence = Evidence(labels, targets.kind, targets.reason, ranked, graded=graded)
+    question = _choose_question(choices, evidence, findings)
     form = TableFormat(
         task=question.task,
         train_csv=rows.csv,
@@ -109,13 +119,14 @@ def _with_table(source: _Source, choices: Choices) -> Rows:
         **source.form,
         **pattern,
         **(targets.form | source.gathered.training_fields(rows.csv)),
-        **({} if targets.numeric else _find_titles(source, targets, findings)),
-        **_unknown(question, labels, ranked, findings),
+        **({} if targets.kind.is_numeric else _find_titles(source, targets, findings)),
+        **_find_unknown(question, labels, ranked, findings),
     )
-    if form.train_rows is not None:  # whose label column is none of the gathered table
+    if form.train_rows is not None:
+        # The format names the value column of the long table, which the gathered frame no longer has.
         frame = frame.rename(columns={TableFormat(**targets.form).label_column: form.label_column})
-    beside = frame.drop(columns=[*form.label_columns, *apart])
-    form = replace(form, group_column=find_group(beside, rows.id_column, form.label_column, choices, findings))
+    others = frame.drop(columns=[*form.label_columns, *image_columns])
+    form = replace(form, group_column=find_group(others, rows.id_column, form.label_column, choices, findings))
     grouped = form.labels_csv is not None and have_groups(contents.tables[form.labels_csv][form.label_name_column])
     return Rows(
         question=question,
@@ -133,43 +144,29 @@ def _with_table(source: _Source, choices: Choices) -> Rows:
 
 
 def _find_labels(source: _Source, choices: Choices, findings: list[Finding]) -> tuple[TrainingRows, Targets]:
-    """The training rows, one an image or a unit, and their labels."""
+    """Return the training rows, one for each image or unit, and their labels."""
     rows, units, long = source.rows, source.units, source.gathered.rows
     contents = source.gathered.contents
     frame = contents.tables[rows.csv]
-    kind = contents.forms.get(rows.csv, f"{len(frame)} rows")
+    file_format = contents.forms.get(rows.csv, f"{len(frame)} rows")
     findings += [
-        Finding("training table", f"{rows.csv}, {kind}", rows.reason, "--train-csv"),
+        Finding("training table", f"{rows.csv}, {file_format}", rows.reason, "--train-csv"),
         *source.gathered.findings,
     ]
     names = long[rows.csv].labels if rows.csv in long else ()
-    apart = [] if units is None else list(units.not_labels)
-    targets = find_targets(frame.drop(columns=apart), rows, source.sample, contents, choices, gathered=names)
+    image_columns = [] if units is None else list(units.not_labels)
+    targets = find_targets(frame.drop(columns=image_columns), rows, source.sample, contents, choices, gathered=names)
     if units is not None:
         findings.append(units.finding)
         return rows, targets
-    rows, targets = join_images(rows, targets, choices, findings, annotated=kind.startswith("COCO"))
-    tell = tell_ids if source.linked is None else source.linked.tell_ids
-    findings.append(tell(rows, targets.frame))
+    rows, targets = join_images(rows, targets, choices, findings, annotated=file_format.startswith("COCO"))
+    describe = describe_ids if source.linked is None else source.linked.describe_ids
+    findings.append(describe(rows, targets.frame))
     return rows, targets
 
 
-def _evidence(targets: Targets, ranked: Ranked | None, choices: Choices) -> Evidence:
-    """What tells the question of a competition by its labels."""
-    return Evidence(
-        targets.labels,
-        targets.several,
-        targets.reason,
-        ranked,
-        targets.numeric,
-        targets.votes,
-        graded=not targets.numeric and judges_grades(choices.metric, targets.labels),
-        asks_columns=targets.asks_columns,
-    )
-
-
 def _find_titles(source: _Source, targets: Targets, findings: list[Finding]) -> dict[str, Any]:
-    """The table of the labels' names, as fields of the format."""
+    """Return the table of the labels' names, as fields of the format."""
     contents, train_csv = source.gathered.contents, source.rows.csv
     others = (train_csv, source.sample_csv, source.form.get("test_csv"))
     titles = find_titles(contents, targets.labels, others, findings)
@@ -177,20 +174,21 @@ def _find_titles(source: _Source, targets: Targets, findings: list[Finding]) -> 
 
 
 def _path_pattern(targets: Targets, rows: TrainingRows, findings: list[Finding]) -> dict[str, Any]:
-    """The pattern of columns that name the folders of images, as a field of the format; none where these are labels, by
-    which no test image is found."""
+    """Return the pattern of columns that name the folders of images, as a field of the format."""
     pattern = path_pattern(targets.frame, rows)
     learned = {targets.form.get("label_column"), *targets.form.get("label_columns", ())}
+    # Test rows have no labels, so a pattern of label columns would find none of their images.
     if pattern is None or learned & {*columns_of(pattern)}:
         return {}
-    findings.append(Finding("path", pattern, f"so images lie in {rows.naming.folder}/", "table.image_path"))
+    reason = f"these columns name the folders in {rows.naming.folder}/"
+    findings.append(Finding("path", pattern, reason, "table.image_path"))
     return {"image_path": pattern}
 
 
 def _find_training(
     contents: Contents, choices: Choices, sample_csv: str | None
 ) -> tuple[Gathered, TrainingRows | None, UnitRows | None]:
-    """The tables with a row an image; which of them has the training rows, None without any; and their units."""
+    """Return the tables with one row for each image; the training table among them, if any; and its units, if any."""
     has_table = choices.train_csv is None or choices.train_csv in contents.tables
 
     def find(contents: Contents) -> tuple[TrainingRows | None, UnitRows | None]:
@@ -198,7 +196,8 @@ def _find_training(
         return rows, find_units(contents, choices, sample_csv, rows)
 
     rows, units = find(contents)
-    # Units first: a sample that asks for both sides of each patient has a row for each patient and side as well.
+    # Units come before long tables: a sample that asks for both sides of each patient is also a full grid of rows, one
+    # for each patient and side, and would be gathered as if the sides were labels.
     if units is not None and lists_units(contents, sample_csv):
         return Gathered(contents, {}, ()), rows, units
     gathered = gather_tables(contents, sample_csv, choices)
@@ -206,19 +205,65 @@ def _find_training(
 
 
 def _without_table(gathered: Gathered, data_dir: Path, choices: Choices, sample_csv: str | None) -> Guess:
-    """Where no table names images: folders are the labels, or the names of files hold them."""
+    """Guess a competition without a training table: folders are the labels, or the names of files hold them.
+
+    Raises:
+        DataError: a table nearly names images, or no folder holds labels.
+    """
     contents = gathered.contents
     tops = label_folders(contents)
-    asked = [*contents.tables] if choices.train_csv is None else [choices.train_csv]
-    asked = [csv for csv in asked if csv in contents.tables and csv != sample_csv]
-    if (misfit := find_misfit(contents, asked, choices.id_column)) is not None:
-        likely = likely_labels(tops, contents)
-        hint = len(likely) == 1 and not misfit.of_folders
-        more = f"; where folders are the labels, give --train-csv {likely[0]}" if hint else ""
-        raise DataError(f"{misfit}{more}")
+    _refuse_misfit(contents, choices, sample_csv, tops)
     if choices.train_csv not in tops:
         require_rows(contents, choices)
     sample = read_sample(contents, sample_csv, None, gathered.rows.get(sample_csv or ""))
+    listing = _list_training(contents, data_dir, choices, tops, sample)
+    frame, ids = listing.frame, listing.frame[listing.form.id_column]
+    labels = labels_of(frame["label"].tolist(), None)
+    if len(labels) < 2:
+        raise DataError(
+            f"{data_dir / listing.form.train_images}: at least two folders of images are needed as labels, but there "
+            f"is only {', '.join(labels) or 'none'}"
+        )
+    findings = [listing.finding]
+    images = {*ids, *(name.rpartition("/")[2] for name in ids)}
+    ranked = None if sample is None else read_ranked(sample, set(labels), images)
+    graded = judges_grades(choices.metric, labels)
+    evidence = Evidence(labels, LabelKind.ONE, listing.reason, ranked, graded=graded)
+    question = _choose_question(choices, evidence, findings)
+    form = replace(listing.form, task=question.task, **_find_unknown(question, labels, ranked, findings))
+    rows = Rows(
+        question=question,
+        table=form,
+        frame=frame,
+        files=ids.to_numpy(str),
+        labels=labels,
+        sample=sample,
+        ranked=ranked,
+        findings=tuple(findings),
+        remarks=tuple(listing.remarks),
+    )
+    return with_answers(contents, choices, rows)
+
+
+def _refuse_misfit(contents: Contents, choices: Choices, sample_csv: str | None, tops: list[str]) -> None:
+    """Raise `DataError` if a table nearly names images: folders must not replace it as labels.
+
+    Args:
+        tops: folders whose folders may be labels.
+    """
+    tables = [*contents.tables] if choices.train_csv is None else [choices.train_csv]
+    tables = [csv for csv in tables if csv in contents.tables and csv != sample_csv]
+    if (misfit := find_misfit(contents, tables, choices.id_column)) is not None:
+        likely = likely_labels(tops, contents)
+        hint = len(likely) == 1 and not misfit.of_folders
+        more = f"; or give --train-csv {likely[0]} if its folders are the labels" if hint else ""
+        raise DataError(f"{misfit}{more}")
+
+
+def _list_training(
+    contents: Contents, data_dir: Path, choices: Choices, tops: list[str], sample: Sample | None
+) -> _Listing:
+    """List training rows by the folders of `tops`, or by the names of files if nothing speaks against it."""
     id_column = "id" if sample is None else sample.id_column
     form = TableFormat(task="multiclass", image_suffix="", id_column=id_column, label_column="label")
     remarks: list[str] = []
@@ -229,48 +274,27 @@ def _without_table(gathered: Gathered, data_dir: Path, choices: Choices, sample_
         folder, pattern, names = in_names
         form = replace(form, train_files=True, train_images=folder, label_pattern=pattern)
         frame = list_files(form, data_dir, remarks)
-        value, reason = f"{len(names)} in the names of {len(frame)} files", f"as {names[0]} in {frame[id_column][0]}"
-    else:
-        folder = choose_folder(tops, contents, data_dir, choices)
-        form = replace(form, train_folders=True, train_images=folder)
-        frame = list_folders(form, data_dir, remarks)
-        value = f"{frame['label'].nunique()} folders in {folder}"
-        reason = "no table names images with a label"
-    labels = labels_of(frame["label"].tolist(), None)
-    if len(labels) < 2:
-        raise DataError(
-            f"{data_dir / folder} has no two folders of images that can be labels, only {', '.join(labels)}"
-        )
-    findings = [Finding("labels", value, reason, "--train-csv")]
-    images = {*frame[id_column], *(name.rpartition("/")[2] for name in frame[id_column])}
-    ranked = None if sample is None else read_ranked(sample, set(labels), images)
-    graded = judges_grades(choices.metric, labels)
-    evidence = Evidence(labels, False, "each image has one label", ranked, graded=graded)
-    question = _choose_question(choices, evidence, findings)
-    form = replace(form, task=question.task, **_unknown(question, labels, ranked, findings))
-    read = Rows(
-        question=question,
-        table=form,
-        frame=frame,
-        files=frame[id_column].to_numpy(str),
-        labels=labels,
-        sample=sample,
-        ranked=ranked,
-        findings=tuple(findings),
-        remarks=tuple(remarks),
-    )
-    return with_answers(contents, choices, read)
+        value = f"{len(names)} in the names of {len(frame)} files"
+        finding = Finding("labels", value, f"such as {names[0]} in {frame[id_column][0]}", "--train-csv")
+        return _Listing(form, frame, finding, "each file name contains one", remarks)
+    folder = choose_folder(tops, contents, data_dir, choices)
+    form = replace(form, train_folders=True, train_images=folder)
+    frame = list_folders(form, data_dir, remarks)
+    value = f"{frame['label'].nunique()} folders in {folder}"
+    finding = Finding("labels", value, "no table lists images with labels", "--train-csv")
+    return _Listing(form, frame, finding, "each image lies in the folder of its label", remarks)
 
 
-def _name_others(ids: pd.Series, found: np.ndarray, contents: Contents) -> bool:
-    """Whether many ids without an image name one all the same, in another way than most."""
+def _named_otherwise(ids: pd.Series, found: np.ndarray, contents: Contents) -> bool:
+    """Return whether many ids without an image name one in another way than the rest does."""
     lost = ids[~found]
-    return len(lost) > 0 and len(find_places(lost, contents, training=True)) > TOLD * len(ids)
+    return len(lost) > 0 and len(find_places(lost, contents, training=True)) > TOLERATED * len(ids)
 
 
 def _choose_question(choices: Choices, evidence: Evidence, findings: list[Finding]) -> Question:
+    """Return the requested question, or the first that recognises the evidence."""
     if choices.question is not None:
-        question, reason = QUESTIONS[choices.question], "as asked for"
+        question, reason = QUESTIONS[choices.question], "as requested"
     else:
         reasons = ((question, question.recognise(evidence)) for question in QUESTIONS.values())
         question, reason = next((question, reason) for question, reason in reasons if reason is not None)
@@ -278,15 +302,17 @@ def _choose_question(choices: Choices, evidence: Evidence, findings: list[Findin
     return question
 
 
-def _unknown(
+def _find_unknown(
     question: Question, labels: Counter[str], ranked: Ranked | None, findings: list[Finding]
 ) -> dict[str, Any]:
-    """The label of those that have no name, as a field of the format."""
+    """Return the label that stands for all unknown individuals, as a field of the format."""
     if not question.unknown:
         return {}
     unknown = (ranked.foreign if ranked is not None else None) or unknown_among(labels)
     if unknown is None:
         return {}
-    reason = f"by its name; {labels[unknown]} rows" if unknown in labels else "an answer in the sample that no row has"
-    findings.append(Finding("unknown ones", unknown, reason, "table.unknown_label"))
+    reason = "the sample submission answers it, but no training row has it"
+    if unknown in labels:
+        reason = f"chosen by its name; {labels[unknown]} rows"
+    findings.append(Finding("unknown label", unknown, reason, "table.unknown_label"))
     return {"unknown_label": unknown}

@@ -1,4 +1,4 @@
-"""What is guessed of a competition: its training rows, and with what the sample submission says, its answers."""
+"""The result of guessing: a competition's training rows, and the answers that its sample submission asks for."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from imettk.starter.questions import Question, Ranked
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """How the training rows of a competition are read.
+    """A competition's training rows, and the format by which they are read.
 
     Attributes:
         frame: the training table, with at least the columns of ids and labels.
-        files: the image of each row, by its name from the folder, str (N,); "" where it has none.
-        labels: how many rows each label has, in the training table.
-        label_groups: whether the names of labels begin with a group, as in `culture::french`.
-        sample: the sample submission, None where there is none.
-        ranked: what it says of answers in order.
-        remarks: what was passed over.
-        units: where several images give one answer; else None.
-        linked: where a table leads from the ids of the sample submission to images; else None.
+        files: the image of each row, by its path within the folder, str (N,); "" for none.
+        labels: the number of training rows of each label.
+        label_groups: names of labels start with a group, as in `culture::french`.
+        sample: the sample submission, if there is one.
+        ranked: its answers, if each row has several in order.
+        remarks: files and folders that were passed over, one line each.
+        units: how images form units, if several of them get one answer.
+        linked: the table that links the sample submission's ids to images, if they name none themselves.
     """
 
     question: Question
@@ -55,28 +55,28 @@ class Rows:
 
     @property
     def found(self) -> np.ndarray:
-        """Which rows have an image, bool (N,)."""
+        """Mask of the rows whose image was found, bool (N,)."""
         return self.files != ""
 
     @property
     def is_nested(self) -> bool:
-        """Whether images lie in folders below theirs, of which their ids say nothing."""
+        """True if images lie in folders that their ids do not name."""
         pairs = zip(self.frame[self.table.id_column].tolist(), self.files.tolist(), strict=True)
         return any("/" in file and "/" not in name for name, file in pairs)
 
     @property
     def num_images(self) -> int:
-        """How many images these rows have."""
+        """Number of images of all rows."""
         return int(self.found.sum()) if self.units is None else self.units.num_images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guess(Rows):
-    """How a competition's files are read, those of the test set among them.
+    """A competition's training rows, test images, and metric.
 
     Attributes:
         test_files: the image of each row of the sample submission, as `files`, (M,).
-        judging: by which metric, and what answers.
+        judging: the metric, and the rule that makes the answers it judges.
     """
 
     test_files: np.ndarray
@@ -84,49 +84,51 @@ class Guess(Rows):
 
     @property
     def has_test(self) -> bool:
-        """Whether there is a test set."""
+        """True if there is a test set, with or without a sample submission."""
         return self.sample is not None or len(self.test_files) > 0
 
     @property
     def test_found(self) -> np.ndarray:
-        """Which rows of the sample submission have an image, bool (M,)."""
+        """Mask of the sample submission's rows whose image was found, bool (M,)."""
         return self.test_files != ""
 
 
-def with_answers(contents: Contents, choices: Choices, read: Rows) -> Guess:
-    """Return the rows with what the sample submission says: where test images lie, what is answered, and how judged."""
-    names = list(read.table.label_columns) or sorted({*read.labels} - {read.table.unknown_label})
-    form, test_files, found = _with_test(read, names, contents)
-    every_row = bool((read.frame[form.label_column].str.strip() != "").all())
-    judging = judge(read.question, names, form, read.sample, read.ranked, choices, every_row=every_row)
-    in_files = contents.containers.findings(form)
+def with_answers(contents: Contents, choices: Choices, rows: Rows) -> Guess:
+    """Return the rows together with their test images, the answers asked for, and the metric."""
+    names = list(rows.table.label_columns) or sorted({*rows.labels} - {rows.table.unknown_label})
+    form, test_files, test_findings = _with_test(rows, names, contents)
+    every_row = bool((rows.frame[form.label_column].str.strip() != "").all())
+    judging = judge(rows.question, names, form, rows.sample, rows.ranked, choices, every_row=every_row)
+    findings = (*rows.findings, *test_findings, *contents.containers.findings(form), judging.finding)
     form = replace(form, pixel_shape=choices.pixel_shape)
-    known = vars(read) | {"table": form, "findings": (*read.findings, *found, *in_files, judging.finding)}
-    return Guess(**known, test_files=test_files, judging=judging)
+    return Guess(**vars(rows) | {"table": form, "findings": findings}, test_files=test_files, judging=judging)
 
 
-def _with_test(read: Rows, labels: list[str], contents: Contents) -> tuple[TableFormat, np.ndarray, list[Finding]]:
-    """The format with the sample submission and the folder of test images, the image of each of its rows, and what was
-    found."""
-    form, sample, ranked = read.table, read.sample, read.ranked
+def _with_test(rows: Rows, labels: list[str], contents: Contents) -> tuple[TableFormat, np.ndarray, list[Finding]]:
+    """Return the format with the sample submission and the test images, the image of each test row, and findings."""
+    form, sample, ranked = rows.table, rows.sample, rows.ranked
     if sample is None:
-        return find_test_rows(form, contents, nested=read.is_nested)
+        return find_test_rows(form, contents, nested=rows.is_nested)
     form = replace(form, **_answer_fields(sample, ranked, labels, form))
     require_filled(sample.frame, Path(sample.csv), [sample.id_column, *form.filled_columns], ())
-    if read.units is not None:
-        form, files, where = read.units.with_test(form, sample)
-    elif read.linked is not None:
-        form, files, where = read.linked.with_test(form, sample)
+    if rows.units is not None:
+        form, files, reason = rows.units.with_test(form, sample)
+    elif rows.linked is not None:
+        form, files, reason = rows.linked.with_test(form, sample)
     else:
-        form, files, where = find_test_images(form, sample, contents, nested=read.is_nested)
+        form, files, reason = find_test_images(form, sample, contents, nested=rows.is_nested)
     filled = form.filled_columns
-    asked = filled[0] if len(filled) == 1 else f"{filled[0]} to {filled[-1]}"
-    finding = Finding("sample submission", f"{sample.csv}, answers in {asked}", where, "table.sample_csv, .test_images")
-    return form, files, [finding]
+    columns = f"column {filled[0]}" if len(filled) == 1 else f"columns {filled[0]} to {filled[-1]}"
+    value = f"{sample.csv}, answers in {columns}"
+    return form, files, [Finding("sample submission", value, reason, "table.sample_csv, .test_images")]
 
 
 def _answer_fields(sample: Sample, ranked: Ranked | None, labels: list[str], form: TableFormat) -> dict[str, Any]:
-    """Which columns of the sample submission wait for answers, as fields of the format."""
+    """Return the columns of the sample submission to fill, as fields of the format.
+
+    Raises:
+        DataError: it has several columns that are neither labels nor numbered.
+    """
     changes: dict[str, Any] = {"sample_csv": sample.csv}
     if sample.id_column != form.id_column:
         changes["sample_id_column"] = sample.id_column
@@ -141,8 +143,8 @@ def _answer_fields(sample: Sample, ranked: Ranked | None, labels: list[str], for
             listed = ", ".join(answers[:4]) + (", ..." if len(answers) > 4 else "")
             raise DataError(
                 f"{sample.csv} has {len(answers)} columns beside {sample.id_column} ({listed}), which are neither the "
-                f"labels ({', '.join(labels[:4])}{', ...' if len(labels) > 4 else ''}) nor numbered: what goes into "
-                "which of them cannot be told"
+                f"labels ({', '.join(labels[:4])}{', ...' if len(labels) > 4 else ''}) nor numbered, so their answers "
+                "cannot be guessed: name them after the labels, or write the recipe by hand with table.answer_columns"
             )
         changes["answer_column"] = answers[0]
     if sample.long is not None:

@@ -1,4 +1,4 @@
-"""Labels without a table that names images: which folder holds them as folders, or in the names of its files."""
+"""Labels without a table that names images: as the names of folders, or in the names of files."""
 
 from __future__ import annotations
 
@@ -15,26 +15,35 @@ from imettk.starter.guess_columns import Choices
 from imettk.starter.guess_sample import Sample
 from imettk.starter.look import Contents, list_endings
 
-LEAST_INSIDE = 0.5  # share of the images that must lie in folders which are taken for labels
-# Names of files that hold a label and a number: `cat.0.jpg`, `great_pyrenees_12.jpg`, or `12_cat.jpg`.
+MIN_INSIDE = 0.5  # share of the training images that lie in folders taken for labels
+# File names of a label and a number: `cat.0.jpg`, `great_pyrenees_12.jpg`, or `12_cat.jpg`.
 PATTERNS = (r"^([^\W\d_](?:[^\d]*[^\W\d_])?)[ ._-]*\(?\d+\)?\.\w+$", r"^\d+[ ._-]+([^\W\d_](?:[^\d]*[^\W\d_])?)\.\w+$")
-LEAST_FILES = 2  # that hold the same label
+MIN_FILES = 2  # files with each label: a word that only one file name holds is hardly a label
+# Words of cameras and scanners, never classes: `IMG_0001.jpg` and `DSC_0002.jpg` are not two labels.
 NO_CLASS = re.compile(r"ima?ge?s?|dsc[a-z]?|photos?|pic(ture)?s?|frames?|scans?|pages?|files?|samples?", re.IGNORECASE)
 
 
 def choose_folder(tops: list[str], contents: Contents, data_dir: Path, choices: Choices) -> str:
-    """The folder whose folders are labels."""
+    """Return the folder whose folders are labels.
+
+    Args:
+        tops: folders that contain folders of images.
+
+    Raises:
+        DataError: none or several qualify, or the requested one does not exist.
+    """
     if choices.several or choices.label_column is not None:
         raise DataError(_no_labels(contents, data_dir))
     if choices.train_csv is not None:
         if (top := choices.train_csv.strip("/")) in tops:
             return top
         for fault in contents.unread:
-            if fault.startswith(str(data_dir / choices.train_csv)):  # which is there
+            # The requested table exists but cannot be read: the reason says more than its absence would.
+            if fault.startswith(str(data_dir / choices.train_csv)):
                 raise DataError(fault)
         raise DataError(
-            f"--train-csv {choices.train_csv}: {data_dir} has no such table, nor folder of folders with images; "
-            f"there is {', '.join([*contents.tables, *tops])}"
+            f"--train-csv {choices.train_csv}: {data_dir} has no such table, and no such folder of folders with "
+            f"images; it has {', '.join([*contents.tables, *tops])}"
         )
     if trains := [folder for folder in tops if is_training(folder.rpartition("/")[2])]:
         tops = trains
@@ -42,56 +51,54 @@ def choose_folder(tops: list[str], contents: Contents, data_dir: Path, choices: 
         raise DataError(_no_labels(contents, data_dir))
     if len(tops) > 1:
         listed = " or ".join(tops)
-        raise DataError(f"{data_dir}: labels may be the folders of {listed}; give one of them as --train-csv")
-    if (inside := _inside(tops[0], contents)) < LEAST_INSIDE:
+        raise DataError(f"{data_dir}: labels may be the folders of {listed}: give one of them as --train-csv")
+    if (inside := _inside(tops[0], contents)) < MIN_INSIDE:
         raise DataError(
-            f"{data_dir}: labels may be the folders of {tops[0]}, but these hold {inside:.0%} of the images: give "
-            f"--train-csv {tops[0]} if no others count, or write a table with the path and the label of each image"
+            f"{data_dir}: labels may be the folders of {tops[0]}, but these hold only {inside:.0%} of the images: give "
+            f"--train-csv {tops[0]} if the others do not count, or write a table with the path and label of each image"
         )
     return tops[0]
 
 
 def likely_labels(tops: Iterable[str], contents: Contents) -> list[str]:
-    """Those folders whose folders hold most images."""
-    return [top for top in tops if _inside(top, contents) >= LEAST_INSIDE]
+    """Return those folders whose folders hold at least half of the training images."""
+    return [top for top in tops if _inside(top, contents) >= MIN_INSIDE]
 
 
 def _inside(top: str, contents: Contents) -> float:
-    """The share of the images, without those for tests, that lie in the folders of a folder."""
+    """Return the share of the training images that lie in the folders of this folder."""
     counts = {folder: len(files) for folder, files in contents.images.items() if not is_held_out(folder)}
     inside = sum(count for folder, count in counts.items() if (folder.rpartition("/")[0] or ".") == top)
     return inside / max(1, sum(counts.values()))
 
 
 def _no_labels(contents: Contents, data_dir: Path) -> str:
+    """Return the message for a folder in which neither tables nor folders hold labels."""
     where, files = max(contents.images.items(), key=lambda item: len(item[1]))
     tables = ", ".join(f"{csv} ({', '.join(map(str, frame.columns[:6]))})" for csv, frame in contents.tables.items())
     unread = "".join(f"; {fault}" for fault in contents.unread)
     if contents.others:
-        unread += f"; not read: {list_endings(contents.others)}"
+        unread += f"; ignored: {list_endings(contents.others)}"
     return (
-        f"{data_dir}: no table has a column whose values are names of images, such as {files[0]} in {where}/, with "
-        "labels beside it, and no folder holds a folder of images a label; "
+        f"{data_dir}: no labels found. No table has a column of image names, such as {files[0]} in {where}/, with "
+        "labels beside it, and no folder contains a folder of images for each label; "
         f"there is {tables or 'no table that can be read'}{unread}"
     )
 
 
 def labels_in_names(contents: Contents, sample: Sample | None) -> tuple[str, str, list[str]] | None:
-    """Return the folder whose files' names hold labels, the pattern that finds them, and the labels; None without."""
+    """Return the folder whose file names hold labels, the pattern that extracts them, and the labels; or None."""
     folders = [folder for folder in contents.images if not is_held_out(folder)]
     if not folders:
         return None
     folder = max(folders, key=lambda name: len(contents.images[name]))
     files = pd.Series(contents.images[folder], dtype=str)
     if sample is not None and sample.naming is not None and sample.naming.folder == folder:
-        return None  # images to be answered are among them
+        return None  # test images are among them, whose names cannot hold the answers
     for pattern in PATTERNS:
-        found = files.str.extract(pattern, expand=True)[0]
-        counts = Counter(found.dropna())
-        if found.notna().all() and len(counts) > 1 and min(counts.values()) >= LEAST_FILES:
-            return (
-                None
-                if any(is_part(label) or NO_CLASS.fullmatch(label) for label in counts)
-                else (folder, pattern, sorted(counts))
-            )
+        labels = files.str.extract(pattern, expand=True)[0]
+        counts = Counter(labels.dropna())
+        if labels.notna().all() and len(counts) > 1 and min(counts.values()) >= MIN_FILES:
+            are_classes = not any(is_part(label) or NO_CLASS.fullmatch(label) for label in counts)
+            return (folder, pattern, sorted(counts)) if are_classes else None
     return None

@@ -1,4 +1,4 @@
-"""Tables that name images otherwise than a recipe can say: in one line how, so that none is passed over in silence."""
+"""Tables that name images in a way no recipe can express: each is reported in one line, never ignored in silence."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import pandas as pd
 from imettk.data.image_files import ENDING_SIGNS, compose, without_ending
 from imettk.data.part_names import is_held_out, is_training
 from imettk.errors import DataError
-from imettk.starter.guess_columns import FEWEST, MOST, Choices, TrainingRows, label_candidates, number_columns
+from imettk.starter.guess_columns import MIN_DISTINCT, Choices, TrainingRows, label_candidates, number_columns
 from imettk.starter.look import Contents
-from imettk.starter.naming import Naming, match_names
+from imettk.starter.naming import MAJORITY, Naming, match_names
 from imettk.starter.naming_rivals import find_rivals
 
-LEAST = 2  # ids that must name something, so that it is no accident
-SHARE = 0.01  # of the ids that must
-FILES_AN_ID = 10  # what names more files than these, on average, is a class
-TOLD = 0.05  # share of a table's rows from which on such names are an error
+# Fewer ids than these name something by accident only.
+MIN_NAMED = 2
+MIN_NAMED_SHARE = 0.01
+MAX_FILES_PER_ID = 10  # cells that name more files than this, on average, are classes
+TOLERATED = 0.05  # odd ids in more than this share of a table's rows are an error, in fewer an oversight
 
 
 class Place(NamedTuple):
-    """An image file that an id means, and how.
+    """An image file that an id seems to mean.
 
     Attributes:
-        ending: what follows the id in its name; None where the id is a path that is not there.
+        ending: what follows the id in the file's name; None if the id is a path that does not exist.
     """
 
     folder: str
@@ -34,6 +35,7 @@ class Place(NamedTuple):
 
     @property
     def path(self) -> str:
+        """The path of the file within the competition's folder."""
         return self.name if self.folder == "." else f"{self.folder}/{self.name}"
 
 
@@ -41,8 +43,8 @@ class Misfit(NamedTuple):
     """A table that may be the training table, though its ids do not name images as they should.
 
     Attributes:
-        named: how many rows name something.
-        what: says what they name, and what to do.
+        named: the number of rows that name something.
+        what: the rest of the message: what they name, and what to do.
         of_folders: they name folders of images.
     """
 
@@ -58,19 +60,20 @@ class Misfit(NamedTuple):
 
 
 def find_misfit(contents: Contents, names: Iterable[str], id_column: str | None) -> Misfit | None:
-    """The one of these tables that names the most images, in whatever way, and has something to learn beside; of
-    several the one that is called after training.
+    """Return the table that names the most images in any way and has something to learn beside them, or None.
 
     Args:
+        names: the tables to consider; those called after training come first.
         id_column: the only column that may hold ids, None for any.
     """
-    found = [misfit for csv in names if (misfit := _misfit(csv, contents, id_column)) is not None]
-    return max(found, key=lambda misfit: (is_training(misfit.csv), misfit.named), default=None)
+    misfits = [misfit for csv in names if (misfit := _find_misfit(csv, contents, id_column)) is not None]
+    return max(misfits, key=lambda misfit: (is_training(misfit.csv), misfit.named), default=None)
 
 
-def _misfit(csv: str, contents: Contents, id_column: str | None) -> Misfit | None:
+def _find_misfit(csv: str, contents: Contents, id_column: str | None) -> Misfit | None:
+    """Return the column of a table that names the most images or folders, as a misfit; None without any."""
     frame = contents.tables[csv]
-    columns = [column for column in map(str, frame.columns) if frame[column].nunique() >= FEWEST * len(frame)]
+    columns = [column for column in map(str, frame.columns) if frame[column].nunique() >= MIN_DISTINCT * len(frame)]
     folders_of = {column: _find_folders(frame[column], contents) for column in columns}
     lists_folders = any(
         frame[column].is_unique and len(folders) >= len(frame) for column, folders in folders_of.items()
@@ -88,14 +91,14 @@ def _misfit(csv: str, contents: Contents, id_column: str | None) -> Misfit | Non
             # Where no value beside comes again, it may be a list of labels with their names.
             known = [folder.rpartition("/")[2] for folder in folders]
             what = (
-                f"name folders of images, such as {folders[0]}/: for one answer a folder, each stands in one row, and "
-                "half of the rows or more have one"
+                f"name folders of images, such as {folders[0]}/: for one answer per folder, list each folder in one "
+                "row, and have at least half of the listed folders there"
             )
         elif files[column] and is_training(csv) and (numbers := number_columns(frame, column)):
             known = list(files[column])
             what = (
-                f"name images, with numbers beside them ({', '.join(numbers[:3])}), which are learned where "
-                "--label-column names one of them"
+                f"name images, with numbers beside them ({', '.join(numbers[:3])}): to learn one of these, give it as "
+                "--label-column"
             )
         else:
             continue
@@ -106,27 +109,28 @@ def _misfit(csv: str, contents: Contents, id_column: str | None) -> Misfit | Non
 
 
 def _name_files(ids: pd.Series, contents: Contents) -> dict[str, list[Place]]:
-    """The files that the ids of a column mean; none where that is an accident."""
+    """Return the files that the ids of a column mean, none if there are too few or too many to be meant."""
     places = find_places(ids, contents, training=True)
-    few = sum(map(len, places.values())) <= FILES_AN_ID * len(places)
+    few = sum(map(len, places.values())) <= MAX_FILES_PER_ID * len(places)
     return places if few and _enough(len(places), ids) else {}
 
 
 def _enough(number: int, ids: pd.Series) -> bool:
-    return number >= max(min(LEAST, ids.nunique()), SHARE * ids.nunique())
+    """Return whether so many ids of a column cannot name something by accident."""
+    return number >= max(min(MIN_NAMED, ids.nunique()), MIN_NAMED_SHARE * ids.nunique())
 
 
 def _find_folders(ids: pd.Series, contents: Contents) -> list[str]:
-    """The folders with images that ids name."""
+    """Return the folders of images that ids name."""
     known = set(ids)
     return [folder for folder in contents.images if folder.rpartition("/")[2] in known and not is_held_out(folder)]
 
 
 def find_places(ids: pd.Series, contents: Contents, *, training: bool) -> dict[str, list[Place]]:
-    """The image files that ids mean, whatever their folder, their ending and the Unicode form of their name.
+    """Return the image files that ids mean, in any folder, with any extension and in any Unicode form.
 
     Args:
-        training: pass over folders whose name says that they are for testing or validation.
+        training: skip folders called after testing or validation.
     """
     wanted: dict[str, str] = {}
     for known in ids.unique():
@@ -146,14 +150,14 @@ def find_places(ids: pd.Series, contents: Contents, *, training: bool) -> dict[s
 
 
 def _keys(name: str) -> list[str]:
-    """By what a file may be known to an id: the whole of it, the end of its path, and that without its ending."""
+    """Return the names by which an id may mean a file: the whole id, its last part, and that without extension."""
     name = compose(name.strip())
     file = name.replace("\\", "/").rpartition("/")[2]
     return [key for key in (name, file, file.rpartition(".")[0]) if key]
 
 
 def _place(name: str, folder: str, file: str) -> Place:
-    """How an id means a file."""
+    """Describe how an id means a file."""
     path = "/" + compose(file if folder == "." else f"{folder}/{file}")
     at = path.rfind("/" + compose(name))
     if at >= 0:
@@ -162,75 +166,75 @@ def _place(name: str, folder: str, file: str) -> Place:
 
 
 def describe_places(places: dict[str, list[Place]], *, suffix: str | None = None) -> str:
-    """How ids name images by which a recipe does not find them, and what to do about it.
+    """Describe how ids name images that a recipe would not find, and what to do about it.
 
     Args:
-        suffix: what the ids of the training table have behind them.
+        suffix: what follows the ids of the training table in names of files, if known.
     """
-    first = [(name, found[0]) for name, found in places.items()]
+    first = [(name, named[0]) for name, named in places.items()]
     paths = [pair for pair in first if pair[1].ending is None]
     are_paths = len(paths) > len(first) / 2
     name, place = (paths if are_paths else [pair for pair in first if pair[1].ending is not None])[0]
     example = f"{name} is {place.path}"
     if are_paths:
-        return f"are paths that are not there ({example}): write paths from the folder of images into the column"
+        return f"are paths that do not exist ({example}): write paths relative to the folder of images into the column"
     endings = {place.ending for _, place in first}
     if suffix is not None and suffix not in endings:
         return (
-            f"name images ({example}) behind which stands {place.ending!r}, and {suffix!r} behind those of training "
-            "rows: make them alike"
+            f"are followed by {place.ending!r} in the names of images ({example}), but ids of training rows by "
+            f"{suffix!r}: make the two alike"
         )
     folders = {place.folder for name, place in first if "/" not in name}
     if len(folders) > 1:
         return (
-            f"name images in {len(folders)} folders ({example}): put them, or links to them, into one, or write the "
-            "way there into the column as well"
+            f"name images in {len(folders)} folders ({example}): put the images, or links to them, into one folder, or "
+            "write the paths into the column"
         )
     if suffix is not None:
-        return f"name images ({example}) that are not found by their names: put them, or links to them, into one folder"
-    return f"name images ({example}), fewer than half: leave the others out of the table, or add their images"
+        return f"name images ({example}) that are not found by name: put the images, or links to them, into one folder"
+    return f"name images ({example}), fewer than half: leave the other rows out of the table, or add their images"
 
 
 def refuse_more_images(frame: pd.DataFrame, rows: TrainingRows, contents: Contents, choices: Choices) -> None:
-    """Raise `DataError` where rows have several images, by one column or by several; what was asked for is taken."""
+    """Raise `DataError` if rows have several images, in one column or in several, and no option chooses among them."""
     _refuse_rivals(frame, rows, contents, choices)
     if choices.id_column is not None:
         return
     for column in map(str, frame.columns):
-        if column == rows.id_column or frame[column].nunique() < MOST * len(frame):
+        if column == rows.id_column or frame[column].nunique() < MAJORITY * len(frame):
             continue
         namings = match_names(frame[column], contents)
-        if not namings or namings[0].share < MOST:
+        if not namings or namings[0].share < MAJORITY:
             continue
         here, there = rows.naming, namings[0]
         if not any(naming.is_same(here.folder, here.files) for naming in namings):
             raise DataError(
                 f"{rows.csv}: columns {rows.id_column} and {column} both name images (in {here.folder}/ and "
-                f"{there.folder}/), and a row of two images cannot be read yet: give "
-                + _say_columns(frame, {rows.id_column: here, column: there})
+                f"{there.folder}/), and rows of two images in different folders are not supported: give "
+                + _list_options(frame, {rows.id_column: here, column: there})
             )
 
 
-def _say_columns(frame: pd.DataFrame, namings: dict[str, Naming]) -> str:
-    """Return the option that takes each of these columns, with what it means for the first row for which they differ;
-    those first whose cells are names of files, as numbers of rows may be names by accident."""
+def _list_options(frame: pd.DataFrame, namings: dict[str, Naming]) -> str:
+    """List the options that choose one of these columns, with the image that each means for a row where they differ."""
     paths = {
         column: [f"{naming.folder}/{file}" if file else "" for file in naming.files.tolist()]
         for column, naming in namings.items()
     }
-    places = enumerate(zip(*paths.values(), strict=True))
-    row = next((row for row, files in places if all(files) and len({*files}) == len(files)), 0)
+    rows = enumerate(zip(*paths.values(), strict=True))
+    row = next((row for row, files in rows if all(files) and len({*files}) == len(files)), 0)
 
-    def is_file(column: str) -> bool:
-        return bool((frame[column] != frame[column].map(without_ending)).mean() > MOST)
+    def holds_file_names(column: str) -> bool:
+        return bool((frame[column] != frame[column].map(without_ending)).mean() > MAJORITY)
 
-    columns = sorted(namings, key=is_file, reverse=True)
+    # Row numbers may name images by accident, so a column of file names is advised first.
+    columns = sorted(namings, key=holds_file_names, reverse=True)
     options = [f"--id-column {column} ({frame[column].iloc[row]} is {paths[column][row]})" for column in columns]
     return " or ".join(options)
 
 
 def _refuse_rivals(frame: pd.DataFrame, rows: TrainingRows, contents: Contents, choices: Choices) -> None:
-    """Raise `DataError` where it cannot be told which of several pictures of each row is meant."""
+    """Raise `DataError` if each row has several pictures, and nothing tells which one is meant."""
     if choices.images is None and (places := find_rivals(frame[rows.id_column], rows.naming, contents)):
         listed = " and ".join(places)
-        raise DataError(f"{rows.csv}: column {rows.id_column} names images in {listed}; give one of them as --images")
+        raise DataError(f"{rows.csv}: column {rows.id_column} names images in {listed}: give one of them as --images")

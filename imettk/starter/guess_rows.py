@@ -1,4 +1,4 @@
-"""Tables with several rows an image: a row for each label that there is, or for each label that the image has."""
+"""Tables with several rows per image: one for each label of the competition, or one for each label of the image."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from imettk.data.csv_files import LISTED, list_names
 from imettk.data.long_rows import LongRows, join_rows
 from imettk.errors import DataError
 from imettk.starter.finding import Finding
-from imettk.starter.guess_columns import LABEL_NAME, MOST, Choices, TrainingRows, are_numbers
+from imettk.starter.guess_columns import LABEL_NAME, Choices, TrainingRows, are_numbers
 from imettk.starter.guess_labels import labels_of
-from imettk.starter.guess_misfits import TOLD
+from imettk.starter.guess_misfits import TOLERATED
 from imettk.starter.guess_targets import Targets
 from imettk.starter.look import Contents
-from imettk.starter.naming import match_names
+from imettk.starter.naming import MAJORITY, match_names
+from imettk.starter.questions import LabelKind
 from imettk.tasks.task import NUMBER
 
-SIGNS = ("__", "_", "-", "|", "/", ":", ".", " ")  # between id and label; the longest first
-MOST_PARTS = 4  # of an id or a label, with such a sign between them
-MOST_LABELS = 200
-FIRST_ROWS = 2000  # by which it shows whether a whole table is worth a look
-JOINING = (" ", "|", ";", ",")  # signs of which the first that no label holds stands between joined ones
+SIGNS = ("__", "_", "-", "|", "/", ":", ".", " ")  # separators of id and label; the longest first
+MAX_PARTS = 4  # parts of an id or a label around such a separator
+MAX_LABELS = 200
+PEEKED_ROWS = 2000  # the first rows, which show whether a whole table (a million rows at times) is worth splitting
+JOINING_SIGNS = (" ", "|", ";", ",")  # joined labels are separated by the first that no label contains
 
 
-class _Way(NamedTuple):
-    """A way in which rows of a table may be one label of one image; see `LongRows`."""
+class _LongForm(NamedTuple):
+    """A candidate for reading rows as one label of one image each; see `LongRows`."""
 
     rows: str
     id_column: str
@@ -41,12 +42,12 @@ class _Way(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """A competition's tables, each with a row an image.
+    """A competition's tables, each with one row per image.
 
     Attributes:
-        contents: where rows were labels of images, such tables are gathered.
-        rows: how these named their rows, by table.
-        findings: what was found of them.
+        contents: the competition's contents, with long tables gathered into one row per image.
+        rows: the naming of the rows of each gathered table.
+        findings: a line about each gathered table.
     """
 
     contents: Contents
@@ -54,89 +55,90 @@ class Gathered(NamedTuple):
     findings: tuple[Finding, ...]
 
     def training_fields(self, csv: str) -> dict[str, str]:
-        """Return the fields of the format that say how a training table names its rows."""
+        """Return the fields of the format that describe how a training table names its rows."""
         rows = self.rows.get(csv)
         return {} if rows is None else {"train_rows": rows.rows, "label_column": rows.value_column}
 
 
 def gather_tables(contents: Contents, sample_csv: str | None, choices: Choices) -> Gathered:
-    """Gather the sample submission and training tables that have a row for each image and label.
+    """Gather the sample submission and training tables that have one row for each image and label.
 
     Raises:
-        DataError: which column holds the values cannot be told.
+        DataError: several columns may hold the values.
     """
-    found: dict[str, LongRows] = {}
+    long: dict[str, LongRows] = {}
     for csv in contents.tables if choices.train_csv is None else {choices.train_csv} & {*contents.tables}:
-        if csv != sample_csv and (rows := _of_training(contents, csv, sample_csv, choices)) is not None:
-            found[csv] = rows
-    known = [rows.labels for rows in found.values()]
-    if sample_csv is not None and (rows := _of_sample(contents, sample_csv, known)) is not None:
-        found[sample_csv] = rows
+        if csv != sample_csv and (rows := _find_long_training(contents, csv, sample_csv, choices)) is not None:
+            long[csv] = rows
+    known = [rows.labels for rows in long.values()]
+    if sample_csv is not None and (rows := _find_long_sample(contents, sample_csv, known)) is not None:
+        long[sample_csv] = rows
     tables, findings = dict(contents.tables), []
-    for csv, rows in found.items():
+    for csv, rows in long.items():
         frame = tables[csv]
         tables[csv] = rows.gather(frame, Path(csv))
         listed = ", ".join(rows.labels[:LISTED]) + (", ..." if len(rows.labels) > LISTED else "")
         change = "table.sample_rows" if csv == sample_csv else "table.train_rows"
-        reason = f"each of {len(tables[csv])} images has one for each of {len(rows.labels)} labels ({listed})"
-        how = f"as {rows.rows}" if "{" in rows.rows else f"named by column {rows.rows}"
-        findings.append(Finding("rows", f"{csv}, {len(frame)} {how}", reason, change))
-    return Gathered(replace(contents, tables=tables), found, tuple(findings))
+        reason = f"each of {len(tables[csv])} images has a row for each of {len(rows.labels)} labels ({listed})"
+        how = f"called {rows.rows}" if "{" in rows.rows else f"with the label in column {rows.rows}"
+        findings.append(Finding("rows", f"{csv}, {len(frame)} rows {how}", reason, change))
+    return Gathered(replace(contents, tables=tables), long, tuple(findings))
 
 
-def _of_training(contents: Contents, csv: str, sample_csv: str | None, choices: Choices) -> LongRows | None:
-    """Return how a training table, whose images are there, names rows of one image and label; None where a row is an
-    image."""
+def _find_long_training(contents: Contents, csv: str, sample_csv: str | None, choices: Choices) -> LongRows | None:
+    """Return the naming of the rows of a training table whose images are there; None if each row is an image."""
     frame, sample = contents.tables[csv], None if sample_csv is None else contents.tables[sample_csv]
     asked = [] if sample is None else _listed([sample])
     best: tuple[int, LongRows] | None = None
-    for way in _ways(frame, contents, choices.id_column):
-        labels, images = tuple(dict.fromkeys(way.labels)), way.ids.drop_duplicates().to_numpy()
-        called = "{" in way.rows or LABEL_NAME.match(way.rows) or any(set(labels) <= set(names) for names in asked)
-        # Of ids such as p1_s1_cyst, p1 is no image though files are called p1_s1.png: the finest way is taken.
-        if not called or len(images) <= (1 if best is None else best[0]) or _share(images, contents) < MOST:
+    for form in _long_forms(frame, contents, choices.id_column):
+        labels, images = tuple(dict.fromkeys(form.labels)), form.ids.drop_duplicates().to_numpy()
+        are_labels = (
+            "{" in form.rows or LABEL_NAME.match(form.rows) or any(set(labels) <= set(names) for names in asked)
+        )
+        # The form with the most images is taken: p1_s1_cyst splits into p1 and s1_cyst too, but files are called p1_s1.
+        if not are_labels or len(images) <= (1 if best is None else best[0]) or _share(images, contents) < MAJORITY:
             continue
-        value = _value_column(csv, frame, way, () if sample is None else sample.columns, choices)
+        value = _value_column(csv, frame, form, () if sample is None else sample.columns, choices)
         if value is not None:
-            best = len(images), LongRows(way.rows, way.id_column, value, labels)
+            best = len(images), LongRows(form.rows, form.id_column, value, labels)
     return None if best is None else best[1]
 
 
-def _of_sample(contents: Contents, csv: str, known: list[tuple[str, ...]]) -> LongRows | None:
-    """Return the same of a sample submission, whose test images may be hidden.
+def _find_long_sample(contents: Contents, csv: str, known: list[tuple[str, ...]]) -> LongRows | None:
+    """Return the naming of the rows of a sample submission, whose test images may be hidden; None if each is an image.
 
     Args:
-        known: labels of training tables.
+        known: labels of each training table.
     """
     frame = contents.tables[csv]
-    if not (ways := _ways(frame, contents, None)):
+    if not (forms := _long_forms(frame, contents, None)):
         return None
     listed = known + _listed(table for name, table in contents.tables.items() if name != csv)
     best: tuple[tuple[bool, bool, int], LongRows] | None = None
-    for way in ways:
-        if "{" in way.rows and _names_images(way.id_column, csv, contents):
-            continue  # of sides of patients, say, whose images are hidden
-        labels, images = tuple(dict.fromkeys(way.labels)), way.ids.drop_duplicates().to_numpy()
+    for form in forms:
+        if "{" in form.rows and _names_images(form.id_column, csv, contents):
+            continue  # ids of images whose files are hidden, such as `17_left`: the side is no label
+        labels, images = tuple(dict.fromkeys(form.labels)), form.ids.drop_duplicates().to_numpy()
         names = next((names for names in listed if set(labels) <= set(names)), ())
-        shown = _share(images, contents) >= MOST
-        rest = [str(column) for column in frame.columns if column not in (way.id_column, way.rows)]
+        shown = _share(images, contents) >= MAJORITY
+        rest = [str(column) for column in frame.columns if column not in (form.id_column, form.rows)]
         if len(rest) != 1 or not (names or shown) or (len(images) < 2 and not (names and shown)):
             continue
         rank = bool(names), shown, len(images)
         if best is None or rank > best[0]:
             ordered = tuple(name for name in names if name in labels) or labels
-            best = rank, LongRows(way.rows, way.id_column, rest[0], ordered)
+            best = rank, LongRows(form.rows, form.id_column, rest[0], ordered)
     return None if best is None else best[1]
 
 
 def _names_images(column: str, csv: str, contents: Contents) -> bool:
     """Return whether the cells of this column name images in another table."""
     tables = (table for name, table in contents.tables.items() if name != csv and column in table.columns)
-    return any(_share(table[column].to_numpy(), contents) >= MOST for table in tables)
+    return any(_share(table[column].to_numpy(), contents) >= MAJORITY for table in tables)
 
 
 def _listed(tables: Iterable[pd.DataFrame]) -> list[tuple[str, ...]]:
-    """Return names among which those of labels may stand: of columns, and in columns."""
+    """Return the lists of names in which all labels may stand: the header of each table, and each of its columns."""
     return [
         names
         for table in tables
@@ -144,18 +146,24 @@ def _listed(tables: Iterable[pd.DataFrame]) -> list[tuple[str, ...]]:
     ]
 
 
-def _value_column(csv: str, frame: pd.DataFrame, way: _Way, asked: Collection[str], choices: Choices) -> str | None:
-    """Return the column that holds what each row says; None where none does.
+def _value_column(
+    csv: str, frame: pd.DataFrame, form: _LongForm, asked: Collection[str], choices: Choices
+) -> str | None:
+    """Return the column that holds the value of each image and label, or None.
 
     Args:
         asked: columns of the sample submission.
+
+    Raises:
+        DataError: several columns may hold them.
     """
+    # Values differ within an image and within a label; what depends on one of the two alone describes it.
     columns = [
         str(column)
         for column in frame.columns
-        if column not in (way.id_column, way.rows)
+        if column not in (form.id_column, form.rows)
         and (not frame[column].is_unique or are_numbers(frame[column].str.strip()))
-        and all(frame[column].groupby(by.to_numpy()).nunique().max() > 1 for by in (way.ids, way.labels))
+        and all(frame[column].groupby(by.to_numpy()).nunique().max() > 1 for by in (form.ids, form.labels))
     ]
     for fits in (
         [choices.label_column],
@@ -167,46 +175,48 @@ def _value_column(csv: str, frame: pd.DataFrame, way: _Way, asked: Collection[st
             return fits[0]
     if columns and choices.label_column is None:
         raise DataError(
-            f"{csv}: what a row says of its label may stand in {list_names(columns, 'column')}: give --label-column"
+            f"{csv}: the value of each image and label may be in {list_names(columns, 'column')}: give --label-column"
         )
     return None
 
 
-def _ways(frame: pd.DataFrame, contents: Contents, id_column: str | None) -> list[_Way]:
-    """List the ways in which every image has one row for each label: first by what ids say, then by columns."""
+def _long_forms(frame: pd.DataFrame, contents: Contents, id_column: str | None) -> list[_LongForm]:
+    """List the readings by which every image has one row for each label: first by parts of ids, then by columns."""
     counts = {str(column): frame[column].nunique() for column in frame.columns}
     columns = [column for column in counts if id_column in (None, column)]
     columns = [column for column in columns if not frame[column].str.fullmatch(NUMBER).all()]
-    ways: list[_Way] = []
+    forms: list[_LongForm] = []
     for column in columns:
         split = list(_split_ids(frame[column])) if counts[column] == len(frame) else []
-        if split and _share(frame[column].to_numpy(), contents) < MOST:  # else each row names an image of its own
-            ways += split
+        # If whole ids name images, each row is an image of its own, whatever its id can be split into.
+        if split and _share(frame[column].to_numpy(), contents) < MAJORITY:
+            forms += split
     for column in columns:
         for other in (name for name, count in counts.items() if count * counts[column] == len(frame) > count > 1):
             labels = frame[other].str.strip()
             if other != column and _is_grid(frame[column], labels):
-                ways.append(_Way(other, column, frame[column], labels))
-    return ways
+                forms.append(_LongForm(other, column, frame[column], labels))
+    return forms
 
 
-def _split_ids(cells: pd.Series) -> Iterator[_Way]:
-    """Yield the ways in which ids are made of an image's and a label."""
-    head = cells.iloc[:FIRST_ROWS]
+def _split_ids(cells: pd.Series) -> Iterator[_LongForm]:
+    """Yield the readings by which each id is an image's id and a label with a sign between them."""
+    head = cells.iloc[:PEEKED_ROWS]
     for sign in SIGNS:
-        for number in range(1, min(MOST_PARTS, int(head.str.count(re.escape(sign)).min())) + 1):
+        for number in range(1, min(MAX_PARTS, int(head.str.count(re.escape(sign)).min())) + 1):
             for from_left in (True, False):
-                for place in (0, 1):  # of the image
-                    if not 1 < _cut(head, sign, number, from_left)[1 - place].nunique() <= MOST_LABELS:
+                for image_part in (0, 1):
+                    label_part = 1 - image_part
+                    if not 1 < _split_at(head, sign, number, from_left)[label_part].nunique() <= MAX_LABELS:
                         continue
-                    parts = _cut(cells, sign, number, from_left)
-                    if _is_grid(parts[place], parts[1 - place]):
-                        rows = ("{id}" + sign + "{label}", "{label}" + sign + "{id}")[place]
-                        yield _Way(rows, str(cells.name), parts[place], parts[1 - place])
+                    parts = _split_at(cells, sign, number, from_left)
+                    if _is_grid(parts[image_part], parts[label_part]):
+                        rows = ("{id}" + sign + "{label}", "{label}" + sign + "{id}")[image_part]
+                        yield _LongForm(rows, str(cells.name), parts[image_part], parts[label_part])
 
 
-def _cut(cells: pd.Series, sign: str, number: int, from_left: bool) -> tuple[pd.Series, pd.Series]:
-    """Cut each text in two at a sign, behind or before so many parts."""
+def _split_at(cells: pd.Series, sign: str, number: int, from_left: bool) -> tuple[pd.Series, pd.Series]:
+    """Split each text in two at a sign, after its first `number` parts, or before its last."""
     pairs = []
     for cell in cells:
         parts = cell.split(sign)
@@ -219,55 +229,60 @@ def _cut(cells: pd.Series, sign: str, number: int, from_left: bool) -> tuple[pd.
 def _is_grid(ids: pd.Series, labels: pd.Series) -> bool:
     """Return whether every image has one row for each label."""
     (images, names), (places, known) = pd.factorize(ids), pd.factorize(labels)
-    if not 1 < len(known) <= MOST_LABELS or len(names) * len(known) != len(ids):
+    if not 1 < len(known) <= MAX_LABELS or len(names) * len(known) != len(ids):
         return False
     return len(np.unique(images * len(known) + places)) == len(ids) and "" not in (*names, *known)
 
 
 def _share(names: np.ndarray, contents: Contents) -> float:
-    """Return the largest share of the first of these names that files of one folder have."""
-    namings = match_names(pd.Series(names[:FIRST_ROWS], dtype=str), contents)
+    """Return the share of the first of these names that are files in the best folder."""
+    namings = match_names(pd.Series(names[:PEEKED_ROWS], dtype=str), contents)
     return namings[0].share if namings else 0.0
 
 
 def join_images(
     rows: TrainingRows, targets: Targets, choices: Choices, findings: list[Finding], *, annotated: bool = False
 ) -> tuple[TrainingRows, Targets]:
-    """Return a table and its labels with one row an image, where images have several rows with a label each.
+    """Join the rows of each image, if images have several rows with one label each.
 
     Args:
-        annotated: rows are annotations; of others, a few ids that stand twice are an oversight.
+        annotated: rows are annotations, so any repeated id is joined; in other tables a few are an oversight.
+
+    Returns:
+        The training rows and their labels, one row per image.
 
     Raises:
-        DataError: they have several rows, which cannot be joined.
+        DataError: images have several rows that cannot be joined.
     """
     frame, form = targets.frame, targets.form
     ids = frame[rows.id_column]
     twice = ids.duplicated(keep=False)
-    few = twice.sum() <= TOLD * len(ids) or ids[twice].nunique() == 1
+    few = twice.sum() <= TOLERATED * len(ids) or ids[twice].nunique() == 1
     if not twice.any() or (few and choices.several is not True and not annotated):
         return rows, targets
     what = f"{rows.csv}: {list_names(ids[twice].unique(), 'id')} more than once, in column {rows.id_column}"
-    if targets.numeric or "label_columns" in form:
-        raise DataError(f"{what}: leave one row of each, or write one for each image and label, as ID_LABEL")
+    if targets.kind.is_numeric or "label_columns" in form:
+        raise DataError(f"{what}: keep one row of each, or write one row for each image and label, called ID_LABEL")
     column = form["label_column"]
-    same = not targets.several and frame.groupby(rows.id_column)[column].nunique().max() < 2
+    several = targets.kind is LabelKind.SEVERAL
+    same = not several and frame.groupby(rows.id_column)[column].nunique().max() < 2
     if choices.several is False and not same:
-        raise DataError(f"{what}: leave one row of each, or give --task multilabel where images have several labels")
+        raise DataError(f"{what}: keep one row of each, or give --task multilabel if images have several labels")
     same = same and choices.several is not True
-    if not (targets.several or same):
-        sign = next((sign for sign in JOINING if not frame[column].str.contains(sign, regex=False).any()), None)
+    if not (several or same):
+        sign = next((sign for sign in JOINING_SIGNS if not frame[column].str.contains(sign, regex=False).any()), None)
         if sign is None:
-            raise DataError(f"{what}, and labels hold all of {' '.join(JOINING)!r}: rename them")
+            signs = " ".join(JOINING_SIGNS)
+            raise DataError(f"{what}, and labels contain all of {signs!r}, so no sign can join them: rename labels")
         form = form | ({} if sign == " " else {"label_separator": sign})
     form = form | {"join_rows": True}
     remarks: list[str] = []
     read = TableFormat(task="multiclass" if same else "multilabel", id_column=rows.id_column, **form)
     joined = join_rows(frame, read, Path(rows.csv), remarks)
     labels = labels_of(joined[column].tolist(), None if same else read.cell_separator)
-    reason = f"ids stand in several rows with {'the same label' if same else 'different labels'}"
+    reason = f"an id has several rows with {'the same label' if same else 'different labels'}"
     findings.append(Finding("joined rows", remarks[0].partition(": ")[2], reason, "table.join_rows"))
     naming = rows.naming._replace(files=rows.naming.files[~ids.duplicated().to_numpy()])
-    return rows._replace(naming=naming), replace(
-        targets, frame=joined, labels=labels, several=not same, reason=targets.reason if same else reason, form=form
-    )
+    kind = LabelKind.ONE if same else LabelKind.SEVERAL
+    why = targets.reason if same else reason
+    return rows._replace(naming=naming), replace(targets, frame=joined, labels=labels, kind=kind, reason=why, form=form)

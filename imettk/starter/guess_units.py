@@ -1,4 +1,4 @@
-"""Several images that give one answer: by columns that name what each is of, by folders, or by several files a row."""
+"""Units, several images with one answer: by columns that name the unit, by folders, or by several files per row."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from imettk.data.long_rows import LongRows
 from imettk.data.part_names import is_held_out, is_training
 from imettk.data.units import describe_units, join_cells
 from imettk.starter.finding import Finding
-from imettk.starter.guess_columns import MOST, Choices, TrainingRows, label_candidates
+from imettk.starter.guess_columns import Choices, TrainingRows, label_candidates
 from imettk.starter.guess_sample import Sample
 from imettk.starter.look import Contents
-from imettk.starter.naming import best_in, match_names
+from imettk.starter.naming import MAJORITY, best_in, match_names
 from imettk.starter.naming_folders import name_folders, name_part, path_pattern
 
-MOST_JOINED = 3  # columns whose cells together name a unit
+MAX_JOINED = 3  # columns whose joined cells may name a unit
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnitRows:
-    """Training rows whose images give one answer together.
+    """Training rows whose images form units with one answer each.
 
     Attributes:
         rows: the training table, with the first image of each row.
-        form: fields of `TableFormat` that say so.
-        not_labels: columns that name images or their folders.
-        num_images: of all rows.
-        finding: what was found, and why.
-        sample_id: the column of the sample submission that names units; None where there is no sample.
-        find_test: units of the sample -> the folder of test images, and the first file of each unit there, "" without.
+        form: fields of `TableFormat` that describe the units.
+        not_labels: columns that name images.
+        num_images: number of images of all rows.
+        finding: a line about the units.
+        sample_id: the column of the sample submission that names units; None without a sample.
+        find_test: units of the sample -> the folder of test images, and the first file of each unit, "" for none.
     """
 
     rows: TrainingRows
@@ -50,45 +50,46 @@ class UnitRows:
     find_test: Callable[[pd.Series], tuple[str, np.ndarray] | None] = field(default=lambda units: None)
 
     def sample(self, contents: Contents, csv: str | None, long: LongRows | None = None) -> Sample | None:
-        """Return the sample submission, whose ids name no images; `long` as of `Sample`."""
+        """Return the sample submission, whose ids name units, not images; see `Sample` for `long`."""
         if csv is None or self.sample_id is None:
             return None
         return Sample(csv, contents.tables[csv], self.sample_id, None, long)
 
     def with_test(self, form: TableFormat, sample: Sample) -> tuple[TableFormat, np.ndarray, str]:
-        """Return the format with the folder of test images, the first image of each unit, and what was found."""
+        """Return the format with the folder of test images, the first image of each unit, and the reason."""
         names = sample.frame[sample.id_column]
-        found = self.find_test(names)
-        if found is None:
-            return form, np.full(len(names), ""), f"by its name; none of its {len(names)} units has an image"
-        folder, files = found
-        where = f"by its name; {int((files != '').sum())} of its {len(names)} units have images in {folder}/"
-        return replace(form, test_images=folder), files, where
+        test = self.find_test(names)
+        if test is None:
+            return form, np.full(len(names), ""), f"found by its name; none of its {len(names)} units has an image"
+        folder, files = test
+        reason = f"found by its name; {int((files != '').sum())} of its {len(names)} units have images in {folder}/"
+        return replace(form, test_images=folder), files, reason
 
 
 def find_units(
     contents: Contents, choices: Choices, sample_csv: str | None, rows: TrainingRows | None
 ) -> UnitRows | None:
-    """Return the training table where several images give one answer; None where nothing says so.
+    """Return the training table if several images form a unit with one answer, otherwise None.
 
     Args:
-        rows: the training table by names of images, None where none names them.
+        rows: the table that names images, None if none does.
     """
-    if rows is not None and (found := _by_views(contents, choices, sample_csv, rows)) is not None:
-        return found
-    by_columns = None if rows is None or sample_csv is None else _by_columns(contents, sample_csv, rows)
+    if rows is not None and (units := _find_view_units(contents, choices, sample_csv, rows)) is not None:
+        return units
+    by_columns = None if rows is None or sample_csv is None else _find_column_units(contents, sample_csv, rows)
     if by_columns is not None:
         return by_columns
-    found = _by_folders(contents, choices, sample_csv)
-    if rows is None or found is None:
-        return found
-    # Labels such as 0 and 1, and numbers of studies, name files in one of their folders as well.
-    inner = rows.naming.folder.startswith(f"{found.rows.naming.folder}/")
-    return found if inner or not contents.tables[rows.csv][rows.id_column].is_unique else None
+    units = _find_folder_units(contents, choices, sample_csv)
+    if rows is None or units is None:
+        return units
+    # Ids that name folders may also name files within one of these by accident, as the numbers of studies do those of
+    # slices. A table whose unique ids name images elsewhere has no units.
+    inner = rows.naming.folder.startswith(f"{units.rows.naming.folder}/")
+    return units if inner or not contents.tables[rows.csv][rows.id_column].is_unique else None
 
 
 def lists_units(contents: Contents, sample_csv: str | None) -> bool:
-    """Return whether a table lists each id of the sample submission, some of them several times."""
+    """Return whether a table lists every id of the sample submission, and some of them several times."""
     if sample_csv is None:
         return False
     asked = contents.tables[sample_csv]
@@ -101,17 +102,19 @@ def lists_units(contents: Contents, sample_csv: str | None) -> bool:
     )
 
 
-def _by_views(contents: Contents, choices: Choices, sample_csv: str | None, rows: TrainingRows) -> UnitRows | None:
-    """Several columns that each name an image, in one folder."""
+def _find_view_units(
+    contents: Contents, choices: Choices, sample_csv: str | None, rows: TrainingRows
+) -> UnitRows | None:
+    """Return units by several columns that each name an image, all in one folder; None without such columns."""
     frame, folder = contents.tables[rows.csv], rows.naming.folder
     if choices.id_column is not None or not frame[rows.id_column].is_unique:
         return None
     views = {rows.id_column: rows.naming}
     for column in map(str, frame.columns):
-        if column in views or frame[column].nunique() < MOST * len(frame):
+        if column in views or frame[column].nunique() < MAJORITY * len(frame):
             continue
         namings = [naming for naming in match_names(frame[column], contents) if naming.folder == folder]
-        if not namings or namings[0].share < MOST or namings[0].suffix != rows.naming.suffix:
+        if not namings or namings[0].share < MAJORITY or namings[0].suffix != rows.naming.suffix:
             continue
         if not any(namings[0].is_same(folder, known.files) for known in views.values()):
             views[column] = namings[0]
@@ -137,20 +140,20 @@ def _by_views(contents: Contents, choices: Choices, sample_csv: str | None, rows
         return naming.folder, _first_files(units, test[key], naming.files)
 
     listed = " and ".join(columns)
-    reason = f"both name images in {folder}/" if len(columns) == 2 else f"all name images in {folder}/"
+    reason = f"{'both' if len(columns) == 2 else 'all'} name images in {folder}/, for one answer per row"
     return UnitRows(
         rows=rows._replace(id_column=id_column),
         form={"image_columns": columns} | ({} if test_csv is None else {"test_csv": test_csv}),
         not_labels=columns,
         num_images=sum(int(naming.found.sum()) for naming in views.values()),
-        finding=Finding("units", f"a row's {listed}", f"{reason}: one answer a row", "table.image_columns"),
+        finding=Finding("units", f"the images of a row's {listed}", reason, "table.image_columns"),
         sample_id=sample_id,
         find_test=find_test,
     )
 
 
-def _by_columns(contents: Contents, sample_csv: str, rows: TrainingRows) -> UnitRows | None:
-    """Rows of images, whose units the sample submission asks for and a table of test images lists."""
+def _find_column_units(contents: Contents, sample_csv: str, rows: TrainingRows) -> UnitRows | None:
+    """Return units that the sample submission asks for and a table of test images lists; None without such a table."""
     for csv, test in contents.tables.items():
         asked = contents.tables[sample_csv]
         keys = [str(column) for column in asked.columns if column in test.columns and asked[column].is_unique]
@@ -163,17 +166,17 @@ def _by_columns(contents: Contents, sample_csv: str, rows: TrainingRows) -> Unit
             continue
         units = join_cells(frame, columns)
         if units.duplicated().any() or test[keys[0]].duplicated().any():
-            return _of_columns(contents, rows, csv, keys[0], columns, units)
+            return _make_column_units(contents, rows, csv, keys[0], columns, units)
     return None
 
 
 def _unit_columns(frame: pd.DataFrame, test: pd.DataFrame, key: str, id_column: str) -> tuple[str, ...]:
-    """Return the columns of the training table whose cells, joined, are those of a column of the test table."""
+    """Return the columns of the training table that name its units: joined, they equal the test table's `key`."""
     if key in frame.columns:
         return (key,)
     both = [str(column) for column in frame.columns if column in test.columns and column != id_column]
     few = [column for column in both if test[column].iloc[0] in test[key].iloc[0]]
-    for count in range(1, MOST_JOINED + 1):
+    for count in range(1, MAX_JOINED + 1):
         for columns in combinations(few, count):
             for order in (columns, columns[::-1]):
                 if (join_cells(test, order) == test[key]).all():
@@ -181,9 +184,16 @@ def _unit_columns(frame: pd.DataFrame, test: pd.DataFrame, key: str, id_column: 
     return ()
 
 
-def _of_columns(
+def _make_column_units(
     contents: Contents, train: TrainingRows, test_csv: str, key: str, columns: tuple[str, ...], units: pd.Series
 ) -> UnitRows:
+    """Return units by columns of the training table.
+
+    Args:
+        key: the column of the test table that names units.
+        columns: those of the training table.
+        units: the unit of each training row.
+    """
     test, pattern = contents.tables[test_csv], path_pattern(contents.tables[train.csv], train)
 
     def find_test(asked: pd.Series) -> tuple[str, np.ndarray] | None:
@@ -193,10 +203,10 @@ def _of_columns(
 
     joined = " and ".join(columns)
     reason = f"{test_csv} lists the images of each {key} that the sample submission asks for"
-    more = {} if pattern is None else {"image_path": pattern}
+    path = {} if pattern is None else {"image_path": pattern}
     return UnitRows(
         rows=train,
-        form={"unit_columns": columns, "test_csv": test_csv} | more,
+        form={"unit_columns": columns, "test_csv": test_csv} | path,
         num_images=int(train.naming.found.sum()),
         finding=Finding("units", f"{joined}, {describe_units(units.to_numpy(str))}", reason, "table.unit_columns"),
         sample_id=key,
@@ -204,29 +214,32 @@ def _of_columns(
     )
 
 
-def _by_folders(contents: Contents, choices: Choices, sample_csv: str | None) -> UnitRows | None:
-    """A table whose ids name folders of images, with something beside that comes again."""
+def _find_folder_units(contents: Contents, choices: Choices, sample_csv: str | None) -> UnitRows | None:
+    """Return units by a table whose ids name folders of images, and whose labels repeat; None without such a table."""
     names = [choices.train_csv] if choices.train_csv else [csv for csv in contents.tables if csv != sample_csv]
     for csv in sorted((csv for csv in names if csv in contents.tables), key=lambda csv: not is_training(csv)):
         frame = contents.tables[csv]
         for column in map(str, frame.columns) if choices.id_column is None else {choices.id_column} & {*frame.columns}:
             naming = name_folders(frame[column], contents, training=True) if frame[column].is_unique else None
-            if naming is None or naming.share < MOST:
+            if naming is None or naming.share < MAJORITY:
                 continue
             if _are_answers(frame[column], csv, column, contents, choices, sample_csv):
                 continue
-            # Where no value beside comes again, it may be a list of labels with their names.
+            # If no column repeats a value, the table may be a list of classes with their names.
             if not any(frame[other].nunique() < len(frame) for other in label_candidates(frame, column)):
                 continue
-            return _of_folders(contents, TrainingRows(csv, column, naming, "its ids name folders"), sample_csv)
+            rows = TrainingRows(csv, column, naming, "its ids name folders of images")
+            return _make_folder_units(contents, rows, sample_csv)
     return None
 
 
 def _are_answers(
     cells: pd.Series, csv: str, column: str, contents: Contents, choices: Choices, sample_csv: str | None
 ) -> bool:
-    """Return whether names of folders are classes, and not studies: the sample answers with them; or, where there is no
-    sample, nothing says that a table is that of training rows."""
+    """Return whether names of folders are classes, not units.
+
+    They are if the sample submission answers with them; without one, unless the table is called after training.
+    """
     if sample_csv is None:
         return choices.train_csv is None and not is_training(csv)
     known = set(cells)
@@ -236,26 +249,27 @@ def _are_answers(
     )
 
 
-def _of_folders(contents: Contents, rows: TrainingRows, sample_csv: str | None) -> UnitRows:
+def _make_folder_units(contents: Contents, rows: TrainingRows, sample_csv: str | None) -> UnitRows:
+    """Return units by folders that the ids of training rows name."""
     naming, sample_id = rows.naming, None
     if sample_csv is not None:
-        asked = contents.tables[sample_csv]
+        sample = contents.tables[sample_csv]
         shares = {}
-        for column in map(str, asked.columns):
-            found = name_folders(asked[column], contents, training=False)
-            shares[column] = 0.0 if found is None else found.share
+        for column in map(str, sample.columns):
+            test = name_folders(sample[column], contents, training=False)
+            shares[column] = 0.0 if test is None else test.share
         best = max(shares, key=lambda column: (shares[column], column == rows.id_column))
-        sample_id = best if shares[best] or rows.id_column not in asked.columns else rows.id_column
+        sample_id = best if shares[best] or rows.id_column not in sample.columns else rows.id_column
 
     def find_test(units: pd.Series) -> tuple[str, np.ndarray] | None:
-        found = name_folders(units, contents, training=False)
-        return None if found is None else (found.folder, found.files)
+        test = name_folders(units, contents, training=False)
+        return None if test is None else (test.folder, test.files)
 
     ids = contents.tables[rows.csv][rows.id_column]
     known, inside = set(ids), Counter(PurePosixPath(name).parts[0] for name in contents.below(naming.folder))
     counts = [count for name, count in inside.items() if name in known]
     units = describe_units(np.repeat(np.arange(len(counts)), counts))
-    reason = f"{int(naming.found.sum())} of {len(ids)} name folders in {naming.folder}/: one answer a folder"
+    reason = f"{int(naming.found.sum())} of {len(ids)} ids name folders in {naming.folder}/, for one answer per folder"
     return UnitRows(
         rows=rows,
         form={"unit_folders": True},
@@ -267,13 +281,13 @@ def _of_folders(contents: Contents, rows: TrainingRows, sample_csv: str | None) 
 
 
 def _table_with(contents: Contents, others: set[str | None], columns: tuple[str, ...]) -> str | None:
-    """Return the table that lists test images in these columns."""
-    found = [csv for csv, frame in contents.tables.items() if csv not in others and {*columns} <= {*frame.columns}]
-    return min(found, key=lambda csv: (not is_held_out(PurePosixPath(csv).stem), csv), default=None)
+    """Return the table that lists test images in these columns, or None."""
+    tables = [csv for csv, frame in contents.tables.items() if csv not in others and {*columns} <= {*frame.columns}]
+    return min(tables, key=lambda csv: (not is_held_out(PurePosixPath(csv).stem), csv), default=None)
 
 
 def _first_files(units: pd.Series, of_rows: pd.Series, files: np.ndarray) -> np.ndarray:
-    """Return a file of each unit, str (M,), "" where it has none."""
+    """Return the first file of each unit, str (M,), "" for none."""
     known: dict[str, str] = {}
     for unit, file in zip(of_rows, files.tolist(), strict=True):
         if file:

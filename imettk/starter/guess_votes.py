@@ -1,4 +1,4 @@
-"""Columns that hold how many votes each label has in a row, or their shares."""
+"""Columns of votes: the number of votes for each label, or their shares."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from imettk.tasks import TASKS
 from imettk.tasks.task import NUMBER
 
 VOTE_NAME = re.compile(r".*(\b|_)votes?|.*Votes?", re.IGNORECASE)
-ROUNDED = 0.03  # by which rows of shares that a person has written may be off 1
-OTHERWISE = "where they are numbers, give --task regression"
+ROUNDING = 0.03  # rows of rounded shares may sum to 1 within this
+OR_REGRESSION = "give --task regression if they are quantities"
 
 
 def asks_votes(choices: Choices) -> bool | None:
-    """Return whether a user says that there are votes; None where the data must tell."""
+    """Return whether the user's task or metric asks for votes; None if neither decides."""
     if choices.question is not None:
         return TASKS[QUESTIONS[choices.question].task].votes
     named = None if choices.metric is None else find_metric(choices.metric)
@@ -35,46 +35,45 @@ def asks_votes(choices: Choices) -> bool | None:
 
 
 def vote_columns(frame: pd.DataFrame, id_column: str, choices: Choices) -> tuple[str, ...]:
-    """Return the columns that are called votes, or all that hold numbers where votes were asked for; () for fewer than
-    two."""
-    asked = asks_votes(choices)
-    if asked is False:
+    """Return the columns called votes, or if votes were requested, all columns of numbers; () for fewer than two."""
+    requested = asks_votes(choices)
+    if requested is False:
         return ()
-    named = {*label_candidates(frame, id_column), *number_columns(frame, id_column)}
-    columns = [str(column) for column in frame.columns if column in named and _numbers(frame, (column,)) is not None]
-    called = [column for column in columns if VOTE_NAME.fullmatch(column)]
-    found = called if len(called) > 1 or not asked else columns
-    return tuple(found) if len(found) > 1 else ()
+    candidates = {*label_candidates(frame, id_column), *number_columns(frame, id_column)}
+    columns = [str(name) for name in frame.columns if name in candidates and _numbers(frame, (name,)) is not None]
+    named = [column for column in columns if VOTE_NAME.fullmatch(column)]
+    votes = named if len(named) > 1 or not requested else columns
+    return tuple(votes) if len(votes) > 1 else ()
 
 
 def why_votes(frame: pd.DataFrame, columns: tuple[str, ...], sample: Sample | None, choices: Choices) -> str | None:
-    """Return why these columns hold votes; None where they do not, or nothing says so.
+    """Return the reason why these columns hold votes; None if nothing says so.
 
-    Numbers of several targets are no votes: neither are they shares that sum to 1 in each row, nor are they whole while
-    the sample submission has such shares.
+    Votes are shares that sum to 1 in each row, or whole numbers if the sample submission has such shares. Several
+    regression targets are neither.
     """
     numbers = _numbers(frame, columns)
-    asked = asks_votes(choices)
-    if numbers is None or asked is False:
+    requested = asks_votes(choices)
+    if numbers is None or requested is False:
         return None
-    if asked:
-        return "as asked for" if choices.question is not None else f"{choices.metric} judges votes"
+    if requested:
+        return "as requested" if choices.question is not None else f"{choices.metric} judges votes"
     if len(columns) < 2 or all(is_flag(frame[column].str.strip()).all() for column in columns):
         return None
     if _sum_to_one(numbers):
-        return f"the shares of each row sum to 1; {OTHERWISE}"
+        return f"the shares of each row sum to 1; {OR_REGRESSION}"
     if (numbers % 1 != 0).any():
         return None
     shown = None if sample is None or not {*columns} <= {*sample.answers} else _numbers(sample.frame, sample.answers)
     if shown is not None and sample is not None and sample.has_fractions and _sum_to_one(shown):
-        return f"whole numbers, and rows of the sample submission sum to 1; {OTHERWISE}"
+        return f"whole numbers, and rows of the sample submission sum to 1; {OR_REGRESSION}"
     if all(VOTE_NAME.fullmatch(column) for column in columns):
-        return f"by their names; {OTHERWISE}"
+        return f"chosen by their names; {OR_REGRESSION}"
     return None
 
 
 def count_rows(frame: pd.DataFrame, columns: tuple[str, ...]) -> Counter[str]:
-    """Return in how many rows each column has the most votes, the first one of equal ones."""
+    """Count the rows in which each column has the most votes; of equal columns the first counts."""
     numbers = _numbers(frame, columns)
     assert numbers is not None
     counts = np.bincount(numbers.argmax(1), minlength=len(columns))
@@ -82,7 +81,7 @@ def count_rows(frame: pd.DataFrame, columns: tuple[str, ...]) -> Counter[str]:
 
 
 def _numbers(frame: pd.DataFrame, columns: tuple[str, ...]) -> np.ndarray | None:
-    """The numbers that columns hold, float64 (N, C); None where a cell holds none, or one below 0."""
+    """Return the numbers that columns hold, float64 (N, C); None if a cell is negative or not a number."""
     cells = [frame[column].str.strip() for column in columns]
     if not all(part.str.fullmatch(NUMBER).all() for part in cells):
         return None
@@ -91,4 +90,5 @@ def _numbers(frame: pd.DataFrame, columns: tuple[str, ...]) -> np.ndarray | None
 
 
 def _sum_to_one(numbers: np.ndarray) -> bool:
-    return bool((np.abs(numbers.sum(1) - 1) <= ROUNDED).all())
+    """Return whether each row sums to 1, up to rounding."""
+    return bool((np.abs(numbers.sum(1) - 1) <= ROUNDING).all())

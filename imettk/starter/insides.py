@@ -1,4 +1,4 @@
-"""What files that are no plain pictures hold: how many channels or frames, and which numbers are black and white."""
+"""Files that are not plain pictures (TIFF, DICOM, arrays): their channels, their frames, and their black and white."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from imettk.data.value_survey import sample_numbers
 from imettk.errors import DataError
 from imettk.starter.finding import Finding
 
-LOOKED_INTO = 8  # files, spread over all
-MOST_CHANNELS = 16  # more planes than that are a stack of them
-CUT = 0.5, 99.5  # percentiles that become black and white, where nothing else says
+NUM_INSPECTED = 8  # files, evenly spaced among all
+MAX_CHANNELS = 16  # more planes than this are a stack of frames
+WHITE_PERCENTILES = 0.5, 99.5  # black and white, if neither the type nor the range of numbers tells them
 _Layout = tuple[int, Literal["middle"] | None]  # `images.channels` and `images.frame`
 _PLAIN: _Layout = (3, None)
 
 
 @dataclass(frozen=True)
 class Insides:
-    """How files are to be read that are no plain pictures.
+    """The way to read files that are not plain pictures.
 
     Attributes:
-        channels: of an image; None where it is grey or RGB, as pictures are.
-        frame: which one of several.
-        white: as `images.white` says it; None where their type or their file says enough.
-        findings: why.
-        pixel_shape: of pixels in a row, as it was given.
+        channels: number of channels; None if images are grey or RGB, as pictures are.
+        frame: the frame to read of several.
+        white: a value of `images.white`; None if the type of the numbers or the file tells it.
+        findings: a line about each of these.
+        pixel_shape: the shape of images stored as rows of pixels, as the user gave it.
     """
 
     channels: int | None = None
@@ -47,7 +47,7 @@ class Insides:
     pixel_shape: tuple[int, ...] | None = None
 
     def reader(self, white: ValueRange | None = None) -> ImageReader:
-        """Return what reads whole images so, with another white if one is given."""
+        """Return a reader of whole images, with another white if one is given."""
         parsed = None if self.white is None else parse_white(self.white)
         known = white or (None if parsed is None else ValueRange(parsed.black, parsed.white))
         reader = ImageReader(size=(8, 8), channels=self.channels or 3, frame=self.frame, white=known)
@@ -55,15 +55,15 @@ class Insides:
 
 
 def look_inside(paths: Sequence[str], shape: tuple[int, ...] | None = None) -> Insides:
-    """Look into some of the files that are no plain pictures, spread over all.
+    """Inspect some of the files that are not plain pictures.
 
     Args:
-        shape: of pixels in a row; see `table.pixel_shape`.
+        shape: the shape of images stored as rows of pixels; see `table.pixel_shape`.
 
     Raises:
-        DataError: a library that reads them is not installed.
+        DataError: the library that reads them is not installed.
     """
-    chosen = np.unique(np.linspace(0, len(paths) - 1, min(LOOKED_INTO, len(paths))).astype(int)).tolist()
+    chosen = np.unique(np.linspace(0, len(paths) - 1, min(NUM_INSPECTED, len(paths))).astype(int)).tolist()
     layouts: dict[str, _Layout] = {}
     for path in (paths[row] for row in chosen):
         try:
@@ -73,28 +73,27 @@ def look_inside(paths: Sequence[str], shape: tuple[int, ...] | None = None) -> I
         except MissingLibraryError as error:
             ending = os.path.splitext(path)[1].lower()
             number = sum(other.lower().endswith(ending) for other in paths)
-            raise MissingLibraryError(
-                f"{number} of {len(paths)} images end in {ending or 'nothing'}; {error}"
-            ) from None
+            kind = f"have the extension {ending}" if ending else "have no extension"
+            raise MissingLibraryError(f"{number} of {len(paths)} images {kind}; {error}") from None
         except DataError:
-            continue  # who decodes all of them names it
+            continue  # named later: `look_at` decodes more images, and `prepare` all of them
     if not layouts:
         return Insides(pixel_shape=shape)
     channels, frame = _agree(list(layouts.values()))
     findings = _explain(channels, frame, len(layouts))
-    wanted, why = _choose_white(_unknown_numbers(list(layouts), shape, channels, frame))
-    if wanted is not None:
-        findings.append(Finding("white", str(wanted), why, "images.white"))
-    return Insides(None if channels in (1, 3) else channels, frame, wanted, findings, shape)
+    white, reason = _choose_white(_unknown_numbers(list(layouts), shape, channels, frame))
+    if white is not None:
+        findings.append(Finding("white", str(white), reason, "images.white"))
+    return Insides(None if channels in (1, 3) else channels, frame, white, findings, shape)
 
 
 def _find_layout(content: bytes, path: str) -> _Layout | None:
-    """Return the first channels and frame by which a file can be read; None where none does."""
-    layouts: list[_Layout] = [_PLAIN, *((number, None) for number in range(2, MOST_CHANNELS + 1)), (3, "middle")]
+    """Return the first channels and frame by which a file can be read; None if it cannot."""
+    layouts: list[_Layout] = [_PLAIN, *((number, None) for number in range(2, MAX_CHANNELS + 1)), (3, "middle")]
     header = read_tiff_header(content)
     if header is not None and header.samples == 1 < header.num_pages:
         layouts = [(3, "middle"), _PLAIN]
-        if header.num_pages != 3 and header.num_pages <= MOST_CHANNELS:
+        if header.num_pages != 3 and header.num_pages <= MAX_CHANNELS:
             layouts.insert(0, (header.num_pages, None))
     for channels, frame in layouts:
         try:
@@ -104,26 +103,32 @@ def _find_layout(content: bytes, path: str) -> _Layout | None:
         if values is None:  # a picture
             return 3, frame
         shape = values.numbers.shape
-        there = shape[2] if len(shape) == 3 else 1
-        if channels == 3 or there == channels:
-            return (3 if there in (1, 3) else there), frame
+        num_planes = shape[2] if len(shape) == 3 else 1
+        if channels == 3 or num_planes == channels:
+            return (3 if num_planes in (1, 3) else num_planes), frame
     return None
 
 
 def _agree(layouts: list[_Layout]) -> _Layout:
-    """Return the one that fits all: files of several numbers of planes are stacks."""
+    """Return the layout that fits all files, the most common one if they differ."""
     counts = Counter(layouts)
+    # Files with different numbers of planes are stacks of frames: the channels of one data set are always as many.
     if len(counts) > 1 and _PLAIN not in counts:
         return 3, "middle"
     return counts.most_common(1)[0][0]
 
 
 def _explain(channels: int, frame: str | None, number: int) -> list[Finding]:
+    """Return a line for each of these that differs from plain pictures.
+
+    Args:
+        number: of files that were inspected.
+    """
     findings = []
     if channels != 3:
-        findings.append(Finding("channels", str(channels), f"{number} files were looked into", "images.channels"))
+        findings.append(Finding("channels", str(channels), f"read from {number} of the files", "images.channels"))
     if frame is not None:
-        reason = "each file holds several; which one counts cannot be told from them"
+        reason = "each file holds several frames, and nothing tells which one counts"
         findings.append(Finding("frame", frame, reason, "images.frame"))
     return findings
 
@@ -131,7 +136,7 @@ def _explain(channels: int, frame: str | None, number: int) -> list[Finding]:
 def _unknown_numbers(
     paths: list[str], shape: tuple[int, ...] | None, channels: int, frame: Literal["middle"] | None
 ) -> np.ndarray:
-    """Return numbers of those files that do not say what is white, float64 (M,)."""
+    """Return a sample of the numbers of those files that do not tell what is white, float64 (M,)."""
     reader = ImageReader(size=(8, 8), channels=channels, frame=frame)
     samples = []
     for path in paths:
@@ -149,22 +154,24 @@ def _unknown_numbers(
 
 
 def _is_unknown(numbers: np.ndarray, *, is_picture: bool) -> bool:
-    """Return whether the type of some numbers says nothing of their white; of pictures 16 bits may come as 32."""
+    """Return whether the type of some numbers does not tell their white."""
     if numbers.dtype in (np.bool_, np.uint8, np.uint16):
         return False
+    # Decoders return 16-bit pictures as 32-bit integers at times: their white is that of 16 bits.
     return numbers.dtype.kind == "f" or not is_picture or not 0 <= numbers.min() <= numbers.max() <= FULL_16
 
 
 def _choose_white(numbers: np.ndarray) -> tuple[int | str | None, str]:
-    """Return a value of `images.white` for such numbers, and why; None without any."""
+    """Return a value of `images.white` for such numbers, and the reason; None if there are no numbers."""
     if not numbers.size:
         return None, ""
     low, high = float(numbers.min()), float(numbers.max())
     if low >= 0 and 0.5 < high <= 1:
         return 1, f"all values lie between 0 and 1, the largest is {high:.3g}"
     if low >= 0 and 127 < high <= 255:
-        return 255, f"all values lie between 0 and 255, as those of bytes, the largest is {high:.4g}"
-    ends = [float(np.format_float_positional(end, 3, fractional=False)) for end in np.percentile(numbers, CUT)]
+        return 255, f"all values lie between 0 and 255, like those of bytes, the largest is {high:.4g}"
+    ends = [
+        float(np.format_float_positional(end, 3, fractional=False)) for end in np.percentile(numbers, WHITE_PERCENTILES)
+    ]
     black, white = ends if ends[0] < ends[1] else (low, high if high > low else low + 1)
-    why = f"values lie between {low:.4g} and {high:.4g}, all but 1% of them within"
-    return f"{black:.6g}..{white:.6g}", why
+    return f"{black:.6g}..{white:.6g}", f"values lie between {low:.4g} and {high:.4g}, 99% of them in this range"

@@ -1,4 +1,4 @@
-"""What lies in a competition's folder: tables, images by folder, what some images look like, and whose they are."""
+"""The contents of a competition's folder: its tables, its images by folder, and what these look like."""
 
 from __future__ import annotations
 
@@ -31,25 +31,28 @@ from imettk.starter.insides import Insides, look_inside
 
 ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"))
 _SIGN = re.compile(f"[{re.escape(ENDING_SIGNS)}]")
-TRIED = 5  # files of any other ending, by which it shows whether they are images
-MOST_TABLES = 50  # of one ending, in the folder itself or below it
-DEPTH = 5  # folders below the competition's that are looked into
-LOOKED_AT = 48  # images that are decoded
-GREY_LIMIT = 1.0  # mean difference between channels of what is grey, of 255: JPEGs are not exact
-WIDE = 2.0  # the aspect ratio from which on an image is a strip
+NUM_TRIED = 5  # files of an unknown extension that are tried, to see whether they are images
+# If there are more tables of one extension, in the folder itself or below it, they belong to images (boxes, outlines).
+MAX_TABLES = 50
+MAX_DEPTH = 5  # levels of folders that are searched
+NUM_DECODED = 48  # images to decode
+GREY_LIMIT = 1.0  # grey images differ by less between channels, in the mean and of 255: JPEG is not exact
+STRIP_ASPECT = 2.0  # an image with a larger aspect ratio is a strip
+# Files of a run folder, in which any further table or picture was written by imettk, not by the competition.
+RECIPE, RUN_TABLES = "recipe.json", frozenset(("table.json", "folds.csv"))
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What lies in a folder; names are relative to it.
+    """The contents of a folder; names are relative to it.
 
     Attributes:
         tables: every table that can be read, as text.
-        images: the image files that lie directly in each folder, sorted; the competition's own folder is `.`.
-        others: how many files there are of each other ending, in small letters; '' is none.
+        images: the image files directly in each folder, sorted; the competition's own folder is `.`.
+        others: the number of files of each other extension, in lower case; '' for none.
         unread: why a table cannot be read, and what else was passed over, one line each.
-        forms: in what form the rows of a table stand, where it is no plain csv.
-        remarks: how tables had to be read, one line each.
+        forms: a description of each table that is not a plain csv file.
+        remarks: peculiarities of tables, one line each.
         containers: files that hold many images, each as a folder of `images`.
     """
 
@@ -63,40 +66,40 @@ class Contents:
 
     @property
     def num_images(self) -> int:
-        """In all folders."""
+        """Number of images in all folders."""
         return sum(map(len, self.images.values()))
 
     @cached_property
     def tree(self) -> NamedTree:
-        """All images, by the names of their files."""
+        """All images, searchable by the names of their files."""
         return NamedTree(self.below("."))
 
     @cached_property
     def heads(self) -> frozenset[str]:
-        """What names of images begin with, up to each sign behind which a file's name may go on."""
+        """The names of images, and their beginnings up to each sign at which an id may end."""
         names = {compose(name) for files in self.images.values() for name in files}
         return frozenset(names | {name[:at] for name in names for at in sign_places(name)})
 
     def below(self, folder: str) -> list[str]:
-        """The images in a folder and in all folders below it, by their name from there."""
+        """Return the images in a folder and in all folders below it, by their path within it."""
         names = []
         for inner, files in self.images.items():
             if is_within(inner, folder):
-                way = os.path.relpath(inner, folder)
-                names += files if way == "." else [f"{way}/{name}" for name in files]
+                path = os.path.relpath(inner, folder)
+                names += files if path == "." else [f"{path}/{name}" for name in files]
         return names
 
     def folders(self) -> list[str]:
-        """Folders that hold images, directly or further below."""
-        found = set(self.images)
+        """Return the folders that hold images, directly or further down."""
+        folders = set(self.images)
         for folder in self.images:
             parts = folder.split("/")
-            found |= {"/".join(parts[:depth]) for depth in range(1, len(parts))}
-        return sorted(found | {"."} if found else found)
+            folders |= {"/".join(parts[:depth]) for depth in range(1, len(parts))}
+        return sorted(folders | {"."} if folders else folders)
 
 
 def sign_places(name: str) -> list[int]:
-    """Return where in a file's name an id may end."""
+    """Return the positions in a file's name at which an id may end."""
     return [match.start() for match in _SIGN.finditer(name)]
 
 
@@ -104,17 +107,18 @@ def look_into(data_dir: Path) -> Contents:
     """List the tables and images of a competition's folder; nothing is written.
 
     Raises:
-        DataError: it is no folder, or holds no image.
+        DataError: it is not a folder, or contains no image.
     """
     if not data_dir.is_dir():
-        raise DataError(f"{data_dir} is no folder: --data must be the competition's, with its images and tables")
+        raise DataError(f"{data_dir} is not a folder: --data must be the competition's folder of images and tables")
     require_utf8(data_dir)
-    odd, unread = list[str](), list[str]()
-    walked = list(_walk(data_dir, ".", odd, unread))
+    skipped = _Skipped()
+    walked = list(_walk(data_dir, ".", skipped))
     paths = [_path(folder, name) for folder, files in walked for name in files]
     arrays = [path for path in paths if _ending(path) in ARRAYS]
     found = find_containers(data_dir, [path for path in paths if _ending(path) not in ARRAYS])
-    contents = Contents({}, found.images, [*unread, *found.unread, *map(str, found.missing)], containers=found)
+    unread = [*skipped.unread, *found.unread, *map(str, found.missing)]
+    contents = Contents({}, found.images, unread, containers=found)
     others, tables = list[str](), list[str]()
     for folder, files in walked:
         for name in files:
@@ -127,24 +131,25 @@ def look_into(data_dir: Path) -> Contents:
     _read_tables(tables, data_dir, contents)
     for csv, frame in found.tables.items():
         contents.tables[csv], contents.forms[csv] = frame, f"{len(frame)} rows that hold the images"
+    # Only now: whether an array is an image or holds many depends on the ids in the tables.
     add_arrays(found, data_dir, arrays, contents.tables)
-    if odd:
-        what = "that are neither files nor folders, or whose names are no UTF-8"
-        contents.unread.append(f"passed over {list_names(sorted(odd), 'thing')} {what}")
+    contents.unread.extend(skipped.lines())
     _sort_others(others, data_dir, contents)
-    contents.unread[:] = dict.fromkeys(contents.unread)  # a library may be missing for a table as for its images
+    # One missing library may keep a file from being read both as a table and as images: say it once.
+    contents.unread[:] = dict.fromkeys(contents.unread)
     if not contents.images:
         if found.missing:
             raise found.missing[0]
-        raise DataError(f"{data_dir} holds no image ({', '.join(sorted(IMAGE_ENDINGS))}){_why_none(contents.others)}")
+        kinds = ", ".join(sorted(IMAGE_ENDINGS))
+        raise DataError(f"{data_dir} contains no image ({kinds}){_why_none(contents.others)}")
     return contents
 
 
 def _read_tables(paths: Sequence[str], data_dir: Path, contents: Contents) -> None:
-    """Read what may be tables; so many files of one ending are none, but belong to images: they are counted."""
-    ways = Counter((_ending(path), "/" in path) for path in paths)
+    """Read the files that may be tables, and count those of an extension with too many of them."""
+    counts = Counter((_ending(path), "/" in path) for path in paths)
     for path in paths:
-        if ways[_ending(path), "/" in path] > MOST_TABLES:
+        if counts[_ending(path), "/" in path] > MAX_TABLES:
             contents.others[_ending(path)] += 1
             continue
         try:
@@ -158,18 +163,20 @@ def _read_tables(paths: Sequence[str], data_dir: Path, contents: Contents) -> No
 
 
 def _path(folder: str, name: str) -> str:
+    """Return the path of a file in a folder."""
     return name if folder == "." else f"{folder}/{name}"
 
 
 def _ending(name: str) -> str:
+    """Return the extension of a name, in lower case."""
     return os.path.splitext(name)[1].lower()
 
 
 def _sort_others(paths: Sequence[str], data_dir: Path, contents: Contents) -> None:
-    """Files of other endings: those that turn out to be images are some, all others are counted."""
+    """Add files of unknown extensions to the images if most of an extension's can be decoded; count all others."""
     for ending in sorted({_ending(path) for path in paths}):
         files = [path for path in paths if _ending(path) == ending]
-        tried = [files[row] for row in np.unique(np.linspace(0, len(files) - 1, TRIED).astype(int))]
+        tried = [files[row] for row in np.unique(np.linspace(0, len(files) - 1, NUM_TRIED).astype(int))]
         if 2 * sum(is_image(str(data_dir / path)) for path in tried) <= len(tried):
             contents.others[ending] += len(files)
             continue
@@ -181,57 +188,89 @@ def _sort_others(paths: Sequence[str], data_dir: Path, contents: Contents) -> No
 
 
 def _why_none(others: Counter[str]) -> str:
-    """What a folder without images holds, and what to do."""
+    """Describe what a folder without images contains, and what to do."""
     if archives := {ending: count for ending, count in others.items() if ending in ARCHIVES}:
-        return f"; it holds {list_endings(Counter(archives))}: unpack them"
+        return f"; it contains {list_endings(Counter(archives))}: unpack them"
     if others:
-        return f"; it holds {list_endings(others)}, which are not read: write images from them, such as PNG"
+        return f"; it contains {list_endings(others)}, which cannot be read: convert them to images, such as PNG"
     return ": is it the right folder?"
 
 
 def list_endings(others: Counter[str]) -> str:
-    """How many files there are of each ending: `160 .dcm, 2 .json`."""
-    listed = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in others.most_common(LISTED))
+    """List the number of files of each extension: `160 .dcm, 2 .json`."""
+    listed = ", ".join(f"{count} {ending or 'without an extension'}" for ending, count in others.most_common(LISTED))
     return listed + (", ..." if len(others) > LISTED else "")
 
 
-def _walk(data_dir: Path, way: str, odd: list[str], unread: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Folders with their files, both sorted, without hidden ones; pipes, links to nothing and names that are no text go
-    to `odd`."""
+@dataclass
+class _Skipped:
+    """Entries of a folder that were passed over.
+
+    Attributes:
+        odd: pipes, broken links, and entries whose names are not UTF-8.
+        runs: run folders of imettk.
+        unread: why a folder cannot be read, one line each.
+    """
+
+    odd: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line about odd entries, and one about run folders."""
+        if self.odd:
+            what = "that are neither files nor folders, or whose names are not UTF-8"
+            yield f"passed over {list_names(sorted(self.odd), 'path')} {what}"
+        if self.runs:
+            yield f"passed over {list_names(sorted(self.runs), 'run folder')} of imettk: keep runs outside of the data"
+
+
+def _walk(data_dir: Path, folder: str, skipped: _Skipped) -> Iterator[tuple[str, list[str]]]:
+    """Yield a folder and those below it with their files, sorted, without hidden ones and those of runs."""
     folders, files = [], []
     try:
-        entries = [entry for entry in os.scandir(data_dir / way) if not entry.name.startswith(".")]
+        entries = [entry for entry in os.scandir(data_dir / folder) if not entry.name.startswith(".")]
     except OSError as error:
-        unread.append(f"{data_dir / way} cannot be read: {error.strerror}")
+        skipped.unread.append(f"{data_dir / folder} cannot be read: {error.strerror}")
+        return
+    # A run in the competition's own folder is mixed with the data, so that folder is never passed over.
+    if folder != "." and _is_run({entry.name for entry in entries}):
+        skipped.runs.append(folder)
         return
     for entry in entries:
-        inner = entry.name if way == "." else f"{way}/{entry.name}"
+        path = _path(folder, entry.name)
         if not is_utf8(entry.name):
-            odd.append(inner)
+            skipped.odd.append(path)
         elif entry.is_dir():
-            folders.append(inner)
+            folders.append(path)
         elif entry.is_file():
             files.append(entry.name)
         else:
-            odd.append(inner)
-    yield way, sorted(files)
-    if way.count("/") < DEPTH:
-        for folder in sorted(folders):
-            yield from _walk(data_dir, folder, odd, unread)
+            skipped.odd.append(path)
+    yield folder, sorted(files)
+    if folder.count("/") < MAX_DEPTH:
+        for inner in sorted(folders):
+            yield from _walk(data_dir, inner, skipped)
+
+
+def _is_run(names: set[str]) -> bool:
+    """Return whether a folder with entries of these names is a run folder of imettk."""
+    return RECIPE in names and not RUN_TABLES.isdisjoint(names)
 
 
 @dataclass(frozen=True)
 class Looks:
-    """What some images look like.
+    """Properties of some decoded images.
 
     Attributes:
-        number: of images that were decoded.
-        grey: whether all of them are, however they are stored.
+        number: number of decoded images.
+        grey: all of them are grey, even if stored in colour.
         size: their median (height, width) in pixels.
         strips: the share of them more than twice as long as wide, or the reverse.
-        mean, std: of values in [0, 1], a channel each: one for grey images, three for colour, or one a channel file.
+        mean, std: of values in [0, 1], for each channel: one for grey images, three for colour, or one per channel
+            file.
         unread: why an image cannot be read, one line each.
-        insides: how those are to be read that are no plain pictures, or of more than 8 bits.
+        insides: how to read images that are not plain pictures, or have more than 8 bits.
     """
 
     number: int
@@ -245,29 +284,31 @@ class Looks:
 
     @property
     def channels(self) -> int:
-        """Of an image that is one file."""
+        """Channels of an image that is one file."""
         return self.insides.channels or (1 if self.grey else 3)
 
 
 def look_at(images: Sequence[Sequence[str]], shape: tuple[int, ...] | None = None) -> Looks:
-    """Decode some images, spread over all; each is one file, or one a channel.
+    """Decode some images, evenly spaced among all.
 
     Args:
-        shape: of pixels in a row; see `table.pixel_shape`.
+        images: the files of each image, one or one per channel.
+        shape: the shape of images stored as rows of pixels; see `table.pixel_shape`.
 
     Raises:
-        DataError: none of them can be read.
+        DataError: none of the images can be read.
     """
-    chosen = np.unique(np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).astype(int))
+    chosen = np.unique(np.linspace(0, len(images) - 1, min(NUM_DECODED, len(images))).astype(int))
     samples = [images[row] for row in chosen.tolist()]
     insides = look_inside([path for paths in images for path in paths], shape)
     pixels, unread, facts = _decode_all(samples, insides.reader())
     if insides.white is None and (darker := suggest_white(facts)) is not None:
+        # Images of 12 bits in files of 16 are nearly black: mean and std below must be those of brightened pixels.
         pixels, unread, _ = _decode_all(samples, insides.reader(ValueRange(0, darker)))
         findings = [Finding("white", str(darker), describe_brightness(facts), "images.white"), *insides.findings]
         insides = replace(insides, white=darker, findings=findings)
     if not pixels:
-        raise DataError(f"none of {len(chosen)} images can be read, the first: {unread[0]}")
+        raise DataError(f"none of {len(chosen)} images can be read; the first: {unread[0]}")
     channels = insides.channels
     grey = channels is None and all(
         np.abs(np.diff(part.astype(np.int16), axis=2)).mean() < GREY_LIMIT for image in pixels for part in image
@@ -282,7 +323,7 @@ def look_at(images: Sequence[Sequence[str]], shape: tuple[int, ...] | None = Non
         number=len(pixels),
         grey=bool(grey),
         size=(int(np.median(sizes[:, 0])), int(np.median(sizes[:, 1]))),
-        strips=float((aspects > WIDE).mean()),
+        strips=float((aspects > STRIP_ASPECT).mean()),
         mean=tuple(round(float(value), 3) for value in mean),
         std=tuple(round(float(value), 3) for value in std),
         unread=unread,
@@ -293,14 +334,14 @@ def look_at(images: Sequence[Sequence[str]], shape: tuple[int, ...] | None = Non
 def _decode_all(
     images: Sequence[Sequence[str]], reader: ImageReader
 ) -> tuple[list[list[np.ndarray]], list[str], FileFacts]:
-    """The files of each image that can be read, why others cannot, and what was noticed of them."""
-    pixels, unread, noticed = [], [], []
+    """Return the pixels of each image that can be read, why others cannot, and facts about the files."""
+    pixels, unread, all_facts = [], [], []
     for paths in images:
-        noticed.append(facts := FileFacts())
+        all_facts.append(facts := FileFacts())
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
+                warnings.filterwarnings("ignore", module="PIL")  # about files that it can read all the same
                 pixels.append([reader.read_whole(path, facts=facts) for path in paths])
         except DataError as error:
             unread.append(str(error))
-    return pixels, unread, join_facts(noticed)
+    return pixels, unread, join_facts(all_facts)

@@ -1,4 +1,4 @@
-"""How ids name folders of images, or images in folders that other columns name."""
+"""Ids that name folders of images, or images in folders that other columns name."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ from imettk.starter.naming import Naming, match_names
 
 
 def name_part(ids: pd.Series, contents: Contents, *, training: bool) -> Naming | None:
-    """Return how ids name files, in a folder for training or one for testing where there is such."""
+    """Return how ids name files, preferably in a folder for training or for testing; None if they do not."""
     namings = match_names(ids, contents)
     fit = [naming for naming in namings if is_held_out(naming.folder) != training]
     return next(iter([*fit, *namings]), None)
 
 
 def beside_training(folder: str, training: str) -> str:
-    """Return the folder of test images that holds this one and lies beside that of training images; without such a one,
-    this one."""
+    """Return the folder above this one that lies next to the training images; without one, this folder."""
     beside = PurePosixPath(training).parent
     return next((str(above) for above in PurePosixPath(folder).parents if above.parent == beside != above), folder)
 
 
 def path_pattern(frame: pd.DataFrame, rows: TrainingRows) -> str | None:
-    """Return the pattern of columns that name the folders of each row's image, such as `{chain}/{image}`; None where
-    all lie in one folder, ids hold the way, or no columns do."""
+    """Return the pattern of columns that name the folders of each row's image, such as `{chain}/{image}`.
+
+    It is None if all images lie in one folder, if ids contain their folders, or if no columns name these.
+    """
     found = rows.naming.found
     if frame[rows.id_column][found].str.contains(r"[/\\]").any():
         return None
-    ways = pd.Series(rows.naming.files[found], frame.index[found], dtype=str).str.split("/").str[:-1]
-    if ways.str.len().nunique() != 1:
+    folders = pd.Series(rows.naming.files[found], frame.index[found], dtype=str).str.split("/").str[:-1]
+    if folders.str.len().nunique() != 1:
         return None
     steps = []
-    for step in zip(*ways, strict=True):
+    for step in zip(*folders, strict=True):
         columns = [str(column) for column in frame.columns if (frame[column][found] == list(step)).all()]
         if (len(set(step)) > 1 and not columns) or set("{}") & {*step[0], *"".join(columns)}:
             return None
@@ -47,7 +48,7 @@ def path_pattern(frame: pd.DataFrame, rows: TrainingRows) -> str | None:
 
 
 def name_folders(ids: pd.Series, contents: Contents, *, training: bool) -> Naming | None:
-    """Return in which folder ids name folders, and the first image of each by its name from there; None in none."""
+    """Return the folder in which ids name folders, with the first image of each; None if they name none."""
     known, parents, endings = set(ids), Counter[str](), Counter[str]()
     first: dict[tuple[str, str], str] = {}
     for folder, files in sorted(contents.images.items()):
@@ -63,5 +64,5 @@ def name_folders(ids: pd.Series, contents: Contents, *, training: bool) -> Namin
     if not parents:
         return None
     parent = max(parents, key=lambda folder: (is_held_out(folder) != training, parents[folder]))
-    found = np.array([first.get((parent, name), "") for name in ids], np.str_)
-    return Naming(parent, endings.most_common(1)[0][0], (), found)
+    first_files = np.array([first.get((parent, name), "") for name in ids], np.str_)
+    return Naming(parent, endings.most_common(1)[0][0], (), first_files)

@@ -1,4 +1,4 @@
-"""Which of several pictures of each row are the images, where no name says so: found, and chosen by `--images`."""
+"""Several pictures of each row, none of them called an image or a mask: finding them, and choosing by `--images`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from imettk.starter.naming import NEARLY_ALL, Naming, match_names
 
 
 def restrict(contents: Contents, images: str) -> Contents:
-    """Return the contents with no other images than those in a folder and below it.
+    """Return the contents with only those images that lie in a folder or below it.
 
     Args:
-        images: the folder, or `FOLDER/*.ENDING` for those with that ending.
+        images: the folder, or `FOLDER/*.EXTENSION` for those with that extension.
 
     Raises:
-        DataError: there are none.
+        DataError: there are no such images.
     """
     folder, ending = split_pattern(images)
     kept = {
@@ -32,20 +32,22 @@ def restrict(contents: Contents, images: str) -> Contents:
         if is_within(inner, folder)
     }
     if not any(kept.values()):
-        there = ", ".join([*contents.images][:5])
-        raise DataError(f"--images {images}: no such image; images lie in {there}")
+        folders = ", ".join([*contents.images][:5])
+        raise DataError(f"--images {images}: no such image; images lie in {folders}")
     return replace(contents, images={inner: names for inner, names in kept.items() if names})
 
 
 def split_pattern(images: str) -> tuple[str, str]:
-    """Return the folder and the ending of `FOLDER/*.ENDING`, of which either may be wanting."""
+    """Return the folder and the extension of `FOLDER/*.EXTENSION`, either of which may be absent."""
     folder, star, ending = images.partition("*")
     return folder.strip("/").removeprefix("./") or ".", ending if star else ""
 
 
 def find_rivals(ids: pd.Series, naming: Naming, contents: Contents) -> list[str]:
-    """Return where else nearly all of these ids have an image, as `restrict` takes it, and no name says which is meant;
-    the naming's own place comes first. None where there is no other."""
+    """Return all folders in which nearly every id has an image, if no name tells which one is meant; else nothing.
+
+    The naming's own folder comes first. All are written as `restrict` takes them.
+    """
     others = []
     for other in match_names(ids, contents):
         decided = is_training(naming.folder) and not is_training(other.folder)

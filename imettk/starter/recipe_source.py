@@ -1,4 +1,4 @@
-"""A recipe as the Python file that a person would write: only what differs, a comment where one should decide."""
+"""A recipe as the Python file a person would write: only what differs from the defaults, comments at open choices."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 
 from imettk.config import Recipe
 
+# The text is laid out as `ruff format` would, which the tests run over it: a user's first save changes nothing.
 WIDTH = 120
 INDENT = "    "
-DEPTH = 2  # of a recipe's sections
+DEPTH = 2  # indentation levels of a recipe's sections
 EMPTY: Mapping[str, str] = {}
 Comments = Mapping[str, tuple[str, ...]]
 
 
 def write_source(recipe: Recipe, comments: Comments, summary: str, base: tuple[Recipe, str, str] | None = None) -> str:
-    """The text of a recipe file.
+    """Return the text of a recipe file.
 
     Args:
-        comments: lines above a section, by its name, or behind a field, by `section.field`.
-        summary: the file's first line.
-        base: what it starts from: a built-in recipe, the module and the name of its function; it is taken over with
-            `dataclasses.replace`.
+        comments: lines above a section, keyed by its name, or after a field, keyed by `section.field`.
+        summary: the first line of the file.
+        base: a built-in recipe to start from with `dataclasses.replace`, with the module and the name of its function.
     """
     start = Recipe() if base is None else base[0]
     lines: list[str] = []
-    called = {"Recipe"}
+    imported = {"Recipe"}
     for item in fields(recipe):
         name, value, old = item.name, getattr(recipe, item.name), getattr(start, item.name)
         if value == old and name != "table":
@@ -36,7 +36,7 @@ def write_source(recipe: Recipe, comments: Comments, summary: str, base: tuple[R
         lines += [f"{INDENT * DEPTH}# {line}" for line in comments.get(name, ())]
         if isinstance(value, tuple):
             lines += _stages(name, value)
-            called |= {type(stage).__name__ for stage in value}
+            imported |= {type(stage).__name__ for stage in value}
         elif not is_dataclass(value):
             lines.append(f"{INDENT * DEPTH}{name}={_value(value)},")
         elif base is not None and name != "table":
@@ -45,11 +45,11 @@ def write_source(recipe: Recipe, comments: Comments, summary: str, base: tuple[R
             made: Any = type(value)
             behind = {key.partition(".")[2]: text[0] for key, text in comments.items() if key.startswith(f"{name}.")}
             lines += _call(f"{name}={made.__name__}", _differences(value, made()), DEPTH, behind=behind)
-            called.add(made.__name__)
+            imported.add(made.__name__)
     if base is None:
-        head, opening = _imports(sorted(called)), [f"{INDENT}return Recipe("]
+        head, opening = _imports(sorted(imported)), [f"{INDENT}return Recipe("]
     else:
-        head = ["from dataclasses import replace", "", *_imports(sorted(called))]
+        head = ["from dataclasses import replace", "", *_imports(sorted(imported))]
         head.append(f"from {base[1]} import {base[2]}")
         first = [f"{INDENT}# {line}" for line in comments.get("model", ())]
         opening = [f"{INDENT}base = {base[2]}()", *first, f"{INDENT}return replace(", f"{INDENT * 2}base,"]
@@ -59,17 +59,17 @@ def write_source(recipe: Recipe, comments: Comments, summary: str, base: tuple[R
 
 
 def _differences(value: Any, old: Any) -> dict[str, str]:
-    """Each field in which a section differs, as source."""
+    """Return the fields of a section that differ from another one, as source by name."""
     names = [item.name for item in fields(value)]
     return {name: _value(getattr(value, name)) for name in names if getattr(value, name) != getattr(old, name)}
 
 
 def _stages(name: str, stages: Sequence[Any]) -> list[str]:
-    """The tuple of a recipe's stages."""
-    made: list[Any] = [type(stage) for stage in stages]
-    calls = [
-        _call(each.__name__, _differences(stage, each()), DEPTH + 1) for stage, each in zip(stages, made, strict=True)
-    ]
+    """Return the lines of a recipe's tuple of stages."""
+    calls = []
+    for stage in stages:
+        section: Any = type(stage)
+        calls.append(_call(section.__name__, _differences(stage, section()), DEPTH + 1))
     whole = f"{INDENT * DEPTH}{name}=({calls[0][0].strip()}),"
     if len(calls) == 1 == len(calls[0]) and len(whole) <= WIDTH:
         return [whole]
@@ -80,7 +80,11 @@ def _stages(name: str, stages: Sequence[Any]) -> list[str]:
 def _call(
     opening: str, values: Mapping[str, str], depth: int, *, first: str | None = None, behind: Mapping[str, str] = EMPTY
 ) -> list[str]:
-    """`opening(first, field=value, ...),` on one line where that fits, else an argument a line; comments `behind`."""
+    """Return the lines of `opening(first, field=value, ...),`: one line if it fits, else one for each argument.
+
+    Args:
+        behind: comments after arguments, by name; with any, the call is never on one line.
+    """
     words = [] if first is None else [first]
     words += [f"{name}={value}" for name, value in values.items()]
     whole = f"{INDENT * depth}{opening}({', '.join(words)}),"
@@ -88,18 +92,17 @@ def _call(
         return [whole]
     inner = [f"{INDENT * (depth + 1)}{word}," for word in words]
     for name, comment in behind.items():
-        place = words.index(f"{name}={values[name]}")
-        inner[place] += f"  # {comment}"
+        inner[words.index(f"{name}={values[name]}")] += f"  # {comment}"
     return [f"{INDENT * depth}{opening}(", *inner, f"{INDENT * depth}),"]
 
 
 def _value(value: Any) -> str:
-    """A value as source; text in double quotes, and numbered names as what counts them."""
+    """Return a value as source: text in double quotes, and a tuple of numbered names as a generator expression."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if not isinstance(value, tuple):
         return repr(value)
-    if len(value) > 2 and all(isinstance(each, str) for each in value):
+    if len(value) > 2 and all(isinstance(part, str) for part in value):
         stem = re.sub(r"\d+$", "", value[0])
         if "{" not in stem and value == tuple(f"{stem}{number}" for number in range(1, len(value) + 1)):
             counted = json.dumps(stem + "{number}", ensure_ascii=False)
@@ -108,6 +111,7 @@ def _value(value: Any) -> str:
 
 
 def _imports(names: list[str]) -> list[str]:
+    """Return the lines that import these names from `imettk.config`."""
     whole = f"from imettk.config import {', '.join(names)}"
     if len(whole) <= WIDTH:
         return [whole]

@@ -1,37 +1,37 @@
-"""Networks that a new recipe begins with: quick ones for a laptop, strong ones for a GPU, and what each takes."""
+"""Networks that a new recipe starts with: quick ones for a laptop, strong ones for a GPU, and the cost of each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 WEIGHT_ENDINGS = (".safetensors", ".pth", ".bin")
-DRIVER = Path("/proc/driver/nvidia/version")
-T4_BYTES = 12e9  # of a T4's 15 GB, what activations may take beside weights, gradients, moments and cuDNN's workspace
-T4_RATE = 7e12  # operations a second: a tenth of what its tensor cores can do, as convolutions in float16 reach there
-PASSES = 3  # a training step costs three forward passes
+DRIVER = Path("/proc/driver/nvidia/version")  # there if a GPU is; asking torch would import it, for seconds
+T4_BYTES = 12e9  # of a T4's 15 GB; the rest is for weights, gradients, moments and cuDNN's workspace
+T4_RATE = 7e12  # operations per second: convolutions in float16 reach a tenth of the tensor cores' peak
+PASSES = 3  # a training step costs about three forward passes
 BATCHES = (64, 48, 32, 24, 16, 8)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartingPoint:
-    """A network and how it is trained at first.
+    """A network and the first settings to train it with.
 
     Attributes:
-        network: of timm, with the tag of its pretrained weights.
+        network: timm's name, with the tag of its pretrained weights.
         strength: `quick` or `strong`.
-        pretrained: it begins with weights, else with random ones.
-        side: pixels of a square image, a multiple of `multiple`.
-        square: it takes no others.
-        seen_images: that training sees in all, where `epochs` allow it.
-        epochs: the fewest and the most.
-        lr: the peak, of the head where `layer_decay` is given.
-        layer_groups: into which the backbone is split.
-        averages: the weights are averaged over steps (EMA).
-        gflop: of a forward pass, in 1e9 operations an image of this side.
-        activation_mb: kept for the backward pass, in 1e6 bytes an image of this side under AMP; counted by the tensors
-            that autograd saves, as `tools/bench/activations.py` does.
+        pretrained: training starts from pretrained weights, not random ones.
+        side: side of a square image in pixels, a multiple of `multiple`.
+        square: the network takes square images only.
+        seen_images: images that training sees in total, within the limits of `epochs`.
+        epochs: the minimum and the maximum.
+        lr: the peak learning rate; with `layer_decay`, that of the head.
+        layer_groups: number of groups into which the backbone is split.
+        averages: weights are averaged over steps (EMA).
+        gflop: 1e9 operations of a forward pass for one image of this side.
+        activation_mb: 1e6 bytes kept for the backward pass under AMP for one image of this side: the size of the
+            tensors that autograd saves, as `tools/bench/activations.py` counts them.
     """
 
     network: str
@@ -52,18 +52,18 @@ class StartingPoint:
 
     @property
     def batch_size(self) -> int:
-        """The largest that fits a T4; 32 where nothing was measured."""
+        """The largest batch that fits a T4; 32 if nothing was measured."""
         if not self.activation_mb:
             return 32
         return next((size for size in BATCHES if size * self.activation_mb * 1e6 <= T4_BYTES), BATCHES[-1])
 
     def num_epochs(self, rows: int) -> int:
-        """Return how many epochs so many rows take."""
+        """Return the number of epochs for so many rows."""
         least, most = self.epochs
         return min(most, max(least, round(self.seen_images / max(1, rows))))
 
     def t4_hours(self, rows: int) -> float:
-        """Return about how long training takes on a T4, by its operations alone."""
+        """Estimate the hours of training on a T4 from the number of operations."""
         return rows * self.num_epochs(rows) * self.gflop * 1e9 * PASSES / T4_RATE / 3600
 
 
@@ -75,7 +75,7 @@ _STRONG: Any = {
     "averages": True,
 }
 
-# In order: the first of those whose weights are there, else the first.
+# In order of preference: the first whose weights are there is chosen, or the first of all.
 STARTING_POINTS: tuple[StartingPoint, ...] = (
     StartingPoint(
         network="tf_efficientnet_lite0",
@@ -122,7 +122,7 @@ STARTING_POINTS: tuple[StartingPoint, ...] = (
         **_STRONG,
     ),
 )
-# Of random weights: few images teach a larger one no more, in three times the time.
+# For training from random weights: with few images a larger network learns no more, in three times the time.
 TINY = StartingPoint(
     network="test_resnet",
     strength="quick",
@@ -136,27 +136,36 @@ TINY = StartingPoint(
 )
 
 
-def choose_start(strength: str | None, weights: Path) -> tuple[StartingPoint, bool, str]:
-    """Return a starting point, whether its weights are there, and why it was chosen.
+class Start(NamedTuple):
+    """A chosen starting point, with the reason; `has_weights` if its pretrained weights are there."""
+
+    point: StartingPoint
+    has_weights: bool
+    reason: str
+
+
+def choose_start(strength: str | None, weights: Path) -> Start:
+    """Choose a starting point whose weights are there, if possible.
 
     Args:
-        strength: `quick`, `strong`, or None for what this machine trains.
-        weights: the folder of pretrained weights, which may not be there.
+        strength: `quick`, `strong`, or None for what this machine can train.
+        weights: the folder of pretrained weights, which may not exist.
     """
-    here = sorted(path.name for path in weights.iterdir()) if weights.is_dir() else []
+    files = sorted(path.name for path in weights.iterdir()) if weights.is_dir() else []
     wanted = strength or ("strong" if DRIVER.exists() else "quick")
     points = [point for point in STARTING_POINTS if point.strength == wanted]
-    there = [point for point in points if _is_there(point.network, here)]
-    why = "as asked for" if strength else f"this machine has {'a' if wanted == 'strong' else 'no'} GPU"
-    if there:
-        return there[0], True, f"{why}, and {weights}/ has its weights"
+    available = [point for point in points if _is_there(point.network, files)]
+    reason = "as requested" if strength else f"this machine has {'a' if wanted == 'strong' else 'no'} GPU"
+    if available:
+        return Start(available[0], True, f"{reason}, and {weights}/ has its weights")
     if wanted == "quick":
-        return TINY, False, f"{why}, and {weights}/ has no weights of {' or '.join(p.network for p in points)}"
-    return points[0], False, why
+        networks = " or ".join(point.network for point in points)
+        return Start(TINY, False, f"{reason}, and {weights}/ has no weights of {networks}")
+    return Start(points[0], False, reason)
 
 
 def _is_there(network: str, files: list[str]) -> bool:
-    """Whether a file is named by a network, with the tag of its weights, another one, or none."""
+    """Return whether a file is named after a network, with any tag of weights or none."""
     name = network.partition(".")[0]
     stems = [file.removesuffix(ending) for file in files for ending in WEIGHT_ENDINGS if file.endswith(ending)]
     return any(stem == name or stem.startswith(f"{name}.") for stem in stems)

@@ -1,4 +1,4 @@
-"""Where a competition of one's own begins: a recipe that fits its data, and what a person should decide in it."""
+"""First recipes for a competition: settings that fit its data, and comments on the decisions left to the user."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from imettk.starter.look import Looks
 from imettk.starter.questions import QUESTIONS
 from imettk.starter.starting_points import StartingPoint
 
-OBLONG = 1.5  # the typical aspect ratio from which on images are no squares
-STRIPS = 0.1  # share of images that are strips, from which on they are cut before they are squeezed
-FEW_ROWS = 5_000  # up to which three folds do at first
-FEW_STEPS = 3_000  # of a training, below which averaged weights forget faster
+OBLONG = 1.5  # images with a typical aspect ratio of this or more are not squeezed into squares
+STRIPS = 0.1  # if a larger share of images are strips, these are cropped before they are squeezed
+FEW_ROWS = 5_000  # up to this many rows, three folds do at first
+FEW_STEPS = 3_000  # with fewer steps in all, averaged weights must forget faster
 
 Comments = dict[str, tuple[str, ...]]
 
 
 def start_recipe(guess: Guess, looks: Looks, name: str, point: StartingPoint) -> tuple[Recipe, Comments]:
-    """A recipe that begins at this point, and comments by section or field."""
+    """Return a recipe that starts from this network, and comments by section or field."""
     rows = guess.num_images
     epochs = point.num_epochs(rows)
     stage = StageConfig(
@@ -65,21 +65,21 @@ def start_recipe(guess: Guess, looks: Looks, name: str, point: StartingPoint) ->
     )
     comments: Comments = {
         "stages": (
-            "`imettk prepare --show-augmentation` draws what an augmentation does.",
-            "Without flips (here, and in the views below) where left and right are not alike, as in text.",
+            "`imettk prepare --show-augmentation` draws augmented images.",
+            "Leave flips out (here, and in the views below) if mirrored images mean something else, as with text.",
         ),
     }
     if not point.pretrained:
-        comments["images"] = ("On a GPU: 224 to 512 pixels a side.",)
+        comments["images"] = ("With a GPU, use 224 to 512 pixels a side.",)
         comments["model"] = (
-            "Tiny, with random weights, since nothing is downloaded. Pretrained ones gain most: fetch them with",
-            "`imettk weights timm:tf_efficientnet_lite0` and run `imettk new` again; for a GPU, with --start strong.",
+            "A tiny network with random weights, as `new` downloads nothing. Pretrained weights help most: run",
+            "`imettk weights timm:tf_efficientnet_lite0`, then `imettk new` again (for a GPU, with --start strong).",
         )
     return recipe, {**comments, **question.comments, **_table_comments(guess)}
 
 
 def judge_by(recipe: Recipe, guess: Guess) -> Recipe:
-    """The recipe judged by the metric that was guessed or asked for, with answers that it judges."""
+    """Return the recipe with the guessed or requested metric, and a rule that makes the answers it judges."""
     judging = guess.judging
     if judging.metric is None:
         return recipe
@@ -87,22 +87,23 @@ def judge_by(recipe: Recipe, guess: Guess) -> Recipe:
 
 
 def recipe_like(base: Recipe, guess: Guess, looks: Looks, name: str) -> tuple[Recipe, Comments]:
-    """A built-in recipe with table, folds, images and rule of this data.
+    """Return a built-in recipe with the table, folds, images and rule of this data, and comments.
 
     Raises:
-        ConfigError: its rows hold something else.
+        ConfigError: the recipe is for rows that hold something else.
     """
     question, held = guess.question, {question.task: question.row_holds for question in QUESTIONS.values()}
     if (holds := held.get(base.table.task, f"a {base.table.task} task")) != question.row_holds:
         raise ConfigError(
-            f"--like {base.name} is for rows with {holds}, and these have {question.row_holds} each; take another "
-            "recipe, or none"
+            f"--like {base.name} is for rows with {holds}, but these have {question.row_holds} each: choose another "
+            "recipe, or leave --like out"
         )
     images = base.images
     channels = _channels(looks, guess)
     if channels != images.channels:
-        one = len(images.background) != images.channels or images.channels == 1
-        background = images.background if one else images.background[:1]
+        # A background of one value serves any number of channels; one value per channel does not fit another number.
+        is_single = len(images.background) != images.channels or images.channels == 1
+        background = images.background if is_single else images.background[:1]
         images = replace(images, channels=channels, mean=looks.mean, std=looks.std, background=background)
     images = replace(images, white=looks.insides.white or images.white, frame=looks.insides.frame or images.frame)
     try:
@@ -118,28 +119,31 @@ def recipe_like(base: Recipe, guess: Guess, looks: Looks, name: str) -> tuple[Re
     except ConfigError as error:
         raise ConfigError(f"--like {base.name} does not fit this data: {error}") from None
     weights = (
-        "Random weights, since nothing is downloaded. For pretrained ones, fetch them once with",
-        f'`imettk weights {base.model.backbone}`, and add model=replace(base.model, weights="weights").',
+        "Random weights, as `new` downloads nothing. For pretrained ones, run",
+        f'`imettk weights {base.model.backbone}` once, and add model=replace(base.model, weights="weights").',
     )
     return recipe, {"model": weights} | _table_comments(guess)
 
 
 def _table_comments(guess: Guess) -> Comments:
+    """Return comments on fields of the table's format."""
     comments: Comments = {}
     if guess.table.train_images.startswith(".."):
-        comments["table.train_images"] = ("from the folder of the tables",)
+        comments["table.train_images"] = ("relative to the folder of the tables",)
     if missing := int((~guess.found).sum()):
-        comments["table.on_missing_image"] = (f'{missing} rows have no image; "error" stops at them',)
+        number = f"{missing} rows have" if missing > 1 else "1 row has"
+        comments["table.on_missing_image"] = (f'{number} no image; "error" would stop there',)
     return comments
 
 
 def _units(guess: Guess) -> int:
-    """Rows with an image, or their groups: what folds are made of."""
+    """Count the rows with an image, or their groups: folds deal these out whole."""
     frame, group = guess.frame[guess.found], guess.table.group_column
     return len(frame) if group is None else int(frame[group].nunique())
 
 
 def _folds(guess: Guess) -> FoldConfig:
+    """Return the settings of folds: fewer for small data, never more than there are units."""
     number = max(2, min(3 if len(guess.frame) <= FEW_ROWS else 5, _units(guess)))
     counts = Counter(guess.labels)
     counts.pop(guess.table.unknown_label or "", None)
@@ -147,23 +151,26 @@ def _folds(guess: Guess) -> FoldConfig:
 
 
 def _channels(looks: Looks, guess: Guess) -> int:
+    """Return the number of channels of an image, of one file or of several."""
     return len(guess.table.channel_files) or looks.channels
 
 
 def _images(looks: Looks, guess: Guess, point: StartingPoint) -> ImageFormat:
+    """Return the format of images: their size, shape, channels and normalisation."""
     channels = _channels(looks, guess)
     aspect: Aspect = "crop_marginal" if looks.strips > STRIPS else "stretch"
     insides = looks.insides
     form = ImageFormat(image_size=image_size(looks, point), aspect=aspect, white=insides.white, frame=insides.frame)
-    if channels == form.channels and not looks.grey:  # the usual mean and std of photos
-        return form
+    if channels == form.channels and not looks.grey:
+        return form  # colour images keep the usual mean and std, those that pretrained weights know
     return replace(form, channels=channels, mean=looks.mean, std=looks.std)
 
 
 def image_size(looks: Looks, point: StartingPoint) -> tuple[int, int]:
-    """About the point's pixels a side, no more than the images have where they need not, and oblong where they are.
+    """Return the (height, width) to train with: about the network's side, as oblong as the images are.
 
-    Pretrained networks get small images enlarged: their weights know things of a certain size.
+    Only a network with random weights gets images no larger than they are. Small images are enlarged for a pretrained
+    one, whose weights know objects of a certain size.
     """
     height, width = looks.size
     ratio = max(height, width) / min(height, width)
@@ -177,8 +184,10 @@ def image_size(looks: Looks, point: StartingPoint) -> tuple[int, int]:
 
 
 def _rounded(pixels: float, step: int) -> int:
+    """Return the multiple of `step` nearest to so many pixels."""
     return round(pixels / step) * step
 
 
-def _ranking(guess: Guess, plan: RankConfig) -> RankConfig:
-    return guess.question.fit_ranking(plan, guess.ranked, unknown=guess.table.unknown_label is not None)
+def _ranking(guess: Guess, config: RankConfig) -> RankConfig:
+    """Return the settings of ranked answers that fit the question and the sample submission."""
+    return guess.question.fit_ranking(config, guess.ranked, unknown=guess.table.unknown_label is not None)

@@ -135,7 +135,7 @@ def test_from_a_folder_to_a_checked_submission(made, here, capsys):
     command("new", "mine", "--data", made / "birds", "--hold-out", 0.25)
     text = capsys.readouterr().out
     assert "birds.csv, 49 rows" in text and "2 rows (gone1, gone2) without an image" in text
-    assert "1 image (p47.jpg) in photos/ without a row" in text and "column site, 12 different" in text
+    assert "1 image (p47.jpg) in photos/ without a row" in text and "column site, 12 distinct" in text
     check_source(here / "mine.py")
     steps = [shlex.split(line) for line in text.splitlines() if line.startswith("  imettk ")]
     assert [words[1] for words in steps] == ["prepare", "train", "validate", "infer"]
@@ -201,19 +201,19 @@ def test_without_a_test_set_it_is_said(made, here, capsys):
 def test_nothing_is_overwritten(made, here, capsys):
     (here / "mine.py").write_text("mine")
     text = refused(capsys, "new", "mine", "--data", made / "birds")
-    assert "mine.py exists already" in text and (here / "mine.py").read_text() == "mine"
+    assert "mine.py already exists" in text and (here / "mine.py").read_text() == "mine"
     (here / "other-data").mkdir()
-    assert "other-data exists already" in refused(capsys, "new", "other", "--data", made / "birds", "--hold-out", 0.2)
+    assert "other-data already exists" in refused(capsys, "new", "other", "--data", made / "birds", "--hold-out", 0.2)
     assert not (here / "other.py").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a/b"], "NAME is a plain name"),
-        (["mine.py"], "NAME is a plain name"),
+        (["a/b"], "NAME must be a plain name"),
+        (["mine.py"], "NAME must be a plain name"),
         (["mine", "--hold-out", "0.9"], "--hold-out must be in (0, 0.5]"),
-        (["mine", "--like", "imet2019"], "--like imet2019 is for rows with several labels, and these have one label"),
+        (["mine", "--like", "imet2019"], "--like imet2019 is for rows with several labels, but these have one label"),
         (["mine", "--like", "humpback2018"], "--like humpback2018 does not fit this data: `model.centres` 0"),
         (["mine", "--label-column", "brid"], "has no column brid; it has photo, bird, site"),
     ],
@@ -225,7 +225,7 @@ def test_what_is_wrong_is_one_line(made, here, capsys, words, message):
 
 def test_a_folder_with_a_test_set_needs_no_other(made, here, capsys):
     text = refused(capsys, "new", "mine", "--data", made / "artworks", "--hold-out", 0.2)
-    assert "--hold-out is for a folder without a test set" in text and not list(here.iterdir())
+    assert "--hold-out makes a test set for a folder without one" in text and not list(here.iterdir())
 
 
 def test_a_row_twice_cannot_be_dealt(made, here, capsys):

@@ -65,7 +65,7 @@ def test_rows_of_pixels(tmp_path, ending):
     assert found.images == {f"in/train.{ending}": list("123456"), f"in/test.{ending}": list("1234")}
     assert list(found.tables) == [f"in/train.{ending}"]
     assert found.tables[f"in/train.{ending}"].columns.tolist() == ["label", "row"]
-    assert "of 6 images, called by the number of their row from 1" in found.reasons[f"in/train.{ending}"]
+    assert "of 6 images, named by row number from 1" in found.reasons[f"in/train.{ending}"]
     contents = look_into(tmp_path)
     assert not contents.unread and list(contents.tables) == [f"in/train.{ending}"]
 
@@ -78,7 +78,7 @@ def test_files_that_are_numbered_are_one_where_their_images_differ(tmp_path):
     found = look(tmp_path)
     assert sorted(found.images) == [*sorted(f"mnist{part}.csv" for part in (0, 1, 10, 2)), "train_image_data_*.parquet"]
     assert found.images["train_image_data_*.parquet"][::3] == ["p0_0", "p1_0", "p2_0", "p10_0"]
-    assert "12 images, called by column image_id" in found.reasons["train_image_data_*.parquet"]
+    assert "12 images, named by column image_id" in found.reasons["train_image_data_*.parquet"]
     assert len(found.files) == 8
 
 

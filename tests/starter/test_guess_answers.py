@@ -1,7 +1,7 @@
 """Columns of a sample submission wait for answers, or are refused where nothing tells what goes into them."""
 
 import pytest
-from laid_folders import lay_out, look
+from laid_folders import guess_folder, lay_out
 
 from imettk.errors import DataError
 
@@ -14,10 +14,10 @@ def test_a_sample_whose_columns_cannot_be_told_is_refused(tmp_path):
     for names in ("class_0,class_1", "owl,jay"):
         (tmp_path / "sample_submission.csv").write_text(f"id,{names}\nx,0.5,0.5\n")
         with pytest.raises(DataError, match=r"2 columns beside id \(.*\), which are neither the labels \(hen, owl"):
-            look(tmp_path)
+            guess_folder(tmp_path)
     (tmp_path / "sample_submission.csv").write_text("image,label\nx,owl\n")
-    with pytest.raises(DataError, match=r"has no column id, and no value in any of image, label names an image"):
-        look(tmp_path)
+    with pytest.raises(DataError, match=r"has no column id, and no value in image, label names an image"):
+        guess_folder(tmp_path)
 
 
 def test_a_column_of_the_sample_that_nothing_fills_is_refused(tmp_path):
@@ -26,13 +26,13 @@ def test_a_column_of_the_sample_that_nothing_fills_is_refused(tmp_path):
     lay_out(tmp_path, (*ABC, "test/x.jpg"), train=flags)
     (tmp_path / "sample_submission.csv").write_text("id,owl,hen,jay\nx,0.3,0.3,0.4\n")
     with pytest.raises(DataError, match=r"nothing would fill 2 columns \(hen, jay\): answers go only into owl"):
-        look(tmp_path, label_column="owl")
+        guess_folder(tmp_path, label_column="owl")
 
 
 def test_columns_of_the_sample_become_fields_of_the_format(tmp_path):
     lay_out(tmp_path, (*ABC, "test/x.jpg"), train=BIRDS, sample_submission=["image,hen,owl", "x,0.5,0.5"])
-    form = look(tmp_path).table
+    form = guess_folder(tmp_path).table
     assert (form.sample_id_column, form.answer_columns, form.answer_column) == ("image", ("hen", "owl"), None)
     (tmp_path / "sample_submission.csv").write_text("id,kind\nx,owl\n")
-    form = look(tmp_path).table
+    form = guess_folder(tmp_path).table
     assert (form.sample_id_column, form.answer_columns, form.answer_column) == (None, (), "kind")

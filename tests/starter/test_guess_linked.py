@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from laid_folders import look_closely as look
-from laid_folders import told
+from laid_folders import guess_with_oddities, lines_by_topic
 
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
@@ -44,16 +43,18 @@ def files_of(table, folder):
 
 def test_herbarium(plants):
     ask(plants, [3, 0, 2, 1])
-    found, odd = look(plants)
+    found, odd = guess_with_oddities(plants)
     form = found.table
     assert (form.id_column, form.image_path, form.test_csv) == ("image_id", "{file_name}", "test_metadata.json")
     assert (form.sample_id_column, form.answer_column, form.label_column) == ("Id", "Predicted", "category_id")
-    lines = told(found)
+    lines = lines_by_topic(found)
     assert lines["training table"].startswith("train_metadata.json, COCO: 12 annotations of 12 images in 3 categories:")
-    assert lines["ids and images"].startswith("column image_id, whose images file_name names: 12 of 12, as they are")
-    assert lines["labels"].endswith("by its name, and the sample submission shows its 42")
+    assert lines["ids and images"].startswith(
+        "column image_id, with image names in file_name: 12 of 12 ids are files in"
+    )
+    assert lines["labels"].endswith("by its name, and the sample submission shows its value 42")
     assert (
-        "test_metadata.json leads from 4 of its 4 ids to files in test_images/, by file_name"
+        "test_metadata.json links 4 of its 4 ids to files in test_images/ by column file_name"
         in lines["sample submission"]
     )
     assert odd == [] and found.test_files.tolist() == [TEST[row] for row in (3, 0, 2, 1)]
@@ -69,7 +70,7 @@ def test_a_training_table_without_such_ids_is_read_by_its_paths(plants):
     (plants / "train_metadata.json").unlink()
     pd.DataFrame({"file_name": TRAIN, "kind": [*"abc"] * 4}).to_parquet(plants / "train.parquet")
     ask(plants, [1, 2, 0, 3], ("image_id", "kind"))
-    found, odd = look(plants)
+    found, odd = guess_with_oddities(plants)
     assert (found.table.id_column, found.table.image_path) == ("file_name", "{file_name}")
     assert found.table.sample_id_column == "image_id" and odd == []
     table = read_table(found.table, plants)
@@ -96,33 +97,33 @@ def test_names_that_both_parts_have_lead_to_their_own(plants):
     for row in range(20):  # so that the folder of training images comes first but for its name
         (plants / "z" / "test_images" / f"more{row}.png").write_bytes(PNG)
     ask(plants, range(90, 94), ("Id", "kind"))
-    form = look(plants)[0].table
+    form = guess_with_oddities(plants)[0].table
     assert (form.train_images, form.test_images, form.id_column) == ("train_images", "z/test_images", "id")
 
 
 def test_ids_that_name_images_need_no_table(plants):
     ask(plants, TEST)
-    found, _ = look(plants)
+    found, _ = guess_with_oddities(plants)
     assert found.table.test_csv is None and found.table.image_path is None and found.table.id_column == "file_name"
 
 
 @pytest.mark.parametrize("ids", [[0, 1, 2, 77], [0, 1, 2, 2]])
 def test_ids_that_the_table_has_not_each_once_are_refused(plants, ids):
     ask(plants, ids)
-    with pytest.raises(DataError, match="no value in any of Id, Predicted names an image"):
-        look(plants)
+    with pytest.raises(DataError, match="no value in Id, Predicted names an image"):
+        guess_with_oddities(plants)
 
 
 def test_a_table_that_has_an_id_twice_is_not_taken(plants):
     test = json.loads((plants / "test_metadata.json").read_text())
     (plants / "test_metadata.json").write_text(json.dumps([*test, test[0]]))
     ask(plants, [3, 0, 2, 1])
-    with pytest.raises(DataError, match="no value in any of Id, Predicted names an image"):
-        look(plants)
+    with pytest.raises(DataError, match="no value in Id, Predicted names an image"):
+        guess_with_oddities(plants)
 
 
 def test_another_column_of_ids_is_obeyed(plants):
     ask(plants, [3, 0, 2, 1])
-    assert look(plants, id_column="image_id")[0].table.id_column == "image_id"
-    with pytest.raises(DataError, match="no value in any of Id, Predicted names an image"):
-        look(plants, id_column="file_name")
+    assert guess_with_oddities(plants, id_column="image_id")[0].table.id_column == "image_id"
+    with pytest.raises(DataError, match="no value in Id, Predicted names an image"):
+        guess_with_oddities(plants, id_column="file_name")

@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from laid_folders import TWELVE, lay_out, look, rows
+from laid_folders import TWELVE, guess_folder, lay_out, rows
 
 from imettk.cli.main import main
 from imettk.data.table import read_table, read_test_table
@@ -48,7 +48,7 @@ def test_a_part_of_the_data_beside_classes_is_no_class(tmp_path, monkeypatch, ca
         (
             [f"train/s{study}/{number}.jpg" for study in range(6) for number in range(3)],
             {"train": rows("study_id,label", *(f"s{study}" for study in range(20)))},
-            r"train\.csv: 6 of 20 .* study_id name folders of images, such as train/s0/: for one answer a folder",
+            r"train\.csv: 6 of 20 .* study_id name folders of images, such as train/s0/: for one answer per folder",
         ),
         # Fewer than half are there.
         (
@@ -60,33 +60,33 @@ def test_a_part_of_the_data_beside_classes_is_no_class(tmp_path, monkeypatch, ca
         (
             [f"train/f{(int(name) + step) % 6}/{name}.jpg" for name in TWELVE for step in (0, 1)],
             {"train": rows("id,label", *TWELVE)},
-            r"train\.csv: 12 of 12 .* name images in 5 folders \(0 is train/f0/0\.jpg\): put them, or links",
+            r"train\.csv: 12 of 12 .* name images in 5 folders \(0 is train/f0/0\.jpg\): put the images, or links",
         ),
         # What is said of images in folders that are labels: it may be what is to be learned.
         (
             CLASSES,
             {"info": ["file,camera", *(f"{name}.jpg,{'xy'[int(name) % 3 == 0]}" for name in TWELVE)]},
-            r"info\.csv: .*; where folders are the labels, give --train-csv train$",
+            r"info\.csv: .*; or give --train-csv train if its folders are the labels$",
         ),
         # Parts of the data alone are no labels (dogs-vs-cats), nor is a small part of nested folders (herbarium).
         (
             [f"{part}/{part}{name}.jpg" for name in TWELVE for part in ("train", "valid", "TEST")],
             {},
-            "no table has a column whose values are names of images, .* and no folder holds a folder of images a label",
+            "No table has a column of image names, .* and no folder contains a folder of images for each label",
         ),
         (
             [f"train_images/{number // 30:03d}/{number % 30:02d}/x.jpg" for number in (1, 2, 33, 65, 98, 127, 159)],
             {},
-            r"labels may be the folders of train_images/000, but these hold 29% of the images: give --train-csv",
+            r"labels may be the folders of train_images/000, but these hold only 29% of the images: give --train-csv",
         ),
-        ([*by_class("train/", 1), *by_class("Test/", 3)], {}, "the folders of Test, but these hold 0% of the images"),
-        ([f"train/{name}/1.jpg" for name in ("cat", "Test", "val")], {}, "and no folder holds a folder of images"),
+        ([*by_class("train/", 1), *by_class("Test/", 3)], {}, "the folders of Test, but these hold only 0% of"),
+        ([f"train/{name}/1.jpg" for name in ("cat", "Test", "val")], {}, "and no folder contains a folder of images"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_line(tmp_path, images, tables, message):
     lay_out(tmp_path, images, **tables)
     with pytest.raises(DataError, match=message) as caught:
-        look(tmp_path)
+        guess_folder(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -123,13 +123,13 @@ def test_folders_are_labels_beside_tables_of_something_else(tmp_path, tables, ch
 def test_few_rows_whose_image_lies_elsewhere_are_told_and_dropped(tmp_path):
     names = [str(number) for number in range(30)]
     lay_out(tmp_path, [*(f"train/{name}.jpg" for name in names[1:]), "more/0.jpg"], train=rows("id,label", *names))
-    assert look(tmp_path).found.tolist() == [False] + [True] * 29
+    assert guess_folder(tmp_path).found.tolist() == [False] + [True] * 29
 
 
 def test_classes_that_were_made_numbers_by_empty_cells_are_classes(tmp_path):
     images = [f"train/{name}.jpg" for name in TWELVE]
     lay_out(tmp_path, images, train=["id,target", *(f"{name},{int(name) % 2}.0" for name in TWELVE)])
-    assert set(look(tmp_path).labels) == {"0.0", "1.0"}
+    assert set(guess_folder(tmp_path).labels) == {"0.0", "1.0"}
 
 
 def test_a_second_column_of_images_in_another_folder_is_refused_unless_one_was_asked_for(tmp_path):
@@ -140,7 +140,7 @@ def test_a_second_column_of_images_in_another_folder_is_refused_unless_one_was_a
         guess(contents, tmp_path, Choices())
     found = guess(contents, tmp_path, Choices(id_column="right"))
     lines = find_oddities(found, contents, look_at([[str(tmp_path / images[0])]]))
-    assert any("column left names images in L/ as well: they are not read" in line for line in lines)
+    assert any("column left names images in L/ too: these are not used" in line for line in lines)
 
 
 def test_two_columns_with_the_same_image_are_one(tmp_path):
@@ -149,7 +149,7 @@ def test_two_columns_with_the_same_image_are_one(tmp_path):
     known = [f"{name}.jpg,{name},{int(name) % 2}" for name in TWELVE]
     lay_out(tmp_path, images, train=["file_name,id,night,animal", *(f"{row},x{row[0]}" for row in known)],
             test=["file_name,id,night", *known])  # fmt: skip
-    found = look(tmp_path)
+    found = guess_folder(tmp_path)
     assert (found.table.id_column, found.table.label_column) == ("file_name", "animal")
 
 
@@ -167,7 +167,7 @@ def test_images_are_found_by_any_ending_and_form_as_prepare_finds_them(tmp_path,
     sample = rows("id,label", *(test_ids.format(name) for name in TWELVE))
     lay_out(tmp_path, [*images, *(f"test/q{name}{tests}" for name in TWELVE)], train=rows("id,label", *ids),
             sample_submission=sample)  # fmt: skip
-    found = look(tmp_path)
+    found = guess_folder(tmp_path)
     assert found.found.all() and found.test_found.all()
     table = read_table(found.table, tmp_path)
     assert all(map(os.path.isfile, table.paths)) and len(table) == 12
@@ -182,20 +182,20 @@ def test_labels_that_name_a_few_images_stand_beside_paths_all_the_same(tmp_path)
     lines = ["path,label", *(f"{path},{number % 25}" for number, path in enumerate(paths))]
     lay_out(tmp_path, files, train=lines)
     with pytest.raises(DataError, match=r"train\.csv: 50 of 200 values of column path "):
-        look(tmp_path)
+        guess_folder(tmp_path)
     every = [f"/home/comp/{file}" for file in files]
     lay_out(tmp_path, [], train=["path,label", *(f"{path},{number % 25}" for number, path in enumerate(every))])
-    found = look(tmp_path)
+    found = guess_folder(tmp_path)
     assert found.table.id_column == "path" and len(found.labels) == 25 and found.found.all()
 
 
 def test_ids_that_mean_one_image_are_told(tmp_path):
     lay_out(tmp_path, [f"train/{name}.jpg" for name in TWELVE], train=rows("id,label", *TWELVE, "./3", ".//5"))
     contents = look_into(tmp_path)
-    lines = find_oddities(look(tmp_path), contents, look_at([[str(tmp_path / "train/0.jpg")]]))
-    assert lines == ["4 ids (3, 5, ./3, .//5) that mean the same image as another one: `prepare` stops there"]
+    lines = find_oddities(guess_folder(tmp_path), contents, look_at([[str(tmp_path / "train/0.jpg")]]))
+    assert lines == ["4 ids (3, 5, ./3, .//5) for the same image as another id: `prepare` will stop"]
     lay_out(tmp_path, [], train=rows("id,label", *(f"./{name}" for name in TWELVE)))
-    assert find_oddities(look(tmp_path), look_into(tmp_path), look_at([[str(tmp_path / "train/0.jpg")]])) == []
+    assert find_oddities(guess_folder(tmp_path), look_into(tmp_path), look_at([[str(tmp_path / "train/0.jpg")]])) == []
 
 
 @pytest.mark.parametrize("order", [("id", "image"), ("image", "id")])
@@ -207,5 +207,5 @@ def test_a_number_of_rows_that_names_images_by_accident_is_not_advised_first(tmp
     lay_out(tmp_path, [f"train/{name}.jpg" for name in TWELVE], train=lines)
     asked = r"give --id-column image \(7\.jpg is train/7\.jpg\) or --id-column id \(1 is train/1\.jpg\)$"
     with pytest.raises(DataError, match=asked):
-        look(tmp_path)
-    assert look(tmp_path, id_column="image").files.tolist() == cells["image"]
+        guess_folder(tmp_path)
+    assert guess_folder(tmp_path, id_column="image").files.tolist() == cells["image"]

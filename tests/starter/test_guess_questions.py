@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from laid_folders import look
+from laid_folders import guess_folder
 
 from imettk.data.table import read_table
 from imettk.errors import DataError
@@ -30,7 +30,7 @@ def lay_out(folder, train, sample=None):
 def test_columns_that_the_sample_asks_for_are_questions_in_the_tables_order(tmp_path):
     letters = [chr(97 + number) for number in ROOT]
     train = {"root": ROOT, "letter": letters, "word": WORD, "flag": np.arange(24) % 2}
-    found = look(lay_out(tmp_path, train, {"flag": [0, 0], "word": "a", "root": 0}))
+    found = guess_folder(lay_out(tmp_path, train, {"flag": [0, 0], "word": "a", "root": 0}))
     assert found.question.name == "questions" and found.table.label_columns == ("root", "word", "flag")
     assert found.table.answer_columns == ("flag", "word", "root") and found.judging.rule is None
     assert found.labels == {f"root={number}": 4 for number in range(6)} | {f"word={word}": 8 for word in "abc"} | {
@@ -52,7 +52,7 @@ def test_columns_that_the_sample_asks_for_are_questions_in_the_tables_order(tmp_
     ],
 )
 def test_flags_and_numbers_are_none_unless_someone_says_so(tmp_path, train, sample, choices, task):
-    assert look(lay_out(tmp_path, train, sample), **choices).table.task == task
+    assert guess_folder(lay_out(tmp_path, train, sample), **choices).table.task == task
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_flags_and_numbers_are_none_unless_someone_says_so(tmp_path, train, samp
     ],
 )
 def test_what_cannot_be_told_is_one_line(tmp_path, train, sample):
-    with pytest.raises(DataError, match=r"give --task regression if .* or questions if each has classes"):
-        look(lay_out(tmp_path, train, sample))
+    with pytest.raises(DataError, match=r"give --task regression if .* or --task questions if each column has classes"):
+        guess_folder(lay_out(tmp_path, train, sample))
 
 
 def test_without_a_sample_a_person_says_so(tmp_path):
@@ -74,7 +74,7 @@ def test_without_a_sample_a_person_says_so(tmp_path):
         "number": np.linspace(0, 1, 24),
         "name": [f"n{number}" for number in range(24)],
     }
-    found = look(lay_out(tmp_path, train), question="questions")
+    found = guess_folder(lay_out(tmp_path, train), question="questions")
     assert found.table.label_columns == ("root", "word")
 
 
@@ -96,7 +96,7 @@ def test_columns_that_only_training_images_have_could_be_learned_beside(tmp_path
 @pytest.mark.parametrize("sample", [None, {"target": [0, 0]}])
 def test_two_columns_called_votes_are_no_labels_beside_one(tmp_path, sample):
     train = {"species": WORD, "up_votes": np.arange(24) % 7, "down_votes": np.arange(24) % 5}
-    assert look(lay_out(tmp_path, train, sample)).table.label_column == "species"
+    assert guess_folder(lay_out(tmp_path, train, sample)).table.label_column == "species"
 
 
 def test_counts_of_many_values_are_no_classes_unless_someone_says_so():
@@ -105,4 +105,4 @@ def test_counts_of_many_values_are_no_classes_unless_someone_says_so():
     assert why_questions(frame, columns, None, Choices()) is None
     assert why_questions(frame, columns, None, Choices(metric="macro_recall")) is not None
     few = why_questions(frame.assign(females=frame["females"].str[-1]), columns, None, Choices())
-    assert few is not None and few.endswith("where they are numbers, give --task regression")
+    assert few is not None and few.endswith("give --task regression if they are quantities")

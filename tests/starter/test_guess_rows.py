@@ -116,7 +116,7 @@ def test_values_that_may_stand_in_two_columns_are_asked_for(tmp_path):
     train = train.assign(second=np.arange(len(train))[::-1] / 3)
     sample = long(TEST, TARGETS)[["row", "target"]]
     data = lay_out(tmp_path / "data", train, sample, **FILES)
-    with pytest.raises(DataError, match=r"train.csv: .* may stand in 2 columns \(first, second\): give --label-column"):
+    with pytest.raises(DataError, match=r"train.csv: .* may be in 2 columns \(first, second\): give --label-column"):
         guess(look_into(data), data, Choices())
     form = guess(look_into(data), data, Choices(label_column="second")).table
     assert form.label_column == "second" and form.answer_column == "target"
@@ -133,7 +133,7 @@ def test_rows_of_one_image_are_joined_by_a_sign_that_no_label_holds(tmp_path):
     table = read_table(found.table, data)
     assert table.targets.tolist() == [[1, at % 2] for at in range(12)] and "6 ids" in table.remarks[0]
     train.assign(label=np.arange(len(train)) * 1.5).to_csv(data / "train.csv", index=False)
-    with pytest.raises(DataError, match=r"6 ids .* more than once, in column id: leave one row of each, or write one"):
+    with pytest.raises(DataError, match=r"6 ids .* more than once, in column id: keep one row of each, or write one"):
         guess(look_into(data), data, Choices())
 
 
@@ -146,7 +146,7 @@ def test_rows_of_one_image_with_the_same_label_are_one(tmp_path):
     assert found.table.join_rows and found.table.task == "multiclass" and found.labels == {"a": 6, "b": 6}
     assert len(found.frame) == len(found.files) == 12
     joined = next(finding for finding in found.findings if finding.what == "joined rows")
-    assert joined.reason == "ids stand in several rows with the same label" and "24 rows; 12 rows add" in joined.value
+    assert joined.reason == "an id has several rows with the same label" and "24 rows; 12 rows add" in joined.value
     assert read_table(found.table, data).targets.tolist() == [at % 2 for at in range(12)]
     assert guess(look_into(data), data, Choices(question="multilabel")).table.task == "multilabel"
 

@@ -39,7 +39,7 @@ def test_ids_are_what_names_images(columns, id_column, found):
 
 def test_ids_that_cannot_be_told_are_one_line():
     columns = contents(row_id=["q0_root", "q1_root"], target=["0", "0"])
-    with pytest.raises(DataError, match="has no column image_id, and no value in any of row_id, target names an image"):
+    with pytest.raises(DataError, match="has no column image_id, and no value in row_id, target names an image"):
         read_sample(columns, "sample.csv", "image_id")
     assert read_sample(columns, None, "image_id") is None
 

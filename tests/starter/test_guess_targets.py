@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from laid_folders import look
+from laid_folders import guess_folder
 
 from imettk.data.table import read_table
 from imettk.errors import DataError
@@ -38,7 +38,7 @@ def flags(*columns, one=False):
 @pytest.mark.parametrize(("one", "task"), [(True, "multiclass"), (False, "multilabel")])
 def test_columns_of_0_and_1_that_the_sample_asks_for_in_its_order(tmp_path, one, task):
     values = flags("rust", "a b", "scab", one=one)
-    found = look(
+    found = guess_folder(
         with_images(tmp_path, {**values, "age": range(24)}, {"scab": [0.3] * 2, "rust": [0.3] * 2, "a b": [0.3] * 2})
     )
     assert found.table.label_columns == ("scab", "rust", "a b") == found.table.filled_columns
@@ -49,22 +49,22 @@ def test_columns_of_0_and_1_that_the_sample_asks_for_in_its_order(tmp_path, one,
 
 
 def test_columns_of_0_and_1_without_a_sample(tmp_path):
-    found = look(with_images(tmp_path, {"view": ["x", "y"] * 12, **flags("rust", "a b", "scab")}))
+    found = guess_folder(with_images(tmp_path, {"view": ["x", "y"] * 12, **flags("rust", "a b", "scab")}))
     assert found.table.label_columns == ("rust", "a b", "scab")
-    assert look(tmp_path, label_column="view").table.label_column == "view"
+    assert guess_folder(tmp_path, label_column="view").table.label_column == "view"
 
 
 def test_a_sample_with_a_column_for_each_value_tells_the_column_of_labels(tmp_path):
     train = {"breed": [f"b{number % 4}" for number in range(24)], "species": ["cat", "dog"] * 12}
     sample = {f"b{number}": [0.25] * 2 for number in (2, 0, 3, 1)}
-    found = look(with_images(tmp_path, train, sample))
+    found = guess_folder(with_images(tmp_path, train, sample))
     assert found.table.label_column == "breed" and found.table.answer_columns == ("b2", "b0", "b3", "b1")
 
 
 def test_what_the_test_table_has_too_is_no_label(tmp_path):
     train = {"night": [0, 1] * 12, "tag": ["x", "y", "z"] * 8, "seen": ["cat", "dog"] * 12}
     test = {"id": ["q0", "q1"], "night": [0, 1], "tag": ["x", "y"]}
-    found = look(with_images(tmp_path, train, {"answer": ["cat"] * 2}, test=test))
+    found = guess_folder(with_images(tmp_path, train, {"answer": ["cat"] * 2}, test=test))
     assert found.table.label_column == "seen" and found.table.answer_column == "answer"
 
 
@@ -75,7 +75,7 @@ WHALES = [f"{7919 * (number % 12) + 3:012x}" for number in range(24)]
 def test_the_column_whose_values_the_sample_answers_with_is_the_label(tmp_path, last):
     """As happywhale, where `species` has the name of a label, and `individual_id` that of a group."""
     train = {"species": ["beluga", "fin_whale", "orca"] * 8, "individual_id": WHALES}
-    found = look(with_images(tmp_path, train, {"predictions": [" ".join([*WHALES[:4], last])] * 2}))
+    found = guess_folder(with_images(tmp_path, train, {"predictions": [" ".join([*WHALES[:4], last])] * 2}))
     form = found.table
     assert (form.label_column, form.answer_column, form.group_column) == ("individual_id", "predictions", None)
     assert found.question.name == "retrieval" and found.ranked.number == 5 and set(found.labels) == set(WHALES)
@@ -83,13 +83,15 @@ def test_the_column_whose_values_the_sample_answers_with_is_the_label(tmp_path, 
 
 def test_the_label_of_the_samples_cells_is_found_against_its_name(tmp_path):
     train = {"label": [7, 8, 9] * 8, "called": ["owl", "big cat", "hen"] * 8, "sex": ["f", "m"] * 12}
-    assert look(with_images(tmp_path, train, {"answer": ["big cat", "owl"]})).table.label_column == "called"
-    assert look(with_images(tmp_path, train, {"answer": [7, 7]})).table.label_column == "label"  # numbers say nothing
+    assert guess_folder(with_images(tmp_path, train, {"answer": ["big cat", "owl"]})).table.label_column == "called"
+    assert (
+        guess_folder(with_images(tmp_path, train, {"answer": [7, 7]})).table.label_column == "label"
+    )  # numbers say nothing
 
 
 def test_a_column_is_called_like_the_samples(tmp_path):
     train = {"camera": ["x", "y"] * 12, "category_id": [3, 5] * 12, "kind": ["u", "v"] * 12}
-    assert look(with_images(tmp_path, train, {"Category": [0, 0]})).table.label_column == "category_id"
+    assert guess_folder(with_images(tmp_path, train, {"Category": [0, 0]})).table.label_column == "category_id"
 
 
 @pytest.mark.parametrize(
@@ -98,43 +100,48 @@ def test_a_column_is_called_like_the_samples(tmp_path):
         (
             {"score": list(range(1, 25))},
             {"score": [0, 0]},
-            "column score holds 24 different numbers, such as 1: are they numbers, or classes",
+            "column score holds 24 distinct numbers, such as 1: are they quantities or classes",
         ),
-        ({"target": list(range(1, 25))}, None, "column target holds 24 different numbers"),
+        ({"target": list(range(1, 25))}, None, "column target holds 24 distinct numbers"),
         (
             {"a": [8, 3] * 12, "b": [3, 8] * 12},
             {"a": [0.5] * 2, "b": [0.2] * 2},
-            r"2 columns \(a, b\) hold other values than",
+            r"values other than 0 and 1, such as '8', in 2 columns \(a, b\)",
         ),
     ],
 )
 def test_numbers_are_no_classes(tmp_path, values, sample, message):
     with_images(tmp_path, values, sample)
     with pytest.raises(DataError, match=message) as caught:
-        look(tmp_path)
+        guess_folder(tmp_path)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("values", "sample", "choices", "reason"),
     [
-        ({"y": [0.5, 1.5, 2.5] * 8}, {"y": [0, 0]}, {}, "cells hold numbers with a point, such as 0.5"),
-        ({"y": [0.5, 1.5, 2.5] * 8}, None, {}, "cells hold numbers with a point, such as 0.5"),
-        ({"y": [0.5, 1.5, 2.5] * 8, "kind": ["a", "b"] * 12}, {"y": [0, 0]}, {}, "cells hold numbers with a point"),
-        ({"label": [1, 2, 3] * 8}, {"label": [32.68, 29.9]}, {}, "fractions that are no probabilities"),
+        ({"y": [0.5, 1.5, 2.5] * 8}, {"y": [0, 0]}, {}, "cells hold numbers with a decimal point, such as 0.5"),
+        ({"y": [0.5, 1.5, 2.5] * 8}, None, {}, "cells hold numbers with a decimal point, such as 0.5"),
+        (
+            {"y": [0.5, 1.5, 2.5] * 8, "kind": ["a", "b"] * 12},
+            {"y": [0, 0]},
+            {},
+            "cells hold numbers with a decimal point",
+        ),
+        ({"label": [1, 2, 3] * 8}, {"label": [32.68, 29.9]}, {}, "fractions that are not probabilities"),
         ({"score": list(range(1, 25))}, {"score": [0, 0]}, {"metric": "mae"}, "mae judges numbers"),
-        ({"score": list(range(1, 25))}, {"score": [0, 0]}, {"question": "regression"}, "as asked for"),
+        ({"score": list(range(1, 25))}, {"score": [0, 0]}, {"question": "regression"}, "as requested"),
         (
             {"a": [8, 3] * 12, "b": [3.5, 8] * 12},
             {"a": [0.5] * 2, "b": [0.5] * 2},
             {},
-            "cells hold numbers with a point",
+            "cells hold numbers with a decimal point",
         ),
         ({"a": [0, 1] * 12, "b": [1, 0] * 12}, {"a": [0] * 2, "b": [0] * 2}, {"metric": "rmse"}, "rmse judges"),
     ],
 )
 def test_numbers_are_learned_as_such(tmp_path, values, sample, choices, reason):
-    found = look(with_images(tmp_path, values, sample), **choices)
+    found = guess_folder(with_images(tmp_path, values, sample), **choices)
     assert found.question.name == "regression" and any(reason in finding.reason for finding in found.findings)
     columns = tuple(column for column in values if column != "kind")
     assert found.table.label_columns == (columns if len(columns) > 1 else ())
@@ -145,20 +152,20 @@ def test_numbers_are_learned_as_such(tmp_path, values, sample, choices, reason):
 
 @pytest.mark.parametrize(("cells", "whole"), [([3, 17], True), ([3.5, 17], False), ([0, 0], False)])
 def test_answers_are_rounded_where_the_sample_has_different_whole_numbers(tmp_path, cells, whole):
-    found = look(with_images(tmp_path, {"age": list(range(1, 25))}, {"age": cells}), metric="mae")
+    found = guess_folder(with_images(tmp_path, {"age": list(range(1, 25))}, {"age": cells}), metric="mae")
     assert (found.judging.rule is not None and found.judging.rule.whole) == whole and found.judging.metric == "mae"
 
 
 def test_numbers_that_are_classes_are_taken_by_their_name_or_as_asked_for(tmp_path):
     numbers = [number // 2 if number < 4 else number for number in range(24)]
     for name in ("hotel_id", "class", "landmarkId"):
-        assert look(with_images(tmp_path, {name: numbers}, {name: [0, 0]})).question.task == "multiclass"
+        assert guess_folder(with_images(tmp_path, {name: numbers}, {name: [0, 0]})).question.task == "multiclass"
     with_images(tmp_path, {"score": numbers}, {"score": [0, 0]})
-    assert look(tmp_path, question="multiclass").table.label_column == "score"
+    assert guess_folder(tmp_path, question="multiclass").table.label_column == "score"
 
 
 def test_lists_are_several_labels(tmp_path):
-    found = look(with_images(tmp_path, {"tags": ["['a', 'b c']", "[]", "['a']"] * 8}))
+    found = guess_folder(with_images(tmp_path, {"tags": ["['a', 'b c']", "[]", "['a']"] * 8}))
     assert found.table.label_lists and found.question.several and found.labels == {"a": 16, "b c": 8}
     assert read_table(found.table, tmp_path).labels == ("a", "b c")
 
@@ -168,7 +175,7 @@ def test_lists_are_several_labels(tmp_path):
     [(["a|b", "a"], "|"), (["66 105", "1 2"], " "), (["a,b", "b, a"], ","), (["['a']", "['a', 'b']"], " ")],
 )
 def test_what_joins_labels_in_the_sample_is_taken_beside_lists(tmp_path, cells, sign):
-    found = look(with_images(tmp_path, {"tags": ["['a', 'b']", "[]", "['a']"] * 8}, {"tags": cells}))
+    found = guess_folder(with_images(tmp_path, {"tags": ["['a', 'b']", "[]", "['a']"] * 8}, {"tags": cells}))
     assert found.table.label_lists and found.table.label_separator == sign
 
 
@@ -184,7 +191,7 @@ def test_what_joins_labels_in_the_sample_is_taken_beside_lists(tmp_path, cells, 
 def test_names_of_files_hold_labels(tmp_path, names, labels):
     files = [f"train/{name.format(number)}" for number, name in enumerate(names * 5)]
     lay_out(tmp_path, *files, "test/1", "test/2", sample_submission={"id": [1, 2], "label": [0.5, 0.5]})
-    found = look(tmp_path)
+    found = guess_folder(tmp_path)
     assert set(found.labels) == labels and found.table.train_files and found.test_found.all()
     table = read_table(found.table, tmp_path)
     assert set(table.labels) == labels and len(table) == 10
@@ -193,5 +200,5 @@ def test_names_of_files_hold_labels(tmp_path, names, labels):
 @pytest.mark.parametrize("names", [["IMG_{}", "DSC_{}"], ["img1_{}", "img2_{}"], ["a{}"], ["train_{}", "test_{}"]])
 def test_names_of_files_that_hold_none_are_no_labels(tmp_path, names):
     lay_out(tmp_path, *(f"train/{name.format(number)}" for number, name in enumerate(names * 5)))
-    with pytest.raises(DataError, match="no table has a column whose values are names of images"):
-        look(tmp_path)
+    with pytest.raises(DataError, match="No table has a column of image names"):
+        guess_folder(tmp_path)

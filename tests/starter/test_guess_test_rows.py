@@ -1,7 +1,7 @@
 """Where a folder has no sample submission, a table or folder that is called after testing has the test rows."""
 
 import pytest
-from laid_folders import TWELVE, lay_out, look, rows
+from laid_folders import TWELVE, guess_folder, lay_out, rows
 
 from imettk.data.asked_rows import find_asked, read_asked
 from imettk.data.table import read_table, read_test_table
@@ -30,7 +30,7 @@ def finding_of(found):
     ],
 )
 def test_test_rows_are_those_of_a_table_or_a_folder(tmp_path, images, tables, csv, folder, ids):
-    found = look(lay_out(tmp_path, [*TRAIN, *images], train=LABELS, **tables))
+    found = guess_folder(lay_out(tmp_path, [*TRAIN, *images], train=LABELS, **tables))
     form = found.table
     assert (form.test_csv, form.test_images) == (csv, folder) and found.has_test and found.sample is None
     assert read_asked(form, tmp_path)["id"].tolist() == ids, "`prepare` finds the same"
@@ -43,20 +43,20 @@ def test_test_rows_are_those_of_a_table_or_a_folder(tmp_path, images, tables, cs
     "images", [[], ["val/q.jpg"], ["contest/q.jpg"], ["test bench/q.jpg"], ["test/notes.txt"], ["more/q.jpg"]]
 )
 def test_no_other_folder_has_test_rows(tmp_path, images):
-    found = look(lay_out(tmp_path, [*TRAIN, *images], train=LABELS))
+    found = guess_folder(lay_out(tmp_path, [*TRAIN, *images], train=LABELS))
     assert not found.has_test and finding_of(found) is None and find_asked(found.table, tmp_path) is None
 
 
 def test_folders_of_labels_may_have_test_rows_beside(tmp_path):
     images = [f"data/train/{label}/{number}.jpg" for label in ("cat", "dog") for number in range(6)]
-    found = look(lay_out(tmp_path, [*images, "data/test/q.jpg"]))
+    found = guess_folder(lay_out(tmp_path, [*images, "data/test/q.jpg"]))
     assert found.table.train_folders and read_asked(found.table, tmp_path)["id"].tolist() == ["q.jpg"]
 
 
 def test_folders_of_studies_may_have_test_studies_beside(tmp_path):
     studies = {"train": [f"t{number}" for number in range(6)], "test": [f"q{number}" for number in range(6)]}
     images = [f"{part}/{study}/{number}.jpg" for part, names in studies.items() for study in names for number in (0, 1)]
-    found = look(lay_out(tmp_path, images, train=rows("study,label", *studies["train"])))
+    found = guess_folder(lay_out(tmp_path, images, train=rows("study,label", *studies["train"])))
     assert found.table.unit_folders and read_asked(found.table, tmp_path)["study"].tolist() == studies["test"]
 
 
@@ -64,13 +64,15 @@ def test_folders_of_studies_may_have_test_studies_beside(tmp_path):
 def test_few_test_images_of_one_folder_are_no_reason_to_look_there_alone(tmp_path, csv):
     """The hidden ones may lie in others."""
     images = [f"train/{int(name) % 4}/{name}.jpg" for name in TWELVE]
-    found = look(lay_out(tmp_path, [*images, "test/0/q1.jpg"], train=LABELS, **{csv: ["id,label", "q1,a"]}))
+    found = guess_folder(lay_out(tmp_path, [*images, "test/0/q1.jpg"], train=LABELS, **{csv: ["id,label", "q1,a"]}))
     assert found.table.test_images == "test" and found.test_files.tolist() == ["0/q1.jpg"]
 
 
 def test_a_sample_submission_says_it_where_it_is(tmp_path):
     sample = ["id,label", "q1,a"]
-    found = look(lay_out(tmp_path, [*TRAIN, "test/q1.jpg", "test/q2.jpg"], train=LABELS, sample_submission=sample))
+    found = guess_folder(
+        lay_out(tmp_path, [*TRAIN, "test/q1.jpg", "test/q2.jpg"], train=LABELS, sample_submission=sample)
+    )
     assert finding_of(found) is None and found.table.test_csv is None
     assert read_asked(found.table, tmp_path)["id"].tolist() == ["q1"]
 
@@ -82,7 +84,7 @@ def test_test_images_in_two_folders_are_found_below_the_one_above(tmp_path, numb
     names = [f"q{name}" for name in range(30)]
     tests = [f"{second if place < number else first}/{name}.jpg" for place, name in enumerate(names)]
     sample = ["id,label", *(f"{name},a" for name in names)]
-    form = look(lay_out(tmp_path, [*TRAIN, *tests], train=LABELS, sample_submission=sample)).table
+    form = guess_folder(lay_out(tmp_path, [*TRAIN, *tests], train=LABELS, sample_submission=sample)).table
     assert form.test_images == ("x" if "/" in first else ".")
     paths = read_test_table(form, tmp_path, read_table(form, tmp_path)).paths
     assert [path.removeprefix(f"{tmp_path}/") for path in paths] == tests

@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from laid_folders import look_closely as look
-from laid_folders import told
+from laid_folders import guess_with_oddities, lines_by_topic
 
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
@@ -58,13 +57,16 @@ def make_breasts(folder, *, nested=True, key="prediction_id"):
 @pytest.mark.parametrize("key", ["prediction_id", "breast"])
 def test_columns_that_the_samples_ids_are_made_of_name_units(tmp_path, nested, key):
     folder = make_breasts(tmp_path, nested=nested, key=key)
-    found, odd = look(folder)
+    found, odd = guess_with_oddities(folder)
     form = found.table
     assert form.unit_columns == (("breast",) if key == "breast" else ("patient_id", "laterality"))
     assert (form.id_column, form.test_csv, form.sample_id_column) == ("image_id", "test.csv", key)
     assert form.image_path == ("{patient_id}/{image_id}" if nested else None) and form.group_column == "patient_id"
-    assert "16 units of 2 images" in told(found)["units"] and f"each {key} that the sample" in told(found)["units"]
-    assert "8 of its 8 units have images in test_images/" in told(found)["sample submission"]
+    assert (
+        "16 units of 2 images" in lines_by_topic(found)["units"]
+        and f"each {key} that the sample" in lines_by_topic(found)["units"]
+    )
+    assert "8 of its 8 units have images in test_images/" in lines_by_topic(found)["sample submission"]
     assert not any("without" in line or "not used" in line for line in odd)
     assert found.num_images == 32 and found.test_found.all()
     table, test = read(found, folder)
@@ -81,9 +83,9 @@ def test_hidden_test_images_are_told(tmp_path):
     folder = make_breasts(tmp_path)
     for path in sorted((folder / "test_images").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    found, odd = look(folder)
+    found, odd = guess_with_oddities(folder)
     assert found.table.unit_columns and not found.test_found.any()
-    assert any("8 rows" in line and "`prepare` stops there until the test images are there" in line for line in odd)
+    assert any("8 rows" in line and "`prepare` will stop until the test images are there" in line for line in odd)
 
 
 def make_studies(folder, inner="", column="study_id"):
@@ -99,14 +101,14 @@ def make_studies(folder, inner="", column="study_id"):
 @pytest.mark.parametrize("column", ["study_id", "StudyInstance"])
 def test_ids_that_name_folders_are_units(tmp_path, inner, column):
     folder = make_studies(tmp_path, inner, column)
-    found, odd = look(folder)
+    found, odd = guess_with_oddities(folder)
     form = found.table
     assert form.unit_folders and (form.id_column, form.train_images, form.test_images) == ("study_id", "train", "test")
     assert form.test_id_column == column and form.image_suffix == ".jpg"
-    assert told(found)["units"] == (
-        "column study_id, 12 units of 3 images: 12 of 12 name folders in train/: one answer a folder"
+    assert lines_by_topic(found)["units"] == (
+        "column study_id, 12 units of 3 images: 12 of 12 ids name folders in train/, for one answer per folder"
     )
-    assert "5 of its 5 units have images in test/" in told(found)["sample submission"]
+    assert "5 of its 5 units have images in test/" in lines_by_topic(found)["sample submission"]
     assert not any("without" in line or "not used" in line for line in odd) and found.num_images == 36
     table, test = read(found, folder)
     assert (
@@ -132,18 +134,21 @@ def test_columns_that_each_name_an_image_are_views_of_a_row(tmp_path, with_id):
     sample = pd.DataFrame({column: frames[1][column], "label": "a"})
     train = frames[0].assign(label=["ab"[row % 2] for row in range(12)])
     folder = lay_out(tmp_path, images, train=train, test=frames[1], sample_submission=sample)
-    found, odd = look(folder)
+    found, odd = guess_with_oddities(folder)
     form = found.table
     assert form.image_columns == ("left", "right") and form.test_csv == "test.csv" and form.id_column == column
-    assert told(found)["units"] == "a row's left and right: both name images in train/: one answer a row"
-    assert "4 of its 4 units have images in test/" in told(found)["sample submission"]
+    assert (
+        lines_by_topic(found)["units"]
+        == "the images of a row's left and right: both name images in train/, for one answer per row"
+    )
+    assert "4 of its 4 units have images in test/" in lines_by_topic(found)["sample submission"]
     assert not any("without" in line or "not used" in line for line in odd) and found.num_images == 24
     table, test = read(found, folder)
     assert (
         len(table) == 24 and len(test) == 8 and list(dict.fromkeys(test.units)) == sample[column].astype(str).tolist()
     )
     if not with_id:
-        assert not look(folder, id_column="left")[0].table.has_units
+        assert not guess_with_oddities(folder, id_column="left")[0].table.has_units
 
 
 def test_a_patients_images_that_are_answered_one_by_one_are_no_unit(tmp_path):
@@ -152,14 +157,14 @@ def test_a_patients_images_that_are_answered_one_by_one_are_no_unit(tmp_path):
     test = breasts(range(20, 24), 5000)
     sample = pd.DataFrame({"image_id": test["image_id"], "target": 0.5})
     images = [f"train/{image}.png" for image in train["image_id"]] + [f"test/{image}.png" for image in test["image_id"]]
-    found, _ = look(lay_out(tmp_path, images, train=train, test=test, sample_submission=sample))
+    found, _ = guess_with_oddities(lay_out(tmp_path, images, train=train, test=test, sample_submission=sample))
     assert not found.table.has_units and found.table.group_column == "patient_id"
 
 
 def test_a_list_of_labels_that_are_folders_is_none_of_units(tmp_path):
     classes = pd.DataFrame({"name": ["cat", "dog"], "title": ["Cat", "Dog"]})
     images = [f"train/{name}/{number}.png" for name in ("cat", "dog") for number in range(6)]
-    found, _ = look(lay_out(tmp_path, images, classes=classes))
+    found, _ = guess_with_oddities(lay_out(tmp_path, images, classes=classes))
     assert found.table.train_folders and not found.table.has_units
 
 
@@ -169,7 +174,7 @@ def test_flags_that_are_called_as_images_of_a_test_study_are_labels(tmp_path):
     for part, names in (("train", train["study"]), ("test", ["q0", "q1"])):
         images += [f"{part}/{name}/{image}.png" for name in names for image in range(3)]
     sample = pd.DataFrame({"study": ["q0", "q1"], "C1": 0.5, "C2": 0.5})
-    found, odd = look(lay_out(tmp_path, images, train=train, sample_submission=sample))
+    found, odd = guess_with_oddities(lay_out(tmp_path, images, train=train, sample_submission=sample))
     assert found.table.unit_folders and found.table.label_columns == ("C1", "C2")
     assert not any("names images" in line for line in odd)
 
@@ -182,7 +187,7 @@ def test_a_list_of_classes_makes_no_units_of_their_folders(tmp_path, asks):
     if asks:
         tables["sample_submission"] = pd.DataFrame({"id": ["0"], "label": ["class0"]})
     try:
-        found, _ = look(lay_out(tmp_path, images, **tables))
+        found, _ = guess_with_oddities(lay_out(tmp_path, images, **tables))
     except DataError:
         return  # one line, as before there were units
     assert not found.table.unit_folders and found.table.train_folders

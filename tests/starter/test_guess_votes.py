@@ -54,14 +54,14 @@ def test_what_a_user_says_goes_first():
     assert (
         why_votes(frame, ("a", "b"), sample_of(0, 0), Choices(metric="kl_divergence")) == "kl_divergence judges votes"
     )
-    assert why_votes(frame_of(FLAGS), ("a", "b"), None, Choices(question="votes")) == "as asked for"
+    assert why_votes(frame_of(FLAGS), ("a", "b"), None, Choices(question="votes")) == "as requested"
 
 
 def test_columns_are_found_by_their_names_or_all_of_them_where_votes_are_asked_for():
     frame = frame_of({"cat_vote": [3, 0, 7], "age": [31, 5, 6], "dog_vote": [1, 2, 1], "kind": ["u", "v", "u"]})
     assert vote_columns(frame, "id", Choices()) == ("cat_vote", "dog_vote")
     assert vote_columns(frame, "id", Choices(question="multiclass")) == ()
-    assert why_votes(frame, ("cat_vote", "dog_vote"), None, Choices()).startswith("by their names")
+    assert why_votes(frame, ("cat_vote", "dog_vote"), None, Choices()).startswith("chosen by their names")
     plain = frame_of({**NUMBERS, "kind": ["u", "v", "u"]})
     assert vote_columns(plain, "id", Choices()) == () and vote_columns(plain, "id", Choices(question="votes")) == (
         "a",

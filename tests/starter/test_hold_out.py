@@ -50,7 +50,7 @@ def test_identities_with_two_images_each():
 
 
 def test_too_little_to_deal():
-    with pytest.raises(DataError, match="at least 2 groups, there are 1"):
+    with pytest.raises(DataError, match="at least 2 groups, got 1"):
         choose_test_rows([["a"], ["b"]], 0.5, task=TASKS["multiclass"], groups=pd.Series(["g", "g"]))
     with pytest.raises(DataError, match=r"0\.01 is less than one of 4 rows"):
         choose_test_rows([["a"]] * 4, 0.01, task=TASKS["multiclass"])

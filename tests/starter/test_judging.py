@@ -50,7 +50,7 @@ def test_the_likeliest_and_the_others(tmp_path, labels, sample, metric, positive
     pairs = 1 if metric == "gap" else None
     rule = RuleConfig(kind="probability", positive=positive, calibrate=calibrate, pairs=pairs)
     assert found.rule == (None if metric is None else rule)
-    assert found.finding.change == "--metric" and "; or " in found.finding.reason
+    assert found.finding.change == "--metric" and "; alternatives: " in found.finding.reason
     assert found.finding.value.startswith(metric or "accuracy")
 
 
@@ -66,14 +66,14 @@ def test_a_guess_at_the_label_of_a_probability_is_said(tmp_path, labels, positiv
 
 def test_a_metric_that_was_asked_for_is_taken(tmp_path):
     found = judging(tmp_path, ["0", "1"], {"label": [0, 0]}, metric="accuracy")
-    assert (found.metric, found.rule, found.finding.reason) == ("accuracy", None, "as asked for")
+    assert (found.metric, found.rule, found.finding.reason) == ("accuracy", None, "as requested")
     assert judging(tmp_path, ["0", "1"], {"label": ["0", "0"]}, metric="average_precision").rule.positive == "1"
     with pytest.raises(ConfigError, match=r"--metric must be one of .*, got 'auc'"):
         judging(tmp_path, ["0", "1"], {"label": [0, 0]}, metric="auc")
 
 
 def test_one_column_for_one_of_many_labels_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"a single column for the probability of one of 3 labels: of which cannot be"):
+    with pytest.raises(DataError, match=r"is for the probability of a single one of 3 labels, which cannot be guessed"):
         judging(tmp_path, ["a", "b", "c"], {"label": [0.5, 0.5]})
 
 
@@ -125,11 +125,11 @@ def test_grades_whose_distance_counts_are_numbers_unless_a_user_says_otherwise(
     assert (found.judging.rule or found.question.rule).kind == kind
     if question == "regression":
         (line,) = [finding.reason for finding in found.findings if finding.what == "task"]
-        assert "as a chain of questions with --task grades, as classes with --task multiclass" in line
+        assert "--task grades learns them as a chain of questions, --task multiclass as classes" in line
 
 
 def test_words_are_no_grades(tmp_path):
-    with pytest.raises(ConfigError, match="judges how far grades are apart, and high, low are no numbers"):
+    with pytest.raises(ConfigError, match="depends on the distance between grades, but high, low are not numbers"):
         guess_of(tmp_path, ["low", "high"], {"label": ["low"] * 2}, metric="quadratic_kappa")
 
 

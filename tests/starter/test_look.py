@@ -1,20 +1,23 @@
 """Every kind of table is seen, with the form of its rows; what is none is named or counted, and is never a crash."""
 
 import json
+import os
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
-from laid_folders import look_closely as look
-from laid_folders import told
+from laid_folders import guess_folder, guess_with_oddities, lay_text, lines_by_topic, list_oddities, mentions
 from pictures import make_pictures
 
 from imettk.config import ExtraTable, TableFormat
 from imettk.config.file_kinds import FileKind
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
-from imettk.starter.look import MOST_TABLES, look_into
+from imettk.starter.look import MAX_TABLES, look_at, look_into
 
+ABC = ("train/a.jpg", "train/b.jpg", "train/c.jpg", "train/d.jpg")
 LABELS = ["0", "1", "2"] * 4
 TITLES = {"0": "Blight", "1": "Mosaic", "2": "Healthy"}
 
@@ -55,8 +58,8 @@ def rewrite(folder, ending, rows=None):
 def test_any_kind_may_be_the_training_table(leaves, ending, form):
     rewrite(leaves, ending)
     (leaves / "label_num_to_disease_map.json").write_text(json.dumps(TITLES))
-    found, odd = look(leaves)
-    assert told(found)["training table"].startswith(f"train{ending}, {form}: ") and odd == []
+    found, odd = guess_with_oddities(leaves)
+    assert lines_by_topic(found)["training table"].startswith(f"train{ending}, {form}: ") and odd == []
     assert found.table.labels_csv == "label_num_to_disease_map.json"
     table = read_table(found.table, leaves)
     assert table.labels == ("0", "1", "2") and table.label_titles == ("Blight", "Mosaic", "Healthy")
@@ -68,7 +71,7 @@ def test_any_kind_may_be_the_training_table(leaves, ending, form):
 def test_lists_in_cells_are_several_labels(leaves, ending):
     rewrite(leaves, ending, [["a"], ["a", "b c"], []] * 4)
     (leaves / "sample_submission.csv").unlink()
-    found, _ = look(leaves)
+    found, _ = guess_with_oddities(leaves)
     assert found.table.task == "multilabel" and found.table.label_lists
     table = read_table(found.table, leaves)
     assert table.labels == ("a", "b c") and table.targets.tolist() == [[1, 0], [1, 1], [0, 0]] * 4
@@ -80,7 +83,7 @@ def test_what_is_no_table_is_named(leaves):
     (leaves / "half.parquet").write_bytes(b"PAR1 and no more")
     (leaves / "README.txt").write_text("Notes\nof several, lines\n")
     (leaves / "photo.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
-    _, odd = look(leaves)
+    _, odd = guess_with_oddities(leaves)
     for name, fault in (
         ("config.json", "holds no table that is understood: it is an object of train, model"),
         ("cut.json", "is broken JSON"),
@@ -88,7 +91,7 @@ def test_what_is_no_table_is_named(leaves):
         ("photo.csv", "is no table: it holds bytes that are no text"),
     ):
         assert sum(line.startswith(f"{leaves / name} {fault}") for line in odd) == 1, name
-    assert "files of other kinds are not read: 1 .txt" in odd and len(odd) == 5
+    assert "files of other types are ignored: 1 .txt" in odd and len(odd) == 5
 
 
 def test_a_library_that_a_table_needs_is_the_reason(leaves, monkeypatch):
@@ -103,16 +106,16 @@ def test_a_library_that_a_table_needs_is_the_reason(leaves, monkeypatch):
     monkeypatch.setattr(FileKind, "load", lacks_pyarrow)
     line = r"train\.parquet: parquet is read by pyarrow, which is not installed: pip install 'imettk\[parquet\]'"
     with pytest.raises(DataError, match=line):
-        look(leaves)
+        guess_with_oddities(leaves)
     with pytest.raises(DataError, match=line):
-        look(leaves, train_csv="train.parquet")
+        guess_with_oddities(leaves, train_csv="train.parquet")
 
 
 def test_how_a_table_had_to_be_read_is_told(leaves):
     text = (leaves / "train.csv").read_text().replace("label", "étiquette")
     (leaves / "train.csv").write_bytes(text.encode("cp1252"))
     line = f"{leaves / 'train.csv'} is no UTF-8: read as cp1252; save it as UTF-8 if names look wrong"
-    found, odd = look(leaves)
+    found, odd = guess_with_oddities(leaves)
     assert odd == [line] and found.table.label_column == "étiquette"
     names = {"labels_csv": "train.csv", "label_id_column": "étiquette", "label_name_column": "étiquette"}
     for form in (found.table, replace(found.table, **names)):
@@ -120,12 +123,12 @@ def test_how_a_table_had_to_be_read_is_told(leaves):
 
 
 def test_a_file_beside_each_image_is_no_table(leaves):
-    for row in range(MOST_TABLES + 1):
+    for row in range(MAX_TABLES + 1):
         for ending in ("json", "txt"):
             (leaves / "train" / f"{row}.{ending}").write_text("[1, 2]\n3, 4\n")
     contents = look_into(leaves)
     assert {*contents.tables} == {"train.csv", "sample_submission.csv"} and contents.unread == []
-    assert contents.others == {".json": MOST_TABLES + 1, ".txt": MOST_TABLES + 1}
+    assert contents.others == {".json": MAX_TABLES + 1, ".txt": MAX_TABLES + 1}
 
 
 def test_boxes_and_lists_may_be_of_any_kind(leaves):
@@ -149,3 +152,83 @@ def test_boxes_and_lists_may_be_of_any_kind(leaves):
     assert table.turned.tolist() == [True] + [False] * 11
     told = "\n".join(table.remarks)
     assert "1 row (train11) without a box in boxes.json" in told and "left out 2 rows (train00, train01)" in told
+
+
+def test_what_is_no_file_is_passed_over_and_told(tmp_path):
+    lay_text(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
+    os.mkfifo(tmp_path / "train" / "e.jpg")
+    os.mkfifo(tmp_path / "more.csv")
+    (tmp_path / "gone").symlink_to(tmp_path / "nothing")
+    assert look_into(tmp_path).num_images == 4
+    assert mentions(
+        list_oddities(tmp_path), "passed over 3 paths (gone, more.csv, train/e.jpg) that are neither files nor folders"
+    )
+
+
+def test_names_that_are_no_text_are_passed_over_and_told(tmp_path):
+    lay_text(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
+    for name in ("caf\udce9.csv", "train/caf\udce9.jpg"):
+        (tmp_path / name).touch()
+    line = r"passed over 2 paths (caf\udce9.csv, train/caf\udce9.jpg) that are neither files nor folders, or"
+    assert mentions(list_oddities(tmp_path), line)
+    (tmp_path / "train").rename(tmp_path / "tr\udce9in")
+    with pytest.raises(DataError, match="contains no image"):
+        guess_folder(tmp_path)
+
+
+def test_grey_channels_and_shapes(tmp_path):
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, (40, 100), np.uint8)
+    cv2.imwrite(str(tmp_path / "grey.png"), grey)
+    cv2.imwrite(str(tmp_path / "as_colour.png"), np.repeat(grey[:, :, None], 3, 2))
+    looks = look_at([[str(tmp_path / "grey.png")], [str(tmp_path / "as_colour.png")]])
+    assert looks.grey and looks.size == (40, 100) and looks.strips == 1
+    assert looks.mean == pytest.approx([(grey / 255).mean()], abs=6e-4)
+    assert looks.std == pytest.approx([(grey / 255).std()], abs=6e-4)
+    colour = rng.integers(0, 256, (40, 50, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "colour.png"), colour)
+    looks = look_at([[str(tmp_path / "colour.png")]])
+    assert not looks.grey and looks.strips == 0
+    assert looks.mean == pytest.approx((colour[:, :, ::-1] / 255).mean((0, 1)), abs=6e-4)
+    with pytest.raises(DataError, match="none of 1 images can be read"):
+        look_at([[str(tmp_path / "absent.png")]])
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["train/a.nii", "train/b.nii", "more.xml"], r"; it contains 2 \.nii, 1 \.xml, which cannot be read: convert"),
+        (
+            ["train/a.fits", "train/b.fits", "train/b"],
+            r"; it contains 2 \.fits, 1 without an extension, which cannot be read",
+        ),
+        (["train.zip", "more.zip", "more.7z", "readme.txt"], r"; it contains 2 \.zip, 1 \.7z: unpack them"),
+        ([], ": is it the right folder?"),
+    ],
+)
+def test_what_is_there_in_place_of_images_is_said(tmp_path, files, message):
+    lay_text(tmp_path, "id,label\na,owl\n")
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("no image")
+    with pytest.raises(DataError, match=rf"contains no image \(\.bmp, .*\){message}"):
+        guess_folder(tmp_path)
+
+
+def test_no_images(tmp_path):
+    with pytest.raises(DataError, match="contains no image"):
+        guess_folder(lay_text(tmp_path, "id,label\na,owl\n"))
+    with pytest.raises(DataError, match="is not a folder"):
+        look_into(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("table", ["table.json", "folds.csv"])
+def test_run_folders_are_passed_over(tmp_path, table):
+    """Their label_scores.csv was taken for a list of the labels' names."""
+    lay_text(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
+    lay_text(tmp_path / "runs" / "first", "label,score\nhen,0.5\nowl,0.6\n", "curve.png", csv="label_scores.csv")
+    assert guess_folder(tmp_path).table.labels_csv == "runs/first/label_scores.csv", "a folder like any other"
+    for name in ("recipe.json", table):
+        (tmp_path / "runs" / "first" / name).write_text("{}")
+    assert guess_folder(tmp_path).table.labels_csv is None and look_into(tmp_path).num_images == 4
+    assert mentions(list_oddities(tmp_path), "passed over 1 run folder (runs/first) of imettk: keep runs outside of")

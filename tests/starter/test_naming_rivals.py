@@ -1,7 +1,7 @@
 """Masks are never taken for images; what no name decides is asked for, and `--images` says it."""
 
 import pytest
-from laid_folders import lay_out, look, rows
+from laid_folders import guess_folder, lay_out, rows
 
 from imettk.data.table import read_table
 from imettk.errors import DataError
@@ -32,27 +32,27 @@ def images(folder, names, ending=".png"):
 )
 def test_masks_and_the_like_are_not_trained_on(tmp_path, files, folder, suffix):
     lay_out(tmp_path, files, train=TABLE)
-    form = look(tmp_path).table
+    form = guess_folder(tmp_path).table
     assert (form.train_images, form.image_suffix) == (folder, suffix)
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ([*images("a", NAMES), *images("b", LOST)], "in a and b; give one of them as --images"),
-        ([*images("a", NAMES), *images("a", LOST, ".jpg")], r"in 'a/\*\.png' and 'a/\*\.jpg'; give one"),
+        ([*images("a", NAMES), *images("b", LOST)], "in a and b: give one of them as --images"),
+        ([*images("a", NAMES), *images("a", LOST, ".jpg")], r"in 'a/\*\.png' and 'a/\*\.jpg': give one"),
     ],
 )
 def test_what_no_name_decides_is_asked_for(tmp_path, files, message):
     lay_out(tmp_path, files, train=TABLE)
     with pytest.raises(DataError, match=f"train.csv: column id names images {message}"):
-        look(tmp_path)
+        guess_folder(tmp_path)
 
 
 @pytest.mark.parametrize("folder", ["train", "a/train"])
 def test_the_name_of_a_folder_for_training_decides(tmp_path, folder):
     lay_out(tmp_path, [*images(folder, NAMES), *images("a", NAMES), *images("test", NAMES)], train=TABLE)
-    assert look(tmp_path).table.train_images == folder
+    assert guess_folder(tmp_path).table.train_images == folder
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,10 @@ def test_the_images_that_are_asked_for_are_taken(tmp_path, asked, folder, suffix
 
 @pytest.mark.parametrize(
     ("asked", "message"),
-    [("c", "--images c: no such image; images lie in a, b"), ("b", "--images b: no table names images there in half")],
+    [
+        ("c", "--images c: no such image; images lie in a, b"),
+        ("b", "--images b: no table names images there in at least half"),
+    ],
 )
 def test_images_that_are_not_there_are_refused(tmp_path, asked, message):
     lay_out(tmp_path, [*images("a", NAMES), *images("b", NAMES[:3])], train=TABLE)

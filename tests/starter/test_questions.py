@@ -89,19 +89,19 @@ def trees(tmp_path, monkeypatch):
 def test_one_more_row_is_one_more_question(asks_ages, trees, tmp_path, capsys, words):
     main(["new", "trees", "--data", "data", *words])
     text = capsys.readouterr().out
-    assert f"ages: {'as asked for' if words else 'all labels are numbers'}  [--task]" in text
+    assert f"ages: {'as requested' if words else 'all labels are numbers'}  [--task]" in text
     assert "1 row (t11) without a label: nobody knows how old it is" in text
     assert "of 3 ages 1 are rare: 1 label ('30': 3)" in text
     recipe, source = load_recipe("trees.py"), (tmp_path / "trees.py").read_text()
     assert (recipe.train.loss, recipe.rule) == ("cross_entropy", RuleConfig(kind="argmax", beta=3.0))
-    assert "12 rows, 3 ages; begun by" in source and "# Are all mistakes equally bad?\n" in source
+    assert "12 rows, 3 ages; started by" in source and "# Are all mistakes equally bad?\n" in source
     main(["new", "more", "--data", "data", "--like", "turtle2022", *words])
     assert load_recipe("more.py").rule == AGES.rule
 
 
 def test_without_that_row_they_are_classes(trees, capsys):
     main(["new", "trees", "--data", "data"])
-    assert "multiclass: one label a row" in capsys.readouterr().out
+    assert "multiclass: one label per row" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["new", "more", "--data", "data", "--task", "ages"])
     assert "invalid choice: 'ages' (choose from" in capsys.readouterr().err

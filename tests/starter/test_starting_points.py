@@ -57,14 +57,16 @@ def test_new_begins_there_and_says_what_to_fetch_first(no_gpu, tmp_path, monkeyp
     data = make_pictures(tmp_path / "data", ["a", "b"] * 12)
     run("new", "big", "--data", data, "--start", "strong")
     said, recipe = capsys.readouterr().out, load_recipe("big.py")
-    assert "first: imettk weights timm:convnext_small.fb_in22k_ft_in1k_384\n" in said
-    assert "384 x 384 pixels, 20 epochs, batches of 32 for 15 GB, about 0.0 h a fold on a T4" in said
+    assert "first, fetch the pretrained weights: imettk weights timm:convnext_small.fb_in22k_ft_in1k_384\n" in said
+    assert "384 x 384 pixels, 20 epochs, batches of 32 in 15 GB, roughly 0.0 h a fold on a T4" in said
     assert recipe.model.weights == "weights" and recipe.images.image_size == (384, 384)
     assert (recipe.stages[0].layer_decay, recipe.train.ema_decay, recipe.model.layer_groups) == (0.75, 0.99, 4)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "resnet18.pth").touch()
     run("new", "small", "--data", data)
     said, recipe = capsys.readouterr().out, load_recipe("small.py")
-    assert "weights/ has its weights  [--start]" in said and "first:" not in said
+    assert "weights/ has its weights  [--start]" in said and "first, " not in said
     assert recipe.model.backbone == "timm:resnet18.a1_in1k" and recipe.images.image_size == (160, 160)
-    assert "leave one out" in refused(capsys, "new", "x", "--data", data, "--start", "quick", "--like", "digits")
+    assert "give only one of them" in refused(
+        capsys, "new", "x", "--data", data, "--start", "quick", "--like", "digits"
+    )
