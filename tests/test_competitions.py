@@ -1,4 +1,4 @@
-"""Competitions of ten layouts: a recipe is found for each, and graders take what they should and nothing else."""
+"""Competitions of ten layouts: `new` understands each, and graders accept valid submissions only."""
 
 import sys
 
@@ -15,14 +15,14 @@ from layouts import LAYOUTS, NUM_TRAIN, Folder
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Every competition by its name, only read."""
+    """Make every competition, by name; they are only read."""
     top = tmp_path_factory.mktemp("layouts")
     return {name: Folder(top / name, name, 0) for name in LAYOUTS}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_layout_is_understood(name, folders, tmp_path, monkeypatch):
-    """`new` is told the metric alone, and what it writes is prepared."""
+    """`new` gets only the metric, and `prepare` accepts its recipe."""
     monkeypatch.chdir(tmp_path)
     data, metric = folders[name].data, LAYOUTS[name].metric
     assert competitions.command("new", "entry", "--data", data, "--metric", metric)[0] == 0
@@ -30,8 +30,8 @@ def test_a_layout_is_understood(name, folders, tmp_path, monkeypatch):
     assert code == 0, last
 
 
-def test_one_is_entered_the_whole_way(tmp_path):
-    """Two epochs are too few for a score; all else counts."""
+def test_a_competition_is_entered_from_start_to_end(tmp_path):
+    """Two epochs are too few for a good score, but everything else must work."""
     entry = competitions.enter("mushrooms", tmp_path, epochs=2, seed=0)
     assert entry.reached in ("entered", "too weak"), entry
     assert entry.metric == "log_loss" and np.isfinite(entry.score)
@@ -47,7 +47,7 @@ def test_a_seed_makes_the_same_files(tmp_path):
 
 
 def answers_of(folder):
-    """What a submission holds where every answer is right."""
+    """Return a submission in which every answer is right."""
     layout, right = folder.layout, folder.held[NUM_TRAIN:]
     columns = list(folder.sample.columns[1:])
     submission = folder.sample.astype({column: object for column in columns})
@@ -114,7 +114,7 @@ def first_cell(cell):
         ("toys", first_cell("ball kite"), "invalid syntax"),
     ],
 )
-def test_what_a_grader_refuses(name, change, message, folders, tmp_path):
+def test_a_grader_refuses(name, change, message, folders, tmp_path):
     submission = answers_of(folders[name])
     if name == "mushrooms":
         submission = submission.assign(morel=0.0, agaric=1.0, bolete=0.0)
@@ -136,8 +136,8 @@ def test_log_loss_is_scikit_learns():
 @pytest.mark.parametrize(
     ("reached", "check", "code"), [("entered", ["--check"], 0), ("too weak", ["--check"], 1), ("too weak", [], 0)]
 )
-def test_the_table_says_how_many_are_entered(reached, check, code, monkeypatch, capsys):
-    """`--check` fails where one is not."""
+def test_the_table_counts_entered_competitions(reached, check, code, monkeypatch, capsys):
+    """`--check` fails if one is not entered."""
 
     def enter(name, work, *, epochs, seed):
         assert (epochs, seed) == (1, 5) and work.is_dir()

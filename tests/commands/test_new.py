@@ -1,4 +1,4 @@
-"""`imettk new` writes recipes that read well, and what it deals can be trained, inferred and scored."""
+"""`imettk new` writes recipes that read well, and test sets that can be inferred and scored."""
 
 import ast
 import re
@@ -32,7 +32,7 @@ RUFF = PROJECT / "pyproject.toml"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Small competitions by name, only read."""
+    """Make small competitions, which are only read."""
     top = tmp_path_factory.mktemp("made")
     make_artworks(top / "artworks", top / "a.csv", num_train=60, num_test=10)
     make_cells(top / "cells", top / "b.csv", num_train=60, num_external=12, num_test=8, side=32)
@@ -43,7 +43,7 @@ def made(tmp_path_factory):
 
 
 def birds(folder):
-    """48 photos of three birds in 12 groups, without a test set: two rows lack their image, one image its row."""
+    """Write 48 photos of three birds in 12 groups, without a test set: two rows lack an image, one image its row."""
     (folder / "photos").mkdir(parents=True)
     rng = np.random.default_rng(0)
     lines = ["photo;bird;site"]
@@ -65,7 +65,7 @@ def command(*words):
 
 
 def refused(capsys, *words):
-    """The one line with which a command is refused."""
+    """Return the line with which a command is refused."""
     with pytest.raises(SystemExit) as stopped:
         command(*words)
     assert stopped.value.code == 2
@@ -75,7 +75,7 @@ def refused(capsys, *words):
 
 
 def check_source(path):
-    """It is short, formatted, documented, and says nothing that is the default anyway."""
+    """Check that a recipe's source is short, formatted and documented, and repeats no default; return the recipe."""
     text = path.read_text()
     assert len(text.splitlines()) < 60 and max(map(len, text.splitlines())) <= 120
     assert not re.search(r"[ \t]$", text, re.MULTILINE) and text.endswith(")\n")
@@ -102,7 +102,7 @@ def check_source(path):
         ("artworks", "hpa2018", "share"),
         ("cells", None, "threshold"),
         ("cells", "hpa2018", "share"),
-        ("cells", "imet2019", "threshold"),  # its labels have no groups
+        ("cells", "imet2019", "threshold"),  # labels without groups
         ("turtles", None, "rank"),
         ("turtles", "turtle2022", "rank"),
         ("turtles", "humpback2018-arcface", "rank"),
@@ -130,7 +130,7 @@ def files_of(folder):
 
 
 def test_from_a_folder_to_a_checked_submission(made, here, capsys):
-    """The commands are those that it prints; only their length is cut."""
+    """The printed commands run as they are, except for options that shorten them."""
     before = files_of(made / "birds")
     command("new", "mine", "--data", made / "birds", "--hold-out", 0.25)
     text = capsys.readouterr().out
@@ -150,7 +150,7 @@ def test_from_a_folder_to_a_checked_submission(made, here, capsys):
     assert files_of(made / "birds") == before
 
 
-def test_what_is_held_out(made, here):
+def test_the_held_out_rows(made, here):
     command("new", "mine", "--data", made / "birds", "--hold-out", 0.25)
     whole = pd.read_csv(made / "birds" / "birds.csv", sep=";")
     train, answers, sample = (
@@ -182,7 +182,7 @@ def test_folders_and_several_labels_are_held_out_too(made, here, tmp_path):
     command("prepare", "art.py", "--data", "art-data", "--run-dir", "runs/art")
 
 
-def test_names_that_look_like_source(made, here):
+def test_names_that_look_like_source_are_quoted(made, here):
     shutil.copytree(made / "birds", here / "birds")
     csv = here / "birds" / "birds.csv"
     odd = "Bird 'Class(es)' \\ {number} # "
@@ -191,7 +191,7 @@ def test_names_that_look_like_source(made, here):
     assert check_source(here / "mine.py").table.label_column == odd
 
 
-def test_without_a_test_set_it_is_said(made, here, capsys):
+def test_a_missing_test_set_is_reported(made, here, capsys):
     command("new", "mine", "--data", made / "birds")
     text = capsys.readouterr().out
     assert "there is no test set" in text and "--hold-out 0.2" in text and "imettk infer" not in text
@@ -218,7 +218,7 @@ def test_nothing_is_overwritten(made, here, capsys):
         (["mine", "--label-column", "brid"], "has no column brid; it has photo, bird, site"),
     ],
 )
-def test_what_is_wrong_is_one_line(made, here, capsys, words, message):
+def test_errors_are_one_line(made, here, capsys, words, message):
     assert message in refused(capsys, "new", *words, "--data", made / "birds")
     assert not list(here.iterdir())
 
@@ -235,7 +235,7 @@ def test_a_row_twice_cannot_be_dealt(made, here, capsys):
     assert "1 id (p00) more than once" in refused(capsys, "new", "mine", "--data", "birds", "--hold-out", 0.2)
 
 
-def test_rows_without_a_class_are_left_out_where_a_table_is_written(made, here, capsys):
+def test_rows_without_a_class_are_left_out_of_the_written_table(made, here, capsys):
     shutil.copytree(made / "birds", here / "birds")
     csv = here / "birds" / "birds.csv"
     csv.write_text(csv.read_text().replace("p05;jay", "p05;"))
@@ -244,7 +244,7 @@ def test_rows_without_a_class_are_left_out_where_a_table_is_written(made, here, 
     command("prepare", "mine.py", "--data", "mine-data", "--run-dir", "runs/mine")
 
 
-def test_white_is_set_where_files_hold_fewer_bits_than_they_say(made, here, capsys):
+def test_white_is_set_if_files_hold_fewer_bits_than_declared(made, here, capsys):
     shutil.copytree(made / "birds", here / "birds")
     for path in (here / "birds" / "photos").glob("*.jpg"):
         cv2.imwrite(str(path.with_suffix(".png")), cv2.imread(str(path)).astype(np.uint16) * 14)
@@ -262,7 +262,7 @@ def test_white_is_set_where_files_hold_fewer_bits_than_they_say(made, here, caps
     ("metric", "kind"),
     [("roc_auc", "probability"), ("log_loss", "probability"), ("accuracy", "argmax"), ("gap", "probability")],
 )
-def test_a_metric_says_what_is_answered(tmp_path, monkeypatch, metric, kind):
+def test_a_metric_decides_the_answers(tmp_path, monkeypatch, metric, kind):
     monkeypatch.chdir(tmp_path)
     data = make_pictures(tmp_path / "data", [name for name in ("0", "1") for _ in range(10)])
     sample = pd.read_csv(data / "sample_submission.csv").assign(label=0.5)
@@ -275,7 +275,7 @@ def test_a_metric_says_what_is_answered(tmp_path, monkeypatch, metric, kind):
     assert recipe.rule.calibrate == ("temperature" if metric == "log_loss" else None)
 
 
-def test_a_metric_that_is_none_or_does_not_fit_is_one_line(tmp_path, monkeypatch, capsys):
+def test_an_unknown_or_unfit_metric_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     data = make_pictures(tmp_path / "data", [name for name in ("0", "1") for _ in range(10)])
     line = refused(capsys, "new", "mine", "--data", data, "--metric", "auc")
@@ -286,7 +286,7 @@ def test_a_metric_that_is_none_or_does_not_fit_is_one_line(tmp_path, monkeypatch
     assert "`score.metric` map_at_5 judges ranked" in line
 
 
-def test_a_metric_is_taken_with_its_number(tmp_path, monkeypatch, capsys):
+def test_a_metric_may_include_its_number(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     data = make_pictures(tmp_path / "data", [name for name in "abcdefgh" for _ in range(4)])
     sample = pd.read_csv(data / "sample_submission.csv").assign(label="a b c d e")

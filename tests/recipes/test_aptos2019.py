@@ -20,7 +20,7 @@ WORDS += ["--stages.0.lr", 3e-3]
 
 
 def test_aptos2019_runs_with_its_real_structure(tmp_path):
-    """Both years are learned, this one's validates; numbers are cut into grades; a second round learns softer ones."""
+    """Both years are learned and one validates, numbers become grades, and a second round learns from soft labels."""
     make_retinas(tmp_path / "data", tmp_path / "answers.csv", num_train=80, num_external=40, num_test=24, side=48)
     common = ["--data", tmp_path / "data"]
     first, second = tmp_path / "first", tmp_path / "second"
@@ -59,7 +59,7 @@ def test_its_backbones_are_networks_of_their_library():
 
 
 def test_new_takes_its_rule_over_to_other_grades(tmp_path, monkeypatch):
-    """Without the other year's table."""
+    """The table of the other year is left out."""
     monkeypatch.chdir(tmp_path)
     make_retinas(tmp_path / "data", tmp_path / "answers.csv", num_train=20, num_external=5, num_test=5, side=32)
     command(

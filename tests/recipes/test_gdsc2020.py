@@ -13,13 +13,13 @@ EMBEDDING = ["--model.embedding-size", 16, "--stages.0.num-epochs", 2, "--stages
 
 @pytest.mark.parametrize("name", ["gdsc2020", "gdsc2020-triplet"])
 def test_gdsc2020_runs_with_its_real_structure(tmp_path, capsys, name):
-    """Folders a whale, one for unknown ones, boxes as shares, PK batches; the 20 nearest images, never the own one."""
+    """A folder per whale and one for unknown ones, boxes as shares, PK batches; the 20 nearest other images."""
     make_whale_folders(tmp_path / "data", tmp_path / "answers.csv")
     common = ["--data", tmp_path / "data", "--run-dir", tmp_path / "run"]
     small = [*SMALL, *EMBEDDING, "--images.image-size", 48, 48, "--stages.0.accumulate", 1]
     command("prepare", name, *common, *small, "--stages.0.warmup-epochs", 0.5)
     folds = pd.read_csv(tmp_path / "run" / "folds.csv").set_index("id")["fold"]
-    whales = pd.Series({one: one.split("/")[0] for one in folds.index})
+    whales = pd.Series({image: image.split("/")[0] for image in folds.index})
     single = whales.map(whales[whales != "-1"].value_counts()) == 1
     assert single.any() and (folds[single] == -3).all()
     command("train", *common, "--fold", 0)

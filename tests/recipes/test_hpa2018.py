@@ -59,7 +59,7 @@ def test_hpa2018_runs_with_its_real_structure(tmp_path, capsys):
 
 
 def _replace_labels_by_neighbours(tmp_path, common, capsys):
-    """The metric half: antibodies from the external images' names, and what its neighbours say of the classifier."""
+    """Run the metric-learning half: antibodies from external names, whose neighbours correct the classifier."""
     metric = ["--data", tmp_path / "data", "--run-dir", tmp_path / "metric"]
     small = [*SMALL, "--images.image-size", 48, 48, "--images.load-size", 64, 64, "--model.hidden", 16]
     small += ["--model.embedding-size", 16, "--stages.0.num-epochs", 2, "--stages.0.batch-size", 8]

@@ -17,7 +17,7 @@ from imettk.synthetic.lesions import LESIONS, POSITIVE, make_lesions
 
 
 def test_melanoma2020_runs_with_its_real_structure(tmp_path):
-    """Patients stay whole, rows of the years before validate too, eight views, and melanoma's column alone is sent."""
+    """Patients stay whole, earlier years validate too, eight views, and only the column of melanoma is submitted."""
     make_lesions(tmp_path / "data", tmp_path / "answers.csv", num_train=80, num_external=40, num_test=24, side=64)
     common = ["--data", tmp_path / "data", "--run-dir", tmp_path / "run"]
     small = [*SMALL, "--images.image-size", 48, 48, "--images.load-size", 64, 64]

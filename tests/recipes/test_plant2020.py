@@ -16,7 +16,7 @@ NAMES = list(SHARES)
 
 
 def test_plant2020_runs_with_its_real_structure(tmp_path):
-    """Columns of 0 and 1, three cycles, four views, a column a class, and both trainings averaged."""
+    """Columns of 0 and 1, three cycles, four views, a column per class, and both trainings averaged."""
     make_leaves(tmp_path / "data", tmp_path / "answers.csv", num_train=64, num_test=16)
     small = [*SMALL, "--images.image-size", 32, 48]
     for stage in range(3):

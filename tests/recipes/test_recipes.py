@@ -1,4 +1,4 @@
-"""A recipe is found by what a user types, and what is wrong in one of their own is said with its line."""
+"""A recipe is loaded by name or path, and an error in a user's file is reported with its line."""
 
 import pytest
 
@@ -83,13 +83,15 @@ OWN_FAULTS = {
 
 
 @pytest.mark.parametrize("text", OWN_FAULTS, ids=lambda text: OWN_FAULTS[text].partition(": ")[2][:30])
-def test_what_a_recipes_own_code_raises_is_said_with_its_line(text, tmp_path, capsys):
+def test_an_error_in_a_recipes_code_is_reported_with_its_line(text, tmp_path, capsys):
     path = tmp_path / "mine.py"
     path.write_text(text)
     with pytest.raises(SystemExit) as ending:
         main(["train", str(path), "--fields"])
-    said = capsys.readouterr().err
-    assert ending.value.code == 2 and said.startswith(f"imettk: {path}{OWN_FAULTS[text]}") and said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert (
+        ending.value.code == 2 and printed.startswith(f"imettk: {path}{OWN_FAULTS[text]}") and printed.count("\n") == 1
+    )
 
 
 def test_ctrl_c_in_a_recipe_stops_and_is_no_fault_of_it(tmp_path, capsys):

@@ -15,7 +15,7 @@ from imettk.synthetic.turtles import make_turtles
 
 
 def test_turtle2022_runs_with_its_real_structure(tmp_path, capsys):
-    """Two tables of turtles, of which one is scored; five columns; scores over all turtles, and over those and the new
+    """Two tables of turtles, one of them scored; five columns; scores over all turtles, and over those and the new
     one."""
     make_turtles(tmp_path / "data", tmp_path / "answers.csv")
     common = ["--data", tmp_path / "data", "--run-dir", tmp_path / "run"]
@@ -24,7 +24,7 @@ def test_turtle2022_runs_with_its_real_structure(tmp_path, capsys):
     command("train", *common)
     command("validate", *common)
     command("infer", *common, "--answers", tmp_path / "answers.csv")
-    train, extra = (pd.read_csv(tmp_path / "data" / one, dtype=str) for one in ("train.csv", "extra_images.csv"))
+    train, extra = (pd.read_csv(tmp_path / "data" / csv, dtype=str) for csv in ("train.csv", "extra_images.csv"))
     scored, labels = sorted(train["turtle_id"].unique()), sorted({*train["turtle_id"], *extra["turtle_id"]})
     # Recomputed from the prediction files, turtle by turtle.
     truth = pd.concat([train, extra]).set_index("image_id")["turtle_id"]

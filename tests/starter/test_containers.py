@@ -1,4 +1,4 @@
-"""Files of many images are recognised by their headers; tables of labels and measurements, and images, are none."""
+"""Containers are recognised by their headers, and told from images and from tables of labels or measurements."""
 
 import sys
 
@@ -38,7 +38,7 @@ def test_hdf5(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 5, 12])
 @pytest.mark.parametrize("ending", ["h5", "npz"])
-def test_volumes_are_an_image_each_however_few(tmp_path, ending, count):
+def test_each_volume_is_an_image_however_few_there_are(tmp_path, ending, count):
     for part, number in {"train": 24, "test": count}.items():
         volumes = {f"{part}{place}": np.zeros((9, 20, 20), np.uint8) for place in range(number)}
         if ending == "npz":
@@ -70,7 +70,7 @@ def test_rows_of_pixels(tmp_path, ending):
     assert not contents.unread and list(contents.tables) == [f"in/train.{ending}"]
 
 
-def test_files_that_are_numbered_are_one_where_their_images_differ(tmp_path):
+def test_numbered_files_are_one_container_if_their_images_differ(tmp_path):
     for part in (0, 1, 2, 10):
         ids = pd.Series([f"p{part}_{row}" for row in range(3)], name="image_id")
         pd.concat([ids, table(3)], axis=1).to_parquet(tmp_path / f"train_image_data_{part}.parquet")
@@ -85,30 +85,30 @@ def test_files_that_are_numbered_are_one_where_their_images_differ(tmp_path):
 @pytest.mark.parametrize(
     "frame",
     [
-        table(9, 400, most=1, name="label_"),  # a column a label
-        table(5, 300, most=99, name="feature"),  # no square, and few
+        table(9, 400, most=1, name="label_"),  # a column for each label
+        table(5, 300, most=99, name="feature"),  # not square, and too few
         table(5, 400, name="embedding", dtype=float) / 7,
         table(5, 192, name="margin"),
         pd.DataFrame({"id": ["a", "b"], "rle": ["1 2 " * 200, "1 2 " * 300]}),
     ],
     ids=["labels", "features", "embeddings", "measurements", "masks"],
 )
-def test_tables_that_hold_no_images(tmp_path, frame):
+def test_tables_without_images(tmp_path, frame):
     frame.to_csv(tmp_path / "train.csv", index=False)
     assert not look(tmp_path).files
 
 
 def write_ids(path, ids):
-    numbers = [place // 2 for place in range(len(ids))]  # which name members of stacks, but are no ids
+    numbers = [place // 2 for place in range(len(ids))]  # these name members of stacks, but are not ids
     pd.DataFrame({"id": ids, "age": numbers}).to_csv(path, index=False)
 
 
 @pytest.mark.parametrize("ending", ["npy", "npz"])
 @pytest.mark.parametrize("count", [1, 4, 12])
-def test_files_of_arrays_that_ids_name_are_images_however_few(tmp_path, ending, count):
+def test_array_files_that_ids_name_are_images_however_few(tmp_path, ending, count):
     for part, number in {"train": 24, "test": count}.items():
         (tmp_path / part).mkdir()
-        for place in range(number):  # of a shape that a stack of images may have
+        for place in range(number):  # a shape that a stack of images may have too
             image = np.zeros((5, 40, 40), np.float32)
             path = tmp_path / part / f"{part}{place}.{ending}"
             np.save(path, image) if ending == "npy" else np.savez(path, image=image, mask=image[0])
@@ -119,7 +119,7 @@ def test_files_of_arrays_that_ids_name_are_images_however_few(tmp_path, ending, 
 
 
 @pytest.mark.parametrize("count", [1, 3, 12])
-def test_files_of_arrays_whose_members_ids_name_are_containers_however_few(tmp_path, count):
+def test_array_files_whose_members_ids_name_are_containers_however_few(tmp_path, count):
     for part, number in {"train": 24, "test": count}.items():
         np.save(tmp_path / f"{part}.npy", np.zeros((number, 20, 20), np.uint8))
         np.savez(tmp_path / f"{part}.npz", **{f"{part}{place}": np.zeros((20, 20)) for place in range(number)})
@@ -131,7 +131,7 @@ def test_files_of_arrays_whose_members_ids_name_are_containers_however_few(tmp_p
     assert not look_into(tmp_path).containers.files
 
 
-def test_what_cannot_be_read_is_named(tmp_path, monkeypatch):
+def test_an_unreadable_container_is_named(tmp_path, monkeypatch):
     (tmp_path / "train.h5").write_bytes(b"\x89HDF\r\n\x1a\n cut")
     (tmp_path / "train.csv").write_text('id,label\n"a,1\n')
     (fault,) = look(tmp_path).unread

@@ -82,28 +82,28 @@ def test_the_guess_is_the_demos_recipe(digits_data):
 
 
 def check_guess(data, real, task):
-    found = guess(look_into(data), data, Choices())
-    # Folders tell labels, not what they are called.
+    guessed = guess(look_into(data), data, Choices())
+    # Folders tell labels, not the name of their column.
     passed_over = BEYOND | BOXES | ({"label_column"} if real.table.train_folders else set())
-    differ = [name for name in vars(real.table) if getattr(found.table, name) != getattr(real.table, name)]
+    differ = [name for name in vars(real.table) if getattr(guessed.table, name) != getattr(real.table, name)]
     assert set(differ) <= passed_over
-    assert found.question.name == task
-    table = read_table(found.table, data)  # and it can be read so
-    test = read_test_table(found.table, data, table)
-    assert len(table) == len(found.frame) and found.found.all() and found.test_found.all() and len(test) > 0
-    assert set(found.labels) - {found.table.unknown_label} <= set(table.labels)
+    assert guessed.question.name == task
+    table = read_table(guessed.table, data)  # and `prepare` can read it
+    test = read_test_table(guessed.table, data, table)
+    assert len(table) == len(guessed.frame) and guessed.found.all() and guessed.test_found.all() and len(test) > 0
+    assert set(guessed.labels) - {guessed.table.unknown_label} <= set(table.labels)
     if task == "retrieval":
-        assert found.ranked.number == real.ranking.num_answers
-        assert found.ranked.of_images == (real.ranking.answers == "images")
-    assert {finding.what for finding in found.findings} >= {"labels", "task", "sample submission"}
-    assert all(finding.reason and finding.change for finding in found.findings)
+        assert guessed.ranked.number == real.ranking.num_answers
+        assert guessed.ranked.of_images == (real.ranking.answers == "images")
+    assert {finding.what for finding in guessed.findings} >= {"labels", "task", "sample submission"}
+    assert all(finding.reason and finding.change for finding in guessed.findings)
 
 
 @pytest.mark.skipif(not CLOTHING.is_dir(), reason="needs the real clothing photos in ../shared/data")
 def test_real_clothing():
     contents = look_into(CLOTHING)
-    found = guess(contents, CLOTHING, Choices())
-    assert found.table == TableFormat(
+    guessed = guess(contents, CLOTHING, Choices())
+    assert guessed.table == TableFormat(
         task="multiclass",
         train_csv="images.csv",
         id_column="image",
@@ -115,9 +115,11 @@ def test_real_clothing():
     )
     frame = pd.read_csv(CLOTHING / "images.csv")
     there = {path.stem for path in (CLOTHING / "images").iterdir()}
-    assert found.found.tolist() == frame["image"].isin(there).tolist() and (~found.found).sum() == 5
-    assert found.labels == frame["label"].value_counts().to_dict() and len(found.labels) == 20
-    lines = find_oddities(found, contents, look_at([[str(CLOTHING / "images" / f"{name}.jpg")] for name in there][:8]))
+    assert guessed.found.tolist() == frame["image"].isin(there).tolist() and (~guessed.found).sum() == 5
+    assert guessed.labels == frame["label"].value_counts().to_dict() and len(guessed.labels) == 20
+    lines = find_oddities(
+        guessed, contents, look_at([[str(CLOTHING / "images" / f"{name}.jpg")] for name in there][:8])
+    )
     assert mentions(lines, "5 rows", "without an image") and mentions(lines, "1 image", "without a row")
     assert mentions(lines, "2 labels", "'Not sure': 41 rows", "'Skip': 12 rows")
     assert mentions(lines, "near_dup_pairs.csv is not used: 8 rows")
@@ -136,9 +138,9 @@ def test_real_tables_beside_images_of_their_names(name, suffix, real, task):
         pytest.skip("needs the real tables in ../shared/data")
     frame = read_csv(csv)
     files = sorted(frame[real.id_column] + suffix)
-    found = guess(Contents({"train.csv": frame}, {"train": files}, []), TABLES, Choices())
-    assert {name for name in vars(real) if getattr(found.table, name) != getattr(real, name)} <= BEYOND | BOXES
-    assert found.question.name == task and found.found.all()
+    guessed = guess(Contents({"train.csv": frame}, {"train": files}, []), TABLES, Choices())
+    assert {name for name in vars(real) if getattr(guessed.table, name) != getattr(real, name)} <= BEYOND | BOXES
+    assert guessed.question.name == task and guessed.found.all()
 
 
 ABC = ("train/a.jpg", "train/b.jpg", "train/c.jpg", "train/d.jpg")
@@ -164,7 +166,7 @@ CARS = "id,label\na,red car\nb,blue car\nc,red bus\nd,blue bus\ne,tan car\nf,tan
         ("id,label\nx,owl\ny,hen\n", {"train_csv": "train.csv"}, "none of its columns id, label names an image"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_told_is_one_line_with_the_option(tmp_path, text, choices, message):
+def test_ambiguity_is_one_line_with_the_option(tmp_path, text, choices, message):
     lay_text(tmp_path, text, *ABC, "train/e.jpg", "train/f.jpg")
     with pytest.raises(DataError, match=message) as caught:
         guess_folder(tmp_path, **choices)

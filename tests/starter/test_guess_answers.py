@@ -1,4 +1,4 @@
-"""Columns of a sample submission wait for answers, or are refused where nothing tells what goes into them."""
+"""Columns of a sample submission are filled, or refused if their answers cannot be guessed."""
 
 import pytest
 from laid_folders import guess_folder, lay_out
@@ -9,7 +9,7 @@ ABC = ("train/a.jpg", "train/b.jpg", "train/c.jpg", "train/d.jpg")
 BIRDS = ["id,label", "a,owl", "b,hen", "c,owl", "d,hen"]
 
 
-def test_a_sample_whose_columns_cannot_be_told_is_refused(tmp_path):
+def test_a_sample_with_ambiguous_columns_is_refused(tmp_path):
     lay_out(tmp_path, ABC, train=BIRDS)
     for names in ("class_0,class_1", "owl,jay"):
         (tmp_path / "sample_submission.csv").write_text(f"id,{names}\nx,0.5,0.5\n")
@@ -20,8 +20,8 @@ def test_a_sample_whose_columns_cannot_be_told_is_refused(tmp_path):
         guess_folder(tmp_path)
 
 
-def test_a_column_of_the_sample_that_nothing_fills_is_refused(tmp_path):
-    """Whatever the table's own columns are called: with --label-column owl the others kept the sample's numbers."""
+def test_a_column_of_the_sample_without_answers_is_refused(tmp_path):
+    """With --label-column owl, the other columns kept the numbers of the sample."""
     flags = ["id,owl,hen,jay", "a,1,0,0", "b,0,1,0", "c,0,0,1", "d,1,0,0"]
     lay_out(tmp_path, (*ABC, "test/x.jpg"), train=flags)
     (tmp_path / "sample_submission.csv").write_text("id,owl,hen,jay\nx,0.3,0.3,0.4\n")

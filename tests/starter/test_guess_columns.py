@@ -20,9 +20,9 @@ ABC = ("train/a.jpg", "train/b.jpg", "train/c.jpg", "train/d.jpg")
     ],
 )
 def test_csv_files_as_they_come(tmp_path, text, encoding):
-    found = guess_folder(lay_text(tmp_path, text, *ABC, encoding=encoding))
-    assert (found.table.id_column, found.table.label_column, found.table.image_suffix) == ("id", "kind", ".jpg")
-    assert read_table(found.table, tmp_path).targets.tolist() == [1, 0, 1, 0]
+    guessed = guess_folder(lay_text(tmp_path, text, *ABC, encoding=encoding))
+    assert (guessed.table.id_column, guessed.table.label_column, guessed.table.image_suffix) == ("id", "kind", ".jpg")
+    assert read_table(guessed.table, tmp_path).targets.tolist() == [1, 0, 1, 0]
 
 
 NESTED = ["p/1/a.jpg", "p/1/b.jpg", "p/2/a.jpg", "p/2/b.jpg"]
@@ -41,9 +41,9 @@ NESTED = ["p/1/a.jpg", "p/1/b.jpg", "p/2/a.jpg", "p/2/b.jpg"]
 )
 def test_where_images_are_and_how_ids_name_them(tmp_path, images, ids, folder, suffix):
     rows = "".join(f"{name},{kind}\n" for name, kind in zip(ids, ("owl", "hen") * 2, strict=True))
-    found = guess_folder(lay_text(tmp_path, "name,kind\n" + rows, *images))
-    assert (found.table.train_images, found.table.image_suffix) == (folder, suffix)
-    assert len(read_table(found.table, tmp_path)) == 4
+    guessed = guess_folder(lay_text(tmp_path, "name,kind\n" + rows, *images))
+    assert (guessed.table.train_images, guessed.table.image_suffix) == (folder, suffix)
+    assert len(read_table(guessed.table, tmp_path)) == 4
 
 
 TWO = "id,label,{}\na,owl,1\nb,hen,1\nc,owl,2\nd,hen,3\ne,owl,3\nf,owl,3\n"
@@ -52,17 +52,17 @@ TWO = "id,label,{}\na,owl,1\nb,hen,1\nc,owl,2\nd,hen,3\ne,owl,3\nf,owl,3\n"
 @pytest.mark.parametrize(
     ("column", "group"), [("patient_id", "patient_id"), ("sender", "sender"), ("weight", None), ("group", "group")]
 )
-def test_groups_go_by_their_name(tmp_path, column, group):
+def test_groups_are_recognised_by_name(tmp_path, column, group):
     lay_text(tmp_path, TWO.format(column), *ABC, "train/e.jpg", "train/f.jpg")
     assert guess_folder(tmp_path).table.group_column == group
     assert guess_folder(tmp_path, group_column="none").table.group_column is None
     assert guess_folder(tmp_path, group_column=column).table.group_column == column
 
 
-def test_a_column_that_is_the_label_again_is_no_group(tmp_path):
+def test_a_column_that_repeats_the_label_is_not_a_group(tmp_path):
     text = "id,label,animal_id\na,owl,1\nb,hen,2\nc,cat,3\nd,cat,3\n"
     assert guess_folder(lay_text(tmp_path, text, *ABC)).table.group_column is None
-    text = "id,label,patient\na,owl,1\nb,hen,2\nc,cat,3\nd,cat,4\n"  # nor one whose values never come again
+    text = "id,label,patient\na,owl,1\nb,hen,2\nc,cat,3\nd,cat,4\n"  # nor does a column without repeated values
     assert guess_folder(lay_text(tmp_path, text)).table.group_column is None
     lay_text(tmp_path, "id,label,patient\na,owl,\nb,hen,2\nc,cat,\nd,owl,1\n")
     assert mentions(list_oddities(tmp_path), "2 rows (a, c) without a patient: each is a group of its own")

@@ -12,9 +12,11 @@ def test_folders_as_labels(tmp_path):
         f"{kind}/{label}/{number}.jpg" for kind in ("train", "val") for label in ("owl", "hen") for number in "12"
     ]
     lay_text(tmp_path, "", *images, csv="readme.txt")
-    found = guess_folder(tmp_path)
-    assert found.table.train_folders and found.table.train_images == "train" and found.question.name == "multiclass"
-    assert read_table(found.table, tmp_path).labels == ("hen", "owl")
+    guessed = guess_folder(tmp_path)
+    assert (
+        guessed.table.train_folders and guessed.table.train_images == "train" and guessed.question.name == "multiclass"
+    )
+    assert read_table(guessed.table, tmp_path).labels == ("hen", "owl")
     (tmp_path / "train").rename(tmp_path / "first")
     with pytest.raises(DataError, match="may be the folders of first or val: give one of them as --train-csv"):
         guess_folder(tmp_path)

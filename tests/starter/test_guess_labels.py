@@ -21,7 +21,7 @@ CARS = "id,label\na,red car\nb,blue car\nc,red bus\nd,blue bus\ne,tan car\nf,tan
         (["T-Shirt", "Not sure", "Skip", "Not sure"], "multiclass", None),
         (["3", "12", "3", "7"], "multiclass", None),
         (["3 12", "12", "3 12 7", "7"], "multilabel", " "),
-        (["3 12", "7 12", "3 7", "12 3"], "multilabel", " "),  # numbers are never one name
+        (["3 12", "7 12", "3 7", "12 3"], "multilabel", " "),  # numbers never form one name
         (["scab rust", "rust", "scab", "scab rust mold"], "multilabel", " "),
         (["black cat, dog", "dog", "black cat", "dog, hen, black cat"], "multilabel", ","),
         (["cat|dog", "cat", "dog", "cat|hen"], "multilabel", "|"),
@@ -31,11 +31,11 @@ CARS = "id,label\na,red car\nb,blue car\nc,red bus\nd,blue bus\ne,tan car\nf,tan
 )
 def test_one_label_or_several(tmp_path, cells, task, separator):
     rows = "".join(f'{name},"{cell}"\n' for name, cell in zip("abcd", cells, strict=True))
-    found = guess_folder(lay_text(tmp_path, "id,label\n" + rows, *ABC))
-    assert found.question.name == task
-    assert separator is None or found.table.label_separator == separator
+    guessed = guess_folder(lay_text(tmp_path, "id,label\n" + rows, *ABC))
+    assert guessed.question.name == task
+    assert separator is None or guessed.table.label_separator == separator
     wanted = {part.strip() for cell in cells for part in (cell.split(separator) if separator else [cell])}
-    assert set(found.labels) == wanted == set(read_table(found.table, tmp_path).labels)
+    assert set(guessed.labels) == wanted == set(read_table(guessed.table, tmp_path).labels)
 
 
 def test_individuals_without_a_sample_submission(tmp_path):
@@ -47,13 +47,13 @@ def test_individuals_without_a_sample_submission(tmp_path):
     assert guess_folder(tmp_path, question="multiclass").question.name == "multiclass"
 
 
-def test_what_could_not_be_told_is_taken_as_asked_for(tmp_path):
+def test_an_option_decides_an_ambiguous_column(tmp_path):
     lay_text(tmp_path, CARS, *ABC, "train/e.jpg", "train/f.jpg")
     assert guess_folder(tmp_path, question="multiclass").labels["red car"] == 1
     assert guess_folder(tmp_path, question="multilabel").labels == {"red": 2, "blue": 2, "tan": 2, "car": 3, "bus": 3}
 
 
-def test_numbered_rows_are_no_list_of_labels(tmp_path):
+def test_row_numbers_are_not_a_list_of_labels(tmp_path):
     lay_text(tmp_path, "id,label\na,0\nb,1\nc,0\nd,1\n", *ABC)
     lay_text(tmp_path, ",file,fold\n" + "".join(f"{row},f{row},0\n" for row in range(30)), csv="folds.csv")
     assert guess_folder(tmp_path).table.labels_csv is None
@@ -62,7 +62,7 @@ def test_numbered_rows_are_no_list_of_labels(tmp_path):
     assert (form.labels_csv, form.label_id_column, form.label_name_column) == ("names.csv", "number", "name")
 
 
-def test_identities_with_a_single_row_are_told_where_there_are_some():
+def test_identities_with_a_single_row_are_reported():
     line = "identities with a single row each"
     assert not mentions(odd_labels(Counter(a=2, b=2, c=3), QUESTIONS["retrieval"], unknown=None), line)
     assert mentions(odd_labels(Counter(a=1, b=2, c=3), QUESTIONS["retrieval"], unknown=None), f"1 of 3 {line}")

@@ -1,4 +1,4 @@
-"""Ids of the sample submission that name no image are led to one by the table of test images, as `prepare` does it."""
+"""A table of test images links the ids of the sample submission to images, as it does for `prepare`."""
 
 import json
 
@@ -19,7 +19,7 @@ CLASSES = ["301", "42", "7"]
 
 @pytest.fixture
 def plants(tmp_path):
-    """COCO's tables, without the sample submission."""
+    """Write COCO tables without a sample submission."""
     for name in (*(f"train_images/{name}" for name in TRAIN), *(f"test_images/{name}" for name in TEST)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(PNG)
@@ -43,11 +43,11 @@ def files_of(table, folder):
 
 def test_herbarium(plants):
     ask(plants, [3, 0, 2, 1])
-    found, odd = guess_with_oddities(plants)
-    form = found.table
+    guessed, odd = guess_with_oddities(plants)
+    form = guessed.table
     assert (form.id_column, form.image_path, form.test_csv) == ("image_id", "{file_name}", "test_metadata.json")
     assert (form.sample_id_column, form.answer_column, form.label_column) == ("Id", "Predicted", "category_id")
-    lines = lines_by_topic(found)
+    lines = lines_by_topic(guessed)
     assert lines["training table"].startswith("train_metadata.json, COCO: 12 annotations of 12 images in 3 categories:")
     assert lines["ids and images"].startswith(
         "column image_id, with image names in file_name: 12 of 12 ids are files in"
@@ -57,7 +57,7 @@ def test_herbarium(plants):
         "test_metadata.json links 4 of its 4 ids to files in test_images/ by column file_name"
         in lines["sample submission"]
     )
-    assert odd == [] and found.test_files.tolist() == [TEST[row] for row in (3, 0, 2, 1)]
+    assert odd == [] and guessed.test_files.tolist() == [TEST[row] for row in (3, 0, 2, 1)]
     table = read_table(form, plants)
     test = read_test_table(form, plants, table)
     assert table.ids.tolist() == [f"plant {row}" for row in range(12)]
@@ -70,16 +70,16 @@ def test_a_training_table_without_such_ids_is_read_by_its_paths(plants):
     (plants / "train_metadata.json").unlink()
     pd.DataFrame({"file_name": TRAIN, "kind": [*"abc"] * 4}).to_parquet(plants / "train.parquet")
     ask(plants, [1, 2, 0, 3], ("image_id", "kind"))
-    found, odd = guess_with_oddities(plants)
-    assert (found.table.id_column, found.table.image_path) == ("file_name", "{file_name}")
-    assert found.table.sample_id_column == "image_id" and odd == []
-    table = read_table(found.table, plants)
-    test = read_test_table(found.table, plants, table)
+    guessed, odd = guess_with_oddities(plants)
+    assert (guessed.table.id_column, guessed.table.image_path) == ("file_name", "{file_name}")
+    assert guessed.table.sample_id_column == "image_id" and odd == []
+    table = read_table(guessed.table, plants)
+    test = read_test_table(guessed.table, plants, table)
     assert table.ids.tolist() == TRAIN and test.ids.tolist() == ["1", "2", "0", "3"]
     assert files_of(test, plants) == [f"test_images/{TEST[row]}" for row in (1, 2, 0, 3)]
 
 
-def test_names_that_both_parts_have_lead_to_their_own(plants):
+def test_names_in_both_parts_are_found_in_their_own_part(plants):
     for row in range(4):
         (plants / "test_images" / TEST[row]).rename(plants / "test_images" / f"q{row}.png")
         for folder in ("train_images", "test_images"):
@@ -94,7 +94,7 @@ def test_names_that_both_parts_have_lead_to_their_own(plants):
     (plants / "test_metadata.json").unlink()
     (plants / "z").mkdir()
     (plants / "test_images").rename(plants / "z" / "test_images")
-    for row in range(20):  # so that the folder of training images comes first but for its name
+    for row in range(20):  # without the folder's name, these would make it the first choice
         (plants / "z" / "test_images" / f"more{row}.png").write_bytes(PNG)
     ask(plants, range(90, 94), ("Id", "kind"))
     form = guess_with_oddities(plants)[0].table
@@ -103,18 +103,20 @@ def test_names_that_both_parts_have_lead_to_their_own(plants):
 
 def test_ids_that_name_images_need_no_table(plants):
     ask(plants, TEST)
-    found, _ = guess_with_oddities(plants)
-    assert found.table.test_csv is None and found.table.image_path is None and found.table.id_column == "file_name"
+    guessed, _ = guess_with_oddities(plants)
+    assert (
+        guessed.table.test_csv is None and guessed.table.image_path is None and guessed.table.id_column == "file_name"
+    )
 
 
 @pytest.mark.parametrize("ids", [[0, 1, 2, 77], [0, 1, 2, 2]])
-def test_ids_that_the_table_has_not_each_once_are_refused(plants, ids):
+def test_ids_that_the_table_does_not_list_exactly_once_are_refused(plants, ids):
     ask(plants, ids)
     with pytest.raises(DataError, match="no value in Id, Predicted names an image"):
         guess_with_oddities(plants)
 
 
-def test_a_table_that_has_an_id_twice_is_not_taken(plants):
+def test_a_table_with_a_repeated_id_is_not_used(plants):
     test = json.loads((plants / "test_metadata.json").read_text())
     (plants / "test_metadata.json").write_text(json.dumps([*test, test[0]]))
     ask(plants, [3, 0, 2, 1])
@@ -122,7 +124,7 @@ def test_a_table_that_has_an_id_twice_is_not_taken(plants):
         guess_with_oddities(plants)
 
 
-def test_another_column_of_ids_is_obeyed(plants):
+def test_a_requested_column_of_ids_is_used(plants):
     ask(plants, [3, 0, 2, 1])
     assert guess_with_oddities(plants, id_column="image_id")[0].table.id_column == "image_id"
     with pytest.raises(DataError, match="no value in Id, Predicted names an image"):

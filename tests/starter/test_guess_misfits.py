@@ -25,16 +25,16 @@ CLASSES = by_class("train/")
 
 
 @pytest.mark.parametrize("test", ["Test", "test_images", "TestSet", "Validation", "valid", "VAL"])
-def test_a_part_of_the_data_beside_classes_is_no_class(tmp_path, monkeypatch, capsys, test):
-    """It was one, and most answers were its name; a recipe of one's own gets the same labels."""
+def test_a_folder_of_a_part_of_the_data_is_not_a_class(tmp_path, monkeypatch, capsys, test):
+    """It was a class once, and most answers were its name; a handwritten recipe gets the same labels."""
     monkeypatch.chdir(tmp_path)
     names = [f"q{number}.jpg" for number in range(5)]
     sample = ["id,label", *(f"{name},cat" for name in names)]
     lay_out(tmp_path / "data", [*by_class(""), *(f"{test}/{name}" for name in names)], sample_submission=sample)
     main(["new", "mine", "--data", "data"])
-    said = capsys.readouterr().out
-    assert "2 folders in ." in said and f"5 of its 5 ids are files in {test}/" in said
-    assert f"passed over 1 folder ({test}) named like a part of the data, not like a label" in said
+    printed = capsys.readouterr().out
+    assert "2 folders in ." in printed and f"5 of its 5 ids are files in {test}/" in printed
+    assert f"passed over 1 folder ({test}) named like a part of the data, not like a label" in printed
     main(["prepare", "mine.py", "--data", "data", "--run-dir", "run"])
     assert f"note: data: passed over 1 folder ({test}) named like a part" in capsys.readouterr().out
     table = read_table(load_recipe("mine.py").table, Path("data"))
@@ -62,7 +62,7 @@ def test_a_part_of_the_data_beside_classes_is_no_class(tmp_path, monkeypatch, ca
             {"train": rows("id,label", *TWELVE)},
             r"train\.csv: 12 of 12 .* name images in 5 folders \(0 is train/f0/0\.jpg\): put the images, or links",
         ),
-        # What is said of images in folders that are labels: it may be what is to be learned.
+        # Messages about images in folders of labels: a table of theirs may hold the targets instead.
         (
             CLASSES,
             {"info": ["file,camera", *(f"{name}.jpg,{'xy'[int(name) % 3 == 0]}" for name in TWELVE)]},
@@ -83,7 +83,7 @@ def test_a_part_of_the_data_beside_classes_is_no_class(tmp_path, monkeypatch, ca
         ([f"train/{name}/1.jpg" for name in ("cat", "Test", "val")], {}, "and no folder contains a folder of images"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_one_line(tmp_path, images, tables, message):
+def test_a_misfit_is_reported_in_one_line(tmp_path, images, tables, message):
     lay_out(tmp_path, images, **tables)
     with pytest.raises(DataError, match=message) as caught:
         guess_folder(tmp_path)
@@ -107,20 +107,20 @@ def test_what_cannot_be_read_is_one_line(tmp_path, images, tables, message):
         ({"test": rows("file,camera", *(f"t{name}.jpg" for name in TWELVE))}, {}, "test.csv is not used: 12 rows"),
     ],
 )  # fmt: skip
-def test_folders_are_labels_beside_tables_of_something_else(tmp_path, tables, choices, unused):
+def test_folders_are_labels_beside_unrelated_tables(tmp_path, tables, choices, unused):
     lay_out(tmp_path, [*CLASSES, *(f"test/t{name}.jpg" for name in TWELVE), "more/x.jpg"], **tables)
     if not choices:
         (tmp_path / "more" / "x.jpg").unlink()
     contents = look_into(tmp_path)
-    found = guess(contents, tmp_path, Choices(**choices))
-    assert found.table.train_folders and set(found.labels) == {"cat", "dog"}
-    lines = find_oddities(found, contents, look_at([[str(tmp_path / CLASSES[0])]]))
+    guessed = guess(contents, tmp_path, Choices(**choices))
+    assert guessed.table.train_folders and set(guessed.labels) == {"cat", "dog"}
+    lines = find_oddities(guessed, contents, look_at([[str(tmp_path / CLASSES[0])]]))
     assert any(unused in line for line in lines)
-    assert found.table.test_images == "test" and not any("test/ is not used" in line for line in lines)
+    assert guessed.table.test_images == "test" and not any("test/ is not used" in line for line in lines)
     assert any("more/ is not used: 1 image (x.jpg)" in line for line in lines) == bool(choices)
 
 
-def test_few_rows_whose_image_lies_elsewhere_are_told_and_dropped(tmp_path):
+def test_a_few_rows_with_images_elsewhere_are_reported_and_dropped(tmp_path):
     names = [str(number) for number in range(30)]
     lay_out(tmp_path, [*(f"train/{name}.jpg" for name in names[1:]), "more/0.jpg"], train=rows("id,label", *names))
     assert guess_folder(tmp_path).found.tolist() == [False] + [True] * 29
@@ -132,25 +132,25 @@ def test_classes_that_were_made_numbers_by_empty_cells_are_classes(tmp_path):
     assert set(guess_folder(tmp_path).labels) == {"0.0", "1.0"}
 
 
-def test_a_second_column_of_images_in_another_folder_is_refused_unless_one_was_asked_for(tmp_path):
+def test_a_second_column_of_images_in_another_folder_is_refused_unless_one_is_requested(tmp_path):
     images = [f"{side}/{name}_{side}.jpg" for name in TWELVE for side in "LR"]
     lines = ["left,right,label", *(f"{name}_L.jpg,{name}_R.jpg,{'ab'[int(name) % 2]}" for name in TWELVE)]
     contents = look_into(lay_out(tmp_path, images, train=lines))
     with pytest.raises(DataError, match=r"columns left and right both name images .* --id-column left"):
         guess(contents, tmp_path, Choices())
-    found = guess(contents, tmp_path, Choices(id_column="right"))
-    lines = find_oddities(found, contents, look_at([[str(tmp_path / images[0])]]))
+    guessed = guess(contents, tmp_path, Choices(id_column="right"))
+    lines = find_oddities(guessed, contents, look_at([[str(tmp_path / images[0])]]))
     assert any("column left names images in L/ too: these are not used" in line for line in lines)
 
 
-def test_two_columns_with_the_same_image_are_one(tmp_path):
-    """As an id and its file's name; a test table has both, so that neither is a label."""
+def test_two_columns_with_the_same_images_count_as_one(tmp_path):
+    """An id and its file name; the test table has both, so neither is a label."""
     images = [f"{part}/{name}.jpg" for part in ("train", "test") for name in TWELVE]
     known = [f"{name}.jpg,{name},{int(name) % 2}" for name in TWELVE]
     lay_out(tmp_path, images, train=["file_name,id,night,animal", *(f"{row},x{row[0]}" for row in known)],
             test=["file_name,id,night", *known])  # fmt: skip
-    found = guess_folder(tmp_path)
-    assert (found.table.id_column, found.table.label_column) == ("file_name", "animal")
+    guessed = guess_folder(tmp_path)
+    assert (guessed.table.id_column, guessed.table.label_column) == ("file_name", "animal")
 
 
 @pytest.mark.parametrize(
@@ -163,20 +163,20 @@ def test_two_columns_with_the_same_image_are_one(tmp_path):
          ".jpg", "q{}"),
     ],
 )  # fmt: skip
-def test_images_are_found_by_any_ending_and_form_as_prepare_finds_them(tmp_path, images, ids, tests, test_ids):
+def test_images_are_found_with_any_extension_and_form_as_prepare_finds_them(tmp_path, images, ids, tests, test_ids):
     sample = rows("id,label", *(test_ids.format(name) for name in TWELVE))
     lay_out(tmp_path, [*images, *(f"test/q{name}{tests}" for name in TWELVE)], train=rows("id,label", *ids),
             sample_submission=sample)  # fmt: skip
-    found = guess_folder(tmp_path)
-    assert found.found.all() and found.test_found.all()
-    table = read_table(found.table, tmp_path)
+    guessed = guess_folder(tmp_path)
+    assert guessed.found.all() and guessed.test_found.all()
+    table = read_table(guessed.table, tmp_path)
     assert all(map(os.path.isfile, table.paths)) and len(table) == 12
-    assert all(map(os.path.isfile, read_test_table(found.table, tmp_path, table).paths))
-    assert [os.path.basename(path) for path in table.paths] == found.files.tolist()
+    assert all(map(os.path.isfile, read_test_table(guessed.table, tmp_path, table).paths))
+    assert [os.path.basename(path) for path in table.paths] == guessed.files.tolist()
 
 
-def test_labels_that_name_a_few_images_stand_beside_paths_all_the_same(tmp_path):
-    """They were taken for other names of images, and the folders for the labels."""
+def test_labels_that_name_a_few_images_are_still_labels_beside_paths(tmp_path):
+    """They were mistaken for other names of images, and folders for the labels."""
     files = [f"train/{'ab'[number % 2]}/{number}.png" for number in range(200)]
     paths = [f"/home/comp/train/{'ab'[number % 2]}/{number}.png" for number in (*range(50), *range(1000, 1150))]
     lines = ["path,label", *(f"{path},{number % 25}" for number, path in enumerate(paths))]
@@ -185,11 +185,11 @@ def test_labels_that_name_a_few_images_stand_beside_paths_all_the_same(tmp_path)
         guess_folder(tmp_path)
     every = [f"/home/comp/{file}" for file in files]
     lay_out(tmp_path, [], train=["path,label", *(f"{path},{number % 25}" for number, path in enumerate(every))])
-    found = guess_folder(tmp_path)
-    assert found.table.id_column == "path" and len(found.labels) == 25 and found.found.all()
+    guessed = guess_folder(tmp_path)
+    assert guessed.table.id_column == "path" and len(guessed.labels) == 25 and guessed.found.all()
 
 
-def test_ids_that_mean_one_image_are_told(tmp_path):
+def test_ids_for_the_same_image_are_reported(tmp_path):
     lay_out(tmp_path, [f"train/{name}.jpg" for name in TWELVE], train=rows("id,label", *TWELVE, "./3", ".//5"))
     contents = look_into(tmp_path)
     lines = find_oddities(guess_folder(tmp_path), contents, look_at([[str(tmp_path / "train/0.jpg")]]))
@@ -199,8 +199,8 @@ def test_ids_that_mean_one_image_are_told(tmp_path):
 
 
 @pytest.mark.parametrize("order", [("id", "image"), ("image", "id")])
-def test_a_number_of_rows_that_names_images_by_accident_is_not_advised_first(tmp_path, order):
-    """As the number of each row is another image's name: all images would be wrong."""
+def test_row_numbers_that_name_images_by_accident_are_not_advised_first(tmp_path, order):
+    """Each row number is the name of another row's image, so every image would be wrong."""
     cells = {"id": range(12), "image": [f"{number * 7 % 12}.jpg" for number in range(12)]}
     lines = [",".join((*order, "label"))]
     lines += [f"{cells[order[0]][row]},{cells[order[1]][row]},{'ab'[row % 2]}" for row in range(12)]

@@ -1,4 +1,4 @@
-"""Several columns of a few classes each are questions, unless the sample, a metric or a person says otherwise."""
+"""Several columns of a few classes each are questions, unless the sample, a metric or the user decides otherwise."""
 
 import cv2
 import numpy as np
@@ -30,14 +30,14 @@ def lay_out(folder, train, sample=None):
 def test_columns_that_the_sample_asks_for_are_questions_in_the_tables_order(tmp_path):
     letters = [chr(97 + number) for number in ROOT]
     train = {"root": ROOT, "letter": letters, "word": WORD, "flag": np.arange(24) % 2}
-    found = guess_folder(lay_out(tmp_path, train, {"flag": [0, 0], "word": "a", "root": 0}))
-    assert found.question.name == "questions" and found.table.label_columns == ("root", "word", "flag")
-    assert found.table.answer_columns == ("flag", "word", "root") and found.judging.rule is None
-    assert found.labels == {f"root={number}": 4 for number in range(6)} | {f"word={word}": 8 for word in "abc"} | {
+    guessed = guess_folder(lay_out(tmp_path, train, {"flag": [0, 0], "word": "a", "root": 0}))
+    assert guessed.question.name == "questions" and guessed.table.label_columns == ("root", "word", "flag")
+    assert guessed.table.answer_columns == ("flag", "word", "root") and guessed.judging.rule is None
+    assert guessed.labels == {f"root={number}": 4 for number in range(6)} | {f"word={word}": 8 for word in "abc"} | {
         "flag=0": 12,
         "flag=1": 12,
     }
-    table = read_table(found.table, tmp_path)
+    table = read_table(guessed.table, tmp_path)
     assert table.targets.sum(1).tolist() == [3] * 24 and len(table.labels) == 11
 
 
@@ -51,7 +51,7 @@ def test_columns_that_the_sample_asks_for_are_questions_in_the_tables_order(tmp_
         ({"a": ROOT, "b": ROOT // 3}, {"a": 0, "b": 0}, {"metric": "macro_recall"}, "questions"),
     ],
 )
-def test_flags_and_numbers_are_none_unless_someone_says_so(tmp_path, train, sample, choices, task):
+def test_flags_and_numbers_are_not_questions_unless_requested(tmp_path, train, sample, choices, task):
     assert guess_folder(lay_out(tmp_path, train, sample), **choices).table.task == task
 
 
@@ -59,47 +59,47 @@ def test_flags_and_numbers_are_none_unless_someone_says_so(tmp_path, train, samp
     ("train", "sample"),
     [
         ({"root": ROOT, "word": np.arange(24)}, {"root": 0, "word": 0}),  # too many to be classes
-        ({"root": ROOT, "word": ROOT[::-1]}, {"root": 0.5, "word": 0.2}),  # and these are answered with fractions
+        ({"root": ROOT, "word": ROOT[::-1]}, {"root": 0.5, "word": 0.2}),  # the sample answers with fractions
     ],
 )
-def test_what_cannot_be_told_is_one_line(tmp_path, train, sample):
+def test_ambiguous_columns_are_reported_in_one_line(tmp_path, train, sample):
     with pytest.raises(DataError, match=r"give --task regression if .* or --task questions if each column has classes"):
         guess_folder(lay_out(tmp_path, train, sample))
 
 
-def test_without_a_sample_a_person_says_so(tmp_path):
+def test_questions_without_a_sample_must_be_requested(tmp_path):
     train = {
         "root": ROOT,
         "word": WORD,
         "number": np.linspace(0, 1, 24),
         "name": [f"n{number}" for number in range(24)],
     }
-    found = guess_folder(lay_out(tmp_path, train), question="questions")
-    assert found.table.label_columns == ("root", "word")
+    guessed = guess_folder(lay_out(tmp_path, train), question="questions")
+    assert guessed.table.label_columns == ("root", "word")
 
 
-def test_columns_that_only_training_images_have_could_be_learned_beside(tmp_path):
+def test_columns_that_test_images_lack_could_be_learned_too(tmp_path):
     letters = [chr(97 + number) for number in ROOT]
     train = {"root": ROOT, "word": WORD, "letter": letters, "view": WORD, "patient": NAMES, "age": np.arange(24) * 1.5}
     for sample, expected in (
         ({"word": "a", "root": 0}, ["letter"]),
         ({"age": 0.5}, ["root"]),
-        ({"word": "a"}, []),  # of plain classes none can be
+        ({"word": "a"}, []),  # plain classes have no auxiliary columns
     ):
         lay_out(tmp_path, train, sample)
         pd.DataFrame({"id": ["q0", "q1"], "view": "a"}).to_csv(tmp_path / "test.csv", index=False)
         contents = look_into(tmp_path)
-        found = guess(contents, tmp_path, Choices(metric="rmse" if "age" in sample else None))
-        assert auxiliary_candidates(found.table, found.frame, contents) == expected
+        guessed = guess(contents, tmp_path, Choices(metric="rmse" if "age" in sample else None))
+        assert auxiliary_candidates(guessed.table, guessed.frame, contents) == expected
 
 
 @pytest.mark.parametrize("sample", [None, {"target": [0, 0]}])
-def test_two_columns_called_votes_are_no_labels_beside_one(tmp_path, sample):
+def test_two_columns_called_votes_are_not_labels_if_there_is_one(tmp_path, sample):
     train = {"species": WORD, "up_votes": np.arange(24) % 7, "down_votes": np.arange(24) % 5}
     assert guess_folder(lay_out(tmp_path, train, sample)).table.label_column == "species"
 
 
-def test_counts_of_many_values_are_no_classes_unless_someone_says_so():
+def test_counts_with_many_values_are_not_classes_unless_requested():
     frame = pd.DataFrame({"males": np.arange(240) % 40, "females": np.arange(240) % 30}).astype(str)
     columns = ("males", "females")
     assert why_questions(frame, columns, None, Choices()) is None

@@ -1,4 +1,4 @@
-"""Tables with several rows an image are told by ids, columns and images, and no other table is taken for one."""
+"""Tables with several rows per image are recognised by ids, columns and images, and no other table is."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ TARGETS = ("Dry_Green_g", "Dry_g", "GDM")
 
 
 def lay_out(folder: Path, train: pd.DataFrame, sample: pd.DataFrame, tables=None, *, train_images, test_images):
-    """Write tables, and empty files for images, whose bytes are not looked at."""
+    """Write tables, and empty files as images, which are never decoded."""
     for name, frame in {"train": train, "sample_submission": sample, **(tables or {})}.items():
         folder.mkdir(exist_ok=True)
         frame.to_csv(folder / f"{name}.csv", index=False)
@@ -27,7 +27,7 @@ def lay_out(folder: Path, train: pd.DataFrame, sample: pd.DataFrame, tables=None
 
 
 def long(ids, labels, pattern="{id}__{label}", start=0.25):
-    """A row for each image and label."""
+    """Return a table with a row for each image and label."""
     pairs = [(name, label) for name in ids for label in labels]
     frame = pd.DataFrame({"row": [pattern.format(id=name, label=label) for name, label in pairs]})
     return frame.assign(image=[name for name, _ in pairs], part=[label for _, label in pairs], target=np.nan).assign(
@@ -41,14 +41,14 @@ FILES = {"train_images": [f"{name}.jpg" for name in TRAIN], "test_images": [f"{n
 
 @pytest.mark.parametrize("pattern", ["{id}__{label}", "{label}-{id}", "{id}_{label}"])
 def test_ids_of_an_image_and_a_target(tmp_path, pattern):
-    """As in CSIRO's: paths and states beside them, and a single test image that is shown."""
+    """CSIRO has paths and states beside them, and shows a single test image."""
     train = long(TRAIN, TARGETS, pattern)
     train.insert(1, "path", "train/" + train.pop("image") + ".jpg")
     train.insert(2, "State", [f"S{row // 9}" for row in range(len(train))])
     sample = long(TEST, TARGETS[::-1], pattern)[["row", "target"]].assign(target=0.0)
     data = lay_out(tmp_path / "data", train, sample, {"test": long(TEST, TARGETS)}, **FILES)
-    found = guess(look_into(data), data, Choices())
-    form = found.table
+    guessed = guess(look_into(data), data, Choices())
+    form = guessed.table
     assert (form.task, form.train_rows, form.sample_rows) == ("regression", pattern, pattern)
     assert form.label_columns == TARGETS and form.label_column == "target" and not form.answer_columns
     assert (form.train_images, form.test_images, form.image_suffix) == ("train", "test", ".jpg")
@@ -56,7 +56,7 @@ def test_ids_of_an_image_and_a_target(tmp_path, pattern):
     assert table.ids.tolist() == TRAIN
     np.testing.assert_allclose(table.targets, train["target"].to_numpy().reshape(12, 3), rtol=1e-6)
     assert read_test_table(form, data, table).ids.tolist() == TEST
-    assert sum(finding.what == "rows" for finding in found.findings) >= 2
+    assert sum(finding.what == "rows" for finding in guessed.findings) >= 2
 
 
 def test_a_column_that_names_the_target(tmp_path):
@@ -70,21 +70,24 @@ def test_a_column_that_names_the_target(tmp_path):
 
 
 def test_flags_in_long_rows_are_several_labels(tmp_path):
-    """As in RSNA's competition of 2019: `ID_12_subdural`, a 0 or 1 each."""
+    """RSNA's competition of 2019 has rows such as `ID_12_subdural`, with 0 or 1."""
     train_ids, labels = [f"ID_{row:02d}" for row in range(12)], ("any", "subdural", "x_any")
     train = long(train_ids, labels, "{id}_{label}")[["row", "target"]]
     train["target"] = [int(row % 3 < row % 2 + 1) for row in range(len(train))]
     sample = long(["ID_90", "ID_91"], labels, "{id}_{label}")[["row", "target"]].assign(target=0.5)
     files = {"train_images": [f"{name}.png" for name in train_ids], "test_images": ["ID_90.png", "ID_91.png"]}
     data = lay_out(tmp_path / "data", train, sample, **files)
-    found = guess(look_into(data), data, Choices())
-    assert (found.table.task, found.table.train_rows, found.table.sample_rows) == ("multilabel", *["{id}_{label}"] * 2)
-    assert found.judging.rule is not None and found.judging.rule.kind == "probability"
-    np.testing.assert_array_equal(read_table(found.table, data).targets, train["target"].to_numpy().reshape(12, 3))
+    guessed = guess(look_into(data), data, Choices())
+    assert (guessed.table.task, guessed.table.train_rows, guessed.table.sample_rows) == (
+        "multilabel",
+        *["{id}_{label}"] * 2,
+    )
+    assert guessed.judging.rule is not None and guessed.judging.rule.kind == "probability"
+    np.testing.assert_array_equal(read_table(guessed.table, data).targets, train["target"].to_numpy().reshape(12, 3))
 
 
-def test_a_sample_alone_may_have_long_rows_and_hidden_images(tmp_path):
-    """As in Bengali's: columns in the training table, whose order is kept."""
+def test_only_the_sample_may_have_long_rows_and_hidden_images(tmp_path):
+    """Bengali has columns in the training table, whose order is kept."""
     wide = pd.DataFrame({"image_id": TRAIN, **{name: np.arange(12) * 1.5 + at for at, name in enumerate(TARGETS)}})
     sample = long(["Test_0", "Test_1"], sorted(TARGETS), "{id}_{label}")[["row", "target"]].assign(target=0)
     data = lay_out(tmp_path / "data", wide, sample, **(FILES | {"test_images": []}))
@@ -93,8 +96,8 @@ def test_a_sample_alone_may_have_long_rows_and_hidden_images(tmp_path):
     assert form.label_columns == TARGETS and not form.answer_columns and form.answer_column == "target"
 
 
-def test_tables_with_a_row_an_image_stay_as_they_are(tmp_path):
-    """Names that are a grid by accident, and readers of whom each says one label."""
+def test_tables_with_one_row_per_image_are_unchanged(tmp_path):
+    """Names may form a grid by accident, and several readers may each give one label."""
     names = [f"{kind}_{row}" for kind in "abc" for row in range(4)]
     train = pd.DataFrame({"id": names, "target": np.arange(12) * 1.7})
     sample = pd.DataFrame({"id": [f"x_{row}" for row in range(4)], "target": 0.0})
@@ -107,11 +110,11 @@ def test_tables_with_a_row_an_image_stay_as_they_are(tmp_path):
     read.rename(columns={"part": "reader"}).to_csv(data / "train.csv", index=False)
     for name in FILES["train_images"]:
         (data / "train" / name).write_bytes(b"")
-    found = guess(look_into(data), data, Choices(label_column="label"))
-    assert found.table.train_rows is None and found.table.join_rows and found.table.task == "multilabel"
+    guessed = guess(look_into(data), data, Choices(label_column="label"))
+    assert guessed.table.train_rows is None and guessed.table.join_rows and guessed.table.task == "multilabel"
 
 
-def test_values_that_may_stand_in_two_columns_are_asked_for(tmp_path):
+def test_two_columns_of_values_need_an_option(tmp_path):
     train = long(TRAIN, TARGETS)[["row", "target"]].rename(columns={"target": "first"})
     train = train.assign(second=np.arange(len(train))[::-1] / 3)
     sample = long(TEST, TARGETS)[["row", "target"]]
@@ -122,32 +125,32 @@ def test_values_that_may_stand_in_two_columns_are_asked_for(tmp_path):
     assert form.label_column == "second" and form.answer_column == "target"
 
 
-def test_rows_of_one_image_are_joined_by_a_sign_that_no_label_holds(tmp_path):
+def test_rows_of_one_image_are_joined_by_a_sign_that_no_label_contains(tmp_path):
     rows = [(name, label) for at, name in enumerate(TRAIN) for label in ("my cat", "my dog")[: 1 + at % 2]]
     train = pd.DataFrame(rows, columns=["id", "label"])
     sample = pd.DataFrame({"id": TEST, "label": "my cat"})
     data = lay_out(tmp_path / "data", train, sample, **FILES)
-    found = guess(look_into(data), data, Choices())
-    assert found.table.join_rows and found.table.label_separator == "|" and found.table.task == "multilabel"
-    assert found.labels == {"my cat": 12, "my dog": 6} and len(found.frame) == len(found.files) == 12
-    table = read_table(found.table, data)
+    guessed = guess(look_into(data), data, Choices())
+    assert guessed.table.join_rows and guessed.table.label_separator == "|" and guessed.table.task == "multilabel"
+    assert guessed.labels == {"my cat": 12, "my dog": 6} and len(guessed.frame) == len(guessed.files) == 12
+    table = read_table(guessed.table, data)
     assert table.targets.tolist() == [[1, at % 2] for at in range(12)] and "6 ids" in table.remarks[0]
     train.assign(label=np.arange(len(train)) * 1.5).to_csv(data / "train.csv", index=False)
     with pytest.raises(DataError, match=r"6 ids .* more than once, in column id: keep one row of each, or write one"):
         guess(look_into(data), data, Choices())
 
 
-def test_rows_of_one_image_with_the_same_label_are_one(tmp_path):
-    """As boxes of one species each, of which an image has several."""
+def test_rows_of_one_image_with_the_same_label_are_joined(tmp_path):
+    """An image may have several boxes of one species."""
     rows = [(name, "ab"[at % 2]) for at, name in enumerate(TRAIN) for _ in range(1 + at % 3)]
     sample = pd.DataFrame({"id": TEST, "label": "a"})
     data = lay_out(tmp_path / "data", pd.DataFrame(rows, columns=["id", "label"]), sample, **FILES)
-    found = guess(look_into(data), data, Choices())
-    assert found.table.join_rows and found.table.task == "multiclass" and found.labels == {"a": 6, "b": 6}
-    assert len(found.frame) == len(found.files) == 12
-    joined = next(finding for finding in found.findings if finding.what == "joined rows")
+    guessed = guess(look_into(data), data, Choices())
+    assert guessed.table.join_rows and guessed.table.task == "multiclass" and guessed.labels == {"a": 6, "b": 6}
+    assert len(guessed.frame) == len(guessed.files) == 12
+    joined = next(finding for finding in guessed.findings if finding.what == "joined rows")
     assert joined.reason == "an id has several rows with the same label" and "24 rows; 12 rows add" in joined.value
-    assert read_table(found.table, data).targets.tolist() == [at % 2 for at in range(12)]
+    assert read_table(guessed.table, data).targets.tolist() == [at % 2 for at in range(12)]
     assert guess(look_into(data), data, Choices(question="multilabel")).table.task == "multilabel"
 
 
@@ -159,7 +162,7 @@ def test_rows_of_one_image_with_the_same_label_are_one(tmp_path):
     ],
 )
 def test_hidden_images_called_by_two_parts_are_images(tmp_path, ids, asked, more):
-    """As eyes of patients: training ids name images, and so do those of the sample, whose images are not there."""
+    """Eyes of patients, say: ids of both tables name images, but those of the sample are hidden."""
     train = pd.DataFrame({"id": ids, "level": [f"{1 + row % 3}" for row in range(24)]})
     if more:
         train.insert(1, more, [name[-1] for name in ids])

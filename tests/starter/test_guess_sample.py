@@ -1,4 +1,4 @@
-"""The sample's ids are found by what they name, and its cells are told apart: labels, numbers, probabilities, pairs."""
+"""The ids of a sample submission name images; its cells are labels, numbers, probabilities or pairs."""
 
 import numpy as np
 import pandas as pd
@@ -25,11 +25,11 @@ def sample(*cells):
         ({"id": ["q0", "q1"], "label": ["x", "x"]}, "id", "id"),
         ({"image_id": ["q0", "q1"], "prediction": ["x", "x"]}, "Image", "image_id"),
         ({"row": ["1", "2"], "name": ["q0.jpg", "q1.jpg"]}, "file", "name"),
-        ({"Image": ["z0", "z1"], "y": ["0", "0"]}, "image_id", "Image"),  # whose images are hidden
+        ({"Image": ["z0", "z1"], "y": ["0", "0"]}, "image_id", "Image"),  # hidden images
         ({"first": ["z0", "z1"], "y": ["0", "0"]}, None, "first"),
     ],
 )
-def test_ids_are_what_names_images(columns, id_column, found):
+def test_the_column_of_ids_names_images(columns, id_column, found):
     read = read_sample(contents(**columns), "sample.csv", id_column)
     assert read.id_column == found and set(read.answers) == set(columns) - {found}
     assert (read.naming is None) == ("z0" in columns[found])
@@ -37,7 +37,7 @@ def test_ids_are_what_names_images(columns, id_column, found):
         assert read.naming.files.tolist() == ["q0.jpg", "q1.JPG"]
 
 
-def test_ids_that_cannot_be_told_are_one_line():
+def test_ambiguous_ids_are_reported_in_one_line():
     columns = contents(row_id=["q0_root", "q1_root"], target=["0", "0"])
     with pytest.raises(DataError, match="has no column image_id, and no value in row_id, target names an image"):
         read_sample(columns, "sample.csv", "image_id")
@@ -56,7 +56,7 @@ def test_ids_that_cannot_be_told_are_one_line():
         (["", " "], None, False, False),
     ],
 )
-def test_what_its_cells_are(cells, numbers, fractions, probabilities):
+def test_kinds_of_cells(cells, numbers, fractions, probabilities):
     found = sample(*cells)
     assert (found.has_fractions, found.shows_probabilities) == (fractions, probabilities)
     assert (found.numbers is None) == (numbers is None)
@@ -64,7 +64,7 @@ def test_what_its_cells_are(cells, numbers, fractions, probabilities):
         np.testing.assert_array_equal(np.sort(found.numbers), np.sort(numbers))
 
 
-def test_a_label_and_its_probability_are_no_answers_in_order():
+def test_a_label_with_its_probability_is_not_a_ranking():
     labels = {"8815", "big cat"}
     assert sample("8815 0.03", "big cat 1e-3", "8815 1").shows_pairs(labels)
     for cells in (("8815 8815", "8815 0.5"), ("8815", "8815 0.5"), ("9 0.5", "9 0.1"), ("8815 1.5", "8815 0.1")):

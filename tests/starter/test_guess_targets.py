@@ -1,4 +1,4 @@
-"""Labels are found where they stand: in columns of 0 and 1, in lists, in names of files; numbers are no classes."""
+"""Labels are found in columns of 0 and 1, in lists, and in names of files; numbers are not taken for classes."""
 
 import cv2
 import numpy as np
@@ -38,34 +38,34 @@ def flags(*columns, one=False):
 @pytest.mark.parametrize(("one", "task"), [(True, "multiclass"), (False, "multilabel")])
 def test_columns_of_0_and_1_that_the_sample_asks_for_in_its_order(tmp_path, one, task):
     values = flags("rust", "a b", "scab", one=one)
-    found = guess_folder(
+    guessed = guess_folder(
         with_images(tmp_path, {**values, "age": range(24)}, {"scab": [0.3] * 2, "rust": [0.3] * 2, "a b": [0.3] * 2})
     )
-    assert found.table.label_columns == ("scab", "rust", "a b") == found.table.filled_columns
-    assert found.table.task == task and not found.table.answer_columns
-    table = read_table(found.table, tmp_path)
+    assert guessed.table.label_columns == ("scab", "rust", "a b") == guessed.table.filled_columns
+    assert guessed.table.task == task and not guessed.table.answer_columns
+    table = read_table(guessed.table, tmp_path)
     expected = np.stack([values[name] for name in table.labels], axis=1)
     np.testing.assert_array_equal(table.targets, expected.argmax(1) if one else expected)
 
 
 def test_columns_of_0_and_1_without_a_sample(tmp_path):
-    found = guess_folder(with_images(tmp_path, {"view": ["x", "y"] * 12, **flags("rust", "a b", "scab")}))
-    assert found.table.label_columns == ("rust", "a b", "scab")
+    guessed = guess_folder(with_images(tmp_path, {"view": ["x", "y"] * 12, **flags("rust", "a b", "scab")}))
+    assert guessed.table.label_columns == ("rust", "a b", "scab")
     assert guess_folder(tmp_path, label_column="view").table.label_column == "view"
 
 
-def test_a_sample_with_a_column_for_each_value_tells_the_column_of_labels(tmp_path):
+def test_a_sample_with_a_column_for_each_value_decides_the_label(tmp_path):
     train = {"breed": [f"b{number % 4}" for number in range(24)], "species": ["cat", "dog"] * 12}
     sample = {f"b{number}": [0.25] * 2 for number in (2, 0, 3, 1)}
-    found = guess_folder(with_images(tmp_path, train, sample))
-    assert found.table.label_column == "breed" and found.table.answer_columns == ("b2", "b0", "b3", "b1")
+    guessed = guess_folder(with_images(tmp_path, train, sample))
+    assert guessed.table.label_column == "breed" and guessed.table.answer_columns == ("b2", "b0", "b3", "b1")
 
 
-def test_what_the_test_table_has_too_is_no_label(tmp_path):
+def test_a_column_of_the_test_table_is_not_the_label(tmp_path):
     train = {"night": [0, 1] * 12, "tag": ["x", "y", "z"] * 8, "seen": ["cat", "dog"] * 12}
     test = {"id": ["q0", "q1"], "night": [0, 1], "tag": ["x", "y"]}
-    found = guess_folder(with_images(tmp_path, train, {"answer": ["cat"] * 2}, test=test))
-    assert found.table.label_column == "seen" and found.table.answer_column == "answer"
+    guessed = guess_folder(with_images(tmp_path, train, {"answer": ["cat"] * 2}, test=test))
+    assert guessed.table.label_column == "seen" and guessed.table.answer_column == "answer"
 
 
 WHALES = [f"{7919 * (number % 12) + 3:012x}" for number in range(24)]
@@ -73,12 +73,12 @@ WHALES = [f"{7919 * (number % 12) + 3:012x}" for number in range(24)]
 
 @pytest.mark.parametrize("last", [WHALES[4], "new_individual"])
 def test_the_column_whose_values_the_sample_answers_with_is_the_label(tmp_path, last):
-    """As happywhale, where `species` has the name of a label, and `individual_id` that of a group."""
+    """In happywhale `species` is called like a label, and `individual_id` like a group."""
     train = {"species": ["beluga", "fin_whale", "orca"] * 8, "individual_id": WHALES}
-    found = guess_folder(with_images(tmp_path, train, {"predictions": [" ".join([*WHALES[:4], last])] * 2}))
-    form = found.table
+    guessed = guess_folder(with_images(tmp_path, train, {"predictions": [" ".join([*WHALES[:4], last])] * 2}))
+    form = guessed.table
     assert (form.label_column, form.answer_column, form.group_column) == ("individual_id", "predictions", None)
-    assert found.question.name == "retrieval" and found.ranked.number == 5 and set(found.labels) == set(WHALES)
+    assert guessed.question.name == "retrieval" and guessed.ranked.number == 5 and set(guessed.labels) == set(WHALES)
 
 
 def test_the_label_of_the_samples_cells_is_found_against_its_name(tmp_path):
@@ -86,10 +86,10 @@ def test_the_label_of_the_samples_cells_is_found_against_its_name(tmp_path):
     assert guess_folder(with_images(tmp_path, train, {"answer": ["big cat", "owl"]})).table.label_column == "called"
     assert (
         guess_folder(with_images(tmp_path, train, {"answer": [7, 7]})).table.label_column == "label"
-    )  # numbers say nothing
+    )  # numbers occur in any column
 
 
-def test_a_column_is_called_like_the_samples(tmp_path):
+def test_a_column_called_like_the_samples_is_the_label(tmp_path):
     train = {"camera": ["x", "y"] * 12, "category_id": [3, 5] * 12, "kind": ["u", "v"] * 12}
     assert guess_folder(with_images(tmp_path, train, {"Category": [0, 0]})).table.label_column == "category_id"
 
@@ -110,7 +110,7 @@ def test_a_column_is_called_like_the_samples(tmp_path):
         ),
     ],
 )
-def test_numbers_are_no_classes(tmp_path, values, sample, message):
+def test_numbers_are_not_taken_for_classes(tmp_path, values, sample, message):
     with_images(tmp_path, values, sample)
     with pytest.raises(DataError, match=message) as caught:
         guess_folder(tmp_path)
@@ -140,23 +140,25 @@ def test_numbers_are_no_classes(tmp_path, values, sample, message):
         ({"a": [0, 1] * 12, "b": [1, 0] * 12}, {"a": [0] * 2, "b": [0] * 2}, {"metric": "rmse"}, "rmse judges"),
     ],
 )
-def test_numbers_are_learned_as_such(tmp_path, values, sample, choices, reason):
-    found = guess_folder(with_images(tmp_path, values, sample), **choices)
-    assert found.question.name == "regression" and any(reason in finding.reason for finding in found.findings)
+def test_numbers_are_learned_as_numbers(tmp_path, values, sample, choices, reason):
+    guessed = guess_folder(with_images(tmp_path, values, sample), **choices)
+    assert guessed.question.name == "regression" and any(reason in finding.reason for finding in guessed.findings)
     columns = tuple(column for column in values if column != "kind")
-    assert found.table.label_columns == (columns if len(columns) > 1 else ())
-    assert found.table.number_columns == columns and found.labels == dict.fromkeys(columns, 24)
+    assert guessed.table.label_columns == (columns if len(columns) > 1 else ())
+    assert guessed.table.number_columns == columns and guessed.labels == dict.fromkeys(columns, 24)
     expected = [list(map(float, row)) for row in zip(*(values[column] for column in columns), strict=True)]
-    assert read_table(found.table, tmp_path).targets.tolist() == expected
+    assert read_table(guessed.table, tmp_path).targets.tolist() == expected
 
 
 @pytest.mark.parametrize(("cells", "whole"), [([3, 17], True), ([3.5, 17], False), ([0, 0], False)])
-def test_answers_are_rounded_where_the_sample_has_different_whole_numbers(tmp_path, cells, whole):
-    found = guess_folder(with_images(tmp_path, {"age": list(range(1, 25))}, {"age": cells}), metric="mae")
-    assert (found.judging.rule is not None and found.judging.rule.whole) == whole and found.judging.metric == "mae"
+def test_answers_are_rounded_if_the_sample_has_several_whole_numbers(tmp_path, cells, whole):
+    guessed = guess_folder(with_images(tmp_path, {"age": list(range(1, 25))}, {"age": cells}), metric="mae")
+    assert (
+        guessed.judging.rule is not None and guessed.judging.rule.whole
+    ) == whole and guessed.judging.metric == "mae"
 
 
-def test_numbers_that_are_classes_are_taken_by_their_name_or_as_asked_for(tmp_path):
+def test_numbers_are_classes_by_their_name_or_on_request(tmp_path):
     numbers = [number // 2 if number < 4 else number for number in range(24)]
     for name in ("hotel_id", "class", "landmarkId"):
         assert guess_folder(with_images(tmp_path, {name: numbers}, {name: [0, 0]})).question.task == "multiclass"
@@ -165,18 +167,18 @@ def test_numbers_that_are_classes_are_taken_by_their_name_or_as_asked_for(tmp_pa
 
 
 def test_lists_are_several_labels(tmp_path):
-    found = guess_folder(with_images(tmp_path, {"tags": ["['a', 'b c']", "[]", "['a']"] * 8}))
-    assert found.table.label_lists and found.question.several and found.labels == {"a": 16, "b c": 8}
-    assert read_table(found.table, tmp_path).labels == ("a", "b c")
+    guessed = guess_folder(with_images(tmp_path, {"tags": ["['a', 'b c']", "[]", "['a']"] * 8}))
+    assert guessed.table.label_lists and guessed.question.several and guessed.labels == {"a": 16, "b c": 8}
+    assert read_table(guessed.table, tmp_path).labels == ("a", "b c")
 
 
 @pytest.mark.parametrize(
     ("cells", "sign"),
     [(["a|b", "a"], "|"), (["66 105", "1 2"], " "), (["a,b", "b, a"], ","), (["['a']", "['a', 'b']"], " ")],
 )
-def test_what_joins_labels_in_the_sample_is_taken_beside_lists(tmp_path, cells, sign):
-    found = guess_folder(with_images(tmp_path, {"tags": ["['a', 'b']", "[]", "['a']"] * 8}, {"tags": cells}))
-    assert found.table.label_lists and found.table.label_separator == sign
+def test_the_separator_of_the_sample_is_used_with_lists(tmp_path, cells, sign):
+    guessed = guess_folder(with_images(tmp_path, {"tags": ["['a', 'b']", "[]", "['a']"] * 8}, {"tags": cells}))
+    assert guessed.table.label_lists and guessed.table.label_separator == sign
 
 
 @pytest.mark.parametrize(
@@ -188,17 +190,17 @@ def test_what_joins_labels_in_the_sample_is_taken_beside_lists(tmp_path, cells, 
         (["{}_cat", "{}-dog"], {"cat", "dog"}),
     ],
 )
-def test_names_of_files_hold_labels(tmp_path, names, labels):
+def test_file_names_hold_labels(tmp_path, names, labels):
     files = [f"train/{name.format(number)}" for number, name in enumerate(names * 5)]
     lay_out(tmp_path, *files, "test/1", "test/2", sample_submission={"id": [1, 2], "label": [0.5, 0.5]})
-    found = guess_folder(tmp_path)
-    assert set(found.labels) == labels and found.table.train_files and found.test_found.all()
-    table = read_table(found.table, tmp_path)
+    guessed = guess_folder(tmp_path)
+    assert set(guessed.labels) == labels and guessed.table.train_files and guessed.test_found.all()
+    table = read_table(guessed.table, tmp_path)
     assert set(table.labels) == labels and len(table) == 10
 
 
 @pytest.mark.parametrize("names", [["IMG_{}", "DSC_{}"], ["img1_{}", "img2_{}"], ["a{}"], ["train_{}", "test_{}"]])
-def test_names_of_files_that_hold_none_are_no_labels(tmp_path, names):
+def test_file_names_without_labels_are_refused(tmp_path, names):
     lay_out(tmp_path, *(f"train/{name.format(number)}" for number, name in enumerate(names * 5)))
     with pytest.raises(DataError, match="No table has a column of image names"):
         guess_folder(tmp_path)

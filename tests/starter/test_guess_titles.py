@@ -1,4 +1,4 @@
-"""Names of labels are found in a table of their own, or beside COCO's annotations, and read as they stand there."""
+"""Names of labels are read from a table of their own, or from COCO's annotations."""
 
 import json
 from collections import Counter
@@ -31,22 +31,22 @@ def contents(forms=None, **tables):
 
 def test_a_table_with_every_label_names_them():
     findings = []
-    there = contents(train={"id": "ab", "label": "12"}, kinds={"no": "123", "family": "xxy", "label_name": "abc"})
-    found = find_titles(there, LABELS, ["train.csv"], findings)
+    tables = contents(train={"id": "ab", "label": "12"}, kinds={"no": "123", "family": "xxy", "label_name": "abc"})
+    found = find_titles(tables, LABELS, ["train.csv"], findings)
     assert found == {"labels_csv": "kinds.csv", "label_id_column": "no", "label_name_column": "label_name"}
     assert findings[0].value == "kinds.csv, 3 labels"
-    assert find_titles(there, LABELS, ["kinds.csv", "train.csv"], []) == {}
-    assert find_titles(there, Counter("14"), ["train.csv"], []) == {}
+    assert find_titles(tables, LABELS, ["kinds.csv", "train.csv"], []) == {}
+    assert find_titles(tables, Counter("14"), ["train.csv"], []) == {}
 
 
 def test_a_table_of_images_lists_no_labels():
     rows = {"id": "123", "other": ["x0.jpg", "x1.jpg", "x2.jpg"]}
     for name in ("test", "test_info", "val"):
         assert find_titles(contents(**{name: rows}), LABELS, [], []) == {}
-    there = contents(more=rows)
-    assert find_titles(there, LABELS, [], [])["labels_csv"] == "more.csv"
-    assert find_titles(replace(there, images={"b": ["x0.jpg", "x2.jpg"]}), LABELS, [], []) == {}
-    numbered = replace(there, images={"b": ["1.jpg", "2.jpg", "3.jpg"]})  # labels are numbers as well
+    tables = contents(more=rows)
+    assert find_titles(tables, LABELS, [], [])["labels_csv"] == "more.csv"
+    assert find_titles(replace(tables, images={"b": ["x0.jpg", "x2.jpg"]}), LABELS, [], []) == {}
+    numbered = replace(tables, images={"b": ["1.jpg", "2.jpg", "3.jpg"]})  # numbers, as the labels are
     assert find_titles(numbered, LABELS, [], [])["labels_csv"] == "more.csv"
 
 
@@ -60,18 +60,18 @@ def test_a_table_of_images_lists_no_labels():
 )
 def test_names_stand_beside_cocos_categories(kinds, name):
     columns = {"file_name": "abc", "category_id": "112", "scientificName": kinds, "family": "xxy"}
-    there = contents({"train.csv": "COCO: 3 annotations of 3 images in 2 categories"}, train=columns)
-    found = find_coco_titles(there, "train.csv", "category_id", [])
+    tables = contents({"train.csv": "COCO: 3 annotations of 3 images in 2 categories"}, train=columns)
+    found = find_coco_titles(tables, "train.csv", "category_id", [])
     assert found.get("label_name_column") == name and (name is None) == (not found)
-    assert find_coco_titles(there, "train.csv", "family", []) == {}
-    there.tables["train.csv"].loc[3] = ""  # an image without an annotation
+    assert find_coco_titles(tables, "train.csv", "family", []) == {}
+    tables.tables["train.csv"].loc[3] = ""  # an image without an annotation
     findings = []
-    assert find_coco_titles(there, "train.csv", "category_id", findings) == found
+    assert find_coco_titles(tables, "train.csv", "category_id", findings) == found
     assert all(finding.value == "train.csv, 2 labels" for finding in findings)
     assert find_coco_titles(contents(train=columns), "train.csv", "category_id", []) == {}
 
 
-def test_they_are_read_from_a_row_an_annotation(tmp_path):
+def test_names_are_read_from_rows_of_annotations(tmp_path):
     form = TableFormat(labels_csv="a.json", label_id_column="category_id", label_name_column="category_name")
     (tmp_path / "a.json").write_text(json.dumps(COCO))
     assert read_titles(form, tmp_path) == {"1": "owl", "2": "hen"}  # the third image has none
@@ -80,5 +80,5 @@ def test_they_are_read_from_a_row_an_annotation(tmp_path):
         read_titles(TableFormat(**(vars(form) | {"labels_csv": "a.csv"})), tmp_path)
 
 
-def test_groups_are_told_by_their_sign():
+def test_groups_are_recognised_by_their_separator():
     assert have_groups(pd.Series(["culture::french", "x"])) and not have_groups(pd.Series(["a:b", "x"]))

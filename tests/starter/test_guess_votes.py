@@ -1,4 +1,4 @@
-"""Votes are told from numbers, and from labels in columns of 0 and 1; a user's word goes before both."""
+"""Votes are told from numbers and from labels in columns of 0 and 1; the user's choice comes first."""
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ def sample_of(*row):
         (SHARES, sample_of(0, 0), "the shares of each row sum to 1"),
         (SHARES, None, "the shares of each row sum to 1"),
         (COUNTS, sample_of(0.5, 0.1), None),  # two numbers
-        (COUNTS, sample_of(1, 0), None),  # of which nothing says that they are shares
+        (COUNTS, sample_of(1, 0), None),  # nothing shows that these are shares
         (COUNTS, sample_of(12.5, 3), None),
         (COUNTS, None, None),
         (NUMBERS, sample_of(0.5, 0.5), None),
@@ -41,12 +41,12 @@ def sample_of(*row):
         (FLAGS, sample_of(0.5, 0.5), None),  # classes
     ],
 )
-def test_votes_are_shares_in_each_row_or_whole_where_the_sample_has_shares(columns, sample, reason):
+def test_votes_are_shares_or_whole_numbers_with_shares_in_the_sample(columns, sample, reason):
     why = why_votes(frame_of(columns), ("a", "b"), sample, Choices())
     assert (why is None) == (reason is None) and (reason is None or reason in why)
 
 
-def test_what_a_user_says_goes_first():
+def test_the_users_choice_comes_first():
     frame, sample = frame_of(COUNTS), sample_of(0.4, 0.6)
     assert why_votes(frame, ("a", "b"), sample, Choices(question="regression")) is None
     assert why_votes(frame, ("a", "b"), sample, Choices(metric="rmse")) is None
@@ -57,7 +57,7 @@ def test_what_a_user_says_goes_first():
     assert why_votes(frame_of(FLAGS), ("a", "b"), None, Choices(question="votes")) == "as requested"
 
 
-def test_columns_are_found_by_their_names_or_all_of_them_where_votes_are_asked_for():
+def test_columns_of_votes_are_found_by_name_or_on_request():
     frame = frame_of({"cat_vote": [3, 0, 7], "age": [31, 5, 6], "dog_vote": [1, 2, 1], "kind": ["u", "v", "u"]})
     assert vote_columns(frame, "id", Choices()) == ("cat_vote", "dog_vote")
     assert vote_columns(frame, "id", Choices(question="multiclass")) == ()

@@ -1,4 +1,4 @@
-"""A test set from a training table: whole groups, even labels, nothing lost."""
+"""A test set from a training table keeps groups whole and labels balanced, and loses no label."""
 
 from collections import Counter
 
@@ -14,8 +14,8 @@ from imettk.tasks import TASKS
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.25, 0.3, 0.5])
 def test_the_share_and_the_labels_are_kept(share):
     labels = [["owl"]] * 200 + [["hen"]] * 100 + [["cat"]] * 20
-    test, kept_back = choose_test_rows(labels, share, task=TASKS["multiclass"])
-    assert test.mean() == pytest.approx(share, abs=0.01) and kept_back == []
+    test, returned = choose_test_rows(labels, share, task=TASKS["multiclass"])
+    assert test.mean() == pytest.approx(share, abs=0.01) and returned == []
     for label, count in Counter(row[0] for row in labels).items():
         chosen = sum(row == [label] for row, is_test in zip(labels, test, strict=True) if is_test)
         assert chosen == pytest.approx(share * count, abs=1)
@@ -32,13 +32,11 @@ def test_groups_stay_whole_and_no_label_is_lost(several):
         labels[number] = [f"rare{number}"]
     if several:
         labels = [sorted({*row, "often"}) for row in labels]
-    test, kept_back = choose_test_rows(
-        labels, 0.3, task=TASKS["multilabel" if several else "multiclass"], groups=groups
-    )
+    test, returned = choose_test_rows(labels, 0.3, task=TASKS["multilabel" if several else "multiclass"], groups=groups)
     assert (pd.Series(test).groupby(groups).nunique() == 1).all()
     train_labels = {label for row, is_test in zip(labels, test, strict=True) if not is_test for label in row}
     assert train_labels == {label for row in labels for label in row}
-    assert kept_back and all(label.startswith("rare") for label in kept_back)
+    assert returned and all(label.startswith("rare") for label in returned)
     assert 0.1 < test.mean() < 0.35
 
 
@@ -56,8 +54,8 @@ def test_too_little_to_deal():
         choose_test_rows([["a"]] * 4, 0.01, task=TASKS["multiclass"])
 
 
-def test_a_rare_label_of_votes_is_given_back_and_named():
-    """Cells of votes are numbers, whose names are those of columns."""
+def test_a_rare_label_of_votes_is_returned_and_named():
+    """Labels of votes are the names of columns."""
     labels = [["3", "1", "0"]] * 30 + [["0", "0", "2"]]
     found = [
         choose_test_rows(labels, 0.5, task=TASKS["votes"], columns=("a", "b", "c"), seed=seed) for seed in range(8)

@@ -1,4 +1,4 @@
-"""Arrays, TIFF and DICOM in a competition's folder: channels, frames and white are guessed, said, and work."""
+"""Arrays, TIFF and DICOM files: channels, frames and white are guessed and reported, and can be trained with."""
 
 import json
 import sys
@@ -48,11 +48,11 @@ def save_all(folder, arrays, ending=".npy"):
         ([(6, SIDE, 30)] * 3, 6, None),
         ([(40, SIDE, SIDE)] * 3, None, "middle"),
         ([(SIDE, 30, 7), (SIDE, 30, 9), (SIDE, 30, 12)], None, "middle"),
-        ([(7, SIDE, SIDE), (9, SIDE, SIDE), (30, SIDE, SIDE)], None, "middle"),  # two might be channels
+        ([(7, SIDE, SIDE), (9, SIDE, SIDE), (30, SIDE, SIDE)], None, "middle"),  # two of them might be channels
         ([(4, SIDE, SIDE, 3)] * 3, None, "middle"),
     ],
 )
-def test_the_shape_of_arrays_says_what_they_are(tmp_path, shapes, channels, frame):
+def test_the_shape_of_arrays_decides_channels_and_frames(tmp_path, shapes, channels, frame):
     paths = save_all(tmp_path, [(noise(*shape) * 255).astype(np.uint8) for shape in shapes])
     insides = look_inside(paths)
     assert (insides.channels, insides.frame, insides.white) == (channels, frame, None)
@@ -76,7 +76,7 @@ def test_the_shape_of_arrays_says_what_they_are(tmp_path, shapes, channels, fram
         ((noise(SIDE, SIDE) * 4000).astype(np.uint16), 4095),
     ],
 )
-def test_white_is_what_numbers_of_unknown_white_hold(tmp_path, array, white, ending):
+def test_white_is_guessed_from_the_numbers(tmp_path, array, white, ending):
     looks = look_at([[path] for path in save_all(tmp_path, [array], ending)])
     if isinstance(white, str):
         ends = [float(end) for end in str(looks.insides.white).split("..")]
@@ -89,8 +89,8 @@ def test_white_is_what_numbers_of_unknown_white_hold(tmp_path, array, white, end
     assert looks.mean == pytest.approx([0.5] * looks.channels, abs=0.05)
 
 
-def test_white_is_asked_for_where_only_pictures_would_be_taken_for_16_bits(tmp_path):
-    """So that no file is taken for known here that its reader refuses."""
+def test_white_is_guessed_for_numbers_that_only_pictures_take_for_16_bits(tmp_path):
+    """Otherwise the reader would refuse a file that was accepted here."""
     tifffile = pytest.importorskip("tifffile")
     numbers = np.rint(noise(SIDE, SIDE) * 3000)
     np.save(tmp_path / "a.npy", numbers.astype(np.int16))
@@ -108,7 +108,7 @@ def test_pages_of_a_tiff_are_channels_or_a_stack(tmp_path):
     assert (look_inside(many).channels, look_inside(many).frame) == (None, "middle")
 
 
-def test_pictures_are_left_alone(tmp_path):
+def test_pictures_need_nothing(tmp_path):
     Image.fromarray((noise(SIDE, SIDE, 3) * 255).astype(np.uint8)).save(tmp_path / "a.png")
     Image.fromarray((noise(SIDE, SIDE, 4) * 255).astype(np.uint8)).save(tmp_path / "b.tif")
     assert look_inside([str(tmp_path / "a.png"), str(tmp_path / "b.tif"), str(tmp_path / "none.png")]) == Insides()
@@ -138,7 +138,7 @@ def write_dicom(path, *, frames=1, window=True):
     return str(path)
 
 
-def test_dicom_says_itself_what_is_white(tmp_path):
+def test_dicom_files_contain_their_white(tmp_path):
     single = [write_dicom(tmp_path / f"{number}.dcm", window=number > 1) for number in range(3)]
     assert look_inside(single) == Insides()
     looks = look_at([[path] for path in single])
@@ -146,7 +146,7 @@ def test_dicom_says_itself_what_is_white(tmp_path):
     assert look_inside([write_dicom(tmp_path / "7.dcm", frames=6)]).frame == "middle"
 
 
-def test_a_library_that_is_missing_is_one_line_with_the_number_of_files(tmp_path, monkeypatch):
+def test_a_missing_library_is_reported_in_one_line_with_the_number_of_files(tmp_path, monkeypatch):
     paths = [write_dicom(tmp_path / f"{number}.dcm") for number in range(3)]
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     for name in [
@@ -161,7 +161,7 @@ def test_a_library_that_is_missing_is_one_line_with_the_number_of_files(tmp_path
 
 
 @pytest.mark.parametrize("kind", ["npy", "tif", "dcm"])
-def test_from_a_folder_to_a_cache_that_holds_what_files_do(tmp_path, monkeypatch, capsys, kind):
+def test_from_a_folder_to_a_cache_equal_to_the_files(tmp_path, monkeypatch, capsys, kind):
     (tmp_path / "data" / "train").mkdir(parents=True)
     lines = ["id,label"]
     for number in range(24):
@@ -175,8 +175,8 @@ def test_from_a_folder_to_a_cache_that_holds_what_files_do(tmp_path, monkeypatch
     (tmp_path / "data" / "train.csv").write_text("\n".join(lines) + "\n")
     monkeypatch.chdir(tmp_path)
     run("new", "mine", "--data", "data")
-    said = capsys.readouterr().out
-    assert ("grey" if kind == "dcm" else "5 channels") in said
+    printed = capsys.readouterr().out
+    assert ("grey" if kind == "dcm" else "5 channels") in printed
     images = load_recipe("mine.py").images
     assert (images.channels, images.white) == ((1, None) if kind == "dcm" else (5, 1))
     common = ["--data", "data", "--run-dir", "run"]
@@ -191,7 +191,7 @@ def test_from_a_folder_to_a_cache_that_holds_what_files_do(tmp_path, monkeypatch
     index = tmp_path / "run" / "cache" / "index.json"
     stored = json.loads(index.read_text())
     earlier = stored | {"key": cache_key(cached._reader, stored["kind"], recipe.cache.quality)}
-    index.write_text(json.dumps(earlier))  # as a version wrote it that read some TIFF otherwise
+    index.write_text(json.dumps(earlier))  # as written by a version that read some TIFF files otherwise
     assert open_source(recipe, table, Path("data"), directory).num_cached == (0 if kind == "tif" else 24)
     assert ("by a version that read such files otherwise" in capsys.readouterr().out) == (kind == "tif")
     (tmp_path / "data" / "train" / f"s07.{kind}").write_text("<html>gone</html>")

@@ -1,4 +1,4 @@
-"""A metric's answers are written, or the likeliest with the others named; of which label a probability is, is said."""
+"""The requested or most likely metric decides the answers, and a guess at the label of a probability is reported."""
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ def judging(folder, labels, sample, **choices):
 
 
 def guess_of(folder, labels, sample, **choices):
-    """What is guessed of 12 images with these labels in turn, and a sample with these columns."""
+    """Return the guess for 12 images with these labels in turn, and a sample with these columns."""
     for name in [f"train/{number}" for number in range(12)] + ["test/q0", "test/q1"]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
@@ -43,7 +43,7 @@ def guess_of(folder, labels, sample, **choices):
         (["1", "2", "3"], {"label": [1, 1]}, None, None),
     ],
 )
-def test_the_likeliest_and_the_others(tmp_path, labels, sample, metric, positive):
+def test_the_most_likely_metric_and_its_alternatives(tmp_path, labels, sample, metric, positive):
     found = judging(tmp_path, labels, sample)
     assert found.metric == metric and found.doubt is None
     calibrate = "temperature" if metric == "log_loss" else None
@@ -58,13 +58,13 @@ def test_the_likeliest_and_the_others(tmp_path, labels, sample, metric, positive
     ("labels", "positive"),
     [(["cat", "dog"], "dog"), (["normal", "abscess"], "abscess"), (["tumor", "no tumor"], "tumor")],
 )
-def test_a_guess_at_the_label_of_a_probability_is_said(tmp_path, labels, positive):
+def test_a_guess_at_the_label_of_a_probability_is_reported(tmp_path, labels, positive):
     found = judging(tmp_path, labels, {"label": [0.5, 0.5]}, metric="log_loss")
     assert found.rule.positive == positive and found.metric == "log_loss"
     assert f"{positive} is a guess" in found.doubt and f"the probability of {positive}" in found.finding.value
 
 
-def test_a_metric_that_was_asked_for_is_taken(tmp_path):
+def test_a_requested_metric_is_used(tmp_path):
     found = judging(tmp_path, ["0", "1"], {"label": [0, 0]}, metric="accuracy")
     assert (found.metric, found.rule, found.finding.reason) == ("accuracy", None, "as requested")
     assert judging(tmp_path, ["0", "1"], {"label": ["0", "0"]}, metric="average_precision").rule.positive == "1"
@@ -72,12 +72,12 @@ def test_a_metric_that_was_asked_for_is_taken(tmp_path):
         judging(tmp_path, ["0", "1"], {"label": [0, 0]}, metric="auc")
 
 
-def test_one_column_for_one_of_many_labels_is_refused(tmp_path):
+def test_a_column_for_one_of_many_labels_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"is for the probability of a single one of 3 labels, which cannot be guessed"):
         judging(tmp_path, ["a", "b", "c"], {"label": [0.5, 0.5]})
 
 
-def test_numbered_labels_with_a_column_each_are_no_answers_in_order(tmp_path):
+def test_columns_of_numbered_labels_are_not_a_ranking(tmp_path):
     columns = {name: [0.3, 0.3] for name in ("33", "10", "2")}
     found = judging(tmp_path, ["10", "2", "33"], columns, metric="log_loss")
     assert (found.rule.kind, found.rule.calibrate) == ("probability", "temperature")
@@ -93,7 +93,7 @@ def test_numbered_labels_with_a_column_each_are_no_answers_in_order(tmp_path):
         ("balanced_accuracy", "threshold", 1.0, "samples", 0),
     ],
 )
-def test_thresholds_are_fitted_for_what_is_judged(tmp_path, metric, kind, beta, average, least):
+def test_thresholds_are_fitted_for_the_metric(tmp_path, metric, kind, beta, average, least):
     labels = ["a|b", "", "b", "a|c"]
     for name in [f"train/{number}" for number in range(12)]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def test_thresholds_are_fitted_for_what_is_judged(tmp_path, metric, kind, beta, 
         (["0", "1", "2"], {"metric": "accuracy"}, "multiclass", "argmax"),
     ],
 )
-def test_grades_whose_distance_counts_are_numbers_unless_a_user_says_otherwise(
+def test_grades_are_numbers_for_a_metric_of_distances_unless_requested_otherwise(
     tmp_path, labels, choices, question, kind
 ):
     found = guess_of(tmp_path, labels, {"label": [labels[0]] * 2}, **{"metric": "quadratic_kappa", **choices})
@@ -128,7 +128,7 @@ def test_grades_whose_distance_counts_are_numbers_unless_a_user_says_otherwise(
         assert "--task grades learns them as a chain of questions, --task multiclass as classes" in line
 
 
-def test_words_are_no_grades(tmp_path):
+def test_words_are_not_grades(tmp_path):
     with pytest.raises(ConfigError, match="depends on the distance between grades, but high, low are not numbers"):
         guess_of(tmp_path, ["low", "high"], {"label": ["low"] * 2}, metric="quadratic_kappa")
 

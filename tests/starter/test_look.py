@@ -1,4 +1,4 @@
-"""Every kind of table is seen, with the form of its rows; what is none is named or counted, and is never a crash."""
+"""All tables and images of a folder are found; anything else is named or counted, and never a crash."""
 
 import json
 import os
@@ -24,7 +24,7 @@ TITLES = {"0": "Blight", "1": "Mosaic", "2": "Healthy"}
 
 @pytest.fixture
 def leaves(tmp_path):
-    """Pictures with train.csv and sample_submission.csv."""
+    """Return a folder of pictures with train.csv and sample_submission.csv."""
     return make_pictures(tmp_path, LABELS)
 
 
@@ -58,26 +58,26 @@ def rewrite(folder, ending, rows=None):
 def test_any_kind_may_be_the_training_table(leaves, ending, form):
     rewrite(leaves, ending)
     (leaves / "label_num_to_disease_map.json").write_text(json.dumps(TITLES))
-    found, odd = guess_with_oddities(leaves)
-    assert lines_by_topic(found)["training table"].startswith(f"train{ending}, {form}: ") and odd == []
-    assert found.table.labels_csv == "label_num_to_disease_map.json"
-    table = read_table(found.table, leaves)
+    guessed, odd = guess_with_oddities(leaves)
+    assert lines_by_topic(guessed)["training table"].startswith(f"train{ending}, {form}: ") and odd == []
+    assert guessed.table.labels_csv == "label_num_to_disease_map.json"
+    table = read_table(guessed.table, leaves)
     assert table.labels == ("0", "1", "2") and table.label_titles == ("Blight", "Mosaic", "Healthy")
     assert table.targets.tolist() == [0, 1, 2] * 4
-    assert len(read_test_table(found.table, leaves, table)) == 6
+    assert len(read_test_table(guessed.table, leaves, table)) == 6
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".jsonl", ".map.json"])
 def test_lists_in_cells_are_several_labels(leaves, ending):
     rewrite(leaves, ending, [["a"], ["a", "b c"], []] * 4)
     (leaves / "sample_submission.csv").unlink()
-    found, _ = guess_with_oddities(leaves)
-    assert found.table.task == "multilabel" and found.table.label_lists
-    table = read_table(found.table, leaves)
+    guessed, _ = guess_with_oddities(leaves)
+    assert guessed.table.task == "multilabel" and guessed.table.label_lists
+    table = read_table(guessed.table, leaves)
     assert table.labels == ("a", "b c") and table.targets.tolist() == [[1, 0], [1, 1], [0, 0]] * 4
 
 
-def test_what_is_no_table_is_named(leaves):
+def test_files_that_are_not_tables_are_named(leaves):
     (leaves / "config.json").write_text(json.dumps({"train": {"lr": 1}, "model": {"size": 2}}))
     (leaves / "cut.json").write_text('[{"id": ')
     (leaves / "half.parquet").write_bytes(b"PAR1 and no more")
@@ -98,7 +98,7 @@ def test_a_library_that_a_table_needs_is_the_reason(leaves, monkeypatch):
     rewrite(leaves, ".parquet")
     load = FileKind.load
 
-    def lacks_pyarrow(kind):  # taken away from pandas as well, it would stop what needs none
+    def lacks_pyarrow(kind):  # hidden from pandas too, pyarrow would be missed where it is not needed
         if "pyarrow" in kind.needs:
             raise ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow")
         return load(kind)
@@ -111,18 +111,18 @@ def test_a_library_that_a_table_needs_is_the_reason(leaves, monkeypatch):
         guess_with_oddities(leaves, train_csv="train.parquet")
 
 
-def test_how_a_table_had_to_be_read_is_told(leaves):
+def test_a_table_in_another_encoding_is_reported(leaves):
     text = (leaves / "train.csv").read_text().replace("label", "étiquette")
     (leaves / "train.csv").write_bytes(text.encode("cp1252"))
     line = f"{leaves / 'train.csv'} is no UTF-8: read as cp1252; save it as UTF-8 if names look wrong"
-    found, odd = guess_with_oddities(leaves)
-    assert odd == [line] and found.table.label_column == "étiquette"
+    guessed, odd = guess_with_oddities(leaves)
+    assert odd == [line] and guessed.table.label_column == "étiquette"
     names = {"labels_csv": "train.csv", "label_id_column": "étiquette", "label_name_column": "étiquette"}
-    for form in (found.table, replace(found.table, **names)):
+    for form in (guessed.table, replace(guessed.table, **names)):
         assert read_table(form, leaves).remarks.count(line) == 1
 
 
-def test_a_file_beside_each_image_is_no_table(leaves):
+def test_files_beside_each_image_are_not_tables(leaves):
     for row in range(MAX_TABLES + 1):
         for ending in ("json", "txt"):
             (leaves / "train" / f"{row}.{ending}").write_text("[1, 2]\n3, 4\n")
@@ -150,11 +150,11 @@ def test_boxes_and_lists_may_be_of_any_kind(leaves):
     assert table.labels == ("0", "2") and table.targets[-2:].tolist() == [1, 1]
     assert table.boxes[:-3].tolist() == [[row, 1, row + 5, 7] for row in range(2, 11)]
     assert table.turned.tolist() == [True] + [False] * 11
-    told = "\n".join(table.remarks)
-    assert "1 row (train11) without a box in boxes.json" in told and "left out 2 rows (train00, train01)" in told
+    remarks = "\n".join(table.remarks)
+    assert "1 row (train11) without a box in boxes.json" in remarks and "left out 2 rows (train00, train01)" in remarks
 
 
-def test_what_is_no_file_is_passed_over_and_told(tmp_path):
+def test_pipes_and_broken_links_are_passed_over_and_reported(tmp_path):
     lay_text(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
     os.mkfifo(tmp_path / "train" / "e.jpg")
     os.mkfifo(tmp_path / "more.csv")
@@ -165,7 +165,7 @@ def test_what_is_no_file_is_passed_over_and_told(tmp_path):
     )
 
 
-def test_names_that_are_no_text_are_passed_over_and_told(tmp_path):
+def test_names_that_are_not_utf8_are_passed_over_and_reported(tmp_path):
     lay_text(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
     for name in ("caf\udce9.csv", "train/caf\udce9.jpg"):
         (tmp_path / name).touch()
@@ -206,7 +206,7 @@ def test_grey_channels_and_shapes(tmp_path):
         ([], ": is it the right folder?"),
     ],
 )
-def test_what_is_there_in_place_of_images_is_said(tmp_path, files, message):
+def test_a_folder_without_images_is_described(tmp_path, files, message):
     lay_text(tmp_path, "id,label\na,owl\n")
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -224,7 +224,7 @@ def test_no_images(tmp_path):
 
 @pytest.mark.parametrize("table", ["table.json", "folds.csv"])
 def test_run_folders_are_passed_over(tmp_path, table):
-    """Their label_scores.csv was taken for a list of the labels' names."""
+    """The label_scores.csv of a run was taken for the list of label names."""
     lay_text(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
     lay_text(tmp_path / "runs" / "first", "label,score\nhen,0.5\nowl,0.6\n", "curve.png", csv="label_scores.csv")
     assert guess_folder(tmp_path).table.labels_csv == "runs/first/label_scores.csv", "a folder like any other"

@@ -14,7 +14,7 @@ def match(ids, **images):
     return match_names(pd.Series(ids, dtype=str), Contents({}, images, []))
 
 
-def test_the_folder_for_most_ids_comes_first_with_what_most_have_behind_them():
+def test_the_folder_and_suffix_of_most_ids_come_first():
     found = match(["a", "b", "c.jpg", "d"], some=["a.jpg"], most=["a.jpg", "b.JPG", "c.png", "x.jpg"], none=["y.jpg"])
     assert [naming.folder for naming in found] == ["most", "some"]
     assert found[0].files.tolist() == ["a.jpg", "b.JPG", "c.png", ""] and found[0].suffix == ".jpg"
@@ -27,7 +27,7 @@ def test_ids_with_another_ending_alone_name_images_all_the_same():
     assert match(["1.2.8"], train=["1.2.png"]) == []
 
 
-def test_what_may_be_several_files_is_none():
+def test_an_ambiguous_id_has_no_file():
     assert find_files(pd.Series(["a", "b"]), ["a.jpg", "a.png", "b.png"], ".bmp", ()).tolist() == ["", "b.png"]
 
 
@@ -51,17 +51,17 @@ def test_files_below_a_folder_are_found_by_their_names():
     assert naming.files.tolist() == ["a/ab.jpg", "a/ac.JPG", f"b/c/{NFD}.jpg", ""]
 
 
-def test_a_name_in_two_folders_is_no_file_of_the_one_above():
+def test_a_name_in_two_folders_is_ambiguous_in_their_parent():
     found = match(["1", "2", "3"], **{"train/a": ["1.jpg", "2.jpg"], "train/b": ["1.jpg", "3.jpg"]})
     assert {naming.folder: naming.files.tolist() for naming in found}["train"] == ["", "a/2.jpg", "b/3.jpg"]
 
 
-def test_what_lies_in_one_folder_is_not_looked_for_in_those_above():
+def test_ids_complete_in_one_folder_are_not_searched_further_up():
     found = match(["a", "b"], **{"train": ["a.jpg", "b.jpg"], "test": ["a.jpg", "c.jpg"]})
     assert [naming.folder for naming in found] == ["train", "test"] and found[0].direct == 1.0
 
 
-def test_few_files_below_the_folder_of_most_are_found_and_beside_it_lost():
+def test_a_few_files_are_found_below_the_main_folder_but_not_beside_it():
     names = [str(number) for number in range(40)]
     naming = match(names, **{"train": [f"{name}.jpg" for name in names[1:]], "train/more": ["0.jpg"]})[0]
     assert naming.folder == "train" and naming.files.tolist()[:2] == ["more/0.jpg", "1.jpg"]
@@ -87,7 +87,7 @@ def test_paths_of_another_machine_name_images_by_their_end(way):
 
 
 def test_folders_of_a_few_ids_are_not_searched_for_all(monkeypatch):
-    """With thousands of folders it took hours; what is found stays what a search in every folder finds."""
+    """With thousands of folders that took hours; the result still equals a search in every folder."""
     ids = [f"{folder:02x}{number}" for folder in range(200) for number in range(3)]
     images = {f"train/{folder:02x}": [f"{folder:02x}{number}.jpg" for number in range(3)] for folder in range(200)}
     searched = []

@@ -15,7 +15,7 @@ STUDIES = Contents(
 @pytest.mark.parametrize(
     ("training", "folder", "files"), [(True, "train", ["b/0.jpg", "a/0.png", ""]), (False, "test", ["", "a/9.png", ""])]
 )
-def test_folders_are_named_from_the_part_that_is_asked_for(training, folder, files):
+def test_folders_are_named_in_the_requested_part(training, folder, files):
     naming = name_folders(pd.Series(["b", "a", "c"]), STUDIES, training=training)
     assert (naming.folder, naming.files.tolist()) == (folder, files)
     assert name_folders(pd.Series(["z"]), STUDIES, training=training) is None
@@ -38,7 +38,7 @@ def rows_of(frame, contents, column="image"):
     return TrainingRows("train.csv", column, naming, "")
 
 
-def test_ids_name_images_below_the_part_that_is_asked_for():
+def test_ids_name_images_in_the_requested_part():
     frame = pd.DataFrame({"image": ["11", "12", "13", "14"]})
     naming = name_part(frame["image"], PATIENTS, training=True)
     assert (naming.folder, naming.suffix, naming.number) == ("train", ".png", 3)
@@ -65,7 +65,7 @@ def test_columns_that_name_folders_are_a_pattern():
         ({"train": ["x.png", "y.png"]}, None),
     ],
 )
-def test_each_step_of_the_way_is_a_column_or_the_same_for_all(images, pattern):
+def test_each_folder_of_a_path_is_a_column_or_constant(images, pattern):
     frame = pd.DataFrame({"image": ["x", "y"], "patient": ["1", "2"], "site": ["a", "b"]})
     assert path_pattern(frame, rows_of(frame, Contents({}, images, []))) == pattern
 
@@ -81,10 +81,10 @@ def test_each_step_of_the_way_is_a_column_or_the_same_for_all(images, pattern):
         ("test/9", ".", "test"),
     ],
 )
-def test_few_test_images_lie_in_what_lies_beside_the_training_images(folder, training, beside):
+def test_the_folder_of_test_images_lies_beside_the_training_images(folder, training, beside):
     assert beside_training(folder, training) == beside
 
 
-def test_ids_that_hold_the_way_need_no_pattern():
+def test_ids_that_are_paths_need_no_pattern():
     frame = pd.DataFrame({"image": ["7/11", "8/13"], "patient": ["7", "8"]})
     assert path_pattern(frame, rows_of(frame, PATIENTS)) is None

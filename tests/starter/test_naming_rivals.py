@@ -1,4 +1,4 @@
-"""Masks are never taken for images; what no name decides is asked for, and `--images` says it."""
+"""Masks are never taken for images, and `--images` decides where names do not."""
 
 import pytest
 from laid_folders import guess_folder, lay_out, rows
@@ -43,7 +43,7 @@ def test_masks_and_the_like_are_not_trained_on(tmp_path, files, folder, suffix):
         ([*images("a", NAMES), *images("a", LOST, ".jpg")], r"in 'a/\*\.png' and 'a/\*\.jpg': give one"),
     ],
 )
-def test_what_no_name_decides_is_asked_for(tmp_path, files, message):
+def test_rival_images_need_an_option(tmp_path, files, message):
     lay_out(tmp_path, files, train=TABLE)
     with pytest.raises(DataError, match=f"train.csv: column id names images {message}"):
         guess_folder(tmp_path)
@@ -59,11 +59,11 @@ def test_the_name_of_a_folder_for_training_decides(tmp_path, folder):
     ("asked", "folder", "suffix", "there"),
     [("b", "b", ".png", 29), ("a/", "a", ".png", 30), ("b/*.png", "b", ".png", 29), ("a/*.jpg", "a", ".jpg", 29)],
 )
-def test_the_images_that_are_asked_for_are_taken(tmp_path, asked, folder, suffix, there):
+def test_the_requested_images_are_used(tmp_path, asked, folder, suffix, there):
     lay_out(tmp_path, [*images("a", NAMES), *images("a", LOST, ".jpg"), *images("b", LOST)], train=TABLE)
-    found = guess(look_into(tmp_path), tmp_path, Choices(images=asked))
-    assert (found.table.train_images, found.table.image_suffix, int(found.found.sum())) == (folder, suffix, there)
-    assert read_table(found.table, tmp_path).paths[0] == str(tmp_path / folder / f"p00{suffix}")
+    guessed = guess(look_into(tmp_path), tmp_path, Choices(images=asked))
+    assert (guessed.table.train_images, guessed.table.image_suffix, int(guessed.found.sum())) == (folder, suffix, there)
+    assert read_table(guessed.table, tmp_path).paths[0] == str(tmp_path / folder / f"p00{suffix}")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_images_that_are_asked_for_are_taken(tmp_path, asked, folder, suffix
         ("b", "--images b: no table names images there in at least half"),
     ],
 )
-def test_images_that_are_not_there_are_refused(tmp_path, asked, message):
+def test_missing_images_are_refused(tmp_path, asked, message):
     lay_out(tmp_path, [*images("a", NAMES), *images("b", NAMES[:3])], train=TABLE)
     with pytest.raises(DataError, match=message):
         guess(look_into(tmp_path), tmp_path, Choices(images=asked))

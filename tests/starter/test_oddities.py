@@ -18,7 +18,7 @@ def small_whales(data, answers):
     make_whales(data, answers, size=WHALES)
 
 
-def test_what_the_other_tables_may_be_is_said(tmp_path):
+def test_unused_tables_are_described(tmp_path):
     small_whales(tmp_path / "data", tmp_path / "answers.csv")
     lines = list_oddities(tmp_path / "data")
     assert mentions(lines, "boxes.csv is not used", "table.boxes_csv")
@@ -27,7 +27,7 @@ def test_what_the_other_tables_may_be_is_said(tmp_path):
     )
 
 
-def test_a_sample_without_its_images_is_told(tmp_path):
+def test_a_sample_without_its_images_is_reported(tmp_path):
     lay_text(tmp_path, "id,label\na,owl\nb,hen\nc,owl\nd,hen\n", *ABC)
     (tmp_path / "sample_submission.csv").write_text("id,label\nx,owl\n")
     assert mentions(
@@ -67,7 +67,7 @@ def test_everything_odd_is_counted_and_named(tmp_path):
 
 
 def test_images_count_whatever_they_are_called(tmp_path):
-    """What is in a file decides, as it does when it is read."""
+    """The content of a file decides, as it does for `prepare`."""
     for folder in ("owl", "hen"):
         lay_text(tmp_path, "x", f"{folder}/1.jpg", f"{folder}/2.png", csv="notes.txt")
         for name in ("3.pgm", "4.jp2", "5.tga"):

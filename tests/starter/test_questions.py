@@ -1,4 +1,4 @@
-"""Each question begins with a recipe that can be made, and one more row is one more question."""
+"""Each question starts with a valid recipe, and adding a row adds a question."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from imettk.tasks import TASKS
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
-def test_what_a_recipe_begins_with_fits_together(question):
+def test_the_settings_of_a_question_fit_together(question):
     columns = ("a", "b") if TASKS[question.task].asks_columns or TASKS[question.task].votes else ()
     recipe = Recipe(
         table=TableFormat(task=question.task, label_columns=columns),
@@ -28,7 +28,7 @@ def test_what_a_recipe_begins_with_fits_together(question):
     assert question.rule.kind in question.rules
 
 
-def test_a_rule_is_kept_where_it_answers_the_question():
+def test_a_rule_is_kept_if_it_answers_the_question():
     grouped, share = (
         RuleConfig(kind="group_thresholds", beta=2.0, max_labels=10),
         RuleConfig(kind="share", average="macro"),
@@ -63,7 +63,7 @@ AGES = Question(
 
 @pytest.fixture
 def asks_ages():
-    """A row for ages, before all others."""
+    """Add a row for ages before all others."""
     others = dict(QUESTIONS)
     QUESTIONS.clear()
     QUESTIONS.update({"ages": AGES, **others})
@@ -74,7 +74,7 @@ def asks_ages():
 
 @pytest.fixture
 def trees(tmp_path, monkeypatch):
-    """12 images of trees with their ages, of which 30 is rarer; the last tree has none."""
+    """Write 12 images of trees with their ages; 30 is rare, and the last tree has no age."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data" / "train").mkdir(parents=True)
     ages = ["10"] * 4 + ["20"] * 4 + ["30"] * 3 + [""]
@@ -86,7 +86,7 @@ def trees(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("words", [[], ["--task", "ages"]])
-def test_one_more_row_is_one_more_question(asks_ages, trees, tmp_path, capsys, words):
+def test_adding_a_row_adds_a_question(asks_ages, trees, tmp_path, capsys, words):
     main(["new", "trees", "--data", "data", *words])
     text = capsys.readouterr().out
     assert f"ages: {'as requested' if words else 'all labels are numbers'}  [--task]" in text
@@ -99,7 +99,7 @@ def test_one_more_row_is_one_more_question(asks_ages, trees, tmp_path, capsys, w
     assert load_recipe("more.py").rule == AGES.rule
 
 
-def test_without_that_row_they_are_classes(trees, capsys):
+def test_without_that_row_ages_are_classes(trees, capsys):
     main(["new", "trees", "--data", "data"])
     assert "multiclass: one label per row" in capsys.readouterr().out
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""A new recipe begins where this machine, and the weights that lie there, let it begin well."""
+"""A new recipe starts with a network that suits the machine and the available weights."""
 
 import pytest
 from pictures import make_pictures
@@ -28,7 +28,7 @@ def no_gpu(monkeypatch, tmp_path):
         ("quick", ["convnext_small.fb_in22k_ft_in1k_384.safetensors"], "test_resnet", False),
     ],
 )
-def test_the_first_whose_weights_are_there(no_gpu, tmp_path, strength, files, network, there):
+def test_the_first_network_with_weights_is_chosen(no_gpu, tmp_path, strength, files, network, there):
     (tmp_path / "weights").mkdir()
     for name in files:
         (tmp_path / "weights" / name).touch()
@@ -37,14 +37,14 @@ def test_the_first_whose_weights_are_there(no_gpu, tmp_path, strength, files, ne
     assert choose_start(strength, tmp_path / "none")[1] is False
 
 
-def test_a_machine_with_a_gpu_begins_with_a_strong_one(monkeypatch, tmp_path):
+def test_a_machine_with_a_gpu_starts_with_a_strong_network(monkeypatch, tmp_path):
     (tmp_path / "version").touch()
     monkeypatch.setattr(starting_points, "DRIVER", tmp_path / "version")
     assert choose_start(None, tmp_path)[0].strength == "strong"
     assert choose_start("quick", tmp_path)[0] is TINY
 
 
-def test_what_each_takes():
+def test_costs_of_starting_points():
     for point in STARTING_POINTS:
         assert point.side % point.multiple == 0 and point.num_epochs(10**7) == point.epochs[0]
         assert point.num_epochs(1) == point.epochs[1] and point.t4_hours(2000) >= point.t4_hours(1000) > 0
@@ -52,20 +52,20 @@ def test_what_each_takes():
     assert [point.batch_size for point in STARTING_POINTS if point.activation_mb] == [32, 64, 48]
 
 
-def test_new_begins_there_and_says_what_to_fetch_first(no_gpu, tmp_path, monkeypatch, capsys):
+def test_new_uses_the_start_and_prints_which_weights_to_fetch(no_gpu, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     data = make_pictures(tmp_path / "data", ["a", "b"] * 12)
     run("new", "big", "--data", data, "--start", "strong")
-    said, recipe = capsys.readouterr().out, load_recipe("big.py")
-    assert "first, fetch the pretrained weights: imettk weights timm:convnext_small.fb_in22k_ft_in1k_384\n" in said
-    assert "384 x 384 pixels, 20 epochs, batches of 32 in 15 GB, roughly 0.0 h a fold on a T4" in said
+    printed, recipe = capsys.readouterr().out, load_recipe("big.py")
+    assert "first, fetch the pretrained weights: imettk weights timm:convnext_small.fb_in22k_ft_in1k_384\n" in printed
+    assert "384 x 384 pixels, 20 epochs, batches of 32 in 15 GB, roughly 0.0 h a fold on a T4" in printed
     assert recipe.model.weights == "weights" and recipe.images.image_size == (384, 384)
     assert (recipe.stages[0].layer_decay, recipe.train.ema_decay, recipe.model.layer_groups) == (0.75, 0.99, 4)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "resnet18.pth").touch()
     run("new", "small", "--data", data)
-    said, recipe = capsys.readouterr().out, load_recipe("small.py")
-    assert "weights/ has its weights  [--start]" in said and "first, " not in said
+    printed, recipe = capsys.readouterr().out, load_recipe("small.py")
+    assert "weights/ has its weights  [--start]" in printed and "first, " not in printed
     assert recipe.model.backbone == "timm:resnet18.a1_in1k" and recipe.images.image_size == (160, 160)
     assert "give only one of them" in refused(
         capsys, "new", "x", "--data", data, "--start", "quick", "--like", "digits"

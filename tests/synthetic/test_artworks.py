@@ -19,7 +19,7 @@ FORMAT = TableFormat(labels_csv="labels.csv")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The folder, and the training and test tables of the default competition."""
+    """Return the folder, and the training and test tables of the default competition."""
     folder = tmp_path_factory.mktemp("artworks")
     make_artworks(folder / "data", folder / "answers" / "test.csv")
     train = read_table(FORMAT, folder / "data")
@@ -85,7 +85,7 @@ def test_labels_can_be_learned(made):
         return np.array(rows)
 
     forest = RandomForestClassifier(80, min_samples_leaf=2, random_state=0).fit(features(train), train.targets)
-    predicted = np.stack([each[:, -1] for each in forest.predict_proba(features(test))], 1)
+    predicted = np.stack([probs[:, -1] for probs in forest.predict_proba(features(test))], 1)
     frequent = np.flatnonzero(train.targets.sum(0) >= 20)
     scores = {LABEL_NAMES[label]: roc_auc_score(answers[:, label], predicted[:, label]) for label in frequent}
     assert {name.split("::")[0] for name in scores} == {"culture", "tag"} and len(scores) >= 10

@@ -19,7 +19,7 @@ RARE = [8, 9, 10, 15, 20, 27]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """By name: table, targets uint8 (N, 28) and images uint8 (N, 96, 96, 4) of the default competition."""
+    """Return table, targets uint8 (N, 28) and images uint8 (N, 96, 96, 4) of the default competition by part."""
     folder = tmp_path_factory.mktemp("cells")
     make_cells(folder / "data", folder / "answers" / "test.csv")
     parts = {}
@@ -28,7 +28,7 @@ def made(tmp_path_factory):
         targets = np.zeros((len(table), 28), np.uint8)
         for row, labels in enumerate(table["Target"]):
             targets[row, [int(label) for label in labels.split()]] = 1
-        parts[name] = (table, targets, np.stack([read_image(folder / "data" / name, each) for each in table["Id"]]))
+        parts[name] = (table, targets, np.stack([read_image(folder / "data" / name, id_) for id_ in table["Id"]]))
     sample = pd.read_csv(folder / "data" / "sample_submission.csv", dtype=str)
     assert sample.columns.tolist() == ["Id", "Predicted"]
     assert sample["Id"].tolist() == parts["test"][0]["Id"].tolist()
@@ -70,7 +70,7 @@ def test_images_of_one_antibody_share_their_labels(made):
     assert (by_antibody.nunique() == 1).all()
 
 
-def test_near_duplicates_are_there_and_nothing_else_is_alike(made):
+def test_only_near_duplicates_are_alike(made):
     def thumbs(name):
         small = np.stack([cv2.GaussianBlur(image, (0, 0), 3) for image in made[name][2]])
         flat = small.reshape(len(small), -1).astype(np.float32)
@@ -113,7 +113,7 @@ def test_labels_can_be_learned(made):
 
     (_, train_targets, train_images), (_, targets, images) = made["train"], made["test"]
     forest = RandomForestClassifier(80, min_samples_leaf=2, random_state=0).fit(features(train_images), train_targets)
-    predicted = np.stack([each[:, -1] for each in forest.predict_proba(features(images))], 1)
+    predicted = np.stack([probs[:, -1] for probs in forest.predict_proba(features(images))], 1)
     frequent = np.flatnonzero((train_targets.sum(0) >= 10) & (targets.sum(0) >= 2))
     scores = {int(label): roc_auc_score(targets[:, label], predicted[:, label]) for label in frequent}
     assert len(scores) >= 8

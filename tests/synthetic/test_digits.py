@@ -25,7 +25,7 @@ SMALL = DigitsSize(train_sheets=26, test_sheets=9, num_groups=4, sheet_pixels=32
         ([9, 3, 9, 3], {"has an odd digit", "has a digit above 6", "has three or more digits"}),
     ],
 )
-def test_labels_say_what_a_sheet_shows(shown, facts):
+def test_labels_match_the_sheet(shown, facts):
     assert {LABEL_NAMES[label] for label in sheet_labels(shown)} == {f"digit::{digit}" for digit in shown} | {
         f"fact::{fact}" for fact in facts
     }

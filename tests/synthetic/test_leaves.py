@@ -19,7 +19,7 @@ FORM = load_recipe("plant2020").table
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The folder, training and test table, and targets of the test images."""
+    """Return the folder, training and test table, and targets of the test images."""
     top = tmp_path_factory.mktemp("leaves")
     make_leaves(top / "data", top / "answers.csv", num_train=182)
     table = read_table(FORM, top / "data")
@@ -42,7 +42,7 @@ def test_files_and_counts(made):
     assert set(answers.tolist()) == {0, 1, 2, 3}
 
 
-def test_diseases_can_be_told_by_their_colours(made):
+def test_diseases_differ_in_colour(made):
     _, table, test, answers = made
 
     def looks(some):

@@ -1,4 +1,4 @@
-"""The made moles: SIIM-ISIC 2020's files, few melanomas, and diagnoses that can be told apart."""
+"""Drawn moles have SIIM-ISIC 2020's files, few melanomas, and distinguishable diagnoses."""
 
 import hashlib
 
@@ -19,7 +19,7 @@ FORM = load_recipe("melanoma2020").table
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The folder, training and test table, and diagnoses of the test images."""
+    """Return the folder, training and test table, and diagnoses of the test images."""
     top = tmp_path_factory.mktemp("lesions")
     make_lesions(top / "data", top / "answers.csv")
     table = read_table(FORM, top / "data")
@@ -43,7 +43,7 @@ def test_files_and_counts(made):
             assert count >= 3 if getattr(LESIONS[name], column) > 0 else count == 0
 
 
-def test_melanomas_can_be_told_by_their_colours(made):
+def test_melanomas_differ_in_colour(made):
     _, table, test, answers = made
 
     def looks(some):

@@ -42,7 +42,7 @@ from imettk.synthetic.whales import WhalesSize, make_whale_folders, make_whales
     ],
 )
 def test_each_format_in_miniature(tmp_path, name):
-    """Fewer rows that are still of the right format: read back by the same recipe, with folds to be made of them."""
+    """The same recipe reads the reduced tables back, and can make folds of them."""
     data, answers = tmp_path / "data", tmp_path / "answers.csv"
     if name == "imet2019":
         make_artworks(data, answers, num_train=96, num_test=24)
@@ -109,14 +109,14 @@ def test_a_miniature_has_a_sample_where_the_folder_of_test_images_is_all_there_i
 
 
 def test_classes_whose_names_are_not_their_ids(tmp_path):
-    """The miniature's list of labels keeps the rows of its labels, and of names that became one of them."""
+    """The list of labels keeps the rows of the chosen labels, and of names merged with them."""
     data = tmp_path / "data"
     (data / "train").mkdir(parents=True)
     rows = [(f"i{number}", "abc"[number % 3]) for number in range(60)] + [("last", "d")]
     for name, _ in rows:
         (data / "train" / f"{name}.png").touch()
     pd.DataFrame(rows, columns=["id", "label"]).to_csv(data / "train.csv", index=False)
-    (data / "labels.csv").write_text("key,title\n" + "".join(f"{one},the {one}\n" for one in "abcde"))
+    (data / "labels.csv").write_text("key,title\n" + "".join(f"{key},the {key}\n" for key in "abcde"))
     (data / "merged.csv").write_text("names\na d\n")
     form = TableFormat(
         task="multiclass", label_column="label", labels_csv="labels.csv", label_id_column="key",
@@ -130,7 +130,7 @@ def test_classes_whose_names_are_not_their_ids(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../train.csv", "a/../../train.csv", "/tmp/train.csv", "link/train.csv", "alias.csv"])
-def test_what_would_leave_the_scratch_folder_is_stopped(tmp_path, name):
+def test_writing_outside_the_scratch_folder_is_stopped(tmp_path, name):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "link").symlink_to(tmp_path)
     (tmp_path / "out" / "alias.csv").symlink_to(tmp_path / "train.csv")
@@ -140,8 +140,8 @@ def test_what_would_leave_the_scratch_folder_is_stopped(tmp_path, name):
 
 
 @pytest.mark.parametrize("images_per_identity", [1, 2, 4, 8])
-def test_there_are_as_many_identities_as_a_batch_needs(images_per_identity):
-    """In fold 0 too, of five; from 100 identities with 12 images each."""
+def test_a_miniature_has_enough_identities_for_a_batch(images_per_identity):
+    """That holds for fold 0 of five too, from 100 identities with 12 images each."""
     stage = StageConfig(batch_size=64, sampler="identities", images_per_identity=images_per_identity)
     classes = TableFormat(task="multiclass")
     recipe = Recipe(
@@ -162,7 +162,7 @@ def test_rows_with_several_labels_are_spread_over_the_table():
     assert choose_rows(labels, FIRST, 100).tolist() == [*range(40)]
 
 
-def test_rows_with_one_label_are_some_of_the_most_frequent():
+def test_rows_of_one_label_are_taken_from_the_most_frequent_ones():
     labels = [(2,)] * 3 + [(5,)] * 12 + [(6,)] * 12 + [(-1,)] * 13
     fives, sixes = [*range(3, 3 + IMAGES_A_LABEL)], [*range(15, 15 + IMAGES_A_LABEL)]
     assert choose_rows(labels, FIRST, 8).tolist() == [*fives, 27]  # an eighth as many of no known identity

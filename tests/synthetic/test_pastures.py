@@ -19,7 +19,7 @@ FORM = load_recipe("csiro2025").table
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The folder, training and test table, and targets of the test images."""
+    """Return the folder, training and test table, and targets of the test images."""
     top = tmp_path_factory.mktemp("pastures")
     make_pastures(top / "data", top / "answers.csv", num_train=100, num_test=30)
     table = read_table(FORM, top / "data")
@@ -45,7 +45,7 @@ def test_files_are_those_of_the_competition(made):
     assert table.remarks == () == test.remarks and len(np.unique(table.groups)) == 25
 
 
-def test_grams_can_be_told_by_colours(made):
+def test_grams_show_in_colours(made):
     _, table, test, answers = made
 
     def looks(some):

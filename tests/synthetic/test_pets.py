@@ -1,4 +1,4 @@
-"""The made pets: Pawpularity 2021's files, scores as skewed as the real ones, and eyes by which they can be told."""
+"""Drawn pets have Pawpularity 2021's files, scores as skewed as the real ones, and eyes that show them."""
 
 import hashlib
 
@@ -17,7 +17,7 @@ FORM = load_recipe("pawpularity2021").table
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The folder, training and test table, and scores of the test images."""
+    """Return the folder, training and test table, and scores of the test images."""
     top = tmp_path_factory.mktemp("pets")
     make_pets(top / "data", top / "answers.csv")
     table = read_table(FORM, top / "data")

@@ -1,4 +1,4 @@
-"""The made retinas: APTOS 2019's files, grades of its shares, and bleedings by which they can be told apart."""
+"""Drawn retinas have APTOS 2019's files, grades in its shares, and bleedings that show them."""
 
 import hashlib
 
@@ -18,7 +18,7 @@ FORM = load_recipe("aptos2019").table
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The folder, training and test table, and grades of the test images."""
+    """Return the folder, training and test table, and grades of the test images."""
     top = tmp_path_factory.mktemp("retinas")
     make_retinas(top / "data", top / "answers.csv")
     table = read_table(FORM, top / "data")

@@ -1,4 +1,4 @@
-"""The made turtles: Turtle Recall's files, scored, extra and new turtles, and faces that can be told apart."""
+"""Drawn turtles have Turtle Recall's files, scored, extra and new individuals, and distinguishable faces."""
 
 import hashlib
 
@@ -22,7 +22,7 @@ FORM = TableFormat(
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The folder, training and test table, and targets of the test images."""
+    """Return the folder, training and test table, and targets of the test images."""
     top = tmp_path_factory.mktemp("turtles")
     make_turtles(top / "data", top / "answers.csv")
     table = read_table(FORM, top / "data")
@@ -49,22 +49,22 @@ def test_files_and_counts_are_those_of_the_size(made):
     assert np.bincount(table.targets[table.sources == 0]).max() <= size.most_images
 
 
-def test_turtles_can_be_told_apart(made):
+def test_turtles_are_distinguishable(made):
     _, table, test, answers = made
 
-    def faces(some):
-        return [cv2.resize(cv2.imread(path, cv2.IMREAD_GRAYSCALE), (96, 96)) for path in some.paths]
+    def faces(part):
+        return [cv2.resize(cv2.imread(path, cv2.IMREAD_GRAYSCALE), (96, 96)) for path in part.paths]
 
-    # Local features are blind to pose: matched one to one, as a person would compare scutes.
+    # Local features do not depend on the pose: they are matched one to one, as a person would compare scutes.
     sift, matcher = cv2.SIFT_create(), cv2.BFMatcher()
     train = np.flatnonzero(table.sources == 0)
-    told = [sift.detectAndCompute(face, None)[1] for face in faces(table.take(train))]
+    known = [sift.detectAndCompute(face, None)[1] for face in faces(table.take(train))]
     right = []
     for target, face in zip(answers, faces(test), strict=True):
         if target < 0:
             continue
         mine = sift.detectAndCompute(face, None)[1]
-        counts = [sum(a.distance < 0.75 * b.distance for a, b in matcher.knnMatch(mine, each, k=2)) for each in told]
+        counts = [sum(a.distance < 0.75 * b.distance for a, b in matcher.knnMatch(mine, other, k=2)) for other in known]
         right.append(table.targets[train[int(np.argmax(counts))]] == target)
     assert np.mean(right) > 0.6  # one of 12
 

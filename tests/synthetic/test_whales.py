@@ -1,4 +1,4 @@
-"""The made whales: both real layouts, the same drawings, and flukes that can be told apart by their pixels."""
+"""Drawn whales have the same flukes in both real layouts, distinguishable by their pixels."""
 
 import hashlib
 
@@ -26,7 +26,7 @@ FOLDERS = TableFormat(
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """By layout: training and test table, and targets of the test images."""
+    """Return training and test table, and targets of the test images, by layout."""
     top = tmp_path_factory.mktemp("whales")
     found = {}
     for name, make, form in (("csv", make_whales, FORM), ("folders", make_whale_folders, FOLDERS)):
@@ -53,7 +53,7 @@ def test_counts_are_those_of_the_size(made):
 
 def test_both_layouts_show_the_same(made):
     (table, test, answers), (other, other_test, other_answers) = made["csv"], made["folders"]
-    names = dict(zip(table.ids, [table.labels[each] for each in table.targets], strict=True))
+    names = dict(zip(table.ids, [table.labels[target] for target in table.targets], strict=True))
     for name, target in zip(other.ids, other.targets, strict=True):
         folder, file = name.split("/")
         assert folder == (other.labels[target] if target >= 0 else "-1")
@@ -64,7 +64,7 @@ def test_both_layouts_show_the_same(made):
 
 
 def crops(table, width=24, height=16):
-    """Grey flukes cut to their boxes and set upright, float (N, width * height), each of mean 0 and length 1."""
+    """Return grey flukes cropped to their boxes and upright, float (N, width * height), each of mean 0 and length 1."""
     rows = []
     for path, box, turned in zip(table.paths, table.boxes, table.turned, strict=True):
         image = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
@@ -80,7 +80,7 @@ def crops(table, width=24, height=16):
 
 
 @pytest.mark.parametrize("layout", ["csv", "folders"])
-def test_whales_can_be_told_apart_within_their_boxes(made, layout):
+def test_whales_are_distinguishable_within_their_boxes(made, layout):
     table, test, answers = made[layout]
     likeness = crops(test) @ crops(table).T
     likeness[:, table.targets < 0] = -1
