@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config.file_kinds import TABLE_READERS, kind_of_name
-from imettk.data.csv_files import LISTED, is_utf8, list_names, require_utf8
+from imettk.data.csv_files import LISTED, require_utf8
 from imettk.data.decode import is_image
 from imettk.data.file_facts import FileFacts, describe_brightness, join_facts, suggest_white
 from imettk.data.file_tree import NamedTree
@@ -28,18 +28,16 @@ from imettk.errors import DataError
 from imettk.starter.containers import ARRAYS, Containers, add_arrays, find_containers
 from imettk.starter.finding import Finding
 from imettk.starter.insides import Insides, look_inside
+from imettk.starter.walk import Skipped, path_in, walk
 
 ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"))
 _SIGN = re.compile(f"[{re.escape(ENDING_SIGNS)}]")
 NUM_TRIED = 5  # files of an unknown extension that are tried, to see whether they are images
 # If there are more tables of one extension, in the folder itself or below it, they belong to images (boxes, outlines).
 MAX_TABLES = 50
-MAX_DEPTH = 5  # levels of folders that are searched
 NUM_DECODED = 48  # images to decode
 GREY_LIMIT = 1.0  # grey images differ by less between channels, in the mean and of 255: JPEG is not exact
 STRIP_ASPECT = 2.0  # an image with a larger aspect ratio is a strip
-# Files of a run folder, in which any further table or picture was written by imettk, not by the competition.
-RECIPE, RUN_TABLES = "recipe.json", frozenset(("table.json", "folds.csv"))
 
 
 @dataclass(frozen=True)
@@ -112,9 +110,9 @@ def look_into(data_dir: Path) -> Contents:
     if not data_dir.is_dir():
         raise DataError(f"{data_dir} is not a folder: --data must be the competition's folder of images and tables")
     require_utf8(data_dir)
-    skipped = _Skipped()
-    walked = list(_walk(data_dir, ".", skipped))
-    paths = [_path(folder, name) for folder, files in walked for name in files]
+    skipped = Skipped()
+    walked = list(walk(data_dir, ".", skipped))
+    paths = [path_in(folder, name) for folder, files in walked for name in files]
     arrays = [path for path in paths if _ending(path) in ARRAYS]
     found = find_containers(data_dir, [path for path in paths if _ending(path) not in ARRAYS])
     unread = [*skipped.unread, *found.unread, *map(str, found.missing)]
@@ -122,7 +120,7 @@ def look_into(data_dir: Path) -> Contents:
     others, tables = list[str](), list[str]()
     for folder, files in walked:
         for name in files:
-            if (path := _path(folder, name)) in found.files or _ending(name) in ARRAYS:
+            if (path := path_in(folder, name)) in found.files or _ending(name) in ARRAYS:
                 continue
             if _ending(name) in IMAGE_ENDINGS:
                 contents.images.setdefault(folder, []).append(name)
@@ -162,11 +160,6 @@ def _read_tables(paths: Sequence[str], data_dir: Path, contents: Contents) -> No
             contents.forms.update({path: form} if form else {})
 
 
-def _path(folder: str, name: str) -> str:
-    """Return the path of a file in a folder."""
-    return name if folder == "." else f"{folder}/{name}"
-
-
 def _ending(name: str) -> str:
     """Return the extension of a name, in lower case."""
     return os.path.splitext(name)[1].lower()
@@ -200,62 +193,6 @@ def list_endings(others: Counter[str]) -> str:
     """List the number of files of each extension: `160 .dcm, 2 .json`."""
     listed = ", ".join(f"{count} {ending or 'without an extension'}" for ending, count in others.most_common(LISTED))
     return listed + (", ..." if len(others) > LISTED else "")
-
-
-@dataclass
-class _Skipped:
-    """Entries of a folder that were passed over.
-
-    Attributes:
-        odd: pipes, broken links, and entries whose names are not UTF-8.
-        runs: run folders of imettk.
-        unread: why a folder cannot be read, one line each.
-    """
-
-    odd: list[str] = field(default_factory=list)
-    runs: list[str] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
-
-    def lines(self) -> Iterator[str]:
-        """Yield a line about odd entries, and one about run folders."""
-        if self.odd:
-            what = "that are neither files nor folders, or whose names are not UTF-8"
-            yield f"passed over {list_names(sorted(self.odd), 'path')} {what}"
-        if self.runs:
-            yield f"passed over {list_names(sorted(self.runs), 'run folder')} of imettk: keep runs outside of the data"
-
-
-def _walk(data_dir: Path, folder: str, skipped: _Skipped) -> Iterator[tuple[str, list[str]]]:
-    """Yield a folder and those below it with their files, sorted, without hidden ones and those of runs."""
-    folders, files = [], []
-    try:
-        entries = [entry for entry in os.scandir(data_dir / folder) if not entry.name.startswith(".")]
-    except OSError as error:
-        skipped.unread.append(f"{data_dir / folder} cannot be read: {error.strerror}")
-        return
-    # A run in the competition's own folder is mixed with the data, so that folder is never passed over.
-    if folder != "." and _is_run({entry.name for entry in entries}):
-        skipped.runs.append(folder)
-        return
-    for entry in entries:
-        path = _path(folder, entry.name)
-        if not is_utf8(entry.name):
-            skipped.odd.append(path)
-        elif entry.is_dir():
-            folders.append(path)
-        elif entry.is_file():
-            files.append(entry.name)
-        else:
-            skipped.odd.append(path)
-    yield folder, sorted(files)
-    if folder.count("/") < MAX_DEPTH:
-        for inner in sorted(folders):
-            yield from _walk(data_dir, inner, skipped)
-
-
-def _is_run(names: set[str]) -> bool:
-    """Return whether a folder with entries of these names is a run folder of imettk."""
-    return RECIPE in names and not RUN_TABLES.isdisjoint(names)
 
 
 @dataclass(frozen=True)

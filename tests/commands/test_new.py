@@ -228,6 +228,21 @@ def test_a_folder_with_a_test_set_needs_no_other(made, here, capsys):
     assert "--hold-out makes a test set for a folder without one" in text and not list(here.iterdir())
 
 
+def test_a_test_set_is_named_by_its_own_table(made, here, capsys):
+    shutil.copytree(made / "birds", here / "birds")
+    (here / "birds" / "my_submission.csv").write_text("photo,bird\np00,owl\n")
+    text = refused(capsys, "new", "mine", "--data", "birds", "--hold-out", 0.2)
+    assert "birds/my_submission.csv already asks for answers to one" in text and "sample_submission.csv" not in text
+
+
+def test_test_images_without_a_sample_are_reported_where_rows_are_held_out(made, here, capsys):
+    shutil.copytree(made / "birds", here / "birds")
+    (here / "birds" / "test").mkdir()
+    shutil.copy(here / "birds" / "photos" / "p00.jpg", here / "birds" / "test" / "q00.jpg")
+    command("new", "mine", "--data", "birds", "--hold-out", 0.25)
+    assert "1 test image (q00.jpg) left out: --hold-out makes another test set" in capsys.readouterr().out
+
+
 def test_a_row_twice_cannot_be_dealt(made, here, capsys):
     shutil.copytree(made / "birds", here / "birds")
     with (here / "birds" / "birds.csv").open("a") as file:
