@@ -94,7 +94,7 @@ class Guess(Rows):
 
 
 def with_answers(contents: Contents, choices: Choices, rows: Rows) -> Guess:
-    """Return the rows together with their test images, the answers asked for, and the metric."""
+    """Return the rows together with their test images, the columns to fill, and the metric."""
     names = list(rows.table.label_columns) or sorted({*rows.labels} - {rows.table.unknown_label})
     form, test_files, test_findings = _with_test(rows, names, contents)
     every_row = bool((rows.frame[form.label_column].str.strip() != "").all())

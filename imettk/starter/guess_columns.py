@@ -281,6 +281,7 @@ def find_group(
 
 def _repeats(frame: pd.DataFrame, column: str, label_column: str) -> bool:
     """Return whether a column groups rows, and is not the label under another name."""
+    # As many pairs as values and as labels: the column is one-to-one with the label, as a name beside its number.
     number = frame[column].nunique()
     pairs = len(frame[[column, label_column]].drop_duplicates())
     return 2 < number < 0.98 * len(frame) and not pairs == number == frame[label_column].nunique()

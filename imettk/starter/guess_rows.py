@@ -157,7 +157,7 @@ def _value_column(
     Raises:
         DataError: several columns may hold them.
     """
-    # Values differ within an image and within a label; what depends on one of the two alone describes it.
+    # Values differ within an image and within a label; a column that depends on only one of the two describes it.
     columns = [
         str(column)
         for column in frame.columns

@@ -175,6 +175,6 @@ def read_ranked(sample: Sample, labels: set[str], images: set[str]) -> Ranked | 
 
 
 def _foreign(answers: set[str], labels: set[str]) -> str | None:
-    """Return the only answer that is not a label, if its name says that it stands for unknown individuals."""
+    """Return the only answer that is not a label, if it is named like one for unknown individuals."""
     foreign = sorted(answers - labels)
     return foreign[0] if len(foreign) == 1 and UNKNOWN.fullmatch(foreign[0]) else None

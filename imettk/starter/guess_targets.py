@@ -126,7 +126,7 @@ def _sign_of_answers(reading: Reading, sample: Sample | None, labels: Counter[st
 
 
 def _why_numbers(frame: pd.DataFrame, columns: tuple[str, ...], sample: Sample | None, choices: Choices) -> str | None:
-    """Return the reason why these columns hold numbers to learn; None if nothing says so."""
+    """Return the reason why these columns hold numbers to learn; None without one."""
     cells = [frame[column].str.strip() for column in columns]
     if not all(part[part != ""].str.fullmatch(NUMBER).all() for part in cells):
         return None
@@ -201,6 +201,7 @@ def _find_columns(
         return asked, "the sample submission asks for it"
     if len(asked) > 1:
         return _require_fitting(frame, rows.csv, asked, sample, choices), "the sample submission asks for them"
+    # Two columns of votes (up and down, say) beside a column that may hold labels are only features of the image.
     votes = vote_columns(frame, rows.id_column, choices)
     others = {*label_candidates(frame, rows.id_column)} - {*votes}
     if votes and (asks_votes(choices) or (sample is None and not others)):

@@ -33,6 +33,7 @@ def find_titles(
         if is_held_out(Path(csv).stem) and not is_training(Path(csv).stem):
             continue
         for column in frame.columns:
+            # A table whose rows name images lists these, even if their ids are numbers as labels are.
             if wanted <= set(frame[column]) and frame[column].is_unique:
                 beside = [str(other) for other in frame.columns if other != column]
                 if any(_names_images(frame[other], contents) for other in beside):

@@ -47,7 +47,7 @@ def vote_columns(frame: pd.DataFrame, id_column: str, choices: Choices) -> tuple
 
 
 def why_votes(frame: pd.DataFrame, columns: tuple[str, ...], sample: Sample | None, choices: Choices) -> str | None:
-    """Return the reason why these columns hold votes; None if nothing says so.
+    """Return the reason why these columns hold votes; None without one.
 
     Votes are shares that sum to 1 in each row, or whole numbers if the sample submission has such shares. Several
     regression targets are neither.

@@ -65,6 +65,7 @@ def _return_lost_labels(
     targets: np.ndarray, units: np.ndarray, test: np.ndarray, names: list[str]
 ) -> tuple[np.ndarray, list[str]]:
     """Move the first row of each label without training rows back to training, with its whole group."""
+    # A label that training lacks could never be answered, and the score would measure the split, not the network.
     test, returned = test.copy(), []
     for label in np.flatnonzero(targets.any(0)):
         rows = targets[:, label] > 0

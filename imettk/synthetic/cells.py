@@ -150,7 +150,7 @@ def make_cells(
     _write(data_dir / "train", train).to_csv(data_dir / "train.csv", index=False)
     _write(data_dir / "external", external).to_csv(data_dir / "external.csv", index=False)
     answers = _write(data_dir / "test", test)
-    sample = pd.DataFrame({"Id": answers["Id"], "Predicted": "0"})  # the real one says Predicted, not Target, too
+    sample = pd.DataFrame({"Id": answers["Id"], "Predicted": "0"})  # the real column is not called Target either
     sample.to_csv(data_dir / "sample_submission.csv", index=False)
     answers_csv.parent.mkdir(parents=True, exist_ok=True)
     answers.to_csv(answers_csv, index=False)

@@ -68,7 +68,7 @@ def test_a_folder_of_a_part_of_the_data_is_not_a_class(tmp_path, monkeypatch, ca
             {"info": ["file,camera", *(f"{name}.jpg,{'xy'[int(name) % 3 == 0]}" for name in TWELVE)]},
             r"info\.csv: .*; or give --train-csv train if its folders are the labels$",
         ),
-        # Parts of the data alone are no labels (dogs-vs-cats), nor is a small part of nested folders (herbarium).
+        # Neither parts of the data (dogs-vs-cats) nor a few of many nested folders (herbarium) are labels.
         (
             [f"{part}/{part}{name}.jpg" for name in TWELVE for part in ("train", "valid", "TEST")],
             {},

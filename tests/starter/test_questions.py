@@ -24,7 +24,7 @@ def test_the_settings_of_a_question_fit_together(question):
         metric=question.embedding,
     )
     for kind in question.rules:
-        replace(recipe, rule=RuleConfig(kind=kind))  # raises `ConfigError` where a rule is none for the table
+        replace(recipe, rule=RuleConfig(kind=kind))  # raises `ConfigError` if a rule does not fit the table
     assert question.rule.kind in question.rules
 
 

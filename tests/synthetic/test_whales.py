@@ -94,7 +94,7 @@ def test_turned_images_are_upside_down_and_boxes_follow(made, tmp_path):
     make_whales(tmp_path / "none", tmp_path / "b.csv", seed=1, size=WhalesSize(turned=0.0))
     turned, upright = (read_table(FORM, tmp_path / name) for name in ("all", "none"))
     assert turned.turned.all() and not upright.turned.any()
-    assert (crops(turned) * crops(upright)).sum(1).min() > 0.9  # but for the JPEGs' blocks
+    assert (crops(turned) * crops(upright)).sum(1).min() > 0.9  # up to the blocks of JPEG
 
 
 @pytest.mark.parametrize("make", [make_whales, make_whale_folders])
