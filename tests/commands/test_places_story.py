@@ -98,7 +98,7 @@ def test_a_column_that_names_folders_is_a_pattern(tmp_path, entered):
     )
     said, told, recipe = entered()
     assert recipe.table.image_path == "{chain}/{image}" and recipe.table.image_suffix == ""
-    assert re.search(r"path +\{chain\}/\{image\}: so images lie in train_images/", said)
+    assert re.search(r"path +\{chain\}/\{image\}: these columns name the folders in train_images/", said)
     assert "found by name" not in told and "without an image" not in told
     table = read_table(recipe.table, tmp_path / "data")
     assert table.paths[7] == str(tmp_path / f"data/train_images/2/{hexes(7)}.jpg")

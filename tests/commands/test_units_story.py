@@ -316,7 +316,7 @@ def test_a_new_recipe_goes_the_whole_way(tmp_path, monkeypatch, capsys, layout):
     data.mkdir()
     lay_out(data, layout)
     run("new", "mine", "--data", data, *(["--metric", "roc_auc"] if layout == "columns" else []))
-    assert "one answer a" in capsys.readouterr().out or layout == "columns"
+    assert "one answer per" in capsys.readouterr().out or layout == "columns"
     assert LAYOUTS[layout] in (tmp_path / "mine.py").read_text()
     common = [
         "mine.py",
