@@ -193,7 +193,7 @@ def test_from_a_folder_to_a_cache_equal_to_the_files(tmp_path, monkeypatch, caps
     earlier = stored | {"key": cache_key(cached._reader, stored["kind"], recipe.cache.quality)}
     index.write_text(json.dumps(earlier))  # as written by a version that read some TIFF files otherwise
     assert open_source(recipe, table, Path("data"), directory).num_cached == (0 if kind == "tif" else 24)
-    assert ("by a version that read such files otherwise" in capsys.readouterr().out) == (kind == "tif")
+    assert ("by a version that read files differently" in capsys.readouterr().out) == (kind == "tif")
     (tmp_path / "data" / "train" / f"s07.{kind}").write_text("<html>gone</html>")
     line = refused(capsys, "prepare", "mine.py", *common, *TINY, *SMALL)
     assert "1 of 24 train images cannot be read" in line
