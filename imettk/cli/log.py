@@ -34,7 +34,8 @@ def run_log(arguments: argparse.Namespace) -> None:
     with open_ledger(store) as ledger:
         entries = ledger.entries()
     if arguments.action == "compare":
-        say(compare(find_entry(entries, arguments.first), find_entry(entries, arguments.second)))
+        first, second = (find_entry(entries, name) for name in (arguments.first, arguments.second))
+        say("\n".join([compare(first, second), *_paired(first, second)]))
         return
     say(table(entries))
     if arguments.plot is not None:
@@ -70,6 +71,15 @@ def compare(first: Entry, second: Entry) -> str:
     fields = [(name, *(entry.recipe.get(name, "-") for entry in (first, second))) for name in names]
     changed = [f"{name:<28}{old:<24}{new}" for name, old, new in fields if old != new]
     return "\n".join([*lines, *(changed or ["the recipes are the same"])])
+
+
+def _paired(first: Entry, second: Entry) -> list[str]:
+    """Return lines on the paired comparison of two runs; none before both are validated."""
+    from imettk.commands.compare_runs import describe_difference
+
+    if not all("oof" in entry.metrics and "folder" in entry.tags for entry in (first, second)):
+        return []
+    return describe_difference(*(Path(entry.tags["folder"]) for entry in (first, second)))
 
 
 def plot(entries: Sequence[Entry], path: Path) -> None:

@@ -15,6 +15,7 @@ from imettk.errors import ConfigError, MismatchError
 from imettk.evaluation.embeddings import FoldFiles, TableRows, read_fold_files
 from imettk.evaluation.identities import judge, nearest_images, tell_ranking, threshold_of_test
 from imettk.evaluation.members import blend_known, blend_test, join_members, read_member, require_current_labels
+from imettk.evaluation.paired import keep_judged_rankings
 from imettk.evaluation.ranker import Gallery, Ranker, stack
 from imettk.evaluation.submit import label_rows, submit
 from imettk.experiment.rule_file import keep_rule
@@ -64,7 +65,8 @@ def _judge(
     """Write and print the ensemble's scores; return, by member, its own score and its gain."""
     ranker, everyone = group.ranker, list(range(len(members)))
     ranked, truth = group.rank(everyone)
-    _, scores = judge(ranker, ranked, truth, group.row_folds, table.take(group.rows))
+    answers, scores = judge(ranker, ranked, truth, group.row_folds, table.take(group.rows))
+    keep_judged_rankings(run, table.take(group.rows), answers, truth)
     gains: dict[str, dict[str, float | None]] = {}
     say(f"{'member':<32}{'weight':>8}{'OOF':>9}{'gain':>9}")
     for number, path in enumerate(members):

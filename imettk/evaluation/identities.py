@@ -13,6 +13,7 @@ from imettk.data.sample_table import SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.evaluation.embeddings import TableRows
 from imettk.evaluation.evidence import keep_unknown_curve
+from imettk.evaluation.paired import keep_judged_rankings
 from imettk.evaluation.pictures import NUM_HITS, NUM_SHOWN, Album, draw_rankings, list_conflicts
 from imettk.evaluation.ranker import Gallery, Ranker, stack
 from imettk.evaluation.scoring import tell_scores
@@ -143,6 +144,7 @@ def validate_ranking(experiment: Experiment, folds: list[int]) -> bool:
         keep_unknown_curve(run, ranker, oof.ranked, oof.truth, threshold)
     keep_rule(run, {"kind": "rank", "unknown_threshold": threshold}, recipe, whole_table.labels, folds)
     write_json(run.path / "scores.json", scores)
+    keep_judged_rankings(run, table, answers, oof.truth)
     _draw(oof, answers, threshold)
     tell_ranking(ranker, scores, threshold)
     return threshold is not None and ranker.plan.unknown_share is None

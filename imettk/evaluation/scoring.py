@@ -15,6 +15,7 @@ from imettk.config import Recipe
 from imettk.data.asked_rows import find_asked, read_asked
 from imettk.data.sample_table import SampleTable
 from imettk.evaluation.evidence import keep_curves
+from imettk.evaluation.paired import keep_judged_oof
 from imettk.evaluation.rules import POOL
 from imettk.evaluation.units import Pooled
 from imettk.experiment.rule_file import keep_rule
@@ -80,6 +81,7 @@ def judge_oof(
     if parts := fitter.part_scores(answers, targets):
         scores["parts"] = parts
     write_json(run.path / "scores.json", scores | oof.pooled.values() | dict(more))
+    keep_judged_oof(run, fitter, table, oof.pooled, answers, oof.folds)
     path = run.path / LABEL_SCORES
     decided = rule.decisions(answers)
     write_label_table(path, recipe, oof, rule, decided)
