@@ -62,6 +62,7 @@ setup(
             "pytorch-metric-learning>=2.9",
             "ruff",
             "selenium>=4.20",
+            "selenium-axe-python>=2.2",  # for its copy of axe-core
             *DICOM,
             *KAGGLE,
             *TIFF,

@@ -69,7 +69,8 @@ class RuleJudge(Judge):
             more["views"] = self._view_scores(prepared, fitter, predictions, pooled, units)
         oof = OutOfFold(fitter, table, pooled, row_folds)
         _, answers = judge_oof(recipe, data_dir, run, oof, more=more)
-        keep_errors(recipe, run, table, prepared.source, rows[units.first], pooled.probs, answers)
+        first = rows[units.first]
+        keep_errors(recipe, run, table, source=prepared.source, rows=first, probs=pooled.probs, answers=answers)
         return True
 
     def _view_scores(

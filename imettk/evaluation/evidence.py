@@ -1,4 +1,4 @@
-"""What `validate` keeps for the report beside scores: curves, which classes are confused, the worst errors."""
+"""Files that `validate` leaves for the report beside the scores: curves, confused classes, the worst errors."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from imettk.tasks import Task
 from imettk.tracking.files import write_json
 from imettk.tracking.run_dir import CURVES, ERRORS, RunDir
 
-NUM_ERRORS, NUM_LABELS = 24, 8  # rows that are shown, and labels of each
-MOST_CLASSES, NUM_CONFUSED = 25, 15  # of a confusion matrix; of more classes, the pairs that are confused most
+NUM_ERRORS = 24  # rows that are shown
+NUM_LABELS = 8  # labels of a row that are missed, wrongly answered or right, of each kind
+MOST_CLASSES, NUM_CONFUSED = 25, 15  # classes of a confusion matrix; with more classes, pairs that are listed
 THRESHOLDS = np.arange(1, 100) / 100
-MOST_TARGETS, MOST_POINTS = 6, 500  # of numbers: targets with a chart, and rows in it
-NUM_POINTS = 60  # of the curve for an unknown identity
+MOST_TARGETS, MOST_POINTS = 6, 500  # targets with a chart, and rows in it
+NUM_POINTS = 60  # points of the curve for an unknown identity
 
 
 def keep_curves(
@@ -40,15 +41,16 @@ def keep_curves(
     shown: np.ndarray,
     decided: np.ndarray,
 ) -> None:
-    """Write `curves.json`: the score over thresholds, curves of probabilities, and which classes are taken for which,
-    each where the rule or the task has any.
+    """Write `curves.json`: the score over thresholds, curves of probabilities, residuals, and confused classes.
+
+    What a rule or a task does not have is left out.
 
     Args:
-        table: of the rows that were validated, with targets.
+        table: the validated rows, with targets.
         rule: fitted on all rows.
-        probs: out of fold, float (N, O).
-        shown: probabilities as they are answered where answers are probabilities, else `probs`.
-        decided: by rules that have not seen these rows, in the form of the task's targets.
+        probs: out-of-fold predictions, float (N, O).
+        shown: the answers if they are probabilities, otherwise `probs`.
+        decided: decisions of rules that have not seen these rows, in the form of the task's targets.
     """
     task, targets = recipe.task, table.targets
     assert targets is not None
@@ -69,7 +71,12 @@ def keep_curves(
 
 
 def value_points(answers: np.ndarray, targets: np.ndarray, titles: Sequence[str]) -> list[dict[str, Any]]:
-    """Return true and answered numbers of some rows of each target, float (N, T), and its error over all rows."""
+    """Return true and answered numbers of some rows of each target, and its error over all rows.
+
+    Args:
+        answers, targets: float (N, T).
+    """
+    # Evenly spaced rows: 500 dots show the shape, and all of them would fill megabytes of the page.
     rows = np.unique(np.linspace(0, len(targets) - 1, min(len(targets), MOST_POINTS)).round().astype(int))
     return [
         {
@@ -86,11 +93,17 @@ def value_points(answers: np.ndarray, targets: np.ndarray, titles: Sequence[str]
 def _probability_curves(
     task: Task, table: SampleTable, shown: np.ndarray, places: list[int], answered: np.ndarray | None
 ) -> dict[str, Any]:
-    """Return the curves of these labels, and how far their probabilities can be trusted: those of the class that each
-    row is answered with, int64 (N,), where labels exclude each other and several count."""
+    """Return ROC and precision-recall curves of some labels, and the calibration of their probabilities.
+
+    Args:
+        shown: probabilities, float (N, O).
+        places: the labels that are judged.
+        answered: the class that each row is answered with, int64 (N,); None if labels do not exclude each other.
+            Calibration is then that of the answered class.
+    """
     assert table.targets is not None
     if answered is not None and len(places) == len(table.labels) == 2:
-        places = [1]  # the first class is its mirror image
+        places = [1]  # the curves of the first of two classes are mirror images
     every, truth = task.label_probs(shown), task.label_shares(table.targets, len(table.labels))
     probs, true, titles = every[:, places], truth[:, places], [table.titles[place] for place in places]
     curves = label_curves(probs, task.label_matrix(table.targets, len(table.labels))[:, places], titles)
@@ -104,13 +117,12 @@ def _probability_curves(
 
 
 def _classes(task: Task, values: np.ndarray) -> np.ndarray:
-    """Return the one label of each row, int64 (N,), by targets or decisions where labels exclude each other."""
+    """Return the class of each row, int64 (N,), from targets or decisions of labels that exclude each other."""
     return np.array([task.labels_of(value)[0] for value in values], np.int64)
 
 
 def _confusion(truth: np.ndarray, answered: np.ndarray, titles: Sequence[str]) -> dict[str, Any]:
-    """Return how many rows of each class are answered with which: all counts, or of many classes the pairs that are
-    confused most, the most frequent first.
+    """Return the confusion matrix; with many classes the most frequently confused pairs instead.
 
     Args:
         truth, answered: classes, int64 (N,); rows of an unknown class, -1, do not count.
@@ -133,8 +145,11 @@ def _confusion(truth: np.ndarray, answered: np.ndarray, titles: Sequence[str]) -
 
 
 def threshold_curve(fitter: RuleFitter, rule: Rule, probs: np.ndarray, targets: np.ndarray) -> dict[str, Any] | None:
-    """Return what one threshold for all labels scores out of fold, and where the rule's own lie; None for a rule
-    without thresholds."""
+    """Return the out-of-fold score over one threshold for all labels, and the rule's own thresholds.
+
+    Returns:
+        None for a rule without thresholds.
+    """
     traced = fitter.trace(rule, probs, targets, THRESHOLDS)
     if traced is None:
         return None
@@ -143,21 +158,23 @@ def threshold_curve(fitter: RuleFitter, rule: Rule, probs: np.ndarray, targets: 
 
 
 def keep_unknown_curve(run: RunDir, ranker: Ranker, ranked: Ranked, truth: np.ndarray, threshold: float) -> None:
-    """Write `curves.json`: MAP@k where the unknown label stands before answers below each threshold; and how near the
-    first answers to known and unknown identities are, as counts."""
+    """Write `curves.json`: the score over thresholds below which the unknown label comes first, and two histograms.
+
+    The histograms are of similarities of the first answers, to queries of known and of unknown identity.
+    """
     first = ranked.scores[:, 0]
     finite = first[np.isfinite(first)]
     if not len(finite):
         return
     low, high = float(finite.min()), float(finite.max())
     thresholds = np.linspace(low, high, NUM_POINTS)
-    scores = [ranker.score(ranker.answer(ranked, float(one)), truth) for one in thresholds]
+    scores = [ranker.score(ranker.answer(ranked, float(value)), truth) for value in thresholds]
     edges = np.linspace(low, high, NUM_POINTS // 2 + 1)
     unknown = truth == ranker.unknown
     counts = {name: np.histogram(first[rows], edges)[0] for name, rows in (("known", ~unknown), ("unknown", unknown))}
-    own = [threshold] if low <= threshold <= high else []  # else the unknown label is always first, or never there
+    own = [threshold] if low <= threshold <= high else []  # outside, the unknown label comes first always or never
     curve = _curve(thresholds, np.array(scores), ranker.metric) | {"own": own, "edges": edges.tolist()}
-    write_json(run.path / CURVES, {"unknown": curve | {name: each.tolist() for name, each in counts.items()}})
+    write_json(run.path / CURVES, {"unknown": curve | {name: bins.tolist() for name, bins in counts.items()}})
 
 
 def _curve(thresholds: np.ndarray, scores: np.ndarray, metric: str) -> dict[str, Any]:
@@ -168,17 +185,18 @@ def keep_errors(
     recipe: Recipe,
     run: RunDir,
     table: SampleTable,
+    *,
     source: ImageSource,
     rows: np.ndarray,
     probs: np.ndarray,
     answers: np.ndarray,
 ) -> None:
-    """Write `errors.json`: the wrong answers that the model was surest of, as small pictures with their labels.
+    """Write `errors.json`: the wrong answers with the largest losses, as small pictures with their labels.
 
     Args:
-        table: of the rows that were validated, with targets.
-        rows: where these stand in `source`, int64 (N,).
-        probs: out of fold, float (N, O).
+        table: the validated rows, with targets.
+        rows: their places in `source`, int64 (N,).
+        probs: out-of-fold predictions, float (N, O).
         answers: in the form of the task's targets.
     """
     targets = table.targets
@@ -187,36 +205,53 @@ def keep_errors(
     wrong = np.flatnonzero(task.wrong(answers, targets))
     losses, label_probs = task.row_losses(probs[wrong], targets[wrong]), task.label_probs(probs)
     worst = np.argsort(-losses, kind="stable")[:NUM_ERRORS]
-    numbers = [_say_numbers(values, table.titles) for values in (targets, answers)] if task.numeric else []
     tiles = []
     for place in worst.tolist():
         row = int(wrong[place])
-        sides = [
-            [{"label": text, "prob": None, "right": side == 0} for text in texts[row]]
-            for side, texts in enumerate(numbers)
-        ]
-        if not numbers:
-            true, answered = task.labels_of(targets[row]), task.labels_of(answers[row])
-            shown = label_probs[row]
-            sides = [_describe(*pair, shown, table.titles) for pair in ((true, answered), (answered, true))]
-        tiles.append(
-            {
-                "id": str(table.ids[row]),
-                "image": thumbnail(look_at(source, int(rows[row]))),
-                "loss": round(float(losses[place]), 3),
-                "truth": sides[0],
-                "answers": sides[1],
-            }
-        )
+        if task.numeric:
+            sides = _describe_numbers(targets[row], answers[row], table.titles)
+        else:
+            sides = _describe_labels(
+                task.labels_of(targets[row]), task.labels_of(answers[row]), label_probs[row], table.titles
+            )
+        image = thumbnail(look_at(source, int(rows[row])))
+        tiles.append({"id": str(table.ids[row]), "image": image, "loss": round(float(losses[place]), 3)} | sides)
     write_json(run.path / ERRORS, {"rows": len(targets), "wrong": len(wrong), "tiles": tiles})
 
 
-def _say_numbers(values: np.ndarray, titles: Sequence[str]) -> list[list[str]]:
-    return [[f"{title} {value:.6g}" for title, value in zip(titles, row, strict=True)] for row in values.tolist()]
+def _describe_numbers(true: np.ndarray, answered: np.ndarray, titles: Sequence[str]) -> dict[str, Any]:
+    """Return the true and the answered numbers of a row, float (T,) each, as text; a single target needs no name."""
+    sides = {}
+    for side, values in (("truth", true), ("answers", answered)):
+        texts = [f"{value:.6g}" if side == "truth" else f"{value:.4g}" for value in values.tolist()]
+        if len(titles) > 1:
+            texts = [f"{title} {text}" for title, text in zip(titles, texts, strict=True)]
+        sides[side] = [{"label": text, "prob": None, "right": side == "truth"} for text in texts]
+    return sides
 
 
-def _describe(chosen: np.ndarray, others: np.ndarray, probs: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Some labels of a row, the likeliest first, each with its probability, and whether it is among the others too."""
-    order = chosen[np.argsort(-probs[chosen], kind="stable")][:NUM_LABELS].tolist()
-    found = set(others.tolist())
-    return [{"label": labels[label], "prob": round(float(probs[label]), 3), "right": label in found} for label in order]
+def _describe_labels(
+    true: np.ndarray, answered: np.ndarray, probs: np.ndarray, titles: Sequence[str]
+) -> dict[str, Any]:
+    """Return the true and the answered labels of a row, those that differ first, and how many are left out.
+
+    A row of iMet can have a dozen right labels: sorted by probability, they would push the missed ones, whose
+    probabilities are low, off the list.
+
+    Args:
+        true, answered: int64 (M,) each.
+        probs: float (C,).
+    """
+    sides: dict[str, Any] = {}
+    left_out = {}
+    for side, labels, others in (("truth", true, answered), ("answers", answered, true)):
+        order = labels[np.argsort(-probs[labels], kind="stable")]
+        differing, right = order[~np.isin(order, others)], order[np.isin(order, others)]
+        left_out[side] = max(0, len(differing) - NUM_LABELS)
+        left_out["right"] = max(0, len(right) - NUM_LABELS)
+        sides[side] = [
+            {"label": titles[label], "prob": round(float(probs[label]), 3), "right": is_right}
+            for part, is_right in ((differing, False), (right, True))
+            for label in part[:NUM_LABELS].tolist()
+        ]
+    return sides | {"left_out": left_out}

@@ -1,4 +1,4 @@
-"""Charts of what answers and probabilities are worth: ROC and precision-recall curves, calibration, confusion."""
+"""Charts of answers and probabilities: ROC and precision-recall curves, calibration, residuals, confusion."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from imettk.pictures import charts
 from imettk.pictures.charts import COLOURS, INK, PAPER, STROKES, WIDE, Line, shorten
 
 CELL = 0.42  # inches: room for a count and its share
-MOST_LETTERS = 18  # of a class beside the matrix
-STRONG = 0.75  # opacity from which on a cell's text is in the colour of the page
-# Told apart by colour-blind readers: blue and orange; and curves of the same stroke, every third.
+MOST_LETTERS = 18  # of a class name beside the matrix
+STRONG = 0.75  # cells of at least this opacity have text in the page's background colour
+# Colour-blind readers confuse red and green, so right and wrong are blue and orange. Curves cycle through three strokes
+# and six colours in an order in which two of the same stroke never have colours that are easily confused.
 RIGHT, WRONG = COLOURS[0], COLOURS[1]
 OF_CURVES = [COLOURS[number] for number in (0, 3, 2, 1, 5, 4)]
 
@@ -22,10 +23,10 @@ OF_CURVES = [COLOURS[number] for number in (0, 3, 2, 1, 5, 4)]
 def draw_curves(
     lines: Sequence[Line], *, mean: Line | None, x: str, y: str, chance: Sequence[float] | None, alt: str
 ) -> str:
-    """Curves in the unit square, each with a colour and a stroke of its own, and their mean as a broad line.
+    """Draw curves in the unit square, each with its own colour and stroke, and their mean as a broad line.
 
     Args:
-        chance: where a guess would be, at x = 0 and x = 1, as a pale line.
+        chance: heights of a random guess at x = 0 and x = 1, drawn as a pale line.
         alt: what the chart shows, in words.
     """
     entries = len(lines) + (mean is not None)
@@ -42,7 +43,7 @@ def draw_curves(
 
 
 def draw_calibration(probs: Sequence[float], shares: Sequence[float], counts: Sequence[int], *, alt: str) -> str:
-    """A dot for each bin: its mean probability, and the share that is true; below, how many the bin holds."""
+    """Draw a dot for each bin, the share that is true over its mean probability, and below the size of each bin."""
     figure, (above, below) = charts.new_figure(3.9, heights=(5, 1))
     above.plot([0, 1], [0, 1], color=INK, linewidth=1, alpha=0.35)
     above.plot(probs, shares, "-o", color=COLOURS[0], linewidth=1.4, markersize=4)
@@ -54,7 +55,7 @@ def draw_calibration(probs: Sequence[float], shares: Sequence[float], counts: Se
 
 
 def draw_values(true: np.ndarray, answers: np.ndarray, *, alt: str) -> str:
-    """A dot for each row: its answered number over its true one; below, by how much it is too high or too low.
+    """Draw a dot for each row, its answered number over its true one, and below the residuals.
 
     Args:
         true, answers: float (N,).
@@ -67,11 +68,13 @@ def draw_values(true: np.ndarray, answers: np.ndarray, *, alt: str) -> str:
     below.axhline(0, color=INK, linewidth=1, alpha=0.35)
     below.plot(true, answers - true, "o", color=COLOURS[1], markersize=3, alpha=0.6)
     below.set(xlabel="true", ylabel="residual")
+    for axes in (above, below):
+        charts.set_plain(axes)
     return charts.to_svg(figure, None, alt=alt)
 
 
 def draw_confusion(labels: Sequence[str], counts: np.ndarray, *, alt: str) -> str:
-    """A cell for each pair of classes: rows of a true class that are answered with another, and their share of it.
+    """Draw a confusion matrix: in each cell the rows and their share of the true class.
 
     Args:
         counts: int (C, C), a row for each true class.
@@ -86,7 +89,7 @@ def draw_confusion(labels: Sequence[str], counts: np.ndarray, *, alt: str) -> st
     for true, answered in np.argwhere(counts).tolist():
         share = float(shares[true, answered])
         corner, colour = (answered - 0.5, true - 0.5), RIGHT if true == answered else WRONG
-        alpha = share**0.7  # a share of 5% can be seen
+        alpha = share**0.7  # so that a share of 5% is still visible
         axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, alpha=alpha, linewidth=0))
         ink: Any = {"color": PAPER if alpha >= STRONG else INK, "ha": "center"}
         axes.text(answered, true, f"{counts[true, answered]}", va="bottom", fontsize=8.5, **ink)
@@ -104,7 +107,7 @@ def draw_confusion(labels: Sequence[str], counts: np.ndarray, *, alt: str) -> st
 
 
 def _percent(share: float) -> str:
-    """A share in whole percents; one that is not none is not 0%, and one that is not all is not 100%."""
+    """Return a share in whole percents; only exactly 0 is 0%, and only exactly 1 is 100%."""
     if 0 < share < 0.005:
         return "<1%"
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"

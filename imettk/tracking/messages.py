@@ -64,7 +64,7 @@ def ended(name: str, fold: int, events: Events, *, session_seconds: float, fault
         return Message(f"{head}paused at step {step:,} of {num_steps:,}{score}")
     sessions = max(1, math.ceil(left / session_seconds))
     more = "1 session" if sessions == 1 else f"{sessions} sessions"
-    return Message(f"{head}paused at step {step:,} of {num_steps:,}{score}; {_hours(left)} left, {more}")
+    return Message(f"{head}paused at step {step:,} of {num_steps:,}{score}; {format_duration(left)} left, {more}")
 
 
 def scored(name: str, folder: Path) -> str:
@@ -100,5 +100,6 @@ def _picture(scores: Sequence[tuple[int, float]], losses: Sequence[tuple[int, fl
     return file.getvalue()
 
 
-def _hours(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
+    """Return a duration in hours, or in minutes below an hour and a half."""
     return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{max(1, round(seconds / 60))} min"

@@ -1,4 +1,4 @@
-"""Charts and tables of a report that are made of what `validate` left in `curves.json` and `scores.json`."""
+"""Charts of a report that are drawn from what `validate` left in `curves.json`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from imettk.pictures.answer_charts import draw_calibration, draw_confusion, draw
 from imettk.pictures.charts import Line, draw_histograms, draw_lines, shorten
 
 Charts = list[tuple[str, str]]  # captions and SVG
-MOST_LETTERS = 20  # of a label in a legend
+MOST_LETTERS = 20  # of a label in the legend
 
 
 class Kind(NamedTuple):
-    """A kind of curve, its axes, its keys in `curves.json`, and what the area under it is called."""
+    """A kind of curve: its axes, its keys in `curves.json`, and the name of the area under it."""
 
     name: str
     x: str
@@ -31,7 +31,7 @@ PRECISION = Kind(
 
 
 def threshold_charts(curves: dict[str, Any]) -> Charts:
-    """Return charts of what thresholds do."""
+    """Return charts of scores over thresholds."""
     charts = []
     for key, title, x in (
         ("threshold", "Score against one threshold for all labels", "threshold"),
@@ -40,19 +40,19 @@ def threshold_charts(curves: dict[str, Any]) -> Charts:
         if curve := curves.get(key):
             line = Line(curve["metric"], curve["thresholds"], curve["scores"])
             more = " (relative to the row's largest)" if curve.get("relative") else ""
-            charts.append((title + more, draw_lines([line], x=x, y=curve["metric"], own=curve["own"])))
+            charts.append((title + more, draw_lines([line], x=x, y=curve["metric"], marks=curve["own"])))
     if curve := curves.get("unknown"):
         counts = {name: curve[name] for name in ("known", "unknown")}
-        chart = draw_histograms(curve["edges"], counts, x="similarity of the first answer", own=curve["own"])
+        chart = draw_histograms(curve["edges"], counts, x="similarity of the first answer", marks=curve["own"])
         charts.append(("Known and unknown identities", chart))
     return charts
 
 
 def probability_charts(curves: dict[str, Any], score: str) -> Charts:
-    """Return ROC and precision-recall curves, and how often what has some probability is true.
+    """Return charts of ROC and precision-recall curves and of calibration.
 
     Args:
-        score: what the run scores out of fold, in words; it may be empty.
+        score: the run's out-of-fold score in words; may be empty.
     """
     charts = []
     if content := curves.get("probabilities"):
@@ -65,12 +65,12 @@ def probability_charts(curves: dict[str, Any], score: str) -> Charts:
 
 
 def value_charts(curves: dict[str, Any]) -> Charts:
-    """Return answered against true numbers of each target, and how far they are off."""
+    """Return charts of answered against true numbers and of residuals, one for each target."""
     charts = []
     for content in curves.get("values") or []:
         true, answers = (np.array(content[name], float) for name in ("true", "answers"))
-        some = "" if len(true) == content["rows"] else f" {len(true)} of {content['rows']} rows are shown."
-        caption = f"{content['target']}: answered against true, and residuals; RMSE {content['rmse']:.4g}.{some}"
+        shown = "" if len(true) == content["rows"] else f" {len(true)} of {content['rows']} rows are shown."
+        caption = f"{content['target']}: answered against true, and residuals; RMSE {content['rmse']:#.4g}.{shown}"
         charts.append((caption, draw_values(true, answers, alt=f"{caption} Right answers lie on the diagonal.")))
     return charts
 
@@ -95,7 +95,7 @@ def _label_chart(
         half = len(lines) // 2
         sentences.append(f"Shown: the {half} labels with the largest ROC area and the {half} with the smallest.")
     if left_out:
-        sentences.append(f"Without a curve: {left_out} more, for want of a true row or of a false one.")
+        sentences.append(f"{left_out} more have no curve: all of their rows are true, or all are false.")
     caption = " ".join(sentences)
     areas = ", ".join(f"{line['label']} {line[kind.key]:.3f}" for line in lines)
     alt = f"{caption} {kind.y.capitalize()} against {kind.x}; area of each curve: {areas}."
@@ -108,7 +108,7 @@ def _calibration_chart(content: dict[str, Any]) -> tuple[str, str]:
     size = f"{low}" if low == high else f"{low} to {high}"
     caption = (
         f"Calibration of {content['of']}: expected calibration error {content['error']:.4f}, in {len(counts)} bins of "
-        f"{size} {content['unit']}. Where probabilities are right, dots lie on the diagonal."
+        f"{size} {content['unit']}. The dots of calibrated probabilities lie on the diagonal."
     )
     points = ", ".join(f"{prob:.2f} {share:.2f}" for prob, share in zip(probs, shares, strict=True))
     alt = f"{caption} Mean probability of each bin and the share that is true: {points}."
@@ -116,41 +116,18 @@ def _calibration_chart(content: dict[str, Any]) -> tuple[str, str]:
 
 
 def confusion_chart(curves: dict[str, Any]) -> tuple[str, str] | None:
-    """Return the confusion matrix, where it was kept."""
+    """Return caption and chart of the confusion matrix; None if `validate` kept none."""
     content = curves.get("confusion") or {}
     if "counts" not in content:
         return None
     labels, counts = content["labels"], np.array(content["counts"])
     right, rows = int(counts.trace()), int(counts.sum())
     caption = (
-        f"Confusion matrix: {right} of {rows} rows are answered with their class. Each cell: rows, and their share of "
-        "the true class; right answers are blue, wrong ones orange."
+        f"Confusion matrix: {right} of {rows} rows are answered correctly. Each cell shows rows and their share of the "
+        "true class; right answers are blue, wrong ones orange."
     )
     wrong = [(int(counts[pair]), pair) for pair in zip(*np.nonzero(counts), strict=True) if pair[0] != pair[1]]
     wrong.sort(key=lambda pair: -pair[0])
     pairs = ", ".join(f"{labels[true]} as {labels[answer]} {count}" for count, (true, answer) in wrong[:10])
     alt = f"{caption} Most often confused: {pairs or 'none'}."
     return caption, draw_confusion(labels, counts, alt=alt)
-
-
-def confused_classes(pairs: list[dict[str, Any]] | None) -> dict[str, Any] | None:
-    """Return a table of the classes that are taken for each other most often; None where nothing was kept."""
-    if not pairs:
-        return None
-    rows = [[pair["truth"], pair["answer"], _rows_of(pair["rows"], pair.get("of"))] for pair in pairs]
-    columns = ["true class", "answered class", "rows"]
-    return {"title": "Classes that are taken for each other most often", "columns": columns, "rows": rows}
-
-
-def _rows_of(count: int, total: int | None) -> str:
-    """A count, and its share of all rows of the class where that was kept."""
-    return f"{count}" if not total else f"{count} of {total} ({count / total:.0%})"
-
-
-def part_tables(scores: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a table of what each question scores, of `scores.json`; none where there is one question."""
-    if not (parts := scores.get("parts")):
-        return []
-    names = list(next(iter(parts.values())))
-    rows = [[part, *(f"{values[name]:.4f}" for name in names)] for part, values in parts.items()]
-    return [{"title": "By question", "columns": ["question", *names], "rows": rows}]

@@ -1,6 +1,6 @@
-"""What a run folder holds for its report: facts, charts, tables and pictures, each read by itself.
+"""One run as its report shows it: facts, charts, tables and pictures, each read by itself.
 
-What is missing or damaged is named, and the rest is shown all the same.
+A report is most needed when something went wrong, so a file that is missing or damaged is named and the rest is shown.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from imettk.config import Recipe, fingerprint, read_recipe, to_json
@@ -18,34 +17,29 @@ from imettk.errors import MissingFileError, UserError
 from imettk.pictures.charts import Line, Span, draw_lines, draw_scores, draw_shares, draw_time_line
 from imettk.tracking.files import read_json
 from imettk.tracking.journal import read_sessions
-from imettk.tracking.report_charts import (
-    confused_classes,
-    confusion_chart,
-    part_tables,
-    probability_charts,
-    threshold_charts,
-    value_charts,
-)
+from imettk.tracking.report_charts import confusion_chart, probability_charts, threshold_charts, value_charts
+from imettk.tracking.report_facts import Fact, noted_facts, score_facts, training_facts
 from imettk.tracking.report_pictures import gallery, worst_errors
+from imettk.tracking.report_tables import confused_classes, gain_tables, label_table, member_table, part_tables
 from imettk.tracking.run_dir import CURVES, ERRORS, LABEL_SCORES, RunDir
 from imettk.tracking.summary import CHAIN, FACTS, FoldSummary, RunSummary, find_journals, read_facts, summarise_fold
 
-MOST_LABELS = 1500  # rows of the table on the page
 GALLERIES = ("ranking_worst.json", "ranking_some.json", "label_conflicts.json")
 COUNTS = {"true": "true", "expected": "before the rule (sum of probabilities)", "chosen": "after the rule (answers)"}
 CURVE_TITLES = {
     "train/loss": "Training loss",
     "validate/score": "Validation score while training",
     "validate/loss": "Validation loss",
-    "train/lr": "Learning rate (largest of the groups)",
+    "train/lr": "Learning rate (the highest of all parameter groups)",
 }
+AXES = {"train/loss": "loss", "validate/loss": "loss", "train/lr": "learning rate"}  # the score's is the metric's name
 
 
 class Parts:
-    """One run as its report shows it.
+    """A run, read once; every attribute is ready for the page.
 
     Attributes:
-        metric: what the metric is called in print.
+        metric: the metric's name in print.
         faults: what is missing or damaged, a line each.
     """
 
@@ -55,7 +49,7 @@ class Parts:
         self.faults: list[str] = []
         self.recipe: Recipe | None = self._try("recipe.json", lambda: read_recipe(self._path("recipe.json")), "prepare")
         self.scores: dict[str, Any] = self._read("scores.json", "validate") or {}
-        self.metric: str = self._try("scores.json", self._name_of_metric) or "score"
+        self.metric: str = self._try("scores.json", self._metric_title) or "score"
         self._ensemble: dict[str, Any] = self._read("ensemble.json") or {}
         self.folds = self._read_folds(find_journals([folder, *inputs]))
         self.summary = self._summary()
@@ -74,23 +68,34 @@ class Parts:
         self.confused = self._try(CURVES, lambda: confused_classes((curves.get("confusion") or {}).get("pairs")))
         if self.confused is None:  # version 0.1.0 kept them with the errors
             self.confused = self._try(ERRORS, lambda: confused_classes(errors.get("confused")))
-        self.labels = self._try(LABEL_SCORES, self._labels)
-        self.gains = self._join({"scores.json": self._gains, "ensemble.json": self._members})
+        frame = self._frame
+        self.labels = None if frame is None else self._try(LABEL_SCORES, partial(label_table, frame))
+        self.gains = self._join(
+            {
+                "scores.json": lambda: part_tables(self.scores) + gain_tables(self.scores, self.metric),
+                "ensemble.json": lambda: member_table(self._ensemble, self.metric),
+            }
+        )
         self.errors = self._try(ERRORS, lambda: worst_errors(errors)) if errors else None
         galleries = {name: content for name in GALLERIES if (content := self._read(name)) is not None}
         shown = [self._try(name, partial(gallery, content)) for name, content in galleries.items()]
-        self.galleries = [found for found in shown if found]
+        self.galleries = [content for content in shown if content]
 
     @property
     def title(self) -> str:
-        """The recipe's name and the run's own."""
+        """The recipe's name and the run's own name in the log."""
         if self.recipe is None:
             return self.name
         return f"{self.recipe.name} {self.summary.name if self.summary else ''}".strip()
 
     @property
+    def label_word(self) -> str:
+        """The word for a column of the answers: a label, or the target of a number."""
+        return "target" if self.recipe is not None and self.recipe.task.numeric else "label"
+
+    @property
     def decides(self) -> bool:
-        """Whether there is anything to show of decisions."""
+        """True if there is anything to show about decisions."""
         return bool(self.decisions or self.confusion or self.confused)
 
     @property
@@ -101,7 +106,12 @@ class Parts:
         return self._run.find_optional(name) or self.folder / name
 
     def _try(self, what: str, read: Callable[[], Any], written_by: str | None = None) -> Any:
-        """What `read` gives; None where that fails, which is named. A report must not fall with one of its parts."""
+        """Return what `read` returns; None if it fails, after noting the fault.
+
+        Args:
+            what: the file that is read, for the note.
+            written_by: the command that writes it; None if a run may do without it.
+        """
         try:
             return read()
         except MissingFileError:
@@ -115,11 +125,11 @@ class Parts:
         return None
 
     def _join(self, parts: dict[str, Callable[[], list[Any]]]) -> list[Any]:
-        """Lists that are read from some files, as one: of those that can be read."""
-        return [one for what, read in parts.items() for one in self._try(what, read) or []]
+        """Return lists that are read from several files as one list, without those that cannot be read."""
+        return [item for what, read in parts.items() for item in self._try(what, read) or []]
 
     def _read(self, name: str, written_by: str | None = None) -> Any:
-        """A JSON file; one that is not there is named only where every run has it."""
+        """Read a JSON file; arguments as of `_try`."""
 
         def read() -> Any:
             content = read_json(self._path(name))
@@ -132,88 +142,55 @@ class Parts:
         return self._try(name, read, written_by)
 
     def _read_folds(self, journals: dict[int, Path]) -> dict[int, FoldSummary]:
-        """What the journals say; an ensemble has none, and lacks none."""
+        """Read the journals; an ensemble has none and needs none."""
         if not journals and not self._ensemble:
             self.faults.append("fold*/journal.jsonl is missing: `imettk train` writes it")
         return {
-            fold: found
+            fold: summary
             for fold, path in journals.items()
-            if (found := self._try(str(path), partial(summarise_fold, path))) is not None
+            if (summary := self._try(str(path), partial(summarise_fold, path))) is not None
         }
 
     def _summary(self) -> RunSummary | None:
-        """As the log has it, but read piece by piece."""
+        """Return what the log knows of a run, read piece by piece: `summarise` fails with its first damaged file."""
         if self.recipe is None:
             return None
         facts = self._try(FACTS, lambda: read_facts(self.folder)) or {}
         chain = self._read(CHAIN) or {}
         return RunSummary(self.folder, self.recipe, fingerprint(self.recipe), self.folds, self.scores, facts, chain)
 
-    def _facts(self) -> list[tuple[str, str]]:
-        """What was run, as names and values."""
+    def _facts(self) -> list[Fact]:
+        """Return the facts of the run, the scores first."""
         run = self.summary
-        rows = self._join(
+        return self._join(
             {
-                "folder": lambda: [("folder", self.folder)],
-                "fold*/journal.jsonl": self._training_facts,
-                CHAIN: lambda: [] if run is None else [("kernels", ", ".join(run.kernels))],
-                "scores.json": self._score_facts,
-                FACTS: self._noted_facts,
+                "scores.json": lambda: score_facts(self.scores, self.metric),
+                FACTS: lambda: [] if run is None else noted_facts(run.facts),
+                "fold*/journal.jsonl": lambda: training_facts(run, self.folds.values()),
+                CHAIN: lambda: [Fact("kernels", ", ".join(run.kernels))] if run and run.kernels else [],
+                "folder": lambda: [Fact("folder", str(self.folder))],
             }
         )
-        return [(name, str(value)) for name, value in rows if value not in (None, "")]
 
-    def _training_facts(self) -> list[tuple[str, Any]]:
-        run, folds = self.summary, self.folds.values()
-        rows = [] if run is None else [("fingerprint", run.fingerprint)]
-        if folds:
-            trained = sum(one.step >= one.num_steps for one in folds)
-            rows += [
-                ("folds trained", f"{trained}" if run is None else f"{trained} of {run.recipe.folds.num_folds}"),
-                ("sessions, hours", f"{sum(one.sessions for one in folds)}, {sum(one.hours for one in folds):.2f}"),
-                ("code", ", ".join(dict.fromkeys(code[:12] for one in folds for code in one.codes))),
-            ]
-        return rows
-
-    def _name_of_metric(self) -> str | None:
-        """What the metric is called in print; earlier versions had no other name for it."""
+    def _metric_title(self) -> str | None:
+        """Return the metric's name in print; version 0.1.0 wrote only `metric`."""
         return str(self.scores.get("title") or self.scores["metric"]) if self.scores else None
 
     def _oof(self) -> str:
-        """What the run scores out of fold, in words."""
+        """Return the out-of-fold score in words; "" before `validate`."""
         return f"OOF {self.metric} {self.scores['oof']:.4f}" if self.scores else ""
-
-    def _score_facts(self) -> list[tuple[str, Any]]:
-        if not self.scores:
-            return []
-        low, high = self.scores.get("interval") or (None, None)
-        interval = "" if low is None else f" (95%: {low:.4f} to {high:.4f})"
-        constant = self.scores.get("constant")
-        return [
-            (f"OOF {self.metric}", f"{self.scores['oof']:.4f}{interval}"),
-            ("best constant answer", None if constant is None else f"{constant:.4f}"),
-        ]
-
-    def _noted_facts(self) -> list[tuple[str, Any]]:
-        """What no stage knows."""
-        facts = {} if self.summary is None else self.summary.facts
-        board = facts.get("lb", {})
-        return [
-            ("note", facts.get("note", {}).get("text")),
-            *((f"LB {side}", board.get(side)) for side in ("public", "private")),
-        ]
 
     def _time_line(self) -> str | None:
         if not self.folds:
             return None
         rows = {f"fold {fold}": read_sessions(one.journal) for fold, one in self.folds.items()}
         for sessions in rows.values():
-            if sessions[-1].state == "killed":  # which a journal cannot tell from one that still runs
+            if sessions[-1].state == "killed":  # a journal without an end looks the same while the session still runs
                 sessions[-1] = sessions[-1]._replace(state="killed or running")
-        start = min(one.start for sessions in rows.values() for one in sessions)
+        start = min(session.start for sessions in rows.values() for session in sessions)
         return draw_time_line(
             {
-                name: [Span((one.start - start) / 3600, (one.end - start) / 3600, one.state) for one in sessions]
+                name: [Span(session.start - start, session.end - start, session.state) for session in sessions]
                 for name, sessions in rows.items()
             }
         )
@@ -226,21 +203,21 @@ class Parts:
         return draw_scores(names, [*folds.values(), oof], [None] * len(folds) + [self.scores.get("interval")])
 
     def _curves(self) -> list[tuple[str, str]]:
-        """Titles and charts of what happened over the steps of all sessions."""
+        """Return titles and charts of losses, scores and rates over the steps of all sessions."""
         charts = []
         for key, title in CURVE_TITLES.items():
             lines = []
-            for fold, one in self.folds.items():
-                if points := one.curves.get(key):
+            for fold, summary in self.folds.items():
+                if points := summary.curves.get(key):
                     _, steps, values = zip(*points, strict=True)
                     lines.append(Line(f"fold {fold}", steps, values, marked=key.startswith("validate")))
             if lines:
-                metric = self.metric if key == "validate/score" else key.partition("/")[2]
-                charts.append((title, draw_lines(lines, x="step", y=metric, log=key == "train/lr")))
+                axis = AXES.get(key, self.metric)
+                charts.append((title, draw_lines(lines, x="step", y=axis, log=key == "train/lr", whole=True)))
         return charts
 
     def _shares(self) -> list[tuple[str, str]]:
-        """Title and chart of how often each label is true and answered."""
+        """Return title and chart of how often each label is true and answered."""
         frame = self._frame
         if frame is None or not {"true", "chosen"} <= set(frame):
             return []
@@ -255,55 +232,3 @@ class Parts:
         texts = dict.fromkeys(("label", "name", "group"), str)
         frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
         return frame.assign(label=frame["label"].fillna(""))
-
-    def _labels(self) -> dict[str, Any] | None:
-        """The table of labels: columns, rows as text, and how many there are in all."""
-        if self._frame is None:
-            return None
-        frame = self._frame.dropna(axis="columns", how="all")
-        shown = frame.sort_values("true", ascending=False, kind="stable") if "true" in frame else frame
-        rows = [[_cell(value) for value in row] for row in shown.head(MOST_LABELS).itertuples(index=False)]
-        return {"columns": [str(name).replace("_", " ") for name in shown], "rows": rows, "total": len(frame)}
-
-    def _gains(self) -> list[dict[str, Any]]:
-        """Tables of what questions score, and of what views, pools of units and refinement add."""
-        tables, metric = part_tables(self.scores), self.metric
-        best_of, sign = (min, -1) if self.scores.get("lower_is_better") else (max, 1)
-        if views := self.scores.get("views"):
-            best = best_of(value for name, value in views.items() if name != "together")
-            rows = [[name, f"{value:.4f}", ""] for name, value in views.items()]
-            rows[-1][2] = f"{sign * (views['together'] - best):+.4f}"
-            tables.append({"title": "Test-time augmentation", "columns": ["view", metric, "gain"], "rows": rows})
-        if len(pools := self.scores.get("pools", {})) > 1:
-            rows = [[name, f"{value:.4f}", "chosen" * (name == self.scores["pool"])] for name, value in pools.items()]
-            tables.append({"title": "Several images an answer", "columns": ["pooled by", metric, ""], "rows": rows})
-        if (plain := self.scores.get("without_refinement")) is not None:
-            rows = [["without", f"{plain:.4f}", ""], ["with", f"{self.scores['oof']:.4f}", ""]]
-            rows[1][2] = f"{sign * (self.scores['oof'] - plain):+.4f}"
-            tables.append({"title": "Expansion and re-ranking", "columns": ["", metric, "gain"], "rows": rows})
-        return tables
-
-    def _members(self) -> list[dict[str, Any]]:
-        """A table of what each member of an ensemble adds."""
-        ensemble, metric = self._ensemble, self.metric
-        if not (members := ensemble.get("members")):
-            return []
-        rows = [
-            [
-                name,
-                f"{ensemble['weights'].get(name, 0):.3f}",
-                f"{one['oof']:.4f}",
-                "" if one["gain"] is None else f"{one['gain']:+.4f}",
-            ]
-            for name, one in members.items()
-        ]
-        title = f"Ensemble ({ensemble['method']})"
-        return [{"title": title, "columns": ["member", "weight", f"{metric} alone", "adds"], "rows": rows}]
-
-
-def _cell(value: Any) -> str:
-    if value is None or value is pd.NA or (isinstance(value, float | np.floating) and not np.isfinite(value)):
-        return ""
-    if isinstance(value, float | np.floating):
-        return f"{value:.4g}"
-    return str(value)

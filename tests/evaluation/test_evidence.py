@@ -19,7 +19,14 @@ from sklearn.metrics import confusion_matrix, fbeta_score, roc_auc_score
 from imettk.config import Recipe, RuleConfig, ScoreConfig, TableFormat, TrainConfig, choices
 from imettk.data.sample_table import SampleTable
 from imettk.errors import DataError
-from imettk.evaluation.evidence import NUM_ERRORS, keep_curves, keep_errors, keep_unknown_curve, threshold_curve
+from imettk.evaluation.evidence import (
+    NUM_ERRORS,
+    NUM_LABELS,
+    keep_curves,
+    keep_errors,
+    keep_unknown_curve,
+    threshold_curve,
+)
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.scoring import OutOfFold, judge_oof
 from imettk.evaluation.units import Pooled
@@ -70,7 +77,8 @@ def test_the_surest_wrong_rows_come_first_with_their_pictures(tmp_path):
     probs = rng.random((60, 4)).astype(np.float32)
     answers = probs > 0.5
     answers[:30] = targets[:30] > 0  # half of them are right
-    keep_errors(Recipe(), RunDir(tmp_path), table_of(targets), Images(), np.arange(60), probs, answers)
+    given = {"source": Images(), "rows": np.arange(60), "probs": probs, "answers": answers}
+    keep_errors(Recipe(), RunDir(tmp_path), table_of(targets), **given)
     kept = read(RunDir(tmp_path), "errors.json")
     wrong = [row for row in range(60) if (answers[row] != targets[row]).any()]
     losses = {row: -np.log(np.where(targets[row], probs[row], 1 - probs[row])).sum() for row in wrong}
@@ -78,16 +86,32 @@ def test_the_surest_wrong_rows_come_first_with_their_pictures(tmp_path):
     assert kept["wrong"] == len(wrong) < 60
     assert [tile["id"] for tile in kept["tiles"]] == [f"x{row}" for row in order]
     for row, tile in zip(order, kept["tiles"], strict=True):
-        said = {one["label"]: one for one in tile["answers"]}
-        assert set(said) == {LABELS[label] for label in np.flatnonzero(answers[row])}
-        for label, one in said.items():
+        answered = {item["label"]: item for item in tile["answers"]}
+        assert set(answered) == {LABELS[label] for label in np.flatnonzero(answers[row])}
+        for label, item in answered.items():
             place = LABELS.index(label)
-            assert one["right"] is bool(targets[row, place]) and one["prob"] == pytest.approx(
-                probs[row, place], abs=1e-3
-            )
-        assert {one["label"] for one in tile["truth"]} == {LABELS[label] for label in np.flatnonzero(targets[row])}
+            assert item["right"] is bool(targets[row, place])
+            assert item["prob"] == pytest.approx(probs[row, place], abs=1e-3)
+        assert {item["label"] for item in tile["truth"]} == {LABELS[label] for label in np.flatnonzero(targets[row])}
         with Image.open(io.BytesIO(base64.b64decode(tile["image"]))) as small:
             assert abs(int(np.asarray(small).mean()) - row) <= 2
+
+
+def test_of_many_labels_those_that_differ_are_kept_first(tmp_path):
+    """30 true labels, of which 20 are answered with high probabilities, and 3 wrong answers."""
+    targets, answers = np.zeros((1, 40), np.uint8), np.zeros((1, 40), bool)
+    targets[0, :30], answers[0, :20], answers[0, 37:] = 1, True, True
+    probs = np.linspace(0.99, 0.1, 40, dtype=np.float32)[None]
+    names = tuple(f"label {number}" for number in range(40))
+    table = SampleTable(np.array(["x0"]), np.array(["x0"]), names, ("",) * 40, targets=targets)
+    given = {"source": Images(), "rows": np.arange(1), "probs": probs, "answers": answers}
+    keep_errors(Recipe(), RunDir(tmp_path), table, **given)
+    (tile,) = read(RunDir(tmp_path), "errors.json")["tiles"]
+    truth = [(item["label"], item["right"]) for item in tile["truth"]]
+    assert truth[:NUM_LABELS] == [(f"label {20 + number}", False) for number in range(NUM_LABELS)]
+    assert truth[NUM_LABELS:] == [(f"label {number}", True) for number in range(NUM_LABELS)]
+    assert [item["label"] for item in tile["answers"]][:4] == ["label 37", "label 38", "label 39", "label 0"]
+    assert tile["left_out"] == {"truth": 2, "answers": 0, "right": 12}
 
 
 CLASSES = Recipe(
@@ -206,7 +230,8 @@ def test_probabilities_are_shown_as_they_are_answered_and_only_where_a_rule_give
 
 def test_an_image_that_cannot_be_read_is_grey(tmp_path):
     probs, targets = np.full((5, 4), 0.9, np.float32), np.zeros((5, 4), np.uint8)
-    keep_errors(Recipe(), RunDir(tmp_path), table_of(targets), Images(), np.arange(5), probs, probs > 0.5)
+    given = {"source": Images(), "rows": np.arange(5), "probs": probs, "answers": probs > 0.5}
+    keep_errors(Recipe(), RunDir(tmp_path), table_of(targets), **given)
     assert "x3" in {tile["id"] for tile in read(RunDir(tmp_path), "errors.json")["tiles"]}
 
 

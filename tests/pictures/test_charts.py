@@ -19,6 +19,7 @@ from imettk.pictures.charts import (
     draw_shares,
     draw_time_line,
     thin,
+    time_unit,
 )
 
 NASTY = 'a <b> & "c" $x_1$'
@@ -27,12 +28,12 @@ NASTY = 'a <b> & "c" $x_1$'
 @pytest.fixture(scope="module")
 def charts() -> dict[str, str]:
     return {
-        "lines": draw_lines([Line(NASTY, [1, 2], [3, 4]), Line("one", [1], [2])], x=NASTY, y="y", own=[1.5]),
+        "lines": draw_lines([Line(NASTY, [1, 2], [3, 4]), Line("one", [1], [2])], x=NASTY, y="y", marks=[1.5]),
         "log": draw_lines([Line("a", [1, 2], [1e-3, 1e-1])], x="step", y="lr", log=True),
         "time": draw_time_line({NASTY: [Span(0, 1, "killed"), Span(2, 3, "done")], "b": [Span(1, 1, "paused")]}),
         "scores": draw_scores([NASTY, "OOF"], [0.5, 0.61234], [None, (0.6, 0.7)]),
         "shares": draw_shares([NASTY, "zero"], {"true": np.array([10.0, 0]), "said": np.array([8.0, 0])}),
-        "histograms": draw_histograms([0, 1, 2], {"known": [1, 2], "unknown": [0, 0]}, x=NASTY, own=[0.7]),
+        "histograms": draw_histograms([0, 1, 2], {"known": [1, 2], "unknown": [0, 0]}, x=NASTY, marks=[0.7]),
     }
 
 
@@ -43,6 +44,36 @@ def test_they_are_elements_without_a_size_or_colours_of_their_own(charts):
         colours = set(re.findall(r"#[0-9a-f]{6}", svg))
         assert not colours, (name, colours)
         assert "var(--c0)" in svg and "currentColor" in svg and "<style" not in svg and "<metadata" not in svg
+
+
+def test_they_are_described_for_those_who_cannot_see_them(charts):
+    alts = {name: ElementTree.fromstring(svg).attrib["aria-label"] for name, svg in charts.items()}
+    assert alts["lines"] == f"y over {NASTY}: {NASTY} from 3 to 4; one from 2 to 2."
+    assert alts["time"] == f"Sessions over 3 seconds: {NASTY} killed, done; b paused."
+    assert alts["scores"] == f"Scores: {NASTY} 0.5000; OOF 0.6123."
+    assert alts["shares"] == f"Rows of each label: {NASTY} 10 true, 8 said; zero 0 true, 0 said."
+    assert "3 known, most often from 1 to 2" in alts["histograms"]
+    many = draw_lines([Line(f"fold {number}", [1, 2], [3, 4]) for number in range(50)], x="step", y="loss")
+    assert "fold 11 from 3 to 4; and 38 more" in many
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unit"),
+    [(0, "seconds"), (119, "seconds"), (120, "minutes"), (7199, "minutes"), (7200, "hours"), (200_000, "days")],
+)
+def test_a_time_line_has_the_unit_that_fits(seconds, unit):
+    assert time_unit(seconds)[0] == unit
+    svg = draw_time_line({"a": [Span(0, seconds, "done")]})
+    assert f"{unit} since the start" in texts(svg)
+
+
+def test_steps_are_whole_and_no_axis_takes_a_factor_out():
+    lines = [Line("a", [10, 20, 30], [0.9971, 0.9975, 0.9979])]
+    words = texts(draw_lines(lines, x="step", y="score", whole=True))
+    assert "10" in words and not any("." in word for word in words if not word.startswith("0.99"))
+    assert "0.9972" in words and not any("e" in word for word in words if word[0].isdigit())
+    words = texts(draw_lines([Line("a", [0, 20_000], [1, 2])], x="step", y="score", whole=True))
+    assert "20,000" in words
 
 
 def test_names_within_them_are_used_and_unique(charts):

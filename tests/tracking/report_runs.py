@@ -21,8 +21,8 @@ def make_run(folder: Path, *, name: str = "digits", num_labels: int = 30) -> Pat
     for fold in range(2):
         write_journal(folder / f"fold{fold}" / "journal.jsonl", 5000.0 + 100 * fold, ("killed", "done")[fold])
     scores = {
-        "metric": "F2", "folds": {"0": 0.71, "1": 0.73}, "oof": 0.72, "constant": 0.3, "interval": [0.7, 0.74],
-        "rows": 100, "views": {"plain": 0.715, "hflip": 0.71, "together": 0.72},
+        "metric": "f_beta", "title": "F2", "folds": {"0": 0.71, "1": 0.73}, "oof": 0.72, "constant": 0.3,
+        "interval": [0.7, 0.74], "rows": 100, "views": {"plain": 0.715, "hflip": 0.71, "together": 0.72},
     }  # fmt: skip
     write(folder / "scores.json", scores)
     grid = np.linspace(0.01, 0.99, 50)
@@ -41,7 +41,15 @@ def make_run(folder: Path, *, name: str = "digits", num_labels: int = 30) -> Pat
     picture = np.random.default_rng(0).integers(0, 255, (60, 80, 3)).astype(np.uint8)
     tile = {
         "id": "x1", "image": thumbnail(picture), "loss": 3.2,
-        "truth": [{"label": NASTY, "prob": 0.02, "right": False}], "answers": [],
+        "truth": [
+            {"label": NASTY, "prob": 0.02, "right": False},
+            {"label": "whale", "prob": 0.9, "right": True}, {"label": "sea", "prob": 0.8, "right": True},
+        ],
+        "answers": [
+            {"label": "boat", "prob": 0.7, "right": False}, {"label": "whale", "prob": 0.9, "right": True},
+            {"label": "sea", "prob": 0.8, "right": True},
+        ],
+        "left_out": {"truth": 0, "answers": 3, "right": 1},
     }  # fmt: skip
     confused = [{"truth": "a", "answer": "b", "rows": 4}]
     write(folder / "errors.json", {"rows": 100, "wrong": 31, "tiles": [tile] * 24, "confused": confused})

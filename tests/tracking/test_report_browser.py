@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from report_runs import NASTY, make_run
 
+from imettk.tracking import report as report_module
 from imettk.tracking.report import write_report
 
 BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
@@ -17,6 +19,7 @@ pytestmark = [
     ),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Selenium's, about its own sockets
 ]
+AXE = files("selenium_axe_python") / "axe-core" / "axe.min.js"
 WIDTHS = {"phone": 390, "desktop": 1280}
 
 
@@ -27,7 +30,11 @@ def browser(tmp_path_factory):
     from selenium.webdriver.chrome.service import Service
 
     folder = tmp_path_factory.mktemp("browser")
-    write_report([make_run(folder / "one"), make_run(folder / "two")], folder / "page.html")
+    runs = [make_run(folder / "one"), make_run(folder / "two")]
+    write_report(runs, folder / "page.html")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_module, "AMOUNTS", ((2, 8),))
+        write_report(runs, folder / "small.html")
     options = ChromeOptions()
     options.binary_location = BROWSER
     for word in (
@@ -37,6 +44,7 @@ def browser(tmp_path_factory):
         options.add_argument(f"--{word}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = Chrome(options=options, service=Service(DRIVER))
+    driver.set_script_timeout(300)  # axe looks at thousands of elements
     try:
         driver.get((folder / "page.html").as_uri())
         yield driver
@@ -52,6 +60,18 @@ def column(browser, name: str) -> list[str]:
         return [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.cells[place].textContent);""",
         name,
     )
+
+
+def resize(browser, width: str) -> None:
+    """Give the page the size of a phone or a desktop."""
+    metrics = {"width": WIDTHS[width], "height": 900, "deviceScaleFactor": 1, "mobile": width == "phone"}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def prefer(browser, colours: str) -> None:
+    """Ask for the light or the dark page."""
+    feature = {"name": "prefers-color-scheme", "value": colours}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
 
 def click(browser, name: str) -> None:
@@ -74,6 +94,52 @@ def test_nothing_is_wrong_and_every_picture_is_there(browser):
     assert column(browser, "label")[0] == NASTY
 
 
+@pytest.mark.parametrize(("width", "colours"), [("phone", "light"), ("desktop", "dark")])
+def test_axe_finds_nothing_that_keeps_a_reader_out(browser, width, colours):
+    """Contrast, names for screen readers, what a keyboard reaches: with everything unfolded.
+
+    The page has two pictures of each kind, and charts, which are an image each, are emptied: axe is slow.
+    """
+    browser.get(browser.current_url.replace("page.html", "small.html"))
+    resize(browser, width)
+    prefer(browser, colours)
+    browser.execute_script(
+        """document.querySelectorAll("details").forEach((box) => box.open = true);
+        document.querySelectorAll("svg").forEach((chart) => chart.replaceChildren());"""
+    )
+    browser.execute_script(AXE.read_text(encoding="utf-8"))
+    result = browser.execute_async_script(
+        """const done = arguments[arguments.length - 1];
+        axe.run({resultTypes: ["violations"]}).then(done, (error) => done({error: `${error}`}));"""
+    )
+    browser.get(browser.current_url.replace("small.html", "page.html"))
+    found = [(rule["id"], rule["impact"], rule["nodes"][0]["html"][:200]) for rule in result["violations"]]
+    assert len(result["passes"]) > 30 and found == []
+
+
+def test_a_tooltip_opens_by_keyboard_and_closes_with_escape(browser):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.execute_script("document.activeElement.blur()")
+    term = browser.find_element("css selector", "dl .term button")
+    tip = browser.find_element("id", term.get_attribute("aria-describedby"))
+    assert not tip.is_displayed()
+    browser.execute_script("arguments[0].focus()", term)
+    assert tip.is_displayed() and tip.text.startswith("Weighs precision")
+    term.send_keys(Keys.ESCAPE)
+    assert not tip.is_displayed()
+
+
+def test_only_boxes_that_scroll_are_stops_of_the_keyboard(browser):
+    resize(browser, "phone")
+    browser.execute_script("dispatchEvent(new Event('resize'))")
+    boxes = browser.execute_script(
+        """return [...document.querySelectorAll(".scroll, .drawing, .line")].map((box) =>
+        [box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1, box.tabIndex === 0])"""
+    )
+    assert all(scrolls == stops for scrolls, stops in boxes) and {True, False} == {scrolls for scrolls, _ in boxes}
+
+
 def test_the_table_sorts_both_ways_and_finds(browser):
     for name, kind in (("true", float), ("label", str.lower), ("f beta", float)):
         click(browser, name)
@@ -84,18 +150,18 @@ def test_the_table_sorts_both_ways_and_finds(browser):
         assert sorted(down) == up and len(set(up)) > 20
     for _ in range(2):  # what is not known stands last, either way
         click(browser, "average precision")
-        assert column(browser, "average precision")[0] == "0.95"
+        assert column(browser, "average precision")[0] == "0.950"
     field = browser.find_element("css selector", "input[type=search]")
     field.send_keys("LABEL 2")
     assert set(column(browser, "label")) == {"label 2", *(f"label {number}" for number in range(20, 29))}
+    assert "10 found." in browser.find_element("css selector", "[role=status]").text
     field.clear()
     field.send_keys(" ")
 
 
 @pytest.mark.parametrize("width", list(WIDTHS))
 def test_it_fits_a_telephone_and_a_desktop(browser, width, tmp_path):
-    metrics = {"width": WIDTHS[width], "height": 900, "deviceScaleFactor": 1, "mobile": width == "phone"}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    resize(browser, width)
     wide, window = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= window == WIDTHS[width]  # nothing but tables has to be moved sideways
     left, next_left = browser.execute_script(
@@ -109,8 +175,7 @@ def test_it_fits_a_telephone_and_a_desktop(browser, width, tmp_path):
 def test_light_and_dark(browser):
     colours = []
     for value in ("light", "dark"):
-        feature = {"name": "prefers-color-scheme", "value": value}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        prefer(browser, value)
         colours.append(
             browser.execute_script(
                 """const ink = getComputedStyle(document.querySelector("svg text")).fill;

@@ -10,7 +10,7 @@ from report_page import Page
 from report_runs import NASTY, calibration, confusion, label_curves, write
 
 from imettk.tracking.report import write_report
-from imettk.tracking.report_charts import confused_classes, confusion_chart, probability_charts
+from imettk.tracking.report_charts import confusion_chart, probability_charts
 
 
 def alts(charts: list[tuple[str, str]]) -> list[str]:
@@ -23,7 +23,7 @@ def test_captions_and_alternative_texts_say_what_is_shown():
     roc, precision, trust = (caption for caption, _ in charts)
     assert roc == (
         "ROC curves of 7 labels: mean area 0.7500; OOF log loss 0.4000. Shown: the 3 labels with the largest ROC area "
-        "and the 3 with the smallest. Without a curve: 2 more, for want of a true row or of a false one."
+        "and the 3 with the smallest. 2 more have no curve: all of their rows are true, or all are false."
     )
     assert precision.startswith("Precision-recall curves of 7 labels: mean area (average precision) 0.5000;")
     assert f"the probability of {NASTY}: expected calibration error 0.1000, in 2 bins of 50 rows" in trust
@@ -44,15 +44,12 @@ def test_a_single_curve_is_named_in_its_caption():
 @pytest.mark.parametrize("num_classes", [2, 12, 25])
 def test_a_matrix_says_how_many_are_right_and_what_is_confused_most(num_classes):
     caption, svg = confusion_chart({"confusion": confusion(num_classes)})
-    assert f"{8 * num_classes} of {10 * num_classes + 1} rows are answered with their class" in caption
+    assert f"{8 * num_classes} of {10 * num_classes + 1} rows are answered correctly" in caption
     assert "as class 1 3" in alts([(caption, svg)])[0]
 
 
-def test_many_classes_have_a_table_as_have_errors_of_earlier_versions():
-    pair = {"truth": "a", "answer": "b", "rows": 3}
-    assert confused_classes([pair | {"of": 12}])["rows"] == [["a", "b", "3 of 12 (25%)"]]
-    assert confused_classes([pair])["rows"] == [["a", "b", "3"]]
-    assert confused_classes([]) is None and confusion_chart({"confusion": {"pairs": [pair]}}) is None
+def test_many_classes_have_no_matrix():
+    assert confusion_chart({"confusion": {"pairs": [{"truth": "a", "answer": "b", "rows": 3}]}}) is None
 
 
 def test_the_page_shows_them_and_does_without(own_report, no_charts):
@@ -63,7 +60,7 @@ def test_the_page_shows_them_and_does_without(own_report, no_charts):
     write(own_report / "curves.json", {name: curves[name] for name in ("threshold", "unknown")})
     assert write_report([own_report], own_report / "report.html") == []
     words = Page(own_report / "report.html").words
-    assert "Score against one threshold" in words and "taken for each other" in words
+    assert "Score against one threshold" in words and "confused most often" in words
     for text in ("ROC curve", "Calibration", "Confusion matrix", "Probabilities"):
         assert text not in words
     write(own_report / "curves.json", {"probabilities": None, "confusion": None})
