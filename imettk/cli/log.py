@@ -1,4 +1,4 @@
-"""`imettk log`: every run with its CV and LB, what differs between two of them, and CV against LB as a picture."""
+"""`imettk log`: a table of all runs with CV and LB, a comparison of two of them, and a picture of CV against LB."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from imettk.tracking.ledger import DATABASE, Entry, find_entry, open_ledger
 from imettk.tracking.summary import summarise, write_fact
 
 HEAD = ("run", "name", "recipe", "folds", "sessions", "hours", "CV", "95% interval", "LB", "private", "note")
-NOTE = 24  # characters of a note in the table
+NOTE = 24  # characters of a note that the table shows
 SCORES = ("oof", "test", "lb_public", "lb_private", "hours", "sessions")
 
 
 def run_log(arguments: argparse.Namespace) -> None:
-    """Do what is asked for, and print the table."""
+    """Run an action of `imettk log`, then print the table (or the comparison)."""
     store: Path = arguments.store
     if arguments.action == "import":
         import_runs(arguments.folders, store)
@@ -30,7 +30,7 @@ def run_log(arguments: argparse.Namespace) -> None:
         write_fact(arguments.folder, "lb", public=arguments.public, private=arguments.private)
         import_runs([arguments.folder], store)
     elif not (store / DATABASE).is_file():
-        raise MissingFileError(f"{store} holds no log yet: `imettk log import RUN_DIR ...` makes one")
+        raise MissingFileError(f"{store} holds no log yet: `imettk log import RUN_DIR ...` creates one")
     with open_ledger(store) as ledger:
         entries = ledger.entries()
     if arguments.action == "compare":
@@ -44,15 +44,15 @@ def run_log(arguments: argparse.Namespace) -> None:
 
 
 def import_runs(folders: Sequence[Path], store: Path) -> None:
-    """Bring run folders into the log, a line for each."""
-    runs = [summarise(folder) for folder in folders]  # a fault in one is told before anything is written
+    """Import run folders into the log; print a line for each."""
+    runs = [summarise(folder) for folder in folders]  # all first: a damaged one stops the import before it writes
     with open_ledger(store) as ledger:
         for run in runs:
             say(f"{run.folder}: {run.name}, {ledger.take(run)}")
 
 
 def table(entries: Sequence[Entry]) -> str:
-    """A line a run, the oldest first; what is not known is a dash."""
+    """Return the table: a line for each run, the oldest first, with dashes for unknown values."""
     rows = [HEAD, *(_row(entry) for entry in entries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     return "\n".join(
@@ -61,7 +61,7 @@ def table(entries: Sequence[Entry]) -> str:
 
 
 def compare(first: Entry, second: Entry) -> str:
-    """Scores of two runs side by side, and every field in which their recipes differ."""
+    """Return the scores of two runs side by side, and every field in which their recipes differ."""
     lines = [f"{'':<28}{first.name:<24}{second.name}"]
     for name in SCORES:
         if name in first.metrics or name in second.metrics:
@@ -83,16 +83,16 @@ def _paired(first: Entry, second: Entry) -> list[str]:
 
 
 def plot(entries: Sequence[Entry], path: Path) -> None:
-    """CV against LB of the runs that have both.
+    """Draw CV against LB of the runs that have both.
 
     Raises:
-        UserError: none has, or they are of different metrics.
+        UserError: no run has both.
     """
     from imettk.pictures.plots import draw_leaderboard
 
     both = [entry for entry in entries if {"oof", "lb_public"} <= set(entry.metrics)]
     if not both:
-        raise UserError("no run has a CV and an LB score: `imettk log lb RUN_DIR SCORE` notes one")
+        raise UserError("no run has both a CV and an LB score: `imettk log lb RUN_DIR SCORE` records an LB score")
     values = [
         [entry.metrics.get(name, np.nan) for name in ("oof", "oof_low", "oof_high", "lb_public")] for entry in both
     ]
@@ -101,6 +101,7 @@ def plot(entries: Sequence[Entry], path: Path) -> None:
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
+    """Return a run's cells of the table."""
     values, folds = entry.metrics, entry.recipe.get("folds.num_folds", "?")
     low, high = values.get("oof_low"), values.get("oof_high")
     return (

@@ -1,4 +1,4 @@
-"""`prepare --show-augmentation`: what a network will see, before anything is trained."""
+"""`prepare --show-augmentation`: draw the images that a network will see, before anything is trained."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def show_augmentation(recipe: Recipe, data_dir: Path, run: RunDir, names: Sequen
     The draws are those of the first epoch, with the recipe's seed.
 
     Args:
-        names: of pipelines; empty takes those of the recipe's stages.
+        names: names of pipelines; empty takes those of the recipe's stages.
 
     Raises:
         ConfigError: there is no such pipeline.
-        DataError: an image cannot be read, unless the recipe says to skip it; or none can.
+        DataError: no image can be read, or one cannot and the recipe does not skip such images.
     """
     names = list(names) or list(dict.fromkeys(stage.augmentation for stage in recipe.stages))
     for name in names:
         if name not in AUGMENTATIONS and not is_own(name):
             raise ConfigError(
-                f"--show-augmentation must be among {', '.join(AUGMENTATIONS)}, or your own as recipe:name, got "
+                f"--show-augmentation must be one of {', '.join(AUGMENTATIONS)}, or your own as recipe:name, got "
                 f"{name!r}"
             )
     table = read_table(recipe.table, data_dir)
@@ -67,16 +67,16 @@ def show_augmentation(recipe: Recipe, data_dir: Path, run: RunDir, names: Sequen
         except DataError as error:
             if recipe.images.on_bad_image == "error":
                 raise
-            say(f"note: passed over {error}")
+            say(f"note: skipped {error}")
             continue
         draws = [
             pipeline(image, epoch=0, position=position + NUM_IMAGES * number)
             for pipeline in pipelines
             for number in range(NUM_DRAWS)
         ]
-        rows.append([visible(resize(each, size, fast=True)) for each in (image, *draws)])
+        rows.append([visible(resize(shown, size, fast=True)) for shown in (image, *draws)])
     if not rows:
-        raise DataError("none of the images that would be shown can be read; see `imettk prepare`")
+        raise DataError("none of the images to show can be read: `imettk prepare` lists the faults")
     columns = ["original", *(name if number == 0 else "" for name in names for number in range(NUM_DRAWS))]
     draw_images(run.path / PICTURE, rows, columns)
     say(f"{len(rows)} images and {NUM_DRAWS} draws of {', '.join(names)}: {run.path / PICTURE}")

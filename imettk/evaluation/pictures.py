@@ -1,4 +1,4 @@
-"""Pictures of rankings: queries with the images that speak for each answer, and labels that are probably wrong."""
+"""Pictures of rankings: queries with the images that support each answer, and labels that are probably wrong."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from imettk.progress import say
 from imettk.tasks import Task
 
 NUM_SHOWN, NUM_HITS = 12, 5
-NUM_CONFLICTS = 200  # rows of the table
+NUM_CONFLICTS = 200  # rows of `label_conflicts.csv`
 
 
 def look_at(source: ImageSource, row: int) -> np.ndarray:
-    """An image for the eye, uint8 (H, W, 3); grey where it cannot be read, which has been told before."""
+    """Return an image as it is shown, uint8 (H, W, 3); a grey one if it cannot be read, which was reported before."""
     try:
         return visible(source.read(row))
     except DataError:
@@ -35,7 +35,7 @@ class Album:
     """Images of a table with their labels, as galleries show them.
 
     Args:
-        labels: each row's, for what is shown beside its image; None shows none.
+        labels: label of each row, shown beside its image; None shows none.
     """
 
     def __init__(self, table: SampleTable, source: ImageSource, labels: Sequence[str] | None = None) -> None:
@@ -45,10 +45,11 @@ class Album:
     def show(
         self, row: int, *, label: str | None = None, similarity: float | None = None, right: bool | None = None
     ) -> Shown:
-        """One image; its own label unless another is given."""
+        """Return a row's image with a label, which is its own unless another is given."""
         image = look_at(self._source, row)
-        own = "" if self._labels is None else self._labels[row]
-        return Shown(image, own if label is None else label, str(self._table.ids[row]), similarity, right)
+        if label is None:
+            label = "" if self._labels is None else self._labels[row]
+        return Shown(image, label, str(self._table.ids[row]), similarity, right)
 
 
 def draw_rankings(
@@ -57,22 +58,23 @@ def draw_rankings(
     queries: np.ndarray,
     answers: list[list[str]],
     truth: list[str],
-    witnesses: list[list[tuple[int, float | None]]],
+    supporting: list[list[tuple[int, float | None]]],
     *,
     title: str,
 ) -> None:
-    """Queries, each with an image for every answer.
+    """Draw queries, each with an image that supports each of its answers.
 
     Args:
         queries: rows of the album, int64 (Q,).
-        answers: labels, best first.
-        witnesses: of each answer a row of the album that speaks for it (-1 for none), and how near it is.
+        answers: labels of each query, best first.
+        truth: true label of each query.
+        supporting: for each answer a row of the album that supports it (-1 for none), and its similarity.
     """
     lines = []
-    for query, names, right, shown in zip(queries.tolist(), answers, truth, witnesses, strict=True):
+    for query, names, right, shown in zip(queries.tolist(), answers, truth, supporting, strict=True):
         hits = []
         for name, (row, similarity) in zip(names, shown, strict=True):
-            if row < 0:  # the unknown label has no face
+            if row < 0:  # the unknown label has no image
                 hits.append(Shown(np.full((8, 8, 3), 235, np.uint8), name, "", None, name == right))
             else:
                 hits.append(album.show(row, label=name, similarity=similarity, right=name == right))
@@ -83,28 +85,28 @@ def draw_rankings(
 def list_conflicts(
     folder: Path, album: Album, near: Neighbours, targets: np.ndarray, labels: list[str], *, task: Task
 ) -> None:
-    """Write `label_conflicts.csv` and `.png`: rows whose near neighbours agree on another label than theirs.
+    """Write `label_conflicts.csv` and `.png`: rows whose nearest neighbours agree on another label.
 
     Args:
         near: neighbours of each row of the album, (N, k), by a model that has not trained on the row; -1 for none.
-        targets: as the task has them.
-        labels: each row's as text.
+        targets: in the task's form.
+        labels: label of each row as text.
     """
-    found = label_conflicts(near.rows, near.similarities, targets, task=task, num=NUM_CONFLICTS)
+    conflicts = label_conflicts(near.rows, near.similarities, targets, task=task, num=NUM_CONFLICTS)
     ids, text = album.ids, np.array(labels, object)
     frame = pd.DataFrame(
         {
-            "id": ids[found.row],
-            "label": text[found.row],
-            "suggestion": text[found.suggestion],
-            "suspicion": found.suspicion.round(4),
-            "nearest_other": ids[found.nearest],
-            "similarity": found.similarity.round(4),
+            "id": ids[conflicts.row],
+            "label": text[conflicts.row],
+            "suggestion": text[conflicts.suggestion],
+            "suspicion": conflicts.suspicion.round(4),
+            "nearest_other": ids[conflicts.nearest],
+            "similarity": conflicts.similarity.round(4),
         }
     )
     write_atomically(folder / "label_conflicts.csv", frame.to_csv(index=False).encode())
     lines = []
-    for row in found.row[:NUM_SHOWN].tolist():
+    for row in conflicts.row[:NUM_SHOWN].tolist():
         hits = [
             album.show(other, label=labels[other], similarity=float(value), right=labels[other] == labels[row])
             for other, value in zip(near.rows[row, :NUM_HITS].tolist(), near.similarities[row, :NUM_HITS], strict=True)
@@ -112,18 +114,18 @@ def list_conflicts(
         ]
         lines.append((album.show(row, label=labels[row]), hits))
     draw_conflicts(folder / "label_conflicts.png", lines)
-    say(f"{folder / 'label_conflicts.csv'} and .png: {len(frame)} labels that near images speak against")
+    say(f"{folder / 'label_conflicts.csv'} and .png: {len(frame)} labels that the nearest images contradict")
 
 
 def draw_queries(
     path: Path, queries: Album, known: Album, chosen: np.ndarray, near: Neighbours, answers: list[list[str]]
 ) -> None:
-    """Pictures whose truth nobody knows, each with the images nearest to it.
+    """Draw images of unknown label, each with the known images nearest to it.
 
     Args:
         chosen: rows of `queries`, int64 (Q,).
-        near: rows of `known` for each of these.
-        answers: to each query, best first.
+        near: rows of `known` that are nearest to each of these.
+        answers: answers to each query, best first.
     """
     lines = []
     for row, others, similarities, names in zip(

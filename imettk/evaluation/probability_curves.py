@@ -1,4 +1,4 @@
-"""Curves of out-of-fold probabilities for the report, in few numbers: ROC, precision-recall and calibration."""
+"""ROC, precision-recall and calibration curves of out-of-fold probabilities, in few numbers, for the report."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 
 from imettk.progress import progress_bar
 
-NUM_CELLS = 200  # of a curve: each keeps its mean height, so that the area stays what it was
-CELLS = (1 - np.cos(np.pi * np.arange(NUM_CELLS + 1) / NUM_CELLS)) / 2  # edges: narrow at both ends, where curves bend
+NUM_CELLS = 200  # points of a curve; each is the mean height of its cell, which keeps the area exact
+CELLS = (1 - np.cos(np.pi * np.arange(NUM_CELLS + 1) / NUM_CELLS)) / 2  # narrow at the ends, where curves bend
 AXIS = np.concatenate([[0], (CELLS[1:] + CELLS[:-1]) / 2, [1]])
-MOST_LABELS = 6  # with a curve of their own
+MOST_LABELS = 6  # labels with their own curve
 ROWS_OF_A_BIN, FEWEST_BINS, MOST_BINS = 500, 5, 50
-LARGE = 5_000_000  # probabilities from which on a bar is shown
+LARGE = 5_000_000  # probabilities beyond which a progress bar is shown
 
 
 def label_curves(probs: np.ndarray, truth: np.ndarray, titles: Sequence[str]) -> dict[str, Any] | None:
-    """Return ROC and precision-recall curves of each label against its absence, with their areas, as plain values.
+    """Return the ROC and precision-recall curves of each label with their areas, as plain values.
 
-    Of more than `MOST_LABELS` those with the largest and the smallest area under the ROC curve are kept, as many of
-    each, and the mean over all.
+    With more than `MOST_LABELS` labels, those with the largest and those with the smallest area under the ROC curve are
+    kept, half of each, and the mean of all curves.
 
     Args:
         probs: float (N, L).
         truth: bool (N, L).
-        titles: of the labels, (L,).
+        titles: names of the labels, (L,).
 
     Returns:
-        None where no label has both true and false rows: the others have no curve.
+        None if no label has both true and false rows, without which there is no curve.
     """
     rows = np.count_nonzero(truth, axis=0)
     judged = np.flatnonzero((rows > 0) & (rows < len(truth)))
@@ -51,31 +51,31 @@ def label_curves(probs: np.ndarray, truth: np.ndarray, titles: Sequence[str]) ->
 
 
 def calibration(probs: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    """Return how often what has some probability is true, in bins of as many values each, as plain values.
+    """Return the calibration curve in bins of equal size, as plain values.
 
-    Equal probabilities are in one bin, so that bins may differ, as scikit-learn's of `calibration_curve` do.
+    Equal probabilities share a bin, so that sizes may differ, as in scikit-learn's `calibration_curve`.
 
     Args:
-        probs: float (N, L); columns count together.
+        probs: float (N, L); all columns count together.
         truth: bool (N, L), or shares in [0, 1].
     """
     num_bins = int(np.clip(probs.size // ROWS_OF_A_BIN, FEWEST_BINS, MOST_BINS))
     inner = np.percentile(probs, np.linspace(0, 100, num_bins + 1)[1:-1])
-    sums = np.zeros((3, num_bins))  # of rows, of probabilities, of true rows
+    sums = np.zeros((3, num_bins))  # rows, sum of probabilities, true rows
     for column, true in zip(probs.T, truth.T, strict=True):
         bins = np.searchsorted(inner, column)
         sums += [np.bincount(bins, weights, num_bins) for weights in (None, column, true)]
-    counts, expected, found = sums[:, sums[0] > 0]
+    counts, expected, true_rows = sums[:, sums[0] > 0]
     return {
         "counts": counts.astype(int).tolist(),
         "probs": (expected / counts).round(6).tolist(),
-        "shares": (found / counts).round(6).tolist(),
-        "error": float(np.abs(expected - found).sum() / probs.size),
+        "shares": (true_rows / counts).round(6).tolist(),
+        "error": float(np.abs(expected - true_rows).sum() / probs.size),
     }
 
 
 def _with_bar(labels: np.ndarray, *, hidden: bool) -> Iterator[int]:
-    """Give labels one by one while a bar moves."""
+    """Yield the labels one by one, with a progress bar."""
     with progress_bar("curves of labels", total=len(labels), unit="label", hidden=hidden) as bar:
         for label in labels.tolist():
             yield label
@@ -83,7 +83,7 @@ def _with_bar(labels: np.ndarray, *, hidden: bool) -> Iterator[int]:
 
 
 def _curves(probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Heights of the ROC and precision-recall curves over `AXIS`, (2, A), and their areas, (2,), of one column."""
+    """Return heights of a column's ROC and precision-recall curves over `AXIS`, (2, A), and their areas, (2,)."""
     from sklearn.metrics import roc_curve
 
     false_rate, true_rate, _ = roc_curve(truth, probs, drop_intermediate=False)
@@ -102,5 +102,6 @@ def _curves(probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _plain(heights: np.ndarray, areas: np.ndarray) -> dict[str, Any]:
+    """Return the curves of a label as plain values."""
     roc, precision = heights.round(5).tolist()
     return {"roc_auc": float(areas[0]), "roc": roc, "average_precision": float(areas[1]), "precision": precision}

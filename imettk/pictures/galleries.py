@@ -1,4 +1,4 @@
-"""Images with their nearest ones beside them: what a ranking finds, where it fails, which labels are probably wrong."""
+"""Galleries: images with their nearest ones beside them, for rankings and for probable label errors."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from PIL.ImageFont import FreeTypeFont
 
 from imettk.files import replace_atomically, write_atomically
 
-TILE, FRAME, GAP, MARGIN = 176, 5, 14, 28  # pixels: a square with its frame, between squares, around all
-TITLE, HEADER, CAPTION = 44, 38, 52  # heights of text
+TILE, FRAME, GAP, MARGIN = 176, 5, 14, 28  # pixels: a tile, its frame, between tiles, around all
+TITLE, HEADER, CAPTION = 44, 38, 52  # heights of text in pixels
 ROW = HEADER + TILE + CAPTION
 INK, PALE, PAPER, RULE = "#1f2328", "#656d76", "#f3f4f6", "#d0d7de"
-THUMBNAIL = 112  # pixels: the longer side of what is kept for the report
+THUMBNAIL = 112  # pixels: the longer side of the pictures that are kept for the report
 MARKS = {True: ("#1a7f37", "✓"), False: ("#c8232c", "✗"), None: (RULE, "")}
 
 
 class Shown(NamedTuple):
-    """An image and what is known about it.
+    """An image of a gallery with its caption.
 
     Attributes:
         image: uint8 (H, W, 3), of any size.
-        similarity: to the query; None leaves it out.
-        right: a green frame with a tick, a red one with a cross; None for a grey line.
+        similarity: similarity to the query; None shows none.
+        right: True gives a green frame with a tick, False a red one with a cross, None a grey one.
     """
 
     image: np.ndarray
@@ -48,16 +48,16 @@ def draw_gallery(
     truth: str = "truth",
     legend: str = "✓ right · ✗ wrong · number: similarity",
 ) -> None:
-    """Queries, each with its hits in a row beside it, as a PNG. Text that is too long loses its middle.
+    """Draw queries, each with its hits in a row beside it, as a PNG; text that is too long loses its middle.
 
-    The same with small images stands in a JSON of the same name, for the report.
+    A JSON file of the same name holds the same with small images, for the report.
 
     Args:
         rows: a query and its hits, best first; five hits make a picture that fits a screen.
-        truth: what stands before the label of a query.
+        truth: the word before the label of a query.
 
     Raises:
-        ValueError: an image is not uint8 (H, W, 3). Of four channels the caller has to say which are to be seen.
+        ValueError: an image is not uint8 (H, W, 3); images of other channels are converted by the caller.
     """
     columns = 1 + max([3, *(len(hits) for _, hits in rows)])
     width, top = 2 * MARGIN + columns * (TILE + GAP), MARGIN + TITLE
@@ -85,29 +85,30 @@ def draw_gallery(
 
 
 def thumbnail(image: np.ndarray) -> str:
-    """A small JPEG of an image, uint8 (H, W, 3), as base64: what a page can show without any other file."""
+    """Return a small JPEG of an image, uint8 (H, W, 3), as base64, which a page can show without another file."""
     buffer = io.BytesIO()
     _fit(image, THUMBNAIL).save(buffer, "JPEG", quality=80, optimize=True)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _kept(shown: Shown) -> dict[str, Any]:
+    """Return an image and its caption as JSON for the report."""
     similarity = None if shown.similarity is None else round(shown.similarity, 4)
     return shown._asdict() | {"image": thumbnail(shown.image), "similarity": similarity}
 
 
 def draw_conflicts(path: Path, rows: Sequence[tuple[Shown, Sequence[Shown]]]) -> None:
-    """`draw_gallery` of images whose label is probably wrong; `right` are neighbours that have the same label."""
+    """Draw a gallery of images whose label is probably wrong; `right` marks neighbours with the same label."""
     legend = "✓ same label · ✗ another label · number: similarity"
     draw_gallery(path, rows, title="Probable label errors", truth="labelled", legend=legend)
 
 
 def pick_worst(ranked: np.ndarray, sureness: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
-    """Queries whose first answer is wrong, the surest first, int64 (M,), M at most `count`.
+    """Return the queries whose first answer is wrong, the surest first, int64 (M,) with M at most `count`.
 
     Args:
         ranked: answers, best first, int64 (Q, k).
-        sureness: of the first answers, float (Q,).
+        sureness: confidence of the first answers, float (Q,).
         targets: int64 (Q,).
     """
     wrong = np.flatnonzero(ranked[:, 0] != targets)
@@ -115,7 +116,7 @@ def pick_worst(ranked: np.ndarray, sureness: np.ndarray, targets: np.ndarray, co
 
 
 def shorten(text: str, width: float, font: FreeTypeFont) -> str:
-    """`text` on one line, with … for its middle where it is wider than `width` pixels."""
+    """Return a text on one line, with … in place of its middle if it is wider than `width` pixels."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:
         return text
@@ -128,7 +129,7 @@ def shorten(text: str, width: float, font: FreeTypeFont) -> str:
 
 @cache
 def _font(size: int, bold: bool = False) -> FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings along: Pillow's own has neither ticks nor most alphabets."""
+    """Return DejaVu Sans, which comes with matplotlib; Pillow's own font lacks ticks and most alphabets."""
     import matplotlib
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
@@ -138,14 +139,14 @@ def _font(size: int, bold: bool = False) -> FreeTypeFont:
 def _write(
     pen: ImageDraw.ImageDraw, text: str, x: float, y: int, end: float, *, font: FreeTypeFont, colour: str = INK
 ) -> float:
-    """Write from `x` up to `end`, the middle of the line at `y`; returns where the text ends."""
+    """Write from `x` up to `end`, with the middle of the line at `y`; return the x coordinate of the text's end."""
     short = shorten(text, end - x, font)
     pen.text((x, y), short, colour, font, anchor="lm")
     return x + font.getlength(short)
 
 
 def _show(page: Image.Image, pen: ImageDraw.ImageDraw, shown: Shown, left: int, top: int) -> None:
-    """A framed square with its mark, and two lines below."""
+    """Draw an image in a framed tile with its mark, and two lines of text below."""
     colour, mark = MARKS[shown.right]
     pen.rectangle((left, top, left + TILE - 1, top + TILE - 1), PAPER, colour, FRAME if mark else 1)
     image = _fit(shown.image, TILE - 2 * FRAME)
@@ -160,11 +161,11 @@ def _show(page: Image.Image, pen: ImageDraw.ImageDraw, shown: Shown, left: int, 
 
 
 def _fit(image: np.ndarray, side: int) -> Image.Image:
-    """As large as fits a square, its shape kept."""
+    """Return an image scaled to fit a square, with its aspect ratio."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"images must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
     height, width, _ = image.shape
     scale = side / max(height, width)
-    # A few pixels are seen best as what they are; more of them would only get stairs.
+    # Tiny images (28 x 28 digits) are clearest with visible pixels; larger ones would get jagged edges.
     method = Image.Resampling.NEAREST if scale >= 4 else Image.Resampling.LANCZOS
     return Image.fromarray(image).resize((max(1, round(width * scale)), max(1, round(height * scale))), method)

@@ -1,4 +1,4 @@
-"""Every picture, drawn with matplotlib on no screen."""
+"""Pictures of a run folder as PNG files, drawn without a display."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from imettk.files import replace_atomically
 
 
 def draw_rates(path: Path, rates: np.ndarray, names: Sequence[str], borders: Sequence[int]) -> None:
-    """Learning rates over the steps of a training, as a PNG.
+    """Draw the learning rates of a training over its steps, as a PNG.
 
     Args:
-        rates: of each group, float (G, S); NaN where a group is frozen.
-        names: of the groups.
+        rates: learning rate of each parameter group at each step, float (G, S); NaN while a group is frozen.
+        names: names of the groups.
         borders: steps at which a stage begins.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,7 +28,7 @@ def draw_rates(path: Path, rates: np.ndarray, names: Sequence[str], borders: Seq
     ends = [*borders[1:], rates.shape[1]]
     for group, name in enumerate(names):
         for number, (first, last) in enumerate(zip(borders, ends, strict=True)):
-            # Groups that share a rate lie upon each other: later ones are thinner, so that all can be seen.
+            # Groups with the same rate cover each other: later lines are thinner, so that all can be seen.
             axes.plot(
                 range(first, last),
                 rates[group, first:last],
@@ -42,10 +42,10 @@ def draw_rates(path: Path, rates: np.ndarray, names: Sequence[str], borders: Seq
         wide = last - first > rates.shape[1] / 15
         text = f"stage {number}" if wide else f"{number}"
         axes.annotate(text, ((first + last) / 2, 1.01), xycoords=("data", "axes fraction"), ha="center", fontsize=9)
-    peaks = [peak for row in rates if (peak := np.nanmax(row, initial=0.0)) > 0]  # a group may always be frozen
+    peaks = [peak for row in rates if (peak := np.nanmax(row, initial=0.0)) > 0]  # a group may be frozen throughout
     if peaks and max(peaks) > 20 * min(peaks):
         axes.set_yscale("log")
-        # A cosine ends at 0, which a logarithm never reaches: three orders of magnitude below the peaks are enough.
+        # A cosine schedule ends at 0, which has no logarithm: the axis stops three orders of magnitude below the peaks.
         axes.set_ylim(min(peaks) * 1e-3, max(peaks) * 1.6)
     axes.set_xlabel("step")
     axes.set_ylabel("learning rate")
@@ -57,11 +57,11 @@ def draw_rates(path: Path, rates: np.ndarray, names: Sequence[str], borders: Seq
 
 
 def draw_images(path: Path, rows: Sequence[Sequence[np.ndarray]], columns: Sequence[str]) -> None:
-    """Images of one size as a grid, as a PNG; pixels are shown one to one.
+    """Draw images of one size as a grid, pixel by pixel, as a PNG.
 
     Args:
-        rows: uint8 (H, W, 3) each, in every row as many.
-        columns: what stands above each column; a column with a name begins a block.
+        rows: images, uint8 (H, W, 3) each, the same number in every row.
+        columns: heading of each column; a column with a heading begins a block.
     """
     from PIL import Image, ImageDraw
 
@@ -87,15 +87,16 @@ def draw_images(path: Path, rows: Sequence[Sequence[np.ndarray]], columns: Seque
 def draw_pairs(
     path: Path, pairs: Sequence[tuple[np.ndarray, np.ndarray]], captions: Sequence[Sequence[str]], *, side: int = 160
 ) -> None:
-    """Pairs of images side by side, two pairs a row, each with lines of text below, as a PNG.
+    """Draw pairs of images side by side, two pairs in a row, each with lines of text below, as a PNG.
 
     Args:
-        pairs: uint8 (H, W, 3) each; shown `side` pixels high and wide.
+        pairs: images, uint8 (H, W, 3) each.
+        side: height and width of each image in the picture, in pixels.
     """
     from PIL import Image, ImageDraw
 
     gap, line, per_row = 6, 13, 2
-    lines = max((len(each) for each in captions), default=1)
+    lines = max((len(caption) for caption in captions), default=1)
     wide, high = 2 * side + 3 * gap + 100, side + lines * line + 2 * gap
     page = Image.new("RGB", (per_row * wide, max(1, -(-len(pairs) // per_row)) * high), "white")
     write = ImageDraw.Draw(page)
@@ -111,11 +112,11 @@ def draw_pairs(
 
 
 def draw_shares(path: Path, labels: Sequence[str], shares: dict[str, np.ndarray], *, most: int = 60) -> None:
-    """The share of rows that each label has, by several counts side by side, as a PNG.
+    """Draw the share of rows that have each label, by several counts side by side, as a PNG.
 
     Args:
-        shares: in [0, 1], float (C,) each, by the name of the count; the first one orders the labels.
-        most: labels that are shown: the most frequent ones.
+        shares: name of a count -> shares in [0, 1], float (C,); the first count orders the labels.
+        most: number of labels that are shown, the most frequent ones.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -129,7 +130,7 @@ def draw_shares(path: Path, labels: Sequence[str], shares: dict[str, np.ndarray]
     for number, (name, values) in enumerate(shares.items()):
         places = np.arange(len(order)) - 0.4 + (number + 0.5) * width
         axes.bar(places, np.maximum(values[order], 1e-9), width, label=f"{name}: {values.sum():.2f} labels a row")
-    # Labels differ by factors of a thousand: on a plain scale rare ones could not be seen.
+    # Frequencies of labels differ by factors of a thousand: on a linear axis the rare ones would be invisible.
     positive = np.concatenate([values[values > 0] for values in shares.values()] or [np.ones(1)])
     axes.set_yscale("log")
     axes.set_ylim(max(1e-5, positive.min(initial=1.0) * 0.5), 1.1)
@@ -137,7 +138,7 @@ def draw_shares(path: Path, labels: Sequence[str], shares: dict[str, np.ndarray]
     axes.set_xlim(-0.7, len(order) - 0.3)
     axes.set_ylabel("share of the rows")
     more = f" (the {len(order)} most frequent of {len(labels)} labels)" if len(labels) > len(order) else ""
-    axes.set_title(f"How often each label stands{more}", fontsize=10, loc="left")
+    axes.set_title(f"Frequency of each label{more}", fontsize=10, loc="left")
     axes.grid(alpha=0.25, axis="y")
     side_by_side = int(np.clip(inches // 3.6, 1, len(shares)))  # an entry is 3.6 inches wide at most
     figure.legend(fontsize=9, loc="outside upper right", ncols=side_by_side)
@@ -146,11 +147,11 @@ def draw_shares(path: Path, labels: Sequence[str], shares: dict[str, np.ndarray]
 
 
 def draw_values(path: Path, numbers: dict[str, np.ndarray], span: tuple[float, float] | None) -> None:
-    """How often images hold each value, as a PNG; what lies beyond black and white is shaded.
+    """Draw a histogram of pixel values as a PNG, with the values beyond black and white shaded.
 
     Args:
-        numbers: of the images of each table, float (M,).
-        span: the values that are black and white; None where each file says its own.
+        numbers: name of a table -> values of its images, float (M,).
+        span: the values that become black and white; None if each file defines its own.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -184,12 +185,12 @@ def draw_values(path: Path, numbers: dict[str, np.ndarray], span: tuple[float, f
 
 
 def draw_leaderboard(path: Path, names: Sequence[str], cv: np.ndarray, intervals: np.ndarray, lb: np.ndarray) -> None:
-    """CV against LB, a point a run, as a PNG.
+    """Draw leaderboard scores over out-of-fold scores, a point for each run, as a PNG.
 
     Args:
-        cv: float (N,).
-        intervals: low and high ends of the CV, float (N, 2); NaN where it has none.
-        lb: public scores, float (N,).
+        cv: out-of-fold scores, float (N,).
+        intervals: lower and upper ends of their 95% intervals, float (N, 2); NaN for a run without one.
+        lb: public leaderboard scores, float (N,).
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -213,10 +214,10 @@ def draw_leaderboard(path: Path, names: Sequence[str], cv: np.ndarray, intervals
 
 
 def draw_curve(file: IO[bytes], scores: Sequence[tuple[int, float]], losses: Sequence[tuple[int, float]]) -> None:
-    """Validation scores and training loss over steps, as a small PNG for a telephone.
+    """Draw validation scores and training loss over steps, as a small PNG for a phone.
 
     Args:
-        scores, losses: (step, value) each.
+        scores, losses: (step, value) pairs.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

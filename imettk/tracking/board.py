@@ -1,4 +1,4 @@
-"""Scalars for TensorBoard, made from the journal: no gaps and no double steps over any number of sessions."""
+"""Scalars for TensorBoard, written from the journal: no gaps and no repeated steps over any number of sessions."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ SCALARS = {"train": ("loss", "lr", "seconds"), "validate": ("loss", "score", "se
 
 
 class Board:
-    """Event files for TensorBoard in a folder of their own, which is written anew at each start.
+    """Event files for TensorBoard in their own folder, rewritten from the journal at each start.
 
-    What a killed session had written beyond its last checkpoint is gone with that, as it is from the journal.
+    Appending to the files of an earlier session would keep the steps that it made after its last checkpoint, which this
+    session repeats: TensorBoard would draw them twice.
 
     Args:
-        events: the journal's so far.
+        events: the events of the journal so far.
     """
 
     def __init__(self, folder: Path, events: Iterable[dict[str, Any]]) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # takes a second to import
+        from torch.utils.tensorboard import SummaryWriter  # here: it takes a second to import
 
         self._make = lambda: SummaryWriter(str(folder), flush_secs=30)
         self._folder = folder
@@ -31,7 +32,7 @@ class Board:
             self.write(event)
 
     def restart(self, events: Iterable[dict[str, Any]]) -> None:
-        """Begin anew with these events."""
+        """Start again with these events only."""
         self._writer.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._writer = self._make()
@@ -39,7 +40,7 @@ class Board:
             self.write(event)
 
     def write(self, event: dict[str, Any]) -> None:
-        """Add an event's scalars, if it has any."""
+        """Add the scalars of an event, if it has any."""
         kind = event["event"]
         for name in SCALARS.get(kind, ()):
             value = event.get(name)

@@ -1,4 +1,4 @@
-"""Which code ran: a hash of the package's sources."""
+"""A hash of the package's sources, so that a run says which code trained it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from importlib.resources.abc import Traversable
 
 @functools.cache
 def code_version() -> str:
-    """8 hex digits of the package's sources, the same from a folder and from the pack's zip."""
+    """Return 8 hex digits for the package's sources, the same from a folder and from the pack's zip."""
     digest = hashlib.sha256()
-    for name, file in sorted(_sources(files("imettk"), ""), key=lambda one: one[0]):
+    for name, file in sorted(_sources(files("imettk"), ""), key=lambda source: source[0]):
         digest.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:8]
 
 
 def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
-    for one in folder.iterdir():
-        if one.is_dir():
-            yield from _sources(one, f"{prefix}{one.name}/")
-        elif one.name.endswith(".py"):
-            yield prefix + one.name, one
+    """Yield the path below the package and the file of each module."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _sources(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".py"):
+            yield prefix + entry.name, entry

@@ -1,4 +1,4 @@
-"""JSON files that a kill at any moment leaves whole, and hashes of files."""
+"""JSON files that are whole even after a kill, and hashes of files."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path, *, needs: Sequence[str] = ()) -> Any:
-    """Read a JSON object, or None where there is no such file.
+    """Read a JSON object; return None if there is no such file.
 
     Args:
-        needs: keys that it must have.
+        needs: keys that the object must have.
 
     Raises:
-        MismatchError: the file holds something else.
+        MismatchError: the file is not a JSON object, or lacks a key.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise MismatchError(f"{path} is damaged, it holds no JSON: {error}") from None
+        raise MismatchError(f"{path} is damaged, it is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise MismatchError(f"{path} is damaged, it holds {json.dumps(content)[:40]} in place of a JSON object")
+        raise MismatchError(f"{path} is damaged, it holds {json.dumps(content)[:40]} instead of a JSON object")
     if missing := [name for name in needs if name not in content]:
         raise MismatchError(f"{path} is damaged, it lacks {', '.join(missing)}")
     return content
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file's content, read in pieces."""
+    """Return the hex digest of a file's content, read in pieces."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,8 @@
-"""`journal.jsonl`: one line an event, the one truth of what happened to a fold over all its sessions."""
+"""`journal.jsonl`: a line for each event of a fold's training, over all of its sessions.
+
+The file is append-only, and a session may repeat what a killed one did after its last checkpoint. So events that were
+undone stay in the file, and readers leave them out; nothing is rewritten, which a kill could interrupt.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,20 @@ from typing import Any, NamedTuple
 
 from imettk.errors import MismatchError
 
-STARTS = ("session", "rollback")  # events from which training goes on at their step
+STARTS = ("session", "rollback")  # events after which training continues from their step
 ENDS = ("done", "paused", "failed")  # the last event of a session that was not killed
-LATEST = 1e11  # seconds since the epoch: thousands of years
+LATEST = 1e11  # seconds since the epoch, in the year 5138: a larger time is damage
 
 
 class Journal:
-    """Appends events; every line is flushed, and a line that a kill cut short never joins with the next."""
+    """Appends events to the file; each line is flushed at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = threading.Lock()  # checkpoints report from their own thread
+        self._lock = threading.Lock()  # checkpoints are written, and reported, by their own thread
         self._file = open(path, "a+b")  # noqa: SIM115 (kept open for the life of the session)
+        # A line that a kill cut short gets its newline now: the next event would otherwise be lost with it.
         self._file.seek(0, 2)
         if self._file.tell() > 0:
             self._file.seek(-1, 2)
@@ -43,31 +48,31 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The events that still count, in order.
+    """Return the events that still count, in order.
 
-    A session that starts at step k begins anew what an earlier one, killed after its last checkpoint, had done beyond
-    k, and so does one that rolls back to k: those events are left out, so steps neither repeat nor jump. So is a
-    validation at k that it still owes. A line that a kill cut short is left out as well.
+    A session that starts at step k, or rolls back to k, repeats what came after k: the earlier events beyond k are left
+    out, so that steps neither repeat nor jump. The same holds for a validation at k that is still pending. A line that
+    a kill cut short is left out as well.
 
     Raises:
-        MismatchError: a line is JSON, and no event.
+        MismatchError: a line is JSON but not an event.
     """
     events: list[dict[str, Any]] = []
     for event in _read_lines(path):
         if event["event"] in STARTS:
-            events = [one for one in events if one["event"] in STARTS or not _is_undone(one, event)]
+            events = [past for past in events if past["event"] in STARTS or not _is_undone(past, event)]
         events.append(event)
     return events
 
 
 def merge_journals(paths: Iterable[Path]) -> bytes:
-    """Join several journals of one training: each event once, in order of time, as the content of a journal's file."""
+    """Return the content of a journal that has each event of several copies of a training once, in order of time."""
     events = {json.dumps(event): event["time"] for path in paths for event in _read_lines(path)}
     return "".join(f"{line}\n" for line, _ in sorted(events.items(), key=lambda pair: pair[1])).encode()
 
 
 class SessionSpan(NamedTuple):
-    """A session, in seconds since the epoch, and how it ended: done, paused, failed, or `killed` (without a word)."""
+    """A session in seconds since the epoch, and its end: done, paused, failed, or killed if it wrote none."""
 
     start: float
     end: float
@@ -75,7 +80,7 @@ class SessionSpan(NamedTuple):
 
 
 def read_sessions(path: Path) -> list[SessionSpan]:
-    """All sessions in order, each up to its last event, also where a later one did its last steps again."""
+    """Return all sessions in order, each up to its last event, even one that a later session repeated."""
     spans: list[SessionSpan] = []
     for event in _read_lines(path):
         if event["event"] == "session":
@@ -87,7 +92,7 @@ def read_sessions(path: Path) -> list[SessionSpan]:
 
 
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Every event, without lines that a kill cut short."""
+    """Yield every event, without lines that a kill cut short."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -95,7 +100,7 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             event = json.loads(line)
-        except ValueError:
+        except ValueError:  # cut short by a kill, not necessarily the last line: a later session appended to it
             continue
         if fault := _fault_of(event):
             raise MismatchError(f"{path} line {number} is damaged, {fault}: remove the line")
@@ -103,9 +108,9 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _fault_of(event: Any) -> str:
-    """What makes this no event; empty for one."""
+    """Return the reason why a value is not an event; "" if it is one."""
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-        return "it tells of no event"
+        return "it is not an event"
     if not is_number(event.get("time")) or not 0 <= event["time"] < LATEST:
         return "it has no time"
     step = event.get("step", None if event["event"] in STARTS else 0)
@@ -113,12 +118,12 @@ def _fault_of(event: Any) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of some JSON is a finite number."""
+    """Return True if a value from JSON is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_undone(event: dict[str, Any], start: dict[str, Any]) -> bool:
-    """Whether a session (or rollback) that starts like this does again what the event tells of."""
+    """Return True if a session or rollback that starts like this repeats the event."""
     step = event.get("step", 0)
     if step == start["step"] and start.get("owes_validation", False):
         return event["event"] in ("validate", "early_stop")

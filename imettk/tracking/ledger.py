@@ -1,7 +1,7 @@
-"""The log of all runs: an MLflow store with SQLite, made from run folders and made again from them at any time.
+"""The log of all runs: an MLflow store with SQLite, which can be rebuilt from the run folders at any time.
 
-A run of imettk is a run there: what its weights depend on as parameters, the rest of the recipe and where it is as
-tags, curves and scores as metrics with the fold in front (`fold0/train/loss`), so that folds share a chart.
+A run of imettk is a run of MLflow. What its weights depend on are parameters, which MLflow never changes; the rest of
+the recipe and the folder are tags; curves and scores are metrics, named by their fold (`fold0/train/loss`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from imettk.tracking.summary import RunSummary
 
 DATABASE = "mlflow.db"
 EXPERIMENT = "imettk"
-_BATCH = 1000  # metrics in one call; 100 of parameters and tags
+# Limits of MLflow.
+_BATCH, _SMALL_BATCH = 1000, 100  # metrics, and parameters or tags, in one call
 _MAX_VALUE = 5000  # characters of a value
 
 
@@ -36,9 +37,10 @@ class Entry:
 
     Attributes:
         name: 6 hex digits.
-        recipe: every field as text, by its dotted name.
-        metrics: the last value of each.
-        tags: what else is known, by its name without the prefix.
+        started: start of its first fold, in seconds since the epoch.
+        recipe: dotted name of each field -> its value as text.
+        metrics: name -> last value.
+        tags: imettk's own tags, without their prefix.
     """
 
     name: str
@@ -49,55 +51,57 @@ class Entry:
 
 
 class Ledger:
-    """A store in a folder, held by this process alone while it is open.
+    """A store in a folder; made by `open_ledger`, which locks the folder.
 
     Args:
-        way: to the same folder, by a name that a URI takes as it is.
+        way: another path to the folder, without characters that a URI would misread.
 
     Raises:
-        UserError: MLflow is missing.
-        BusyError: another process writes there.
-        DataError: the database is of something else, or damaged.
+        UserError: MLflow is not installed.
+        DataError: the database is damaged, or not a log of imettk.
     """
 
     def __init__(self, folder: Path, way: Path | None = None) -> None:
         self.path = folder / DATABASE
         self._client = _open(self.path, way or folder)
-        found = self._client.get_experiment_by_name(EXPERIMENT)
+        known = self._client.get_experiment_by_name(EXPERIMENT)
         artifacts = (folder / "artifacts").resolve().as_uri()
-        self._experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT, artifacts)
+        self._experiment = known.experiment_id if known else self._client.create_experiment(EXPERIMENT, artifacts)
 
     def take(self, run: RunSummary) -> str:
-        """Bring a run in, or what is new of it; "new", "more", or "nothing new".
+        """Import a run, or what is new in it; return "new", "more", or "nothing new".
 
-        A fold is recognised by the moment when it began. A copy that is older than what was taken gives nothing.
+        A fold is recognised by the time at which it began. A copy older than what was imported adds nothing.
         """
         stored = self._find(run)
         if stored is None:
-            words = {"run_name": run.recipe.name, "start_time": int(1000 * run.started)}
-            stored = self._client.create_run(self._experiment, **words, tags={"imettk.name": run.name})
+            facts = {"run_name": run.recipe.name, "start_time": int(1000 * run.started)}
+            stored = self._client.create_run(self._experiment, **facts, tags={"imettk.name": run.name})
             verdict = "new"
         else:
             lines = {fold: int(stored.data.tags.get(f"imettk.fold{fold}.lines", 0)) for fold in run.folds}
-            if any(one.lines < lines[fold] for fold, one in run.folds.items()):
+            if any(summary.lines < lines[fold] for fold, summary in run.folds.items()):
                 return "nothing new"
             verdict = "nothing new"
             if run.folds and stored.data.tags.get("imettk.name") == run.name_before_training:
-                self._client.set_tag(stored.info.run_id, "imettk.name", run.name)  # as a log made anew would have it
+                # The run was imported before its training began; a rebuilt log would know it by this name.
+                self._client.set_tag(stored.info.run_id, "imettk.name", run.name)
         self._recipe(stored, run)
         points = self._curves(stored, run) + self._scores(stored, run)
         for first in range(0, len(points), _BATCH):
             self._client.log_batch(stored.info.run_id, metrics=points[first : first + _BATCH])
         tags = {name: value for name, value in _tags(run).items() if stored.data.tags.get(name) != value}
-        for name, value in tags.items():  # last: a kill before it makes the next import look at everything again
+        # Tags hold the length of each journal, so they come last: after a kill the next import starts over.
+        for name, value in tags.items():
             self._client.set_tag(stored.info.run_id, name, value)
         return "more" if verdict != "new" and (points or tags) else verdict
 
     def entries(self) -> list[Entry]:
-        """Every run, the oldest first."""
+        """Return every run, the oldest first."""
         return sorted((_entry(run) for run in self._runs()), key=lambda entry: entry.started)
 
     def _runs(self) -> Iterator[Any]:
+        """Yield every stored run, page by page."""
         token = None
         while True:
             page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
@@ -107,12 +111,12 @@ class Ledger:
                 return
 
     def _find(self, run: RunSummary) -> Any:
-        """The run of which some fold began at the same moment, or that was taken in of this folder before any did.
+        """Return the stored run that has a fold with the same start, or that was imported from this folder untrained.
 
         Raises:
-            MismatchError: another fold of it began at another moment: two trainings lie in one folder.
+            MismatchError: one fold has the same start and another has not: the folder mixes two trainings.
         """
-        starts = {f"imettk.fold{fold}.started": repr(one.started) for fold, one in run.folds.items()}
+        starts = {f"imettk.fold{fold}.started": repr(summary.started) for fold, summary in run.folds.items()}
         for stored in self._runs():
             tags = stored.data.tags
             if tags.get("imettk.fingerprint") not in (None, run.fingerprint):
@@ -126,15 +130,15 @@ class Ledger:
             if same and other:
                 fold = other[0].split(".")[1]
                 raise MismatchError(
-                    f"{run.folder}: {fold} is another training than in {tags.get('imettk.folder')}, and the other "
-                    "folds are the same: keep only one of the two folders"
+                    f"{run.folder}: {fold} is not the training that {tags.get('imettk.folder')} has, although other "
+                    "folds are: keep only one of the two folders"
                 )
             if same or tags.get("imettk.name") in (run.name, run.name_before_training):
                 return stored
         return None
 
     def _recipe(self, stored: Any, run: RunSummary) -> None:
-        """Parameters never change, as the weights depend on them; the rest of a recipe may."""
+        """Store the recipe: fields that the weights depend on as parameters, others as tags, which may change."""
         from mlflow.entities import Param, RunTag
 
         fields = {name: str(value)[:_MAX_VALUE] for name, value in leaves(run.recipe) if name != "source_sha256"}
@@ -143,17 +147,17 @@ class Ledger:
         data = stored.data
         params = [Param(name, value) for name, value in fixed.items() if name not in data.params]
         tags = [RunTag(name, value) for name, value in others.items() if data.tags.get(name) != value]
-        for first in range(0, max(len(params), len(tags)), 100):
-            part = slice(first, first + 100)
+        for first in range(0, max(len(params), len(tags)), _SMALL_BATCH):
+            part = slice(first, first + _SMALL_BATCH)
             self._client.log_batch(stored.info.run_id, params=params[part], tags=tags[part])
 
     def _curves(self, stored: Any, run: RunSummary) -> list[Any]:
-        """Points beyond those that are there: a session that repeats steps repeats their values."""
+        """Return the points beyond the last stored step; a session that repeats earlier steps repeats their values."""
         from mlflow.entities import Metric
 
         points = []
-        for fold, one in run.folds.items():
-            for name, curve in one.curves.items():
+        for fold, summary in run.folds.items():
+            for name, curve in summary.curves.items():
                 key = f"fold{fold}/{name}"
                 last = -1
                 if key in stored.data.metrics:
@@ -162,14 +166,14 @@ class Ledger:
         return points
 
     def _scores(self, stored: Any, run: RunSummary) -> list[Any]:
-        """Values of the run as a whole that have changed."""
+        """Return the scores and totals of the run that have changed."""
         from mlflow.entities import Metric
 
         lb = run.facts.get("lb", {})
         values = {
-            "sessions": sum(one.sessions for one in run.folds.values()),
-            "hours": round(sum(one.hours for one in run.folds.values()), 6),
-            "folds_done": sum(one.step == one.num_steps for one in run.folds.values()),
+            "sessions": sum(summary.sessions for summary in run.folds.values()),
+            "hours": round(sum(summary.hours for summary in run.folds.values()), 6),
+            "folds_done": sum(summary.step == summary.num_steps for summary in run.folds.values()),
             "oof": run.scores.get("oof"),
             "test": run.scores.get("test"),
             "lb_public": lb.get("public"),
@@ -177,62 +181,72 @@ class Ledger:
             **{f"fold{fold}/score": value for fold, value in run.scores.get("folds", {}).items()},
         }
         for part, scores in run.scores.get("parts", {}).items():
-            # MLflow takes no other signs.
+            # MLflow allows only these characters in a name.
             values |= {re.sub(r"[^\w. -]", "_", part) + f"/{name}": value for name, value in scores.items()}
         low, high = run.scores.get("interval") or (None, None)
         values |= {"oof_low": low, "oof_high": high}
         if jobs := run.chain.get("jobs"):
             values["gpu_hours"] = sum(job["seconds"] for job in jobs if job["gpu"]) / 3600
-        now = int(1000 * time.time())  # of several values of a step MLflow shows the one of the latest time
-        before = stored.data.metrics
+        now = int(1000 * time.time())  # MLflow shows the value with the latest time
+        known = stored.data.metrics
         return [
             Metric(name, float(value), now, 0)
             for name, value in values.items()
-            if value is not None and before.get(name) != float(value)
+            if value is not None and known.get(name) != float(value)
         ]
 
 
 @contextlib.contextmanager
 def open_ledger(folder: Path) -> Iterator[Ledger]:
-    """The log of this folder, made where it is missing."""
+    """Open the log in a folder, after making it if it is missing, and lock the folder.
+
+    Raises:
+        BusyError: another process has it open.
+        UserError, DataError: as `Ledger` does.
+        OSError: it cannot be read or written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with hold_folder(folder), _plain_way(folder) as way, _one_line(folder / DATABASE):
         yield Ledger(folder, way)
 
 
 def find_entry(entries: Sequence[Entry], name: str) -> Entry:
-    """The run with this name or beginning of a name; `UserError` where it is not there or not the only one."""
-    found = [entry for entry in entries if entry.name.startswith(name)]
-    if len(found) != 1:
-        names = ", ".join(entry.name for entry in (found or entries)) or "none"
-        raise UserError(f"{'several runs are' if found else 'no run is'} named {name!r} (there: {names})")
-    return found[0]
+    """Return the run whose name begins like this; raise `UserError` unless there is exactly one."""
+    matches = [entry for entry in entries if entry.name.startswith(name)]
+    if not matches:
+        names = ", ".join(entry.name for entry in entries) or "none"
+        raise UserError(f"no run has a name that begins with {name!r} (runs: {names})")
+    if len(matches) > 1:
+        names = ", ".join(entry.name for entry in matches)
+        raise UserError(f"several runs have names that begin with {name!r}: {names}")
+    return matches[0]
 
 
 def _open(path: Path, way: Path) -> Any:
+    """Return MLflow's client for the database; `path` is its name in messages."""
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
     try:
         from mlflow.tracking import MlflowClient
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed: `pip install imettk[log]`") from None
-    for name in ("mlflow", "alembic"):  # they tell of every table that they make
+    for name in ("mlflow", "alembic"):  # they log every table that they create
         logging.getLogger(name).setLevel(logging.WARNING)
     if not path.exists():
-        say(f"making {path}, which takes some seconds")
+        say(f"creating {path}, which takes some seconds")
     try:
         return MlflowClient(f"sqlite:///{(way / DATABASE).absolute()}")
-    except Exception as error:  # of MLflow, alembic, SQLAlchemy or SQLite
+    except Exception as error:  # from MLflow, alembic, SQLAlchemy or SQLite
         reason = str(error).splitlines()[0]
-        if any(words in reason for words in ("disk", "readonly", "unable to open")):  # SQLite's, of the machine
+        if any(words in reason for words in ("disk", "readonly", "unable to open")):  # the machine's fault, says SQLite
             raise OSError(f"{path} cannot be read or written ({reason})") from None
-        raise DataError(f"{path} is no log of imettk ({reason}): give another one") from None
+        raise DataError(f"{path} is not a log of imettk ({reason}): give another one") from None
 
 
 @contextlib.contextmanager
 def _plain_way(folder: Path) -> Iterator[Path]:
-    """A way to the folder that no URI misreads: by a link, where its name has a letter that means something there.
+    """Yield a path to the folder that no URI misreads: a link if the folder's own path has a special character.
 
-    Quoted, it would be read as it is by some versions of SQLAlchemy, and by parts of MLflow.
+    Quoting is no way out: some versions of SQLAlchemy, and parts of MLflow, do not unquote.
     """
     if not set(str(folder.absolute())) & set("%?#"):
         yield folder
@@ -245,7 +259,7 @@ def _plain_way(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _one_line(path: Path) -> Iterator[None]:
-    """What MLflow and the libraries below it raise while they read or write, as an `OSError` with one line."""
+    """Turn what MLflow and the libraries below it raise into an `OSError` with one line."""
     try:
         yield
     except Exception as error:
@@ -256,22 +270,24 @@ def _one_line(path: Path) -> Iterator[None]:
 
 
 def _tags(run: RunSummary) -> dict[str, str]:
-    """By which a run is recognised, what no number says, and how much of it is here."""
+    """Return the tags of a run: what identifies it, facts that are not numbers, and the lengths of its journals."""
     tags = {
         "imettk.fingerprint": run.fingerprint,
         "imettk.folder": str(run.folder),
         "imettk.metric": run.scores.get("metric", ""),
-        "imettk.code": " ".join(dict.fromkeys(code for one in run.folds.values() for code in one.codes)),
+        "imettk.code": " ".join(dict.fromkeys(code for summary in run.folds.values() for code in summary.codes)),
         "imettk.pack": run.chain.get("pack", ""),
         "imettk.kernels": " ".join(run.kernels)[:_MAX_VALUE],
         "imettk.note": run.facts.get("note", {}).get("text", ""),
     }
-    for fold, one in run.folds.items():
-        tags |= {f"imettk.fold{fold}.started": repr(one.started), f"imettk.fold{fold}.lines": str(one.lines)}
+    for fold, summary in run.folds.items():
+        # `repr` keeps every digit of the time, by which the fold is recognised.
+        tags |= {f"imettk.fold{fold}.started": repr(summary.started), f"imettk.fold{fold}.lines": str(summary.lines)}
     return {name: value for name, value in tags.items() if value or name == "imettk.note"}
 
 
 def _entry(stored: Any) -> Entry:
+    """Return a stored run as plain values."""
     tags = dict(stored.data.tags)
     others = {name.removeprefix("recipe."): value for name, value in tags.items() if name.startswith("recipe.")}
     return Entry(

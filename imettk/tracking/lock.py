@@ -1,4 +1,4 @@
-"""One process a folder: the second one is refused, and a process that dies leaves nothing behind."""
+"""A lock on a folder: a second process is refused, and a process that dies leaves no stale lock."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ NAME = ".lock"
 def hold_folder(folder: Path, *, lock: Path | None = None, wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold a folder for this process alone.
 
-    A POSIX record lock: it ends with the process that took it, whatever becomes of its children (with `flock`, loader
-    workers that outlive a killed trainer for a moment would hold it on).
-
     Args:
-        lock: the file that is locked, where it must not lie in the folder.
-        wait: is told who holds the folder, again and again until it is free; it may raise.
+        lock: the file to lock; None takes one in the folder.
+        wait: called with a line on who holds the folder, again and again until it is free; it may raise.
 
     Raises:
         BusyError: another process holds it, and there is no `wait`.
     """
+    # A POSIX record lock belongs to one process and ends with it. With `flock`, children inherit the lock, and loader
+    # workers that outlive a killed trainer by a moment would keep the next one out.
     try:
         import fcntl
     except ImportError:  # Windows
@@ -36,7 +35,10 @@ def hold_folder(folder: Path, *, lock: Path | None = None, wait: Callable[[str],
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except (BlockingIOError, PermissionError):  # other faults, such as a disk without locks, are told as such
+            except (
+                BlockingIOError,
+                PermissionError,
+            ):  # either means "held", says POSIX; other errors are real faults
                 file.seek(0)
                 busy = f"{folder} is in use by {file.read().strip() or 'another process'}"
             if wait is None:

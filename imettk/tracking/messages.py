@@ -1,4 +1,4 @@
-"""What is told about a run, from the events of its journal: the same from the kernel and from who watches it."""
+"""Messages about a run, written from its journal: the kernel and a watching laptop send the same text."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ from typing import Any
 from imettk.tracking.files import read_json
 from imettk.tracking.telegram import Message
 
-Events = Sequence[dict[str, Any]]  # as `read_journal` gives them
+Events = Sequence[dict[str, Any]]  # as `read_journal` returns them
 
 
 def began(name: str, fold: int, events: Events) -> Message:
-    """A session of a fold has begun."""
+    """Return the message on the start of a session."""
     last = [event for event in events if event["event"] == "session"][-1]
     sessions = sum(event["event"] == "session" for event in events)
     if sessions == 1:
         return Message(f"{name}, fold {fold}: started, {last['num_steps']:,} steps")
-    return Message(f"{name}, fold {fold}: session {sessions} goes on at step {last['step']:,} of {last['num_steps']:,}")
+    return Message(
+        f"{name}, fold {fold}: session {sessions} continues at step {last['step']:,} of {last['num_steps']:,}"
+    )
 
 
 def validated(name: str, fold: int, events: Events, *, higher: bool = True) -> Message:
-    """The validations so far, with their curve.
+    """Return the message on the validations so far, with their curve.
 
     Args:
-        higher: whether more of the score is better.
+        higher: True if a higher score is better.
     """
     scores = _curve(events, "validate", "score")
     num_steps = next(event["num_steps"] for event in reversed(events) if event["event"] == "session")
-    if not scores:  # trained on all rows: nothing is validated
+    if not scores:  # a training on all rows validates nothing
         return Message(f"{name}, fold {fold}: step {events[-1].get('step', 0):,} of {num_steps:,}")
     step, score = scores[-1]
     best_step, best = (max if higher else min)(scores, key=lambda point: point[1])
@@ -41,11 +43,11 @@ def validated(name: str, fold: int, events: Events, *, higher: bool = True) -> M
 
 
 def ended(name: str, fold: int, events: Events, *, session_seconds: float, fault: str = "") -> Message:
-    """A session of a fold has ended, as the journal's last event says.
+    """Return the message on the end of a session, from the journal's last event.
 
     Args:
-        session_seconds: that a session has for training, for how many more there will be.
-        fault: the traceback or reason of a failure; its end is kept.
+        session_seconds: training time in a session, for an estimate of the sessions to come.
+        fault: the traceback or reason of a failure; a long one loses its beginning.
     """
     last = events[-1]
     start = next(event for event in reversed(events) if event["event"] == "session")
@@ -68,7 +70,7 @@ def ended(name: str, fold: int, events: Events, *, session_seconds: float, fault
 
 
 def scored(name: str, folder: Path) -> str:
-    """What `validate` found out, from its `scores.json`."""
+    """Return the message on what `validate` scored, from `scores.json`."""
     scores = read_json(folder / "scores.json") or {}
     if "oof" not in scores:
         return f"{name}: validated"
@@ -78,7 +80,7 @@ def scored(name: str, folder: Path) -> str:
 
 
 def seconds_left(events: Events, steps: int) -> float | None:
-    """How long so many steps take at the pace of this session, validations and all; None where none was made."""
+    """Return the seconds that so many steps take at this session's pace; None before its first step."""
     start = max(place for place, event in enumerate(events) if event["event"] == "session")
     made = events[-1].get("step", 0) - events[start]["step"]
     if made <= 0:
@@ -87,9 +89,9 @@ def seconds_left(events: Events, steps: int) -> float | None:
 
 
 def _curve(events: Events, kind: str, name: str) -> list[tuple[int, float]]:
-    """(step, value) of a value of these events, where it is a number."""
-    found = [(event["step"], event[name]) for event in events if event["event"] == kind]
-    return [(step, value) for step, value in found if value is not None and math.isfinite(value)]
+    """Return (step, value) pairs of one field of events of a kind, as far as it is a finite number."""
+    points = [(event["step"], event[name]) for event in events if event["event"] == kind]
+    return [(step, value) for step, value in points if value is not None and math.isfinite(value)]
 
 
 def _picture(scores: Sequence[tuple[int, float]], losses: Sequence[tuple[int, float]]) -> bytes:

@@ -1,7 +1,8 @@
-"""Where a recipe's own file lies, kept beside a run folder's recipe.json, for commands that are given no RECIPE.
+"""The path of a recipe's own `.py` file, kept beside `recipe.json` for commands that are given no RECIPE.
 
-The file is run again only if it is the one that the recipe was made of, and only for the run folder in which this was
-written down: never for a copy of it, which somebody else may have made.
+Running a Python file because a run folder names it is a risk. So it is run only if its hash is that of the recipe's
+file, and only for the very folder in which the record was written: a run folder that was copied or downloaded, which
+somebody else may have made, runs nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ RECORD = "recipe_source.json"
 
 
 def remember_source(folder: Path, recipe: Recipe) -> None:
-    """Keep where the file of a recipe lies that takes something from it."""
+    """Record the path of a recipe's file if the recipe takes something from it."""
     source = find_source(recipe.source_sha256)
     if source is None or not source.path or not _names(recipe):
         return
@@ -28,13 +29,13 @@ def remember_source(folder: Path, recipe: Recipe) -> None:
 
 
 def recall_source(folder: Path, recipe: Recipe) -> Recipe:
-    """Run the file of a recipe that was read from this folder, if it takes something from it.
+    """Run the file of a recipe that was read from this folder, if the recipe takes something from it.
 
     Returns:
-        The recipe, checked with what stands in its file.
+        The recipe, checked against what its file defines.
 
     Raises:
-        ConfigError: the file is not there or has changed, or nobody knows where it lies.
+        ConfigError: the file is gone or has changed, or its path is unknown.
     """
     names = _names(recipe)
     if not names or find_source(recipe.source_sha256) is not None:
@@ -44,7 +45,7 @@ def recall_source(folder: Path, recipe: Recipe) -> Recipe:
     if path is None:
         raise ConfigError(f"{what}: give that .py file as RECIPE")
     if not path.is_file():
-        raise ConfigError(f"{what}, and {path} is not there any more: give it as RECIPE, from where it is now")
+        raise ConfigError(f"{what}, and {path} is gone: give its new path as RECIPE")
     with running(path, only=recipe.source_sha256):
         pass
     return read_recipe(folder / "recipe.json")
@@ -55,7 +56,7 @@ def _names(recipe: Recipe) -> list[str]:
 
 
 def _recorded(folder: Path, recipe: Recipe) -> Path | None:
-    """Return where the file lay; None where this folder does not know it."""
+    """Return the recorded path; None if there is no record, or one of another folder or file."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         known = record["sha256"] == recipe.source_sha256 and record["folder"] == folder.stat().st_ino

@@ -1,4 +1,4 @@
-"""What a run folder says about its run, as plain values: for the log, which is made of nothing else."""
+"""A run folder as plain values: all that the log is built from, and may be rebuilt from."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from imettk.errors import MismatchError
 from imettk.tracking.files import read_json
 from imettk.tracking.journal import Journal, is_number, read_journal
 
-FACTS = "ledger.jsonl"  # what no stage knows: scores of the leaderboard, notes
+FACTS = "ledger.jsonl"  # what only the user knows: leaderboard scores, notes
 CHAIN = "chain.json"
-CURVES = {"train": ("loss", "lr"), "validate": ("loss", "score")}  # of a journal's events
+CURVES = {"train": ("loss", "lr"), "validate": ("loss", "score")}  # event -> its fields that are drawn
 
 
 @dataclass(frozen=True)
 class FoldSummary:
-    """A fold's training.
+    """The training of a fold, read from its journal.
 
     Attributes:
-        started: when its first session began, seconds since the epoch; any copy of the journal has the same.
-        lines: of the journal, by which copies of different age are told apart.
-        hours: in sessions, from each start to its last event.
+        journal: the path of the journal.
+        started: start of the first session, in seconds since the epoch. All copies of a journal share it, so that it
+            identifies the training.
+        lines: length of the journal, which tells an old copy from a newer one.
+        hours: time in sessions, each from its start to its last event.
         codes: versions of the code that trained it, in order.
-        journal: which all of this was read from.
         curves: (seconds since the epoch, step, value) by name, such as `train/loss`.
     """
 
@@ -47,12 +48,12 @@ class FoldSummary:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run.
+    """A run, read from its folder.
 
     Attributes:
-        scores: of `scores.json`; empty before `validate`.
-        facts: the last of each kind in `ledger.jsonl`, by its name.
-        chain: of `chain.json`; empty where the platform was not used.
+        scores: content of `scores.json`; empty before `validate`.
+        facts: the last fact of each kind in `ledger.jsonl`.
+        chain: content of `chain.json`; empty if the run was not a chain of kernels.
     """
 
     folder: Path
@@ -65,23 +66,23 @@ class RunSummary:
 
     @property
     def started(self) -> float:
-        """When the first fold began; of a run without training, when its recipe was written."""
-        starts = [one.started for one in self.folds.values()]
+        """Start of the first fold, or the time at which the recipe was written if no fold has trained."""
+        starts = [fold.started for fold in self.folds.values()]
         return min(starts, default=(self.folder / "recipe.json").stat().st_mtime)
 
     @property
     def name(self) -> str:
-        """6 hex digits: the run's name on the command line."""
+        """6 hex digits, by which the command line names the run."""
         return _name(f"{self.fingerprint} {self.started}") if self.folds else self.name_before_training
 
     @property
     def name_before_training(self) -> str:
-        """The name that the run had when nothing but its folder told it from others."""
+        """The name of the run before its training began, when only its folder told it from others."""
         return _name(str(self.folder.resolve()))
 
     @property
     def kernels(self) -> list[str]:
-        """slug/version of the sessions on the platform that were taken up."""
+        """Kernels whose output was used, as slug/version."""
         jobs = self.chain.get("jobs", [])
         return [f"{job['slug']}/{job['version']}" for job in jobs if job["state"] in ("running", "paused", "done")]
 
@@ -90,16 +91,16 @@ def summarise(folder: Path) -> RunSummary:
     """Read a run folder.
 
     Raises:
-        MissingFileError, ConfigError: it has no recipe, or not one of this version.
+        MissingFileError, ConfigError: it has no recipe, or one of a newer version.
         MismatchError: a file in it is damaged.
     """
     recipe = read_recipe(folder / "recipe.json")
-    folds = [one for path in find_journals([folder]).values() if (one := summarise_fold(path)) is not None]
+    folds = [fold for path in find_journals([folder]).values() if (fold := summarise_fold(path)) is not None]
     return RunSummary(
         folder=folder,
         recipe=recipe,
         fingerprint=fingerprint(recipe),
-        folds={one.fold: one for one in folds},
+        folds={fold.fold: fold for fold in folds},
         scores=_read_scores(folder / "scores.json"),
         facts=read_facts(folder),
         chain=_read_chain(folder / CHAIN),
@@ -107,7 +108,7 @@ def summarise(folder: Path) -> RunSummary:
 
 
 def _read_scores(path: Path) -> dict[str, Any]:
-    """What `validate` and `infer` left, each value of the kind that the log reads."""
+    """Read `scores.json` and check the type of each value that the log takes."""
     scores = read_json(path) or {}
     folds, interval = scores.get("folds", {}), scores.get("interval") or [0, 0]
     numbers = [value for name in ("oof", "test") if (value := scores.get(name)) is not None]
@@ -116,35 +117,35 @@ def _read_scores(path: Path) -> dict[str, Any]:
     numbers += [value for part in parts for value in (part.values() if isinstance(part, dict) else [None])]
     numbers += interval if isinstance(interval, list) and len(interval) == 2 else [None]
     if not all(map(is_number, numbers)) or not isinstance(scores.get("metric", ""), str):
-        raise MismatchError(f"{path} is damaged, its scores are no numbers: run `imettk validate` again")
+        raise MismatchError(f"{path} is damaged, its scores are not numbers: run `imettk validate` again")
     return scores
 
 
 def _read_chain(path: Path) -> dict[str, Any]:
-    """What a chain on the platform left."""
+    """Read `chain.json` and check the fields of its jobs that the log takes."""
     chain = read_json(path) or {}
     kinds: dict[str, Any] = {"slug": str, "version": int, "state": str, "seconds": (int, float), "gpu": bool}
     jobs = chain.get("jobs", [])
     if not isinstance(jobs, list) or not all(
         isinstance(job, dict) and all(isinstance(job.get(name), kind) for name, kind in kinds.items()) for job in jobs
     ):
-        raise MismatchError(f"{path} is damaged, its `jobs` are no sessions of a chain")
+        raise MismatchError(f"{path} is damaged, its `jobs` are not the sessions of a chain")
     return chain
 
 
 def write_fact(folder: Path, kind: str, **values: Any) -> None:
-    """Note something about a run; an earlier fact of the same kind no longer counts.
+    """Append a fact about a run; it replaces an earlier one of the same kind.
 
     Raises:
-        MissingFileError: the folder holds no run.
+        MissingFileError: the folder holds no recipe.
     """
-    read_recipe(folder / "recipe.json")
+    read_recipe(folder / "recipe.json")  # raises before a file is made in a folder that is not a run
     with closing(Journal(folder / FACTS)) as facts:
         facts.write(kind, **values)
 
 
 def read_facts(folder: Path) -> dict[str, dict[str, Any]]:
-    """The last fact of each kind."""
+    """Return the last fact of each kind."""
     try:
         lines = (folder / FACTS).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -168,18 +169,18 @@ def _name(what: str) -> str:
 
 
 def find_journals(folders: Sequence[Path]) -> dict[int, Path]:
-    """The journal of each fold: of copies in several folders the longest one, for journals only grow."""
-    found: dict[int, Path] = {}
+    """Return the journal of each fold; of several copies the longest, because journals only grow."""
+    journals: dict[int, Path] = {}
     for path in (path for folder in folders for path in folder.glob("fold*/journal.jsonl")):
-        if (number := path.parent.name[4:]).isdecimal():  # else a copy that was set aside
-            before = found.get(int(number))
-            if before is None or path.stat().st_size > before.stat().st_size:
-                found[int(number)] = path
-    return dict(sorted(found.items()))
+        if (number := path.parent.name[4:]).isdecimal():  # other names are copies that were set aside
+            known = journals.get(int(number))
+            if known is None or path.stat().st_size > known.stat().st_size:
+                journals[int(number)] = path
+    return dict(sorted(journals.items()))
 
 
 def summarise_fold(path: Path) -> FoldSummary | None:
-    """What a fold's journal says of its training; None before its first session.
+    """Summarise a fold's journal; return None before its first session.
 
     Raises:
         MismatchError: the journal is damaged.
@@ -196,7 +197,7 @@ def summarise_fold(path: Path) -> FoldSummary | None:
             seconds += event["time"] - before
         before = event["time"]
         for name in CURVES.get(event["event"], ()):
-            if is_number(event.get(name)):  # nothing validated is NaN
+            if is_number(event.get(name)):  # the score of an empty validation is NaN
                 curve = curves.setdefault(f"{event['event']}/{name}", [])
                 curve.append((event["time"], event["step"], float(event[name])))
     return FoldSummary(
@@ -208,16 +209,16 @@ def summarise_fold(path: Path) -> FoldSummary | None:
         hours=seconds / 3600,
         step=max(event.get("step", 0) for event in events),
         num_steps=starts[-1]["num_steps"],
-        codes=tuple(dict.fromkeys(one["code"] for one in starts if "code" in one)),
+        codes=tuple(dict.fromkeys(start["code"] for start in starts if "code" in start)),
         curves=curves,
     )
 
 
 def _check_events(path: Path, events: list[dict[str, Any]], starts: list[dict[str, Any]]) -> None:
-    """Raise `MismatchError` where an event lacks what the summary reads, or has something else there."""
+    """Raise `MismatchError` if an event lacks a field that the summary reads, or has one of another type."""
     if not all(isinstance(start.get("num_steps"), int) and isinstance(start.get("code", ""), str) for start in starts):
-        raise MismatchError(f"{path} is damaged, a session in it has no `num_steps`, or a `code` that is no text")
+        raise MismatchError(f"{path} is damaged, a session has no `num_steps`, or its `code` is not text")
     for event in events:
         for name in CURVES.get(event["event"], ()):
             if not isinstance(event.get(name, 0.0), (int, float, type(None))) or "step" not in event:
-                raise MismatchError(f"{path} is damaged, {event['event']} in it has no {name} or no step")
+                raise MismatchError(f"{path} is damaged, a {event['event']} event has no {name} or no step")

@@ -1,8 +1,8 @@
-"""Messages through a Telegram bot, from a thread of their own: nothing waits for them, and nothing fails with them.
+"""Messages through a Telegram bot, sent by their own thread: training neither waits for them nor fails with them.
 
-Who may send: `IMETTK_TELEGRAM_TOKEN` and `IMETTK_TELEGRAM_CHAT`, as variables or as secrets of a Kaggle notebook, or
-`~/.config/imettk/telegram.json` with `token` and `chat`. The token stands in the address of every call, and so in what
-libraries log and raise: all of it is cut out before a word is said.
+The credentials are `IMETTK_TELEGRAM_TOKEN` and `IMETTK_TELEGRAM_CHAT`, as variables or as secrets of a Kaggle notebook,
+or `token` and `chat` in `~/.config/imettk/telegram.json`. The token is part of the URL of every call, and so of what
+libraries log and raise: it is removed from every error before it is printed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from imettk.progress import say
 
 PREFIX = "IMETTK_TELEGRAM_"
 SERVER = "https://api.telegram.org/bot"
-MAX_TEXT, MAX_CAPTION = 4096, 1024  # in UTF-16 units, as Telegram counts
-MAX_WAITING = 50
+MAX_TEXT, MAX_CAPTION = 4096, 1024  # UTF-16 code units, as Telegram counts
+MAX_WAITING = 50  # messages; a server that is down for hours must not fill the memory
 CLOSE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """A bot and whom it writes to; `server` is that of a Bot API, which anyone may run."""
+    """A bot, the chat that it writes to, and the Bot API server, which may be the user's own."""
 
     token: str = field(repr=False)
     chat: str
@@ -39,11 +39,11 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Message:
-    """What is sent.
+    """A text, with or without a picture.
 
     Attributes:
-        picture: a PNG; its text is shorter.
-        keep_end: of a text that is too long its end stays, as of a traceback; otherwise its beginning.
+        picture: a PNG; the text is then its caption, for which Telegram allows a quarter of the length.
+        keep_end: cut a text that is too long at its beginning, as suits a traceback, instead of at its end.
     """
 
     text: str
@@ -52,7 +52,9 @@ class Message:
 
 
 def find_credentials() -> Credentials | None:
-    """From the environment, a Kaggle notebook's secrets (which may take seconds), or the file; None where they are not.
+    """Return credentials from the environment, the file, or a Kaggle notebook's secrets; None if there are none.
+
+    Asking for secrets takes seconds, so it comes last.
 
     Raises:
         UserError: the file is readable by others, or damaged.
@@ -68,11 +70,12 @@ def find_credentials() -> Credentials | None:
 
 
 def _config() -> Path:
-    """Where a user's settings are, by the rule of freedesktop.org."""
+    """Return the folder of a user's settings, by the XDG rule."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
 
 
 def _read_file(path: Path) -> dict[str, Any] | None:
+    """Read the file of credentials; return None if there is none."""
     try:
         if path.stat().st_mode & 0o077 and os.name == "posix":
             raise UserError(f"{path} holds a token and can be read by others: chmod 600 {path}")
@@ -89,7 +92,7 @@ def _read_file(path: Path) -> dict[str, Any] | None:
 
 
 def _secret(label: str) -> str:
-    """A secret that is attached to this notebook, or "": offline, not attached, and not on Kaggle are all alike."""
+    """Return a secret that is attached to this notebook; "" without one, offline, and outside Kaggle."""
     if importlib.util.find_spec("kaggle_secrets") is None:
         return ""
     try:
@@ -101,15 +104,15 @@ def _secret(label: str) -> str:
 
 
 class Notifier:
-    """Sends what it is given when it can; every method returns at once, but for `close`.
+    """Sends messages from its own thread; every method except `close` returns at once.
 
-    Without credentials it is silent, and so it is after Telegram has refused them.
+    Without credentials, or after Telegram has refused them, it sends nothing.
 
     Args:
-        find: gives the credentials, asked for in the thread.
-        pause_seconds: between two messages; Telegram takes about one a second to a chat.
-        answer_seconds: within which an answer has to come.
-        tries: of a message.
+        find: returns the credentials; called in the thread.
+        pause_seconds: pause between two messages; Telegram accepts about one a second in a chat.
+        answer_seconds: timeout of a call.
+        tries: attempts to send a message.
     """
 
     def __init__(
@@ -130,22 +133,23 @@ class Notifier:
         self._thread.start()
 
     def send(self, make: Callable[[], Message]) -> None:
-        """Send a message of its own, which is made in the thread when its turn has come."""
+        """Send a separate message; `make` is called in the thread when its turn comes."""
         self._count += 1
         self._add(f"#{self._count}", make)
 
     def show(self, key: str, make: Callable[[], Message]) -> None:
-        """Send the message of this key, or put this in the place of the one that was sent or that waits."""
+        """Send the message of this key, or replace the one with this key that was sent or that waits."""
         self._add(key, make)
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Send what waits, within so many seconds, and end."""
+        """Send the waiting messages within so many seconds, and end the thread."""
         self._closing.set()
         with self._change:
             self._change.notify()
         self._thread.join(seconds)
 
     def _add(self, key: str, make: Callable[[], Message]) -> None:
+        """Queue a message; a full queue drops its oldest one."""
         with self._change:
             if self._silent:
                 return
@@ -157,7 +161,7 @@ class Notifier:
             self._change.notify()
 
     def _next(self) -> tuple[str, Callable[[], Message]] | None:
-        """The oldest that waits; None at the end."""
+        """Return the oldest waiting message, as soon as there is one; None after `close`."""
         with self._change:
             while not self._waiting and not self._closing.is_set():
                 self._change.wait()
@@ -178,15 +182,16 @@ class Notifier:
                 loop.run_until_complete(self._deliver_all(credentials))
             finally:
                 loop.close()
-        except Exception as error:  # whatever happens here, the training goes on
+        except Exception as error:  # whatever fails here, training continues
             self._end(_plain(error, self._token))
 
     def _end(self, fault: str) -> None:
+        """Stop sending, after printing the fault if there is one."""
         with self._change:
             self._silent = True
             self._waiting.clear()
         if fault:
-            say(f"Telegram: {fault}; no messages from here on")
+            say(f"Telegram: {fault}; no further messages")
 
     async def _deliver_all(self, credentials: Credentials) -> None:
         bot = _make_bot(credentials, self._answer)
@@ -196,14 +201,14 @@ class Notifier:
                 try:
                     message = make()
                 except Exception as error:
-                    say(f"Telegram: a message is left out ({type(error).__name__}: {_plain(error, self._token)})")
+                    say(f"Telegram: a message is skipped ({type(error).__name__}: {_plain(error, self._token)})")
                     continue
                 await self._deliver(bot, credentials.chat, key, message)
                 if self._silent:
                     return
                 self._closing.wait(self._pause)
         if self._lost:
-            say(f"Telegram: {self._lost} messages were dropped: more came than could be sent")
+            say(f"Telegram: {self._lost} messages were dropped because the queue was full")
 
     async def _deliver(self, bot: Any, chat: str, key: str, message: Message) -> None:
         from telegram.error import BadRequest, Forbidden, InvalidToken, RetryAfter, TelegramError
@@ -217,20 +222,20 @@ class Notifier:
                 self._end(f"{_plain(error, self._token)}: is the token right, and has the chat been opened?")
                 return
             except BadRequest as error:
-                if "not modified" not in str(error).lower():
-                    say(f"Telegram: {_plain(error, self._token)}; a message is left out")
+                if "not modified" not in str(error).lower():  # an edit that changes nothing is an error to Telegram
+                    say(f"Telegram: {_plain(error, self._token)}; a message is skipped")
                 return
             except RetryAfter as error:
-                asked: Any = error.retry_after
-                wait, fault = asked.total_seconds(), "the server asks to wait"
+                delay: Any = error.retry_after
+                wait, fault = delay.total_seconds(), "the server asks to wait"
             except (TelegramError, TimeoutError) as error:
                 fault = _plain(error, self._token)
             if failures == self._tries or self._closing.wait(min(wait, 60.0)):
-                say(f"Telegram: {fault}; a message is left out")
+                say(f"Telegram: {fault}; a message is skipped")
                 return
 
     async def _put(self, bot: Any, chat: str, key: str, message: Message) -> None:
-        """Send, or edit what was sent under this key; a message with a picture can only be edited with one."""
+        """Send a message; if one with a picture was sent under this key, edit that instead."""
         from telegram import InputMediaPhoto
 
         known = self._shown.get(key)
@@ -246,21 +251,21 @@ class Notifier:
 
 
 def notify(text: str) -> None:
-    """Send one message, if there are credentials, and wait for it as long as `Notifier.close` does."""
+    """Send one message if there are credentials, and wait for it as long as `Notifier.close` does."""
     notifier = Notifier()
     notifier.send(lambda: Message(text))
     notifier.close()
 
 
 def shorten(text: str, most: int, *, keep_end: bool) -> str:
-    """At most so many UTF-16 units of a text, its beginning or its end, with a mark where it was cut."""
+    """Return at most so many UTF-16 units of a text, its beginning or its end, with a mark at the cut."""
     units = text.encode("utf-16-le")
     if len(units) <= 2 * most:
         return text
     mark = "…\n" if keep_end else "\n…"
     room = 2 * (most - len(mark))
     part = units[-room:] if keep_end else units[:room]
-    kept = part.decode("utf-16-le", errors="ignore")  # half of a character at the cut is left out
+    kept = part.decode("utf-16-le", errors="ignore")  # drops half of a surrogate pair at the cut
     return mark + kept if keep_end else kept + mark
 
 
@@ -268,7 +273,7 @@ def send_test(credentials: Credentials, *, answer_seconds: float = 15.0) -> None
     """Send one message now.
 
     Raises:
-        UserError: what is wrong, and what to do.
+        UserError: it cannot be sent; the message says why and what to do.
     """
     from telegram.error import BadRequest, Forbidden, InvalidToken, TelegramError
 
@@ -279,7 +284,7 @@ def send_test(credentials: Credentials, *, answer_seconds: float = 15.0) -> None
     try:
         asyncio.run(send())
     except InvalidToken:
-        raise UserError("Telegram does not know this token: ask @BotFather for the bot's") from None
+        raise UserError("Telegram rejects this token: ask @BotFather for that of your bot") from None
     except (BadRequest, Forbidden) as error:
         text = _plain(error, credentials.token)
         raise UserError(
@@ -290,11 +295,13 @@ def send_test(credentials: Credentials, *, answer_seconds: float = 15.0) -> None
 
 
 def _make_bot(credentials: Credentials, answer_seconds: float) -> Any:
-    os.environ.setdefault("PTB_TIMEDELTA", "1")  # its retry_after as it will be, and without a warning that it will
+    """Return a bot of python-telegram-bot that logs no token."""
+    # `retry_after` becomes a timedelta in a later version; asking for it now avoids the deprecation warning.
+    os.environ.setdefault("PTB_TIMEDELTA", "1")
     from telegram import Bot
     from telegram.request import HTTPXRequest
 
-    for name in ("telegram", "httpx", "httpcore"):  # they would log the address of every call, with the token in it
+    for name in ("telegram", "httpx", "httpcore"):  # at INFO they log the URL of every call, token included
         logging.getLogger(name).setLevel(logging.WARNING)
     requests = [
         HTTPXRequest(
@@ -310,6 +317,6 @@ def _make_bot(credentials: Credentials, answer_seconds: float) -> Any:
 
 
 def _plain(error: BaseException, token: str) -> str:
-    """An error in one line, without the token."""
+    """Return an error in one line, without the token."""
     text = " ".join(str(error).split()) or type(error).__name__
     return (text.replace(token, "***") if token else text)[:200]

@@ -1,4 +1,7 @@
-"""Tensors and plain values in one safetensors file: no pickle (people share these), no zip (Kaggle unpacks zips)."""
+"""Tensors and plain values in one safetensors file.
+
+Not a pickle, because people share these files in public datasets; not a zip, because Kaggle unpacks zips.
+"""
 
 from __future__ import annotations
 
@@ -22,33 +25,33 @@ _DIGEST_KEY, _NO_DIGEST = '{"sha256": "', "0" * 64
 
 @dataclass(frozen=True)
 class TensorFile:
-    """Tensors by name, and plain values."""
+    """Tensors by name, and plain values that JSON can hold."""
 
     tensors: dict[str, Tensor]
     values: dict[str, Any]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose name begins with `prefix.`, without it."""
+        """Return the tensors whose names begin with `prefix.`, under the rest of their names."""
         return {name[len(prefix) + 1 :]: value for name, value in self.tensors.items() if name.startswith(f"{prefix}.")}
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> str:
-    """Write a file with `values` as JSON in its header, atomically; returns the SHA-256 that it carries.
+    """Write a file atomically, with `values` as JSON in its header; return the SHA-256 that it carries.
 
-    The hash is that of the whole file with zeros in its own place. It stands in the header, so no kill and no copy
-    parts it from what it vouches for. Equal content gives equal bytes: the header has one entry, since safetensors
-    does not keep the order of several. Writing and hashing leave Python's lock to other threads.
+    The hash is that of the whole file with zeros in place of the hash. It is part of the header, so that no kill and no
+    copy can separate it from the file. Equal content gives equal bytes. Writing and hashing release the GIL.
 
     Raises:
         OSError: it cannot be written.
     """
     content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(values, sort_keys=True)
+    # One entry only: safetensors does not keep the order of several, and the bytes would differ from run to run.
     header = {"imettk": f'{_DIGEST_KEY}{_NO_DIGEST}"{", " if values else ""}{text[1:]}'}
     with replace_atomically(path) as temporary:
         try:
             safetensors.torch.save_file(content, temporary, header)
-        except safetensors.SafetensorError as error:  # what a full disk is to the library
+        except safetensors.SafetensorError as error:  # how the library reports a full disk
             raise OSError(f"{path} cannot be written: {error}") from None
         with open(temporary, "r+b") as file, mmap.mmap(file.fileno(), 0) as written:
             place = _place_of_digest(written)
@@ -60,16 +63,16 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any])
 
 
 def read_tensors(path: Path) -> TensorFile:
-    """Read what `save_tensors` wrote; `CheckpointError` if it is something else or damaged."""
+    """Read what `save_tensors` wrote; raise `CheckpointError` if it is damaged or another kind of file."""
     return parse_tensors(path.read_bytes(), path)
 
 
 def parse_tensors(content: bytes, path: Path, *, hashed: bool = False) -> TensorFile:
-    """Read the same from a file's content.
+    """Read what `save_tensors` wrote from a file's content.
 
     Args:
-        path: what an error names.
-        hashed: the content has been compared with its SHA-256 already.
+        path: the file, for error messages.
+        hashed: True if the content has been compared with its SHA-256 already.
     """
     if not hashed and matches_digest(content) is False:
         raise CheckpointError(f"{path} is damaged, its content does not match the SHA-256 in it")
@@ -82,7 +85,7 @@ def parse_tensors(content: bytes, path: Path, *, hashed: bool = False) -> Tensor
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """The plain values alone, without reading the tensors."""
+    """Read only the plain values, not the tensors."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             return _plain(file.metadata()["imettk"])
@@ -120,6 +123,7 @@ def _place_of_digest(content: bytes | mmap.mmap) -> int | None:
 
 
 def _plain(text: str) -> dict[str, Any]:
+    """Return the plain values of a header's entry, without the hash."""
     values = json.loads(text)
     values.pop("sha256", None)
     return values

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from logged_runs import make_run
 from tiny import code_of
@@ -17,7 +18,9 @@ from tiny import code_of
 from imettk.cli.log import compare, import_runs, table
 from imettk.cli.main import main
 from imettk.errors import UserError
+from imettk.evaluation.paired import keep_judged
 from imettk.tracking.ledger import find_entry, open_ledger
+from imettk.tracking.run_dir import RunDir
 from imettk.tracking.summary import summarise, write_fact
 
 # MLflow's, about SQLAlchemy.
@@ -67,10 +70,32 @@ def test_the_table_and_what_differs(store, tmp_path, capsys):
     text = compare(*entries).splitlines()
     assert [line.split() for line in text if line.startswith("rule")] == [["rule.kind", "group_thresholds", "share"]]
     assert find_entry(entries, entries[0].name[:5]) is entries[0]
-    with pytest.raises(UserError, match="several runs are named ''"):
+    with pytest.raises(UserError, match="several runs have names that begin with ''"):
         find_entry(entries, "")
-    with pytest.raises(UserError, match="no run is named 'zz'"):
+    with pytest.raises(UserError, match="no run has a name that begins with 'zz'"):
         find_entry(entries, "zz")
+
+
+def test_scores_are_compared_row_by_row_once_both_runs_are_validated(store, tmp_path, capsys):
+    folders = [make_run(tmp_path / "a"), make_run(tmp_path / "b", started=5000.0, rule__kind="share")]
+    import_runs(folders, store)
+    with open_ledger(store) as ledger:
+        names = [entry.name for entry in ledger.entries()]
+    main(["log", "--store", str(store), "compare", *names])
+    assert "paired" not in capsys.readouterr().out
+    for folder in folders:
+        (folder / "scores.json").write_text(json.dumps({"metric": "f_beta", "oof": 0.75}))
+    import_runs(folders, store)
+    main(["log", "--store", str(store), "compare", *names])
+    assert "note: no paired comparison: " in capsys.readouterr().out  # nobody kept what was judged
+    for folder in folders:
+        answers = np.eye(40, 3, dtype=bool)
+        keep_judged(
+            RunDir(folder), np.arange(40).astype(str), answers, answers.astype(np.uint8), groups=None, labels=()
+        )
+    main(["log", "--store", str(store), "compare", *names])
+    text = capsys.readouterr().out
+    assert "on the 40 rows that both validated" in text and "does not stand out of the noise" in text
 
 
 def test_the_command(store, tmp_path, capsys):

@@ -17,7 +17,7 @@ def test_the_picture_of_an_augmentation_has_originals_first(own_data, tmp_path, 
     assert page.shape[1] >= 17 * 32 and page.shape[0] >= 6 * 32
     with Image.open(own_data / "train" / "s00000.png") as first:
         np.testing.assert_array_equal(page[18 : 18 + 32, 2 : 2 + 32, 0], np.asarray(first))
-    assert "among none, flips" in refused(capsys, *common, "nothing")
+    assert "one of none, flips" in refused(capsys, *common, "nothing")
     run(*common)
     assert "8 draws of affine" in capsys.readouterr().out, "without names the recipe's own"
 
@@ -28,7 +28,7 @@ def test_the_picture_passes_over_bad_images_where_the_recipe_skips_them(own_data
     assert "s00000.png (0 bytes)" in refused(capsys, *common)
     run(*common, "--images.on-bad-image", "skip")
     text = capsys.readouterr().out
-    assert "note: passed over" in text and "5 images and 8 draws" in text
+    assert "note: skipped" in text and "5 images and 8 draws" in text
     for path in own_data.glob("train/*.png"):
         path.write_bytes(b"")
     assert "none of the images" in refused(capsys, *common, "--images.on-bad-image", "skip")

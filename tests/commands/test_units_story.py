@@ -247,7 +247,7 @@ def test_preflight_plays_whole_units_in_miniature(data, runs, capsys):
 def test_the_report_shows_a_row_a_unit(runs):
     page = (runs / "one" / "report.html").read_text()
     assert "Missing or damaged" not in page
-    assert "Several images an answer" in page and page.count("chosen") >= 1
+    assert "Several images per answer" in page and page.count("chosen") >= 1
 
 
 @pytest.mark.parametrize(

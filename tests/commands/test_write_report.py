@@ -23,7 +23,7 @@ def test_the_command_writes_one_page_for_one_run_and_another_for_several(own_rep
 
 
 def test_what_is_no_run_is_one_line(tmp_path, capsys):
-    with pytest.raises(MissingFileError, match="is no folder"):
+    with pytest.raises(MissingFileError, match="is not a folder"):
         write_report([tmp_path / "none"], tmp_path / "page.html")
     with pytest.raises(SystemExit) as caught:
         main(["report", str(tmp_path)])

@@ -26,12 +26,12 @@ def test_the_digest_is_that_of_sha256sum(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "holds no JSON"),
-        (b"{", "holds no JSON"),
-        (b"\xff\xfe{}", "holds no JSON"),
-        (b"123", "holds 123 in place of a JSON object"),
-        (b"null", "holds null in place"),
-        (b'[{"a": 1}]', "in place of a JSON object"),
+        (b"", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"\xff\xfe{}", "is not JSON"),
+        (b"123", "holds 123 instead of a JSON object"),
+        (b"null", "holds null instead"),
+        (b'[{"a": 1}]', "instead of a JSON object"),
         (b'{"a": 1}', "lacks b, c"),
     ],
 )

@@ -85,7 +85,7 @@ def test_each_question_has_its_scores_under_a_name_that_mlflow_takes(store, tmp_
     last = {name: values[-1][2] for name, values in points.items()}
     assert last["colour _hue__x/accuracy"] == 0.5 and last["width/macro recall"] == 0.625
     (folder / "scores.json").write_text(json.dumps({"metric": "accuracy", "parts": {"width": {"accuracy": "high"}}}))
-    with pytest.raises(MismatchError, match="its scores are no numbers"):
+    with pytest.raises(MismatchError, match="its scores are not numbers"):
         take(store, folder)
 
 
@@ -170,9 +170,7 @@ def test_another_training_in_the_same_folder_is_told(store, tmp_path):
     other = make_run(tmp_path / "other")
     text = (other / "fold1" / "journal.jsonl").read_text().replace('"time": 2', '"time": 3')
     (other / "fold1" / "journal.jsonl").write_text(text)
-    with pytest.raises(
-        MismatchError, match=r"fold1 is another training than in .*run, and the other folds are the same"
-    ):
+    with pytest.raises(MismatchError, match=r"fold1 is not the training that .*run has, although other folds are"):
         take(store, other)
 
 
@@ -209,11 +207,11 @@ def test_a_database_of_something_else_is_one_line(tmp_path):
     connection.execute("insert into alembic_version values ('of-something-else')")
     connection.commit()
     connection.close()
-    with pytest.raises(DataError, match=r"mlflow\.db is no log of imettk"):
+    with pytest.raises(DataError, match=r"mlflow\.db is not a log of imettk"):
         Ledger(tmp_path)
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "mlflow.db").write_bytes(b"no database at all" * 100)
-    with pytest.raises(DataError, match=r"mlflow\.db is no log of imettk"):
+    with pytest.raises(DataError, match=r"mlflow\.db is not a log of imettk"):
         Ledger(tmp_path / "damaged")
 
 

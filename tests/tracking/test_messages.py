@@ -24,7 +24,7 @@ AGAIN = {"event": "session", "time": 9000.0, "step": 200, "num_steps": 1000}
 def test_a_session_begins():
     assert began("cells", 1, [SESSION]).text == "cells, fold 1: started, 1,000 steps"
     assert began("cells", 1, [SESSION, *TRAIN, PAUSED, AGAIN]).text == (
-        "cells, fold 1: session 2 goes on at step 200 of 1,000"
+        "cells, fold 1: session 2 continues at step 200 of 1,000"
     )
 
 

@@ -63,7 +63,7 @@ def test_another_file_is_not_run(run, file, tmp_path):
         run.recipe()
     file.unlink()
     with pytest.raises(
-        ConfigError, match=r"names recipe:read of the recipe's own file, and .*mine\.py is not there any"
+        ConfigError, match=r"names recipe:read of the recipe's own file, and .*mine\.py is gone: give its new path"
     ):
         run.recipe()
     assert not (tmp_path / "ran").exists()

@@ -44,7 +44,7 @@ def test_any_input_will_do(run):
 
 def test_inputs_that_disagree_are_refused(run):
     first, second = (put(folder, "folds.csv", folder.name) for folder in run.inputs)
-    with pytest.raises(MismatchError, match=f"different files {first} and {second}: give only the inputs"):
+    with pytest.raises(MismatchError, match=f"{first} and {second} differ: give only inputs"):
         run.find("folds.csv", written_by="prepare")
 
 
@@ -59,7 +59,7 @@ def test_a_missing_file_names_the_stage_and_where_it_was_sought(run):
 def test_an_input_that_is_no_folder_is_refused(tmp_path):
     put(tmp_path, "file")
     for name in ("file", "gone"):
-        with pytest.raises(MissingFileError, match=f"--inputs: .*{name} is no folder"):
+        with pytest.raises(MissingFileError, match=f"--inputs: .*{name} is not a folder"):
             RunDir(tmp_path / "run", [tmp_path / name])
 
 

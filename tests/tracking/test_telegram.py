@@ -132,7 +132,7 @@ def test_a_wrong_token_is_told_once(box, printed):
         time.sleep(0.05)
     one.close(PATIENCE)
     text = printed()
-    assert text.count("Telegram:") == 1 and "no messages from here on" in text and "BBBB" not in text
+    assert text.count("Telegram:") == 1 and "no further messages" in text and "BBBB" not in text
 
 
 def test_a_message_that_is_refused_does_not_stop_the_next(box, printed):
@@ -145,7 +145,7 @@ def test_a_message_that_is_refused_does_not_stop_the_next(box, printed):
     one.send(lambda: Message("second"))
     one.close(PATIENCE)
     assert [fields["text"] for fields in box.sent("sendMessage")] == ["second"]
-    assert "an't parse; a message is left out" in printed()
+    assert "an't parse; a message is skipped" in printed()
 
 
 def test_an_edit_that_changes_nothing_is_no_fault(box, printed):
@@ -164,7 +164,7 @@ def test_a_message_that_cannot_be_made_is_left_out(box, printed):
     one.show("a", lambda: 1 / 0)
     one.send(lambda: Message("x"))
     one.close(PATIENCE)
-    assert "a message is left out (ZeroDivisionError" in printed() and box.sent("sendMessage")[0]["text"] == "x"
+    assert "a message is skipped (ZeroDivisionError" in printed() and box.sent("sendMessage")[0]["text"] == "x"
 
 
 @pytest.mark.parametrize("character", ["a", "ä", "\U0001d6fc", "\U0001f469\u200d\U0001f52c"])
@@ -257,7 +257,7 @@ def test_secrets_of_a_notebook(tmp_path, monkeypatch):
 def test_the_test_message(box):
     send_test(credentials(box))
     assert box.sent("sendMessage")[0]["text"] == "imettk: messages arrive here"
-    with pytest.raises(UserError, match="does not know this token"):
+    with pytest.raises(UserError, match="rejects this token"):
         send_test(credentials(box, token="123456789:" + "B" * 35))
     with pytest.raises(UserError, match=r"Chat not found.* is chat '1' right"):
         send_test(credentials(box, chat="1"))
