@@ -172,8 +172,8 @@ def keep_unknown_curve(run: RunDir, ranker: Ranker, ranked: Ranked, truth: np.nd
     edges = np.linspace(low, high, NUM_POINTS // 2 + 1)
     unknown = truth == ranker.unknown
     counts = {name: np.histogram(first[rows], edges)[0] for name, rows in (("known", ~unknown), ("unknown", unknown))}
-    own = [threshold] if low <= threshold <= high else []  # outside, the unknown label comes first always or never
-    curve = _curve(thresholds, np.array(scores), ranker.metric) | {"own": own, "edges": edges.tolist()}
+    marks = [threshold] if low <= threshold <= high else []  # outside, the unknown label comes first always or never
+    curve = _curve(thresholds, np.array(scores), ranker.metric) | {"own": marks, "edges": edges.tolist()}
     write_json(run.path / CURVES, {"unknown": curve | {name: bins.tolist() for name, bins in counts.items()}})
 
 

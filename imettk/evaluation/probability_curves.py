@@ -86,6 +86,7 @@ def _curves(probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """Return heights of a column's ROC and precision-recall curves over `AXIS`, (2, A), and their areas, (2,)."""
     from sklearn.metrics import roc_curve
 
+    # Points on a straight stretch of the ROC curve may be dropped there, but bend the precision-recall curve.
     false_rate, true_rate, _ = roc_curve(truth, probs, drop_intermediate=False)
     num_true = np.count_nonzero(truth)
     true_rows, false_rows = true_rate * num_true, false_rate * (len(truth) - num_true)

@@ -81,6 +81,7 @@ def scored(name: str, folder: Path) -> str:
 
 def seconds_left(events: Events, steps: int) -> float | None:
     """Return the seconds that so many steps take at this session's pace; None before its first step."""
+    # This session only: earlier ones may have had another GPU, and pauses between sessions do not count.
     start = max(place for place, event in enumerate(events) if event["event"] == "session")
     made = events[-1].get("step", 0) - events[start]["step"]
     if made <= 0:

@@ -24,6 +24,7 @@ def remember_source(folder: Path, recipe: Recipe) -> None:
     source = find_source(recipe.source_sha256)
     if source is None or not source.path or not _names(recipe):
         return
+    # The inode tells this folder from a copy of it, and survives a rename.
     record = {"path": source.path, "sha256": recipe.source_sha256, "folder": folder.stat().st_ino}
     write_atomically(folder / RECORD, (json.dumps(record, indent=2) + "\n").encode())
 

@@ -183,7 +183,7 @@ class Parts:
     def _time_line(self) -> str | None:
         if not self.folds:
             return None
-        rows = {f"fold {fold}": read_sessions(one.journal) for fold, one in self.folds.items()}
+        rows = {f"fold {fold}": read_sessions(summary.journal) for fold, summary in self.folds.items()}
         for sessions in rows.values():
             if sessions[-1].state == "killed":  # a journal without an end looks the same while the session still runs
                 sessions[-1] = sessions[-1]._replace(state="killed or running")
@@ -229,6 +229,6 @@ class Parts:
         path = self._path(LABEL_SCORES)
         if not path.is_file():
             return None
-        texts = dict.fromkeys(("label", "name", "group"), str)
+        texts = dict.fromkeys(("label", "name", "group"), str)  # labels such as 007 or NA stay what they are
         frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
         return frame.assign(label=frame["label"].fillna(""))

@@ -61,14 +61,14 @@ class RunDir:
         """
         if (own := self.path / name).is_file():
             return own
-        found = [folder / name for folder in self.inputs if (folder / name).is_file()]
-        if not found:
+        attached = [folder / name for folder in self.inputs if (folder / name).is_file()]
+        if not attached:
             places = " or ".join(str(folder) for folder in (self.path, *self.inputs))
             raise MissingFileError(f"{name} is not in {places}: run `imettk {written_by}` first, which writes it")
         # Several kernels may have the same input; two different ones mean that outputs of two experiments are attached.
-        if len({sha256(path) for path in found}) > 1:
-            raise MismatchError(f"{' and '.join(map(str, found))} differ: give only inputs that belong together")
-        return found[0]
+        if len({sha256(path) for path in attached}) > 1:
+            raise MismatchError(f"{' and '.join(map(str, attached))} differ: give only inputs that belong together")
+        return attached[0]
 
     def find_optional(self, name: str) -> Path | None:
         """Return the path of the file of this name, or None; raise `MismatchError` as `find` does."""
@@ -108,6 +108,7 @@ class RunDir:
         if not saved:
             return read_recipe(self.path / "recipe.json")
         recipes = [read_recipe(path) for path in saved]
+        # Fields outside the fingerprint, such as paths and session limits, may differ from kernel to kernel.
         for path, recipe in zip(saved, recipes, strict=True):
             if fingerprint(recipe) != fingerprint(recipes[0]):
                 changed = "; ".join(differences(recipes[0], recipe))

@@ -193,7 +193,7 @@ def summarise_fold(path: Path) -> FoldSummary | None:
     curves: dict[str, list[tuple[float, int, float]]] = {}
     seconds, before = 0.0, None
     for event in events:
-        if event["event"] != "session" and before is not None:
+        if event["event"] != "session" and before is not None:  # before a session lies a pause, which may take days
             seconds += event["time"] - before
         before = event["time"]
         for name in CURVES.get(event["event"], ()):

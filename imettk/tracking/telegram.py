@@ -216,6 +216,7 @@ class Notifier:
         for failures in range(1, self._tries + 1):
             wait, fault = 2.0**failures, ""
             try:
+                # Timeouts of httpx hold for each read: a server that sends a byte now and then would keep the thread.
                 await asyncio.wait_for(self._put(bot, chat, key, message), 2 * self._answer)
                 return
             except (InvalidToken, Forbidden) as error:
@@ -230,6 +231,7 @@ class Notifier:
                 wait, fault = delay.total_seconds(), "the server asks to wait"
             except (TelegramError, TimeoutError) as error:
                 fault = _plain(error, self._token)
+            # A session that ends does not wait for another attempt.
             if failures == self._tries or self._closing.wait(min(wait, 60.0)):
                 say(f"Telegram: {fault}; a message is skipped")
                 return
@@ -303,6 +305,7 @@ def _make_bot(credentials: Credentials, answer_seconds: float) -> Any:
 
     for name in ("telegram", "httpx", "httpcore"):  # at INFO they log the URL of every call, token included
         logging.getLogger(name).setLevel(logging.WARNING)
+    # One for calls and one for updates, which are never asked for but would get the library's own timeouts.
     requests = [
         HTTPXRequest(
             connect_timeout=answer_seconds,

@@ -1,4 +1,4 @@
-"""A page of a report, as a reader finds it."""
+"""A report page, parsed for tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NEVER_CLOSED = {"meta", "img", "input", "br"}
 
 
 class Page(HTMLParser):
-    """Elements, attributes and text of a page; fails where an element is closed that is not open."""
+    """Elements, attributes and text of a page; asserts that only open elements are closed."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -45,5 +45,7 @@ class Page(HTMLParser):
 
 
 def texts(svg: str) -> list[str]:
-    """What a chart says; fails where it is no XML."""
-    return ["".join(one.itertext()).strip() for one in ElementTree.fromstring(svg).iter() if one.tag == "text"]
+    """Return the texts of a chart; raise unless it is valid XML."""
+    return [
+        "".join(element.itertext()).strip() for element in ElementTree.fromstring(svg).iter() if element.tag == "text"
+    ]

@@ -1,4 +1,4 @@
-"""`imettk log` takes runs in, tells them apart and refuses in one line."""
+"""`imettk log` imports runs, compares them and refuses bad input in one line."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ FILES = {
 
 
 def damaged(value: object) -> Iterator[object]:
-    """The value with each part of it, and the whole, replaced by something else or taken away."""
+    """Yield copies of a value in which each part, or the whole, is replaced by junk or removed."""
     parts = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
     for part in parts:
         for other in (*JUNK, *damaged(value[part])):

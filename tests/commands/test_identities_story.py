@@ -269,7 +269,9 @@ def test_embeddings_of_two_models_are_not_mixed(triplets, arcface, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(triplets, run)
     shutil.copy(arcface / "fold0" / "test.safetensors", run / "fold0")
-    with pytest.raises(MismatchError, match=r"fold0/test.safetensors and gallery.safetensors are of different models"):
+    with pytest.raises(
+        MismatchError, match=r"fold0/test.safetensors and gallery.safetensors come from different models"
+    ):
         read_fold_files(run)
     assert read_fold_files(tmp_path, [triplets]).keys() == {0, 1}
 

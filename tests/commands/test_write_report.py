@@ -1,4 +1,4 @@
-"""`imettk report` writes one page for one run and another for several, or refuses in one line."""
+"""`imettk report` writes separate pages for one run and for several, or refuses in one line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_what_is_no_run_is_one_line(tmp_path, capsys):
     [
         (["--out", "."], "--out . is a folder: give a file, such as report.html"),
         (["--out", "{run}/recipe.json/page.html"], "page.html cannot be written"),
-        (["{run}", "--inputs", "{run}"], "--inputs hold files of one RUN_DIR"),
+        (["{run}", "--inputs", "{run}"], "--inputs adds files to a single RUN_DIR"),
     ],
 )
 def test_a_page_that_cannot_be_is_one_line(own_report, no_charts, capsys, more, message):

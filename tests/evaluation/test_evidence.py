@@ -1,4 +1,4 @@
-"""What `validate` keeps for the report, recomputed from the same predictions with scikit-learn and by hand."""
+"""Files that `validate` keeps for the report, recomputed from the same predictions with scikit-learn and by hand."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LABELS = ("a", "b", "c", "d")
 
 
 class Images:
-    """Row r is of one colour, r; row 3 cannot be read."""
+    """Images of a single colour, r in row r; row 3 cannot be read."""
 
     def read(self, row: int) -> np.ndarray:
         if row == 3:
@@ -120,7 +120,7 @@ CLASSES = Recipe(
 
 
 def class_rows(num_rows: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities, and classes that they partly explain."""
+    """Return probabilities and the classes that they partly explain."""
     rng = np.random.default_rng(2)
     targets = rng.integers(0, num_classes, num_rows)
     scores = np.exp(rng.normal(0, 1, (num_rows, num_classes)) + 2 * np.eye(num_classes)[targets])
@@ -128,7 +128,7 @@ def class_rows(num_rows: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def curves_of(folder: Path, recipe: Recipe, table: SampleTable, probs: np.ndarray, shown: np.ndarray | None = None):
-    """What `curves.json` holds where rules that are fitted on all rows decide."""
+    """Return the content of `curves.json` for rules that are fitted on all rows."""
     fitter, run = fitter_of(recipe, labels=table.labels), RunDir(folder)
     rule = fitter.fit(probs, table.targets)
     shown = probs if shown is None else shown
@@ -247,7 +247,7 @@ def test_the_curve_of_the_unknown_label(tmp_path):
             for row in zip(ranked.labels, ranked.scores, strict=True)
         ],
         score=lambda answers, truth: np.mean(
-            [1 / (row.index(one) + 1) if one in row else 0 for row, one in zip(answers, truth, strict=True)]
+            [1 / (row.index(right) + 1) if right in row else 0 for row, right in zip(answers, truth, strict=True)]
         ),
     )
     keep_unknown_curve(RunDir(tmp_path), ranker, Ranked(labels, scores), truth, 0.7)

@@ -1,4 +1,4 @@
-"""Runs compared on the rows that both validated; what `validate` keeps for that is what its scores come from."""
+"""Runs are compared on the rows that both validated, from files that hold exactly what was judged."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_folders_are_compared_by_their_own_metric(tmp_path):
 
 
 def test_rules_keep_what_their_metric_judges(tmp_path):
-    """A fold whose pool of images is another one keeps the predictions of its own pool."""
+    """A fold for which the others choose another pool keeps the predictions of that pool."""
     recipe, rng = replace(recipe_of(), score=replace(recipe_of().score, metric="log_loss")), np.random.default_rng(6)
     probs, other = (rng.dirichlet(np.ones(3), 40).astype(np.float32) for _ in range(2))
     ids, targets, folds = np.arange(40).astype(str), np.arange(40) % 3, np.arange(40) % 2

@@ -1,4 +1,4 @@
-"""Curves of probabilities, held against scikit-learn's areas and curves, on random, tied and lopsided columns."""
+"""Curves of probabilities equal scikit-learn's, and their areas too, on random, tied and lopsided columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imettk.evaluation.probability_curves import CELLS, MOST_BINS, MOST_LABELS, 
 
 
 def columns(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A column of each kind: guesses, good and inverted ones, few values, one value, small; (N, 6)."""
+    """Return a column of each kind: guesses, good and inverted ones, few values, one value, small numbers; (N, 6)."""
     rng = np.random.default_rng(seed)
     rows = int(rng.choice([12, 72, 1000, 6000]))
     truth = rng.random((rows, 6)) < rng.choice([0.03, 0.3, 0.9])
@@ -90,7 +90,7 @@ def test_a_hundred_thousand_rows_are_a_small_file():
 @pytest.mark.parametrize("rows", [7, 300, 4000, 60_000])
 @pytest.mark.parametrize("digits", [1, 9])
 def test_calibration_is_scikit_learns(rows, digits):
-    """Ties, of which one decimal makes many, share a bin."""
+    """Probabilities of one decimal are full of ties, which share a bin."""
     rng = np.random.default_rng(rows)
     probs = rng.random((rows, 1)).round(digits) ** 2
     truth = rng.random((rows, 1)) < probs**1.3

@@ -1,4 +1,4 @@
-"""Charts of answers and probabilities: SVG in the page's colours, whose words and places are those of the values."""
+"""Charts of answers and probabilities are SVG in the page's colours, with text and positions that fit the values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_they_are_elements_with_words_in_the_colours_of_the_page(charts):
         assert root.attrib["aria-label"] == ALT and root.attrib["role"] == "img", name
         assert not re.findall(r"#[0-9a-f]{6}", svg), name
         names = re.findall(r' id="([^"]+)"', svg)
-        assert len(names) == len(set(names)) and all(f"#{one}" in svg for one in names)
+        assert len(names) == len(set(names)) and all(f"#{name}" in svg for name in names)
 
 
 def test_every_curve_has_a_colour_and_a_stroke_of_its_own(charts):
@@ -67,7 +67,9 @@ def test_a_large_matrix_is_as_wide_as_it_needs_and_names_do_not_overlap(charts):
     assert re.fullmatch(r"max-width: \d+rem; min-width: \d+rem", root.attrib["style"])
     wide = float(root.attrib["viewBox"].split()[2])
     assert wide > 25 * 0.42 * 72
-    upright = [one for one in root.iter() if (one.text or "").startswith("a long class") and "-90" in str(one.attrib)]
+    upright = [
+        text for text in root.iter() if (text.text or "").startswith("a long class") and "-90" in str(text.attrib)
+    ]
     assert len(upright) == 25
 
 

@@ -1,4 +1,4 @@
-"""Charts are SVG that a browser takes, in the page's colours, with every label as text."""
+"""Charts are valid SVG in the page's colours, with every label as text and a description for screen readers."""
 
 from __future__ import annotations
 

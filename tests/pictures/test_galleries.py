@@ -1,4 +1,4 @@
-"""Frames stand where they should, captions fit their squares, images keep their shape, sure mistakes come first."""
+"""Frames are in place, captions fit their tiles, images keep their shape, and the surest mistakes come first."""
 
 import base64
 import io
@@ -29,7 +29,7 @@ def page_of(tmp_path, rows, draw=draw_gallery, **options):
 
 
 def corner(row, place):
-    """The top left pixel of a square: 0 is the query, then come its hits."""
+    """Return the top left pixel of a tile; tile 0 is the query, the others are its hits."""
     return MARGIN + TITLE + row * ROW + HEADER, MARGIN + place * (TILE + GAP) + (GAP if place else 0)
 
 
@@ -145,7 +145,7 @@ def test_nothing_is_written_outside_its_place(tmp_path):
 
 
 def written(monkeypatch, tmp_path, draw, rows):
-    """Every text of a page."""
+    """Return every text of a page."""
     texts, text_of = [], ImageDraw.ImageDraw.text
 
     def text(self, place, words, *rest, **options):

@@ -1,4 +1,4 @@
-"""A picture is whole or not there."""
+"""Pictures are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_pictures_are_whole_or_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         draw_images(path, [[np.full((8, 8, 3), 255, np.uint8)]], ["two"])
-    assert path.read_bytes() == before and [each.name for each in tmp_path.iterdir()] == ["picture.png"]
+    assert path.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 
 
 def test_values_are_drawn_between_black_and_white(tmp_path):

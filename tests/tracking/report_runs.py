@@ -1,4 +1,4 @@
-"""Run folders made by hand, with every file that a report reads; what commands write is tried in tests/commands."""
+"""Handmade run folders with every file that a report reads; files that commands write are tested in tests/commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NASTY = '<script>alert("x")</script> $a_b$'  # a label that would be more than t
 
 
 def make_run(folder: Path, *, name: str = "digits", num_labels: int = 30) -> Path:
-    """A run of two folds: one killed and taken up again, one paused; scores, curves, labels, errors and galleries."""
+    """Make a run of two folds, one killed and continued, one paused, with every file that a report shows."""
     folder.mkdir(parents=True)
     (folder / "recipe.json").write_text(to_json(load_recipe(name)))
     for fold in range(2):
@@ -61,7 +61,7 @@ def make_run(folder: Path, *, name: str = "digits", num_labels: int = 30) -> Pat
 
 
 def label_curves() -> dict[str, object]:
-    """Curves of six labels of seven, and the mean of all."""
+    """Return curves of six labels out of seven, and the mean of all."""
     axis = np.linspace(0, 1, 50)
     curve = {"roc_auc": 0.75, "roc": (axis**0.5).tolist(), "average_precision": 0.5, "precision": (1 - axis).tolist()}
     lines = [{"label": label, "rows": 5} | curve for label in (NASTY, "pale", "blue", "round", "old", "far")]
@@ -75,7 +75,7 @@ def calibration() -> dict[str, object]:
 
 
 def confusion(num_classes: int = 12) -> dict[str, object]:
-    """A matrix of so many classes in which every class is taken for the next one twice, and the first one once more."""
+    """Return a matrix in which each class is taken for the next one twice, and the first class once more."""
     labels = [NASTY, *(f"class {number}" for number in range(1, num_classes))]
     counts = 8 * np.eye(num_classes, dtype=int) + 2 * np.roll(np.eye(num_classes, dtype=int), 1, 1)
     counts[0, 1] += 1
@@ -83,7 +83,7 @@ def confusion(num_classes: int = 12) -> dict[str, object]:
 
 
 def write_journal(path: Path, started: float, ends: str) -> None:
-    """Two sessions of a fold with a pause of an hour between them."""
+    """Write two sessions of a fold with a pause of an hour between them."""
     lines = []
     for session, (first, begins) in enumerate(((0, 0.0), (200, 7200.0))):
         lines.append((begins, "session", {"step": first, "num_steps": 400, "code": "aaaa0000"}))

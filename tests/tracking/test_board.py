@@ -1,4 +1,4 @@
-"""TensorBoard's own reader finds each scalar of the journal once, whatever an earlier session had written."""
+"""TensorBoard's own reader finds each scalar of the journal exactly once after any earlier sessions."""
 
 import math
 

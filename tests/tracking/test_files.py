@@ -1,4 +1,4 @@
-"""JSON is read back, and what is no JSON object is one line; digests are those of sha256sum."""
+"""JSON files are read back, anything but a JSON object is refused in one line, and digests equal those of sha256sum."""
 
 import json
 import subprocess

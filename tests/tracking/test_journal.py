@@ -1,4 +1,4 @@
-"""The journal tells what counts, over sessions and kills."""
+"""Events that count are kept over sessions and kills, and those that were undone are left out."""
 
 import json
 import time
@@ -17,7 +17,7 @@ def write(path, *events):
 
 
 def steps_of(path):
-    return [(one["event"], one["step"]) for one in read_journal(path)]
+    return [(event["event"], event["step"]) for event in read_journal(path)]
 
 
 def test_events_are_lines_of_json_with_their_time(tmp_path):
@@ -77,7 +77,7 @@ def test_starting_over_leaves_sessions_and_what_has_no_step(tmp_path):
     journal.write("train", step=3)
     journal.write("session", step=0)
     journal.close()
-    assert [one["event"] for one in read_journal(path)] == ["session", "note", "session"]
+    assert [event["event"] for event in read_journal(path)] == ["session", "note", "session"]
 
 
 def test_no_journal_is_no_events(tmp_path):
@@ -94,8 +94,8 @@ def test_what_lies_beyond_a_rollback_is_left_out(tmp_path):
         journal.write("train", step=step)
     journal.close()
     events = read_journal(tmp_path / "journal.jsonl")
-    assert [one["step"] for one in events if one["event"] == "train"] == [10, 20, 30, 40]
-    assert [one["event"] for one in events if "bad_step" in one] == ["rollback"]
+    assert [event["step"] for event in events if event["event"] == "train"] == [10, 20, 30, 40]
+    assert [event["event"] for event in events if "bad_step" in event] == ["rollback"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_json_that_is_no_event_is_named_with_its_line(tmp_path, line):
 def test_sessions_with_their_ends(reported_run):
     killed, again = read_sessions(reported_run / "fold0" / "journal.jsonl")
     assert (killed.state, again.state) == ("killed", "killed")
-    assert [one.state for one in read_sessions(reported_run / "fold1" / "journal.jsonl")] == ["paused", "done"]
+    assert [session.state for session in read_sessions(reported_run / "fold1" / "journal.jsonl")] == ["paused", "done"]
     assert killed.start == 5000 and killed.end == 7200 and again.start == 12200
 
 
@@ -129,5 +129,5 @@ def test_a_validation_that_is_owed_again_is_journalled_once(tmp_path):
     journal.write("validate", step=3, loss=1.0)
     journal.write("session", step=3, owes_validation=False)
     journal.close()
-    kinds = [one["event"] for one in read_journal(tmp_path / "journal.jsonl")]
+    kinds = [event["event"] for event in read_journal(tmp_path / "journal.jsonl")]
     assert kinds == ["session", "train", "session", "validate", "session"]

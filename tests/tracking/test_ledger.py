@@ -32,13 +32,15 @@ def client_of(store: Path):
 
 
 def content_of(store: Path) -> list[tuple]:
-    """Everything in the store, as MLflow itself gives it."""
+    """Return everything in the store, read by MLflow itself."""
     client = client_of(store)
-    (experiment,) = [one for one in client.search_experiments() if one.name == "imettk"]
+    (experiment,) = [known for known in client.search_experiments() if known.name == "imettk"]
     found = []
     for run in client.search_runs([experiment.experiment_id]):
         points = {
-            name: [(one.timestamp, one.step, one.value) for one in client.get_metric_history(run.info.run_id, name)]
+            name: [
+                (point.timestamp, point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)
+            ]
             for name in run.data.metrics
         }
         tags = {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.user")}
@@ -95,7 +97,7 @@ def test_any_number_of_imports_makes_no_doubles(store, tmp_path):
     once = content_of(store)
     shutil.copytree(folder, tmp_path / "copy")
     assert take(store, tmp_path / "copy") in (["nothing new"], ["more"])  # its place is another
-    assert [one[4] for one in content_of(store)] == [one[4] for one in once] and len(once) == 1
+    assert [run[4] for run in content_of(store)] == [run[4] for run in once] and len(once) == 1
 
 
 def test_a_run_that_goes_on_is_the_same_run(store, tmp_path):
@@ -118,7 +120,7 @@ def test_a_run_that_goes_on_is_the_same_run(store, tmp_path):
 
 
 def test_a_run_taken_in_before_its_training_is_the_same_run_afterwards(store, empty_store, tmp_path):
-    """As a chain does, which looks at its run when it has only been prepared."""
+    """A chain imports its run when it has only been prepared."""
     other = make_run(tmp_path / "other", folds=())
     run = make_run(tmp_path / "run", folds=())
     assert take(store, other, run) == ["new", "new"]
@@ -145,8 +147,8 @@ def test_the_log_can_be_deleted_and_made_again(store, empty_store, tmp_path):
     again = Path(shutil.copytree(empty_store, tmp_path / "again"))
     take(again, *folders)
     ours, theirs = content_of(again), content_of(store)
-    for points in [one[-1] for one in (*ours, *theirs)]:
-        for name in [one for one in points if one.count("/") < 2]:  # the last of the values that are no curve
+    for points in [run[-1] for run in (*ours, *theirs)]:
+        for name in [name for name in points if name.count("/") < 2]:  # the last of the values that are no curve
             points[name] = points[name][-1][2]
     assert ours == theirs and ours[0][-1]["lb_public"] == 0.5
 
@@ -216,7 +218,7 @@ def test_a_database_of_something_else_is_one_line(tmp_path):
 
 
 def test_without_mlflow_it_is_one_line(tmp_path, monkeypatch):
-    for name in [one for one in sys.modules if one.split(".")[0] == "mlflow"]:
+    for name in [name for name in sys.modules if name.split(".")[0] == "mlflow"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(UserError, match=r"mlflow.* is not installed: `pip install imettk\[log\]`"):

@@ -1,4 +1,4 @@
-"""A folder is one process's at a time, and whatever ends that process frees it."""
+"""A folder belongs to one process at a time and is free as soon as that process ends, in whatever way."""
 
 import subprocess
 import sys
@@ -20,12 +20,12 @@ with hold_folder(Path(sys.argv[1])):
 
 
 class Enough(Exception):
-    """Whoever waits has heard enough."""
+    """Raised by a waiting process to stop waiting."""
 
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that holds the folder until it is killed."""
+    """Start another process that holds the folder until it is killed."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

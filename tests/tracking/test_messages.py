@@ -1,4 +1,4 @@
-"""What is told about a run, from a journal's events."""
+"""Messages about a run, from the events of its journal."""
 
 from __future__ import annotations
 

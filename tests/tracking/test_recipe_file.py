@@ -1,4 +1,4 @@
-"""Commands without RECIPE run the recipe's own file again: that file, where it was, and nothing else."""
+"""Commands without RECIPE run the recipe's own file again, but no other file and no copy of the folder."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, file, monkeypatch):
-    """A run folder of this recipe, for a process that has not run its file."""
+    """Return a run folder of this recipe in a process that has not run the recipe's file."""
     run = RunDir(tmp_path / "run")
     run.path.mkdir()
     run.save_recipe(load_recipe(str(file)))

@@ -1,4 +1,4 @@
-"""The report page, read by an HTML parser and opened in a real browser."""
+"""The report page, read by an HTML parser."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_several_runs_stand_side_by_side_with_what_differs(own_report, no_charts
     words = Page(tmp_path / "page.html").words
     assert "Side by side" in words and "train.seed: 0 -> 77" in words
     assert words.count("31 of 100 rows") == 1 and words.count("30 of 30 labels") == 2
-    assert "Is the difference real?" not in words
+    assert "Both runs are scored on the same bootstrap samples" not in words
     (other / "recipe.json").unlink()
     write_report([own_report, other], tmp_path / "page.html")
     words = Page(tmp_path / "page.html").words
@@ -80,8 +80,9 @@ def test_differences_of_scores_are_judged_or_the_reason_is_given(own_report, no_
 
     write_report([own_report, *others], tmp_path / "page.html", compare=compare)
     words = Page(tmp_path / "page.html").words
-    assert "Is the difference real?" in words and "+0.0200" in words and "1,234" in words
+    assert words.count("Difference +0.0200") == words.count("1,234 rows") == 2
     for text in (
+        "Both runs are scored on the same bootstrap samples",
         "+0.0100 to +0.0300", "This run is better: the interval excludes 0.",
         "The difference does not stand out of the noise.", "Not compared: other <labels>",
     ):  # fmt: skip

@@ -25,7 +25,7 @@ WIDTHS = {"phone": 390, "desktop": 1280}
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """A page with two runs, open."""
+    """Yield a browser with a page of two runs open."""
     from selenium.webdriver import Chrome, ChromeOptions
     from selenium.webdriver.chrome.service import Service
 
@@ -53,7 +53,7 @@ def browser(tmp_path_factory):
 
 
 def column(browser, name: str) -> list[str]:
-    """Cells of the first table of labels that are shown, by the column's name."""
+    """Return the visible cells of a column of the first table of labels."""
     return browser.execute_script(
         """const table = document.querySelector("table.sortable");
         const place = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent.trim() === arguments[0]);
@@ -96,7 +96,7 @@ def test_nothing_is_wrong_and_every_picture_is_there(browser):
 
 @pytest.mark.parametrize(("width", "colours"), [("phone", "light"), ("desktop", "dark")])
 def test_axe_finds_nothing_that_keeps_a_reader_out(browser, width, colours):
-    """Contrast, names for screen readers, what a keyboard reaches: with everything unfolded.
+    """Check contrast, names for screen readers and keyboard access, with everything unfolded.
 
     The page has two pictures of each kind, and charts, which are an image each, are emptied: axe is slow.
     """
@@ -113,8 +113,8 @@ def test_axe_finds_nothing_that_keeps_a_reader_out(browser, width, colours):
         axe.run({resultTypes: ["violations"]}).then(done, (error) => done({error: `${error}`}));"""
     )
     browser.get(browser.current_url.replace("small.html", "page.html"))
-    found = [(rule["id"], rule["impact"], rule["nodes"][0]["html"][:200]) for rule in result["violations"]]
-    assert len(result["passes"]) > 30 and found == []
+    violations = [(rule["id"], rule["impact"], rule["nodes"][0]["html"][:200]) for rule in result["violations"]]
+    assert len(result["passes"]) > 30 and violations == []
 
 
 def test_a_tooltip_opens_by_keyboard_and_closes_with_escape(browser):

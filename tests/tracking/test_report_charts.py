@@ -1,4 +1,4 @@
-"""A report says in words what its charts of answers and probabilities show; runs of earlier versions have none."""
+"""Captions and alternative texts of charts; runs of earlier versions have no such charts."""
 
 from __future__ import annotations
 

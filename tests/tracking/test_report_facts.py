@@ -1,4 +1,4 @@
-"""Facts of a run: scores first, durations in units that fit, and nothing that is not known."""
+"""Facts of a run: scores first, durations in units that fit, unknown values left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a report are what they have to be, or an error that the page names."""
+"""Pictures of a report have the expected types, or raise an error that the page names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of a report: what they hold, and what runs without a part of it do without."""
+"""Tables of a report, also of runs that lack a part of what they show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files are found where they belong, and what does not belong together is refused."""
+"""Files are found in the run folder before the inputs, and inputs that do not belong together are refused."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A run folder is summed up from its files; facts that are cut or damaged are told."""
+"""A run folder is summarised from its files; facts that are cut short are skipped, and damaged ones reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages, through the real library, to a server on this machine that may be slow, dead or of another opinion."""
+"""Messages sent by the real library to a local server that may be slow, dead or refuse them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def box() -> Iterator[TelegramBox]:
 
 @pytest.fixture(autouse=True)
 def printed(capfd, caplog) -> Iterator[Callable[[], str]]:
-    """What was printed so far. And whatever happens: the token stands nowhere."""
+    """Yield a function that returns what was printed so far; at the end, check that the token was never printed."""
     caplog.set_level(logging.DEBUG)
     pieces = []
 
@@ -237,7 +237,7 @@ def test_what_was_copied_with_an_end_of_line_is_what_was_meant(box, tmp_path, mo
 
 
 def test_secrets_of_a_notebook(tmp_path, monkeypatch):
-    """Kaggle's module, in its place: attached, and offline."""
+    """Stand in for Kaggle's module, with the secrets attached and offline."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
     monkeypatch.delenv("IMETTK_TELEGRAM_TOKEN", raising=False)
     module = types.ModuleType("kaggle_secrets")
