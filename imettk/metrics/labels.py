@@ -52,6 +52,9 @@ def f_beta_resampled(
 ) -> Callable[[np.ndarray], float]:
     """F-beta of rows drawn with repeats: each row is counted once for all of them."""
     counts_of = counts_resampled(chosen, targets, average=average)
+    if average == "samples":  # a row's F-beta is the same in every sample
+        scores = f_beta_from_counts(*counts_of(np.arange(len(chosen))), beta=beta)
+        return lambda rows: float(scores[rows].mean())
     return lambda rows: float(f_beta_from_counts(*counts_of(rows), beta=beta).mean())
 
 
