@@ -1,4 +1,4 @@
-"""What a backbone is, and what those of all libraries share."""
+"""The interface of a backbone, and helpers shared by those of all libraries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imettk.models.image_sizes import Size, SizeMisfit, follow
 
 
 class Backbone(Protocol):
-    """Images float32 (B, channels, H, W) -> features, pooled (B, F).
+    """A network from images float32 (B, channels, H, W) to pooled features (B, F).
 
     Attributes:
         num_features: F.
@@ -21,34 +21,34 @@ class Backbone(Protocol):
     num_features: int
 
     def maps(self, images: Tensor, num_levels: int) -> list[Tensor]:
-        """Return the feature maps of the last levels, the last one last, each (B, F, H, W)."""
+        """Return the feature maps of the last levels, the last level last, (B, F, H, W) each."""
 
     def map_channels(self, num_levels: int) -> list[int]:
-        """Return F of each of these maps."""
+        """Return the number of channels of each of these maps."""
 
     def depth_of(self) -> dict[str, int]:
-        """How deep each parameter lies, by name: 0 for the first layer."""
+        """Return the depth of each parameter by name: 0 for the first layer."""
 
     def __call__(self, images: Tensor) -> Tensor: ...
 
 
 def count_channels(backbone: Any, num_levels: int, channels: int, size: Size) -> list[int]:
-    """Return the channels of the last maps that a backbone makes of an image; `ConfigError` where it makes none."""
+    """Return the channels of the last maps that a backbone makes of an image; raise `ConfigError` if it makes none."""
 
     def run(network: Any, images: Tensor) -> list[int]:
-        return [each.shape[1] for each in network.maps(images, num_levels)]
+        return [features.shape[1] for features in network.maps(images, num_levels)]
 
     try:
         return follow(run, backbone, channels=channels, size=size)
     except SizeMisfit as misfit:
         raise ConfigError(
-            f"`model.last_levels` {num_levels}: this backbone gives no such maps ({misfit}); take another one, or the "
+            f"`model.last_levels` {num_levels}: this backbone has no such maps ({misfit}); choose another one, or the "
             "linear head on a single level"
         ) from None
 
 
 def no_such_model(library: str, name: str, known: list[str]) -> str:
-    """Return the line for a name that a library of backbones does not know, with similar ones."""
+    """Return the message for a name that a library does not have, with similar names."""
     similar = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     return f"`model.backbone`: {library} has no network {name!r}" + (
         f"; similar: {', '.join(similar)}" if similar else ""

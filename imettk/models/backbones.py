@@ -1,4 +1,4 @@
-"""Feature extractors by name, from timm and from pretrainedmodels, with weights from local files only."""
+"""Backbones by name, from timm and pretrainedmodels, with weights from local files only."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from imettk.progress import say
 
 
 class OwnBackbone(nn.Module):
-    """A user's own: a module that turns images into a map of features, or into a list of them, the last one last.
+    """A user's own backbone: a module from images to a map of features, or to a list of maps, the last one last.
 
-    Its children, in their order, are its levels.
+    Its children, in order, are its levels.
     """
 
     def __init__(self, body: nn.Module, *, channels: int, size: tuple[int, int]) -> None:
@@ -33,8 +33,8 @@ class OwnBackbone(nn.Module):
         return self.maps(images, 1)[-1].mean((2, 3))
 
     def maps(self, images: Tensor, num_levels: int) -> list[Tensor]:
-        given = self.body(images)
-        return [given] if isinstance(given, Tensor) else list(given)[-num_levels:]
+        maps = self.body(images)
+        return [maps] if isinstance(maps, Tensor) else list(maps)[-num_levels:]
 
     def map_channels(self, num_levels: int) -> list[int]:
         was_training = self.training
@@ -42,8 +42,8 @@ class OwnBackbone(nn.Module):
             maps = self.eval().maps(torch.zeros(1, *self._shape), num_levels)
         self.train(was_training)
         if len(maps) < num_levels:
-            raise ConfigError(f"`model.last_levels`: this network gives {len(maps)} maps of features, not {num_levels}")
-        return [each.shape[1] for each in maps]
+            raise ConfigError(f"`model.last_levels`: this network has {len(maps)} feature maps, not {num_levels}")
+        return [features.shape[1] for features in maps]
 
     def depth_of(self) -> dict[str, int]:
         levels = {name: depth for depth, (name, child) in enumerate(self.body.named_children())}
@@ -55,15 +55,15 @@ def make_backbone(name: str | Choice, *, channels: int, weights: str | None = No
 
     Args:
         name: a row of BACKBONES and a name in it, as in `timm:NAME`; or a user's own.
-        channels: of the images; pretrained weights of a 3-channel first layer are adapted to it.
-        weights: a local weights file, or a folder with `NAME.safetensors` or `NAME.pth`, `NAME.TAG` too; None for
-            random weights.
-        size: (height, width) of the images; None takes a network of a library as it was pretrained.
+        channels: number of image channels; pretrained weights of a 3-channel first layer are adapted to it.
+        weights: a local weights file, or a folder with `NAME.safetensors` or `NAME.pth` (or `NAME.TAG` with these
+            suffixes); None for random weights.
+        size: (height, width) of the images; None for the size of the pretraining.
 
     Raises:
-        ConfigError: no such network; the message names similar ones. Or it does not take images of this size; the
-            message names the nearest ones that it takes.
-        MissingFileError: no such weights.
+        ConfigError: there is no such network (the message lists similar ones), or it does not accept images of this
+            size (the message gives the nearest sizes that it accepts).
+        MissingFileError: there are no such weights.
     """
     if not isinstance(name, str):
         backbone, model = OwnBackbone(name.load()(channels), channels=channels, size=size or (64, 64)), "weights"
@@ -72,8 +72,8 @@ def make_backbone(name: str | Choice, *, channels: int, weights: str | None = No
         if library not in BACKBONES:
             known = " or ".join(f"{source}:NAME" for source in BACKBONES)
             raise ConfigError(f"`model.backbone` must be {known}, got {name!r}")
-        made = pretraining_of(name, weights).architecture if BACKBONES[library].in_file else name
-        backbone = _make_of_library(made, channels, size)
+        architecture = pretraining_of(name, weights).architecture if BACKBONES[library].in_file else name
+        backbone = _make_of_library(architecture, channels, size)
     if weights is not None:
         say(load_weights(backbone.body, find_weights(Path(weights), model), model))
     return backbone
@@ -85,7 +85,7 @@ def _make_of_library(name: str, channels: int, size: Size | None) -> Any:
 
     def takes(other: Size) -> bool:
         try:
-            with torch.device("meta"):  # without values: a search makes dozens
+            with torch.device("meta"):  # shapes only: the search for a size builds dozens of networks
                 make(model, channels=channels, size=other)
             return True
         except Exception:
@@ -94,7 +94,7 @@ def _make_of_library(name: str, channels: int, size: Size | None) -> Any:
     try:
         return make(model, channels=channels, size=size)
     except SizeMisfit as misfit:
-        assert size is not None  # none is ever misfit
+        assert size is not None  # without a size nothing can misfit
         if torch.get_default_device().type == "meta":
-            raise  # a look without values: what is refused there is made once more with them
+            raise  # the caller only checks shapes; it builds the network again with values if that fails
         raise ConfigError(tell_misfit("images.image_size", name, size, misfit, takes)) from None

@@ -1,4 +1,4 @@
-"""From maps of features to embeddings, and from these to the cosines of class centres."""
+"""Heads that turn feature maps into embeddings, and embeddings into cosines to class centres."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from imettk.models.heads import Outputs
 
 
 class AveragePool(nn.Module):
-    """The mean of each channel of a map.
+    """Mean of each channel of a map.
 
     Attributes:
-        times: values a channel; of all pools.
+        times: number of values per channel; every pool has it.
     """
 
     times: ClassVar[int] = 1
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, F, H, W) -> (B, F)."""
+        """Pool (B, F, H, W) to (B, F)."""
         return features.mean((2, 3))
 
 
@@ -34,14 +34,13 @@ class AverageMaxPool(nn.Module):
     times: ClassVar[int] = 2
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, F, H, W) -> (B, 2 F), the means first."""
-        # amax, not a pooling layer: the backward pass of AdaptiveMaxPool2d has no deterministic form on a GPU.
+        """Pool (B, F, H, W) to (B, 2 F), the means first."""
+        # amax, not a pooling layer: the backward pass of AdaptiveMaxPool2d is not deterministic on a GPU.
         return torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
 
 
 class GemPool(nn.Module):
-    """The generalised mean of each channel (Radenovic et al., arXiv 1711.02512, eq. 3); its power is learned, and
-    starts at 3."""
+    """Generalised mean of each channel with a learned power, initially 3 (arXiv 1711.02512, eq. 3)."""
 
     times: ClassVar[int] = 1
 
@@ -50,24 +49,25 @@ class GemPool(nn.Module):
         self.power = nn.Parameter(torch.tensor(3.0))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, F, H, W) -> (B, F), float32."""
-        # In float32: powers of small numbers are 0 in float16, and the gradient of a root of 0 is infinite.
+        """Pool (B, F, H, W) to (B, F), float32."""
+        # In float32: in float16 powers of small numbers underflow to 0, where the gradient of the root is infinite.
         with without_autocast(features.device):
             return features.float().clamp(min=1e-6).pow(self.power).mean((2, 3)).pow(1 / self.power)
 
 
 class EmbeddingHead(nn.Module):
-    """Pool, BatchNorm, dropout, linear, BatchNorm: embeddings; then cosines to the centres of the classes.
+    """A head of pool, BatchNorm, dropout, linear and BatchNorm (the embeddings), then cosines to class centres.
 
     Args:
         num_features: channels of each map.
         pool: a row of POOLS.
         embedding_size: D.
-        hidden: width of a layer in between (linear, ReLU, BatchNorm, dropout), before which only half is dropped; None
-            for none.
-        centres: of each class; the nearest of them counts (sub-centre ArcFace, Deng et al., ECCV 2020). 0 for none.
-        centre_std: of the normal numbers that centres start with; None is Xavier's.
-        joint_dropout: of a plain classifier behind the embedding; None for none.
+        hidden: width of an extra layer (linear, ReLU, BatchNorm, dropout), which halves the dropout before it; None for
+            no such layer.
+        centres: number of centres per class, of which the nearest counts (sub-centre ArcFace, Deng et al., ECCV 2020);
+            0 for no centres.
+        centre_std: standard deviation of the initial centres; None for Xavier initialisation.
+        joint_dropout: dropout of a plain classifier behind the embedding; None for no classifier.
     """
 
     class_layers = ("centres", "joint.")
@@ -88,12 +88,12 @@ class EmbeddingHead(nn.Module):
         super().__init__()
         pools = [POOLS[pool].load()() for _ in num_features]
         self.pools = nn.ModuleList(pools)
-        width = sum(count * each.times for count, each in zip(num_features, pools, strict=True))
+        width = sum(count * pool_module.times for count, pool_module in zip(num_features, pools, strict=True))
         layers: list[nn.Module] = [nn.BatchNorm1d(width), nn.Dropout(dropout if hidden is None else dropout / 2)]
         if hidden is not None:
             layers += [nn.Linear(width, hidden), nn.ReLU(), nn.BatchNorm1d(hidden), nn.Dropout(dropout)]
             width = hidden
-        # The BatchNorm behind it takes any bias away again.
+        # No bias: the BatchNorm behind it would subtract it again.
         self.layers = nn.Sequential(
             *layers, nn.Linear(width, embedding_size, bias=False), nn.BatchNorm1d(embedding_size)
         )
@@ -109,10 +109,10 @@ class EmbeddingHead(nn.Module):
             self.joint = nn.Sequential(nn.Dropout(joint_dropout), nn.Linear(embedding_size, num_classes))
 
     def forward(self, maps: Sequence[Tensor]) -> Outputs:
-        """Maps (B, F, H, W), as many as `num_features` has -> cosines as logits, unit embeddings, plain logits."""
-        pooled = torch.cat([pool(each) for pool, each in zip(self.pools, maps, strict=True)], 1)
+        """Turn maps (B, F, H, W), one per entry of `num_features`, into cosines, unit embeddings and plain logits."""
+        pooled = torch.cat([pool(features) for pool, features in zip(self.pools, maps, strict=True)], 1)
         raw = self.layers(pooled)
-        # In float32: a cosine near 1 has three digits in float16, and the margin works on the ones behind them.
+        # In float32: in float16 a cosine near 1 has three digits, and the margin depends on later ones.
         with without_autocast(raw.device):
             embeddings = functional.normalize(raw.float())
             logits = embeddings.new_zeros(len(embeddings), 0)

@@ -1,4 +1,4 @@
-"""Pretrained weights onto this machine, for kernels that have no network. The one place of imettk that downloads."""
+"""Downloads of pretrained weights, for kernels without internet. Only this module of imettk downloads anything."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ LIST = "weights.json"
 
 
 def fetch_weights(names: Sequence[str], out: Path) -> None:
-    """Write a safetensors file for each backbone, which says what it is of; those that are there stay.
+    """Write a safetensors file for each backbone, with its origin in the header; existing files are kept.
 
-    Each file is loaded once, as a recipe would load it, before it gets its name; `weights.json` lists their hashes.
+    Each file is loaded once, as a recipe would load it, before it gets its name; `weights.json` lists the hashes.
 
     Args:
         names: `timm:NAME`, `timm:NAME.TAG`, `pretrainedmodels:NAME` or `hf-hub:OWNER/NAME`.
 
     Raises:
-        ConfigError: no such network, or it has no pretrained weights that can be read.
+        ConfigError: there is no such network, or it has no readable pretrained weights.
         UserError: the download failed.
     """
-    for name in names:  # a typing error is told before the first download
+    for name in names:  # all of them first: a typo in the last name should not cost the other downloads
         _check_name(name)
     out.mkdir(parents=True, exist_ok=True)
     _read_list(out / LIST)
@@ -52,20 +52,21 @@ def fetch_weights(names: Sequence[str], out: Path) -> None:
         library, _, model = name.partition(":")
         path = out / f"{file_stem(model)}.safetensors"
         if path.is_file():
-            say(f"{path} is there")
+            say(f"{path} exists and is kept")
             continue
         try:
             state, about = load(BACKBONES[library].fetch)(model)
         except UserError:
             raise
-        except Exception as error:  # of requests, urllib, huggingface_hub and torch.hub
+        except Exception as error:  # requests, urllib, huggingface_hub and torch.hub each have their own
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{name} cannot be fetched ({type(error).__name__}: {reason})") from None
         part = path.with_name(f".{path.stem}.part.safetensors")
         try:
             save_weights(part, state, about)
             load_weights(make_backbone(about.architecture, channels=3).body, part, model)
-            _note(out / LIST, path.name, part, name)  # first: a file that has its name has its hash, whenever this ends
+            # The hash first: wherever the process dies, a file that has its name is listed.
+            _note(out / LIST, path.name, part, name)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -73,23 +74,23 @@ def fetch_weights(names: Sequence[str], out: Path) -> None:
 
 
 def describe_about(about: About) -> str:
-    """Return what weights are of as words for a line."""
+    """Return the origin of weights as words for a line."""
     values = [" ".join(f"{value:g}" for value in values or ()) for values in (about.mean, about.std)]
     size = f", of {about.size[0]} x {about.size[1]} pixels" if about.size else ""
     return f"{about.architecture}, trained with mean {values[0]} and std {values[1]}{size}"
 
 
 def _check_name(name: str) -> None:
-    """Raise `ConfigError` where no weights can be of this name."""
+    """Raise `ConfigError` if no weights can have this name."""
     library, _, model = name.partition(":")
     if library not in BACKBONES or not BACKBONES[library].in_file:
         make_backbone(name, channels=3)
     elif not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
-        raise ConfigError(f"{name} names no repository: it is written {library}:OWNER/NAME")
+        raise ConfigError(f"{name} is not a repository: write {library}:OWNER/NAME")
 
 
 def _read_list(path: Path) -> dict[str, Any]:
-    """The files that are there already, with their hashes."""
+    """Return the list of existing files with their hashes."""
     try:
         files = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError:
@@ -100,14 +101,14 @@ def _read_list(path: Path) -> dict[str, Any]:
 
 
 def _note(path: Path, name: str, file: Path, source: str) -> None:
-    """Add a file, by the name that it will have, to the list that a kernel holds it against."""
+    """Add a file, under its final name, to the list that kernels check files against."""
     files = _read_list(path)
     files[name] = {"source": source, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     write_atomically(path, json.dumps(files, indent=2).encode())
 
 
 def from_timm(model: str) -> tuple[dict[str, torch.Tensor], About]:
-    """Return the pretrained weights of NAME or NAME.TAG of timm; `ConfigError` where it has none."""
+    """Return timm's pretrained weights of NAME or NAME.TAG; raise `ConfigError` if there are none."""
     import timm
 
     if not timm.is_model_pretrained(model):
@@ -117,11 +118,11 @@ def from_timm(model: str) -> tuple[dict[str, torch.Tensor], About]:
 
 
 def from_hub(model: str) -> tuple[dict[str, torch.Tensor], About]:
-    """Return the weights of a repository OWNER/NAME of the Hugging Face hub that is in timm's format.
+    """Return the weights of OWNER/NAME on the Hugging Face hub, a repository in timm's format.
 
     Raises:
-        ConfigError: it is in another format, or of a network that this timm has not.
-        UserError: it is not there, or gated.
+        ConfigError: it is in another format, or of a network that the installed timm lacks.
+        UserError: it does not exist, or it is gated.
     """
     import timm
     from huggingface_hub import errors, hf_hub_download
@@ -141,7 +142,7 @@ def from_hub(model: str) -> tuple[dict[str, torch.Tensor], About]:
         raise ConfigError(f"{source} is not in timm's format: it has no {HUB_CONFIG}") from None
     network = about.architecture.partition(":")[2]
     if not timm.is_model(network):
-        raise ConfigError(f"{source} is of {network}, which timm {timm.__version__} has not")
+        raise ConfigError(f"{source} is of {network}, which timm {timm.__version__} does not have")
     for name in HUB_FILES:
         try:
             return read_weights(Path(hf_hub_download(model, name))).tensors, about
@@ -151,18 +152,18 @@ def from_hub(model: str) -> tuple[dict[str, torch.Tensor], About]:
 
 
 def from_pretrainedmodels(model: str) -> tuple[dict[str, torch.Tensor], About]:
-    """Return the ImageNet weights of a network of pretrainedmodels; `ConfigError` where it has none."""
+    """Return the ImageNet weights of a network of pretrainedmodels; raise `ConfigError` if it has none."""
     import pretrainedmodels
 
-    found: dict[str, Any] = pretrainedmodels.pretrained_settings.get(model, {}).get("imagenet", {})
-    if not found:
+    known: dict[str, Any] = pretrainedmodels.pretrained_settings.get(model, {}).get("imagenet", {})
+    if not known:
         raise ConfigError(f"pretrainedmodels has no ImageNet weights for {model}")
-    # Its server speaks plain http, and the library checks nothing: the hash in the file's name is held against it here,
-    # and the library then finds the file where torch keeps it.
-    hashed = re.search(r"-[0-9a-f]{8,}\.pth$", found["url"])
-    torch.hub.load_state_dict_from_url(found["url"], check_hash=hashed is not None, progress=True, weights_only=True)
+    # The server uses plain http and the library verifies nothing. So the file is downloaded here, checked against the
+    # hash in its name, and left in torch's cache, where the library finds it.
+    hashed = re.search(r"-[0-9a-f]{8,}\.pth$", known["url"])
+    torch.hub.load_state_dict_from_url(known["url"], check_hash=hashed is not None, progress=True, weights_only=True)
     if hashed is None:
-        say(f"note: {found['url']} has no hash in its name: what came is not checked")
+        say(f"note: {known['url']} has no hash in its name: the download is not verified")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         state: dict[str, torch.Tensor] = getattr(pretrainedmodels, model)(pretrained="imagenet").state_dict()

@@ -1,4 +1,4 @@
-"""From features to logits."""
+"""Heads: features to logits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 
 class Outputs(NamedTuple):
-    """What a network says of B images.
+    """Outputs of a network for B images.
 
     Attributes:
-        logits: (B, C); of a network with embeddings the cosines to its classes, (B, 0) where it knows none.
-        embeddings: of unit norm, float32 (B, D), or None.
-        aux_logits: of a second classifier, (B, C), or None.
+        logits: (B, C); for a network with embeddings the cosines to class centres, (B, 0) if it has no centres.
+        embeddings: unit norm, float32 (B, D), or None.
+        aux_logits: logits of a second classifier, (B, C), or None.
     """
 
     logits: Tensor
@@ -24,10 +24,10 @@ class Outputs(NamedTuple):
 
 
 class LinearHead(nn.Module):
-    """Dropout, linear.
+    """Dropout and a linear layer.
 
     Attributes:
-        class_layers: how the names of parameters begin that belong to single classes; of all heads.
+        class_layers: name prefixes of per-class parameters; every head has it.
     """
 
     class_layers: tuple[str, ...] = ("linear.",)
@@ -38,16 +38,16 @@ class LinearHead(nn.Module):
         self.linear = nn.Linear(num_features, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, F) -> logits (B, C)."""
+        """Turn features (B, F) into logits (B, C)."""
         return self.linear(self.dropout(features))
 
 
 class MapHead(nn.Module):
-    """Pools one or more maps of features, joins what comes of them, and ends in a linear layer.
+    """Pooling of one or more feature maps, followed by a linear layer.
 
     Args:
         num_features: channels of each map.
-        wide: average and maximum of each map, and a hidden layer (HPA 2018, first place); else the average after a
+        wide: average and maximum of each map and a hidden layer (HPA 2018, first place), instead of the average after a
             ReLU (iMet 2019).
     """
 
@@ -66,28 +66,28 @@ class MapHead(nn.Module):
         self.class_layers = (f"layers.{len(self.layers) - 1}.",)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps (B, F, H, W), as many as `num_features` has -> logits (B, C)."""
+        """Turn maps (B, F, H, W), one per entry of `num_features`, into logits (B, C)."""
         parts = []
-        for each in maps:
-            # amax, not a pooling layer: the backward pass of AdaptiveMaxPool2d has no deterministic form on a GPU.
-            parts += [each.mean((2, 3)), each.amax((2, 3))] if self._wide else [each.relu().mean((2, 3))]
+        for features in maps:
+            # amax, not a pooling layer: the backward pass of AdaptiveMaxPool2d is not deterministic on a GPU.
+            parts += [features.mean((2, 3)), features.amax((2, 3))] if self._wide else [features.relu().mean((2, 3))]
         return self.layers(torch.cat(parts, 1))
 
 
 def relu_head(num_features: Sequence[int], num_classes: int, *, dropout: float = 0.0) -> MapHead:
-    """Average the maps after a ReLU; dropout, linear."""
+    """Return a head of averages after a ReLU, dropout and a linear layer."""
     return MapHead(num_features, num_classes, wide=False, dropout=dropout)
 
 
 def wide_head(num_features: Sequence[int], num_classes: int, *, hidden: int = 1024, dropout: float = 0.0) -> MapHead:
-    """Join average and maximum of the maps, and end in two layers."""
+    """Return a head of averages and maxima and two linear layers."""
     return MapHead(num_features, num_classes, wide=True, hidden=hidden, dropout=dropout)
 
 
 def log_probs_by_part(logits: Tensor, parts: Sequence[int]) -> Tensor:
-    """Turn logits (B, C) into logarithms of probabilities that sum to 1 in each part, float32 (B, C).
+    """Turn logits (B, C) into log-probabilities that are normalised in each part, float32 (B, C).
 
     Args:
-        parts: their sizes, C in all.
+        parts: sizes of the parts, C in all.
     """
     return torch.cat([part.log_softmax(1) for part in logits.float().split(list(parts), 1)], 1)

@@ -1,4 +1,4 @@
-"""Image sizes that a network takes: found out without computing anything, and named where one does not fit."""
+"""Image sizes that a network accepts: found without computing values, and suggested if one does not fit."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Size = tuple[int, int]  # (height, width) in pixels
 Answer = TypeVar("Answer")
 
 MULTIPLES = (2, 4, 7, 8, 14, 16, 20, 24, 28, 32, 48, 56, 64, 96, 112, 128, 224, 240)  # of patches, windows and strides
-LEAST = 8  # pixels of a side, as for `images.image_size`
+LEAST = 8  # pixels of a side, the minimum of `images.image_size` too
 
 
 class SizeMisfit(Exception):
-    """A network cannot take images of some size; the message says why."""
+    """A network cannot take images of some size; the message gives the reason."""
 
 
 def follow(run: Callable[[Any, Tensor], Answer], module: nn.Module, *, channels: int, size: Size) -> Answer:
-    """Return what `run` makes of a copy of a module and an image float32 (1, channels, H, W), both without values.
+    """Return `run`(copy of the module, image float32 (1, channels, H, W)), computed on shapes only.
 
-    Only shapes are followed, on the meta device. Where that fails a copy is run for once, as long as it has values:
-    a network may look at them.
+    The copy runs on the meta device. If that fails, a copy with values runs once, if the module has values: some
+    networks depend on them.
 
     Raises:
         SizeMisfit: the network refuses such an image.
@@ -32,9 +32,9 @@ def follow(run: Callable[[Any, Tensor], Answer], module: nn.Module, *, channels:
     try:
         with torch.no_grad():
             return run(without_values(module).eval(), torch.zeros(1, channels, *size, device="meta"))
-    except Exception as error:  # whatever networks and torch raise for a wrong shape
-        device = next((each.device for each in module.parameters()), torch.device("meta"))
-        if device.type == "meta" or isinstance(error, AssertionError | SizeMisfit):  # a refusal in its own words
+    except Exception as error:  # networks and torch raise all kinds of errors for a wrong shape
+        device = next((parameter.device for parameter in module.parameters()), torch.device("meta"))
+        if device.type == "meta" or isinstance(error, AssertionError | SizeMisfit):  # the network's own check
             raise SizeMisfit(one_line(error)) from None
     try:
         with torch.no_grad():
@@ -44,22 +44,23 @@ def follow(run: Callable[[Any, Tensor], Answer], module: nn.Module, *, channels:
 
 
 def without_values(module: nn.Module) -> nn.Module:
-    """Copy a module onto the meta device, whose tensors have shapes alone."""
-    memo: dict[int, Any] = {id(each): each.data.to("meta") for each in module.buffers()}
-    for each in module.parameters():
-        memo[id(each)] = nn.Parameter(each.data.to("meta"), requires_grad=each.requires_grad)
+    """Copy a module to the meta device, where tensors have shapes but no values."""
+    # `deepcopy` takes these from its memo: the values, possibly gigabytes, are never copied.
+    memo: dict[int, Any] = {id(buffer): buffer.data.to("meta") for buffer in module.buffers()}
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.data.to("meta"), requires_grad=parameter.requires_grad)
     return copy.deepcopy(module, memo)
 
 
 def tell_misfit(
     field: str, name: str, size: Size, misfit: SizeMisfit, takes: Callable[[Size], bool], *, known: Size | None = None
 ) -> str:
-    """Return the line for a size that a network does not take, with the nearest ones that it does.
+    """Return the message for a size that a network does not accept, with the nearest sizes that it does.
 
     Args:
-        field: of the recipe, which says the size.
-        takes: whether the network takes a size.
-        known: one that it does take.
+        field: the recipe's field with the size.
+        takes: (size) -> whether the network accepts it.
+        known: a size that it accepts.
     """
     near = nearest_sizes(size, takes) or ([] if known is None else [known])
     advice = (
@@ -69,20 +70,22 @@ def tell_misfit(
 
 
 def nearest_sizes(size: Size, takes: Callable[[Size], bool]) -> list[Size]:
-    """Return the nearest sizes below and above that a network takes, of multiples of usual patches and windows; for
-    networks that take nothing else, squares."""
+    """Return the nearest sizes below and above that a network accepts, multiples of usual patches and windows.
+
+    Squares come last, for networks that accept nothing else.
+    """
 
     def search(round_side: Callable[[int, int], int], side: int) -> Size | None:
-        sizes = [(round_side(size[0], each), round_side(size[1], each)) for each in MULTIPLES]
-        squares = [(round_side(side, each), round_side(side, each)) for each in MULTIPLES]
-        candidates = [each for each in dict.fromkeys([*sizes, *squares]) if min(each) >= LEAST and each != size]
-        return next((each for each in candidates if takes(each)), None)
+        sizes = [(round_side(size[0], multiple), round_side(size[1], multiple)) for multiple in MULTIPLES]
+        squares = [(round_side(side, multiple), round_side(side, multiple)) for multiple in MULTIPLES]
+        candidates = [other for other in dict.fromkeys([*sizes, *squares]) if min(other) >= LEAST and other != size]
+        return next((other for other in candidates if takes(other)), None)
 
     below = search(lambda side, multiple: side // multiple * multiple, min(size))
     above = search(lambda side, multiple: -(-side // multiple) * multiple, max(size))
-    return [each for each in (below, above) if each is not None]
+    return [other for other in (below, above) if other is not None]
 
 
 def one_line(error: Exception) -> str:
-    """Return what an error says, or its name."""
+    """Return an error's message as one line, or the name of its type."""
     return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

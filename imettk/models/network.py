@@ -1,4 +1,4 @@
-"""The whole network: pixels in, logits and embeddings out."""
+"""The whole network: from pixels to logits and embeddings."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from imettk.models.trained import is_trained_network, load_trained
 
 
 class Network(nn.Module):
-    """Normalise, backbone, head. Takes pixels as the loader gives them: nothing is normalised twice or not at all.
+    """Normalisation, backbone and head.
+
+    It takes pixels as the loader yields them, so that no caller can forget to normalise, or normalise twice.
 
     Args:
         backbone: see `make_backbone`.
-        num_classes: outputs of the head, auxiliary ones among them.
-        mean, std: of values in [0, 1], one a channel.
-        weights: see `make_backbone`; or a `model.safetensors` of a run folder.
+        num_classes: number of outputs of the head, including auxiliary ones.
+        mean, std: of pixel values in [0, 1], one per channel.
+        weights: see `make_backbone`; or the `model.safetensors` of a run folder.
         head: a row of HEADS or its name; or a user's own.
         last_levels: number of the backbone's last levels whose maps the head takes.
-        parts: sizes of parts of the outputs, (Q,), each of which gives logarithms of probabilities that sum to 1; ()
-            gives the head's own outputs.
-        num_auxiliary: the last outputs, which are given in training alone, as torchvision's Inception does.
-        image_size: (height, width) of the images; None is that of the backbone's pretraining.
-        settings: fields of the recipe's section `model`, of which the head takes those that its row names.
+        parts: sizes of the parts of the outputs that are normalised to log-probabilities, (Q,); () for the head's own
+            outputs.
+        num_auxiliary: number of last outputs that are only returned in training, as torchvision's Inception does.
+        image_size: (height, width) of the images; None for the size of the backbone's pretraining.
+        settings: fields of the recipe's section `model`; the head takes those that its row names.
 
     Attributes:
-        may_leave_unused: some parameters may get no gradient: layers that a backbone has behind its maps.
+        may_leave_unused: whether some parameters may get no gradient, such as layers behind the backbone's maps.
     """
 
     mean: Tensor
@@ -55,7 +57,7 @@ class Network(nn.Module):
         **settings: Any,
     ) -> None:
         super().__init__()
-        # Weights of a backbone, or a whole network that imettk has trained for other classes.
+        # Weights of a backbone, or of a whole network that imettk trained for other classes.
         trained = weights is not None and is_trained_network(weights)
         self.backbone = make_backbone(
             backbone, channels=len(mean), weights=None if trained else weights, size=image_size
@@ -64,31 +66,31 @@ class Network(nn.Module):
         self._num_auxiliary = num_auxiliary
         row = HEADS[head] if isinstance(head, str) else head
         taken = row.settings if isinstance(row, HeadChoice) else ()
-        given = {name: value for name, value in settings.items() if name in taken}
+        head_settings = {name: value for name, value in settings.items() if name in taken}
         on_features = row.load_pooled() if isinstance(row, HeadChoice) and last_levels == 1 else None
         self._pooled = on_features is not None
         self.may_leave_unused = not self._pooled
         self.head: nn.Module
         if on_features is not None:
-            self.head = on_features(self.backbone.num_features, num_classes, **given)
+            self.head = on_features(self.backbone.num_features, num_classes, **head_settings)
         else:
-            self.head = row.load()(self.backbone.map_channels(last_levels), num_classes, **given)
-        # In units of pixels; not weights, so they are no part of the state dict.
+            self.head = row.load()(self.backbone.map_channels(last_levels), num_classes, **head_settings)
+        # In pixel units; not persistent, because they are settings and not weights.
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255, persistent=False)
         if trained:
-            # A user's own head may not say which of its layers belong to classes: all of it starts anew then.
+            # A user's own head may not list its per-class layers: then none of its weights are loaded.
             load_trained(self, str(weights), tuple(getattr(self.head, "class_layers", self.head.state_dict())))
 
     def forward(self, images: Tensor) -> Outputs:
-        """Pixels, uint8 or float in [0, 255], (B, H, W, channels) -> outputs."""
-        # The permuted view of (B, H, W, channels) already has the channels-last layout that convolutions like best.
+        """Turn pixels, uint8 or float in [0, 255], (B, H, W, channels), into outputs."""
+        # The permuted view of (B, H, W, channels) is already in channels-last layout, the fastest for convolutions.
         normalised = (images.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
         if self._pooled:
-            given = self.head(self.backbone(normalised))
+            result = self.head(self.backbone(normalised))
         else:
-            given = self.head(self.backbone.maps(normalised, self._last_levels))
-        outputs = given if isinstance(given, Outputs) else Outputs(given)
+            result = self.head(self.backbone.maps(normalised, self._last_levels))
+        outputs = result if isinstance(result, Outputs) else Outputs(result)
         if self._parts:
             outputs = outputs._replace(logits=log_probs_by_part(outputs.logits, self._parts))
         if self._num_auxiliary and not self.training:
@@ -97,15 +99,15 @@ class Network(nn.Module):
 
     @property
     def answered_parts(self) -> tuple[int, ...]:
-        """Sizes of the parts in which outputs, in evaluation mode, are logarithms of probabilities, (Q,), else ()."""
+        """Sizes of the parts of the evaluation outputs that are log-probabilities, (Q,), or ()."""
         ends = np.cumsum(self._parts)
         return tuple(part for part, end in zip(self._parts, ends, strict=True) if end <= ends[-1] - self._num_auxiliary)
 
     def require_size(self, size: Size, *, field: str, name: str) -> None:
-        """Raise `ConfigError` where the network, as it was made, does not take images of another size.
+        """Raise `ConfigError` if the network, as built, does not accept images of another size.
 
         Args:
-            field, name: of the recipe's field that gives the size, and of the backbone, for the message.
+            field, name: the recipe's field with the size, and the backbone's name, for the message.
         """
 
         def run(network: nn.Module, other: Size) -> None:
@@ -126,20 +128,21 @@ class Network(nn.Module):
             raise ConfigError(tell_misfit(field, name, size, misfit, takes, known=self._image_size)) from None
 
     def layer_groups(self, num_groups: int) -> list[list[str]]:
-        """Parameter names of each layer group, first layers first; the head is the last of `num_groups` + 1.
+        """Return the parameter names of each layer group, first layers first; the head comes last.
 
-        The backbone's levels are dealt evenly: the five of a ResNet (stem and four) in 2 groups are stem to level 2,
-        and levels 3 and 4.
+        The backbone's levels are divided evenly into `num_groups`: the five of a ResNet (stem and four) in 2 groups are
+        stem to level 2, and levels 3 and 4.
         """
         depths = self.backbone.depth_of()
         num_depths = max(depths.values(), default=0) + 1
         if num_groups > num_depths:
             raise ConfigError(
-                f"`model.layer_groups` must be at most {num_depths}, the levels of this backbone, got {num_groups}"
+                f"`model.layer_groups` must be at most {num_depths}, the number of levels of this backbone, "
+                f"got {num_groups}"
             )
         groups: list[list[str]] = [[] for _ in range(num_groups + 1)]
         for name, _ in self.backbone.named_parameters():
-            # A parameter after the last level (a final norm) belongs with it.
+            # A parameter behind the last level (a final norm) belongs to it.
             depth = depths.get(name, num_depths - 1)
             groups[depth * num_groups // num_depths].append(f"backbone.{name}")
         groups[-1] = [f"head.{name}" for name, _ in self.head.named_parameters()]

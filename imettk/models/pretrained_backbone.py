@@ -17,10 +17,10 @@ class PretrainedmodelsBackbone(nn.Module):
     """A network of pretrainedmodels, such as `se_resnext50_32x4d`, without its classifier.
 
     Args:
-        size: of the images; None is not looked at.
+        size: of the images; None skips the check.
 
     Raises:
-        ConfigError: no such network, or it has no map of features.
+        ConfigError: there is no such network, or it has no feature map.
         SizeMisfit: it cannot take images of this size.
     """
 
@@ -33,19 +33,19 @@ class PretrainedmodelsBackbone(nn.Module):
         with warnings.catch_warnings():
             # Its torchvision networks (densenet161, resnet34, ...) still pass torchvision's old `pretrained`.
             warnings.filterwarnings("ignore", message=".*pretrained.*deprecated|Arguments other than a weight enum")
-            # pretrained=None always: the default downloads over plain http.
+            # Always pretrained=None: the default downloads over plain http.
             self.body: Any = getattr(pretrainedmodels, name)(num_classes=1000, pretrained=None)
         last = getattr(self.body, "last_linear", None)
         if not isinstance(last, nn.Linear) or hasattr(self.body, "linear0"):
             raise ConfigError(
-                f"`model.backbone`: {name} of pretrainedmodels has no map of features; take another network"
+                f"`model.backbone`: {name} of pretrainedmodels has no feature map; choose another network"
             )
         self.num_features: int = last.in_features
         self.body.last_linear = nn.Identity()
-        # The level before the last one, in ResNets and in DenseNets.
+        # The level before the last one, as ResNets and DenseNets name it.
         places = [self.body, getattr(self.body, "features", None)]
-        named = [getattr(place, name, None) for place in places for name in ("layer3", "denseblock3")]
-        self._earlier = next((each for each in named if isinstance(each, nn.Module)), None)
+        candidates = [getattr(place, name, None) for place in places for name in ("layer3", "denseblock3")]
+        self._earlier = next((level for level in candidates if isinstance(level, nn.Module)), None)
         if channels != 3:
             _replace_first_convolution(self.body, channels)
         self._channels, self._size = channels, size or (64, 64)
@@ -53,14 +53,14 @@ class PretrainedmodelsBackbone(nn.Module):
             follow(lambda backbone, images: backbone(images), self, channels=channels, size=size)
 
     def forward(self, images: Tensor) -> Tensor:
-        # Some of these networks leave their last ReLU to the classifier; for the others another one changes nothing.
+        # Some of these networks apply their last ReLU in the classifier; for the others a second one changes nothing.
         return self.body.features(images).relu().mean((2, 3))
 
     def maps(self, images: Tensor, num_levels: int) -> list[Tensor]:
         if num_levels == 1:
             return [self.body.features(images)]
         seen: list[Tensor] = []
-        assert self._earlier is not None  # `map_channels` has looked
+        assert self._earlier is not None  # `map_channels` has checked it
         hook = self._earlier.register_forward_hook(lambda module, inputs, output: seen.append(output))
         try:
             return [self.body.features(images), *seen][::-1]
@@ -73,14 +73,14 @@ class PretrainedmodelsBackbone(nn.Module):
         return count_channels(self, num_levels, self._channels, self._size)
 
     def depth_of(self) -> dict[str, int]:
-        # layer0 to layer4 of the ResNets are levels; other networks count their top-level blocks.
+        # layer0 to layer4 of ResNets are levels; other networks count their top-level blocks.
         block = re.compile(r"layer\d+|features\.[^.]+|[^.]+")
         blocks = {name: block.match(name)[0] for name, _ in self.body.named_parameters()}  # type: ignore[index]
         has_blocks = any(list(self.body.get_submodule(name).children()) for name in blocks.values())
         depths: dict[str, int] = {}
         depth = -1
         for block_name in dict.fromkeys(blocks.values()):
-            # A bare convolution or norm between blocks is no level of its own: conv1 and bn1 are one stem.
+            # A bare convolution or norm between blocks is not a level: conv1 and bn1 are one stem.
             is_bare = has_blocks and not list(self.body.get_submodule(block_name).children())
             depth += 0 if is_bare and depth >= 0 else 1
             depths[block_name] = depth
@@ -88,7 +88,7 @@ class PretrainedmodelsBackbone(nn.Module):
 
 
 def _replace_first_convolution(body: nn.Module, channels: int) -> None:
-    """Give the first convolution another number of input channels; its weights are random until weights are loaded."""
+    """Give the first convolution another number of input channels; its weights stay random until weights are loaded."""
     name, first = next((name, module) for name, module in body.named_modules() if isinstance(module, nn.Conv2d))
     parent, _, leaf = name.rpartition(".")
     sizes: Any = (first.kernel_size, first.stride, first.padding)

@@ -1,4 +1,4 @@
-"""What pretrained weights were trained with: the network, and the mean and std that images were normalised with."""
+"""Facts about pretrained weights: their network, and the mean and std that images were normalised with."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ IMAGENET = About(**earlier.IMAGENET, source="ImageNet's")
 
 
 def pretraining_of(backbone: str, weights: str | None) -> About:
-    """Return what weights were trained with: as their file says, else as the network's library says.
+    """Return what weights were trained with, from their file or else from the network's library.
 
     Args:
         backbone: as a recipe names it.
-        weights: a file, a folder, or None for random weights, which take ImageNet's mean and std.
+        weights: a file, a folder, or None for random weights, which get ImageNet's mean and std.
 
     Returns:
-        With a mean and std, and as `source` whose they are; the architecture is that of a library.
+        Facts with a mean, a std and their `source`; the architecture is one of a library.
 
     Raises:
-        ConfigError: only the file could say which network it is, and it does not.
+        ConfigError: the network is only known from the file, and the file does not name it.
         MissingFileError: there is no such file.
     """
     library, _, model = backbone.partition(":")
@@ -35,15 +35,15 @@ def pretraining_of(backbone: str, weights: str | None) -> About:
     if weights is None:
         if row is not None and row.in_file:
             raise ConfigError(
-                f"`model.backbone` {backbone} is known by its weights alone: `imettk weights {backbone}` fetches them, "
-                "and `--model.weights weights` takes them"
+                f"`model.backbone` {backbone} is only known from its weights: download them with `imettk weights "
+                f"{backbone}`, and set `--model.weights weights`"
             )
         return replace(IMAGENET, architecture=backbone)
     path = find_weights(Path(weights), model if row is not None else "weights")
     about = read_about(path)
     name = about.architecture if row is not None and row.in_file else backbone
     if not name:
-        raise ConfigError(f"{path} does not say which network it is of: take timm:NAME for `model.backbone`")
+        raise ConfigError(f"{path} does not name its network: set `model.backbone` to timm:NAME")
     if about.mean is not None:
         return replace(about, architecture=name, source=f"of {path}")
     library, _, model = name.partition(":")
@@ -57,7 +57,7 @@ def pretraining_of(backbone: str, weights: str | None) -> About:
 
 
 def of_timm(model: str, usual: str | None = None) -> About:
-    """Return what timm says of the weights of NAME or NAME.TAG; of `usual` where it knows no such tag."""
+    """Return timm's facts about the weights of NAME or NAME.TAG; those of `usual` if it has no such tag."""
     import timm
 
     try:
@@ -78,7 +78,7 @@ def of_timm(model: str, usual: str | None = None) -> About:
 
 
 def of_pretrainedmodels(model: str, usual: str | None = None) -> About:
-    """Return what pretrainedmodels says of its ImageNet weights; pixels up to 255 are taken for values up to 1."""
+    """Return the facts of pretrainedmodels about its ImageNet weights, with pixels scaled from [0, 255] to [0, 1]."""
     import pretrainedmodels
 
     known: dict[str, Any] = pretrainedmodels.pretrained_settings.get(usual or model, {}).get("imagenet", {})
@@ -97,9 +97,9 @@ def of_pretrainedmodels(model: str, usual: str | None = None) -> About:
 
 
 def spread(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    """Return the mean or std of another number of channels, as the first convolution's weights are adapted to it.
+    """Adapt a mean or std to another number of channels, as the first convolution's weights are adapted.
 
-    One channel stands for the mean of all; more take them in turn.
+    One channel gets the mean of all; more channels repeat them in turn.
     """
     if len(values) == channels:
         return values
@@ -109,7 +109,7 @@ def spread(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
 
 
 def check_tag(model: str) -> None:
-    """Raise `ConfigError` where timm knows no weights by the tag of NAME.TAG; the message lists those it knows."""
+    """Raise `ConfigError` if timm has no weights with the tag of NAME.TAG; the message lists those it has."""
     import timm
 
     try:
@@ -118,4 +118,4 @@ def check_tag(model: str) -> None:
         name, _, tag = model.partition(".")
         known = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
         near = ", ".join(difflib.get_close_matches(tag, known, n=5, cutoff=0.0))
-        raise ConfigError(f"`model.backbone`: timm has no weights {tag!r} of {name}, but {near or 'none'}") from None
+        raise ConfigError(f"`model.backbone`: timm has no weights {tag!r} of {name}; it has {near or 'none'}") from None

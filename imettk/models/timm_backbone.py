@@ -1,4 +1,4 @@
-"""Networks of timm as backbones, at any image size that they can be made for."""
+"""Networks of timm as backbones, at any image size that they can be built for."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from imettk.models.resized import Resized, require_whole_patches, set_size
 
 
 class TimmBackbone(nn.Module):
-    """Any classification network of timm, without its classifier.
+    """A classification network of timm without its classifier.
 
-    A network that takes the size as timm makes it stays so. Another one, that holds positions of one size, is told: by
-    `set_input_size`, else by making it with `img_size`.
+    A network that accepts the size as timm builds it is left alone. One that holds positions of another size is given
+    the size with `set_input_size`, or else built with `img_size`.
 
     Args:
-        channels: of the images.
-        size: of the images; None is that of the pretraining.
+        channels: number of image channels.
+        size: of the images; None for the size of the pretraining.
 
     Raises:
-        ConfigError: no such network, or it is none for images of so many channels.
-        SizeMisfit: it cannot be made for images of this size.
+        ConfigError: there is no such network, or it does not accept this number of channels.
+        SizeMisfit: it cannot be built for images of this size.
     """
 
     def __init__(self, name: str, *, channels: int, size: Size | None = None) -> None:
@@ -50,24 +50,24 @@ class TimmBackbone(nn.Module):
         body = self._at(images)
         if num_levels == 1 and self._features_are_a_map():
             return [body.forward_features(images)]
-        # Transformers give tokens, and some networks channels last: these come as maps of one layout.
+        # Transformers output tokens, some networks channels-last maps: this converts all to one layout.
         try:
             return body.forward_intermediates(images, indices=num_levels, intermediates_only=True, norm=True)
-        except AssertionError:  # before anything else, by networks whose norm is that of their head, such as Hiera
+        except AssertionError:  # networks whose final norm is in the head, such as Hiera, refuse `norm=True`
             return body.forward_intermediates(images, indices=num_levels, intermediates_only=True, norm=False)
 
     def map_channels(self, num_levels: int) -> list[int]:
         if num_levels > 1 and not hasattr(self.body, "forward_intermediates"):
-            raise ConfigError("`model.last_levels`: this network of timm gives no maps of earlier levels; set it to 1")
+            raise ConfigError("`model.last_levels`: this timm network has no maps of earlier levels; set it to 1")
         return count_channels(self, num_levels, self._channels, self._size)
 
     def depth_of(self) -> dict[str, int]:
         from timm.models import group_parameters
 
         try:
-            # The coarse matcher gives the stem 0 and each level of the network (of a ViT, each block) the next number.
+            # The coarse matcher numbers the stem 0 and then each level (of a ViT, each block).
             groups = group_parameters(self.body, self.body.group_matcher(coarse=True), reverse=True)
-        except (AttributeError, AssertionError):  # PiT, MetaFormer, CSATv2; RDNet has no coarse one
+        except (AttributeError, AssertionError):  # PiT, MetaFormer and CSATv2 have no matcher, RDNet no coarse one
             groups = _count_blocks([name for name, _ in self.body.named_parameters()])
         return {f"body.{name}": int(depth) for name, depth in groups.items()}
 
@@ -83,24 +83,26 @@ class TimmBackbone(nn.Module):
                 self._at_sizes[size] = None
             except SizeMisfit as misfit:
                 if not hasattr(self.body, "set_input_size"):
-                    raise SizeMisfit(f"it is made for {self._size[0]} x {self._size[1]}: {misfit}") from None
+                    raise SizeMisfit(f"it is built for {self._size[0]} x {self._size[1]}: {misfit}") from None
                 self._at_sizes[size] = Resized(self.body, self._channels, size)
         resized = self._at_sizes[size]
         return self.body if resized is None else resized.body()
 
     def _require_same_shapes(self, size: Size) -> None:
-        """Raise `SizeMisfit` where timm would make the network with other tables at this size: MViTv2 looks them up
-        beyond their end, CrossViT makes the image smaller."""
+        """Raise `SizeMisfit` if timm would build the network with other tables at this size.
+
+        Running it anyway raises no error: MViTv2 reads beyond the end of its tables, CrossViT shrinks the image.
+        """
         if not _holds_one_size(self.body):
             return
         with torch.device("meta"):
             other = _create(self._name, self._channels, img_size=size)
         shapes = [[value.shape for value in body.parameters()] for body in (self.body, other)]
         if shapes[0] != shapes[1]:
-            raise SizeMisfit("its positions are of one size")
+            raise SizeMisfit("its positions are for a single size")
 
     def _features_are_a_map(self) -> bool:
-        """Whether the network's features are the map (B, F, H, W) that it pools itself."""
+        """Return whether the network's features are the map (B, F, H, W) that it pools itself."""
         if self._is_map is None:
             features = follow(
                 lambda body, images: body.forward_features(images),
@@ -113,11 +115,11 @@ class TimmBackbone(nn.Module):
         return self._is_map
 
     def __getstate__(self) -> dict[str, Any]:
-        # Copies (averaged weights) find their networks of other sizes anew, on their own weights.
+        # A copy (averaged weights) must build its networks of other sizes on its own weights.
         return self.__dict__ | {"_at_sizes": {}}
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self._at_sizes.clear()  # another device is another set of tensors
+        self._at_sizes.clear()  # they share tensors with the network on the old device
         return super()._apply(fn, recurse)
 
 
@@ -139,17 +141,17 @@ def _make(name: str, channels: int, size: Size | None) -> Any:
 
 
 def _make_at(name: str, body: Any, channels: int, size: Size, misfit: SizeMisfit | None) -> Any:
-    """Return a network that was told the size.
+    """Return a network for another size than timm's default.
 
     Args:
-        misfit: why it does not take the size as it is; None where it runs.
+        misfit: why the network does not accept the size unchanged; None if it runs.
     """
     if hasattr(body, "set_input_size"):
         set_size(body, channels, size)
         return body
     try:
         body = _create(name, channels, img_size=size)
-    except TypeError:  # it holds no positions
+    except TypeError:  # no parameter `img_size`: it holds no positions
         if misfit is None:
             return body
         raise misfit from None
@@ -160,12 +162,12 @@ def _make_at(name: str, body: Any, channels: int, size: Size, misfit: SizeMisfit
 
 
 def _require_channels(name: str, body: Any, channels: int) -> None:
-    """Raise `ConfigError` where a network does not even take images of its own size."""
+    """Raise `ConfigError` if a network does not even accept images of its own size with this number of channels."""
     try:
         follow(_features, body, channels=channels, size=_own_size(body))
     except SizeMisfit as misfit:
         raise ConfigError(
-            f"`model.backbone`: timm:{name} classifies no images of {channels} channels ({misfit}); take another one"
+            f"`model.backbone`: timm:{name} accepts no images of {channels} channels ({misfit}); choose another one"
         ) from None
 
 
@@ -176,7 +178,7 @@ def _create(name: str, channels: int, **settings: Any) -> Any:
 
 
 def _holds_one_size(body: Any) -> bool:
-    """Whether timm makes this network for a size, and cannot tell it another one; it may run at others all the same."""
+    """Return whether timm builds this network for a fixed size (it may run at other sizes all the same)."""
     return body.pretrained_cfg.get("fixed_input_size", False) and not hasattr(body, "set_input_size")
 
 
@@ -187,13 +189,15 @@ def _own_size(body: Any) -> Size:
 
 
 def _features(body: Any, images: Tensor) -> Tensor:
-    # timm knows where each network has its pool and last norm: for ConvNeXt and its like that is in the head.
+    # `forward_head` has the pool and the last norm, wherever a network puts them: ConvNeXt has both in its head.
     return body.forward_head(body.forward_features(images), pre_logits=True)
 
 
 def _count_blocks(names: list[str]) -> dict[str, int]:
-    """Return how deep each parameter lies, where timm does not say: the numbered blocks in their order, and with each
-    what stands before the next one."""
+    """Return the depth of each parameter for networks without a matcher of timm.
+
+    Numbered blocks count in order; parameters between two blocks belong to the earlier one.
+    """
     depths: dict[str, int] = {}
     seen: dict[str, int] = {}
     for name in names:

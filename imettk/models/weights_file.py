@@ -1,6 +1,6 @@
-"""Files of pretrained weights, whoever wrote them: where they lie, what is in them, and what they say of themselves.
+"""Files of pretrained weights from any source: where they are, what they contain, and their own description.
 
-Nothing in a file is executed: safetensors, or torch's own reader of tensors and plain values.
+No code in a file is ever executed: they are read as safetensors, or by torch's reader of tensors and plain values.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from torch import Tensor
 
 from imettk.errors import ConfigError, MissingFileError
 
-HEADER = "pretrained"  # the entry of a safetensors header in which `save_weights` writes an `About`
-TRAINED = "imettk"  # the entry that files of a run folder have
-HUB_CONFIG = "config.json"  # of timm, in a folder as the Hugging Face hub has it
+HEADER = "pretrained"  # entry of a safetensors header that holds an `About`, written by `save_weights`
+TRAINED = "imettk"  # entry that files of a run folder have
+HUB_CONFIG = "config.json"  # timm's, in a folder laid out like a repository of the Hugging Face hub
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 SUFFIXES = (".safetensors", ".pth")
 
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What weights are of, as far as their file says.
+    """Facts about weights, as far as their file has them.
 
     Attributes:
-        architecture: a network as a recipe names it, such as `timm:resnet34`; "" where the file does not say.
-        mean, std: with which images were normalised for them, of values in [0, 1]; None where it does not say.
-        size: (height, width) of these images.
-        source: where they come from.
+        architecture: the network's name in a recipe, such as `timm:resnet34`; "" if unknown.
+        mean, std: normalisation of the training images, for values in [0, 1]; None if unknown.
+        size: (height, width) of the training images.
+        source: origin of these facts.
     """
 
     architecture: str = ""
@@ -49,12 +49,12 @@ class About:
 
 @dataclass(frozen=True)
 class Content:
-    """What a file of weights holds.
+    """Contents of a file of weights.
 
     Attributes:
-        tensors: by name; the names of dicts in dicts are joined with dots.
-        others: names of the values that are no tensors.
-        architecture: the network's name, where a training script wrote it beside its weights; else "".
+        tensors: tensors by name; names in nested dicts are joined with dots.
+        others: names of values that are not tensors.
+        architecture: the network's name, if a training script stored it beside the weights; otherwise "".
     """
 
     tensors: dict[str, Tensor]
@@ -63,19 +63,19 @@ class Content:
 
 
 def file_stem(model: str) -> str:
-    """Return how the file of a network is called: OWNER/NAME of the hub is one name."""
+    """Return the name of a network's file without suffix; OWNER/NAME of the hub becomes a single name."""
     return model.replace("/", "--")
 
 
 def find_weights(path: Path, model: str) -> Path:
-    """Return a file of weights: `path` itself, or in that folder the one of a network.
+    """Return a file of weights: `path` itself, or the file of a network in that folder.
 
     Args:
-        model: NAME; NAME.TAG of timm, whose tag may be left out where the folder holds one alone; or OWNER/NAME.
+        model: NAME; NAME.TAG of timm, whose tag may be omitted if the folder has only one; or OWNER/NAME.
 
     Raises:
-        MissingFileError: there is none.
-        ConfigError: the folder holds several of this network.
+        MissingFileError: there is no such file.
+        ConfigError: the folder has several files for this network.
     """
     if not path.is_dir():
         if path.is_file():
@@ -87,11 +87,12 @@ def find_weights(path: Path, model: str) -> Path:
     tagged = [other for suffix in SUFFIXES for other in sorted(path.glob(f"{file_stem(model)}.*{suffix}"))]
     if len(tagged) > 1:
         names = ", ".join(other.name for other in tagged)
-        raise ConfigError(f"`model.weights`: {path} holds {names}: give the one that is meant, or its tag in the name")
+        raise ConfigError(f"`model.weights`: {path} holds {names}: set it to one of them, or add the tag to the name")
     if tagged:
         return tagged[0]
-    if (path / HUB_CONFIG).is_file() and (found := [path / name for name in HUB_FILES if (path / name).is_file()]):
-        return found[0]
+    hub_files = [path / name for name in HUB_FILES if (path / name).is_file()]
+    if hub_files and (path / HUB_CONFIG).is_file():
+        return hub_files[0]
     raise MissingFileError(
         f"`model.weights`: {' and '.join(map(str, candidates))} not found; attach the weights or set it to none"
     )
@@ -101,32 +102,31 @@ def read_weights(path: Path) -> Content:
     """Read all tensors of a file.
 
     Raises:
-        ConfigError: it is no file of weights, or one that only a run of its code would give back.
+        ConfigError: it is not a file of weights, or reading it would run code.
     """
     try:
         content: Any = load_file(path) if _is_safetensors(path) else _load_plain(path)
-    except Exception as error:  # torch raises IndexError, RuntimeError, UnpicklingError and others for a broken file
+    except Exception as error:  # torch raises IndexError, RuntimeError, UnpicklingError and more for broken files
         raise ConfigError(f"`model.weights`: {_why_unreadable(path, error)}") from None
     if not isinstance(content, Mapping):
-        raise ConfigError(f"`model.weights`: {path} holds a {type(content).__name__}, and no tensors by name")
+        raise ConfigError(f"`model.weights`: {path} holds a {type(content).__name__} instead of tensors by name")
     tensors: dict[str, Tensor] = {}
     others: list[str] = []
-    said: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for name, value in _leaves(content):
         if isinstance(value, Tensor):
             tensors[name] = value.detach()
         else:
             others.append(name)
             if isinstance(value, str):
-                said[name] = value
+                texts[name] = value
     keys = ("arch", "architecture", "model_name", "args.model")
-    architecture = next((said[name] for name in keys if name in said), "")
+    architecture = next((texts[name] for name in keys if name in texts), "")
     return Content(tensors, tuple(dict.fromkeys(name.split(".")[0] for name in others)), architecture)
 
 
 def read_about(path: Path) -> About:
-    """Read what a file says of itself: in the header that `save_weights` or a training of imettk wrote, or in the
-    config.json of timm beside it."""
+    """Read the facts about a file's weights, from the header that imettk wrote or from timm's config.json beside it."""
     try:
         header = read_header(path)
         if HEADER in header:
@@ -136,13 +136,14 @@ def read_about(path: Path) -> About:
         if path.name in HUB_FILES and (config := path.with_name(HUB_CONFIG)).is_file():
             return read_hub_config(config)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} says of itself what cannot be read ({type(error).__name__}: {error})") from None
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{path} has an invalid description of its weights ({reason})") from None
     return About()
 
 
 def about_training(values: Mapping[str, Any]) -> About:
-    """Read the same from the plain values of a model or checkpoint in a run folder."""
-    recipe = values.get("recipe", {})  # of a checkpoint; earlier versions wrote nothing beside it
+    """Return the facts from the plain values of a model or checkpoint in a run folder."""
+    recipe = values.get("recipe", {})  # only checkpoints have it; earlier versions wrote nothing else
     model, images = (values.get(section) or recipe.get(section, {}) for section in ("model", "images"))
     size = {"size": images.get("image_size"), "source": "a training of imettk"}
     about = {"architecture": model.get("backbone"), "mean": images.get("mean"), "std": images.get("std")}
@@ -153,7 +154,7 @@ def read_hub_config(path: Path, source: str = "") -> About:
     """Read a config.json in timm's format.
 
     Raises:
-        ConfigError: it is of another format, such as that of transformers.
+        ConfigError: it is in another format, such as that of transformers.
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -168,20 +169,20 @@ def read_hub_config(path: Path, source: str = "") -> About:
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor], about: About) -> None:
-    """Write weights as safetensors, with what they are of in the header."""
+    """Write weights as safetensors, with the facts about them in the header."""
     header = {HEADER: json.dumps(asdict(about), sort_keys=True)}
     save_file({name: value.contiguous().clone() for name, value in tensors.items()}, path, header)
 
 
 def read_header(path: Path) -> dict[str, str]:
-    """Return what stands in a safetensors file's header beside its tensors; nothing for another file."""
+    """Return the metadata in a safetensors file's header; {} for another file."""
     if not _is_safetensors(path):
         return {}
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
     except SafetensorError:
-        return {}  # what reads the weights will say what is wrong
+        return {}  # reading the weights will raise a proper error
 
 
 def _read_header(values: Mapping[str, Any]) -> About:
@@ -198,7 +199,7 @@ def _read_header(values: Mapping[str, Any]) -> About:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Return whether a file is called so, or begins as one does: with the length of its header, which is JSON."""
+    """Return whether a file has that suffix, or starts like one: with the length of its header, which is JSON."""
     if path.suffix == ".safetensors":
         return True
     with open(path, "rb") as file:
@@ -207,10 +208,10 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _load_plain(path: Path) -> Any:
-    """Read tensors and plain values; `weights_only` refuses whatever could run code.
+    """Read tensors and plain values; `weights_only` refuses everything that could run code.
 
-    Training scripts keep their options and best scores beside the weights: a Namespace and numpy's numbers hold values
-    alone, and making them runs nothing of the file's.
+    Training scripts store options and best scores beside the weights. A Namespace and numpy's numbers are safe to
+    allow: they only hold values, and building them runs no code from the file.
     """
     make_scalar: Any = np.float64(0).__reduce__()[0]
     names = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]  # of numpy 1 and 2
@@ -221,7 +222,7 @@ def _load_plain(path: Path) -> Any:
 
 
 def _leaves(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Return the values of dicts in dicts, by their names joined with dots."""
+    """Yield the values of nested dicts with their names joined by dots."""
     for name, value in content.items():
         if isinstance(value, Namespace):
             value = vars(value)
@@ -232,13 +233,13 @@ def _leaves(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    """Return what is wrong with a file that cannot be read, and what to do."""
+    """Return why a file cannot be read, and what to do."""
     text = " ".join(str(error).split())
-    advice = "where you trust it, save its state dict alone, torch.save(model.state_dict(), FILE), or as safetensors"
+    advice = "if you trust it, save only its state dict, torch.save(model.state_dict(), FILE), or use safetensors"
     if "TorchScript" in text:
-        return f"{path} is TorchScript, which is a program, and is not read: {advice}"
+        return f"{path} is TorchScript, a program, and is not loaded: {advice}"
     needs = re.search(r"(?:GLOBAL|class|global:?) ([\w.]+\.\w+)", text.partition("WeightsUnpickler error")[2])
     if isinstance(error, pickle.UnpicklingError) and needs:
-        return f"{path} needs {needs[1]} unpickled, which can run any code, and is not read: {advice}"
+        return f"{path} needs {needs[1]} unpickled, which can run any code, and is not loaded: {advice}"
     reason = text.rpartition("WeightsUnpickler error: ")[2].partition("Check the documentation of torch.load")[0]
-    return f"{path} is no weights file ({type(error).__name__}: {reason.strip()[:200]})"
+    return f"{path} is not a weights file ({type(error).__name__}: {reason.strip()[:200]})"

@@ -326,7 +326,7 @@ def test_a_start_from_similar_data_takes_all_but_the_classes(whales, arcface, tm
     options = ["--model.weights", weights, "--stages.0.num-epochs", 1, "--stages.0.warmup-epochs", 0.1]
     command("prepare", "humpback2018-arcface", *common, *SMALL, *options)
     command("train", *common, "--fold", 0)
-    assert "head.centres start anew" in capsys.readouterr().out
+    assert "newly initialised: head.centres" in capsys.readouterr().out
 
 
 def test_all_rows_train_where_the_scheme_says_so_and_the_test_set_is_answered_all_the_same(whales, tmp_path, capsys):

@@ -165,4 +165,7 @@ def test_a_name_of_the_hub_goes_through_every_command(place, tmp_path, capsys):
     run("train", *named)
     assert same(tmp_path / "run", tmp_path / "named")
     line = refused(capsys, "train", *place("none", "--model.backbone", "hf-hub:owner/name"), "--dry-run")
-    assert "hf-hub:owner/name is known by its weights alone: `imettk weights hf-hub:owner/name` fetches them" in line
+    assert (
+        "hf-hub:owner/name is only known from its weights: download them with `imettk weights hf-hub:owner/name`"
+        in line
+    )

@@ -1,4 +1,4 @@
-"""Parts that backbones share."""
+"""Helpers that backbones share."""
 
 import pytest
 from torch import nn
@@ -23,9 +23,7 @@ def test_channels_are_those_of_the_last_maps():
 
 
 def test_a_backbone_without_such_maps_is_refused():
-    with pytest.raises(
-        ConfigError, match=r"`model.last_levels` 2: this backbone gives no such maps \(Calculated padded"
-    ):
+    with pytest.raises(ConfigError, match=r"`model.last_levels` 2: this backbone has no such maps \(Calculated padded"):
         count_channels(Levels(), 2, 4, (8, 2))
 
 

@@ -1,4 +1,4 @@
-"""Backbones give the features of their library, and take weights from local files only."""
+"""Backbones return the features of their library, with weights from local files only."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Embedding heads: pools against plain formulas, cosines against numpy, and what stays when weights are taken over."""
+"""Embedding heads: pools against plain formulas, cosines against numpy, and partly loaded weights."""
 
 import numpy as np
 import pytest

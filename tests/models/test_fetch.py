@@ -1,4 +1,4 @@
-"""Pretrained weights fetched from servers on this machine that speak like the real ones."""
+"""Downloads of pretrained weights, from local servers that answer like the real ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from imettk.models.weights_file import read_about
 
 
 class Server(BaseHTTPRequestHandler):
-    """Gives files by their address, with the headers that the Hugging Face hub sends."""
+    """A server of files by path, with the headers of the Hugging Face hub."""
 
     files: ClassVar[dict[str, bytes]] = {}
     refused: ClassVar[dict[str, tuple[int, str]]] = {}  # by OWNER/NAME: the code, and the hub's word for it
@@ -60,16 +60,16 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[str]:
     Server.files, Server.refused = {}, {}
-    one = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=one.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{one.server_address[1]}"
-    one.shutdown()
-    one.server_close()
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{running.server_address[1]}"
+    running.shutdown()
+    running.server_close()
 
 
 @pytest.mark.slow
 def test_of_timm_through_the_hub(server, tmp_path):
-    """In a process of its own: the hub's library reads its address when it is imported."""
+    """The command runs in a process of its own, because the hub's library reads its address at import."""
     torch.manual_seed(1)
     body = timm.create_model("test_resnet", pretrained=False)
     name, tagged = (timm.get_pretrained_cfg(model).hf_hub_id for model in ("test_resnet", "test_resnet.r160_in1k"))
@@ -83,8 +83,8 @@ def test_of_timm_through_the_hub(server, tmp_path):
     assert "timm:test_resnet, trained with mean 0.5 0.5 0.5 and std 0.5 0.5 0.5, of 160 x 160 pixels" in done.stdout
     for stem in ("test_resnet", "test_resnet.r160_in1k"):
         path = tmp_path / "weights" / f"{stem}.safetensors"
-        found, about = load_file(path), read_about(path)
-        assert all(torch.equal(found[key], value) for key, value in body.state_dict().items())
+        fetched, about = load_file(path), read_about(path)
+        assert all(torch.equal(fetched[key], value) for key, value in body.state_dict().items())
         assert (about.architecture, about.source) == ("timm:test_resnet", "timm:test_resnet.r160_in1k")
         assert about.mean == about.std == (0.5,) * 3 and about.size == (160, 160)
         make_backbone(f"timm:{stem}", channels=3, weights=str(tmp_path / "weights"))
@@ -115,23 +115,23 @@ def test_of_pretrainedmodels_against_the_hash_in_the_name(server, tmp_path, monk
         return
     with monkeypatch.context() as killed:
         replace = Path.replace
-        killed.setattr(Path, "replace", lambda one, to: _die() if to.suffix == ".safetensors" else replace(one, to))
+        killed.setattr(Path, "replace", lambda part, to: _die() if to.suffix == ".safetensors" else replace(part, to))
         with pytest.raises(KeyboardInterrupt):
             fetch_weights(["pretrainedmodels:resnet18"], tmp_path / "weights")
     assert [path.name for path in (tmp_path / "weights").iterdir()] == ["weights.json"]  # no file without its hash
     fetch_weights(["pretrainedmodels:resnet18"], tmp_path / "weights")
-    found = load_file(tmp_path / "weights" / "resnet18.safetensors")
+    fetched = load_file(tmp_path / "weights" / "resnet18.safetensors")
     listed = json.loads((tmp_path / "weights" / "weights.json").read_text())["resnet18.safetensors"]
     assert listed["source"] == "pretrainedmodels:resnet18"
     assert listed["sha256"] == hashlib.sha256((tmp_path / "weights" / "resnet18.safetensors").read_bytes()).hexdigest()
-    assert torch.equal(found["layer4.0.conv1.weight"], body.state_dict()["layer4.0.conv1.weight"])
+    assert torch.equal(fetched["layer4.0.conv1.weight"], body.state_dict()["layer4.0.conv1.weight"])
     Server.files = {}
     fetch_weights(["pretrainedmodels:resnet18"], tmp_path / "weights")  # it is there
 
 
 @pytest.fixture
 def hub(server, tmp_path, monkeypatch):
-    """The hub's own client, with the server on this machine for the hub: OWNER/NAME -> its files."""
+    """Replace the hub by a local server, with the hub's own client: OWNER/NAME -> its files."""
     client = functools.partial(huggingface_hub.hf_hub_download, endpoint=server, cache_dir=tmp_path / "hub")
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", client)
 
@@ -241,8 +241,8 @@ def test_a_network_that_is_not_there_is_told_before_any_download(tmp_path):
     with pytest.raises(ConfigError, match="has no network 'no_such_net'"):
         fetch_weights(["timm:test_resnet", "timm:no_such_net"], tmp_path / "weights")
     for name in ("hf-hub:name", "hf-hub:a/b/c", "hf-hub:../b/c"):
-        with pytest.raises(ConfigError, match="names no repository: it is written hf-hub:OWNER/NAME"):
+        with pytest.raises(ConfigError, match="is not a repository: write hf-hub:OWNER/NAME"):
             fetch_weights(["timm:test_resnet", name], tmp_path / "weights")
-    with pytest.raises(ConfigError, match="timm has no weights 'in2k' of test_resnet, but r160_in1k"):
+    with pytest.raises(ConfigError, match="timm has no weights 'in2k' of test_resnet; it has r160_in1k"):
         fetch_weights(["timm:test_resnet.in2k"], tmp_path / "weights")
     assert not (tmp_path / "weights").exists()

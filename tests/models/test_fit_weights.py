@@ -1,4 +1,4 @@
-"""Weights of anyone go into a network: whatever they are called, whichever grid and channels they are of."""
+"""Anyone's weights load into a network, under any prefix, for any grid and number of channels."""
 
 import argparse
 import re
@@ -24,7 +24,7 @@ def images_of(channels, size=64):
 
 @pytest.fixture(scope="module")
 def trained():
-    """Whole networks with random weights, classifier and all."""
+    """Return whole networks with random weights, including the classifier."""
     import pretrainedmodels
 
     torch.manual_seed(1)
@@ -115,11 +115,11 @@ def test_of_several_weights_the_averaged_ones_count_and_it_is_said(tmp_path, tra
     assert torch.equal(backbone.body.state_dict()["cls_token"], state["cls_token"])
     line = capsys.readouterr().out
     assert f"78 tensors, whose names begin with `{ema}.`; `model.` would fit too; " in line
-    assert "passed over: 82 tensors and epoch, best, args\n" in line and line.count("\n") == 1
+    assert "ignored: 82 tensors and epoch, best, args\n" in line and line.count("\n") == 1
 
 
 def test_weights_that_lie_bare_count_before_others_in_the_file(tmp_path, trained):
-    """As they did when nothing else was looked for."""
+    """Unprefixed weights win, as in earlier versions, which looked for nothing else."""
     state = trained[TIMM].state_dict()
     path = save(state | under("ema.", shifted(state, 1)), tmp_path / "w.safetensors")
     backbone = make_backbone(TIMM, channels=3, weights=path)
@@ -134,7 +134,7 @@ def test_a_part_that_fits_counts_before_one_that_does_not(tmp_path, trained):
 
 
 def theirs(model, state, **options):
-    """The network as timm itself loads these weights."""
+    """Return the network with these weights loaded by timm itself."""
     overlay = {"state_dict": {name: value.clone() for name, value in state.items()}, "num_classes": 10}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, of how timm indexes
@@ -165,7 +165,7 @@ def test_another_grid_is_resampled_as_timm_does(model, size):
 
 
 def test_layers_that_earlier_versions_called_otherwise_are_converted_as_timm_does(tmp_path):
-    """Of DeiT 3, and of ConvNeXt by its own authors."""
+    """DeiT III, and ConvNeXt by its own authors, use other names."""
     deit = timm.create_model("deit3_small_patch16_224", num_classes=10).state_dict()
     old = {re.sub(r"ls(\d)\.gamma", r"gamma_\1", name): value for name, value in deit.items()}
     assert old.keys() != deit.keys()
@@ -186,12 +186,12 @@ def test_layers_that_earlier_versions_called_otherwise_are_converted_as_timm_doe
 
 
 def test_grids_that_timm_leaves_alone_are_resampled_too():
-    """A level stays level, a slope a slope, and class tokens stay what they are."""
+    """A constant stays constant, a slope stays a slope, and class tokens stay unchanged."""
     down = torch.arange(8.0).repeat_interleave(8)
     value = torch.stack([torch.full((64,), 3.0), down], 1)[None]
-    own = torch.zeros(1, 16, 2)
-    resampled = resample_grid("pos_embed", value, own)
-    assert resampled.shape == own.shape
+    positions = torch.zeros(1, 16, 2)
+    resampled = resample_grid("pos_embed", value, positions)
+    assert resampled.shape == positions.shape
     torch.testing.assert_close(resampled[0, :, 0], torch.full((16,), 3.0))
     rows = resampled[0, :, 1].reshape(4, 4)
     torch.testing.assert_close(rows, rows[:, :1].expand(4, 4))
@@ -204,7 +204,7 @@ def test_grids_that_timm_leaves_alone_are_resampled_too():
     first = resample_grid("pos_embed1", grid.permute(0, 3, 1, 2), torch.zeros(1, 2, 4, 4))
     torch.testing.assert_close(first.permute(0, 2, 3, 1).reshape(1, 16, 2), resampled)
     for name, other in [
-        ("blocks.0.weight", own),
+        ("blocks.0.weight", positions),
         ("pos_embed", torch.zeros(1, 15, 2)),
         ("pos_embed", torch.zeros(1, 16, 3)),
     ]:
@@ -257,7 +257,7 @@ def test_weights_of_another_network_are_refused_with_what_the_file_holds(tmp_pat
         "holds 122 tensors (conv1.weight, bn1.weight, ...): of another network?"
     )
     message = misfit({"arch": "resnet18", "state_dict": trained[OTHER].state_dict()}, VIT, tmp_path / "w.pth")
-    assert message.endswith("and says that they are of resnet18")
+    assert message.endswith("and names their network: resnet18")
     state = trained[TIMM].state_dict()
     name = next(name for name in state if name.startswith("layer3") and name.endswith("running_var"))
     del state[name]
@@ -294,4 +294,4 @@ def test_nothing_is_passed_over_without_a_count(tmp_path, trained):
     rest = len(state) - len(body.state_dict())
     assert rest == 2  # the classifier
     line = load_weights(body, path, "test_resnet")
-    assert line == f"weights of {path}: {len(body.state_dict())} tensors; passed over: 2 tensors"
+    assert line == f"weights of {path}: {len(body.state_dict())} tensors; ignored: 2 tensors"

@@ -1,4 +1,4 @@
-"""From maps of features to logits: each head recomputed step by step."""
+"""Heads, recomputed step by step: from feature maps to logits."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def seeded(seed=0):
 
 
 def maps_of(*channels, rows=6):
-    """Maps with values of both signs, each of another size."""
+    """Return maps of different sizes with values of both signs."""
     sizes = [(rows, width, 5 - place, 3 + place) for place, width in enumerate(channels)]
     return [torch.randn(size, generator=seeded(place)) for place, size in enumerate(sizes)]
 
@@ -38,8 +38,8 @@ def pixels(channels=3, size=64):
 
 def mean_and_max(maps):
     parts = []
-    for each in maps:
-        flat = each.flatten(2)
+    for features in maps:
+        flat = features.flatten(2)
         parts += [flat.sum(2) / flat.shape[2], flat.sort(2).values[:, :, -1]]
     return torch.cat(parts, 1)
 
@@ -92,9 +92,9 @@ def test_the_relu_head_takes_negative_values_out_before_the_average(channels):
     head, maps = make_head(channels, wide=False).eval(), maps_of(*channels)
     (linear,) = [layer for layer in head.layers if isinstance(layer, torch.nn.Linear)]
     assert linear.weight.shape == (4, sum(channels))
-    pooled = torch.cat([functional.relu(each).mean(3).mean(2) for each in maps], 1)
+    pooled = torch.cat([functional.relu(features).mean(3).mean(2) for features in maps], 1)
     torch.testing.assert_close(head(maps), linear(pooled))
-    later = torch.cat([functional.relu(each.mean(3).mean(2)) for each in maps], 1)
+    later = torch.cat([functional.relu(features.mean(3).mean(2)) for features in maps], 1)
     assert (pooled - later).abs().max() > 0.1
 
 
@@ -130,7 +130,7 @@ def test_maps_have_the_promised_channels_and_pool_to_the_features(name):
     images = torch.randn(1, 4, side, side, generator=seeded())
     stages = len(channels)
     if name.startswith("timm:") and not hasattr(backbone.body, "forward_intermediates"):  # DenseNet of an older timm
-        with pytest.raises(ConfigError, match="gives no maps of earlier levels; set it to 1"):
+        with pytest.raises(ConfigError, match="has no maps of earlier levels; set it to 1"):
             backbone.map_channels(stages)
         return
     before = {name: value.clone() for name, value in backbone.named_buffers()}
@@ -139,8 +139,8 @@ def test_maps_have_the_promised_channels_and_pool_to_the_features(name):
     assert all(torch.equal(before[name], value) for name, value in backbone.named_buffers())
     with torch.no_grad():
         maps, (last,), features = backbone.eval().maps(images, stages), backbone.maps(images, 1), backbone(images)
-    assert [each.shape[:2] for each in maps] == [(1, width) for width in channels]
-    assert all(each.ndim == 4 and each.isfinite().all() for each in maps)
+    assert [feature_map.shape[:2] for feature_map in maps] == [(1, width) for width in channels]
+    assert all(feature_map.ndim == 4 and feature_map.isfinite().all() for feature_map in maps)
     assert torch.equal(maps[-1], last) and maps[0].shape[2] >= last.shape[2] >= 1
     if pooled:
         torch.testing.assert_close(last.mean((2, 3)), features, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Sizes that fit are found without computing anything, and those that do not are named with ones that do."""
+"""Sizes that fit are found without computing values; messages about others suggest sizes that do."""
 
 import copy
 
@@ -24,7 +24,7 @@ def test_shapes_are_those_of_a_real_run_and_nothing_is_changed():
 
 
 class LooksAtValues(nn.Module):
-    """As networks do that choose by what they see: `item` has no answer without values."""
+    """A network that branches on a value: `item` fails without values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def test_the_nearest_sizes_are_the_nearest_multiples(size, patch):
         return  # it fits
     below = tuple(max(side for side in range(0, side + 1) if side % patch == 0) for side in size)
     above = tuple(min(side for side in range(side, side + patch) if side % patch == 0) for side in size)
-    assert nearest_sizes(size, takes) == [each for each in (below, above) if min(each) >= 8]
+    assert nearest_sizes(size, takes) == [nearest for nearest in (below, above) if min(nearest) >= 8]
 
 
 def test_for_networks_of_squares_they_are_squares():

@@ -1,4 +1,4 @@
-"""From pixels to logits, and which layers learn together."""
+"""The whole network: from pixels to logits, and its layer groups."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def pixels(channels=3, size=32):
 
 
 class Recorder(torch.nn.Module):
-    """A backbone that shows what it was given."""
+    """A backbone that records its input."""
 
     def forward(self, images):
         self.images = images

@@ -1,4 +1,4 @@
-"""Networks of pretrainedmodels give maps, depths and features at the sizes that they take."""
+"""Networks of pretrainedmodels return maps, depths and features at the sizes that they accept."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def test_the_last_relu_that_pretrainedmodels_leaves_to_its_classifier_is_applied
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "dpn68", "alexnet"])
 def test_networks_without_a_map_of_features_are_refused(name):
-    with pytest.raises(ConfigError, match=f"{name} of pretrainedmodels has no map of features"):
+    with pytest.raises(ConfigError, match=f"{name} of pretrainedmodels has no feature map"):
         make_backbone(f"pretrainedmodels:{name}", channels=3)
 
 

@@ -1,4 +1,4 @@
-"""The mean and std of images follow the weights: as their file says, else as their library."""
+"""The mean and std of images follow the weights: from their file, or else from their library."""
 
 import json
 
@@ -28,8 +28,8 @@ def plain(path):
     return str(path)
 
 
-def values(found):
-    return found.mean, found.std
+def values(about):
+    return about.mean, about.std
 
 
 def test_random_weights_take_those_of_imagenet():
@@ -38,7 +38,7 @@ def test_random_weights_take_those_of_imagenet():
 
 
 def test_a_file_that_says_nothing_is_as_its_library_says(tmp_path):
-    """Of the tag in its name, where timm knows it; else of the recipe's, or the usual one."""
+    """The tag in the file's name counts if timm knows it; otherwise the recipe's tag, or the default one."""
     cases = [
         ("w.safetensors", "timm:tf_efficientnet_lite0", "tf_efficientnet_lite0"),
         ("resnet18.safetensors", "timm:resnet18", "resnet18"),
@@ -48,27 +48,27 @@ def test_a_file_that_says_nothing_is_as_its_library_says(tmp_path):
     ]
     for file, backbone, name in cases:
         known = timm.create_model(name, pretrained=False).pretrained_cfg
-        found = pretraining_of(backbone, plain(tmp_path / file))
-        assert values(found) == (known["mean"], known["std"]), file
-        assert found.size == known["input_size"][1:] and found.architecture == backbone
-        assert found.source == f"of timm:{known['architecture']}.{known['tag']}"
+        about = pretraining_of(backbone, plain(tmp_path / file))
+        assert values(about) == (known["mean"], known["std"]), file
+        assert about.size == known["input_size"][1:] and about.architecture == backbone
+        assert about.source == f"of timm:{known['architecture']}.{known['tag']}"
     assert values(of_timm("vit_base_patch16_224")) != values(of_timm("vit_base_patch16_224.mae"))
 
 
 @pytest.mark.parametrize(("model", "white"), [("resnet18", 1), ("inceptionv4", 1), ("bninception", 255)])
 def test_so_it_is_with_pretrainedmodels(tmp_path, model, white):
     settings = pretrainedmodels.pretrained_settings[model]["imagenet"]
-    found = pretraining_of(f"pretrainedmodels:{model}", plain(tmp_path / "w.safetensors"))
-    for ours, theirs in ((found.mean, settings["mean"]), (found.std, settings["std"])):
+    about = pretraining_of(f"pretrainedmodels:{model}", plain(tmp_path / "w.safetensors"))
+    for ours, theirs in ((about.mean, settings["mean"]), (about.std, settings["std"])):
         assert ours == pytest.approx([value / white for value in theirs])
 
 
 def test_what_a_file_says_itself_counts_first(tmp_path):
     path = empty(tmp_path / "resnet18.safetensors", mean=(0.1,) * 3, std=(0.2,) * 3, architecture="timm:other")
     for weights in (path, str(tmp_path)):
-        found = pretraining_of("timm:resnet18", weights)
-        assert values(found) == ((0.1,) * 3, (0.2,) * 3) and found.source == f"of {path}"
-        assert found.architecture == "timm:resnet18"
+        about = pretraining_of("timm:resnet18", weights)
+        assert values(about) == ((0.1,) * 3, (0.2,) * 3) and about.source == f"of {path}"
+        assert about.architecture == "timm:resnet18"
     images = {"mean": [0.3], "std": [0.4], "image_size": [8, 8]}
     header = {"imettk": json.dumps({"images": images, "model": {"backbone": "timm:test_vit"}})}
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors", header)
@@ -87,21 +87,24 @@ def test_the_network_of_a_name_of_the_hub_is_the_one_that_its_file_says(tmp_path
     network = timm.create_model("test_vit", num_classes=4)
     about = About(architecture="timm:test_vit", mean=(0.5,) * 3, std=(0.5,) * 3)
     save_weights(tmp_path / "owner--name.safetensors", network.state_dict(), about)
-    found = pretraining_of("hf-hub:owner/name", str(tmp_path))
-    assert found.architecture == "timm:test_vit" and values(found) == ((0.5,) * 3, (0.5,) * 3)
+    facts = pretraining_of("hf-hub:owner/name", str(tmp_path))
+    assert facts.architecture == "timm:test_vit" and values(facts) == ((0.5,) * 3, (0.5,) * 3)
     backbone = make_backbone("hf-hub:owner/name", channels=3, weights=str(tmp_path))
     assert torch.equal(backbone.body.cls_token, network.cls_token)
-    with pytest.raises(ConfigError, match=r"hf-hub:owner/name is known by its weights alone: `imettk weights hf-hub:o"):
+    with pytest.raises(
+        ConfigError,
+        match=r"only known from its weights: download them with `imettk weights hf-hub:o",
+    ):
         pretraining_of("hf-hub:owner/name", None)
     with pytest.raises(MissingFileError, match=r"owner--other\.safetensors and"):
         pretraining_of("hf-hub:owner/other", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"w\.safetensors does not say which network it is of: take timm:NAME"):
+    with pytest.raises(ConfigError, match=r"w\.safetensors does not name its network: set `model.backbone`"):
         pretraining_of("hf-hub:owner/name", plain(tmp_path / "w.safetensors"))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
 def test_other_channels_have_the_mean_of_the_colour_whose_weights_they_take(channels):
-    """With adapted weights, an image of the means alone gives nothing, as three channels of the means do."""
+    """With adapted weights, an image equal to the mean gives 0, as it does with three channels."""
     mean = spread(IMAGENET[0], channels)
     assert len(mean) == channels
     if channels == 1:

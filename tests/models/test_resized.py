@@ -1,4 +1,4 @@
-"""A network at another size: what timm makes of its positions, and what they learn from there."""
+"""A network at another size: positions as timm resamples them, and their training."""
 
 import copy
 
@@ -30,7 +30,7 @@ def images_of(size, rows=2):
 
 
 def make(name, size):
-    """With positions that are no small random numbers, whose resampling would not show."""
+    """Return a network whose positions are large enough that resampling shows."""
     torch.manual_seed(0)
     backbone = TimmBackbone(name, channels=3, size=size)
     with torch.no_grad():
@@ -47,11 +47,11 @@ def test_it_gives_what_a_network_gives_that_timm_tells_the_size_once(name):
     backbone = make(name, size)
     theirs = copy.deepcopy(backbone.body)
     theirs.set_input_size(other)
-    state, own = {key: value.clone() for key, value in backbone.state_dict().items()}, images_of(size)
+    state, images = {key: value.clone() for key, value in backbone.state_dict().items()}, images_of(size)
     with torch.no_grad():
-        before, ours, expected = backbone(own), backbone(images_of(other)), theirs(images_of(other))
+        before, ours, expected = backbone(images), backbone(images_of(other)), theirs(images_of(other))
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
-        assert torch.equal(backbone(own), before), "the original works as before"
+        assert torch.equal(backbone(images), before), "the original works as before"
     assert state.keys() == backbone.state_dict().keys(), "no other parameters"
     assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
 
@@ -68,7 +68,7 @@ def test_gradients_reach_the_positions_as_through_torchs_interpolation():
 
 
 def test_positions_that_are_resampled_learn():
-    """One optimizer, two sizes: each step moves the same positions."""
+    """One optimizer trains at two sizes: each step moves the same positions."""
     backbone = make(TINY_SWIN, (64, 64)).train()
     tables = [value for name, value in backbone.named_parameters() if name.endswith("bias_table")]
     optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1)

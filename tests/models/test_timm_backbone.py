@@ -1,4 +1,4 @@
-"""Networks of timm are made for the size of the images, and stay as timm makes them where they need not be told."""
+"""Networks of timm are built for the size of the images, and left as timm builds them where that fits."""
 
 import pytest
 import timm
@@ -101,7 +101,7 @@ def test_the_message_names_sizes_that_do_fit():
     ("name", "channels"), [("csatv2", 4), ("qwen3_vit_88m_enc", 3)], ids=["one of three channels", "an encoder"]
 )
 def test_a_network_for_other_images_is_refused(name, channels):
-    message = rf"`model.backbone`: timm:{name} classifies no images of {channels} channels \(.*\); take another"
+    message = rf"`model.backbone`: timm:{name} accepts no images of {channels} channels \(.*\); choose another"
     with pytest.raises(ConfigError, match=message), torch.device("meta"):
         TimmBackbone(name, channels=channels, size=(64, 64))
 
@@ -109,7 +109,7 @@ def test_a_network_for_other_images_is_refused(name, channels):
 @pytest.mark.parametrize("name", ["convit_tiny", "mvitv2_tiny"])  # the second would run, and look beyond its tables
 def test_a_network_of_one_size_says_so_at_another(name):
     backbone = TimmBackbone(name, channels=3, size=(64, 64)).eval()
-    with pytest.raises(SizeMisfit, match="it is made for 64 x 64: "):
+    with pytest.raises(SizeMisfit, match="it is built for 64 x 64: "):
         backbone(images_of(3, 96))
 
 
@@ -127,10 +127,10 @@ def test_maps_are_made_in_one_pass_with_channels_in_front(name):
     channels, _ = backbone.map_channels(2), backbone.maps(images_of(3), 1)  # the first looks at shapes
     passes = []
     first = next(module for module in backbone.modules() if isinstance(module, torch.nn.Conv2d))
-    first.register_forward_hook(lambda *given: passes.append(1))
+    first.register_forward_hook(lambda *call: passes.append(1))
     for count in (1, 2):
         maps = backbone.maps(images_of(3), count)
-        assert [each.shape[1] for each in maps] == channels[-count:] and all(each.ndim == 4 for each in maps)
+        assert [level.shape[1] for level in maps] == channels[-count:] and all(level.ndim == 4 for level in maps)
     assert len(passes) == 2
 
 
@@ -146,11 +146,11 @@ def test_maps_are_made_in_one_pass_with_channels_in_front(name):
     ],
 )
 def test_depths_are_blocks_or_levels(name, depths, first, last):
-    found = TimmBackbone(name, channels=3).depth_of()
+    by_parameter = TimmBackbone(name, channels=3).depth_of()
 
     def names(depth):
-        parts = [key.removeprefix("body.").split(".")[:2] for key, value in found.items() if value == depth]
+        parts = [key.removeprefix("body.").split(".")[:2] for key, value in by_parameter.items() if value == depth]
         return {f"{part[0]}.{part[1]}" if part[-1].isdigit() else part[0] for part in parts}
 
-    assert set(found.values()) == set(range(depths))
+    assert set(by_parameter.values()) == set(range(depths))
     assert names(0) == first and names(depths - 1) == last

@@ -1,4 +1,4 @@
-"""Weights of another training are taken over but for its classes."""
+"""Weights of another training are loaded, except those of its classes."""
 
 import pytest
 import torch
