@@ -1,4 +1,4 @@
-"""Cross-entropy over the angles to class centres, with a margin for the own class."""
+"""Cross-entropy over the angles to class centres, with a margin for the target class."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch.nn.functional import cross_entropy
 
 from imettk.config import EmbeddingConfig
 
-EPSILON = 1e-7  # cosines are kept so far from -1 and 1, where the angle's gradient is infinite
+EPSILON = 1e-7  # distance that cosines keep from -1 and 1, where the gradient of acos is infinite
 
 
 def add_angular_margin(cosine: Tensor, targets: Tensor, *, margin: float | Tensor, easy_margin: bool = False) -> Tensor:
     """Widen the angle between each embedding and its own class (ArcFace, arXiv 1801.07698, eq. 3).
 
-    Where angle and margin together pass pi, the cosine falls on in a line, cos - margin sin(margin), so that a larger
-    angle never gets a higher logit.
+    Beyond pi, cos(angle + margin) would rise again. There the cosine is lowered by margin * sin(margin) instead, so
+    that a larger angle never gets a higher logit.
 
     Args:
         cosine: similarity to each class centre, in [-1, 1], shape (B, C).
         targets: class index of each image, int64, shape (B,).
-        margin: angle added to the own class in radians, [0, pi/2); one for all, or one a class, shape (C,), on the CPU:
-            they are looked at in each call.
-        easy_margin: widen only angles below pi/2, so that no image starts behind where it was.
+        margin: angle added to the target class, in radians, [0, pi/2): one for all classes, or shape (C,). It must be
+            on the CPU, because every call checks its range.
+        easy_margin: widen only angles below pi/2, which keeps the target logit of a distant image unchanged.
 
     Returns:
         Cosines with the target column lowered, float32, shape (B, C).
@@ -42,14 +42,15 @@ def add_angular_margin(cosine: Tensor, targets: Tensor, *, margin: float | Tenso
     width = width.to(cosine.device)
     if width.ndim:
         width = width[targets]
-    own = cosine.gather(1, targets[:, None])[:, 0]
-    # The line below has the cosine as it is: a sample right opposite of its class must have a way back.
-    angle = own.clamp(-1 + EPSILON, 1 - EPSILON).acos()
+    target_cosine = cosine.gather(1, targets[:, None])[:, 0]
+    # Only the angle is clamped. The linear branch takes the cosine unclamped: an embedding exactly opposite to its
+    # class centre would otherwise have no gradient and never move.
+    angle = target_cosine.clamp(-1 + EPSILON, 1 - EPSILON).acos()
     widened = (angle + width).cos()
     if easy_margin:
-        lowered = torch.where(own > 0, widened, own)
+        lowered = torch.where(target_cosine > 0, widened, target_cosine)
     else:
-        lowered = torch.where(angle + width <= math.pi, widened, own - width * width.sin())
+        lowered = torch.where(angle + width <= math.pi, widened, target_cosine - width * width.sin())
     return cosine.scatter(1, targets[:, None], lowered[:, None])
 
 
@@ -62,17 +63,17 @@ def arcface(
     easy_margin: bool = False,
     plain_weight: float = 0.0,
 ) -> Tensor:
-    """ArcFace, and with a weight also the cross-entropy without margin, as HPA 2018's metric model has it.
+    """Return the ArcFace loss, optionally mixed with cross-entropy without a margin (as in HPA 2018's metric learning).
 
     Args:
         cosine: similarity to each class centre, (B, C).
         targets: int64 (B,).
-        scale: of the cosines, which makes them logits.
+        scale: factor that turns cosines into logits.
         margin: see `add_angular_margin`.
         plain_weight: w in (CE(with margin) + w CE(without)) / (1 + w).
 
     Returns:
-        Of each sample, float32 (B,).
+        Loss of each sample, float32 (B,).
     """
     widened = add_angular_margin(cosine, targets, margin=margin, easy_margin=easy_margin)
     losses = cross_entropy(scale * widened, targets, reduction="none")
@@ -83,12 +84,13 @@ def arcface(
 
 
 def margins_by_size(counts: np.ndarray | Tensor, *, low: float, high: float, power: float = 0.25) -> Tensor:
-    """A margin for each class, the larger the rarer it is: a n^-power + b (Ha et al., arXiv 2010.05350).
+    """Return a margin for each class, larger for rarer ones: a n^-0.25 + b (Ha et al., arXiv 2010.05350).
 
     Args:
-        counts: images of each class, (C,); one without any gets `high`, and no centre to learn.
-        low: of the class with the most images.
-        high: of the class with the fewest; of all, where all have as many.
+        counts: images of each class, (C,); a class without images gets `high`.
+        low: margin of the most frequent class.
+        high: margin of the rarest class; of every class if all are equally frequent.
+        power: the exponent, 0.25 in the paper.
 
     Returns:
         float32 (C,), in radians.
@@ -102,7 +104,7 @@ def margins_by_size(counts: np.ndarray | Tensor, *, low: float, high: float, pow
 
 
 def settings(embedding: EmbeddingConfig, counts: np.ndarray | None) -> dict[str, Any]:
-    """Return the parameters that a recipe's section `embedding` gives; see `losses.output_loss`."""
+    """Return the loss's parameters from a recipe's section `embedding`; see `losses.output_loss`."""
     margin: float | Tensor = embedding.margin
     if embedding.frequent_margin is not None and counts is not None:
         margin = margins_by_size(counts, low=embedding.frequent_margin, high=embedding.margin)

@@ -5,5 +5,5 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 
 def bce(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over the labels of each sample: logits (B, C), targets uint8 or float (B, C) -> float32 (B,)."""
+    """Return the mean loss over each sample's labels: logits (B, C), targets uint8 or float (B, C) -> float32 (B,)."""
     return binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none").mean(1)

@@ -1,4 +1,4 @@
-"""Pairs: images of one identity together, others apart."""
+"""Contrastive loss: pairs of one identity close together, other pairs apart."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ from imettk.losses.distances import Distance, distances_between
 def contrastive(
     embeddings: Tensor, targets: Tensor, *, margin: float = 1.0, distance: Distance = "euclidean"
 ) -> Tensor:
-    """Mean distance of pairs of one identity, plus that of relu(margin - distance) of others (Hadsell et al. 2006).
+    """Return the mean distance of same-identity pairs plus the mean relu(margin - distance) of other pairs.
 
-    Both means are over the pairs that are not 0, and without the original's square, as pytorch-metric-learning has it.
+    Hadsell, Chopra and LeCun 2006, without its squares.
+
+    Both means are over the pairs with a nonzero loss, as in pytorch-metric-learning.
 
     Args:
         embeddings: (B, D).
         targets: identities, int64 (B,).
 
     Returns:
-        Shares of the samples, float32 (B,), whose mean is the loss; all 0, with gradients, where there is no pair.
+        Share of each sample, float32 (B,), with the loss as their mean. If there is no pair, shares are 0 but still
+        have gradients.
     """
-    far = distances_between(embeddings, distance)
+    distances = distances_between(embeddings, distance)
     same = targets[:, None] == targets[None, :]
     pairs = ~torch.eye(len(targets), dtype=torch.bool, device=targets.device)
-    losses = far * (same & pairs), (margin - far).relu() * ~same
-    means = [one.sum(1) / (one > 0).sum().clamp(min=1) for one in losses]
-    return len(targets) * (means[0] + means[1])
+    losses = distances * (same & pairs), (margin - distances).relu() * ~same
+    attraction, repulsion = (pair_losses.sum(1) / (pair_losses > 0).sum().clamp(min=1) for pair_losses in losses)
+    return len(targets) * (attraction + repulsion)
 
 
 def settings(embedding: EmbeddingConfig, counts: np.ndarray | None) -> dict[str, Any]:
-    """Return the parameters that a recipe's section `embedding` gives; see `losses.output_loss`."""
+    """Return the loss's parameters from a recipe's section `embedding`; see `losses.output_loss`."""
     return {"margin": embedding.margin, "distance": embedding.distance}

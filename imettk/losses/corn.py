@@ -1,4 +1,4 @@
-"""Conditional cross-entropy over grades."""
+"""Conditional cross-entropy over grades (CORN)."""
 
 import torch
 from torch import Tensor
@@ -8,14 +8,14 @@ from imettk.losses.levels import levels_of
 
 
 def corn(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of each question for the rows that reach it (CORN, Shi et al., arXiv 2111.08851, eq. 5).
+    """Return cross-entropy of each threshold, over the rows that reach it (CORN, Shi et al., arXiv 2111.08851, eq. 5).
 
     Args:
-        logits: of being above a grade if the one before is reached, (B, L).
-        targets: grades, int64 (B,), or the shares that are above each, float (B, L).
+        logits: of being above a grade, given that the grade is reached, (B, L).
+        targets: grades, int64 (B,), or the probability of being above each, float (B, L).
 
     Returns:
-        The mean over questions of each sample, float32 (B,); one that is not reached counts as 0.
+        Mean over thresholds of each sample, float32 (B,); a threshold that is not reached counts as 0.
     """
     logits, above = logits.float(), levels_of(targets, logits.shape[1])
     reached = torch.cat([torch.ones_like(above[:, :1]), above[:, :-1]], 1)

@@ -1,4 +1,4 @@
-"""Cross-entropy over the cosines to class centres, with a margin for the own class."""
+"""Cross-entropy over the cosines to class centres, with a margin for the target class."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from imettk.config import EmbeddingConfig
 
 
 def cosface(cosine: Tensor, targets: Tensor, *, scale: float = 30.0, margin: float = 0.35) -> Tensor:
-    """CosFace (arXiv 1801.09414, eq. 4): the cosine to the own class is lowered by the margin; 0 is a normal softmax.
+    """Return the CosFace loss (arXiv 1801.09414, eq. 4): the target cosine is lowered by the margin.
 
     Args:
         cosine: similarity to each class centre, (B, C).
         targets: int64 (B,).
-        scale: of the cosines, which makes them logits.
-        margin: in [0, 2).
+        scale: factor that turns cosines into logits.
+        margin: in [0, 2); 0 gives a normalised softmax.
 
     Returns:
-        Of each sample, float32 (B,).
+        Loss of each sample, float32 (B,).
     """
     lowered = cosine.float() - margin * one_hot(targets, cosine.shape[1])
     return cross_entropy(scale * lowered, targets, reduction="none")
 
 
 def settings(embedding: EmbeddingConfig, counts: np.ndarray | None) -> dict[str, Any]:
-    """Return the parameters that a recipe's section `embedding` gives; see `losses.output_loss`."""
+    """Return the loss's parameters from a recipe's section `embedding`; see `losses.output_loss`."""
     return {"scale": embedding.scale, "margin": embedding.margin}

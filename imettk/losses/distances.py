@@ -11,17 +11,19 @@ Distance = Literal["cosine", "euclidean"]
 
 
 def distances_between(embeddings: Tensor, distance: Distance) -> Tensor:
-    """Of each pair, float32 (B, B): 1 - cosine, or euclidean, whose gradient is 0 where two are alike.
+    """Return the distance of each pair, float32 (B, B): 1 - cosine, or euclidean.
 
-    In float32 whatever comes in, also under autocast: differences of near embeddings have no digits in float16.
+    Computed in float32 even under autocast: in float16 the difference of close embeddings has no significant digits.
+        The
+    euclidean distance of equal embeddings has gradient 0.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
-        given = embeddings.float()
+        exact = embeddings.float()
         if distance == "cosine":
-            unit = torch.nn.functional.normalize(given)
+            unit = torch.nn.functional.normalize(exact)
             return 1 - unit @ unit.T
-        squares = given.square().sum(1)
-        squared = squares[:, None] + squares[None, :] - 2 * given @ given.T
-        # Rounding leaves a little where embeddings are the same, and the root's gradient is infinite at 0.
+        squares = exact.square().sum(1)
+        squared = squares[:, None] + squares[None, :] - 2 * exact @ exact.T
+        # Equal embeddings differ by rounding error, and the gradient of the root is infinite at 0: both are masked.
         same = squared <= 1e-6 * (squares[:, None] + squares[None, :])
         return squared.masked_fill(same, 1).sqrt().masked_fill(same, 0)

@@ -5,16 +5,16 @@ from torch import Tensor
 
 
 def soft_f_beta(logits: Tensor, targets: Tensor, *, beta: float = 2.0) -> Tensor:
-    """1 - F-beta of each sample, with probabilities in the place of decisions.
+    """Return 1 - F-beta of each sample, with probabilities in place of decisions.
 
-    F = ((1 + beta^2) hits + s) / (sum p + beta^2 sum t + s) with hits = sum p t. The smoothing s is 1 - sum t, at least
-    0: where a sample has a label it is 0 and F is exact. Without any the loss is sum p / (sum p + 1), which is 0 for an
-    empty answer and grows with each probability; a small s would make that a step, flat but next to 0.
+    F = ((1 + beta^2) hits + s) / (sum p + beta^2 sum t + s) with hits = sum p t and smoothing s = max(0, 1 - sum t).
+    With at least one label, s is 0 and F is exact. Without labels the loss is sum p / (sum p + 1): 0 for an empty
+    answer, growing with each probability. A small s would make it a step there: flat except next to 0.
 
     Args:
         logits: (B, C).
         targets: uint8 or float in [0, 1], (B, C).
-        beta: how many times as much recall counts as precision, above 0.
+        beta: weight of recall relative to precision, above 0.
 
     Returns:
         Loss of each sample in [0, 1], float32 (B,).

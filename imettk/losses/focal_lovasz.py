@@ -7,16 +7,16 @@ from imettk.losses.lovasz import lovasz
 
 
 def focal_lovasz(logits: Tensor, targets: Tensor) -> Tensor:
-    """Focal loss with gamma 2 plus Lovász hinge in equal parts, as in the winning solution of Human Protein Atlas 2018.
+    """Return focal loss (gamma 2) plus Lovász hinge in equal parts, as in the winning solution of HPA 2018.
 
-    Its focal loss was a sum over classes that weighted present and absent labels alike. `focal` is a mean with weights:
-    half each, times 2 C, gives that sum. `focal_lovasz_hard` adds a third part.
+    That solution's focal loss is a sum over classes with equal weights for present and absent labels. `focal` is a mean
+    with weights; alpha 0.5 times 2 C gives that sum. `focal_lovasz_hard` adds a third part.
 
     Args:
         logits: (B, C).
-        targets: uint8 or float in [0, 1], (B, C); `lovasz` takes those above 0.5 as present.
+        targets: uint8 or float in [0, 1], (B, C); `lovasz` treats those above 0.5 as present.
 
     Returns:
-        Each sample's focal loss plus its share of the Lovász hinge, float32 (B,): the mean is the loss.
+        Each sample's focal loss plus its share of the Lovász hinge, float32 (B,), with the loss as their mean.
     """
     return 2 * logits.shape[1] * focal(logits, targets, gamma=2.0, alpha=0.5) + lovasz(logits, targets)

@@ -7,13 +7,13 @@ from imettk.losses.hard_negative import hard_negative_bce
 
 
 def focal_lovasz_hard(logits: Tensor, targets: Tensor) -> Tensor:
-    """`focal_lovasz` with the part that only the winner's code of Human Protein Atlas 2018 has, and not his write-up.
+    """Return `focal_lovasz` plus the hard negatives that are in the code of HPA 2018's winner but not in the write-up.
 
     Args:
         logits: (B, C).
         targets: uint8 or float in [0, 1], (B, C).
 
     Returns:
-        Of each sample, float32 (B,): the mean is the loss.
+        Share of each sample, float32 (B,), with the loss as their mean.
     """
     return focal_lovasz(logits, targets) + hard_negative_bce(logits, targets)

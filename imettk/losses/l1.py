@@ -6,6 +6,6 @@ from imettk.losses.by_target import known_targets, mean_over_targets
 
 
 def l1(outputs: Tensor, targets: Tensor, *, weights: str = "") -> Tensor:
-    """Mean absolute error of each sample: scaled numbers (B, T) both -> float32 (B,)."""
-    losses = known_targets(lambda given, truth: (given - truth).abs(), outputs, targets)
+    """Return the mean absolute error of each sample: scaled numbers, both (B, T) -> float32 (B,)."""
+    losses = known_targets(lambda known_outputs, truth: (known_outputs - truth).abs(), outputs, targets)
     return mean_over_targets(losses, weights)

@@ -1,4 +1,4 @@
-"""What the trainer calls: a loss of all that a network gives."""
+"""The loss that the trainer calls: a loss function applied to the network's outputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PlainLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 class NetworkOutputs(Protocol):
-    """What a network gives for B images: see `models.heads.Outputs`."""
+    """Outputs of a network for B images; see `models.heads.Outputs`."""
 
     @property
     def logits(self) -> Tensor: ...
@@ -30,30 +30,31 @@ class NetworkOutputs(Protocol):
 
 
 class OutputLoss:
-    """Outputs and targets -> the loss of each sample, float32 (B,).
+    """A loss of outputs and targets: the loss of each sample, float32 (B,).
 
     Args:
-        plain: of logits (or cosines, which stand in their place) and targets, or of embeddings and targets.
+        loss: a function of logits (or cosines, which take their place) and targets, or of embeddings and targets.
         of_embeddings: whether it takes embeddings.
-        whole_batch: a sample's share depends on the others, so that it must see the samples of all processes at once.
-        joint_weight: of the cross-entropy of a second classifier, added where there is one.
+        whole_batch: each sample's share depends on the others, so the loss must see the samples of all processes
+            together.
+        joint_weight: weight of the cross-entropy of a second classifier, if the network has one.
     """
 
     def __init__(
         self,
-        plain: PlainLoss,
+        loss: PlainLoss,
         *,
         of_embeddings: bool = False,
         whole_batch: bool = False,
         joint_weight: float = 0.0,
     ) -> None:
         self.whole_batch = whole_batch
-        self._plain, self._of_embeddings, self._joint_weight = plain, of_embeddings, joint_weight
+        self._loss, self._of_embeddings, self._joint_weight = loss, of_embeddings, joint_weight
 
     def __call__(self, outputs: NetworkOutputs, targets: Tensor) -> Tensor:
-        given = outputs.embeddings if self._of_embeddings else outputs.logits
-        assert given is not None  # the recipe has looked
-        losses = self._plain(given, targets)
+        inputs = outputs.embeddings if self._of_embeddings else outputs.logits
+        assert inputs is not None  # the recipe refuses such a loss for a head without embeddings
+        losses = self._loss(inputs, targets)
         if outputs.aux_logits is not None and self._joint_weight:
             losses = losses + self._joint_weight * cross_entropy(outputs.aux_logits, targets)
         return losses
@@ -67,13 +68,13 @@ def make_loss(
     counts: np.ndarray | None = None,
     parts: tuple[int, ...] = (),
 ) -> OutputLoss:
-    """Return the loss of a row.
+    """Return the loss of a row of LOSSES.
 
     Args:
-        params: its own parameters; None for its defaults.
-        embedding: what a recipe says of losses of embeddings; None for the defaults.
-        counts: rows of each class in training, int (C,), for margins that go by them.
-        parts: labels of each question, (Q,), for losses that go by question.
+        params: the loss's own parameters; None for its defaults.
+        embedding: the recipe's section on losses of embeddings; None for the defaults.
+        counts: training rows of each class, int (C,), for margins that depend on them.
+        parts: number of labels of each question, (Q,), for losses by question.
     """
     embedding = embedding or EmbeddingConfig()
     settings = {} if row.settings is None else load(row.settings)(embedding, counts)

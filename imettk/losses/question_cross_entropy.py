@@ -1,4 +1,4 @@
-"""Cross-entropy of several questions an image."""
+"""Cross-entropy of several questions per image."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from imettk.losses.by_target import mean_over_targets
 
 
 def question_cross_entropy(log_probs: Tensor, targets: Tensor, *, parts: tuple[int, ...], weights: str = "") -> Tensor:
-    """Weighted mean over questions of each sample's cross-entropy; a question without a true class costs nothing.
+    """Return the weighted mean over questions of each sample's cross-entropy; a question without a true class costs 0.
 
     Args:
-        log_probs: logarithms of probabilities, (B, C), which sum to 1 in each part.
+        log_probs: log-probabilities, (B, C); the probabilities sum to 1 within each part.
         targets: 0 and 1, or probabilities, (B, C).
-        parts: labels of each question, (Q,), C in all.
-        weights: of the questions, as `target_weights` takes them; "" for equal ones.
+        parts: number of labels of each question, (Q,), C in all.
+        weights: of the questions, in the format of `target_weights`; "" for equal weights.
 
     Returns:
-        float32 (B,).
+        Loss of each sample, float32 (B,).
     """
     losses = -(log_probs.float() * targets.float())
-    return mean_over_targets(torch.stack([part.sum(1) for part in losses.split(list(parts), 1)], 1), weights)
+    by_question = torch.stack([part.sum(1) for part in torch.split(losses, list(parts), 1)], 1)
+    return mean_over_targets(by_question, weights)

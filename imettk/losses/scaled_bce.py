@@ -1,4 +1,4 @@
-"""Binary cross-entropy over targets whose range is [0, 1]."""
+"""Binary cross-entropy over numbers scaled to [0, 1]."""
 
 from functools import partial
 
@@ -9,15 +9,15 @@ from imettk.losses.by_target import known_targets, mean_over_targets
 
 
 def scaled_bce(logits: Tensor, targets: Tensor, *, weights: str = "") -> Tensor:
-    """Cross-entropy of a number as if it were a probability (PetFinder Pawpularity 2021's winners).
+    """Return cross-entropy of numbers treated as probabilities (PetFinder Pawpularity 2021's winners).
 
     Args:
         logits: (B, T).
-        targets: numbers as shares of the range that the training rows have, in [0, 1], (B, T).
-        weights: of the targets.
+        targets: numbers relative to the range of the training rows, in [0, 1], (B, T).
+        weights: of the targets, in the format of `target_weights`.
 
     Returns:
-        The mean over the targets of each sample, float32 (B,).
+        Mean over targets of each sample, float32 (B,).
     """
     losses = known_targets(partial(binary_cross_entropy_with_logits, reduction="none"), logits, targets)
     return mean_over_targets(losses, weights)

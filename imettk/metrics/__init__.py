@@ -83,17 +83,17 @@ from imettk.metrics.rows import (
     LABELS,
     QUESTIONS,
     VOTES,
+    answer_metric,
     check_above,
     check_beta,
     check_eps,
     check_f_beta,
     check_gamma,
     check_k,
-    f_beta_of,
+    column_metric,
+    f_beta_functions,
     f_beta_title,
-    of_answers,
-    of_columns,
-    of_values,
+    value_metric,
 )
 from imettk.metrics.values import (
     best_constant_correlation,
@@ -211,15 +211,15 @@ METRICS: dict[str, Metric] = {
         check=check_gamma,
         low=0,
     ),
-    "roc_auc": of_columns(roc_auc, roc_auc_resampled, lambda params: "ROC AUC"),
-    "roc_auc_weighted": of_columns(
+    "roc_auc": column_metric(roc_auc, roc_auc_resampled, lambda params: "ROC AUC"),
+    "roc_auc_weighted": column_metric(
         roc_auc_weighted,
         roc_auc_weighted_resampled,
         lambda params: "weighted ROC AUC",
         params={"edges": "0 0.4 1", "weights": "2 1"},
         check=lambda params: check_ranges(**params),
     ),
-    "roc_auc_partial": of_columns(
+    "roc_auc_partial": column_metric(
         roc_auc_partial,
         roc_auc_partial_resampled,
         lambda params: f"ROC AUC above {params['above']:.6g} TPR",
@@ -227,7 +227,9 @@ METRICS: dict[str, Metric] = {
         check=check_above,
         high=lambda params: 1 - params["above"],
     ),
-    "average_precision": of_columns(average_precision, average_precision_resampled, lambda params: "average precision"),
+    "average_precision": column_metric(
+        average_precision, average_precision_resampled, lambda params: "average precision"
+    ),
     "probabilistic_f1": Metric(
         "probs",
         (LABELS, CLASSES),
@@ -260,29 +262,32 @@ METRICS: dict[str, Metric] = {
         low=0,
         high=1,
     ),
-    "balanced_accuracy": of_answers(
+    "balanced_accuracy": answer_metric(
         (balanced_accuracy, best_constant_balanced_accuracy, balanced_accuracy_resampled),
         (class_balanced_accuracy, best_constant_class_balanced_accuracy, None),
         "balanced accuracy",
     ),
-    "f1_macro": of_answers(
-        f_beta_of(average="macro", beta=1.0),
+    "f1_macro": answer_metric(
+        f_beta_functions(average="macro", beta=1.0),
         (partial(class_f_beta_macro, beta=1.0), partial(best_constant_class_f_beta_macro, beta=1.0), None),
         "macro F1",
         cuts="f1_macro",
         goal=lambda params: (1.0, "macro"),
     ),
-    # Where every row has one class, each wrong answer misses one class and wrongly names another: this is accuracy.
-    "f1_micro": of_answers(
-        f_beta_of(average="micro", beta=1.0),
+    # With exactly one class per row, each wrong answer is one false negative and one false positive: micro F1 is
+    # accuracy.
+    "f1_micro": answer_metric(
+        f_beta_functions(average="micro", beta=1.0),
         (accuracy, best_constant_accuracy, accuracy_resampled),
         "micro F1",
         cuts="accuracy",
         goal=lambda params: (1.0, "micro"),
     ),
-    "f1_samples": of_answers(f_beta_of(average="samples", beta=1.0), None, "F1", goal=lambda params: (1.0, "samples")),
-    "f_beta_macro": of_answers(
-        f_beta_of(average="macro"),
+    "f1_samples": answer_metric(
+        f_beta_functions(average="samples", beta=1.0), None, "F1", goal=lambda params: (1.0, "samples")
+    ),
+    "f_beta_macro": answer_metric(
+        f_beta_functions(average="macro"),
         (class_f_beta_macro, best_constant_class_f_beta_macro, None),
         "macro F{beta:g}",
         params={"beta": 2.0},
@@ -300,8 +305,8 @@ METRICS: dict[str, Metric] = {
         low=0,
         high=1,
     ),
-    "mcc": of_answers((mcc, best_constant_mcc, mcc_resampled), (class_mcc, best_constant_mcc, None), "MCC", low=-1),
-    "quadratic_kappa": of_answers(
+    "mcc": answer_metric((mcc, best_constant_mcc, mcc_resampled), (class_mcc, best_constant_mcc, None), "MCC", low=-1),
+    "quadratic_kappa": answer_metric(
         None,
         (quadratic_kappa, best_constant_quadratic_kappa, quadratic_kappa_resampled),
         "quadratic kappa",
@@ -311,19 +316,19 @@ METRICS: dict[str, Metric] = {
         wants={"kind": "cutpoints"},
         low=-1,
     ),
-    "rmse": of_values("RMSE", rmse, best_constant_rmse, rmse_resampled, higher=False, low=0),
-    "mae": of_values("MAE", mae, best_constant_mae, mae_resampled, higher=False, low=0),
-    "mape": of_values("MAPE", mape, best_constant_mape, mape_resampled, higher=False, low=0),
-    "r2": of_values("R2", r2, best_constant_r2, r2_resampled, params={"weights": "", "pooled": False}, high=1),
-    "pearson": of_values("Pearson's r", pearson, best_constant_correlation, pearson_resampled, low=-1, high=1),
-    "spearman": of_values("Spearman's rho", spearman, best_constant_correlation, low=-1, high=1),
+    "rmse": value_metric("RMSE", rmse, best_constant_rmse, rmse_resampled, higher=False, low=0),
+    "mae": value_metric("MAE", mae, best_constant_mae, mae_resampled, higher=False, low=0),
+    "mape": value_metric("MAPE", mape, best_constant_mape, mape_resampled, higher=False, low=0),
+    "r2": value_metric("R2", r2, best_constant_r2, r2_resampled, params={"weights": "", "pooled": False}, high=1),
+    "pearson": value_metric("Pearson's r", pearson, best_constant_correlation, pearson_resampled, low=-1, high=1),
+    "spearman": value_metric("Spearman's rho", spearman, best_constant_correlation, low=-1, high=1),
 }
 
 
 def find_metric(name: str) -> tuple[Metric, dict[str, Any]] | None:
-    """Return the row of a metric by the name that a recipe gives it, and the parameters that are part of the name.
+    """Return a metric's row by its name in a recipe, and the parameters that are part of the name; None if unknown.
 
-    `map_at_5` is the row `map_at_k` with k = 5, as is any other row that ends in `_k`; None where there is no such row.
+    `map_at_5` is the row `map_at_k` with k = 5; the same holds for every row whose name ends in `_k`.
     """
     if name in METRICS:
         return METRICS[name], {}
@@ -333,8 +338,8 @@ def find_metric(name: str) -> tuple[Metric, dict[str, Any]] | None:
 
 
 def metric_names() -> str:
-    """Return all names that a recipe can give a metric, in words."""
-    return f"{', '.join(METRICS)} (with a number for k too, as in map_at_5)"
+    """Return all metric names that a recipe accepts, as text for a message."""
+    return f"{', '.join(METRICS)} (k may be a number, as in map_at_5)"
 
 
-__all__ = ["METRICS", "Metric", "Needs", "Scorer", "bind", "find_metric", "metric_names"]
+__all__ = ["LABELS", "METRICS", "Metric", "Needs", "Scorer", "bind", "find_metric", "metric_names"]

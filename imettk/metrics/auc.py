@@ -1,7 +1,7 @@
-"""Areas under the curves of a column's probabilities; a table scores the mean over its columns.
+"""Areas under curves of probabilities, column by column; a table scores the mean over its columns.
 
-A column's rows are sorted once. A bootstrap sample is then a count of how often each place of that order was drawn, so
-that all of them together cost little more than one sort.
+Each column is sorted once. A bootstrap sample is then a count of how often each position of that order was drawn, so
+all samples together cost little more than one sort.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
-Area = Callable[[np.ndarray, np.ndarray], float]  # false and true rows at each threshold, highest first -> area
+Result = TypeVar("Result")
+Area = Callable[[np.ndarray, np.ndarray], float]  # negatives and positives at each threshold, highest first -> area
 
 
 def against_the_rest(probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a column for each class and whether rows are of it, (N, C); of two classes the second alone, (N, 1).
+    """Return a column per class, and which rows are of that class, (N, C); for two classes only the second, (N, 1).
 
     Args:
         probs: (N, C).
@@ -28,55 +29,55 @@ def against_the_rest(probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray
 
 
 def columns_of_classes(targets: np.ndarray) -> np.ndarray:
-    """Return the columns of `against_the_rest` for classes, int64 (N,), of which the last one has a row."""
+    """Return the second half of `against_the_rest` for classes, int64 (N,), of which the highest occurs."""
     return against_the_rest(np.empty((0, max(2, int(targets.max()) + 1))), targets)[1]
 
 
-def for_classes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a score (or bootstrap) of columns as one of classes, int64 (N,), each against the rest."""
+def for_classes(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Turn a score (or bootstrap) of columns into one of classes, int64 (N,), each class against the rest."""
     return lambda probs, targets, **params: function(*against_the_rest(probs, targets), **params)
 
 
 def constant(score: Callable[..., float]) -> Callable[..., float]:
-    """Return a function from targets, (N, C), to what any constant answer scores; scores go by the order alone."""
+    """Return a function from targets, (N, C), to the score of any constant answer: only the order of rows counts."""
     return lambda targets, **params: score(np.zeros(targets.shape, np.float32), targets, **params)
 
 
 def class_constant(score: Callable[..., float]) -> Callable[..., float]:
-    """Return the same for classes, int64 (N,)."""
+    """Return the same function for classes, int64 (N,)."""
     return lambda targets, **params: constant(score)(columns_of_classes(targets), **params)
 
 
 def roc_auc(probs: np.ndarray, targets: np.ndarray) -> float:
-    """Area under the ROC curve, as scikit-learn's `roc_auc_score`: a tie counts half.
+    """Return the area under the ROC curve, as scikit-learn's `roc_auc_score`: a tie counts half.
 
     Args:
         probs: (N, C).
         targets: 0 or 1, (N, C).
 
     Returns:
-        The mean over columns. A column whose rows are all true or all false has no area, and the mean leaves it out;
-        NaN where no column is left.
+        Mean over columns. A column without a positive or without a negative row has no area and is left out of the
+        mean; NaN if no column is left.
     """
     return _score(probs, targets, _roc_area)
 
 
 def roc_auc_resampled(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Area under the ROC curve of rows drawn with repeats."""
+    """Return a function that scores rows drawn with replacement; see `roc_auc`."""
     return _resampled(probs, targets, _roc_area)
 
 
 def roc_auc_weighted(probs: np.ndarray, targets: np.ndarray, *, edges: str, weights: str) -> float:
-    """Area under the ROC curve whose ranges of the true positive rate weigh differently: ALASKA2's weighted AUC.
+    """Return the area under the ROC curve with weights by range of the true positive rate: ALASKA2's weighted AUC.
 
-    The area beside the curve in each range, times its weight, over what a perfect curve has. Where a range ends
-    between two points of the curve, it is cut there, as in MLE-bench's grader of that competition (the kernel
-    "weighted-auc-metric-updated" gives the part between to neither range).
+    The score is the weighted sum of the areas in each range, divided by that of a perfect curve. If a range ends
+    between two points of the curve, the curve is cut there, as in MLE-bench's grader of that competition (the kernel
+    "weighted-auc-metric-updated" assigns the segment to neither range).
 
     Args:
-        probs, targets: as of `roc_auc`, also for the mean.
-        edges: of the ranges, rising, such as "0 0.4 1".
-        weights: of each range, such as "2 1".
+        probs, targets: as for `roc_auc`, which also defines the mean.
+        edges: of the ranges, in rising order, such as "0 0.4 1".
+        weights: one for each range, such as "2 1".
     """
     return _score(probs, targets, _weighted_area(edges, weights))
 
@@ -84,91 +85,95 @@ def roc_auc_weighted(probs: np.ndarray, targets: np.ndarray, *, edges: str, weig
 def roc_auc_weighted_resampled(
     probs: np.ndarray, targets: np.ndarray, *, edges: str, weights: str
 ) -> Callable[[np.ndarray], float]:
-    """Weighted area under the ROC curve of rows drawn with repeats."""
+    """Return a function that scores rows drawn with replacement; see `roc_auc_weighted`."""
     return _resampled(probs, targets, _weighted_area(edges, weights))
 
 
 def roc_auc_partial(probs: np.ndarray, targets: np.ndarray, *, above: float) -> float:
-    """Area under the ROC curve above a true positive rate, in [0, 1 - above]: ISIC 2024's pAUC above 80% TPR.
+    """Return the area under the ROC curve above a true positive rate: ISIC 2024's pAUC above 80% TPR.
 
     Args:
-        probs, targets: as of `roc_auc`, also for the mean.
-        above: in [0, 1).
+        probs, targets: as for `roc_auc`, which also defines the mean.
+        above: the true positive rate, in [0, 1); the score is in [0, 1 - above].
     """
     return _score(probs, targets, _partial_area(above))
 
 
 def roc_auc_partial_resampled(probs: np.ndarray, targets: np.ndarray, *, above: float) -> Callable[[np.ndarray], float]:
-    """Partial area under the ROC curve of rows drawn with repeats."""
+    """Return a function that scores rows drawn with replacement; see `roc_auc_partial`."""
     return _resampled(probs, targets, _partial_area(above))
 
 
 def average_precision(probs: np.ndarray, targets: np.ndarray) -> float:
-    """Average precision, as scikit-learn's `average_precision_score`: precision at each threshold, by recall gained.
+    """Return average precision, as scikit-learn's `average_precision_score`.
 
     Args:
         probs: (N, C).
         targets: 0 or 1, (N, C).
 
     Returns:
-        The mean over columns. A column without a true row has no recall, and the mean leaves it out (scikit-learn
-        counts it as 0); NaN where no column is left.
+        Mean over columns. A column without a positive row has no recall and is left out of the mean (scikit-learn
+        counts it as 0); NaN if no column is left.
     """
     return _score(probs, targets, _precision_area)
 
 
 def average_precision_resampled(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Average precision of rows drawn with repeats."""
+    """Return a function that scores rows drawn with replacement; see `average_precision`."""
     return _resampled(probs, targets, _precision_area)
 
 
 def gap_resampled(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Global average precision of rows drawn with repeats; as `gap`."""
+    """Return a function that scores rows drawn with replacement; see `gap`."""
     first = probs.argmax(1)
     return _gap_resampled(probs, targets[np.arange(len(first)), first] > 0, np.any(targets > 0, axis=1))
 
 
 def class_gap_resampled(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Return the same for classes, int64 (N,), where -1 is none."""
+    """Return the same function for classes, int64 (N,), with -1 for no class."""
     return _gap_resampled(probs, probs.argmax(1) == targets, targets >= 0)
 
 
 def gap(probs: np.ndarray, targets: np.ndarray) -> float:
-    """Global average precision of the likeliest label of each row: Google Landmark Recognition's micro AP at 1.
+    """Return global average precision of each row's likeliest label: Google Landmark Recognition's micro AP at 1.
 
-    All rows stand in one order, by the probability of their likeliest label. Each row whose label is right brings the
-    share of right ones among the rows that are at least as sure; the sum is over the rows that have a label at all. The
-    others are wrong whatever they say; a row whose probabilities are all 0 says nothing.
+    All rows are ranked by the probability of their likeliest label. Each correct row contributes the precision among
+    the rows ranked at least as high; the sum is divided by the number of rows that have a label. A row without a label
+    is always wrong; a row whose probabilities are all 0 gives no answer.
 
     Args:
         probs: (N, C).
         targets: 0 or 1, (N, C).
 
     Returns:
-        In [0, 1]; NaN where no row has a label.
+        In [0, 1]; NaN if no row has a label.
     """
     return gap_resampled(probs, targets)(np.arange(len(targets)))
 
 
 def class_gap(probs: np.ndarray, targets: np.ndarray) -> float:
-    """Return the same for classes, int64 (N,), where -1 is none."""
+    """Return the same score for classes, int64 (N,), with -1 for no class."""
     return class_gap_resampled(probs, targets)(np.arange(len(targets)))
 
 
 def best_constant_gap(targets: np.ndarray) -> float:
-    """The score of the most frequent label, for all rows as likely; targets (N, C)."""
+    """Return the score of answering every row with the most frequent label, equally sure of each; targets (N, C)."""
     num_known = (targets > 0).any(1).sum()
     return float((targets > 0).sum(0).max() ** 2 / (len(targets) * num_known)) if num_known else math.nan
 
 
 def best_constant_class_gap(targets: np.ndarray) -> float:
-    """Return the same for classes, int64 (N,)."""
+    """Return the same score for classes, int64 (N,)."""
     counts = np.bincount(targets[targets >= 0])
     return float(counts.max() ** 2 / (len(targets) * counts.sum())) if len(counts) else math.nan
 
 
 def _gap_resampled(probs: np.ndarray, right: np.ndarray, known: np.ndarray) -> Callable[[np.ndarray], float]:
-    """A function from rows, with repeats, to the score, by which rows are right and which have a label, bool (N,)."""
+    """Return a function that scores rows drawn with replacement.
+
+    Args:
+        right, known: which rows are correct, and which have a label, bool (N,).
+    """
     sure = probs.max(1)
     right = right & (sure > 0)
     precision_of = _resampled(sure[:, None], right[:, None], _precision_area)
@@ -177,13 +182,14 @@ def _gap_resampled(probs: np.ndarray, right: np.ndarray, known: np.ndarray) -> C
         num_known, num_right = known[rows].sum(), right[rows].sum()
         if not num_right:
             return 0.0 if num_known else math.nan
+        # Average precision divides by the correct rows; GAP divides by all rows that have a label.
         return precision_of(rows) * float(num_right / num_known)
 
     return score_of
 
 
 def numbers_of(text: str) -> list[float]:
-    """Return the numbers of a text, parted by spaces or commas; `ValueError` for anything else."""
+    """Return the numbers in a text, separated by spaces or commas; raise `ValueError` for anything else."""
     return [float(word) for word in text.replace(",", " ").split()]
 
 
@@ -197,17 +203,17 @@ def check_ranges(edges: str, weights: str) -> str | None:
     if len(ends) < 2 or not (rising and ends[0] >= 0 and ends[-1] <= 1):
         return f"edges must be two or more rising numbers in [0, 1], got {edges!r}"
     if len(shares) != len(ends) - 1 or not (min(shares) >= 0 and 0 < sum(shares) < math.inf):
-        return f"weights must be {len(ends) - 1} for these edges, none below 0 and not all 0, got {weights!r}"
+        return f"weights must be {len(ends) - 1} numbers for these edges, 0 or above and not all 0, got {weights!r}"
     return None
 
 
 def _score(probs: np.ndarray, targets: np.ndarray, area: Area) -> float:
-    """The mean area of all rows, each drawn once."""
+    """Return the mean area of all rows, each drawn once."""
     return _resampled(probs, targets, area)(np.arange(len(targets)))
 
 
 def _resampled(probs: np.ndarray, targets: np.ndarray, area: Area) -> Callable[[np.ndarray], float]:
-    """A function from rows, with repeats, to the mean area of the columns that have one in these rows."""
+    """Return a function from rows, with repeats, to the mean area of the columns that have one in these rows."""
     columns = [_places(probs[:, column], targets[:, column] > 0) for column in range(targets.shape[1])]
 
     def score_of(rows: np.ndarray) -> float:
@@ -215,6 +221,7 @@ def _resampled(probs: np.ndarray, targets: np.ndarray, area: Area) -> Callable[[
         for places, num_places in columns:
             counts = np.bincount(places[rows], minlength=2 * num_places).astype(np.float64)
             areas.append(area(counts[::2], counts[1::2]))
+        # A sample may have drawn no positive row of a rare label, although the table has some.
         known = [value for value in areas if not math.isnan(value)]
         return sum(known) / len(known) if known else math.nan
 
@@ -222,11 +229,13 @@ def _resampled(probs: np.ndarray, targets: np.ndarray, area: Area) -> Callable[[
 
 
 def _places(probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, int]:
-    """Twice the place of each row among the thresholds, highest first, plus one for a true row, int32 (N,); and how
-    many places there are.
+    """Return a code for each row, int32 (N,), and the number of thresholds.
+
+    The code is twice the rank of the row's threshold, highest first, plus 1 for a positive row: one `bincount` of codes
+    then counts negatives (even) and positives (odd) at every threshold.
     """
     thresholds, place = np.unique(-probs, return_inverse=True)
-    # No curve bends between thresholds that only false rows pass: these share a place, so a rare label has few.
+    # No curve bends between thresholds that only negative rows pass: they share a rank, so a rare label has few.
     only_false = np.bincount(place[truth], minlength=len(thresholds)) == 0
     shared = np.cumsum(~(only_false & np.roll(only_false, 1)))
     shared -= shared[0]
@@ -234,10 +243,10 @@ def _places(probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _area_beside(ranges: Sequence[tuple[float, float, float]], whole: float = 1.0) -> Area:
-    """The area on the right of the ROC curve, over `whole`.
+    """Return a function for the area to the right of the ROC curve, divided by `whole`.
 
     Args:
-        ranges: two true positive rates each, between which it counts, and its weight.
+        ranges: (lowest true positive rate, highest, weight) of each range that counts.
     """
 
     def area(false: np.ndarray, true: np.ndarray) -> float:
@@ -252,8 +261,8 @@ def _area_beside(ranges: Sequence[tuple[float, float, float]], whole: float = 1.
             part = slice(np.searchsorted(top, low, side="right"), np.searchsorted(top, high) + 1)
             ends, heights = top[part], height[part]
             start, end = np.maximum(ends - heights, low), np.minimum(ends, high)
-            # Where a threshold brings false and true rows, the curve is the straight line: the part beside it is a
-            # trapezoid, as wide as in its middle.
+            # A threshold that passes negatives and positives at once is a straight segment of the curve: the part
+            # beside it is a trapezoid, whose mean width is the one at its middle.
             middle = right[part] - width[part] * (ends - (start + end) / 2) / heights
             total += weight * min(float((end - start) @ (1 - middle)), high - low)  # a sum may be rounded up
         return total / whole

@@ -1,4 +1,4 @@
-"""A metric as a row, and bound to the parameters of a recipe."""
+"""A metric as a row of METRICS, and bound to the parameters of a recipe."""
 
 from __future__ import annotations
 
@@ -13,72 +13,74 @@ from imettk.errors import ConfigError
 from imettk.metrics.labels import Average
 
 Needs = Literal["answers", "probs", "values", "ranked"]
+CutGoal = Literal["quadratic_kappa", "accuracy", "f1_macro"]
+Params = Mapping[str, Any]  # Any: each metric has parameters of its own types
 Score = Callable[..., float]
 Resampled = Callable[..., Callable[[np.ndarray], float]]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One way to judge what is answered.
+    """A way to judge answers.
 
     Attributes:
         needs: `answers` or `values` of the rule, `probs` of the network, or `ranked` answers, int64 (N, k).
-        targets: the forms of targets that it takes, as tasks name them.
-        score: (what it needs, targets, **params) -> the score, first axis N. This, and the functions below, may be a
-            dict of one for each form of targets.
-        higher: whether more is better.
+        targets: the forms of targets that it accepts, as tasks name them.
+        score: (answers, targets, **params) -> score; both arguments have first axis N, and `answers` stands for what
+            `needs` names. This and the functions below may be a dict with one function per form of targets.
+        higher: whether a higher score is better.
         params: parameters and their defaults.
         check: (params) -> what is wrong with them, or None.
-        title: what it is called in print, from its parameters.
-        best_constant: (targets, **params) -> the score of the best answer that is the same for all rows, or None.
-        resampled: (what it needs, targets, **params) -> a function that scores rows drawn with repeats, int64 (M,):
-            what all bootstrap samples have in common is done once. None scores each sample anew.
-        goal: (params) -> beta and average of the F-beta for which thresholds serve it best, or None.
-        cuts: the goal of `postprocess.cutpoints` that cut-points of grades serve it best with, or None.
-        ordered: labels are grades, and judged by the numbers that they are.
-        wants: fields of a recipe's section `rule` that make answers better, or fit, for this metric, with their values:
-            `imettk new` sets them.
-        low, high: between which scores lie; `high` may be a function of the parameters.
+        title: (params) -> its name in print.
+        best_constant: (targets, **params) -> the score of the best answer that is the same for all rows; None if
+            unknown.
+        resampled: (answers, targets, **params) -> a function that scores rows drawn with replacement, int64 (M,), so
+            that work shared by all bootstrap samples is done once. None scores each sample from scratch.
+        goal: (params) -> beta and average of the F-beta to fit thresholds for, or None.
+        cuts: the goal of `postprocess.cutpoints` to fit cut-points of grades for, or None.
+        ordered: labels are grades, and their numeric values are compared.
+        wants: fields of a recipe's section `rule` that suit this metric, with their values; `imettk new` sets them.
+        low, high: bounds of the score; `high` may be a function of the parameters.
     """
 
     needs: Needs
     targets: tuple[str, ...]
     score: Score | Mapping[str, Score]
-    title: Callable[[Mapping[str, Any]], str]
+    title: Callable[[Params], str]
     higher: bool = True
-    params: Mapping[str, Any] = field(default_factory=dict)
-    check: Callable[[Mapping[str, Any]], str | None] = lambda params: None
+    params: Params = field(default_factory=dict)
+    check: Callable[[Params], str | None] = lambda params: None
     best_constant: Score | Mapping[str, Score] | None = None
     resampled: Resampled | Mapping[str, Resampled] | None = None
-    goal: Callable[[Mapping[str, Any]], tuple[float, Average]] | None = None
-    cuts: Any = None
+    goal: Callable[[Params], tuple[float, Average]] | None = None
+    cuts: CutGoal | None = None
     ordered: bool = False
-    wants: Mapping[str, Any] = field(default_factory=dict)
+    wants: Params = field(default_factory=dict)
     low: float = -math.inf
-    high: float | Callable[[Mapping[str, Any]], float] = math.inf
+    high: float | Callable[[Params], float] = math.inf
 
-    def bound(self, targets: str, params: Mapping[str, Any] | None = None) -> Scorer:
-        """Return the metric with these parameters and its own defaults, for this form of targets."""
+    def bound(self, targets: str, params: Params | None = None) -> Scorer:
+        """Return the metric for this form of targets, with these parameters over its defaults."""
         return Scorer(self, {**self.params, **(params or {})}, targets)
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A metric with its parameters, for one form of targets, and the name that a recipe gives it."""
+    """A metric with its parameters, for one form of targets, and its name in a recipe."""
 
     metric: Metric
-    params: Mapping[str, Any]
+    params: Params
     targets: str
     name: str = ""
 
     @property
     def title(self) -> str:
-        """What the metric is called in print, such as `F2`."""
+        """The metric's name in print, such as `F2`."""
         return self.metric.title(self.params)
 
     @property
     def goal(self) -> tuple[float, Average] | None:
-        """The F-beta for which thresholds serve it best, its beta and average."""
+        """Beta and average of the F-beta to fit thresholds for, or None."""
         return None if self.metric.goal is None else self.metric.goal(self.params)
 
     @property
@@ -91,56 +93,59 @@ class Scorer:
 
     @property
     def high(self) -> float:
-        """The highest score that there is."""
+        """The highest possible score."""
         high = self.metric.high
         return high(self.params) if callable(high) else high
 
     def judged(self, answers: np.ndarray, probs: np.ndarray) -> np.ndarray:
-        """Return what the metric needs: a rule's answers, or the probabilities that the network gives."""
+        """Return what the metric judges: a rule's answers, or the network's probabilities."""
         return probs if self.needs == "probs" else answers
 
     def score(self, given: np.ndarray, targets: np.ndarray) -> float:
-        """Return the score of what the metric needs; NaN where there is no row."""
-        return float(self._own(self.metric.score)(given, targets, **self.params)) if len(targets) else math.nan
+        """Return the score of these answers (or probabilities); NaN if there are no rows."""
+        return float(self._for_targets(self.metric.score)(given, targets, **self.params)) if len(targets) else math.nan
 
     def gain(self, score: float, before: float) -> float:
-        """Return by how much a score is better than another one."""
+        """Return how much better a score is than an earlier one; negative if it is worse."""
         return score - before if self.higher else before - score
 
     def best_constant(self, targets: np.ndarray) -> float | None:
-        """Return what the best answer that is the same for all rows scores, where that is known."""
-        made = self._own(self.metric.best_constant)
-        return None if made is None or not len(targets) else float(made(targets, **self.params))
+        """Return the score of the best answer that is the same for all rows, or None if unknown."""
+        score_constant = self._for_targets(self.metric.best_constant)
+        return None if score_constant is None or not len(targets) else float(score_constant(targets, **self.params))
 
     def resampled(self, given: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], float]:
         """Return a function from rows, with repeats, to their score."""
-        made = self._own(self.metric.resampled)
-        if made is not None:
-            return made(given, targets, **self.params)
+        resample: Resampled | None = self._for_targets(self.metric.resampled)
+        if resample is not None:
+            return resample(given, targets, **self.params)
+        # Correct for every metric, but each of the 400 bootstrap samples then costs a full score.
         return lambda rows: self.score(given[rows], targets[rows])
 
-    def _own(self, function: Any) -> Any:
-        """The function for this form of targets."""
+    def _for_targets(self, function: Any) -> Any:  # the values of rows differ in their arguments
+        """Return the function for this form of targets; a row may hold one for all forms."""
         return function.get(self.targets) if isinstance(function, Mapping) else function
 
 
-def bind(name: str, metric: Metric, targets: str, *, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> Scorer:
-    """Return the metric with the parameters that are given, else those of the recipe, else its own.
+def bind(name: str, metric: Metric, targets: str, *, defaults: Params, given: Params) -> Scorer:
+    """Return a metric with the given parameters, falling back to those of the recipe and then to its own defaults.
 
     Args:
-        targets: their form.
-        defaults: what other parts of a recipe say, by parameter; names that the metric does not have are passed over.
+        targets: form of the targets.
+        defaults: parameters from other sections of the recipe; names that the metric does not have are ignored.
+        given: `score.params` of the recipe.
 
     Raises:
-        ConfigError: the metric has no such parameter, or one of another type, or not in this range.
+        ConfigError: the metric has no such parameter, or a value is of the wrong type or out of range.
     """
     known = dict(metric.params)
     if unknown := sorted(set(given) - set(known)):
-        has = f"has {', '.join(known)}" if known else "has none"
-        raise ConfigError(f"`score.params` holds {', '.join(unknown)}, and the metric {name} {has}")
+        has = f"has {', '.join(known)}" if known else "has no parameters"
+        raise ConfigError(f"`score.params` holds {', '.join(unknown)}, but the metric {name} {has}")
     params = known | {key: value for key, value in defaults.items() if key in known} | dict(given)
     for key, value in params.items():
         fits = type(known[key])
+        # JSON writes 2.0 as 2, and in Python a bool is an int: both are told apart here.
         if fits is float and isinstance(value, int) and not isinstance(value, bool):
             params[key] = value = float(value)
         if not isinstance(value, fits) or isinstance(value, bool) != (fits is bool):

@@ -1,4 +1,4 @@
-"""Predictions of several models made into one."""
+"""Blends of several models' predictions."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import Literal
 import numpy as np
 
 Method = Literal["mean", "geometric", "rank", "max"]
-FACTORS = (0.0, 0.25, 0.5, 0.8, 1.25, 2.0, 4.0)  # that a weight is tried with
+FACTORS = (0.0, 0.25, 0.5, 0.8, 1.25, 2.0, 4.0)  # tried on each weight
 MAX_ROUNDS = 10
-EDGE = 1e-7  # probabilities are kept away from 0, for their logarithm
+EDGE = 1e-7  # lower bound of probabilities before their logarithm
 
 
 def blend(
     members: Sequence[np.ndarray], method: Method, weights: Sequence[float] | np.ndarray | None = None
 ) -> np.ndarray:
-    """One prediction of several, float32 (N, C).
+    """Return one prediction from several, float32 (N, C).
 
     Args:
-        members: probabilities, float (N, C) each; of `rank` as `rank_shares` gives them.
-        method: `mean` and `rank` are arithmetic means, `geometric` that of logarithms, `max` takes the largest.
-        weights: of the members, 0 or above, not all 0; `max` leaves out those with 0.
+        members: probabilities, float (N, C) each; for `rank` the results of `rank_shares`.
+        method: `mean` and `rank` are arithmetic means, `geometric` is the geometric mean, `max` the largest value.
+        weights: one per member, 0 or above, not all 0; `max` only leaves out members of weight 0.
     """
-    chosen = np.ones(len(members)) if weights is None else np.asarray(weights, np.float64)
+    shares = np.ones(len(members)) if weights is None else np.asarray(weights, np.float64)
     total: np.ndarray | None = None
-    for probs, weight in zip(members, chosen / chosen.sum(), strict=True):
+    # Summed member by member: a stack of all would need their memory at once.
+    for probs, weight in zip(members, shares / shares.sum(), strict=True):
         if weight == 0:
             continue
         if method == "max":
@@ -39,9 +40,9 @@ def blend(
 
 
 def rank_shares(probs: np.ndarray) -> np.ndarray:
-    """Each probability's rank among all of the matrix, equal ones their mean, as a share in (0, 1), float32 (N, C).
+    """Return each probability's rank in the matrix as a share in (0, 1), float32 (N, C); ties share their mean rank.
 
-    Over the whole matrix and not label by label: what is rare stays rare, so one threshold still makes sense.
+    Ranks are over the whole matrix, not per label: rare labels stay rare, so a single threshold still makes sense.
     """
     flat = probs.reshape(-1)
     order = np.argsort(flat, kind="stable")
@@ -57,13 +58,13 @@ def rank_shares(probs: np.ndarray) -> np.ndarray:
 def fit_weights(
     score: Callable[[np.ndarray], float], num_members: int, *, tell: Callable[[int], object] = lambda count: None
 ) -> tuple[np.ndarray, float]:
-    """Weights by coordinate ascent on the score itself, float64 (M,), of sum 1, and that score.
+    """Return weights found by coordinate ascent on the score, float64 (M,), summing to 1, and that score.
 
-    From equal weights on, each in turn is multiplied by the factor that scores best, until none gains.
+    Starting from equal weights, each in turn is multiplied by the factor that scores best, until no change gains.
 
     Args:
-        score: of the blend with some weights.
-        tell: called with 1 after each try.
+        score: (weights) -> score of the blend, higher is better.
+        tell: called with 1 after each candidate.
     """
     weights = np.full(num_members, 1 / num_members)
     best = score(weights)
@@ -71,15 +72,15 @@ def fit_weights(
         before = best
         for member in range(num_members):
             for factor in FACTORS:
-                tried = weights.copy()
-                tried[member] *= factor
-                if tried.sum() <= 0:
+                candidate = weights.copy()
+                candidate[member] *= factor
+                if candidate.sum() <= 0:
                     continue
-                tried /= tried.sum()
-                value = score(tried)
+                candidate /= candidate.sum()
+                value = score(candidate)
                 tell(1)
                 if value > best + 1e-9:
-                    best, weights = value, tried
+                    best, weights = value, candidate
         if best <= before + 1e-9:
             break
     return weights, best

@@ -1,4 +1,4 @@
-"""Rankings of several models made into one by their scores."""
+"""Fusion of several models' rankings by their scores."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 
 from imettk.postprocess.ranking import Ranked, rank_probs
 
-CELLS = 4_000_000  # scores of queries that are held in one go
+CELLS = 4_000_000  # scores held in memory at a time
 
 
 def fuse(rankings: Sequence[Ranked], weights: Sequence[float] | np.ndarray, *, num_labels: int, k: int) -> Ranked:
-    """The weighted mean of each label's scores; a label that a ranking lacks has the lowest score of its list there.
+    """Return the ranking by weighted mean score; a label missing from a ranking gets that list's lowest score.
 
     Args:
-        rankings: of the same queries, (Q, K_i) each; labels in [0, num_labels), -1 where there are fewer.
-        weights: one a ranking, of 0 or above.
+        rankings: of the same queries, (Q, K_i) each; labels in [0, num_labels), -1 for missing ones.
+        weights: one per ranking, 0 or above.
 
     Returns:
-        (Q, k); of equal scores the label of lower number first. A query that some ranking knows nothing of has none.
+        (Q, k); among equal scores the lower label comes first. A query without labels in some ranking has none.
     """
     shares = np.asarray(weights, np.float64) / np.sum(weights)
     num_queries = len(rankings[0].labels)
@@ -29,7 +29,7 @@ def fuse(rankings: Sequence[Ranked], weights: Sequence[float] | np.ndarray, *, n
         total = np.zeros((len(rankings[0].labels[rows]), num_labels))
         listed = np.zeros(total.shape, bool)
         for (labels, scores), share in zip(
-            ((one.labels[rows], one.scores[rows]) for one in rankings), shares, strict=True
+            ((ranking.labels[rows], ranking.scores[rows]) for ranking in rankings), shares, strict=True
         ):
             places, columns = np.nonzero(labels >= 0)
             lowest = np.where(labels >= 0, scores, np.inf).min(1, keepdims=True)
@@ -45,5 +45,5 @@ def _only_listed(total: np.ndarray, listed: np.ndarray, k: int) -> Ranked:
     usable = np.isfinite(total) & listed
     ranked = rank_probs(np.where(usable, total, np.finfo(np.float32).min), k)
     places = np.arange(len(total))[:, None]
-    found = (ranked.labels >= 0) & usable[places, ranked.labels]
-    return Ranked(np.where(found, ranked.labels, -1), np.where(found, ranked.scores, -np.inf).astype(np.float32))
+    kept = (ranked.labels >= 0) & usable[places, ranked.labels]
+    return Ranked(np.where(kept, ranked.labels, -1), np.where(kept, ranked.scores, -np.inf).astype(np.float32))

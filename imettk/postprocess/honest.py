@@ -1,4 +1,4 @@
-"""How far to trust thresholds: scores of rows that no threshold has seen, shrinkage chosen by them, intervals."""
+"""Honest scores of fitted thresholds: on rows not used for the fit, with shrinkage chosen that way, and intervals."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from imettk.postprocess.thresholds.goal import Goal
 from imettk.postprocess.thresholds.sweep import ABOVE_ALL
 
 STRENGTHS = (0.0, 5.0, 20.0, 50.0, 100.0, 200.0, 500.0, 2000.0)  # in rows that have the label
-EDGE = 1e-6  # probabilities are kept away from 0 and 1, for their logit
+EDGE = 1e-6  # probabilities are clipped to [EDGE, 1 - EDGE] before their logit
 
 
 def cross_fit(
     fit: Callable[[np.ndarray], Rule], probs: np.ndarray, folds: np.ndarray
 ) -> tuple[np.ndarray, dict[int, Rule]]:
-    """Answers for each fold by a rule that was fitted on the others, first axis N, and the rule of each fold.
+    """Answer each fold by a rule fitted on the others; return the answers, first axis N, and the rule of each fold.
 
     Args:
-        fit: a rule from some rows, int64 (M,).
-        folds: int64 (N,), two or more different ones.
+        fit: (rows int64 (M,)) -> a rule fitted on them.
+        folds: int64 (N,), at least two different ones.
     """
     rules, parts, order = {}, [], []
     for fold in np.unique(folds).tolist():
@@ -30,26 +30,26 @@ def cross_fit(
         order.append(np.flatnonzero(folds == fold))
         parts.append(rules[fold].apply(probs[order[-1]]))
     answers = np.concatenate(parts)
-    answers[np.concatenate(order)] = answers.copy()
+    answers[np.concatenate(order)] = answers.copy()  # back to the order of the rows
     return answers, rules
 
 
-def shrink(each: Thresholds, toward: Thresholds, true: np.ndarray, strength: float) -> Thresholds:
-    """Thresholds of labels pulled toward others, the more the rarer the label, on the scale of logits.
+def shrink(fitted: Thresholds, toward: Thresholds, true: np.ndarray, strength: float) -> Thresholds:
+    """Pull each label's threshold toward another one on the logit scale, more strongly for rarer labels.
 
-    Weight true / (true + strength) is the label's own: with as many rows as `strength`, halfway. A label that is never
-    chosen by one of the two keeps its own threshold.
+    The label's own threshold has weight true / (true + strength): with `strength` rows it moves halfway. A label that
+    either rule never chooses keeps its own threshold.
 
     Args:
-        each: with a threshold fitted for each label.
-        toward: one fitted for more than that: for all labels, for a group, or to the label's share of rows.
-        true: rows that have the label, int (C,).
+        fitted: a rule with a threshold fitted for each label.
+        toward: a rule fitted on more data: all labels, a group of labels, or the label's share of rows.
+        true: number of rows with each label, int (C,).
     """
-    own, other = np.array(each.thresholds), np.array(toward.thresholds)
+    thresholds, targets = np.array(fitted.thresholds), np.array(toward.thresholds)
     weight = true / np.maximum(true + strength, 1e-12)
-    pulled = _sigmoid(weight * _logit(own) + (1 - weight) * _logit(other))
-    keep = (own >= ABOVE_ALL) | (other >= ABOVE_ALL) | (weight >= 1)
-    return replace(each, thresholds=tuple(np.where(keep, own, pulled).tolist()))
+    pulled = _sigmoid(weight * _logit(thresholds) + (1 - weight) * _logit(targets))
+    keep = (thresholds >= ABOVE_ALL) | (targets >= ABOVE_ALL) | (weight >= 1)
+    return replace(fitted, thresholds=tuple(np.where(keep, thresholds, pulled).tolist()))
 
 
 def choose_strength(
@@ -60,11 +60,11 @@ def choose_strength(
     folds: np.ndarray,
     goal: Goal,
 ) -> tuple[float, dict[float, float]]:
-    """The strength of `shrink` by the score on rows that thresholds have not seen, and the score of each strength.
+    """Return the strength of `shrink` chosen by its score on unseen rows, and the score of each strength.
 
-    The strongest one that is not worse than the best by more than a standard error of the difference (Breiman et al.
-    1984, for trees): the best itself is often so by chance. The error is that of a jackknife over folds. With a single
-    fold there are no such rows, and the strongest of all is taken.
+    The choice is the strongest that is within one standard error of the best (Breiman et al. 1984, for trees), because
+    the best is often best by chance. The standard error of the difference is a jackknife estimate over folds. With a
+    single fold no rows are unseen, and the strongest of all is chosen.
     """
     if len(np.unique(folds)) < 2:
         return STRENGTHS[-1], {}
@@ -72,13 +72,13 @@ def choose_strength(
     names = np.unique(folds)
     for fold in names:
         others, rows = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        each, toward, true = fit_each(others), fit_toward(others), np.count_nonzero(targets[others], axis=0)
+        fitted, toward, true = fit_each(others), fit_toward(others), np.count_nonzero(targets[others], axis=0)
         for strength, chosen in answers.items():
-            chosen[rows] = shrink(each, toward, true, strength).apply(probs[rows])
+            chosen[rows] = shrink(fitted, toward, true, strength).apply(probs[rows])
     scores = {strength: goal.score(chosen, targets) for strength, chosen in answers.items()}
     best = max(scores, key=scores.__getitem__)
     without = np.array(
-        [[goal.score(each[folds != one], targets[folds != one]) for each in answers.values()] for one in names]
+        [[goal.score(chosen[folds != fold], targets[folds != fold]) for chosen in answers.values()] for fold in names]
     )
     differences = without - without[:, [STRENGTHS.index(best)]]
     errors = np.sqrt((len(names) - 1) / len(names) * ((differences - differences.mean(0)) ** 2).sum(0))
@@ -90,15 +90,15 @@ def choose_strength(
 
 def _logit(values: np.ndarray) -> np.ndarray:
     kept = np.clip(values, EDGE, 1 - EDGE)
-    return np.log(kept / (1 - kept))
+    return np.asarray(np.log(kept / (1 - kept)))
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-values))
+    return np.asarray(1 / (1 + np.exp(-values)))
 
 
 def draw_rows(num_rows: int, groups: np.ndarray | None, num_draws: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Bootstrap samples (Efron 1979): rows drawn with replacement, whole groups if there are any, int64 (M,) each."""
+    """Yield bootstrap samples (Efron 1979), int64 (M,) each: rows, or whole groups, drawn with replacement."""
     rng = np.random.default_rng(seed)
     if groups is None:
         for _ in range(num_draws):
@@ -121,24 +121,24 @@ def score_interval(
     level: float = 0.95,
     num_draws: int = 400,
 ) -> tuple[float, float]:
-    """Where a score lies, as bootstrap samples of the rows tell.
+    """Return an interval for a score from bootstrap samples of the rows.
 
     Args:
-        score_of: rows, with repeats, int64 (M,) -> their score; NaN where they have none, as without any true row.
-        low, high: between which scores lie.
+        score_of: (rows, with repeats, int64 (M,)) -> their score; NaN if they have none, for example no positive row.
+        low, high: bounds of the score.
         groups: rows of a group are drawn together, any dtype (N,).
-        other_rows: not the score of all rows there could be, but that of a new set with so many: of a public
-            leaderboard, or another fold. It scatters as well, so the interval is wider.
-        level: the share of such intervals that hold the score.
+        other_rows: predict the score of a new set of this size, such as a public leaderboard or another fold, instead
+            of the score on the whole population. The new set has sampling error too, so the interval is wider.
+        level: the share of such intervals that contain the score.
 
     Returns:
-        Lowest and highest score, over the samples that have one; `low` and `high` where none has.
+        Lowest and highest score, over the samples that have one; `low` and `high` if none has.
     """
     scores = np.array([score_of(rows) for rows in draw_rows(num_rows, groups, num_draws)])
     score, scores = score_of(np.arange(num_rows)), scores[~np.isnan(scores)]
     if not len(scores):
         return low, high
-    wider = np.sqrt(1 + num_rows / other_rows) if other_rows else 1.0
+    wider = np.sqrt(1 + num_rows / other_rows) if other_rows else 1.0  # variances of both sets add up
     lowest, highest = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2]) - np.mean(scores)
     return float(max(low, score + lowest * wider)), float(min(high, score + highest * wider))
 
@@ -146,6 +146,6 @@ def score_interval(
 def threshold_intervals(
     fit: Callable[[np.ndarray], Thresholds], samples: Iterable[np.ndarray], *, level: float = 0.95
 ) -> np.ndarray:
-    """Lowest and highest threshold of each label over rules fitted on bootstrap samples, float64 (C, 2)."""
+    """Return the lowest and highest threshold of each label over fits on bootstrap samples, float64 (C, 2)."""
     thresholds = np.array([fit(rows).thresholds for rows in samples])
-    return np.quantile(thresholds, [(1 - level) / 2, (1 + level) / 2], axis=0).T
+    return np.asarray(np.quantile(thresholds, [(1 - level) / 2, (1 + level) / 2], axis=0).T)

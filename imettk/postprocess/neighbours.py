@@ -1,6 +1,6 @@
-"""What the nearest labelled images say: their labels in place of an answer, and labels that are probably wrong.
+"""Labels of near neighbours: taken over as answers, and compared to find labels that are probably wrong.
 
-Neighbours are found elsewhere: rows int64, cosine similarities float32, best first; -1 and -inf where there are fewer.
+Neighbours are passed in: rows int64 and cosine similarities float32, best first; -1 and -inf for missing ones.
 """
 
 from __future__ import annotations
@@ -16,26 +16,29 @@ from imettk.postprocess.thresholds.sweep import ABOVE_ALL, TOLERANCE, Best, Coun
 from imettk.tasks import Task
 
 NEVER = float("inf")  # a threshold at which nothing is replaced
-GRID = tuple(round(0.60 + 0.01 * step, 2) for step in range(21))  # what first place in HPA 2018 looked at
-# Powers of similarities: of all tried, these found most planted errors in digits, made clusters and HPA's label sets.
+GRID = tuple(round(0.60 + 0.01 * step, 2) for step in range(21))  # the grid of first place in HPA 2018
+# Powers of similarities: of those tried, these found most planted errors in digits, synthetic clusters and HPA's
+# labels.
 WEIGHT_POWER, NEAR_POWER = 8, 4
-CHUNK = 512  # rows whose neighbours are compared in one go
+CHUNK = 512  # rows compared at a time
 
 
 def standardise(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Features less the mean of each column, divided by its standard deviation, float32 (N, D), before a cosine.
+    """Return features minus each column's mean, divided by its standard deviation, float32 (N, D).
 
     Args:
         features: float (N, D).
-        reference: where mean and deviation come from, float (M, D); rows that are not finite are left out. A column in
-            which it is constant becomes 0.
+        reference: rows that mean and deviation are computed from, float (M, D); rows that are not finite are left out.
+            A column that is constant in it becomes 0.
     """
     known = reference[np.isfinite(reference).all(1)]
     mean, deviation = known.mean(0, dtype=np.float64), known.std(0, dtype=np.float64)
-    # Not by the deviation: of equal float64 it can be 1e-17, and a division by that makes numbers of nothing.
+    # Not `deviation > 0`: for equal float64 numbers it can be 1e-17, and dividing by that would blow up rounding
+    # errors.
     varies = known.min(0) < known.max(0)
     scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0)
-    return ((features - mean) * scale).astype(np.float32)
+    standardised: np.ndarray = (features - mean) * scale
+    return standardised.astype(np.float32)
 
 
 def replace_labels(
@@ -46,17 +49,17 @@ def replace_labels(
     *,
     threshold: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The whole label set of the nearest neighbour in place of an answer, where that is near (HPA 2018, first place).
+    """Replace answers by the label set of a near nearest neighbour (HPA 2018, first place).
 
     Args:
         answers: bool (N, C).
-        rows: the nearest neighbour, int64 (N,), -1 for none.
-        similarities: float (N,).
+        rows: the nearest neighbour of each row, int64 (N,), -1 for none.
+        similarities: similarity of that neighbour, float (N,).
         neighbour_targets: (G, C); a neighbour without labels replaces nothing.
-        threshold: at or above it a neighbour is near.
+        threshold: the lowest similarity of a near neighbour.
 
     Returns:
-        New answers, bool (N, C), and which were replaced, bool (N,), also by labels that are the same.
+        New answers, bool (N, C), and which rows were replaced, bool (N,), including those replaced by equal labels.
     """
     replaced = _usable(rows, similarities, neighbour_targets) & (similarities >= threshold)
     changed = answers.astype(bool)
@@ -65,19 +68,19 @@ def replace_labels(
 
 
 def _usable(rows: np.ndarray, similarities: np.ndarray, neighbour_targets: np.ndarray) -> np.ndarray:
-    """Where there is a neighbour, with labels, bool (N,)."""
-    usable = (rows >= 0) & np.isfinite(similarities)
+    """Return which rows have a neighbour with labels, bool (N,)."""
+    usable: np.ndarray = (rows >= 0) & np.isfinite(similarities)
     usable[usable] = (neighbour_targets != 0).any(1)[rows[usable]]
     return usable
 
 
 class Scanned(NamedTuple):
-    """What a threshold does.
+    """The effect of a threshold of `replace_labels`.
 
     Attributes:
-        replaced: rows that have a near neighbour.
-        changed: those whose answer is another one now.
-        right_before, right_after: replaced rows whose answer was, or is now, the truth to the last label.
+        replaced: number of rows with a near neighbour.
+        changed: number of rows whose answer changed.
+        right_before, right_after: replaced rows whose answer equalled the truth before, and after.
     """
 
     threshold: float
@@ -98,15 +101,15 @@ def scan_thresholds(
     *,
     thresholds: Sequence[float] = GRID,
 ) -> tuple[list[Scanned], float]:
-    """What each threshold of `replace_labels` does, and which is best.
+    """Return the effect of each threshold of `replace_labels`, and the best threshold.
 
     Args:
         targets: the truth, (N, C).
-        score: of answers, bool (N, C), and the truth; higher is better.
+        score: (answers bool (N, C), truth) -> score, higher is better.
 
     Returns:
-        `NEVER` and then the thresholds as given, and the best of all: the highest of equal ones, so `NEVER` where no
-        score is above that of the answers as they are.
+        The effect of `NEVER` and of the thresholds in the given order, and the best of all of them: the highest among
+        equals, so `NEVER` if no threshold improves the score.
     """
     truth, scanned = targets != 0, []
     right = (answers == truth).all(1)
@@ -114,11 +117,11 @@ def scan_thresholds(
         after, replaced = replace_labels(answers, rows, similarities, neighbour_targets, threshold=threshold)
         now_right = (after[replaced] == truth[replaced]).all(1)
         changed = (after[replaced] != answers[replaced]).any(1)
-        counts = (int(np.count_nonzero(each)) for each in (replaced, changed, right[replaced], now_right))
+        counts = (int(np.count_nonzero(mask)) for mask in (replaced, changed, right[replaced], now_right))
         scanned.append(Scanned(threshold, float(score(after, targets)), *counts))
     best = scanned[0]
-    for each in sorted(scanned, key=lambda each: -each.threshold):
-        best = each if each.score > best.score + TOLERANCE else best
+    for effect in sorted(scanned, key=lambda effect: -effect.threshold):
+        best = effect if effect.score > best.score + TOLERANCE else best
     return scanned, best.threshold
 
 
@@ -130,9 +133,9 @@ def best_threshold(
     neighbour_targets: np.ndarray,
     goal: Goal,
 ) -> Best:
-    """The threshold of `replace_labels` with the highest F-beta of all thresholds there are, and that score.
+    """Return the threshold of `replace_labels` with the highest F-beta of all possible thresholds, and that score.
 
-    Arguments as of `scan_thresholds`; of `goal` the limits on labels do not count. `NEVER` where none gains.
+    Arguments are those of `scan_thresholds`; the limits on labels in `goal` are ignored. `NEVER` if no threshold gains.
     """
     near = np.flatnonzero(_usable(rows, similarities, neighbour_targets))
     near = near[np.argsort(-similarities[near], kind="stable")]
@@ -152,11 +155,11 @@ def cross_fit_threshold(
     neighbour_targets: np.ndarray,
     folds: np.ndarray,
 ) -> tuple[np.ndarray, dict[int, float]]:
-    """Answers for each fold by a threshold that was found on the others: their score is an honest one.
+    """Replace the labels of each fold with a threshold fitted on the others, which makes the score honest.
 
     Args:
-        fit: a threshold from some rows, int64 (M,).
-        folds: int64 (N,), two or more different ones.
+        fit: (rows int64 (M,)) -> a threshold fitted on them.
+        folds: int64 (N,), at least two different ones.
 
     Returns:
         Answers, bool (N, C), and the threshold of each fold.
@@ -164,22 +167,26 @@ def cross_fit_threshold(
     after, thresholds = answers.astype(bool), {}
     for fold in np.unique(folds).tolist():
         thresholds[fold] = fit(np.flatnonzero(folds != fold))
-        mine = folds == fold
-        after[mine], _ = replace_labels(
-            answers[mine], rows[mine], similarities[mine], neighbour_targets, threshold=thresholds[fold]
+        held_out = folds == fold
+        after[held_out], _ = replace_labels(
+            answers[held_out],
+            rows[held_out],
+            similarities[held_out],
+            neighbour_targets,
+            threshold=thresholds[fold],
         )
     return after, thresholds
 
 
 class Conflicts(NamedTuple):
-    """Rows whose label is probably wrong, the most suspicious first; (M,) each, columns of a table.
+    """Probably wrong labels, most suspicious first; columns of a table, (M,) each.
 
     Attributes:
-        row: int64.
-        suspicion: how much better other labels would fit its neighbours, and how near these are, in (0, 1].
-        disagreement: 1 less the Jaccard index of its labels and its neighbours', their weighted mean, in (0, 1].
+        row: the row with the label, int64.
+        suspicion: how much better other labels would fit its neighbours, times a power of their similarity, in (0, 1].
+        disagreement: 1 - the weighted mean Jaccard index of its labels and its neighbours', in (0, 1].
         nearest: the nearest neighbour with other labels, int64.
-        similarity: how near that is.
+        similarity: similarity of that neighbour.
         suggestion: the neighbour whose labels fit the neighbours best, int64.
     """
 
@@ -194,17 +201,18 @@ class Conflicts(NamedTuple):
 def label_conflicts(
     rows: np.ndarray, similarities: np.ndarray, targets: np.ndarray, *, task: Task, num: int = 100
 ) -> Conflicts:
-    """Probable label errors: rows whose near neighbours agree on other labels than theirs.
+    """Return probable label errors: rows whose near neighbours agree on other labels.
 
-    Neighbours vote with similarity^8. A row's suspicion is the share of the vote that the best of its neighbours' label
-    sets gets, less its own set's, times the nearest neighbour's similarity^4; for label sets a vote counts as the
-    Jaccard index says. That neighbours disagree is not enough: around a rare class they also disagree with each other.
+    Neighbours vote with weight similarity^8; for label sets a vote counts in proportion to the Jaccard index. A row's
+    suspicion is the vote share of the best of its neighbours' label sets minus that of its own, times the nearest
+    neighbour's similarity^4. Disagreement alone is not suspicious: around a rare class, neighbours also disagree with
+    each other.
 
     Args:
-        rows: neighbours of each row, without itself, int64 (N, k).
+        rows: neighbours of each row, excluding itself, int64 (N, k).
         similarities: float (N, k).
-        targets: as the task has them; a row that cannot be learned neither votes nor is suspected.
-        num: how many are listed at most; rows that no other label set suits better never are.
+        targets: in the task's form; a row that cannot be learned neither votes nor is suspected.
+        num: maximum number of rows to return; rows that no other label set fits better are never returned.
     """
     votes = np.where((rows >= 0) & (similarities > 0), similarities, 0.0).astype(np.float64)
     silent = ~task.learnable(targets)
@@ -215,29 +223,29 @@ def label_conflicts(
     ]
     if not parts:
         return Conflicts(*(np.zeros(0, np.int64 if whole else np.float64) for whole in (1, 0, 0, 1, 0, 1)))
-    every = Conflicts(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    order = np.argsort(-every.suspicion, kind="stable")
-    order = order[every.suspicion[order] > TOLERANCE][:num]
-    return Conflicts(*(column[order] for column in every))
+    conflicts = Conflicts(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    order = np.argsort(-conflicts.suspicion, kind="stable")
+    order = order[conflicts.suspicion[order] > TOLERANCE][:num]
+    return Conflicts(*(column[order] for column in conflicts))
 
 
-def _suspect(some: np.ndarray, rows: np.ndarray, votes: np.ndarray, targets: np.ndarray, task: Task) -> Conflicts:
-    """All of some rows, int64 (M,), in their order."""
-    near, similarity = rows[some], votes[some]
+def _suspect(chunk: np.ndarray, rows: np.ndarray, votes: np.ndarray, targets: np.ndarray, task: Task) -> Conflicts:
+    """Return the conflicts of a chunk of rows, int64 (M,), in their order."""
+    near, similarity = rows[chunk], votes[chunk]
     weights = similarity**WEIGHT_POWER
     weights /= np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float64).tiny)
-    own = task.agreement(targets[some][:, None], targets[near])[:, 0]
-    fit_own = (weights * own).sum(1)
+    own_agreement = task.agreement(targets[chunk][:, None], targets[near])[:, 0]
+    fit_own = (weights * own_agreement).sum(1)
     fit = np.einsum("mj,mkj->mk", weights, task.agreement(targets[near], targets[near]))
     fit = np.where(weights > 0, fit, -1)
-    best, every = fit.argmax(1), np.arange(len(some))
-    others = np.where(own < 1, similarity, 0)
+    best, places = fit.argmax(1), np.arange(len(chunk))
+    others = np.where(own_agreement < 1, similarity, 0)
     nearest = others.argmax(1)
     return Conflicts(
-        some,
-        (fit[every, best] - fit_own) * similarity.max(1) ** NEAR_POWER,
+        chunk,
+        (fit[places, best] - fit_own) * similarity.max(1) ** NEAR_POWER,
         1 - fit_own,
-        near[every, nearest],
-        others[every, nearest],
-        near[every, best],
+        near[places, nearest],
+        others[places, nearest],
+        near[places, best],
     )

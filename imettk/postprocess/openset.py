@@ -1,4 +1,4 @@
-"""Where the label of an unknown identity stands among ranked ones: before the first score that is too low for it."""
+"""The label of unknown identities: its place among ranked labels is before the first score below a threshold."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy as np
 from imettk.postprocess.ranking import Ranked, drop_repeats
 from imettk.postprocess.thresholds.sweep import between
 
-BEYOND = 2.0  # from all scores: farther than two cosines, or two probabilities, can be from each other
-TOLERANCE = 1e-9  # of a sum of reciprocal ranks: other sums differ by more
+BEYOND = 2.0  # distance of an open end from all scores: no two cosines or probabilities are farther apart
+TOLERANCE = 1e-9  # of a sum of reciprocal ranks: sums that differ at all differ by more
 
 
 def insert_unknown(ranked: Ranked, threshold: float, *, unknown: int) -> np.ndarray:
-    """Answers with the unknown label before the first score below the threshold, if that is among the k.
+    """Insert the unknown label before the first score below the threshold, if that is among the k.
 
     Args:
         ranked: labels and falling scores (Q, k).
-        unknown: the label; where a row has it already, only the first of the two places counts.
+        unknown: the label; if a row already has it, only the first of the two places counts.
 
     Returns:
-        int64 (Q, k); what stood behind has moved back, and the last label is gone.
+        int64 (Q, k); labels behind it move back by one, and the last one is dropped.
     """
     k = ranked.labels.shape[1]
     place, columns = (ranked.scores >= threshold).sum(1)[:, None], np.arange(k + 1)
@@ -29,18 +29,18 @@ def insert_unknown(ranked: Ranked, threshold: float, *, unknown: int) -> np.ndar
 
 
 def fit_unknown(ranked: Ranked, targets: np.ndarray, *, unknown: int, k: int) -> tuple[float, float]:
-    """The threshold of `insert_unknown` at which MAP@k is highest, and that MAP: exact, over all thresholds at once.
+    """Return the threshold of `insert_unknown` with the highest MAP@k, and that MAP: exact, over all thresholds.
 
-    Lowering the threshold past a score moves the unknown label of its row one place back, which changes the row's
-    points: a running sum over all scores, sorted, is the MAP at every threshold.
+    Lowering the threshold past a score moves the unknown label of that row back by one place, which changes the row's
+    points. A running sum of the changes, in order of scores, gives the MAP at every threshold.
 
     Args:
         ranked: labels and falling scores (Q, K), K at least k.
-        targets: int64 (Q,), `unknown` where the identity is none of those ranked.
+        targets: int64 (Q,), `unknown` for identities that cannot be ranked.
 
     Returns:
-        The middle of the widest range of thresholds that score best. Ranges with an open end are taken only where no
-        other is as good: 2 above all scores (the unknown label is always first), or below (never there).
+        The middle of the widest range of best thresholds. A range with an open end is chosen only if no other is as
+        good: 2 above all scores (the unknown label is always first), or 2 below (it is never inserted).
     """
     labels, scores = ranked.labels[:, :k], ranked.scores[:, :k]
     points = _points(labels, targets, unknown)
@@ -59,11 +59,11 @@ def fit_unknown(ranked: Ranked, targets: np.ndarray, *, unknown: int, k: int) ->
 
 
 def _points(labels: np.ndarray, targets: np.ndarray, unknown: int) -> np.ndarray:
-    """Points of each row with the unknown label at place 0 to K, where K is out of sight, float64 (Q, K + 1)."""
+    """Return each row's points with the unknown label inserted at place 0 to K, float64 (Q, K + 1); at K it is cut."""
     width = labels.shape[1]
     true, there = (_place(labels == label) for label in (targets[:, None], unknown))
     inserted = np.arange(width + 1)
-    # The label moves the truth back by one, unless it stood before the truth already.
+    # Inserting the label moves the truth back by one, unless the row already had the label before the truth.
     place = np.where(
         (targets == unknown)[:, None], np.minimum(inserted, there), true + ((inserted <= true) & (there > true))
     )
@@ -71,12 +71,12 @@ def _points(labels: np.ndarray, targets: np.ndarray, unknown: int) -> np.ndarray
 
 
 def _place(mask: np.ndarray) -> np.ndarray:
-    """The first true column of each row, its width where there is none, int64 (Q, 1)."""
-    return np.where(mask.any(1), mask.argmax(1), mask.shape[1])[:, None]
+    """Return the first true column of each row, or the width if there is none, int64 (Q, 1)."""
+    return np.asarray(np.where(mask.any(1), mask.argmax(1), mask.shape[1])[:, None])
 
 
 def _within(low: float, high: float, values: np.ndarray) -> float:
-    """The middle of a range (low, high], or `BEYOND` all values, which rise, at an open end."""
+    """Return the middle of a range (low, high], or a number `BEYOND` all (rising) values for an open end."""
     if np.isinf(low):
         return float(values[0] - BEYOND)
     kind = values.dtype.type
@@ -84,14 +84,14 @@ def _within(low: float, high: float, values: np.ndarray) -> float:
 
 
 def threshold_for_share(scores: np.ndarray, share: float) -> float:
-    """The threshold at which this share of the rows has the unknown label first, as near as equal scores allow.
+    """Return the threshold at which this share of rows has the unknown label first, as closely as ties allow.
 
     Args:
-        scores: of the first answers, (Q,); -inf (no answer) is below any threshold.
+        scores: of each row's first answer, (Q,); -inf (no answer) is below any threshold.
         share: in [0, 1].
 
     Returns:
-        Halfway between two scores; 2 beyond all at the ends.
+        A number halfway between two scores, or 2 beyond all of them at the ends.
     """
     values = np.sort(scores[np.isfinite(scores)])
     if not len(values):
@@ -104,7 +104,7 @@ def threshold_for_share(scores: np.ndarray, share: float) -> float:
 
 
 def unknown_auc(scores: np.ndarray, is_unknown: np.ndarray) -> float | None:
-    """ROC AUC of first scores (Q,) telling known from unknown rows, bool (Q,); None where one kind is absent."""
+    """Return the ROC AUC of first scores (Q,) for known against unknown rows, bool (Q,); None if one kind is absent."""
     from sklearn.metrics import roc_auc_score
 
     if is_unknown.all() or not is_unknown.any():

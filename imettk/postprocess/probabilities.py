@@ -1,4 +1,4 @@
-"""Probabilities as answers: in one column of the submission, a column a label, or behind labels in a cell."""
+"""The rule `probability`: probabilities as answers, in one column, one column per label, or behind labels in a cell."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from imettk.postprocess.pseudo import row_confidence
 from imettk.postprocess.rule import Rule, top_labels
 from imettk.tasks import Task
 
-LARGEST = 5_000_000  # probabilities that a temperature is fitted to; of more, some of the rows
-ROUNDING = 1e-6  # by which a row's sum may be off 1
-DECIDED = 0.5  # a label is called chosen from this probability on, in tables and pictures alone
+LARGEST = 5_000_000  # most probabilities to fit a temperature to; larger tables are sampled by row
+ROUNDING = 1e-6  # of a row's sum of float32 probabilities
+DECIDED = 0.5  # labels from this probability on are shown as chosen in tables and pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +27,11 @@ class Probabilities(Rule):
 
     Attributes:
         exclusive: labels exclude each other.
-        positive: the label of a single column, or None where there is one label, or labels are 0 and 1.
-        columns: of the submission, in its order, where each label has one.
-        temperature: by which logits are divided; 1 leaves probabilities as they are.
-        clip: then they are kept in [clip, 1 - clip].
-        pairs: so many labels and their probabilities stand in one cell, the likeliest first; None for columns.
+        positive: label of a single probability column; None if there is one label, or labels are 0 and 1.
+        columns: columns of the submission, in order, if each label has its own.
+        temperature: divisor of logits; 1 changes nothing.
+        clip: probabilities are then clipped to [clip, 1 - clip].
+        pairs: number of labels written to one cell with their probabilities, likeliest first; None for columns.
     """
 
     kind: ClassVar[str] = "probability"
@@ -43,7 +43,7 @@ class Probabilities(Rule):
     pairs: int | None = None
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
-        """Return them calibrated; rows of labels that exclude each other sum to 1, also where a blend's do not."""
+        """Return calibrated probabilities; rows of exclusive labels sum to 1, even if those of a blend did not."""
         answers = probs
         if self.temperature != 1:
             answers = with_temperature(probs, self.temperature, exclusive=self.exclusive)
@@ -60,7 +60,7 @@ class Probabilities(Rule):
         )
 
     def _clipped(self, answers: np.ndarray) -> np.ndarray:
-        return np.clip(answers, self.clip, 1 - self.clip, dtype=np.float64)
+        return np.asarray(np.clip(answers, self.clip, 1 - self.clip, dtype=np.float64))
 
     def decisions(self, answers: np.ndarray) -> np.ndarray:
         return answers.argmax(1) if self.exclusive else answers >= DECIDED
@@ -70,7 +70,7 @@ class Probabilities(Rule):
         return row_confidence(probs, None if self.exclusive else np.full(probs.shape[1], DECIDED))
 
     def cells(self, answers: np.ndarray, labels: Sequence[str], task: Task) -> list[list[str]]:
-        """Return the numbers of each row, nine digits each; where labels exclude each other they sum to 1."""
+        """Return the numbers of each row with nine digits; those of exclusive labels sum to 1."""
         probs = answers.astype(np.float64)
         if self.exclusive:
             probs = probs / probs.sum(1, keepdims=True)
@@ -79,12 +79,12 @@ class Probabilities(Rule):
         return [[f"{prob:.9g}" for prob in row] for row in probs[:, self.places(labels)].tolist()]
 
     def known_cells(self, known: list[list[str]], labels: Sequence[str], task: Task) -> list[list[str]]:
-        """Return 1 for labels that a row is known to have, and 0 for others, clipped as all are."""
+        """Return 1 for labels that a row is known to have and 0 for others, clipped like all probabilities."""
         targets = task.make_targets(known, {label: number for number, label in enumerate(labels)}, len(labels))
         return self.cells(self._clipped(task.soft_answers(targets, len(labels))), labels, task)
 
     def read_cells(self, cells: Sequence[Sequence[str]], labels: Sequence[str]) -> np.ndarray:
-        """Return the probabilities that cells hold, float64 (N, C); 0 for labels that they leave out."""
+        """Return the probabilities in these cells, float64 (N, C); labels that a cell omits get 0."""
         answers = np.zeros((len(cells), len(labels)))
         if self.pairs is None:
             answers[:, self.places(labels)] = np.array(cells, np.float64)
@@ -95,7 +95,7 @@ class Probabilities(Rule):
         return answers
 
     def _pairs(self, probs: np.ndarray, labels: Sequence[str], count: int) -> list[list[str]]:
-        """The likeliest labels of each row, each with its probability behind it; none of probability 0."""
+        """Return each row's likeliest labels, each followed by its probability; labels of probability 0 are omitted."""
         tops = top_labels(probs, count)
         rows = zip(tops.tolist(), np.take_along_axis(probs, tops, 1).tolist(), strict=True)
         return [
@@ -104,10 +104,10 @@ class Probabilities(Rule):
         ]
 
     def places(self, labels: Sequence[str]) -> list[int]:
-        """Return which labels the columns of the submission are of, int (K,).
+        """Return the label of each column of the submission, int (K,).
 
         Raises:
-            ConfigError: a column is no label, or nothing says which label's probability a single column holds.
+            ConfigError: a column is not a label, or it is unknown which label a single column is for.
         """
         number = {label: place for place, label in enumerate(labels)}
         if self.pairs is not None:
@@ -115,7 +115,7 @@ class Probabilities(Rule):
         if self.columns:
             if strange := [column for column in self.columns if column not in number]:
                 raise ConfigError(
-                    f"`table.answer_columns` {', '.join(strange)}: no label of that name; labels are {_some(labels)}"
+                    f"`table.answer_columns` {', '.join(strange)}: not a label; labels are {_some(labels)}"
                 )
             return [number[column] for column in self.columns]
         positive = self.positive
@@ -123,16 +123,16 @@ class Probabilities(Rule):
             positive = labels[0] if len(labels) == 1 else "1" if set(labels) == {"0", "1"} else None
         if positive is None:
             raise ConfigError(
-                "the submission has one column for probabilities: say of which label with --rule.positive, one of "
-                f"{_some(labels)}; or name a column a label in `table.answer_columns`"
+                "the submission has one column for probabilities: set --rule.positive to its label, one of "
+                f"{_some(labels)}, or give each label a column in `table.answer_columns`"
             )
         if positive not in number:
-            raise ConfigError(f"`rule.positive` {positive!r} is no label; labels are {_some(labels)}")
+            raise ConfigError(f"`rule.positive` {positive!r} is not a label; labels are {_some(labels)}")
         return [number[positive]]
 
 
 class LabelProbabilities(RuleFitter):
-    """`probability`."""
+    """Fitter of the rule `probability`."""
 
     rule = Probabilities
 
@@ -140,20 +140,21 @@ class LabelProbabilities(RuleFitter):
         super().__init__(context)
         self.learns = context.plan.calibrate is not None
         exclusive = context.task is not None and context.task.exclusive
-        plan, everything = context.plan, list(range(len(context.labels)))
+        plan, all_places = context.plan, list(range(len(context.labels)))
         self._rule = Probabilities(
             exclusive=exclusive, positive=plan.positive, columns=context.columns, pairs=plan.pairs
         )
         places = sorted(self._rule.places(context.labels))
-        self._judged = None if places == everything else places
+        self._judged = None if places == all_places else places
         if self._judged is not None and LABELS not in self.scorer.metric.targets:
             raise ConfigError(
                 f"`score.metric` {self.scorer.name} judges all classes of a row, and `table.answer_columns` names "
-                f"{len(places)} of {len(context.labels)}"
+                f"{len(places)} of {len(context.labels)}: name all of them, or choose a metric of single labels"
             )
 
     @property
     def scorer(self) -> Scorer:
+        # Single columns of classes no longer exclude each other: they are judged as labels.
         return super().scorer if self._judged is None else replace(super().scorer, targets=LABELS)
 
     @property
@@ -180,18 +181,18 @@ class LabelProbabilities(RuleFitter):
     def tell(self, rule: Rule, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> str | None:
         if not self.learns or not isinstance(rule, Probabilities):
             return None
-        before, after = (self._loss(given, probs, targets) for given in (self._rule.apply(probs), answers))
+        before, after = (self._loss(predicted, probs, targets) for predicted in (self._rule.apply(probs), answers))
         return (
             f"calibrated: temperature {rule.temperature:.3f}, probabilities in [{rule.clip:g}, {1 - rule.clip:g}]; "
             f"{self.scorer.title} {before:.4f} before, {after:.4f} after"
         )
 
     def _loss(self, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> float:
-        """What the metric says, less is better."""
+        """Return the metric as a loss: lower is better."""
         return -self.scorer.gain(self.scorer.score(*self.judged(answers, probs, targets)), 0.0)
 
     def judged(self, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the columns that are submitted, and which rows have their labels; all of them as they are."""
+        """Return the submitted columns, and the targets of their labels; everything unchanged if all are submitted."""
         task, labels = self.context.task, self.context.labels
         if self._judged is None or task is None:
             return answers, targets
@@ -202,7 +203,7 @@ class LabelProbabilities(RuleFitter):
 
 
 def _sum_to_one(probs: np.ndarray) -> np.ndarray:
-    """Divide rows whose sum is not 1 by it; what rounding in float32 leaves stays as it is."""
+    """Divide rows whose sum is not 1 by their sum; the rounding error of float32 is left alone."""
     sums = probs.sum(1, keepdims=True, dtype=np.float64)
     off = np.abs(sums - 1) > ROUNDING
     return np.where(off, probs / sums, probs) if off.any() else probs

@@ -1,4 +1,4 @@
-"""Classes of several questions an image as answers: of each question the most likely one."""
+"""The rule `argmax_each`: the likeliest class of each of several questions an image."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from imettk.tasks.questions import class_of, label_of
 
 @dataclass(frozen=True, kw_only=True)
 class LikeliestEach(Rule):
-    """The most likely class of each question.
+    """The likeliest class of each question.
 
     Attributes:
         questions: the columns of the training table, (Q,).
-        sizes: how many labels each has, (Q,).
-        columns: of the submission, in its order, where there are several.
+        sizes: number of labels of each question, (Q,).
+        columns: columns of the submission, in order, if there are several.
     """
 
     kind: ClassVar[str] = "argmax_each"
@@ -32,14 +32,14 @@ class LikeliestEach(Rule):
     columns: tuple[str, ...] = ()
 
     def parts(self, num_labels: int) -> Iterator[slice]:
-        """Yield where each question's labels stand; `MismatchError` where they are not as many."""
+        """Yield the range of each question's labels; raise `MismatchError` if the number of labels is wrong."""
         if sum(self.sizes) != num_labels:
-            raise MismatchError(f"the rule is for {sum(self.sizes)} labels, the predictions are of {num_labels}")
+            raise MismatchError(f"the rule is for {sum(self.sizes)} labels, the predictions have {num_labels}")
         ends = np.cumsum(self.sizes).tolist()
         yield from map(slice, [0, *ends[:-1]], ends)
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
-        """Probabilities (N, C) -> the label of each question, bool (N, C)."""
+        """Turn probabilities (N, C) into the label of each question, bool (N, C)."""
         answers = np.zeros(probs.shape, bool)
         for part in self.parts(probs.shape[1]):
             answers[np.arange(len(probs)), part.start + probs[:, part].argmax(1)] = True
@@ -47,7 +47,7 @@ class LikeliestEach(Rule):
 
     def confidence(self, probs: np.ndarray) -> np.ndarray:
         """Return the probability of the answer to the most doubtful question, float (N,)."""
-        return np.min([probs[:, part].max(1) for part in self.parts(probs.shape[1])], axis=0)
+        return np.asarray(np.min([probs[:, part].max(1) for part in self.parts(probs.shape[1])], axis=0))
 
     def cells(self, answers: np.ndarray, labels: Sequence[str], task: Task) -> list[list[str]]:
         return self.known_cells(task.cells(answers, labels), labels, task)
@@ -57,7 +57,7 @@ class LikeliestEach(Rule):
         return [[class_of(self.questions[place], row[place]) for place in order] for row in known]
 
     def order(self) -> list[int]:
-        """Return which questions the columns of the submission are of, int (Q,); errors as of `column_order`."""
+        """Return the question of each column of the submission, int (Q,); errors as in `column_order`."""
         return column_order(self.columns, self.questions, "questions")
 
     def is_sound(self) -> bool:
@@ -68,7 +68,7 @@ class LikeliestEach(Rule):
 
 
 class LikeliestClasses(RuleFitter):
-    """`argmax_each`."""
+    """Fitter of the rule `argmax_each`."""
 
     rule, learns = LikeliestEach, False
 
@@ -87,7 +87,7 @@ class LikeliestClasses(RuleFitter):
         return super().read_cells([[label_of(*pair) for pair in zip(columns, row, strict=True)] for row in cells])
 
     def tell(self, rule: Rule, answers: np.ndarray, probs: np.ndarray, targets: np.ndarray) -> str | None:
-        """Return what each question scores."""
+        """Return the scores of each question."""
         parts = self.part_scores(answers, targets).items()
         return "; ".join(f"{name}: {', '.join(f'{key} {part[key]:.4f}' for key in part)}" for name, part in parts)
 

@@ -1,4 +1,4 @@
-"""From near neighbours, or probabilities, to distinct labels in order."""
+"""Rankings: from near neighbours, or probabilities, to distinct labels in order."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Pool = Literal["best", "mean", "vote"]
 
 @dataclass(frozen=True)
 class Pooling:
-    """How the neighbours of a query become scores of labels.
+    """A way to turn a query's neighbours into scores of labels.
 
     Attributes:
-        pool: a label scores what its nearest neighbour does (`best`), the mean of its `best_of` nearest among those
-            looked at, or of those it has if they are fewer (`mean`), or its share of them, each weighing
+        pool: a label's score is the similarity of its nearest neighbour (`best`), the mean of its `best_of` nearest
+            ones, or of all it has if they are fewer (`mean`), or its share of the neighbours, each weighted with
             exp(similarity / temperature) (`vote`; matching networks, arXiv 1606.04080).
-        num_neighbours: how many are looked at.
+        num_neighbours: number of neighbours that count.
     """
 
     pool: Pool = "best"
@@ -30,9 +30,9 @@ class Pooling:
 
 
 class Ranked(NamedTuple):
-    """Labels, the best first, none twice in a row, int64 (Q, k), and their scores, falling, float32 (Q, k).
+    """Distinct labels, best first, int64 (Q, k), and their scores, falling, float32 (Q, k).
 
-    What is missing is -1 and -inf.
+    Missing places hold -1 and -inf.
     """
 
     labels: np.ndarray
@@ -47,19 +47,20 @@ def rank_labels(
     k: int,
     pooling: Pooling = Pooling(),
 ) -> Ranked:
-    """Rank the labels of a query's neighbours; of equal scores the one with the nearer neighbour comes first.
+    """Rank the labels of each query's neighbours; among equal scores the label of the nearer neighbour comes first.
 
     Args:
-        rows: of the gallery, the nearest first, int64 (Q, K), K at least 1; -1 is skipped.
+        rows: neighbours in the gallery, nearest first, int64 (Q, K), K at least 1; -1 is skipped.
         similarities: float (Q, K), falling.
-        labels: of the gallery, int64 (G,); -1 is skipped.
+        labels: labels of the gallery, int64 (G,); -1 is skipped.
+        pooling: how neighbours become scores.
     """
     num_rows, num_near = rows.shape
     named = np.append(labels, -1)[rows]
-    # Label and place in one number: numpy sorts plain integers several times as fast as it finds their order.
+    # Label and place packed into one integer: numpy sorts integers several times as fast as it finds their order.
     label, place = np.divmod(np.sort(named * num_near + np.arange(num_near), axis=1), num_near)
     starts = np.append(np.ones((num_rows, 1), bool), label[:, 1:] != label[:, :-1], axis=1)
-    first = np.flatnonzero(starts)  # of each label of each row, its nearest neighbour
+    first = np.flatnonzero(starts)  # the nearest neighbour of each label in each row
     sizes = np.diff(np.append(first, label.size))
     if pooling.pool == "vote":
         weights = _softmax(np.where(named >= 0, similarities / pooling.temperature, -np.inf))
@@ -69,7 +70,7 @@ def rank_labels(
         values = np.take_along_axis(similarities.astype(np.float64), place, axis=1).reshape(-1)
         counted = np.arange(label.size) - np.repeat(first, sizes) < most
         scores = np.add.reduceat(np.where(counted, values, 0), first) / np.minimum(sizes, most)
-    # Each label's score at the place of its nearest neighbour: a stable order breaks ties by these.
+    # Each label's score is put at the place of its nearest neighbour, so that a stable sort breaks ties by nearness.
     scattered = np.full(rows.shape, -np.inf, np.float32)
     known = label[starts] >= 0
     scattered[first[known] // num_near, place[starts][known]] = scores[known]
@@ -79,13 +80,13 @@ def rank_labels(
 
 
 def _softmax(values: np.ndarray) -> np.ndarray:
-    """Of each row, float64 (Q, K); zeros where all are -inf."""
-    weights = np.exp(values - np.maximum(values.max(1, keepdims=True), np.finfo(np.float32).min))
-    return weights / np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float64).tiny)
+    """Return the softmax of each row, float64 (Q, K); zeros for a row of -inf."""
+    weights: np.ndarray = np.exp(values - np.maximum(values.max(1, keepdims=True), np.finfo(np.float32).min))
+    return np.asarray(weights / np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float64).tiny))
 
 
 def _widened(labels: np.ndarray, scores: np.ndarray, k: int) -> Ranked:
-    """With k columns."""
+    """Pad a ranking to k columns."""
     missing = ((0, 0), (0, k - labels.shape[1]))
     return Ranked(
         np.pad(labels, missing, constant_values=-1),
@@ -94,7 +95,7 @@ def _widened(labels: np.ndarray, scores: np.ndarray, k: int) -> Ranked:
 
 
 def rank_probs(probs: np.ndarray, k: int) -> Ranked:
-    """The k most likely classes, of equal ones the first; probs float (N, C), a row that is not finite has none."""
+    """Return the k likeliest classes, the first among equals; probs float (N, C), a row that is not finite has none."""
     finite = np.isfinite(probs).all(1, keepdims=True)
     best = top_labels(np.where(finite, probs, 0), k)
     scores = np.where(finite, np.take_along_axis(probs, best, axis=1), -np.inf)
@@ -102,23 +103,23 @@ def rank_probs(probs: np.ndarray, k: int) -> Ranked:
 
 
 def to_scored(ranked_labels: np.ndarray, scored: np.ndarray, unknown: int, k: int) -> np.ndarray:
-    """Answers where some labels count as unknown: the first of these becomes the unknown label, the others go.
+    """Map unscored labels to the unknown label: the first in a row becomes it, the others are dropped.
 
     Args:
-        ranked_labels: the best first, int64 (Q, K), none twice in a row; -1 is skipped.
-        scored: which labels may be answered, bool (C,).
-        unknown: the label that stands for all others.
+        ranked_labels: best first, int64 (Q, K), distinct within a row; -1 is skipped.
+        scored: labels that may be answered, bool (C,).
+        unknown: the label for all others.
 
     Returns:
-        int64 (Q, k), -1 where there are too few.
+        int64 (Q, k), padded with -1.
     """
-    known = np.append(scored, False)[ranked_labels]  # -1 is the last
+    known = np.append(scored, False)[ranked_labels]  # -1 indexes the appended one
     answers = np.where(known | (ranked_labels < 0), ranked_labels, unknown)
     return _widened(drop_repeats(answers, unknown)[:, :k], np.zeros((len(answers), 0)), k).labels
 
 
 def drop_repeats(answers: np.ndarray, label: int) -> np.ndarray:
-    """Only the first place of this label in each row is kept; the rest moves up, and rows end in -1, int64 (Q, K)."""
+    """Keep only the first occurrence of this label in each row; the rest moves up, padded with -1, int64 (Q, K)."""
     same = answers == label
     gone = (same & (same.cumsum(1) > 1)) | (answers < 0)
     order = np.argsort(gone, axis=1, kind="stable")

@@ -1,7 +1,7 @@
-"""Answers in which every label has a given share of the rows, whatever the probabilities are calibrated to.
+"""Thresholds that give every label a set share of the rows, however probabilities are calibrated.
 
-The thresholds of HPA 2018's winner: the share of each label in the answers is that of the training set (or of a table,
-or a mean of two). They need no targets, only the probabilities that they are applied to.
+HPA 2018's winner used them: the share of each label in the answers is that of the training set (or of a table, or the
+mean of both). They need no targets, only the probabilities that they are applied to.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from imettk.postprocess.thresholds.sweep import ABOVE_ALL, between
 
 
 def share_thresholds(probs: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Of each label the threshold whose share of rows is nearest to the given one, float64 (C,).
+    """Return the threshold of each label whose share of rows is nearest to the given one, float64 (C,).
 
-    Within one row of the wanted count, unless equal probabilities stand in the way.
+    The count is within one row of the wanted one, unless probabilities are tied.
 
     Args:
         probs: float (N, C).
-        shares: of rows, in [0, 1], (C,).
+        shares: share of rows of each label, in [0, 1], (C,).
     """
     wanted = np.floor(np.asarray(shares, np.float64) * len(probs) + 0.5).astype(np.int64).clip(0, len(probs))
     top = find_top(probs, np.arange(probs.shape[1]), np.where(wanted > 0, wanted + 1, 0))
@@ -34,19 +34,19 @@ def share_thresholds(probs: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def _nearest(values: np.ndarray, wanted: int) -> float:
-    """The threshold that chooses nearest to `wanted` of these probabilities, which fall, (M,), M >= wanted."""
+    """Return the threshold that chooses nearest to `wanted` of these falling probabilities, (M,), M >= wanted."""
     value, following = values[wanted - 1], values[wanted] if wanted < len(values) else None
     if following is None or following < value:
         return between(following, value)
-    # Equal probabilities on both sides of the border: take all of them, or none.
+    # Ties across the border: take all of them or none, whichever is nearer to the wanted count.
     without, with_them = np.searchsorted(-values, -value, "left"), np.searchsorted(-values, -value, "right")
     return float(value if with_them - wanted <= wanted - without else np.nextafter(value, type(value)(np.inf)))
 
 
 def drift(chosen: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """By how many rows each label's count is off, int64 (C,): what filling empty rows and ties did to the ratio."""
+    """Return how many rows each label's count is off, int64 (C,), from ties and from filling empty rows."""
     wanted = np.floor(np.asarray(shares, np.float64) * len(chosen) + 0.5).astype(np.int64)
-    return np.count_nonzero(chosen, axis=0) - wanted
+    return np.asarray(np.count_nonzero(chosen, axis=0) - wanted)
 
 
 def sensitivity(
@@ -58,15 +58,15 @@ def sensitivity(
     labels: np.ndarray,
     most: int = 5,
 ) -> np.ndarray:
-    """The score where one rare label gets up to `most` rows fewer or more: how large a shake-up would be.
+    """Return the score with up to `most` rows fewer or more of one rare label: an estimate of a shake-up.
 
     Args:
-        score: of answers, bool (N, C).
-        apply: answers for probabilities and shares.
-        labels: which to try, int64 (L,).
+        score: (answers bool (N, C)) -> score.
+        apply: (probabilities, shares) -> answers.
+        labels: labels to vary, int64 (L,).
 
     Returns:
-        float64 (L, 2 * most + 1); the middle column is the score as it is.
+        float64 (L, 2 * most + 1); the middle column is the score without a change.
     """
     table = np.zeros((len(labels), 2 * most + 1))
     table[:, most] = score(apply(probs, shares))

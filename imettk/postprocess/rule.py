@@ -1,4 +1,4 @@
-"""Decision rules: how probabilities become answers. Kept as a small JSON, applied to any probabilities."""
+"""Decision rules, which turn probabilities into answers; stored as a small JSON, applied to any probabilities."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from imettk.postprocess.pseudo import rank_confidence, row_confidence
 from imettk.postprocess.ratio import drift, share_thresholds
 from imettk.tasks import Task
 
-CHUNK = 4096  # rows that are looked at in one go
+CHUNK = 4096  # rows processed at a time
 
 
 class Rule(ABC):
-    """A fitted rule, a dataclass; `decisions` of its answers have the form of the task's targets.
+    """A fitted rule, a dataclass; `decisions` converts its answers to the form of the task's targets.
 
     Attributes:
-        kind: what its JSON calls it.
-        sure_by_agreement: answers are sure where the models of several folds agree, and not by one's predictions.
+        kind: its name in the JSON.
+        sure_by_agreement: confidence is the agreement of several folds' models, instead of a property of one
+            prediction.
     """
 
     kind: ClassVar[str]
@@ -30,73 +31,77 @@ class Rule(ABC):
 
     @abstractmethod
     def apply(self, probs: np.ndarray) -> np.ndarray:
-        """Turn what the network gives, float (N, O), into answers, first axis N."""
+        """Turn the network's outputs, float (N, O), into answers, first axis N."""
 
     def confidence(self, probs: np.ndarray) -> np.ndarray:
-        """Return how far each row's answer is from every doubt, float (N,), in [0.5, 1) or above.
+        """Return the confidence of each row's answer, float (N,), in [0.5, 1) or above.
 
         Raises:
-            ConfigError: the rule knows no doubt.
+            ConfigError: the rule has no measure of confidence.
         """
-        raise ConfigError(f"pseudo labels need to know how sure an answer is: the rule {self.kind} has no confidence()")
+        raise ConfigError(f"pseudo labels need confidences of answers, and the rule {self.kind} has no confidence()")
 
     def decisions(self, answers: np.ndarray) -> np.ndarray:
         """Return the answers in the form of the task's targets, for tables of labels, pictures and pseudo labels."""
         return answers
 
     def cells(self, answers: np.ndarray, labels: Sequence[str], task: Task) -> list[list[str]]:
-        """Return what stands in a submission for each answer: its labels."""
+        """Return the cells of a submission for each answer: its labels."""
         return task.cells(answers, labels)
 
     def known_cells(self, known: list[list[str]], labels: Sequence[str], task: Task) -> list[list[str]]:
-        """Return the same for rows whose labels are known."""
+        """Return the cells of rows whose labels are known."""
         return known
 
     def places(self, labels: Sequence[str]) -> list[int]:
-        """Return which labels' probabilities count."""
+        """Return the indices of the labels whose probabilities count."""
         return list(range(len(labels)))
 
     def drift(self, answers: np.ndarray) -> np.ndarray | None:
-        """Return by how many rows the answers are off what the rule promised each label, int64 (C,), or None."""
+        """Return how many rows each label's count is off the promised one, int64 (C,), or None without a promise."""
         return None
 
     def answer_numbers(self) -> tuple[float, ...]:
-        """Return the few numbers that answers are among, rising; () where they are labels, or any numbers."""
+        """Return the few numbers that answers are chosen from, rising; () for labels, or unrestricted numbers."""
         return ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the rule as plain values, its kind among them."""
-        return {"kind": self.kind} | asdict(self)  # type: ignore[call-overload]  # every rule is a dataclass
+        """Return the rule, with its kind, as plain values."""
+        plain: dict[str, Any] = asdict(self)  # type: ignore[call-overload]  # every rule is a dataclass
+        return {"kind": self.kind} | plain
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Return what `to_json` gave; `MismatchError` names fields that this version does not know."""
+        """Return the rule that `to_json` wrote; raise `MismatchError` for fields that this version does not know."""
         if not isinstance(content, dict) or "kind" not in content:
             raise MismatchError("rule.json holds no rule: run `imettk validate` again")
         known = {item.name for item in fields(cls)}  # type: ignore[arg-type]
         plain = {name: value for name, value in content.items() if name != "kind"}
+        # Earlier versions wrote the fields of all kinds into every rule: those left empty are dropped.
         if unknown := sorted(name for name in set(plain) - known if plain[name] not in ([], None, False, 0)):
-            raise MismatchError(f"rule.json holds {', '.join(unknown)}, which this version does not know: `validate`")
+            raise MismatchError(
+                f"rule.json holds {', '.join(unknown)}, unknown to this version: run `imettk validate` again"
+            )
         lists = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
         rule = cls(**{name: value for name, value in lists.items() if name in known})
         if content["kind"] != cls.kind or not rule.is_sound():
-            raise MismatchError("rule.json holds values that no rule has: run `imettk validate` again")
+            raise MismatchError("rule.json holds invalid values: run `imettk validate` again")
         return rule
 
     def is_sound(self) -> bool:
-        """Return whether every field holds what it should: a file may have been changed by hand."""
+        """Return whether every field holds a valid value: the file may have been edited by hand."""
         return True
 
 
 @dataclass(frozen=True)
 class Likeliest(Rule):
-    """The most likely class."""
+    """The likeliest class."""
 
     kind: ClassVar[str] = "argmax"
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
-        """Probabilities (N, C) -> the class, int64 (N,)."""
-        return probs.argmax(1)
+        """Turn probabilities (N, C) into the likeliest class, int64 (N,)."""
+        return np.asarray(probs.argmax(1))
 
     def confidence(self, probs: np.ndarray) -> np.ndarray:
         return row_confidence(probs, None)
@@ -107,9 +112,9 @@ class _LabelRule(Rule):
     """Labels whose probability is at or above a threshold.
 
     Attributes:
-        relative: thresholds are on probabilities divided by the largest of their row.
-        min_labels: a row below any thresholds gets so many of its most likely labels.
-        max_labels: a row keeps the most likely ones of its labels; None keeps all.
+        relative: thresholds apply to probabilities divided by the largest of their row.
+        min_labels: a row with fewer labels is filled up with its likeliest ones.
+        max_labels: a row with more labels keeps its likeliest ones; None keeps all.
     """
 
     relative: bool = False
@@ -119,18 +124,19 @@ class _LabelRule(Rule):
     @property
     @abstractmethod
     def _given(self) -> tuple[float, ...]:
-        """One number a label."""
+        """One number per label."""
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
-        """Probabilities (N, C) -> chosen labels, bool (N, C)."""
+        """Turn probabilities (N, C) into chosen labels, bool (N, C)."""
         scale = relative_to_row(probs) if self.relative else probs
+        # In the dtype of the probabilities: 0.7 in float32 lies below 0.7 in float64 and must reach a threshold of 0.7.
         chosen = scale >= self.thresholds_for(scale).astype(probs.dtype)
         return limit_labels(chosen, probs, min_labels=self.min_labels, max_labels=self.max_labels)
 
     def thresholds_for(self, scale: np.ndarray) -> np.ndarray:
-        """Return the threshold of each label, float64 (C,), for probabilities (N, C), relative if the rule is."""
+        """Return the threshold of each label, float64 (C,), for probabilities (N, C), relative ones if the rule is."""
         if len(self._given) != scale.shape[1]:
-            raise MismatchError(f"the rule is for {len(self._given)} labels, the probabilities are of {scale.shape[1]}")
+            raise MismatchError(f"the rule is for {len(self._given)} labels, the predictions have {scale.shape[1]}")
         return np.array(self._given)
 
     def confidence(self, probs: np.ndarray) -> np.ndarray:
@@ -150,10 +156,10 @@ class _LabelRule(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds(_LabelRule):
-    """Every label at or above its threshold.
+    """All labels at or above their thresholds.
 
     Attributes:
-        thresholds: one a label, (C,).
+        thresholds: one per label, (C,).
     """
 
     kind: ClassVar[str] = "threshold"
@@ -166,18 +172,18 @@ class Thresholds(_LabelRule):
     def confidence(self, probs: np.ndarray) -> np.ndarray:
         if self.relative or min(self.thresholds, default=0) <= 1:
             return super().confidence(probs)
-        # No probability reaches any threshold: labels come by their rank alone.
+        # The rule `top`: no probability reaches a threshold, so labels are chosen by rank.
         if self.min_labels == 0:
-            raise ConfigError("the rule gives no row any label, so there is nothing to be sure of")
+            raise ConfigError("the rule gives no row a label, so there is nothing to be confident of")
         return rank_confidence(probs, self.min_labels)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shares(_LabelRule):
-    """Thresholds at which each label has its share of the rows, found in the very probabilities they are applied to.
+    """Thresholds that give each label its share of the rows, computed from the probabilities they are applied to.
 
     Attributes:
-        shares: of the rows that each label should have, (C,).
+        shares: share of rows that each label should have, (C,).
     """
 
     kind: ClassVar[str] = "share"
@@ -195,34 +201,34 @@ class Shares(_LabelRule):
 
 
 def column_order(columns: Sequence[str], names: Sequence[str], what: str) -> list[int]:
-    """Return which of these names each column of the submission is of, int (T,); without columns, each is its own.
+    """Return the index of each submission column's name, int (T,); without columns, the names' own order.
 
     Args:
-        what: the names are, as people call them.
+        what: noun for the names, for the message.
 
     Raises:
-        ConfigError: the columns are not the names, each once.
+        ConfigError: the columns are not exactly the names.
     """
     if not columns:
         return list(range(len(names)))
     if sorted(columns) != sorted(names):
         raise ConfigError(
-            f"`table.answer_columns` {', '.join(columns)} are not the {what} {', '.join(names)}, each once"
+            f"`table.answer_columns` {', '.join(columns)} must be the {what} {', '.join(names)}, each once"
         )
     return [list(names).index(column) for column in columns]
 
 
 def relative_to_row(probs: np.ndarray) -> np.ndarray:
-    """Each probability divided by the largest of its row, as `probs` (N, C); a row of zeros stays."""
-    return probs / np.maximum(probs.max(1, keepdims=True), np.finfo(probs.dtype).tiny)
+    """Divide each probability by the largest of its row, (N, C); a row of zeros stays unchanged."""
+    return np.asarray(probs / np.maximum(probs.max(1, keepdims=True), np.finfo(probs.dtype).tiny))
 
 
 def limit_labels(chosen: np.ndarray, probs: np.ndarray, *, min_labels: int, max_labels: int | None) -> np.ndarray:
-    """Rows with too few labels get their most likely ones, rows with too many keep the most likely of theirs.
+    """Fill rows with too few labels with their likeliest ones, and cut rows with too many to their likeliest.
 
     Args:
-        chosen: bool (N, C); changed in place.
-        probs: (N, C); of equal ones the first label counts as the more likely.
+        chosen: bool (N, C); modified in place.
+        probs: (N, C); among equal ones the first label counts as likelier.
 
     Returns:
         `chosen`.
@@ -231,24 +237,24 @@ def limit_labels(chosen: np.ndarray, probs: np.ndarray, *, min_labels: int, max_
     wanted = np.clip(counts, min_labels, max_labels)
     rows = np.flatnonzero(wanted != counts)
     for first in range(0, len(rows), CHUNK):
-        some = rows[first : first + CHUNK]
-        # What is chosen comes before what is not, whatever the probabilities: it stays where there are too few, and
-        # what is not chosen cannot come in where there are too many.
-        order, few = probs[some], wanted[some, None] > counts[some, None]
-        order[chosen[some] & few] = np.inf
-        order[~chosen[some] & ~few] = -np.inf
-        tops = top_labels(order, int(wanted[some].max()))
-        keep = np.arange(tops.shape[1]) < wanted[some, None]
-        limited = np.zeros((len(some), probs.shape[1]), bool)
+        chunk = rows[first : first + CHUNK]
+        # Chosen labels rank before all others, whatever their probabilities: with per-label thresholds a chosen label
+        # may be less likely than one that is not, and must not be swapped for it.
+        order, few = probs[chunk], wanted[chunk, None] > counts[chunk, None]
+        order[chosen[chunk] & few] = np.inf
+        order[~chosen[chunk] & ~few] = -np.inf
+        tops = top_labels(order, int(wanted[chunk].max()))
+        keep = np.arange(tops.shape[1]) < wanted[chunk, None]
+        limited = np.zeros((len(chunk), probs.shape[1]), bool)
         np.put_along_axis(limited, tops, keep, axis=1)
-        chosen[some] = limited
+        chosen[chunk] = limited
     return chosen
 
 
 def top_labels(probs: np.ndarray, count: int) -> np.ndarray:
-    """The `count` most likely labels of each row, the likeliest first, int64 (N, count) or (N, C) where that is less.
+    """Return the `count` likeliest labels of each row, likeliest first, int64 (N, count), or (N, C) if C is smaller.
 
-    Of equal ones the first label counts as the more likely, as in `limit_labels`.
+    Among equal ones the first label counts as likelier, as in `limit_labels`.
     """
     count = min(count, probs.shape[1])
     tops = np.zeros((len(probs), count), np.int64)
@@ -257,7 +263,8 @@ def top_labels(probs: np.ndarray, count: int) -> np.ndarray:
         if count == 1:
             tops[first : first + CHUNK, 0] = part.argmax(1)
             continue
-        # All that reach the border, in order of labels, and of these the first in a stable order.
+        # Partitioning does not order ties, so all labels that reach the border are taken, sorted by label, and a stable
+        # sort by probability then keeps the first of equal ones. A full sort of all labels takes many times as long.
         border = -np.partition(-part, count - 1, axis=1)[:, count - 1 : count]
         most = int(np.count_nonzero(part >= border, axis=1).max())
         reach = np.sort(np.argpartition(-part, most - 1, axis=1)[:, :most], axis=1)

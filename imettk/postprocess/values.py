@@ -1,4 +1,4 @@
-"""Numbers as answers: kept in the range that was seen, and rounded where a competition wants whole ones."""
+"""The rule `value`: numbers as answers, clipped to the range of the training rows and rounded if they are whole."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from imettk.tasks import Task
 
 @dataclass(frozen=True, kw_only=True)
 class Values(Rule):
-    """Answers are the numbers that the network gives, float32 (N, T).
+    """Numbers that the network outputs as answers, float32 (N, T).
 
     Attributes:
-        low, high: of each target, between which answers are kept, (T,).
-        whole: answers are rounded.
-        columns: of the submission, in its order, where there are several.
-        sums: targets whose numbers are added up to answer a target in place of its own, none for its own, (T,); empty
-            where no target is a sum.
+        low, high: bounds that answers are clipped to, (T,).
+        whole: round answers to whole numbers.
+        columns: columns of the submission, in order, if there are several.
+        sums: for each target, the targets to add up as its answer, () for its own number, (T,); () if no target is a
+            sum.
     """
 
     kind: ClassVar[str] = "value"
@@ -35,20 +35,20 @@ class Values(Rule):
     sums: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.sums, tuple):  # of a file, with lists in it
+        if isinstance(self.sums, tuple):  # JSON turns the inner tuples into lists
             parts = tuple(tuple(part) if isinstance(part, list) else part for part in self.sums)
             object.__setattr__(self, "sums", parts)
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
-        """Keep numbers (N, T) in range, add those up whose sum is a target, and round where answers are whole."""
+        """Clip numbers (N, T), replace targets that are sums, and round if answers are whole."""
         if len(self.low) != probs.shape[1]:
-            raise MismatchError(f"the rule is for {len(self.low)} targets, the predictions are of {probs.shape[1]}")
+            raise MismatchError(f"the rule is for {len(self.low)} targets, the predictions have {probs.shape[1]}")
         ends = np.array(self.low, np.float32), np.array(self.high, np.float32)
         kept = np.clip(probs, *ends)
         if any(self.sums):
             totals = [kept[:, part].sum(1) if part else kept[:, at] for at, part in enumerate(map(list, self.sums))]
             kept = np.clip(np.stack(totals, axis=1), *ends)
-        return np.rint(kept) if self.whole else kept
+        return np.asarray(np.rint(kept) if self.whole else kept)
 
     def cells(self, answers: np.ndarray, labels: Sequence[str], task: Task) -> list[list[str]]:
         return task.cells(answers[:, self.places(labels)], labels)
@@ -57,14 +57,14 @@ class Values(Rule):
         return [[row[place] for place in self.places(labels)] for row in known]
 
     def places(self, labels: Sequence[str]) -> list[int]:
-        """Return which targets the columns of the submission are of, int (T,); errors as of `column_order`."""
+        """Return the target of each column of the submission, int (T,); errors as in `column_order`."""
         return column_order(self.columns, labels, "targets")
 
     def is_sound(self) -> bool:
         ends = (self.low, self.high)
         return (
             isinstance(self.whole, bool)
-            and all(isinstance(end, tuple) and all(isinstance(one, int | float) for one in end) for end in ends)
+            and all(isinstance(end, tuple) and all(isinstance(number, int | float) for number in end) for end in ends)
             and len(self.low) == len(self.high)
             and isinstance(self.sums, tuple)
             and all(isinstance(part, tuple) for part in self.sums)
@@ -75,7 +75,7 @@ class Values(Rule):
 
 
 class NumberValues(RuleFitter):
-    """`value`."""
+    """Fitter of the rule `value`."""
 
     rule = Values
 
@@ -97,22 +97,22 @@ class NumberValues(RuleFitter):
 
 
 def read_sums(texts: Sequence[str], labels: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    """Return the places of the targets that add up to each target, (T,), none for its own; () where none is a sum.
+    """Return the targets that add up to each target, (T,), () for its own number; () if no target is a sum.
 
     Raises:
-        ConfigError: a text is no `target = target + target`, or a part is a sum itself.
+        ConfigError: a text is not `target = target + target`, or a part is a sum itself.
     """
-    names, found = {label: place for place, label in enumerate(labels)}, {}
+    names, sums = {label: place for place, label in enumerate(labels)}, {}
     for text in texts:
         total, _, rest = (part.strip() for part in text.partition(" = "))
         parts = [part.strip() for part in rest.split(" + ")]
-        if len({total, *parts}) <= len(parts) or len(parts) < 2 or total in found or not {total, *parts} <= {*names}:
+        if len({total, *parts}) <= len(parts) or len(parts) < 2 or total in sums or not {total, *parts} <= {*names}:
             raise ConfigError(
-                f"`rule.sums` {text!r} must be TARGET = TARGET + TARGET, each another one of {', '.join(labels)}, and "
-                "the sum once"
+                f"`rule.sums` {text!r} must be TARGET = TARGET + TARGET, with different targets out of "
+                f"{', '.join(labels)}, and one sum per target"
             )
-        found[total] = tuple(names[part] for part in parts)
-    for total, places in found.items():
-        if inner := [labels[place] for place in places if labels[place] in found]:
-            raise ConfigError(f"`rule.sums`: {total} is a sum of {inner[0]}, which is a sum itself: name its parts")
-    return tuple(found.get(label, ()) for label in labels) if found else ()
+        sums[total] = tuple(names[part] for part in parts)
+    for total, places in sums.items():
+        if inner := [labels[place] for place in places if labels[place] in sums]:
+            raise ConfigError(f"`rule.sums`: {total} is a sum of {inner[0]}, which is itself a sum: list its parts")
+    return tuple(sums.get(label, ()) for label in labels) if sums else ()

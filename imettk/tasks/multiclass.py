@@ -35,17 +35,18 @@ class Multiclass(Task):
         return answers if self.is_soft(answers) else np.eye(num_outputs, dtype=np.float32)[answers]
 
     def smooth(self, targets: Tensor, share: float) -> Tensor:
-        """Spread it over all classes (Szegedy et al., arXiv 1512.00567)."""
+        """Spread the share over all classes (Szegedy et al., arXiv 1512.00567)."""
         return targets * (1 - share) + share * (1 / targets.shape[1])
 
     def learnable(self, targets: np.ndarray) -> np.ndarray:
-        return np.ones(len(targets), bool) if self.is_soft(targets) else targets >= 0
+        # An unknown identity is -1 and can only be learned from a teacher's probabilities.
+        return np.ones(len(targets), bool) if self.is_soft(targets) else np.asarray(targets >= 0)
 
     def identities(self, targets: np.ndarray) -> np.ndarray | None:
         return targets
 
     def label_matrix(self, values: np.ndarray, num_labels: int) -> np.ndarray:
-        return np.arange(num_labels) == values[:, None]
+        return np.asarray(np.arange(num_labels) == values[:, None])
 
     def labels_of(self, value: np.ndarray) -> np.ndarray:
         return np.asarray(value)[None]
@@ -54,12 +55,15 @@ class Multiclass(Task):
         return np.bincount(targets[targets >= 0], minlength=num_labels)
 
     def chances(self, targets: np.ndarray) -> np.ndarray:
-        """1 / rows of the class."""
-        return 1 / np.bincount(targets)[targets]
+        """Return 1 / (rows of the row's class)."""
+        return np.asarray(1 / np.bincount(targets)[targets])
 
     def agreement(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Equality of classes (M, A) and (M, B)."""
-        return (first[:, :, None] == second[:, None, :]).astype(np.float32)
+        """Return 1 for equal classes, otherwise 0, of (M, A) and (M, B)."""
+        alike: np.ndarray = (first[:, :, None] == second[:, None, :]).astype(np.float32)
+        return alike
 
     def row_losses(self, probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        return -np.log(np.maximum(probs[np.arange(len(probs)), targets], 1e-7).astype(np.float64))
+        # Clipped: a probability that float32 rounds to 0 would have an infinite loss.
+        losses: np.ndarray = -np.log(np.maximum(probs[np.arange(len(probs)), targets], 1e-7).astype(np.float64))
+        return losses

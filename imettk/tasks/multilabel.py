@@ -44,7 +44,7 @@ class Multilabel(Task):
         return answers.astype(np.float32)
 
     def smooth(self, targets: Tensor, share: float) -> Tensor:
-        """Spread it over yes and no of each label."""
+        """Spread the share evenly over presence and absence of each label."""
         return targets * (1 - share) + share * 0.5
 
     def label_matrix(self, values: np.ndarray, num_labels: int) -> np.ndarray:
@@ -54,23 +54,26 @@ class Multilabel(Task):
         return np.flatnonzero(value)
 
     def label_counts(self, targets: np.ndarray, num_labels: int) -> np.ndarray:
-        return targets.sum(0)
+        return np.asarray(targets.sum(0))
 
     def chances(self, targets: np.ndarray) -> np.ndarray:
-        """The mean over a row's labels of 1 / rows that have the label; rows without any count as a class."""
+        """Return the mean over a row's labels of 1 / (rows with the label); rows without labels count as a class."""
         labels = np.column_stack([targets > 0, ~(targets > 0).any(1)])
-        return (labels / np.maximum(labels.sum(0), 1)).sum(1) / labels.sum(1)
+        chances: np.ndarray = (labels / np.maximum(labels.sum(0), 1)).sum(1) / labels.sum(1)
+        return chances
 
     def agreement(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """The Jaccard index of label sets (M, A, C) and (M, B, C)."""
-        one, other = ((labels != 0).astype(np.float32) for labels in (first, second))
-        both = one @ other.transpose(0, 2, 1)
-        union = one.sum(2)[:, :, None] + other.sum(2)[:, None, :] - both
+        """Return the Jaccard index of label sets (M, A, C) and (M, B, C)."""
+        # In floats: numpy multiplies matrices of integers without BLAS.
+        left, right = ((labels != 0).astype(np.float32) for labels in (first, second))
+        both = left @ right.transpose(0, 2, 1)
+        union = left.sum(2)[:, :, None] + right.sum(2)[:, None, :] - both
         return np.where(union > 0, both / np.maximum(union, 1), 1)
 
     def wrong(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        return (answers != targets.astype(bool)).any(1)
+        return np.asarray((answers != targets.astype(bool)).any(1))
 
     def row_losses(self, probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         right = np.where(targets > 0, probs, 1 - probs)
-        return -np.log(np.maximum(right, 1e-7)).sum(1, dtype=np.float64)
+        losses: np.ndarray = -np.log(np.maximum(right, 1e-7)).sum(1, dtype=np.float64)
+        return losses

@@ -1,4 +1,4 @@
-"""One grade a row, learned as a chain of questions: is it above the lowest? Above the next, if so?"""
+"""One grade a row, learned as a chain of thresholds: is it above the lowest grade; if so, above the next; and so on."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Ordinal(Multiclass):
-    """Grades in the order of their labels; targets int64 (N,), an output for each grade but the lowest.
+    """Grades in the order of their labels; targets int64 (N,), one output for each grade except the lowest.
 
-    An output is the logit of being above a grade for rows that reach it (CORN, Shi et al., arXiv 2111.08851): products
-    of these probabilities fall from grade to grade, whatever the network gives.
+    An output is the logit of being above a grade, given that the row reaches it (CORN, Shi et al., arXiv 2111.08851).
+    Products of these probabilities fall from grade to grade, whatever the network outputs.
     """
 
     targets, loss, rule = "grades", "corn", "cutpoints"
@@ -26,16 +26,16 @@ class Ordinal(Multiclass):
     reported: ClassVar[Mapping[str, tuple[str, Mapping[str, object]]]] = {"macro F1": ("f1_macro", {})}
 
     def order(self, labels: Iterable[str]) -> list[str]:
-        """Return numbers as they rise, 2 before 10; words as text."""
-        given = sorted(labels)
-        numbers = numbers_of(given)
-        return given if numbers is None else [given[place] for place in np.argsort(numbers, kind="stable")]
+        """Return numbers in rising order, 2 before 10, and other labels alphabetically."""
+        names = sorted(labels)
+        numbers = numbers_of(names)
+        return names if numbers is None else [names[place] for place in np.argsort(numbers, kind="stable")]
 
     def num_outputs(self, num_labels: int) -> int:
         return max(1, num_labels - 1)
 
     def activate(self, logits: Tensor) -> Tensor:
-        """Turn logits (..., O) into the probabilities of being above each grade but the highest."""
+        """Turn logits (..., O) into the probabilities of being above each grade except the highest."""
         return logits.sigmoid().cumprod(-1)
 
     def soften(self, targets: Tensor, num_outputs: int) -> Tensor:
@@ -44,7 +44,7 @@ class Ordinal(Multiclass):
         return (targets[:, None] > targets.new_tensor(range(num_outputs))).float()
 
     def smooth(self, targets: Tensor, share: float) -> Tensor:
-        """Spread it over yes and no of each question."""
+        """Spread the share evenly over both answers at each threshold."""
         return targets * (1 - share) + share * 0.5
 
     def soft_answers(self, answers: np.ndarray, num_outputs: int) -> np.ndarray:
@@ -54,6 +54,7 @@ class Ordinal(Multiclass):
         return float(grades[0]), np.diff(grades)
 
     def label_probs(self, probs: np.ndarray) -> np.ndarray:
+        # P(grade) = P(above the one before) - P(above it), with 1 before the lowest grade and 0 behind the highest.
         ends = np.ones((len(probs), 1), probs.dtype), np.zeros((len(probs), 1), probs.dtype)
         return -np.diff(np.concatenate([ends[0], probs, ends[1]], axis=1), axis=1)
 

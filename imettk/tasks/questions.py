@@ -1,4 +1,4 @@
-"""Several questions a row, each answered with a class of its own."""
+"""Several questions a row, each answered with one of its own classes."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 
 def label_of(column: str, cell: str) -> str:
-    """Return what a class of a question is called among all labels."""
+    """Return the label, COLUMN=CLASS, of a cell in a question's column."""
     return f"{column}={cell.strip()}"
 
 
 def class_of(column: str, label: str) -> str:
-    """Return the class of such a label, as a cell holds it."""
+    """Return the class of a label as its cell holds it; the inverse of `label_of`."""
     return label.removeprefix(f"{column}=")
 
 
 def classes_among(labels: Sequence[str], column: str) -> list[str]:
-    """Return the classes of a question, of all labels."""
+    """Return a question's classes, out of all labels."""
     return [class_of(column, label) for label in labels if label.startswith(label_of(column, ""))]
 
 
 class Questions(Multilabel):
-    """A label is a column and a class in it; targets uint8 (N, C), a 1 for each column; one softmax a column.
+    """Questions with one class each; targets uint8 (N, C), a 1 for each question; one softmax per question.
 
-    The network knows which labels are of one column, and gives logarithms of probabilities: all else is a matter of
-    single labels.
+    A label is a column of the table and a class in it. The network holds the grouping of labels and outputs
+    log-probabilities; everything else treats each label on its own.
     """
 
     targets, loss, rule = "questions", "question_cross_entropy", "argmax_each"
@@ -45,18 +45,21 @@ class Questions(Multilabel):
         return logits.exp()
 
     def parts(self, label_groups: tuple[str, ...]) -> tuple[int, ...]:
+        # Labels of a question are adjacent, because tables list them column by column.
         starts = [at for at, group in enumerate(label_groups) if at == 0 or group != label_groups[at - 1]]
         return tuple(np.diff([*starts, len(label_groups)]).tolist())
 
     def smooth(self, targets: Tensor, share: float) -> Tensor:
-        raise NotImplementedError("a recipe refuses it: columns of labels do not say which of them are of one question")
+        raise NotImplementedError("a recipe refuses it: the columns do not show which labels belong to one question")
 
     def chances(self, targets: np.ndarray) -> np.ndarray:
-        """The mean over questions of 1 / rows with the same class."""
+        """Return the mean over questions of 1 / (rows with the same class)."""
         rows, labels = np.nonzero(targets)
         shares = 1 / np.bincount(labels)[labels]
-        return np.bincount(rows, shares, len(targets)) / np.bincount(rows, minlength=len(targets))
+        chances: np.ndarray = np.bincount(rows, shares, len(targets)) / np.bincount(rows, minlength=len(targets))
+        return chances
 
     def row_losses(self, probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """The sum over questions."""
-        return -np.log(np.where(targets > 0, np.maximum(probs, 1e-7), 1)).sum(1, dtype=np.float64)
+        """Return the sum over questions of -log p(true class), float64 (N,)."""
+        losses: np.ndarray = -np.log(np.where(targets > 0, np.maximum(probs, 1e-7), 1)).sum(1, dtype=np.float64)
+        return losses

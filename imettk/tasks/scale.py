@@ -1,4 +1,4 @@
-"""Numbers as a network learns them, and back: the scale comes from the training rows, and is kept with the model."""
+"""Scales of numeric targets: fitted to the training rows, kept with the model."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ Kind = Literal["standard", "log", "range"]
 
 @dataclass(frozen=True)
 class Scale:
-    """T targets, each less its shift and divided by its spread; of the first of them alone too. NaN is unknown.
+    """A shift and a spread of each of T targets: (number - shift) / spread; the first of them can be scaled alone.
+
+    An unknown target is NaN and stays NaN.
 
     Attributes:
-        kind: `standard` is the mean and standard deviation; `log` those of log(1 + number); `range` the lowest number
-            and the distance to the highest, where the network gives logits.
-        shift, spread: of each target, (T,); a spread is above 0.
+        kind: `standard` uses mean and standard deviation; `log` those of log(1 + number); `range` uses minimum and
+            maximum - minimum, and the network outputs logits.
+        shift, spread: one per target, (T,); spreads are above 0.
     """
 
     kind: Kind
@@ -29,17 +31,17 @@ class Scale:
 
     @classmethod
     def fit(cls, targets: np.ndarray, kind: Kind) -> Self:
-        """Return the scale of these rows, float (N, T), at least one.
+        """Return the scale of these rows, float (N, T), N >= 1.
 
         Raises:
-            DataError: `log` of a number that has none.
+            DataError: `kind` is `log` and a number is -1 or below.
         """
         numbers = targets.astype(np.float64)
         if kind == "log" and np.nanmin(numbers) <= -1:
-            raise DataError(f"`train.target_scale` log needs numbers above -1, and one is {np.nanmin(numbers):g}")
+            raise DataError(f"`train.target_scale` log needs numbers above -1, got {np.nanmin(numbers):g}")
         numbers = np.log1p(numbers) if kind == "log" else numbers
         if (unknown := np.isnan(numbers)).any():
-            numbers[:, unknown.all(0)] = 0
+            numbers[:, unknown.all(0)] = 0  # numpy warns of the mean of a column without numbers
             shift, spread = np.nanmean(numbers, 0), np.nanstd(numbers, 0)
         else:
             shift, spread = numbers.mean(0), numbers.std(0)
@@ -49,32 +51,34 @@ class Scale:
         return cls(kind, tuple(shift.tolist()), tuple(spread.tolist()))
 
     def forward(self, targets: np.ndarray) -> np.ndarray:
-        """Return numbers as the network learns them, float32 (N, T); `range` gives [0, 1], also beyond its ends."""
+        """Return numbers on the scale that the network learns, float32 (N, T); `range` clips to [0, 1]."""
         numbers = targets.astype(np.float64)
         if self.kind == "log":
-            numbers = np.log1p(np.maximum(numbers, np.nextafter(-1, 0)))  # a row that validates may hold any
+            # Only training rows were checked by `fit`: a validation row may hold a number of -1 or below.
+            numbers = np.log1p(np.maximum(numbers, np.nextafter(-1, 0)))
         shift, spread = self._first(numbers.shape[-1])
-        scaled = (numbers - shift) / spread
+        scaled: np.ndarray = (numbers - shift) / spread
         return (np.clip(scaled, 0, 1) if self.kind == "range" else scaled).astype(np.float32)
 
     def inverse(self, outputs: np.ndarray) -> np.ndarray:
-        """Return what the network gives, float (..., T), as numbers, float32."""
+        """Return the network's outputs, float (..., T), as numbers, float32."""
         scaled = outputs.astype(np.float64)
         if self.kind == "range":
-            scaled = 0.5 * (1 + np.tanh(scaled / 2))  # a sigmoid that overflows nowhere
+            scaled = 0.5 * (1 + np.tanh(scaled / 2))  # the sigmoid, without exp, which would overflow
         shift, spread = self._first(scaled.shape[-1])
-        numbers = scaled * spread + shift
+        numbers: np.ndarray = scaled * spread + shift
+        # exp overflows float32 from 88.8 on.
         return (np.expm1(np.minimum(numbers, 80)) if self.kind == "log" else numbers).astype(np.float32)
 
-    def _first(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return shift and spread of so many targets, float64 (T,)."""
-        return np.array(self.shift[:number]), np.array(self.spread[:number])
+    def _first(self, num_targets: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return shift and spread of the first targets, float64 (T,)."""
+        return np.array(self.shift[:num_targets]), np.array(self.spread[:num_targets])
 
     def to_values(self) -> dict[str, Any]:
-        """Return plain values, for the header of a file."""
+        """Return the scale as plain values, for the header of a file."""
         return asdict(self) | {"shift": list(self.shift), "spread": list(self.spread)}
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_values` returned."""
+        """Return the scale that `to_values` wrote."""
         return cls(values["kind"], tuple(values["shift"]), tuple(values["spread"]))

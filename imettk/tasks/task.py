@@ -1,4 +1,4 @@
-"""What every task says of itself; the rest of the package asks here, never which task it is."""
+"""The interface of a task; the rest of the package calls it instead of asking which task it is."""
 
 from __future__ import annotations
 
@@ -14,44 +14,45 @@ if TYPE_CHECKING:
 
     from imettk.tasks.scale import Kind, Scale
 
-NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?\s*", re.IGNORECASE)  # in a cell
-REPORTED_EPS = {"eps": 1e-7}  # of the log loss that is kept beside a recipe's metric, as in earlier versions
+# A number in a cell. Not `float()`, which also accepts nan, infinity and 1_000.
+NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
+REPORTED_EPS = {"eps": 1e-7}  # of the log loss reported beside a recipe's metric; earlier versions used it too
 
 
 def numbers_of(labels: Sequence[str]) -> np.ndarray | None:
-    """Return labels as the numbers that they are, float64 (K,); None where one is no number."""
+    """Return labels as numbers, float64 (K,); None if a label is not a number."""
     return np.array([float(label) for label in labels]) if all(map(NUMBER.fullmatch, labels)) else None
 
 
 def is_finite(cell: str) -> bool:
-    """Return whether a cell holds a number that float32 has."""
+    """Return whether a cell holds a number within the range of float32."""
     return NUMBER.fullmatch(cell) is not None and bool(abs(float(cell)) <= np.finfo(np.float32).max)
 
 
 def grades_of(labels: Sequence[str]) -> np.ndarray | None:
-    """Return labels as the grades that they are, rising, float64 (K,); None where they are no numbers that rise."""
+    """Return labels as rising grades, float64 (K,); None if they are not numbers in rising order."""
     grades = numbers_of(labels)
     return grades if grades is not None and (np.diff(grades) > 0).all() else None
 
 
 class Task(ABC):
-    """How cells of a table become targets, what the network gives for them, and how rows count.
+    """The conversion of a table's cells to targets, the network's outputs for them, and the way rows count.
 
-    In shapes, N is the number of rows, C of labels, and O of the network's outputs.
+    In shapes, N is the number of rows, C of labels and O of network outputs.
 
     Attributes:
-        targets: the form of targets, which losses, metrics and rules name as what they take.
+        targets: the form of targets; losses, metrics and rules list the forms that they accept.
         loss: the default of `train.loss`.
         rule: the default of `rule.kind`.
-        exclusive: a row has exactly one label, so that its cell is never split.
-        numeric: a row has a number for each label, which is the name of a column, and these are learned and answered.
-        votes: or they say how many votes each label has, whose shares are learned.
-        asks_columns: each of `table.label_columns` is a question with classes of its own; a label is COLUMN=CLASS.
-        separable: labels do not depend on each other, so that one network may learn some and another one others.
-        sums_to_one: what the network gives are shares of one whole.
-        stratifier: a row of `data.folds.STRATIFIERS`, which deals rows to folds evenly.
-        watched: metrics that each validation gives beside the recipe's own, by the name that `train.watch` takes.
-        reported: metrics that `validate` keeps beside the recipe's own: title -> (metric, its parameters).
+        exclusive: a row has exactly one label, so its cell is never split.
+        numeric: a row has a number for each label (the name of a column), to be learned and answered.
+        votes: a row has a number of votes for each label (the name of a column), whose shares are learned.
+        asks_columns: each of `table.label_columns` is a question with its own classes; a label is COLUMN=CLASS.
+        separable: labels are independent of each other, so different networks may learn different labels.
+        sums_to_one: the network's outputs are shares of one whole.
+        stratifier: a row of `data.folds.STRATIFIERS`, which distributes rows evenly over folds.
+        watched: metrics that each validation computes beside the recipe's own, by their name in `train.watch`.
+        reported: metrics that `validate` reports beside the recipe's own: title -> (metric, its parameters).
     """
 
     targets: ClassVar[str]
@@ -69,25 +70,25 @@ class Task(ABC):
 
     @property
     def numbered(self) -> bool:
-        """Whether a row has a number for each label, which is the name of a column."""
+        """True if a row has a number for each label, the name of a column."""
         return self.numeric or self.votes
 
     @property
     def splits_cells(self) -> bool:
-        """Whether a cell holds any number of labels."""
+        """True if a cell may hold any number of labels."""
         return not (self.exclusive or self.numbered or self.asks_columns)
 
     @property
     def smooths(self) -> bool:
-        """Whether targets can be spread over other labels (label smoothing)."""
+        """True if targets can be spread over other labels (label smoothing)."""
         return not (self.numeric or self.asks_columns)
 
     def order(self, labels: Iterable[str]) -> list[str]:
-        """Return labels in the order of the network's outputs, where no table lists them."""
+        """Return labels in the order of the network's outputs, for tables that do not list them."""
         return sorted(labels)
 
     def split(self, cell: str, separator: str) -> list[str]:
-        """Return the labels of a cell, without blanks around them."""
+        """Return the labels in a cell, stripped of blanks."""
         parts = [cell] if self.exclusive else cell.split(separator)
         return [part.strip() for part in parts if part.strip()]
 
@@ -96,61 +97,60 @@ class Task(ABC):
         """Return the targets of rows with these labels, first axis N.
 
         Args:
-            cells: the labels of each row; at least one where `exclusive`.
-            column: the number of each label, in [0, num_labels); -1 for the label of unknown identities.
+            cells: the labels of each row; at least one if the task is `exclusive`.
+            column: index of each label, in [0, num_labels); -1 for the label of unknown identities.
         """
 
     def fit_scale(self, targets: np.ndarray, kind: Kind) -> Scale | None:
-        """Return how these targets, of the rows that train, are scaled for the network; None where they are not."""
+        """Return the scale of these training targets for the network; None for tasks without one."""
         return None
 
     def grade_weights(self, grades: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return how a grade is a sum of what the network gives, (O,): a constant, and weights (O,).
+        """Return a constant and weights (O,): a grade is the constant plus the weighted sum of the network's outputs.
 
         Args:
-            grades: what labels are as numbers, rising, float64 (K,).
+            grades: labels as numbers, rising, float64 (K,).
         """
         return 0.0, grades
 
     def grade_places(self, targets: np.ndarray, grades: np.ndarray) -> np.ndarray:
-        """Return the place of each row's grade among these, int64 (N,)."""
+        """Return the index of each row's grade among these, int64 (N,)."""
         return targets
 
     def num_outputs(self, num_labels: int) -> int:
-        """Return how many logits the network gives an image."""
+        """Return the number of logits that the network outputs for an image."""
         return num_labels
 
     def parts(self, label_groups: tuple[str, ...]) -> tuple[int, ...]:
-        """Return the sizes of parts in each of which the network's outputs are logarithms of probabilities, (Q,); none
-        where outputs are logits.
+        """Return the sizes of the parts of the outputs that are log-probabilities, (Q,); () if outputs are logits.
 
         Args:
-            label_groups: of each label, (C,).
+            label_groups: group of each label, (C,).
         """
         return ()
 
     @abstractmethod
     def activate(self, logits: Tensor) -> Tensor:
-        """Turn logits (..., O) into probabilities, or into values."""
+        """Turn logits (..., O) into probabilities or values."""
 
     @abstractmethod
     def soften(self, targets: Tensor, num_outputs: int) -> Tensor:
-        """Return the targets as float32 (B, O), in which samples can be mixed; soft targets stay as they are."""
+        """Return targets as float32 (B, O), so that samples can be mixed; soft targets stay unchanged."""
 
     @abstractmethod
     def smooth(self, targets: Tensor, share: float) -> Tensor:
         """Spread this share of soft targets (B, O) evenly (label smoothing)."""
 
     def is_soft(self, targets: np.ndarray) -> bool:
-        """Return whether targets have probabilities mixed in, as a teacher's part makes them."""
+        """Return whether targets are mixed with probabilities, as a teacher's predictions make them."""
         return np.issubdtype(targets.dtype, np.floating)
 
     @abstractmethod
     def soft_answers(self, answers: np.ndarray, num_outputs: int) -> np.ndarray:
-        """Return answers, or targets, as what a perfect network gives, float32 (N, O); soft targets as they are."""
+        """Return the outputs of a perfect network for answers or targets, float32 (N, O); soft targets as given."""
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
-        """Return what folds are to hold evenly, as the `stratifier` takes it: labels (N, C), or classes int64 (N,)."""
+        """Return what to distribute evenly over folds, for `stratifier`: labels (N, C) or classes int64 (N,)."""
         return targets
 
     def learnable(self, targets: np.ndarray) -> np.ndarray:
@@ -158,46 +158,47 @@ class Task(ABC):
         return np.ones(len(targets), bool)
 
     def identities(self, targets: np.ndarray) -> np.ndarray | None:
-        """Return the one label of each row, int64 (N,), -1 where it is unknown; None where rows have several."""
+        """Return the single label of each row, int64 (N,), -1 if unknown; None if rows have several labels."""
         return None
 
     @abstractmethod
     def label_matrix(self, values: np.ndarray, num_labels: int) -> np.ndarray:
-        """Return which labels rows have, bool (N, C), by their targets or by a rule's answers."""
+        """Return the labels of each row, bool (N, C), from targets or from a rule's answers."""
 
     def label_shares(self, values: np.ndarray, num_labels: int) -> np.ndarray:
-        """Return how much of a row is of each label, (N, C); where rows have labels, all or nothing."""
+        """Return the share of each label in a row, (N, C): 0 or 1 for tasks whose rows have labels."""
         return self.label_matrix(values, num_labels)
 
     @abstractmethod
     def labels_of(self, value: np.ndarray) -> np.ndarray:
-        """Return the labels of one row's target or answer, int64 (M,)."""
+        """Return the labels of a single row's target or answer, int64 (M,)."""
 
     def label_counts(self, targets: np.ndarray, num_labels: int) -> np.ndarray:
-        """Return the rows of each label, int (C,)."""
-        return self.label_matrix(targets, num_labels).sum(0)
+        """Return the number of rows of each label, int (C,)."""
+        counts: np.ndarray = self.label_matrix(targets, num_labels).sum(0)
+        return counts
 
     @abstractmethod
     def chances(self, targets: np.ndarray) -> np.ndarray:
-        """Return how often the `balanced` sampler draws each row relative to the others, float64 (N,)."""
+        """Return how often the `balanced` sampler draws each row, relative to the others, float64 (N,)."""
 
     @abstractmethod
     def agreement(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Return how alike the labels of rows (M, A) and (M, B) are, in [0, 1], float (M, A, B)."""
+        """Return the similarity of the labels of rows (M, A) and (M, B), in [0, 1], float (M, A, B)."""
 
     def label_probs(self, probs: np.ndarray) -> np.ndarray:
-        """Return the probability of each label, (N, C), from what the network gives, (N, O)."""
+        """Return the probability of each label, (N, C), from the network's outputs, (N, O)."""
         return probs
 
     def cells(self, answers: np.ndarray, labels: Sequence[str]) -> list[list[str]]:
-        """Return the labels of each answer, as cells of a submission name them."""
+        """Return the labels of each answer, as a submission's cells name them."""
         return [[labels[label] for label in self.labels_of(answer).tolist()] for answer in answers]
 
     def wrong(self, answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return which answers differ from the truth, bool (N,)."""
-        differs = answers != targets
-        return differs.reshape(len(differs), -1).any(1)
+        differs = np.asarray(answers != targets)
+        return np.asarray(differs.reshape(len(differs), -1).any(1))
 
     @abstractmethod
     def row_losses(self, probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return how sure each row's wrong answer was, float64 (N,): -log of the probability of what is true."""
+        """Return -log p(truth) of each row, float64 (N,): how confidently a wrong answer was given."""

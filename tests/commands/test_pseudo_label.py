@@ -161,8 +161,8 @@ def test_a_confidence_that_cannot_be_is_one_line(made, capsys, words, message):
     ("fault", "message"),
     [
         ("relative", "pseudo labels need a rule with thresholds on probabilities"),
-        ("nothing", "run: the rule gives no row any label, so there is nothing to be sure of"),
-        ("labels of the rule", "the rule is for 2 labels, the probabilities are of 3"),
+        ("nothing", "run: the rule gives no row a label, so there is nothing to be confident of"),
+        ("labels of the rule", "the rule is for 2 labels, the predictions have 3"),
         ("no rule", "rule.json is not in .*: run `imettk validate` first"),
         ("no test", r"holds no fold\*/test.safetensors: run `imettk infer` first"),
         ("other rows", "fold2/test.safetensors has other rows or labels than fold0's: `infer` again"),

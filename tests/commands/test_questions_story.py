@@ -216,7 +216,7 @@ def test_what_does_not_fit_is_one_line(data, tmp_path, capsys):
         (["--train.loss-params", "weights", "1 2 3"], "weights must be 2 numbers"),
         (["--score.params", "weights", "1 2 3"], "weights must be 2 numbers"),
         (["--stages.0.label-smoothing", 0.1], "`stages.0.label_smoothing` must be 0 for a questions table"),
-        (["--table.answer-columns", "stripe", "size"], "are not the questions colour, stripe"),
+        (["--table.answer-columns", "stripe", "size"], "must be the questions colour, stripe"),
         (["--table.label-columns"], "`label_columns` of TableFormat must be given: a column a question"),
     ):
         assert what in refused(capsys, *common, *words), words

@@ -258,5 +258,5 @@ def test_an_unknown_metric_is_refused_with_all_names():
     with pytest.raises(ConfigError) as caught:
         ScoreConfig(metric="map_at_x")
     line = str(caught.value)
-    assert "\n" not in line and line.endswith("got 'map_at_x'") and "(with a number for k too, as in map_at_5)" in line
+    assert "\n" not in line and line.endswith("got 'map_at_x'") and "(k may be a number, as in map_at_5)" in line
     assert all(name in line for name in METRICS)

@@ -211,7 +211,7 @@ def test_a_loss_and_a_metric_are_tried_with_their_parameters(tmp_path):
     (tmp_path / "mine.py").write_text(OWN_PARAMETERS)
     recipe = load_recipe(str(tmp_path / "mine.py"))
     assert recipe.loss_row()[1] == {"power": 1.5} and dict(recipe.scorer.params) == {"least": 2}
-    with pytest.raises(ConfigError, match=r"`score\.params` holds most, and the metric recipe:hits has least"):
+    with pytest.raises(ConfigError, match=r"`score\.params` holds most, but the metric recipe:hits has least"):
         apply_overrides(recipe, ["--score.params", "most", "1"])
     (tmp_path / "mine.py").write_text(OWN_PARAMETERS.replace("** power", "** power / 0"))
     with pytest.raises(ConfigError, match=r"`train\.loss` recipe:power_bce: must be finite for logits from -2 to 2"):

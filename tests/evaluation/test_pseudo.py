@@ -102,7 +102,7 @@ def test_a_rule_without_a_confidence_is_one_line_with_the_run(tmp_path):
     run = run_of(tmp_path, label_probs(), {"kind": "plain"})
     with pytest.raises(ConfigError) as caught:
         pseudo_by_rule(recipe_of("recipe:plain"), run, confidence=0.9, hard=False)
-    line = "pseudo labels need to know how sure an answer is: the rule plain has no confidence()"
+    line = "pseudo labels need confidences of answers, and the rule plain has no confidence()"
     assert str(caught.value) == f"{tmp_path}: {line}"
 
 

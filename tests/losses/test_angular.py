@@ -1,4 +1,4 @@
-"""ArcFace and CosFace: both compute in float32, and count each sample for itself."""
+"""ArcFace and CosFace compute in float32, each sample on its own."""
 
 import pytest
 import torch

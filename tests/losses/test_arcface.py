@@ -79,16 +79,16 @@ def test_each_class_may_have_its_own_margin(easy_margin):
     margins = torch.linspace(0, 1.5, 12)
     expected = arcface_by_hand(cosine, targets, margins=margins.tolist(), easy_margin=easy_margin).float()
     torch.testing.assert_close(arcface(cosine, targets, margin=margins, easy_margin=easy_margin), expected)
-    one = arcface(cosine, targets, margin=torch.full((12,), 0.4), easy_margin=easy_margin)
-    torch.testing.assert_close(one, arcface(cosine, targets, margin=0.4, easy_margin=easy_margin))
+    shared = arcface(cosine, targets, margin=torch.full((12,), 0.4), easy_margin=easy_margin)
+    torch.testing.assert_close(shared, arcface(cosine, targets, margin=0.4, easy_margin=easy_margin))
 
 
 def test_only_the_own_class_is_lowered():
     cosine, targets = cosines_of(40, 12)
     widened = add_angular_margin(cosine, targets, margin=0.5)
-    own = torch.zeros_like(cosine, dtype=torch.bool).scatter(1, targets[:, None], True)
-    assert (widened[own] < cosine[own]).all()
-    torch.testing.assert_close(widened[~own], cosine[~own], rtol=0, atol=0)
+    is_target = torch.zeros_like(cosine, dtype=torch.bool).scatter(1, targets[:, None], True)
+    assert (widened[is_target] < cosine[is_target]).all()
+    torch.testing.assert_close(widened[~is_target], cosine[~is_target], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.3, 0.5, 1.5])

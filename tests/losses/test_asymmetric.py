@@ -21,8 +21,8 @@ def test_asymmetric_equals_a_plain_loop_and_timm(gamma_positive, gamma_negative,
     soft = torch.rand(6, 5, generator=torch.Generator().manual_seed(4))
     for wanted in (targets, soft):
         # One sample at a time: over a single one timm's sum and its mean over the batch, by version, are the same.
-        each = [timm(row[None], labels[None]) / 5 for row, labels in zip(logits, wanted, strict=True)]
-        ours, theirs = asymmetric(logits, wanted, **options), torch.stack(each)
+        by_row = [timm(row[None], labels[None]) / 5 for row, labels in zip(logits, wanted, strict=True)]
+        ours, theirs = asymmetric(logits, wanted, **options), torch.stack(by_row)
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
         gradients = [torch.autograd.grad(losses.sum(), logits)[0] for losses in (ours, theirs)]
         torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)

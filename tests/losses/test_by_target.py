@@ -1,4 +1,4 @@
-"""Weights of targets in a loss: a mean by them, and what is refused."""
+"""Weights of targets in a loss: the weighted mean, and refused weights."""
 
 import pytest
 import torch
@@ -30,8 +30,8 @@ def test_an_unknown_target_costs_nothing_and_moves_nothing(loss):
     targets = torch.rand(5, 3, generator=generator)
     whole = loss(outputs, targets, weights="1 0 1")  # as if the middle one were not there
     targets[:, 1] = torch.nan
-    found = loss(outputs, targets)
-    torch.testing.assert_close(found * 3 / 2, whole)
-    (gradient,) = torch.autograd.grad(found.sum(), outputs)
+    losses = loss(outputs, targets)
+    torch.testing.assert_close(losses * 3 / 2, whole)
+    (gradient,) = torch.autograd.grad(losses.sum(), outputs)
     assert gradient[:, 1].tolist() == [0] * 5 and gradient[:, [0, 2]].isfinite().all() and gradient[:, 0].all()
-    assert known_targets(lambda given, truth: given - truth, outputs, targets)[:, 1].tolist() == [0] * 5
+    assert known_targets(lambda predicted, truth: predicted - truth, outputs, targets)[:, 1].tolist() == [0] * 5

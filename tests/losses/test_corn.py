@@ -1,4 +1,4 @@
-"""CORN's loss equals a plain loop over the questions that each row reaches, and takes soft levels."""
+"""CORN's loss equals a plain loop over the thresholds that each row reaches, and accepts soft targets."""
 
 import math
 

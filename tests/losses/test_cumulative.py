@@ -1,4 +1,4 @@
-"""The cumulative loss equals cross-entropy of products of probabilities; a sure miss has a gradient."""
+"""The cumulative loss equals cross-entropy of products of probabilities; a confident miss has a gradient."""
 
 import torch
 from label_losses import logits_of

@@ -1,4 +1,4 @@
-"""Soft F-beta equals scikit-learn's where it is certain, and a plain loop elsewhere."""
+"""Soft F-beta equals scikit-learn's for probabilities of 0 and 1, and a plain loop for others."""
 
 import pytest
 import torch

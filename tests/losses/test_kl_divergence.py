@@ -1,4 +1,4 @@
-"""The divergence of votes is torch's and scipy's, and its gradient that of the cross-entropy."""
+"""The divergence of votes equals torch's and scipy's, and its gradient that of cross-entropy."""
 
 import numpy as np
 import torch

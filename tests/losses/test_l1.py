@@ -1,4 +1,4 @@
-"""Absolute error equals its formula, with a weight a target too."""
+"""The absolute error equals its formula, with weighted targets too."""
 
 import torch
 from label_losses import logits_of
@@ -8,7 +8,7 @@ from imettk.losses.l1 import l1
 
 def test_it_is_the_weighted_mean_over_targets():
     outputs, targets = logits_of(6, 3).double(), torch.rand(6, 3, generator=torch.Generator().manual_seed(4)).double()
-    each = (outputs - targets).abs()
-    torch.testing.assert_close(l1(outputs, targets), each.mean(1).float())
-    weighted = (each * torch.tensor([1.0, 0.0, 3.0])).sum(1) / 4
+    losses = (outputs - targets).abs()
+    torch.testing.assert_close(l1(outputs, targets), losses.mean(1).float())
+    weighted = (losses * torch.tensor([1.0, 0.0, 3.0])).sum(1) / 4
     torch.testing.assert_close(l1(outputs, targets, weights="1, 0 3"), weighted.float())

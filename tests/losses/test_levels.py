@@ -1,4 +1,4 @@
-"""Levels of grades: above how many of them each row is."""
+"""Levels of grades: the thresholds that each row is above."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Every loss of the table over logits: plain loops, their gradients, extreme logits, half precision."""
+"""Every loss of logits in LOSSES: plain loops, gradients, extreme logits, half precision."""
 
 from functools import partial
 

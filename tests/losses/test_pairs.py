@@ -1,4 +1,4 @@
-"""Triplet and contrastive losses at their edges: no pair, copies, collapse, half precision, another order."""
+"""Triplet and contrastive losses in edge cases: no pair, copies, collapse, half precision, another order."""
 
 import itertools
 import math
@@ -15,8 +15,8 @@ from imettk.losses.triplet import triplet
 def losses_of_all(embeddings, targets, *, margin=0.3):
     for distance in DISTANCES:
         for mining in MININGS:
-            for one in (margin, None):
-                yield triplet(embeddings, targets, mining=mining, distance=distance, margin=one)
+            for triplet_margin in (margin, None):
+                yield triplet(embeddings, targets, mining=mining, distance=distance, margin=triplet_margin)
         yield contrastive(embeddings, targets, margin=margin, distance=distance)
 
 
@@ -78,9 +78,9 @@ def test_half_precision_is_computed_in_float32_also_under_autocast(dtype):
         torch.manual_seed(0)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
             shares = list(losses_of_all(embeddings, targets))
-        for one, other in zip(shares, expected, strict=True):
-            assert one.dtype == torch.float32
-            torch.testing.assert_close(one, other, rtol=0, atol=0)
+        for share, other in zip(shares, expected, strict=True):
+            assert share.dtype == torch.float32
+            torch.testing.assert_close(share, other, rtol=0, atol=0)
 
 
 def test_shares_follow_their_samples():

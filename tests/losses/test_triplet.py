@@ -18,7 +18,7 @@ def hinge(gap, margin):
 
 
 def triplet_by_hand(embeddings, targets, *, mining, distance, margin, violated_only=False):
-    """Shares of the anchors, and the number of triplets in the mean."""
+    """Return the anchors' shares and the number of triplets in the mean."""
     far, labels = distances_by_hand(embeddings, distance), targets.tolist()
     sums, counted = [0.0] * len(labels), 0
     for anchor, label in enumerate(labels):
@@ -56,16 +56,14 @@ def test_triplets_equal_a_plain_loop(num_samples, num_identities, mining, distan
     torch.testing.assert_close(shares, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("num_samples", "num_identities"), SIZES)
+@pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("mining", ["batch_hard", "batch_all"])
 @pytest.mark.parametrize("margin", [0.1, 0.3, 2.0, None])
 @pytest.mark.parametrize("violated_only", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_triplets_are_those_of_pytorch_metric_learning(
-    num_samples, num_identities, mining, distance, margin, violated_only, seed
-):
-    embeddings, targets = made(num_samples, num_identities, seed=seed)
+def test_triplets_are_those_of_pytorch_metric_learning(sizes, mining, distance, margin, violated_only, seed):
+    embeddings, targets = made(*sizes, seed=seed)
     embeddings.requires_grad_()
     far = library_distance(distance)
     theirs = TripletMarginLoss(
@@ -122,7 +120,7 @@ def test_random_triplets_are_of_each_anchor_and_repeat_with_the_seed(distance):
             seen[anchor].add(share)
     for anchor in range(12):
         for share in seen[anchor]:
-            assert min(abs(share - one) for one in possible[anchor] or {0.0}) < 2e-4
+            assert min(abs(share - expected) for expected in possible[anchor] or {0.0}) < 2e-4
         assert len({round(share, 4) for share in seen[anchor]}) >= len(possible[anchor])  # each has its turn
     torch.manual_seed(299)
     again = triplet(embeddings, targets, mining="random", distance=distance, margin=5.0)

@@ -1,4 +1,4 @@
-"""Each metric on 200 random inputs, ties and columns of one class among them, against scikit-learn or a plain loop."""
+"""Each metric on 200 random inputs, including ties and constant columns, against scikit-learn or a plain loop."""
 
 import itertools
 import math
@@ -50,14 +50,14 @@ CASES = [
 
 def test_every_metric_is_held_against_something():
     elsewhere = {"f_beta", "accuracy", "map_at_k", "precision_at_k", "focal_loss"}
-    every = {(name, form) for name, row in METRICS.items() for form in row.targets if name not in elsewhere}
+    pairs = {(name, form) for name, row in METRICS.items() for form in row.targets if name not in elsewhere}
     beside = ("values", "votes", "questions")  # each in a test of its own name
-    every = {(name, form) for name, form in every if form not in beside}
-    assert every == {(name, form) for name, form, _ in CASES}
+    pairs = {(name, form) for name, form in pairs if form not in beside}
+    assert pairs == {(name, form) for name, form, _ in CASES}
 
 
 def inputs(form, seed):
-    """Probabilities, answers and truth of a few rows and columns, at times coarse enough for many ties."""
+    """Return probabilities, answers and truth of a few rows and columns, at times coarse enough for many ties."""
     rng = np.random.default_rng(seed)
     num_rows, num_columns = int(rng.integers(2, 40)), int(rng.integers(1, 6)) + (form == "classes")
     if form == "labels":
@@ -74,11 +74,11 @@ def inputs(form, seed):
 
 
 def columns_of(probs, targets):
-    """Pairs of probabilities and truth of each label, or class against the rest; of two classes the second."""
+    """Return (probabilities, truth) of each label, or of each class against the rest (of two, only the second)."""
     if targets.ndim == 2:
         return list(zip(probs.T, targets.T, strict=True))
     classes = [1] if probs.shape[1] == 2 else range(probs.shape[1])
-    return [(probs[:, one], (targets == one).astype(int)) for one in classes]
+    return [(probs[:, label], (targets == label).astype(int)) for label in classes]
 
 
 def mean_of(score, columns):
@@ -87,7 +87,7 @@ def mean_of(score, columns):
 
 
 def area_between(truth, probs, low, high):
-    """Area beside the ROC curve between two true positive rates; the curve is cut where it crosses them (MLE-bench)."""
+    """Return the area beside the ROC curve between two true positive rates, cutting the curve there (MLE-bench)."""
     fpr, tpr, _ = roc_curve(truth, probs, drop_intermediate=False)
     points = [(fpr[0], tpr[0])]
     for (left, bottom), (right, top) in itertools.pairwise(zip(fpr, tpr, strict=True)):
@@ -100,14 +100,14 @@ def area_between(truth, probs, low, high):
 
 
 def weighted_auc(truth, probs, edges, weights):
-    ends, shares = ([float(one) for one in text.replace(",", "").split()] for text in (edges, weights))
+    ends, shares = ([float(number) for number in text.replace(",", "").split()] for text in (edges, weights))
     ranges = list(zip(itertools.pairwise(ends), shares, strict=True))
     whole = sum(weight * (high - low) for (low, high), weight in ranges)
     return sum(weight * area_between(truth, probs, *ends) for ends, weight in ranges) / whole
 
 
 def partial_auc(truth, probs, above):
-    """As ISIC 2024 has it: truth and order turned around, so that the false positive rate ends at 1 - above."""
+    """Return ISIC 2024's score: truth and order are flipped, so that the false positive rate ends at 1 - above."""
     fpr, tpr, _ = roc_curve(1 - truth, -probs)
     stop = np.searchsorted(fpr, 1 - above, "right")
     last = np.interp(1 - above, fpr[stop - 1 : stop + 1], tpr[stop - 1 : stop + 1])
@@ -115,10 +115,10 @@ def partial_auc(truth, probs, above):
 
 
 def soft_f1(truth, probs):
-    """A plain loop over the rows, as of RSNA 2022."""
+    """Return RSNA 2022's score by a plain loop over the rows."""
     true = hits = chosen = 0.0
-    for one, prob in zip(truth, probs.astype(float), strict=True):
-        true, hits, chosen = true + one, hits + one * prob, chosen + prob
+    for is_true, prob in zip(truth, probs.astype(float), strict=True):
+        true, hits, chosen = true + is_true, hits + is_true * prob, chosen + prob
     if hits == 0:
         return 0.0
     precision, recall = hits / chosen, hits / true
@@ -126,9 +126,10 @@ def soft_f1(truth, probs):
 
 
 def landmarks(probs, targets):
-    """A plain loop over all rows, the surest first, as of Google Landmark Recognition; equally sure ones count as one.
+    """Return Google Landmark Recognition's score by a plain loop over the rows, most confident first.
 
-    A row without a label is answered wrongly; one whose probabilities are all 0 is not answered.
+    Rows of equal confidence count together. A row without a label is answered wrongly; a row whose probabilities are
+    all 0 is not answered.
     """
     first = probs.argmax(1)
     known = [row for row, truth in enumerate(targets) if np.any(truth if targets.ndim == 2 else truth >= 0)]
@@ -144,7 +145,7 @@ def landmarks(probs, targets):
 
 
 def f_score(answers, targets, beta, average):
-    """A single column is one label here, and two classes there: it gets an empty one beside it, that adds nothing."""
+    """Return scikit-learn's F-beta; a single column gets an empty second one, or scikit-learn would see two classes."""
     if targets.ndim == 2 and targets.shape[1] == 1:
         answers, targets = (np.concatenate([part, np.zeros_like(part)], axis=1) for part in (answers, targets))
         return fbeta_score(targets, answers, beta=beta, average=average, zero_division=0) * (1 + (average == "macro"))
@@ -152,31 +153,31 @@ def f_score(answers, targets, beta, average):
 
 
 def most_likely(probs, targets, k):
-    """Of classes that are as likely, scikit-learn takes the later one, but of two the first."""
+    """Return the likeliest classes; among ties scikit-learn takes the later class, but of two classes the first."""
     if probs.shape[1] == 2:
         return accuracy_score(targets, probs[:, 1] >= probs[:, 0])
     return top_k_accuracy_score(targets, probs, k=k, labels=range(probs.shape[1]))
 
 
 def sure_loss(probs, targets, eps):
-    """scikit-learn's log loss, of float64; with another eps than its own, it is given what is clipped already."""
+    """Return scikit-learn's log loss in float64; for another eps than its own, probabilities are clipped before."""
     probs = np.clip(probs.astype(np.float64), eps, 1 - eps) if eps else probs.astype(np.float64)
     if targets.ndim == 1:
         return log_loss(targets, probs, labels=range(probs.shape[1]))
-    return np.mean([log_loss(truth, one, labels=[0, 1]) for one, truth in columns_of(probs, targets)])
+    return np.mean([log_loss(truth, column, labels=[0, 1]) for column, truth in columns_of(probs, targets)])
 
 
 def kappa(answers, targets):
-    """Of all classes up to the highest, though some may not be there; 0 where all of both are one class."""
+    """Return kappa over all classes up to the highest, also absent ones; 0 if both sides are one and the same class."""
     value = cohen_kappa_score(answers, targets, labels=range(7), weights="quadratic")
     return 0.0 if np.isnan(value) else value
 
 
 def expected_of(name, params, probs, answers, targets):
-    """What scikit-learn or the grader's formula says."""
+    """Return the score by scikit-learn or by the grader's formula."""
     columns = [] if probs is None else columns_of(probs, targets)
-    both = [(one, truth) for one, truth in columns if 0 < truth.sum() < len(truth)]
-    some = [(one, truth) for one, truth in columns if truth.any()]
+    both = [(column, truth) for column, truth in columns if 0 < truth.sum() < len(truth)]
+    with_true = [(column, truth) for column, truth in columns if truth.any()]
     chosen = [] if answers is None else [(answers, targets)]
     if answers is not None and targets.ndim == 2:
         chosen = list(zip(answers.T, targets.T, strict=True))
@@ -185,10 +186,10 @@ def expected_of(name, params, probs, answers, targets):
     beta = params.get("beta", 2.0)
     return {
         "roc_auc": lambda: mean_of(roc_auc_score, both),
-        "roc_auc_weighted": lambda: mean_of(lambda truth, one: weighted_auc(truth, one, **edges), both),
-        "roc_auc_partial": lambda: mean_of(lambda truth, one: partial_auc(truth, one, above), both),
-        "average_precision": lambda: mean_of(average_precision_score, some),
-        "probabilistic_f1": lambda: mean_of(soft_f1, some),
+        "roc_auc_weighted": lambda: mean_of(lambda truth, column: weighted_auc(truth, column, **edges), both),
+        "roc_auc_partial": lambda: mean_of(lambda truth, column: partial_auc(truth, column, above), both),
+        "average_precision": lambda: mean_of(average_precision_score, with_true),
+        "probabilistic_f1": lambda: mean_of(soft_f1, with_true),
         "gap": lambda: landmarks(probs, targets),
         "log_loss": lambda: sure_loss(probs, targets, params.get("eps")),
         "balanced_accuracy": lambda: mean_of(balanced_accuracy_score, chosen),
@@ -210,16 +211,16 @@ def test_a_metric_is_scikit_learns_or_the_graders(name, form, params):
         probs, answers, targets = inputs(form, seed)
         if name == "top_k" and probs.shape[1] <= params["k"]:
             continue
-        given = answers if scorer.needs == "answers" else probs
+        judged = answers if scorer.needs == "answers" else probs
         expected = expected_of(name, params, probs, answers, targets)
-        score = scorer.score(given, targets)
+        score = scorer.score(judged, targets)
         assert score == pytest.approx(expected, abs=1e-6, nan_ok=True), seed
         undefined += math.isnan(score)
     assert undefined < 100
 
 
 def constants(name, form, num_rows):
-    """Tables of probabilities and of answers that are the same in all rows, of three labels or classes."""
+    """Return tables of probabilities, and of answers, that are the same in all rows, for three labels or classes."""
     if METRICS[name].needs == "probs":
         steps = np.arange(num_rows + 1) / num_rows  # shares of classes are among these
         rows = [[step] * 3 for step in steps] + np.eye(3).tolist()
@@ -241,7 +242,7 @@ def test_the_best_constant_answer_is_the_best_of_all(name, form, params, seed):
     targets = np.append(np.arange(3), rng.integers(0, 3, 7))
     if form == "labels":
         targets = (rng.random((10, 3)) < [0.3, 0.6, 0.0]).astype(np.uint8)
-    scores = [expected_of(name, params, *given, targets) for given in constants(name, form, 10)]
+    scores = [expected_of(name, params, *table, targets) for table in constants(name, form, 10)]
     assert METRICS[name].bound(form, params).best_constant(targets) == pytest.approx(max(scores))
 
 

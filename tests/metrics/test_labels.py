@@ -94,7 +94,7 @@ def test_the_best_constant_is_the_best_of_all_label_sets(seed, beta):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_larger_best_constant_cannot_be_improved_by_one_label(seed):
-    """Too many labels to try all sets: the answer scores what it says, and no single change is better."""
+    """There are too many labels to try all sets: the answer has the reported score, and no single change is better."""
     rng = np.random.default_rng(seed)
     targets = (rng.random((200, 40)) < rng.beta(0.5, 2, 40)).astype(np.uint8)
     answer, score = best_constant(targets, beta=2.0)
@@ -165,8 +165,8 @@ def test_the_best_constant_of_labels_is_the_best_of_all_label_sets(average):
         rng = np.random.default_rng(seed)
         targets = (rng.random((20, 5)) < rng.random(5)).astype(np.uint8)
         answer, score = best_constant(targets, beta=2.0, average=average)
-        every = [np.tile(np.array(one, bool), (20, 1)) for one in itertools.product((0, 1), repeat=5)]
-        best = max(f_beta(one, targets, beta=2.0, average=average) for one in every)
+        constants = [np.tile(np.array(label_set, bool), (20, 1)) for label_set in itertools.product((0, 1), repeat=5)]
+        best = max(f_beta(label_set, targets, beta=2.0, average=average) for label_set in constants)
         assert score == pytest.approx(best)
         assert f_beta(np.tile(answer, (20, 1)), targets, beta=2.0, average=average) == pytest.approx(best)
 

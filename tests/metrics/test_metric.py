@@ -1,4 +1,4 @@
-"""Every row of METRICS on random tables, its bootstrap and best constant answer against all that there are; binding."""
+"""The rows of METRICS on random tables: bootstraps, best constants against all constants, bound parameters."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ EVERY = [(name, form) for name, row in METRICS.items() for form in row.targets i
 
 
 def truth_of(form, rng, num_rows=40, num_labels=7):
-    """Targets in which every label is there, and every row has one."""
+    """Return targets in which every label occurs and every row has one."""
     if form == "classes":
         return np.append(np.arange(num_labels), rng.integers(0, num_labels, num_rows - num_labels))
     table = (rng.random((num_rows, num_labels)) < 0.4).astype(np.uint8)
@@ -26,7 +26,7 @@ def truth_of(form, rng, num_rows=40, num_labels=7):
 
 
 def given_of(needs, form, rng, targets, num_labels=7):
-    """Something that a metric can judge: random, and a little right."""
+    """Return random answers or probabilities that are slightly better than chance."""
     if needs == "ranked":
         return np.argsort(rng.random((len(targets), num_labels)), axis=1)[:, :3]
     if form == "classes":
@@ -37,7 +37,7 @@ def given_of(needs, form, rng, targets, num_labels=7):
 
 
 def extremes_of(needs, form, targets, num_labels=7):
-    """What is right in every place, and what is wrong in every place."""
+    """Return answers that are right everywhere, and answers that are wrong everywhere."""
     if form == "labels":
         right = targets > 0 if needs == "answers" else targets.astype(np.float32)
         return right, 1 - right if needs == "probs" else ~right
@@ -57,8 +57,8 @@ def test_scores_are_finite_and_within_their_bounds(name, form, seed):
     if name == "quadratic_kappa":  # the next grade is nearly right
         wrong = 6 - targets
     tables = [given_of(scorer.needs, form, rng, targets), right, wrong]
-    scores = [scorer.score(given, targets) for given in tables]
-    assert np.isfinite(scores).all() and all(scorer.metric.low <= one <= scorer.high for one in scores)
+    scores = [scorer.score(answers, targets) for answers in tables]
+    assert np.isfinite(scores).all() and all(scorer.metric.low <= score <= scorer.high for score in scores)
     best, worst = (scores[1], scores[2]) if scorer.higher else (-scores[1], -scores[2])
     assert worst < (scores[0] if scorer.higher else -scores[0]) < best
     ends = {scorer.metric.low, scorer.high} - {math.inf}
@@ -69,12 +69,12 @@ def test_scores_are_finite_and_within_their_bounds(name, form, seed):
 def test_a_bootstrap_sample_scores_as_its_rows_do(name, form):
     rng, scorer = np.random.default_rng(0), METRICS[name].bound(form)
     targets = truth_of(form, rng)
-    given = given_of(scorer.needs, form, rng, targets)
-    score_of = scorer.resampled(given, targets)
-    assert score_of(np.arange(len(targets))) == pytest.approx(scorer.score(given, targets), abs=1e-12)
+    answers = given_of(scorer.needs, form, rng, targets)
+    score_of = scorer.resampled(answers, targets)
+    assert score_of(np.arange(len(targets))) == pytest.approx(scorer.score(answers, targets), abs=1e-12)
     for size in (1, 40, 77):
         rows = rng.integers(0, len(targets), size)
-        assert score_of(rows) == pytest.approx(scorer.score(given[rows], targets[rows]), abs=1e-12, nan_ok=True)
+        assert score_of(rows) == pytest.approx(scorer.score(answers[rows], targets[rows]), abs=1e-12, nan_ok=True)
 
 
 @pytest.mark.parametrize("average", ["samples", "macro", "micro"])
@@ -91,9 +91,9 @@ def test_a_bootstrap_of_every_average_is_scikit_learns(average):
 def test_without_a_bootstrap_of_its_own_each_sample_is_scored_anew():
     seen = []
 
-    def score(given, targets, *, scale):
-        seen.append((given.tolist(), targets.tolist()))
-        return scale * len(given)
+    def score(answers, targets, *, scale):
+        seen.append((answers.tolist(), targets.tolist()))
+        return scale * len(answers)
 
     plain = Metric("answers", ("classes",), score, lambda params: "plain", params={"scale": 2.0})
     score_of = plain.bound("classes").resampled(np.array([5, 6, 7]), np.array([0, 1, 2]))
@@ -102,15 +102,15 @@ def test_without_a_bootstrap_of_its_own_each_sample_is_scored_anew():
 
 def mean_reciprocal_rank(ranked, targets):
     return np.mean(
-        [1 / (list(row).index(one) + 1) if one in row else 0 for row, one in zip(ranked, targets, strict=True)]
+        [1 / (list(row).index(label) + 1) if label in row else 0 for row, label in zip(ranked, targets, strict=True)]
     )
 
 
 def scores_of_constants(name, form, targets, params):
-    """What each constant answer scores by scikit-learn, or by a plain loop; targets of three labels, 12 rows."""
+    """Return the score of each constant answer by scikit-learn or a plain loop; targets of three labels, 12 rows."""
     num_rows, steps = len(targets), np.arange(13) / 12  # shares of labels are among these
     if name == "accuracy":
-        return [accuracy_score(targets, np.full(num_rows, one)) for one in range(3)]
+        return [accuracy_score(targets, np.full(num_rows, label)) for label in range(3)]
     if name == "map_at_k":
         orders = itertools.permutations(range(3), params["k"])
         return [mean_reciprocal_rank([order] * num_rows, targets) for order in orders]
@@ -142,8 +142,8 @@ CONSTANTS = [
 def test_the_best_constant_answer_is_the_best_of_all(name, form, params, seed):
     scorer = METRICS[name].bound(form, params)
     targets = truth_of(form, np.random.default_rng(seed), num_rows=12, num_labels=3)
-    every = scores_of_constants(name, form, targets, params)
-    best = max(every) if scorer.higher else min(every)
+    scores = scores_of_constants(name, form, targets, params)
+    best = max(scores) if scorer.higher else min(scores)
     assert scorer.best_constant(targets) == pytest.approx(best, abs=1e-6)
 
 
@@ -157,9 +157,9 @@ def test_each_metric_with_a_best_constant_is_among_those():
 def test_no_row_has_no_score(name, form):
     rng = np.random.default_rng(0)
     targets = truth_of(form, rng)
-    given = given_of(METRICS[name].needs, form, rng, targets)
+    answers = given_of(METRICS[name].needs, form, rng, targets)
     scorer = METRICS[name].bound(form)
-    assert math.isnan(scorer.score(given[:0], targets[:0])) and scorer.best_constant(targets[:0]) is None
+    assert math.isnan(scorer.score(answers[:0], targets[:0])) and scorer.best_constant(targets[:0]) is None
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ FLAG = Metric("answers", ("labels",), lambda given, targets, strict: 0.0, lambda
 @pytest.mark.parametrize(
     ("name", "given", "line"),
     [
-        ("accuracy", {"beta": 1.0}, "`score.params` holds beta, and the metric accuracy has none"),
-        ("f_beta", {"bta": 1.0, "a": 2}, "`score.params` holds a, bta, and the metric f_beta has beta, average"),
+        ("accuracy", {"beta": 1.0}, "`score.params` holds beta, but the metric accuracy has no parameters"),
+        ("f_beta", {"bta": 1.0, "a": 2}, "`score.params` holds a, bta, but the metric f_beta has beta, average"),
         ("f_beta", {"beta": "2"}, "`score.params` beta must be float for the metric f_beta, got '2'"),
         ("f_beta", {"beta": True}, "`score.params` beta must be float for the metric f_beta, got True"),
         ("f_beta", {"average": 1}, "`score.params` average must be str for the metric f_beta, got 1"),
@@ -248,7 +248,7 @@ def test_unknown_and_ill_typed_parameters_are_refused_in_one_line(name, given, l
             (
                 "roc_auc_weighted",
                 {"weights": weights},
-                f"weights must be 2 for these edges, none below 0 and not all 0, got {weights!r}",
+                f"weights must be 2 numbers for these edges, 0 or above and not all 0, got {weights!r}",
             )
             for weights in ("1", "1 2 3", "-1 2", "0 0", "nan 1", "1 inf")
         ),

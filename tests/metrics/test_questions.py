@@ -1,4 +1,4 @@
-"""Metrics of several questions against scikit-learn, and a bootstrap against scores of the drawn rows themselves."""
+"""Metrics of several questions against scikit-learn, and their bootstrap against scores of the drawn rows."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,14 @@ SIZES = (7, 4, 3)
 
 
 def one_hot(classes):
-    """Classes (N, Q) as labels (N, C)."""
+    """Return classes (N, Q) as labels (N, C)."""
     parts = [np.arange(size) == column[:, None] for size, column in zip(SIZES, classes.T, strict=True)]
     return np.concatenate(parts, axis=1)
 
 
 @pytest.fixture(params=range(4))
 def drawn(request):
-    """Chosen and true classes of few rows, so that some classes are chosen alone, true alone, or neither."""
+    """Return chosen and true classes of few rows, so that some classes are only chosen, only true, or neither."""
     rng = np.random.default_rng(request.param)
     return [np.column_stack([rng.integers(0, size, 9) for size in SIZES]) for _ in range(2)]
 
@@ -47,10 +47,10 @@ def test_the_best_constant_answer_is_the_best_of_all(drawn):
     truth = drawn[1]
     for name in ("macro_recall", "accuracy"):
         scorer = METRICS[name].bound("questions")
-        every = [np.unique(column) for column in truth.T]
+        classes = [np.unique(column) for column in truth.T]
         best = max(
             scorer.score(one_hot(np.tile(answer, (9, 1))), one_hot(truth))
-            for answer in np.stack(np.meshgrid(*every), -1).reshape(-1, 3)
+            for answer in np.stack(np.meshgrid(*classes), -1).reshape(-1, 3)
         )
         assert scorer.best_constant(one_hot(truth)) == pytest.approx(best)
 
@@ -63,5 +63,5 @@ def test_accuracy_and_log_loss_are_means_over_questions(drawn):
     rng = np.random.default_rng(1)
     probs = [rng.dirichlet(np.ones(size), 9) for size in SIZES]
     losses = [log_loss(column, part, labels=range(part.shape[1])) for column, part in zip(truth.T, probs, strict=True)]
-    found = METRICS["log_loss"].bound("questions").score(np.concatenate(probs, axis=1), one_hot(truth))
-    assert found == pytest.approx(np.mean(losses))
+    loss = METRICS["log_loss"].bound("questions").score(np.concatenate(probs, axis=1), one_hot(truth))
+    assert loss == pytest.approx(np.mean(losses))

@@ -38,8 +38,8 @@ def test_the_best_constant_ranking_is_the_best_of_all():
     import itertools
 
     targets = np.array([2, 0, 2, 1, 2, 1])
-    every = [map_at_k(np.tile(order, (6, 1)), targets) for order in itertools.permutations(range(3), 2)]
-    assert best_constant_ranking(targets, k=2) == max(every)
+    scores = [map_at_k(np.tile(order, (6, 1)), targets) for order in itertools.permutations(range(3), 2)]
+    assert best_constant_ranking(targets, k=2) == max(scores)
 
 
 def test_precision_at_k_by_hand():

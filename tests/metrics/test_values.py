@@ -1,4 +1,4 @@
-"""Metrics of numbers on 200 random inputs, ties and constant targets among them, against scikit-learn and scipy."""
+"""Metrics of numbers on 200 random inputs, including ties and constant targets, against scikit-learn and scipy."""
 
 import numpy as np
 import pytest
@@ -33,8 +33,8 @@ def inputs(seed, num_targets=3):
 
 
 def correlation(score, values, targets):
-    found = [score(one, other).statistic for one, other in zip(values.T, targets.T, strict=True)]
-    return float(np.mean(np.nan_to_num(found)))
+    statistics = [score(predicted, truth).statistic for predicted, truth in zip(values.T, targets.T, strict=True)]
+    return float(np.mean(np.nan_to_num(statistics)))
 
 
 def expected_of(name, params, values, targets):
@@ -81,7 +81,7 @@ def test_a_bootstrap_sample_scores_as_its_rows_do(name, params, seed):
 @pytest.mark.parametrize("seed", [1, 2, 4])
 @pytest.mark.filterwarnings("ignore")
 def test_no_constant_is_better_than_the_best(name, params, seed):
-    """Of a fine grid, target by target: what one target adds does not depend on another's constant."""
+    """A fine grid is tried target by target: a target's contribution does not depend on the other constants."""
     _, targets = inputs(seed)
     scorer = METRICS[name].bound("values", params)
     best, sign = scorer.best_constant(targets), 1 if scorer.higher else -1
@@ -101,7 +101,7 @@ def test_no_constant_is_better_than_the_best(name, params, seed):
 
 def test_weights_are_shares():
     assert target_weights("", 2).tolist() == [0.5, 0.5] and target_weights("1, 3", 2).tolist() == [0.25, 0.75]
-    with pytest.raises(UserError, match="weights must be 3 numbers, one a target, 0 or above, got '1 2'"):
+    with pytest.raises(UserError, match="weights must be 3 numbers of 0 or above, one per target, got '1 2'"):
         target_weights("1 2", 3)
 
 

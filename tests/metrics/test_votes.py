@@ -1,4 +1,4 @@
-"""Divergence as Kaggle counts it, log loss as scikit-learn's of weighted rows, bootstraps, and the best constant."""
+"""Divergence as in Kaggle's code, log loss as scikit-learn's of weighted rows, bootstraps, best constants."""
 
 import math
 
@@ -21,7 +21,7 @@ def tables(seed, num_rows=30, num_labels=4):
 
 
 def by_hand(name, probs, shares, eps):
-    """Row by row, as `kaggle_kl_div.py` of HMS 2024 does it column by column."""
+    """Return the divergence row by row; `kaggle_kl_div.py` of HMS 2024 computes it column by column."""
     total = 0.0
     for row, truth in zip(probs.tolist(), shares.tolist(), strict=True):
         for prob, share in zip(row, truth, strict=True):

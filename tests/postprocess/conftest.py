@@ -1,4 +1,4 @@
-"""What tests of predictions turned into answers share."""
+"""Fixtures of tests of decision rules."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from imettk.postprocess.thresholds import curves
 
 @pytest.fixture(params=[1, 8, 4096])
 def guess_from(request, monkeypatch):
-    """Levels guessed from one row or a few of them may be far too low or too high, and have to be corrected."""
+    """Guess levels from few rows: they may be far too low or too high, and have to be corrected."""
     monkeypatch.setattr(curves, "SAMPLE_ROWS", request.param)

@@ -28,22 +28,22 @@ def test_a_blend_is_what_its_name_says(method, weights):
 def test_a_blend_by_plain_loops_leaves_its_members_as_they_are(method, dtype):
     rng = np.random.default_rng(5)
     members = [rng.random((6, 3)).astype(dtype) for _ in range(4)]
-    members = [rank_shares(one) for one in members] if method == "rank" else members
-    kept = [one.copy() for one in members]
+    members = [rank_shares(probs) for probs in members] if method == "rank" else members
+    kept = [probs.copy() for probs in members]
     for weights in ([0.0, 1.0, 0.0, 0.0], [0.1, 0.0, 2.0, 0.4], np.array([3, 0, 1, 1]), None):
-        given = [1.0] * 4 if weights is None else list(weights)
+        shares = [1.0] * 4 if weights is None else list(weights)
         ours = blend(members, method, weights)
         assert ours.shape == (6, 3) and (ours.dtype == np.float32 or dtype == np.float64)
         for row, label in np.ndindex(6, 3):
-            values = [(float(one[row, label]), float(weight)) for one, weight in zip(members, given, strict=True)]
+            values = [(float(probs[row, label]), float(weight)) for probs, weight in zip(members, shares, strict=True)]
             if method == "max":
                 expected = max(value for value, weight in values if weight > 0)
             elif method == "geometric":
-                expected = np.exp(sum(weight * np.log(value) for value, weight in values) / sum(given))
+                expected = np.exp(sum(weight * np.log(value) for value, weight in values) / sum(shares))
             else:
-                expected = sum(weight * value for value, weight in values) / sum(given)
+                expected = sum(weight * value for value, weight in values) / sum(shares)
             assert ours[row, label] == pytest.approx(expected, rel=2e-6)
-    assert all((one == before).all() for one, before in zip(members, kept, strict=True))
+    assert all((probs == before).all() for probs, before in zip(members, kept, strict=True))
 
 
 def test_weights_for_another_number_of_members_are_refused():

@@ -1,4 +1,4 @@
-"""One temperature and a clipping: against torch and scikit-learn, on what is known to be too sure."""
+"""Temperature and clipping, against torch and scikit-learn, on predictions that are too confident by construction."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_what_float32_rounds_to_0_and_1_stays_a_number(exclusive):
 
 
 def too_sure(rng, factor, num_rows=4000):
-    """Truth of known probabilities, and what a network says that multiplies its logits."""
+    """Return a truth with known probabilities, and the predictions of a network that multiplies its logits."""
     logits = rng.normal(0, 1.5, num_rows)
     truth = rng.random(num_rows) < 1 / (1 + np.exp(-logits))
     return (1 / (1 + np.exp(-factor * logits))).astype(np.float32), truth
@@ -59,8 +59,8 @@ def test_a_few_wrong_labels_are_met_by_clipping_and_none_without_them():
     probs[:20], truth[:20] = 1.0, False  # as sure as float32 can be
     loss = loss_of(probs, truth)
     temperature, clip = fit_calibration(loss)
-    assert clip > 0 and loss(temperature, clip) < min(loss(one, 0.0) for one in np.linspace(0.5, 4, 36))
-    assert loss(temperature, clip) == min(loss(temperature, one) for one in CLIPS)
+    assert clip > 0 and loss(temperature, clip) < min(loss(other, 0.0) for other in np.linspace(0.5, 4, 36))
+    assert loss(temperature, clip) == min(loss(temperature, other) for other in CLIPS)
 
 
 def test_where_nothing_is_better_nothing_is_changed():

@@ -1,4 +1,4 @@
-"""Cut-points against every possible chain of cuts, and against what scikit-learn scores."""
+"""Cut-points against every possible chain of cuts, scored by scikit-learn."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from imettk.postprocess.cutpoints import apply_cutpoints, fit_cutpoints
 
 
 def kappa(answers, targets, grades):
-    """scikit-learn counts labels, not their distance: every whole number from the first grade to the last is one."""
+    """Return scikit-learn's kappa with every whole number between the grades as a class, so that distances count."""
     labels = range(int(grades[0]), int(grades[-1]) + 1)
     value = cohen_kappa_score(
         grades[answers].astype(int), grades[targets].astype(int), labels=labels, weights="quadratic"
@@ -19,7 +19,7 @@ def kappa(answers, targets, grades):
 
 
 def macro_f1(answers, targets):
-    """No grade is to be answered that no row has."""
+    """Return macro F1, which forbids answers with a grade that no row has."""
     allowed = set(answers) <= set(targets)
     return f1_score(targets, answers, average="macro", zero_division=0) if allowed else -1.0
 
@@ -32,7 +32,7 @@ SCORES = {
 
 
 def best_of_all(values, targets, grades, score):
-    """The score of the best chain, by trying all of them."""
+    """Return the score of the best chain by trying all of them."""
     distinct = np.unique(values)
     block = np.searchsorted(distinct, values)
     chains = itertools.combinations_with_replacement(range(len(distinct) + 1), len(grades) - 1)
@@ -42,7 +42,7 @@ def best_of_all(values, targets, grades, score):
 @pytest.mark.parametrize("goal", SCORES)
 @pytest.mark.filterwarnings("ignore")  # of scikit-learn, where all rows are of one grade
 def test_the_best_of_all_chains_is_found(goal):
-    """Few rows, many ties, grades that lie apart and grades that no row has."""
+    """There are few rows, many ties, grades with gaps between them, and grades that no row has."""
     for seed in range(120):
         rng = np.random.default_rng(seed)
         num_grades, num_rows = int(rng.integers(2, 5)), int(rng.integers(1, 10))
@@ -73,7 +73,7 @@ def test_no_step_of_a_fine_grid_is_better(goal):
 
 
 def test_many_places_for_a_cut_are_moved_to_where_no_single_one_gains(monkeypatch):
-    """What is exact for few places is hardly better than what moves cuts from a coarse chain."""
+    """The exact solution for few places is hardly better than moving cuts from a coarse chain."""
     values, targets = made(2_000)
     grades = np.arange(5.0)
     exact = fit_cutpoints(values, targets, grades=grades, goal="f1_macro")

@@ -17,11 +17,13 @@ def some_ranking(rng, num_queries, num_labels, k):
 
 def by_hand(rankings, weights, num_labels, k, row):
     lists = [
-        {int(a): float(b) for a, b in zip(one.labels[row], one.scores[row], strict=True) if a >= 0} for one in rankings
+        {int(a): float(b) for a, b in zip(ranking.labels[row], ranking.scores[row], strict=True) if a >= 0}
+        for ranking in rankings
     ]
     listed = sorted(set().union(*lists))
     score = {
-        label: sum(w * one.get(label, min(one.values())) for one, w in zip(lists, weights, strict=True)) / sum(weights)
+        label: sum(w * scores.get(label, min(scores.values())) for scores, w in zip(lists, weights, strict=True))
+        / sum(weights)
         for label in listed
     }
     return sorted(listed, key=lambda label: (-score[label], label))[:k], score
@@ -37,10 +39,10 @@ def test_fused_scores_are_the_weighted_means(cells, monkeypatch):
         assert fused.labels.shape == fused.scores.shape == (7, 4)
         for row in range(7):
             expected, score = by_hand(rankings, [1.0, 3.0], 9, 4, row)
-            found = [label for label in fused.labels[row].tolist() if label >= 0]
-            assert found == expected
-            assert fused.scores[row, : len(found)].tolist() == pytest.approx([score[label] for label in found])
-            assert (fused.scores[row, len(found) :] == -np.inf).all()
+            labels = [label for label in fused.labels[row].tolist() if label >= 0]
+            assert labels == expected
+            assert fused.scores[row, : len(labels)].tolist() == pytest.approx([score[label] for label in labels])
+            assert (fused.scores[row, len(labels) :] == -np.inf).all()
 
 
 def test_a_query_that_one_ranking_knows_nothing_of_has_no_answer():

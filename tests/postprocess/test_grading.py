@@ -1,4 +1,4 @@
-"""Grades by the expectation of their probabilities: numbers, cuts, their intervals, and what is refused."""
+"""Grades from expected grades: numbers, cuts, intervals of cuts, refused labels."""
 
 import json
 
@@ -23,7 +23,7 @@ def fitter_of(metric="quadratic_kappa", labels=LABELS):
 
 
 def made(num_rows=400, seed=0):
-    """Probabilities that know the grade, and lean to the lowest."""
+    """Return probabilities that depend on the grade, biased to the lowest."""
     rng = np.random.default_rng(seed)
     targets = rng.choice(4, num_rows, p=[0.6, 0.15, 0.15, 0.1])
     logits = -0.8 * np.abs(np.arange(4) - targets[:, None]) + rng.normal(0, 0.7, (num_rows, 4)) + [1.5, 0, 0, 0]
@@ -50,6 +50,8 @@ def test_intervals_are_those_of_cuts_fitted_to_bootstrap_samples():
     fitter = fitter_of()
     rule = fitter.fit(probs, targets)
     groups = np.arange(len(probs)) // 4
+    bare = fitter.tell(rule, rule.apply(probs), probs, targets)
+    assert bare.endswith(f"4 from {rule.cuts[-1]:.3f}")
     columns = fitter.describe(rule, probs, targets, groups)
     fits = [fitter.fit(probs[rows], targets[rows]).cuts for rows in draw_rows(len(probs), groups, 40)]
     assert columns["cutpoint"].tolist() == [-np.inf, *rule.cuts]
@@ -63,7 +65,7 @@ def test_its_json_holds_all_of_it_and_what_is_none_is_refused():
     rule = fitter_of().fit(probs, targets)
     again = Cutpoints.from_json(json.loads(json.dumps(rule.to_json())))
     assert again == rule
-    with pytest.raises(MismatchError, match="values that no rule has"):
+    with pytest.raises(MismatchError, match="holds invalid values"):
         Cutpoints.from_json(rule.to_json() | {"cuts": [2, 1, 3]})
     with pytest.raises(MismatchError, match="for 4 outputs, the predictions have 3"):
         rule.apply(probs[:, :3])
@@ -71,7 +73,7 @@ def test_its_json_holds_all_of_it_and_what_is_none_is_refused():
 
 @pytest.mark.parametrize("labels", [("mild", "severe"), ("1", "10", "2"), ("1", "1.0")])
 def test_labels_that_are_no_rising_numbers_are_refused(labels):
-    with pytest.raises(ConfigError, match="numbers that rise, and these are"):
+    with pytest.raises(ConfigError, match="numbers in rising order, but the labels are"):
         fitter_of("accuracy", labels=labels)
     with pytest.raises(ConfigError, match="numbers"):
         fitter_of(labels=labels)
@@ -83,7 +85,7 @@ def numbers_fitter(labels=("grade",)):
 
 
 def test_a_predicted_number_is_answered_with_a_grade():
-    """The grades are the numbers that rows have; of the same number as an expectation, the cuts are the same."""
+    """The grades are the distinct numbers of the rows; an expected grade of the same value gets the same cuts."""
     probs, places = made()
     grades = np.float32([0, 1, 2, 4])
     numbers, targets = (probs.astype(np.float64) @ grades)[:, None].astype(np.float32), grades[places][:, None]
@@ -105,7 +107,7 @@ def test_a_predicted_number_is_answered_with_a_grade():
 
 
 def test_numbers_that_are_no_grades_are_refused():
-    with pytest.raises(ConfigError, match="for one number a row, and these are a, b"):
+    with pytest.raises(ConfigError, match="takes one number a row, and there are a, b"):
         numbers_fitter(("a", "b"))
     many = np.arange(300, dtype=np.float32)[:, None]
     with pytest.raises(ConfigError, match="at most 200 grades, and there are 300"):

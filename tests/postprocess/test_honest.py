@@ -1,4 +1,4 @@
-"""No rule answers rows that it has seen; shrinkage and intervals are what their formulas say, and help on real data."""
+"""No rule answers rows that it was fitted on; shrinkage and intervals equal their formulas, and help on real data."""
 
 import numpy as np
 import pytest
@@ -34,34 +34,36 @@ def test_no_rule_answers_rows_that_it_was_fitted_on():
 
 
 def test_shrinkage_is_a_weighted_mean_of_logits():
-    each, toward = Thresholds(thresholds=(0.9, 0.02, 2.0, 0.3)), Thresholds(thresholds=(0.5, 0.5, 0.5, 2.0))
+    fitted, toward = Thresholds(thresholds=(0.9, 0.02, 2.0, 0.3)), Thresholds(thresholds=(0.5, 0.5, 0.5, 2.0))
     true = np.array([30, 10, 0, 5])
-    thresholds = shrink(each, toward, true, 10.0).thresholds
+    thresholds = shrink(fitted, toward, true, 10.0).thresholds
     logit = 0.75 * np.log(0.9 / 0.1) + 0.25 * 0
     assert thresholds[0] == pytest.approx(1 / (1 + np.exp(-logit)))
     assert thresholds[1] == pytest.approx(1 / (1 + np.exp(-0.5 * np.log(0.02 / 0.98))))
     assert thresholds[2:] == (2.0, 0.3)  # one of the two never chooses it
-    assert shrink(each, toward, true, 0.0) == each
-    assert shrink(each, toward, true, 1e12).thresholds[:2] == pytest.approx((0.5, 0.5))
+    assert shrink(fitted, toward, true, 0.0) == fitted
+    assert shrink(fitted, toward, true, 1e12).thresholds[:2] == pytest.approx((0.5, 0.5))
 
 
 def test_shrinkage_by_hand_for_any_counts_and_strength():
     rng = np.random.default_rng(0)
-    own, other, true = 1e-5 + 0.99 * rng.random(40) ** 3, rng.random(40), rng.integers(0, 60, 40)
-    each = Thresholds(thresholds=tuple(own.tolist()), min_labels=1, max_labels=3)
+    mine, other, true = 1e-5 + 0.99 * rng.random(40) ** 3, rng.random(40), rng.integers(0, 60, 40)
+    fitted = Thresholds(thresholds=tuple(mine.tolist()), min_labels=1, max_labels=3)
     toward = Thresholds(thresholds=tuple(other.tolist()))
     for strength in (1.0, 20.0, 500.0):
-        shrunk = shrink(each, toward, true, strength)
+        shrunk = shrink(fitted, toward, true, strength)
         assert (shrunk.min_labels, shrunk.max_labels, shrunk.kind) == (1, 3, "threshold")
-        odds, odds_other, weight = own / (1 - own), other / (1 - other), true / (true + strength)
+        odds, odds_other, weight = mine / (1 - mine), other / (1 - other), true / (true + strength)
         mixed = odds**weight * odds_other ** (1 - weight)
         np.testing.assert_allclose(shrunk.thresholds, mixed / (1 + mixed), rtol=1e-9)
-        assert all(min(a, b) <= x <= max(a, b) for a, b, x in zip(own, other, shrunk.thresholds, strict=True) if a != b)
-    np.testing.assert_allclose(shrink(each, toward, np.zeros(40, int), 1.0).thresholds, other, rtol=1e-9)
+        assert all(
+            min(a, b) <= x <= max(a, b) for a, b, x in zip(mine, other, shrunk.thresholds, strict=True) if a != b
+        )
+    np.testing.assert_allclose(shrink(fitted, toward, np.zeros(40, int), 1.0).thresholds, other, rtol=1e-9)
 
 
 def test_a_stronger_pull_is_chosen_where_labels_differ_by_chance_alone_and_none_where_they_truly_do():
-    """Scores of the strengths are those of rows held out, and the choice follows the rule of one standard error."""
+    """The scores of strengths are those of held-out rows, and the choice follows the rule of one standard error."""
     probs = np.linspace(0, 1, 400, dtype=np.float32)[np.random.default_rng(0).permutation(400)]
     probs = np.stack([probs, probs[::-1]], axis=1)
     targets, folds = (probs > [0.2, 0.8]).astype(np.uint8), np.arange(400) % 4
@@ -91,13 +93,15 @@ def test_the_strength_is_the_largest_within_a_standard_error_of_a_jackknife_over
     folds, goal = rng.integers(0, 5, 300), Goal(1.0, "micro")
     inner = []
     for trial in range(6):
-        each, toward = (Thresholds(thresholds=tuple(rng.uniform(0.3, 0.7, 6))) for _ in range(2))
-        found, scores = choose_strength(lambda rows, r=each: r, lambda rows, r=toward: r, probs, targets, folds, goal)
+        fitted, toward = (Thresholds(thresholds=tuple(rng.uniform(0.3, 0.7, 6))) for _ in range(2))
+        choice, scores = choose_strength(
+            lambda rows, r=fitted: r, lambda rows, r=toward: r, probs, targets, folds, goal
+        )
         answers = {}
         for strength in STRENGTHS:
             answers[strength] = np.zeros(probs.shape, bool)
             for fold in range(5):
-                rule = shrink(each, toward, targets[folds != fold].sum(0), strength)
+                rule = shrink(fitted, toward, targets[folds != fold].sum(0), strength)
                 answers[strength][folds == fold] = rule.apply(probs[folds == fold])
         best = max(STRENGTHS, key=lambda strength: scores[strength])
         near = []
@@ -105,13 +109,15 @@ def test_the_strength_is_the_largest_within_a_standard_error_of_a_jackknife_over
             left_out = []
             for fold in range(5):
                 kept = folds != fold
-                own, others = (goal.score(answers[one][kept], targets[kept]) for one in (strength, best))
-                left_out.append(own - others)
+                score_here, best_score = (
+                    goal.score(answers[candidate][kept], targets[kept]) for candidate in (strength, best)
+                )
+                left_out.append(score_here - best_score)
             error = np.sqrt(4 / 5 * ((np.array(left_out) - np.mean(left_out)) ** 2).sum())
             if scores[strength] >= scores[best] - error:
                 near.append(strength)
-        assert found == max(near), trial
-        inner.append(best < found)
+        assert choice == max(near), trial
+        inner.append(best < choice)
     assert any(inner)
 
 
@@ -122,10 +128,10 @@ def test_the_strength_is_one_that_scores_nearly_best_on_unseen_rows():
     fitter = fitter_of(
         Recipe(rule=RuleConfig(kind="class_thresholds", beta=1.0, average="macro", min_labels=0)), ("",) * 30
     )
-    one = fitter_of(Recipe(rule=RuleConfig(kind="threshold", beta=1.0, average="macro", min_labels=0)), ("",) * 30)
+    single = fitter_of(Recipe(rule=RuleConfig(kind="threshold", beta=1.0, average="macro", min_labels=0)), ("",) * 30)
     strength, scores = choose_strength(
         lambda rows: fitter.fit(probs[rows], targets[rows]),
-        lambda rows: one.fit(probs[rows], targets[rows]),
+        lambda rows: single.fit(probs[rows], targets[rows]),
         probs,
         targets,
         np.arange(400) % 5,
@@ -141,9 +147,9 @@ def test_a_single_row_or_fold_has_no_unseen_rows_to_choose_a_strength_by():
     fitter, probs = fitter_of(Recipe(rule=plan), ("",) * 2), np.array([[0.7, 0.2]], np.float32)
     rule = fitter.fit(probs, np.array([[1, 0]], np.uint8), np.zeros(1, int))
     assert rule.apply(probs).tolist() == [[True, False]]
-    each = lambda rows: rule  # noqa: E731
-    found = choose_strength(each, each, probs, np.array([[1, 0]], np.uint8), np.zeros(1, int), fitter.goal)
-    assert found == (STRENGTHS[-1], {})
+    fit = lambda rows: rule  # noqa: E731
+    choice = choose_strength(fit, fit, probs, np.array([[1, 0]], np.uint8), np.zeros(1, int), fitter.goal)
+    assert choice == (STRENGTHS[-1], {})
 
 
 def test_draws_hold_whole_groups():
@@ -158,7 +164,7 @@ def test_draws_hold_whole_groups():
 
 
 def interval(chosen, targets, goal, **more):
-    """The interval of an F-beta."""
+    """Return the interval of an F-beta."""
     score_of = f_beta_resampled(chosen, targets, beta=goal.beta, average=goal.average)
     return score_interval(score_of, len(targets), low=0, high=1, **more)
 
@@ -207,10 +213,10 @@ def test_draws_are_repeated_by_their_seed_and_groups_may_be_names():
 
 def test_threshold_intervals_are_quantiles():
     rules = iter([0.1, 0.3, 0.2])
-    found = threshold_intervals(
+    intervals = threshold_intervals(
         lambda rows: Thresholds(thresholds=(next(rules), 0.5)), draw_rows(4, None, 3), level=0.5
     )
-    np.testing.assert_allclose(found, [[0.15, 0.25], [0.5, 0.5]])
+    np.testing.assert_allclose(intervals, [[0.15, 0.25], [0.5, 0.5]])
 
 
 def test_on_real_predictions_shrinking_helps_and_the_interval_holds_the_other_halfs_score():
@@ -222,12 +228,12 @@ def test_on_real_predictions_shrinking_helps_and_the_interval_holds_the_other_ha
     gains, held = [], 0
     for seed in range(4):
         half = (np.random.default_rng(seed).permutation(len(names)) < len(names) // 2)[member]
-        own, truth, folds = probs[half], targets[half], member[half] % 5
+        seen, truth, folds = probs[half], targets[half], member[half] % 5
         scores = [
-            fitter.goal.score(fitter.fit(own, truth).apply(probs[~half]), targets[~half]) for fitter in (plain, shrunk)
+            fitter.goal.score(fitter.fit(seen, truth).apply(probs[~half]), targets[~half]) for fitter in (plain, shrunk)
         ]
         gains.append(scores[1] - scores[0])
-        answers, _ = cross_fit(lambda rows, o=own, t=truth: shrunk.fit(o[rows], t[rows]), own, folds)
+        answers, _ = cross_fit(lambda rows, o=seen, t=truth: shrunk.fit(o[rows], t[rows]), seen, folds)
         options = {"groups": patients[half], "other_rows": int((~half).sum()), "num_draws": 100}
         low, high = interval(answers, truth, shrunk.goal, **options)
         held += low <= scores[1] <= high
@@ -235,8 +241,8 @@ def test_on_real_predictions_shrinking_helps_and_the_interval_holds_the_other_ha
 
 
 def test_samples_without_a_score_are_left_out_of_an_interval():
-    """Five rows, of which one is true: no sample without it has a score."""
+    """One of five rows is positive: a sample without it has no score."""
     targets = np.array([0, 1, 0, 0, 0])
-    found = score_interval(lambda rows: np.nan if not targets[rows].any() else 0.25, 5, low=0, high=1)
-    assert found == (0.25, 0.25)
+    bounds = score_interval(lambda rows: np.nan if not targets[rows].any() else 0.25, 5, low=0, high=1)
+    assert bounds == (0.25, 0.25)
     assert score_interval(lambda rows: np.nan, 5, low=0, high=1) == (0, 1), "it lies anywhere"

@@ -1,4 +1,4 @@
-"""Neighbours' labels replace answers as a plain loop does, the best threshold is the best, planted errors are found."""
+"""Neighbours' labels replace answers as in a plain loop, with the best threshold; planted label errors are found."""
 
 import numpy as np
 import pandas as pd
@@ -41,7 +41,7 @@ def test_standardised_columns_are_those_of_scikit_learn():
 
 
 def make(seed, *, num_rows=200, num_labels=4, num_neighbours=60, digits=2):
-    """Answers, truth, the nearest neighbours (often right where they are near) and their label sets."""
+    """Return answers, truth, nearest neighbours (often right if near) and the neighbours' labels."""
     rng = np.random.default_rng(seed)
     neighbour_targets = (rng.random((num_neighbours, num_labels)) < 0.35).astype(np.uint8)  # some are empty
     rows = rng.integers(-1, num_neighbours, num_rows)
@@ -86,14 +86,14 @@ def test_a_scan_counts_what_each_threshold_replaces_and_mends():
     answers, targets, rows, similarities, neighbour_targets = data = make(1)
     scanned, best = scan_thresholds(*data, exact_share)
     assert tuple(np.round(np.arange(0.6, 0.805, 0.01), 2)) == GRID and len(GRID) == 21
-    assert [each.threshold for each in scanned] == [NEVER, *GRID]
+    assert [effect.threshold for effect in scanned] == [NEVER, *GRID]
     assert scanned[0] == (NEVER, exact_share(answers, targets), 0, 0, 0, 0)
-    for each in scanned[1:]:
+    for effect in scanned[1:]:
         after = answers.copy()
         counts = np.zeros(4, int)
         for place in range(len(answers)):
             labels = neighbour_targets[rows[place]]
-            if rows[place] < 0 or not labels.any() or similarities[place] < np.float32(each.threshold):
+            if rows[place] < 0 or not labels.any() or similarities[place] < np.float32(effect.threshold):
                 continue
             after[place] = labels
             truth = targets[place].tolist()
@@ -103,13 +103,13 @@ def test_a_scan_counts_what_each_threshold_replaces_and_mends():
                 truth == answers[place].tolist(),
                 truth == labels.tolist(),
             ]
-        assert each[2:] == tuple(counts) and each.score == exact_share(after, targets)
-    top = max(each.score for each in scanned)
-    assert best == max(each.threshold for each in scanned if each.score == top) and best in GRID
+        assert effect[2:] == tuple(counts) and effect.score == exact_share(after, targets)
+    top = max(effect.score for effect in scanned)
+    assert best == max(effect.threshold for effect in scanned if effect.score == top) and best in GRID
 
 
 def test_a_threshold_that_gains_nothing_is_not_taken():
-    """Not where all neighbours are wrong, and not where all say what was answered anyway."""
+    """Nothing is gained if all neighbours are wrong, or if all agree with the answers."""
     answers, _, rows, similarities, neighbour_targets = make(2)
     scanned, best = scan_thresholds(answers, answers.astype(int), rows, similarities, neighbour_targets, exact_share)
     assert best == NEVER and scanned[1].score < 1 and scanned[1].replaced > 0
@@ -123,8 +123,8 @@ def test_a_threshold_that_gains_nothing_is_not_taken():
     none = np.full(len(rows), -1), np.full(len(rows), -np.inf, np.float32)
     assert best_threshold(answers, same.astype(int), *none, neighbour_targets, Goal())[0] == NEVER
     # Of thresholds that are equal the highest: the fewest rows are touched.
-    one = np.array([[False]]), np.array([[1]]), np.array([0]), np.array([0.9], np.float32), np.array([[1]])
-    assert scan_thresholds(*one, exact_share)[1] == 0.8
+    single_row = np.array([[False]]), np.array([[1]]), np.array([0]), np.array([0.9], np.float32), np.array([[1]])
+    assert scan_thresholds(*single_row, exact_share)[1] == 0.8
 
 
 @pytest.mark.parametrize("average", ["samples", "macro", "micro"])
@@ -136,80 +136,85 @@ def test_the_best_threshold_is_the_best_of_all_similarities_that_occur(average, 
     def score(answers, targets):
         return fbeta_score(targets, answers, beta=2, average=average, zero_division=0)
 
-    every = np.unique(similarities[rows >= 0]).tolist()
-    scanned, _ = scan_thresholds(*data, score, thresholds=every)
-    found = best_threshold(*data, goal)
-    assert found.score == pytest.approx(max(each.score for each in scanned), abs=1e-12)
-    after, replaced = replace_labels(answers, rows, similarities, neighbour_targets, threshold=found.threshold)
-    assert score(after, targets) == pytest.approx(found.score, abs=1e-12) and replaced.any()
+    occurring = np.unique(similarities[rows >= 0]).tolist()
+    scanned, _ = scan_thresholds(*data, score, thresholds=occurring)
+    best = best_threshold(*data, goal)
+    assert best.score == pytest.approx(max(effect.score for effect in scanned), abs=1e-12)
+    after, replaced = replace_labels(answers, rows, similarities, neighbour_targets, threshold=best.threshold)
+    assert score(after, targets) == pytest.approx(best.score, abs=1e-12) and replaced.any()
     # Between two similarities, not on one, so that a tiny difference of a test image decides nothing.
-    assert np.abs(np.array(every) - found.threshold).min() > 0.4 * 10.0 ** -(seed + 1)
+    assert np.abs(np.array(occurring) - best.threshold).min() > 0.4 * 10.0 ** -(seed + 1)
 
 
 def test_no_fold_is_answered_by_a_threshold_that_has_seen_it():
     answers, targets, rows, similarities, neighbour_targets = make(3)
     folds, seen = np.arange(len(answers)) % 3, []
 
-    def fit(some):
-        seen.append(some)
+    def fit(others):
+        seen.append(others)
         return 0.2 * len(seen)
 
     after, thresholds = cross_fit_threshold(fit, answers, rows, similarities, neighbour_targets, folds)
-    assert [sorted(set(folds[some])) for some in seen] == [[1, 2], [0, 2], [0, 1]]
+    assert [sorted(set(folds[others])) for others in seen] == [[1, 2], [0, 2], [0, 1]]
     assert thresholds == {0: 0.2, 1: 0.4, 2: pytest.approx(0.6)}
     for fold, threshold in thresholds.items():
         expected = replace_labels(answers, rows, similarities, neighbour_targets, threshold=threshold)[0]
         np.testing.assert_array_equal(after[folds == fold], expected[folds == fold])
 
-    def fit_best(some):
+    def fit_best(others):
         return best_threshold(
-            answers[some], targets[some], rows[some], similarities[some], neighbour_targets, Goal(1.0, "micro")
+            answers[others],
+            targets[others],
+            rows[others],
+            similarities[others],
+            neighbour_targets,
+            Goal(1.0, "micro"),
         ).threshold
 
     honest, _ = cross_fit_threshold(fit_best, answers, rows, similarities, neighbour_targets, folds)
     fitted = best_threshold(answers, targets, rows, similarities, neighbour_targets, Goal(1.0, "micro"))
-    before, score = (fbeta_score(targets, each, beta=1, average="micro") for each in (answers, honest))
+    before, score = (fbeta_score(targets, chosen, beta=1, average="micro") for chosen in (answers, honest))
     assert before < score <= fitted.score
 
 
 def neighbours_of(features, k=10):
-    """The k most similar other rows, by scikit-learn: rows and cosine similarities."""
+    """Return the k most similar other rows by scikit-learn, and their cosine similarities."""
     distances, rows = NearestNeighbors(n_neighbors=k + 1, metric="cosine").fit(features).kneighbors(features)
-    own = rows == np.arange(len(rows))[:, None]
-    own[~own.any(1), -1] = True  # among copies a row may not find itself
-    keep = ~own
+    is_itself = rows == np.arange(len(rows))[:, None]
+    is_itself[~is_itself.any(1), -1] = True  # among copies a row may not find itself
+    keep = ~is_itself
     return rows[keep].reshape(-1, k), (1 - distances[keep].reshape(-1, k)).astype(np.float32)
 
 
 def conflicts_by_hand(rows, similarities, targets):
-    """Row -> suspicion, disagreement, nearest, similarity, and voters that fit best; with scikit-learn's Jaccard."""
+    """Return the numbers of each suspicious row and its best-fitting voters, with scikit-learn's Jaccard index."""
 
     if targets.ndim == 2:
         scores = 1 - pairwise_distances(targets.astype(bool), metric="jaccard")
 
-    def agree(one, other):
+    def agree(first, other):
         if targets.ndim == 1:
-            return float(targets[one] == targets[other])
-        if not targets[one].any() and not targets[other].any():
+            return float(targets[first] == targets[other])
+        if not targets[first].any() and not targets[other].any():
             return 1.0
-        return float(scores[one, other])
+        return float(scores[first, other])
 
-    found = {}
+    conflicts = {}
     for row in range(len(rows)):
         voters = [(a, float(s)) for a, s in zip(rows[row].tolist(), similarities[row], strict=True) if a >= 0 and s > 0]
         if targets.ndim == 1:
             voters = [(a, s) for a, s in voters if targets[a] >= 0 and targets[row] >= 0]
         total = sum(s**8 for _, s in voters)
 
-        def fit(one, voters=voters, total=total):
-            return sum(s**8 * agree(one, a) for a, s in voters) / total
+        def fit(first, voters=voters, total=total):
+            return sum(s**8 * agree(first, a) for a, s in voters) / total
 
         if not voters or (gain := max(fit(a) for a, _ in voters) - fit(row)) <= 1e-12:
             continue
         nearest, similarity = next((a, s) for a, s in voters if agree(row, a) < 1)
         fitting = {a for a, _ in voters if fit(a) > gain + fit(row) - 1e-6}
-        found[row] = [gain * max(s for _, s in voters) ** 4, 1 - fit(row), nearest, similarity], fitting
-    return found
+        conflicts[row] = [gain * max(s for _, s in voters) ** 4, 1 - fit(row), nearest, similarity], fitting
+    return conflicts
 
 
 @pytest.mark.parametrize("kind", ["classes", "labels"])
@@ -220,68 +225,68 @@ def test_conflicts_are_those_of_a_plain_loop(kind):
     rows[:20, 3:], similarities[:20, 3:] = -1, -np.inf
     rows[0], similarities[0] = -1, -np.inf
     targets = rng.integers(-1, 4, 80) if kind == "classes" else (rng.random((80, 3)) < 0.4).astype(np.uint8)
-    found = find_conflicts(rows, similarities, targets)
+    conflicts = find_conflicts(rows, similarities, targets)
     expected = conflicts_by_hand(rows, similarities, targets)
-    assert set(found.row.tolist()) == set(expected) and len(found.row) == len(expected) > 20
-    assert (np.diff(found.suspicion) <= 0).all() and found.suspicion[0] > 0
-    for row, *values, suggestion in np.transpose(found).tolist():
+    assert set(conflicts.row.tolist()) == set(expected) and len(conflicts.row) == len(expected) > 20
+    assert (np.diff(conflicts.suspicion) <= 0).all() and conflicts.suspicion[0] > 0
+    for row, *values, suggestion in np.transpose(conflicts).tolist():
         expected_values, fitting = expected[int(row)]
         assert values == pytest.approx(expected_values, abs=1e-6) and suggestion in fitting
-    frame = pd.DataFrame(found._asdict())
+    frame = pd.DataFrame(conflicts._asdict())
     assert list(frame.columns) == ["row", "suspicion", "disagreement", "nearest", "similarity", "suggestion"]
     short = find_conflicts(rows, similarities, targets, num=7)
-    np.testing.assert_array_equal(short.row, found.row[:7])
+    np.testing.assert_array_equal(short.row, conflicts.row[:7])
 
 
 def test_places_without_a_neighbour_suggest_nothing():
-    """-1 is not the last row, whose labels would fit best here, whatever similarity stands beside it."""
+    """A missing neighbour, -1, must not be read as the last row, whose labels would fit best here."""
     targets = np.eye(9, dtype=np.uint8)
     targets[1:7, 8] = 1  # each has a label of its own, and the only one of the last row
     rows = np.array([[1, 2, 3, 4, 5, 6, -1]])
     for beside in (-np.inf, 0.9):
         similarities = np.array([[0.9] * 6 + [beside]], np.float32)
-        found = find_conflicts(np.repeat(rows, 9, axis=0), np.repeat(similarities, 9, axis=0), targets)
-        assert not set(found.suggestion) - set(range(1, 7))
-        place = found.row.tolist().index(0)
-        assert found.suspicion[place] == pytest.approx((1 + 5 / 3) / 6 * 0.9**4)
+        conflicts = find_conflicts(np.repeat(rows, 9, axis=0), np.repeat(similarities, 9, axis=0), targets)
+        assert not set(conflicts.suggestion) - set(range(1, 7))
+        place = conflicts.row.tolist().index(0)
+        assert conflicts.suspicion[place] == pytest.approx((1 + 5 / 3) / 6 * 0.9**4)
 
 
 def plant(targets, rng, share=0.02):
-    """Targets with another class in a share of the rows, and these rows."""
+    """Return targets with another class in a share of the rows, and these rows."""
     rows, num_classes = rng.choice(len(targets), int(share * len(targets)), replace=False), targets.max() + 1
     wrong = targets.copy()
     wrong[rows] = (wrong[rows] + rng.integers(1, num_classes, len(rows))) % num_classes
     return wrong, rows
 
 
-def precision(found, planted):
-    return np.isin(found.row, planted).mean()
+def precision(conflicts, planted):
+    return np.isin(conflicts.row, planted).mean()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_wrong_labels_in_clusters_are_found(seed):
-    """20 clusters of 100 rows, 40 errors: measured 38 or more of the first 40."""
+    """Measured: 38 or more of 40 errors among the first 40, in 20 clusters of 100 rows."""
     rng = np.random.default_rng(seed)
     targets = np.repeat(np.arange(20), 100)
     features = rng.normal(size=(20, 32))[targets] + rng.normal(size=(2000, 32))
     wrong, planted = plant(targets, rng)
-    found = find_conflicts(*neighbours_of(features), wrong, num=len(planted))
-    assert precision(found, planted) >= 0.9
-    right = np.isin(found.row, planted)
-    assert (wrong[found.suggestion[right]] == targets[found.row[right]]).mean() >= 0.9
+    conflicts = find_conflicts(*neighbours_of(features), wrong, num=len(planted))
+    assert precision(conflicts, planted) >= 0.9
+    right = np.isin(conflicts.row, planted)
+    assert (wrong[conflicts.suggestion[right]] == targets[conflicts.row[right]]).mean() >= 0.9
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_wrong_labels_of_real_digits_are_found_by_their_raw_pixels(seed):
-    """35 errors in 1,797 digits: measured 32 or 33 of the first 35."""
+    """Measured: 32 or 33 of 35 errors among the first 35, in 1,797 digits."""
     pixels, digits = load_digits(return_X_y=True)
     wrong, planted = plant(digits, np.random.default_rng(seed))
-    found = find_conflicts(*neighbours_of(pixels), wrong, num=len(planted))
-    assert precision(found, planted) >= 0.8
+    conflicts = find_conflicts(*neighbours_of(pixels), wrong, num=len(planted))
+    assert precision(conflicts, planted) >= 0.8
 
 
 def test_rows_of_rare_classes_are_not_suspected_for_being_rare():
-    """Identities of two images: a row has one neighbour of its own and nine others, of as many identities."""
+    """Each identity has two images: a row has one neighbour of its own identity and nine of nine others."""
     rng = np.random.default_rng(0)
     targets = np.repeat(np.arange(300), 2)
     features = rng.normal(size=(300, 32))[targets] + 0.5 * rng.normal(size=(600, 32))
@@ -290,15 +295,15 @@ def test_rows_of_rare_classes_are_not_suspected_for_being_rare():
     assert find_conflicts(rows, similarities, targets).suspicion.max(initial=0) < 0.05
     wrong, planted = targets.copy(), rng.choice(300, 12, replace=False) * 2
     wrong[planted] = (targets[planted] + 7) % 300
-    found = find_conflicts(rows, similarities, wrong, num=24)
+    conflicts = find_conflicts(rows, similarities, wrong, num=24)
     # Of a pair that is torn apart nobody can say which row is wrong: both are listed.
-    assert np.isin(found.row // 2, planted // 2).mean() >= 0.9
+    assert np.isin(conflicts.row // 2, planted // 2).mean() >= 0.9
 
 
 @pytest.mark.skipif(not HPA.exists(), reason="../shared/data is absent")
 @pytest.mark.parametrize(("kind", "least"), [("other set", 0.85), ("one label", 0.8)])
 def test_wrong_label_sets_are_found(kind, least):
-    """HPA 2018 with made features: measured 0.97 with another row's set, 0.90 with one label wrong."""
+    """Measured on HPA 2018's labels with synthetic features: 0.97 with another row's set, 0.90 with one wrong label."""
     rng = np.random.default_rng(0)
     texts = pd.read_csv(HPA)["Target"].to_numpy()[:3000]
     targets = np.array([[str(label) in text.split() for label in range(28)] for text in texts]).astype(np.uint8)
@@ -309,8 +314,8 @@ def test_wrong_label_sets_are_found(kind, least):
     else:
         wrong[planted, rng.integers(0, 28, 60)] ^= 1
     planted = planted[(wrong[planted] != targets[planted]).any(1)]
-    found = find_conflicts(*neighbours_of(features), wrong, num=len(planted))
-    assert precision(found, planted) >= least
+    conflicts = find_conflicts(*neighbours_of(features), wrong, num=len(planted))
+    assert precision(conflicts, planted) >= least
 
 
 def test_without_rows_there_is_no_conflict():

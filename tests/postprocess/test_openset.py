@@ -1,4 +1,4 @@
-"""The unknown label stands where it should, and no other threshold scores better."""
+"""The unknown label is inserted at the right place, and no other threshold scores better."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ UNKNOWN = 20
 
 
 def made(seed, num_rows=40, k=5, steps=12, with_unknown=False):
-    """Ranked labels with equal scores among them, some rows short, and the truth; some rows of the unknown label."""
+    """Return ranked labels with ties and short rows, and a truth that includes the unknown label."""
     rng = np.random.default_rng(seed)
     known = np.append(np.arange(7), UNKNOWN) if with_unknown else np.arange(UNKNOWN)
     labels = np.array([rng.permutation(known)[:k] for _ in range(num_rows)])
@@ -25,7 +25,7 @@ def made(seed, num_rows=40, k=5, steps=12, with_unknown=False):
 
 
 def by_loop(labels, scores, threshold):
-    """One row with the unknown label inserted."""
+    """Return a row with the unknown label inserted."""
     k, answer = len(labels), []
     for label, score in zip(labels, scores, strict=True):
         if score < threshold and UNKNOWN not in answer:
@@ -71,12 +71,12 @@ def test_the_threshold_is_the_best_of_all_in_the_middle_of_the_widest_range(k, w
 
         values = np.unique(cut.scores[np.isfinite(cut.scores)])
         # A threshold at a score stands for all down to the next lower one.
-        every = np.array([points(value) for value in [*values.tolist(), 3.0]])
-        assert score == pytest.approx(every.max()) and points(threshold) == pytest.approx(score)
+        scores = np.array([points(value) for value in [*values.tolist(), 3.0]])
+        assert score == pytest.approx(scores.max()) and points(threshold) == pytest.approx(score)
         ends = [-np.inf, *values.tolist(), np.inf]
         ranges = []
-        for low, high, value in zip(ends[:-1], ends[1:], every, strict=True):
-            if value < every.max() - 1e-12:
+        for low, high, value in zip(ends[:-1], ends[1:], scores, strict=True):
+            if value < scores.max() - 1e-12:
                 continue
             low = ranges.pop()[0] if ranges and ranges[-1][1] == low else low
             ranges.append((low, high))
@@ -91,7 +91,7 @@ def test_the_threshold_is_the_best_of_all_in_the_middle_of_the_widest_range(k, w
 
 @pytest.mark.parametrize("low", [np.float32(0.7), np.nextafter(np.float32(0.7), np.float32(1))])
 def test_a_threshold_between_neighbouring_numbers_still_parts_them(low):
-    """Their middle rounds to the upper one or to the lower one, which would not do."""
+    """The middle of adjacent floats rounds to one of them: the lower one would not separate them."""
     high = np.nextafter(low, np.float32(1))
     ranked = Ranked(np.array([[1], [2]]), np.array([[high], [low]], np.float32))
     threshold, score = fit_unknown(ranked, np.array([1, UNKNOWN]), unknown=UNKNOWN, k=1)
@@ -117,9 +117,9 @@ def test_a_share_of_the_rows_is_unknown_first(share, steps):
         threshold = threshold_for_share(ranked.scores[:, 0], share)
         first = insert_unknown(ranked, threshold, unknown=UNKNOWN)[:, 0]
         reached = (first == UNKNOWN).mean()
-        every = [(ranked.scores[:, 0] < value).mean() for value in [*np.unique(ranked.scores[:, 0]).tolist()[1:], 3.0]]
-        every.append((ranked.scores[:, 0] == -np.inf).mean())
-        assert abs(reached - share) == pytest.approx(min(abs(value - share) for value in every))
+        shares = [(ranked.scores[:, 0] < value).mean() for value in [*np.unique(ranked.scores[:, 0]).tolist()[1:], 3.0]]
+        shares.append((ranked.scores[:, 0] == -np.inf).mean())
+        assert abs(reached - share) == pytest.approx(min(abs(value - share) for value in shares))
 
 
 def test_the_auc_is_scikit_learns():

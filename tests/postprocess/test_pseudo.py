@@ -1,4 +1,4 @@
-"""Rows are sure enough by a plain loop over rows and labels."""
+"""Confidences of rows, by a plain loop over rows and labels."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def odds(value):
 
 
 def sure_by_hand(probs, thresholds, confidence):
-    """Every label's odds are so many times its threshold's, or a fraction as small."""
+    """Return the confidence from the ratio of each label's odds to its threshold's odds."""
     if thresholds is None:
         return [max(row) >= confidence for row in probs.tolist()]
     times = confidence / (1 - confidence)
@@ -39,13 +39,13 @@ def test_sure_rows_are_those_of_a_plain_loop(confidence, dtype):
 
 
 def test_without_thresholds_off_the_middle_a_label_is_sure_where_its_probability_is():
-    """With thresholds of 0.5 the confidence is a probability, on either side; 0 and 1 have a logit too."""
+    """With thresholds of 0.5 the confidence is a probability, on either side; 0 and 1 are clipped."""
     probs = np.array([[0.0, 1.0], [0.91, 0.09], [0.89, 0.01], [0.99, 0.11], [0.5, 0.0]], np.float32)
     assert (row_confidence(probs, np.array([0.5, 0.5])) >= 0.9).tolist() == [True, True, False, False, False]
 
 
 def test_a_label_that_is_never_chosen_makes_no_row_unsure():
-    """`ABOVE_ALL` counts as a probability of nearly 1."""
+    """`ABOVE_ALL` counts as a probability of almost 1."""
     probs = np.array([[0.98, 0.9], [0.02, 0.001]], np.float32)
     assert (row_confidence(probs, np.array([0.5, 2.0])) >= 0.95).tolist() == [True, True]
     assert (row_confidence(probs, np.array([0.5, 0.9])) >= 0.95).tolist() == [False, True]
@@ -53,7 +53,7 @@ def test_a_label_that_is_never_chosen_makes_no_row_unsure():
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_where_the_likeliest_labels_are_taken_the_doubt_lies_between_the_last_and_the_next(count):
-    """By hand: the odds of the one are the square of the confidence's odds times those of the other."""
+    """The odds of the last label are the squared odds of the confidence times the odds of the next label."""
     probs = np.random.default_rng(0).random((50, 4)) ** 2
     for row, level in zip(probs, rank_confidence(probs, count), strict=True):
         falling = sorted(row, reverse=True)
@@ -77,8 +77,8 @@ def test_sure_rows_are_far_from_every_threshold():
 
 def test_numbers_are_as_sure_as_models_are_near_each_other():
     numbers = np.random.default_rng(0).normal(size=(3, 20, 2)) * [1, 50]
-    found = agreement(numbers, np.array([2.0, 100.0]))
+    confidences = agreement(numbers, np.array([2.0, 100.0]))
     for row in range(20):
-        apart = [np.sqrt(np.mean((each - each.mean()) ** 2)) for each in numbers[:, row].T]
-        assert found[row] == pytest.approx(1 - max(apart[0] / 2, apart[1] / 100))
+        apart = [np.sqrt(np.mean((predictions - predictions.mean()) ** 2)) for predictions in numbers[:, row].T]
+        assert confidences[row] == pytest.approx(1 - max(apart[0] / 2, apart[1] / 100))
     assert (agreement(np.ones((4, 3, 1)), np.zeros(1)) == 1).all()

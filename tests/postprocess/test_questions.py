@@ -1,4 +1,4 @@
-"""The most likely class of each question, in the columns that a sample has."""
+"""The likeliest class of each question, in the columns of the sample submission."""
 
 import numpy as np
 import pytest
@@ -35,21 +35,21 @@ def test_each_question_has_one_answer_the_first_of_equal_ones():
 
 @pytest.mark.parametrize(("columns", "cells"), [((), [["y", "1"], ["x", "0"]]), (("b", "a"), [["1", "y"], ["0", "x"]])])
 def test_cells_are_classes_in_the_order_of_columns_and_can_be_read_back(columns, cells):
-    made = fitter(columns)
-    rule = made.fit(PROBS, np.zeros((2, 5), np.uint8))
+    rule_fitter = fitter(columns)
+    rule = rule_fitter.fit(PROBS, np.zeros((2, 5), np.uint8))
     answers = rule.apply(PROBS)
     assert rule.cells(answers, LABELS, TASKS["questions"]) == cells
     assert rule.known_cells([["a=y", "b=1"], ["a=x", "b=0"]], LABELS, TASKS["questions"]) == cells
-    assert (made.read_cells(cells) == answers).all()
+    assert (rule_fitter.read_cells(cells) == answers).all()
     assert LikeliestEach.from_json(rule.to_json()) == rule
 
 
 def test_what_is_no_rule_for_these_labels_is_refused():
-    with pytest.raises(ConfigError, match="b, c are not the questions a, b, each once"):
+    with pytest.raises(ConfigError, match="b, c must be the questions a, b, each once"):
         fitter(("b", "c"))
-    with pytest.raises(MismatchError, match="is for 5 labels, the predictions are of 4"):
+    with pytest.raises(MismatchError, match="is for 5 labels, the predictions have 4"):
         fitter().fit(PROBS, PROBS).apply(PROBS[:, :4])
-    with pytest.raises(MismatchError, match="no rule"):
+    with pytest.raises(MismatchError, match="holds invalid values"):
         LikeliestEach.from_json({"kind": "argmax_each", "questions": ["a"], "sizes": [0]})
 
 

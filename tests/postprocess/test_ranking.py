@@ -1,4 +1,4 @@
-"""Distinct labels in order, beside plain loops over each query's neighbours."""
+"""Distinct labels in order, against plain loops over each query's neighbours."""
 
 import time
 
@@ -9,27 +9,27 @@ from imettk.postprocess.ranking import Pooling, drop_repeats, rank_labels, rank_
 
 
 def made(seed, num_rows=60, num_near=12, num_images=40, num_labels=9, steps=6):
-    """Neighbours, some missing, with many equal similarities: multiples of 1 / 4, so that sums are exact."""
+    """Return neighbours, some missing, with many ties: similarities are multiples of 1 / 4, so sums are exact."""
     rng = np.random.default_rng(seed)
     rows = np.array([rng.permutation(num_images)[:num_near] for _ in range(num_rows)])
     similarities = -np.sort(-rng.integers(-steps, steps + 1, rows.shape) / 4).astype(np.float32)
-    found = np.arange(num_near) < rng.integers(0, num_near + 1, num_rows)[:, None]
+    is_there = np.arange(num_near) < rng.integers(0, num_near + 1, num_rows)[:, None]
     labels = rng.integers(-1, num_labels, num_images)
-    return np.where(found, rows, -1), np.where(found, similarities, -np.inf).astype(np.float32), labels
+    return np.where(is_there, rows, -1), np.where(is_there, similarities, -np.inf).astype(np.float32), labels
 
 
-def by_loop(rows, similarities, labels, k, pool, best_of, temperature):
-    """(labels, scores) of one query: labels in the order in which they are met, then sorted by their score."""
+def by_loop(rows, similarities, labels, k, pooling):
+    """Return (labels, scores) of a query: labels in order of their first neighbour, then sorted by score."""
     met = {}
     for row, similarity in zip(rows.tolist(), similarities.tolist(), strict=True):
         if row >= 0 and labels[row] >= 0:
             met.setdefault(int(labels[row]), []).append(similarity)
-    total = sum(np.exp(value / temperature) for values in met.values() for value in values)
+    total = sum(np.exp(value / pooling.temperature) for values in met.values() for value in values)
     score = {
         "best": lambda values: values[0],
-        "mean": lambda values: np.mean(values[:best_of]),
-        "vote": lambda values: sum(np.exp(value / temperature) for value in values) / total,
-    }[pool]
+        "mean": lambda values: np.mean(values[: pooling.best_of]),
+        "vote": lambda values: sum(np.exp(value / pooling.temperature) for value in values) / total,
+    }[pooling.pool]
     scores = {label: np.float32(score(values)) for label, values in met.items()}
     order = sorted(scores, key=lambda label: -scores[label])[:k]
     fill = k - len(order)
@@ -40,15 +40,16 @@ def by_loop(rows, similarities, labels, k, pool, best_of, temperature):
 @pytest.mark.parametrize("pool", ["best", "mean", "vote"])
 @pytest.mark.parametrize("k", [1, 5, 20])
 def test_ranked_labels_are_a_plain_loops(k, pool, best_of):
+    pooling = Pooling(pool, best_of=best_of, temperature=0.7)
     for seed in range(5):
         rows, similarities, labels = made(seed)
         if pool == "vote":  # sums of exponentials tie only by chance of rounding: make them differ
             similarities -= np.random.default_rng(seed).random(similarities.shape).astype(np.float32)
             similarities = -np.sort(-similarities)
-        ranked = rank_labels(rows, similarities, labels, k=k, pooling=Pooling(pool, best_of=best_of, temperature=0.7))
+        ranked = rank_labels(rows, similarities, labels, k=k, pooling=pooling)
         assert (ranked.labels.dtype, ranked.scores.dtype) == (np.int64, np.float32)
         for query in range(len(rows)):
-            expected = by_loop(rows[query], similarities[query], labels, k, pool, best_of, 0.7)
+            expected = by_loop(rows[query], similarities[query], labels, k, pooling)
             assert ranked.labels[query].tolist() == expected[0]
             np.testing.assert_allclose(ranked.scores[query], expected[1], rtol=1e-6)
 

@@ -1,4 +1,4 @@
-"""Labels keep their shares: within one row of the wanted count, by a plain sort of each column."""
+"""Labels keep their shares within one row of the wanted count, by a plain sort of each column."""
 
 from itertools import pairwise
 
@@ -40,30 +40,30 @@ def test_of_equal_probabilities_all_or_none_are_taken_whichever_is_nearer(guess_
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_level_that_was_guessed_too_high_is_lowered_until_enough_lies_above(monkeypatch, dtype):
-    """The rows that the guess looks at have high probabilities, all others low ones, down to 0."""
+    """The sampled rows have high probabilities, all others low ones, down to 0."""
     monkeypatch.setattr(curves, "SAMPLE_ROWS", 40)
     probs = (np.random.default_rng(0).random((400, 4)) * [0.3, 0.01, 1e-5, 1e-9]).astype(dtype)
     probs[::10] = 0.9 + np.random.default_rng(1).random((40, 4)) / 10
     probs[7, 3] = 0
     guesses, find = [], curves.pairs_between
-    monkeypatch.setattr(curves, "pairs_between", lambda *given: guesses.append(given[1].copy()) or find(*given))
+    monkeypatch.setattr(curves, "pairs_between", lambda *args: guesses.append(args[1].copy()) or find(*args))
     top = find_top(probs, np.arange(4), np.array([100, 200, 60, 200]))
     assert 2 < len(guesses) < 20 and np.isinf(guesses[-1][3]) and all((a >= b).all() for a, b in pairwise(guesses))
     assert (top.counts >= [100, 200, 60, 200]).all()
     both = find_top(probs, np.array([0, 0, 1, 1]), np.array([600, 100]))  # more than there are rows
     assert (both.counts >= [600, 100]).all()
-    for found, groups in ((top, np.arange(4)), (both, np.array([0, 0, 1, 1]))):
+    for points, groups in ((top, np.arange(4)), (both, np.array([0, 0, 1, 1]))):
         for group in range(groups.max() + 1):
             falling = np.sort(probs[:, groups == group], axis=None)[::-1]
-            mine = found.values[found.group == group]
-            np.testing.assert_array_equal(mine, falling[: found.counts[group]])
+            mine = points.values[points.group == group]
+            np.testing.assert_array_equal(mine, falling[: points.counts[group]])
     for count in (1, 39, 40, 41, 200, 399, 400):
         thresholds = share_thresholds(probs, np.full(4, count / 400))
         np.testing.assert_array_equal((probs >= thresholds.astype(dtype)).sum(0), count)
 
 
 def test_the_middle_is_that_to_the_next_lower_probability_even_where_just_enough_was_found(monkeypatch):
-    """The first guess holds as many as are wanted, and not one more."""
+    """The first guess includes exactly the wanted number of pairs."""
     monkeypatch.setattr(curves, "_guess_levels", lambda probs, groups, enough: np.array([0.5]))
     probs = np.array([[0.9], [0.1], [0.7], [0.3]], np.float32)
     assert share_thresholds(probs, np.array([0.5])) == pytest.approx([0.5])
@@ -105,8 +105,8 @@ def test_a_shake_up_is_the_score_with_other_counts():
     rng = np.random.default_rng(0)
     probs, shares = rng.random((50, 3)).astype(np.float32), np.array([0.1, 0.5, 0.02])
 
-    def apply(some, given):
-        return some >= share_thresholds(some, given).astype(np.float32)
+    def apply(rows, wanted):
+        return rows >= share_thresholds(rows, wanted).astype(np.float32)
 
     table = sensitivity(probs, shares, lambda chosen: float(chosen[:, 2].sum()), apply, labels=np.array([2, 0]), most=3)
     assert table.tolist() == [[0, 0, 0, 1, 2, 3, 4], [1.0] * 7]

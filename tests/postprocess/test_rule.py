@@ -1,4 +1,4 @@
-"""Rules survive their JSON, and give the answers that they say."""
+"""Rules survive a round trip through JSON and give the answers that they promise."""
 
 import json
 
@@ -85,13 +85,13 @@ def test_the_top_labels_are_those_of_a_stable_sort(count):
 def test_json_names_every_field_and_the_error_every_unknown_one():
     content = Shares(shares=(0.5,), max_labels=3).to_json()
     assert set(content) == {"kind", "shares", "relative", "min_labels", "max_labels"}
-    with pytest.raises(MismatchError, match=r"rule\.json holds alpha, zeta, which"):
+    with pytest.raises(MismatchError, match=r"rule\.json holds alpha, zeta, unknown to"):
         Shares.from_json(content | {"zeta": 1, "alpha": [2]})
     assert Likeliest.from_json({"kind": "argmax"}) == Likeliest()
 
 
 def test_a_rule_that_an_earlier_version_wrote_is_read():
-    """Then all kinds had the fields of all."""
+    """Earlier versions wrote the fields of all kinds into every rule."""
     content = {
         "kind": "threshold",
         "thresholds": [0.5],
@@ -125,12 +125,12 @@ def test_the_thresholds_of_a_rule_are_its_own_or_those_of_its_shares():
     thresholds = Shares(shares=(0.0, 1.0, 0.5)).thresholds_for(PROBS)
     assert thresholds.dtype == np.float64 and thresholds[0] == 2 and thresholds[1] == PROBS[:, 1].min()
     for rule in (Thresholds(thresholds=(0.1, 0.2)), Shares(shares=(0.1, 0.2))):
-        with pytest.raises(MismatchError, match="for 2 labels, the probabilities are of 3"):
+        with pytest.raises(MismatchError, match="for 2 labels, the predictions have 3"):
             rule.thresholds_for(PROBS)
 
 
 def test_a_threshold_is_rounded_to_the_type_of_the_probabilities():
-    """0.1 in float32 lies above 0.1: the label must be chosen in either type."""
+    """A probability equal to the threshold is chosen in float32 as in float64."""
     for dtype in (np.float16, np.float32, np.float64):
         assert Thresholds(thresholds=(0.1, 0.7)).apply(np.array([[0.1, 0.7]], dtype)).all()
 
@@ -168,5 +168,5 @@ def test_limits_are_those_of_a_plain_loop(low, high):
 
 
 def test_a_rule_for_other_labels_is_refused():
-    with pytest.raises(MismatchError, match="for 2 labels, the probabilities are of 3"):
+    with pytest.raises(MismatchError, match="for 2 labels, the predictions have 3"):
         Thresholds(thresholds=(0.1, 0.2)).apply(np.zeros((4, 3), np.float32))

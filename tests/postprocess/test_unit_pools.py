@@ -28,10 +28,10 @@ def test_every_pool_has_a_plain_loop_here():
 @pytest.mark.parametrize("name", PLAIN)
 def test_pools_equal_plain_loops(name, k):
     probs, unit = made(outputs=3)
-    found = pool_units(probs, Members(unit), UNIT_POOLS[name].load(), size=k)
+    pooled = pool_units(probs, Members(unit), UNIT_POOLS[name].load(), size=k)
     expected = [PLAIN[name](probs[unit == number].astype(np.float64), k) for number in range(40)]
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert pooled.dtype == np.float32
+    np.testing.assert_allclose(pooled, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -39,9 +39,9 @@ def test_shares_of_one_whole_stay_such(name):
     probs, unit = made(outputs=4)
     probs /= probs.sum(1, keepdims=True)
     pool = UNIT_POOLS[name].load()
-    found = pool_units(probs, Members(unit), pool, size=2, parts=(probs.shape[1],))
+    pooled = pool_units(probs, Members(unit), pool, size=2, parts=(probs.shape[1],))
     bare = np.array([PLAIN[name](probs[unit == number].astype(np.float64), 2) for number in range(40)])
-    np.testing.assert_allclose(found, bare / bare.sum(1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(pooled, bare / bare.sum(1, keepdims=True), rtol=1e-5)
 
 
 @pytest.mark.parametrize("positive", [0, 1])
@@ -49,10 +49,10 @@ def test_shares_of_one_whole_stay_such(name):
 def test_of_two_classes_the_positive_one_is_pooled(name, positive):
     probs, unit = made(outputs=2)
     probs[:, 1 - positive] = 1 - probs[:, positive]
-    found = pool_units(probs, Members(unit), UNIT_POOLS[name].load(), size=2, parts=(2,), positive=positive)
+    pooled = pool_units(probs, Members(unit), UNIT_POOLS[name].load(), size=2, parts=(2,), positive=positive)
     expected = [PLAIN[name](probs[unit == number, positive].astype(np.float64), 2) for number in range(40)]
-    np.testing.assert_allclose(found[:, positive], expected, rtol=1e-6)
-    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(pooled[:, positive], expected, rtol=1e-6)
+    np.testing.assert_allclose(pooled.sum(1), 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -1,4 +1,4 @@
-"""The rule for numbers: in range, rounded where wanted, in the columns of the submission; its JSON."""
+"""The rule for numbers: clipped, rounded if whole, in the columns of the submission; its JSON."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_answers_stay_in_the_range_that_rows_have():
 
 
 def test_a_target_may_be_answered_with_the_sum_of_others():
-    """Each part is kept in its range first, and the sum then in that of the target that it answers."""
+    """Each part is clipped to its own range, and then the sum to that of its target."""
     labels = ("total", "a", "b")
     scorer = METRICS["rmse"].bound("values")
     context = FitContext(
@@ -68,7 +68,7 @@ def test_columns_of_the_submission_may_stand_in_another_order():
     assert cells == [["10", "1"], ["30", "4"], ["20", "2"]]
     assert (fitter.read_cells(cells) == TARGETS).all()
     assert rule.known_cells([["7", "8.25"]], ("a", "b"), TASK) == [["8.25", "7"]]
-    with pytest.raises(ConfigError, match="b, c are not the targets a, b, each once"):
+    with pytest.raises(ConfigError, match="b, c must be the targets a, b, each once"):
         fitter_of(columns=("b", "c"))
 
 
@@ -85,7 +85,7 @@ def test_the_metric_judges_what_is_answered():
     [{"low": [2, 1], "high": [1, 3]}, {"low": [1], "high": [1, 2]}, {"whole": 3}, {"sums": [[2], []]}, {"sums": 1}],
 )
 def test_what_is_no_rule_is_refused(content):
-    with pytest.raises(MismatchError, match="values that no rule has"):
+    with pytest.raises(MismatchError, match="holds invalid values"):
         Values.from_json({"kind": "value", "low": [0, 0], "high": [1, 1]} | content)
 
 
@@ -93,5 +93,5 @@ def test_no_answer_is_surer_than_another():
     rule = fitter_of().fit(TARGETS, TARGETS)
     with pytest.raises(ConfigError, match="the rule value has no confidence"):
         rule.confidence(TARGETS)
-    with pytest.raises(MismatchError, match="for 2 targets, the predictions are of 3"):
+    with pytest.raises(MismatchError, match="for 2 targets, the predictions have 3"):
         rule.apply(np.zeros((1, 3), np.float32))

@@ -1,4 +1,4 @@
-"""Grades as a chain of questions: probabilities, levels, what a grade is as a number."""
+"""Grades as a chain of thresholds: probabilities, levels, and grades as numbers."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,12 @@ def test_probabilities_of_being_above_fall_and_those_of_grades_sum_to_1():
     logits = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)) * 3
     above = TASK.activate(logits).numpy()
     assert (np.diff(above, axis=1) <= 0).all() and TASK.num_outputs(4) == 3
-    each = TASK.label_probs(above)
+    by_grade = TASK.label_probs(above)
     conditional = 1 / (1 + np.exp(-logits.numpy().astype(np.float64)))
-    for row, (a, b, c) in zip(each, conditional, strict=True):  # of the tree of answers
+    for row, (a, b, c) in zip(by_grade, conditional, strict=True):  # of the tree of answers
         assert row == pytest.approx([1 - a, a * (1 - b), a * b * (1 - c), a * b * c], abs=1e-6)
     offset, weights = TASK.grade_weights(np.array([1.0, 2, 4, 7]))
-    assert offset + above @ weights == pytest.approx(each @ np.array([1, 2, 4, 7]), abs=1e-5)
+    assert offset + above @ weights == pytest.approx(by_grade @ np.array([1, 2, 4, 7]), abs=1e-5)
 
 
 def test_a_grade_is_above_all_that_are_lower():

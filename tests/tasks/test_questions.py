@@ -1,4 +1,4 @@
-"""What the task of several questions says of itself."""
+"""The task of several questions a row."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Numbers as targets: cells in and out, how rows are dealt and drawn, and how far answers are off."""
+"""Numbers as targets: reading and writing cells, folds, sampling, errors of rows."""
 
 import numpy as np
 import pytest

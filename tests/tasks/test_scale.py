@@ -1,4 +1,4 @@
-"""Scales of numbers: there and back, beside numpy's and scikit-learn's, and what a file keeps of them."""
+"""Scales of numbers: round trips, agreement with numpy and scikit-learn, storage in a file."""
 
 import json
 
@@ -51,7 +51,7 @@ def test_numbers_and_outputs_beyond_what_was_seen_are_finite():
 
 
 def test_the_log_of_minus_one_and_less_is_refused():
-    with pytest.raises(DataError, match="needs numbers above -1, and one is -2"):
+    with pytest.raises(DataError, match="needs numbers above -1, got -2"):
         Scale.fit(np.float32([[3], [-2]]), "log")
 
 
@@ -59,11 +59,11 @@ def test_the_log_of_minus_one_and_less_is_refused():
 def test_unknown_numbers_stay_so_and_the_first_targets_can_stand_alone(kind):
     numbers = np.random.default_rng(0).gamma(2, 5, (40, 2)).astype(np.float32)
     alone = Scale.fit(numbers[:30], kind)
-    some = np.full((40, 3), np.nan, np.float32)
-    some[:, 0], some[:30, 1] = numbers[:, 0], numbers[:30, 1]
-    scale = Scale.fit(some, kind)
+    partly_known = np.full((40, 3), np.nan, np.float32)
+    partly_known[:, 0], partly_known[:30, 1] = numbers[:, 0], numbers[:30, 1]
+    scale = Scale.fit(partly_known, kind)
     assert scale.shift[1] == pytest.approx(alone.shift[1]) and scale.spread[1] == pytest.approx(alone.spread[1])
-    scaled = scale.forward(some)
-    assert (np.isnan(scaled) == np.isnan(some)).all() and scale.spread[2] == 1
-    np.testing.assert_array_equal(scale.forward(some[:, :1]), scaled[:, :1])
+    scaled = scale.forward(partly_known)
+    assert (np.isnan(scaled) == np.isnan(partly_known)).all() and scale.spread[2] == 1
+    np.testing.assert_array_equal(scale.forward(partly_known[:, :1]), scaled[:, :1])
     np.testing.assert_array_equal(scale.inverse(scaled[:, :1]), scale.inverse(scaled)[:, :1])

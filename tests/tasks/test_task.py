@@ -1,4 +1,4 @@
-"""What all tasks with labels have in common."""
+"""Properties that all tasks with labels share."""
 
 import numpy as np
 import pytest
@@ -39,4 +39,4 @@ def test_answers_are_judged_row_by_row(task):
 def test_rows_agree_with_themselves_and_not_with_others(task):
     targets = task.make_targets(CELLS, COLUMN, 3)
     alike = task.agreement(targets[None], targets[None])[0]
-    assert (alike == [[one == other for other in CELLS] for one in CELLS]).all()
+    assert (alike == [[cell == other for other in CELLS] for cell in CELLS]).all()

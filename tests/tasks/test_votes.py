@@ -1,4 +1,4 @@
-"""Votes as shares: targets, the label with most of them, and what rows have in common."""
+"""Votes as shares: targets, the label with most votes, agreement of rows."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_where_a_label_is_asked_for_it_is_the_one_with_most_votes():
 
 def test_rows_have_the_votes_in_common_that_fewer_gave():
     alike = TASK.agreement(SHARES[None], SHARES[None])[0]
-    loop = [[sum(min(pair) for pair in zip(one, other, strict=True)) for other in SHARES] for one in SHARES]
+    loop = [[sum(min(pair) for pair in zip(shares, other, strict=True)) for other in SHARES] for shares in SHARES]
     assert alike == pytest.approx(np.array(loop)) and np.diag(alike) == pytest.approx(np.ones(4))
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from scipy.optimize import minimize
 from table import Row, arguments_of, finish, print_machine
 
-from imettk.postprocess.cutpoints import Goal, apply_cutpoints, fit_cutpoints
+from imettk.metrics.metric import CutGoal
+from imettk.postprocess.cutpoints import apply_cutpoints, fit_cutpoints
 
 SHARES = (0.49, 0.10, 0.27, 0.05, 0.09)
 GRADES = np.arange(5.0)
@@ -56,7 +57,7 @@ def make_small(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (rng.integers(0, 7, num_rows) / 2 + 0.5 * targets).astype(np.float32), targets, grades
 
 
-def misses(goal: Goal, num_inputs: int) -> int:
+def misses(goal: CutGoal, num_inputs: int) -> int:
     """Small inputs on which some chain of cuts scores higher than ours."""
     count = 0
     for seed in range(num_inputs):
@@ -96,7 +97,7 @@ def main() -> None:
     num_inputs, num_rows, rounds = (25, 3_000, 1) if arguments.quick else (500, 100_000, 3)
     print_machine("scipy", "numpy")
     print(f"{num_inputs} small inputs; {num_rows:,} rows with {len(GRADES)} grades\n")
-    goals: tuple[Goal, ...] = ("quadratic_kappa", "accuracy", "f1_macro")
+    goals: tuple[CutGoal, ...] = ("quadratic_kappa", "accuracy", "f1_macro")
     rows = [Row(f"{goal}: below the best chain", [misses(goal, num_inputs)], "inputs", (), 0) for goal in goals]
     ours, theirs, gains = [], [], []
     for seed in range(rounds):

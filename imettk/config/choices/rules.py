@@ -47,7 +47,7 @@ class UnitPoolChoice(Choice):
 
 def _for_labels(make: str) -> RuleChoice:
     return RuleChoice(
-        make=f"imettk.postprocess.fitters:{make}", targets=(LABELS,), metric="f_beta", gives=("answers", "probs")
+        make=f"imettk.postprocess.label_fitters:{make}", targets=(LABELS,), metric="f_beta", gives=("answers", "probs")
     )
 
 

@@ -1,4 +1,4 @@
-"""Hits and chosen labels at every useful threshold of each label, or group of labels, and what is best by them."""
+"""Hits and chosen labels at every useful threshold of each label (or group), and the best thresholds by them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from imettk.metrics.labels import f_beta_from_counts
 from imettk.postprocess.thresholds.sorting import falling_order, rising_order
 from imettk.postprocess.thresholds.sweep import ABOVE_ALL, best_threshold, pairs_between
 
-SAMPLE_ROWS = 4096  # of large tables, to guess levels
+SAMPLE_ROWS = 4096  # of large tables, for guesses of levels
 MAX_ROUNDS = 100  # of Dinkelbach's iteration, which takes 4 or 5
 
 
 class Points(NamedTuple):
-    """Thresholds of several groups of labels, group after group, each from high to low; M in all.
+    """Thresholds of groups of labels, group by group, each from high to low; M in all.
 
     Attributes:
         group: int64 (M,).
-        value: the probability that is the last to be chosen, (M,).
-        lower: a threshold that chooses as much, halfway to the next probability, float64 (M,).
-        hits, chosen: at or above it, int64 (M,).
+        value: the lowest chosen probability, (M,).
+        lower: a threshold that chooses the same labels, halfway to the next probability, float64 (M,).
+        hits, chosen: number of labels at or above it, int64 (M,).
     """
 
     group: np.ndarray
@@ -32,7 +32,7 @@ class Points(NamedTuple):
 
 
 def fit_macro(probs: np.ndarray, targets: np.ndarray, *, beta: float) -> np.ndarray:
-    """The threshold of each label with the highest F-beta of that label, float64 (C,): the exact optimum of the mean.
+    """Return the threshold of each label with its highest F-beta, float64 (C,): the exact optimum of the mean.
 
     Args:
         probs: float (N, C).
@@ -47,21 +47,21 @@ def fit_macro(probs: np.ndarray, targets: np.ndarray, *, beta: float) -> np.ndar
         best = _best_of_each(points.group, scores)
         label = points.group[best]
         thresholds[label] = points.lower[best]
-        # With this score in hand, thresholds that choose more labels than this cannot win, whatever they hit.
+        # Given this score, thresholds that choose more than `needed` labels cannot win even if they hit every true one.
         needed = np.floor((1 + beta**2) * true[label] / scores[best] - beta**2 * true[label]).astype(np.int64)
         enough[label] = np.where(needed > enough[label], needed, 0)
     return thresholds
 
 
 def fit_micro(probs: np.ndarray, targets: np.ndarray, groups: np.ndarray, *, beta: float) -> np.ndarray:
-    """Thresholds of groups of labels with the highest micro F-beta: the exact optimum, by Dinkelbach's iteration.
+    """Return the thresholds of groups of labels with the highest micro F-beta, exact, by Dinkelbach's iteration.
 
-    F = (1 + b^2) hits / (chosen + b^2 true) is a ratio of sums over groups. For a score s the best each group can add
-    to (1 + b^2) hits - s chosen is found alone; the ratio there is at least s, and where it no longer grows it is the
+    F = (1 + b^2) hits / (chosen + b^2 true) is a ratio of sums over groups. For a score s, each group maximises
+    (1 + b^2) hits - s chosen on its own; the ratio at that point is at least s, and when it stops growing it is the
     optimum (Dinkelbach 1967, "On Nonlinear Fractional Programming").
 
     Args:
-        groups: of each label, int64 (C,), 0 to G - 1.
+        groups: group of each label, int64 (C,), 0 to G - 1.
 
     Returns:
         float64 (G,).
@@ -72,7 +72,7 @@ def fit_micro(probs: np.ndarray, targets: np.ndarray, groups: np.ndarray, *, bet
     score = best_threshold(probs, targets, beta=beta, average="micro").score
     if score <= 0:
         return thresholds
-    # More than this many chosen labels cost a group more than all its hits can bring.
+    # Choosing more labels than this costs a group more than all its hits can gain.
     enough = np.ceil((1 + beta**2) * of_group / score).astype(np.int64) + 1
     points = find_points(probs, targets, groups, enough)
     for _ in range(MAX_ROUNDS):
@@ -88,11 +88,11 @@ def fit_micro(probs: np.ndarray, targets: np.ndarray, groups: np.ndarray, *, bet
 
 
 def find_points(probs: np.ndarray, targets: np.ndarray, groups: np.ndarray, enough: np.ndarray) -> Points:
-    """The thresholds of each group that choose up to `enough` (row, label) pairs, and those at its first hit at least.
+    """Return the thresholds of each group that choose up to `enough` (row, label) pairs, or at least its first hit.
 
     Args:
-        groups: of each label, int64 (C,), 0 to G - 1.
-        enough: int64 (G,); groups with 0 are passed over.
+        groups: group of each label, int64 (C,), 0 to G - 1.
+        enough: int64 (G,); groups with 0 are skipped.
     """
     first = np.full(len(enough), -1.0, probs.dtype)  # the highest hit of each group
     hit = np.flatnonzero(targets != 0)
@@ -105,7 +105,7 @@ def find_points(probs: np.ndarray, targets: np.ndarray, groups: np.ndarray, enou
     starts = ends - chosen
     total = np.cumsum(hits)
     before = np.append(0, total)[starts]
-    # Only the last of a run of equal probabilities is a threshold, and only where the run has a hit can it win.
+    # Only the last of a run of equal probabilities is a threshold, and only a run with a hit can be the optimum.
     new_group = np.append(group[1:] != group[:-1], True)
     last = np.flatnonzero(np.append(values[1:] < values[:-1], True) | new_group)
     here = total[last]
@@ -121,13 +121,13 @@ def find_points(probs: np.ndarray, targets: np.ndarray, groups: np.ndarray, enou
 
 
 class Top(NamedTuple):
-    """The most likely (row, label) pairs of each group of labels, group after group, each from high to low.
+    """The likeliest (row, label) pairs of each group of labels, group by group, each from high to low.
 
     Attributes:
         pairs: positions in the flattened matrix, int64 (M,).
         group: int64 (M,).
         values: (M,).
-        counts: of each group, int64 (G,).
+        counts: number of pairs of each group, int64 (G,).
     """
 
     pairs: np.ndarray
@@ -137,15 +137,15 @@ class Top(NamedTuple):
 
 
 def find_top(probs: np.ndarray, groups: np.ndarray, enough: np.ndarray, *, at_most: np.ndarray | None = None) -> Top:
-    """At least `enough` pairs of each group, or all that it has; none of a group with 0. Equal ones come together.
+    """Return at least `enough` pairs of each group, or all that it has; ties are kept together.
 
-    A sample of the rows says where to cut, and one pass over the matrix finds what lies above: that takes a small part
-    of the time of sorting it.
+    A sample of the rows suggests where to cut, and one pass over the matrix finds what lies above, in a fraction of the
+    time of sorting it.
 
     Args:
-        groups: of each label, int64 (C,), 0 to G - 1.
-        enough: int64 (G,).
-        at_most: what must be above the cut in any case, (G,).
+        groups: group of each label, int64 (C,), 0 to G - 1.
+        enough: int64 (G,); a group with 0 gets none.
+        at_most: highest allowed cut of each group, (G,).
     """
     probs = np.ascontiguousarray(probs)
     low = np.where(enough > 0, _guess_levels(probs, groups, enough), np.inf).astype(probs.dtype)
@@ -159,7 +159,7 @@ def find_top(probs: np.ndarray, groups: np.ndarray, enough: np.ndarray, *, at_mo
         short = counts < most
         if not short.any():
             break
-        low[short] = np.where(low[short] > 1e-6, low[short] / 4, -np.inf)
+        low[short] = np.where(low[short] > 1e-6, low[short] / 4, -np.inf)  # guessed too high
     values = probs.reshape(-1)[pairs]
     order = falling_order(values)
     order = order[rising_order(group[order])]
@@ -167,15 +167,15 @@ def find_top(probs: np.ndarray, groups: np.ndarray, enough: np.ndarray, *, at_mo
 
 
 def _guess_levels(probs: np.ndarray, groups: np.ndarray, enough: np.ndarray) -> np.ndarray:
-    """A level for each group with about a quarter more pairs above than `enough`, float (G,)."""
+    """Return a level for each group with about a quarter more pairs above it than `enough`, float (G,)."""
     stride = max(1, len(probs) // SAMPLE_ROWS)
-    some = np.sort(probs[::stride].T.copy(), axis=1)[:, ::-1]
+    sample = np.sort(probs[::stride].T.copy(), axis=1)[:, ::-1]
     low = np.full(len(enough), -np.inf)
     by_group = np.argsort(groups, kind="stable")
     bounds = np.searchsorted(groups[by_group], np.arange(len(enough) + 1))
     for group in np.flatnonzero(enough):
         member = by_group[bounds[group] : bounds[group + 1]]
-        values = some[member[0]] if len(member) == 1 else np.sort(some[member].reshape(-1))[::-1]
+        values = sample[member[0]] if len(member) == 1 else np.sort(sample[member].reshape(-1))[::-1]
         place = 2 + (enough[group] * 5 // 4) // stride
         if place < len(values):
             low[group] = values[place]
@@ -183,7 +183,7 @@ def _guess_levels(probs: np.ndarray, groups: np.ndarray, enough: np.ndarray) -> 
 
 
 def _best_of_each(group: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The first place of each group's highest score, int64, for the groups that have points."""
+    """Return the first place of each group's highest score, int64, for groups that have points."""
     starts = np.flatnonzero(np.append(True, group[1:] != group[:-1])[: len(group)])
     highest = np.maximum.reduceat(scores, starts) if len(starts) else scores
     place = np.flatnonzero(scores == np.repeat(highest, np.diff(np.append(starts, len(group)))))

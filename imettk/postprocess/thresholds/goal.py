@@ -1,4 +1,4 @@
-"""What thresholds are fitted for, and the best threshold where lowering it changes answers in a known order."""
+"""The goal that thresholds are fitted for, and the best threshold given the changes that lowering it makes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imettk.postprocess.thresholds.sweep import ABOVE_ALL, TOLERANCE, Best, Coun
 
 
 class Goal(NamedTuple):
-    """What thresholds are fitted for: an F-beta, and how many labels a row may have."""
+    """An F-beta to maximise, and the limits of labels a row."""
 
     beta: float = 2.0
     average: Average = "samples"
@@ -20,24 +20,25 @@ class Goal(NamedTuple):
     max_labels: int | None = None
 
     def limit(self, chosen: np.ndarray, probs: np.ndarray) -> np.ndarray:
-        """See `limit_labels`."""
+        """Apply the limits to chosen labels, in place; see `limit_labels`."""
         return limit_labels(chosen, probs, min_labels=self.min_labels, max_labels=self.max_labels)
 
     def score(self, chosen: np.ndarray, targets: np.ndarray) -> float:
-        """The F-beta of answers, bool (N, C)."""
+        """Return the F-beta of answers, bool (N, C)."""
         return f_beta(chosen, targets, beta=self.beta, average=self.average)
 
 
 def best_change(
     pairs: np.ndarray, added: np.ndarray, values: np.ndarray, start: Counts, targets: np.ndarray, goal: Goal
 ) -> Best:
-    """The best threshold where lowering it past `values` (falling, (M,)) adds or removes these pairs."""
+    """Return the best threshold if lowering it past `values`, falling (M,), adds (+1) or removes (-1) these pairs."""
     best = Best(ABOVE_ALL, float(start.scores(goal.beta).mean()))
     if not len(pairs):
         return best
     units = units_of(pairs, targets.shape[1], goal.average)
     hits = added * (targets.reshape(-1)[pairs] != 0)
     scores = running_scores(units, added, hits, start, beta=goal.beta)
+    # Equal probabilities change together: only the last of a run is a threshold.
     scores = np.where(np.append(values[1:] < values[:-1], True), scores, -1)
     place = int(scores.argmax())
     if scores[place] <= best.score + TOLERANCE:

@@ -1,4 +1,4 @@
-"""What a score would be at other thresholds: a curve to look at, where `thresholds` finds its highest point exactly."""
+"""Curve of a score over thresholds, to look at; `sweep` finds its highest point exactly."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from imettk.metrics.labels import Average, f_beta_from_counts, sum_units
 
-ROWS = 4096  # of a matrix that are looked at in one go
+ROWS = 4096  # of a matrix processed at a time
 
 
 def trace_threshold(
     probs: np.ndarray, targets: np.ndarray, thresholds: np.ndarray, *, beta: float, average: Average
 ) -> np.ndarray:
-    """F-beta where every label at or above one threshold is chosen, without limits of labels a row, float64 (T,).
+    """Return F-beta of choosing every label at or above each threshold, without limits of labels a row, float64 (T,).
 
-    All thresholds in one pass: each probability is counted at the highest threshold that it reaches, and sums from
-    above give what is chosen at each.
+    All thresholds take one pass: each probability is counted at the highest threshold that it reaches, and sums from
+    above give the labels chosen at each threshold.
 
     Args:
         probs: float (N, C).
@@ -23,7 +23,7 @@ def trace_threshold(
         thresholds: rising, (T,).
     """
     total = np.zeros(len(thresholds))
-    counts: list[np.ndarray] = []  # hits, chosen and true labels of each unit that goes on from part to part
+    counts: list[np.ndarray] = []  # hits, chosen and true labels of each unit, over all parts so far
     for first in range(0, len(probs), ROWS):
         part, true = probs[first : first + ROWS], targets[first : first + ROWS].astype(bool)
         more = _count(part, true, thresholds, average)
@@ -35,13 +35,13 @@ def trace_threshold(
 
 
 def _count(probs: np.ndarray, true: np.ndarray, thresholds: np.ndarray, average: Average) -> list[np.ndarray]:
-    """Hits and chosen labels of each unit at each threshold, (U, T), and its true labels, (U, 1)."""
+    """Count hits and chosen labels of each unit at each threshold, (U, T), and its true labels, (U, 1)."""
     num_true, size = sum_units(true, average)[:, None], len(thresholds)
     rows, labels = np.nonzero(probs >= thresholds[0])
     unit = {"samples": rows, "macro": labels, "micro": np.zeros_like(rows)}[average]
     place = unit * size + np.searchsorted(thresholds, probs[rows, labels], side="right") - 1
     chosen, hits = (
-        np.bincount(some, minlength=num_true.size * size).reshape(-1, size)[:, ::-1].cumsum(1)[:, ::-1]
-        for some in (place, place[true[rows, labels]])
+        np.bincount(places, minlength=num_true.size * size).reshape(-1, size)[:, ::-1].cumsum(1)[:, ::-1]
+        for places in (place, place[true[rows, labels]])
     )
     return [hits, chosen, num_true]

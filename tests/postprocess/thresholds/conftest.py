@@ -1,4 +1,4 @@
-"""What tests of thresholds share."""
+"""Fixtures of tests of thresholds."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from imettk.postprocess.thresholds import ascent, sweep
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """So that small tables are searched in several steps, and start from a guess, as large ones are."""
+    """Search small tables in several steps, starting from a guess, like large tables."""
     monkeypatch.setattr(sweep, "LEAST_BLOCK", 3)
     monkeypatch.setattr(sweep, "LARGE", 30)
     monkeypatch.setattr(sweep, "ROWS", 4)

@@ -1,4 +1,4 @@
-"""After an ascent no threshold alone can be better, and mostly all together are the best there are."""
+"""After an ascent no single threshold can be improved, and mostly all of them together are optimal."""
 
 import numpy as np
 import pytest
@@ -21,10 +21,10 @@ def test_no_threshold_alone_can_be_better_after_an_ascent(average, low, high, gr
     for seed in range(6):
         probs, targets = make(seed, num_classes=5, decimals=1 + seed % 3)
         goal = Goal(2.0, average, low, high)
-        one = fit_thresholds(probs, targets, goal)
-        start = sweep.Best(one.thresholds[0], goal.score(one.apply(probs), targets))
-        found = find_candidates(probs, targets, goal, groups=groups)
-        thresholds = ascend(found, goal, start=start, tell=[].append)[groups]
+        single = fit_thresholds(probs, targets, goal)
+        start = sweep.Best(single.thresholds[0], goal.score(single.apply(probs), targets))
+        all_candidates = find_candidates(probs, targets, goal, groups=groups)
+        thresholds = ascend(all_candidates, goal, start=start, tell=[].append)[groups]
         score = goal.score(limited_by_hand(probs >= thresholds.astype(np.float32), probs, low, high), targets)
         assert score >= start.score - 1e-12
         for group in range(groups.max() + 1):

@@ -1,4 +1,4 @@
-"""A row's most likely labels are all that a fit under a limit needs: the thresholds are those of the whole table."""
+"""A row's likeliest labels suffice for a fit under a limit: the thresholds are those of the whole table."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from threshold_tables import best_by_hand, candidates, limited_by_hand, make
 
 from imettk.config import Recipe, RuleConfig
 from imettk.evaluation.rules import fitter_of
-from imettk.postprocess import fitters
+from imettk.postprocess import label_fitters
 from imettk.postprocess.rule import relative_to_row
 from imettk.postprocess.thresholds.candidates import Candidates, find_candidates
 from imettk.postprocess.thresholds.fit import fit_candidates, fit_thresholds
@@ -17,7 +17,7 @@ GROUPS = [(0,) * 12, (0,) * 5 + (1,) * 7, (0, 1, 1, 0, 2, 1, 0, 0, 1, 2, 1, 0)]
 
 
 def every_label(probs, targets, groups, relative=False):
-    """Of the whole table."""
+    """Return candidates with all labels of the table."""
     scale = relative_to_row(probs) if relative else probs
     none = np.zeros(len(probs), np.int64)
     return Candidates(probs, scale, targets, groups, none, groups, relative=relative, ranked=False)
@@ -32,9 +32,11 @@ def test_thresholds_score_as_those_of_the_whole_table_and_none_alone_can_be_bett
         dtype, relative = (np.float32, np.float64)[seed % 2], seed % 3 == 0
         probs, targets = make(seed, num_samples=8, num_classes=12, decimals=(0, 1, 3)[seed // 2], dtype=dtype)
         goal = Goal((0.5, 1.0, 2.0)[seed % 3], average, low, high)
-        found = find_candidates(probs, targets, goal, groups=groups, relative=relative)
-        fewer += found.probs.shape[1] < 12
-        rule, whole = (fit_candidates(each, goal) for each in (found, every_label(probs, targets, groups, relative)))
+        likeliest = find_candidates(probs, targets, goal, groups=groups, relative=relative)
+        fewer += likeliest.probs.shape[1] < 12
+        rule, whole = (
+            fit_candidates(labels, goal) for labels in (likeliest, every_label(probs, targets, groups, relative))
+        )
         answers = rule.apply(probs)
         assert goal.score(answers, targets) == pytest.approx(goal.score(whole.apply(probs), targets), abs=1e-9)
         scale = relative_to_row(probs) if relative else probs
@@ -55,28 +57,28 @@ def test_thresholds_score_as_those_of_the_whole_table_and_none_alone_can_be_bett
 def test_of_equal_probabilities_in_two_groups_the_first_label_stays_the_more_likely():
     probs = np.full((1, 8), 0.5, np.float32)
     groups = np.array([1, 1, 0, 0, 1, 0, 1, 0])
-    found = find_candidates(probs, np.eye(1, 8, dtype=np.uint8), Goal(2.0, "samples", 0, 1), groups=groups)
-    assert found.groups.tolist() == [0, 1] and found.probs[0, 1] > found.probs[0, 0]  # label 0 is of group 1
-    assert found.targets.tolist() == [[0, 1]] and found.missed.tolist() == [0]
+    likeliest = find_candidates(probs, np.eye(1, 8, dtype=np.uint8), Goal(2.0, "samples", 0, 1), groups=groups)
+    assert likeliest.groups.tolist() == [0, 1] and likeliest.probs[0, 1] > likeliest.probs[0, 0]  # label 0: group 1
+    assert likeliest.targets.tolist() == [[0, 1]] and likeliest.missed.tolist() == [0]
 
 
 def test_labels_that_are_no_candidates_count_as_missed():
     probs, targets = make(0, num_samples=30, num_classes=12)
     goal = Goal(2.0, "samples", 1, 2)
-    found = find_candidates(probs, targets, goal)
+    likeliest = find_candidates(probs, targets, goal)
     likely = np.argsort(-probs, axis=1, kind="stable")[:, :2]
-    np.testing.assert_array_equal(found.scale, np.take_along_axis(probs, likely, 1))
-    np.testing.assert_array_equal(found.missed, targets.sum(1) - np.take_along_axis(targets, likely, 1).sum(1))
-    assert found.counts(goal).true.tolist() == targets.sum(1).tolist()
-    assert found.counts(Goal(2.0, "micro", 1, 2)).true.tolist() == [targets.sum()]
+    np.testing.assert_array_equal(likeliest.scale, np.take_along_axis(probs, likely, 1))
+    np.testing.assert_array_equal(likeliest.missed, targets.sum(1) - np.take_along_axis(targets, likely, 1).sum(1))
+    assert likeliest.counts(goal).true.tolist() == targets.sum(1).tolist()
+    assert likeliest.counts(Goal(2.0, "micro", 1, 2)).true.tolist() == [targets.sum()]
 
 
 @pytest.mark.parametrize("average", ["samples", "macro", "micro"])
 def test_nothing_is_left_out_where_that_would_change_the_fit_or_save_nothing(average):
     probs, targets = make(0, num_samples=5, num_classes=12)
     for limit in (None, 7) if average != "macro" else (None, 7, 1):
-        found = find_candidates(probs, targets, Goal(2.0, average, 0, limit), relative=True)
-        assert found.probs is probs and found.targets is targets and not found.missed.any()
+        likeliest = find_candidates(probs, targets, Goal(2.0, average, 0, limit), relative=True)
+        assert likeliest.probs is probs and likeliest.targets is targets and not likeliest.missed.any()
 
 
 @pytest.mark.parametrize("kind", ["threshold", "group_thresholds", "class_thresholds", "share", "top"])
@@ -103,7 +105,9 @@ def test_the_rows_are_looked_through_once_for_many_fits(monkeypatch):
     fitter = fitter_of(Recipe(rule=RuleConfig(kind="threshold", max_labels=2)), ("",) * 12)
     looks = []
     monkeypatch.setattr(
-        fitters, "find_candidates", lambda *given, **more: looks.append(1) or find_candidates(*given, **more)
+        label_fitters,
+        "find_candidates",
+        lambda *args, **more: looks.append(1) or find_candidates(*args, **more),
     )
     fit = fitter.on(probs, targets)
     assert len({fit(np.arange(part, 40, 5)).thresholds for part in range(5)}) > 1 and looks == [1]

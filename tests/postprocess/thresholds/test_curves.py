@@ -30,7 +30,7 @@ def test_the_top_of_each_group_is_that_of_a_sort(guess_from, groups):
 @pytest.mark.parametrize("sample_rows", [20, 4096])
 @pytest.mark.parametrize("beta", [1.0, 2.0, 4.0])
 def test_the_best_threshold_is_found_far_below_the_first_hits(monkeypatch, sample_rows, beta):
-    """Many more rows have to be chosen than are looked at first, for one label at least; and the first is a hit."""
+    """For at least one label many more rows must be chosen than the first guess includes, and the first is a hit."""
     monkeypatch.setattr(curves, "SAMPLE_ROWS", sample_rows)
     rng, num_rows = np.random.default_rng(0), 1500
     probs = np.stack([rng.permutation(num_rows) for _ in range(6)], axis=1).astype(np.float32) / num_rows
@@ -41,8 +41,8 @@ def test_the_best_threshold_is_found_far_below_the_first_hits(monkeypatch, sampl
     hits = np.cumsum(np.take_along_axis(targets, np.argsort(-probs, axis=0), 0), axis=0, dtype=np.int64)
     true = hits[-1]
     curve = f_beta_from_counts(hits, np.arange(1, num_rows + 1)[:, None], true, beta=beta)
-    each = fit_macro(probs, targets, beta=beta)
-    chosen = probs >= each.astype(np.float32)
+    by_label = fit_macro(probs, targets, beta=beta)
+    chosen = probs >= by_label.astype(np.float32)
     ours = f_beta_from_counts((chosen & (targets > 0)).sum(0), chosen.sum(0), true, beta=beta)
     np.testing.assert_allclose(ours, curve.max(0), rtol=1e-12)
     assert chosen[:, 0].sum() == (1 if beta == 1 else 310)
@@ -57,7 +57,7 @@ def test_the_best_threshold_is_found_far_below_the_first_hits(monkeypatch, sampl
 
 @pytest.mark.parametrize("num_groups", [(1 << 16) - 1, 1 << 16, (1 << 16) + 2])
 def test_more_groups_or_rows_than_16_bits_can_count(num_groups):
-    """The last groups must not be taken for the first."""
+    """The last groups must not be mistaken for the first."""
     rng = np.random.default_rng(0)
     probs = np.round(rng.random((2, num_groups)), 2).astype(np.float32)
     top = find_top(probs, np.arange(num_groups), np.ones(num_groups, np.int64))

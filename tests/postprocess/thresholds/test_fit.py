@@ -1,4 +1,4 @@
-"""Fitted thresholds are the best there are, by brute force over every answer that thresholds can give."""
+"""Fitted thresholds are optimal, by brute force over every answer that thresholds can give."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_one_threshold_is_the_best_of_all(average, low, high, relative):
 
 @pytest.mark.parametrize(("low", "high"), LIMITS)
 def test_one_threshold_is_the_best_of_all_where_probabilities_are_tiny(low, high):
-    """Below 2e-9 they were ranked by their label."""
+    """An earlier version ranked probabilities below 2e-9 by their label."""
     for seed in range(100):
         probs, targets = make(seed, decimals=9, dtype=np.float64)
         probs **= 30
@@ -54,9 +54,9 @@ def test_group_thresholds_are_better_where_the_groups_differ():
     probs, targets = make(3, num_samples=300)
     probs[:, :2] **= 2
     goal = Goal(2.0)
-    one, two = (fit_thresholds(probs, targets, goal, groups=g) for g in (None, np.array([0, 0, 1, 1])))
-    assert goal.score(two.apply(probs), targets) > goal.score(one.apply(probs), targets) + 0.002
-    assert fit_thresholds(probs, targets, goal, groups=np.zeros(4, int)) == one
+    single, grouped = (fit_thresholds(probs, targets, goal, groups=g) for g in (None, np.array([0, 0, 1, 1])))
+    assert goal.score(grouped.apply(probs), targets) > goal.score(single.apply(probs), targets) + 0.002
+    assert fit_thresholds(probs, targets, goal, groups=np.zeros(4, int)) == single
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -64,13 +64,13 @@ def test_a_threshold_lies_midway_between_the_probabilities_that_it_parts(dtype):
     probs = np.array([[0.9, 0.2], [0.8, 0.4]], dtype)
     targets = np.array([[1, 0], [1, 0]], np.uint8)
     assert fit_thresholds(probs, targets, Goal(2.0)).thresholds == pytest.approx((0.6, 0.6), abs=1e-6)
-    each = fit_thresholds(probs[:, ::-1].copy(), targets[:, ::-1].copy(), Goal(1.0, "macro"), groups=np.arange(2))
-    assert each.thresholds[0] > 1 and each.thresholds[1] == pytest.approx(0.8, abs=1e-6)
+    by_label = fit_thresholds(probs[:, ::-1].copy(), targets[:, ::-1].copy(), Goal(1.0, "macro"), groups=np.arange(2))
+    assert by_label.thresholds[0] > 1 and by_label.thresholds[1] == pytest.approx(0.8, abs=1e-6)
 
 
 @pytest.mark.parametrize("towards", [0, 1])
 def test_a_threshold_between_neighbouring_floats_still_parts_them(towards):
-    """The middle of two neighbours rounds to the even one, here the higher and then the lower."""
+    """The middle of adjacent floats rounds to the even one: here the higher, then the lower."""
     low, high = sorted([np.float32(0.5), np.nextafter(np.float32(0.5), np.float32(towards))])
     rule = fit_thresholds(np.array([[high, low]]), np.array([[1, 0]], np.uint8), Goal(2.0))
     assert rule.apply(np.array([[high, low]])).tolist() == [[True, False]]
@@ -100,13 +100,13 @@ def test_no_threshold_is_better_on_real_predictions(monkeypatch, average):
     monkeypatch.undo()
     probs, targets, _ = chexnet()
     goal = Goal(2.0, average)
-    one = goal.score(fit_thresholds(probs, targets, goal).apply(probs), targets)
+    single = goal.score(fit_thresholds(probs, targets, goal).apply(probs), targets)
     grid = max(f_beta(probs >= np.float32(t), targets, beta=2.0, average=average) for t in np.linspace(0, 1, 101))
-    assert one >= grid
+    assert single >= grid
     groups = np.arange(14) % 3
     by_group = goal.score(fit_thresholds(probs, targets, goal, groups=groups).apply(probs), targets)
-    each = goal.score(fit_thresholds(probs, targets, goal, groups=np.arange(14)).apply(probs), targets)
-    assert each >= by_group - 1e-9 >= one - 2e-9
+    of_labels = goal.score(fit_thresholds(probs, targets, goal, groups=np.arange(14)).apply(probs), targets)
+    assert of_labels >= by_group - 1e-9 >= single - 2e-9
     if average == "macro":
         by_label = [
             max(f_beta(probs[:, [k]] >= t, targets[:, [k]], beta=2.0, average="macro") for t in np.unique(probs[:, k]))
@@ -125,7 +125,7 @@ def test_limits_and_a_threshold_for_each_label_on_real_predictions(monkeypatch):
         goal = Goal(1.0, average, 1, 3)
         steps = []
         rule = fit_thresholds(probs, targets, goal, groups=np.arange(14), tell=steps.append)
-        one = fit_thresholds(probs, targets, goal)
+        single = fit_thresholds(probs, targets, goal)
         answers = rule.apply(probs)
         assert answers.sum(1).min() >= 1 and answers.sum(1).max() <= 3 and len(steps) >= 28
-        assert goal.score(answers, targets) > goal.score(one.apply(probs), targets) + 0.002
+        assert goal.score(answers, targets) > goal.score(single.apply(probs), targets) + 0.002

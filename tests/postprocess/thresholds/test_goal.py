@@ -1,4 +1,4 @@
-"""A goal scores limited answers as scikit-learn does, and its best change of answers is that of brute force."""
+"""A goal scores limited answers as scikit-learn does, and its best change equals that of brute force."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_the_score_of_limited_answers_is_that_of_scikit_learn(average, low, high
 
 @pytest.mark.parametrize("average", AVERAGES)
 def test_the_best_change_is_that_of_every_threshold_in_turn(average):
-    """Lowering a threshold takes away some labels that rows have, and gives them others."""
+    """Lowering a threshold removes some of the rows' labels and adds others."""
     for seed in range(40):
         values, targets = make(seed, num_samples=5, decimals=1 + seed % 2)
         goal = Goal(2.0, average)

@@ -1,4 +1,4 @@
-"""One threshold for all is the best there is, by brute force."""
+"""A single threshold is optimal, by brute force."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Scores at many thresholds, against scikit-learn one by one."""
+"""Scores at many thresholds, each against scikit-learn."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def made():
 def test_every_point_is_what_scikit_learn_says(made, average, beta, monkeypatch):
     monkeypatch.setattr(trace, "ROWS", 20)  # several parts
     probs, targets = made
-    found = trace_threshold(probs, targets, THRESHOLDS, beta=beta, average=average)
+    scores = trace_threshold(probs, targets, THRESHOLDS, beta=beta, average=average)
     wanted = [
         fbeta_score(targets, probs >= np.float32(value), beta=beta, average=average, zero_division=0)
         for value in THRESHOLDS
     ]
-    assert found == pytest.approx(wanted, abs=1e-12)
+    assert scores == pytest.approx(wanted, abs=1e-12)
 
 
 def test_thresholds_that_nothing_reaches_score_nothing(made):
