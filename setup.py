@@ -1,15 +1,21 @@
 """Install imettk: `pip install -e .`, or `pip install -e .[test]` for the test suite."""
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 # `kaggle` itself brings the others, which imettk imports: the typed requests, the HTTP session and its errors.
 KAGGLE = ["kaggle>=2.2", "kagglesdk>=0.1.38", "requests>=2.28", "urllib3>=1.26"]
 DICOM = ["pydicom>=3", "pylibjpeg>=2", "pylibjpeg-openjpeg>=2.3", "python-gdcm>=3.0.24"]
 TIFF = ["imagecodecs", "tifffile>=2023.7"]
+# Read, not imported: the environment that builds the package holds none of its libraries.
+INIT = Path(__file__).resolve().parent / "imettk" / "__init__.py"
+(VERSION,) = re.findall(r'^__version__ = "([^"]+)"$', INIT.read_text(encoding="utf-8"), re.MULTILINE)
 
 setup(
     name="imettk",
-    version="0.2.0",
+    version=VERSION,
     description="Win image competitions without a GPU: training over Kaggle sessions that continues exactly",
     license="MIT",
     python_requires=">=3.11",

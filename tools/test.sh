@@ -11,8 +11,9 @@ if [ "${1:-}" = "--like-kaggle" ]; then
     exec .venv-like-kaggle/bin/python -m pytest "${two[@]}" "$@"
 fi
 install "[test]"
-echo "+ ruff check"
+echo "+ ruff check; ruff format --check"
 .venv/bin/ruff check .
+.venv/bin/ruff format --check .
 echo "+ mypy"
 .venv/bin/mypy
 echo "+ pytest ${two[*]} $*"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from imettk import __version__
 from imettk.cli.kaggle_options import add_kaggle
 from imettk.errors import ConfigError
 from imettk.recipes import RECIPES
@@ -77,6 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Image competitions on free Kaggle sessions. Start with `imettk demo`.",
         allow_abbrev=False,  # otherwise a misspelled field could be taken for the beginning of an option
     )
+    parser.add_argument("--version", action="version", version=f"imettk {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     demo = commands.add_parser("demo", help="play a whole competition of handwritten digits, in a few minutes")
     demo.add_argument("--run-dir", type=Path, default=Path("runs/demo"), help="a new folder (default: %(default)s)")
