@@ -1,9 +1,10 @@
-"""What several tests share: real data, a tiny competition, runs made by hand, and the command line."""
+"""Shared fixtures: a tiny competition, hand-made runs, and the command line."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import shutil
 import sqlite3
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 from forked import PATIENCE, ForkServer
@@ -32,6 +34,10 @@ os.fsync = lambda file: None
 for name in [name for name in os.environ if name.startswith("IMETTK_TELEGRAM_")]:
     del os.environ[name]
 
+# Importing torch and the rest makes a million objects, and looking for garbage among them takes a third of the time of
+# collection; then they are set aside for good.
+gc.disable()
+
 pytest_plugins = ["kaggle_fixtures"]  # for commands and for the platform's own wing alike
 PROJECT = Path(__file__).resolve().parents[1]
 # Begun first, in this order, so that no process is left alone with one at the end.
@@ -42,14 +48,20 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where files are shared between processes, the order is the one in which they are begun."""
+    """Put the longest files first: processes that share the files take them in this order."""
     places = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
 
 
+def pytest_collection_finish() -> None:
+    """Let the garbage collector begin, without what was imported."""
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(scope="session")
 def digits_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a competition of 72 + 24 small sheets in `data`, test answers in `answers.csv`; only read."""
+    """Make a competition of 72 + 24 small sheets in `data`, with test answers in `answers.csv`; read-only."""
     folder = tmp_path_factory.mktemp("digits")
     size = DigitsSize(train_sheets=72, test_sheets=24, sheet_pixels=32)
     make_digits(folder / "data", folder / "answers.csv", size=size)
@@ -58,13 +70,13 @@ def digits_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_data(digits_data: Path, tmp_path: Path) -> Path:
-    """A copy of that competition's folder, to damage."""
+    """Copy that competition's folder, for a test that damages it."""
     return Path(shutil.copytree(digits_data / "data", tmp_path / "data"))
 
 
 @pytest.fixture(scope="session")
 def forks() -> Iterator[ForkServer]:
-    """Processes that need not import torch and the rest first, which takes seconds."""
+    """Give a server that forks processes in which torch and the rest are already imported."""
     with ForkServer() as server:
         yield server
 
@@ -74,7 +86,7 @@ Imettk = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def imettk(forks: ForkServer) -> Imettk:
-    """Run the command line in a process of its own; `code` is the exit code that it must have.
+    """Run the command line in a separate process and require the exit code `code`.
 
     The process is forked, if it is not asked to be `real`: for what is about the start itself.
     """
@@ -98,7 +110,7 @@ def imettk(forks: ForkServer) -> Imettk:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without runs: making its tables takes MLflow seconds, most of them to wait for the disk."""
+    """Make a store without runs, once: MLflow takes seconds to create its tables."""
     from sqlalchemy import Engine, event
 
     from imettk.tracking.ledger import open_ledger
@@ -106,7 +118,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # From here on in this process: no store of a test has to outlive the machine.
     @event.listens_for(Engine, "connect")
     def hurry(connection: sqlite3.Connection, _: object) -> None:
-        with contextlib.suppress(sqlite3.DatabaseError):  # one that is damaged is for the command to find
+        with contextlib.suppress(sqlite3.DatabaseError):  # the command has to find a damaged one itself
             connection.execute("PRAGMA synchronous = OFF")
 
     folder = tmp_path_factory.mktemp("log") / "store"
@@ -117,13 +129,13 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(empty_store: Path, tmp_path: Path) -> Path:
-    """A copy of that, to fill."""
+    """Copy the empty store, for a test that fills it."""
     return Path(shutil.copytree(empty_store, tmp_path / "store"))
 
 
 @pytest.fixture(scope="session")
 def reported_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder made by hand and its report, only read."""
+    """Make a run folder by hand, and its report; read-only."""
     from report_runs import make_run
 
     from imettk.tracking.report import write_report
@@ -135,25 +147,32 @@ def reported_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_report(reported_run: Path, tmp_path: Path) -> Path:
-    """A copy of that, to change."""
+    """Copy that run folder, for a test that changes it."""
     return Path(shutil.copytree(reported_run, tmp_path / "own"))
 
 
 def _leave_undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+    from PIL import Image
+
     from imettk.pictures import charts
 
+    def save_blank(figure: Figure, file: Path | IO[bytes], **how: object) -> None:
+        Image.new("RGB", (1, 1)).save(file, "PNG")
+
     monkeypatch.setattr(charts, "to_svg", lambda figure, legend_of, **how: "<svg></svg>")
+    monkeypatch.setattr(Figure, "savefig", save_blank)
 
 
 @pytest.fixture
 def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Charts are filled and not drawn, which takes most of the time."""
+    """Fill charts without drawing them: drawing takes most of the time."""
     _leave_undrawn(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def no_charts_here() -> Iterator[None]:
-    """The same for all of a file, with what its tests share: of one that looks at no report."""
+    """Do the same for a whole file and its module fixtures, if it looks at no report."""
     with pytest.MonkeyPatch.context() as patch:
         _leave_undrawn(patch)
         yield

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forked import ForkServer
 from kaggle_box import Job, KaggleBox, fast_patience
 from pretended import new_chain, pretend
 from typed_chains import LOG, MINE
+from warm_python import open_warm_python
 
 import imettk
 from imettk.errors import UserError
@@ -78,7 +80,7 @@ def open_cells(make_box, zip_again, tmp_path, monkeypatch) -> Callable[..., Kagg
 
 @pytest.fixture
 def kaggle(make_box) -> tuple[KaggleBox, Kaggle]:
-    """A box whose sessions end at once, and an account."""
+    """Open a box whose sessions end at once, and an account."""
     return make_box(), Kaggle(fast_patience())
 
 
@@ -90,12 +92,22 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     interpreter = folder / "bin" / "python"
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     # A path in a .pth file is added to sys.path, but .pth files in it (imettk's editable install) are not read.
-    (folder / "lib" / version / "site-packages" / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # And its collector may rest: among the objects of imports it looks for garbage a fourth of the time.
+    rare = "import gc; gc.set_threshold(100_000, 50, 100)\n"
+    site = folder / "lib" / version / "site-packages"
+    (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n" + rare)
     probe = [interpreter, "-c", "from importlib.util import find_spec; assert find_spec('torch'); import imettk"]
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # as in a session
     missing = subprocess.run(probe, cwd=folder, env=clean, capture_output=True, text=True, check=False)
     assert "No module named 'imettk'" in missing.stderr
     return interpreter
+
+
+@pytest.fixture(scope="session")
+def warm_python(forks: ForkServer) -> Iterator[Path]:
+    """Give an interpreter that is as `python`, with its imports already done; for sessions that are not isolated."""
+    with open_warm_python(forks) as interpreter:
+        yield interpreter
 
 
 @pytest.fixture(scope="session")
@@ -144,5 +156,5 @@ def chain_box(open_cells, monkeypatch, messages, empty_store) -> KaggleBox:
 
 @pytest.fixture
 def cells_box(open_cells) -> KaggleBox:
-    """A box with the competition `cells`, whose sessions end at once."""
+    """Open a box with the competition `cells`, whose sessions end at once."""
     return open_cells()

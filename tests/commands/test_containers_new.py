@@ -5,6 +5,8 @@ import pytest
 from packed import KINDS, TEST, TRAIN, make_csv, make_data, pictures
 from tiny import refused, run
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 
 @pytest.mark.parametrize("kind", ["hdf5", "csv"])
 def test_new_writes_a_recipe_that_goes_the_whole_way(kind, tmp_path, capsys, monkeypatch):

@@ -28,6 +28,8 @@ from imettk.data.sampling import sequential_requests
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import read_table
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 
 def recipe_of(kind, **images):
     _, table, beside = KINDS[kind]

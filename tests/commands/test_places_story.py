@@ -14,6 +14,8 @@ from tiny import run
 from imettk.data.table import read_table, read_test_table
 from imettk.recipes import load_recipe
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 SMALL = ["--images.image-size", 32, 32, "--stages.0.num-epochs", 4, "--stages.0.batch-size", 8, "--folds.num-folds", 2]
 NUM, NUM_TEST = 36, 6
 

@@ -19,6 +19,8 @@ from imettk.inference.predictor import Predictions, load_predictions, save_predi
 from imettk.recipes.digits import digits
 from imettk.tracking.run_dir import RunDir
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 TINY = ["--stages.0.num-epochs", "1", "--stages.0.batch-size", "16", "--stages.0.warmup-epochs", "0.5"]
 TINY += ["--images.image-size", "32", "32", "--session.tensorboard", "false"]
 LABELS = ("a", "b", "c")

@@ -12,6 +12,8 @@ from safetensors.numpy import load_file
 from tiny import refused, run
 from tiny_swin import register_tiny_swin
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 TINY_SWIN = register_tiny_swin()
 BLOCK = "stages.0.blocks.0.attn_block.attn.rel_pos"
 # Name -> size of the recipe, size of the first stage, views, and what of the trained network has the recipe's size.

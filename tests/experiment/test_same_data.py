@@ -15,6 +15,8 @@ from tiny import TINY, refused, run
 from imettk.tracking.journal import read_journal
 from imettk.tracking.tensors import read_values
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 STEPS = 3  # of a whole training
 
 

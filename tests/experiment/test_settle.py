@@ -16,6 +16,8 @@ from imettk.config.earlier import IMAGENET
 from imettk.models.weights_file import About, save_weights
 from imettk.tracking.tensors import read_tensors, read_values, save_tensors
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 # The recipe digits has one channel and mean 0.2, std 0.3; with these it follows the weights.
 OPEN = ["--images.mean", "none", "--images.std", "none"]
 USUAL = [word for name, values in IMAGENET.items() for word in (f"--images.{name}", *map(str, values))]

@@ -18,11 +18,15 @@ from places import KERNELS
 from imettk.kaggle.sandbox import Mounts, run_session
 
 
-def run_kernel(script: str, root: Path, python: Path, mounts: Mounts, *, code: int = 0) -> str:
+def run_kernel(
+    script: str, root: Path, python: Path, mounts: Mounts, *, code: int = 0, isolate: bool | None = None
+) -> str:
     """Run a kernel as `imettk kaggle run-local` does, and return what it prints."""
     shutil.rmtree(root, ignore_errors=True)
     lines: list[str] = []
-    ending = run_session(script, root, mounts, python=[str(python)], line=lines.append, limit_seconds=PATIENCE)
+    ending = run_session(
+        script, root, mounts, python=[str(python)], line=lines.append, limit_seconds=PATIENCE, isolate=isolate
+    )
     assert ending.code == code, "\n".join(lines)
     return "\n".join(lines)
 
@@ -42,8 +46,11 @@ def hashes(folder: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["older", "newer"])
-def test_the_four_kernels_one_after_another(pack, python, digits_data, tmp_path, layout):
-    """The older layout has the pack as it was uploaded, the newer one has its zip unpacked, as on the platform."""
+def test_the_four_kernels_one_after_another(pack, python, warm_python, digits_data, tmp_path, layout):
+    """The older layout has the pack as it was uploaded, the newer one has its zip unpacked, as on the platform.
+
+    Sessions of the newer layout really start Python, and are isolated.
+    """
     if layout == "newer":
         shutil.copytree(pack, tmp_path / "pack")
         pack = tmp_path / "pack"
@@ -59,7 +66,8 @@ def test_the_four_kernels_one_after_another(pack, python, digits_data, tmp_path,
             older=layout == "older",
         )
         before = [hashes(folder) for folder in mounts.places().values()]
-        text = run_kernel(script, tmp_path / output, python, mounts, code=code)
+        how = (python, None) if layout == "newer" else (warm_python, False)
+        text = run_kernel(script, tmp_path / output, how[0], mounts, code=code, isolate=how[1])
         assert [hashes(folder) for folder in mounts.places().values()] == before  # inputs are only read
         outputs[f"me/{output}"] = tmp_path / output / "working"
         return text
@@ -105,16 +113,17 @@ def test_lines_of_a_command_reach_the_log_as_they_come(pack, python, digits_data
     assert (listed["push"], listed["stage"], listed["code"], listed["files"]) == ("p1", "prepare", None, {})
 
 
-def test_weights_of_the_platform_have_one_path_whatever_is_mounted(pack, python, digits_data, tmp_path):
+def test_weights_of_the_platform_have_one_path_whatever_is_mounted(pack, warm_python, digits_data, tmp_path):
     """The training itself fails, since nothing is prepared."""
     root, weights = tmp_path / "kaggle", "timm/resnet/pyTorch/resnet18/1"
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "model.safetensors").write_bytes(b"x")
     script = text_of("train", ARGUMENTS=["--fold", "0", "--model.weights", f"kaggle-model:{weights}"])
     mounts = Mounts({"me/imettk-pack": pack, "me/imettk-digits": digits_data / "data"})
-    text = run_kernel(script, root, python, mounts, code=2)
+    text = run_kernel(script, root, warm_python, mounts, code=2, isolate=False)
     assert f"the model {weights} is not under" in text
-    text = run_kernel(script, root, python, replace(mounts, models={weights: tmp_path / "weights"}), code=2)
+    mounts = replace(mounts, models={weights: tmp_path / "weights"})
+    text = run_kernel(script, root, warm_python, mounts, code=2, isolate=False)
     assert f"--model.weights {root}/temp/inputs/models/{weights}/model.safetensors" in text
     assert text.count("imettk: ") == 1 and "accelerator: " in text
 

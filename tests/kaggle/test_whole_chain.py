@@ -42,6 +42,7 @@ def run_for_real(python: Path):
                 cancel=job.cancel,
                 line=lambda line: print(line, file=log, flush=True),
                 python=[str(python)],
+                isolate=False,
             )
         return ending.status
 
@@ -66,7 +67,7 @@ def f2_of(answers: Path):
 
 
 @pytest.fixture
-def whole(make_box, python, pack, digits_data, empty_store, tmp_path, monkeypatch) -> KaggleBox:
+def whole(make_box, warm_python, pack, digits_data, empty_store, tmp_path, monkeypatch) -> KaggleBox:
     """A box whose sessions really train, with an account and an empty log."""
     monkeypatch.setattr(client, "Patience", fast_patience)
     shutil.copytree(empty_store, tmp_path / "log")
@@ -74,7 +75,7 @@ def whole(make_box, python, pack, digits_data, empty_store, tmp_path, monkeypatc
     monkeypatch.setattr(
         packing, "_build_wheels", lambda out, names: [shutil.copy(path, out) for path in pack.glob("*.whl")]
     )
-    box = make_box(run_for_real(python))
+    box = make_box(run_for_real(warm_python))
     box.add_competition("digits", digits_data / "data", f2_of(digits_data / "answers.csv"))
     return box
 

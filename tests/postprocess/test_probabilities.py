@@ -15,6 +15,8 @@ from imettk.postprocess.calibration import with_temperature
 from imettk.postprocess.probabilities import Probabilities
 from imettk.tasks import TASKS
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 CLASSES, LABELS = TASKS["multiclass"], TASKS["multilabel"]
 PROBS = np.array([[0.1, 0.7, 0.2], [0.3, 0.3, 0.4]], np.float32)
 

@@ -94,8 +94,7 @@ def in_one_go(train, tmp_path_factory) -> Path:
 def test_three_processes_end_with_the_bits_of_one(train, in_one_go, tmp_path):
     # 4 steps are the first stage; the sessions stop within it, within the second, and use other numbers of workers.
     for workers, steps in ((0, 3), (2, 4), (3, 100)):
-        extra = ["--session.limit-steps", steps, "--session.num-workers", workers]
-        train(tmp_path, *extra, real=workers == 2)
+        train(tmp_path, "--session.limit-steps", steps, "--session.num-workers", workers)
     assert status(tmp_path)["sessions"] == 3
     assert model_hash(tmp_path) == model_hash(in_one_go)
     newest = sorted((tmp_path / "fold0/checkpoints").glob("*.safetensors"))[-1]

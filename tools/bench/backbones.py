@@ -41,7 +41,7 @@ GRAINS = (1, 2, 4, 8, 14, 16, 28, 32)  # of sizes, for the table
 
 @dataclass(frozen=True)
 class Family:
-    """A family with a small member, the size of its pretraining, and another one; `stage` is a third, where it can be
+    """A family with a small member, its pretraining's size, and a second size; `stage` is a third one, if it can be
     told to run at one."""
 
     name: str
@@ -89,7 +89,7 @@ def make(family: Family, size: Size, head: str, channels: int, *, seed: int) -> 
 
 
 def fault_of(family: Family, size: Size, head: str, channels: int) -> str:
-    """Return what is wrong with a combination; empty where all holds."""
+    """Return the fault of a combination; empty if there is none."""
     network = make(family, size, head, channels, seed=0).train()
     for images_size in (size, *((family.stage,) if family.stage else ())):
         network.zero_grad()
@@ -97,10 +97,10 @@ def fault_of(family: Family, size: Size, head: str, channels: int) -> str:
         if outputs.logits.shape != (2, NUM_CLASSES):
             return f"logits {tuple(outputs.logits.shape)} at {images_size}"
         outputs.logits.float().square().sum().backward()
-        grads = {name: each.grad for name, each in network.named_parameters() if each.grad is not None}
+        grads = {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
         if not math.isfinite(sum(float(grad.sum()) for grad in grads.values())):
             return f"a gradient that is not finite at {images_size}"
-        unused = sum(each.numel() for name, each in network.named_parameters() if name not in grads)
+        unused = sum(parameter.numel() for name, parameter in network.named_parameters() if name not in grads)
         if unused and not network.may_leave_unused:
             return f"{unused} parameters without a gradient at {images_size}"
     groups = network.layer_groups(NUM_GROUPS)
@@ -124,7 +124,7 @@ def pixels(size: Size, channels: int) -> torch.Tensor:
 
 
 def taken_sizes(family: Family) -> str:
-    """Return in words which sizes around 64 pixels the small member takes."""
+    """Describe the sizes around 64 pixels that the small member takes."""
 
     def takes(size: Size) -> bool:
         try:
@@ -182,13 +182,16 @@ def print_markdown() -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     print_machine("safetensors")
-    families = [each for each in FAMILIES if not arguments.quick or each.name in QUICK]
+    families = [family for family in FAMILIES if not arguments.quick or family.name in QUICK]
     print(f"{'family':<14}{'member':<34}{'passed':>9}{'stage':>7}  {'sizes':<24}{'seconds':>7}")
     heads, started = HEADS[1:2] if arguments.quick else HEADS, time.perf_counter()
-    tasks = [list(itertools.product(each.sizes[arguments.quick :], heads, CHANNELS)) for each in families]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context, initializer=start_worker) as pool:
-        faults = list(itertools.chain.from_iterable(pool.map(play, families, tasks)))
+    tasks = [list(itertools.product(family.sizes[arguments.quick :], heads, CHANNELS)) for family in families]
+    if arguments.quick:  # processes would import for longer than they try
+        faults = list(itertools.chain.from_iterable(map(play, families, tasks)))
+    else:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=context, initializer=start_worker) as pool:
+            faults = list(itertools.chain.from_iterable(pool.map(play, families, tasks)))
     for fault in faults:
         print(f"FAILED {fault}")
     print(f"{len(families)} families, {len(faults)} failures, {time.perf_counter() - started:.0f} seconds in all")
