@@ -10,7 +10,7 @@ from places import PROJECT
 
 
 def entry_point() -> str:
-    """What pip makes the `imettk` command of."""
+    """Return the code that pip writes into the `imettk` command."""
     setup = (PROJECT / "setup.py").read_text()
     module, function = re.findall(r'"imettk = ([\w.]+):(\w+)"', setup)[0]
     return f"import sys; from {module} import {function}; sys.exit({function}())"
@@ -19,7 +19,7 @@ def entry_point() -> str:
 @pytest.mark.parametrize("start", [["-m", "imettk"], ["-c", entry_point()]], ids=["module", "command"])
 @pytest.mark.parametrize("module", ["imettk.cli.main", "imettk.config", "imettk.recipes.digits", "argparse"])
 def test_ctrl_c_while_python_still_imports_is_one_line(start, module, tmp_path):
-    """As if it came at the moment when the module is looked for."""
+    """Raise the interrupt while the module is being looked up."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n\n\nclass Interrupt:\n    def find_spec(self, name, path=None, target=None):\n"
         f"        if name == {module!r}:\n            raise KeyboardInterrupt\n\n\n"

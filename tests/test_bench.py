@@ -1,4 +1,4 @@
-"""The benchmarks run, and the one that is no timing holds its bar: what was killed ends with the same bits."""
+"""Benchmarks run with `--quick`, and those that do not depend on timing meet their bars."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DATA = SHARED / "data"
 
 @pytest.fixture(scope="module")
 def run(forks) -> Callable[..., str]:
-    """Run a benchmark's `main` in a forked process: it may set threads, and some fork or measure memory themselves."""
+    """Run a benchmark's `main` in a forked process: some set threads, fork, or measure memory."""
 
     def run_main(name: str, *options: str) -> str:
         code = f"import sys; sys.path.insert(0, {str(BENCH)!r}); from {name} import main; main()"
@@ -26,7 +26,7 @@ def run(forks) -> Callable[..., str]:
 
 
 def test_each_is_a_script_that_runs_its_main():
-    """The others are what benchmarks share."""
+    """Skip modules without a `main`: benchmarks share them."""
     scripts = [path.read_text() for path in BENCH.glob("*.py") if "def main(" in path.read_text()]
     assert len(scripts) > 9
     for text in scripts:
@@ -42,7 +42,7 @@ def test_killed_trainings_end_with_the_same_bits(run):
 
 
 def test_crashes_at_some_file_events_leave_a_run_that_goes_on(run):
-    """A sample with its seed; every event is for the table."""
+    """Crash at a seeded sample of events; the full table takes all of them."""
     pytest.importorskip("ckpt_chaos", reason="needs pip install -e .[bench]")
     assert "4 crashes, 0 failures" in run("crash_points", "--quick", "--check")
 
@@ -53,7 +53,7 @@ def test_what_strong_networks_take_is_as_told(run):
 
 @pytest.mark.parametrize(("beside", "held"), [(0.3, True), (0.6, False)])
 def test_idle_threads_are_judged_alone_and_beside_others(beside, held, monkeypatch, capsys):
-    """Seconds are made up: processes that train are for the table alone."""
+    """Use made-up seconds; only the full table trains."""
     monkeypatch.syspath_prepend(str(BENCH))
     import threads
 
@@ -66,7 +66,7 @@ def test_idle_threads_are_judged_alone_and_beside_others(beside, held, monkeypat
 
 
 def test_small_members_of_some_families_pass_in_all_that_is_asked_of_backbones(run):
-    """At one size and with one head; all families are for the table."""
+    """Try one size and one head; the full table takes all families."""
     assert "3 families, 0 failures" in run("backbones", "--quick", "--check")
 
 
@@ -75,7 +75,7 @@ def test_no_simulated_session_overruns(run):
 
 
 def test_the_trainers_table_has_its_rows(run):
-    """Timings are for the table alone: these machines are shared."""
+    """Check the rows, not their timings: the machine is shared."""
     assert "tiny MLP: imettk, us a step" in run("trainer", "--quick")
 
 
@@ -120,7 +120,7 @@ def test_the_retrieval_table_has_its_rows(run):
 
 
 def test_folds_and_decisions_hold_their_bars_on_small_tables(run):
-    """Evenness and scores, which no machine changes; their seconds are for the table alone."""
+    """Check evenness and scores, which do not depend on the machine; seconds have no bar here."""
     if not DATA.is_dir():
         pytest.skip("shared/data is not here")
     run("folds", "--quick", "--check")
@@ -134,7 +134,7 @@ def test_the_thresholds_table_has_its_rows(run):
 
 
 def test_intervals_of_metrics_are_those_of_scikit_learns_samples(run):
-    """Seconds are far below their bar on a small table; differences are those of the large one."""
+    """Check seconds and differences on a small table."""
     assert "roc_auc, 2% true, s" in run("metrics", "--quick", "--check")
 
 

@@ -1,4 +1,4 @@
-"""Every task with every loss, rule and metric: what fits runs from table to submission, all else is refused at once."""
+"""Every task with every loss, rule and metric: valid combinations run from table to submission, others are refused."""
 
 import itertools
 import json
@@ -45,7 +45,7 @@ COLUMNS = {"questions": ("label",), "votes": ("a", "b", "c")}
 
 
 def recipe_of(task: str, loss: str, rule: str, metric: str) -> Recipe:
-    """A recipe of these choices, with the network that they need."""
+    """Return a recipe with these choices and the network that they need."""
     takes = LOSSES[loss].takes
     model = ModelConfig(backbone="timm:test_resnet")
     if takes != "logits":
@@ -91,14 +91,14 @@ EVERY = list(itertools.product(TASKS, LOSSES, RULES, METRICS))
 
 
 def parts_of(loss: str, rule: str, metric: str) -> set[object]:
-    """What a run with these choices covers: the metric, and pairs of loss, rule and what the metric judges."""
+    """Return the parts that a run covers: the metric, and all pairs of loss, rule and the metric's input."""
     return {metric, *itertools.combinations(enumerate((loss, rule, METRICS[metric].needs)), 2)}
 
 
 def covering_set(task: str) -> list[tuple[str, str, str]]:
-    """Losses, rules and metrics that fit, such that each part of those that fit comes at least once; greedily.
+    """Choose valid losses, rules and metrics greedily until every part of every valid combination is covered.
 
-    Metrics are many, and nothing but what they judge depends on loss and rule.
+    Metrics are many, and only their input depends on loss and rule.
     """
     triples = [choice[1:] for choice in EVERY if choice[0] == task and fits(*choice)]
     still_open = set().union(*(parts_of(*triple) for triple in triples))
@@ -120,7 +120,7 @@ def competition(request, tmp_path_factory):
 
 
 def in_columns(data):
-    """Write the numbers of each cell into columns of their own."""
+    """Write the numbers of each cell into separate columns."""
     for csv, cell in (("train.csv", None), ("sample_submission.csv", "0.2 0.3 0.5")):
         frame = pd.read_csv(data / csv)
         columns = frame["label"] if cell is None else pd.Series([cell] * len(frame))
@@ -158,9 +158,10 @@ def test_a_covering_set_of_what_fits_runs_from_table_to_submission(competition, 
 
 
 def check_by_scikit_learn(folder, rule, metric, score):
-    """The score of what the files hold, where scikit-learn has the metric."""
+    """Recompute the score of the files' contents by scikit-learn, if it has the metric."""
     parts = [load_predictions(folder / f"fold{fold}" / "oof.safetensors") for fold in range(2)]
-    probs, targets = (np.concatenate(each) for each in ([one.merged for one in parts], [one.targets for one in parts]))
+    probs = np.concatenate([fold.merged for fold in parts])
+    targets = np.concatenate([fold.targets for fold in parts])
     kept = np.clip(probs.astype(np.float64), 1e-15, 1 - 1e-15)
     if metric == "kl_divergence" or (rule == "probability" and targets.dtype == np.float32):
         kept = kept / kept.sum(1, keepdims=True)
@@ -180,8 +181,8 @@ def check_by_scikit_learn(folder, rule, metric, score):
         by_label = [log_loss(truth, column, labels=[0, 1]) for truth, column in zip(targets.T, kept.T, strict=True)]
         assert score == pytest.approx(np.mean(by_label), abs=1e-5)
     elif metric == "r2":  # of answers by the range of the other fold
-        ends = [(one.targets.min(), one.targets.max()) for one in reversed(parts)]
-        answers = np.concatenate([np.clip(one.merged, *pair) for one, pair in zip(parts, ends, strict=True)])
+        ends = [(fold.targets.min(), fold.targets.max()) for fold in reversed(parts)]
+        answers = np.concatenate([np.clip(fold.merged, *pair) for fold, pair in zip(parts, ends, strict=True)])
         assert score == pytest.approx(r2_score(targets, answers), abs=1e-5)
     elif metric == "accuracy":
         assert score == accuracy_score(targets, probs.argmax(1))

@@ -1,4 +1,4 @@
-"""A forked command is what a real one is: the other tests rest on it."""
+"""A forked command behaves as a really started one; the other tests rely on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may import whom (the house's plan), and what importing the package sets up: nothing."""
+"""The import table of the wings; and importing the package sets nothing up."""
 
 import ast
 import subprocess
@@ -36,7 +36,7 @@ ALLOWED = {
 
 
 def imported_wings(path: Path) -> set[str]:
-    """The wings of imettk that a module imports anywhere in it, also inside functions and for types."""
+    """Return the wings of imettk that a module imports, also inside functions and for types."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

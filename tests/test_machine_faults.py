@@ -23,7 +23,7 @@ SMALL = ["--model.backbone", "timm:test_resnet", "--images.image-size", "32", "3
 
 @contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """The system lets no file grow: what a full disk does, without one."""
+    """Keep every file from growing, as a full disk does."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
     try:
@@ -33,7 +33,7 @@ def full_disk() -> Iterator[None]:
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """What was said of the fault, behind the bars; and that it was no traceback."""
+    """Return the error line after the progress bars; fail on a traceback."""
     text = capsys.readouterr().err
     assert "Traceback" not in text and "Error:" not in text
     line = text.rstrip("\n").split("\n")[-1]
@@ -43,7 +43,7 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.fixture(scope="module")
 def trained(digits_data, tmp_path_factory) -> Path:
-    """A run folder with everything up to the answers, and one that is only prepared beside it."""
+    """Make a run folder with everything up to the answers, and beside it one that is only prepared."""
     folder = tmp_path_factory.mktemp("faults")
     at = ["--data", str(digits_data / "data"), "--run-dir"]
     assert signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN  # Python's own choice: the system's no is an OSError
@@ -56,7 +56,7 @@ def trained(digits_data, tmp_path_factory) -> Path:
 
 
 def words_of(command: str, trained: Path, data: Path) -> list[object]:
-    """A command that writes something, in a run folder where it can."""
+    """Return a command that writes, and a run folder in which it can."""
     run = trained / "run"
     own: dict[str, list[object]] = {
         "prepare": ["digits", *SMALL, "--stages.0.warmup-epochs", "0"],
@@ -154,7 +154,7 @@ def test_a_damaged_file_of_the_run_folder(name, content, trained, digits_data, t
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", [["train", "digits", "--fields"], ["--help"]])
 def test_whoever_reads_a_part_only_is_told_nothing(words, unbuffered):
-    """As `imettk ... | head -0` does it."""
+    """Close the reading end at once, as `imettk ... | head -0` does."""
     command, environment = [sys.executable, "-m", "imettk", *words], os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None and process.stderr is not None

@@ -1,4 +1,4 @@
-"""A module's tests are found by its name; the few without stand in a list that only gets shorter."""
+"""A module's tests are found by its name; the few exceptions are listed, and the list only gets shorter."""
 
 import ast
 import functools
@@ -82,7 +82,7 @@ def places(module: str, name: str = "") -> set[str]:
     if name and (base / f"{name}.py").is_file():
         return {str((base / name).with_suffix(".py").relative_to(PACKAGE))}
     for node in ast.parse((base / "__init__.py").read_text()).body:
-        if isinstance(node, ast.ImportFrom) and node.module != module and name in {one.name for one in node.names}:
+        if isinstance(node, ast.ImportFrom) and node.module != module and name in {alias.name for alias in node.names}:
             return places(node.module or "", name)
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
             return set(imported(base / "__init__.py"))  # rows, made of what stands in these modules

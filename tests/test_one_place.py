@@ -1,4 +1,4 @@
-"""Which task, loss or rule a recipe has is asked in `tasks/` and `config/` alone; all else is given what it needs."""
+"""Only `tasks/` and `config/` ask for a recipe's task, loss or rule; other modules are given what they need."""
 
 import re
 from pathlib import Path

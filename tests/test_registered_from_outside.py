@@ -39,7 +39,7 @@ GRADES = ("0", "1", "2", "3")
 
 
 class Grades(Task):
-    """Targets uint8 (N, 3): whether the grade is above 0, 1 and 2."""
+    """Return targets uint8 (N, 3): 1 if the grade is above 0, 1 and 2."""
 
     targets, loss, rule, stratifier = "grades", "above", "cut", "classes"
     exclusive = True
@@ -90,7 +90,7 @@ class Grades(Task):
 
 @dataclass(frozen=True)
 class Cut(Rule):
-    """A question is answered with yes from this probability on, as long as the one before it is."""
+    """Answer yes from this probability on, as long as the question before is answered yes."""
 
     kind: ClassVar[str] = "cut"
     cut: float = 0.5

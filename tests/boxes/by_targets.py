@@ -1,4 +1,4 @@
-"""Functions that need a task, for tests that have nothing but targets: classes (N,), or labels (N, C)."""
+"""Functions that need a task, for tests that have only targets: classes (N,), or labels (N, C)."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def make_table(folder, count=COUNT, channels=3):
 
 
 class Reads:
-    """Counts what is read from files, and may be killed."""
+    """A reader that counts the files read, and can be killed."""
 
     def __init__(self, source, killed_at=None):
         self.source, self.killed_at, self.rows = source, killed_at, []
@@ -54,7 +54,7 @@ def build(tmp_path, table, kind, *, killed_at=None, **settings):
 
 
 def bitmaps(folder):
-    """A table of images whose files are all of one size, as uncompressed ones of one resolution are."""
+    """Make a table of images whose files have equal sizes, as uncompressed ones of one resolution have."""
     (folder / "train").mkdir(parents=True)
     paths = [folder / "train" / f"{row}.bmp" for row in range(7)]
     for row, path in enumerate(paths):
@@ -64,7 +64,7 @@ def bitmaps(folder):
 
 
 def black_out(path):
-    """Replace the pixels of a bitmap, and nothing else."""
+    """Replace only the pixels of a bitmap."""
     size = path.stat().st_size
     Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(path)
     assert path.stat().st_size == size

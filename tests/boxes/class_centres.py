@@ -7,7 +7,7 @@ SHAPES = [(1, 2), (8, 5), (40, 12)]
 
 
 def made(num_samples=8, num_classes=5, size=3, seed=0):
-    """Embeddings and class centres, unit norm and in all directions, and targets."""
+    """Return embeddings and class centres, unit norm and in all directions, and targets."""
     generator = torch.Generator().manual_seed(seed)
     embeddings = normalize(torch.randn(num_samples, size, generator=generator))
     centres = normalize(torch.randn(num_classes, size, generator=generator))

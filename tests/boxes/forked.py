@@ -1,4 +1,4 @@
-"""Commands in processes forked from one that has imported what is heavy (`fork_server.py`): 0.07 s in place of 5.
+"""Commands in processes forked from one with the heavy imports done (`fork_server.py`): 0.07 s instead of 5 s.
 
 A process has its own environment, folder, output files and, where asked, session, and is what `python -m imettk` is.
 Only what Python and libraries read when they start is that of the first process: where a test changes it, it needs a
@@ -23,7 +23,7 @@ SERVER = Path(__file__).with_name("fork_server.py")
 PATIENCE = 1800.0  # seconds, against what hangs: the slowest machine has ended before
 COMMAND = "from imettk.cli.main import main; main()"
 
-# Arguments: a number of processes, and the code and words of each. `imettk.cli.launch`, but for how a process starts.
+# Arguments: a number of processes, and the code and words of each. As `imettk.cli.launch`, but it forks them.
 LAUNCH = """
 import sys, time
 from __main__ import Fork
@@ -40,7 +40,7 @@ sys.exit(imettk.cli.launch.launch([sys.executable, "-c", *words], int(num_proces
 
 
 class Forked:
-    """A process that was forked; has what the tests need of `subprocess.Popen`.
+    """A forked process, with the parts of `subprocess.Popen` that the tests need.
 
     Attributes:
         returncode: None while it is not known to have ended; negative where a signal ended it.
@@ -57,7 +57,7 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Return the exit code when it has ended; kill it where that takes longer, and raise `TimeoutExpired`."""
+        """Wait for the exit code; after `timeout` kill the process and raise `TimeoutExpired`."""
         killed: list[None] = []
         if self.returncode is None:
             request = {"wait": self.pid, "blocking": True}
@@ -73,17 +73,17 @@ class Forked:
 
     @property
     def stdout(self) -> str:
-        """What it has printed so far."""
+        """Its standard output so far."""
         return (self._folder / "stdout").read_text()
 
     @property
     def stderr(self) -> str:
-        """What it has written to stderr so far."""
+        """Its standard error so far."""
         return (self._folder / "stderr").read_text()
 
 
 class ForkServer:
-    """The process to fork from; starts with the first command. A context manager."""
+    """A context manager for the process to fork from, which starts with the first command."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -142,7 +142,7 @@ class ForkServer:
     def ask(
         self, request: dict[str, Any], timeout: float | None = None, on_timeout: Callable[[], object] = lambda: None
     ) -> int | None:
-        """Send a request and return its answer; `on_timeout` is called where that takes longer, to hurry it."""
+        """Send a request and return its answer; call `on_timeout`, which should hasten it, after `timeout` seconds."""
         self._requests.write(json.dumps(request) + "\n")
         self._requests.flush()
         if not select.select([self._replies], [], [], timeout)[0]:

@@ -13,7 +13,7 @@ RARITIES = pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Im
 
 
 def photos(count, first=0):
-    """The paths of real photographs of clothing."""
+    """Return the paths of real photographs of clothing."""
     folder = DATA / "clothing" / "images"
     if not folder.is_dir():
         pytest.skip("shared/data/clothing is not here")
@@ -42,13 +42,13 @@ def as_pillow(path, mode="RGB", *, orient=True):
 
 
 def over(path, colour):
-    """What Pillow makes of an image over a background, RGB."""
+    """Return an image over a background, by Pillow, as RGB."""
     with Image.open(path) as image:
         image = ImageOps.exif_transpose(image).convert("RGBA")
     return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, (*colour, 255)), image).convert("RGB"))
 
 
 def read(path, channels=3, size=None, **settings):
-    """Pixels at their own size, or at `size`."""
+    """Return the pixels at their own size, or at `size`."""
     size = size or as_pillow(path).shape[:2]
     return ImageReader(size=size, channels=channels, **settings).read(str(path))

@@ -57,7 +57,7 @@ def f_beta_by_hand(logits, targets, beta=2.0):
 
 
 def jaccard_loss(mistakes, present):
-    """1 - Jaccard index of the present ones and what is predicted with these mistakes."""
+    """Return 1 - Jaccard index of the true labels and a prediction with these mistakes."""
     return len(mistakes) / len(present | mistakes) if mistakes else 0.0
 
 
@@ -118,7 +118,7 @@ def by_hand(function, logits, targets, **options):
 
 def focal_lovasz_hard_by_hand(logits, targets):
     parts = focal_lovasz_by_hand(logits, targets), hard_negative_by_hand(logits, targets)
-    return [sum(each) for each in zip(*parts, strict=True)]
+    return [sum(values) for values in zip(*parts, strict=True)]
 
 
 PLAIN = {

@@ -1,4 +1,4 @@
-"""Run folders as a training leaves them, for the log of all runs."""
+"""Run folders as trainings leave them, for the log of all runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imettk.recipes import load_recipe
 
 
 def make_run(folder: Path, *, folds: tuple[int, ...] = (0, 1), started: float = 1000.0, **fields: object) -> Path:
-    """A run folder as the stages leave it: each fold with two sessions, the first one killed beyond its checkpoint."""
+    """Write a run folder: each fold has two sessions, the first killed some steps after its checkpoint."""
     recipe = json.loads(to_json(load_recipe("digits")))
     for name, value in fields.items():
         section, _, leaf = name.partition("__")

@@ -17,7 +17,7 @@ Made = tuple[list[str], dict[str, int] | None]  # ids, and the labels that stand
 
 
 def pictures(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Grey noise, with a bright corner where the label is 1."""
+    """Draw grey noise, with a bright corner if the label is 1."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 2
     images = rng.normal(90, 20, (count, SIDE, SIDE))
@@ -26,7 +26,7 @@ def pictures(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_hdf5(folder: Path, part: str, images: np.ndarray, labels: np.ndarray) -> Made:
-    """As ISIC 2024 has them: a dataset of JPEG bytes for each id."""
+    """Write one dataset of JPEG bytes per id, as ISIC 2024 has."""
     ids = [f"ISIC_{len(images)}{row:03d}" for row in range(len(images))]
     with h5py.File(folder / f"{part}-image.hdf5", "w") as file:
         for name, image in zip(ids, images, strict=True):
@@ -35,7 +35,7 @@ def make_hdf5(folder: Path, part: str, images: np.ndarray, labels: np.ndarray) -
 
 
 def make_csv(folder: Path, part: str, images: np.ndarray, labels: np.ndarray) -> Made:
-    """As digit-recognizer has them: a column a pixel, and no ids."""
+    """Write one column per pixel and no ids, as digit-recognizer has."""
     frame = pd.DataFrame(images.reshape(len(images), -1), columns=[f"pixel{number}" for number in range(SIDE * SIDE)])
     if part == "train":
         frame.insert(0, "label", labels)
@@ -44,7 +44,7 @@ def make_csv(folder: Path, part: str, images: np.ndarray, labels: np.ndarray) ->
 
 
 def make_parquet(folder: Path, part: str, images: np.ndarray, labels: np.ndarray) -> Made:
-    """As Bengali.AI has them: files of a row an image, of another shape than a square."""
+    """Write one row per image, not square, in several files, as Bengali.AI has."""
     ids = [f"{part.title()}_{row}" for row in range(len(images))]
     frame = pd.DataFrame(images.reshape(len(images), -1), columns=[str(number) for number in range(SIDE * SIDE)])
     frame.insert(0, "image_id", ids)
@@ -54,7 +54,7 @@ def make_parquet(folder: Path, part: str, images: np.ndarray, labels: np.ndarray
 
 
 def make_json(folder: Path, part: str, images: np.ndarray, labels: np.ndarray) -> Made:
-    """As the iceberg challenge has them: two bands of decibels in lists, and the label beside."""
+    """Write two bands of decibels as lists beside the label, as the iceberg challenge has."""
     ids = [f"{part[:2]}{row:06x}" for row in range(len(images))]
     rows = []
     for row, image in enumerate(images):
@@ -91,7 +91,7 @@ KINDS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
 
 
 def make_data(folder: Path, kind: str, seed: int = 0, test: int = TEST) -> Path:
-    """The folder of a competition, with answers beside it."""
+    """Make the folder of a competition, with answers beside it."""
     folder.mkdir(parents=True)
     make, table, _ = KINDS[kind]
     _, labels = make(folder, "train", *pictures(TRAIN, 0))

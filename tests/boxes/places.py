@@ -1,4 +1,4 @@
-"""Folders that tests look at, wherever a test lies."""
+"""Folders that tests look at, independent of a test's own place."""
 
 from pathlib import Path
 

@@ -14,7 +14,7 @@ SAMPLE = "id,attribute_ids\nt2,0\nt1,0\n"
 
 
 def lay_out(folder, train, *images, labels=LABELS, sample=SAMPLE):
-    """A competition's folder with empty image files: only `prepare` looks into them."""
+    """Write a competition's folder with empty image files: only `prepare` opens them."""
     for name, text in {"train.csv": train, "labels.csv": labels, "sample_submission.csv": sample}.items():
         (folder / name).write_text(text)
     for kind in ("train", "test"):

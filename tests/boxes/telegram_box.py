@@ -16,7 +16,7 @@ Fault = tuple[int, dict[str, Any]]  # code and body; code 0 hangs
 
 
 class TelegramBox:
-    """A context manager; `calls` are (method, fields) of what was sent, pictures by their bytes."""
+    """A context manager; `calls` lists what was sent as (method, fields), with pictures as bytes."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -43,16 +43,16 @@ class TelegramBox:
         return [fields for method, fields in self.calls if method in methods]
 
     def wait(self, count: int, seconds: float = 600.0) -> None:
-        """Until so many messages have come."""
+        """Wait until so many messages have come."""
         end = time.monotonic() + seconds
-        while len([one for one in self.calls if one[0] != "getMe"]) < count:
+        while len([call for call in self.calls if call[0] != "getMe"]) < count:
             assert time.monotonic() < end, self.calls
             time.sleep(0.01)
 
     def answer(self, token: str, method: str, fields: dict[str, Any]) -> Fault:
         if token != TOKEN:
             return 401, {"ok": False, "error_code": 401, "description": "Unauthorized"}
-        if (fault := self.fault(method, sum(one[0] == method for one in self.calls))) is not None:
+        if (fault := self.fault(method, sum(call[0] == method for call in self.calls))) is not None:
             self.calls.append((f"{method} refused", fields))
             return fault
         if method == "getMe":

@@ -1,4 +1,4 @@
-"""Tables of probabilities, made and real, and the best thresholds of one by brute force."""
+"""Tables of probabilities, made and real, and their best thresholds by brute force."""
 
 import itertools
 
@@ -15,7 +15,7 @@ LIMITS = [(0, None), (1, None), (0, 2), (1, 2), (2, 3), (2, None)]
 
 
 def make(seed, *, num_samples=9, num_classes=4, decimals=2, dtype=np.float32):
-    """Probabilities (few decimals give ties) and targets that they partly explain."""
+    """Draw probabilities (few decimals give ties) and targets that they partly explain."""
     rng = np.random.default_rng(seed)
     probs = rng.random((num_samples, num_classes)) ** 2
     targets = (probs + rng.normal(0, 0.4, probs.shape) > 0.6).astype(np.uint8)
@@ -24,12 +24,12 @@ def make(seed, *, num_samples=9, num_classes=4, decimals=2, dtype=np.float32):
 
 
 def candidates(probs):
-    """One threshold for each different answer: every probability, and none at all."""
+    """Return one threshold for each different answer: every probability, and infinity."""
     return [*np.unique(probs), np.asarray(2.5, probs.dtype)]
 
 
 def limited_by_hand(chosen, probs, low, high):
-    """The limits, one row after another; of equal probabilities the first label is the more likely."""
+    """Apply the limits row by row; of equal probabilities the first label ranks higher."""
     answer = np.zeros(chosen.shape, bool)
     for row in range(len(probs)):
         likely = sorted(range(probs.shape[1]), key=lambda label: (-probs[row, label], label))
@@ -40,7 +40,7 @@ def limited_by_hand(chosen, probs, low, high):
 
 
 def best_by_hand(probs, targets, groups, goal, relative=False):
-    """The best score over all combinations of thresholds, one a group."""
+    """Return the best score over all combinations of thresholds, one per group."""
     scale = relative_to_row(probs) if relative else probs
     options = [candidates(scale[:, groups == group]) for group in range(groups.max() + 1)]
     best = -1.0
@@ -51,7 +51,7 @@ def best_by_hand(probs, targets, groups, goal, relative=False):
 
 
 def chexnet():
-    """Real predictions of 14 labels: probabilities, targets and patients."""
+    """Read real predictions of 14 labels: probabilities, targets and patients."""
     source = SHARED / "data" / "chexnet_preds" / "test_predictions.csv.gz"
     if not source.is_file():
         pytest.skip("shared/data/chexnet_preds is not here")

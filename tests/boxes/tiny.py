@@ -21,7 +21,7 @@ def run(*words: object) -> None:
 
 
 def two_runs(folder: Path, recipe: Recipe, data: Path) -> Path:
-    """The folder, with the runs `one` and `two` of a recipe, with other seeds, by all commands on both folds."""
+    """Make the runs `one` and `two` of a recipe with different seeds, by all commands on both folds."""
     path = folder / "recipe.json"
     path.write_text(to_json(recipe))
     for seed, name in enumerate(("one", "two")):
@@ -35,19 +35,19 @@ def two_runs(folder: Path, recipe: Recipe, data: Path) -> Path:
 
 
 def scores_of(run_dir: Path) -> Any:
-    """What `validate` and `infer` have written to scores.json."""
+    """Read the scores.json that `validate` and `infer` have written."""
     return json.loads((run_dir / "scores.json").read_text())
 
 
 def code_of(*words: object) -> int:
-    """The code with which a command ends that does not return."""
+    """Return the exit code of a command that exits."""
     with pytest.raises(SystemExit) as caught:
         run(*words)
     return int(caught.value.code or 0)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    """The one line that a refused command prints."""
+    """Return the single error line of a refused command."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as caught:
         run(*words)
@@ -57,7 +57,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 
 
 def kaggle_command(*words: object, code: int = 0) -> None:
-    """A command of `imettk kaggle` that ends with this code."""
+    """Run a command of `imettk kaggle`, which must end with this code."""
     try:
         run("kaggle", *words)
     except SystemExit as ending:

@@ -1,4 +1,4 @@
-"""Losses that fail on purpose, and what a trainer leaves behind."""
+"""Losses that fail on purpose, and the files a trainer leaves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 class FailingLoss:
-    """Cross-entropy that is not a number in some calls, counted from 1."""
+    """Cross-entropy that returns NaN in some calls, counted from 1."""
 
     def __init__(self, bad: set[int]) -> None:
         self.bad, self.calls = bad, 0
@@ -32,4 +32,4 @@ class FailingLoss:
 
 
 def events(tmp_path, kind: str, folder: str = "run") -> list[dict]:
-    return [one for one in read_journal(tmp_path / folder / "journal.jsonl") if one["event"] == kind]
+    return [event for event in read_journal(tmp_path / folder / "journal.jsonl") if event["event"] == kind]

@@ -1,4 +1,4 @@
-"""Memory and operations of the networks that `imettk new --start strong` begins with: the figures in its table.
+"""Memory and operations of the networks that `imettk new --start strong` offers: the figures in its table.
 
 For each, what autograd keeps for the backward pass of an image under autocast in bfloat16, as bytes of the tensors'
 storages (fused attention keeps no matrix of weights, on a CPU as on a GPU), and the operations of a forward pass. No
@@ -30,7 +30,7 @@ def make(point: StartingPoint) -> nn.Module:
 
 
 def count_activations(network: nn.Module, side: int) -> float:
-    """Return the 1e6 bytes that are kept for the backward pass of an image."""
+    """Return the memory kept for the backward pass of an image, in 1e6 bytes."""
     own = {value.untyped_storage().data_ptr() for value in [*network.parameters(), *network.buffers()]}
     kept: dict[int, Tensor] = {}
 
@@ -51,14 +51,14 @@ def count_activations(network: nn.Module, side: int) -> float:
 
 
 def count_gflop(network: nn.Module, side: int) -> float:
-    """Return the 1e9 operations of a forward pass of an image; a multiplication and its addition are two."""
+    """Return the 1e9 operations of an image's forward pass; a multiplication and its addition are two."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(torch.rand(1, 3, side, side))
     return counter.get_total_flops() / 1e9
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the table: counted, beside the figures that are told."""
+    """Print the counted figures beside those that imettk shows."""
     arguments = arguments_of(__doc__).parse_args(argv)
     print_machine()
     rows = []

@@ -1,4 +1,4 @@
-"""Competitions of ten layouts, entered as a person would who has no time: `new`, and the four commands it prints.
+"""Competitions of ten layouts, entered by somebody in a hurry: `new`, and the four commands it prints.
 
 `python tools/bench/competitions.py [--check] [--quick] [--only NAME ...] [--seed N]`. `new` is told the competition's
 metric and nothing else; the other commands get options that keep them short. One counts as entered where every command
@@ -37,7 +37,7 @@ STAGES = ("prepare", "train", "validate", "infer")
 
 
 class Entry(NamedTuple):
-    """How far one competition came.
+    """The result of one competition.
 
     Attributes:
         reached: `entered`, or where it ended.
@@ -56,14 +56,14 @@ class Entry(NamedTuple):
 
 
 def log_loss(truth: np.ndarray, values: np.ndarray) -> float:
-    """Mean of -log of what the right class was given, rows divided by their sums, as graders do before they count."""
+    """Return the mean -log of the true class's probability; rows are normalised first, as graders do."""
     clipped = np.clip(values, 1e-15, 1 - 1e-15)
     shares = clipped / clipped.sum(axis=1, keepdims=True)
     return float(-np.log(shares[truth]).mean())
 
 
 def of_classes(score: Callable[..., float], **options: object) -> Callable[[np.ndarray, np.ndarray], float]:
-    """Return a metric of classes as one of columns, of which each row has one that is 1."""
+    """Return a metric of classes as a metric of one-hot columns."""
     return lambda truth, values: float(score(truth.argmax(1), values.argmax(1), **options))
 
 
@@ -85,7 +85,7 @@ LOWER_IS_BETTER = ("log_loss",)
 
 
 def read_values(layout: Layout, cells: pd.DataFrame) -> np.ndarray:
-    """Read the answers of a submission, float (N, asked).
+    """Read the answers of a submission, float (N, columns).
 
     Args:
         cells: as text, without the ids.
@@ -108,7 +108,7 @@ def read_values(layout: Layout, cells: pd.DataFrame) -> np.ndarray:
 
 
 def read_submission(folder: Folder, path: Path) -> np.ndarray:
-    """Read what a grader takes from a submission, float (N, asked).
+    """Read a submission as a grader does, float (N, columns).
 
     Raises:
         ValueError: a grader would refuse it; says why.

@@ -1,4 +1,4 @@
-"""Crash at every file event of a whole story, run the same commands again, and compare what they end with.
+"""Crash at every file event of a whole story, run the same commands again, and compare the results.
 
 The story is prepare, a session of training, a second one, validate and infer, in one process. `ckpt-chaos` (MIT, on
 PyPI; `pip install -e .[bench]`) counts each file that it opens for writing, renames or removes, and crashes it there:
@@ -39,7 +39,7 @@ CONTINUES = re.compile(r"continues at step (\d+)")
 
 
 class Point(NamedTuple):
-    """A file event by its number, and how the story crashes there."""
+    """A file event by its number, and the mode of the crash there."""
 
     number: int
     mode: str
@@ -47,7 +47,7 @@ class Point(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a crash: "" where all is well, else what is wrong with the story that ran again."""
+    """The outcome of a crash: the fault of the story that ran again, or ""."""
 
     point: Point
     fault: str
@@ -69,7 +69,7 @@ def small_recipe() -> Any:
 
 
 def play(data: Path, run_dir: Path) -> None:
-    """The whole story, or what is left of it."""
+    """Play the whole story, or the part that is left of it."""
     import torch
 
     from imettk.commands.infer import infer
@@ -89,7 +89,7 @@ def play(data: Path, run_dir: Path) -> None:
 
 
 def in_process(work: Callable[[], None], output: Path) -> int:
-    """Do it in a process of its own, whose lines go to a file; returns its exit code."""
+    """Do the work in a separate process with its output in a file; return its exit code."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
@@ -112,7 +112,7 @@ def in_process(work: Callable[[], None], output: Path) -> int:
 
 
 def armed(data: Path, folder: Path, log: Path, point: Point | None = None) -> None:
-    """The story under `ckpt-chaos`, which writes each file event into `log` and crashes at one of them."""
+    """Play the story under `ckpt-chaos`, which logs each file event and crashes at `point`."""
     from ckpt_chaos.inject import arm
 
     options = {} if point is None else {"crash_at": point.number, "mode": point.mode}
@@ -121,7 +121,7 @@ def armed(data: Path, folder: Path, log: Path, point: Point | None = None) -> No
 
 
 def bits_of(run_dir: Path) -> str:
-    """A hash of all that the story ends with: the tensors of the last checkpoint and of the model, and `KEPT`."""
+    """Hash the story's results: the tensors of the last checkpoint and of the model, and `KEPT`."""
     digest = hashlib.sha256()
     fold = run_dir / "fold0"
     for path in (max((fold / "checkpoints").glob("step-*.safetensors")), fold / "model.safetensors"):
@@ -133,7 +133,7 @@ def bits_of(run_dir: Path) -> str:
 
 
 def newest_step(run_dir: Path) -> int:
-    """The step of the newest whole checkpoint; 0 without one, or where the training is done."""
+    """Return the step of the newest intact checkpoint; 0 if there is none or the training is done."""
     from imettk.training.checkpoint import is_valid
 
     fold = run_dir / "fold0"
@@ -144,7 +144,7 @@ def newest_step(run_dir: Path) -> int:
 
 
 def crash_and_go_on(data: Path, folder: Path, point: Point, expected: str) -> Outcome:
-    """One crash, and the same story again."""
+    """Crash once, and play the same story again."""
     out, log, lines = folder / "out", folder / "events", folder / "output"
     out.mkdir()
     if (code := in_process(lambda: armed(data, out, log, point), lines)) == 0:
@@ -162,11 +162,11 @@ def crash_and_go_on(data: Path, folder: Path, point: Point, expected: str) -> Ou
 
 def _last_line(path: Path) -> str:
     lines = path.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "nothing was said"
+    return lines[-1] if lines else "no output"
 
 
 def read_events(log: Path, modes: Sequence[str]) -> list[Point]:
-    """Every crash point of a story: each event in each mode, `torn` only where a file was written."""
+    """Read every crash point of a story: each event in each mode, `torn` only for writes."""
     points = []
     for line in log.read_text().splitlines():
         number, kind, name, tornable = line.split("\t")
@@ -177,7 +177,7 @@ def read_events(log: Path, modes: Sequence[str]) -> list[Point]:
 
 
 def campaign(folder: Path, modes: Sequence[str], num_points: int | None, seed: int) -> tuple[int, list[Outcome]]:
-    """The number of file events, and what came of each crash."""
+    """Return the number of file events, and the outcome of each crash."""
     from imettk.synthetic.digits import DigitsSize, make_digits
 
     data = folder / "data"

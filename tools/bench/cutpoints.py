@@ -24,7 +24,7 @@ GRADES = np.arange(5.0)
 
 
 def kappa(answers: np.ndarray, targets: np.ndarray, grades: np.ndarray) -> float:
-    """Cohen's kappa with quadratic weights, by its matrices; 0 where all grades are the same."""
+    """Compute Cohen's kappa with quadratic weights from its matrices; 0 if all grades are equal."""
     count = len(grades)
     observed = np.bincount(targets * count + answers, minlength=count * count).reshape(count, count)
     weights = (grades[:, None] - grades) ** 2
@@ -34,7 +34,7 @@ def kappa(answers: np.ndarray, targets: np.ndarray, grades: np.ndarray) -> float
 
 
 def macro_f1(answers: np.ndarray, targets: np.ndarray, grades: np.ndarray) -> float:
-    """The mean F1 of the grades that are true in some row; no other may be answered."""
+    """Return the mean F1 of the grades that occur; no other may be answered."""
     hits, chosen, true = (
         np.bincount(part, minlength=len(grades)) for part in (targets[answers == targets], answers, targets)
     )
@@ -49,7 +49,7 @@ SCORES = {
 
 
 def make_small(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers, places of grades, and grades."""
+    """Draw numbers, places of grades, and grades."""
     rng = np.random.default_rng(seed)
     num_grades, num_rows = int(rng.integers(2, 5)), int(rng.integers(1, 12))
     grades = np.sort(rng.choice(8, num_grades, replace=False)).astype(float)
@@ -72,14 +72,14 @@ def misses(goal: CutGoal, num_inputs: int) -> int:
 
 
 def make_large(num_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers like a network's, and the places of their grades."""
+    """Draw numbers like a network's, and the places of their grades."""
     rng = np.random.default_rng(seed)
     targets = rng.choice(len(SHARES), num_rows, p=SHARES)
     return (0.8 * targets + 0.3 + rng.normal(0, 0.6, num_rows)).astype(np.float32), targets
 
 
 def by_nelder_mead(values: np.ndarray, targets: np.ndarray) -> float:
-    """The best kappa of three searches."""
+    """Return the best kappa of three searches."""
     starts = (
         np.arange(4) + 0.5,
         np.quantile(values, np.cumsum(SHARES)[:-1]),

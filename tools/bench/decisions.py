@@ -1,4 +1,4 @@
-"""Decision rules where they are not fitted: one half fits, the other scores. And does the interval hold that score?
+"""Decision rules on unseen rows: one half fits, the other scores; and the coverage of the score's interval.
 
 `python tools/bench/decisions.py [--check] [--quick]`. Real probabilities of a DenseNet-121 with their truth, split by
 patient (`../shared/data/chexnet_preds`); and the labels of HPA 2018 and iMet 2019 with made probabilities (see
@@ -43,14 +43,14 @@ JUDGED = "one a label, shrunk to shares"
 
 
 def read_chexnet() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Probabilities, truth and patients."""
+    """Read probabilities, truth and patients."""
     frame = pd.read_csv(CHEXNET, dtype={"patient": str})
     probs = frame.filter(like="prob_").to_numpy(np.float32)
     return probs, frame.filter(like="true_").to_numpy(np.uint8), frame["patient"].to_numpy(str)
 
 
 def read_hpa() -> np.ndarray:
-    """The labels of HPA 2018's training table, uint8 (31072, 28)."""
+    """Read the labels of HPA 2018's training table, uint8 (31072, 28)."""
     targets = np.zeros((0, 28), np.uint8)
     cells = [[int(label) for label in cell.split()] for cell in pd.read_csv(HPA)["Target"]]
     targets = np.zeros((len(cells), 28), np.uint8)
@@ -59,14 +59,14 @@ def read_hpa() -> np.ndarray:
 
 
 def grid_thresholds(probs: np.ndarray, targets: np.ndarray, *, each: bool) -> np.ndarray:
-    """The best of the grid for all labels, or for each, (C,)."""
+    """Search the grid for the best threshold of all labels, or of each, (C,)."""
     scores = np.stack([f_beta_from_counts(*count_labels(probs >= t, targets, average="macro"), beta=1.0) for t in GRID])
     best = scores.argmax(0) if each else np.full(probs.shape[1], scores.mean(1).argmax())
     return GRID[best]
 
 
 def splits(groups: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows of two halves, whole groups in each."""
+    """Split rows into two halves of whole groups."""
     names, member = np.unique(groups, return_inverse=True)
     for seed in range(count):
         half = np.random.default_rng(seed).permutation(len(names)) < len(names) // 2
@@ -74,12 +74,12 @@ def splits(groups: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, np.ndar
 
 
 def refit(fitter: RuleFitter, probs: np.ndarray, targets: np.ndarray, folds: np.ndarray, rows: np.ndarray) -> Rule:
-    """The rule of some rows."""
+    """Fit the rule to these rows."""
     return fitter.fit(probs[rows], targets[rows], folds[rows])
 
 
 def rows_of(name: str, probs: np.ndarray, targets: np.ndarray, groups: np.ndarray, count: int) -> Iterator[Row]:
-    """Scores on the other half, and how often the interval of the first one holds it."""
+    """Score the other half, and count how often the first half's interval contains that score."""
     found: dict[str, list[float]] = {}
     held, errors, labels = [], [], []
     for seed, (fit_rows, rows) in enumerate(splits(groups, count)):

@@ -31,13 +31,13 @@ def main() -> None:
     rows = [
         ("demo, seconds", demos, max(demos), "<=", 240.0),
         ("imettk --help, seconds", helps, statistics.median(helps), "<=", 1.0),
-        ("test F2", [one["test"] for one in scores], min(one["test"] for one in scores), ">=", 0.97),
-        ("OOF F2", [one["oof"] for one in scores], min(one["oof"] for one in scores), ">=", 0.94),
-        ("|OOF - test|", gaps := [abs(one["oof"] - one["test"]) for one in scores], max(gaps), "<=", 0.03),
+        ("test F2", [score["test"] for score in scores], min(score["test"] for score in scores), ">=", 0.97),
+        ("OOF F2", [score["oof"] for score in scores], min(score["oof"] for score in scores), ">=", 0.94),
+        ("|OOF - test|", gaps := [abs(score["oof"] - score["test"]) for score in scores], max(gaps), "<=", 0.03),
         (
             "best constant answer",
-            [one["constant"] for one in scores],
-            max(one["constant"] for one in scores),
+            [score["constant"] for score in scores],
+            max(score["constant"] for score in scores),
             "<=",
             0.75,
         ),

@@ -25,7 +25,7 @@ CLOTHING = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "clo
 
 
 def cut(image: np.ndarray, share: float, rng: np.random.Generator | None) -> np.ndarray:
-    """Up to this share off each side; without random numbers all of it."""
+    """Crop each side by up to this share; without random numbers by all of it."""
     height, width = image.shape[:2]
     shares = np.full(4, share) if rng is None else rng.uniform(0, share, 4)
     top, bottom, left, right = (shares * (height, height, width, width)).astype(int)
@@ -33,7 +33,7 @@ def cut(image: np.ndarray, share: float, rng: np.random.Generator | None) -> np.
 
 
 def saved(image: np.ndarray, quality: int) -> np.ndarray:
-    """Through a JPEG of this quality."""
+    """Encode as a JPEG of this quality, and decode."""
     return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)  # type: ignore[return-value]
 
 
@@ -50,7 +50,7 @@ COPIES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 
 
 def hashes_of(paths: list[str], images: list[Any]) -> Hashes:
-    """Of images in memory; paths only stand for their files."""
+    """Find duplicates among images in memory; paths only stand for their files."""
     thumbs = [
         cv2.cvtColor(cv2.resize(i, (THUMB, THUMB), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB) for i in images
     ]
@@ -60,7 +60,7 @@ def hashes_of(paths: list[str], images: list[Any]) -> Hashes:
 
 
 def judged_rows() -> Iterator[Row]:
-    """Verdicts on the pairs judged by eye, and what else is found among all photos."""
+    """Compare verdicts on the pairs judged by eye, and count other pairs found among all photos."""
     paths = sorted((CLOTHING / "images").glob("*.jpg"))
     reader = ImageReader(size=(THUMB, THUMB))
     hashes = hash_images(lambda row: reader.read(str(paths[row])), [[str(path)] for path in paths])
@@ -76,7 +76,7 @@ def judged_rows() -> Iterator[Row]:
 
 
 def recall_rows(count: int) -> Iterator[Row]:
-    """Share of copies that are found among the originals."""
+    """Return the share of copies that are found among the originals."""
     rng = np.random.default_rng(0)
     paths = [str(path) for path in sorted((CLOTHING / "images").glob("*.jpg"))[-count:]]
     originals = [cv2.imread(path) for path in paths]
@@ -90,12 +90,12 @@ def recall_rows(count: int) -> Iterator[Row]:
 
 
 def _strangers(pairs: list[Pair], count: int) -> set[tuple[int, int]]:
-    """Different photos that were paired, whichever of their copies."""
+    """Count the different photos that were paired, by any of their copies."""
     return {(min(a, b), max(a, b)) for pair in pairs for a, b in [(pair.first % count, pair.second % count)]}
 
 
 def time_rows(count: int, rounds: int) -> Iterator[Row]:
-    """Seconds for all pairs of hashes within the limit, and what a second look costs."""
+    """Time all pairs of hashes within the limit, and the second look at each."""
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 1 << 63, (count, 1), np.uint64)
     hashes[1::100] = hashes[::100] ^ np.uint64(0b1011)

@@ -23,7 +23,7 @@ NUM_FOLDS, NUM_LABELS = 10, 1103
 
 
 def read_targets(num_rows: int | None = None) -> np.ndarray:
-    """The labels of iMet 2019's training table, uint8 (N, 1103)."""
+    """Read the labels of iMet 2019's training table, uint8 (N, 1103)."""
     cells = [cell.split() for cell in pd.read_csv(IMET, dtype=str, nrows=num_rows)["attribute_ids"]]
     targets = np.zeros((len(cells), NUM_LABELS), np.uint8)
     rows = np.repeat(np.arange(len(cells)), [len(cell) for cell in cells])
@@ -32,7 +32,7 @@ def read_targets(num_rows: int | None = None) -> np.ndarray:
 
 
 def ours(targets: np.ndarray) -> np.ndarray:
-    """Folds by `imettk`, int64 (N,)."""
+    """Deal folds by `imettk`, int64 (N,)."""
     from imettk.config import FoldConfig
     from imettk.data.folds import make_folds
     from imettk.tasks import TASKS
@@ -41,7 +41,7 @@ def ours(targets: np.ndarray) -> np.ndarray:
 
 
 def theirs(targets: np.ndarray) -> np.ndarray:
-    """Folds by iterative-stratification, int64 (N,)."""
+    """Deal folds by iterative-stratification, int64 (N,)."""
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
     folds = np.zeros(len(targets), np.int64)
@@ -52,7 +52,7 @@ def theirs(targets: np.ndarray) -> np.ndarray:
 
 
 def measure(deal: Callable[[np.ndarray], np.ndarray], num_rows: int | None) -> tuple[float, ...]:
-    """Seconds, MB beside the table, mean deviation, the largest, and the mean of each label's largest."""
+    """Return seconds, MB beside the table, the mean deviation, the largest, and the mean of each label's largest."""
     targets = read_targets(num_rows)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Files that are no plain pictures, decoded and resized on one core, beside the loop of plain library calls.
+"""DICOM, TIFF, HDF5 and the like decoded and resized on one core, beside a loop of plain library calls.
 
 `python tools/bench/formats.py [--check] [--quick]`; a row of KINDS is one kind of file: what writes it, and what nearly
 every kernel does to read it as bytes.
@@ -55,7 +55,7 @@ class Kind(NamedTuple):
 
 
 def write_dicom(path: str, values: np.ndarray, syntax: str | None = None) -> None:
-    """A radiograph of 12 bits with a rescale and a window."""
+    """Write a radiograph of 12 bits with a rescale and a window."""
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -73,20 +73,20 @@ def write_dicom(path: str, values: np.ndarray, syntax: str | None = None) -> Non
 
 
 def plain_dicom(path: str) -> np.ndarray:
-    """What nearly every kernel does."""
+    """Read a radiograph as nearly every kernel does."""
     dataset = pydicom.dcmread(path)
     values = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)
     return as_bytes(values, values.min(), values.max())
 
 
 def as_bytes(values: np.ndarray, black: float, white: float) -> np.ndarray:
-    """Scaled to 8 bits, and resized."""
+    """Scale to 8 bits, and resize."""
     pixels = ((values - black) / (white - black) * 255).astype(np.uint8)
     return cv2.resize(pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
 def as_channels(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Five channels (H, W, 5) of one image."""
+    """Return five channels (H, W, 5) of one image."""
     scale = 4095 if dtype.startswith("f") else 1
     return np.stack([np.roll(values, 7 * number, 0) / scale for number in range(5)], axis=2).astype(dtype)
 
@@ -100,7 +100,7 @@ def write_channels(path: str, values: np.ndarray) -> None:
 
 
 def write_member(path: str, values: np.ndarray, jpeg: bool = False) -> None:
-    """A dataset of the file that is the path's folder."""
+    """Read a dataset of the file that is the path's folder."""
     content: Any = np.void(cv2.imencode(".jpg", (values >> 4).astype(np.uint8))[1].tobytes()) if jpeg else values
     with h5py.File(Path(path).parent, "a") as file:
         file[Path(path).name] = content
@@ -108,7 +108,7 @@ def write_member(path: str, values: np.ndarray, jpeg: bool = False) -> None:
 
 @functools.cache
 def open_hdf5(path: str) -> Any:
-    """The file as a dataset of torch keeps it: open."""
+    """Keep the file open, as a dataset of torch does."""
     return h5py.File(path, "r")
 
 
@@ -170,7 +170,7 @@ KINDS = [
 
 
 def make_files(kind: Kind, folder: Path, count: int) -> list[str]:
-    """Images as smooth as radiographs, with some noise."""
+    """Draw images as smooth as radiographs, with some noise."""
     paths = []
     for number in range(count):
         rng = np.random.default_rng(number)
@@ -183,7 +183,7 @@ def make_files(kind: Kind, folder: Path, count: int) -> list[str]:
 
 
 def rows_of(kind: Kind, folder: Path, count: int, rounds: int) -> Iterator[Row]:
-    """Files of one kind, and the cache of them, beside the plain loop."""
+    """Time files of one kind, and their cache, beside the plain loop."""
     folder.mkdir()
     paths = make_files(kind, folder, count)
     reader = ImageReader(size=(SIZE, SIZE), channels=kind.channels, white=kind.white)

@@ -162,7 +162,7 @@ class Contest:
         return json.loads(done.stdout.splitlines()[-1])
 
     def rates(self, result: dict[str, Any]) -> list[float]:
-        """Images a second of the last two thirds of the steps."""
+        """Return images a second over the last two thirds of the steps."""
         return [self._batch / seconds for seconds in result["seconds"][len(result["seconds"]) // 3 :]]
 
 

@@ -1,4 +1,4 @@
-"""Images in: decoding, training batches from files and from the cache, geometry, the first batch of a large table.
+"""The input path: decoding, training batches from files and from the cache, geometry, a large table's first batch.
 
 `python tools/bench/input.py [--check] [--quick] [--rows PART ...]`; parts are decode, loaders, geometry, start.
 The photos are `../shared/data/clothing`, enlarged to 1 to 3 megapixels; without that folder, made ones.
@@ -59,7 +59,7 @@ class Photos(NamedTuple):
 
 
 def make_photos(folder: Path, count: int) -> Photos:
-    """Real photos enlarged to 1 to 3 megapixels, and shrunk to a long side of about 300, as iMet has."""
+    """Write real photos enlarged to 1 to 3 megapixels, and shrunk to a long side of about 300, as iMet's are."""
     rng = np.random.default_rng(0)
     sources = sorted(PHOTOS.glob("*.jpg"))[:count] if PHOTOS.is_dir() else []
     photos = Photos([], [], [], [])
@@ -86,13 +86,13 @@ def make_photos(folder: Path, count: int) -> Photos:
 
 
 def plain_decode(path: str, size: int) -> np.ndarray:
-    """What nearly every kernel does."""
+    """Decode and resize as nearly every kernel does."""
     image = cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def rates(work: dict[str, Callable[[str], Any]], paths: list[str], rounds: int) -> dict[str, list[float]]:
-    """Images a second of each function, interleaved; this process has one thread."""
+    """Return images a second of each function, interleaved; this process has one thread."""
     found: dict[str, list[float]] = {name: [] for name in work}
     for round_number in range(rounds + 1):  # the first warms files and code up
         for name, function in work.items():
@@ -105,7 +105,7 @@ def rates(work: dict[str, Callable[[str], Any]], paths: list[str], rounds: int) 
 
 
 def difference(function: Callable[[str], np.ndarray], paths: list[str], size: int) -> float:
-    """Mean absolute difference to the plain full decode, of 255."""
+    """Return the mean absolute difference to the plain full decode, of 255."""
     return float(np.mean([np.abs(function(path).astype(np.int64) - plain_decode(path, size)).mean() for path in paths]))
 
 
@@ -136,7 +136,7 @@ def decode_rows(photos: Photos, rounds: int) -> Iterator[Row]:
 
 
 class PlainDataset(torch.utils.data.Dataset):
-    """The dataset of these kernels: decode, resize, albumentations, and float pixels normalised in the worker."""
+    """The dataset of such kernels: decode, resize, albumentations, and float pixels normalised in the worker."""
 
     def __init__(self, paths: list[str], transforms: list[Any], pixels: ImageSource | None = None) -> None:
         self.paths, self.pixels = paths, pixels
@@ -151,7 +151,7 @@ class PlainDataset(torch.utils.data.Dataset):
 
 
 def separate_geometry(size: int) -> list[Any]:
-    """The geometry of `aggressive`, as albumentations has it: one transform after another."""
+    """Return the geometry of `aggressive` as albumentations' own transforms, one after another."""
     return [
         A.RandomResizedCrop((size, size), scale=(0.3, 1.0), ratio=(3 / 4, 4 / 3)),
         A.HorizontalFlip(p=0.5),
@@ -160,14 +160,17 @@ def separate_geometry(size: int) -> list[Any]:
 
 
 def heavy(size: int) -> list[Any]:
-    """`aggressive` with albumentations' transforms alone: its geometry taken apart, and its GaussNoise."""
+    """Return `aggressive` with only albumentations' own transforms, for its geometry and GaussNoise too."""
     rest = aggressive((size, size), 3)[1:]
-    noise = [A.GaussNoise(std_range=each.std, p=each.p) if isinstance(each, Noise) else each for each in rest]
+    noise = [
+        A.GaussNoise(std_range=transform.std, p=transform.p) if isinstance(transform, Noise) else transform
+        for transform in rest
+    ]
     return [*separate_geometry(size), *noise]
 
 
 def requests(num_images: int, batches: int) -> Iterator[BatchRequest]:
-    """Batches of rows, over and over."""
+    """Yield batches of rows, over and over."""
     rows = itertools.cycle(range(num_images))
     for number in range(batches):
         chosen = np.array(list(itertools.islice(rows, BATCH)))
@@ -175,7 +178,7 @@ def requests(num_images: int, batches: int) -> Iterator[BatchRequest]:
 
 
 def plain_batches(dataset: PlainDataset, batches: int) -> Iterator[Any]:
-    """The baseline's loader over so many batches."""
+    """Return the baseline's loader over so many batches."""
     sampler = [row for request in requests(len(dataset), batches) for row in request.rows.tolist()]
     loader = torch.utils.data.DataLoader(
         dataset, BATCH, sampler=sampler, num_workers=WORKERS, worker_init_fn=_one_thread
@@ -188,7 +191,7 @@ def _one_thread(worker: int) -> None:
 
 
 def loader_rate(start: Callable[[int], Iterator[Any]], seconds: float) -> float:
-    """Images a second of a loader, after its first batches; it runs for about so long."""
+    """Return images a second of a loader after its first batches, over about so many seconds."""
     batches = start(10_000)
     for _ in range(3):
         next(batches)
@@ -200,7 +203,7 @@ def loader_rate(start: Callable[[int], Iterator[Any]], seconds: float) -> float:
 
 
 def make_cache(folder: Path, table: SampleTable, reader: ImageReader, kind: str) -> ImageSource:
-    """A cache of the table, as `prepare` builds it."""
+    """Build a cache of the table, as `prepare` does."""
     source = ImageSource(table, reader)
     names = [Path(path).name for path in table.paths]
     target = CacheTarget(folder=folder, kind=kind, key=cache_key(reader, kind, 95), quality=95)
@@ -209,13 +212,13 @@ def make_cache(folder: Path, table: SampleTable, reader: ImageReader, kind: str)
 
 
 def table_of(paths: list[str]) -> SampleTable:
-    """A table of these files."""
+    """Make a table of these files."""
     names = np.array([Path(path).name for path in paths])
     return SampleTable(names, np.array(paths), ("one",), ("",), np.zeros(len(paths), np.int64))
 
 
 def loader_rows(photos: Photos, folder: Path, rounds: int, seconds: float) -> Iterator[Row]:
-    """Training batches from two workers."""
+    """Time training batches from two workers."""
     table, reader = table_of(photos.large), ImageReader(size=(SIZE, SIZE))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     files = ImageSource(table, reader)
@@ -274,7 +277,7 @@ def loader_rows(photos: Photos, folder: Path, rounds: int, seconds: float) -> It
 
 
 def _restarted(loader: Callable[[], Iterator[Any]]) -> Callable[[int], Iterator[Any]]:
-    """A peer's loader as ours are called; it ends with its files."""
+    """Adapt a peer's loader to our interface; it ends with its files."""
     return lambda batches: loader()
 
 
@@ -283,7 +286,7 @@ def _apply(compose: A.Compose, images: dict[str, np.ndarray], path: str) -> Any:
 
 
 def geometry_rows(photos: Photos, rounds: int) -> Iterator[Row]:
-    """One warp beside three transforms, alone and within the whole heavy pipeline, from 320 to 256."""
+    """Time one warp beside three transforms, alone and within the whole heavy pipeline, from 320 to 256."""
     images = {path: plain_decode(path, 320) for path in photos.large}
     ours, theirs = aggressive((SIZE, SIZE), 3), heavy(SIZE)
     pipelines = {
@@ -301,7 +304,7 @@ def geometry_rows(photos: Photos, rounds: int) -> Iterator[Row]:
 
 
 def start_rows(folder: Path, rounds: int, num_rows: int) -> Iterator[Row]:
-    """Seconds from a table of iMet's size to its first batch, imports aside, in a process of its own."""
+    """Time a table of iMet's size up to its first batch, without imports, in a separate process."""
     script = Path(__file__).with_name("input_start.py")
     subprocess.run([sys.executable, script, "make", folder, str(num_rows)], check=True)
     for what, name in (("time", "first batch of"), ("open", "an unchanged cache is opened,")):

@@ -17,7 +17,7 @@ Decoder = Callable[[str], np.ndarray]
 
 
 def decoders(size: int) -> dict[str, Decoder]:
-    """Functions from a JPEG's path to RGB pixels of `size` x `size`; each as fast as its own documentation makes it."""
+    """Return functions from a JPEG's path to RGB pixels of `size` x `size`, each tuned as its documentation advises."""
     makers = (_pillow, _simplejpeg, _turbojpeg, _torchvision, _kornia)
     found: dict[str, Decoder] = {}
     for make in makers:
@@ -100,7 +100,7 @@ Loader = Iterator[Any]
 
 
 def loaders(paths: list[str], size: int, batch_size: int, num_workers: int) -> dict[str, Callable[[], Loader]]:
-    """Training loaders with a light augmentation (flip), from the original files, float and normalised."""
+    """Return training loaders with a light augmentation (flip), from the original files, float and normalised."""
     found: dict[str, Callable[[], Loader]] = {}
     for name, make in {"timm": _timm_loader, "torchvision v2": _torchvision_loader, "fastai": _fastai_loader}.items():
         try:
@@ -111,7 +111,7 @@ def loaders(paths: list[str], size: int, batch_size: int, num_workers: int) -> d
 
 
 class _Files(torch.utils.data.Dataset):
-    """(transformed Pillow image, 0) of each path; a class of its own so that workers can be spawned."""
+    """A dataset of (transformed Pillow image, 0); a module-level class, so that workers can be spawned."""
 
     def __init__(self, paths: list[str], transform: Any, read: Callable[[str], Any]) -> None:
         self.paths, self.transform, self.read = paths, transform, read

@@ -1,4 +1,4 @@
-"""Part of `input.py`: a table of iMet's size over made-up images, and the time to its first batch.
+"""A part of `input.py`: a table of iMet's size over made-up images, and the time to its first batch.
 
 `input_start.py make FOLDER ROWS`, then `input_start.py time FOLDER` in a process of its own; `input_start.py open
 FOLDER` times how a cache of these images is opened, with a look at the size and time of every file.
@@ -32,7 +32,7 @@ SMALL = ImageReader(size=(8, 8))
 
 
 def make(folder: Path, num_rows: int) -> None:
-    """The real labels where they are at hand; every image is a link to one of a few files."""
+    """Write the table, with the real labels if they are at hand; every image is a link to one of a few files."""
     (folder / "train").mkdir(parents=True)
     if REAL.is_file():
         frame = pd.read_csv(REAL, dtype=str).iloc[:num_rows]
@@ -72,7 +72,7 @@ def time_first_batch(folder: Path) -> None:
 
 
 def make_cache(folder: Path) -> None:
-    """A cache of all rows, of 8 x 8 made-up pixels each: what is timed does not read them."""
+    """Write a cache of all rows, with 8 x 8 made-up pixels each: the timed part does not read them."""
     table, pixels = read_table(FORMAT, folder), np.zeros((*SMALL.size, 3), np.uint8)
     target = CacheTarget(folder=folder / "cache", kind="pixels", key=cache_key(SMALL, "pixels", 95), quality=95)
     stamps = stamp_files(table.paths, ())
@@ -80,7 +80,7 @@ def make_cache(folder: Path) -> None:
 
 
 def time_cache(folder: Path) -> None:
-    """Print the seconds from the table to a source that knows which images the cache still holds as they are."""
+    """Print the seconds from the table to a source that has found every cached image unchanged."""
     table = read_table(FORMAT, folder)
     started = time.perf_counter()
     source = ImageSource(table, SMALL, cache=ImageCache(folder / "cache"), names=image_names(table, folder))

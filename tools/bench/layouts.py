@@ -47,7 +47,7 @@ class Layout:
 
 
 class Folder:
-    """A participant's folder while it is made, and what a grader knows of it.
+    """A participant's folder under construction, and the grader's answers.
 
     Attributes:
         held: labels of all rows, of which the last ones are the test's, bool (N, C).
@@ -76,11 +76,11 @@ class Folder:
         return np.stack(columns, axis=1)
 
     def label(self, row: int) -> str:
-        """Return the one label of a row."""
+        """Return the single label of a row."""
         return self.layout.names[int(self.held[row].argmax())]
 
     def picture(self, row: int, path: str) -> None:
-        """Draw a row's picture and write it, in the format of the path's ending."""
+        """Draw a row's picture and write it in the format of the path's suffix."""
         image = self._draw(np.flatnonzero(self.held[row]))
         self.pixels[row] = cv2.resize(image, (SEEN, SEEN), interpolation=cv2.INTER_AREA).ravel()
         place = self.data / path
@@ -90,7 +90,7 @@ class Folder:
         place.write_bytes(content.tobytes())
 
     def _draw(self, labels: np.ndarray) -> np.ndarray:
-        """Draw a blot a label, and two small ones of any colour, on grey ground, in noise, uint8 (SIDE, SIDE, 3)."""
+        """Draw one blot per label and two small ones of any colour on noisy grey, uint8 (SIDE, SIDE, 3)."""
         rng, image = self.rng, np.full((SIDE, SIDE, 3), self.rng.uniform(90, 130))
         y, x = np.mgrid[:SIDE, :SIDE]
         blots = [(rng.uniform(), rng.uniform(4, 7)) for _ in range(2)]
@@ -101,7 +101,7 @@ class Folder:
         return np.clip(image + rng.normal(0, 25, image.shape), 0, 255).astype(np.uint8)
 
     def write_table(self, name: str, columns: dict[str, Any], separator: str = ",") -> pd.DataFrame:
-        """Write a table of the folder; returns it."""
+        """Write a table of the folder, and return it."""
         table = pd.DataFrame(columns)
         table.to_csv(self.data / name, index=False, sep=separator)
         return table
@@ -112,7 +112,7 @@ class Folder:
 
 
 def make_mushrooms(folder: Folder) -> None:
-    """A folder a class and one for the test, beside each other; a column a class, in no order."""
+    """Write a folder per class beside the test's, and an unordered column per class."""
     for row in TRAIN:
         folder.picture(row, f"photos/{folder.label(row)}/{folder.numbers[row]}.jpg")
     ids = [f"{folder.numbers[row]}.jpg" for row in TEST]
@@ -122,7 +122,7 @@ def make_mushrooms(folder: Folder) -> None:
 
 
 def make_vines(folder: Folder) -> None:
-    """A column of 0 and 1 a class, with spaces in their names; all pictures in one folder."""
+    """Write one 0/1 column per class, with spaces in their names; all pictures lie in one folder."""
     ids = [f"leaf{number}" for number in folder.numbers]
     for row, name in enumerate(ids):
         folder.picture(row, f"images/{name}.png")
@@ -132,7 +132,7 @@ def make_vines(folder: Folder) -> None:
 
 
 def make_roofs(folder: Folder) -> None:
-    """A column of True and False a label, any number of them true; the site of some rows is not known."""
+    """Write one True/False column per label, any number of them true; some rows have no site."""
     ids = [f"{number:05d}" for number in folder.numbers]
     for row, name in enumerate(ids):
         folder.picture(row, f"{'train' if row in TRAIN else 'test'}/{name}.jpg")
@@ -143,7 +143,7 @@ def make_roofs(folder: Folder) -> None:
 
 
 def make_bridges(folder: Folder) -> None:
-    """A class and a number are the file's name, and no table tells more; one column of the sample names a class."""
+    """Name files by class and number, without a table; one column of the sample names a class."""
     for row in TRAIN:
         folder.picture(row, f"train/{folder.label(row)}_{folder.numbers[row]}.png")
     ids = [str(folder.numbers[row]) for row in TEST]
@@ -153,7 +153,7 @@ def make_bridges(folder: Folder) -> None:
 
 
 def make_toys(folder: Folder) -> None:
-    """A cell holds a list of labels, written as Python writes it."""
+    """Write each row's labels as a Python list in one cell."""
     held = folder.held
     empty = ~held.any(axis=1)
     held[empty, folder.rng.integers(0, held.shape[1], empty.sum())] = True  # every box holds a toy
@@ -166,7 +166,7 @@ def make_toys(folder: Folder) -> None:
 
 
 def make_bottles(folder: Folder) -> None:
-    """Three endings in one folder; ids of the table have them, those of the sample do not."""
+    """Write three file formats in one folder; the table's ids have the endings, the sample's do not."""
     endings = [(".jpg", ".JPG", ".png")[number % 3] for number in folder.numbers]
     ids = [f"IMG_{number}" for number in folder.numbers]
     for row, name in enumerate(ids):
@@ -177,7 +177,7 @@ def make_bottles(folder: Folder) -> None:
 
 
 def make_clouds(folder: Folder) -> None:
-    """Words are labels, tabs separate the table's cells, and the sample calls the ids otherwise."""
+    """Write words as labels, tab-separated cells, and a sample with another name for the ids."""
     ids = [f"sky_{number}" for number in folder.numbers]
     for row, name in enumerate(ids):
         folder.picture(row, f"{'train_images' if row in TRAIN else 'test_images'}/{name}.jpg")
@@ -187,7 +187,7 @@ def make_clouds(folder: Folder) -> None:
 
 
 def make_cheeses(folder: Folder) -> None:
-    """Letters with accents are two characters each in the files' names, as some archives leave them, and one in ids."""
+    """Write accented letters decomposed in file names, as some archives leave them, and composed in ids."""
     words = ("gruyère", "comté", "brânză", "jāņu siers")
     ids = [unicodedata.normalize("NFC", f"{words[number % 4]} {number}") for number in folder.numbers]
     for row, name in enumerate(ids):
@@ -198,7 +198,7 @@ def make_cheeses(folder: Folder) -> None:
 
 
 def make_biopsies(folder: Folder) -> None:
-    """Words are labels, the one that counts is rare, and the sample's column is called like it."""
+    """Write words as labels; the positive one is rare, and names the sample's column."""
     ids = [f"B{number}" for number in folder.numbers]
     for row, name in enumerate(ids):
         folder.picture(row, f"{'train' if row in TRAIN else 'test'}/{name}.jpg")
@@ -208,7 +208,7 @@ def make_biopsies(folder: Folder) -> None:
 
 
 def make_tiles(folder: Folder) -> None:
-    """Numbers are classes and columns of the sample, in neither order; it holds zeros, and a test table lies beside."""
+    """Write numbers as classes and as the sample's columns, both unordered, and a test table."""
     ids = [f"tile_{number}" for number in folder.numbers]
     for row, name in enumerate(ids):
         folder.picture(row, f"{'train' if row in TRAIN else 'test'}/{name}.png")

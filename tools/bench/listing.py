@@ -1,4 +1,4 @@
-"""Images nested by the first letters of their ids: CPU seconds to list them and to find each by its id.
+"""Images nested by the first letters of their ids: CPU seconds to list them and to look each up by id.
 
 `python tools/bench/listing.py [--check] [--quick]`; makes 200,000 empty files (`--quick`: 4,000) in a temporary folder.
 Beside ours stand the plain ways, `os.walk` and `pathlib.rglob` into a dict by the file's stem, without a look at other
@@ -36,7 +36,7 @@ def make(folder: Path, names: list[str]) -> None:
 
 
 def ours(folder: Path, names: list[str]) -> tuple[float, ...]:
-    """Return the seconds of the search of `read_table`, and of the same once more."""
+    """Return the seconds of `read_table`'s search, and of a second one in the same process."""
     import pandas as pd
 
     from imettk.config import TableFormat
@@ -52,7 +52,7 @@ def ours(folder: Path, names: list[str]) -> tuple[float, ...]:
 
 
 def new(folder: Path, names: list[str]) -> tuple[float, ...]:
-    """Return the seconds in which `imettk new` finds how ids name files, and those of its whole guess."""
+    """Return the seconds in which `imettk new` matches ids to files, and those of its whole guess."""
     import pandas as pd
 
     from imettk.starter.guess import guess

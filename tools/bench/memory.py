@@ -1,4 +1,4 @@
-"""Memory that stays with the process: what a network on a CPU gains where glibc does not give it back at once.
+"""Memory kept by the process: a CPU training's gain if glibc does not return freed memory at once.
 
 A network predicts batches and trains on them, in processes of their own: with glibc's default, which gives each large
 block to the system when it is freed, and as `imettk` starts. Then a validation with a loader process, forked as

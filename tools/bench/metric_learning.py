@@ -1,4 +1,4 @@
-"""Who is it, on Omniglot from scratch: our recipe over three seeds, two models joined, pytorch-metric-learning beside.
+"""Identification on Omniglot from scratch: our recipe over three seeds, an ensemble, and pytorch-metric-learning.
 
 `python tools/bench/metric_learning.py [--check] [--quick] [--rows ROW ...] [--folder DIR]`. Two hours on two slow
 cores; what has been trained and timed to its end in a folder is not trained again. Rows:
@@ -71,7 +71,7 @@ SECOND = (
 
 
 def imettk(*words: str | Path) -> str:
-    """Run a command of imettk; what it prints."""
+    """Run a command of imettk, and return its output."""
     done = subprocess.run(
         [sys.executable, "-m", "imettk", *map(str, words)],
         capture_output=True,
@@ -85,7 +85,7 @@ def imettk(*words: str | Path) -> str:
 
 
 class Competition:
-    """One of the tasks, laid out in a folder; `seconds.json` there keeps how long each finished training took."""
+    """One of the tasks, laid out in a folder; its `seconds.json` records the seconds of each finished training."""
 
     def __init__(self, folder: Path, *, unseen: bool, quick: bool) -> None:
         self.folder = folder
@@ -103,7 +103,7 @@ class Competition:
         imettk(name, RECIPE, "--data", self.folder / "data", "--run-dir", self.folder / run, *words)
 
     def train(self, run: str, seed: int, *options: str) -> float:
-        """Train a fold, if it has not been trained to its end; how many seconds it took when it was."""
+        """Train a fold to its end unless it is; return the seconds that the training took."""
         name = f"{run}/fold{seed}"
         if name not in self._kept():
             shutil.rmtree(self.folder / name, ignore_errors=True)  # of a killed benchmark: its time counts as a whole
@@ -117,13 +117,13 @@ class Competition:
         return json.loads(self._times.read_text()) if self._times.is_file() else {}
 
     def score(self, run: str) -> tuple[float, float]:
-        """MAP@5 and top-1 of a submission, counted by hand."""
+        """Count MAP@5 and top-1 of a submission by hand."""
         submission = pd.read_csv(self.folder / run / "submission.csv", dtype=str).set_index("image")
         hit = submission.to_numpy() == self._truth.loc[submission.index].to_numpy()[:, None]
         return float(np.where(hit.any(1), 1 / (hit.argmax(1) + 1), 0).mean()), float(hit[:, 0].mean())
 
     def score_enrolled(self, run: str, seed: int) -> tuple[float, float]:
-        """MAP@5 among the characters that the queries are of, without re-ranking and with it."""
+        """Return MAP@5 among the queries' own characters, without and with re-ranking."""
         queries, gallery = (
             load_predictions(self.folder / run / f"fold{seed}" / f"{name}.safetensors") for name in ("test", "gallery")
         )
@@ -133,8 +133,8 @@ class Competition:
         number = {str(label): place for place, label in enumerate(labels)}
         of_gallery = np.array([number.get(name, -1) for name in known])
         sides = queries.merged_embeddings, gallery.merged_embeddings, of_gallery
-        found = rank_gallery(*sides, k=NUM_ANSWERS), rank_reranked(*sides, k=NUM_ANSWERS)
-        plain, reranked = (map_at_k(one.labels, places) for one in found)
+        rankings = rank_gallery(*sides, k=NUM_ANSWERS), rank_reranked(*sides, k=NUM_ANSWERS)
+        plain, reranked = (map_at_k(ranking.labels, places) for ranking in rankings)
         return plain, reranked
 
     def runs(self, run: str, seeds: Sequence[int], *options: str) -> Results:
@@ -150,19 +150,19 @@ class Competition:
 
 
 class Results(NamedTuple):
-    """Of each seed."""
+    """Scores by seed."""
 
     map: list[float]
     top1: list[float]
     seconds: list[float]
 
     def extend(self, other: Results) -> None:
-        """More seeds."""
+        """Return the rows of more seeds."""
         for mine, more in zip(self, other, strict=True):
             mine.extend(more)
 
     def rows(self, name: str, bar: float | None) -> list[Row]:
-        """For the table."""
+        """Return the rows of the table."""
         return [
             Row(f"{name}: MAP@5", self.map, bar=bar, at_least=True),
             Row(f"{name}: top-1", self.top1),
@@ -171,7 +171,7 @@ class Results(NamedTuple):
 
 
 def unseen(task: Competition, seeds: Sequence[int]) -> list[Row]:
-    """Characters that the network has never seen, found by one image each."""
+    """Score characters that the network has never seen, found by one image each."""
     results = task.runs("first", seeds)
     scores = [task.score_enrolled("first", seed) for seed in seeds]
     return [
@@ -183,36 +183,36 @@ def unseen(task: Competition, seeds: Sequence[int]) -> list[Row]:
 
 
 def one_shot(task: Competition, run: str, seeds: Sequence[int]) -> list[Row]:
-    """Errors in 20 runs of 20 characters, by embeddings of a model that has seen none of them, and by pixels."""
+    """Count errors in 20 runs of 20 unseen characters, by a model's embeddings and by pixels."""
     errors, pixels = [], []
     plan = recipe().images
     runs = [read_run(number) for number in range(1, 21)]
-    flat = [[_small(images, plan.image_size).reshape(len(images), -1) for images in one[:2]] for one in runs]
+    flat = [[_small(images, plan.image_size).reshape(len(images), -1) for images in run[:2]] for run in runs]
     for seed in seeds:
         network = load_network(task.folder / run / f"fold{seed}" / "model.safetensors")
-        found = [[_embed(network, _small(images, plan.image_size)) for images in one[:2]] for one in runs]
+        found = [[_embed(network, _small(images, plan.image_size)) for images in run[:2]] for run in runs]
         errors.append(_error(found, runs))
         pixels.append(_error(flat, runs))
     return [Row("one-shot, 20 runs: error, beside pixels", errors, baseline=pixels, bar=0.999)]
 
 
 def _small(images: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """As the input path makes them, float32 (N, H, W, 1)."""
+    """Return images as the input path makes them, float32 (N, H, W, 1)."""
     small = [cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) for image in images]
     return np.stack(small)[..., None].astype(np.float32)
 
 
 def _error(pairs: list[list[np.ndarray]], runs: list[tuple[list[np.ndarray], list[np.ndarray], np.ndarray]]) -> float:
-    """The share of wrong answers, each the most similar image by its cosine."""
+    """Return the share of wrong answers, each the most similar image by cosine."""
     wrong = []
     for (queries, known), (_, _, truth) in zip(pairs, runs, strict=True):
-        queries, known = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (queries, known))
+        queries, known = (pixels / np.linalg.norm(pixels, axis=1, keepdims=True) for pixels in (queries, known))
         wrong.append((queries @ known.T).argmax(1) != truth)
     return float(np.concatenate(wrong).mean())
 
 
 def load_network(path: Path) -> torch.nn.Module:
-    """A trained network, in evaluation mode."""
+    """Load a trained network in evaluation mode."""
     file = read_tensors(path)
     made = from_json(json.dumps(json.loads(to_json(recipe())) | {"model": file.values["model"]}))
     mirrored = file.tensors["head.centres"].shape[0] != len(file.values["labels"])
@@ -227,7 +227,7 @@ def _embed(network: torch.nn.Module, images: np.ndarray) -> np.ndarray:
 
 
 def joined(task: Competition, first: str, alone: Results, seeds: Sequence[int]) -> list[Row]:
-    """A second model of another size, and both joined."""
+    """Train a second model of another size, and join both."""
     second = task.runs("second", seeds[:1], *SECOND)
     task.command("infer", first, "--fold", str(seeds[0]))
     apart = [task.folder / "one" / first, task.folder / "one" / "second"]
@@ -251,7 +251,7 @@ def joined(task: Competition, first: str, alone: Results, seeds: Sequence[int]) 
 
 
 def peers(task: Competition, seeds: Sequence[int], options: Sequence[str]) -> list[Row]:
-    """The library's ArcFace and triplets beside ours, in turn."""
+    """Train the library's ArcFace and triplets beside ours, in turn."""
     rows = []
     for kind, more in (("arcface", ARCFACE), ("triplet", TRIPLET)):
         ours, theirs, plain = Results([], [], []), Results([], [], []), []
@@ -269,7 +269,7 @@ def peers(task: Competition, seeds: Sequence[int], options: Sequence[str]) -> li
 
 
 def _library(kind: str, folder: Path, seed: int) -> Results:
-    """One training of `metric_peers.py`, which takes the recipe from a run folder `run`."""
+    """Run one training of `metric_peers.py`, which takes the recipe from a run folder `run`."""
     kept = folder / f"library_{kind}{seed}.json"
     if not kept.is_file():
         (folder / "run").unlink(missing_ok=True)

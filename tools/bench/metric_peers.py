@@ -34,7 +34,7 @@ IMAGES_PER_IDENTITY = 4
 
 
 class Loss:
-    """Embeddings and targets -> a number, as the library wants to be used."""
+    """The library's loss as its documentation uses it: embeddings and targets -> a number."""
 
     def __init__(self, kind: str, recipe: Recipe, num_classes: int) -> None:
         plan = recipe.embedding
@@ -51,7 +51,7 @@ class Loss:
 
 
 def batches(kind: str, targets: np.ndarray, batch_size: int, steps: int, seed: int) -> Iterator[np.ndarray]:
-    """Rows of each step: shuffled, or the library's batches of several images an identity."""
+    """Return the rows of each step: shuffled, or the library's batches of several images per identity."""
     rng, given = np.random.default_rng(seed), 0
     while given < steps:
         if kind == "arcface":
@@ -66,7 +66,7 @@ def batches(kind: str, targets: np.ndarray, batch_size: int, steps: int, seed: i
 
 
 def train(kind: str, recipe: Recipe, table: SampleTable, source: ImageSource, seed: int) -> Network:
-    """A plain loop over the recipe's stages."""
+    """Train in a plain loop over the recipe's stages."""
     torch.manual_seed(seed)
     assert table.targets is not None
     kept = np.flatnonzero(np.bincount(table.targets)[table.targets] >= recipe.folds.min_images)
@@ -93,7 +93,7 @@ def train(kind: str, recipe: Recipe, table: SampleTable, source: ImageSource, se
 
 
 def share_of_rate(stage: StageConfig, done: float) -> float:
-    """The learning rate after this share of a stage, as a share of its peak: a linear warmup, then a cosine."""
+    """Return the learning rate after a share of a stage, relative to its peak: linear warmup, then cosine."""
     warmup = stage.warmup_epochs / stage.num_epochs
     if done < warmup:
         return max(stage.warmup_start, done / warmup)
@@ -103,14 +103,16 @@ def share_of_rate(stage: StageConfig, done: float) -> float:
 
 @torch.inference_mode()
 def embed(network: Network, source: ImageSource, recipe: Recipe) -> np.ndarray:
-    """Unit embeddings of all images, float32 (N, D)."""
+    """Return unit embeddings of all images, float32 (N, D)."""
     dataset = ImageDataset(source, None, image_size=recipe.images.image_size)
-    parts = [network(dataset[one].images).embeddings for one in sequential_requests(np.arange(len(source)), 256)]
+    parts = [
+        network(dataset[request].images).embeddings for request in sequential_requests(np.arange(len(source)), 256)
+    ]
     return torch.cat(parts).numpy()
 
 
 def scores(queries: np.ndarray, truth: np.ndarray, gallery: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """MAP@5 and top-1 where an identity is as near as its best image, in plain numpy."""
+    """Return MAP@5 and top-1 in plain numpy; an identity is as near as its best image."""
     similarity = queries @ gallery.T
     best = np.stack([similarity[:, labels == label].max(1) for label in range(labels.max() + 1)], 1)
     hit = np.argsort(-best, axis=1)[:, :5] == truth[:, None]

@@ -1,8 +1,8 @@
-"""Intervals of the metrics that go by the order of probabilities, beside scikit-learn on each bootstrap sample.
+"""Intervals of ranking metrics, beside scikit-learn on each bootstrap sample.
 
 `python tools/bench/metrics.py [--check] [--quick]`. One column of made probabilities, of which half, or 2%, of the rows
 are true. scikit-learn scores a few samples, and its seconds are multiplied; where it lacks a metric, ours scores each
-sample anew.
+sample again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAMES = ("roc_auc", "roc_auc_weighted", "roc_auc_partial", "average_precision")
 
 
 def make_column(num_rows: int, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities, float32 (N, 1), and truth, uint8 (N, 1): AUC about 0.86."""
+    """Draw probabilities, float32 (N, 1), and truth, uint8 (N, 1): AUC about 0.86."""
     rng = np.random.default_rng(0)
     targets = (rng.random((num_rows, 1)) < share).astype(np.uint8)
     logits = rng.standard_normal(targets.shape) + 1.5 * targets
@@ -38,14 +38,14 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def interval(name: str, probs: np.ndarray, targets: np.ndarray, num_draws: int) -> tuple[float, float]:
-    """The interval of a metric, with all that it does once."""
+    """Compute the interval of a metric, including its one-time work."""
     scorer = METRICS[name].bound("labels")
     score_of = scorer.resampled(probs, targets)
     return score_interval(score_of, len(targets), low=scorer.metric.low, high=scorer.high, num_draws=num_draws)
 
 
 def score_anew(name: str, probs: np.ndarray, targets: np.ndarray, num_draws: int) -> list[float]:
-    """Scores of bootstrap samples, each by scikit-learn or else from its rows."""
+    """Score bootstrap samples one by one, by scikit-learn if it has the metric."""
     if name in PEERS:
         samples = draw_rows(len(targets), None, num_draws)
         return [float(PEERS[name](targets[rows, 0], probs[rows, 0])) for rows in samples]
@@ -67,7 +67,7 @@ def main() -> None:
                 ours.append(seconds_of(partial(interval, name, probs, targets, num_draws)))
                 theirs.append(num_draws / few * seconds_of(partial(score_anew, name, probs, targets, few)))
             rows.append(Row(f"{name}, {share:.0%} true", ours, "s", (), BAR))
-            rows.append(Row(f"  {'scikit-learn' if name in PEERS else 'anew'}, times ours", theirs, "s", ours))
+            rows.append(Row(f"  {'scikit-learn' if name in PEERS else 'again'}, times ours", theirs, "s", ours))
             score_of = METRICS[name].bound("labels").resampled(probs, targets)
             samples = list(draw_rows(num_rows, None, few))
             differences = np.array([score_of(sample) for sample in samples]) - score_anew(name, probs, targets, few)

@@ -40,7 +40,7 @@ NUM_ANSWERS = 5
 
 
 class LastConvolution(nn.Conv2d):
-    """Without padding. Of one place it is a product of matrices, for which oneDNN takes five times as long."""
+    """A convolution without padding; a 1 x 1 output is a matrix product, which oneDNN computes 5 times slower."""
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> (B, out, H', W')."""
@@ -50,7 +50,7 @@ class LastConvolution(nn.Conv2d):
 
 
 class FourBlocks(nn.Module):
-    """Four times convolution, BatchNorm, a pool of 2 and ReLU, then a convolution over the 2 x 2 places that are left.
+    """Four blocks of convolution, BatchNorm, 2 x 2 pooling and ReLU, then a convolution over the remaining 2 x 2.
 
     In a character it counts where a stroke is. With the interface that timm's networks have.
     """
@@ -72,18 +72,18 @@ class FourBlocks(nn.Module):
         return self.blocks(images)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Each block is a layer of its own."""
+        """Return one group of parameters per block."""
         return {"stem": r"^none", "blocks": r"^blocks\.(\d+)"}
 
 
 @register_model
 def four_blocks(pretrained: bool = False, **options: Any) -> FourBlocks:
-    """32 to 256 channels."""
+    """Return the network of 32 to 256 channels."""
     return FourBlocks((32, 64, 128, 256), options["in_chans"])
 
 
 def recipe() -> Recipe:
-    """ArcFace, cut to the ink, on 32 pixels and at last on 40; the enrolled images are the training ones."""
+    """Return the recipe: ArcFace, cropped to the ink, 32 pixels and finally 40; the gallery is the training set."""
     stage = StageConfig(batch_size=64, weight_decay=1e-3, augmentation="strokes")
     return Recipe(
         name="omniglot",
@@ -115,7 +115,7 @@ def recipe() -> Recipe:
 
 
 def read_characters() -> list[list[np.ndarray]]:
-    """Ink on black, uint8 (105, 105), of 20 drawers for each character.
+    """Read ink on black, uint8 (105, 105), by 20 drawers for each character.
 
     Greek and Latin stand in both halves of the archive: characters with the same 20 files are one.
     """
@@ -129,7 +129,7 @@ def read_characters() -> list[list[np.ndarray]]:
 
 
 def read_run(number: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-    """A one-shot task: 20 queries, 20 images to compare them with, and which of these is the one, int64 (20,)."""
+    """Read a one-shot task: 20 queries, 20 images to compare them with, and the right one's index, int64 (20,)."""
     folder = f"run{number:02d}"
     with zipfile.ZipFile(ARCHIVE) as archive:
         lines = [line.split() for line in archive.read(f"{folder}/class_labels.txt").decode().splitlines()]
@@ -142,8 +142,8 @@ def read_run(number: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarra
 
 
 def _inside(archive: zipfile.ZipFile, name: str) -> str:
-    """The file that a line of `class_labels.txt` names, with or without the folder above."""
-    return next(one for one in archive.namelist() if one.endswith(name))
+    """Return the file that a line of `class_labels.txt` names, with or without the folder above."""
+    return next(path for path in archive.namelist() if path.endswith(name))
 
 
 def _decode(content: bytes) -> np.ndarray:

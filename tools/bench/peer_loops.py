@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 
 class _Cycled(Dataset[tuple[Tensor, Tensor]]):
-    """`num_batches` ready-made batches: the given ones again and again."""
+    """A dataset of `num_batches` ready-made batches, which repeat the given ones."""
 
     def __init__(self, batches: Sequence[tuple[Tensor, Tensor]], num_batches: int) -> None:
         self.batches, self.num_batches = batches, num_batches
@@ -29,7 +29,7 @@ class _Cycled(Dataset[tuple[Tensor, Tensor]]):
 
 
 def cycled_loader(batches: Sequence[tuple[Tensor, Tensor]], num_batches: int) -> DataLoader[tuple[Tensor, Tensor]]:
-    """The loader that `loop_seconds` feeds every peer from: `num_batches` batches, cycled, in order, no workers.
+    """Return the loader for every peer: `num_batches` batches, cycled, in order, no workers.
 
     Public, so that whoever compares a peer with another loop can feed that loop through the same loader.
     """
@@ -45,7 +45,7 @@ def loop_seconds(
     num_warmup: int,
     num_steps: int,
 ) -> float:
-    """Seconds per step of `peer`'s training loop on the CPU, over the `num_steps` steps after `num_warmup` (>= 1).
+    """Return seconds per step of `peer`'s training loop on the CPU, over `num_steps` steps after `num_warmup` (>= 1).
 
     `network` maps inputs (B, ...) to logits (B, C) and is trained in place, with torch's fused AdamW at the constant
     learning rate `lr` and the mean cross-entropy to the int64 targets (B,). `batches` are (inputs, targets) in memory,

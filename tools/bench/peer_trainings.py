@@ -1,4 +1,4 @@
-"""Small trainings by Lightning and Accelerate that are killed and continued, as their documentation shows it."""
+"""Small trainings by Lightning and Accelerate, killed and continued as their documentation shows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PEAK_LR = 3e-3
 
 
 class TinyImages(Dataset[tuple[Tensor, Tensor]]):
-    """Random images that a small net can learn, each augmented anew at every visit.
+    """Random images that a small net can learn, each with a new augmentation at every visit.
 
     Item: image float32 (3, 16, 16), about 0..1, flipped left to right half of the time, plus Gaussian noise; label
     int64 (). The augmentation draws from torch's global generator of the process that reads the item (the loader's
@@ -50,11 +50,11 @@ class TinyImages(Dataset[tuple[Tensor, Tensor]]):
         return image + 0.05 * torch.randn(image.shape), self.labels[index]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state of the generator that the augmentation draws from."""
+        """Return the state of the augmentation's generator."""
         return {"rng": torch.get_rng_state()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Put the generator back to where `state_dict` found it."""
+        """Restore the generator's state."""
         torch.set_rng_state(state["rng"])
 
 
@@ -83,7 +83,7 @@ class TinyNet(nn.Module):
 def train_until_killed(
     peer: str, folder: Path, *, num_steps: int, save_every: int, kill_at: int | None, num_workers: int
 ) -> None:
-    """Train TinyNet on TinyImages for `num_steps` steps in all, continuing from what `folder` holds; write its hash.
+    """Train TinyNet on TinyImages up to step `num_steps`, continuing from `folder`; write its hash.
 
     `peer` is "lightning" or "accelerate". A checkpoint is saved into `folder` after each `save_every` steps and the
     newest one, if any, is continued from, all by the peer's own means. Steps count from 0 over the whole training: with
@@ -106,7 +106,7 @@ def train_until_killed(
 def _lightning_training(
     folder: Path, num_steps: int, save_every: int, kill_at: int | None, num_workers: int
 ) -> nn.Module:
-    """Lightning's way: `seed_everything`, ModelCheckpoint each so many steps, `ckpt_path="last"`, a stateful loader.
+    """Train as Lightning advises: `seed_everything`, ModelCheckpoint, `ckpt_path="last"`, a stateful loader.
 
     Lightning writes a checkpoint elsewhere and moves it to its place when it is whole, so the last one can be trusted.
     Its documentation lists what a checkpoint holds: the state of the random generators is not in that list, and no
@@ -137,7 +137,7 @@ def _lightning_training(
 def _accelerate_training(
     folder: Path, num_steps: int, save_every: int, kill_at: int | None, num_workers: int
 ) -> nn.Module:
-    """Accelerate's way: `set_seed`, `save_state` into step_<n>, `load_state` of the newest, the loader put back.
+    """Train as Accelerate advises: `set_seed`, `save_state`, `load_state` of the newest, skipped batches.
 
     With torchdata, `use_stateful_dataloader` puts the loader back. Without, the seedable sampler draws the order of the
     epoch again and `skip_first_batches` leaves out what was seen; the workers' generators start afresh then. The two
@@ -182,7 +182,7 @@ def _accelerate_training(
 
 
 def _load_newest(accelerator: Any, folder: Path) -> int:
-    """Load the newest checkpoint of `folder` that can be loaded; the number of steps it has done, 0 without any.
+    """Load the newest checkpoint of `folder` that loads; return its step, 0 without one.
 
     `save_state` writes file after file in place, so a kill in the middle of it leaves a cut folder behind: its owner
     would see it fail to load and take the one before it. (A cut or missing file of random states does not fail, it is
@@ -204,7 +204,7 @@ def _kill(kill_at: int | None, step: int) -> None:
 
 
 def _tiny_loader(num_workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
-    """TinyImages in shuffled batches, by torchdata's StatefulDataLoader where it is installed."""
+    """Return TinyImages in shuffled batches, by torchdata's StatefulDataLoader if installed."""
     kind: Any = DataLoader
     if _has_torchdata():
         from torchdata.stateful_dataloader import StatefulDataLoader

@@ -1,4 +1,4 @@
-"""Peers of imettk for the benchmarks: which are here, and what their loops and trainings share.
+"""Peers of imettk for the benchmarks: the installed ones, and the shared parts of their loops and trainings.
 
 The peers are optional: nothing is imported from them before a function is called that needs one.
 """
@@ -20,7 +20,7 @@ PEERS = ("lightning", "accelerate", "fastai")
 
 
 def installed() -> dict[str, str]:
-    """The peers found here: name -> version, read from the package metadata without importing any of them."""
+    """Return the installed peers, name -> version, from package metadata, without importing them."""
     found = {}
     for name in PEERS:
         try:
@@ -31,7 +31,7 @@ def installed() -> dict[str, str]:
 
 
 def lightning_module(network: nn.Module, lr: float, num_steps: int | None = None) -> Any:
-    """`network` as a LightningModule; with `num_steps`, under OneCycleLR over so many steps."""
+    """Wrap `network` as a LightningModule; with `num_steps`, under OneCycleLR over so many steps."""
     from lightning.pytorch import LightningModule
 
     class Classifier(LightningModule):
@@ -57,7 +57,7 @@ def lightning_module(network: nn.Module, lr: float, num_steps: int | None = None
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Standard output and error to os.devnull, by file descriptor: loggers hold on to the streams they first saw."""
+    """Send stdout and stderr to os.devnull by file descriptor: loggers keep the streams they first saw."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)

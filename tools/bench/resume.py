@@ -1,4 +1,4 @@
-"""Kill a training again and again, continue it, and compare the bits with a training that nobody touched.
+"""Kill a training again and again, continue it, and compare its bits with an undisturbed training's.
 
 The training has everything in it that could differ: shuffle, random augmentation, dropout, MixUp and CutMix, averaged
 weights, accumulation, float16 with its loss scale, hard examples, two stages, two loader processes, checkpoints in the
@@ -39,7 +39,7 @@ PEER_STEPS, PEER_SAVES = 24, 5
 
 
 class Campaign(NamedTuple):
-    """How often was killed, in how many trainings, and how many of these ended with the bits of the untouched one."""
+    """The numbers of kills, of trainings, and of trainings with the bits of the undisturbed one."""
 
     name: str
     kills: int
@@ -48,7 +48,7 @@ class Campaign(NamedTuple):
 
 
 def recipe() -> Recipe:
-    """Small, and with everything that is random."""
+    """Return a small recipe with everything that is random."""
     common = {"batch_size": 8, "accumulate": 2, "augmentation": "affine", "clip_norm": 1.0}
     return replace(
         digits(),
@@ -73,7 +73,7 @@ def recipe() -> Recipe:
 
 
 def in_process(work: Callable[[], None], *, kill_after: float | None = None) -> bool:
-    """Do it in a process of its own, killed after so many seconds; returns whether it came to its end."""
+    """Do the work in a separate process, killed after so many seconds; return True if it finished."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
@@ -96,7 +96,7 @@ def in_process(work: Callable[[], None], *, kill_after: float | None = None) -> 
 
 
 def run_ours(folder: Path, data: Path, prepared: Path, kill_at: int | None = None) -> None:
-    """A session of our training, that kills itself before the micro-batch of this number."""
+    """Run a session of our training, which kills itself before micro-batch `kill_at`."""
     load = imettk.training.feed.load_batches
 
     def deadly(*arguments: object, **options: object) -> Iterator[object]:
@@ -113,7 +113,7 @@ def run_ours(folder: Path, data: Path, prepared: Path, kill_at: int | None = Non
 
 
 def bits_of(folder: Path) -> str:
-    """Hash of weights, averaged weights, optimizer and what else the last checkpoint holds, and of the final model."""
+    """Hash the last checkpoint (weights, averaged weights, optimizer and the rest) and the final model."""
     newest = max((folder / "fold0" / "checkpoints").glob("step-*.safetensors"))
     digest = hashlib.sha256()
     for path in (newest, folder / "fold0" / "model.safetensors"):
@@ -125,7 +125,7 @@ def bits_of(folder: Path) -> str:
 
 
 def kill_ours(folder: Path, num_kills: int, chance: random.Random) -> Campaign:
-    """Trainings one after another, each killed a few times, until there were enough kills."""
+    """Run trainings one after another, each killed a few times, until there were enough kills."""
     data, prepared = folder / "data", folder / "prepared"
     in_process(
         lambda: make_digits(
@@ -158,7 +158,7 @@ def kill_ours(folder: Path, num_kills: int, chance: random.Random) -> Campaign:
 
 
 def kill_peer(peer: str, num_workers: int, folder: Path, num_kills: int, chance: random.Random) -> Campaign:
-    """The same for a peer: it kills itself at the start of random steps."""
+    """Do the same for a peer, which kills itself at the start of random steps."""
 
     def session(run: Path, kill_at: int | None) -> bool:
         return in_process(
@@ -191,13 +191,13 @@ def main() -> None:
     chance = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         campaigns = [kill_ours(Path(folder, "imettk"), 4 if arguments.quick else arguments.kills, chance)]
-        for peer in (one for one in ("lightning", "accelerate") if one in found):
+        for peer in [name for name in ("lightning", "accelerate") if name in found]:
             for num_workers in (0, 2):
                 place = Path(folder, f"{peer}{num_workers}")
                 campaigns.append(kill_peer(peer, num_workers, place, arguments.peer_kills, chance))
     print(f"{'':<46}{'kills':>10}{'trainings':>10}{'same bits':>10}")
-    for one in campaigns:
-        print(f"{one.name:<46}{one.kills:>10}{one.runs:>10}{one.same:>10}")
+    for campaign in campaigns:
+        print(f"{campaign.name:<46}{campaign.kills:>10}{campaign.runs:>10}{campaign.same:>10}")
     print()
     finish(
         [Row("imettk: trainings that ended with other bits", [campaigns[0].runs - campaigns[0].same], bar=0)], arguments

@@ -53,7 +53,7 @@ SEARCHES: dict[str, Search] = {"imettk": ours, "scikit-learn": scikit_learn, "fa
 
 
 def make(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Queries and gallery like a model's: clusters of a few images, float32 (count, WIDTH) each."""
+    """Draw queries and a gallery like a model's: clusters of a few images, float32 (count, WIDTH) each."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((max(1, count // 10), WIDTH), np.float32)
     made = [centres[rng.integers(0, len(centres), count)] for _ in range(2)]
@@ -69,7 +69,7 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def print_peak(name: str, count: int) -> None:
-    """MB that a search needs above its input and libraries, which a small search has loaded."""
+    """Print the MB that a search needs above its input and libraries, which a small search has loaded."""
     queries, gallery = make(count)
     SEARCHES[name](queries[:100], gallery[:100])
     before = memory("VmRSS")
@@ -79,20 +79,20 @@ def print_peak(name: str, count: int) -> None:
 
 
 def memory(field: str) -> int:
-    """A field of the process's state, in kB."""
+    """Return a field of the process's state, in kB."""
     found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1])
 
 
 def peak_of(name: str, count: int) -> float:
-    """`print_peak` in a fresh process."""
+    """Run `print_peak` in a new process."""
     command = [sys.executable, __file__, "--peak", name, str(count)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def time_rows(count: int, rounds: int, names: list[str], judge: bool) -> list[Row]:
-    """Seconds of each, and the share of our rows that the others found as well."""
+    """Time each library, and compare its rows with ours."""
     queries, gallery = make(count)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     found: dict[str, np.ndarray] = {}
@@ -118,7 +118,7 @@ def time_rows(count: int, rounds: int, names: list[str], judge: bool) -> list[Ro
 
 
 def rank_rows(count: int, rounds: int) -> list[Row]:
-    """Seconds for identities from 100 neighbours a query."""
+    """Time the ranking of identities from 100 neighbours per query."""
     rng = np.random.default_rng(0)
     near = rng.integers(0, count, (count, 100))
     similarities = -np.sort(-rng.random(near.shape, np.float32))

@@ -1,4 +1,4 @@
-"""The same bits: every built-in recipe in miniature, from prepare to the submission, as hashes of what it leaves.
+"""Same bits: every built-in recipe in miniature, from prepare to the submission, as hashes of its files.
 
 Hashes are over tensors (name, dtype, shape, bytes) of models and predictions, the numbers of rule.json and
 scores.json, and submission.csv. They hold for one machine and its versions alone: save them before a change that must
@@ -41,7 +41,7 @@ UNSTABLE = ("time", "seconds")
 
 
 def short(stages: int = 1, *, batch: int = 16, epochs: int = 2) -> list[str]:
-    """Options that make stages short."""
+    """Return options that make stages short."""
     options = {"batch-size": batch, "num-epochs": epochs, "warmup-epochs": 0.25, "accumulate": 1}
     return [
         word
@@ -94,7 +94,7 @@ STORIES: dict[str, tuple[Callable[[Path, Path], None], list[str]]] = {
 
 
 def command(*words: object) -> None:
-    """A command of imettk in this process; what it prints is shown only where it fails."""
+    """Run a command of imettk in this process; show its output only if it fails."""
     shown = io.StringIO()
     try:
         with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
@@ -105,7 +105,7 @@ def command(*words: object) -> None:
 
 
 def play(name: str, folder: Path) -> dict[str, str]:
-    """Run a recipe from its table to its submission; the hashes of what it has left, by the file's name."""
+    """Run a recipe from its table to its submission; return its files' hashes by name."""
     make_data, small = STORIES[name]
     run_dir = folder / name
     data = folder / make_data.__name__
@@ -116,15 +116,15 @@ def play(name: str, folder: Path) -> dict[str, str]:
     command("train", *common, "--fold", 0)
     command("validate", *common)
     command("infer", *common)
-    files = [*sorted(run_dir.glob("fold*/*.safetensors")), *(run_dir / one for one in ("rule.json", "scores.json"))]
+    files = [*sorted(run_dir.glob("fold*/*.safetensors")), *(run_dir / file for file in ("rule.json", "scores.json"))]
     hashes = {path.relative_to(run_dir).as_posix(): digest(path) for path in files if path.is_file()}
     submission = hashlib.sha256((run_dir / "submission.csv").read_bytes()).hexdigest()[:16]
     return hashes | {"submission.csv": submission}
 
 
 def digest(path: Path) -> str:
-    """The hash of a file's numbers: tensors with name, dtype, shape and bytes, or what a JSON file says,
-    but for what it leaves empty."""
+    """Hash a file's numbers: tensors with name, dtype, shape and bytes, or a JSON file's fields,
+    except empty ones."""
     found = hashlib.sha256()
     if path.suffix == ".safetensors":
         for name, tensor in sorted(load_file(path).items()):
@@ -137,7 +137,7 @@ def digest(path: Path) -> str:
 
 
 def _filled(content: Any) -> Any:
-    """What a JSON file says, but for what it leaves empty: fields of later versions stand so in its plan."""
+    """Return a JSON file's fields without the empty ones: later versions add fields that stay empty."""
     if not isinstance(content, dict):
         return content
     parts = ((name, _filled(value)) for name, value in content.items() if name not in UNSTABLE)
@@ -145,7 +145,7 @@ def _filled(content: Any) -> Any:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Play all recipes that are asked for, print their hashes, and compare; how many differ."""
+    """Play the chosen recipes, print and compare their hashes; return the number that differ."""
     print_machine()
     before = json.loads(arguments.against.read_text()) if arguments.against else {}
     found: dict[str, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""1,000 sessions of 9 hours, simulated: does one overrun, and how much of the time goes into training?
+"""1,000 simulated sessions of 9 hours: overruns, and the share of time that goes into training.
 
 The policy is the package's own `Session`; only the clock, the steps and the disk are made up. Steps are lognormal with
 30% spread and drift by 20% over the session, saves take 1 to 30 s, one session in 50 stalls for up to 2 minutes. In a
@@ -25,7 +25,7 @@ COPY_SECONDS = 0.1  # what a checkpoint in the background keeps the loop waiting
 
 @dataclass
 class Outcome:
-    """How a session ended: when (seconds after its start), seconds in steps and validations, and by whom."""
+    """A session's end: seconds after its start, seconds in steps and validations, and the cause."""
 
     ended: float
     useful: float
@@ -33,7 +33,7 @@ class Outcome:
 
 
 class Clock:
-    """Seconds that only the simulation moves."""
+    """A clock that only the simulation moves."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -43,7 +43,7 @@ class Clock:
 
 
 def play(number: int, *, hangs: bool) -> Outcome:
-    """One session, as the trainer goes through it: stop or go on before every step, as late as the policy allows."""
+    """Play a session as the trainer does: stop or go on before every step, as late as the policy allows."""
     chance = random.Random(number)
     clock = Clock()
     session = Session(started=0.0, limit_seconds=LIMIT, margin_seconds=MARGIN, clock=clock)
@@ -92,14 +92,15 @@ def main() -> None:
     print_machine()
     plain = [play(number, hangs=False) for number in range(count)]
     hung = [play(number, hangs=True) for number in range(count)]
-    shares = [one.useful / (LIMIT - MARGIN) for one in plain]
-    beyond_margin = sum(one.by_watchdog for one in hung)
+    shares = [session.useful / (LIMIT - MARGIN) for session in plain]
+    beyond_margin = sum(session.by_watchdog for session in hung)
     print(f"{count} sessions of {LIMIT / 3600:g} h, margin {MARGIN:g} s; then {count} with a step that hangs\n")
-    print(f"ended by the watchdog: {sum(one.by_watchdog for one in plain)}, and {beyond_margin} of those that hang\n")
+    by_watchdog = sum(session.by_watchdog for session in plain)
+    print(f"ended by the watchdog: {by_watchdog}, and {beyond_margin} of those that hang\n")
     finish(
         [
-            Row("overruns", [sum(one.ended > LIMIT for one in plain)], bar=0),
-            Row("overruns where a step hangs", [sum(one.ended > LIMIT for one in hung)], bar=0),
+            Row("overruns", [sum(session.ended > LIMIT for session in plain)], bar=0),
+            Row("overruns if a step hangs", [sum(session.ended > LIMIT for session in hung)], bar=0),
             Row("share of the time before the margin, mean", [sum(shares) / count], bar=0.985, at_least=True),
             Row("share of the time before the margin, all", shares, bar=0.985, at_least=True),
             Row("stalls beyond the margin ended by the watchdog", [beyond_margin], bar=1, at_least=True),

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine's line, the table with its bars, and the exit code of `--check`."""
+"""Shared parts of the benchmarks: the machine's line, the table with its bars, and the exit code of `--check`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One measured thing.
+    """A measured quantity.
 
     Attributes:
         values: one a round, in `unit`.
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
     @property
     def judged(self) -> float:
-        """The median, or that of the ratios of each round where there is a baseline: what slows both cancels out."""
+        """The median, or with a baseline the median of the rounds' ratios: what slows both cancels out."""
         if not self.baseline:
             return statistics.median(self.values)
         return statistics.median(value / base for value, base in zip(self.values, self.baseline, strict=True))
@@ -43,7 +43,7 @@ class Row(NamedTuple):
 
 
 def arguments_of(doc: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that all benchmarks have."""
+    """Return a parser with the options that all benchmarks have."""
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--check", action="store_true", help="exit 1 when a row misses its bar")
     parser.add_argument("--quick", action="store_true", help="a smoke test: few rounds, numbers mean little")
@@ -51,14 +51,14 @@ def arguments_of(doc: str | None) -> argparse.ArgumentParser:
 
 
 def print_machine(*packages: str) -> None:
-    """Machine and versions, as a table needs them above it."""
+    """Print machine and versions, which belong above every table."""
     print(f"{platform.platform()}, {os.cpu_count()} cores, {_processor()}")
     names = ("torch", "timm", *packages)
     print(", ".join([f"python {platform.python_version()}", *(f"{name} {_version(name)}" for name in names)]) + "\n")
 
 
 def print_table(rows: Sequence[Row]) -> int:
-    """Print the rows; returns how many miss their bar."""
+    """Print the rows; return the number that miss their bar."""
     print(f"{'':<46}{'median':>10}{'min':>10}{'max':>10}{'baseline':>10}{'ratio':>8}{'bar':>10}")
     for row in rows:
         middle = statistics.median(row.values)
@@ -71,7 +71,7 @@ def print_table(rows: Sequence[Row]) -> int:
 
 
 def finish(rows: Sequence[Row], arguments: argparse.Namespace) -> None:
-    """Print the table and leave, with code 1 where `--check` was given and a row misses its bar."""
+    """Print the table and exit, with code 1 if `--check` was given and a row misses its bar."""
     missed = print_table(rows)
     sys.exit(1 if arguments.check and missed else 0)
 

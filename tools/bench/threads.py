@@ -1,4 +1,4 @@
-"""Idle threads that sleep instead of spinning: what that costs alone, and what it saves beside other processes.
+"""Idle threads that sleep instead of spinning: the cost alone, and the gain beside other processes.
 
 A training's steps, forward and backward, in processes of their own: with torch's default, whose idle OpenMP threads
 spin for milliseconds, and with the shorter spin that `imettk` sets before torch is imported. Alone, and beside two
@@ -46,7 +46,7 @@ ROUNDS = 5
 
 
 def step_seconds(network: Sequence[object], policy: dict[str, str]) -> float:
-    """The median step of a training in a process of its own."""
+    """Return the median step of a training in a separate process."""
     environment = {name: value for name, value in os.environ.items() if name not in (*POLICY, "OMP_WAIT_POLICY")}
     command = [sys.executable, "-c", STEPS, *map(str, network)]
     return float(subprocess.run(command, env=environment | policy, check=True, capture_output=True, text=True).stdout)
@@ -55,7 +55,7 @@ def step_seconds(network: Sequence[object], policy: dict[str, str]) -> float:
 def measure(
     network: Sequence[object], rounds: int, *, neighbours: int, policy: dict[str, str] = POLICY
 ) -> tuple[list[float], list[float]]:
-    """Seconds a step, by this policy and by default, round by round in turn, beside so many busy processes."""
+    """Time steps by this policy and by default, in turn, beside so many busy processes."""
     others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(neighbours)]
     try:
         pairs = []

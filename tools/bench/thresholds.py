@@ -30,7 +30,7 @@ LIMITED = Goal(BETA, "samples", 1, 10)
 
 
 def make_probs(targets: np.ndarray) -> np.ndarray:
-    """Probabilities like a model's, float32 (N, C): F2 about 0.54 with one threshold."""
+    """Draw probabilities like a model's, float32 (N, C): F2 about 0.54 with one threshold."""
     rng = np.random.default_rng(0)
     true = targets.sum(0)
     logits = rng.standard_normal(targets.shape, dtype=np.float32)
@@ -45,7 +45,7 @@ def make_probs(targets: np.ndarray) -> np.ndarray:
 
 
 def timed(work: Callable[[], object], rounds: int) -> list[float]:
-    """Seconds of each round."""
+    """Return the seconds of each round."""
     seconds = []
     for _ in range(rounds):
         started = time.perf_counter()
@@ -55,7 +55,7 @@ def timed(work: Callable[[], object], rounds: int) -> list[float]:
 
 
 def peak_of(kind: str, probs: np.ndarray, targets: np.ndarray) -> float:
-    """Highest memory while a rule is fitted, with the probabilities themselves, as a multiple of these."""
+    """Return the peak memory while a rule is fitted, input included, as a multiple of the input."""
     tracemalloc.start()
     FITS[kind](probs, targets)
     peak = tracemalloc.get_traced_memory()[1]
@@ -64,7 +64,7 @@ def peak_of(kind: str, probs: np.ndarray, targets: np.ndarray) -> float:
 
 
 def find(probs: np.ndarray, targets: np.ndarray) -> Candidates:
-    """What the two groups of labels need to be fitted with 1 to 10 labels a row."""
+    """Fit the two groups of labels with 1 to 10 labels per row."""
     return find_candidates(probs, targets, LIMITED, groups=(np.arange(probs.shape[1]) >= NUM_CULTURES).astype(int))
 
 

@@ -1,4 +1,4 @@
-"""What the training loop costs beside a bare PyTorch loop, a start beside a fresh one, a checkpoint beside torch.save.
+"""The training loop beside a bare PyTorch loop, a resumed start beside a fresh one, a checkpoint beside torch.save.
 
 `python tools/bench/trainer.py [--check] [--quick]`; times Lightning, Accelerate and fastai where they are installed.
 """
@@ -58,7 +58,7 @@ class Pixels(torch.utils.data.Dataset):
 
 
 class TinyMlp(nn.Module):
-    """About 300 us a step on one core."""
+    """A tiny MLP: about 300 us a step on one core."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,12 +69,12 @@ class TinyMlp(nn.Module):
 
 
 def resnet18() -> Network:
-    """timm's resnet18 as the package makes it."""
+    """Return timm's resnet18 as the package makes it."""
     return Network(backbone="timm:resnet18", num_classes=CLASSES, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 class LogitsOnly(nn.Module):
-    """What the peers train: the same network, with plain logits."""
+    """The peers' network: the same, with plain logits."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class LogitsOnly(nn.Module):
 
 
 class TimedSession(Session):
-    """Notes the time at every step's border."""
+    """A recorder of the time at every step's start."""
 
     def __init__(self, limit_steps: int) -> None:
         super().__init__(started=time.monotonic(), limit_seconds=math.inf, margin_seconds=0, limit_steps=limit_steps)
@@ -97,7 +97,7 @@ class TimedSession(Session):
 
 
 def ours(make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, steps: int, warmup: int) -> float:
-    """Seconds a step of the trainer, everything on that is on in a training, but for validation."""
+    """Return seconds a step of the trainer, with everything on that a training uses except validation."""
     network = make()
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder, "journal.jsonl"))
@@ -133,7 +133,7 @@ def ours(make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, steps:
 
 
 def requests(batch_size: int, steps: int) -> Iterator[BatchRequest]:
-    """What the trainer asks its loader for."""
+    """Return the trainer's requests to its loader."""
     return train_requests(
         Sampler(rows=np.arange(ROWS), seed=0).order,
         samples_per_epoch=ROWS,
@@ -146,7 +146,7 @@ def requests(batch_size: int, steps: int) -> Iterator[BatchRequest]:
 
 
 def bare(make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, steps: int, warmup: int) -> float:
-    """Seconds a step of the loop that everybody writes, with the same loader."""
+    """Return seconds a step of the loop that everybody writes, with the same loader."""
     network = make().to(memory_format=torch.channels_last).train()
     # The same optimizer: which parameters decay is no matter of the loop.
     groups = [[name for name, _ in network.named_parameters()]]
@@ -164,7 +164,7 @@ def bare(make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, steps:
 
 
 def in_memory(make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, steps: int, warmup: int) -> float:
-    """The bare loop over batches that are in memory already: the baseline of the peers, who are given the same."""
+    """Return seconds a step of the bare loop over batches in memory, the baseline of the peers."""
     network = make().to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     for step, (images, targets) in enumerate(peer_loops.cycled_loader(_batches(dataset, batch_size), warmup + steps)):
@@ -178,15 +178,15 @@ def in_memory(make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, s
 
 
 def peer(name: str, make: Callable[[], nn.Module], dataset: Pixels, batch_size: int, steps: int, warmup: int) -> float:
-    """Seconds a step of a peer over the same batches."""
+    """Return seconds a step of a peer over the same batches."""
     network = LogitsOnly(make()).to(memory_format=torch.channels_last)
     batches = _batches(dataset, batch_size)
     return peer_loops.loop_seconds(name, network, batches, lr=1e-3, num_warmup=warmup, num_steps=steps)
 
 
 def _batches(dataset: Pixels, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-    some = [dataset[one] for one in requests(batch_size, 32)]
-    return [(batch.images, batch.targets) for batch in some if batch.targets is not None]
+    batches = [dataset[request] for request in requests(batch_size, 32)]
+    return [(batch.images, batch.targets) for batch in batches if batch.targets is not None]
 
 
 def loop_rows(
@@ -200,22 +200,22 @@ def loop_rows(
     warmup: int,
     rounds: int,
 ) -> list[Row]:
-    """Our loop beside the bare one with the same loader, and the peers beside one over batches in memory, in turn."""
+    """Time our loop beside the bare one with the same loader, and the peers beside one over batches in memory."""
     dataset = Pixels(size)
     measures: dict[str, Callable[..., float]] = {"bare": bare, "imettk": ours}
     if found := peers.installed():
-        measures |= {"bare, in memory": in_memory, **{one: functools.partial(peer, one) for one in found}}
+        measures |= {"bare, in memory": in_memory, **{name: functools.partial(peer, name) for name in found}}
     times: dict[str, list[float]] = {kind: [] for kind in measures}
     for number in range(rounds):
         for kind, measure in measures.items():
             if kind in ("bare", "imettk") or number < 3:  # peers are far from the bar: fewer rounds will do
                 times[kind].append(measure(make, dataset, batch_size, steps, warmup) * 1e6)
     rows = [Row(f"{name}: imettk", times["imettk"], "us a step", times["bare"], bar)]
-    return rows + [Row(f"{name}: {one}", times[one], "us a step", times["bare, in memory"]) for one in found]
+    return rows + [Row(f"{name}: {peer}", times[peer], "us a step", times["bare, in memory"]) for peer in found]
 
 
 def checkpoint_row(rounds: int) -> Row:
-    """How long a checkpoint of densenet121 + Adam + EMA keeps the loop waiting, beside a plain torch.save."""
+    """Time the loop's wait for a checkpoint of densenet121 + Adam + EMA, beside a plain torch.save."""
     network = Network(backbone="timm:densenet121", num_classes=CLASSES, mean=(0.5,) * 3, std=(0.25,) * 3)
     ema = ModelEmaV3(network)
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
@@ -247,7 +247,7 @@ def _fail(step: int, error: OSError) -> None:
 
 
 def start_row(rounds: int) -> Row:
-    """From the command to the first step, resumed beside fresh; the demo's recipe, processes of their own."""
+    """Time the demo's recipe from the command to the first step, resumed beside fresh, in separate processes."""
     fresh: list[float] = []
     resumed: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -271,7 +271,7 @@ def start_row(rounds: int) -> Row:
 
 
 def _first_step(lines: list[str]) -> float:
-    event = [one for one in map(json.loads, lines) if one["event"] == "train"][-1]
+    event = [event for event in map(json.loads, lines) if event["event"] == "train"][-1]
     return event["time"] - 10 * event["seconds"]
 
 

@@ -56,7 +56,7 @@ MATCHED_PEERS, OTHER_PEERS = ("timm loop", "fastai"), ("timm settings", "fastai 
 
 
 class Fold(NamedTuple):
-    """What somebody made of a fold: ids (N,), whether each answer is right, bool (N,), and how long it took."""
+    """A contestant's result on a fold: ids (N,), correctness of each answer, bool (N,), and seconds."""
 
     ids: np.ndarray
     right: np.ndarray

@@ -34,7 +34,7 @@ MEAN = STD = 0.5  # of these weights
 
 
 class Photos(Dataset[tuple[Tensor, int]]):
-    """Photos squeezed to squares; in training half of them are mirrored."""
+    """A dataset of photos squeezed to squares; in training half of them are mirrored."""
 
     def __init__(self, paths: list[Path], targets: np.ndarray, side: int, *, training: bool) -> None:
         self._paths, self._targets, self._side, self._training = paths, targets, side, training
@@ -129,7 +129,7 @@ def train_fastai(
 
 
 class Transformed(Photos):
-    """The same photos by a transform of timm."""
+    """A dataset of the same photos with a transform of timm."""
 
     def __init__(self, photos: Photos) -> None:
         super().__init__(photos._paths, photos._targets, photos._side, training=photos._training)
@@ -174,7 +174,7 @@ PEERS: dict[str, Callable[..., np.ndarray]] = {
 
 
 def main() -> None:
-    """Train a fold and write what it answers."""
+    """Train a fold and write its answers."""
     peer, data, weights, folds_csv, fold, out, epochs, side = sys.argv[1:]
     warnings.filterwarnings("ignore")
     torch.manual_seed(int(fold))
