@@ -25,11 +25,11 @@ from imettk.synthetic.digits import DigitsSize, make_digits
 # fastest for networks as small as these; OMP_NUM_THREADS=2 runs all with two.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# Tests tell nobody: neither these, nor a file with a developer's own, are taken by what they start.
+# Tests send no messages: commands must find neither a developer's file of credentials nor the variables below.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="imettk-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
-# No file of a test outlives the machine, and a busy disk takes its time to promise that. `test_files.py` sees to it
-# that it is asked; what runs in processes of its own does ask.
+# No file of a test has to survive a crash of the machine, and fsync is slow on a busy disk. `test_files.py` checks that
+# it is called; separate processes do call it.
 os.fsync = lambda file: None
 for name in [name for name in os.environ if name.startswith("IMETTK_TELEGRAM_")]:
     del os.environ[name]
@@ -42,8 +42,8 @@ pytest_plugins = ["kaggle_fixtures"]  # for commands and for the platform's own 
 PROJECT = Path(__file__).resolve().parents[1]
 # Begun first, in this order, so that no process is left alone with one at the end.
 LONG = (
-    "test_whole_chain.py", "test_kernels.py", "test_combinations.py", "test_demo.py", "test_exact_resume.py",
-    "test_bench.py", "test_train.py", "test_units_story.py",
+    "test_bench.py", "test_kernels.py", "test_combinations.py", "test_demo.py", "test_exact_resume.py",
+    "test_whole_chain.py", "test_units_story.py", "test_train.py", "test_label_forms.py", "test_report_browser.py",
 )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ Imettk = Callable[..., subprocess.CompletedProcess[str]]
 def imettk(forks: ForkServer) -> Imettk:
     """Run the command line in a separate process and require the exit code `code`.
 
-    The process is forked, if it is not asked to be `real`: for what is about the start itself.
+    The process is forked unless `real` is set, which is for tests of the start itself.
     """
 
     def run(

@@ -9,7 +9,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "imettk"
-# What a user types is the name of a file in these folders.
+# A user types the names of the files in these folders.
 TYPED = ("commands", "cli", "recipes")
 
 # Module -> the test file that covers it: imports it, or runs a command or recipe that it serves.

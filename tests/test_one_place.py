@@ -15,7 +15,7 @@ ASKS = {
     "which task an object is": r"isinstance\([^)]*\b(Multilabel|Multiclass|RankingJudge|RuleJudge)\b",
     "a name of a task": r"[\"'](multilabel|multiclass)[\"']",
 }
-# Where a task's name is what a user types, or what a recipe or the starter's questions are made of.
+# Here a task's name is typed by a user, or is part of a recipe or of the starter's questions.
 NAMED_IN = ("recipes/", "starter/", "synthetic/")
 
 

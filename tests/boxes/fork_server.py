@@ -1,7 +1,7 @@
 """A process that imports what commands need, and forks a child for each request.
 
-It computes nothing: the threads of OpenMP would be missing in a child of a process that has. What a child runs finds
-`Fork` and `run` in `__main__`. `forked.py` is the other end.
+It computes nothing: a child would lack the OpenMP threads of a parent that has computed. Code in a child finds `Fork`
+and `run` in `__main__`. `forked.py` is the other end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from forked import COMMAND
 
 import imettk.cli.main
 
-# What commands import when they need it.
+# Libraries that commands import lazily.
 LATE = (
     "iterstrat", "matplotlib.pyplot", "scipy.optimize", "sklearn.datasets", "sklearn.metrics", "telegram", "timm",
     "torch.distributed", "torch.utils.tensorboard", "tyro", "warmup_scheduler",
@@ -35,12 +35,12 @@ LATE = (
 
 
 def serve(requests: IO[str], replies: int) -> dict[str, Any] | None:
-    """Answer requests until there are no more; in a child return, with what it is to be."""
+    """Answer requests until there are no more; in a forked child return the request."""
     for line in iter(requests.readline, ""):
         request = json.loads(line)
         if "wait" not in request:
             if fork() == 0:
-                return request  # and it answers for itself, when it is what it has to be
+                return request  # the child itself answers, once it has become the command
             continue
         pid, status = os.waitpid(request["wait"], 0 if request["blocking"] else os.WNOHANG)
         os.write(replies, (json.dumps(os.waitstatus_to_exitcode(status) if pid else None) + "\n").encode())
@@ -70,7 +70,7 @@ def become(request: dict[str, Any], outputs: Mapping[int, int]) -> None:
     is_command = request["code"] == COMMAND
     sys.argv = ["imettk" if is_command else "-c", *request["words"]]
     sys.path[0] = request["cwd"] if is_command else ""
-    globals().pop("__file__", None)  # what `multiprocessing` spawns would run that file
+    globals().pop("__file__", None)  # processes that `multiprocessing` spawns would run that file
 
 
 def run(code: str) -> NoReturn:

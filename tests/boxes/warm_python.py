@@ -59,7 +59,7 @@ def open_warm_python(forks: ForkServer) -> Iterator[Path]:
 
 
 def serve(address: str, interpreter: str) -> NoReturn:
-    """Fork a process for each connection to `address`; what it starts has `interpreter` for its `sys.executable`."""
+    """Fork a process for each connection to `address`, with `interpreter` as its `sys.executable`."""
     from __main__ import fork  # of `fork_server.py`
 
     forget_imettk()
@@ -91,7 +91,7 @@ def forget_imettk() -> None:
 
 
 def answer(connection: socket.socket) -> NoReturn:
-    """Start what is asked for in a process of its own, and send its exit code."""
+    """Start the requested process, and send its exit code."""
     from __main__ import fork
 
     _, files, *_ = socket.recv_fds(connection, 1, 3)

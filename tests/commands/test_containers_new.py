@@ -17,7 +17,7 @@ def test_new_writes_a_recipe_that_goes_the_whole_way(kind, tmp_path, capsys, mon
     name = KINDS[kind][1]["train_images"]
     assert f"images in a file   {name}: " in printed and "nothing odd" in printed
     assert f"column {'row' if kind == 'csv' else 'id'}: 40 of 40" in printed
-    tiny = ["--stages.0.num-epochs", 1, "--folds.num-folds", 2]
+    tiny = ["--stages.0.num-epochs", 1, "--folds.num-folds", 2, "--model.backbone", "timm:test_resnet"]
     common = ["mine.py", "--data", data, "--run-dir", tmp_path / "run", *tiny]
     run("prepare", *common)
     run("train", *common, "--fold", 0)
@@ -47,6 +47,7 @@ def test_hold_out_deals_rows_of_a_table_of_pixels(tmp_path, capsys, monkeypatch)
     make_csv(tmp_path / "data", "train", *pictures(TRAIN, 0))
     run("new", "mine", "--data", tmp_path / "data", "--hold-out", 0.25)
     common = ["mine.py", "--data", "mine-data", "--run-dir", "run", "--folds.num-folds", 2, "--stages.0.num-epochs", 1]
+    common += ["--model.backbone", "timm:test_resnet"]
     run("prepare", *common)
     run("train", *common, "--fold", 0)
     run("validate", *common, "--fold", 0)

@@ -21,6 +21,8 @@ from imettk.inference.predictor import Predictions, load_predictions, save_predi
 from imettk.postprocess.honest import cross_fit
 from imettk.recipes.digits import digits
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 LABELS = ("a", "b", "c", "d")
 GROUPS = ("x", "x", "y", "y")
 NUM_FOLDS, ROWS, TEST_ROWS = 3, 60, 20  # rows of training in all, fold by fold in turn

@@ -23,6 +23,8 @@ from imettk.inference.predictor import Predictions, save_predictions
 from imettk.recipes import load_recipe
 from imettk.tracking.run_dir import RunDir
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 
 @pytest.fixture
 def copies(own_data):

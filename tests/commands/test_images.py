@@ -19,6 +19,8 @@ from imettk.data.table import read_table, read_test_table
 from imettk.experiment.prepared import open_source, read_prepared
 from imettk.tracking.run_dir import RunDir
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 
 def test_a_cache_changes_no_bit_of_a_training(own_data, tmp_path, capsys):
     models = {}

@@ -14,6 +14,8 @@ from imettk.data.sample_table import SampleTable
 from imettk.evaluation.judge import judge_of
 from imettk.recipes import load_recipe
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 
 def test_predictions_are_made_anew_where_the_pixels_changed_and_the_size_did_not(own_data, tmp_path, capsys):
     common = ["--data", own_data, "--run-dir", tmp_path / "run"]

@@ -12,6 +12,7 @@ from tiny import run
 from imettk.cli.main import main
 from imettk.inference.predictor import load_predictions
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
 SMALL = [
     "--images.image-size",
     "32",
@@ -22,6 +23,10 @@ SMALL = [
     "4",
     "--folds.num-folds",
     "2",
+    "--model.backbone",
+    "timm:test_resnet",
+    "--session.num-workers",
+    "0",
 ]
 SETS = ["a", "b c", "a b c", "", "d"] * 8
 COLUMNS = ["a", "b c", "d"]

@@ -12,6 +12,8 @@ from imettk.inference.predictor import load_predictions
 from imettk.metrics.labels import focal_loss
 from imettk.synthetic.cells import make_cells
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 
 @pytest.mark.slow
 def test_hpa2018_runs_with_its_real_structure(tmp_path, capsys):

@@ -15,6 +15,8 @@ from imettk.recipes.pawpularity2021 import MODELS
 from imettk.synthetic.pets import make_pets
 from imettk.tracking.tensors import read_values
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 
 def test_pawpularity2021_runs_with_its_real_structure(tmp_path):
     """Squares of photos, half of the batches mixed, shares of the training rows' range, two views, answers in range."""

@@ -12,6 +12,8 @@ from tiny import run as command
 from imettk.inference.predictor import load_predictions
 from imettk.synthetic.leaves import SHARES, make_leaves
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 NAMES = list(SHARES)
 
 

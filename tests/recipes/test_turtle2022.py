@@ -13,6 +13,8 @@ from imettk.inference.predictor import load_predictions
 from imettk.recipes.turtle2022 import BACKBONES
 from imettk.synthetic.turtles import make_turtles
 
+pytestmark = pytest.mark.usefixtures("no_charts_here")
+
 
 def test_turtle2022_runs_with_its_real_structure(tmp_path, capsys):
     """Two tables of turtles, one of them scored; five columns; scores over all turtles, and over those and the new
