@@ -53,8 +53,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
 
 
-def pytest_collection_finish() -> None:
-    """Let the garbage collector begin, without what was imported."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Start the garbage collector after collection, without the imported objects."""
     gc.freeze()
     gc.enable()
 

@@ -31,6 +31,7 @@ def test_it_plays_every_stage_and_leaves_an_estimate(digits_data, tmp_path, caps
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["preflight.json"]
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_its_estimate_is_made_of_steps_and_validations_of_the_real_size(tmp_path, monkeypatch):
     """By hand: of 132 rows in 3 folds 88 train and 44 validate. Whole batches of 20, in 4 parts each: 4 steps an epoch,
     8 and 20 in 2 + 5 epochs, of 10 and 20 s. Every 2 epochs, and at the end of each stage, comes a validation, 1 + 3 in
@@ -54,6 +55,7 @@ def test_its_estimate_is_made_of_steps_and_validations_of_the_real_size(tmp_path
     assert found["sessions_a_fold"] == 2  # of 600 - 300 seconds each
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_an_identity_recipe_flies_too(tmp_path, capsys):
     make_whales(tmp_path / "data", tmp_path / "answers.csv", size=WhalesSize())
     at = ["--data", str(tmp_path / "data"), "--run-dir", str(tmp_path / "run"), "--folds.num-folds", "2", *TINY]
@@ -86,7 +88,7 @@ def fly(user: Path, run_dir: Path, *words: str, data: str = "data") -> None:
 
 
 @pytest.fixture
-def user(tmp_path) -> Path:
+def user(tmp_path, no_charts) -> Path:
     """A user's folder: a competition larger than any miniature in `data`, and beside it tables of their own."""
     folder = tmp_path / "user"
     data = folder / "data"
@@ -154,6 +156,7 @@ def test_tables_in_a_folder_below_the_data(user, tmp_path):
     fly(user, tmp_path / "run", *words, "--table.sample-csv", "csv/sample_submission.csv")
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_folders_as_labels_by_an_absolute_path(tmp_path):
     user = tmp_path / "user"
     make_whale_folders(user / "data", tmp_path / "answers.csv", size=WhalesSize())
