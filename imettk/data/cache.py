@@ -91,13 +91,14 @@ def write_part(path: Path, images: Sequence[np.ndarray | bytes], size: tuple[int
     from safetensors.numpy import save_file
 
     tensors: dict[str, np.ndarray] = {}
-    if isinstance(images[0], bytes):
-        offsets = np.cumsum([0, *(len(each) for each in images)]).astype(np.int64)
-        tensors = {"bytes": np.frombuffer(b"".join(images), np.uint8), "offsets": offsets}
+    if jpegs := [image for image in images if isinstance(image, bytes)]:
+        offsets = np.cumsum([0, *map(len, jpegs)]).astype(np.int64)
+        tensors = {"bytes": np.frombuffer(b"".join(jpegs), np.uint8), "offsets": offsets}
+        checksums = [zlib.crc32(jpeg) for jpeg in jpegs]
     else:
         tensors = {"pixels": np.stack(images)}
-    whole = tensors.get("pixels", images)
-    tensors["checksums"] = np.array([zlib.crc32(image) for image in whole], np.uint32)
+        checksums = [zlib.crc32(pixels.data) for pixels in tensors["pixels"]]
+    tensors["checksums"] = np.array(checksums, np.uint32)
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, metadata={"cache": json.dumps(values | {"size": list(size)})})
     with open(temporary, "rb+") as file:
@@ -251,7 +252,7 @@ class ImageCache:
     def _check(self, row: int, part: int, place: int, content: np.ndarray) -> None:
         """Compare what was read with its checksum, once in each process."""
         checksums = self._checksums[part]
-        if checksums is not None and zlib.crc32(content) != checksums[place]:
+        if checksums is not None and zlib.crc32(content.data) != checksums[place]:
             raise MismatchError(
                 f"{self._paths[part]} is damaged: image {self.names[row]} does not match its checksum; "
                 "delete the cache and run `imettk prepare` again"

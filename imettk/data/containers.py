@@ -195,7 +195,7 @@ def npy_content(array: np.ndarray) -> bytes:
     if array.dtype.hasobject:
         raise ValueError("it holds objects, not numbers")
     numbers = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return b"".join((_npy_header(array.dtype, array.shape), numbers))
+    return b"".join((_npy_header(array.dtype, array.shape), numbers.data))
 
 
 @lru_cache(maxsize=64)  # of images of one size
