@@ -185,16 +185,16 @@ def _report(images: _Images, pairs: list[Pair]) -> pd.DataFrame:
 
 
 def _tell(frame: pd.DataFrame) -> None:
-    found = frame[frame["same"]]
-    say(f"{len(frame)} pairs looked at, {len(found)} taken for one")
-    for (one, other), some in found.groupby(["table_a", "table_b"], sort=False):
-        kinds = ", ".join(f"{count} {kind}" for kind, count in some["kind"].value_counts().items())
-        leak = " (a leak)" if (one == "test") != (other == "test") else ""
-        say(f"  {one} and {other}: {len(some)} pairs ({kinds}){leak}")
-    if conflicts := int(found["conflict"].sum()):
-        some = found[found["conflict"]]
-        names = (f"{a} {x!r} / {b} {y!r}" for a, x, b, y in some[["id_a", "labels_a", "id_b", "labels_b"]].to_numpy())
-        say(f"  {conflicts} with labels that differ: {list_names(names, 'pair')}")
+    copies = frame[frame["same"]]
+    say(f"{len(frame)} pairs compared, {len(copies)} taken for copies")
+    for (first, second), pairs in copies.groupby(["table_a", "table_b"], sort=False):
+        kinds = ", ".join(f"{count} {kind}" for kind, count in pairs["kind"].value_counts().items())
+        leak = " (a leak)" if (first == "test") != (second == "test") else ""
+        say(f"  {first} and {second}: {len(pairs)} pairs ({kinds}){leak}")
+    if (conflicts := copies[copies["conflict"]]).size:
+        columns = conflicts[["id_a", "labels_a", "id_b", "labels_b"]].to_numpy()
+        names = (f"{a} {x!r} / {b} {y!r}" for a, x, b, y in columns)
+        say(f"  {len(conflicts)} with labels that differ: {list_names(names, 'pair')}")
 
 
 def _draw(path: Path, images: _Images, pairs: list[Pair], thumbs: np.ndarray) -> None:

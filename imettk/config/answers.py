@@ -56,7 +56,7 @@ class ScoreConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class RuleConfig(Section):
-    """How predictions become answers, and the F-beta that rules for labels are fitted for.
+    """Rule that turns predictions into answers, and the F-beta that rules for labels are fitted for.
 
     Attributes:
         kind: `threshold` is one for all labels, `group_thresholds` one for each label group, `class_thresholds` one for
@@ -153,7 +153,7 @@ class RuleConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class RankConfig(Section):
-    """How queries get ranked answers, for the rule `rank`.
+    """Ranked answers to queries, for the rule `rank`.
 
     Attributes:
         answers: identities, or the most similar images of train and test together.

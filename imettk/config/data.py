@@ -50,7 +50,7 @@ class FoldConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFormat(Section):
-    """How a file becomes an input of the network; sizes are (height, width) in pixels.
+    """Way from a file to an input of the network; sizes are (height, width) in pixels.
 
     Attributes:
         mean: of values in [0, 1], one for each channel, like `std`. None takes those that the weights were trained

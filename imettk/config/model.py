@@ -89,7 +89,7 @@ class ModelConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingConfig(Section):
-    """How embeddings are learned by the losses `arcface`, `cosface`, `triplet` and `contrastive`.
+    """Settings of embeddings, for the losses `arcface`, `cosface`, `triplet` and `contrastive`.
 
     Attributes:
         scale: factor of the cosines that ArcFace and CosFace take as logits; above 0.

@@ -46,15 +46,16 @@ def _keep_sure(recipe: Recipe, run: RunDir, rule: Rule, confidence: float, hard:
     folds, files = _read_folds(run)
     ids, labels = files[0].ids, tuple(files[0].values["labels"])
     probs, targets = np.stack([predictions.merged for predictions in files]), []
-    for each in probs:
-        targets.append(recipe.task.soft_answers(rule.decisions(rule.apply(each)), each.shape[1]) if hard else each)
+    for of_fold in probs:
+        answers = rule.decisions(rule.apply(of_fold)) if hard else None
+        targets.append(of_fold if answers is None else recipe.task.soft_answers(answers, of_fold.shape[1]))
     levels = _levels(run, rule, probs, folds)
     sure = levels >= confidence
     rows = np.flatnonzero(sure.any(0))
     cells = _cells(files, rule, sure, rows, labels, recipe) if len(rows) else []
     values = {"labels": list(labels), "folds": folds, "kind": "pseudo", "sure": sure[:, rows].tolist()}
-    found = Predictions(ids[rows], np.stack(targets)[:, rows], values)
-    _write(recipe, run, cells, found, levels.max(0), confidence)
+    predictions = Predictions(ids[rows], np.stack(targets)[:, rows], values)
+    _write(recipe, run, cells, predictions, levels.max(0), confidence)
 
 
 def _levels(run: RunDir, rule: Rule, probs: np.ndarray, folds: list[int]) -> np.ndarray:

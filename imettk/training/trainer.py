@@ -74,7 +74,8 @@ class Trainer:
             if compute.device.type == "cpu":
                 raise DeviceError("`train.sync_batchnorm` needs GPUs: torch has it for no CPU; set it to False")
             network = convert_sync_batchnorm(network)
-        self.network = network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        moved = network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: nn.Module = moved
         self.ema = ModelEmaV3(self.network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
         self._data, self._stages, self._config, self._layer_groups = data, recipe.stages, config, layer_groups
         self._compute, self._processes, self._lower_is_better = compute, processes, recipe.lower_is_better()

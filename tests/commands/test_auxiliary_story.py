@@ -35,7 +35,7 @@ NUM = 48
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """How bright a picture is is asked for; which channel is bright is only taught, where it is known."""
+    """The brightness of a picture is answered; the channel that is bright is only learned, where it is known."""
     folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     light, channel = np.arange(NUM) % 4 * 30, np.arange(NUM) // 4 % 2
     for part, name, rows in (("train", "", range(NUM)), ("test", "q", range(4))):

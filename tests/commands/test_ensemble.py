@@ -4,123 +4,37 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from ensemble_members import (
+    GROUPS,
+    LABELS,
+    NUM_FOLDS,
+    ROWS,
+    TEST_IDS,
+    ids_of,
+    make_member,
+    open_ensemble,
+    recipe_of,
+    truth,
+)
 from scipy.stats import rankdata
-from tiny import refused, run
+from tiny import refused
 
-from imettk.config import fingerprint, read_recipe, to_json
+from imettk.config import fingerprint, read_recipe
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.scoring import interval_of
-from imettk.inference.predictor import Predictions, load_predictions, save_predictions
 from imettk.postprocess.honest import cross_fit
-from imettk.recipes.digits import digits
 
 pytestmark = pytest.mark.usefixtures("no_charts_here")
-
-LABELS = ("a", "b", "c", "d")
-GROUPS = ("x", "x", "y", "y")
-NUM_FOLDS, ROWS, TEST_ROWS = 3, 60, 20  # rows of training in all, fold by fold in turn
-
-
-def recipe_of(task: str = "multilabel"):
-    base = digits()
-    if task == "multilabel":
-        return replace(base, rule=replace(base.rule, kind="threshold", min_labels=0))
-    table = replace(base.table, task=task, label_column="label", labels_csv=None)
-    train, rule = replace(base.train, loss="cross_entropy"), replace(base.rule, kind="argmax")
-    return replace(base, table=table, train=train, rule=rule)
-
-
-def truth(task: str = "multilabel", count: int = ROWS) -> np.ndarray:
-    rng = np.random.default_rng(5)
-    if task == "multiclass":
-        return rng.integers(0, len(LABELS), count)
-    return (rng.random((count, len(LABELS))) < (0.5, 0.3, 0.2, 0.4)).astype(np.uint8)
-
-
-def ids_of(folds: list[int]) -> np.ndarray:
-    """Ids whose order is not that of the rows."""
-    return np.array([f"r{(row * 37) % 100:02d}" for row in range(ROWS) if row % NUM_FOLDS in folds])
-
-
-TEST_IDS = np.array([f"t{(row * 7) % TEST_ROWS:02d}" for row in range(TEST_ROWS)])
-
-
-def make_member(
-    path: Path,
-    *,
-    seed: int = 0,
-    folds: tuple[int, ...] = (0, 1, 2),
-    views: int = 1,
-    noise: float = 1.5,
-    task: str = "multilabel",
-    columns: tuple[int, ...] = (0, 1, 2, 3),
-    shuffled: bool = False,
-    merge: str = "mean",
-    test: bool = True,
-) -> dict[str, dict[int, dict[str, np.ndarray]]]:
-    """A run folder with predictions that know something of the truth; returns its probabilities by id."""
-    rng, every = np.random.default_rng(seed), truth(task)
-    path.mkdir(parents=True)
-    (path / "recipe.json").write_text(to_json(recipe_of(task)))
-    values = {"labels": [LABELS[one] for one in columns], "label_groups": [GROUPS[one] for one in columns]}
-    values |= {"task": task, "views": ["plain", "hflip"][:views], "merge": merge, "model": "none"}
-    known: dict[str, dict[int, dict[str, np.ndarray]]] = {"oof": {}, "test": {}}
-
-    def write(kind: str, fold: int, ids: np.ndarray, targets: np.ndarray | None, signal: np.ndarray) -> None:
-        logits = 2 * signal[None] - 1 + noise * rng.normal(size=(views, *signal.shape))
-        probs = 1 / (1 + np.exp(-logits)) if task == "multilabel" else np.exp(logits)
-        probs = (probs if task == "multilabel" else probs / probs.sum(-1, keepdims=True)).astype(np.float32)
-        order = rng.permutation(len(ids)) if shuffled else np.arange(len(ids))
-        targets = None if targets is None else targets[order]
-        whole = Predictions(ids[order], np.ascontiguousarray(probs[:, order]), values, targets)
-        save_predictions(path / f"fold{fold}" / f"{kind}.safetensors", whole)
-        merged = probs.max(0) if merge == "max" else sum(probs) / views
-        known[kind][fold] = dict(zip(ids.tolist(), merged, strict=True))
-
-    for fold in folds:
-        (path / f"fold{fold}").mkdir()
-        own = every[fold::NUM_FOLDS]
-        targets = own if task == "multiclass" else own[:, list(columns)]
-        signal = np.eye(len(LABELS))[own] if task == "multiclass" else targets.astype(float)
-        write("oof", fold, ids_of([fold]), targets, signal)
-        if test:
-            write("test", fold, TEST_IDS, None, rng.random((TEST_ROWS, len(columns))))
-    return known
 
 
 @pytest.fixture
 def out(tmp_path):
-    """Where the ensemble goes, how to make it, and what it wrote."""
-    (tmp_path / "data").mkdir()
-    sample = pd.DataFrame({"id": np.sort(TEST_IDS)[::-1], "attribute_ids": "a"})
-    sample.to_csv(tmp_path / "data" / "sample_submission.csv", index=False)
-    folder = tmp_path / "out"
-
-    def words(*names: str) -> list[object]:
-        return [
-            "ensemble",
-            "--data",
-            tmp_path / "data",
-            "--run-dir",
-            folder,
-            "--members",
-            *(tmp_path / n for n in names),
-        ]
-
-    def make(*names: str, options: tuple[object, ...] = ()) -> None:
-        run(*words(*names), *options)
-
-    def file(kind: str) -> Predictions:
-        return load_predictions(folder / f"{kind}.safetensors")
-
-    return SimpleNamespace(data=tmp_path / "data", folder=folder, words=words, make=make, file=file)
+    return open_ensemble(tmp_path)
 
 
 def weights_in(folder: Path) -> dict[str, float]:
@@ -164,7 +78,7 @@ METHODS = {
 
 
 def ranks(known: dict[int, dict[str, np.ndarray]]) -> dict[int, dict[str, np.ndarray]]:
-    """Of each file's probabilities by themselves."""
+    """Ranks are taken within each file's probabilities."""
     result = {}
     for fold, rows in known.items():
         matrix = np.stack(list(rows.values()))
@@ -176,7 +90,7 @@ def ranks(known: dict[int, dict[str, np.ndarray]]) -> dict[int, dict[str, np.nda
 @pytest.mark.parametrize("given", [None, (3, 1)])
 @pytest.mark.parametrize("method", METHODS)
 def test_members_are_joined_by_id_and_blended(tmp_path, out, method, given):
-    """Of the second member the rows lie in another order, it has two views, and the largest of them counts."""
+    """The second member has its rows in another order, and two views, the larger of which counts."""
     known = [
         make_member(tmp_path / "one", seed=1),
         make_member(tmp_path / "two", seed=2, shuffled=True, views=2, merge="max"),
@@ -385,86 +299,3 @@ def test_members_of_different_labels_are_joined_to_all(tmp_path, out, capsys):
     make_member(tmp_path / "fewer", seed=3, columns=(2, 3), folds=(0, 1))
     line = refused(capsys, *out.words("left", "fewer"), "--method", "join")
     assert "fewer has the folds [0, 1], left [0, 1, 2]" in line
-
-
-def change(path: Path, **changes: object) -> None:
-    """Write a prediction file again with something else in it."""
-    save_predictions(path, replace(load_predictions(path), **changes))
-
-
-def swap(one: Path, other: Path) -> None:
-    one.rename(one.with_name("aside"))
-    other.rename(one)
-    one.with_name("aside").rename(other)
-
-
-def turn_labels(two: Path) -> None:
-    for file in two.glob("fold*/*.safetensors"):
-        change(file, values=load_predictions(file).values | {"labels": list(LABELS[::-1])})
-
-
-def remove_predictions(two: Path) -> None:
-    for file in two.glob("fold*/*.safetensors"):
-        file.unlink()
-
-
-def replace_first_id(path: Path) -> None:
-    change(path, ids=np.array(["other", *load_predictions(path).ids[1:]]))
-
-
-FAULTS = {
-    "order of labels": turn_labels,
-    "ids of a fold": lambda two: replace_first_id(two / "fold1" / "oof.safetensors"),
-    "folds": lambda two: swap(two / "fold0", two / "fold1"),
-    "an id in two folds": lambda two: (two / "fold1").rename(two / "fold7"),
-    "targets": lambda two: change(two / "fold1" / "oof.safetensors", targets=1 - truth()[1::NUM_FOLDS]),
-    "test ids": lambda two: replace_first_id(two / "fold1" / "test.safetensors"),
-    "a fold without test": lambda two: (two / "fold1" / "test.safetensors").unlink(),
-    "no predictions": remove_predictions,
-    "older": lambda two: change(two / "fold1" / "oof.safetensors", targets=None),
-    "broken": lambda two: (two / "fold1" / "oof.safetensors").write_bytes(b"broken"),
-}
-
-
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        ("order of labels", "two and one have different labels: the same labels in another order"),
-        ("ids of a fold", r"two: fold 1 has other rows than .* \(2 ids \(other, r\d+\) only in one of them\)"),
-        ("folds", r"two: fold 0 has other rows than that of the members before \(40 ids"),
-        ("an id in two folds", r"20 ids \(r.*\) in different folds of different members: they need the same folds.csv"),
-        ("targets", "two: its rows have other labels than those of the members before"),
-        ("test ids", r"two: its test set is another one \(2 ids \(other, t00\) only in one of them\)"),
-        ("a fold without test", r"two: folds \[1\] lack test.safetensors: run `imettk infer` there again"),
-        ("no predictions", r"two holds no fold\*/oof.safetensors: run `imettk validate` there first"),
-        ("older", "fold1/oof.safetensors was written by an older version: run `imettk validate` there again"),
-        ("broken", "fold1/oof.safetensors is not a prediction file of imettk"),
-    ],
-)
-def test_members_that_do_not_fit_are_one_line(tmp_path, out, capsys, fault, message):
-    make_member(tmp_path / "one", seed=1)
-    make_member(tmp_path / "two", seed=2)
-    FAULTS[fault](tmp_path / "two")
-    assert re.search(message, refused(capsys, *out.words("one", "two")))
-
-
-@pytest.mark.parametrize("weights", [(1,), (1, 2, 3), (1, -1), (0, 0)])
-def test_weights_that_do_not_fit_are_refused(tmp_path, out, capsys, weights):
-    make_member(tmp_path / "one", seed=1)
-    make_member(tmp_path / "two", seed=2)
-    line = refused(capsys, *out.words("one", "two"), "--weights", *weights)
-    assert "--weights must be 2 numbers of 0 or above, one a member" in line
-    assert not out.folder.exists()
-
-
-def test_weights_beside_a_method_that_takes_none_are_refused(tmp_path, out, capsys):
-    make_member(tmp_path / "one", seed=1)
-    make_member(tmp_path / "two", seed=2)
-    words = [*out.words("one", "two"), "--weights", 1, 2, "--method", "weighted"]
-    assert "--method weighted takes none" in refused(capsys, *words)
-
-
-def test_a_member_that_is_not_there_is_named(tmp_path, out, capsys):
-    make_member(tmp_path / "one", seed=1)
-    assert "nothing holds no fold*/oof.safetensors" in refused(capsys, *out.words("one", "nothing"))
-    assert "nothing" in refused(capsys, *out.words("nothing", "one"))

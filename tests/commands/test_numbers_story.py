@@ -32,7 +32,7 @@ TARGETS = ("weight", "height")
 
 
 def make_data(folder, seed=0):
-    """How bright a picture is is its weight, how wide its bar its height; the sample has the columns turned around."""
+    """A picture's brightness is its weight, its bar's width its height; the sample has the columns swapped."""
     rng = np.random.default_rng(seed)
     numbers = np.column_stack([rng.uniform(100, 900, NUM + NUM_TEST), rng.uniform(-1, 1, NUM + NUM_TEST)])
     frames = []

@@ -1,4 +1,4 @@
-"""What `prepare` writes is whole or not there, and what a training has begun with stays."""
+"""Files of `prepare` are whole or absent, and those that a training began with stay."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def logit(values: np.ndarray) -> np.ndarray:
 
 
 def make_probs(rng: np.random.Generator, num_labels: int, *, classes: bool = False) -> np.ndarray:
-    """Of 40 rows in two views; some far from every doubt."""
+    """Probabilities of 40 rows in two views, some of them beyond doubt."""
     logits = 3 * rng.normal(size=(len(IDS), num_labels)) + 0.3 * rng.normal(size=(2, len(IDS), num_labels))
     if not classes:
         return (1 / (1 + np.exp(-logits))).astype(np.float32)
@@ -43,7 +43,7 @@ def make_probs(rng: np.random.Generator, num_labels: int, *, classes: bool = Fal
 def write_run(
     folder: Path, probs: dict[int, np.ndarray], rule: dict, *, ids: list[str], labels: tuple[str, ...] = LABELS
 ) -> None:
-    """What `pseudo` reads of a run: test predictions of each fold, beside a model, and the rule."""
+    """Write what `pseudo` reads of a run: test predictions of each fold, beside a model, and the rule."""
     values = {"labels": list(labels), "label_groups": ["x"] * len(labels), "merge": "mean"}
     for fold, each in probs.items():
         path = folder / f"fold{fold}"

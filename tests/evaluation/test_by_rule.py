@@ -36,7 +36,7 @@ def table_of(targets, num_rows=None):
 
 
 def prepared_of(targets):
-    """What a judge asks of it; every other row validates."""
+    """Prepared data with all that a judge reads; every other row validates."""
     rows = np.arange(0, len(targets), 2)
     return SimpleNamespace(
         table=table_of(targets),

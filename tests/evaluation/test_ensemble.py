@@ -19,7 +19,7 @@ NOISE = {"good": 0.7, "fair": 1.5, "noise": 6.0}
 
 
 def probs_of(name):
-    """What a member says: the better, the less noise."""
+    """Return a member's predictions, which are the better, the less noise they have."""
     rng = np.random.default_rng(len(name))
     return (1 / (1 + np.exp(1 - 3.0 * TRUTH + NOISE[name] * rng.normal(size=TRUTH.shape)))).astype(np.float32)
 

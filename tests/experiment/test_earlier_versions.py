@@ -33,7 +33,7 @@ def cpu() -> str:
 
 
 def environment_then() -> dict[str, str]:
-    """What 356eef0 noted of its first session."""
+    """Return the journal's line about the first session of 356eef0."""
     events = read_journal(BEGUN / "run" / "fold0" / "journal.jsonl")
     return next(event["environment"] for event in events if event["event"] == "session")
 
@@ -48,7 +48,7 @@ def threads_as_then() -> Iterator[None]:
 
 
 def same_machine() -> bool:
-    """Whether bits can be compared: processor, threads and versions are those that 356eef0 ran with."""
+    """Return whether bits can be compared: processor, threads and versions are those of 356eef0."""
     then = environment_then()
     now = describe(choose_compute(read_recipe(BEGUN / "run" / "recipe.json")).device)
     known = Path("/proc/cpuinfo").is_file() and cpu() == (BEGUN / "cpu.txt").read_text().strip()

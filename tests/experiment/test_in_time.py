@@ -1,4 +1,4 @@
-"""What is left out where a session's time is short: views, then folds, then rows. Clock and predictions are made up."""
+"""Short of time, a session drops views, then folds, then rows; clock and predictions are made up."""
 
 from __future__ import annotations
 

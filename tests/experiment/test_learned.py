@@ -1,4 +1,4 @@
-"""What a network learns beside single labels, from the table and back from a model's header."""
+"""Outputs beside single labels: from the table, and back from a model's header."""
 
 import numpy as np
 

@@ -63,7 +63,7 @@ def test_a_query_does_not_find_its_own_row(blocks):
 
 @pytest.mark.parametrize("k", [1, 4, 30, 200])
 def test_equal_similarities_come_in_the_order_of_rows(blocks, k):
-    """Of 16 entries of 1 or -1 the length is 4: all similarities are exact, and only nine differ."""
+    """Rows of 16 entries of 1 or -1 have length 4: similarities are exact, and only nine differ."""
     rng = np.random.default_rng(0)
     queries, gallery = (rng.choice([-1.0, 1.0], (count, 16)).astype(np.float32) for count in (40, 150))
     gallery[100:] = gallery[:50]

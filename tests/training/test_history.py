@@ -1,4 +1,4 @@
-"""What validations decide, against torch's own scheduler and against plain definitions."""
+"""Decisions of validations equal torch's own scheduler and plain definitions."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What stands beside an image in a batch reaches the network with it, in every micro-batch and every piece of one."""
+"""Metadata of an image reaches the network with it, in every micro-batch and every piece of one."""
 
 from __future__ import annotations
 

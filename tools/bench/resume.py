@@ -22,15 +22,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import peer_trainings
 import peers
 from table import Row, arguments_of, finish, print_machine
 
-import imettk.training.feed
 from imettk.commands.prepare import prepare
 from imettk.commands.train import train
 from imettk.config import ImageFormat, ModelConfig, Recipe, SessionConfig, StageConfig, TrainConfig
+from imettk.data.dataset import load_batches
 from imettk.recipes.digits import digits
 from imettk.synthetic.digits import DigitsSize, make_digits
 from imettk.tracking.run_dir import RunDir
@@ -97,10 +98,9 @@ def in_process(work: Callable[[], None], *, kill_after: float | None = None) -> 
 
 def run_ours(folder: Path, data: Path, prepared: Path, kill_at: int | None = None) -> None:
     """Run a session of our training, which kills itself before micro-batch `kill_at`."""
-    load = imettk.training.feed.load_batches
 
     def deadly(*arguments: object, **options: object) -> Iterator[object]:
-        for batch in load(*arguments, **options):  # type: ignore[arg-type]
+        for batch in load_batches(*arguments, **options):  # type: ignore[arg-type]
             deadly.left -= 1  # type: ignore[attr-defined]
             if deadly.left < 0:  # type: ignore[attr-defined]
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -108,7 +108,7 @@ def run_ours(folder: Path, data: Path, prepared: Path, kill_at: int | None = Non
 
     if kill_at is not None:
         deadly.left = kill_at  # type: ignore[attr-defined]
-        imettk.training.feed.load_batches = deadly  # type: ignore[assignment]
+        mock.patch("imettk.training.feed.load_batches", deadly).start()
     train(recipe(), data, RunDir(folder, [prepared]), fold=0, started=time.monotonic())
 
 
