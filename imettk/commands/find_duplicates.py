@@ -77,7 +77,7 @@ def duplicates(
     """
     _check_choice(recipe, limit, actions, similarity)
     table = read_table(recipe.table, data_dir)
-    tables = [table]
+    tables: list[SampleTable] = [table]
     if find_asked(recipe.table, data_dir) is not None:
         tables.append(read_test_table(recipe.table, data_dir, table))
     proposed = None if features is None else _similar(features, tables, similarity)

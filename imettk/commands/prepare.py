@@ -68,7 +68,7 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
 
     check_network(recipe, len(table.labels))
     remarks = list(table.remarks)
-    tables = {"train": table}
+    tables: dict[str, SampleTable] = {"train": table}
     if find_asked(recipe.table, data_dir) is not None:
         tables["test"] = read_test_table(recipe.table, data_dir, table)
         check_sample(recipe, data_dir, table.labels)

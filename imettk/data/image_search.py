@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def find_images(
     _refuse_shared(names, files, csv, folder)
     remarks += [f"{folder}/{fault}" for fault in search.tree.unread]
     _tell_others(names[ways == HERE], files[ways == HERE], suffix, csv, remarks)
-    _tell_ways(names, files, ways, csv, folder, data_dir, remarks)
+    remarks += [f"{csv}: {text}" for text in _describe_ways(names, files, ways, folder, data_dir)]
     if found.passed:
         lost = [f"{names.iloc[row]} is {file}" for row, file in found.passed.items()]
         remarks.append(f"{csv}: {list_names(lost, 'row')} without an image where those of most are in {folder}")
@@ -107,28 +108,22 @@ def _tell_others(names: pd.Series, files: np.ndarray, suffix: str, csv: Path, re
         remarks.append(f"{csv}: {list_names(pairs, 'image')} found by another name than the id {what}")
 
 
-def _tell_ways(
-    names: pd.Series,
-    files: np.ndarray,
-    ways: np.ndarray,
-    csv: Path,
-    folder: Path,
-    data_dir: Path,
-    remarks: list[str],
-) -> None:
-    """Remark how many images were found elsewhere than where their names say, with an example."""
+def _describe_ways(
+    names: pd.Series, files: np.ndarray, ways: np.ndarray, folder: Path, data_dir: Path
+) -> Iterator[str]:
+    """Yield one line for each way in which images were found elsewhere than named: a count and an example."""
     texts = {
         BELOW: ("image", f"found by name in folders below {folder}"),
         BY_END: ("path", "of another machine or folder matched by the end"),
-        WHOLE: ("image", "found where numbers have no .0 behind them"),
+        WHOLE: ("image", "found after removing `.0` behind a number"),
     }
-    for way, (what, text) in texts.items():
+    for way, (noun, text) in texts.items():
         rows = np.flatnonzero((ways == way) & (files != ""))
-        top = data_dir if way == BY_END else folder
-        pairs = [f"{names.iloc[row]} is {os.path.relpath(folder / files[row], top)}" for row in rows[:1]]
-        if pairs:
-            count = f"{len(rows):,} {what}{'s' if len(rows) > 1 else ''}"
-            remarks.append(f"{csv}: {count} {text}: {printable(pairs[0])}")
+        if not len(rows):
+            continue
+        path = os.path.relpath(folder / files[rows[0]], data_dir if way == BY_END else folder)
+        count = f"{len(rows):,} {noun}{'s' if len(rows) > 1 else ''}"
+        yield f"{count} {text}: {printable(f'{names.iloc[rows[0]]} is {path}')}"
 
 
 def _tell_spare(used: set[str], tree: FileTree, suffix: str, folder: Path, remarks: list[str]) -> None:

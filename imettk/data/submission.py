@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -34,69 +35,103 @@ def read_sample(table_format: TableFormat, csv: Path, remarks: list[str] | None 
     return frame if long is None else long.gather(frame, csv)
 
 
+class SubmissionForm(NamedTuple):
+    """Columns and rows of a submission file.
+
+    Attributes:
+        answer_columns: one column for all answers of a row, joined by the separator; or one column per answer.
+        kept_columns: columns of the sample whose values are copied.
+        long: set if the sample has one row for each image and each of `answer_columns`.
+    """
+
+    id_column: str
+    answer_columns: Sequence[str]
+    kept_columns: Sequence[str] = ()
+    separator: str = " "
+    long: LongRows | None = None
+
+    @classmethod
+    def of(cls, table_format: TableFormat) -> Self:
+        """Return the form that a recipe's table describes."""
+        return cls(
+            table_format.test_id_column,
+            table_format.filled_columns,
+            table_format.kept_columns,
+            table_format.label_separator,
+            sample_rows(table_format),
+        )
+
+    def to_frame(self, ids: np.ndarray, answers: Sequence[Sequence[str]]) -> pd.DataFrame:
+        """Return answers as a table with one row per id."""
+        content: dict[str, list[str]] = {self.id_column: list(ids)}
+        if len(self.answer_columns) == 1:
+            content[self.answer_columns[0]] = [self.separator.join(row) for row in answers]
+        else:
+            content |= {name: [row[place] for row in answers] for place, name in enumerate(self.answer_columns)}
+        return pd.DataFrame(content, dtype=object)
+
+
+class AnswerRules(NamedTuple):
+    """Conditions that the answers of each row must meet.
+
+    Attributes:
+        num_answers: number of answers in a single column; None is any number.
+        numbers: answers are numbers; two of a row may be equal.
+        shares: numbers are probabilities, or 0 and 1.
+        alike: answers belong to different questions; two of a row may be equal.
+    """
+
+    num_answers: int | None = None
+    numbers: bool = False
+    shares: bool = True
+    alike: bool = False
+
+    def find_fault(self, row: Sequence[str], form: SubmissionForm) -> str | None:
+        """Return the reason why a row's answers are invalid, or None."""
+        columns = len(form.answer_columns)
+        separator, count = (form.separator, self.num_answers) if columns == 1 else (None, columns)
+        fault = _fault(row, separator, count, distinct=not (self.numbers or self.alike))
+        return fault or (_no_number(row, shares=self.shares) if self.numbers else None)
+
+
 def write_submission(
     path: Path,
     sample_csv: Path,
-    *,
-    id_column: str,
-    answer_columns: Sequence[str],
     ids: np.ndarray,
     answers: Sequence[Sequence[str]],
-    kept_columns: Sequence[str] = (),
-    separator: str = " ",
-    num_answers: int | None = None,
-    numbers: bool = False,
-    shares: bool = True,
-    alike: bool = False,
-    long: LongRows | None = None,
+    *,
+    form: SubmissionForm,
+    rules: AnswerRules | None = None,
     made: pd.DataFrame | None = None,
 ) -> None:
-    """Write the answers for `ids` in the columns and the order of the sample, checked first.
+    """Check answers, then write them in the columns and the row order of the sample.
 
     Args:
-        answer_columns: one for all answers of a row, joined by the separator; or several, one for each answer.
-        answers: of each row, the best first where their order counts.
-        kept_columns: of the sample, those that stay as they are.
-        num_answers: that every row must have in a single column; None is any number.
-        numbers: answers are numbers, of which two may be the same.
-        shares: numbers are probabilities, or 0 and 1.
-        alike: answers are to different questions, so that two of a row may be the same.
-        long: the sample has a row for each image and each of `answer_columns`.
-        made: a sample, where `sample_csv` is another file or a folder, of which it was made.
+        answers: the answers of each id, best first if their order counts.
+        rules: None accepts any number of distinct answers.
+        made: the sample itself, if it was made from `sample_csv` (another file or a folder).
 
     Raises:
-        DataError: the submission would not fit the sample, or leave a column of it as it is; nothing is written.
+        DataError: the submission does not fit the sample, or nothing fills one of its columns; nothing is written.
     """
+    rules = AnswerRules() if rules is None else rules
     template = read_rows(sample_csv) if made is None else made
-    sample = template if long is None else long.gather(template, sample_csv)
-    where, columns = f"the submission for {sample_csv}", len(answer_columns)
+    sample = template if form.long is None else form.long.gather(template, sample_csv)
+    where = f"the submission for {sample_csv}"
     for name, row in zip(ids, answers, strict=True):
-        wanted = num_answers if columns == 1 else columns
-        fault = _fault(row, separator if columns == 1 else None, wanted, distinct=not (numbers or alike))
-        if fault := fault or (_no_number(row, shares=shares) if numbers else None):
+        if fault := rules.find_fault(row, form):
             raise DataError(f"{where}: {name} {fault}")
-    frame = _as_columns(id_column, ids, answer_columns, answers, separator)
-    _check(frame, sample, where, id_column)
-    _refuse_unfilled(template, (*(frame.columns if long is None else long.columns), *kept_columns), where)
-    ordered = frame.set_index(id_column).loc[list(sample[id_column])]
-    if long is None:
-        submission = sample.assign(**{name: ordered[name].to_numpy() for name in answer_columns})
+    frame = form.to_frame(ids, answers)
+    _check(frame, sample, where, form.id_column)
+    filled = frame.columns if form.long is None else form.long.columns
+    _refuse_unfilled(template, (*filled, *form.kept_columns), where)
+    ordered = frame.set_index(form.id_column).loc[list(sample[form.id_column])]
+    if form.long is None:
+        submission = sample.assign(**{name: ordered[name].to_numpy() for name in form.answer_columns})
     else:
-        submission = long.spread(template, sample_csv, ordered[list(answer_columns)].to_numpy())
-    columns_apart = "," if made is not None else separator_of(sample_csv)
-    write_atomically(path, submission.to_csv(index=False, sep=columns_apart).encode())
-
-
-def _as_columns(
-    id_column: str, ids: np.ndarray, answer_columns: Sequence[str], answers: Sequence[Sequence[str]], separator: str
-) -> pd.DataFrame:
-    """Return answers as a table: all of a row in its one column, or one in each."""
-    content: dict[str, list[str]] = {id_column: list(ids)}
-    if len(answer_columns) == 1:
-        content[answer_columns[0]] = [separator.join(row) for row in answers]
-    else:
-        content |= {name: [row[place] for row in answers] for place, name in enumerate(answer_columns)}
-    return pd.DataFrame(content, dtype=object)
+        submission = form.long.spread(template, sample_csv, ordered[list(form.answer_columns)].to_numpy())
+    delimiter = "," if made is not None else separator_of(sample_csv)
+    write_atomically(path, submission.to_csv(index=False, sep=delimiter).encode())
 
 
 def _refuse_unfilled(template: pd.DataFrame, known: Sequence[str], where: str) -> None:

@@ -23,7 +23,7 @@ from imettk.data.label_cells import read_cells
 from imettk.data.labels import Labels, count_votes, list_labels, make_targets, split
 from imettk.data.listings import labels_of_ids, list_files, list_folders, short_names
 from imettk.data.long_rows import join_rows, say_what_to_do, training_rows
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable, SampleTable
 from imettk.data.units import (
     UNIT,
     describe_units,
@@ -47,12 +47,12 @@ class _Part(NamedTuple):
     alone: bool
 
 
-def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
-    """Read the training table and the extra ones behind it, and find their images.
+def read_table(table_format: TableFormat, data_dir: Path) -> LabelledTable:
+    """Read the training table, followed by the extra ones, and find their images.
 
     Raises:
-        DataError: a file or column is missing, an id stands twice, a label is not listed, a class is missing, or a row
-            has no image (unless the format says to drop such rows). The message names the first few and counts all.
+        DataError: a file or column is missing, an id is repeated, a label is not listed, a class is missing, or a row
+            has no image (unless the format drops such rows). The message names the first few and counts all.
     """
     remarks: list[str] = []
     main, *extra = _read_parts(table_format, data_dir, remarks)
@@ -68,7 +68,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> SampleTable:
     what_to_do = f", and in {others} others: write a column of ids that differ into all, named in `table.id_column`"
     require_unique(pd.Series(np.concatenate([part.ids for part in parts])), main.csv, what_to_do)
     arrays: dict[str, Any] = {}
-    for item in fields(SampleTable):
+    for item in fields(LabelledTable):
         columns = [getattr(part, item.name) for part in parts]
         if isinstance(columns[0], np.ndarray):
             if item.name in ("groups", "units"):
@@ -220,8 +220,8 @@ def _read_frame(table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.
     return read_cells(frame, table_format, csv)
 
 
-def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks: list[str]) -> SampleTable:
-    """The rows of one table that have an image and are not to be left out; `number` is that of the table."""
+def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks: list[str]) -> LabelledTable:
+    """Return the rows of table `number` that have an image and are not left out by the recipe."""
     form, csv, frame, alone = part
     folder, suffix = data_dir / form.train_images, form.image_suffix
     ids = frame[form.id_column]
@@ -247,7 +247,7 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
     tell_turned(csv, form.turned_csv, turned, remarks)
     targets = make_targets(form, csv, frame, labels, remarks)
     refuse_disagreement(csv, frame, targets)
-    return SampleTable(
+    return LabelledTable(
         ids=as_text(ids),
         paths=_paths(folder, files),
         labels=labels.names,

@@ -11,8 +11,7 @@ import numpy as np
 from imettk.config import Recipe
 from imettk.data.asked_rows import as_sample, find_asked, read_asked
 from imettk.data.label_cells import are_lists, as_flags, write_list
-from imettk.data.long_rows import sample_rows
-from imettk.data.submission import check_kind, read_sample, write_submission
+from imettk.data.submission import AnswerRules, SubmissionForm, check_kind, read_sample, write_submission
 from imettk.progress import say
 from imettk.tasks.questions import classes_among
 from imettk.tracking.run_dir import RunDir
@@ -104,22 +103,14 @@ def submit(
         shown = are_lists(read_asked(form, data_dir)[form.filled_columns[0]])
         if form.label_lists if shown is None else shown:
             answers = [[write_list(row)] for row in answers]
-    long = sample_rows(form)
-    write_submission(
-        path,
-        source,
-        made=made,
-        id_column=form.test_id_column,
-        answer_columns=form.filled_columns,
-        kept_columns=form.kept_columns,
-        ids=ids,
-        answers=answers,
-        separator=form.label_separator,
+
+    submission = SubmissionForm.of(form)
+    rules = AnswerRules(
         num_answers=num_answers,
-        long=long,
+        numbers=flags or recipe.task.numeric or (recipe.rule_row.answers_numbers and recipe.rule.pairs is None),
         shares=not recipe.task.numeric,
         alike=recipe.task.asks_columns,
-        numbers=flags or recipe.task.numeric or (recipe.rule_row.answers_numbers and recipe.rule.pairs is None),
     )
-    rows = len(ids) * (1 if long is None else len(long.labels))
+    write_submission(path, source, ids, answers, form=submission, rules=rules, made=made)
+    rows = len(ids) * (1 if submission.long is None else len(submission.long.labels))
     say(f"{path}: {rows} answers, {what}, checked against {os.path.relpath(source, data_dir)}")

@@ -9,7 +9,7 @@ import pytest
 
 from imettk.config import TableFormat
 from imettk.data.asked_rows import as_sample, find_asked, read_asked, read_test_units
-from imettk.data.submission import write_submission
+from imettk.data.submission import SubmissionForm, write_submission
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
 
@@ -162,8 +162,8 @@ def test_a_submission_has_its_rows_and_columns(data, tmp_path):
     touch(data, "test/q1.jpg", "test/q2.jpg")
     made = as_sample(FORM, read_asked(FORM, data))
     out = tmp_path / "submission.csv"
-    given = {"id_column": "id", "answer_columns": ("kind",), "made": made}
-    write_submission(out, data / "test", ids=["q2", "q1"], answers=[["x"], ["y"]], **given)
+    given = {"form": SubmissionForm("id", ("kind",)), "made": made}
+    write_submission(out, data / "test", ["q2", "q1"], [["x"], ["y"]], **given)
     pd.testing.assert_frame_equal(pd.read_csv(out), pd.DataFrame({"id": ["q1", "q2"], "kind": ["y", "x"]}))
     with pytest.raises(DataError, match=r"1 ids are missing, first q2"):
-        write_submission(out, data / "test", ids=["q1"], answers=[["x"]], **given)
+        write_submission(out, data / "test", ["q1"], [["x"]], **given)

@@ -160,7 +160,7 @@ def test_numbers_that_became_fractions_name_whole_ones(tmp_path):
     table = read_table(replace(FORM, image_path="{chain}/{id}"), tmp_path)
     found = [os.path.relpath(path, tmp_path / "train") for path in table.paths]
     assert found == ["4/1.jpg", "7/2.jpg", "9.0/3.jpg", "12.jpg"]
-    assert "3 images found where numbers have no .0 behind them: 4.0/1 is 4/1.jpg" in "\n".join(table.remarks)
+    assert "3 images found after removing `.0` behind a number: 4.0/1 is 4/1.jpg" in "\n".join(table.remarks)
 
 
 def test_a_folder_may_be_an_image_where_no_file_is(tmp_path):

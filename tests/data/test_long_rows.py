@@ -8,8 +8,8 @@ import pytest
 
 from imettk.config import TableFormat
 from imettk.data.label_cells import as_table
-from imettk.data.long_rows import LongRows, join_rows, sample_rows, training_rows
-from imettk.data.submission import read_sample, write_submission
+from imettk.data.long_rows import LongRows, join_rows, training_rows
+from imettk.data.submission import AnswerRules, SubmissionForm, read_sample, write_submission
 from imettk.errors import ConfigError, DataError
 
 LABELS = ("b", "a", "b_a")
@@ -74,19 +74,9 @@ def write(folder, text, values, **changes):
         | changes
     )
     read = read_sample(form, sample)
-    write_submission(
-        folder / "submission.csv",
-        sample,
-        id_column="row",
-        answer_columns=form.filled_columns,
-        kept_columns=form.kept_columns,
-        ids=np.array(["t2", "t1"]),
-        answers=values,
-        numbers=True,
-        shares=False,
-        long=sample_rows(form),
-    )
-    return read, (folder / "submission.csv").read_text()
+    path, rules = folder / "submission.csv", AnswerRules(numbers=True, shares=False)
+    write_submission(path, sample, np.array(["t2", "t1"]), values, form=SubmissionForm.of(form), rules=rules)
+    return read, path.read_text()
 
 
 def test_a_submission_has_the_samples_rows_and_order(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imettk.data.submission import check_kind, check_submission, write_submission
+from imettk.data.submission import AnswerRules, SubmissionForm, check_kind, check_submission, write_submission
 from imettk.errors import DataError
 
 SAMPLE = "Id,Predicted\n007,0\nt2,0\nNA,0\n"
@@ -17,13 +17,11 @@ def sample(tmp_path):
     return path
 
 
-def write(tmp_path, sample, ids, answers, *columns, **options):
+def write(tmp_path, sample, ids, answers, *columns, kept_columns=(), **rules):
     path = tmp_path / "out" / "submission.csv"
-    columns = columns or ("Predicted",)
-    answers = [[each] if isinstance(each, str) else each for each in answers]
-    write_submission(
-        path, sample, id_column="Id", answer_columns=columns, ids=np.array(ids), answers=answers, **options
-    )
+    answers = [[answer] if isinstance(answer, str) else answer for answer in answers]
+    form = SubmissionForm("Id", columns or ("Predicted",), kept_columns)
+    write_submission(path, sample, np.array(ids), answers, form=form, rules=AnswerRules(**rules))
     return path
 
 
